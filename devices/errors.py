@@ -1,0 +1,53 @@
+"""The errors a user can cause or mend; the command line prints their one line and exits with 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OrillaError(Exception):
+    """Root of the tree. The message is one line: what, which value, what to do."""
+
+
+class ConfigError(OrillaError, ValueError):
+    """An option or a name that cannot be used."""
+
+
+class DataError(OrillaError, ValueError):
+    """A data set, picture or label that cannot be used."""
+
+
+class BundleError(OrillaError, ValueError):
+    """A bundle that is damaged, hostile or of another version."""
+
+
+class EngineError(OrillaError, RuntimeError):
+    """An inference engine that cannot load or run a variant."""
+
+
+class SourceError(OrillaError, OSError):
+    """A camera, file or stream that cannot be read."""
+
+
+class OutputError(OrillaError, OSError):
+    """A file or folder that cannot be written."""
+
+
+class ConversionError(OrillaError, RuntimeError):
+    """A model that cannot be converted or quantised."""
+
+
+class MissingExtraError(OrillaError, ImportError):
+    """A package that an optional extra brings."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f'{package} is not installed: run pip install "orilla[{extra}]"')
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name that is not in a registry: lists the known ones, the nearest first."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return ConfigError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""From one float model to many small ones, each checked against it."""

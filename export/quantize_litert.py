@@ -1,0 +1,38 @@
+"""Float LiteRT files made small, by `litert-quantizer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def float16(source: str, out: str) -> None:
+    """Stores weights as float16; they are widened when the model is loaded."""
+    from litert_quantizer import qtyping, quantizer
+
+    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
+    )
+    work = quantizer.Quantizer(source)
+    work.update_quantization_recipe(".*", qtyping.TFLOperationName.ALL_SUPPORTED, config, "float_casting")
+    Path(out).write_bytes(work.quantize().quantized_model)
+
+
+def static_int8(source: str, out: str, calibration: str) -> None:
+    """Weights int8 per channel, activations int8 with ranges seen on the pictures in `calibration`.
+
+    Args:
+        calibration: `.npy`, `[N,h,w,3]` uint8, prepared.
+    """
+    from litert_quantizer import quantizer, recipe
+
+    from ai_edge_litert.interpreter import Interpreter
+
+    ((key, signature),) = Interpreter(source).get_signature_list().items()
+    (name,) = signature["inputs"]
+    pictures = np.load(calibration, mmap_mode="r")
+    samples = [{name: picture[None].astype(np.float32)} for picture in pictures]
+    work = quantizer.Quantizer(source, recipe.static_wi8_ai8())
+    Path(out).write_bytes(work.quantize(work.calibrate({key: samples})).quantized_model)

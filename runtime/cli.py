@@ -1,0 +1,120 @@
+"""The command `orilla`: finds the subcommand, imports only what it needs, and turns an error into one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand: the module with its `add_arguments`, `execute` and `show`."""
+
+    module: str
+    about: str
+    example: str
+    extra: str | None = None
+
+
+COMMANDS = {
+    "run": Command(
+        "orilla.runtime.commands.run",
+        "run a bundle over a camera, video, folder of pictures or scenes",
+        "orilla run road --source drive.mp4 --sink video:out.mp4",
+    ),
+    "verify": Command(
+        "orilla.runtime.commands.verify",
+        "prove that a bundle still computes here what was exported",
+        "orilla verify road --data camvid.zip",
+    ),
+    "train": Command(
+        "orilla.train.cli", "train a model", "orilla train road --data scenes --out runs/road", extra="train"
+    ),
+    "export": Command(
+        "orilla.export.cli",
+        "make a bundle of small, checked variants from a run",
+        "orilla export runs/road --out road.orilla",
+        extra="export",
+    ),
+    "demo": Command(
+        "orilla.runtime.commands.demo",
+        "train, export, verify and run a small road model, with a page of results",
+        "orilla demo --out demo",
+        extra="export",
+    ),
+    "doctor": Command("orilla.runtime.commands.doctor", "find what is wrong with this installation", "orilla doctor"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; 0 well, 1 a verdict of no, 2 an error that is the user's to mend."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _dispatch(words)
+    except OrillaError as error:
+        print(f"orilla: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of standard output has gone; so does what Python would still flush into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else USAGE_ERROR
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"orilla {version('orilla')}")
+        return 0
+    if words[0] not in COMMANDS:
+        raise unknown_name("command", words[0], COMMANDS)
+    command = COMMANDS[words[0]]
+    module = _load(command)
+    parser = argparse.ArgumentParser(
+        prog=f"orilla {words[0]}",
+        description=f"{command.about[0].upper()}{command.about[1:]}.",
+        epilog=f"example: {command.example}",
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables (docs/json.md)")
+    arguments = parser.parse_args(words[1:])
+    code, document = module.execute(arguments)
+    if arguments.json:
+        from orilla.runtime.run_folder import encode_json
+
+        sys.stdout.write(encode_json(document).decode())
+    else:
+        module.show(document)
+    return int(code)
+
+
+def _load(command: Command) -> object:
+    try:
+        return import_module(command.module)
+    except ImportError as error:
+        if not error.name or error.name.startswith("orilla") or command.extra is None:
+            raise
+        raise MissingExtraError(error.name, command.extra) from error
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items())
+    return f"usage: orilla COMMAND [options]\n\n{rows}\n\n`orilla COMMAND --help` shows its options and an example."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

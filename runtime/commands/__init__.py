@@ -1,0 +1,1 @@
+"""The subcommands of the base install, one file each."""

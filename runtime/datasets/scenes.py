@@ -1,0 +1,50 @@
+"""The embedded data set: procedural road scenes, no two samples of the same drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime import scenes
+from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split, text_digest
+
+COUNTS = {"train": 1200, "val": 200}
+SEED_SPAN = 1_000_000
+"""Drives of one data set; each split takes its own range, so that none is in two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    """Draws each sample when it is asked for."""
+
+    seed: int = 0
+    size_hw: tuple[int, int] = (270, 480)
+    source = Source("scenes", "Orilla's procedural road scenes", "Apache-2.0")
+    classes = scenes.CLASSES
+    ignore = 255
+    splits = tuple(COUNTS)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        return tuple(f"scene_{self._drive(split, index)}" for index in range(COUNTS[split]))
+
+    def load(self, split: str, index: int) -> LabelledImage:
+        require_split(self, split)
+        drive = self._drive(split, index)
+        image, labels = scenes.render(drive, 0.7 * (index % 10), self.size_hw)
+        return LabelledImage(f"scene_{drive}", image, labels)
+
+    def digest(self, split: str) -> str:
+        return text_digest("scenes v1", self.seed, self.size_hw, split, COUNTS[split])
+
+    def _drive(self, split: str, index: int) -> int:
+        return self.seed * SEED_SPAN + self.splits.index(split) * SEED_SPAN // 2 + index
+
+
+def open_dataset(argument: str) -> Scenes:
+    """`scenes` or `scenes:SEED`."""
+    if not argument:
+        return Scenes()
+    if not argument.isdigit():
+        raise ConfigError(f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more")
+    return Scenes(seed=int(argument))

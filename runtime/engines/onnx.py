@@ -1,0 +1,64 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import EngineError, MissingExtraError
+from orilla.runtime.preprocess import Image
+from orilla.runtime.session import Input, Session
+
+PROVIDER = "CPUExecutionProvider"
+DTYPES = {"tensor(float)": np.float32}
+
+
+class OnnxSession:
+    """One inference session."""
+
+    def __init__(self, session: Any, version: str) -> None:
+        self.engine = f"onnxruntime {version}"
+        self._session = session
+        (given,), (made,) = session.get_inputs(), session.get_outputs()
+        if given.type not in DTYPES:
+            raise EngineError(f"onnxruntime variant takes {given.type}: expected {', '.join(DTYPES)}")
+        self._name, self._outputs = given.name, [made.name]
+        shape = tuple(side if isinstance(side, int) else 0 for side in given.shape)
+        self._input = Input(shape, np.dtype(DTYPES[given.type]), None)
+
+    def run(self, image: Image) -> NDArray[np.float32]:
+        (output,) = self._session.run(self._outputs, {self._name: self._input(image)})
+        result: NDArray[np.float32] = output
+        return result
+
+    def close(self) -> None:
+        self._session = None
+
+
+def load(data: bytes, threads: int) -> Session:
+    """Builds a session over the bytes of an `.onnx` file.
+
+    Threads don't spin while they wait: the rest of the loop needs the cores.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        EngineError: the runtime refuses the model or its provider.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", "onnx") from error
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=[PROVIDER])
+    except Exception as error:  # its own exception types have no common parent but this one
+        raise EngineError(f"onnxruntime cannot load this variant: {str(error).strip().splitlines()[0]}") from error
+    if session.get_providers() != [PROVIDER]:
+        raise EngineError(f"onnxruntime runs on {session.get_providers()}, not on {PROVIDER}")
+    return OnnxSession(session, onnxruntime.__version__)

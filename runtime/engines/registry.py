@@ -1,0 +1,68 @@
+"""Which engines there are, and how a variant becomes a session on one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from orilla.devices.detect import loop_threads
+from orilla.devices.errors import ConfigError, unknown_name
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.manifest import Variant
+from orilla.runtime.session import Session
+
+ENGINES = {
+    "litert": ("orilla.runtime.engines.litert", ("ai_edge_litert", "tflite_runtime", "tensorflow")),
+    "onnx": ("orilla.runtime.engines.onnx", ("onnxruntime",)),
+}
+"""Name to the module whose `load(data, threads)` makes a session, and the packages any of which it needs."""
+
+
+def installed(engine: str) -> bool:
+    """Whether a package that the engine needs is there; nothing is imported."""
+    return any(find_spec(package) is not None for package in ENGINES[engine][1])
+
+
+def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None) -> Variant:
+    """The variant to run: the one asked for, or the bundle's default, or the smallest drop on the engine asked for.
+
+    Raises:
+        ConfigError: an unknown engine or variant, or a variant that another engine runs.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    manifest = bundle.manifest
+    if variant is not None:
+        chosen = manifest.variant(variant)
+        if engine is not None and chosen.engine != engine:
+            raise ConfigError(f"variant {variant} runs on engine {chosen.engine}, not {engine}")
+        return chosen
+    default = manifest.variant(manifest.default)
+    if engine is None or default.engine == engine:
+        return default
+    fitting = [candidate for candidate in manifest.variants if candidate.engine == engine]
+    if not fitting:
+        raise ConfigError(f"{bundle.path.name} has no variant for engine {engine}: {_offer(manifest.variants)}")
+    return min(fitting, key=lambda candidate: manifest.files[candidate.file].size)
+
+
+def load(bundle: Bundle, variant: Variant, *, threads: int | None = None) -> Session:
+    """Loads a variant on its engine; see `load_bytes`."""
+    return load_bytes(variant.engine, bundle.read(variant.file), threads=threads)
+
+
+def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Session:
+    """Loads a model file on `engine`; `threads` defaults to what leaves a core to the loop.
+
+    Raises:
+        ConfigError: an unknown engine.
+        EngineError, MissingExtraError: it cannot load the file, or is not installed.
+    """
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
+    session: Session = import_module(ENGINES[engine][0]).load(data, threads or loop_threads())
+    return session
+
+
+def _offer(variants: tuple[Variant, ...]) -> str:
+    return "it has " + ", ".join(f"{variant.name} ({variant.engine})" for variant in variants)

@@ -1,0 +1,68 @@
+"""Files that are either whole or not there: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orilla.devices.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, of the same suffix; renamed to `path` when the block ends well.
+
+    Raises:
+        OutputError: the folder is missing, cannot be written, or is full.
+    """
+    temporary = _beside(path, path.suffix)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`; renamed to `path`, which must not exist, when the block ends well."""
+    temporary = _beside(path, "")
+    try:
+        temporary.mkdir()
+        yield temporary
+        os.rename(temporary, path)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` to `path`, whole or not at all; raises `OutputError`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=suffix, dir=path.parent)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    os.close(handle)
+    os.unlink(name)
+    return Path(name)
+
+
+def _output_error(path: Path, error: OSError) -> OSError:
+    """An `OutputError` with the reason; an error of our own passes unchanged."""
+    if isinstance(error, OutputError) or type(error).__module__.startswith("orilla"):
+        return error
+    return OutputError(f"cannot write {path}: {error.strerror or error}")

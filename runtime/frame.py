@@ -1,0 +1,62 @@
+"""What travels through the loop: a frame with the moment it was taken, a tick with the answer to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orilla.runtime.preprocess import Image
+from orilla.runtime.tasks.segment import Segmentation
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture and its identity."""
+
+    index: int
+    """Counts every frame that the source took, from 0; a gap is a dropped frame."""
+    image: Image
+    """`[H,W,3]` uint8 BGR; the source's buffer, overwritten some frames later: copy what you keep."""
+    captured_ns: int
+    """Monotonic clock when the frame was taken, nanoseconds."""
+    name: str | None = None
+    """The picture's file name, where the source is a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The answer to one frame, with the frame's identity and the time of every stage."""
+
+    frame: Frame
+    result: Segmentation
+    stages_ms: dict[str, float]
+    """Time in each stage: `capture`, `prepare`, `infer`, `decode`."""
+    done_ns: int
+    """Monotonic clock when the result was ready, nanoseconds."""
+    dropped: int
+    """Frames dropped since the loop began, because a newer one was there."""
+
+    @property
+    def index(self) -> int:
+        return self.frame.index
+
+    @property
+    def captured_ns(self) -> int:
+        return self.frame.captured_ns
+
+    @property
+    def age_ms(self) -> float:
+        """From capture to result, waiting included."""
+        return (self.done_ns - self.frame.captured_ns) / 1e6
+
+    def to_dict(self) -> dict[str, object]:
+        """What one JSON line says; `docs/json.md` describes it."""
+        named = {"name": self.frame.name} if self.frame.name else {}
+        return {
+            "index": self.index,
+            **named,
+            "captured_ns": self.captured_ns,
+            "age_ms": round(self.age_ms, 3),
+            "stages_ms": {name: round(value, 3) for name, value in self.stages_ms.items()},
+            "dropped": self.dropped,
+            "result": self.result.to_dict(),
+        }

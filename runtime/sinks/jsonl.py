@@ -1,0 +1,57 @@
+"""One JSON document for each tick, on standard output or in a file."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from orilla.runtime.files import replacing
+from orilla.runtime.frame import Tick
+
+NEEDS_ARGUMENT = False
+
+
+class JsonLines:
+    """Writes and flushes line by line, so that a reader sees each answer when it is there."""
+
+    def __init__(self, stream: BinaryIO, files: ExitStack) -> None:
+        self._stream = stream
+        self._files = files
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, tick: Tick) -> bool:
+        self._stream.write(self._encoder.encode(tick.to_dict()) + b"\n")
+        self._stream.flush()
+        return True
+
+    def close(self, *, complete: bool) -> None:
+        close_files(self._files, complete=complete)
+
+
+def open_sink(argument: str, rate_hz: float | None) -> JsonLines:
+    """`jsonl` writes to standard output, `jsonl:FILE` to a file that appears when the loop has ended well."""
+    files = ExitStack()
+    if not argument:
+        return JsonLines(sys.stdout.buffer, files)
+    temporary = files.enter_context(replacing(Path(argument)))
+    return JsonLines(files.enter_context(temporary.open("wb")), files)
+
+
+class Incomplete(Exception):  # noqa: N818 - tells `replacing` to drop the file
+    """The output is not complete."""
+
+
+def close_files(files: ExitStack, *, complete: bool) -> None:
+    """Ends a stack of `replacing` contexts: kept where complete, dropped where not."""
+    if complete:
+        files.close()
+        return
+    error = Incomplete()
+    try:
+        files.__exit__(Incomplete, error, None)
+    except Incomplete:
+        return

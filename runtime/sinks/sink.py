@@ -1,0 +1,43 @@
+"""What a sink is, and how `jsonl` or `video:OUT.mp4` becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol
+
+from orilla.devices.errors import ConfigError, unknown_name
+from orilla.runtime.frame import Tick
+
+SINKS = {
+    "jsonl": "orilla.runtime.sinks.jsonl",
+    "video": "orilla.runtime.sinks.video",
+    "window": "orilla.runtime.sinks.window",
+}
+"""Name to the module whose `open_sink(argument, rate_hz)` makes it."""
+
+
+class Sink(Protocol):
+    """Takes the ticks of one loop, in order."""
+
+    def write(self, tick: Tick) -> bool:
+        """Takes one tick; False asks the loop to end."""
+
+    def close(self, *, complete: bool) -> None:
+        """Ends the output; what is not complete is not kept as if it were."""
+
+
+def sink_opener(spec: str) -> Callable[[float | None], Sink]:
+    """Checks `NAME` or `NAME:ARGUMENT` and returns what opens it for a source's rate; raises `ConfigError`."""
+    name, _, argument = spec.partition(":")
+    if name not in SINKS:
+        raise unknown_name("sink", name, SINKS)
+    module = import_module(SINKS[name])
+    if module.NEEDS_ARGUMENT and not argument:
+        raise ConfigError(f"sink {name} needs a file: {name}:OUT.mp4")
+
+    def opener(rate_hz: float | None) -> Sink:
+        sink: Sink = module.open_sink(argument, rate_hz)
+        return sink
+
+    return opener

@@ -1,0 +1,67 @@
+"""An annotated video file, by OpenCV's FFmpeg."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+
+from orilla.devices.errors import ConfigError, OutputError
+from orilla.runtime.files import replacing
+from orilla.runtime.frame import Tick
+from orilla.runtime.sinks.draw import annotate
+from orilla.runtime.sinks.jsonl import close_files
+
+NEEDS_ARGUMENT = True
+
+CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
+"""File suffix to the codec that OpenCV's wheels can write into it; browsers play `.webm`."""
+
+DEFAULT_RATE_HZ = 25.0
+
+
+class Video:
+    """Opened at the first tick, which sets the size; later frames of another size are scaled to it."""
+
+    def __init__(self, path: Path, rate_hz: float) -> None:
+        self._path = path
+        self._rate_hz = rate_hz
+        self._files = ExitStack()
+        self._temporary = self._files.enter_context(replacing(path))
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, tick: Tick) -> bool:
+        picture = annotate(tick)
+        if self._writer is None:
+            self._open(picture.shape[1], picture.shape[0])
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
+        self._writer.write(picture)  # type: ignore[union-attr]
+        return True
+
+    def _open(self, width: int, height: int) -> None:
+        # The codecs store colour at half resolution: sides are even.
+        self._size = (max(2, width - width % 2), max(2, height - height % 2))
+        codec = cv2.VideoWriter_fourcc(*CODECS[self._path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
+        if not self._writer.isOpened():
+            self.close(complete=False)
+            raise OutputError(f"cannot write {self._path}: OpenCV refuses a {self._size[0]}x{self._size[1]} video there")
+
+    def close(self, *, complete: bool) -> None:
+        if self._writer is not None:
+            self._writer.release()
+            # The writer never says that the disk is full; an unreadable or empty file does.
+            complete = complete and self._temporary.exists() and self._temporary.stat().st_size > 0
+        written = self._writer is not None and complete
+        close_files(self._files, complete=written)
+
+
+def open_sink(argument: str, rate_hz: float | None) -> Video:
+    """`video:OUT.mp4`, `.avi` or `.webm`; the file appears when the loop has ended well."""
+    path = Path(argument)
+    if path.suffix.lower() not in CODECS:
+        raise ConfigError(f"sink video:{argument}: the file must end in {', '.join(CODECS)}")
+    return Video(path, rate_hz or DEFAULT_RATE_HZ)

@@ -1,0 +1,36 @@
+"""A window on the screen, where OpenCV's windowed build is installed; `q` or Escape ends the loop."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import cv2
+
+from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.runtime.frame import Tick
+from orilla.runtime.sinks.draw import annotate
+
+NEEDS_ARGUMENT = False
+TITLE = "Orilla"
+QUIT_KEYS = (ord("q"), 27)
+
+
+class Window:
+    """Shows each tick as it comes."""
+
+    def write(self, tick: Tick) -> bool:
+        cv2.imshow(TITLE, annotate(tick))
+        return (cv2.waitKey(1) & 0xFF) not in QUIT_KEYS
+
+    def close(self, *, complete: bool) -> None:
+        cv2.destroyAllWindows()
+
+
+def open_sink(argument: str, rate_hz: float | None) -> Window:
+    """Raises `MissingExtraError` for the headless build, `ConfigError` without a display (OpenCV would abort)."""
+    if "GUI:                           NONE" in cv2.getBuildInformation():
+        raise MissingExtraError("OpenCV's windowed build", "gui")
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise ConfigError("sink window: there is no display; use --sink video:OUT.mp4")
+    return Window()

@@ -1,0 +1,40 @@
+"""A drive through procedural scenes, as a video of ten seconds."""
+
+from __future__ import annotations
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.frame import Frame
+from orilla.runtime.scenes import render
+from orilla.runtime.sources.source import now_ns
+
+FRAMES = 300
+SIZE_HW = (360, 640)
+
+
+class Scenes:
+    """Frames of one drive."""
+
+    live = False
+    rate_hz = 30.0
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._index = 0
+
+    @classmethod
+    def open(cls, argument: str) -> Scenes:
+        """`scenes` or `scenes:SEED`."""
+        if argument and not argument.isdigit():
+            raise ConfigError(f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more")
+        return cls(int(argument or 7))
+
+    def read(self) -> Frame | None:
+        if self._index == FRAMES:
+            return None
+        image, _ = render(self._seed, self._index / self.rate_hz, SIZE_HW)
+        frame = Frame(self._index, image, now_ns())
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,60 @@
+"""Segmentation: a grid of probabilities in, a mask of the frame's own size out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+THRESHOLD = 0.5
+"""A pixel belongs to the class from this probability on."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Where in a frame a class was found."""
+
+    probability: NDArray[np.float32]
+    """`[h,w]` float32 in 0-1, the network's own grid; the result's own copy."""
+    frame_hw: tuple[int, int]
+    """Height and width of the frame, pixels."""
+    label: str
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """`[H,W]` bool at the frame's own size, computed at first use: probability interpolated, then thresholded."""
+        height, width = self.frame_hw
+        resized = cv2.resize(self.probability, (width, height), interpolation=cv2.INTER_LINEAR)
+        mask = resized >= THRESHOLD
+        mask.setflags(write=False)
+        return mask
+
+    @cached_property
+    def fraction(self) -> float:
+        """Share of the network's grid that belongs to the class, 0-1."""
+        return float(np.count_nonzero(self.probability >= THRESHOLD)) / self.probability.size
+
+    def to_dict(self) -> dict[str, object]:
+        """What one JSON line says of the result."""
+        return {"task": "segment", "label": self.label, "fraction": round(self.fraction, 4), **self._extent()}
+
+    def _extent(self) -> dict[str, object]:
+        """Centre (0-1 of width and height) and topmost row (0-1 of height) of the class; None where it is absent."""
+        found = self.probability >= THRESHOLD
+        rows, columns = np.count_nonzero(found, axis=1), np.count_nonzero(found, axis=0)
+        total = int(rows.sum())
+        if not total:
+            return {"centre_xy": None, "top_y": None}
+        height, width = found.shape
+        x = float(columns @ (np.arange(width) + 0.5)) / total / width
+        y = float(rows @ (np.arange(height) + 0.5)) / total / height
+        return {"centre_xy": [round(x, 4), round(y, 4)], "top_y": round(int(np.argmax(rows > 0)) / height, 4)}
+
+
+def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -> Segmentation:
+    """Turns one output, `[1,h,w,1]` or `[h,w,1]` or `[h,w]` float32 probabilities, into a result that owns its data."""
+    grid = np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1] if output.ndim > 2 else output.shape)
+    return Segmentation(grid, frame_hw, label)

@@ -1,0 +1,1 @@
+"""Data and models of the curriculum, on any Keras backend."""

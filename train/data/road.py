@@ -1,0 +1,103 @@
+"""Batches of road pictures: decoded, cropped and prepared by worker threads, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.datasets import Dataset, LabelledImage
+from orilla.runtime.preprocess import Preprocess, prepare
+from orilla.train.augment import augment_light
+
+CACHE_BYTES = 1 << 30
+"""Decoded pictures are kept in memory up to this total."""
+
+FRACTION, COUNTED, CLASS = range(3)
+"""Channels of a target: share of the cell that is road, share that is labelled, class of its middle."""
+
+
+@dataclass
+class RoadData:
+    """The training split of a data set, ready to be cut into batches."""
+
+    dataset: Dataset
+    label: str
+    preprocess: Preprocess
+    grid_hw: tuple[int, int]
+    """Height and width of the network's output."""
+    batch: int
+    seed: int
+    samples: int | None = None
+    """Use only the first so many pictures."""
+    _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
+    _cached_bytes: int = 0
+
+    @property
+    def count(self) -> int:
+        return min(len(self.dataset.names("train")), self.samples or 1 << 62)
+
+    def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
+        """The batches of one epoch; the same for the same seed and number, whatever came before."""
+        return _Epoch(self, number, workers)
+
+    def sample(self, index: int) -> LabelledImage:
+        """Loads one training sample, from memory where it was kept."""
+        sample = self._cache.get(index)
+        if sample is None:
+            sample = self.dataset.load("train", index)
+            size = sample.image.nbytes + sample.labels.nbytes
+            if self._cached_bytes + size <= CACHE_BYTES:
+                self._cached_bytes += size
+                self._cache[index] = sample
+        return sample
+
+
+class _Epoch(keras.utils.PyDataset):
+    def __init__(self, data: RoadData, number: int, workers: int) -> None:
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        self._data = data
+        self._number = number
+        self._order = np.random.default_rng([data.seed, number]).permutation(data.count)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / self._data.batch)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        data = self._data
+        rng = np.random.default_rng([data.seed, self._number, index])
+        chosen = np.take(self._order, range(index * data.batch, (index + 1) * data.batch), mode="wrap")
+        pairs = [crop(data.sample(int(i)), rng) for i in chosen]
+        images = np.stack([prepare(image, data.preprocess) for image, _ in pairs]).astype(np.float32)
+        target = data.dataset.classes.index(data.label)
+        truths = np.stack([truth(labels, target, data.dataset.ignore, data.grid_hw) for _, labels in pairs])
+        return augment_light(images, seed=int(rng.integers(1 << 31))), truths
+
+
+def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A random part of a picture with its labels: 50-100 % of its height, its aspect changed by up to a fifth, and
+    mirrored half of the time."""
+    height, width = sample.labels.shape
+    scale = rng.uniform(0.5, 1.0)
+    rows = max(1, round(height * scale))
+    columns = max(1, min(width, round(width * scale * rng.uniform(0.8, 1.25))))
+    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+    part = (slice(top, top + rows), slice(left, left + columns))
+    image, labels = sample.image[part], sample.labels[part]
+    if rng.random() < 0.5:
+        image, labels = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(labels[:, ::-1])
+    return image, labels
+
+
+def truth(labels: NDArray[np.uint8], target: int, ignore: int, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """What the network should say: `[h,w,3]` float32, channels `FRACTION`, `COUNTED`, `CLASS`."""
+    size = grid_hw[::-1]
+    counted = cv2.resize((labels != ignore).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    found = cv2.resize((labels == target).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    middle = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    fraction = np.divide(found, counted, out=np.zeros_like(found), where=counted > 0)
+    return np.stack([fraction, counted, middle.astype(np.float32)], axis=-1)

@@ -1,0 +1,123 @@
+"""The road model: a U-Net on the first thirteen blocks of MobileNetV2, below one million parameters.
+
+The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to
+stride 16; the decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with depthwise-separable
+convolutions. Every layer is one that int8 kernels and the Edge TPU know: upsampling is nearest-neighbour written
+as a concatenation and a reshape, because the compiler refuses the converter's newer resize operators.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+INPUT_HW = (224, 352)
+"""Input height and width in pixels: 1.57 wide, between the 4:3 and the 16:9 of cameras."""
+
+OUTPUT_STRIDE = 2
+"""Input pixels per cell of the output grid, in each direction."""
+
+ENCODER_END = "block_12_add"
+SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
+"""Encoder activations at strides 2, 4 and 8, joined by the decoder."""
+
+
+def build(
+    *,
+    classes: int = 0,
+    weights: str | Path | None = None,
+    input_hw: tuple[int, int] = INPUT_HW,
+    width: float = 1.0,
+    decoder: tuple[int, int, int] = (64, 48, 32),
+) -> keras.Model:
+    """Builds the network that is trained.
+
+    Args:
+        classes: channels of the auxiliary per-class logits; 0 for none.
+        weights: `"imagenet"` (downloaded by Keras), a local `no_top` weights file of MobileNetV2, or None.
+        input_hw: multiples of 32.
+        width: MobileNetV2's width multiplier alpha.
+        decoder: channels of the decoder at strides 8, 4 and 2.
+
+    Returns:
+        A model from RGB `[N,H,W,3]`, values 0-255, to logits `[N,H/2,W/2,1+classes]`; channel 0 is the road.
+    """
+    image = keras.Input((*input_hw, 3), name="image")
+    encoder = _encoder(input_hw, width, weights)
+    *skips, x = encoder(layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image))
+    x = _context(x)
+    for stride, channels, skip in zip((8, 4, 2), decoder, reversed(skips), strict=True):
+        x = _merge(x, skip, channels, f"up{stride}")
+    logits = [layers.Conv2D(1, 1, name="road_logit")(x)]
+    if classes:
+        logits.append(layers.Conv2D(classes, 1, name="class_logits")(x))
+    outputs = layers.Concatenate(name="logits")(logits) if classes else logits[0]
+    return keras.Model(image, outputs, name="road")
+
+
+def deployable(model: keras.Model) -> keras.Model:
+    """The part of a trained model that leaves for the edge: `[N,H,W,3]` to road probability `[N,H/2,W/2,1]`."""
+    logit = model.get_layer("road_logit").output
+    return keras.Model(model.input, layers.Activation("sigmoid", name="road")(logit), name="road")
+
+
+def freeze_statistics(model: keras.Model) -> None:
+    """Keeps the encoder's batch-norm layers as they were pre-trained: few pictures a batch would blur them."""
+    for layer in model.get_layer("encoder").layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+
+
+def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None) -> keras.Model:
+    network = keras.applications.MobileNetV2(
+        input_shape=(*input_hw, 3),
+        alpha=width,
+        include_top=False,
+        weights="imagenet" if weights == "imagenet" else None,
+    )
+    if weights is not None and weights != "imagenet":
+        network.load_weights(weights)
+    taps = [network.get_layer(name).output for name in (*SKIPS, ENCODER_END)]
+    return keras.Model(network.input, taps, name="encoder")
+
+
+def _context(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Widens the view at stride 32, where a cell sees most of the picture, and adds it back at stride 16."""
+    channels = x.shape[-1]
+    y = _separable(x, 128, "context_down", stride=2)
+    y = _separable(y, 128, "context_a", kernel=5)
+    y = _separable(y, 128, "context_b", kernel=5)
+    y = layers.Conv2D(channels, 1, use_bias=False, name="context_project")(y)
+    y = layers.BatchNormalization(name="context_project_bn")(y)
+    return layers.Add(name="context")([x, _double(y, "context_up")])
+
+
+def _merge(x: keras.KerasTensor, skip: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    x = _pointwise(x, channels, f"{name}_reduce")
+    skip = _pointwise(skip, channels // 2, f"{name}_skip")
+    x = layers.Concatenate(name=f"{name}_join")([_double(x, f"{name}_double"), skip])
+    x = _separable(x, channels, f"{name}_a")
+    return _separable(x, channels, f"{name}_b")
+
+
+def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    x = layers.Conv2D(channels, 1, use_bias=False, name=name)(x)
+    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    return layers.ReLU(6.0, name=f"{name}_relu")(x)
+
+
+def _separable(x: keras.KerasTensor, channels: int, name: str, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
+    x = layers.DepthwiseConv2D(kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
+    x = layers.BatchNormalization(name=f"{name}_depthwise_bn")(x)
+    return _pointwise(x, channels, name)
+
+
+def _double(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Doubles height and width by repetition: beside itself along the channels, then along the width."""
+    _, height, width, channels = x.shape
+    x = layers.Concatenate(name=f"{name}_columns")([x, x])
+    x = layers.Reshape((height, 2 * width, channels), name=f"{name}_wide")(x)
+    x = layers.Concatenate(axis=2, name=f"{name}_rows")([x, x])
+    return layers.Reshape((2 * height, 2 * width, channels), name=name)(x)
