@@ -148,7 +148,9 @@ def _golden(model: Path, dataset: Dataset, label: str, prepare: Preprocessor, co
         stem = f"golden/{index:03d}"
         files |= {
             f"{stem}.jpg": jpeg,
-            f"{stem}.prepared.png": cv2.imencode(".png", prepared[index], [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes(),
+            f"{stem}.prepared.png": cv2.imencode(".png", prepared[index], [cv2.IMWRITE_PNG_COMPRESSION, 9])[
+                1
+            ].tobytes(),
             f"{stem}.output.npy": _npy(outputs[index]),
         }
         sha256 = hashlib.sha256(image.tobytes()).hexdigest()

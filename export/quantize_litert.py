@@ -26,9 +26,8 @@ def static_int8(source: str, out: str, calibration: str) -> None:
     Args:
         calibration: `.npy`, `[N,h,w,3]` uint8, prepared.
     """
-    from litert_quantizer import quantizer, recipe
-
     from ai_edge_litert.interpreter import Interpreter
+    from litert_quantizer import quantizer, recipe
 
     ((key, signature),) = Interpreter(source).get_signature_list().items()
     (name,) = signature["inputs"]

@@ -14,7 +14,12 @@ from typing import Any
 
 from orilla.devices.errors import ConversionError, MissingExtraError
 
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "PYTHONWARNINGS": "ignore", "CUDA_VISIBLE_DEVICES": "-1"}
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    "PYTHONWARNINGS": "ignore",
+    "CUDA_VISIBLE_DEVICES": "-1",
+}
 """The converters read TensorFlow graphs, so the child's Keras runs on TensorFlow whatever the parent's does."""
 
 
@@ -53,7 +58,7 @@ def main() -> int:
     module, _, name = job["function"].partition(":")
     try:
         getattr(import_module(module), name)(**job["arguments"])
-    except Exception as error:  # whatever a converter raises becomes the reason that the parent tells
+    except Exception as error:  # noqa: BLE001 - whatever a converter raises is the reason that the parent tells
         missing = error.name if isinstance(error, ImportError) else None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

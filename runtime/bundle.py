@@ -153,7 +153,14 @@ def _check_paths(names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name or path.as_posix() != name:
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or "\\" in name
+            or ":" in name
+            or "\0" in name
+            or path.as_posix() != name
+        ):
             raise BundleError(f"bundle holds {name!r}: a path must stay inside the bundle")
         if name in seen:
             raise BundleError(f"bundle holds {name} twice")

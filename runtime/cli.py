@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
 
@@ -101,7 +102,7 @@ def _dispatch(words: list[str]) -> int:
     return int(code)
 
 
-def _load(command: Command) -> object:
+def _load(command: Command) -> Any:
     try:
         return import_module(command.module)
     except ImportError as error:

@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = _beside(path, path.suffix)
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
@@ -36,7 +36,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         temporary.mkdir()
         yield temporary
-        os.rename(temporary, path)
+        temporary.rename(path)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
@@ -57,8 +57,9 @@ def _beside(path: Path, suffix: str) -> Path:
     except OSError as error:
         raise _output_error(path, error) from error
     os.close(handle)
-    os.unlink(name)
-    return Path(name)
+    temporary = Path(name)
+    temporary.unlink()
+    return temporary
 
 
 def _output_error(path: Path, error: OSError) -> OSError:

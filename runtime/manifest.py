@@ -14,18 +14,14 @@ SCHEMA = 1
 """The version that this reader understands."""
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class FileEntry(_Strict):
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file of the bundle: read only when size and hash agree."""
 
     size: int
     sha256: str
 
 
-class Tolerance(_Strict):
+class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a variant may be from the golden outputs on another machine."""
 
     mean_error: float
@@ -35,7 +31,7 @@ class Tolerance(_Strict):
     """Least share of equal decisions, 0-1."""
 
 
-class Check(_Strict):
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What export measured of a variant against the original model, on the validation data."""
 
     metrics: dict[str, float]
@@ -48,7 +44,7 @@ class Check(_Strict):
     max_error: float
 
 
-class Variant(_Strict):
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model file, made by one recipe."""
 
     name: str
@@ -59,7 +55,7 @@ class Variant(_Strict):
     tolerance: Tolerance
 
 
-class Golden(_Strict):
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One known answer: a raw frame and what the original model makes of it."""
 
     image: str
@@ -72,7 +68,7 @@ class Golden(_Strict):
     """`.npy` float32, the original's output."""
 
 
-class Report(_Strict):
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the variants were checked."""
 
     data: str
@@ -89,7 +85,7 @@ class Report(_Strict):
     """Recipes that could not be made, with the reason."""
 
 
-class Manifest(_Strict):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`manifest.json`."""
 
     schema: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 
@@ -81,7 +81,7 @@ class Model:
         }
         return Tick(frame, result, stages, time.monotonic_ns(), 0)
 
-    def stream(self, source: Source | str | int | Path) -> Iterator[Tick]:
+    def stream(self, source: Source | str | int | Path) -> Generator[Tick, None, None]:
         """Answers every frame of a source, while the caller works on the last answer.
 
         Args:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,9 @@ class _Loop:
         self._prepared: Channel[_Prepared | _Failure] = Channel(1 if source.live else AHEAD, newest=source.live)
         self._done: Channel[Tick | _Failure] = Channel(AHEAD)
         self._threads = [
-            threading.Thread(target=self._guard, args=(self._capture, self._prepared), name="orilla-capture", daemon=True),
+            threading.Thread(
+                target=self._guard, args=(self._capture, self._prepared), name="orilla-capture", daemon=True
+            ),
             threading.Thread(target=self._guard, args=(self._infer, self._done), name="orilla-infer", daemon=True),
         ]
 
@@ -90,13 +93,13 @@ class _Loop:
             yield item
 
     @staticmethod
-    def _guard(work: Callable[[], None], following: Channel[_Failure]) -> None:  # type: ignore[type-arg]
+    def _guard(work: Callable[[], None], following: Channel[Any]) -> None:
         """Runs a thread's work; its error travels down the loop, behind the frames that came before it."""
         try:
             work()
         except Closed:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             try:
                 following.put(_Failure(error))
             except Closed:

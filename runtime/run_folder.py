@@ -11,7 +11,6 @@ from orilla.devices.errors import DataError
 from orilla.runtime.card import Card
 from orilla.runtime.preprocess import Preprocess
 
-
 T = TypeVar("T")
 
 

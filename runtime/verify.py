@@ -78,8 +78,8 @@ def _verify_variant(bundle: Bundle, variant: Variant, known: list[_Known], datas
     try:
         session = registry.load(bundle, variant)
     except OrillaError as error:
-        stages = (Stage("load", False, str(error)),)
-        return VariantVerdict(variant.name, variant.engine, False, None, "load", stages, {})
+        failed = Stage("load", False, str(error))
+        return VariantVerdict(variant.name, variant.engine, False, None, "load", (failed,), {})
     stages = [_decode_stage(known), _resize_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
     metrics: dict[str, float] = {}
     if dataset is not None:
@@ -119,8 +119,8 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
     try:
         outputs = np.stack([session.run(one.prepared)[0] for one in known])
         whole = np.stack([session.run(prepare(one.image))[0] for one in known])
-    except (OrillaError, RuntimeError, ValueError) as error:
-        return [Stage("infer", False, str(error).splitlines()[0])]
+    except (OrillaError, RuntimeError, ValueError) as failure:
+        return [Stage("infer", False, str(failure).splitlines()[0])]
     golden = np.stack([one.output for one in known])
     if outputs.shape != golden.shape:
         return [Stage("infer", False, f"output is {list(outputs.shape[1:])}, golden {list(golden.shape[1:])}")]
@@ -148,7 +148,7 @@ def _accuracy_stage(
     prepare, label = Preprocessor(manifest.preprocess), manifest.labels[0]
 
     def predict(sample: LabelledImage) -> NDArray[np.bool_]:
-        return decode(session.run(prepare(sample.image)), sample.labels.shape, label).mask  # type: ignore[arg-type]
+        return decode(session.run(prepare(sample.image)), sample.labels.shape, label).mask
 
     split = "val" if "val" in dataset.splits else dataset.splits[-1]
     metrics = summarise(overlaps(dataset, split, label, predict))

@@ -18,7 +18,9 @@ MODELS = {"road": "a U-Net that finds the road, below 1 M parameters"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=sorted(MODELS), help="; ".join(f"{k}: {v}" for k, v in MODELS.items()))
-    parser.add_argument("--data", default="scenes", help="scenes, scenes:SEED, or a CamVid folder or zip (default: scenes)")
+    parser.add_argument(
+        "--data", default="scenes", help="scenes, scenes:SEED, or a CamVid folder or zip (default: scenes)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
     parser.add_argument("--epochs", type=int, default=60, help="passes over the training pictures (default: 60)")
     parser.add_argument("--batch", type=int, default=8, help="pictures in a step (default: 8)")
@@ -27,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         default="none",
-        help="what the encoder starts from: none, imagenet (downloaded by Keras) or a MobileNetV2 no-top file (default: none)",
+        help="the encoder's at the start: none, imagenet (Keras downloads it) or a MobileNetV2 no-top file (default: none)",
     )
-    parser.add_argument("--input", default="224x352", metavar="HxW", help="network input, multiples of 32 (default: 224x352)")
+    parser.add_argument(
+        "--input", default="224x352", metavar="HxW", help="network input, multiples of 32 (default: 224x352)"
+    )
     parser.add_argument("--width", type=float, default=1.0, help="MobileNetV2's width multiplier (default: 1.0)")
     parser.add_argument("--samples", type=int, help="use only the first so many pictures of each split")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted training of RUN stopped")

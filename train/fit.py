@@ -173,4 +173,3 @@ class _Bar(keras.callbacks.Callback):
         if not self._progress.console.is_terminal:
             loss = (logs or {}).get("loss", math.nan)
             self._progress.console.print(f"epoch {self._epoch}/{self._epochs}  loss {loss:.4f}  {self.note}")
-

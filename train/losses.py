@@ -23,7 +23,7 @@ class RoadLoss(keras.losses.Loss):
         self._classes = classes
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Targets `[N,h,w,3]` (see `train.data.road`) against logits `[N,h,w,1+classes]`; loss of each picture `[N]`."""
+        """Targets `[N,h,w,3]` (see `train.data.road`) against logits `[N,h,w,1+classes]`: one loss each, `[N]`."""
         fraction, counted = y_true[..., FRACTION], y_true[..., COUNTED]
         logit = y_pred[..., 0]
         cells = ops.sum(counted, axis=(1, 2)) + 1.0

@@ -67,7 +67,14 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
     fit_options = FitOptions(options.epochs, options.learning_rate, evaluate_every=options.evaluate_every)
     signature = json.dumps({k: v for k, v in asdict(options).items() if k not in ("data", "resume")})
     rows = fit(
-        model, data, RoadLoss(len(dataset.classes)), evaluate, fit_options, out, signature=signature, resume=options.resume
+        model,
+        data,
+        RoadLoss(len(dataset.classes)),
+        evaluate,
+        fit_options,
+        out,
+        signature=signature,
+        resume=options.resume,
     )
     seconds = sum(row["seconds"] for row in rows)
     metrics = {name: value for name, value in rows[-1].items() if name not in ("epoch", "loss", "seconds")}
@@ -99,9 +106,13 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
 
 def _check(options: RoadOptions, dataset: Dataset) -> None:
     if any(side % 32 or side < 64 for side in options.input_hw):
-        raise ConfigError(f"input {options.input_hw[0]}x{options.input_hw[1]}: both sides must be multiples of 32, from 64 on")
+        raise ConfigError(
+            f"input {options.input_hw[0]}x{options.input_hw[1]}: both sides must be multiples of 32, from 64 on"
+        )
     if LABEL not in dataset.classes:
-        raise DataError(f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {', '.join(dataset.classes)}")
+        raise DataError(
+            f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {', '.join(dataset.classes)}"
+        )
     for split in ("train", "val"):
         if split not in dataset.splits:
             raise DataError(f"data set {options.data} has no {split}/ split")

@@ -49,8 +49,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         sinks: list[Sink] = []
         complete = False
         try:
-            for opener in openers:
-                sinks.append(opener(source.rate_hz))
+            sinks.extend(opener(source.rate_hz) for opener in openers)
             summary = _loop(model, source, sinks, arguments.frames)
             complete = True
         finally:
@@ -121,6 +120,5 @@ def show(document: dict[str, object]) -> None:
         table.add_row(name, f"{value:.2f}", f"{p90[name]:.2f}")  # type: ignore[index]
     console = Console(stderr=True)
     console.print(table)
-    console.print(
-        f"{document['frames']} frames in {document['seconds']} s, {document['fps']} a second, {document['dropped']} dropped"
-    )
+    console.print(f"{document['frames']} frames in {document['seconds']} s, {document['fps']} a second")
+    console.print(f"{document['dropped']} dropped")

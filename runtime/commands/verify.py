@@ -13,7 +13,9 @@ from orilla.runtime.verify import VariantVerdict, verify
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla: road")
-    parser.add_argument("--data", help="also measure accuracy: scenes[:SEED], or a CamVid folder or zip (its val split)")
+    parser.add_argument(
+        "--data", help="also measure accuracy: scenes[:SEED], or a CamVid folder or zip (its val split)"
+    )
     parser.add_argument("--variant", help="only this variant (default: all)")
 
 
@@ -51,7 +53,9 @@ def show(document: dict[str, object]) -> None:
     table.add_column("verdict")
     table.add_column("stages")
     for verdict in verdicts:
-        stages = "\n".join(f"{'ok  ' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}" for stage in verdict.stages)
+        stages = "\n".join(
+            f"{'ok  ' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}" for stage in verdict.stages
+        )
         word = "skipped" if verdict.skipped else "pass" if verdict.passed else f"FAIL at {verdict.first_difference}"
         table.add_row(f"{verdict.variant}\n{verdict.engine}", word, verdict.skipped or stages)
     console = Console()

@@ -10,9 +10,11 @@ import hashlib
 import zipfile
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split
@@ -39,9 +41,11 @@ Folder = Path | zipfile.Path
 class CamVid:
     """Reads pairs of a picture and a label image of the same stem."""
 
-    source = Source("camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)")
-    classes = CLASSES
-    ignore = UNLABELLED
+    source: ClassVar[Source] = Source(
+        "camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)"
+    )
+    classes: ClassVar[tuple[str, ...]] = CLASSES
+    ignore: ClassVar[int] = UNLABELLED
 
     def __init__(self, root: Folder) -> None:
         self._root = root
@@ -117,8 +121,8 @@ def _pair_up(images: Folder, labels: Folder) -> tuple[tuple[Folder, Folder], ...
     return tuple((by_stem[0][stem], by_stem[1][stem]) for stem in sorted(by_stem[0]))
 
 
-def _decode(path: Folder, flags: int) -> np.ndarray:
-    picture = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", np.uint8), flags)
+def _decode(path: Folder, flags: int) -> NDArray[np.uint8]:
+    picture: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", np.uint8), flags)
     if picture is None:
         raise DataError(f"cannot decode {path}: not a picture, or damaged")
     return picture

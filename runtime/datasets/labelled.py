@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 import numpy as np
@@ -45,11 +45,14 @@ class LabelledImage:
 class Dataset(Protocol):
     """Splits of labelled pictures; loading is lazy, and safe from several threads."""
 
-    source: Source
-    classes: tuple[str, ...]
-    ignore: int
+    source: ClassVar[Source]
+    classes: ClassVar[tuple[str, ...]]
+    ignore: ClassVar[int]
     """The label of pixels that count neither in a loss nor in a metric."""
-    splits: tuple[str, ...]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """`train`, `val` and `test`, as far as they are there."""
 
     def names(self, split: str) -> tuple[str, ...]:
         """Names of the split's samples, in order."""
@@ -70,11 +73,14 @@ def open_dataset(spec: str | Path) -> Dataset:
     """
     text = str(spec)
     path = Path(text)
+    dataset: Dataset
     if path.exists():
-        return import_module(READERS["camvid"]).open_dataset(path)
+        dataset = import_module(READERS["camvid"]).open_dataset(path)
+        return dataset
     name, _, argument = text.partition(":")
     if name == "scenes":
-        return import_module(READERS[name]).open_dataset(argument)
+        dataset = import_module(READERS[name]).open_dataset(argument)
+        return dataset
     if path.suffix or "/" in text:
         raise DataError(f"no such data set: {text}")
     if name in READERS:

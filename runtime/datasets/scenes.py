@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime import scenes
@@ -19,10 +20,13 @@ class Scenes:
 
     seed: int = 0
     size_hw: tuple[int, int] = (270, 480)
-    source = Source("scenes", "Orilla's procedural road scenes", "Apache-2.0")
-    classes = scenes.CLASSES
-    ignore = 255
-    splits = tuple(COUNTS)
+    source: ClassVar[Source] = Source("scenes", "Orilla's procedural road scenes", "Apache-2.0")
+    classes: ClassVar[tuple[str, ...]] = scenes.CLASSES
+    ignore: ClassVar[int] = 255
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(COUNTS)
 
     def names(self, split: str) -> tuple[str, ...]:
         require_split(self, split)

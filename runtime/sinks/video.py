@@ -44,11 +44,13 @@ class Video:
     def _open(self, width: int, height: int) -> None:
         # The codecs store colour at half resolution: sides are even.
         self._size = (max(2, width - width % 2), max(2, height - height % 2))
-        codec = cv2.VideoWriter_fourcc(*CODECS[self._path.suffix.lower()])
+        codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
         if not self._writer.isOpened():
             self.close(complete=False)
-            raise OutputError(f"cannot write {self._path}: OpenCV refuses a {self._size[0]}x{self._size[1]} video there")
+            raise OutputError(
+                f"cannot write {self._path}: OpenCV refuses a {self._size[0]}x{self._size[1]} video there"
+            )
 
     def close(self, *, complete: bool) -> None:
         if self._writer is not None:

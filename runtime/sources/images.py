@@ -15,7 +15,7 @@ class Images:
     """One frame for each file."""
 
     live = False
-    rate_hz = None
+    rate_hz: float | None = None
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths

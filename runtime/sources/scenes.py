@@ -8,6 +8,7 @@ from orilla.runtime.scenes import render
 from orilla.runtime.sources.source import now_ns
 
 FRAMES = 300
+RATE_HZ = 30.0
 SIZE_HW = (360, 640)
 
 
@@ -15,7 +16,7 @@ class Scenes:
     """Frames of one drive."""
 
     live = False
-    rate_hz = 30.0
+    rate_hz: float | None = RATE_HZ
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -31,7 +32,7 @@ class Scenes:
     def read(self) -> Frame | None:
         if self._index == FRAMES:
             return None
-        image, _ = render(self._seed, self._index / self.rate_hz, SIZE_HW)
+        image, _ = render(self._seed, self._index / RATE_HZ, SIZE_HW)
         frame = Frame(self._index, image, now_ns())
         self._index += 1
         return frame

@@ -43,7 +43,8 @@ class VideoFile:
 
     def read(self) -> Frame | None:
         if not self._capture.grab():
-            return self._end()
+            self._check_end()
+            return None
         captured_ns = now_ns()
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -54,7 +55,7 @@ class VideoFile:
         self._index += 1
         return frame
 
-    def _end(self) -> None:
+    def _check_end(self) -> None:
         if self._index == 0:
             raise SourceError(f"no frames in {self._path}: not a video, or damaged")
         if self._declared - self._index > max(2, MISSING_SHARE * self._declared):

@@ -28,7 +28,7 @@ class Segmentation:
         """`[H,W]` bool at the frame's own size, computed at first use: probability interpolated, then thresholded."""
         height, width = self.frame_hw
         resized = cv2.resize(self.probability, (width, height), interpolation=cv2.INTER_LINEAR)
-        mask = resized >= THRESHOLD
+        mask: NDArray[np.bool_] = resized >= THRESHOLD
         mask.setflags(write=False)
         return mask
 

@@ -1,9 +1,9 @@
 """The road model: a U-Net on the first thirteen blocks of MobileNetV2, below one million parameters.
 
 The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to
-stride 16; the decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with depthwise-separable
-convolutions. Every layer is one that int8 kernels and the Edge TPU know: upsampling is nearest-neighbour written
-as a concatenation and a reshape, because the compiler refuses the converter's newer resize operators.
+stride 16; the decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with
+depthwise-separable convolutions. Every layer is one that int8 kernels and the Edge TPU know: upsampling is
+nearest-neighbour written as concatenation and reshape, because the compiler refuses the newer resize operators.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTen
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
-def _separable(x: keras.KerasTensor, channels: int, name: str, *, kernel: int = 3, stride: int = 1) -> keras.KerasTensor:
+def _separable(
+    x: keras.KerasTensor, channels: int, name: str, *, kernel: int = 3, stride: int = 1
+) -> keras.KerasTensor:
     x = layers.DepthwiseConv2D(kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     x = layers.BatchNormalization(name=f"{name}_depthwise_bn")(x)
     return _pointwise(x, channels, name)

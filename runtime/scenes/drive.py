@@ -1,0 +1,81 @@
+"""What a seed decides of a drive: camera, road, weather, light and traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Color = tuple[float, float, float]
+"""BGR, 0-255."""
+
+VERGE_COLORS = ((60, 115, 85), (95, 120, 140), (120, 125, 125), (70, 90, 100))
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """Everything that one seed decides; distances in metres, angles in radians, colours BGR 0-255."""
+
+    seed: int
+    focal: float
+    """In picture widths."""
+    horizon: float
+    """In picture heights from the top."""
+    camera_m: float
+    speed_mps: float
+    half_width_m: float
+    offset_m: float
+    curvature: float
+    """Of the road, 1/m, about which it swings."""
+    swing: float
+    lanes: int
+    pavement_m: float
+    asphalt: Color
+    verge: Color
+    sky: Color
+    shadow: float
+    """How dark shadows are: 0 none to 0.7."""
+    visibility_m: float
+    exposure: float
+    night: bool
+    rain: float
+    noise: float
+    traffic: float
+    """Vehicles per 100 metres of a lane."""
+
+    @classmethod
+    def from_seed(cls, seed: int) -> Drive:
+        """Draws the drive that `seed` names; the same on every machine."""
+        rng = np.random.default_rng([seed, 0x0A111A])
+        night = rng.random() < 0.15
+        fog = rng.random() < 0.2
+        grey = rng.uniform(60, 150)
+        return cls(
+            seed=seed,
+            focal=rng.uniform(0.75, 1.15),
+            horizon=rng.uniform(0.38, 0.52),
+            camera_m=rng.uniform(1.1, 1.8),
+            speed_mps=rng.uniform(6, 22),
+            half_width_m=rng.uniform(3.0, 7.5),
+            offset_m=rng.uniform(-1.8, 1.8),
+            curvature=rng.normal(0, 0.004),
+            swing=rng.uniform(0, 0.004),
+            lanes=int(rng.integers(1, 4)),
+            pavement_m=rng.choice([0.0, rng.uniform(1.2, 3.0)]),
+            asphalt=tint(rng, grey),
+            verge=tint(rng, VERGE_COLORS[rng.integers(len(VERGE_COLORS))]),
+            sky=tint(rng, (225, 200, 170) if not fog else (205, 205, 205)),
+            shadow=rng.choice([0.0, rng.uniform(0.3, 0.7)]),
+            visibility_m=rng.uniform(35, 120) if fog else rng.uniform(300, 900),
+            exposure=rng.uniform(0.45, 0.8) if night else rng.uniform(0.7, 1.25),
+            night=night,
+            rain=rng.uniform(0.2, 1.0) if rng.random() < 0.2 else 0.0,
+            noise=rng.uniform(1, 9),
+            traffic=rng.uniform(0.5, 4.0),
+        )
+
+
+def tint(rng: np.random.Generator, color: float | tuple[int, ...]) -> Color:
+    """A colour near `color`, or near the grey of that value."""
+    b, g, r = np.asarray(color, np.float64) * rng.uniform(0.85, 1.15) + rng.normal(0, 5, 3)
+    return float(b), float(g), float(r)

@@ -1,0 +1,133 @@
+"""The flat ground as a camera sees it: road, marks, shadows, verge, and the sky above."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.scenes.drive import Drive
+
+CLASSES = ("sky", "ground", "road", "vehicle")
+SKY, GROUND, ROAD, VEHICLE = range(4)
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.uint8]
+
+FAR_M = 220.0
+"""The ground is drawn up to here, metres."""
+
+
+class View:
+    """The camera at one moment: the ground position of every pixel below the horizon."""
+
+    def __init__(self, drive: Drive, time_s: float, height: int, width: int) -> None:
+        self.drive = drive
+        self.height, self.width = height, width
+        self.focal = drive.focal * width
+        self.travel = 1000.0 + drive.speed_mps * time_s
+        self.horizon = height * (drive.horizon + 0.004 * np.sin(2.1 * time_s))
+        self.curvature = drive.curvature + drive.swing * np.sin(0.25 * time_s + drive.seed)
+        self.offset = drive.offset_m + 0.3 * np.sin(0.4 * time_s)
+        self.rng = np.random.default_rng([drive.seed, round(time_s * 1000), 7])
+        self.top = min(height - 1, int(self.horizon + self.focal * drive.camera_m / FAR_M) + 1)
+        rows = np.arange(self.top, height, dtype=np.float32)[:, None] + 0.5
+        columns = np.arange(width, dtype=np.float32)[None, :] + 0.5
+        self.z = (self.focal * drive.camera_m / (rows - self.horizon)).astype(np.float32)
+        lateral = (columns - width / 2) * self.z / self.focal
+        self.u = (lateral - self.centre(self.z)).astype(np.float32)
+        """Metres to the right of the road's middle."""
+        self.s = np.broadcast_to(self.z + np.float32(self.travel % 4096), self.u.shape).astype(np.float32)
+
+    def centre(self, z: Any) -> Any:
+        """Where the road's middle lies at distance `z` (one or an array), metres to the right of the camera's axis."""
+        return 0.5 * self.curvature * z * z - self.offset
+
+    def project(self, u: float, z: float, up: float) -> tuple[int, int]:
+        """The pixel (column, row) of a point `u` right of the road's middle, `z` ahead and `up` above ground."""
+        column = self.width / 2 + (u + self.centre(z)) * self.focal / z
+        row = self.horizon + (self.drive.camera_m - up) * self.focal / z
+        return int(np.clip(round(column), -20000, 20000)), int(np.clip(round(row), -20000, 20000))
+
+    def haze(self, z: Any) -> Any:
+        """How much of the light from distance `z` is the air's, 0-1 (Koschmieder's law)."""
+        return 1 - np.exp(-3.0 / self.drive.visibility_m * z)
+
+
+def draw_ground(view: View) -> tuple[Floats, Labels]:
+    drive = view.drive
+    picture = np.empty((view.height, view.width, 3), np.float32)
+    labels = np.full((view.height, view.width), SKY, np.uint8)
+    _sky(view, picture[: view.top])
+    beside = np.abs(view.u)
+    road = beside < drive.half_width_m
+    labels[view.top :] = np.where(road, ROAD, GROUND)
+
+    color = np.empty((*view.u.shape, 3), np.float32)
+    color[:] = drive.verge
+    color *= 1 + 0.5 * _texture(view, 3.0)[..., None]
+    if drive.pavement_m:
+        paved = beside < drive.half_width_m + drive.pavement_m
+        color[paved] = np.asarray(drive.asphalt, np.float32) * 0.3 + 110
+        kerb = np.abs(beside - drive.half_width_m - 0.1) < 0.1
+        color[kerb] = 170
+    asphalt = np.asarray(drive.asphalt, np.float32) * (1 + 0.22 * _texture(view, 9.0)[..., None])
+    asphalt *= 1 - 0.12 * np.cos(view.u * 2.2)[..., None] * (beside < 3)[..., None]
+    color[road] = asphalt[road]
+    _marks(view, color)
+    if drive.shadow:
+        shade = np.clip((_texture(view, 0.12) - 0.02) * 8, 0, 1)
+        color *= 1 - drive.shadow * shade[..., None]
+    haze = view.haze(view.z)[..., None]
+    picture[view.top :] = color * (1 - haze) + np.asarray(drive.sky, np.float32) * haze
+    return picture, labels
+
+
+def _sky(view: View, out: Floats) -> None:
+    rows = np.linspace(1.0, 0.0, max(len(out), 1), dtype=np.float32)[: len(out), None, None]
+    out[:] = np.asarray(view.drive.sky, np.float32) * (1 - 0.35 * rows) + np.asarray((30, 8, 0), np.float32) * rows
+    clouds = cv2.resize(_noise(view.drive.seed % 16)[:64, :128], (view.width, max(len(out), 1)))[: len(out)]
+    out += 25 * clouds[..., None]
+
+
+def _marks(view: View, color: Floats) -> None:
+    drive = view.drive
+    paint = np.asarray((225, 225, 225), np.float32) if drive.seed % 3 else np.asarray((90, 190, 225), np.float32)
+    worn = 0.85 + 0.6 * _texture(view, 5.0)
+    lane = 2 * drive.half_width_m / drive.lanes
+    for line in range(drive.lanes + 1):
+        at = -drive.half_width_m + line * lane
+        edge = line in (0, drive.lanes)
+        at = np.sign(at) * (abs(at) - 0.25) if edge else at
+        on = np.abs(view.u - at) < 0.08 + 0.0006 * view.z
+        if not edge:
+            on &= (view.s % 9.0) < 3.5
+        color[on] = (paint * worn[on][:, None]).clip(0, 255)
+
+
+def _texture(view: View, per_metre: float) -> Floats:
+    """Noise about 0 that lies on the ground, `[rows,W]`, with `per_metre` grains to the metre."""
+    noise = _noise(view.drive.seed % 16)
+    size = len(noise)
+    across = (view.u * per_metre * 2 + size / 2) % size
+    along = (view.s * per_metre) % size
+    values: Floats = cv2.remap(noise, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    # Far away a pixel covers many grains: fade to their mean instead of letting them flicker.
+    faded: Floats = values * np.minimum(1, view.focal / (view.z * view.z * per_metre * 2)).astype(np.float32)
+    return faded
+
+
+@lru_cache(maxsize=16)
+def _noise(seed: int) -> Floats:
+    """A tile of smooth noise, `[256,256]` float32, mean 0, standard deviation about 0.3; read only."""
+    rng = np.random.default_rng([seed, 3])
+    tile = sum(
+        cv2.resize(rng.standard_normal((cells, cells)).astype(np.float32), (256, 256), interpolation=cv2.INTER_CUBIC)
+        for cells in (16, 64, 256)
+    )
+    noise = np.asarray(0.3 * tile / tile.std(), np.float32)
+    noise.setflags(write=False)
+    return noise

@@ -1,0 +1,53 @@
+"""Draws a drive: ground, things, then what light, weather and camera do to the picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from orilla.runtime.preprocess import Image
+from orilla.runtime.scenes.drive import Drive
+from orilla.runtime.scenes.ground import Floats, Labels, View, draw_ground
+from orilla.runtime.scenes.things import Canvas, things_near
+
+
+def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)) -> tuple[Image, Labels]:
+    """Draws the drive `seed` as seen at `time_s`.
+
+    Returns:
+        The picture, `[H,W,3]` uint8 BGR, and its labels, `[H,W]` uint8 indices into `CLASSES`; both the caller's.
+    """
+    drive = Drive.from_seed(seed)
+    height, width = size_hw
+    view = View(drive, time_s, height, width)
+    picture, labels = draw_ground(view)
+    canvas = Canvas(picture, labels)
+    for thing in sorted(things_near(view), key=lambda thing: -thing.z):
+        thing.paint(view, canvas)
+    return _expose(view, picture), labels
+
+
+def _expose(view: View, picture: Floats) -> Image:
+    """Light, rain, lens and sensor: linear float picture to what a camera would have stored."""
+    drive = view.drive
+    if drive.night:
+        rows, columns = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)
+        beam = np.exp(-(((columns / view.width - 0.5) / 0.32) ** 2) - ((rows / view.height - 0.75) / 0.25) ** 2)
+        picture *= (0.45 + 1.4 * beam)[..., None] * np.asarray((1.0, 0.95, 0.85), np.float32)
+    picture *= drive.exposure
+    if drive.rain:
+        _rain(view, picture)
+    blur = 1 + 2 * int(0.002 * view.width * view.rng.uniform(0, 1))
+    if blur > 1:
+        picture = cv2.GaussianBlur(picture, (blur, blur), 0)
+    picture += drive.noise * view.rng.standard_normal(picture.shape[:2], np.float32)[..., None]
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _rain(view: View, picture: Floats) -> None:
+    veil = np.zeros(picture.shape[:2], np.float32)
+    for _ in range(int(250 * view.drive.rain)):
+        x, y = int(view.rng.integers(view.width)), int(view.rng.integers(view.height))
+        length = int(view.height * view.rng.uniform(0.02, 0.07))
+        cv2.line(veil, (x, y), (x + length // 5, y + length), float(view.rng.uniform(0.15, 0.4)), 1)
+    picture += veil[..., None] * (np.float32(220) - picture)
