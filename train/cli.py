@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         default="none",
-        help="the encoder's at the start: none, imagenet (Keras downloads it) or a MobileNetV2 no-top file (default: none)",
+        help="the encoder's at the start: none, imagenet (downloaded) or a MobileNetV2 no-top file (default: none)",
     )
     parser.add_argument(
         "--input", default="224x352", metavar="HxW", help="network input, multiples of 32 (default: 224x352)"

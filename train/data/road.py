@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.datasets import Dataset, LabelledImage
-from orilla.runtime.preprocess import Preprocess, prepare
+from orilla.runtime.preprocess import Image, Preprocess, prepare
 from orilla.train.augment import augment_light
 
 CACHE_BYTES = 1 << 30
 """Decoded pictures are kept in memory up to this total."""
+
+CLOSE_UPS = 0.25
+"""Share of samples that are turned close-ups, so that the road is known by its surface too, not by its place alone."""
+
+Labels = NDArray[np.uint8]
 
 FRACTION, COUNTED, CLASS = range(3)
 """Channels of a target: share of the cell that is road, share that is labelled, class of its middle."""
@@ -71,14 +76,20 @@ class _Epoch(keras.utils.PyDataset):
         data = self._data
         rng = np.random.default_rng([data.seed, self._number, index])
         chosen = np.take(self._order, range(index * data.batch, (index + 1) * data.batch), mode="wrap")
-        pairs = [crop(data.sample(int(i)), rng) for i in chosen]
-        images = np.stack([prepare(image, data.preprocess) for image, _ in pairs]).astype(np.float32)
         target = data.dataset.classes.index(data.label)
-        truths = np.stack([truth(labels, target, data.dataset.ignore, data.grid_hw) for _, labels in pairs])
+        views = [_view(data.sample(int(i)), target, data, rng) for i in chosen]
+        images = np.stack([prepare(image, data.preprocess) for image, _ in views]).astype(np.float32)
+        truths = np.stack([truth(labels, target, data.dataset.ignore, data.grid_hw) for _, labels in views])
         return augment_light(images, seed=int(rng.integers(1 << 31))), truths
 
 
-def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _view(sample: LabelledImage, target: int, data: RoadData, rng: np.random.Generator) -> tuple[Image, Labels]:
+    if rng.random() < CLOSE_UPS:
+        return close_up(sample, target, data.dataset.ignore, data.preprocess.size_hw, rng)
+    return crop(sample, rng)
+
+
+def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
     """A random part of a picture with its labels: 50-100 % of its height, its aspect changed by up to a fifth, and
     mirrored half of the time."""
     height, width = sample.labels.shape
@@ -93,7 +104,28 @@ def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[NDArray[np.ui
     return image, labels
 
 
-def truth(labels: NDArray[np.uint8], target: int, ignore: int, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
+def close_up(
+    sample: LabelledImage, target: int, ignore: int, size_hw: tuple[int, int], rng: np.random.Generator
+) -> tuple[Image, Labels]:
+    """A small part turned by any angle, as a camera that looks down sees it: 15-50 % of the picture's height, mostly
+    around a pixel of the class `target`; what lies outside the picture gets the label `ignore`."""
+    height, width = sample.labels.shape
+    rows, columns = np.nonzero(sample.labels == target)
+    if len(rows) and rng.random() < 0.8:
+        pick = rng.integers(len(rows))
+        middle = (float(columns[pick]), float(rows[pick]))
+    else:
+        middle = (rng.uniform(0, width), rng.uniform(0, height))
+    zoom = size_hw[0] / (height * rng.uniform(0.15, 0.5))
+    turn = cv2.getRotationMatrix2D(middle, rng.uniform(0, 360), zoom)
+    turn[:, 2] += np.array([size_hw[1] / 2, size_hw[0] / 2]) - middle
+    size = size_hw[::-1]
+    image = cv2.warpAffine(sample.image, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    labels = cv2.warpAffine(sample.labels, turn, size, flags=cv2.INTER_NEAREST, borderValue=ignore)
+    return image, labels
+
+
+def truth(labels: Labels, target: int, ignore: int, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
     """What the network should say: `[h,w,3]` float32, channels `FRACTION`, `COUNTED`, `CLASS`."""
     size = grid_hw[::-1]
     counted = cv2.resize((labels != ignore).astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,197 @@
+"""The command `orilla demo`: the whole path on an embedded default, by the commands that a user would type."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from orilla.devices.errors import ConfigError, OrillaError, OutputError
+from orilla.runtime import scenes
+from orilla.runtime.files import replacing, write_bytes
+from orilla.runtime.page import Page
+
+TRAIN = ("--input", "128x192", "--width", "0.35", "--samples", "600", "--epochs", "14", "--batch", "16")
+"""Small enough for two cores and some minutes."""
+
+CLIP_HW, CLIP_FRAMES, CLIP_HZ = (360, 640), 250, 25.0
+CLIP_DRIVES = (7, 12, 18, 26, 31)
+"""The drives of the clip, none of which is in the training split."""
+
+SHEET_COLUMNS, SHEET_ROWS = 4, 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for what is made (default: demo)")
+    parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Runs every step; returns the exit code and what was made."""
+    out: Path = arguments.out
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file: give a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror}") from error
+    started = time.monotonic()
+    run, bundle, clip, video = (out / name for name in ("run", "road.orilla", "clip.mp4", "road.mp4"))
+    if not (run / "model.keras").exists():
+        _say("1/5 train a small road model on procedural scenes")
+        _orilla("train", "road", "--data", "scenes", "--out", run, "--seed", arguments.seed, *TRAIN, "--resume")
+    else:
+        _say(f"1/5 train: {run} is there already")
+    _say("2/5 export it, each variant checked against the original")
+    exported = _orilla("export", run, "--out", bundle, "--validation-count", 100)
+    _say("3/5 verify the bundle on this machine")
+    verified = _orilla("verify", bundle)
+    _say("4/5 run the camera loop over a generated clip")
+    _write_clip(clip)
+    loop = _orilla("run", bundle, "--source", clip)
+    _orilla("run", bundle, "--source", clip, "--sink", f"video:{video}")
+    _say("5/5 draw the contact sheet and the page")
+    sheet, page = out / "sheet.png", out / "index.html"
+    _contact_sheet(video, sheet)
+    write_bytes(page, _page(run, exported, verified, loop, sheet))
+    document = {
+        "seconds": round(time.monotonic() - started, 1),
+        "made": {"bundle": bundle, "video": video, "sheet": sheet, "page": page},
+        "verdict": verified["verdict"],
+        "fps": loop["fps"],
+        "variants": {one["name"]: one["check"]["metrics"]["iou"] for one in exported["variants"]},
+    }
+    document["made"] = {name: str(path) for name, path in document["made"].items()}
+    return 0 if verified["verdict"] == "pass" else 1, document
+
+
+def show(document: dict[str, Any]) -> None:
+    """Says what was made, and what to try next."""
+    print(f"\ndone in {document['seconds']:.0f} s; the bundle's verdict is {document['verdict']}")
+    for name, path in document["made"].items():
+        print(f"  {name:<7} {path}")
+    print("\ntry next:")
+    for line in _next(document["made"]["bundle"]):
+        print(f"  {line}")
+
+
+def _next(bundle: str) -> list[str]:
+    return [
+        "orilla run road --source YOUR_VIDEO.mp4 --sink video:out.mp4    # the model that ships, trained on real roads",
+        "orilla run road --source 0                                      # your camera, one JSON line a frame",
+        f"orilla run {bundle} --source scenes --engine onnx",
+        "orilla train road --data camvid.zip --weights imagenet --out runs/camvid",
+    ]
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}", file=sys.stderr, flush=True)
+
+
+def _orilla(*words: object) -> dict[str, Any]:
+    """Runs one command in a process of its own, as a user would, and reads its JSON document."""
+    command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise OrillaError(f"the demo stopped: orilla {words[0]} ended with code {done.returncode}")
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def _write_clip(path: Path) -> None:
+    height, width = CLIP_HW
+    with replacing(path) as temporary:
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), CLIP_HZ, (width, height))
+        if not writer.isOpened():
+            raise OutputError(f"cannot write {path}: OpenCV refuses the video")
+        each = CLIP_FRAMES // len(CLIP_DRIVES)
+        for drive in CLIP_DRIVES:
+            for frame in range(each):
+                writer.write(scenes.render(_unseen(drive), frame / CLIP_HZ, CLIP_HW)[0])
+        writer.release()
+
+
+def _unseen(drive: int) -> int:
+    """A drive that no split of the `scenes` data sets holds."""
+    return 10_000_000_000 + drive
+
+
+def _contact_sheet(video: Path, sheet: Path) -> None:
+    capture = cv2.VideoCapture(str(video))
+    frames = []
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            break
+        frames.append(cv2.resize(frame, (320, 180), interpolation=cv2.INTER_AREA))
+    capture.release()
+    chosen = np.linspace(0, len(frames) - 1, SHEET_COLUMNS * SHEET_ROWS).round().astype(int)
+    cells = [frames[index] for index in chosen]
+    rows = [np.hstack(cells[row * SHEET_COLUMNS : (row + 1) * SHEET_COLUMNS]) for row in range(SHEET_ROWS)]
+    write_bytes(sheet, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
+
+
+def _page(run: Path, exported: dict[str, Any], verified: dict[str, Any], loop: dict[str, Any], sheet: Path) -> bytes:
+    card = exported["manifest"]["card"]
+    page = Page(
+        "Orilla: a road, found", "A small network trained on procedural scenes, exported, verified and run here."
+    )
+    page.picture(sheet, "frames of the clip with the road tinted")
+    page.heading("Training")
+    page.text(
+        f"{card['parameters']:,} parameters, {card['epochs']} epochs over {card['samples']} scenes in "
+        f"{card['seconds']:.0f} s on {card['machine']}. Validation IoU {card['metrics']['iou']:.4f}."
+    )
+    page.picture(run / "curves.png", "loss and validation metrics by epoch")
+    page.heading("Export: every variant against the original")
+    original = exported["report"]["metrics"]["iou"]
+    page.table(
+        ("variant", "MiB", "IoU", "drop, points", "pixel agreement", "mean error", "max error"),
+        [("original (Keras)", "", f"{original:.4f}", "", "", "", "")]
+        + [_variant_row(one, exported["default"]) for one in exported["variants"]],
+    )
+    page.text("* runs by default: the smallest one that loses no more than a point.")
+    page.heading("Verification on this machine")
+    page.table(
+        ("variant", "engine", "verdict", "stages"),
+        [
+            (
+                one["variant"],
+                one["engine"],
+                "pass" if one["passed"] else "fail",
+                ", ".join(s["name"] for s in one["stages"]),
+            )
+            for one in verified["variants"]
+        ],
+    )
+    page.heading("The camera loop")
+    page.text(
+        f"{loop['frames']} frames in {loop['seconds']} s: {loop['fps']} a second with {loop['variant']}; "
+        "the stages overlap, so the loop takes about as long as the slowest."
+    )
+    rows = [(name, f"{loop['p50_ms'][name]:.2f}", f"{loop['p90_ms'][name]:.2f}") for name in loop["p50_ms"]]
+    page.table(("stage", "p50 ms", "p90 ms"), rows)
+    page.heading("Try next")
+    page.commands(_next("demo/road.orilla"))
+    return page.html()
+
+
+def _variant_row(one: dict[str, Any], default: str) -> tuple[str, ...]:
+    check = one["check"]
+    return (
+        one["name"] + (" *" if one["name"] == default else ""),
+        f"{one['bytes'] / 2**20:.2f}",
+        f"{check['metrics']['iou']:.4f}",
+        f"{check['drop']:+.2f}",
+        f"{100 * check['agreement']:.2f} %",
+        f"{check['mean_error']:.5f}",
+        f"{check['max_error']:.4f}",
+    )

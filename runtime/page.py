@@ -1,0 +1,59 @@
+"""One self-contained HTML page: headings, tables and pictures, readable offline, light and dark."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #1a7f4b; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
+th:first-child, td:first-child { text-align: left; } th { background: var(--soft); }
+img { max-width: 100%; border-radius: 6px; background: #fff; }
+code { background: var(--soft); padding: .1rem .3rem; border-radius: 4px; }
+pre { background: var(--soft); padding: .8rem; border-radius: 6px; overflow-x: auto; } pre code { background: none; }
+.lead { font-size: 1.15rem; } .wide { overflow-x: auto; }
+"""
+
+
+class Page:
+    """Collects parts in order; everything given is text and is escaped."""
+
+    def __init__(self, title: str, lead: str) -> None:
+        self._title = title
+        self._parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(lead)}</p>']
+
+    def heading(self, text: str) -> None:
+        """Begins a section."""
+        self._parts.append(f"<h2>{escape(text)}</h2>")
+
+    def text(self, text: str) -> None:
+        """Adds a paragraph."""
+        self._parts.append(f"<p>{escape(text)}</p>")
+
+    def commands(self, lines: Sequence[str]) -> None:
+        """Adds commands to type."""
+        self._parts.append(f"<pre><code>{escape(chr(10).join(lines))}</code></pre>")
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Adds a table; the first column is the row's name."""
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        self._parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
+
+    def picture(self, path: Path, description: str) -> None:
+        """Adds a PNG or JPEG, embedded."""
+        kind = "png" if path.suffix == ".png" else "jpeg"
+        data = base64.b64encode(path.read_bytes()).decode()
+        self._parts.append(f'<p><img alt="{escape(description)}" src="data:image/{kind};base64,{data}"></p>')
+
+    def html(self) -> bytes:
+        """The whole page."""
+        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(self._title)}</title>'
+        body = "\n".join(self._parts)
+        return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'.encode()
