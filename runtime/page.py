@@ -54,6 +54,12 @@ class Page:
 
     def html(self) -> bytes:
         """The whole page."""
-        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(self._title)}</title>'
-        body = "\n".join(self._parts)
-        return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'.encode()
+        parts = [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+            f"<title>{escape(self._title)}</title><style>{STYLE}</style></head>",
+            "<body>",
+            *self._parts,
+            "</body></html>",
+        ]
+        return ("\n".join(parts) + "\n").encode()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.runtime.native import hidden_stderr
 
 if TYPE_CHECKING:
     from orilla.runtime.card import Card
@@ -50,7 +51,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     if (arguments.out / "model.keras").exists() and not arguments.resume:
         raise ConfigError(f"--out {arguments.out} already holds a trained model: give another folder")
     try:
-        from orilla.train.road import RoadOptions, train_road
+        with hidden_stderr():  # TensorFlow introduces itself in six lines
+            from orilla.train.road import RoadOptions, train_road
     except ImportError as error:
         if error.name and error.name.startswith("orilla"):
             raise

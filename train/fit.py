@@ -77,7 +77,10 @@ def fit(
         for epoch in range(len(rows), options.epochs):
             started = time.monotonic()
             batches = data.epoch(epoch, workers=options.workers)
-            history = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, verbose=0, callbacks=[bar])
+            # The data has its own seeded order; Keras' shuffling would not be the same after a resume.
+            history = model.fit(
+                batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[bar]
+            )
             row = {"epoch": epoch + 1, "loss": float(history.history["loss"][0])}
             if not math.isfinite(row["loss"]):
                 raise DataError(f"loss is {row['loss']} in epoch {epoch + 1}: lower --learning-rate")

@@ -19,6 +19,9 @@ INPUT_HW = (224, 352)
 OUTPUT_STRIDE = 2
 """Input pixels per cell of the output grid, in each direction."""
 
+MOMENTUM = 0.95
+"""Of the running batch-norm statistics: Keras' 0.999 for this encoder would need thousands of steps to follow."""
+
 ENCODER_END = "block_12_add"
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
 """Encoder activations at strides 2, 4 and 8, joined by the decoder."""
@@ -79,6 +82,9 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
     )
     if weights is not None and weights != "imagenet":
         network.load_weights(weights)
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = MOMENTUM
     taps = [network.get_layer(name).output for name in (*SKIPS, ENCODER_END)]
     return keras.Model(network.input, taps, name="encoder")
 
@@ -90,7 +96,7 @@ def _context(x: keras.KerasTensor) -> keras.KerasTensor:
     y = _separable(y, 128, "context_a", kernel=5)
     y = _separable(y, 128, "context_b", kernel=5)
     y = layers.Conv2D(channels, 1, use_bias=False, name="context_project")(y)
-    y = layers.BatchNormalization(name="context_project_bn")(y)
+    y = layers.BatchNormalization(momentum=MOMENTUM, name="context_project_bn")(y)
     return layers.Add(name="context")([x, _double(y, "context_up")])
 
 
@@ -104,7 +110,7 @@ def _merge(x: keras.KerasTensor, skip: keras.KerasTensor, channels: int, name: s
 
 def _pointwise(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
     x = layers.Conv2D(channels, 1, use_bias=False, name=name)(x)
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_bn")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
@@ -112,7 +118,7 @@ def _separable(
     x: keras.KerasTensor, channels: int, name: str, *, kernel: int = 3, stride: int = 1
 ) -> keras.KerasTensor:
     x = layers.DepthwiseConv2D(kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
-    x = layers.BatchNormalization(name=f"{name}_depthwise_bn")(x)
+    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_depthwise_bn")(x)
     return _pointwise(x, channels, name)
 
 

@@ -1,0 +1,157 @@
+"""Export: what comes out is what went in, and what fails leaves nothing behind."""
+
+import json
+import shutil
+
+import factories
+import numpy as np
+import pytest
+
+from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError, SourceError
+from orilla.export import export as module
+from orilla.export import pictures, worker
+from orilla.export.export import ExportOptions, export
+from orilla.export.recipe import recipes, select
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.preprocess import Preprocess
+
+FAST = "litert_fp32,litert_wi8_ai8"
+
+
+@pytest.fixture(scope="module")
+def manifest(tiny_bundle):
+    return Bundle.open(tiny_bundle).manifest
+
+
+def test_every_recipe_makes_a_variant_close_to_the_original(manifest):
+    assert [variant.name for variant in manifest.variants] == list(recipes())
+    for variant in manifest.variants:
+        assert variant.check.agreement > (0.97 if "i8" in variant.name else 0.9999), variant
+        assert variant.check.mean_error < (0.02 if "i8" in variant.name else 1e-3), variant
+
+
+def test_float_variants_equal_keras(manifest):
+    for name in ("litert_fp32", "onnx_fp32"):
+        assert manifest.variant(name).check.max_error < 1e-5
+
+
+def test_the_report_says_on_what_it_was_checked(manifest):
+    report = manifest.report
+    assert (report.data, report.count) == ("camvid val", 4)
+    assert (report.calibration, report.calibration_count) == ("camvid train", 12)
+    assert set(report.metrics) >= {"iou", "pixel_accuracy", "iou/A", "iou/B"}
+    assert not report.refused
+
+
+def test_golden_frames_cover_little_and_much(manifest):
+    assert len(manifest.golden) == 4
+
+
+def test_int8_takes_and_gives_bytes(tiny_bundle):
+    from ai_edge_litert.interpreter import Interpreter
+
+    bundle = Bundle.open(tiny_bundle)
+    interpreter = Interpreter(model_content=bundle.read("variants/litert_wi8_ai8.tflite"))
+    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert given["dtype"] == made["dtype"] == np.int8
+
+
+def test_the_same_run_makes_the_same_bytes(tiny_run, tmp_path):
+    for name in ("one", "two"):
+        export(tiny_run, tmp_path / f"{name}.orilla", ExportOptions(recipes="all"))
+    assert (tmp_path / "one.orilla").read_bytes() == (tmp_path / "two.orilla").read_bytes()
+
+
+def test_other_calibration_and_golden_data(tiny_run, tmp_path, tiny_data):
+    options = ExportOptions(recipes=FAST, calibration=str(tiny_data / "train"), golden="scenes", golden_count=2)
+    made = export(tiny_run, tmp_path / "t.orilla", options)
+    assert made.report.calibration == "pictures"
+    assert len(made.golden) == 2
+
+
+def test_unknown_recipes_list_the_known():
+    with pytest.raises(ConfigError, match=r"unknown recipe 'int8'.*litert_wi8_ai8"):
+        select("litert_fp32,int8")
+    with pytest.raises(ConfigError, match="names no recipe"):
+        select(" , ")
+
+
+def fails(run, out, error, match, **options):
+    before = sorted(out.parent.iterdir()) if out.parent.is_dir() else None
+    with pytest.raises(error, match=match) as caught:
+        export(run, out, ExportOptions(**{"recipes": "litert_fp32", **options}))
+    assert "\n" not in str(caught.value)
+    assert (sorted(out.parent.iterdir()) if before is not None else None) == before
+
+
+def test_bad_input_leaves_nothing(tiny_run, tmp_path, tiny_data):
+    out = tmp_path / "t.orilla"
+    fails(tmp_path / "none", out, DataError, "card.json is missing")
+    few = factories.camvid_folder(tmp_path / "few", {"train": 3, "val": 1})
+    fails(tiny_run, out, DataError, "calibration set has 3 pictures", calibration=str(few))
+    fails(tiny_run, out, DataError, "no such data set", validation=str(tmp_path / "gone.zip"))
+    (tmp_path / "empty").mkdir()
+    fails(tiny_run, out, SourceError, "no pictures in", calibration=str(tmp_path / "empty"))
+    fails(tiny_run, tmp_path / "no" / "t.orilla", OutputError, "does not exist")
+
+
+def test_a_damaged_model_is_one_line(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    (run / "model.keras").write_bytes(b"not a model")
+    fails(run, tmp_path / "t.orilla", ConversionError, "not a model|File not found|zip|keras")
+    (run / "card.json").write_text("{}")
+    fails(run, tmp_path / "t.orilla", DataError, "cannot read .*card.json")
+
+
+def test_calibration_pictures_must_show_something(tmp_path):
+    import cv2
+
+    for index in range(10):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 20, 3), 7, np.uint8))
+    with pytest.raises(DataError, match="all of one colour"):
+        pictures.calibration(str(tmp_path), Preprocess(size_hw=(32, 32)), 10, 0)
+
+
+def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypatch):
+    """The float file is real, the quantiser dies of a segmentation fault."""
+    real = worker.call
+
+    def call(function, **arguments):
+        if function.endswith("static_int8"):
+            real("ctypes:string_at", ptr=0)
+        real(function, **arguments)
+
+    monkeypatch.setattr(module.worker, "call", call)
+    made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes=FAST))
+    assert [variant.name for variant in made.variants] == ["litert_fp32"]
+    assert "crashed (SIGSEGV)" in made.report.refused["litert_wi8_ai8"]
+
+
+def test_a_reason_is_told(tmp_path):
+    with pytest.raises(ConversionError, match="No such file"):
+        worker.call("orilla.export.quantize_litert:float16", source=str(tmp_path / "none"), out="x")
+
+
+def test_a_variant_that_loses_too_much_is_never_the_default(manifest):
+    import msgspec
+
+    small = manifest.variant("litert_fp16")
+    bad = msgspec.structs.replace(small, check=msgspec.structs.replace(small.check, drop=1.5))
+    others = [variant for variant in manifest.variants if variant.name != "litert_fp16"]
+    files = {variant.file: b"x" * manifest.files[variant.file].size for variant in manifest.variants}
+    files[bad.file] = b""
+    assert module._default([bad, *others], files) != "litert_fp16"
+    assert module._default([small, *others], files) == "litert_fp16"
+
+
+def test_the_command_prints_a_table_and_json(tiny_run, tmp_path, capsys):
+    from orilla.runtime.cli import main
+
+    words = ["export", str(tiny_run), "--out", str(tmp_path / "t.orilla"), "--recipes", "litert_fp32"]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["variants"][0]["name"] == "litert_fp32"
+    assert document["variants"][0]["accepted"] is True
+    assert main([*words[:3], str(tmp_path / "u.orilla"), *words[4:]]) == 0
+    assert "litert_fp32 *" in capsys.readouterr().out

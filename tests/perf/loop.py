@@ -1,0 +1,139 @@
+"""How close the camera loop comes to its bound, 1 / (slowest stage alone), on a 720p clip.
+
+    python tests/perf/loop.py                      the shipped road bundle over a 720p clip that is drawn first
+    python tests/perf/loop.py --clip drive.mp4     over a clip of one's own
+    python tests/perf/loop.py --json               {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
+
+Each round times every stage alone, then the same frames through `model.stream`, so that both see the same machine.
+The figures are the medians of the rounds, and `spread` is the lowest and highest ratio of a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import orilla.runtime
+from orilla.devices.detect import detect
+from orilla.runtime import scenes
+from orilla.runtime.model import Model
+from orilla.runtime.pipeline import BUFFERS
+from orilla.runtime.preprocess import Preprocessor
+from orilla.runtime.sources.source import open_source
+from orilla.runtime.tasks.segment import decode
+
+SIZE_HW = (720, 1280)
+
+
+def draw_clip(path: Path, frames: int) -> None:
+    """A 720p clip of one drive; every frame differs from the last."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, SIZE_HW[::-1])
+    still = [scenes.render(7, index / 30, SIZE_HW)[0] for index in range(20)]
+    for index in range(frames):
+        forth = index % 38
+        writer.write(still[forth if forth < 20 else 38 - forth])
+    writer.release()
+
+
+def each(work: Callable[[], object], count: int) -> float:
+    """Milliseconds that one call takes, over `count` calls in a row."""
+    started = time.perf_counter()
+    for _ in range(count):
+        work()
+    return 1e3 * (time.perf_counter() - started) / count
+
+
+def stages_alone(model: Model, clip: Path, frames: int) -> dict[str, float]:
+    """Milliseconds of each stage when nothing else runs."""
+    source = open_source(clip, buffers=BUFFERS)
+    capture_ms = each(source.read, frames)
+    source.close()
+    source = open_source(clip, buffers=BUFFERS)
+    image = source.read().image  # type: ignore[union-attr]
+    prepare = Preprocessor(model.bundle.manifest.preprocess)
+    prepared = prepare(image).copy()
+    out = np.empty_like(prepared)
+    output = model.session.run(prepared).copy()
+    found = {
+        "capture": capture_ms,
+        "prepare": each(lambda: prepare(image, out), frames),
+        "infer": each(lambda: model.session.run(prepared), frames),
+        "decode": each(lambda: decode(output, image.shape[:2], "road"), frames),
+    }
+    source.close()
+    return found
+
+
+def loop_fps(model: Model, clip: Path) -> float:
+    """Frames per second through the loop, from the first answer to the last."""
+    ticks = model.stream(clip)
+    next(ticks)
+    started, count = time.perf_counter(), 0
+    for _ in ticks:
+        count += 1
+    return count / (time.perf_counter() - started)
+
+
+def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
+    """Medians over rounds of stages alone and loop, interleaved."""
+    source = open_source(clip)
+    frames = sum(1 for _ in iter(source.read, None)) - 1
+    source.close()
+    loop_fps(model, clip)
+    rows = [(stages_alone(model, clip, frames), loop_fps(model, clip)) for _ in range(rounds)]
+    stages = {name: statistics.median(row[0][name] for row in rows) for name in rows[0][0]}
+    fps = statistics.median(row[1] for row in rows)
+    ratios = sorted(row[1] * max(row[0].values()) / 1e3 for row in rows)
+    return {
+        "machine": str(detect()),
+        "variant": model.variant.name,
+        "frames": frames,
+        "rounds": rounds,
+        "stages_ms": {name: round(value, 3) for name, value in stages.items()},
+        "sequential_fps": round(1e3 / sum(stages.values()), 1),
+        "bound_fps": round(1e3 / max(stages.values()), 1),
+        "fps": round(fps, 1),
+        "bound_ratio": round(statistics.median(ratios), 3),
+        "spread": [round(ratios[0], 3), round(ratios[-1], 3)],
+    }
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="road")
+    parser.add_argument("--variant")
+    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--frames", type=int, default=400, help="of the clip that is drawn")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        orilla.runtime.open(arguments.bundle, variant=arguments.variant) as model,
+    ):
+        clip = arguments.clip or Path(folder, "clip.mp4")
+        if arguments.clip is None:
+            draw_clip(clip, arguments.frames)
+        found = measure(model, clip, arguments.rounds)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for name, value in found["stages_ms"].items():  # type: ignore[attr-defined]
+        print(f"{name:<10} {value:8.3f} ms alone")
+    print(f"one after the other {found['sequential_fps']} frames/s, bound {found['bound_fps']} (slowest stage alone)")
+    print(f"loop {found['fps']} frames/s = {found['bound_ratio']} of the bound (rounds: {found['spread']})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Process start to first answer: `orilla run` against a hand-written script with the same imports.
+
+    python tests/perf/start.py [--picture P.jpg] [--rounds 15] [--json]
+
+Both answer one picture with the bundle's default variant, in processes started in turn; the figure is the ratio of the
+medians of wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+
+from orilla.runtime import scenes
+from orilla.runtime.bundle import Bundle
+
+BY_HAND = """
+import sys
+import cv2, msgspec, numpy
+from ai_edge_litert.interpreter import Interpreter
+model, picture, height, width = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+interpreter = Interpreter(model, num_threads=1)
+interpreter.allocate_tensors()
+(given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+image = cv2.cvtColor(cv2.resize(cv2.imread(picture), (width, height)), cv2.COLOR_BGR2RGB)
+scale, zero = given["quantization"]
+tensor = image.astype(numpy.float32) if not scale else (image / scale + zero).round().astype(given["dtype"])
+interpreter.set_tensor(given["index"], tensor[None])
+interpreter.invoke()
+scale, zero = made["quantization"]
+output = interpreter.get_tensor(made["index"])
+probability = output if not scale else (output.astype(numpy.float32) - zero) * scale
+print((probability >= 0.5).mean())
+"""
+
+
+def seconds(command: list[str]) -> float:
+    """Wall time of one process."""
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="road")
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    bundle = Bundle.open(arguments.bundle)
+    variant = bundle.manifest.variant(bundle.manifest.default)
+    with tempfile.TemporaryDirectory() as folder:
+        model, picture = Path(folder, "model.tflite"), arguments.picture or Path(folder, "picture.png")
+        model.write_bytes(bundle.read(variant.file))
+        if arguments.picture is None:
+            cv2.imwrite(str(picture), scenes.render(1, 0.0, (720, 1280))[0])
+        height, width = bundle.manifest.preprocess.size_hw
+        by_hand = [sys.executable, "-c", BY_HAND, str(model), str(picture), str(height), str(width)]
+        run = [sys.executable, "-m", "orilla.runtime.cli", "run", arguments.bundle, "--source", str(picture)]
+        seconds(by_hand), seconds(run)
+        pairs = [(seconds(by_hand), seconds(run)) for _ in range(arguments.rounds)]
+    one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    found = {"by_hand_s": round(one, 4), "orilla_run_s": round(other, 4), "ratio": round(other / one, 3)}
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(f"by hand {1e3 * one:.0f} ms, orilla run {1e3 * other:.0f} ms: {found['ratio']} times")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""What a bundle must be before it is used: every hostile or damaged one is refused by one line."""
+
+import io
+import json
+import stat
+import zipfile
+
+import pytest
+
+from orilla.devices.errors import BundleError, ConfigError, OutputError
+from orilla.runtime import bundle as bundles
+from orilla.runtime.bundle import Bundle
+
+
+def unpack(path, folder):
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def repack(path, change):
+    """The bundle's bytes after `change` has worked on its content, `{name: bytes}`."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    change(content)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def edit_manifest(**values):
+    def change(content):
+        manifest = json.loads(content["manifest.json"])
+        manifest.update(values)
+        content["manifest.json"] = json.dumps(manifest).encode()
+
+    return change
+
+
+def refuse(path, match):
+    with pytest.raises(BundleError, match=match) as caught:
+        Bundle.open(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_content_makes_the_same_bytes(tiny_bundle, tmp_path):
+    bundle = Bundle.open(tiny_bundle)
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    bundles.write(tmp_path / "again.orilla", bundle.manifest, files)
+    assert (tmp_path / "again.orilla").read_bytes() == tiny_bundle.read_bytes()
+
+
+def test_a_folder_is_a_bundle_too(tiny_bundle, tmp_path):
+    folder = unpack(tiny_bundle, tmp_path / "tiny")
+    assert Bundle.open(folder).manifest == Bundle.open(tiny_bundle).manifest
+    bundle = Bundle.open(folder)
+    bundles.write(tmp_path / "copy", bundle.manifest, {name: bundle.read(name) for name in bundle.manifest.files})
+    assert Bundle.open(tmp_path / "copy").manifest == bundle.manifest
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_truncated(tiny_bundle, tmp_path, share):
+    data = tiny_bundle.read_bytes()
+    (tmp_path / "cut.orilla").write_bytes(data[: int(len(data) * share)])
+    refuse(tmp_path / "cut.orilla", "not a bundle, or damaged")
+
+
+def test_any_flipped_byte_is_noticed(tiny_bundle, tmp_path):
+    data = bytearray(tiny_bundle.read_bytes())
+    for place in range(200, len(data) - 2000, len(data) // 40):
+        changed = bytearray(data)
+        changed[place] ^= 0xFF
+        (tmp_path / "flipped.orilla").write_bytes(changed)
+        try:
+            opened = Bundle.open(tmp_path / "flipped.orilla")
+        except BundleError:
+            continue
+        # Some bytes of a zip say nothing about its content (times, attributes): then nothing may have changed.
+        original = Bundle.open(tiny_bundle)
+        assert opened.manifest == original.manifest
+        assert all(opened.read(name) == original.read(name) for name in original.manifest.files)
+
+
+def test_wrong_hash(tiny_bundle, tmp_path):
+    def change(content):
+        name = next(name for name in content if name.endswith(".tflite"))
+        content[name] = content[name][:-1] + bytes([content[name][-1] ^ 1])
+
+    (tmp_path / "bad.orilla").write_bytes(repack(tiny_bundle, change))
+    refuse(tmp_path / "bad.orilla", "wrong hash")
+
+
+def test_wrong_size(tiny_bundle, tmp_path):
+    (tmp_path / "bad.orilla").write_bytes(repack(tiny_bundle, lambda c: c.update({"golden/000.jpg": b"short"})))
+    refuse(tmp_path / "bad.orilla", "has 5 bytes, the manifest says")
+
+
+def test_missing_and_unlisted_files(tiny_bundle, tmp_path):
+    (tmp_path / "less.orilla").write_bytes(repack(tiny_bundle, lambda c: c.pop("golden/000.jpg")))
+    refuse(tmp_path / "less.orilla", "golden/000.jpg is missing")
+    (tmp_path / "more.orilla").write_bytes(repack(tiny_bundle, lambda c: c.update({"run.sh": b"rm"})))
+    refuse(tmp_path / "more.orilla", "run.sh is not in the manifest")
+
+
+@pytest.mark.parametrize("schema", [0, 2, 99])
+def test_unknown_schema(tiny_bundle, tmp_path, schema):
+    (tmp_path / "new.orilla").write_bytes(repack(tiny_bundle, edit_manifest(schema=schema)))
+    refuse(tmp_path / "new.orilla", f"schema {schema} is not known")
+
+
+@pytest.mark.parametrize("change", [{"surprise": 1}, {"variants": "none"}, {"labels": []}, {"default": "no_such"}])
+def test_manifest_is_read_strictly(tiny_bundle, tmp_path, change):
+    (tmp_path / "odd.orilla").write_bytes(repack(tiny_bundle, edit_manifest(**change)))
+    refuse(tmp_path / "odd.orilla", "manifest.json")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "c:evil", "a\\evil", "./evil", "a//evil"])
+def test_paths_that_leave_the_bundle(tiny_bundle, tmp_path, name):
+    (tmp_path / "evil.orilla").write_bytes(repack(tiny_bundle, lambda c: c.update({name: b"x"})))
+    refuse(tmp_path / "evil.orilla", "must stay inside|not in the manifest")
+
+
+def test_a_manifest_that_names_a_path_outside(tiny_bundle, tmp_path):
+    def change(content):
+        manifest = json.loads(content["manifest.json"])
+        manifest["variants"][0]["file"] = "../../secret"
+        content["manifest.json"] = json.dumps(manifest).encode()
+
+    (tmp_path / "evil.orilla").write_bytes(repack(tiny_bundle, change))
+    refuse(tmp_path / "evil.orilla", "names ../../secret")
+
+
+def test_links_are_refused(tiny_bundle, tmp_path):
+    buffer = io.BytesIO(repack(tiny_bundle, lambda c: None))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        link = zipfile.ZipInfo("link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    (tmp_path / "link.orilla").write_bytes(buffer.getvalue())
+    refuse(tmp_path / "link.orilla", "is a link")
+    folder = unpack(tiny_bundle, tmp_path / "tiny")
+    (folder / "link").symlink_to("/etc/passwd")
+    refuse(folder, "is a link")
+
+
+def test_the_same_name_twice(tiny_bundle, tmp_path):
+    buffer = io.BytesIO(repack(tiny_bundle, lambda c: None))
+    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("golden/000.jpg", b"other")
+    (tmp_path / "twice.orilla").write_bytes(buffer.getvalue())
+    refuse(tmp_path / "twice.orilla", "twice")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_read(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 10_000)
+    (tmp_path / "bomb.orilla").write_bytes(repack(tiny_bundle, lambda c: c.update({"zeros": b"\0" * 20_000})))
+    refuse(tmp_path / "bomb.orilla", "at most")
+
+
+def test_names(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown bundle 'raod'.*road"):
+        Bundle.open("raod")
+    refuse(tmp_path / "none.orilla", "no such bundle")
+    refuse(tmp_path, "has no manifest.json")
+    (tmp_path / "text.orilla").write_text("hello")
+    refuse(tmp_path / "text.orilla", "not a bundle")
+
+
+def test_an_unwritable_place_leaves_nothing(tiny_bundle, tmp_path):
+    bundle = Bundle.open(tiny_bundle)
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    with pytest.raises(OutputError, match="does not exist"):
+        bundles.write(tmp_path / "no" / "tiny.orilla", bundle.manifest, files)
+    assert list(tmp_path.iterdir()) == []

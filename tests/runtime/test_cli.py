@@ -1,0 +1,134 @@
+"""The command line as a user meets it, in processes of its own."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import factories
+import pytest
+
+from orilla.runtime.bundle import Bundle
+
+
+def orilla(*words, **options):
+    command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def refuse(*words, match):
+    done = orilla(*words)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("orilla: ")
+    assert match in lines[0], lines[0]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return factories.video(tmp_path / "clip.avi", 12, (90, 120))
+
+
+def test_every_command_has_help_with_an_example():
+    from orilla.runtime.cli import COMMANDS
+
+    overview = orilla("--help")
+    assert overview.returncode == 0
+    for name, command in COMMANDS.items():
+        assert f"  {name} " in overview.stdout
+        done = orilla(name, "--help")
+        assert done.returncode == 0
+        assert f"example: {command.example}" in " ".join(done.stdout.split())
+        assert "--json" in done.stdout
+
+
+def test_json_lines_are_the_default_sink(tiny_bundle, clip):
+    done = orilla("run", tiny_bundle, "--source", clip)
+    assert done.returncode == 0, done.stderr
+    ticks = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [tick["index"] for tick in ticks] == list(range(12))
+    assert set(ticks[0]["stages_ms"]) == {"capture", "prepare", "infer", "decode"}
+    assert all(tick["age_ms"] > 0 for tick in ticks)
+    assert [tick["captured_ns"] for tick in ticks] == sorted(tick["captured_ns"] for tick in ticks)
+    assert "12 frames" in done.stderr
+
+
+def test_several_sinks_and_a_summary(tiny_bundle, clip, tmp_path):
+    video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    words = ("--source", clip, "--sink", f"video:{video}", "--sink", f"jsonl:{lines}", "--json", "--frames", 5)
+    done = orilla("run", tiny_bundle, *words)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["frames"] == 5
+    assert summary["variant"] == Bundle.open(tiny_bundle).manifest.default
+    assert len(lines.read_text().splitlines()) == 5
+    capture = cv2.VideoCapture(str(video))
+    assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == 5
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnx"])
+def test_the_engine_can_be_chosen(tiny_bundle, clip, engine):
+    done = orilla("run", tiny_bundle, "--source", clip, "--engine", engine, "--json")
+    assert json.loads(done.stdout)["variant"].startswith(engine)
+
+
+def test_a_reader_that_goes_away_ends_the_loop_quietly(tiny_bundle):
+    command = f"{sys.executable} -m orilla.runtime.cli run {tiny_bundle} --source scenes | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    assert json.loads(done.stdout)["index"] == 0
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+
+
+def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video")
+    cut = tmp_path / "cut.orilla"
+    cut.write_bytes(tiny_bundle.read_bytes()[:5000])
+    refuse("rnu", match="did you mean run")
+    refuse("run", "raod", "--source", clip, match="unknown bundle 'raod'")
+    refuse("run", tiny_bundle, "--source", tmp_path / "none.mp4", match="no such file")
+    refuse("run", tiny_bundle, "--source", text, match="not a video")
+    refuse("run", tiny_bundle, "--source", 93, match="no camera at 93")
+    refuse("run", cut, "--source", clip, match="damaged")
+    refuse("run", tiny_bundle, "--source", clip, "--variant", "int8", match="unknown variant 'int8': known are")
+    refuse("run", tiny_bundle, "--source", clip, "--engine", "tensorrt", match="known are litert, onnx")
+    refuse("run", tiny_bundle, "--source", clip, "--engine", "onnx", "--variant", "litert_fp16", match="runs on engine")
+    refuse("run", tiny_bundle, "--source", clip, "--sink", "video:x.gif", match="must end in")
+    refuse("run", tiny_bundle, "--source", clip, "--threads", 0, match="--threads 0")
+    refuse("verify", tiny_bundle, "--data", "scnes", match="did you mean scenes")
+    refuse("verify", tmp_path / "none.orilla", match="no such bundle")
+    refuse("train", "road", "--data", "scnes", "--out", tmp_path / "run", match="did you mean scenes")
+    refuse("export", tmp_path, "--out", tmp_path / "a.orilla", match="card.json is missing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "cut.orilla", "notes.mp4"]
+
+
+def test_a_video_that_breaks_off_leaves_no_half_written_output(tiny_bundle, tmp_path):
+    whole = factories.video(tmp_path / "whole.avi", 60, (120, 160))
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    refuse("run", tiny_bundle, "--source", cut, "--sink", f"video:{tmp_path}/out.mp4", match="breaks off at frame")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.avi", "whole.avi"]
+
+
+def test_a_read_only_folder(tiny_bundle, clip):
+    refuse("run", tiny_bundle, "--source", clip, "--sink", "video:/proc/out.mp4", match="cannot write /proc/out.mp4")
+
+
+def test_verify_passes_and_fails_by_exit_code(tiny_bundle, tiny_data):
+    done = orilla("verify", tiny_bundle, "--data", tiny_data, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["verdict"] == "pass"
+    assert len(document["variants"]) == 5
+    for one in document["variants"]:
+        assert [stage["name"] for stage in one["stages"]] == ["decode", "resize", "infer", "result", "accuracy"]
+
+
+def test_doctor(tmp_path):
+    done = orilla("doctor", "--json")
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["engines"]["passed"]
+    assert done.returncode == (0 if all(finding["passed"] for finding in findings.values()) else 1)

@@ -1,0 +1,153 @@
+"""The loop with sources and sessions of the test's own: order, drops, errors and the end of its threads."""
+
+import threading
+
+import factories
+import numpy as np
+import pytest
+
+from orilla.devices.errors import SourceError
+from orilla.runtime import pipeline
+from orilla.runtime.frame import Frame
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.tasks.segment import decode
+
+SPEC = Preprocess(size_hw=(8, 8), color="bgr")
+
+
+class BrightnessSession:
+    """Answers the picture's brightness; `gate` holds an answer back until it is let go."""
+
+    engine = "test"
+
+    def __init__(self, gate=None):
+        self.seen, self.gate = [], gate
+
+    def run(self, image):
+        if self.gate is not None:
+            self.gate.acquire()
+        self.seen.append(int(image[0, 0, 0]))
+        return np.full((1, 4, 4, 1), image[0, 0, 0] / 255, np.float32)
+
+    def close(self):
+        pass
+
+
+def brightness_decode(output, frame):
+    return decode(output, frame.image.shape[:2], "bright")
+
+
+def bright(values, size=(16, 16)):
+    return [np.full((*size, 3), value, np.uint8) for value in values]
+
+
+def loop_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("orilla-")]
+
+
+def test_every_frame_of_a_file_is_answered_in_order_with_its_identity():
+    values = list(range(0, 250, 5))
+    source = factories.ListSource(bright(values))
+    ticks = list(pipeline.run(source, SPEC, BrightnessSession(), brightness_decode))
+    assert [tick.index for tick in ticks] == list(range(50))
+    assert [tick.captured_ns for tick in ticks] == [1_000_000 * index for index in range(50)]
+    assert [round(float(tick.result.probability[0, 0]) * 255) for tick in ticks] == values
+    assert all(tick.dropped == 0 for tick in ticks)
+    assert all(set(tick.stages_ms) == {"capture", "prepare", "infer", "decode"} for tick in ticks)
+    assert all(tick.done_ns > 0 for tick in ticks)
+    assert not loop_threads()
+
+
+class GatedLiveSource(factories.ListSource):
+    """A camera that says when it has given its last frame."""
+
+    def __init__(self, images):
+        super().__init__(images, live=True)
+        self.exhausted = threading.Event()
+
+    def read(self):
+        frame = super().read()
+        if frame is None:
+            self.exhausted.set()
+        return frame
+
+
+def test_a_live_source_gives_its_newest_frame_and_counts_the_others():
+    gate = threading.Semaphore(0)
+    source, session = GatedLiveSource(bright(range(0, 100, 10))), BrightnessSession(gate)
+    ticks = pipeline.run(source, SPEC, session, brightness_decode)
+    # The camera runs on while inference is held: then only one frame waits, the newest.
+    taker = threading.Thread(target=lambda: (source.exhausted.wait(10), gate.release(), gate.release()))
+    taker.start()
+    answers = list(ticks)
+    taker.join()
+    assert answers[-1].index == 9
+    assert len(answers) <= 2
+    assert answers[-1].dropped == 10 - len(answers)
+
+
+def test_a_file_is_not_read_far_ahead_of_the_caller():
+    source = factories.ListSource(bright([0] * 200))
+    ticks = pipeline.run(source, SPEC, BrightnessSession(), brightness_decode)
+    frames = [next(ticks).frame for _ in range(3)]
+    assert source._index <= 3 + pipeline.BUFFERS
+    ticks.close()
+    assert not loop_threads()
+    assert [frame.index for frame in frames] == [0, 1, 2]
+
+
+def test_frames_before_a_break_are_answered_then_the_error_is_raised():
+    source = factories.ListSource(bright([1, 2, 3]), error=SourceError("the cable is out"))
+    ticks = pipeline.run(source, SPEC, BrightnessSession(), brightness_decode)
+    assert [next(ticks).index for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(SourceError, match="the cable is out"):
+        next(ticks)
+    assert not loop_threads()
+
+
+def test_an_error_of_the_engine_reaches_the_caller():
+    class Broken(BrightnessSession):
+        def run(self, image):
+            raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        list(pipeline.run(factories.ListSource(bright([1])), SPEC, Broken(), brightness_decode))
+    assert not loop_threads()
+
+
+def test_a_caller_who_stops_ends_the_threads():
+    source = factories.ListSource(bright([0] * 1000))
+    ticks = pipeline.run(source, SPEC, BrightnessSession(), brightness_decode)
+    next(ticks)
+    ticks.close()
+    assert not loop_threads()
+
+
+def test_a_resolution_that_changes_midway_is_followed():
+    images = bright([50], (16, 16)) + bright([60], (31, 17)) + bright([70], (480, 640))
+    ticks = list(pipeline.run(factories.ListSource(images), SPEC, BrightnessSession(), brightness_decode))
+    assert [tick.result.mask.shape for tick in ticks] == [(16, 16), (31, 17), (480, 640)]
+
+
+def test_frames_held_by_the_caller_are_not_overwritten_within_the_promise():
+    class RingSource(factories.ListSource):
+        def __init__(self, count):
+            super().__init__([None] * count)
+            from orilla.runtime.sources.source import Ring
+
+            self.ring = Ring(pipeline.BUFFERS)
+
+        def read(self):
+            if self._index == len(self._images):
+                return None
+            image = self.ring.take((4, 4, 3))
+            image[:] = self._index
+            self._index += 1
+            return Frame(self._index - 1, image, 0)
+
+    previous = None
+    for tick in pipeline.run(RingSource(200), SPEC, BrightnessSession(), brightness_decode):
+        assert tick.frame.image[0, 0, 0] == tick.index % 256
+        if previous is not None:
+            assert previous.frame.image[0, 0, 0] == previous.index % 256
+        previous = tick

@@ -1,0 +1,110 @@
+import cv2
+import factories
+import numpy as np
+import pytest
+
+from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.sources.source import open_source
+
+
+def read_all(source):
+    try:
+        return [(frame.index, frame.image.copy(), frame.captured_ns) for frame in iter(source.read, None)]
+    finally:
+        source.close()
+
+
+def test_a_video_gives_every_frame_in_order(tmp_path):
+    path = factories.video(tmp_path / "clip.avi", 12)
+    source = open_source(path)
+    assert source.rate_hz == 25
+    assert not source.live
+    frames = read_all(source)
+    assert [index for index, _, _ in frames] == list(range(12))
+    for index, image, _ in frames:
+        assert abs(float(image.mean()) - (10 * index + 5)) < 3
+    stamps = [stamp for _, _, stamp in frames]
+    assert stamps == sorted(stamps)
+
+
+def test_buffers_are_used_in_turn(tmp_path):
+    source = open_source(factories.video(tmp_path / "clip.avi", 9), buffers=3)
+    images = [source.read().image for _ in range(9)]
+    assert len({id(image) for image in images}) == 3
+    source.close()
+
+
+def test_a_folder_gives_its_pictures_by_name(tmp_path):
+    for name in ("b.png", "a.jpg", "c.bmp"):
+        cv2.imwrite(str(tmp_path / name), factories.picture())
+    (tmp_path / "notes.txt").write_text("not a picture")
+    source = open_source(tmp_path)
+    assert [source.read().name for _ in range(3)] == ["a.jpg", "b.png", "c.bmp"]
+    assert source.read() is None
+
+
+def test_grey_and_deep_pictures_become_bgr(tmp_path):
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((4, 6), 80, np.uint8))
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((4, 6, 3), 80 * 257, np.uint16))
+    cv2.imwrite(str(tmp_path / "alpha.png"), np.full((4, 6, 4), 80, np.uint8))
+    for _, image, _ in read_all(open_source(tmp_path)):
+        assert image.shape == (4, 6, 3)
+        assert image.dtype == np.uint8
+        assert image[0, 0, 0] == 80
+
+
+def test_scenes_are_a_source():
+    source = open_source("scenes:3")
+    first, second = source.read(), source.read()
+    assert (first.index, second.index) == (0, 1)
+    assert first.image.shape == (360, 640, 3)
+
+
+def refuse(spec, match, error=SourceError):
+    with pytest.raises(error, match=match) as caught:
+        read_all(open_source(spec))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_there(tmp_path, capfd):
+    refuse(tmp_path / "none.mp4", "no such file")
+    refuse("frames/none", "no such file")
+    refuse("webcam", "unknown source 'webcam'", ConfigError)
+    refuse("97", "no camera at 97")
+    refuse("/dev/video97", "no camera at /dev/video97")
+    refuse(tmp_path, "no pictures in")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 5000])
+def test_what_is_not_a_video(tmp_path, content, capfd):
+    (tmp_path / "clip.mp4").write_bytes(content)
+    refuse(tmp_path / "clip.mp4", "not a video, or damaged")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_video_without_frames(tmp_path):
+    path = factories.video(tmp_path / "clip.avi", 0)
+    refuse(path, "not a video, or damaged|no frames")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_video_that_breaks_off(tmp_path, share):
+    whole = factories.video(tmp_path / "whole.avi", 60, (120, 160))
+    data = whole.read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: int(len(data) * share)])
+    refuse(tmp_path / "cut.avi", "breaks off at frame|not a video, or damaged")
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    refuse(tmp_path, "cannot decode .*bad.png")
+
+
+@pytest.mark.real_data
+def test_a_real_video_that_breaks_off(tmp_path, data_root, capfd):
+    """The index of this file stands at its end, or it is cut in the middle of its frames: both are named."""
+    data = (data_root / "video" / "solidWhiteRight.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    refuse(tmp_path / "cut.mp4", "breaks off at frame|not a video, or damaged")
+    assert capfd.readouterr().err == ""

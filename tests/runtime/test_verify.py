@@ -1,0 +1,125 @@
+"""Verification: what passes, and which stage is named when a machine computes something else."""
+
+import io
+import json
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from orilla.devices.errors import BundleError
+from orilla.runtime import bundle as bundles
+from orilla.runtime import verify as module
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.datasets import open_dataset
+from orilla.runtime.engines import registry
+from orilla.runtime.verify import verify
+
+
+def run(bundle, dataset=None):
+    return verify(bundle, bundle.manifest.variants, dataset)
+
+
+def rewritten(path, folder, change):
+    """The bundle with its content changed and its manifest made to fit: damage that hashes don't show."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(content.pop("manifest.json"))
+    change(content, manifest)
+    entries = bundles.entries(content)
+    manifest["files"] = {name: {"size": entry.size, "sha256": entry.sha256} for name, entry in entries.items()}
+    out = folder / "changed.orilla"
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return Bundle.open(out)
+
+
+def test_a_sound_bundle_passes_on_its_own_data(tiny_bundle, tiny_data):
+    for verdict in run(Bundle.open(tiny_bundle), open_dataset(tiny_data)):
+        assert verdict.passed, verdict
+        assert verdict.first_difference is None
+        assert verdict.metrics["iou"] >= 0
+
+
+def test_a_foreign_data_set_is_measured_but_not_held_against_the_export(tiny_bundle, tmp_path):
+    import factories
+
+    other = factories.camvid_folder(tmp_path / "other", {"val": 3}, (60, 80))
+    for verdict in run(Bundle.open(tiny_bundle), open_dataset(other)):
+        assert verdict.passed
+        assert "not the data of the export" in verdict.stages[-1].detail
+
+
+def test_another_network_is_found_at_infer(tiny_bundle, tmp_path):
+    def change(content, manifest):
+        content["golden/000.output.npy"] = content["golden/000.output.npy"][:-400] + b"\0\0\x80\x3f" * 100
+
+    for verdict in run(rewritten(tiny_bundle, tmp_path, change)):
+        assert not verdict.passed
+        assert verdict.first_difference == "infer"
+
+
+def test_another_resize_is_found_at_resize(tiny_bundle, tmp_path):
+    def change(content, manifest):
+        image = cv2.imdecode(np.frombuffer(content["golden/000.prepared.png"], np.uint8), cv2.IMREAD_UNCHANGED)
+        content["golden/000.prepared.png"] = cv2.imencode(".png", cv2.add(image, 3))[1].tobytes()
+
+    assert {one.first_difference for one in run(rewritten(tiny_bundle, tmp_path, change))} == {"resize"}
+
+
+def test_another_decoder_is_found_at_decode(tiny_bundle, tmp_path):
+    def change(content, manifest):
+        manifest["golden"][0]["pixels_sha256"] = "0" * 64
+
+    assert {one.first_difference for one in run(rewritten(tiny_bundle, tmp_path, change))} == {"decode"}
+
+
+def test_a_file_that_no_engine_takes_is_found_at_load(tiny_bundle, tmp_path):
+    def change(content, manifest):
+        for variant in manifest["variants"]:
+            content[variant["file"]] = b"not a model" * 100
+
+    assert {one.first_difference for one in run(rewritten(tiny_bundle, tmp_path, change))} == {"load"}
+
+
+def test_accuracy_below_the_exports_fails(tiny_bundle, tiny_data, tmp_path):
+    def change(content, manifest):
+        for variant in manifest["variants"]:
+            variant["check"]["metrics"]["iou"] += 0.02
+
+    verdicts = run(rewritten(tiny_bundle, tmp_path, change), open_dataset(tiny_data))
+    assert {one.first_difference for one in verdicts} == {"accuracy"}
+
+
+def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
+    bundle = Bundle.open(tiny_bundle)
+    shape = np.load(io.BytesIO(bundle.read("golden/000.output.npy"))).shape
+
+    class Broken:
+        engine = "broken"
+
+        def run(self, image):
+            return np.full((1, *shape), np.nan, np.float32)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(registry, "load", lambda *_: Broken())
+    assert {one.first_difference for one in run(bundle)} == {"infer"}
+
+
+def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
+    verdicts = run(Bundle.open(tiny_bundle))
+    skipped = [one for one in verdicts if one.skipped]
+    assert [one.variant for one in skipped] == ["onnx_fp32", "onnx_wi8_ai8"]
+    assert all("pip install" in one.skipped for one in skipped)
+
+
+def test_a_bundle_without_golden_frames_cannot_be_verified(tiny_bundle, tmp_path):
+    bundle = rewritten(tiny_bundle, tmp_path, lambda content, manifest: manifest.update(golden=[]))
+    with pytest.raises(BundleError, match="no golden frames"):
+        run(bundle)

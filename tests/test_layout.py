@@ -1,0 +1,77 @@
+"""The house itself: what is packaged, what may import what, what a robot loads."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("devices", "runtime", "export", "train")
+HEAVY = ("tensorflow", "keras", "onnx", "onnxruntime", "matplotlib", "litert_quantizer", "tf2onnx", "torch", "jax")
+
+pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def python(*arguments, **options):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)
+
+
+def test_every_folder_of_modules_is_packaged():
+    """A sub-package that is not listed works in editable mode and vanishes from the wheel."""
+    found = {
+        "orilla." + str(init.parent.relative_to(ROOT)).replace("/", ".")
+        for part in PARTS
+        for init in (ROOT / part).rglob("__init__.py")
+    }
+    assert found == set(pyproject["tool"]["setuptools"]["packages"])
+    for part in PARTS:
+        for module in (ROOT / part).rglob("*.py"):
+            assert (module.parent / "__init__.py").exists(), module
+
+
+def test_the_top_level_is_what_the_user_fixed():
+    made = {"build", "dist", "demo", "runs", "orilla.egg-info"}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert folders - made == {*PARTS, "tests", "docs"}
+
+
+def test_every_module_says_what_it_is():
+    for part in PARTS:
+        for module in (ROOT / part).rglob("*.py"):
+            first = module.read_text().split("\n", 1)[0]
+            assert first.startswith('"""'), module
+            assert first.rstrip('"').endswith((".", ",")) or len(first) > 40, module
+
+
+def test_no_module_is_too_long():
+    for part in PARTS:
+        for module in (ROOT / part).rglob("*.py"):
+            assert len(module.read_text().splitlines()) <= 400, module
+
+
+@pytest.mark.parametrize("statement", ["import orilla.runtime", "import orilla.devices", "import orilla.runtime.cli"])
+def test_light_imports(statement):
+    done = python("-c", f"{statement}\nimport sys\nprint(*(name.split('.')[0] for name in sys.modules))")
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stdout.split()) & {*HEAVY, "numpy", "cv2", "rich", "ai_edge_litert"}
+
+
+def test_a_running_loop_loads_nothing_heavy(tiny_bundle):
+    code = (
+        "import sys, numpy, orilla.runtime\n"
+        f"with orilla.runtime.open({str(tiny_bundle)!r}) as model:\n"
+        "    model(numpy.zeros((20, 30, 3), numpy.uint8))\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "ai_edge_litert" in loaded
+    assert not loaded & {*HEAVY, "rich"}
+
+
+def test_the_namespace_has_no_file_of_its_own():
+    done = python("-c", "import orilla; print(orilla.__file__ if hasattr(orilla, '__file__') else None)")
+    assert done.stdout.strip() == "None"

@@ -1,0 +1,198 @@
+"""Training: learns, is repeatable, goes on after an interruption, and says what it did."""
+
+import csv
+import json
+import math
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.cli import main
+from orilla.runtime.datasets import open_dataset
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.run_folder import read_run
+from orilla.train.augment import augment_light
+from orilla.train.data import road as data
+from orilla.train.losses import RoadLoss
+from orilla.train.models import road
+from orilla.train.road import RoadOptions, train_road
+
+SMALL = {"input_hw": (64, 64), "width": 0.35, "batch": 4, "epochs": 2, "learning_rate": 3e-3}
+
+
+def weights(folder):
+    return keras.models.load_model(folder / "model.keras", compile=False).get_weights()
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return out, train_road(RoadOptions(data=str(tiny_data), **SMALL), out, command="orilla train road")
+
+
+def test_the_run_folder_is_whole(trained, tiny_data):
+    folder, card = trained
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "card.json",
+        "curves.png",
+        "history.csv",
+        "model.keras",
+        "run.json",
+    ]
+    saved, run = read_run(folder)
+    assert saved == card
+    assert run.data == str(tiny_data)
+    assert cv2.imread(str(folder / "curves.png")).shape[1] > 500
+    rows = list(csv.DictReader((folder / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert card.data.splits[0].sha256 == open_dataset(tiny_data).digest("train")
+    assert card.parameters == keras.models.load_model(folder / "model.keras").count_params()
+
+
+def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, tmp_path, monkeypatch):
+    import orilla.train.fit as fit
+
+    out = tmp_path / "run"
+    save = fit._save
+
+    def save_then_die(model, rows, folder, signature):
+        save(model, rows, folder, signature)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "_save", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        train_road(RoadOptions(data=str(tiny_data), **SMALL), out, command="")
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="cannot resume"):
+        train_road(RoadOptions(data=str(tiny_data), **{**SMALL, "epochs": 3}, resume=True), out, command="")
+    train_road(RoadOptions(data=str(tiny_data), **SMALL, resume=True), out, command="")
+    for one, other in zip(weights(trained[0]), weights(out), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_it_learns_what_is_easy(tiny_data, tmp_path):
+    options = RoadOptions(data=str(tiny_data), **{**SMALL, "epochs": 25}, evaluate_every=25)
+    card = train_road(options, tmp_path / "run", command="")
+    assert card.metrics["iou"] > 0.8
+
+
+def test_the_network_is_small_and_its_input_raw():
+    model = road.deployable(road.build(classes=11))
+    assert model.count_params() <= 1_000_000
+    assert model.input.shape[1:] == (*road.INPUT_HW, 3)
+    assert "normalise" in {layer.name for layer in model.layers}
+    assert model.output.shape[1:] == (road.INPUT_HW[0] // 2, road.INPUT_HW[1] // 2, 1)
+
+
+def test_doubling_repeats_each_cell():
+    given = keras.Input((2, 3, 4))
+    doubled = keras.Model(given, road._double(given, "double"))(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
+    expected = np.arange(24).reshape(1, 2, 3, 4).repeat(2, axis=1).repeat(2, axis=2)
+    assert np.array_equal(keras.ops.convert_to_numpy(doubled), expected)
+
+
+def test_truth_counts_the_road_among_the_labelled_pixels():
+    labels = np.zeros((4, 8), np.uint8)
+    labels[:, :2] = 3
+    labels[:2, 4:] = 11
+    truth = data.truth(labels, 3, 11, (2, 2))
+    assert truth[..., data.FRACTION].tolist() == [[0.5, 0.0], [0.5, 0.0]]
+    assert truth[..., data.COUNTED].tolist() == [[1.0, 0.0], [1.0, 1.0]]
+
+
+def test_unlabelled_cells_don_t_count_in_the_loss():
+    rng = np.random.default_rng(0)
+    truth = np.zeros((2, 4, 4, 3), np.float32)
+    truth[:, :2, :, data.COUNTED] = 1
+    truth[:, 2:, :, data.CLASS] = 11
+    logits = rng.normal(size=(2, 4, 4, 12)).astype(np.float32)
+    other = logits.copy()
+    other[:, 2:] = 5
+    loss = RoadLoss(11)
+    assert np.allclose(loss.call(truth, logits), loss.call(truth, other), atol=1e-6)
+
+
+def test_the_loss_is_least_at_the_truth():
+    truth = np.zeros((1, 4, 4, 3), np.float32)
+    truth[..., data.COUNTED] = 1
+    truth[:, 2:, :, data.FRACTION] = 1
+    right = np.where(truth[..., :1] > 0.5, 12.0, -12.0).astype(np.float32)
+    assert float(RoadLoss(0).call(truth, right)[0]) < 0.01
+    assert float(RoadLoss(0).call(truth, -right)[0]) > 5
+
+
+def test_pictures_and_labels_are_cropped_together():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 11, (60, 80), np.uint8)
+    sample = data.LabelledImage("x", np.repeat(labels[..., None], 3, axis=2), labels)
+    for _ in range(20):
+        image, cut = data.crop(sample, rng)
+        assert np.array_equal(image[..., 0], cut)
+        assert 0.5 * 60 - 1 <= cut.shape[0] <= 60
+
+
+def test_a_close_up_turns_picture_and_labels_together():
+    labels = np.zeros((60, 80), np.uint8)
+    labels[30:] = 3
+    image = np.repeat((labels * 60)[..., None], 3, axis=2).astype(np.uint8)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        picture, turned = data.close_up(data.LabelledImage("x", image, labels), 3, 11, (32, 48), rng)
+        assert picture.shape == (32, 48, 3)
+        known = turned != 11
+        wrong = (np.abs(picture[..., 0].astype(int) - turned * 60.0) > 90) & known
+        assert wrong.mean() < 0.02
+
+
+def test_light_changes_are_seeded_and_stay_in_range():
+    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 24, 3)).astype(np.float32)
+    one, again, other = (augment_light(images, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert 0 <= one.min() <= one.max() <= 255
+    assert one.dtype == np.float32
+
+
+def test_batches_don_t_depend_on_what_came_before(tiny_data):
+    def road_data():
+        return data.RoadData(open_dataset(tiny_data), "road", Preprocess(size_hw=(64, 64)), (32, 32), 4, seed=5)
+
+    first, second = road_data(), road_data()
+    first.epoch(0, workers=1)[0]
+    for one, other in zip(first.epoch(3, workers=1)[2], second.epoch(3, workers=1)[2], strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"data": "nowhere.zip"}, DataError, "no such data set"),
+        ({"input_hw": (100, 64)}, ConfigError, "multiples of 32"),
+        ({"weights": "none.h5"}, ConfigError, "no such weights file"),
+    ],
+)
+def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
+    with pytest.raises(error, match=match):
+        train_road(RoadOptions(**{"data": str(tiny_data), **SMALL, **options}), tmp_path / "run", command="")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_no_number_stops(tiny_data, tmp_path):
+    options = RoadOptions(data=str(tiny_data), **{**SMALL, "learning_rate": math.inf})
+    with pytest.raises(DataError, match=r"loss is .* lower --learning-rate"):
+        train_road(options, tmp_path / "run", command="")
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_the_command_writes_and_prints(tiny_data, tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["train", "road", "--data", str(tiny_data), "--out", str(out), "--epochs", "1", "--batch", "4"]
+    words += ["--input", "64x64", "--width", "0.35"]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["card"]["epochs"] == 1
+    assert main(words) == 2
+    assert "already holds a trained model" in capsys.readouterr().err
