@@ -20,6 +20,7 @@ from orilla.runtime import bundle as bundles
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.engines import registry
+from orilla.runtime.files import check_writable
 from orilla.runtime.manifest import SCHEMA, Golden, Manifest, Report, Variant
 from orilla.runtime.preprocess import Preprocessor
 from orilla.runtime.run_folder import read_run
@@ -64,6 +65,7 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
         OutputError: `out` cannot be written. Nothing is left half-written in any case.
     """
     chosen = select(options.recipes)
+    check_writable(out)
     card, settings = read_run(run)
     model = run / "model.keras"
     if not model.is_file():

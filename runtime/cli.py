@@ -14,6 +14,9 @@ from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
+QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
+"""What libraries read when they are imported: in a command's process their messages are said by our errors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -58,6 +61,8 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 well, 1 a verdict of no, 2 an error that is the user's to mend."""
     words = sys.argv[1:] if argv is None else argv
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         return _dispatch(words)
     except OrillaError as error:
@@ -66,8 +71,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of standard output has gone; so does what Python would still flush into it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from orilla.runtime.native import drop_stdout
+
+        drop_stdout()
         return 0
 
 

@@ -43,6 +43,20 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and its parents, where they are not there yet; raises `OutputError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    _beside(path / "probe", "")
+
+
+def check_writable(path: Path) -> None:
+    """Raises `OutputError` where `path` could not be written, before the work that is to be written."""
+    _beside(path, path.suffix)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes `data` to `path`, whole or not at all; raises `OutputError`."""
     with replacing(path) as temporary:

@@ -1,10 +1,16 @@
-"""What native libraries print about themselves, kept off the user's screen."""
+"""The process's own standard output and error, as file descriptors that native libraries write to as well."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def drop_stdout() -> None:
+    """Sends standard output nowhere from now on: its reader has gone, or its disk is full, and Python would still
+    flush into it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @contextmanager

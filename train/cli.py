@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Trains; returns the exit code and the JSON document."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("epochs", "batch", "samples"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ConfigError(f"--{name} {getattr(arguments, name)}: must be 1 or more")

@@ -13,7 +13,7 @@ from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.card import Card, DataCard, SplitCard
 from orilla.runtime.datasets import Dataset, open_dataset
-from orilla.runtime.files import replacing
+from orilla.runtime.files import make_folder, replacing
 from orilla.runtime.preprocess import Preprocess
 from orilla.train.data.road import RoadData
 from orilla.train.evaluate import evaluate_segmentation
@@ -62,7 +62,7 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
     def evaluate() -> dict[str, float]:
         return evaluate_segmentation(deployed, dataset, "val", LABEL, preprocess, limit=val_limit)
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     started = time.monotonic()
     fit_options = FitOptions(options.epochs, options.learning_rate, evaluate_every=options.evaluate_every)
     signature = json.dumps({k: v for k, v in asdict(options).items() if k not in ("data", "resume")})

@@ -15,7 +15,7 @@ import numpy as np
 
 from orilla.devices.errors import ConfigError, OrillaError, OutputError
 from orilla.runtime import scenes
-from orilla.runtime.files import replacing, write_bytes
+from orilla.runtime.files import make_folder, replacing, write_bytes
 from orilla.runtime.page import Page
 
 TRAIN = ("--input", "128x192", "--width", "0.35", "--samples", "600", "--epochs", "14", "--batch", "16")
@@ -39,10 +39,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: give a folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}") from error
+    make_folder(out)
     started = time.monotonic()
     run, bundle, clip, video = (out / name for name in ("run", "road.orilla", "clip.mp4", "road.mp4"))
     if not (run / "model.keras").exists():

@@ -9,8 +9,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from orilla.devices.errors import OutputError
 from orilla.runtime.files import replacing
 from orilla.runtime.frame import Tick
+from orilla.runtime.native import drop_stdout
 
 NEEDS_ARGUMENT = False
 
@@ -18,14 +20,22 @@ NEEDS_ARGUMENT = False
 class JsonLines:
     """Writes and flushes line by line, so that a reader sees each answer when it is there."""
 
-    def __init__(self, stream: BinaryIO, files: ExitStack) -> None:
+    def __init__(self, name: str, stream: BinaryIO, files: ExitStack) -> None:
+        self._name = name
         self._stream = stream
         self._files = files
         self._encoder = msgspec.json.Encoder()
 
     def write(self, tick: Tick) -> bool:
-        self._stream.write(self._encoder.encode(tick.to_dict()) + b"\n")
-        self._stream.flush()
+        try:
+            self._stream.write(self._encoder.encode(tick.to_dict()) + b"\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if self._stream is sys.stdout.buffer:
+                drop_stdout()
+            raise OutputError(f"cannot write {self._name}: {error.strerror or error}") from error
         return True
 
     def close(self, *, complete: bool) -> None:
@@ -36,9 +46,9 @@ def open_sink(argument: str, rate_hz: float | None) -> JsonLines:
     """`jsonl` writes to standard output, `jsonl:FILE` to a file that appears when the loop has ended well."""
     files = ExitStack()
     if not argument:
-        return JsonLines(sys.stdout.buffer, files)
+        return JsonLines("standard output", sys.stdout.buffer, files)
     temporary = files.enter_context(replacing(Path(argument)))
-    return JsonLines(files.enter_context(temporary.open("wb")), files)
+    return JsonLines(argument, files.enter_context(temporary.open("wb")), files)
 
 
 class Incomplete(Exception):  # noqa: N818 - tells `replacing` to drop the file

@@ -12,6 +12,7 @@ from orilla.runtime.files import replacing
 from orilla.runtime.frame import Tick
 from orilla.runtime.sinks.draw import annotate
 from orilla.runtime.sinks.jsonl import close_files
+from orilla.runtime.sources.video import quiet_capture
 
 NEEDS_ARGUMENT = True
 
@@ -31,6 +32,7 @@ class Video:
         self._temporary = self._files.enter_context(replacing(path))
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._written = 0
 
     def write(self, tick: Tick) -> bool:
         picture = annotate(tick)
@@ -39,6 +41,7 @@ class Video:
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(picture)  # type: ignore[union-attr]
+        self._written += 1
         return True
 
     def _open(self, width: int, height: int) -> None:
@@ -55,10 +58,19 @@ class Video:
     def close(self, *, complete: bool) -> None:
         if self._writer is not None:
             self._writer.release()
-            # The writer never says that the disk is full; an unreadable or empty file does.
-            complete = complete and self._temporary.exists() and self._temporary.stat().st_size > 0
-        written = self._writer is not None and complete
-        close_files(self._files, complete=written)
+        whole = complete and self._writer is not None and self._readable()
+        close_files(self._files, complete=whole)
+        if complete and self._written and not whole:
+            raise OutputError(f"cannot write {self._path}: the file came out incomplete; is the disk full?")
+
+    def _readable(self) -> bool:
+        """Whether what was written can be read back: OpenCV's writer never says that the disk is full."""
+        capture = quiet_capture(str(self._temporary), cv2.CAP_FFMPEG)
+        try:
+            missing = self._written - capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            return bool(capture.isOpened() and capture.grab() and missing <= max(2, 0.05 * self._written))
+        finally:
+            capture.release()
 
 
 def open_sink(argument: str, rate_hz: float | None) -> Video:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -10,9 +9,6 @@ import cv2
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Frame
 from orilla.runtime.sources.source import Ring, now_ns
-
-FFMPEG_QUIET = "-8"
-"""AV_LOG_QUIET; read by OpenCV when the process opens its first video. Source: FFmpeg, libavutil/log.h."""
 
 MISSING_SHARE = 0.05
 """A file that ends this much before its declared frame count breaks off; some containers only estimate the count."""
@@ -70,8 +66,7 @@ class VideoFile:
 
 
 def quiet_capture(target: str | int, backend: int) -> cv2.VideoCapture:
-    """Opens a capture without OpenCV's and FFmpeg's own messages; what matters is said by our errors."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_QUIET)
+    """Opens a capture without OpenCV's own messages; what matters is said by our errors."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -117,6 +117,29 @@ def test_a_read_only_folder(tiny_bundle, clip):
     refuse("run", tiny_bundle, "--source", clip, "--sink", "video:/proc/out.mp4", match="cannot write /proc/out.mp4")
 
 
+def test_a_full_disk(tiny_bundle, clip, tmp_path):
+    """A file system of one page, where the machine lets the test make one."""
+    small = tmp_path / "small"
+    small.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", small], check=False, capture_output=True)
+    if made.returncode:
+        pytest.skip("this machine lets no test mount a file system")
+    try:
+        for sink in (f"video:{small}/out.mp4", f"jsonl:{small}/out.jsonl"):
+            words = ("run", tiny_bundle, "--source", "scenes", "--frames", 40, "--sink", sink)
+            refuse(*words, match=f"cannot write {small}")
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_standard_output_on_a_full_disk(tiny_bundle):
+    command = f"{sys.executable} -m orilla.runtime.cli run {tiny_bundle} --source scenes > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "orilla: cannot write standard output: No space left on device\n"
+
+
 def test_verify_passes_and_fails_by_exit_code(tiny_bundle, tiny_data):
     done = orilla("verify", tiny_bundle, "--data", tiny_data, "--json")
     assert done.returncode == 0, done.stderr
