@@ -63,17 +63,17 @@ def answers(session: Session, prepared: NDArray[np.uint8], shape: tuple[int, ...
 
 
 def tolerance(outputs: NDArray[np.float32], golden: NDArray[np.float32]) -> Tolerance:
-    """How far from the golden outputs another machine may be: twice what this one is, and a little.
+    """How far from the golden outputs another machine may be in any frame: twice what this one is, and a little.
 
     The slack is several times what was seen between x86-64 and Arm CPUs: 0.03 at most and 6 of 100,000 decisions
     for int8 in ONNX Runtime, nothing for int8 in LiteRT.
     """
-    error = np.abs(outputs - golden)
-    agreement = float(np.mean((outputs >= 0.5) == (golden >= 0.5)))
+    error = np.abs(outputs - golden).reshape(len(golden), -1)
+    agreement = ((outputs >= 0.5) == (golden >= 0.5)).reshape(len(golden), -1).mean(axis=1)
     return Tolerance(
-        mean_error=round(2 * float(error.mean()) + 0.002, 6),
+        mean_error=round(2 * float(error.mean(axis=1).max()) + 0.002, 6),
         max_error=round(min(1.0, 2 * float(error.max()) + 0.1), 6),
-        agreement=round(agreement - 0.005, 6),
+        agreement=round(float(agreement.min()) - 0.01, 6),
     )
 
 

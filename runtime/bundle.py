@@ -102,10 +102,10 @@ def entries(files: dict[str, bytes]) -> dict[str, FileEntry]:
 
 
 def _write_zip(path: Path, content: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    # Stored, not deflated: weights hardly shrink, a robot starts sooner, and no zlib version changes the bytes.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, data in content.items():
             info = zipfile.ZipInfo(name, EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             archive.writestr(info, data)

@@ -22,7 +22,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a variant may be from the golden outputs on another machine."""
+    """How far a variant may be from the golden outputs on another machine, in any one frame."""
 
     mean_error: float
     """Mean absolute difference of the outputs."""

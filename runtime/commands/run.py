@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from contextlib import closing
+from typing import Any
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.model import Model
@@ -89,9 +91,8 @@ def _loop(model: Model, source: Source, sinks: list[Sink], limit: int | None) ->
 
 
 def _percentile(values: list[float], percent: int) -> float:
-    import numpy as np
-
-    return round(float(np.percentile(values, percent)), 3) if values else 0.0
+    """The nearest-rank percentile."""
+    return round(sorted(values)[max(0, -(-len(values) * percent // 100) - 1)], 3) if values else 0.0
 
 
 def _close(sinks: list[Sink], *, complete: bool) -> None:
@@ -106,19 +107,13 @@ def _close(sinks: list[Sink], *, complete: bool) -> None:
         raise failure
 
 
-def show(document: dict[str, object]) -> None:
+def show(document: dict[str, Any]) -> None:
     """Prints the summary on standard error: standard output belongs to the JSON lines."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{document['variant']} on {document['engine']}")
-    table.add_column("stage")
-    for column in ("p50 ms", "p90 ms"):
-        table.add_column(column, justify="right")
     p50, p90 = document["p50_ms"], document["p90_ms"]
-    for name, value in p50.items():  # type: ignore[attr-defined]
-        table.add_row(name, f"{value:.2f}", f"{p90[name]:.2f}")  # type: ignore[index]
-    console = Console(stderr=True)
-    console.print(table)
-    console.print(f"{document['frames']} frames in {document['seconds']} s, {document['fps']} a second")
-    console.print(f"{document['dropped']} dropped")
+    lines = [
+        f"{document['variant']} on {document['engine']}: {document['frames']} frames in {document['seconds']} s, "
+        f"{document['fps']} a second, {document['dropped']} dropped",
+        f"{'stage':<10}{'p50 ms':>9}{'p90 ms':>9}",
+        *(f"{name:<10}{p50[name]:>9.2f}{p90[name]:>9.2f}" for name in p50),
+    ]
+    print("\n".join(lines), file=sys.stderr)

@@ -43,21 +43,22 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def show(document: dict[str, object]) -> None:
-    """Prints each variant's stages."""
+    """Prints one row for each variant, and every stage of those that fail."""
     from rich.console import Console
     from rich.table import Table
 
     verdicts: list[VariantVerdict] = document["variants"]  # type: ignore[assignment]
-    table = Table(title=f"{document['bundle']}: {document['files']} files, sizes and hashes right", show_lines=True)
-    table.add_column("variant", no_wrap=True)
-    table.add_column("verdict")
-    table.add_column("stages")
+    table = Table(title=f"{document['bundle']}: {document['files']} files, sizes and hashes right")
+    for column in ("variant", "engine", "verdict", "stages that agree"):
+        table.add_column(column, no_wrap=column == "variant")
     for verdict in verdicts:
-        stages = "\n".join(
-            f"{'ok  ' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}" for stage in verdict.stages
-        )
-        word = "skipped" if verdict.skipped else "pass" if verdict.passed else f"FAIL at {verdict.first_difference}"
-        table.add_row(f"{verdict.variant}\n{verdict.engine}", word, verdict.skipped or stages)
+        word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"
+        agreed = ", ".join(stage.name for stage in verdict.stages if stage.passed)
+        table.add_row(verdict.variant, verdict.engine, word, verdict.skipped or agreed)
     console = Console()
     console.print(table)
+    for verdict in verdicts:
+        for stage in verdict.stages:
+            if not stage.passed or stage.name == "accuracy":
+                console.print(f"{verdict.variant}: {'ok' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}")
     console.print(f"verdict: {document['verdict']}")

@@ -29,7 +29,9 @@ def annotate(tick: Tick) -> Image:
 
 def _caption(picture: Image, text: str) -> None:
     scale = picture.shape[0] / 720
-    at = (round(14 * scale) + 2, round(34 * scale) + 6)
-    for color, extra in (((0, 0, 0), 2), ((255, 255, 255), 0)):
-        thickness = max(1, round(2 * scale)) + extra
-        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, max(0.4, scale), color, thickness, cv2.LINE_AA)
+    font, size, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(0.45, 0.8 * scale), max(1, round(1.5 * scale))
+    (width, height), below = cv2.getTextSize(text, font, size, thickness)
+    pad = max(4, height // 2)
+    box = picture[: height + below + 2 * pad, : width + 2 * pad]
+    np.multiply(box, 0.35, out=box, casting="unsafe")
+    cv2.putText(picture, text, (pad, height + pad), font, size, (255, 255, 255), thickness, cv2.LINE_AA)

@@ -62,21 +62,26 @@ def open_source(spec: str | int | Path, *, buffers: int = 1) -> Source:
         SourceError: no such file or camera, or not a video.
         ConfigError: an unknown name.
     """
-    from orilla.runtime.sources import camera, images, scenes, video
-
     text = str(spec)
     path = Path(text)
     if text.isdigit() or text.startswith("/dev/video"):
-        return camera.Camera.open(int(text) if text.isdigit() else text, buffers)
-    if path.is_dir():
-        return images.Images.open(sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES), text)
+        from orilla.runtime.sources.camera import Camera
+
+        return Camera.open(int(text) if text.isdigit() else text, buffers)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURES):
+        from orilla.runtime.sources.images import Images
+
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return Images.open([file for file in files if file.suffix.lower() in PICTURES], text)
     if path.is_file():
-        if path.suffix.lower() in PICTURES:
-            return images.Images.open([path], text)
-        return video.VideoFile.open(path, buffers)
+        from orilla.runtime.sources.video import VideoFile
+
+        return VideoFile.open(path, buffers)
     name, _, argument = text.partition(":")
     if name == "scenes":
-        return scenes.Scenes.open(argument)
+        from orilla.runtime.sources.scenes import Scenes
+
+        return Scenes.open(argument)
     if path.suffix or "/" in text:
         raise SourceError(f"no such file: {text}")
     raise unknown_name("source", text, ["a camera number", "a file", "a folder of pictures", "scenes"])

@@ -74,7 +74,7 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
 
 
 def test_it_learns_what_is_easy(tiny_data, tmp_path):
-    options = RoadOptions(data=str(tiny_data), **{**SMALL, "epochs": 25}, evaluate_every=25)
+    options = RoadOptions(data=str(tiny_data), **{**SMALL, "epochs": 40}, evaluate_every=40)
     card = train_road(options, tmp_path / "run", command="")
     assert card.metrics["iou"] > 0.8
 

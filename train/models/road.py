@@ -19,6 +19,12 @@ INPUT_HW = (224, 352)
 OUTPUT_STRIDE = 2
 """Input pixels per cell of the output grid, in each direction."""
 
+DECODER = (64, 48, 32)
+"""Channels of the decoder at strides 8, 4 and 2, at width 1."""
+
+CONTEXT = 128
+"""Channels at stride 32, at width 1."""
+
 MOMENTUM = 0.95
 """Of the running batch-norm statistics: Keras' 0.999 for this encoder would need thousands of steps to follow."""
 
@@ -33,7 +39,6 @@ def build(
     weights: str | Path | None = None,
     input_hw: tuple[int, int] = INPUT_HW,
     width: float = 1.0,
-    decoder: tuple[int, int, int] = (64, 48, 32),
 ) -> keras.Model:
     """Builds the network that is trained.
 
@@ -41,8 +46,7 @@ def build(
         classes: channels of the auxiliary per-class logits; 0 for none.
         weights: `"imagenet"` (downloaded by Keras), a local `no_top` weights file of MobileNetV2, or None.
         input_hw: multiples of 32.
-        width: MobileNetV2's width multiplier alpha.
-        decoder: channels of the decoder at strides 8, 4 and 2.
+        width: MobileNetV2's width multiplier alpha; the decoder's channels follow it.
 
     Returns:
         A model from RGB `[N,H,W,3]`, values 0-255, to logits `[N,H/2,W/2,1+classes]`; channel 0 is the road.
@@ -50,9 +54,9 @@ def build(
     image = keras.Input((*input_hw, 3), name="image")
     encoder = _encoder(input_hw, width, weights)
     *skips, x = encoder(layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image))
-    x = _context(x)
-    for stride, channels, skip in zip((8, 4, 2), decoder, reversed(skips), strict=True):
-        x = _merge(x, skip, channels, f"up{stride}")
+    x = _context(x, _scaled(CONTEXT, width))
+    for stride, channels, skip in zip((8, 4, 2), DECODER, reversed(skips), strict=True):
+        x = _merge(x, skip, _scaled(channels, width), f"up{stride}")
     logits = [layers.Conv2D(1, 1, name="road_logit")(x)]
     if classes:
         logits.append(layers.Conv2D(classes, 1, name="class_logits")(x))
@@ -89,13 +93,17 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
     return keras.Model(network.input, taps, name="encoder")
 
 
-def _context(x: keras.KerasTensor) -> keras.KerasTensor:
+def _scaled(channels: int, width: float) -> int:
+    """Channels at a width multiplier, a multiple of 8 as int8 kernels like them."""
+    return max(16, 8 * round(channels * width / 8))
+
+
+def _context(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
     """Widens the view at stride 32, where a cell sees most of the picture, and adds it back at stride 16."""
-    channels = x.shape[-1]
-    y = _separable(x, 128, "context_down", stride=2)
-    y = _separable(y, 128, "context_a", kernel=5)
-    y = _separable(y, 128, "context_b", kernel=5)
-    y = layers.Conv2D(channels, 1, use_bias=False, name="context_project")(y)
+    y = _separable(x, channels, "context_down", stride=2)
+    y = _separable(y, channels, "context_a", kernel=5)
+    y = _separable(y, channels, "context_b", kernel=5)
+    y = layers.Conv2D(x.shape[-1], 1, use_bias=False, name="context_project")(y)
     y = layers.BatchNormalization(momentum=MOMENTUM, name="context_project_bn")(y)
     return layers.Add(name="context")([x, _double(y, "context_up")])
 
