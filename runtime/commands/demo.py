@@ -18,7 +18,20 @@ from orilla.runtime import scenes
 from orilla.runtime.files import make_folder, replacing, write_bytes
 from orilla.runtime.page import Page
 
-TRAIN = ("--input", "128x192", "--width", "0.35", "--samples", "600", "--epochs", "14", "--batch", "16")
+TRAIN = [
+    "--input",
+    "96x160",
+    "--width",
+    "0.35",
+    "--samples",
+    "600",
+    "--epochs",
+    "18",
+    "--batch",
+    "16",
+    "--learning-rate",
+    "2e-3",
+]
 """Small enough for two cores and some minutes."""
 
 CLIP_HW, CLIP_FRAMES, CLIP_HZ = (360, 640), 250, 25.0

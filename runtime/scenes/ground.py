@@ -89,8 +89,9 @@ def draw_ground(view: View) -> tuple[Floats, Labels]:
 def _sky(view: View, out: Floats) -> None:
     rows = np.linspace(1.0, 0.0, max(len(out), 1), dtype=np.float32)[: len(out), None, None]
     out[:] = np.asarray(view.drive.sky, np.float32) * (1 - 0.35 * rows) + np.asarray((30, 8, 0), np.float32) * rows
-    clouds = cv2.resize(_noise(view.drive.seed % 16)[:64, :128], (view.width, max(len(out), 1)))[: len(out)]
-    out += 25 * clouds[..., None]
+    soft = cv2.GaussianBlur(_noise(view.drive.seed % 16)[:64, :128], (0, 0), 3)
+    clouds = cv2.resize(soft, (view.width, max(len(out), 1)), interpolation=cv2.INTER_CUBIC)[: len(out)]
+    out += 120 * np.maximum(clouds, 0)[..., None]
 
 
 def _marks(view: View, color: Floats) -> None:
