@@ -18,20 +18,7 @@ from orilla.runtime import scenes
 from orilla.runtime.files import make_folder, replacing, write_bytes
 from orilla.runtime.page import Page
 
-TRAIN = [
-    "--input",
-    "96x160",
-    "--width",
-    "0.35",
-    "--samples",
-    "600",
-    "--epochs",
-    "18",
-    "--batch",
-    "16",
-    "--learning-rate",
-    "2e-3",
-]
+TRAIN = {"input": "96x160", "width": 0.35, "samples": 600, "epochs": 18, "batch": 16, "learning-rate": 2e-3}
 """Small enough for two cores and some minutes."""
 
 CLIP_HW, CLIP_FRAMES, CLIP_HZ = (360, 640), 250, 25.0
@@ -57,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     run, bundle, clip, video = (out / name for name in ("run", "road.orilla", "clip.mp4", "road.mp4"))
     if not (run / "model.keras").exists():
         _say("1/5 train a small road model on procedural scenes")
-        _orilla("train", "road", "--data", "scenes", "--out", run, "--seed", arguments.seed, *TRAIN, "--resume")
+        _orilla("train", "road", "--data", "scenes", "--out", run, "--seed", arguments.seed, *_options(), "--resume")
     else:
         _say(f"1/5 train: {run} is there already")
     _say("2/5 export it, each variant checked against the original")
@@ -71,7 +58,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     _say("5/5 draw the contact sheet and the page")
     sheet, page = out / "sheet.png", out / "index.html"
     _contact_sheet(video, sheet)
-    write_bytes(page, _page(run, exported, verified, loop, sheet))
+    write_bytes(page, _page(bundle, exported, verified, loop, sheet))
     document = {
         "seconds": round(time.monotonic() - started, 1),
         "made": {"bundle": bundle, "video": video, "sheet": sheet, "page": page},
@@ -100,6 +87,10 @@ def _next(bundle: str) -> list[str]:
         f"orilla run {bundle} --source scenes --engine onnx",
         "orilla train road --data camvid.zip --weights imagenet --out runs/camvid",
     ]
+
+
+def _options() -> list[object]:
+    return [word for name, value in TRAIN.items() for word in (f"--{name}", value)]
 
 
 def _say(text: str) -> None:
@@ -149,7 +140,7 @@ def _contact_sheet(video: Path, sheet: Path) -> None:
     write_bytes(sheet, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 
-def _page(run: Path, exported: dict[str, Any], verified: dict[str, Any], loop: dict[str, Any], sheet: Path) -> bytes:
+def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop: dict[str, Any], sheet: Path) -> bytes:
     card = exported["manifest"]["card"]
     page = Page(
         "Orilla: a road, found", "A small network trained on procedural scenes, exported, verified and run here."
@@ -160,7 +151,7 @@ def _page(run: Path, exported: dict[str, Any], verified: dict[str, Any], loop: d
         f"{card['parameters']:,} parameters, {card['epochs']} epochs over {card['samples']} scenes in "
         f"{card['seconds']:.0f} s on {card['machine']}. Validation IoU {card['metrics']['iou']:.4f}."
     )
-    page.picture(run / "curves.png", "loss and validation metrics by epoch")
+    page.picture(bundle.parent / "run" / "curves.png", "loss and validation metrics by epoch")
     page.heading("Export: every variant against the original")
     original = exported["report"]["metrics"]["iou"]
     page.table(
@@ -190,7 +181,7 @@ def _page(run: Path, exported: dict[str, Any], verified: dict[str, Any], loop: d
     rows = [(name, f"{loop['p50_ms'][name]:.2f}", f"{loop['p90_ms'][name]:.2f}") for name in loop["p50_ms"]]
     page.table(("stage", "p50 ms", "p90 ms"), rows)
     page.heading("Try next")
-    page.commands(_next("demo/road.orilla"))
+    page.commands(_next(str(bundle)))
     return page.html()
 
 
