@@ -94,7 +94,7 @@ def show(document: dict[str, object]) -> None:
             f"{found.mean_error:.5f}",
             f"{found.max_error:.4f}",
         )
-    console = Console()
+    console = Console(markup=False, highlight=False)
     console.print(table)
     console.print("drop: points of IoU   *: runs by default   !: loses more than 1 point, never the default")
     for name, reason in report.refused.items():

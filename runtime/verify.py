@@ -76,7 +76,7 @@ def verify(bundle: Bundle, variants: tuple[Variant, ...], dataset: Dataset | Non
 
 def _verify_variant(bundle: Bundle, variant: Variant, known: list[_Known], dataset: Dataset | None) -> VariantVerdict:
     if variant.engine in registry.ENGINES and not registry.installed(variant.engine):
-        reason = f'engine {variant.engine} is not installed: pip install "orilla[all]"'
+        reason = f"engine {variant.engine} is not installed: pip install {registry.ENGINES[variant.engine].install}"
         return VariantVerdict(variant.name, variant.engine, True, reason, None, (), {})
     try:
         session = registry.load(bundle, variant)

@@ -82,7 +82,7 @@ def show(document: dict[str, object]) -> None:
     table.add_column("value", justify="right")
     for name, value in card.metrics.items():
         table.add_row(name, f"{value:.4f}")
-    console = Console()
+    console = Console(markup=False, highlight=False)
     console.print(table)
     console.print(f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}")
     console.print(f"next: orilla export {document['run']} --out {card.model}.orilla")

@@ -59,15 +59,14 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     sheet, page = out / "sheet.png", out / "index.html"
     _contact_sheet(video, sheet)
     write_bytes(page, _page(bundle, exported, verified, loop, sheet))
-    document = {
+    made = {"bundle": bundle, "video": video, "sheet": sheet, "page": page}
+    return 0 if verified["verdict"] == "pass" else 1, {
         "seconds": round(time.monotonic() - started, 1),
-        "made": {"bundle": bundle, "video": video, "sheet": sheet, "page": page},
+        "made": {name: str(path) for name, path in made.items()},
         "verdict": verified["verdict"],
         "fps": loop["fps"],
         "variants": {one["name"]: one["check"]["metrics"]["iou"] for one in exported["variants"]},
     }
-    document["made"] = {name: str(path) for name, path in document["made"].items()}
-    return 0 if verified["verdict"] == "pass" else 1, document
 
 
 def show(document: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ def show(document: dict[str, object]) -> None:
         word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"
         agreed = ", ".join(stage.name for stage in verdict.stages if stage.passed)
         table.add_row(verdict.variant, verdict.engine, word, verdict.skipped or agreed)
-    console = Console()
+    console = Console(markup=False, highlight=False)
     console.print(table)
     for verdict in verdicts:
         for stage in verdict.stages:

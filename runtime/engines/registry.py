@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -11,16 +12,29 @@ from orilla.runtime.bundle import Bundle
 from orilla.runtime.manifest import Variant
 from orilla.runtime.session import Session
 
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An executor: its module's `load(data, threads)` makes a session."""
+
+    module: str
+    packages: tuple[str, ...]
+    """Any one of these is enough."""
+    install: str
+    """What `pip install` takes to bring one."""
+
+
 ENGINES = {
-    "litert": ("orilla.runtime.engines.litert", ("ai_edge_litert", "tflite_runtime", "tensorflow")),
-    "onnx": ("orilla.runtime.engines.onnx", ("onnxruntime",)),
+    "litert": Engine(
+        "orilla.runtime.engines.litert", ("ai_edge_litert", "tflite_runtime", "tensorflow"), "ai-edge-litert"
+    ),
+    "onnx": Engine("orilla.runtime.engines.onnx", ("onnxruntime",), '"orilla[onnx]"'),
 }
-"""Name to the module whose `load(data, threads)` makes a session, and the packages any of which it needs."""
 
 
 def installed(engine: str) -> bool:
     """Whether a package that the engine needs is there; nothing is imported."""
-    return any(find_spec(package) is not None for package in ENGINES[engine][1])
+    return any(find_spec(package) is not None for package in ENGINES[engine].packages)
 
 
 def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None) -> Variant:
@@ -60,7 +74,7 @@ def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Sessi
     """
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
-    session: Session = import_module(ENGINES[engine][0]).load(data, threads or loop_threads())
+    session: Session = import_module(ENGINES[engine].module).load(data, threads or loop_threads())
     return session
 
 

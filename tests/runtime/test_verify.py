@@ -123,3 +123,11 @@ def test_a_bundle_without_golden_frames_cannot_be_verified(tiny_bundle, tmp_path
     bundle = rewritten(tiny_bundle, tmp_path, lambda content, manifest: manifest.update(golden=[]))
     with pytest.raises(BundleError, match="no golden frames"):
         run(bundle)
+
+
+def test_the_install_line_is_printed_as_it_must_be_typed(tiny_bundle, monkeypatch, capsys):
+    from orilla.runtime.cli import main
+
+    monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
+    assert main(["verify", str(tiny_bundle)]) == 0
+    assert "orilla[onnx]" in capsys.readouterr().out
