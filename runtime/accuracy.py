@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.errors import DataError
 from orilla.runtime.datasets import Dataset, LabelledImage
 
 Mask = NDArray[np.bool_]
@@ -68,13 +70,21 @@ def overlaps(
 
 
 def summarise(counts: dict[str, Overlap]) -> dict[str, float]:
-    """IoU and pixel accuracy over all pixels, and IoU of each sequence where there are several."""
+    """IoU and pixel accuracy over all pixels, and IoU of each sequence where names tell several apart.
+
+    Raises:
+        DataError: no labelled pixel belongs to the class, and none was said to.
+    """
     total = sum(counts.values(), Overlap())
+    if math.isnan(total.iou):
+        raise DataError("no picture has a labelled pixel of the class: there is nothing to measure")
     metrics = {"iou": total.iou, "pixel_accuracy": total.pixel_accuracy}
     sequences: dict[str, Overlap] = {}
     for name, count in counts.items():
-        sequence = name.split("_")[0]
-        sequences[sequence] = sequences.get(sequence, Overlap()) + count
+        sequence, underscore, _ = name.partition("_")
+        if underscore:
+            sequences[sequence] = sequences.get(sequence, Overlap()) + count
     if len(sequences) > 1:
-        metrics |= {f"iou/{name}": count.iou for name, count in sorted(sequences.items())}
+        found = {f"iou/{name}": count.iou for name, count in sorted(sequences.items())}
+        metrics |= {name: iou for name, iou in found.items() if not math.isnan(iou)}
     return metrics

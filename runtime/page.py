@@ -16,7 +16,8 @@ th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align:
 th:first-child, td:first-child { text-align: left; } th { background: var(--soft); }
 img { max-width: 100%; border-radius: 6px; background: #fff; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: 4px; }
-pre { background: var(--soft); padding: .8rem; border-radius: 6px; overflow-x: auto; } pre code { background: none; }
+pre { background: var(--soft); padding: .8rem; border-radius: 6px; overflow-x: auto; }
+pre code { background: none; padding: 0; }
 .lead { font-size: 1.15rem; } .wide { overflow-x: auto; }
 """
 

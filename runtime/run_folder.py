@@ -13,6 +13,9 @@ from orilla.runtime.preprocess import Preprocess
 
 T = TypeVar("T")
 
+CHECKPOINT = "checkpoint.npz"
+"""What an interrupted training leaves in its run folder."""
+
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`run.json`: what export needs beside the model and its card."""

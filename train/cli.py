@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.runtime.names import whole_number
 from orilla.runtime.native import hidden_stderr
+from orilla.runtime.run_folder import CHECKPOINT
 
 if TYPE_CHECKING:
     from orilla.runtime.card import Card
@@ -46,8 +49,10 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             raise ConfigError(f"--{name} {getattr(arguments, name)}: must be 1 or more")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a file: give a folder")
-    if (arguments.out / "model.keras").exists() and not arguments.resume:
+    if (arguments.out / "model.keras").exists():
         raise ConfigError(f"--out {arguments.out} already holds a trained model: give another folder")
+    if (arguments.out / CHECKPOINT).exists() and not arguments.resume:
+        raise ConfigError(f"--out {arguments.out} holds an interrupted training: add --resume, or give another folder")
     try:
         with hidden_stderr():  # TensorFlow introduces itself in six lines
             from orilla.train.road import RoadOptions, train_road
@@ -90,13 +95,13 @@ def show(document: dict[str, object]) -> None:
 
 def parse_size(text: str) -> tuple[int, int]:
     """`224x352` as height and width."""
-    height, x, width = text.partition("x")
-    if not (x and height.isdigit() and width.isdigit()):
+    height, _, width = text.partition("x")
+    if not (whole_number(height) and whole_number(width)):
         raise ConfigError(f"--input {text}: give height and width as in 224x352")
     return int(height), int(width)
 
 
 def command_line() -> str:
     """The command as a card states it: paths are cut to their last part."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    words = [re.sub(r"(^|=)[^=]*/", r"\1", word) for word in sys.argv[1:]]
     return " ".join(["orilla", *words])

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
-
-CHECKPOINT = "checkpoint.npz"
+from orilla.runtime.run_folder import CHECKPOINT
 
 
 class Data(Protocol):
@@ -130,13 +130,19 @@ def _restore(model: keras.Model, folder: Path, signature: str) -> list[dict[str,
     path = folder / CHECKPOINT
     if not path.exists():
         return []
-    with np.load(path) as saved:
-        state = json.loads(saved["state"].tobytes())
-        if state["signature"] != signature:
-            raise ConfigError(f"cannot resume {folder}: it was started as {state['signature']}, not {signature}")
-        for index, variable in enumerate(_variables(model)):
-            variable.assign(saved[f"v{index}"])
-    return state["rows"]
+    try:
+        with np.load(path) as saved:
+            state = json.loads(saved["state"].tobytes())
+            if state["signature"] != signature:
+                raise ConfigError(f"cannot resume {folder}: it was started as {state['signature']}, not {signature}")
+            for index, variable in enumerate(_variables(model)):
+                variable.assign(saved[f"v{index}"])
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise DataError(f"cannot resume {folder}: {path.name} is damaged; remove it to begin anew") from error
+    rows: list[dict[str, float]] = state["rows"]
+    return rows
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -65,7 +65,8 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
     make_folder(out)
     started = time.monotonic()
     fit_options = FitOptions(options.epochs, options.learning_rate, evaluate_every=options.evaluate_every)
-    signature = json.dumps({k: v for k, v in asdict(options).items() if k not in ("data", "resume")})
+    told = {name: value for name, value in asdict(options).items() if name not in ("data", "resume")}
+    signature = json.dumps({**told, "data": dataset.digest("train")})
     rows = fit(
         model,
         data,
@@ -105,6 +106,12 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
 
 
 def _check(options: RoadOptions, dataset: Dataset) -> None:
+    if options.seed < 0:
+        raise ConfigError(f"seed {options.seed}: must be 0 or more")
+    if not 0 < options.width <= 2:
+        raise ConfigError(f"width {options.width}: must be above 0, at most 2")
+    if not 0 < options.learning_rate <= 1:
+        raise ConfigError(f"learning rate {options.learning_rate}: must be above 0, at most 1")
     if any(side % 32 or side < 64 for side in options.input_hw):
         raise ConfigError(
             f"input {options.input_hw[0]}x{options.input_hw[1]}: both sides must be multiples of 32, from 64 on"

@@ -53,11 +53,13 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     verified = _orilla("verify", bundle)
     _say("4/5 run the camera loop over a generated clip")
     _write_clip(clip)
-    loop = _orilla("run", bundle, "--source", clip)
+    ticks = out / "ticks.jsonl"
+    loop = _orilla("run", bundle, "--source", clip, "--sink", f"jsonl:{ticks}")
     _orilla("run", bundle, "--source", clip, "--sink", f"video:{video}")
     _say("5/5 draw the contact sheet and the page")
     sheet, page = out / "sheet.png", out / "index.html"
     _contact_sheet(video, sheet)
+    _plot_loop(ticks, out / "loop.png")
     write_bytes(page, _page(bundle, exported, verified, loop, sheet))
     made = {"bundle": bundle, "video": video, "sheet": sheet, "page": page}
     return 0 if verified["verdict"] == "pass" else 1, {
@@ -81,8 +83,8 @@ def show(document: dict[str, Any]) -> None:
 
 def _next(bundle: str) -> list[str]:
     return [
-        "orilla run road --source YOUR_VIDEO.mp4 --sink video:out.mp4    # the model that ships, trained on real roads",
-        "orilla run road --source 0                                      # your camera, one JSON line a frame",
+        "orilla run road --source YOUR_VIDEO.mp4 --sink video:out.mp4    # the model that ships",
+        "orilla run road --source 0                                      # your camera",
         f"orilla run {bundle} --source scenes --engine onnx",
         "orilla train road --data camvid.zip --weights imagenet --out runs/camvid",
     ]
@@ -139,6 +141,31 @@ def _contact_sheet(video: Path, sheet: Path) -> None:
     write_bytes(sheet, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 
+def _plot_loop(ticks: Path, out: Path) -> None:
+    """Time in each stage frame by frame, and how many frames were answered within a time of their capture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [json.loads(line) for line in ticks.read_text().splitlines()]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for stage in rows[0]["stages_ms"]:
+        left.plot([row["index"] for row in rows], [row["stages_ms"][stage] for row in rows], lw=0.8, label=stage)
+    left.set(xlabel="frame", ylabel="ms", title="Time in each stage")
+    left.legend(loc="upper right")
+    ages = sorted(row["age_ms"] for row in rows)
+    right.step(ages, [(rank + 1) / len(ages) for rank in range(len(ages))], where="post")
+    right.set(xlabel="ms from capture to result, waiting included", ylabel="share of frames", title="Age of the answer")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+    with replacing(out) as temporary:
+        figure.savefig(temporary, dpi=110)
+    pyplot.close(figure)
+
+
 def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop: dict[str, Any], sheet: Path) -> bytes:
     card = exported["manifest"]["card"]
     page = Page(
@@ -179,6 +206,7 @@ def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop
     )
     rows = [(name, f"{loop['p50_ms'][name]:.2f}", f"{loop['p90_ms'][name]:.2f}") for name in loop["p50_ms"]]
     page.table(("stage", "p50 ms", "p90 ms"), rows)
+    page.picture(bundle.parent / "loop.png", "time in each stage, and the distribution of the answers' age")
     page.heading("Try next")
     page.commands(_next(str(bundle)))
     return page.html()

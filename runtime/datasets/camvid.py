@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split
+from orilla.runtime.picture import decode_picture
 
 CLASSES = (
     "sky",
@@ -91,7 +93,7 @@ class CamVid:
 
 def open_dataset(path: Path) -> CamVid:
     """Opens the folder or zip at `path`, or the single folder inside it."""
-    if path.is_file() and not zipfile.is_zipfile(path):
+    if not path.is_dir() and not (path.is_file() and zipfile.is_zipfile(path)):
         raise DataError(f"not a data set: {path} is neither a folder nor a zip")
     root: Folder = path if path.is_dir() else zipfile.Path(path)
     candidates = [root, *(child for child in root.iterdir() if child.is_dir())]
@@ -106,10 +108,7 @@ def open_dataset(path: Path) -> CamVid:
 def _pair_up(images: Folder, labels: Folder) -> tuple[tuple[Folder, Folder], ...]:
     if not labels.is_dir():
         raise DataError(f"pictures without labels: {images.name}/ is there, {labels.name}/ is not")
-    by_stem = [
-        {Path(path.name).stem: path for path in folder.iterdir() if Path(path.name).suffix.lower() in SUFFIXES}
-        for folder in (images, labels)
-    ]
+    by_stem = [_by_stem(images), _by_stem(labels)]
     odd = sorted(by_stem[0].keys() ^ by_stem[1].keys())
     if odd:
         raise DataError(
@@ -121,8 +120,23 @@ def _pair_up(images: Folder, labels: Folder) -> tuple[tuple[Folder, Folder], ...
     return tuple((by_stem[0][stem], by_stem[1][stem]) for stem in sorted(by_stem[0]))
 
 
+def _by_stem(folder: Folder) -> dict[str, Folder]:
+    found: dict[str, Folder] = {}
+    for path in folder.iterdir():
+        name = Path(path.name)
+        if name.suffix.lower() not in SUFFIXES:
+            continue
+        if name.stem in found:
+            raise DataError(f"{found[name.stem].name} and {name} in {folder.name}/ have the same name: remove one")
+        found[name.stem] = path
+    return found
+
+
 def _decode(path: Folder, flags: int) -> NDArray[np.uint8]:
-    picture: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", np.uint8), flags)
+    try:
+        picture = decode_picture(path.read_bytes(), flags)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"cannot read {path.name}: the zip is damaged: {error}") from error
     if picture is None:
         raise DataError(f"cannot decode {path}: not a picture, or damaged")
     return picture

@@ -8,6 +8,7 @@ from typing import ClassVar
 from orilla.devices.errors import ConfigError
 from orilla.runtime import scenes
 from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split, text_digest
+from orilla.runtime.names import whole_number
 
 COUNTS = {"train": 1200, "val": 200}
 SEED_SPAN = 1_000_000
@@ -49,6 +50,6 @@ def open_dataset(argument: str) -> Scenes:
     """`scenes` or `scenes:SEED`."""
     if not argument:
         return Scenes()
-    if not argument.isdigit():
+    if not whole_number(argument):
         raise ConfigError(f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more")
     return Scenes(seed=int(argument))

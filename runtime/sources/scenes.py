@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Frame
+from orilla.runtime.names import whole_number
 from orilla.runtime.scenes import render
 from orilla.runtime.sources.source import now_ns
 
 FRAMES = 300
 RATE_HZ = 30.0
+
+UNSEEN_DRIVE = 999_999_999
+"""The drive that is shown where none is named: beyond those of the data set's usual seeds."""
 SIZE_HW = (360, 640)
 
 
@@ -25,9 +29,9 @@ class Scenes:
     @classmethod
     def open(cls, argument: str) -> Scenes:
         """`scenes` or `scenes:SEED`."""
-        if argument and not argument.isdigit():
+        if argument and not whole_number(argument):
             raise ConfigError(f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more")
-        return cls(int(argument or 7))
+        return cls(int(argument) if argument else UNSEEN_DRIVE)
 
     def read(self) -> Frame | None:
         if self._index == FRAMES:

@@ -130,6 +130,6 @@ def truth(labels: Labels, target: int, ignore: int, grid_hw: tuple[int, int]) ->
     size = grid_hw[::-1]
     counted = cv2.resize((labels != ignore).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     found = cv2.resize((labels == target).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    middle = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    middle = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
     fraction = np.divide(found, counted, out=np.zeros_like(found), where=counted > 0)
     return np.stack([fraction, counted, middle.astype(np.float32)], axis=-1)
