@@ -37,6 +37,12 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     for name in ("calibration_count", "validation_count", "golden_count"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise ConfigError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be 1 or more")
+    if arguments.out.suffix not in (".orilla", ""):
+        raise ConfigError(f"--out {arguments.out}: a bundle is NAME.orilla, or a folder without a suffix")
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed}: must be 0 or more")
+    if arguments.out.suffix == "" and arguments.out.is_file():
+        raise ConfigError(f"--out {arguments.out} is a file that exists: remove it, or give another name")
     if arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a folder that exists: remove it, or give another name")
     with Console(stderr=True).status("") as status:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConversionError, DataError, OrillaError, unknown_name
 from orilla.export import pictures, worker
-from orilla.export.check import Reference, answers, check, tolerance
+from orilla.export.check import TOLERANCE, Reference, answers, check
 from orilla.export.recipe import SUFFIXES, Recipe, select
 from orilla.runtime import bundle as bundles
-from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.engines import registry
 from orilla.runtime.files import check_writable
+from orilla.runtime.golden import pack
 from orilla.runtime.manifest import SCHEMA, Golden, Manifest, Report, Variant
 from orilla.runtime.preprocess import Preprocessor
 from orilla.runtime.run_folder import read_run
@@ -97,7 +97,7 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
         calibration=seen.source,
         calibration_count=len(seen.pictures),
         calibration_sha256=seen.sha256,
-        metrics=reference.metrics(),
+        metrics=reference.metrics,
         refused=refused,
     )
     manifest = Manifest(
@@ -114,7 +114,6 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
         files=bundles.entries(files),
     )
     bundles.write(out, manifest, files)
-    Bundle.open(out)
     return manifest
 
 
@@ -153,19 +152,11 @@ def _golden(model: Path, dataset: Dataset, label: str, prepare: Preprocessor, co
             f"{stem}.prepared.png": cv2.imencode(".png", prepared[index], [cv2.IMWRITE_PNG_COMPRESSION, 9])[
                 1
             ].tobytes(),
-            f"{stem}.output.npy": _npy(outputs[index]),
+            f"{stem}.output.npy": pack(outputs[index]),
         }
         sha256 = hashlib.sha256(image.tobytes()).hexdigest()
         entries.append(Golden(f"{stem}.jpg", sha256, f"{stem}.prepared.png", f"{stem}.output.npy"))
     return _Golden(files, tuple(entries), prepared, outputs)
-
-
-def _npy(array: NDArray[np.float32]) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _convert(
@@ -220,14 +211,16 @@ def _check_all(
         try:
             session = registry.load_bytes(engine, data)
             checked = check(reference, session)
-            allowed = tolerance(answers(session, golden.prepared, golden.outputs.shape[1:]), golden.outputs)
+            known = answers(session, golden.prepared, golden.outputs.shape[1:])
             session.close()
         except OrillaError as error:
             refused[name] = str(error)
             continue
         file = f"variants/{name}{SUFFIXES[engine]}"
         files[file] = data
-        variants.append(Variant(name, file, engine, checked, allowed))
+        own = {f"golden/{index:03d}.{name}.npy": pack(answer.astype(np.float16)) for index, answer in enumerate(known)}
+        files |= own
+        variants.append(Variant(name, file, engine, checked, tuple(own), TOLERANCE))
     return variants, files
 
 

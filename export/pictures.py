@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from orilla.devices.errors import DataError
 from orilla.runtime.datasets import Dataset, LabelledImage, open_dataset
 from orilla.runtime.preprocess import Image, Preprocess, Preprocessor
 from orilla.runtime.sources.images import Images
-from orilla.runtime.sources.source import open_source
+from orilla.runtime.sources.source import picture_files
 
 LEAST_CALIBRATION = 8
 
@@ -44,16 +44,12 @@ def calibration(spec: str, preprocess: Preprocess, count: int, seed: int) -> Cal
     return Calibration(name, prepared)
 
 
-def _images(spec: str, count: int, seed: int) -> tuple[Sequence[Image], str]:
-    try:
-        dataset = open_dataset(spec)
-    except DataError:
-        source = open_source(spec)
-        if not isinstance(source, Images):
-            raise
-        images = [frame.image for frame in iter(source.read, None)]
-        chosen = _draw(len(images), count, seed)
-        return [images[index] for index in chosen], "pictures"
+def _images(spec: str, count: int, seed: int) -> tuple[list[Image], str]:
+    files = picture_files(Path(spec)) if Path(spec).is_dir() else []
+    if files:
+        source = Images.open([files[index] for index in _draw(len(files), count, seed)], spec)
+        return [frame.image for frame in iter(source.read, None)], "pictures"
+    dataset = open_dataset(spec)
     if "train" not in dataset.splits:
         raise DataError(f"calibration needs the train/ split of {spec}: calibrate on other pictures than are checked")
     chosen = _draw(len(dataset.names("train")), count, seed)

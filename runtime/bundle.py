@@ -10,7 +10,8 @@ import hashlib
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from orilla.devices.errors import BundleError, unknown_name
@@ -21,6 +22,7 @@ from orilla.runtime.manifest import FileEntry, Manifest
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILE_BYTES = 1 << 30
+MAX_TOTAL_BYTES = 2 << 30
 MAX_FILES = 1000
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every zip entry, so that equal content makes equal bytes."""
@@ -47,14 +49,15 @@ class Bundle:
             BundleError: truncated, a wrong hash or size, an unknown schema, a path that leaves its folder.
         """
         path = find(where)
-        files = _read_folder(path) if path.is_dir() else _read_zip(path)
-        if MANIFEST not in files:
-            raise BundleError(f"not a bundle: {path} has no {MANIFEST}")
         try:
-            manifest = manifests.decode(files.pop(MANIFEST))
-            _check_files(manifest.files, files)
+            with _container(path) as container:
+                manifest, files = _read_all(container)
         except BundleError as error:
             raise BundleError(f"{path.name}: {error}") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise BundleError(f"{path} is not a bundle, or damaged: {error}") from error
+        except OSError as error:
+            raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
         return cls(path, manifest, files)
 
     def read(self, name: str) -> bytes:
@@ -63,14 +66,22 @@ class Bundle:
 
 
 def find(where: str | Path) -> Path:
-    """The path of a bundle named by path or by its name in the zoo; raises `BundleError` or `ConfigError`."""
-    path = Path(where)
-    if path.exists():
-        return path
+    """The path of a bundle by its name in the zoo, else by path (`./road` is a path).
+
+    Raises:
+        BundleError: nothing is there.
+        ConfigError: an unknown name.
+    """
     text = str(where)
-    shipped = {bundle.stem: bundle for bundle in sorted(ZOO.glob("*.orilla"))}
+    shipped = {bundle.stem: bundle for bundle in ZOO.glob("*.orilla")}
     if text in shipped:
         return shipped[text]
+    path = Path(where)
+    try:
+        if path.exists():
+            return path
+    except OSError as error:
+        raise BundleError(f"cannot read {text[:200]}: {error.strerror or error}") from error
     if path.suffix or len(path.parts) > 1:
         raise BundleError(f"no such bundle: {text}")
     raise unknown_name("bundle", text, shipped)
@@ -85,6 +96,7 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
         files: content by path.
     """
     content = {MANIFEST: manifests.encode(manifest), **{name: files[name] for name in sorted(files)}}
+    manifests.decode(content[MANIFEST])  # what could not be read back is not written
     if path.suffix == ".orilla":
         with replacing(path) as temporary:
             _write_zip(temporary, content)
@@ -111,75 +123,103 @@ def _write_zip(path: Path, content: dict[str, bytes]) -> None:
             archive.writestr(info, data)
 
 
-def _read_zip(path: Path) -> dict[str, bytes]:
-    try:
+class _Zip:
+    """The entries of a zip, nothing of which is unpacked before it is asked for."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def sizes(self) -> list[tuple[str, int]]:
+        entries = self._archive.infolist()
+        for entry in entries:
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise BundleError(f"{entry.filename} is a link")
+        return [(entry.filename, entry.file_size) for entry in entries]
+
+    def read(self, name: str, limit: int) -> bytes:
+        with self._archive.open(name) as stream:
+            return stream.read(limit)
+
+
+class _Folder:
+    """The files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def sizes(self) -> list[tuple[str, int]]:
+        found = []
+        for path in sorted(self._folder.rglob("*")):
+            name = path.relative_to(self._folder).as_posix()
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                continue
+            if not stat.S_ISREG(mode):
+                raise BundleError(f"{name} is a link" if stat.S_ISLNK(mode) else f"{name} is a device or pipe")
+            found.append((name, path.stat().st_size))
+        return found
+
+    def read(self, name: str, limit: int) -> bytes:
+        with (self._folder / name).open("rb") as stream:
+            return stream.read(limit)
+
+
+@contextmanager
+def _container(path: Path) -> Iterator[_Zip | _Folder]:
+    if path.is_dir():
+        if not (path / MANIFEST).is_file():
+            raise BundleError(f"not a bundle: it has no {MANIFEST}")
+        yield _Folder(path)
+    elif path.is_file():
         with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-            _check_paths(info.filename for info in infos)
-            files = {}
-            for info in infos:
-                if stat.S_ISLNK(info.external_attr >> 16):
-                    raise BundleError(f"{path.name}: {info.filename} is a link")
-                _check_size(info.filename, info.file_size)
-                with archive.open(info) as stream:
-                    # Never trust the declared size alone: one byte more than it says is one too many.
-                    data = stream.read(info.file_size + 1)
-                files[info.filename] = data
-            return files
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(f"{path} is not a bundle, or damaged: {error}") from error
-    except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
+            yield _Zip(archive)
+    else:
+        raise BundleError("not a bundle: neither a file nor a folder")
 
 
-def _read_folder(folder: Path) -> dict[str, bytes]:
-    if not (folder / MANIFEST).is_file():
-        raise BundleError(f"not a bundle: {folder} has no {MANIFEST}")
+def _read_all(container: _Zip | _Folder) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest first; then only what it lists, and no byte more than it says."""
+    found = container.sizes()
+    _check_paths([name for name, _ in found])
+    sizes = dict(found)
+    if MANIFEST not in sizes:
+        raise BundleError(f"not a bundle: it has no {MANIFEST}")
+    data = container.read(MANIFEST, MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{MANIFEST} has more than {MAX_MANIFEST_BYTES} bytes")
+    manifest = manifests.decode(data)
+    del sizes[MANIFEST]
+    _check_sizes(manifest.files, sizes)
     files = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink():
-            raise BundleError(f"{folder.name}: {name} is a link")
-        if path.is_file():
-            _check_size(name, path.stat().st_size)
-            files[name] = path.read_bytes()
-    _check_paths(files)
-    return files
+    for name, entry in manifest.files.items():
+        files[name] = container.read(name, entry.size + 1)
+        if len(files[name]) != entry.size or hashlib.sha256(files[name]).hexdigest() != entry.sha256:
+            raise BundleError(f"{name} has a wrong hash: the bundle is damaged, get it again")
+    return manifest, files
 
 
-def _check_paths(names: Iterable[str]) -> None:
+def _check_paths(names: list[str]) -> None:
+    if len(names) > MAX_FILES:
+        raise BundleError(f"bundle holds {len(names)} files: {MAX_FILES} at most")
     seen: set[str] = set()
     for name in names:
         path = PurePosixPath(name)
-        if (
-            path.is_absolute()
-            or ".." in path.parts
-            or "\\" in name
-            or ":" in name
-            or "\0" in name
-            or path.as_posix() != name
-        ):
+        outside = path.is_absolute() or ".." in path.parts or path.as_posix() != name
+        if outside or any(sign in name for sign in ("\\", ":", "\0")):
             raise BundleError(f"bundle holds {name!r}: a path must stay inside the bundle")
         if name in seen:
             raise BundleError(f"bundle holds {name} twice")
         seen.add(name)
-    if len(seen) > MAX_FILES:
-        raise BundleError(f"bundle holds {len(seen)} files: {MAX_FILES} at most")
 
 
-def _check_size(name: str, size: int) -> None:
-    limit = MAX_MANIFEST_BYTES if name == MANIFEST else MAX_FILE_BYTES
-    if size > limit:
-        raise BundleError(f"{name} has {size} bytes: {limit} at most")
-
-
-def _check_files(listed: dict[str, FileEntry], files: dict[str, bytes]) -> None:
-    for name in sorted(listed.keys() ^ files.keys()):
+def _check_sizes(listed: dict[str, FileEntry], sizes: dict[str, int]) -> None:
+    for name in sorted(listed.keys() ^ sizes.keys()):
         raise BundleError(f"{name} is missing" if name in listed else f"{name} is not in the manifest")
     for name, entry in listed.items():
-        if len(files[name]) != entry.size:
-            raise BundleError(f"{name} has {len(files[name])} bytes, the manifest says {entry.size}")
-        if hashlib.sha256(files[name]).hexdigest() != entry.sha256:
-            raise BundleError(f"{name} has a wrong hash: the bundle is damaged, get it again")
+        if sizes[name] != entry.size:
+            raise BundleError(f"{name} has {sizes[name]} bytes, the manifest says {entry.size}")
+        if not 0 <= entry.size <= MAX_FILE_BYTES:
+            raise BundleError(f"{name} has {entry.size} bytes: {MAX_FILE_BYTES} at most")
+    total = sum(sizes.values())
+    if total > MAX_TOTAL_BYTES:
+        raise BundleError(f"bundle holds {total} bytes: {MAX_TOTAL_BYTES} at most")

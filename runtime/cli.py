@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -63,11 +65,13 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if threading.current_thread() is threading.main_thread():
+        # A service that is stopped ends as one that is interrupted: outputs are closed, nothing is left half-written.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _dispatch(words)
     except OrillaError as error:
-        print(f"orilla: {' '.join(str(error).split())}", file=sys.stderr)
-        return USAGE_ERROR
+        return _refuse(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -75,6 +79,16 @@ def main(argv: list[str] | None = None) -> int:
 
         drop_stdout()
         return 0
+    except OSError as error:
+        from orilla.runtime.native import drop_stdout
+
+        drop_stdout()
+        return _refuse(f"{error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _refuse(reason: str) -> int:
+    print(f"orilla: {' '.join(reason.split())[:500]}", file=sys.stderr)
+    return USAGE_ERROR
 
 
 def _dispatch(words: list[str]) -> int:
@@ -105,6 +119,7 @@ def _dispatch(words: list[str]) -> int:
         sys.stdout.write(encode_json(document).decode())
     else:
         module.show(document)
+    sys.stdout.flush()
     return int(code)
 
 

@@ -16,9 +16,12 @@ from orilla.devices.errors import OutputError
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, of the same suffix; renamed to `path` when the block ends well.
 
+    A link is followed, so that its target is replaced.
+
     Raises:
-        OutputError: the folder is missing, cannot be written, or is full.
+        OutputError: the folder is missing, cannot be written, or is full; or `path` is a device, a pipe or a folder.
     """
+    path = _replaceable(path)
     temporary = _beside(path, path.suffix)
     try:
         yield temporary
@@ -54,13 +57,24 @@ def make_folder(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Raises `OutputError` where `path` could not be written, before the work that is to be written."""
-    _beside(path, path.suffix)
+    _beside(_replaceable(path), path.suffix)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes `data` to `path`, whole or not at all; raises `OutputError`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _replaceable(path: Path) -> Path:
+    try:
+        target = path.resolve()
+        exists, regular = target.exists(), target.is_file()
+    except OSError as error:
+        raise _output_error(path, error) from error
+    if exists and not regular:
+        raise OutputError(f"cannot write {path}: it is a {'folder' if target.is_dir() else 'device or pipe'}")
+    return target
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -8,21 +8,21 @@ from orilla.runtime.preprocess import Image
 from orilla.runtime.tasks.segment import Segmentation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One picture and its identity."""
 
     index: int
     """Counts every frame that the source took, from 0; a gap is a dropped frame."""
     image: Image
-    """`[H,W,3]` uint8 BGR; the source's buffer, overwritten some frames later: copy what you keep."""
+    """`[H,W,3]` uint8 BGR; unchanged for as long as you, or a view of yours, hold it."""
     captured_ns: int
     """Monotonic clock when the frame was taken, nanoseconds."""
     name: str | None = None
     """The picture's file name, where the source is a folder."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tick:
     """The answer to one frame, with the frame's identity and the time of every stage."""
 
@@ -30,10 +30,10 @@ class Tick:
     result: Segmentation
     stages_ms: dict[str, float]
     """Time in each stage: `capture`, `prepare`, `infer`, `decode`."""
-    done_ns: int
-    """Monotonic clock when the result was ready, nanoseconds."""
+    delivered_ns: int
+    """Monotonic clock when the answer was handed to the caller, nanoseconds."""
     dropped: int
-    """Frames dropped since the loop began, because a newer one was there."""
+    """Frames before this one that got no answer, because a newer one was there."""
 
     @property
     def index(self) -> int:
@@ -45,8 +45,8 @@ class Tick:
 
     @property
     def age_ms(self) -> float:
-        """From capture to result, waiting included."""
-        return (self.done_ns - self.frame.captured_ns) / 1e6
+        """From capture to the caller's hands, waiting included."""
+        return (self.delivered_ns - self.frame.captured_ns) / 1e6
 
     def to_dict(self) -> dict[str, object]:
         """What one JSON line says; `docs/json.md` describes it."""

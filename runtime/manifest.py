@@ -22,7 +22,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a variant may be from the golden outputs on another machine, in any one frame."""
+    """How far a variant may be, on another machine, from what it answered at export, in any one frame."""
 
     mean_error: float
     """Mean absolute difference of the outputs."""
@@ -52,6 +52,8 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str
     engine: str
     check: Check
+    golden: tuple[str, ...]
+    """`.npy` float16: what this variant answered at export to each golden frame, prepared."""
     tolerance: Tolerance
 
 
@@ -150,7 +152,9 @@ def _check_names(manifest: Manifest) -> None:
         raise BundleError("manifest.json: labels are empty")
     if not all(1 <= side <= 8192 for side in manifest.preprocess.size_hw):
         raise BundleError(f"manifest.json: input size {manifest.preprocess.size_hw} is out of range")
-    named = [variant.file for variant in manifest.variants]
+    named = [path for variant in manifest.variants for path in (variant.file, *variant.golden)]
+    if any("iou" not in variant.check.metrics for variant in manifest.variants):
+        raise BundleError("manifest.json: a variant's check has no iou")
     named += [path for golden in manifest.golden for path in (golden.image, golden.prepared, golden.output)]
     for path in named:
         if path not in manifest.files:

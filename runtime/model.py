@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -22,7 +23,10 @@ from orilla.runtime.tasks import segment
 
 
 class Model:
-    """One variant of a bundle, loaded and ready. Close it, or use it in a `with` block."""
+    """One variant of a bundle, loaded and ready. Close it, or use it in a `with` block.
+
+    Threads may share it: inferences take turns.
+    """
 
     def __init__(self, bundle: Bundle, variant: Variant, session: Session) -> None:
         self.bundle = bundle
@@ -30,6 +34,7 @@ class Model:
         self.session = session
         self._preprocessor = Preprocessor(bundle.manifest.preprocess)
         self._count = 0
+        self._lock = threading.Lock()
 
     @classmethod
     def open(
@@ -66,13 +71,14 @@ class Model:
             DataError: a picture of another shape or type.
         """
         captured_ns = time.monotonic_ns()
-        started = time.perf_counter_ns()
-        prepared = self._preprocessor(image, color=color)
-        ready = time.perf_counter_ns()
-        output = self.session.run(prepared)
-        inferred = time.perf_counter_ns()
-        frame = Frame(self._count, image, captured_ns)
-        self._count += 1
+        with self._lock:
+            started = time.perf_counter_ns()
+            prepared = self._preprocessor(image, color=color)
+            ready = time.perf_counter_ns()
+            output = self.session.run(prepared)
+            inferred = time.perf_counter_ns()
+            frame = Frame(self._count, image, captured_ns)
+            self._count += 1
         result = self._decode(output, frame)
         stages = {
             "prepare": (ready - started) / 1e6,
@@ -90,11 +96,8 @@ class Model:
         Raises:
             SourceError: no such source, or it broke off.
         """
-        opened = open_source(source, buffers=pipeline.BUFFERS) if isinstance(source, str | int | Path) else source
-        try:
-            yield from pipeline.run(opened, self.bundle.manifest.preprocess, self.session, self._decode)
-        finally:
-            opened.close()
+        opened = open_source(source) if isinstance(source, str | int | Path) else source
+        yield from pipeline.run(opened, self.bundle.manifest.preprocess, self._infer, self._decode)
 
     def close(self) -> None:
         """Frees the engine's memory."""
@@ -107,6 +110,10 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _infer(self, image: Image) -> NDArray[np.float32]:
+        with self._lock:
+            return self.session.run(image)
 
     def _decode(self, output: NDArray[np.float32], frame: Frame) -> segment.Segmentation:
         height, width = frame.image.shape[:2]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
+
+_LOCK = RLock()
 
 
 def drop_stdout() -> None:
@@ -15,17 +18,21 @@ def drop_stdout() -> None:
 
 @contextmanager
 def hidden_stderr() -> Iterator[None]:
-    """Sends file descriptor 2 nowhere meanwhile. The whole process is affected, so keep the block short."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # a daemon without standard error: nothing to hide
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+    """Sends file descriptor 2 nowhere meanwhile; one thread at a time.
+
+    The whole process is affected, so keep the block short.
+    """
+    with _LOCK:
+        try:
+            saved = os.dup(2)
+        except OSError:  # a daemon without standard error: nothing to hide
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import DataError
+from orilla.devices.errors import DataError, unknown_name
 
 Image = NDArray[np.uint8]
 """`[H,W,3]` uint8."""
@@ -36,6 +36,7 @@ class Preprocessor:
     def __init__(self, spec: Preprocess) -> None:
         self.spec = spec
         self._scratch: dict[tuple[int, int], Image] = {}
+        self._shape: tuple[int, ...] = ()
 
     def __call__(self, image: Image, out: Image | None = None, *, color: Color = "bgr") -> Image:
         """Resizes and reorders one frame.
@@ -50,8 +51,13 @@ class Preprocessor:
 
         Raises:
             DataError: `image` has another shape or type, or no pixels.
+            ConfigError: an unknown colour order.
         """
         check_image(image)
+        if color not in ("bgr", "rgb"):
+            raise unknown_name("colour order", color, ("bgr", "rgb"))
+        if image.shape != self._shape:
+            self._shape, self._scratch = image.shape, {}
         height, width = self.spec.size_hw
         if out is None:
             out = np.empty((height, width, 3), np.uint8)

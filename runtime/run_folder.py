@@ -38,7 +38,7 @@ def read_run(folder: Path) -> tuple[Card, Run]:
 def _read(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"not a run folder: {path} is missing; orilla train writes it") from error
     except msgspec.DecodeError as error:
         raise DataError(f"cannot read {path}: {error}") from error

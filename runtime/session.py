@@ -44,7 +44,10 @@ class Session(Protocol):
             image: `[h,w,3]` uint8, prepared; read only, free again when the call returns.
 
         Returns:
-            The output as real numbers, `[1,...]` float32, valid until the next call.
+            The output as real numbers, `[1,...]` float32, the caller's own.
+
+        Raises:
+            EngineError: the engine failed.
         """
 
     def close(self) -> None:

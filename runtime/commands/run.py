@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import deque
+from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.model import Model
-from orilla.runtime.pipeline import BUFFERS
 from orilla.runtime.sinks.sink import Sink, sink_opener
 from orilla.runtime.sources.source import Source, open_source
+
+WINDOW = 20_000
+"""The summary's percentiles are over the last so many frames."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,17 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Runs the loop; returns the exit code and the summary."""
-    for name in ("threads", "frames"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: must be 1 or more")
+    if arguments.frames is not None and arguments.frames < 1:
+        raise ConfigError(f"--frames {arguments.frames}: must be 1 or more")
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
-    if arguments.json and "jsonl" in specs:
+    if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
         raise ConfigError("--json and --sink jsonl both want standard output: use --sink jsonl:FILE")
+    _check_files(arguments.source, specs)
     openers = [sink_opener(spec) for spec in specs]
     options = {"variant": arguments.variant, "engine": arguments.engine, "threads": arguments.threads}
     with (
         Model.open(arguments.bundle, **options) as model,
-        closing(open_source(arguments.source, buffers=BUFFERS)) as source,
+        closing(open_source(arguments.source)) as source,
     ):
         sinks: list[Sink] = []
         complete = False
@@ -54,13 +59,28 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             sinks.extend(opener(source.rate_hz) for opener in openers)
             summary = _loop(model, source, sinks, arguments.frames)
             complete = True
+        except SourceError:
+            # What a camera gave before it was lost is whole; a file that breaks off is not.
+            complete = source.live
+            raise
         finally:
             _close(sinks, complete=complete)
     return 0, summary
 
 
+def _check_files(source: str, specs: list[str]) -> None:
+    """Refuses an output that would replace the source, or another output."""
+    if len(set(specs)) < len(specs):
+        raise ConfigError("the same --sink is given twice")
+    taken = {Path(source).resolve()} if Path(source).exists() else set()
+    for path in (Path(spec.partition(":")[2]).resolve() for spec in specs if ":" in spec):
+        if path in taken:
+            raise ConfigError(f"--sink {path.name} is the source, or another sink's file: give another name")
+        taken.add(path)
+
+
 def _loop(model: Model, source: Source, sinks: list[Sink], limit: int | None) -> dict[str, object]:
-    times: dict[str, list[float]] = {}
+    times: dict[str, deque[float]] = {}
     count = dropped = 0
     started = time.perf_counter()
     ticks = model.stream(source)
@@ -68,9 +88,8 @@ def _loop(model: Model, source: Source, sinks: list[Sink], limit: int | None) ->
         try:
             for tick in ticks:
                 count, dropped = count + 1, tick.dropped
-                if len(times.setdefault("age", [])) < 100_000:
-                    for name, value in {**tick.stages_ms, "age": tick.age_ms}.items():
-                        times.setdefault(name, []).append(value)
+                for name, value in {**tick.stages_ms, "age": tick.age_ms}.items():
+                    times.setdefault(name, deque(maxlen=WINDOW)).append(value)
                 wanted = [sink.write(tick) for sink in sinks]
                 if not all(wanted) or count == limit:
                     break
@@ -90,9 +109,10 @@ def _loop(model: Model, source: Source, sinks: list[Sink], limit: int | None) ->
     }
 
 
-def _percentile(values: list[float], percent: int) -> float:
+def _percentile(values: Iterable[float], percent: int) -> float:
     """The nearest-rank percentile."""
-    return round(sorted(values)[max(0, -(-len(values) * percent // 100) - 1)], 3) if values else 0.0
+    ranked = sorted(values)
+    return round(ranked[max(0, -(-len(ranked) * percent // 100) - 1)], 3) if ranked else 0.0
 
 
 def _close(sinks: list[Sink], *, complete: bool) -> None:

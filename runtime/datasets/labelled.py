@@ -72,15 +72,18 @@ def open_dataset(spec: str | Path) -> Dataset:
         DataError: a path that is not there or not a data set.
     """
     text = str(spec)
-    path = Path(text)
-    dataset: Dataset
-    if path.exists():
-        dataset = import_module(READERS["camvid"]).open_dataset(path)
-        return dataset
     name, _, argument = text.partition(":")
+    dataset: Dataset
     if name == "scenes":
         dataset = import_module(READERS[name]).open_dataset(argument)
         return dataset
+    path = Path(text)
+    try:
+        if path.exists():
+            dataset = import_module(READERS["camvid"]).open_dataset(path)
+            return dataset
+    except OSError as error:
+        raise DataError(f"cannot read {text[:200]}: {error.strerror or error}") from error
     if path.suffix or "/" in text:
         raise DataError(f"no such data set: {text}")
     if name in READERS:

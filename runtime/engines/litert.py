@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import EngineError, MissingExtraError
+from orilla.devices.errors import EngineError
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.preprocess import Image
 from orilla.runtime.session import Input, Quantisation, Session, dequantise
@@ -34,10 +34,14 @@ class LiteRTSession:
         self._output = _quantisation(made)
 
     def run(self, image: Image) -> NDArray[np.float32]:
-        interpreter = self._interpreter
-        interpreter.set_tensor(self._input_index, self._input(image))
-        interpreter.invoke()
-        return dequantise(interpreter.get_tensor(self._output_index), self._output)
+        interpreter, tensor = self._interpreter, self._input(image)
+        try:
+            interpreter.set_tensor(self._input_index, tensor)
+            interpreter.invoke()
+            output = interpreter.get_tensor(self._output_index)
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"{self.engine} failed: {str(error).strip().splitlines()[0]}") from error
+        return dequantise(output, self._output)
 
     def close(self) -> None:
         self._interpreter = None
@@ -47,8 +51,7 @@ def load(data: bytes, threads: int) -> Session:
     """Builds an interpreter over the bytes of a `.tflite` file.
 
     Raises:
-        MissingExtraError: no LiteRT runtime is installed.
-        EngineError: the runtime refuses the model.
+        EngineError: no LiteRT runtime is installed, or it refuses the model.
     """
     package, interpreter_class = _interpreter_class()
     try:
@@ -65,7 +68,7 @@ def _interpreter_class() -> tuple[str, Any]:
     for package, module in INTERPRETERS:
         if find_spec(package) is not None:
             return package, import_module(module).Interpreter
-    raise MissingExtraError("ai-edge-litert", "all")
+    raise EngineError("no LiteRT runtime is installed: run pip install ai-edge-litert")
 
 
 def _quantisation(details: dict[str, Any]) -> Quantisation | None:

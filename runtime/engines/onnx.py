@@ -21,6 +21,8 @@ class OnnxSession:
     def __init__(self, session: Any, version: str) -> None:
         self.engine = f"onnxruntime {version}"
         self._session = session
+        if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
+            raise EngineError("onnxruntime variant has several inputs or outputs: expected one of each")
         (given,), (made,) = session.get_inputs(), session.get_outputs()
         if given.type not in DTYPES:
             raise EngineError(f"onnxruntime variant takes {given.type}: expected {', '.join(DTYPES)}")
@@ -29,7 +31,11 @@ class OnnxSession:
         self._input = Input(shape, np.dtype(DTYPES[given.type]), None)
 
     def run(self, image: Image) -> NDArray[np.float32]:
-        (output,) = self._session.run(self._outputs, {self._name: self._input(image)})
+        tensor = self._input(image)
+        try:
+            (output,) = self._session.run(self._outputs, {self._name: tensor})
+        except Exception as error:
+            raise EngineError(f"{self.engine} failed: {str(error).strip().splitlines()[0]}") from error
         result: NDArray[np.float32] = output
         return result
 

@@ -24,6 +24,8 @@ class Engine:
     """What `pip install` takes to bring one."""
 
 
+MOST_THREADS = 64
+
 ENGINES = {
     "litert": Engine(
         "orilla.runtime.engines.litert", ("ai_edge_litert", "tflite_runtime", "tensorflow"), "ai-edge-litert"
@@ -69,11 +71,13 @@ def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Sessi
     """Loads a model file on `engine`; `threads` defaults to what leaves a core to the loop.
 
     Raises:
-        ConfigError: an unknown engine.
+        ConfigError: an unknown engine, or a number of threads that none takes.
         EngineError, MissingExtraError: it cannot load the file, or is not installed.
     """
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(f"{threads} threads: give 1 to {MOST_THREADS}")
     session: Session = import_module(ENGINES[engine].module).load(data, threads or loop_threads())
     return session
 

@@ -7,6 +7,7 @@ import sys
 
 import cv2
 
+from orilla.devices.doctor import OPENCV_WHEELS, installed, opencv
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.runtime.frame import Tick
 from orilla.runtime.sinks.draw import annotate
@@ -29,6 +30,9 @@ class Window:
 
 def open_sink(argument: str, rate_hz: float | None) -> Window:
     """Raises `MissingExtraError` for the headless build, `ConfigError` without a display (OpenCV would abort)."""
+    found = opencv(installed(OPENCV_WHEELS))
+    if not found.passed:
+        raise ConfigError(f"sink window: {found.detail}; run {found.mend}")
     if "GUI:                           NONE" in cv2.getBuildInformation():
         raise MissingExtraError("OpenCV's windowed build", "gui")
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Frame
+from orilla.runtime.native import hidden_stderr
+from orilla.runtime.picture import decode_picture
 from orilla.runtime.sources.source import now_ns
 
 
@@ -32,10 +32,17 @@ class Images:
         if self._index == len(self._paths):
             return None
         path = self._paths[self._index]
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+        captured_ns = now_ns()
+        with hidden_stderr():  # the codecs complain line by line
+            image = decode_picture(data)
         if image is None:
             raise SourceError(f"cannot decode {path}: not a picture, or damaged")
-        frame = Frame(self._index, image, now_ns(), path.name)
+        name = path.name.encode(errors="surrogateescape").decode(errors="replace")
+        frame = Frame(self._index, image, captured_ns, name)
         self._index += 1
         return frame
 

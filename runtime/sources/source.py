@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from orilla.devices.errors import SourceError, unknown_name
 from orilla.runtime.frame import Frame
-from orilla.runtime.preprocess import Image
+from orilla.runtime.names import whole_number
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -30,58 +28,56 @@ class Source(Protocol):
         """Frees the device or file."""
 
 
-class Ring:
-    """Picture buffers used in turn, so that a steady stream allocates nothing."""
-
-    def __init__(self, count: int) -> None:
-        self._buffers: list[Image | None] = [None] * count
-        self._next = 0
-
-    def take(self, shape: tuple[int, int, int]) -> Image:
-        """A buffer of that shape; it is handed out again after `count - 1` further calls."""
-        buffer = self._buffers[self._next]
-        if buffer is None or buffer.shape != shape:
-            buffer = self._buffers[self._next] = np.empty(shape, np.uint8)
-        self._next = (self._next + 1) % len(self._buffers)
-        return buffer
-
-
 def now_ns() -> int:
     """The clock that stamps frames: monotonic, nanoseconds."""
     return time.monotonic_ns()
 
 
-def open_source(spec: str | int | Path, *, buffers: int = 1) -> Source:
+def open_source(spec: str | int | Path) -> Source:
     """Opens a camera, a video file, a folder of pictures or one picture, or `scenes`.
 
     Args:
-        spec: a camera's number or `/dev/video…`, a path, `scenes` or `scenes:SEED`.
-        buffers: frames that the caller may hold at a time.
+        spec: a camera's number or `/dev/video…`, `scenes` or `scenes:SEED`, or a path; `./scenes` is a path.
 
     Raises:
         SourceError: no such file or camera, or not a video.
         ConfigError: an unknown name.
     """
     text = str(spec)
-    path = Path(text)
-    if text.isdigit() or text.startswith("/dev/video"):
+    if whole_number(text) or text.startswith("/dev/video"):
         from orilla.runtime.sources.camera import Camera
 
-        return Camera.open(int(text) if text.isdigit() else text, buffers)
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURES):
-        from orilla.runtime.sources.images import Images
-
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        return Images.open([file for file in files if file.suffix.lower() in PICTURES], text)
-    if path.is_file():
-        from orilla.runtime.sources.video import VideoFile
-
-        return VideoFile.open(path, buffers)
+        return Camera.open(int(text) if whole_number(text) else text)
     name, _, argument = text.partition(":")
     if name == "scenes":
         from orilla.runtime.sources.scenes import Scenes
 
         return Scenes.open(argument)
-    if path.suffix or "/" in text:
-        raise SourceError(f"no such file: {text}")
-    raise unknown_name("source", text, ["a camera number", "a file", "a folder of pictures", "scenes"])
+    path = Path(text)
+    try:
+        return _open_path(path)
+    except OSError as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"cannot read {text[:200]}: {error.strerror or error}") from error
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
+
+
+def _open_path(path: Path) -> Source:
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURES):
+        from orilla.runtime.sources.images import Images
+
+        return Images.open(picture_files(path) if path.is_dir() else [path], str(path))
+    if path.is_file():
+        from orilla.runtime.sources.video import VideoFile
+
+        return VideoFile.open(path)
+    if path.exists():
+        raise SourceError(f"{path} is neither a file nor a folder")
+    if path.suffix or len(path.parts) > 1:
+        raise SourceError(f"no such file: {path}")
+    raise unknown_name("source", str(path), ["a camera number", "a file", "a folder of pictures", "scenes"])

@@ -8,7 +8,8 @@ import cv2
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Frame
-from orilla.runtime.sources.source import Ring, now_ns
+from orilla.runtime.pool import Pool
+from orilla.runtime.sources.source import now_ns
 
 MISSING_SHARE = 0.05
 """A file that ends this much before its declared frame count breaks off; some containers only estimate the count."""
@@ -19,17 +20,17 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, path: Path, capture: cv2.VideoCapture, buffers: int) -> None:
+    def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
         self._path = path
         self._capture = capture
-        self._ring = Ring(buffers)
+        self._pool = Pool()
         self._index = 0
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate if 0 < rate <= 1000 else None
         self._declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     @classmethod
-    def open(cls, path: Path, buffers: int) -> VideoFile:
+    def open(cls, path: Path) -> VideoFile:
         """Opens the file; raises `SourceError` where it is not a video."""
         try:
             with path.open("rb") as file:
@@ -39,7 +40,7 @@ class VideoFile:
         capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG)
         if capture is None or not capture.isOpened():
             raise SourceError(f"not a video, or damaged: {path}{' is empty' if empty else ''}")
-        return cls(path, capture, buffers)
+        return cls(path, capture)
 
     def read(self) -> Frame | None:
         if not self._capture.grab():
@@ -48,7 +49,7 @@ class VideoFile:
         captured_ns = now_ns()
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        ok, image = self._capture.retrieve(self._ring.take((height, width, 3)))
+        ok, image = self._capture.retrieve(self._pool.take((height, width, 3)))
         if not ok or image.size == 0:
             raise SourceError(f"cannot decode frame {self._index} of {self._path}")
         frame = Frame(self._index, image, captured_ns)

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.errors import BundleError
+
 THRESHOLD = 0.5
 """A pixel belongs to the class from this probability on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """Where in a frame a class was found."""
 
@@ -55,6 +57,11 @@ class Segmentation:
 
 
 def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -> Segmentation:
-    """Turns one output, `[1,h,w,1]` or `[h,w,1]` or `[h,w]` float32 probabilities, into a result that owns its data."""
-    grid = np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1] if output.ndim > 2 else output.shape)
-    return Segmentation(grid, frame_hw, label)
+    """Turns one output, `[1,h,w,1]` or `[h,w,1]` float32 probabilities, into a result that owns its data.
+
+    Raises:
+        BundleError: an output of another shape.
+    """
+    if output.ndim not in (3, 4) or output.shape[-1] != 1 or output.size != output.shape[-3] * output.shape[-2]:
+        raise BundleError(f"the variant's output is {list(output.shape)}: a segmentation gives [1,height,width,1]")
+    return Segmentation(np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1]), frame_hw, label)

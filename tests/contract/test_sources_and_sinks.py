@@ -23,7 +23,7 @@ def spec(request, tmp_path):
 
 
 def test_frames_count_up_are_stamped_and_are_bgr_pictures(spec):
-    source = open_source(spec, buffers=2)
+    source = open_source(spec)
     assert isinstance(source.live, bool)
     assert source.rate_hz is None or source.rate_hz > 0
     last = -1

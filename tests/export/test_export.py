@@ -7,7 +7,7 @@ import factories
 import numpy as np
 import pytest
 
-from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError, SourceError
+from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError
 from orilla.export import export as module
 from orilla.export import pictures, worker
 from orilla.export.export import ExportOptions, export
@@ -91,7 +91,7 @@ def test_bad_input_leaves_nothing(tiny_run, tmp_path, tiny_data):
     fails(tiny_run, out, DataError, "calibration set has 3 pictures", calibration=str(few))
     fails(tiny_run, out, DataError, "no such data set", validation=str(tmp_path / "gone.zip"))
     (tmp_path / "empty").mkdir()
-    fails(tiny_run, out, SourceError, "no pictures in", calibration=str(tmp_path / "empty"))
+    fails(tiny_run, out, DataError, "has no train", calibration=str(tmp_path / "empty"))
     fails(tiny_run, tmp_path / "no" / "t.orilla", OutputError, "does not exist")
 
 

@@ -153,17 +153,38 @@ def test_the_same_name_twice(tiny_bundle, tmp_path):
     refuse(tmp_path / "twice.orilla", "twice")
 
 
-def test_a_zip_bomb_is_refused_before_it_is_read(tiny_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 10_000)
-    (tmp_path / "bomb.orilla").write_bytes(repack(tiny_bundle, lambda c: c.update({"zeros": b"\0" * 20_000})))
-    refuse(tmp_path / "bomb.orilla", "at most")
+def test_too_much_is_refused_before_it_is_read(tiny_bundle, monkeypatch):
+    monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 1000)
+    refuse(tiny_bundle, "1000 at most")
+    monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 1 << 30)
+    monkeypatch.setattr(bundles, "MAX_TOTAL_BYTES", 10_000)
+    refuse(tiny_bundle, "10000 at most")
+    monkeypatch.setattr(bundles, "MAX_FILES", 3)
+    refuse(tiny_bundle, "3 at most")
+
+
+def test_what_is_not_listed_is_never_unpacked(tiny_bundle, tmp_path, monkeypatch):
+    data = repack(tiny_bundle, lambda c: c.update({"huge": b"\0" * 1_000_000}))
+    (tmp_path / "bomb.orilla").write_bytes(data)
+    read = []
+    real = zipfile.ZipFile.open
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda self, name, *a: (read.append(name), real(self, name, *a))[1])
+    refuse(tmp_path / "bomb.orilla", "huge is not in the manifest")
+    assert read == ["manifest.json"]
+
+
+def test_a_folder_does_not_shadow_a_shipped_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "road").mkdir()
+    assert Bundle.open("road").manifest.name == "road"
+    refuse("./road", "no manifest.json")
 
 
 def test_names(tmp_path):
     with pytest.raises(ConfigError, match=r"unknown bundle 'raod'.*road"):
         Bundle.open("raod")
     refuse(tmp_path / "none.orilla", "no such bundle")
-    refuse(tmp_path, "has no manifest.json")
+    refuse(tmp_path, "no manifest.json")
     (tmp_path / "text.orilla").write_text("hello")
     refuse(tmp_path / "text.orilla", "not a bundle")
 

@@ -19,10 +19,23 @@ def test_items_come_in_order_and_the_rest_after_closing():
 
 def test_newest_drops_the_oldest_and_counts_it():
     channel = Channel(1, newest=True)
-    assert channel.put("a") is None
-    assert channel.put("b") == "a"
-    assert channel.put("c") == "b"
-    assert (channel.get(), channel.dropped) == ("c", 2)
+    for item in "abc":
+        channel.put(item)
+    assert (channel.get(), channel.dropped_before) == ("c", 2)
+    channel.put("d")
+    channel.put("e")
+    # The count belongs to the item that was taken, not to what came since.
+    assert channel.dropped_before == 2
+    assert (channel.get(), channel.dropped_before) == ("e", 3)
+
+
+def test_an_error_comes_after_the_items_before_it():
+    channel = Channel(1, newest=True)
+    channel.put("last")
+    channel.close(ValueError("broken"))
+    assert channel.get() == "last"
+    with pytest.raises(ValueError, match="broken"):
+        channel.get()
 
 
 def test_a_full_channel_makes_the_giver_wait_until_there_is_room():
@@ -42,7 +55,7 @@ def test_a_full_channel_makes_the_giver_wait_until_there_is_room():
         assert len(given) <= len(taken) + 2
     thread.join()
     assert taken == list(range(50))
-    assert channel.dropped == 0
+    assert channel.dropped_before == 0
 
 
 def test_closing_wakes_who_waits():

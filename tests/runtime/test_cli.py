@@ -1,6 +1,7 @@
 """The command line as a user meets it, in processes of its own."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -97,7 +98,12 @@ def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
     refuse("run", tiny_bundle, "--source", clip, "--engine", "tensorrt", match="known are litert, onnx")
     refuse("run", tiny_bundle, "--source", clip, "--engine", "onnx", "--variant", "litert_fp16", match="runs on engine")
     refuse("run", tiny_bundle, "--source", clip, "--sink", "video:x.gif", match="must end in")
-    refuse("run", tiny_bundle, "--source", clip, "--threads", 0, match="--threads 0")
+    refuse("run", tiny_bundle, "--source", clip, "--threads", 0, match="0 threads")
+    refuse("run", tiny_bundle, "--source", clip, "--threads", 100000, match="100000 threads")
+    refuse("train", "road", "--out", tmp_path / "run", "--seed", -1, match="seed -1")
+    refuse("train", "road", "--out", tmp_path / "run", "--input", "\u00b2x64", match="--input")
+    refuse("export", clip, "--out", tmp_path / "a.orilla", match="card.json is missing")
+    refuse("export", tmp_path, "--out", tmp_path / "a.zip", match="a bundle is NAME.orilla")
     refuse("verify", tiny_bundle, "--data", "scnes", match="did you mean scenes")
     refuse("verify", tmp_path / "none.orilla", match="no such bundle")
     refuse("train", "road", "--data", "scnes", "--out", tmp_path / "run", match="did you mean scenes")
@@ -111,6 +117,34 @@ def test_a_video_that_breaks_off_leaves_no_half_written_output(tiny_bundle, tmp_
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     refuse("run", tiny_bundle, "--source", cut, "--sink", f"video:{tmp_path}/out.mp4", match="breaks off at frame")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.avi", "whole.avi"]
+
+
+def test_outputs_never_replace_what_they_must_not(tiny_bundle, clip, tmp_path):
+    before = clip.read_bytes()
+    refuse("run", tiny_bundle, "--source", clip, "--sink", f"video:{clip}", match="is the source")
+    twice = ("--sink", f"jsonl:{tmp_path}/a", "--sink", f"jsonl:{tmp_path}/../{tmp_path.name}/a")
+    refuse("run", tiny_bundle, "--source", clip, *twice, match="another sink's file")
+    os.mkfifo(tmp_path / "pipe")
+    refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/pipe", match="device or pipe")
+    refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}", match="folder")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert orilla("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tmp_path}/link").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert len((tmp_path / "target").read_text().splitlines()) == 12
+    assert clip.read_bytes() == before
+
+
+def test_a_service_that_is_stopped_leaves_whole_files(tiny_bundle, tmp_path):
+    words = ("run", tiny_bundle, "--source", "scenes", "--sink", f"video:{tmp_path}/out.mp4", "--sink", "jsonl")
+    command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for _ in range(5):
+            process.stdout.readline()
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    assert cv2.VideoCapture(str(tmp_path / "out.mp4")).read()[0]
 
 
 def test_a_read_only_folder(tiny_bundle, clip):

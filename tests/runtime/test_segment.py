@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from orilla.devices.errors import BundleError
 from orilla.runtime.tasks.segment import decode
 
 
@@ -26,7 +27,7 @@ def test_the_result_owns_its_data():
 
 
 def test_one_line_says_how_much_and_where():
-    grid = np.zeros((4, 8), np.float32)
+    grid = np.zeros((4, 8, 1), np.float32)
     grid[2:, :4] = 0.9
     assert decode(grid, (8, 8), "road").to_dict() == {
         "task": "segment",
@@ -35,6 +36,12 @@ def test_one_line_says_how_much_and_where():
         "centre_xy": [0.25, 0.75],
         "top_y": 0.5,
     }
-    nothing = decode(np.zeros((4, 8), np.float32), (8, 8), "road").to_dict()
+    nothing = decode(np.zeros((4, 8, 1), np.float32), (8, 8), "road").to_dict()
     assert nothing["centre_xy"] is None
     assert nothing["fraction"] == 0.0
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 8, 3), (2, 4, 8, 1), (1,), (4, 8), (1, 4, 8)])
+def test_other_outputs_are_refused(shape):
+    with pytest.raises(BundleError, match="a segmentation gives"):
+        decode(np.zeros(shape, np.float32), (8, 8), "road")

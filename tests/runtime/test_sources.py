@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import factories
 import numpy as np
@@ -27,10 +29,14 @@ def test_a_video_gives_every_frame_in_order(tmp_path):
     assert stamps == sorted(stamps)
 
 
-def test_buffers_are_used_in_turn(tmp_path):
-    source = open_source(factories.video(tmp_path / "clip.avi", 9), buffers=3)
-    images = [source.read().image for _ in range(9)]
-    assert len({id(image) for image in images}) == 3
+def test_a_buffer_is_used_again_only_when_nobody_holds_it(tmp_path):
+    source = open_source(factories.video(tmp_path / "clip.avi", 12))
+    addresses = {source.read().image.ctypes.data for _ in range(6)}
+    assert len(addresses) == 1
+    held = [source.read().image for _ in range(6)]
+    assert len({image.ctypes.data for image in held}) == 6
+    for place, image in enumerate(held):
+        assert abs(float(image.mean()) - (10 * (place + 6) + 5)) < 3
     source.close()
 
 
@@ -53,6 +59,20 @@ def test_grey_and_deep_pictures_become_bgr(tmp_path):
         assert image[0, 0, 0] == 80
 
 
+def test_a_folder_named_like_a_source_does_not_shadow_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scenes").mkdir()
+    assert open_source("scenes").read() is not None
+    with pytest.raises(SourceError, match="no pictures"):
+        open_source("./scenes")
+
+
+def test_a_name_that_is_no_text_is_read_all_the_same(tmp_path):
+    path = tmp_path / os.fsdecode(b"a\xff.png")
+    path.write_bytes(cv2.imencode(".png", factories.picture())[1].tobytes())
+    assert open_source(tmp_path).read().name == "a\ufffd.png"
+
+
 def test_scenes_are_a_source():
     source = open_source("scenes:3")
     first, second = source.read(), source.read()
@@ -70,6 +90,8 @@ def test_what_is_not_there(tmp_path, capfd):
     refuse(tmp_path / "none.mp4", "no such file")
     refuse("frames/none", "no such file")
     refuse("webcam", "unknown source 'webcam'", ConfigError)
+    refuse("scenes:\u00b2", "whole number", ConfigError)
+    refuse("x" * 5000, "cannot read")
     refuse("97", "no camera at 97")
     refuse("/dev/video97", "no camera at /dev/video97")
     refuse(tmp_path, "no pictures in")

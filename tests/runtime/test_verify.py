@@ -14,6 +14,7 @@ from orilla.runtime import verify as module
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.engines import registry
+from orilla.runtime.golden import pack
 from orilla.runtime.verify import verify
 
 
@@ -54,12 +55,38 @@ def test_a_foreign_data_set_is_measured_but_not_held_against_the_export(tiny_bun
 
 
 def test_another_network_is_found_at_infer(tiny_bundle, tmp_path):
+    """One decision in a hundred that is another is enough."""
+
     def change(content, manifest):
-        content["golden/000.output.npy"] = content["golden/000.output.npy"][:-400] + b"\0\0\x80\x3f" * 100
+        for variant in manifest["variants"]:
+            answer = np.load(io.BytesIO(content[variant["golden"][2]]))
+            answer[3, :6] = 1 - answer[3, :6]
+            content[variant["golden"][2]] = pack(answer)
 
     for verdict in run(rewritten(tiny_bundle, tmp_path, change)):
         assert not verdict.passed
         assert verdict.first_difference == "infer"
+
+
+HUGE = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (100000, 1000000, 1), }"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("golden/000.output.npy", b""),
+        ("golden/000.output.npy", HUGE.ljust(127) + b"\n"),
+        ("golden/000.output.npy", b"not an array" * 20),
+        ("golden/001.jpg", b""),
+        ("golden/001.jpg", b"not a picture"),
+        ("golden/001.prepared.png", cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()),
+    ],
+)
+def test_hostile_golden_data_is_one_line(tiny_bundle, tmp_path, name, data):
+    bundle = rewritten(tiny_bundle, tmp_path, lambda content, manifest: content.update({name: data}))
+    with pytest.raises(BundleError, match=r"golden|prepared") as caught:
+        run(bundle)
+    assert "\n" not in str(caught.value)
 
 
 def test_another_resize_is_found_at_resize(tiny_bundle, tmp_path):
