@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConversionError
+from orilla.export.pictures import Truth
 from orilla.runtime.accuracy import Overlap, overlap, summarise
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.manifest import Check, Tolerance
@@ -26,6 +27,7 @@ class Reference:
 
     dataset: Dataset
     label: str
+    truths: list[Truth]
     prepared: NDArray[np.uint8]
     """`[N,H,W,3]`, the pictures as the network takes them."""
     outputs: NDArray[np.float32]
@@ -72,18 +74,17 @@ def _counts(reference: Reference, outputs: NDArray[np.float32]) -> dict[str, Ove
     dataset = reference.dataset
     target = dataset.classes.index(reference.label)
     counts = {}
-    for index, output in enumerate(outputs):
-        sample = dataset.load("val", index)
-        mask = decode(output, sample.labels.shape, reference.label).mask  # type: ignore[arg-type]
-        counts[sample.name] = overlap(mask, sample.labels == target, sample.labels != dataset.ignore)
+    for truth, output in zip(reference.truths, outputs, strict=True):
+        mask = decode(output, truth.labels.shape, reference.label).mask  # type: ignore[arg-type]
+        counts[truth.name] = overlap(mask, truth.labels == target, truth.labels != dataset.ignore)
     return counts
 
 
 def _agreement(reference: Reference, outputs: NDArray[np.float32]) -> float:
     """Share of pixels, at the pictures' own size, where variant and original decide alike."""
     equal = total = 0
-    for index, (one, other) in enumerate(zip(outputs, reference.outputs, strict=True)):
-        size: tuple[int, int] = reference.dataset.load("val", index).labels.shape  # type: ignore[assignment]
+    for truth, one, other in zip(reference.truths, outputs, reference.outputs, strict=True):
+        size: tuple[int, int] = truth.labels.shape  # type: ignore[assignment]
         same = decode(one, size, reference.label).mask == decode(other, size, reference.label).mask
         equal, total = equal + int(np.count_nonzero(same)), total + same.size
     return equal / total

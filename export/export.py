@@ -74,14 +74,14 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
     with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
         work = Path(temporary)
         options.step("reading pictures")
-        prepared = pictures.validation(dataset, settings.preprocess, options.validation_count)
+        prepared, truths = pictures.validation(dataset, settings.preprocess, options.validation_count)
         seen = pictures.calibration(
             options.calibration or settings.data, settings.preprocess, options.calibration_count, options.seed
         )
         np.save(work / "calibration.npy", seen.pictures)
         options.step("original model on validation data")
         outputs = _predict(model, prepared, work / "validation")
-        reference = Reference(dataset, card.label, prepared, outputs)
+        reference = Reference(dataset, card.label, truths, prepared, outputs)
         golden_data = _validation_data(options.golden, card.label) if options.golden else dataset
         golden = _golden(model, golden_data, card.label, Preprocessor(settings.preprocess), options.golden_count, work)
         made, refused = _convert(model, chosen, work, options.step)

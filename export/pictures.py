@@ -68,11 +68,24 @@ def _check_content(prepared: NDArray[np.uint8], spec: str) -> None:
         raise DataError(f"calibration pictures in {spec} are all of one colour: give real ones")
 
 
-def validation(dataset: Dataset, preprocess: Preprocess, limit: int | None) -> NDArray[np.uint8]:
-    """The validation split, prepared: `[N,h,w,3]` uint8."""
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The labels of one validation picture."""
+
+    name: str
+    labels: NDArray[np.uint8]
+    """`[H,W]`, at the picture's own size."""
+
+
+def validation(dataset: Dataset, preprocess: Preprocess, limit: int | None) -> tuple[NDArray[np.uint8], list[Truth]]:
+    """The validation split: pictures prepared, `[N,h,w,3]` uint8, and their labels."""
     preprocessor = Preprocessor(preprocess)
-    count = len(dataset.names("val")[:limit])
-    return np.stack([preprocessor(dataset.load("val", index).image).copy() for index in range(count)])
+    prepared, truths = [], []
+    for index in range(len(dataset.names("val")[:limit])):
+        sample = dataset.load("val", index)
+        prepared.append(preprocessor(sample.image).copy())
+        truths.append(Truth(sample.name, sample.labels))
+    return np.stack(prepared), truths
 
 
 def golden(dataset: Dataset, label: str, count: int) -> list[LabelledImage]:

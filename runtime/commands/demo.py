@@ -7,16 +7,27 @@ import json
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from orilla.devices.errors import ConfigError, OrillaError, OutputError
+from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError, OutputError
 from orilla.runtime import scenes
 from orilla.runtime.files import make_folder, replacing, write_bytes
 from orilla.runtime.page import Page
+from orilla.runtime.run_folder import read_run
+
+NEEDS = {
+    "keras": "train",
+    "tensorflow": "train",
+    "matplotlib": "train",
+    "litert_quantizer": "export",
+    "tf2onnx": "export",
+}
+"""Packages that the steps import, and the extras that bring them."""
 
 TRAIN = {"input": "96x160", "width": 0.35, "samples": 600, "epochs": 18, "batch": 16, "learning-rate": 2e-3}
 """Small enough for two cores and some minutes."""
@@ -39,9 +50,14 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: give a folder")
+    for package in NEEDS:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "export")
     make_folder(out)
     started = time.monotonic()
     run, bundle, clip, video = (out / name for name in ("run", "road.orilla", "clip.mp4", "road.mp4"))
+    if (run / "model.keras").exists() and read_run(run)[0].seed != arguments.seed:
+        raise ConfigError(f"{run} was trained with seed {read_run(run)[0].seed}: remove {out}, or give another --out")
     if not (run / "model.keras").exists():
         _say("1/5 train a small road model on procedural scenes")
         _orilla("train", "road", "--data", "scenes", "--out", run, "--seed", arguments.seed, *_options(), "--resume")

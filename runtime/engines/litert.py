@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -58,7 +59,8 @@ def load(data: bytes, threads: int) -> Session:
         with hidden_stderr():  # the runtime greets with a line for every interpreter
             interpreter = interpreter_class(model_content=data, num_threads=threads)
             interpreter.allocate_tensors()
-        return LiteRTSession(interpreter, package)
+        release = getattr(sys.modules[package], "__version__", "")
+        return LiteRTSession(interpreter, f"{package} {release}".strip())
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"{package} cannot load this variant: {reason}") from error

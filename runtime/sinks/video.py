@@ -10,6 +10,7 @@ import cv2
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.files import replacing
 from orilla.runtime.frame import Tick
+from orilla.runtime.native import hidden_stderr
 from orilla.runtime.sinks.draw import annotate
 from orilla.runtime.sinks.jsonl import close_files
 from orilla.runtime.sources.video import quiet_capture
@@ -48,7 +49,8 @@ class Video:
         # The codecs store colour at half resolution: sides are even.
         self._size = (max(2, width - width % 2), max(2, height - height % 2))
         codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
+        with hidden_stderr():  # FFmpeg is surprised at VP8 in WebM, and writes it all the same
+            self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
         if not self._writer.isOpened():
             self.close(complete=False)
             raise OutputError(

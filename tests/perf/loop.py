@@ -93,7 +93,7 @@ def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
     source = open_source(clip)
     frames = sum(1 for _ in iter(source.read, None)) - 1
     source.close()
-    with open(os.devnull, "wb") as nowhere:
+    with Path(os.devnull).open("wb") as nowhere:
         sink = JsonLines("nowhere", nowhere, ExitStack())
         loop_fps(model, clip, sink)
         rows = [(stages_alone(model, clip, frames, sink), loop_fps(model, clip, sink)) for _ in range(rounds)]
