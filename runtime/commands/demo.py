@@ -20,14 +20,8 @@ from orilla.runtime.files import make_folder, replacing, write_bytes
 from orilla.runtime.page import Page
 from orilla.runtime.run_folder import read_run
 
-NEEDS = {
-    "keras": "train",
-    "tensorflow": "train",
-    "matplotlib": "train",
-    "litert_quantizer": "export",
-    "tf2onnx": "export",
-}
-"""Packages that the steps import, and the extras that bring them."""
+NEEDS = ("keras", "tensorflow", "matplotlib", "litert_quantizer", "tf2onnx", "onnxruntime")
+"""Packages that the steps import; the extra `export` brings them all."""
 
 TRAIN = {"input": "96x160", "width": 0.35, "samples": 600, "epochs": 18, "batch": 16, "learning-rate": 2e-3}
 """Small enough for two cores and some minutes."""
