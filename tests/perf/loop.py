@@ -28,7 +28,6 @@ import orilla.runtime
 from orilla.devices.detect import detect
 from orilla.runtime import scenes
 from orilla.runtime.model import Model
-from orilla.runtime.pipeline import BUFFERS
 from orilla.runtime.preprocess import Preprocessor
 from orilla.runtime.sinks.jsonl import JsonLines
 from orilla.runtime.sources.source import open_source
@@ -57,10 +56,10 @@ def each(work: Callable[[], object], count: int) -> float:
 
 def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict[str, float]:
     """Milliseconds of each stage when nothing else runs."""
-    source = open_source(clip, buffers=BUFFERS)
+    source = open_source(clip)
     capture_ms = each(source.read, frames)
     source.close()
-    source = open_source(clip, buffers=BUFFERS)
+    source = open_source(clip)
     image = source.read().image  # type: ignore[union-attr]
     prepare = Preprocessor(model.bundle.manifest.preprocess)
     prepared = prepare(image).copy()

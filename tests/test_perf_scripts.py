@@ -1,0 +1,30 @@
+"""The benchmark scripts run and print what they promise; their figures are not asserted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import factories
+
+SCRIPTS = Path(__file__).parent / "perf"
+
+
+def document(script, *words):
+    command = [sys.executable, str(SCRIPTS / script), *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_loop(tiny_bundle, tmp_path):
+    clip = factories.video(tmp_path / "clip.avi", 30, (90, 120))
+    found = document("loop.py", "--bundle", tiny_bundle, "--clip", clip, "--rounds", 2)
+    assert set(found["stages_ms"]) == {"capture", "prepare", "infer", "decode", "sink"}
+    assert found["bound_fps"] > 0
+    assert found["fps"] > 0
+    assert 0 < found["spread"][0] <= found["bound_ratio"] <= found["spread"][1]
+
+
+def test_start(tiny_bundle):
+    assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["ratio"] > 0
