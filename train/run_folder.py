@@ -34,6 +34,7 @@ def draw_curves(path: Path, rows: list[dict[str, float]]) -> None:
     right.set(xlabel="epoch", title="Validation")
     right.legend(loc="lower right")
     for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
