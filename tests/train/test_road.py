@@ -172,6 +172,8 @@ def test_batches_don_t_depend_on_what_came_before(tiny_data):
         ({"data": "nowhere.zip"}, DataError, "no such data set"),
         ({"input_hw": (100, 64)}, ConfigError, "multiples of 32"),
         ({"weights": "none.h5"}, ConfigError, "no such weights file"),
+        ({"learning_rate": math.nan}, ConfigError, "learning rate nan"),
+        ({"width": 0.0}, ConfigError, "width 0"),
     ],
 )
 def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
@@ -180,10 +182,10 @@ def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loss_that_is_no_number_stops(tiny_data, tmp_path):
-    options = RoadOptions(data=str(tiny_data), **{**SMALL, "learning_rate": math.inf})
-    with pytest.raises(DataError, match=r"loss is .* lower --learning-rate"):
-        train_road(options, tmp_path / "run", command="")
+def test_a_loss_that_is_no_number_stops(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(RoadLoss, "call", lambda self, truth, logits: keras.ops.sum(logits, axis=(1, 2, 3)) * math.nan)
+    with pytest.raises(DataError, match="loss is nan in epoch 1: lower --learning-rate"):
+        train_road(RoadOptions(data=str(tiny_data), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
