@@ -82,7 +82,7 @@ def show(document: dict[str, object]) -> None:
     from rich.table import Table
 
     card: Card = document["card"]  # type: ignore[assignment]
-    table = Table(title=f"{card.model} on {card.data.title}: validation")
+    table = Table(title=f"{card.model} on {card.data.title}: validation", min_width=60)
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in card.metrics.items():
