@@ -14,13 +14,16 @@ from typing import Any
 
 from orilla.devices.errors import ConversionError, MissingExtraError
 
-QUIET = {
+SURROUNDINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "KERAS_BACKEND": "tensorflow",
     "PYTHONWARNINGS": "ignore",
+    # The converters read TensorFlow graphs, so the child's Keras runs on TensorFlow whatever the parent's does.
+    "KERAS_BACKEND": "tensorflow",
     "CUDA_VISIBLE_DEVICES": "-1",
+    # ONNX Runtime's quantiser walks sets: with random hashes the same model would make other bytes every time.
+    "PYTHONHASHSEED": "0",
 }
-"""The converters read TensorFlow graphs, so the child's Keras runs on TensorFlow whatever the parent's does."""
+"""What a child's environment says beside the parent's."""
 
 
 def call(function: str, **arguments: Any) -> None:
@@ -39,7 +42,7 @@ def call(function: str, **arguments: Any) -> None:
                 input=job.encode(),
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **QUIET},
+                env={**os.environ, **SURROUNDINGS},
                 check=False,
             )
         if child.returncode == 0:

@@ -154,3 +154,30 @@ def test_the_command_prints_a_table_and_json(tiny_run, tmp_path, capsys):
     assert document["variants"][0]["accepted"] is True
     assert main([*words[:3], str(tmp_path / "u.orilla"), *words[4:]]) == 0
     assert "litert_fp32 *" in capsys.readouterr().out
+
+
+def test_a_graph_is_named_by_its_use_whatever_its_order():
+    """Shuffled and renamed, the same graph comes out as the same bytes, and computes the same."""
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    from orilla.export.keras_onnx import canonical
+
+    def graph(order, prefix):
+        weights = [numpy_helper.from_array(np.full((1, 2), value, np.float32), f"{prefix}{value}") for value in (2, 3)]
+        nodes = [
+            helper.make_node("Mul", ["x", f"{prefix}2"], [f"{prefix}a"], name=f"{prefix}n1"),
+            helper.make_node("Add", [f"{prefix}a", f"{prefix}3"], [f"{prefix}b"], name=f"{prefix}n2"),
+            helper.make_node("Sub", [f"{prefix}b", f"{prefix}a"], ["y"], name=f"{prefix}n3"),
+        ]
+        given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
+        built = helper.make_graph([nodes[i] for i in order], "g", [given], [made], [weights[i] for i in order if i < 2])
+        return helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    one, other = canonical(graph((0, 1, 2), "p")), canonical(graph((1, 0, 2), "q"))
+    assert one.SerializeToString() == other.SerializeToString()
+    onnx.checker.check_model(one)
+    session = onnxruntime.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {"x": np.array([[5, 7]], np.float32)})
+    assert answer.tolist() == [[3, 3]]
