@@ -67,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     if threading.current_thread() is threading.main_thread():
         # A service that is stopped ends as one that is interrupted: outputs are closed, nothing is left half-written.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
     try:
         return _dispatch(words)
     except OrillaError as error:

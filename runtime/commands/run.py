@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
     if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
         raise ConfigError("--json and --sink jsonl both want standard output: use --sink jsonl:FILE")
-    _check_files(arguments.source, specs)
+    _check_files([arguments.bundle, arguments.source], specs)
     openers = [sink_opener(spec) for spec in specs]
     options = {"variant": arguments.variant, "engine": arguments.engine, "threads": arguments.threads}
     with (
@@ -68,14 +68,16 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     return 0, summary
 
 
-def _check_files(source: str, specs: list[str]) -> None:
-    """Refuses an output that would replace the source, or another output."""
+def _check_files(inputs: list[str], specs: list[str]) -> None:
+    """Refuses an output that would replace an input, a file in an input folder, or another output."""
     if len(set(specs)) < len(specs):
         raise ConfigError("the same --sink is given twice")
-    taken = {Path(source).resolve()} if Path(source).exists() else set()
+    taken = {Path(name).resolve() for name in inputs}
     for path in (Path(spec.partition(":")[2]).resolve() for spec in specs if ":" in spec):
         if path in taken:
-            raise ConfigError(f"--sink {path.name} is the source, or another sink's file: give another name")
+            raise ConfigError(f"--sink {path.name} is the source, the bundle or another sink's file: give another name")
+        if path.exists() and taken & set(path.parents):
+            raise ConfigError(f"--sink {path.name} is a file of the source or the bundle: give another name")
         taken.add(path)
 
 
@@ -120,7 +122,7 @@ def _close(sinks: list[Sink], *, complete: bool) -> None:
     failure: BaseException | None = None
     for sink in sinks:
         try:
-            sink.close(complete=complete and failure is None)
+            sink.close(complete=complete)
         except OSError as error:
             failure = failure or error
     if failure is not None and complete:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from orilla.devices.errors import DataError, unknown_name
+from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.verify import VariantVerdict, verify
@@ -32,8 +32,10 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         if not dataset.splits:
             raise DataError(f"data set {arguments.data} has no labelled pictures")
     verdicts = verify(bundle, variants, dataset)
+    if all(verdict.skipped for verdict in verdicts):
+        raise ConfigError(f"nothing to verify: {verdicts[0].skipped}")
     ran = [verdict for verdict in verdicts if verdict.skipped is None]
-    passed = bool(ran) and all(verdict.passed for verdict in ran)
+    passed = all(verdict.passed for verdict in ran)
     return 0 if passed else 1, {
         "bundle": str(bundle.path),
         "verdict": "pass" if passed else "fail",

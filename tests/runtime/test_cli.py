@@ -122,6 +122,11 @@ def test_a_video_that_breaks_off_leaves_no_half_written_output(tiny_bundle, tmp_
 def test_outputs_never_replace_what_they_must_not(tiny_bundle, clip, tmp_path):
     before = clip.read_bytes()
     refuse("run", tiny_bundle, "--source", clip, "--sink", f"video:{clip}", match="is the source")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "a.jpg"), factories.picture())
+    refuse("run", tiny_bundle, "--source", pictures, "--sink", f"jsonl:{pictures}/a.jpg", match="a file of the source")
+    refuse("run", tiny_bundle, "--source", clip, "--sink", f"jsonl:{tiny_bundle}", match="the bundle")
     twice = ("--sink", f"jsonl:{tmp_path}/a", "--sink", f"jsonl:{tmp_path}/../{tmp_path.name}/a")
     refuse("run", tiny_bundle, "--source", clip, *twice, match="another sink's file")
     os.mkfifo(tmp_path / "pipe")
