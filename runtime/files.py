@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orilla.devices.errors import OutputError
@@ -64,6 +64,22 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Writes `data` to `path`, whole or not at all; raises `OutputError`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+class Incomplete(Exception):  # noqa: N818 - tells `replacing` to drop the file
+    """The output is not complete."""
+
+
+def close_files(files: ExitStack, *, complete: bool) -> None:
+    """Ends a stack of `replacing` contexts: kept where complete, dropped where not."""
+    if complete:
+        files.close()
+        return
+    error = Incomplete()
+    try:
+        files.__exit__(Incomplete, error, None)
+    except Incomplete:
+        return
 
 
 def _replaceable(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,7 +62,6 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
         return evaluate_segmentation(deployed, dataset, "val", LABEL, preprocess, limit=val_limit)
 
     make_folder(out)
-    started = time.monotonic()
     fit_options = FitOptions(options.epochs, options.learning_rate, evaluate_every=options.evaluate_every)
     told = {name: value for name, value in asdict(options).items() if name not in ("data", "resume")}
     signature = json.dumps({**told, "data": dataset.digest("train")})
@@ -77,7 +75,6 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
         signature=signature,
         resume=options.resume,
     )
-    seconds = sum(row["seconds"] for row in rows)
     metrics = {name: value for name, value in rows[-1].items() if name not in ("epoch", "loss", "seconds")}
     card = Card(
         model="road",
@@ -92,7 +89,7 @@ def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
         batch=options.batch,
         learning_rate=options.learning_rate,
         samples=data.count,
-        seconds=round(seconds or time.monotonic() - started, 1),
+        seconds=round(sum(row["seconds"] for row in rows), 1),
         machine=str(detect()),
         versions={"keras": keras.__version__, keras.backend.backend(): _backend_version()},
         command=command,

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from orilla.devices.errors import OutputError
-from orilla.runtime.files import replacing
+from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Tick
 from orilla.runtime.native import drop_stdout
 
@@ -49,19 +49,3 @@ def open_sink(argument: str, rate_hz: float | None) -> JsonLines:
         return JsonLines("standard output", sys.stdout.buffer, files)
     temporary = files.enter_context(replacing(Path(argument)))
     return JsonLines(argument, files.enter_context(temporary.open("wb")), files)
-
-
-class Incomplete(Exception):  # noqa: N818 - tells `replacing` to drop the file
-    """The output is not complete."""
-
-
-def close_files(files: ExitStack, *, complete: bool) -> None:
-    """Ends a stack of `replacing` contexts: kept where complete, dropped where not."""
-    if complete:
-        files.close()
-        return
-    error = Incomplete()
-    try:
-        files.__exit__(Incomplete, error, None)
-    except Incomplete:
-        return

@@ -8,11 +8,10 @@ from pathlib import Path
 import cv2
 
 from orilla.devices.errors import ConfigError, OutputError
-from orilla.runtime.files import replacing
+from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Tick
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.sinks.draw import annotate
-from orilla.runtime.sinks.jsonl import close_files
 from orilla.runtime.sources.video import quiet_capture
 
 NEEDS_ARGUMENT = True
