@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orilla.devices.errors import ConfigError
 from orilla.export.export import MAX_DROP, ExportOptions, export
 from orilla.export.recipe import recipes
+from orilla.runtime.datasets.labelled import FIRST_METRIC
 
 if TYPE_CHECKING:
     from orilla.runtime.manifest import Manifest
@@ -84,17 +85,18 @@ def show(document: dict[str, object]) -> None:
 
     manifest: Manifest = document["manifest"]  # type: ignore[assignment]
     report = manifest.report
-    table = Table(title=f"{manifest.name}: variants against the original, {report.count} pictures of {report.data}")
+    table = Table(title=f"{manifest.name}: variants against the original, {report.count} samples of {report.data}")
     table.add_column("variant", no_wrap=True)
-    for column in ("MiB", "IoU", "drop", "agreement", "mean err", "max err"):
+    metric = FIRST_METRIC[manifest.task]
+    for column in ("MiB", metric, "drop", "agreement", "mean err", "max err"):
         table.add_column(column, justify="right")
-    table.add_row("original", "", f"{report.metrics['iou']:.4f}", "", "", "", "")
+    table.add_row("original", "", f"{report.metrics[metric]:.4f}", "", "", "", "")
     for variant in manifest.variants:
         found = variant.check
         table.add_row(
             variant.name + (" *" if variant.name == manifest.default else ""),
             f"{manifest.files[variant.file].size / 2**20:.2f}",
-            f"{found.metrics['iou']:.4f}",
+            f"{found.metrics[metric]:.4f}",
             f"{found.drop:+.2f}" + ("" if found.drop <= MAX_DROP else " !"),
             f"{100 * found.agreement:.2f} %",
             f"{found.mean_error:.5f}",
@@ -102,7 +104,7 @@ def show(document: dict[str, object]) -> None:
         )
     console = Console(markup=False, highlight=False)
     console.print(table)
-    console.print("drop: points of IoU   *: runs by default   !: loses more than 1 point, never the default")
+    console.print(f"drop: points of {metric}   *: runs by default   !: loses more than 1 point, never the default")
     for name, reason in report.refused.items():
         console.print(f"{name} could not be made: {reason}")
     console.print(f"next: orilla verify {document['bundle']}")

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import ConversionError, DataError, OrillaError, unknown_name
-from orilla.export import pictures, worker
+from orilla.devices.errors import ConversionError, DataError, OrillaError
+from orilla.export import samples, worker
 from orilla.export.check import TOLERANCE, Reference, answers, check
 from orilla.export.recipe import SUFFIXES, Recipe, select
 from orilla.runtime import bundle as bundles
+from orilla.runtime.card import Card
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.engines import registry
+from orilla.runtime.feed import Feed, Raw, raw_of
 from orilla.runtime.files import check_writable
-from orilla.runtime.golden import pack
+from orilla.runtime.golden import pack, raw_digest
 from orilla.runtime.manifest import SCHEMA, Golden, Manifest, Report, Variant
-from orilla.runtime.preprocess import Preprocessor
-from orilla.runtime.run_folder import read_run
+from orilla.runtime.measures import target_of
+from orilla.runtime.run_folder import VOCABULARY, read_run
+from orilla.runtime.text import decode_vocabulary
 
 MAX_DROP = 1.0
 """Points that a variant may lose and still be the default."""
@@ -52,7 +55,7 @@ class ExportOptions:
 class _Golden:
     files: dict[str, bytes]
     entries: tuple[Golden, ...]
-    prepared: NDArray[np.uint8]
+    prepared: NDArray[Any]
     outputs: NDArray[np.float32]
 
 
@@ -70,32 +73,34 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
     model = run / "model.keras"
     if not model.is_file():
         raise DataError(f"not a run folder: {model} is missing; orilla train writes it")
-    dataset = _validation_data(options.validation or settings.data, card.label)
+    vocabulary = _vocabulary(run) if card.task == "text" else None
+    feed = Feed(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
+    dataset = _validation_data(options.validation or settings.data, card)
     with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
         work = Path(temporary)
-        options.step("reading pictures")
-        prepared, truths = pictures.validation(dataset, settings.preprocess, options.validation_count)
-        seen = pictures.calibration(
-            options.calibration or settings.data, settings.preprocess, options.calibration_count, options.seed
-        )
-        np.save(work / "calibration.npy", seen.pictures)
+        options.step("reading samples")
+        prepared, truths = samples.validation(dataset, feed, options.validation_count)
+        seen = samples.calibration(options.calibration or settings.data, feed, options.calibration_count, options.seed)
+        np.save(work / "calibration.npy", seen.inputs)
         options.step("original model on validation data")
         outputs = _predict(model, prepared, work / "validation")
-        reference = Reference(dataset, card.label, truths, prepared, outputs)
-        golden_data = _validation_data(options.golden, card.label) if options.golden else dataset
-        golden = _golden(model, golden_data, card.label, Preprocessor(settings.preprocess), options.golden_count, work)
+        reference = Reference(target_of(dataset, card.task, card.labels), truths, prepared, outputs)
+        golden_data = _validation_data(options.golden, card) if options.golden else dataset
+        golden = _golden(model, golden_data, card, feed, options.golden_count, work)
         made, refused = _convert(model, chosen, work, options.step)
         variants, files = _check_all(chosen, made, reference, golden, refused, options.step)
     if not variants:
         name, reason = next(iter(refused.items()))
         raise ConversionError(f"no variant could be made: {name}: {reason}")
     files |= golden.files
+    if vocabulary is not None:
+        files[VOCABULARY] = vocabulary
     report = Report(
-        data=f"{dataset.source.name} val",
-        sha256=dataset.digest("val"),
+        data=f"{dataset.source.name} {dataset.checked}",
+        sha256=dataset.digest(dataset.checked),
         count=len(prepared),
         calibration=seen.source,
-        calibration_count=len(seen.pictures),
+        calibration_count=len(seen.inputs),
         calibration_sha256=seen.sha256,
         metrics=reference.metrics,
         refused=refused,
@@ -103,8 +108,8 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
     manifest = Manifest(
         schema=SCHEMA,
         name=card.model,
-        task="segment",
-        labels=(card.label,),
+        task=card.task,
+        labels=card.labels,
         preprocess=settings.preprocess,
         variants=tuple(variants),
         default=_default(variants, files),
@@ -112,18 +117,25 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
         card=card,
         report=report,
         files=bundles.entries(files),
+        vocabulary=None if vocabulary is None else VOCABULARY,
     )
     bundles.write(out, manifest, files)
     return manifest
 
 
-def _validation_data(spec: str, label: str) -> Dataset:
+def _validation_data(spec: str, card: Card) -> Dataset:
     dataset = open_dataset(spec)
-    if "val" not in dataset.splits:
-        raise DataError(f"data set {spec} has no val/ split to check against")
-    if label not in dataset.classes:
-        raise unknown_name(f"class of {dataset.source.name}", label, dataset.classes)
+    if not {"val", "test"} & set(dataset.splits):
+        raise DataError(f"data set {spec} has no val or test split to check against")
+    target_of(dataset, card.task, card.labels)
     return dataset
+
+
+def _vocabulary(run: Path) -> bytes:
+    file = run / VOCABULARY
+    if not file.is_file():
+        raise DataError(f"not a run folder: {file} is missing; orilla train writes it")
+    return file.read_bytes()
 
 
 def _predict(model: Path, prepared: NDArray[np.uint8], stem: Path) -> NDArray[np.float32]:
@@ -134,29 +146,40 @@ def _predict(model: Path, prepared: NDArray[np.uint8], stem: Path) -> NDArray[np
     return outputs
 
 
-def _golden(model: Path, dataset: Dataset, label: str, prepare: Preprocessor, count: int, work: Path) -> _Golden:
-    frames = []
-    for sample in pictures.golden(dataset, label, count):
-        ok, jpeg = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        if not ok:
-            raise DataError(f"cannot store {sample.name} as a golden frame")
-        frames.append((jpeg.tobytes(), cv2.imdecode(jpeg, cv2.IMREAD_COLOR)))
-    prepared = np.stack([prepare(image).copy() for _, image in frames])
+def _golden(model: Path, dataset: Dataset, card: Card, feed: Feed, count: int, work: Path) -> _Golden:
+    stored = [_store(raw_of(sample), sample.name) for sample in samples.golden(dataset, card.labels, count)]
+    prepared = np.stack([feed(raw).copy() for _, raw in stored])
     outputs = _predict(model, prepared, work / "golden")
+    if card.task != "segment":
+        chosen = samples.clear(outputs, count)
+        stored, prepared, outputs = [stored[place] for place in chosen], prepared[chosen], outputs[chosen]
     files: dict[str, bytes] = {}
     entries = []
-    for index, (jpeg, image) in enumerate(frames):
+    for index, (data, raw) in enumerate(stored):
         stem = f"golden/{index:03d}"
+        suffix, inputs = (".txt", ".tokens.npy") if feed.is_text else (".jpg", ".prepared.png")
         files |= {
-            f"{stem}.jpg": jpeg,
-            f"{stem}.prepared.png": cv2.imencode(".png", prepared[index], [cv2.IMWRITE_PNG_COMPRESSION, 9])[
-                1
-            ].tobytes(),
+            f"{stem}{suffix}": data,
+            f"{stem}{inputs}": pack(prepared[index]) if feed.is_text else _png(prepared[index]),
             f"{stem}.output.npy": pack(outputs[index]),
         }
-        sha256 = hashlib.sha256(image.tobytes()).hexdigest()
-        entries.append(Golden(f"{stem}.jpg", sha256, f"{stem}.prepared.png", f"{stem}.output.npy"))
+        entries.append(Golden(f"{stem}{suffix}", raw_digest(raw), f"{stem}{inputs}", f"{stem}.output.npy"))
     return _Golden(files, tuple(entries), prepared, outputs)
+
+
+def _store(raw: Raw, name: str) -> tuple[bytes, Raw]:
+    """A raw input as a bundle stores it, and what that decodes to."""
+    if isinstance(raw, str):
+        return raw.encode(), raw
+    ok, jpeg = cv2.imencode(".jpg", raw, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not ok:
+        raise DataError(f"cannot store {name} as a golden frame")
+    return jpeg.tobytes(), cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    data: bytes = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    return data
 
 
 def _convert(

@@ -24,7 +24,7 @@ def static_int8(source: str, out: str, calibration: str) -> None:
     """Weights int8 per channel, activations int8 with ranges seen on the pictures in `calibration`.
 
     Args:
-        calibration: `.npy`, `[N,h,w,3]` uint8, prepared.
+        calibration: `.npy`, `[N,h,w,3]` uint8 or `[N,T]` int32, prepared.
     """
     from ai_edge_litert.interpreter import Interpreter
     from litert_quantizer import quantizer, recipe
@@ -32,6 +32,18 @@ def static_int8(source: str, out: str, calibration: str) -> None:
     ((key, signature),) = Interpreter(source).get_signature_list().items()
     (name,) = signature["inputs"]
     pictures = np.load(calibration, mmap_mode="r")
-    samples = [{name: picture[None].astype(np.float32)} for picture in pictures]
+    samples = [{name: _input(picture)} for picture in pictures]
     work = quantizer.Quantizer(source, recipe.static_wi8_ai8())
     Path(out).write_bytes(work.quantize(work.calibrate({key: samples})).quantized_model)
+
+
+def dynamic_int8(source: str, out: str) -> None:
+    """Weights int8 per channel, activations float32, ranges measured at run time: nothing to calibrate."""
+    from litert_quantizer import quantizer, recipe
+
+    work = quantizer.Quantizer(source, recipe.dynamic_wi8_afp32())
+    Path(out).write_bytes(work.quantize().quantized_model)
+
+
+def _input(prepared: np.ndarray) -> np.ndarray:
+    return prepared[None] if prepared.dtype == np.int32 else prepared[None].astype(np.float32)

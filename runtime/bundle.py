@@ -16,8 +16,10 @@ from pathlib import Path, PurePosixPath
 
 from orilla.devices.errors import BundleError, unknown_name
 from orilla.runtime import manifest as manifests
+from orilla.runtime.feed import Feed
 from orilla.runtime.files import replacing, replacing_folder
 from orilla.runtime.manifest import FileEntry, Manifest
+from orilla.runtime.text import decode_vocabulary
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 4 << 20
@@ -63,6 +65,11 @@ class Bundle:
     def read(self, name: str) -> bytes:
         """The content of a file that the manifest lists."""
         return self._files[name]
+
+    def feed(self) -> Feed:
+        """What prepares raw inputs for the bundle's variants; raises `BundleError` for a vocabulary that is none."""
+        listed = self.manifest.vocabulary
+        return Feed(self.manifest.preprocess, decode_vocabulary(self.read(listed)) if listed else ())
 
 
 def find(where: str | Path) -> Path:

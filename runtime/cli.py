@@ -9,9 +9,9 @@ import sys
 import threading
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
-from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
+from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError, unknown_name
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -106,7 +106,7 @@ def _dispatch(words: list[str]) -> int:
         raise unknown_name("command", words[0], COMMANDS)
     command = COMMANDS[words[0]]
     module = _load(command)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"orilla {words[0]}",
         description=f"{command.about[0].upper()}{command.about[1:]}.",
         epilog=f"example: {command.example}",
@@ -123,6 +123,13 @@ def _dispatch(words: list[str]) -> int:
         module.show(document)
     sys.stdout.flush()
     return int(code)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, as every command does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; {self.prog} --help shows the options")
 
 
 def _load(command: Command) -> Any:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orilla.runtime.preprocess import Image
+from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
+
+Result = Segmentation | Classification
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,13 +24,32 @@ class Frame:
     name: str | None = None
     """The picture's file name, where the source is a folder."""
 
+    @property
+    def raw(self) -> Image:
+        return self.image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """One text and its identity: the frame of a text model."""
+
+    index: int
+    text: str
+    captured_ns: int
+    """Monotonic clock when the text was read, nanoseconds."""
+    name: str | None = None
+
+    @property
+    def raw(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tick:
     """The answer to one frame, with the frame's identity and the time of every stage."""
 
-    frame: Frame
-    result: Segmentation
+    frame: Frame | Line
+    result: Result
     stages_ms: dict[str, float]
     """Time in each stage: `capture`, `prepare`, `infer`, `decode`."""
     delivered_ns: int
@@ -50,7 +72,9 @@ class Tick:
 
     def to_dict(self) -> dict[str, object]:
         """What one JSON line says; `docs/json.md` describes it."""
-        named = {"name": self.frame.name} if self.frame.name else {}
+        named: dict[str, object] = {"name": self.frame.name} if self.frame.name else {}
+        if isinstance(self.frame, Line):
+            named["text"] = self.frame.text
         return {
             "index": self.index,
             **named,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,59 +12,86 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
 from orilla.runtime.bundle import Bundle
+from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.manifest import Golden, Variant
 from orilla.runtime.picture import decode_picture
-from orilla.runtime.preprocess import Image
+from orilla.runtime.session import Prepared
 
 
 @dataclass(frozen=True, eq=False)
 class KnownFrame:
     """One golden frame."""
 
-    image: Image
-    """`[H,W,3]` uint8 BGR."""
+    raw: Raw
+    """`[H,W,3]` uint8 BGR, or a text."""
     intact: bool
-    """Whether it decodes to the pixels that export saw."""
-    prepared: Image
-    """`[h,w,3]` uint8, as the network takes it."""
+    """Whether it decodes to what export saw."""
+    prepared: Prepared
+    """As the network takes it."""
     output: NDArray[np.float32]
-    """The original model's, `[h,w,1]`."""
+    """The original model's, without batch axis."""
 
 
 def read_frames(bundle: Bundle) -> list[KnownFrame]:
     """Reads all golden frames; raises `BundleError` where there is none, or one is not what it should be."""
     if not bundle.manifest.golden:
         raise BundleError(f"{bundle.path.name} holds no golden frames: there is nothing to verify against")
-    return [_read(bundle, golden) for golden in bundle.manifest.golden]
+    feed = bundle.feed()
+    return [_read(bundle, golden, feed) for golden in bundle.manifest.golden]
 
 
 def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
-    """What the variant itself answered at export, `[N,h,w,1]`."""
+    """What the variant itself answered at export, `[N,...]`."""
     if len(variant.golden) != len(bundle.manifest.golden):
         raise BundleError(f"{variant.name} has {len(variant.golden)} golden answers: expected one for each frame")
-    return np.stack([_array(bundle, name) for name in variant.golden])
+    known = [_array(bundle, name, (np.float32, np.float16)).astype(np.float32) for name in variant.golden]
+    if any(one.shape != known[0].shape for one in known):
+        raise BundleError(f"golden answers of {variant.name} are of different shapes")
+    return np.stack(known)
 
 
-def pack(array: NDArray[np.floating]) -> bytes:
+def pack(array: NDArray[np.generic]) -> bytes:
     """An array as the `.npy` file that `read_frames` and `read_answers` take."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
-def _read(bundle: Bundle, golden: Golden) -> KnownFrame:
-    image, prepared = (decode_picture(bundle.read(name)) for name in (golden.image, golden.prepared))
-    if image is None or prepared is None:
-        raise BundleError(f"golden frame {golden.image} cannot be decoded")
-    height, width = bundle.manifest.preprocess.size_hw
-    if prepared.shape != (height, width, 3):
-        raise BundleError(f"{golden.prepared} is {list(prepared.shape)}, the network's input {[height, width, 3]}")
-    intact = hashlib.sha256(image.tobytes()).hexdigest() == golden.pixels_sha256
-    return KnownFrame(image, intact, prepared, _array(bundle, golden.output))
+def raw_digest(raw: Raw) -> str:
+    """SHA-256 (hex) of a raw frame's pixels or text."""
+    return hashlib.sha256(raw.encode() if isinstance(raw, str) else raw.tobytes()).hexdigest()
 
 
-def _array(bundle: Bundle, name: str) -> NDArray[np.float32]:
-    """Reads a `.npy` of shape `[h,w,1]`; its header is checked against its size before anything is allocated."""
+def _read(bundle: Bundle, golden: Golden, feed: Feed) -> KnownFrame:
+    raw = _raw(bundle, golden.raw, feed)
+    prepared = _prepared(bundle, golden.prepared, feed)
+    if prepared.shape != feed.shape:
+        raise BundleError(f"{golden.prepared} is {list(prepared.shape)}, the network's input {list(feed.shape)}")
+    output = _array(bundle, golden.output, (np.float32,)).astype(np.float32)
+    return KnownFrame(raw, raw_digest(raw) == golden.raw_sha256, prepared, output)
+
+
+def _raw(bundle: Bundle, name: str, feed: Feed) -> Raw:
+    data = bundle.read(name)
+    if feed.is_text:
+        return data.decode(errors="replace")
+    image = decode_picture(data)
+    if image is None:
+        raise BundleError(f"golden frame {name} cannot be decoded")
+    return image
+
+
+def _prepared(bundle: Bundle, name: str, feed: Feed) -> Prepared:
+    if feed.is_text:
+        return _array(bundle, name, (np.int32,))  # type: ignore[return-value]
+    image = decode_picture(bundle.read(name))
+    if image is None:
+        raise BundleError(f"golden frame {name} cannot be decoded")
+    return image
+
+
+def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> NDArray[np.generic]:
+    """Reads a `.npy`; its header is checked against its size before anything is allocated."""
     data = bundle.read(name)
     stream = io.BytesIO(data)
     try:
@@ -72,9 +100,9 @@ def _array(bundle: Bundle, name: str) -> NDArray[np.float32]:
             raise ValueError(f"version {version}")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     except ValueError as error:
-        raise BundleError(f"golden output {name} cannot be read: {error}") from error
-    if dtype not in (np.float32, np.float16) or fortran or len(shape) != 3 or shape[2] != 1:
-        raise BundleError(f"golden output {name} is {list(shape)} {dtype}: expected [height,width,1] float")
-    if len(data) - stream.tell() != shape[0] * shape[1] * dtype.itemsize:
-        raise BundleError(f"golden output {name} has not the size that its header says")
-    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape).astype(np.float32)
+        raise BundleError(f"golden array {name} cannot be read: {error}") from error
+    if dtype not in dtypes or fortran or not 1 <= len(shape) <= 4:
+        raise BundleError(f"golden array {name} is {list(shape)} {dtype}: expected {np.dtype(dtypes[0])}")
+    if len(data) - stream.tell() != math.prod(shape) * dtype.itemsize:
+        raise BundleError(f"golden array {name} has not the size that its header says")
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)

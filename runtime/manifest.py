@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from orilla.devices.errors import BundleError, unknown_name
 from orilla.runtime.card import Card
+from orilla.runtime.datasets.labelled import FIRST_METRIC, Task
 from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.text import TextPreprocess
 
-SCHEMA = 1
+SCHEMA = 2
 """The version that this reader understands."""
 
 
@@ -60,12 +60,12 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One known answer: a raw frame and what the original model makes of it."""
 
-    image: str
-    """JPEG, the raw frame as a camera stores it."""
-    pixels_sha256: str
-    """Of the decoded raw frame, BGR bytes in row order."""
+    raw: str
+    """The raw frame as it is stored: a JPEG, or a UTF-8 text."""
+    raw_sha256: str
+    """Of the decoded raw frame: BGR bytes in row order, or UTF-8."""
     prepared: str
-    """PNG, the network's input, in the network's channel order stored as RGB."""
+    """The network's input: a PNG in the network's channel order stored as RGB, or tokens as `.npy` int32."""
     output: str
     """`.npy` float32, the original's output."""
 
@@ -92,10 +92,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     schema: int
     name: str
-    task: Literal["segment"]
+    task: Task
     labels: tuple[str, ...]
     """Names of the classes; for a two-class segmentation the one that the probability is of."""
-    preprocess: Preprocess
+    preprocess: Preprocess | TextPreprocess
     variants: tuple[Variant, ...]
     default: str
     """The variant that runs where nothing else is asked for."""
@@ -104,6 +104,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     report: Report
     files: dict[str, FileEntry]
     """Every file of the bundle but the manifest, by its path."""
+    vocabulary: str | None = None
+    """Of a text model: the file of its words."""
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; an unknown one lists the known."""
@@ -150,12 +152,19 @@ def _check_names(manifest: Manifest) -> None:
         raise BundleError("manifest.json: two variants have the same name")
     if not manifest.labels:
         raise BundleError("manifest.json: labels are empty")
-    if not all(1 <= side <= 8192 for side in manifest.preprocess.size_hw):
-        raise BundleError(f"manifest.json: input size {manifest.preprocess.size_hw} is out of range")
+    spec = manifest.preprocess
+    text = isinstance(spec, TextPreprocess)
+    if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
+        raise BundleError(f"manifest.json: task {manifest.task} does not fit its preprocess or vocabulary")
+    size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
+    if not all(1 <= side <= 8192 for side in size):
+        raise BundleError(f"manifest.json: input size {size} is out of range")
     named = [path for variant in manifest.variants for path in (variant.file, *variant.golden)]
-    if any("iou" not in variant.check.metrics for variant in manifest.variants):
-        raise BundleError("manifest.json: a variant's check has no iou")
-    named += [path for golden in manifest.golden for path in (golden.image, golden.prepared, golden.output)]
+    metric = FIRST_METRIC[manifest.task]
+    if any(metric not in variant.check.metrics for variant in manifest.variants):
+        raise BundleError(f"manifest.json: a variant's check has no {metric}")
+    named += [path for golden in manifest.golden for path in (golden.raw, golden.prepared, golden.output)]
+    named += [manifest.vocabulary] if manifest.vocabulary is not None else []
     for path in named:
         if path not in manifest.files:
             raise BundleError(f"manifest.json names {path}, which its list of files lacks")

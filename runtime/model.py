@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from orilla.runtime import pipeline
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import registry
-from orilla.runtime.frame import Frame, Tick
+from orilla.runtime.feed import Raw
+from orilla.runtime.frame import Frame, Line, Result, Tick
 from orilla.runtime.manifest import Variant
-from orilla.runtime.preprocess import Color, Image, Preprocessor
-from orilla.runtime.session import Session
-from orilla.runtime.sources.source import Source, open_source
-from orilla.runtime.tasks import segment
+from orilla.runtime.preprocess import Color
+from orilla.runtime.session import Prepared, Session
+from orilla.runtime.sources.source import Source, open_source, open_texts
+from orilla.runtime.tasks import classify, segment
 
 
 class Model:
@@ -32,7 +33,7 @@ class Model:
         self.bundle = bundle
         self.variant = variant
         self.session = session
-        self._preprocessor = Preprocessor(bundle.manifest.preprocess)
+        self._feed = bundle.feed()
         self._count = 0
         self._lock = threading.Lock()
 
@@ -60,26 +61,27 @@ class Model:
         chosen = registry.choose(opened, variant, engine)
         return cls(opened, chosen, registry.load(opened, chosen, threads=threads))
 
-    def __call__(self, image: Image, *, color: Color = "bgr") -> Tick:
-        """Answers one picture.
+    def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
+        """Answers one picture, or one text.
 
         Args:
-            image: `[H,W,3]` uint8, as OpenCV gives it; read only.
+            raw: `[H,W,3]` uint8, as OpenCV gives it, read only; or a text, where the model is one of texts.
             color: `"rgb"` where the picture is in that order.
 
         Raises:
-            DataError: a picture of another shape or type.
+            DataError: a picture of another shape or type, or not what the model takes.
         """
         captured_ns = time.monotonic_ns()
         with self._lock:
             started = time.perf_counter_ns()
-            prepared = self._preprocessor(image, color=color)
+            prepared = self._feed(raw, color=color)
             ready = time.perf_counter_ns()
             output = self.session.run(prepared)
             inferred = time.perf_counter_ns()
-            frame = Frame(self._count, image, captured_ns)
+            place = self._count
             self._count += 1
-        result = self._decode(output, frame)
+        frame = Line(place, raw, captured_ns) if isinstance(raw, str) else Frame(place, raw, captured_ns)
+        result = self._decode(output, raw)
         stages = {
             "prepare": (ready - started) / 1e6,
             "infer": (inferred - ready) / 1e6,
@@ -91,13 +93,18 @@ class Model:
         """Answers every frame of a source, while the caller works on the last answer.
 
         Args:
-            source: an opened source, or what `open_source` takes. A live source gives its newest frame.
+            source: an opened source, or what `open_source` takes (of a text model, a text file or `-`). A live source
+                gives its newest frame.
 
         Raises:
             SourceError: no such source, or it broke off.
         """
-        opened = open_source(source) if isinstance(source, str | int | Path) else source
-        yield from pipeline.run(opened, self.bundle.manifest.preprocess, self._infer, self._decode)
+        opened = self.open_source(source) if isinstance(source, str | int | Path) else source
+        yield from pipeline.run(opened, self._feed, self._infer, self._decode)
+
+    def open_source(self, spec: str | int | Path) -> Source:
+        """Opens a source of what the model takes: pictures, or texts; raises `SourceError`, `ConfigError`."""
+        return open_texts(str(spec)) if self._feed.is_text else open_source(spec)
 
     def close(self) -> None:
         """Frees the engine's memory."""
@@ -111,10 +118,12 @@ class Model:
     ) -> None:
         self.close()
 
-    def _infer(self, image: Image) -> NDArray[np.float32]:
+    def _infer(self, prepared: Prepared) -> NDArray[np.float32]:
         with self._lock:
-            return self.session.run(image)
+            return self.session.run(prepared)
 
-    def _decode(self, output: NDArray[np.float32], frame: Frame) -> segment.Segmentation:
-        height, width = frame.image.shape[:2]
-        return segment.decode(output, (height, width), self.bundle.manifest.labels[0])
+    def _decode(self, output: NDArray[np.float32], raw: Raw) -> Result:
+        manifest = self.bundle.manifest
+        if manifest.task != "segment" or isinstance(raw, str):
+            return classify.decode(output, manifest.labels)
+        return segment.decode(output, (raw.shape[0], raw.shape[1]), manifest.labels[0])

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.channel import Channel, Closed
-from orilla.runtime.frame import Frame, Tick
+from orilla.runtime.feed import Feed, Raw
+from orilla.runtime.frame import Frame, Line, Result, Tick
 from orilla.runtime.pool import Pool
-from orilla.runtime.preprocess import Image, Preprocess, Preprocessor
+from orilla.runtime.session import Prepared
 from orilla.runtime.sources.source import Source
-from orilla.runtime.tasks.segment import Segmentation
 
 AHEAD = 2
 """Items that may wait between two threads, where every frame counts."""
@@ -29,32 +29,32 @@ AHEAD = 2
 PATIENCE_S = 5.0
 """How long the end of a loop waits for a thread that hangs in a driver."""
 
-Infer = Callable[[Image], NDArray[np.float32]]
-Decode = Callable[[NDArray[np.float32], Frame], Segmentation]
+Infer = Callable[[Prepared], NDArray[np.float32]]
+Decode = Callable[[NDArray[np.float32], Raw], Result]
 
 
 @dataclass(slots=True)
 class _Prepared:
-    frame: Frame
-    image: Image
+    frame: Frame | Line
+    input: Prepared
     stages_ms: dict[str, float]
 
 
 @dataclass(slots=True)
 class _Answer:
-    frame: Frame
-    result: Segmentation
+    frame: Frame | Line
+    result: Result
     stages_ms: dict[str, float]
     dropped: int
 
 
-def run(source: Source, preprocess: Preprocess, infer: Infer, decode: Decode) -> Iterator[Tick]:
+def run(source: Source, feed: Feed, infer: Infer, decode: Decode) -> Iterator[Tick]:
     """Runs the loop over `source`, and closes it, when it ends, the caller stops asking, or an error comes.
 
     Raises:
         SourceError: the source broke off; every frame before it was answered.
     """
-    loop = _Loop(source, preprocess, infer, decode)
+    loop = _Loop(source, feed, infer, decode)
     loop.start()
     try:
         yield from loop.ticks()
@@ -63,9 +63,9 @@ def run(source: Source, preprocess: Preprocess, infer: Infer, decode: Decode) ->
 
 
 class _Loop:
-    def __init__(self, source: Source, preprocess: Preprocess, infer: Infer, decode: Decode) -> None:
+    def __init__(self, source: Source, feed: Feed, infer: Infer, decode: Decode) -> None:
         self._source, self._run, self._decode = source, infer, decode
-        self._preprocessor = Preprocessor(preprocess)
+        self._feed = feed
         ahead = 1 if source.live else AHEAD
         self._prepared: Channel[_Prepared] = Channel(ahead, newest=source.live)
         self._answers: Channel[_Answer] = Channel(ahead, newest=source.live)
@@ -97,7 +97,6 @@ class _Loop:
             yield Tick(answer.frame, answer.result, answer.stages_ms, time.monotonic_ns(), dropped)
 
     def _capture(self) -> None:
-        height, width = self._preprocessor.spec.size_hw
         pool = Pool()
         while True:
             started = time.perf_counter_ns()
@@ -105,18 +104,18 @@ class _Loop:
             if frame is None:
                 return
             taken = time.perf_counter_ns()
-            image = self._preprocessor(frame.image, pool.take((height, width, 3)))
+            prepared = self._feed(frame.raw, None if self._feed.is_text else pool.take(self._feed.shape))
             stages = {"capture": (taken - started) / 1e6, "prepare": (time.perf_counter_ns() - taken) / 1e6}
-            self._prepared.put(_Prepared(frame, image, stages))
-            del frame, image  # or their buffers would be held until the next frame has been read
+            self._prepared.put(_Prepared(frame, prepared, stages))
+            del frame, prepared  # or their buffers would be held until the next frame has been read
 
     def _infer(self) -> None:
         while True:
             item = self._prepared.get()
             started = time.perf_counter_ns()
-            output = self._run(item.image)
+            output = self._run(item.input)
             inferred = time.perf_counter_ns()
-            result = self._decode(output, item.frame)
+            result = self._decode(output, item.frame.raw)
             item.stages_ms["infer"] = (inferred - started) / 1e6
             item.stages_ms["decode"] = (time.perf_counter_ns() - inferred) / 1e6
             self._answers.put(_Answer(item.frame, result, item.stages_ms, self._prepared.dropped_before))

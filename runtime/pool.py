@@ -25,7 +25,7 @@ class Pool:
     def __init__(self) -> None:
         self._buffers: list[Image] = []
 
-    def take(self, shape: tuple[int, int, int]) -> Image:
+    def take(self, shape: tuple[int, ...]) -> Image:
         """A buffer `[H,W,3]` uint8 with any content."""
         if self._buffers and self._buffers[0].shape != shape:
             self._buffers = []

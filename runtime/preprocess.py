@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 Color = Literal["bgr", "rgb"]
 
 
-class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="picture"):
     """What is left outside the graph; normalisation is inside it, so a network takes values 0-255."""
 
     size_hw: tuple[int, int]

@@ -10,17 +10,21 @@ import msgspec
 from orilla.devices.errors import DataError
 from orilla.runtime.card import Card
 from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.text import TextPreprocess
 
 T = TypeVar("T")
 
 CHECKPOINT = "checkpoint.npz"
 """What an interrupted training leaves in its run folder."""
 
+VOCABULARY = "vocabulary.txt"
+"""Of a text model: one word a line."""
+
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`run.json`: what export needs beside the model and its card."""
 
-    preprocess: Preprocess
+    preprocess: Preprocess | TextPreprocess
     data: str
     """The data set it was trained on, a name or an absolute path; never leaves this machine."""
 

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
 from orilla.runtime.preprocess import Image
+from orilla.runtime.text import Tokens
+
+Prepared = Image | Tokens
+"""What a network takes, without the batch axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,11 @@ class Session(Protocol):
     engine: str
     """Name and version of what runs it."""
 
-    def run(self, image: Image) -> NDArray[np.float32]:
+    def run(self, prepared: Prepared) -> NDArray[np.float32]:
         """One inference.
 
         Args:
-            image: `[h,w,3]` uint8, prepared; read only, free again when the call returns.
+            prepared: `[h,w,3]` uint8, or `[T]` int32 tokens; read only, free again when the call returns.
 
         Returns:
             The output as real numbers, `[1,...]` float32, the caller's own.
@@ -55,13 +59,14 @@ class Session(Protocol):
 
 
 class Input:
-    """Puts a prepared picture into the form a variant's input tensor has."""
+    """Puts a prepared picture, or tokens, into the form a variant's input tensor has."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, quantisation: Quantisation | None) -> None:
-        if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or min(shape) < 1:
-            raise BundleError(f"the variant's input is {list(shape)}: expected [1,height,width,3]")
+        picture, tokens = len(shape) == 4 and shape[-1:] == (3,), len(shape) == 2
+        if not (picture or tokens) or shape[0] != 1 or min(shape) < 1:
+            raise BundleError(f"the variant's input is {list(shape)}: expected [1,height,width,3] or [1,tokens]")
         self._tensor = np.empty(shape, dtype)
-        if dtype == np.float32:
+        if dtype in (np.float32, np.int32, np.int64) and not quantisation:
             self._table = None
         elif quantisation is None:
             raise BundleError(f"the variant's input is {dtype} without scale and zero point")
@@ -69,15 +74,15 @@ class Input:
             table = quantisation.table(dtype)
             self._table = None if np.array_equal(table, np.arange(256)) else table
 
-    def __call__(self, image: Image) -> NDArray[np.generic]:
-        """The tensor, `[1,h,w,3]`; written anew by the next call."""
-        if image.shape != self._tensor.shape[1:]:
+    def __call__(self, prepared: Prepared) -> NDArray[np.generic]:
+        """The tensor, `[1,h,w,3]` or `[1,T]`; written anew by the next call."""
+        if prepared.shape != self._tensor.shape[1:]:
             expected = list(self._tensor.shape[1:])
-            raise BundleError(f"prepared picture is {list(image.shape)}, the variant's input {expected}")
+            raise BundleError(f"prepared input is {list(prepared.shape)}, the variant takes {expected}")
         if self._table is None:
-            np.copyto(self._tensor[0], image)
+            np.copyto(self._tensor[0], prepared)
         else:
-            cv2.LUT(image, self._table, dst=self._tensor[0])
+            cv2.LUT(prepared, self._table, dst=self._tensor[0])
         return self._tensor
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orilla.devices.errors import OrillaError
-from orilla.runtime.accuracy import overlaps, summarise
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.datasets import Dataset, LabelledImage
+from orilla.runtime.datasets import Dataset
+from orilla.runtime.datasets.labelled import FIRST_METRIC
 from orilla.runtime.engines import registry
 from orilla.runtime.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.manifest import Variant
-from orilla.runtime.preprocess import Preprocessor
+from orilla.runtime.measures import measure, target_of, truth_of
 from orilla.runtime.session import Session
-from orilla.runtime.tasks.segment import THRESHOLD, decode
+from orilla.runtime.tasks.decide import decisions
 
 RESIZE_MEAN = 0.5
 """Grey levels by which prepared pictures may differ on average: bilinear resizing differs by 1 on a quarter of the
@@ -24,6 +23,8 @@ values between x86-64 and Arm."""
 
 RESULT_SLACK = 0.01
 """Agreement that masks of the whole path may lose beside the network's own tolerance, for another CPU's resize."""
+
+NAMES = {"iou": "IoU", "accuracy": "accuracy"}
 
 METRIC_SLACK = 0.5
 """Points by which a metric may be below what export measured, on the same data."""
@@ -71,7 +72,7 @@ def _verify_variant(
     except OrillaError as error:
         failed = Stage("load", False, str(error))
         return VariantVerdict(variant.name, variant.engine, False, None, "load", (failed,), {})
-    stages = [_decode_stage(known), _resize_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
+    stages = [_decode_stage(known), _prepare_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
     metrics: dict[str, float] = {}
     if dataset is not None:
         metrics, stage = _accuracy_stage(bundle, variant, session, dataset)
@@ -86,22 +87,26 @@ def _decode_stage(known: list[KnownFrame]) -> Stage:
     return Stage("decode", intact == len(known), f"{intact} of {len(known)} golden frames decode to the same pixels")
 
 
-def _resize_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
-    prepare = Preprocessor(bundle.manifest.preprocess)
-    levels = [float(np.abs(prepare(one.image).astype(int) - one.prepared).mean()) for one in known]
+def _prepare_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
+    feed = bundle.feed()
+    if feed.is_text:
+        same = sum(np.array_equal(feed(one.raw), one.prepared) for one in known)
+        return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts make the same tokens")
+    levels = [float(np.abs(feed(one.raw).astype(int) - one.prepared).mean()) for one in known]
     return Stage("resize", max(levels) <= RESIZE_MEAN, f"prepared pictures differ by {max(levels):.3f} grey levels")
 
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: list[KnownFrame]) -> list[Stage]:
     """`infer` feeds the prepared frames as they were at export; `result` goes the whole way from the raw frames."""
-    prepare, label, allowed = Preprocessor(bundle.manifest.preprocess), bundle.manifest.labels[0], variant.tolerance
+    feed, task, allowed = bundle.feed(), bundle.manifest.task, variant.tolerance
     try:
         expected = read_answers(bundle, variant)
         outputs = [session.run(one.prepared)[0] for one in known]
-        whole = [session.run(prepare(one.image))[0] for one in known]
-        masks = [
-            float(np.mean(decode(one, size, label).mask == decode(other, size, label).mask))
-            for one, other, size in zip(whole, expected, [one.image.shape[:2] for one in known], strict=True)
+        whole = [session.run(feed(one.raw))[0] for one in known]
+        sizes = [None if isinstance(one.raw, str) else (one.raw.shape[0], one.raw.shape[1]) for one in known]
+        results = [
+            float(np.mean(decisions(task, one, size) == decisions(task, other, size)))
+            for one, other, size in zip(whole, expected, sizes, strict=True)
         ]
     except (OrillaError, ValueError) as failure:
         return [Stage("infer", False, str(failure))]
@@ -109,14 +114,17 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
         return [Stage("infer", False, f"output is {list(outputs[0].shape)}, golden {list(expected[0].shape)}")]
     error = np.abs(np.stack(outputs) - expected).reshape(len(known), -1)
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
-    equal = (np.stack(outputs) >= THRESHOLD) == (expected >= THRESHOLD)
-    same = float(equal.reshape(len(known), -1).mean(axis=1).min())
+    same = min(
+        float(np.mean(decisions(task, one) == decisions(task, other)))
+        for one, other in zip(outputs, expected, strict=True)
+    )
     # Written so that NaN fails.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
     detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with what it answered at export"
     least = allowed.agreement - RESULT_SLACK
-    result = Stage("result", min(masks) >= least, f"masks agree on {min(masks):.5f} (>= {least:.5f}) of the pixels")
+    told = "masks agree on" if task == "segment" else "classes agree on"
+    result = Stage("result", min(results) >= least, f"{told} {min(results):.5f} (>= {least:.5f})")
     return [Stage("infer", close, detail), result]
 
 
@@ -124,16 +132,13 @@ def _accuracy_stage(
     bundle: Bundle, variant: Variant, session: Session, dataset: Dataset
 ) -> tuple[dict[str, float], Stage]:
     """Accuracy on data; held to the export's figure where it is the same data, else only told."""
-    manifest = bundle.manifest
-    prepare, label = Preprocessor(manifest.preprocess), manifest.labels[0]
-
-    def predict(sample: LabelledImage) -> NDArray[np.bool_]:
-        return decode(session.run(prepare(sample.image)), sample.labels.shape, label).mask
-
-    split = "val" if "val" in dataset.splits else dataset.splits[-1]
-    metrics = summarise(overlaps(dataset, split, label, predict))
+    manifest, feed, split = bundle.manifest, bundle.feed(), dataset.checked
+    samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
+    answered = ((truth_of(sample), session.run(feed.sample(sample))[0]) for sample in samples)
+    metrics = measure(target_of(dataset, manifest.task, manifest.labels), answered).metrics()
     same = dataset.digest(split) == manifest.report.sha256 and len(dataset.names(split)) == manifest.report.count
-    points = 100 * (variant.check.metrics["iou"] - metrics["iou"])
-    detail = f"IoU {metrics['iou']:.4f} on {dataset.source.name} {split}"
-    detail += f", {variant.check.metrics['iou']:.4f} at export" if same else " (not the data of the export)"
+    metric = FIRST_METRIC[manifest.task]
+    points = 100 * (variant.check.metrics[metric] - metrics[metric])
+    detail = f"{NAMES[metric]} {metrics[metric]:.4f} on {dataset.source.name} {split}"
+    detail += f", {variant.check.metrics[metric]:.4f} at export" if same else " (not the data of the export)"
     return metrics, Stage("accuracy", not same or points <= METRIC_SLACK, detail)

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.card import Card, DataCard, SplitCard
+from orilla.runtime.card import Card, DataCard, Measured, SplitCard
+from orilla.runtime.datasets import Source
 from orilla.runtime.frame import Frame
 
 ROAD = 3
@@ -74,21 +75,23 @@ def card(input_hw: tuple[int, int]) -> Card:
     return Card(
         model="tiny",
         task="segment",
-        label="road",
-        data=DataCard("camvid", "made by a test", "none", (SplitCard("train", 10, "0" * 64),)),
+        labels=("road",),
+        data=DataCard((Source("camvid", "made by a test", "none"),), (SplitCard("train", 10, "0" * 64),)),
         start_weights="random",
         parameters=10,
-        input_hw=input_hw,
+        input=input_hw,
         seed=0,
         epochs=1,
+        best_epoch=1,
         batch=1,
         learning_rate=0.1,
         samples=10,
         seconds=1.0,
         machine="a test",
+        precision="float32",
         versions={},
         command="orilla train road",
-        metrics={"iou": 0.5},
+        measured=(Measured("val", {"iou": 0.5}, {"iou": (0.4, 0.6)}),),
     )
 
 
@@ -112,3 +115,45 @@ class ListSource:
 
     def close(self) -> None:
         self.closed = True
+
+
+def write_picture(path: Path, image: NDArray[np.uint8]) -> Path:
+    """Writes a picture, and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def class_folders(
+    folder: Path,
+    counts: dict[str, int],
+    *,
+    classes: tuple[str, ...] = ("cat", "dog"),
+    seed: int = 0,
+    grey: bool = False,
+    size_hw: tuple[int, int] = (40, 48),
+) -> Path:
+    """Pictures in class folders: the first class is dark on the left, the second on the right; easily learnt."""
+    for split, count in counts.items():
+        for label, name in enumerate(classes):
+            for index in range(count):
+                image = picture(*size_hw, seed=seed + 7919 * len(split) + 1000 * label + index)
+                half = size_hw[1] // 2
+                image[:, half * label : half * (label + 1)] //= 6
+                write_picture(folder / split / name / f"{name}{index:03d}.png", image[..., 0] if grey else image)
+    return folder
+
+
+def text_table(path: Path, count: int = 60) -> Path:
+    """Texts of two classes that one word tells apart."""
+    rng = np.random.default_rng(3)
+    fill = ["film", "plot", "actor", "the", "of", "scene", "music"]
+    rows = ["text,label,split"]
+    for index in range(count):
+        words = rng.choice(fill, 12).tolist()
+        words[int(rng.integers(12))] = ("dreadful", "lovely")[index % 2]
+        rows.append(
+            f"{' '.join(words)} {index},{('bad', 'good')[index % 2]},{'train' if index < count * 2 // 3 else 'test'}"
+        )
+    path.write_text("\n".join(rows) + "\n")
+    return path

@@ -1,6 +1,13 @@
-"""Light, weather and lens as random changes of a batch of pictures, on any Keras backend."""
+"""Random changes of a batch of pictures, as Keras layers that run on any backend.
+
+They belong to the training data, never to the network: no exported graph holds one. Each takes a `seed` with its
+call, so that a batch is the same whatever was drawn before it, and an interrupted training goes on as if it had never
+stopped.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,30 +18,94 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in brightness. Source: ITU-R BT.601."""
 
 
-def augment_light(images: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
-    """Changes exposure, gamma, contrast, colour, shadow, focus and noise of each picture on its own.
+class RandomAffine(keras.layers.Layer):
+    """Turns, shifts, shears, zooms and mirrors each picture on its own, by one interpolation for all of it.
 
     Args:
-        images: `[N,H,W,3]` float32 RGB, 0-255; not changed.
-        seed: the same seed makes the same changes.
-
-    Returns:
-        `[N,H,W,3]` float32, 0-255.
+        rotation: degrees either way.
+        shift: part of the side either way, in both axes.
+        shear: in radians either way.
+        zoom: factor either way, in both axes alike.
+        mirror: left and right, for half of the pictures.
     """
-    x = ops.convert_to_tensor(images) / 255.0
-    draw = _Draw(len(images), seed)
-    x = ops.power(ops.clip(x, 1e-4, 1.0), ops.exp(draw.normal(0.35)))
-    x = x * ops.exp(draw.normal(0.30)) * ops.exp(draw.normal(0.10, channels=3))
-    grey = ops.sum(x * ops.convert_to_tensor(LUMA, x.dtype), axis=-1, keepdims=True)
-    x = grey + (x - grey) * draw.uniform(0.0, 1.5)
-    mean = ops.mean(grey, axis=(1, 2), keepdims=True)
-    x = mean + (x - mean) * draw.uniform(0.6, 1.3)
-    x = x * _shadow(draw, x.shape[1], x.shape[2])
-    x = _blur(x, draw)
-    coarse = draw.field(x.shape[1] // 2, x.shape[2] // 2)
-    noise = ops.repeat(ops.repeat(coarse, 2, axis=1), 2, axis=2)[:, : x.shape[1], : x.shape[2]]
-    x = x + noise * draw.uniform(0.0, 0.05)
-    return ops.convert_to_numpy(ops.clip(x, 0.0, 1.0) * 255.0).astype(np.float32)
+
+    def __init__(
+        self,
+        *,
+        rotation: float = 40.0,
+        shift: float = 0.2,
+        shear: float = 0.2,
+        zoom: float = 0.2,
+        mirror: bool = True,
+        **layer: Any,
+    ) -> None:
+        super().__init__(**layer)
+        self.rotation, self.shift, self.shear, self.zoom, self.mirror = rotation, shift, shear, zoom, mirror
+
+    def call(self, images: Any, seed: int = 0) -> Any:
+        """`[N,H,W,C]` float to the same; what comes from outside the picture repeats its edge."""
+        count, height, width = len(images), images.shape[1], images.shape[2]
+        draw = _Draw(count, seed)
+        turn = np.deg2rad(self.rotation) * draw.flat(-1, 1)
+        shear = self.shear * draw.flat(-1, 1)
+        scale = 1 + self.zoom * draw.flat(-1, 1)
+        side = ops.where(draw.flat(0, 1) < 0.5, -1.0, 1.0) if self.mirror else ops.ones((count,))
+        # Output pixel to input pixel, about the middle: (x, y) = M (x', y') + shift.
+        a, b = scale * ops.cos(turn) * side, -scale * ops.sin(turn + shear)
+        c, d = scale * ops.sin(turn) * side, scale * ops.cos(turn + shear)
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        shift_x = middle_x - a * middle_x - b * middle_y + self.shift * width * draw.flat(-1, 1)
+        shift_y = middle_y - c * middle_x - d * middle_y + self.shift * height * draw.flat(-1, 1)
+        zero = ops.zeros((count,))
+        transforms = ops.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1)
+        return ops.image.affine_transform(
+            images, transforms, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("rotation", "shift", "shear", "zoom", "mirror")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class RandomMirror(keras.layers.Layer):
+    """Mirrors half of the pictures left to right, each with its map of truths."""
+
+    def call(self, pair: tuple[Any, Any], seed: int = 0) -> tuple[Any, Any]:
+        """`[N,H,W,C]` and `[N,h,w,K]` to the same."""
+        images, truths = map(ops.convert_to_tensor, pair)
+        flip = _Draw(len(images), seed).uniform(0.0, 1.0) < 0.5
+        return ops.where(flip, images[:, :, ::-1], images), ops.where(flip, truths[:, :, ::-1], truths)
+
+
+class RandomLight(keras.layers.Layer):
+    """Changes exposure, gamma, white balance, contrast, shadow, rain, focus and noise of each picture on its own."""
+
+    def call(self, images: Any, seed: int = 0) -> Any:
+        """`[N,H,W,3]` float RGB, 0-255, to the same."""
+        x = ops.convert_to_tensor(images) / 255.0
+        draw = _Draw(len(images), seed)
+        height, width = x.shape[1], x.shape[2]
+        # Gamma falls more often on the dark side: a camera that exposes for the sky leaves the ground in the dark.
+        x = ops.power(ops.clip(x, 1e-4, 1.0), ops.exp(0.2 + draw.normal(0.45)))
+        x = x * ops.exp(draw.normal(0.35)) * ops.exp(draw.normal(0.12, channels=3))
+        x = x * _slope(draw, height)
+        grey = ops.sum(x * ops.convert_to_tensor(LUMA, x.dtype), axis=-1, keepdims=True)
+        x = grey + (x - grey) * draw.uniform(0.0, 1.5)
+        mean = ops.mean(grey, axis=(1, 2), keepdims=True)
+        x = mean + (x - mean) * draw.uniform(0.6, 1.3)
+        x = x * _shadow(draw, height, width)
+        x = _rain(x, draw)
+        x = _blur(x, draw)
+        coarse = draw.field(height // 2 + height % 2, width // 2 + width % 2)
+        noise = ops.repeat(ops.repeat(coarse, 2, axis=1), 2, axis=2)[:, :height, :width]
+        x = x + noise * draw.uniform(0.0, 0.05)
+        return ops.clip(x, 0.0, 1.0) * 255.0
+
+
+def apply(layer: keras.layers.Layer, images: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """A layer's changes of NumPy pictures, as NumPy pictures."""
+    changed: NDArray[np.float32] = np.asarray(ops.convert_to_numpy(layer(images, seed=seed)), np.float32)
+    return changed
 
 
 class _Draw:
@@ -48,27 +119,51 @@ class _Draw:
         self._seed = (self._seed * 1103515245 + 12345) % (1 << 31)
         return self._seed
 
-    def normal(self, deviation: float, channels: int = 1) -> keras.KerasTensor:
+    def flat(self, low: float, high: float) -> Any:
+        return keras.random.uniform((self._count,), low, high, seed=self._next())
+
+    def normal(self, deviation: float, channels: int = 1) -> Any:
         return keras.random.normal((self._count, 1, 1, channels), stddev=deviation, seed=self._next())
 
-    def uniform(self, low: float, high: float) -> keras.KerasTensor:
+    def uniform(self, low: float, high: float) -> Any:
         return keras.random.uniform((self._count, 1, 1, 1), low, high, seed=self._next())
 
-    def field(self, height: int, width: int) -> keras.KerasTensor:
+    def field(self, height: int, width: int) -> Any:
         return keras.random.normal((self._count, height, width, 1), seed=self._next())
 
 
-def _shadow(draw: _Draw, height: int, width: int) -> keras.KerasTensor:
-    """A half plane of shade with a soft edge across each picture, `[N,H,W,1]` factors up to 1."""
+def _slope(draw: _Draw, height: int) -> Any:
+    """Light that falls off or grows from top to bottom, `[N,H,1,1]` factors, 1 at the top."""
+    rows = ops.reshape(ops.linspace(0.0, 1.0, height), (1, height, 1, 1))
+    return ops.exp(draw.normal(0.4) * rows)
+
+
+def _shadow(draw: _Draw, height: int, width: int) -> Any:
+    """A half plane of shade across each picture, and a wedge of it, `[N,H,W,1]` factors up to 1."""
+    half = _edge(draw, height, width)
+    wedge = _edge(draw, height, width) * _edge(draw, height, width)
+    depth, of_wedge = (ops.maximum(draw.uniform(-0.7, 0.75), 0.0) for _ in range(2))
+    return (1.0 - depth * half) * (1.0 - of_wedge * wedge)
+
+
+def _edge(draw: _Draw, height: int, width: int) -> Any:
+    """1 on one side of a random line, 0 on the other, with an edge between sharp and soft; `[N,H,W,1]`."""
     rows = ops.reshape(ops.linspace(-1.0, 1.0, height), (1, height, 1, 1))
     columns = ops.reshape(ops.linspace(-1.0, 1.0, width), (1, 1, width, 1))
     angle = draw.uniform(0.0, 2 * np.pi)
     across = columns * ops.cos(angle) + rows * ops.sin(angle) - draw.uniform(-0.8, 0.8)
-    depth = ops.maximum(draw.uniform(-0.6, 0.6), 0.0)
-    return 1.0 - depth * ops.sigmoid(across * draw.uniform(4.0, 40.0))
+    return ops.sigmoid(across * draw.uniform(4.0, 60.0))
 
 
-def _blur(x: keras.KerasTensor, draw: _Draw) -> keras.KerasTensor:
+def _rain(x: Any, draw: _Draw) -> Any:
+    """Bright streaks, more or less upright, over a fifth of the pictures."""
+    height, width = x.shape[1], x.shape[2]
+    drops = ops.cast(draw.field(height, width) > 2.7, x.dtype)
+    streaks = 9.0 * ops.average_pool(drops, (9, 1), strides=1, padding="same")
+    return x + ops.minimum(streaks, 1.0) * ops.maximum(draw.uniform(-1.6, 0.4), 0.0)
+
+
+def _blur(x: Any, draw: _Draw) -> Any:
     """Mixes each picture with its 3x3 mean: out of focus for a third of them, sharper than it was for some."""
     mean = ops.average_pool(x, 3, strides=1, padding="same")
     amount = draw.uniform(-0.5, 1.0)

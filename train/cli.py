@@ -9,71 +9,77 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.runtime.datasets.labelled import READERS
 from orilla.runtime.names import whole_number
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.run_folder import CHECKPOINT
+from orilla.train.models import MODELS
 
 if TYPE_CHECKING:
     from orilla.runtime.card import Card
 
-MODELS = {"road": "a U-Net that finds the road, below 1 M parameters"}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", choices=sorted(MODELS), help="; ".join(f"{k}: {v}" for k, v in MODELS.items()))
+    """Declares the options."""
+    models = "; ".join(f"{name}: {about}" for name, (_, about) in MODELS.items())
+    parser.add_argument("model", choices=list(MODELS), metavar="MODEL", help=models)
     parser.add_argument(
-        "--data", default="scenes", help="scenes, scenes:SEED, or a CamVid folder or zip (default: scenes)"
+        "--data", required=True, help=f"a folder, zip or file, or {', '.join(READERS)}:PATH, or scenes[:SEED]"
     )
+    parser.add_argument("--add", action="append", default=[], metavar="DATA", help="add the training samples of DATA")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
-    parser.add_argument("--epochs", type=int, default=60, help="passes over the training pictures (default: 60)")
-    parser.add_argument("--batch", type=int, default=8, help="pictures in a step (default: 8)")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="at its peak (default: 0.001)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    parser.add_argument(
-        "--weights",
-        default="none",
-        help="the encoder's at the start: none, imagenet (downloaded) or a MobileNetV2 no-top file (default: none)",
+    learning = parser.add_argument_group("learning (defaults are the model's own)")
+    learning.add_argument("--epochs", type=int, help="passes over the training samples, in the last stage")
+    learning.add_argument("--batch", type=int, help="samples in a step")
+    learning.add_argument("--learning-rate", type=float, help="at its peak")
+    learning.add_argument("--weight-decay", type=float)
+    learning.add_argument("--schedule", choices=("cosine", "constant"), default="cosine", help="(default: cosine)")
+    learning.add_argument(
+        "--patience", type=int, help="stop after so many evaluations without a better one; --best too"
     )
-    parser.add_argument(
-        "--input", default="224x352", metavar="HxW", help="network input, multiples of 32 (default: 224x352)"
+    learning.add_argument("--best", action="store_true", help="keep the epoch that was best on samples held out")
+    learning.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    learning.add_argument(
+        "--precision", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="auto: float16 on a GPU"
     )
-    parser.add_argument("--width", type=float, default=1.0, help="MobileNetV2's width multiplier (default: 1.0)")
-    parser.add_argument("--samples", type=int, help="use only the first so many pictures of each split")
+    data = parser.add_argument_group("data")
+    data.add_argument("--samples", type=int, help="use only so many samples of each split")
+    data.add_argument("--hold-out", help="training samples to choose on: a share, sequence names, or none")
+    data.add_argument("--drop-leaks", action="store_true", help="leave out training samples that another split holds")
+    data.add_argument("--skip-bad", action="store_true", help="leave out samples that can't be used, and name them")
+    data.add_argument("--no-augment", dest="augment", action="store_false", help="no random changes of pictures")
+    model = parser.add_argument_group("model")
+    model.add_argument("--weights", default="none", help="none, imagenet (downloaded) or a file, complete or partial")
+    model.add_argument("--input", metavar="HxW|T", help="network input: pixels as in 224x352, or tokens")
+    model.add_argument("--width", type=float, default=1.0, help="of the road model's channels (default: 1.0)")
+    model.add_argument("--head", choices=("gap", "flatten"), help="from the last grid to one vector")
+    model.add_argument("--dropout", type=float)
+    model.add_argument("--views", type=int, help="random changes of each sample that frozen layers see")
+    parser.add_argument("--tensorboard", action="store_true", help="write logs into RUN/tensorboard")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted training of RUN stopped")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Trains; returns the exit code and the JSON document."""
-    for name in ("epochs", "batch", "samples"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: must be 1 or more")
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise ConfigError(f"--out {arguments.out} is a file: give a folder")
-    if (arguments.out / "model.keras").exists():
-        raise ConfigError(f"--out {arguments.out} already holds a trained model: give another folder")
-    if (arguments.out / CHECKPOINT).exists() and not arguments.resume:
-        raise ConfigError(f"--out {arguments.out} holds an interrupted training: add --resume, or give another folder")
+    out: Path = arguments.out
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file: give a folder")
+    if (out / "model.keras").exists():
+        raise ConfigError(f"--out {out} already holds a trained model: give another folder")
+    if not arguments.resume and ((out / CHECKPOINT).exists() or (out / "stage0.npz").exists()):
+        raise ConfigError(f"--out {out} holds an interrupted training: add --resume, or give another folder")
     try:
         with hidden_stderr():  # TensorFlow introduces itself in six lines
-            from orilla.train.road import RoadOptions, train_road
+            from orilla.train.options import TrainOptions
+            from orilla.train.train import train
     except ImportError as error:
         if error.name and error.name.startswith("orilla"):
             raise
         raise MissingExtraError(error.name or "keras", "train") from error
-    options = RoadOptions(
-        data=arguments.data,
-        epochs=arguments.epochs,
-        batch=arguments.batch,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-        weights=arguments.weights,
-        input_hw=parse_size(arguments.input),
-        width=arguments.width,
-        samples=arguments.samples,
-        resume=arguments.resume,
-    )
-    card = train_road(options, arguments.out, command=command_line())
-    return 0, {"run": str(arguments.out), "card": card}
+    given = {name: value for name, value in vars(arguments).items() if name in TrainOptions.__dataclass_fields__}
+    given |= {"input": parse_size(arguments.input), "add": tuple(arguments.add)}
+    card = train(TrainOptions(**given), out, command=command_line())
+    return 0, {"run": str(out), "card": card}
 
 
 def show(document: dict[str, object]) -> None:
@@ -82,23 +88,35 @@ def show(document: dict[str, object]) -> None:
     from rich.table import Table
 
     card: Card = document["card"]  # type: ignore[assignment]
-    table = Table(title=f"{card.model} on {card.data.title}: validation", min_width=60)
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name, value in card.metrics.items():
-        table.add_row(name, f"{value:.4f}")
+    first = card.measured[0]
+    table = Table(title=f"{card.model} on {card.data.title}: {first.split}", min_width=60)
+    for column in ("measure", "value", "95 % interval"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for name, value in first.metrics.items():
+        if "/" in name and len(card.labels) > 2:
+            continue  # of each class: the page has them
+        low, high = first.intervals[name]
+        table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
     console = Console(markup=False, highlight=False)
     console.print(table)
-    console.print(f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}")
+    if card.data.skipped or card.data.leaks_dropped:
+        console.print(f"{len(card.data.skipped)} bad samples skipped, {card.data.leaks_dropped} leaks dropped")
+    console.print(
+        f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}; "
+        f"weights of epoch {card.best_epoch}"
+    )
+    console.print(f"look at: {document['run']}/index.html")
     console.print(f"next: orilla export {document['run']} --out {card.model}.orilla")
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """`224x352` as height and width."""
-    height, _, width = text.partition("x")
-    if not (whole_number(height) and whole_number(width)):
-        raise ConfigError(f"--input {text}: give height and width as in 224x352")
-    return int(height), int(width)
+def parse_size(text: str | None) -> tuple[int, ...] | None:
+    """`224x352` as height and width, `200` as a length."""
+    if text is None:
+        return None
+    sides = text.split("x")
+    if len(sides) > 2 or not all(whole_number(side) for side in sides):
+        raise ConfigError(f"--input {text}: give height and width as in 224x352, or a length in tokens as in 200")
+    return tuple(map(int, sides))
 
 
 def command_line() -> str:

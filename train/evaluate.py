@@ -1,32 +1,56 @@
-"""How good a model is, measured at the pictures' own size through the path that the robot takes."""
+"""How good a model is, through the path that the robot takes: raw samples, the one way in, the one way out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-from orilla.runtime.accuracy import overlaps, summarise
-from orilla.runtime.datasets import Dataset, LabelledImage
-from orilla.runtime.preprocess import Preprocess, Preprocessor
-from orilla.runtime.tasks.segment import decode
+from orilla.runtime.card import Measured
+from orilla.runtime.datasets import Dataset, Sample
+from orilla.runtime.datasets.labelled import Item
+from orilla.runtime.measures import Measures, Truth, measure, target_of, truth_of
+from orilla.runtime.measures.classification import Classified
+
+BATCH = 32
 
 
-def evaluate_segmentation(
+def evaluate(
     model: keras.Model,
     dataset: Dataset,
-    split: str,
-    label: str,
-    preprocess: Preprocess,
-    *,
-    limit: int | None = None,
-) -> dict[str, float]:
-    """IoU and pixel accuracy of a model from pictures `[1,H,W,3]` to probabilities `[1,h,w,1]`."""
-    preprocessor = Preprocessor(preprocess)
-    function = keras.ops.convert_to_numpy
+    items: Sequence[Item],
+    labels: tuple[str, ...],
+    prepare: Callable[[Sample], NDArray[Any]],
+) -> Measures:
+    """Measures a model on samples, read one by one."""
+    answered = (
+        pair
+        for inputs, truths in _batches(dataset, items, prepare)
+        for pair in zip(truths, predict(model, inputs), strict=True)
+    )
+    return measure(target_of(dataset, dataset.task, labels), answered)
 
-    def predict(sample: LabelledImage) -> np.ndarray:
-        image = preprocessor(sample.image)[None].astype(np.float32)
-        output = function(model.predict_on_batch(image))
-        return decode(output, sample.labels.shape, label).mask
 
-    return summarise(overlaps(dataset, split, label, predict, limit=limit))
+def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """A model's outputs for prepared inputs, `[N,...]` float32."""
+    made = model.predict_on_batch(inputs.astype(np.float32) if inputs.dtype == np.uint8 else inputs)
+    return np.asarray(keras.ops.convert_to_numpy(made), np.float32)
+
+
+def measured(split: str, measures: Measures) -> Measured:
+    """Measures as a card states them."""
+    table: tuple[tuple[int, ...], ...] = ()
+    if isinstance(measures, Classified):
+        table = tuple(tuple(int(count) for count in row) for row in measures.confusion())
+    return Measured(split, measures.metrics(), measures.intervals(), table)
+
+
+def _batches(
+    dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]
+) -> Iterator[tuple[NDArray[Any], list[Truth]]]:
+    for start in range(0, len(items), BATCH):
+        samples = [dataset.load(*item) for item in items[start : start + BATCH]]
+        yield np.stack([prepare(sample) for sample in samples]), [truth_of(sample) for sample in samples]

@@ -1,4 +1,4 @@
-"""The training loop: epochs with progress, a checkpoint after each, and a way back after an interruption."""
+"""The training loop of every model: epochs with progress, a checkpoint after each, a way back after an interruption."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
@@ -20,6 +20,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
 from orilla.runtime.run_folder import CHECKPOINT
+
+Row = dict[str, float]
+"""What is known of one epoch."""
+
+Schedule = Literal["cosine", "constant"]
 
 
 class Data(Protocol):
@@ -36,65 +41,87 @@ class FitOptions:
     epochs: int
     learning_rate: float
     weight_decay: float = 1e-4
+    schedule: Schedule = "cosine"
     warmup_epochs: float = 1.0
-    evaluate_every: int = 5
-    """Epochs between two evaluations on validation data; the last epoch always has one."""
+    evaluate_every: int = 1
+    """Epochs between two evaluations; the last epoch always has one."""
+    watch: str | None = None
+    """The measure, of those that `evaluate` gives, whose best epoch is kept; None keeps the last epoch."""
+    patience: int | None = None
+    """Evaluations without a better one after which training stops; None trains all epochs."""
     workers: int = 2
     """Threads that make batches."""
+    tensorboard: Path | None = None
+    """Folder for TensorBoard's logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a training left beside the weights."""
+
+    rows: list[Row]
+    best_epoch: int
+    """From 1; whose weights the model has."""
 
 
 def fit(
     model: keras.Model,
     data: Data,
-    loss: keras.losses.Loss,
+    loss: keras.losses.Loss | str,
     evaluate: Callable[[], dict[str, float]],
     options: FitOptions,
     folder: Path,
     *,
     signature: str,
+    metrics: Sequence[str] = (),
     resume: bool = False,
-) -> list[dict[str, float]]:
-    """Trains `model` in place and returns one row for each epoch.
+) -> Fitted:
+    """Trains `model` in place.
 
     Args:
         evaluate: called between epochs; its values go into the rows.
-        folder: gets `history.csv` and the checkpoint.
+        folder: gets the checkpoint.
         signature: names what is being trained; a checkpoint with another one is refused.
+        metrics: Keras' names of what is measured on the training batches.
         resume: go on from the folder's checkpoint, where there is one.
 
     Raises:
-        ConfigError: the checkpoint belongs to other options.
-        DataError: the loss is no longer a number.
+        ConfigError: the checkpoint belongs to other options, or a batch doesn't fit into memory.
+        DataError: the loss is no longer a number; the checkpoint holds the last epoch where it was one.
     """
     steps = len(data.epoch(0, workers=1))
     optimizer = _optimizer(options, steps)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
+    model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
     optimizer.build(model.trainable_variables)
-    rows = _restore(model, folder, signature) if resume else []
+    state = _restore(model, folder, signature) if resume else _State([], 0, [])
     with _progress() as progress:
-        task = progress.add_task("training", total=options.epochs * steps, completed=len(rows) * steps, note="")
+        task = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
         bar = _Bar(progress, task, options.epochs)
-        for epoch in range(len(rows), options.epochs):
+        callbacks: list[keras.callbacks.Callback] = [bar, _Finite(options.epochs)]
+        if options.tensorboard is not None:
+            callbacks.append(keras.callbacks.TensorBoard(str(options.tensorboard)))
+        for epoch in range(len(state.rows), options.epochs):
             started = time.monotonic()
             batches = data.epoch(epoch, workers=options.workers)
             # The data has its own seeded order; Keras' shuffling would not be the same after a resume.
-            history = model.fit(
-                batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[bar]
-            )
-            row = {"epoch": epoch + 1, "loss": float(history.history["loss"][0])}
-            if not math.isfinite(row["loss"]):
-                raise DataError(f"loss is {row['loss']} in epoch {epoch + 1}: lower --learning-rate")
+            history = _one_epoch(model, batches, epoch, callbacks)
+            row: Row = {"epoch": epoch + 1, **{name: float(values[-1]) for name, values in history.items()}}
             if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
                 row |= evaluate()
-                bar.note = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name in ("iou",))
+                bar.note = _note(row, options.watch)
             row["seconds"] = round(time.monotonic() - started, 2)
-            rows.append(row)
-            _save(model, rows, folder, signature)
-            write_history(folder / "history.csv", rows)
-    return rows
+            state.rows.append(row)
+            _keep_best(state, model, options.watch)
+            _save(model, state, folder, signature)
+            if _stop(state, options):
+                break
+    if options.watch is not None and state.best:
+        for variable, value in zip(model.variables, state.best, strict=True):
+            variable.assign(value)
+    return Fitted(state.rows, state.best_epoch if options.watch is not None else len(state.rows))
 
 
-def write_history(path: Path, rows: list[dict[str, float]]) -> None:
+def write_history(path: Path, rows: list[Row]) -> None:
     """One line for each epoch; a column that an epoch has no value for is empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
@@ -108,45 +135,116 @@ def remove_checkpoint(folder: Path) -> None:
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+@dataclass(slots=True)
+class _State:
+    rows: list[Row]
+    best_epoch: int
+    best: list[np.ndarray]
+    """The model's variables in the best epoch; empty where none is chosen."""
+
+
+def _one_epoch(
+    model: keras.Model, batches: keras.utils.PyDataset, epoch: int, callbacks: list[keras.callbacks.Callback]
+) -> dict[str, list[float]]:
+    try:
+        history = model.fit(
+            batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
+        )
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+        inputs, truths = batches[0]
+        fits = _fitting_batch(model, inputs, truths)
+        advice = f"--batch {fits} fits" if fits else "not even one sample fits: give a smaller --input"
+        raise ConfigError(f"out of memory with --batch {len(inputs)}: {advice}") from error
+    found: dict[str, list[float]] = history.history
+    return found
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether TensorFlow, JAX or PyTorch says so, each in its own words."""
+    text = f"{type(error).__name__} {error}".lower()
+    return any(words in text for words in ("out of memory", "resource_exhausted", "resourceexhausted", "outofmemory"))
+
+
+def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -> int:
+    """The greatest batch, by halving, that a step can be made with; 0 where none can. The model is spoilt by it."""
+    size = len(inputs) // 2
+    while size:
+        try:
+            model.train_on_batch(inputs[:size], truths[:size])
+        except Exception as error:
+            if not _out_of_memory(error):
+                raise
+            size //= 2
+        else:
+            return size
+    return 0
+
+
+def _keep_best(state: _State, model: keras.Model, watch: str | None) -> None:
+    if watch is None or watch not in state.rows[-1]:
+        return
+    known = [row[watch] for row in state.rows if watch in row]
+    if known[-1] > max(known[:-1], default=-math.inf):
+        state.best_epoch = len(state.rows)
+        state.best = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+
+
+def _stop(state: _State, options: FitOptions) -> bool:
+    if options.watch is None or options.patience is None:
+        return False
+    since = [row for row in state.rows[state.best_epoch :] if options.watch in row]
+    return len(since) >= options.patience
+
+
 def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
-    warmup = int(options.warmup_epochs * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=options.learning_rate / 20,
-        decay_steps=max(1, options.epochs * steps - warmup),
-        warmup_target=options.learning_rate,
-        warmup_steps=warmup,
-    )
-    return keras.optimizers.AdamW(schedule, weight_decay=options.weight_decay, clipnorm=1.0)
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = options.learning_rate
+    if options.schedule == "cosine":
+        warmup = int(options.warmup_epochs * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=options.learning_rate / 20,
+            decay_steps=max(1, options.epochs * steps - warmup),
+            warmup_target=options.learning_rate,
+            warmup_steps=warmup,
+        )
+    return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, clipnorm=1.0)
 
 
-def _save(model: keras.Model, rows: list[dict[str, float]], folder: Path, signature: str) -> None:
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _save(model: keras.Model, state: _State, folder: Path, signature: str) -> None:
     arrays = {f"v{i}": np.asarray(keras.ops.convert_to_numpy(v)) for i, v in enumerate(_variables(model))}
-    state = json.dumps({"signature": signature, "rows": rows}).encode()
+    arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
+    told = json.dumps({"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch}).encode()
     with replacing(folder / CHECKPOINT) as temporary:
-        np.savez(temporary, state=np.frombuffer(state, np.uint8), **arrays)
+        np.savez(temporary, state=np.frombuffer(told, np.uint8), **arrays)  # type: ignore[arg-type]
 
 
-def _restore(model: keras.Model, folder: Path, signature: str) -> list[dict[str, float]]:
+def _restore(model: keras.Model, folder: Path, signature: str) -> _State:
     path = folder / CHECKPOINT
     if not path.exists():
-        return []
+        return _State([], 0, [])
     try:
         with np.load(path) as saved:
-            state = json.loads(saved["state"].tobytes())
-            if state["signature"] != signature:
-                raise ConfigError(f"cannot resume {folder}: it was started as {state['signature']}, not {signature}")
+            told = json.loads(saved["state"].tobytes())
+            if told["signature"] != signature:
+                raise ConfigError(f"cannot resume {folder}: it was started as {told['signature']}, not {signature}")
             for index, variable in enumerate(_variables(model)):
                 variable.assign(saved[f"v{index}"])
+            best = [saved[f"b{i}"] for i in range(len(model.variables))] if "b0" in saved else []
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise DataError(f"cannot resume {folder}: {path.name} is damaged; remove it to begin anew") from error
-    rows: list[dict[str, float]] = state["rows"]
-    return rows
+        raise DataError(f"cannot resume {folder}: {CHECKPOINT} is damaged: {error}") from error
+    return _State(told["rows"], told["best_epoch"], best)
 
 
-def _variables(model: keras.Model) -> list[Any]:
-    return [*model.weights, *model.optimizer.variables]
+def _note(row: Row, watch: str | None) -> str:
+    told = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
+    return "  ".join(f"{name} {row[name]:.4f}" for name in told if name and "pixel" not in name)
 
 
 def _progress() -> Progress:
@@ -160,6 +258,23 @@ def _progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
+
+
+class _Finite(keras.callbacks.Callback):
+    """Stops at the first batch after which the loss is no number."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs, self._epoch = epochs, 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            kept = f"the checkpoint holds epoch {self._epoch - 1}" if self._epoch > 1 else "nothing is kept"
+            raise DataError(f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: lower --learning-rate; {kept}")
 
 
 class _Bar(keras.callbacks.Callback):

@@ -7,7 +7,7 @@ from keras import ops
 
 from orilla.train.data.road import CLASS, COUNTED, FRACTION
 
-CLASS_WEIGHT = 0.3
+CLASS_WEIGHT = 0.6
 """Of the auxiliary class loss against the road's."""
 
 

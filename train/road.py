@@ -1,133 +1,96 @@
-"""Trains the road model: `orilla train road`."""
+"""The job of the road model."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
-from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.card import Card, DataCard, SplitCard
-from orilla.runtime.datasets import Dataset, open_dataset
-from orilla.runtime.files import make_folder, replacing
-from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.datasets import Dataset, LabelledImage, Sample
+from orilla.runtime.preprocess import Preprocess, prepare
 from orilla.train.data.road import RoadData
-from orilla.train.evaluate import evaluate_segmentation
-from orilla.train.fit import FitOptions, fit, remove_checkpoint
+from orilla.train.data.splits import Splits
+from orilla.train.evaluate import evaluate
+from orilla.train.fit import FitOptions
+from orilla.train.job import Job, StageJob
 from orilla.train.losses import RoadLoss
 from orilla.train.models import road
-from orilla.train.run_folder import write_run
+from orilla.train.options import TrainOptions
 
 LABEL = "road"
+EPOCHS, BATCH, LEARNING_RATE = 60, 8, 1e-3
+EVALUATE_EVERY = 5
 
 
-@dataclass(frozen=True, slots=True)
-class RoadOptions:
-    """What `orilla train road` can be told."""
-
-    data: str
-    epochs: int = 60
-    batch: int = 8
-    learning_rate: float = 1e-3
-    seed: int = 0
-    weights: str = "none"
-    """`none`, `imagenet` (downloaded by Keras), or a local `no_top` file of MobileNetV2."""
-    input_hw: tuple[int, int] = road.INPUT_HW
-    width: float = 1.0
-    samples: int | None = None
-    evaluate_every: int = 5
-    resume: bool = False
-
-
-def train_road(options: RoadOptions, out: Path, *, command: str) -> Card:
-    """Trains, evaluates, and writes the run folder `out`.
+def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
+    """Builds the network and its one stage.
 
     Raises:
-        ConfigError, DataError: options or data that can't be used; nothing is written.
+        ConfigError: an input or weights that don't fit.
+        DataError: a data set without road.
     """
-    dataset = open_dataset(options.data)
-    _check(options, dataset)
-    preprocess = Preprocess(size_hw=options.input_hw)
-    keras.utils.set_random_seed(options.seed)
-    model = _model(options, len(dataset.classes))
-    deployed = road.deployable(model)
-    grid_hw = tuple(deployed.output.shape[1:3])
-    data = RoadData(dataset, LABEL, preprocess, grid_hw, options.batch, options.seed, options.samples)
-    val_limit = options.samples
-
-    def evaluate() -> dict[str, float]:
-        return evaluate_segmentation(deployed, dataset, "val", LABEL, preprocess, limit=val_limit)
-
-    make_folder(out)
-    fit_options = FitOptions(options.epochs, options.learning_rate, evaluate_every=options.evaluate_every)
-    told = {name: value for name, value in asdict(options).items() if name not in ("data", "resume")}
-    signature = json.dumps({**told, "data": dataset.digest("train")})
-    rows = fit(
-        model,
-        data,
-        RoadLoss(len(dataset.classes)),
-        evaluate,
-        fit_options,
-        out,
-        signature=signature,
-        resume=options.resume,
-    )
-    metrics = {name: value for name, value in rows[-1].items() if name not in ("epoch", "loss", "seconds")}
-    card = Card(
-        model="road",
-        task="segment",
-        label=LABEL,
-        data=_data_card(dataset),
-        start_weights="random" if options.weights == "none" else Path(options.weights).name,
-        parameters=deployed.count_params(),
-        input_hw=options.input_hw,
-        seed=options.seed,
-        epochs=options.epochs,
-        batch=options.batch,
-        learning_rate=options.learning_rate,
-        samples=data.count,
-        seconds=round(sum(row["seconds"] for row in rows), 1),
-        machine=str(detect()),
-        versions={"keras": keras.__version__, keras.backend.backend(): _backend_version()},
-        command=command,
-        metrics=metrics,
-    )
-    with replacing(out / "model.keras") as temporary:
-        deployed.save(temporary)
-    write_run(out, card, preprocess, options.data, rows)
-    remove_checkpoint(out)
-    return card
-
-
-def _check(options: RoadOptions, dataset: Dataset) -> None:
-    if options.seed < 0:
-        raise ConfigError(f"seed {options.seed}: must be 0 or more")
-    if not 0 < options.width <= 2:
-        raise ConfigError(f"width {options.width}: must be above 0, at most 2")
-    if not 0 < options.learning_rate <= 1:
-        raise ConfigError(f"learning rate {options.learning_rate}: must be above 0, at most 1")
-    if any(side % 32 or side < 64 for side in options.input_hw):
-        raise ConfigError(
-            f"input {options.input_hw[0]}x{options.input_hw[1]}: both sides must be multiples of 32, from 64 on"
-        )
-    if LABEL not in dataset.classes:
+    input_hw = _input(options)
+    if dataset.task != "segment" or LABEL not in dataset.classes:
         raise DataError(
-            f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {', '.join(dataset.classes)}"
+            f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {', '.join(dataset.classes[:20])}"
         )
-    for split in ("train", "val"):
-        if split not in dataset.splits:
-            raise DataError(f"data set {options.data} has no {split}/ split")
-    if options.weights not in ("none", "imagenet") and not Path(options.weights).is_file():
-        raise ConfigError(f"no such weights file: {options.weights}")
+    preprocess = Preprocess(size_hw=input_hw)
+    model = _model(options, input_hw, len(dataset.classes))
+    network = road.deployable(model)
+
+    def ready(sample: Sample) -> NDArray[np.uint8]:
+        assert isinstance(sample, LabelledImage)
+        return prepare(sample.image, preprocess)
+
+    batch = options.batch or BATCH
+    rate = options.learning_rate or LEARNING_RATE
+    watched, prefix = (splits.choose, "choose") if splits.choose else (splits.report, splits.reported)
+    choosing = bool(splits.choose) and (options.best or options.patience is not None)
+
+    def watch() -> dict[str, float]:
+        metrics = evaluate(network, dataset, watched, (LABEL,), ready).metrics()
+        return {f"{prefix}_{name}": metrics[name] for name in ("iou", "pixel_accuracy")}
+
+    def stage() -> StageJob:
+        grid = network.output.shape[1:3]
+        data = RoadData(
+            dataset, splits.train, LABEL, preprocess, (grid[0], grid[1]), batch, options.seed, augment=options.augment
+        )
+        return StageJob(
+            model=model,
+            data=data,
+            loss=RoadLoss(len(dataset.classes)),
+            metrics=(),
+            evaluate=watch,
+            options=FitOptions(
+                epochs=options.epochs or EPOCHS,
+                learning_rate=rate,
+                weight_decay=1e-4 if options.weight_decay is None else options.weight_decay,
+                schedule=options.schedule,
+                evaluate_every=EVALUATE_EVERY,
+                watch=f"{prefix}_iou" if choosing else None,
+                patience=options.patience,
+            ),
+        )
+
+    started = "random" if options.weights == "none" else Path(options.weights).name
+    return Job(network, started, (LABEL,), preprocess, (), ready, (stage,), batch, rate)
 
 
-def _model(options: RoadOptions, classes: int) -> keras.Model:
+def _input(options: TrainOptions) -> tuple[int, int]:
+    size = options.input or road.INPUT_HW
+    if len(size) != 2 or any(side % 32 or side < 64 for side in size):
+        raise ConfigError(f"input {'x'.join(map(str, size))}: both sides must be multiples of 32, from 64 on")
+    return size[0], size[1]
+
+
+def _model(options: TrainOptions, input_hw: tuple[int, int], classes: int) -> keras.Model:
     weights = None if options.weights == "none" else options.weights
     try:
-        model = road.build(classes=classes, weights=weights, input_hw=options.input_hw, width=options.width)
+        model = road.build(classes=classes, weights=weights, input_hw=input_hw, width=options.width)
     except (ValueError, OSError) as error:
         if weights is None:
             raise
@@ -136,14 +99,3 @@ def _model(options: RoadOptions, classes: int) -> keras.Model:
     if weights is not None:
         road.freeze_statistics(model)
     return model
-
-
-def _data_card(dataset: Dataset) -> DataCard:
-    splits = tuple(SplitCard(name, len(dataset.names(name)), dataset.digest(name)) for name in dataset.splits)
-    return DataCard(dataset.source.name, dataset.source.title, dataset.source.licence, splits)
-
-
-def _backend_version() -> str:
-    from importlib.metadata import version
-
-    return version(keras.backend.backend())

@@ -1,41 +1,199 @@
-"""The run folder: `model.keras`, `card.json`, `run.json`, `history.csv` and `curves.png`, as export reads them."""
+"""The run folder: the model with its card, and what a person wants to see of the training."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
 
 from orilla.runtime.card import Card
+from orilla.runtime.datasets import ClassifiedText, Dataset, LabelledImage, Sample
 from orilla.runtime.files import replacing, write_bytes
-from orilla.runtime.preprocess import Preprocess
-from orilla.runtime.run_folder import Run, encode_json
+from orilla.runtime.measures.classification import class_scores
+from orilla.runtime.page import Page
+from orilla.runtime.run_folder import VOCABULARY, Run, encode_json
+from orilla.runtime.tasks import segment
+from orilla.runtime.text import encode_vocabulary
+from orilla.train.data.splits import Splits
+from orilla.train.evaluate import predict
+from orilla.train.fit import Row, write_history
+from orilla.train.job import Job
+
+SHOWN = 16
+"""Samples in the picture of predictions."""
+
+MOST_CLASSES = 30
+"""Of a confusion matrix that is drawn with its figures."""
 
 
-def write_run(folder: Path, card: Card, preprocess: Preprocess, data: str, rows: list[dict[str, float]]) -> None:
+def write_run(
+    folder: Path,
+    card: Card,
+    job: Job,
+    network: keras.Model,
+    data: str,
+    dataset: Dataset,
+    splits: Splits,
+    rows: list[Row],
+) -> None:
     """Writes everything but the model itself; `data` is the data set as the command named it."""
     where = str(Path(data).resolve()) if Path(data).exists() else data
+    write_history(folder / "history.csv", rows)
     draw_curves(folder / "curves.png", rows)
+    if card.measured[0].confusion:
+        draw_confusion(folder / "confusion.png", card)
+    draw_samples(folder / "samples.png", job, network, dataset, splits)
+    if job.vocabulary:
+        write_bytes(folder / VOCABULARY, encode_vocabulary(job.vocabulary))
     write_bytes(folder / "card.json", encode_json(card))
-    write_bytes(folder / "run.json", encode_json(Run(preprocess=preprocess, data=where)))
+    write_bytes(folder / "run.json", encode_json(Run(preprocess=job.preprocess, data=where)))
+    write_bytes(folder / "index.html", _page(folder, card))
 
 
-def draw_curves(path: Path, rows: list[dict[str, float]]) -> None:
-    """Loss of every epoch and the metrics of those that were evaluated, as a PNG."""
+def draw_curves(path: Path, rows: list[Row]) -> None:
+    """Loss and measures of the epochs, as a PNG."""
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("epoch", "seconds")]
+    with _figure(path, 2) as (left, right):
+        for name in names:
+            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            axes = left if name == "loss" else right
+            marker = "o" if len(points) < 30 else ""
+            axes.plot(*zip(*points, strict=True), marker=marker, markersize=3, label=name)
+        left.set(xlabel="epoch", ylabel="training loss", title="Loss")
+        right.set(xlabel="epoch", title="Measures")
+        right.legend(loc="lower right")
+        for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+
+
+def draw_confusion(path: Path, card: Card) -> None:
+    """Share of each true class that was said to be each class, with the counts where they fit."""
+    counts = np.array(card.measured[0].confusion, np.float64)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, min(12.0, 0.45 * len(counts) + 2.5))
+    with _figure(path, 1, (side, side)) as (axes,):
+        axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+        places = range(len(card.labels))
+        axes.set_xticks(places, card.labels, rotation=45, ha="right")
+        axes.set_yticks(places, card.labels)
+        axes.set(xlabel="said", ylabel="true", title=f"Confusion, {card.measured[0].split}")
+        if len(counts) <= MOST_CLASSES:
+            for row in places:
+                for column in places:
+                    colour = "white" if share[row, column] > 0.5 else "black"
+                    axes.text(
+                        column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8
+                    )
+
+
+def draw_samples(path: Path, job: Job, network: keras.Model, dataset: Dataset, splits: Splits) -> None:
+    """What the model says of some samples of the reported split, spread evenly over it; mistakes in red."""
+    places = np.linspace(0, len(splits.report) - 1, min(SHOWN, len(splits.report))).round().astype(int)
+    samples = [dataset.load(*splits.report[place]) for place in dict.fromkeys(places.tolist())]
+    outputs = predict(network, np.stack([job.prepare(sample) for sample in samples]))
+    columns = 1 if isinstance(samples[0], ClassifiedText) else 4
+    rows = -(-len(samples) // columns)
+    size = (10.0, 0.62 * rows + 0.4) if columns == 1 else (10.0, 2.6 * rows)
+    with _figure(path, (rows, columns), size) as axes:
+        for one in axes:
+            one.axis("off")
+        for one, sample, output in zip(axes, samples, outputs, strict=False):
+            _draw_sample(one, sample, output, job, dataset)
+
+
+def _draw_sample(axes: Any, sample: Sample, output: np.ndarray, job: Job, dataset: Dataset) -> None:
+    if isinstance(sample, LabelledImage):
+        height, width = sample.labels.shape
+        mask = segment.decode(output, (height, width), job.labels[0]).mask
+        true = sample.labels == dataset.classes.index(job.labels[0])
+        counted = sample.labels != dataset.ignore
+        axes.imshow(_overlay(sample.image, mask & counted, true))
+        axes.set_title(sample.name[:28], fontsize=8)
+        return
+    scores = class_scores(output[None])[0]
+    said = int(scores.argmax())
+    text = f"{job.labels[said]} {100 * scores[said]:.0f} %"
+    wrong = said != sample.label
+    if wrong:
+        text += f" (is {dataset.classes[sample.label]})"
+    colour = "tab:red" if wrong else "tab:green"
+    if isinstance(sample, ClassifiedText):
+        shown = " ".join(sample.text.split())
+        shown = shown if len(shown) < 130 else f"{shown[:126]} ..."
+        axes.text(0, 0.75, text, color=colour, fontsize=9, transform=axes.transAxes)
+        axes.text(0, 0.2, shown.replace("$", r"\$"), fontsize=7, transform=axes.transAxes)
+        return
+    axes.imshow(cv2.cvtColor(sample.image, cv2.COLOR_BGR2RGB))
+    axes.set_title(text, fontsize=9, color=colour)
+
+
+def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Green where rightly found, red where wrongly, blue where missed; RGB."""
+    picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)
+    for where, tint in ((mask & true, (40, 190, 70)), (mask & ~true, (230, 40, 40)), (~mask & true, (40, 90, 240))):
+        picture[where] = 0.5 * picture[where] + 0.5 * np.array(tint, np.float32)
+    return picture.astype(np.uint8)
+
+
+@contextmanager
+def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] = (10, 3.6)) -> Iterator[list[Any]]:
+    """Axes to draw on; the PNG is written when the block ends well."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    left.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], color="tab:blue")
-    left.set(xlabel="epoch", ylabel="training loss", title="Loss")
-    for name in [name for row in rows[-1:] for name in row if name not in ("epoch", "loss", "seconds")]:
-        points = [(row["epoch"], row[name]) for row in rows if name in row]
-        right.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
-    right.set(xlabel="epoch", title="Validation")
-    right.legend(loc="lower right")
-    for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-    pyplot.close(figure)
+    rows, columns = grid if isinstance(grid, tuple) else (1, grid)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    try:
+        yield list(axes.flat)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=110)
+    finally:
+        pyplot.close(figure)
+
+
+def _page(folder: Path, card: Card) -> bytes:
+    page = Page(f"{card.model} on {card.data.title}", "What was trained, on what, and how good it is.")
+    page.heading("How good")
+    for one in card.measured:
+        page.text(_told(card, one.split))
+        rows = [(name, f"{value:.4f}", _interval(one.intervals.get(name))) for name, value in one.metrics.items()]
+        page.table(("measure", one.split, "95 % interval"), rows)
+    if (folder / "confusion.png").exists():
+        page.picture(folder / "confusion.png", "confusion matrix: rows are true, columns are said")
+    page.heading("What it says")
+    page.picture(folder / "samples.png", "predictions on samples of the reported split")
+    page.heading("Training")
+    page.picture(folder / "curves.png", "loss and measures by epoch")
+    page.text(
+        f"{card.parameters:,} parameters, {card.epochs} epochs over {card.samples:,} samples in {card.seconds:.0f} s "
+        f"on {card.machine} ({card.precision}), seed {card.seed}; the weights are those of epoch {card.best_epoch}."
+    )
+    if card.search:
+        page.text("Settings found by search: " + ", ".join(f"{name} {value}" for name, value in card.search.items()))
+    page.commands([card.command])
+    page.heading("Data")
+    page.text(f"{card.data.title}. Licence: {card.data.licence}.")
+    page.table(("split", "samples", "SHA-256"), [(one.name, one.count, one.sha256[:16]) for one in card.data.splits])
+    if card.data.leaks_dropped:
+        page.text(f"{card.data.leaks_dropped} training samples were left out: they are in another split too.")
+    for line in card.data.skipped[:50]:
+        page.text(f"skipped: {line}")
+    return page.html()
+
+
+def _told(card: Card, split: str) -> str:
+    if split == "choose":
+        return "Samples held out of the training ones, on which the epoch was chosen, if one was:"
+    return f"The {split} split, on which nothing was chosen:"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.4f} - {interval[1]:.4f}" if interval else ""

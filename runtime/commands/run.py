@@ -14,7 +14,7 @@ from typing import Any
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.model import Model
 from orilla.runtime.sinks.sink import Sink, sink_opener
-from orilla.runtime.sources.source import Source, open_source
+from orilla.runtime.sources.source import Source
 
 WINDOW = 20_000
 """The summary's percentiles are over the last so many frames."""
@@ -22,11 +22,14 @@ WINDOW = 20_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla: road")
+    parser.add_argument(
+        "bundle", help="a bundle's path, or the name of one that ships with Orilla: road, convnet, mobilenet, sentiment"
+    )
     parser.add_argument(
         "--source",
         required=True,
-        help="a camera's number or /dev/video*, a video file, a picture or a folder of pictures, scenes[:SEED]",
+        help="a camera's number or /dev/video*, a video file, a picture or a folder of pictures, scenes[:SEED]; of a "
+        "text model, a text file, or - for standard input",
     )
     parser.add_argument(
         "--sink",
@@ -51,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     options = {"variant": arguments.variant, "engine": arguments.engine, "threads": arguments.threads}
     with (
         Model.open(arguments.bundle, **options) as model,
-        closing(open_source(arguments.source)) as source,
+        closing(model.open_source(arguments.source)) as source,
     ):
         sinks: list[Sink] = []
         complete = False

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from orilla.devices.errors import ConfigError, DataError, unknown_name
+from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import open_dataset
+from orilla.runtime.measures import target_of
 from orilla.runtime.verify import VariantVerdict, verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla: road")
     parser.add_argument(
-        "--data", help="also measure accuracy: scenes[:SEED], or a CamVid folder or zip (its val split)"
+        "bundle", help="a bundle's path, or the name of one that ships with Orilla: road, convnet, mobilenet, sentiment"
+    )
+    parser.add_argument(
+        "--data", help="also measure accuracy: a data set as orilla train takes it (its val split, else its test split)"
     )
     parser.add_argument("--variant", help="only this variant (default: all)")
 
@@ -27,10 +30,9 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     dataset = None
     if arguments.data is not None:
         dataset = open_dataset(arguments.data)
-        if manifest.labels[0] not in dataset.classes:
-            raise unknown_name(f"class of {dataset.source.name}", manifest.labels[0], dataset.classes)
         if not dataset.splits:
-            raise DataError(f"data set {arguments.data} has no labelled pictures")
+            raise DataError(f"data set {arguments.data} has no labelled samples")
+        target_of(dataset, manifest.task, manifest.labels)
     verdicts = verify(bundle, variants, dataset)
     if all(verdict.skipped for verdict in verdicts):
         raise ConfigError(f"nothing to verify: {verdicts[0].skipped}")

@@ -1,5 +1,13 @@
-"""Labelled pictures, read the same way by training, export and verification."""
+"""Labelled data, read the same way by training, export and verification; one file for each kind."""
 
-from orilla.runtime.datasets.labelled import Dataset, LabelledImage, Source, open_dataset
+from orilla.runtime.datasets.labelled import (
+    ClassifiedImage,
+    ClassifiedText,
+    Dataset,
+    LabelledImage,
+    Sample,
+    Source,
+    open_dataset,
+)
 
-__all__ = ["Dataset", "LabelledImage", "Source", "open_dataset"]
+__all__ = ["ClassifiedImage", "ClassifiedText", "Dataset", "LabelledImage", "Sample", "Source", "open_dataset"]

@@ -6,20 +6,14 @@ Source: Brostow, Fauqueur, Cipolla, "Semantic object classes in video: a high-de
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
-import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split
-from orilla.runtime.picture import decode_picture
+from orilla.runtime.datasets import tree
+from orilla.runtime.datasets.labelled import Dataset, LabelledImage, Source, require_split
 
 CLASSES = (
     "sky",
@@ -37,25 +31,22 @@ CLASSES = (
 UNLABELLED = 11
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
-Folder = Path | zipfile.Path
 
-
-class CamVid:
+class CamVid(Dataset):
     """Reads pairs of a picture and a label image of the same stem."""
 
-    source: ClassVar[Source] = Source(
-        "camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)"
-    )
-    classes: ClassVar[tuple[str, ...]] = CLASSES
-    ignore: ClassVar[int] = UNLABELLED
+    source = Source("camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)")
+    task = "segment"
+    classes = CLASSES
+    ignore = UNLABELLED
 
-    def __init__(self, root: Folder) -> None:
+    def __init__(self, root: tree.Folder) -> None:
         self._root = root
 
     @cached_property
-    def _pairs(self) -> dict[str, tuple[tuple[Folder, Folder], ...]]:
+    def _pairs(self) -> dict[str, tuple[tuple[tree.Folder, tree.Folder], ...]]:
         return {
-            split: _pair_up(self._root / split, self._root / f"{split}annot")
+            split: pair_up(self._root / split, self._root / f"{split}annot")
             for split in ("train", "val", "test")
             if (self._root / split).is_dir()
         }
@@ -71,33 +62,29 @@ class CamVid:
     def load(self, split: str, index: int) -> LabelledImage:
         require_split(self, split)
         image_path, label_path = self._pairs[split][index]
-        image = _decode(image_path, cv2.IMREAD_COLOR)
-        labels = _decode(label_path, cv2.IMREAD_UNCHANGED)
+        image = tree.picture(image_path)
+        labels = tree.picture(label_path, cv2.IMREAD_UNCHANGED)
         if labels.shape != image.shape[:2]:
-            raise DataError(
-                f"labels {label_path.name} are {list(labels.shape)}, picture {image_path.name} is "
-                f"{list(image.shape[:2])}: they must have the same height and width, one channel"
-            )
+            raise size_error(image_path, image.shape, label_path, labels.shape)
         if int(labels.max()) > UNLABELLED:
             raise DataError(f"label {int(labels.max())} in {label_path.name}: labels are 0 to {UNLABELLED}")
         return LabelledImage(Path(image_path.name).stem, image, labels)
 
-    def digest(self, split: str) -> str:
-        require_split(self, split)
-        total = hashlib.sha256()
-        for pair in self._pairs[split]:
-            for path in pair:
-                total.update(hashlib.sha256(path.read_bytes()).digest())
-        return total.hexdigest()
+    def content(self, split: str, index: int) -> bytes:
+        return tree.read(self._pairs[split][index][0])
+
+    def truth(self, split: str, index: int) -> bytes:
+        return tree.read(self._pairs[split][index][1])
+
+
+def recognise(path: Path) -> bool:
+    """Whether a folder or zip has a split beside its annotations, or inside its only folder."""
+    return any((at / f"{split}annot").is_dir() for at in tree.candidates(path) for split in ("train", "val"))
 
 
 def open_dataset(path: Path) -> CamVid:
     """Opens the folder or zip at `path`, or the single folder inside it."""
-    if not path.is_dir() and not (path.is_file() and zipfile.is_zipfile(path)):
-        raise DataError(f"not a data set: {path} is neither a folder nor a zip")
-    root: Folder = path if path.is_dir() else zipfile.Path(path)
-    candidates = [root, *(child for child in root.iterdir() if child.is_dir())]
-    for candidate in candidates:
+    for candidate in tree.candidates(path):
         if (candidate / "train").is_dir() or (candidate / "val").is_dir():
             dataset = CamVid(candidate)
             if dataset.splits:
@@ -105,7 +92,18 @@ def open_dataset(path: Path) -> CamVid:
     raise DataError(f"not a data set: {path} has no train/ and trainannot/ (or val/ and valannot/) folders")
 
 
-def _pair_up(images: Folder, labels: Folder) -> tuple[tuple[Folder, Folder], ...]:
+def size_error(
+    image: tree.Folder, image_shape: tuple[int, ...], labels: tree.Folder, shape: tuple[int, ...]
+) -> DataError:
+    """The error for labels that don't lie on their picture."""
+    return DataError(
+        f"labels {labels.name} are {list(shape)}, picture {image.name} is {list(image_shape[:2])}: "
+        "they must have the same height and width, one channel"
+    )
+
+
+def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:
+    """Pairs pictures and label images of the same stem; raises `DataError` where one has no other."""
     if not labels.is_dir():
         raise DataError(f"pictures without labels: {images.name}/ is there, {labels.name}/ is not")
     by_stem = [_by_stem(images), _by_stem(labels)]
@@ -120,23 +118,11 @@ def _pair_up(images: Folder, labels: Folder) -> tuple[tuple[Folder, Folder], ...
     return tuple((by_stem[0][stem], by_stem[1][stem]) for stem in sorted(by_stem[0]))
 
 
-def _by_stem(folder: Folder) -> dict[str, Folder]:
-    found: dict[str, Folder] = {}
-    for path in folder.iterdir():
-        name = Path(path.name)
-        if name.suffix.lower() not in SUFFIXES:
-            continue
-        if name.stem in found:
-            raise DataError(f"{found[name.stem].name} and {name} in {folder.name}/ have the same name: remove one")
-        found[name.stem] = path
+def _by_stem(folder: tree.Folder) -> dict[str, tree.Folder]:
+    found: dict[str, tree.Folder] = {}
+    for path in tree.files(folder, SUFFIXES):
+        stem = Path(path.name).stem
+        if stem in found:
+            raise DataError(f"{found[stem].name} and {path.name} in {folder.name}/ have the same name: remove one")
+        found[stem] = path
     return found
-
-
-def _decode(path: Folder, flags: int) -> NDArray[np.uint8]:
-    try:
-        picture = decode_picture(path.read_bytes(), flags)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"cannot read {path.name}: the zip is damaged: {error}") from error
-    if picture is None:
-        raise DataError(f"cannot decode {path}: not a picture, or damaged")
-    return picture

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import DataError, unknown_name
+from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.runtime.preprocess import Image
 
+Task = Literal["segment", "classify", "text"]
+
+FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy"}
+"""The measure that a model of each task is chosen and held by."""
+
 READERS = {
-    "camvid": "orilla.runtime.datasets.camvid",
-    "scenes": "orilla.runtime.datasets.scenes",
+    "scenes": "procedural road scenes; scenes:SEED draws others",
+    "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
+    "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
+    "masks": "images/ and masks/ of the same names, below train/ val/ test/ or without splits",
+    "folders": "one folder of pictures for each class, below train/ val/ test/ or without splits",
+    "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
+    "imdb": "IMDB reviews: Keras' imdb.npz beside imdb_word_index.json",
+    "texts": "one folder of .txt files for each class, or a .csv with the columns text and label",
 }
-"""Name of a data set to the module whose `open_dataset(argument)` reads it."""
+"""Kind of data set to what it is; `orilla.runtime.datasets.KIND` has its `recognise` and `open_dataset`."""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,53 +57,132 @@ class LabelledImage:
     """`[H,W]` class indices into `Dataset.classes`, or `Dataset.ignore`."""
 
 
-class Dataset(Protocol):
-    """Splits of labelled pictures; loading is lazy, and safe from several threads."""
+@dataclass(frozen=True, slots=True)
+class ClassifiedImage:
+    """One picture and its class."""
 
-    source: ClassVar[Source]
-    classes: ClassVar[tuple[str, ...]]
-    ignore: ClassVar[int]
-    """The label of pixels that count neither in a loss nor in a metric."""
+    name: str
+    image: Image
+    """`[H,W,3]` uint8 BGR."""
+    label: int
+    """Index into `Dataset.classes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedText:
+    """One text and its class."""
+
+    name: str
+    text: str
+    label: int
+    """Index into `Dataset.classes`."""
+
+
+Sample = LabelledImage | ClassifiedImage | ClassifiedText
+
+
+class Dataset(ABC):
+    """Splits of labelled samples; loading is lazy, and safe from several threads."""
+
+    source: Source
+    task: Task
+    classes: tuple[str, ...]
+    ignore: int = 255
+    """The label of pixels that count neither in a loss nor in a metric; of segmentation only."""
 
     @property
+    @abstractmethod
     def splits(self) -> tuple[str, ...]:
         """`train`, `val` and `test`, as far as they are there."""
 
+    @abstractmethod
     def names(self, split: str) -> tuple[str, ...]:
-        """Names of the split's samples, in order."""
+        """Names of the split's samples, in order; raises `ConfigError` for a split that is not there."""
 
-    def load(self, split: str, index: int) -> LabelledImage:
-        """Reads one sample; raises `DataError` where picture and labels don't fit."""
+    @abstractmethod
+    def load(self, split: str, index: int) -> Sample:
+        """Reads one sample; raises `DataError` where it is damaged or its labels don't fit."""
+
+    @abstractmethod
+    def content(self, split: str, index: int) -> bytes:
+        """The stored bytes of the sample's input: equal bytes mean the same sample."""
+
+    @property
+    def checked(self) -> str:
+        """The split that exported variants are held against: `val`, else `test`, else the last."""
+        return next((split for split in ("val", "test") if split in self.splits), self.splits[-1])
+
+    def labels(self, split: str) -> Sequence[int]:
+        """The class of each sample, without reading its input; of segmentation, which has none, all 0."""
+        return [0] * len(self.names(split))
+
+    def truth(self, split: str, index: int) -> bytes:
+        """The stored bytes of what is true of a sample."""
+        return str(self.labels(split)[index]).encode()
 
     def digest(self, split: str) -> str:
-        """SHA-256 (hex) of what defines the split: equal digests mean equal data."""
+        """SHA-256 (hex) of the split's inputs and truths in order: equal digests mean equal data."""
+        return digest_of(self, [(split, index) for index in range(len(self.names(split)))])
+
+
+Item = tuple[str, int]
+"""Split and index of a sample."""
+
+
+def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
+    """SHA-256 (hex) of some samples in order."""
+    total = hashlib.sha256()
+    for split, index in items:
+        total.update(hashlib.sha256(dataset.content(split, index)).digest())
+        total.update(hashlib.sha256(dataset.truth(split, index)).digest())
+    return total.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where `orilla data get` puts what it downloads: `$ORILLA_CACHE`, else `~/.cache/orilla`."""
+    chosen = os.environ.get("ORILLA_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "orilla"
 
 
 def open_dataset(spec: str | Path) -> Dataset:
-    """Opens a data set by name (`scenes`, `scenes:SEED`) or by path (a CamVid folder or zip).
+    """Opens a data set by name or path.
+
+    Args:
+        spec: `scenes[:SEED]`, a path whose kind is recognised by its content, `KIND:PATH` to say the kind, or the
+            name of one that `orilla data get` downloaded.
 
     Raises:
         ConfigError: a name that is not known.
         DataError: a path that is not there or not a data set.
     """
     text = str(spec)
-    name, _, argument = text.partition(":")
-    dataset: Dataset
-    if name == "scenes":
-        dataset = import_module(READERS[name]).open_dataset(argument)
-        return dataset
+    kind, colon, argument = text.partition(":")
+    if kind == "scenes":
+        return _reader(kind).open_dataset(argument)
+    if colon and kind in READERS:
+        return _open(kind, Path(argument))
     path = Path(text)
     try:
         if path.exists():
-            dataset = import_module(READERS["camvid"]).open_dataset(path)
-            return dataset
+            return _open(_kind_of(path), path)
     except OSError as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"cannot read {text[:200]}: {error.strerror or error}") from error
+    downloaded = _downloaded(text)
+    if downloaded is not None:
+        return _open(_kind_of(downloaded), downloaded)
     if path.suffix or "/" in text:
         raise DataError(f"no such data set: {text}")
-    if name in READERS:
-        raise DataError(f"data set {name} is not shipped: give the path of its folder or zip")
-    raise unknown_name("data set", name, READERS)
+    if text in PUBLISHED:
+        raise DataError(f"data set {text} is not here: run orilla data get {text}, or give the path of its file")
+    if text in READERS:
+        raise DataError(f"data set {text} is not shipped: give the path of its folder or zip")
+    raise unknown_name("data set", text, [*READERS, *PUBLISHED])
+
+
+PUBLISHED = ("cats_and_dogs_filtered", "camvid", "fashion_mnist", "imdb", "imdb_texts", "mnist")
+"""What `orilla data get` knows."""
 
 
 def require_split(dataset: Dataset, split: str) -> None:
@@ -97,6 +191,42 @@ def require_split(dataset: Dataset, split: str) -> None:
         raise unknown_name(f"split of {dataset.source.name}", split, dataset.splits)
 
 
-def text_digest(*parts: object) -> str:
-    """SHA-256 (hex) of the parts' text, for a data set that is computed."""
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+def _downloaded(name: str) -> Path | None:
+    if name not in PUBLISHED:
+        return None
+    folder = cache_folder() / name
+    if not (folder / "complete").exists():
+        return None
+    files = [file for file in sorted(folder.iterdir()) if file.name not in ("complete", "imdb_word_index.json")]
+    return files[0] if len(files) == 1 else folder
+
+
+def _kind_of(path: Path) -> str:
+    for kind in READERS:
+        if kind != "scenes" and _reader(kind).recognise(path):
+            return kind
+    raise DataError(f"not a data set: {path}: none of {', '.join(READERS)} has that layout")
+
+
+def _open(kind: str, path: Path) -> Dataset:
+    if not path.exists():
+        raise DataError(f"no such data set: {path}")
+    try:
+        dataset: Dataset = _reader(kind).open_dataset(path)
+    except ConfigError:
+        raise
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return dataset
+
+
+@cache
+def _reader(kind: str) -> _Reader:
+    module = import_module(f"orilla.runtime.datasets.{kind}")
+    return _Reader(getattr(module, "recognise", lambda path: False), module.open_dataset)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    recognise: Callable[[Path], bool]
+    open_dataset: Callable[..., Dataset]

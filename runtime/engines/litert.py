@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.preprocess import Image
-from orilla.runtime.session import Input, Quantisation, Session, dequantise
+from orilla.runtime.session import Input, Prepared, Quantisation, Session, dequantise
 
 INTERPRETERS = (
     ("ai_edge_litert", "ai_edge_litert.interpreter"),
@@ -34,8 +33,8 @@ class LiteRTSession:
         self._input = Input(tuple(given["shape"]), np.dtype(given["dtype"]), _quantisation(given))
         self._output = _quantisation(made)
 
-    def run(self, image: Image) -> NDArray[np.float32]:
-        interpreter, tensor = self._interpreter, self._input(image)
+    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+        interpreter, tensor = self._interpreter, self._input(prepared)
         try:
             interpreter.set_tensor(self._input_index, tensor)
             interpreter.invoke()

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError, MissingExtraError
-from orilla.runtime.preprocess import Image
-from orilla.runtime.session import Input, Session
+from orilla.runtime.session import Input, Prepared, Session
 
 PROVIDER = "CPUExecutionProvider"
-DTYPES = {"tensor(float)": np.float32}
+DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32}
 
 
 class OnnxSession:
@@ -30,8 +29,8 @@ class OnnxSession:
         shape = tuple(side if isinstance(side, int) else 0 for side in given.shape)
         self._input = Input(shape, np.dtype(DTYPES[given.type]), None)
 
-    def run(self, image: Image) -> NDArray[np.float32]:
-        tensor = self._input(image)
+    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+        tensor = self._input(prepared)
         try:
             (output,) = self._session.run(self._outputs, {self._name: tensor})
         except Exception as error:

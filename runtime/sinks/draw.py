@@ -5,26 +5,39 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from orilla.runtime.frame import Tick
+from orilla.devices.errors import ConfigError
+from orilla.runtime.frame import Line, Tick
 from orilla.runtime.preprocess import Image
+from orilla.runtime.tasks.segment import Segmentation
 
 TINT = (70, 200, 60)
 """BGR of what was found."""
 OPACITY = 0.45
+GUESSES = 3
 
 
 def annotate(tick: Tick) -> Image:
-    """The frame with its mask tinted, the mask's edge drawn, and a line of figures; a new picture."""
-    image = tick.frame.image
-    mask = tick.result.mask.view(np.uint8)
-    tinted = cv2.addWeighted(image, 1 - OPACITY, np.full_like(image, TINT), OPACITY, 0)
-    picture = image.copy()
+    """The frame with what was found and a line of figures, a new picture; raises `ConfigError` for a text."""
+    if isinstance(tick.frame, Line):
+        raise ConfigError("a text has no picture to draw on: use --sink jsonl")
+    picture = tick.frame.image.copy()
+    infer = f"infer {tick.stages_ms['infer']:.1f} ms"
+    if isinstance(tick.result, Segmentation):
+        _tint(picture, tick.result)
+        _caption(picture, f"{tick.result.label} {100 * tick.result.fraction:.0f} %  {infer}")
+    else:
+        guesses = [f"{one.label} {100 * one.score:.0f} %" for one in tick.result.top_k(GUESSES)]
+        _caption(picture, "  ".join([*guesses, infer]))
+    return picture
+
+
+def _tint(picture: Image, result: Segmentation) -> None:
+    """The mask tinted, and its edge drawn."""
+    mask = result.mask.view(np.uint8)
+    tinted = cv2.addWeighted(picture, 1 - OPACITY, np.full_like(picture, TINT), OPACITY, 0)
     cv2.copyTo(tinted, mask, picture)
     edges, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    thickness = max(1, image.shape[0] // 360)
-    cv2.drawContours(picture, edges, -1, TINT, thickness, cv2.LINE_AA)
-    _caption(picture, f"{tick.result.label} {100 * tick.result.fraction:.0f} %  infer {tick.stages_ms['infer']:.1f} ms")
-    return picture
+    cv2.drawContours(picture, edges, -1, TINT, max(1, picture.shape[0] // 360), cv2.LINE_AA)
 
 
 def _caption(picture: Image, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orilla.devices.errors import SourceError, unknown_name
-from orilla.runtime.frame import Frame
+from orilla.runtime.frame import Frame, Line
 from orilla.runtime.names import whole_number
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -21,7 +21,7 @@ class Source(Protocol):
     rate_hz: float | None
     """Frames per second by which a recording should be played; None where there is no such rate."""
 
-    def read(self) -> Frame | None:
+    def read(self) -> Frame | Line | None:
         """The next frame, or None at the end; raises `SourceError` where it breaks off."""
 
     def close(self) -> None:
@@ -60,6 +60,17 @@ def open_source(spec: str | int | Path) -> Source:
         if isinstance(error, SourceError):
             raise
         raise SourceError(f"cannot read {text[:200]}: {error.strerror or error}") from error
+
+
+def open_texts(spec: str | Path) -> Source:
+    """Opens the texts that a text model answers: a text file, or `-` for standard input, line by line.
+
+    Raises:
+        SourceError: no such file.
+    """
+    from orilla.runtime.sources.lines import Lines
+
+    return Lines.open(str(spec))
 
 
 def picture_files(folder: Path) -> list[Path]:

@@ -28,11 +28,16 @@ class Segmentation:
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """`[H,W]` bool at the frame's own size, computed at first use: probability interpolated, then thresholded."""
-        height, width = self.frame_hw
-        resized = cv2.resize(self.probability, (width, height), interpolation=cv2.INTER_LINEAR)
-        mask: NDArray[np.bool_] = resized >= THRESHOLD
+        mask: NDArray[np.bool_] = self.resized >= THRESHOLD
         mask.setflags(write=False)
         return mask
+
+    @property
+    def resized(self) -> NDArray[np.float32]:
+        """`[H,W]` float32 in 0-1: the probability interpolated to the frame's own size, anew at each use."""
+        height, width = self.frame_hw
+        resized: NDArray[np.float32] = cv2.resize(self.probability, (width, height), interpolation=cv2.INTER_LINEAR)
+        return resized
 
     @cached_property
     def fraction(self) -> float:

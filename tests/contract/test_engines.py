@@ -61,7 +61,7 @@ def test_the_number_of_threads_does_not_change_the_answer(variant, pictures):
 
 
 def test_a_picture_of_another_size_is_refused(session):
-    with pytest.raises(BundleError, match=r"prepared picture is \[5, 5, 3\]"):
+    with pytest.raises(BundleError, match=r"prepared input is \[5, 5, 3\]"):
         session.run(np.zeros((5, 5, 3), np.uint8))
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError
 from orilla.export import export as module
-from orilla.export import pictures, worker
+from orilla.export import samples, worker
 from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import recipes, select
 from orilla.runtime.bundle import Bundle
+from orilla.runtime.feed import Feed
 from orilla.runtime.preprocess import Preprocess
 
 FAST = "litert_fp32,litert_wi8_ai8"
@@ -87,10 +88,10 @@ def test_bad_input_leaves_nothing(tiny_run, tmp_path, tiny_data):
     out = tmp_path / "t.orilla"
     fails(tmp_path / "none", out, DataError, "card.json is missing")
     few = factories.camvid_folder(tmp_path / "few", {"train": 3, "val": 1})
-    fails(tiny_run, out, DataError, "calibration set has 3 pictures", calibration=str(few))
+    fails(tiny_run, out, DataError, "calibration set has 3 samples", calibration=str(few))
     fails(tiny_run, out, DataError, "no such data set", validation=str(tmp_path / "gone.zip"))
     (tmp_path / "empty").mkdir()
-    fails(tiny_run, out, DataError, "has no train", calibration=str(tmp_path / "empty"))
+    fails(tiny_run, out, DataError, "not a data set", calibration=str(tmp_path / "empty"))
     fails(tiny_run, tmp_path / "no" / "t.orilla", OutputError, "does not exist")
 
 
@@ -109,7 +110,7 @@ def test_calibration_pictures_must_show_something(tmp_path):
     for index in range(10):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((20, 20, 3), 7, np.uint8))
     with pytest.raises(DataError, match="all of one colour"):
-        pictures.calibration(str(tmp_path), Preprocess(size_hw=(32, 32)), 10, 0)
+        samples.calibration(str(tmp_path), Feed(Preprocess(size_hw=(32, 32))), 10, 0)
 
 
 def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypatch):

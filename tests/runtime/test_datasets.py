@@ -1,3 +1,5 @@
+import gzip
+
 import cv2
 import factories
 import numpy as np
@@ -75,9 +77,9 @@ def test_a_damaged_picture(folder, content):
 def test_missing_folders(tmp_path, folder):
     refuse(tmp_path / "none.zip", "no such data set")
     (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", "has no train/")
+    refuse(tmp_path / "empty", "none of scenes, camvid")
     (tmp_path / "text.zip").write_text("hello")
-    refuse(tmp_path / "text.zip", "neither a folder nor a zip")
+    refuse(tmp_path / "text.zip", "none of scenes, camvid")
     for file in (folder / "train").iterdir():
         file.unlink()
     for file in (folder / "trainannot").iterdir():
@@ -90,7 +92,167 @@ def test_names():
         open_dataset("scnes")
     with pytest.raises(ConfigError, match="seed after the colon"):
         open_dataset("scenes:x")
-    with pytest.raises(DataError, match="camvid is not shipped"):
+    with pytest.raises(DataError, match="camvid is not here: run orilla data get camvid"):
         open_dataset("camvid")
     with pytest.raises(ConfigError, match="unknown split"):
         open_dataset("scenes").names("test")
+
+
+def test_classes_are_folders_in_a_folder_or_a_zip(tmp_path):
+    folder = factories.class_folders(tmp_path / "in" / "animals", {"train": 3, "validation": 2})
+    zipped = factories.zip_folder(tmp_path / "in", tmp_path / "animals.zip")
+    plain, packed = open_dataset(folder), open_dataset(zipped)
+    for dataset in (plain, packed):
+        assert (dataset.task, dataset.classes, dataset.splits) == ("classify", ("cat", "dog"), ("train", "val"))
+        assert dataset.labels("val") == [0, 0, 1, 1]
+        assert dataset.load("train", 4).name == "dog/dog001.png"
+    assert plain.digest("train") == packed.digest("train")
+
+
+def test_folders_without_splits_are_divided_by_content(tmp_path):
+    factories.class_folders(tmp_path / "all", {"": 100})
+    dataset = open_dataset(tmp_path / "all")
+    counts = {split: len(dataset.names(split)) for split in dataset.splits}
+    assert sum(counts.values()) == 200
+    assert counts["train"] > 140
+    assert min(counts["val"], counts["test"]) > 8
+
+
+def test_masks_mark_the_road_or_the_classes_that_a_list_names(tmp_path):
+    for index, values in enumerate(([0, 255], [0, 1])):
+        mask = np.zeros((20, 30), np.uint8)
+        mask[10:] = values[1]
+        factories.write_picture(tmp_path / "pairs" / "train" / "images" / f"{index}.png", factories.picture(20, 30))
+        factories.write_picture(tmp_path / "pairs" / "train" / "masks" / f"{index}.png", mask)
+    dataset = open_dataset(tmp_path / "pairs")
+    assert dataset.classes == ("background", "road")
+    for index in range(2):
+        labels = dataset.load("train", index).labels
+        assert labels[:10].max() == 0
+        assert labels[10:].min() == 1
+    mask[0, 0] = 7
+    factories.write_picture(tmp_path / "pairs" / "train" / "masks" / "1.png", mask)
+    with pytest.raises(DataError, match=r"value 1 in mask 1.png|value 7 in mask 1.png"):
+        dataset.load("train", 1)
+    (tmp_path / "pairs" / "classes.txt").write_text("sky\nroad\n")
+    with pytest.raises(DataError, match=r"value 7 in mask 1.png: classes.txt names 0 to 1"):
+        open_dataset(tmp_path / "pairs").load("train", 1)
+    factories.write_picture(tmp_path / "pairs" / "train" / "masks" / "1.png", mask[:5])
+    with pytest.raises(DataError, match="must have the same height and width"):
+        open_dataset(tmp_path / "pairs").load("train", 1)
+
+
+def test_kitti_road_is_magenta_and_what_is_black_is_not_counted(tmp_path):
+    for kind in ("um", "umm", "uu"):
+        for number in range(5):
+            colours = np.zeros((20, 30, 3), np.uint8)
+            colours[:, :20] = (0, 0, 255)
+            colours[:, :10] = (255, 0, 255)
+            where = tmp_path / "data_road" / "training"
+            factories.write_picture(where / "image_2" / f"{kind}_{number:06d}.png", factories.picture(20, 30))
+            factories.write_picture(where / "gt_image_2" / f"{kind}_road_{number:06d}.png", colours)
+            factories.write_picture(where / "gt_image_2" / f"{kind}_lane_{number:06d}.png", colours)
+    dataset = open_dataset(tmp_path / "data_road")
+    assert {split: len(dataset.names(split)) for split in dataset.splits} == {"train": 12, "val": 3}
+    labels = dataset.load("val", 0).labels
+    assert (labels[:, :10] == 1).all()
+    assert (labels[:, 10:20] == 0).all()
+    assert (labels[:, 20:] == dataset.ignore).all()
+    assert dataset.source.name == "kitti_road"
+
+
+def test_mnist_is_the_same_from_npz_and_idx_files(tmp_path):
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (7, 28, 28), np.uint8), np.arange(7, dtype=np.uint8)
+    np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels, x_test=images[:2], y_test=labels[:2])
+    idx = tmp_path / "fashion"
+    idx.mkdir()
+    for prefix, count in (("train", 7), ("t10k", 2)):
+        header = (2051).to_bytes(4, "big") + b"".join(side.to_bytes(4, "big") for side in (count, 28, 28))
+        packed = gzip.compress(header + images[:count].tobytes())
+        (idx / f"{prefix}-images-idx3-ubyte.gz").write_bytes(packed)
+        header = (2049).to_bytes(4, "big") + count.to_bytes(4, "big")
+        (idx / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels[:count].tobytes())
+    digits, garments = open_dataset(tmp_path / "mnist.npz"), open_dataset(idx)
+    assert (digits.source.name, garments.source.name) == ("mnist", "fashion_mnist")
+    assert garments.classes[9] == "ankle boot"
+    assert digits.digest("test") == garments.digest("test")
+    sample = digits.load("train", 3)
+    assert sample.label == 3
+    assert np.array_equal(sample.image, np.repeat(images[3][..., None], 3, axis=2))
+    (idx / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x03")
+    with pytest.raises(DataError, match="not an idx file of this kind"):
+        open_dataset(idx)
+
+
+def imdb_file(folder, ranks):
+    lists = np.empty(len(ranks), object)
+    lists[:] = ranks
+    np.savez(folder / "imdb.npz", x_train=lists, y_train=[0, 1], x_test=lists, y_test=[1, 0])
+    (folder / "imdb_word_index.json").write_text('{"good": 1, "film": 2, "bad": 3}')
+    return folder / "imdb.npz"
+
+
+def test_keras_imdb_gives_texts_again(tmp_path):
+    dataset = open_dataset(imdb_file(tmp_path, [[3, 2], [1, 2, 2]]))
+    assert [dataset.load("train", index).text for index in range(2)] == ["bad film", "good film film"]
+    assert dataset.labels("test") == [1, 0]
+    with pytest.raises(DataError, match="word rank 9 of 3"):
+        open_dataset(imdb_file(tmp_path, [[3, 9], [1]]))
+    (tmp_path / "imdb_word_index.json").unlink()
+    with pytest.raises(DataError, match=r"imdb_word_index\.json is missing"):
+        open_dataset(tmp_path / "imdb.npz")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("the pickle ran code",))
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
+    with pytest.raises(DataError, match=r"it names builtins\.print"):
+        open_dataset(imdb_file(tmp_path, [[1], Evil()]))
+    assert "ran code" not in capsys.readouterr().out
+
+
+def test_texts_come_from_folders_and_tables(tmp_path):
+    table = open_dataset(factories.text_table(tmp_path / "reviews.csv"))
+    assert (table.task, table.classes, table.splits) == ("text", ("bad", "good"), ("train", "test"))
+    for split in ("train", "test"):
+        for name, label in (("neg", 0), ("pos", 1)):
+            folder = tmp_path / "aclImdb" / split / name
+            folder.mkdir(parents=True)
+            (folder / "0_1.txt").write_text(f"{split} {name} <br />caf\u00e9")
+            assert label in (0, 1)
+    (tmp_path / "aclImdb" / "train" / "unsup").mkdir()
+    (tmp_path / "aclImdb" / "train" / "unsup" / "0.txt").write_text("nothing")
+    texts = open_dataset(tmp_path / "aclImdb")
+    assert texts.classes == ("neg", "pos")
+    assert texts.load("test", 1).text == "test pos <br />caf\u00e9"
+    (tmp_path / "aclImdb" / "test" / "pos" / "0_1.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    with pytest.raises(DataError, match=r"pos/0_1.txt is not UTF-8 \(byte 3\)"):
+        texts.load("test", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("text;label\n", "no column 'text'"),
+        ("text,label\nhello,good\n", "has 1 label"),
+        ("text,label\nhello,good\n ,bad\n", "row 2 has no text"),
+        ("text,label,split\nhello,good,tarin\nbye,bad,test\n", "split 'tarin' is none of train, val, test"),
+        ("text,label\n", "has no rows"),
+    ],
+)
+def test_a_table_with_a_mistake(tmp_path, content, match):
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(DataError, match=match):
+        open_dataset(tmp_path / "t.csv")
+
+
+def test_a_kind_may_be_said(tiny_data, tmp_path):
+    assert open_dataset(f"camvid:{tiny_data}").source.name == "camvid"
+    with pytest.raises(DataError, match="no such data set"):
+        open_dataset(f"folders:{tmp_path / 'gone'}")
+    with pytest.raises(DataError, match="no two folders of pictures"):
+        open_dataset(f"folders:{tmp_path}")

@@ -8,12 +8,13 @@ import pytest
 
 from orilla.devices.errors import SourceError
 from orilla.runtime import pipeline
+from orilla.runtime.feed import Feed
 from orilla.runtime.frame import Frame
 from orilla.runtime.pool import Pool
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.tasks.segment import decode
 
-SPEC = Preprocess(size_hw=(8, 8), color="bgr")
+SPEC = Feed(Preprocess(size_hw=(8, 8), color="bgr"))
 
 
 class BrightnessSession:
@@ -34,8 +35,8 @@ class BrightnessSession:
         pass
 
 
-def brightness_decode(output, frame):
-    return decode(output, frame.image.shape[:2], "bright")
+def brightness_decode(output, image):
+    return decode(output, image.shape[:2], "bright")
 
 
 def bright(values, size=(16, 16)):

@@ -99,7 +99,7 @@ def test_another_resize_is_found_at_resize(tiny_bundle, tmp_path):
 
 def test_another_decoder_is_found_at_decode(tiny_bundle, tmp_path):
     def change(content, manifest):
-        manifest["golden"][0]["pixels_sha256"] = "0" * 64
+        manifest["golden"][0]["raw_sha256"] = "0" * 64
 
     assert {one.first_difference for one in run(rewritten(tiny_bundle, tmp_path, change))} == {"decode"}
 

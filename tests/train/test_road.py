@@ -14,13 +14,14 @@ from orilla.runtime.cli import main
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.run_folder import read_run
-from orilla.train.augment import augment_light
+from orilla.train.augment import RandomLight, apply
 from orilla.train.data import road as data
 from orilla.train.losses import RoadLoss
 from orilla.train.models import road
-from orilla.train.road import RoadOptions, train_road
+from orilla.train.options import TrainOptions
+from orilla.train.train import train
 
-SMALL = {"input_hw": (64, 64), "width": 0.35, "batch": 4, "epochs": 2, "learning_rate": 3e-3}
+SMALL = {"model": "road", "input": (64, 64), "width": 0.35, "batch": 4, "epochs": 2, "learning_rate": 3e-3}
 
 
 def weights(folder):
@@ -30,7 +31,7 @@ def weights(folder):
 @pytest.fixture(scope="module")
 def trained(tiny_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
-    return out, train_road(RoadOptions(data=str(tiny_data), **SMALL), out, command="orilla train road")
+    return out, train(TrainOptions(data=str(tiny_data), **SMALL), out, command="orilla train road")
 
 
 def test_the_run_folder_is_whole(trained, tiny_data):
@@ -39,8 +40,10 @@ def test_the_run_folder_is_whole(trained, tiny_data):
         "card.json",
         "curves.png",
         "history.csv",
+        "index.html",
         "model.keras",
         "run.json",
+        "samples.png",
     ]
     saved, run = read_run(folder)
     assert saved == card
@@ -64,18 +67,18 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
 
     monkeypatch.setattr(fit, "_save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        train_road(RoadOptions(data=str(tiny_data), **SMALL), out, command="")
+        train(TrainOptions(data=str(tiny_data), **SMALL), out, command="")
     monkeypatch.undo()
     with pytest.raises(ConfigError, match="cannot resume"):
-        train_road(RoadOptions(data=str(tiny_data), **{**SMALL, "epochs": 3}, resume=True), out, command="")
-    train_road(RoadOptions(data=str(tiny_data), **SMALL, resume=True), out, command="")
+        train(TrainOptions(data=str(tiny_data), **{**SMALL, "epochs": 3}, resume=True), out, command="")
+    train(TrainOptions(data=str(tiny_data), **SMALL, resume=True), out, command="")
     for one, other in zip(weights(trained[0]), weights(out), strict=True):
         assert np.array_equal(one, other)
 
 
 def test_it_learns_what_is_easy(tiny_data, tmp_path):
-    options = RoadOptions(data=str(tiny_data), **{**SMALL, "epochs": 40}, evaluate_every=40)
-    card = train_road(options, tmp_path / "run", command="")
+    options = TrainOptions(data=str(tiny_data), **{**SMALL, "epochs": 40})
+    card = train(options, tmp_path / "run", command="")
     assert card.metrics["iou"] > 0.8
 
 
@@ -149,7 +152,7 @@ def test_a_close_up_turns_picture_and_labels_together():
 
 def test_light_changes_are_seeded_and_stay_in_range():
     images = np.random.default_rng(0).uniform(0, 255, (3, 16, 24, 3)).astype(np.float32)
-    one, again, other = (augment_light(images, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (apply(RandomLight(), images, seed) for seed in (1, 1, 2))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
     assert 0 <= one.min() <= one.max() <= 255
@@ -158,7 +161,8 @@ def test_light_changes_are_seeded_and_stay_in_range():
 
 def test_batches_don_t_depend_on_what_came_before(tiny_data):
     def road_data():
-        return data.RoadData(open_dataset(tiny_data), "road", Preprocess(size_hw=(64, 64)), (32, 32), 4, seed=5)
+        items = [("train", index) for index in range(12)]
+        return data.RoadData(open_dataset(tiny_data), items, "road", Preprocess(size_hw=(64, 64)), (32, 32), 4, seed=5)
 
     first, second = road_data(), road_data()
     first.epoch(0, workers=1)[0]
@@ -170,7 +174,7 @@ def test_batches_don_t_depend_on_what_came_before(tiny_data):
     ("options", "error", "match"),
     [
         ({"data": "nowhere.zip"}, DataError, "no such data set"),
-        ({"input_hw": (100, 64)}, ConfigError, "multiples of 32"),
+        ({"input": (100, 64)}, ConfigError, "multiples of 32"),
         ({"weights": "none.h5"}, ConfigError, "no such weights file"),
         ({"learning_rate": math.nan}, ConfigError, "learning rate nan"),
         ({"width": 0.0}, ConfigError, "width 0"),
@@ -178,14 +182,14 @@ def test_batches_don_t_depend_on_what_came_before(tiny_data):
 )
 def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
     with pytest.raises(error, match=match):
-        train_road(RoadOptions(**{"data": str(tiny_data), **SMALL, **options}), tmp_path / "run", command="")
+        train(TrainOptions(**{"data": str(tiny_data), **SMALL, **options}), tmp_path / "run", command="")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_loss_that_is_no_number_stops(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(RoadLoss, "call", lambda self, truth, logits: keras.ops.sum(logits, axis=(1, 2, 3)) * math.nan)
-    with pytest.raises(DataError, match="loss is nan in epoch 1: lower --learning-rate"):
-        train_road(RoadOptions(data=str(tiny_data), **SMALL), tmp_path / "run", command="")
+    with pytest.raises(DataError, match="loss is nan in epoch 1, batch 1: lower --learning-rate"):
+        train(TrainOptions(data=str(tiny_data), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
@@ -198,3 +202,15 @@ def test_the_command_writes_and_prints(tiny_data, tmp_path, capsys):
     assert document["card"]["epochs"] == 1
     assert main(words) == 2
     assert "already holds a trained model" in capsys.readouterr().err
+
+
+def test_mixing_puts_a_picture_s_classes_with_their_labels():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (6, 16, 24)).astype(np.uint8)
+    images = np.repeat((labels * 60 + np.arange(6, dtype=np.uint8)[:, None, None])[..., None], 3, axis=3)
+    mixed, of_mixed = data.mix_classes(images, labels, 3, rng)
+    changed = of_mixed != labels
+    assert changed.any(axis=(1, 2)).sum() in range(1, 6)
+    assert not (of_mixed[changed] == 3).any()
+    assert np.array_equal(mixed[~(mixed != images).any(axis=3)], images[~(mixed != images).any(axis=3)])
+    assert (mixed[of_mixed == labels].std(axis=-1) == 0).all()

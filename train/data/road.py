@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -11,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.datasets import Dataset, LabelledImage
+from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.preprocess import Image, Preprocess, prepare
-from orilla.train.augment import augment_light
+from orilla.train.augment import RandomLight, RandomMirror, apply
 
-CACHE_BYTES = 1 << 30
+CACHE_BYTES = 512 << 20
 """Decoded pictures are kept in memory up to this total."""
 
-CLOSE_UPS = 0.25
+CLOSE_UPS = 0.15
 """Share of samples that are turned close-ups, so that the road is known by its surface too, not by its place alone."""
+
+MIXED = 0.5
+"""Share of samples that get things of another sample put into them."""
 
 Labels = NDArray[np.uint8]
 
@@ -28,23 +33,24 @@ FRACTION, COUNTED, CLASS = range(3)
 
 @dataclass
 class RoadData:
-    """The training split of a data set, ready to be cut into batches."""
+    """Training samples of a data set, ready to be cut into batches."""
 
     dataset: Dataset
+    items: Sequence[Item]
     label: str
     preprocess: Preprocess
     grid_hw: tuple[int, int]
     """Height and width of the network's output."""
     batch: int
     seed: int
-    samples: int | None = None
-    """Use only the first so many pictures."""
+    augment: bool = True
+    """Change light, crop, turn and mirror; without, the pictures are as they are."""
     _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 
     @property
     def count(self) -> int:
-        return min(len(self.dataset.names("train")), self.samples or 1 << 62)
+        return len(self.items)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
         """The batches of one epoch; the same for the same seed and number, whatever came before."""
@@ -54,7 +60,9 @@ class RoadData:
         """Loads one training sample, from memory where it was kept."""
         sample = self._cache.get(index)
         if sample is None:
-            sample = self.dataset.load("train", index)
+            loaded = self.dataset.load(*self.items[index])
+            assert isinstance(loaded, LabelledImage)
+            sample = loaded
             size = sample.image.nbytes + sample.labels.nbytes
             if self._cached_bytes + size <= CACHE_BYTES:
                 self._cached_bytes += size
@@ -77,10 +85,23 @@ class _Epoch(keras.utils.PyDataset):
         rng = np.random.default_rng([data.seed, self._number, index])
         chosen = np.take(self._order, range(index * data.batch, (index + 1) * data.batch), mode="wrap")
         target = data.dataset.classes.index(data.label)
-        views = [_view(data.sample(int(i)), target, data, rng) for i in chosen]
-        images = np.stack([prepare(image, data.preprocess) for image, _ in views]).astype(np.float32)
-        truths = np.stack([truth(labels, target, data.dataset.ignore, data.grid_hw) for _, labels in views])
-        return augment_light(images, seed=int(rng.integers(1 << 31))), truths
+        samples = [data.sample(int(i)) for i in chosen]
+        views = [_view(one, target, data, rng) if data.augment else (one.image, one.labels) for one in samples]
+        size = data.preprocess.size_hw[::-1]
+        images = np.stack([prepare(image, data.preprocess) for image, _ in views])
+        labels = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_NEAREST_EXACT) for _, one in views])
+        if data.augment:
+            images, labels = mix_classes(images, labels, data.dataset.ignore, rng)
+        truths = np.stack([truth(one, target, data.dataset.ignore, data.grid_hw) for one in labels])
+        if not data.augment:
+            return images.astype(np.float32), truths
+        seed = int(rng.integers(1 << 31))
+        mirrored = MIRROR((images.astype(np.float32), truths), seed=seed)
+        images, truths = (keras.ops.convert_to_numpy(one) for one in mirrored)
+        return apply(LIGHT, images, seed + 1), truths
+
+
+LIGHT, MIRROR = RandomLight(), RandomMirror()
 
 
 def _view(sample: LabelledImage, target: int, data: RoadData, rng: np.random.Generator) -> tuple[Image, Labels]:
@@ -90,18 +111,14 @@ def _view(sample: LabelledImage, target: int, data: RoadData, rng: np.random.Gen
 
 
 def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """A random part of a picture with its labels: 50-100 % of its height, its aspect changed by up to a fifth, and
-    mirrored half of the time."""
+    """A random part of a picture with its labels: 50-100 % of its height, its aspect changed by up to a fifth."""
     height, width = sample.labels.shape
     scale = rng.uniform(0.5, 1.0)
     rows = max(1, round(height * scale))
     columns = max(1, min(width, round(width * scale * rng.uniform(0.8, 1.25))))
     top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
     part = (slice(top, top + rows), slice(left, left + columns))
-    image, labels = sample.image[part], sample.labels[part]
-    if rng.random() < 0.5:
-        image, labels = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(labels[:, ::-1])
-    return image, labels
+    return sample.image[part], sample.labels[part]
 
 
 def close_up(
@@ -123,6 +140,32 @@ def close_up(
     image = cv2.warpAffine(sample.image, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     labels = cv2.warpAffine(sample.labels, turn, size, flags=cv2.INTER_NEAREST, borderValue=ignore)
     return image, labels
+
+
+def mix_classes(
+    images: NDArray[np.uint8], labels: Labels, ignore: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Labels]:
+    """Puts half of the classes of one picture of a batch, as they lie there, into the one before it, in a light of
+    their own: the same cars and kerbs before many grounds.
+
+    Source: Olsson et al., "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (2021).
+
+    Args:
+        images: `[N,h,w,3]`.
+        labels: `[N,h,w]`.
+    """
+    mixed, of_mixed = images.copy(), labels.copy()
+    for place in range(len(images)):
+        other = (place + 1) % len(images)
+        present = np.setdiff1d(np.unique(labels[other]), [ignore])
+        if rng.random() >= MIXED or len(present) < 2:
+            continue
+        chosen = rng.choice(present, len(present) // 2, replace=False)
+        put = np.isin(labels[other], chosen)
+        light = rng.uniform(0.6, 1.2)
+        mixed[place][put] = np.clip(images[other][put] * light, 0, 255).astype(np.uint8)
+        of_mixed[place][put] = labels[other][put]
+    return mixed, of_mixed
 
 
 def truth(labels: Labels, target: int, ignore: int, grid_hw: tuple[int, int]) -> NDArray[np.float32]:

@@ -1,0 +1,118 @@
+"""IMDB reviews in Keras' form: `imdb.npz` with lists of word ranks, `imdb_word_index.json` with the words.
+
+Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are given as texts again, their
+words with a blank between, so that training and the robot read them through the same tokeniser.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orilla.devices.errors import DataError
+from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, require_split
+from orilla.runtime.datasets.texts import IMDB
+
+CLASSES = ("negative", "positive")
+INDEX = "imdb_word_index.json"
+ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")} | {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
+"""What the pickled lists in the file may name; anything else is refused, for a pickle can run code."""
+
+
+class Imdb(Dataset):
+    """Texts are put together when they are asked for."""
+
+    source = IMDB
+    task = "text"
+    classes = CLASSES
+
+    def __init__(self, ranks: dict[str, Any], labels: dict[str, list[int]], words: list[str]) -> None:
+        self._ranks, self._labels, self._words = ranks, labels, words
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._labels)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        return tuple(map(str, range(len(self._labels[split]))))
+
+    def labels(self, split: str) -> list[int]:
+        require_split(self, split)
+        return self._labels[split]
+
+    def load(self, split: str, index: int) -> ClassifiedText:
+        require_split(self, split)
+        return ClassifiedText(str(index), self._text(split, index), self._labels[split][index])
+
+    def content(self, split: str, index: int) -> bytes:
+        return self._text(split, index).encode()
+
+    def _text(self, split: str, index: int) -> str:
+        words = self._words
+        return " ".join([words[rank] for rank in self._ranks[split][index]])
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is Keras' `imdb.npz`, or a folder with it and the word index."""
+    if path.is_dir():
+        return (path / "imdb.npz").is_file()
+    if path.suffix != ".npz":
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("x_train.npy") as stream:
+            np.lib.format.read_magic(stream)
+            return np.lib.format.read_array_header_1_0(stream)[2] == np.dtype(object)
+    except (KeyError, ValueError, zipfile.BadZipFile, OSError):
+        return False
+
+
+def open_dataset(path: Path) -> Imdb:
+    """Opens `imdb.npz`; the word index must lie beside it."""
+    file = path / "imdb.npz" if path.is_dir() else path
+    index = file.parent / INDEX
+    if not index.is_file():
+        raise DataError(f"{index} is missing: {file.name} holds word ranks, {INDEX} the words")
+    try:
+        words = _words(json.loads(index.read_text(encoding="utf-8")))
+        arrays = {name: _read(file, name) for name in ("x_train", "x_test", "y_train", "y_test")}
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+    for split in ("train", "test"):
+        most = max((max(ranks, default=0) for ranks in arrays[f"x_{split}"]), default=0)
+        if most >= len(words) or len(arrays[f"x_{split}"]) != len(arrays[f"y_{split}"]):
+            raise DataError(f"{file} does not fit {INDEX}: word rank {most} of {len(words) - 1}")
+    ranks = {split: arrays[f"x_{split}"] for split in ("train", "test")}
+    return Imdb(ranks, {split: [int(label) for label in arrays[f"y_{split}"]] for split in ranks}, words)
+
+
+def _words(ranks: dict[str, int]) -> list[str]:
+    words = [""] * (max(ranks.values()) + 1)
+    for word, rank in ranks.items():
+        words[rank] = word
+    return words
+
+
+def _read(file: Path, name: str) -> Any:
+    """An array of the `.npz`; lists are unpickled by a reader that knows lists and arrays only."""
+    with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as stream:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        if dtype != np.dtype(object):
+            return np.frombuffer(stream.read(), dtype).reshape(shape)
+        return _Lists(stream).load()
+
+
+class _Lists(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which a list of word ranks does not need")
+        return super().find_class(module, name)

@@ -1,0 +1,90 @@
+"""KITTI road: `training/image_2/um_000000.png` and `training/gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
+
+Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms"
+(2013). The labels of its test pictures aren't public, so every fifth training picture of each scene kind is `val`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from orilla.devices.errors import DataError
+from orilla.runtime.datasets import tree
+from orilla.runtime.datasets.camvid import size_error
+from orilla.runtime.datasets.labelled import Dataset, LabelledImage, Source, require_split
+
+EVERY = 5
+
+
+class Kitti(Dataset):
+    """Names begin with the scene kind, so that measures are told for each."""
+
+    source = Source("kitti_road", "KITTI road, 289 labelled pictures", "CC BY-NC-SA 3.0")
+    task = "segment"
+    classes = ("background", "road")
+
+    def __init__(self, top: tree.Folder) -> None:
+        self._images, self._labels = top / "image_2", top / "gt_image_2"
+
+    @cached_property
+    def _pairs(self) -> dict[str, list[tuple[tree.Folder, tree.Folder]]]:
+        found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {"train": [], "val": []}
+        seen: dict[str, int] = {}
+        for image in tree.files(self._images, (".png",)):
+            kind, _, number = image.name.partition("_")
+            labels = self._labels / f"{kind}_road_{number}"
+            if not labels.is_file():
+                raise DataError(f"pictures without labels: {image.name} is there, {labels.name} is not")
+            seen[kind] = seen.get(kind, 0) + 1
+            found["train" if seen[kind] % EVERY else "val"].append((image, labels))
+        if not found["train"]:
+            raise DataError(f"no pictures in {self._images.name}/")
+        return {split: pairs for split, pairs in found.items() if pairs}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._pairs)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        return tuple(Path(image.name).stem for image, _ in self._pairs[split])
+
+    def load(self, split: str, index: int) -> LabelledImage:
+        """Blue marks the road, red what is labelled at all (RGB magenta, red and black)."""
+        require_split(self, split)
+        image_path, label_path = self._pairs[split][index]
+        image, colours = tree.picture(image_path), tree.picture(label_path)
+        if colours.shape != image.shape:
+            raise size_error(image_path, image.shape, label_path, colours.shape[:2])
+        labels = np.where(colours[..., 2] > 0, (colours[..., 0] > 0).astype(np.uint8), self.ignore)
+        return LabelledImage(Path(image_path.name).stem, image, labels.astype(np.uint8))
+
+    def content(self, split: str, index: int) -> bytes:
+        return tree.read(self._pairs[split][index][0])
+
+    def truth(self, split: str, index: int) -> bytes:
+        return tree.read(self._pairs[split][index][1])
+
+
+def recognise(path: Path) -> bool:
+    """Whether there is `training/image_2` beside `training/gt_image_2`, at the top or in the only folder."""
+    return _top(path) is not None
+
+
+def open_dataset(path: Path) -> Kitti:
+    """Opens the folder or zip at `path`, or the single folder inside it."""
+    top = _top(path)
+    if top is None:
+        raise DataError(f"not a data set: {path} has no training/image_2 and training/gt_image_2")
+    return Kitti(top)
+
+
+def _top(path: Path) -> tree.Folder | None:
+    for candidate in tree.candidates(path):
+        for at in (candidate / "training", candidate):
+            if (at / "image_2").is_dir() and (at / "gt_image_2").is_dir():
+                return at
+    return None

@@ -1,0 +1,105 @@
+"""Any pictures with masks: `images/` and `masks/`, below split folders or without splits.
+
+Without `classes.txt` a mask marks one class, the road: 0 is elsewhere, 255 (or 1) is road. With it, one name a line,
+a mask's values are line numbers from 0, and 255 is not counted.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.runtime.datasets import tree
+from orilla.runtime.datasets.camvid import pair_up, size_error
+from orilla.runtime.datasets.labelled import Dataset, LabelledImage, Source, require_split
+
+BINARY = ("background", "road")
+
+
+class Masks(Dataset):
+    """Reads pairs of a picture and a mask of the same stem."""
+
+    task = "segment"
+
+    def __init__(self, top: tree.Folder, where: Path) -> None:
+        self._top = top
+        name = top.name or where.stem
+        self.source = Source(name, f"pictures and masks in {name}/", "not stated")
+        listed = top / "classes.txt"
+        self._binary = not listed.is_file()
+        names = () if self._binary else tuple(line.strip() for line in tree.read(listed).decode().splitlines())
+        self.classes = BINARY if self._binary else tuple(name for name in names if name)
+
+    @cached_property
+    def _pairs(self) -> dict[str, list[tuple[tree.Folder, tree.Folder]]]:
+        parents = tree.split_folders(self._top)
+        found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
+        for split, parent in parents.items() or [("", self._top)]:
+            for image, mask in pair_up(parent / "images", parent / "masks"):
+                found.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
+        return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._pairs)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        return tuple(Path(image.name).stem for image, _ in self._pairs[split])
+
+    def load(self, split: str, index: int) -> LabelledImage:
+        require_split(self, split)
+        image_path, mask_path = self._pairs[split][index]
+        image = tree.picture(image_path)
+        mask = tree.picture(mask_path, cv2.IMREAD_UNCHANGED)
+        if mask.ndim == 3 and all(np.array_equal(mask[..., 0], mask[..., other]) for other in (1, 2)):
+            mask = mask[..., 0]
+        if mask.shape != image.shape[:2]:
+            raise size_error(image_path, image.shape, mask_path, mask.shape)
+        return LabelledImage(Path(image_path.name).stem, image, self._labels(mask, mask_path.name))
+
+    def content(self, split: str, index: int) -> bytes:
+        return tree.read(self._pairs[split][index][0])
+
+    def truth(self, split: str, index: int) -> bytes:
+        return tree.read(self._pairs[split][index][1])
+
+    def _labels(self, mask: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        values = set(np.unique(mask).tolist())
+        if self._binary:
+            if not (values <= {0, 255} or values <= {0, 1}):
+                odd = sorted(values - {0, 255})[0]
+                raise DataError(f"value {odd} in mask {name}: without classes.txt a mask is 0 and 255, or 0 and 1")
+            return (mask > 0).astype(np.uint8)
+        odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})
+        if odd_values:
+            raise DataError(
+                f"value {odd_values[0]} in mask {name}: classes.txt names 0 to {len(self.classes) - 1}; 255 is ignored"
+            )
+        return mask.astype(np.uint8)
+
+
+def recognise(path: Path) -> bool:
+    """Whether there is `images/` beside `masks/`, at the top or below split folders."""
+    return _top(path) is not None
+
+
+def open_dataset(path: Path) -> Masks:
+    """Opens the folder or zip at `path`, or the single folder inside it."""
+    top = _top(path)
+    if top is None:
+        raise DataError(f"not a data set: {path} has no images/ and masks/ folders")
+    return Masks(top, path)
+
+
+def _top(path: Path) -> tree.Folder | None:
+    for candidate in tree.candidates(path):
+        parents = list(tree.split_folders(candidate).values()) or [candidate]
+        if all((parent / "images").is_dir() and (parent / "masks").is_dir() for parent in parents):
+            return candidate
+    return None

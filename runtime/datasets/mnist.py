@@ -1,0 +1,141 @@
+"""MNIST and Fashion-MNIST: Keras' `.npz`, or a folder of the four idx files, gzipped or not.
+
+Sources: LeCun, Cortes, Burges, "The MNIST database of handwritten digits"; Xiao, Rasul, Vollgraf, "Fashion-MNIST: a
+Novel Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.runtime.datasets.labelled import ClassifiedImage, Dataset, Source, require_split
+
+DIGITS = tuple("0123456789")
+GARMENTS = (
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+IDX = {"train": "train", "test": "t10k"}
+IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
+
+Arrays = dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+
+
+class Mnist(Dataset):
+    """All in memory, 55 MB; grey pictures are given as BGR with three equal channels, as a camera gives them."""
+
+    task = "classify"
+
+    def __init__(self, arrays: Arrays, *, fashion: bool) -> None:
+        self._arrays = arrays
+        name, title = ("fashion_mnist", "Fashion-MNIST") if fashion else ("mnist", "MNIST")
+        self.source = Source(name, f"{title}, 28x28 grey", "MIT" if fashion else "CC BY-SA 3.0")
+        self.classes = GARMENTS if fashion else DIGITS
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._arrays)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        return tuple(map(str, range(len(self._arrays[split][1]))))
+
+    def labels(self, split: str) -> list[int]:
+        require_split(self, split)
+        labels: list[int] = self._arrays[split][1].tolist()
+        return labels
+
+    def load(self, split: str, index: int) -> ClassifiedImage:
+        require_split(self, split)
+        images, labels = self._arrays[split]
+        return ClassifiedImage(str(index), np.repeat(images[index][..., None], 3, axis=2), int(labels[index]))
+
+    def content(self, split: str, index: int) -> bytes:
+        return bytes(self._arrays[split][0][index].tobytes())
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is Keras' `.npz` with 28x28 pictures, or a folder with the idx files."""
+    if path.is_dir():
+        return _idx_file(path, "train-images-idx3-ubyte") is not None
+    return path.suffix == ".npz" and _shape(path) == (28, 28)
+
+
+def open_dataset(path: Path) -> Mnist:
+    """Fashion-MNIST is known by `fashion` in the file's or the folder's name: the layouts are the same."""
+    try:
+        arrays = _read_idx(path) if path.is_dir() else _read_npz(path)
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"cannot read {path}: {error}") from error
+    for split, (images, labels) in arrays.items():
+        if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != (len(images),) or int(labels.max()) > 9:
+            raise DataError(f"{path}: {split} is {list(images.shape)} {images.dtype} with {list(labels.shape)} labels")
+    return Mnist(arrays, fashion="fashion" in path.resolve().name.lower())
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """Of one picture, read from the header alone."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("x_train.npy") as stream:
+            version = np.lib.format.read_magic(stream)
+            shape, _, _ = (
+                np.lib.format.read_array_header_1_0(stream)
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0(stream)
+            )
+            return tuple(shape[1:])
+    except (KeyError, ValueError, zipfile.BadZipFile, OSError):
+        return ()
+
+
+def _read_npz(path: Path) -> Arrays:
+    with np.load(path, allow_pickle=False) as data:
+        x_train, y_train, x_test, y_test = (data[key] for key in KEYS)
+    return {"train": (x_train, y_train), "test": (x_test, y_test)}
+
+
+def _read_idx(folder: Path) -> Arrays:
+    return {split: _read_pair(folder, prefix) for split, prefix in IDX.items()}
+
+
+def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    images = _read_array(folder, f"{prefix}-images-idx3-ubyte", IMAGES_MAGIC)
+    return images, _read_array(folder, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC)
+
+
+def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
+    """Big-endian: the magic number, whose last byte counts the axes, the axes' lengths, then bytes."""
+    path = _idx_file(folder, name)
+    if path is None:
+        raise DataError(f"{folder} has no {name}, with or without .gz")
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    axes = magic & 0xFF
+    if len(data) < 4 * (1 + axes) or int.from_bytes(data[:4], "big") != magic:
+        raise DataError(f"{path} is not an idx file of this kind: its first bytes are {data[:4].hex()}")
+    shape = tuple(np.frombuffer(data, ">u4", axes, 4).tolist())
+    return np.frombuffer(data, np.uint8, offset=4 * (1 + axes)).reshape(shape)
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    for spelling in (name, f"{name}.gz", name.replace("-idx", ".idx")):
+        if (folder / spelling).is_file():
+            return folder / spelling
+    return None

@@ -1,0 +1,95 @@
+"""Files of a data set, in a folder or a zip alike."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.runtime.picture import decode_picture
+
+Folder = Path | zipfile.Path
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+"""Name of a folder to the split that it holds."""
+
+
+def root(path: Path) -> Folder | None:
+    """The folder, or the inside of the zip, at `path`; None where it is neither."""
+    if path.is_dir():
+        return path
+    return _inside(path, path.stat().st_mtime_ns) if path.is_file() and zipfile.is_zipfile(path) else None
+
+
+@lru_cache(maxsize=8)
+def _inside(path: Path, version: int) -> zipfile.Path:
+    return zipfile.Path(path)
+
+
+def candidates(path: Path) -> list[Folder]:
+    """The folder or zip at `path`, and the folders directly inside it: archives often hold one folder."""
+    top = root(path)
+    return [] if top is None else [top, *folders(top)]
+
+
+def folders(parent: Folder) -> list[Folder]:
+    """The folders in a folder, by name, but hidden ones and what macOS adds to zips."""
+    found = [child for child in parent.iterdir() if child.is_dir()]
+    return sorted((child for child in found if not child.name.startswith((".", "__"))), key=lambda child: child.name)
+
+
+def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
+    """The files in a folder with one of the suffixes, by name."""
+    found = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
+    return sorted((file for file in found if Path(file.name).suffix.lower() in suffixes), key=lambda file: file.name)
+
+
+def split_folders(parent: Folder) -> dict[str, Folder]:
+    """The folders named after a split, by the split; raises `DataError` where two name the same."""
+    found: dict[str, Folder] = {}
+    for child in folders(parent):
+        split = SPLITS.get(child.name.lower())
+        if split is None:
+            continue
+        if split in found:
+            raise DataError(f"{found[split].name}/ and {child.name}/ are both the {split} split: keep one")
+        found[split] = child
+    return found
+
+
+def read(path: Folder) -> bytes:
+    """The bytes of a file; raises `DataError` where the zip around it is damaged."""
+    try:
+        return path.read_bytes()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"cannot read {path.name}: the zip is damaged: {error}") from error
+
+
+def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
+    """Decodes a picture file; raises `DataError` where it is none."""
+    data = read(path)
+    image = decode_picture(data, flags)
+    if image is None:
+        reason = "not a picture, or damaged" if data else "the file is empty"
+        raise DataError(f"cannot decode {path}: {reason}")
+    return image
+
+
+SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))
+"""Splits of a data set that has none of its own, with the upper end of each on the scale of hashes."""
+
+
+def split_of(content: bytes) -> str:
+    """The split that a sample belongs to where the data set states none: by its content, so that equal samples never
+    part, and samples added later leave the others where they are. 80 % train, 10 % val, 10 % test."""
+    place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
+    return next(split for split, end in SHARES if place < end)

@@ -1,0 +1,91 @@
+"""How right, and how sure of it: the measures that training, the export check and verification share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import unknown_name
+from orilla.runtime.datasets import Dataset, Sample
+from orilla.runtime.datasets.labelled import LabelledImage, Task
+from orilla.runtime.measures.bootstrap import Interval
+from orilla.runtime.measures.classification import Classified, class_scores
+from orilla.runtime.measures.segmentation import Segmented, tally
+from orilla.runtime.tasks import segment
+
+
+class Measures(Protocol):
+    """Of some samples' answers."""
+
+    def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
+        """By name; the task's first metric is among them."""
+
+    def intervals(self) -> dict[str, Interval]:
+        """95 % bootstrap intervals of the metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is true of one sample."""
+
+    name: str
+    value: NDArray[np.uint8] | int
+    """`[H,W]` class of each pixel, or the class; as the data set numbers classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a model answers, in the terms of a data set."""
+
+    task: Task
+    labels: tuple[str, ...]
+    """The model's."""
+    places: tuple[int, ...]
+    """The model's number of each class of the data set; of a segmentation, the data set's number of each label."""
+    ignore: int
+
+
+def truth_of(sample: Sample) -> Truth:
+    """A sample's truth, without its input."""
+    return Truth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
+
+
+def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
+    """Raises `ConfigError` where the data set lacks what the model finds, or holds what it doesn't know."""
+    if task != dataset.task:
+        raise unknown_name(f"task of {dataset.source.name}", task, (dataset.task,))
+    missing = [name for name in labels if name not in dataset.classes]
+    if missing and task == "segment":
+        raise unknown_name(f"class of {dataset.source.name}", missing[0], dataset.classes)
+    if task == "segment":
+        return Target(task, labels, tuple(dataset.classes.index(name) for name in labels), dataset.ignore)
+    for name in dataset.classes:
+        if name not in labels:
+            raise unknown_name("class of the model", name, labels)
+    return Target(task, labels, tuple(labels.index(name) for name in dataset.classes), dataset.ignore)
+
+
+def measure(target: Target, answered: Iterable[tuple[Truth, NDArray[np.float32]]]) -> Measures:
+    """Measures a network's outputs, each without the batch axis, beside what is true; keeps counts only."""
+    if target.task == "segment":
+        return _segmented(target, answered)
+    labels, outputs = [], []
+    for truth, output in answered:
+        labels.append(target.places[int(truth.value)])
+        outputs.append(output)
+    return Classified(class_scores(np.stack(outputs)), np.array(labels, np.int64), target.labels)
+
+
+def _segmented(target: Target, answered: Iterable[tuple[Truth, NDArray[np.float32]]]) -> Segmented:
+    names, tallies = [], []
+    for truth, output in answered:
+        labels = np.asarray(truth.value)
+        height, width = labels.shape
+        found = segment.decode(output, (height, width), target.labels[0])
+        names.append(truth.name)
+        tallies.append(tally(found.resized, labels == target.places[0], labels != target.ignore))
+    return Segmented(names, tallies)

@@ -1,0 +1,43 @@
+"""Confidence intervals by resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 1000
+LEVEL = 0.95
+SEED = 20
+
+Interval = tuple[float, float]
+
+
+def intervals(
+    measure: Callable[[NDArray[np.float64]], dict[str, float]], count: int, *, resamples: int = RESAMPLES
+) -> dict[str, Interval]:
+    """Percentile bootstrap intervals at 95 % of every measure.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+
+    Args:
+        measure: from how often each sample is taken, `[count]`, to the measures.
+        count: samples.
+    """
+    rng = np.random.default_rng(SEED)
+    found: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        weights = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
+        for name, value in measure(weights).items():
+            found.setdefault(name, []).append(value)
+    tail = 100 * (1 - LEVEL) / 2
+    return {name: _percentiles(values, tail) for name, values in found.items()}
+
+
+def _percentiles(values: list[float], tail: float) -> Interval:
+    known = np.asarray(values)[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [tail, 100 - tail])
+    return float(low), float(high)

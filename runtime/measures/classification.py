@@ -1,0 +1,80 @@
+"""Measures of classifiers: from scores and true classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.measures.bootstrap import Interval, intervals
+
+Scores = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+def class_scores(outputs: NDArray[np.float32]) -> Scores:
+    """Scores `[N,C]` from a network's outputs: those, or `[N,1]` probabilities of the second of two classes."""
+    outputs = outputs.reshape(len(outputs), -1)
+    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+
+
+class Classified:
+    """Scores and true classes of some samples, and the measures of them.
+
+    Args:
+        scores: `[N,C]`, see `class_scores`.
+        labels: `[N]` indices into `classes`.
+    """
+
+    def __init__(self, scores: Scores, labels: Labels, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self.said, self.labels = scores.argmax(axis=1), labels
+        self._values, self._ranks = 0, np.zeros(0, np.int64)
+        if len(classes) == 2:
+            values, self._ranks = np.unique(scores[:, 1], return_inverse=True)
+            self._values = len(values)
+
+    def confusion(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """Counts `[C,C]`: rows are true classes, columns are said ones."""
+        count = len(self.classes)
+        table = np.bincount(self.labels * count + self.said, weights, count * count)
+        return table.reshape(count, count).astype(np.float64)
+
+    def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
+        """Accuracy; precision, recall (sensitivity) and F1, their means over classes and those of each class; of two
+        classes, the area under the ROC curve (the second class is the positive one).
+
+        A class that was never said has a precision of 0, one without a sample a recall of 0.
+
+        Args:
+            weights: `[N]`, how often each sample counts; once where None.
+        """
+        table = self.confusion(weights)
+        hits, said, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
+        precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
+        recall = np.divide(hits, true, out=np.zeros_like(hits), where=true > 0)
+        both = precision + recall
+        f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
+        metrics = {"accuracy": float(hits.sum() / table.sum())}
+        of_class = {"precision": precision, "recall": recall, "f1": f1}
+        metrics |= {name: float(values.mean()) for name, values in of_class.items()}
+        if len(self.classes) == 2:
+            metrics["roc_auc"] = self._roc_auc(np.ones(len(self.labels)) if weights is None else weights)
+        for name, values in of_class.items():
+            metrics |= {f"{name}/{label}": float(value) for label, value in zip(self.classes, values, strict=True)}
+        return metrics
+
+    def intervals(self) -> dict[str, Interval]:
+        """Of each measure, over samples."""
+        return intervals(self.metrics, len(self.labels))
+
+    def _roc_auc(self, weights: NDArray[np.float64]) -> float:
+        """The chance that a positive scores above a negative, ties counting half; NaN where either is missing.
+
+        Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic curve"
+        (1982).
+        """
+        positive = self.labels == 1
+        up = np.bincount(self._ranks, weights * positive, self._values)
+        down = np.bincount(self._ranks, weights * ~positive, self._values)
+        pairs = up.sum() * down.sum()
+        return float((up * (np.cumsum(down) - down / 2)).sum() / pairs) if pairs else float("nan")

@@ -1,0 +1,91 @@
+"""Measures of a segmentation, pixel by pixel at the pictures' own size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.runtime.measures.bootstrap import Interval, intervals
+
+BINS = 256
+"""Of probability; the middle one begins at the threshold 0.5."""
+
+Tally = NDArray[np.int64]
+"""`[2,256]`: pixels elsewhere and pixels of the class, by the probability that was said of them."""
+
+
+def tally(probability: NDArray[np.float32], truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Tally:
+    """Counts the pixels of one picture, `[H,W]` each, where `counted` holds."""
+    place = np.clip(probability * BINS, 0, BINS - 1).astype(np.int64) + BINS * truth
+    return np.bincount(place[counted], minlength=2 * BINS).reshape(2, BINS)
+
+
+class Segmented:
+    """Tallies of some pictures, and the measures of them.
+
+    Args:
+        names: of the pictures; what stands before the first `_` names the sequence, where there is one.
+        tallies: one for each picture.
+
+    Raises:
+        DataError: no labelled pixel belongs to the class, and none was said to.
+    """
+
+    def __init__(self, names: list[str], tallies: list[Tally]) -> None:
+        self._tallies = np.stack(tallies).astype(np.float64)
+        self._sequences: dict[str, list[int]] = {}
+        for index, name in enumerate(names):
+            sequence, underscore, _ = name.partition("_")
+            if underscore:
+                self._sequences.setdefault(sequence, []).append(index)
+        if math.isnan(_measures(self._tallies.sum(axis=0))["iou"]):
+            raise DataError("no picture has a labelled pixel of the class: there is nothing to measure")
+
+    def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
+        """IoU of the class, mean IoU of class and background, pixel accuracy, precision, recall, F1, and the greatest
+        F1 over all thresholds (MaxF), over all pixels; and the IoU of each sequence where there are several.
+
+        Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the picture, not seen from above.
+
+        Args:
+            weights: `[N]`, how often each picture counts; once where None.
+        """
+        weight = np.ones(len(self._tallies)) if weights is None else weights
+        found = _measures(np.tensordot(weight, self._tallies, 1))
+        if len(self._sequences) > 1:
+            for name, indices in sorted(self._sequences.items()):
+                iou = _measures(np.tensordot(weight[indices], self._tallies[indices], 1))["iou"]
+                if not math.isnan(iou):
+                    found[f"iou/{name}"] = iou
+        return found
+
+    def intervals(self) -> dict[str, Interval]:
+        """Of each measure, over pictures. Pictures of one drive are alike, so another drive may lie outside."""
+        return intervals(self.metrics, len(self._tallies))
+
+
+def _measures(total: NDArray[np.float64]) -> dict[str, float]:
+    """Of summed tallies `[2,256]`."""
+    # From each threshold up: what is said to be of the class.
+    wrong, right = np.cumsum(total[:, ::-1], axis=1)[:, ::-1]
+    half, positives, negatives = BINS // 2, float(total[1].sum()), float(total[0].sum())
+    hit, false = float(right[half]), float(wrong[half])
+    missed, clear = positives - hit, negatives - false
+    f1 = np.divide(2 * right, right + wrong + positives, out=np.zeros(BINS), where=right + wrong + positives > 0)
+    iou, background = _ratio(hit, hit + false + missed), _ratio(clear, clear + false + missed)
+    return {
+        "iou": iou,
+        "miou": (iou + background) / 2,
+        "pixel_accuracy": _ratio(hit + clear, positives + negatives),
+        "precision": _ratio(hit, hit + false),
+        "recall": _ratio(hit, positives),
+        "f1": float(f1[half]),
+        "maxf": float(f1.max()),
+    }
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,61 @@
+"""Classification, of a picture or a text: scores in, classes out, the most likely first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import BundleError, ConfigError
+from orilla.runtime.measures.classification import class_scores
+
+SHOWN = 5
+"""Classes that a JSON line names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A class and how likely it is."""
+
+    label: str
+    score: float
+    """0-1; the scores of all classes sum to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What a picture or a text is."""
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    """`[C]`, one for each label; the result's own copy."""
+
+    @property
+    def top(self) -> Guess:
+        """The most likely class."""
+        return self.top_k(1)[0]
+
+    def top_k(self, count: int) -> list[Guess]:
+        """The `count` most likely classes, the most likely first; all of them where there are fewer."""
+        if count < 1:
+            raise ConfigError(f"top_k({count}): ask for 1 class or more")
+        order = np.argsort(-self.scores, kind="stable")[:count]
+        return [Guess(self.labels[place], float(self.scores[place])) for place in order]
+
+    def to_dict(self) -> dict[str, object]:
+        """What one JSON line says of the result."""
+        guesses = [{"label": one.label, "score": round(one.score, 4)} for one in self.top_k(SHOWN)]
+        return {"task": "classify", "top": guesses[0], "top_k": guesses}
+
+
+def decode(output: NDArray[np.float32], labels: tuple[str, ...]) -> Classification:
+    """Turns one output, `[1,C]` or `[C]` float32 scores, or the probability of the second of two classes, into a
+    result that owns its data.
+
+    Raises:
+        BundleError: an output of another size.
+    """
+    if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
+        raise BundleError(f"the variant's output is {list(output.shape)}: there are {len(labels)} labels")
+    return Classification(labels, class_scores(output.reshape(1, -1))[0].astype(np.float32, copy=True))

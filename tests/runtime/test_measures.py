@@ -1,0 +1,145 @@
+"""Measures against loops that anybody can check, and against their definitions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.datasets import open_dataset
+from orilla.runtime.measures import Truth, measure, target_of
+from orilla.runtime.measures.bootstrap import intervals
+from orilla.runtime.measures.classification import Classified, class_scores
+from orilla.runtime.measures.segmentation import Segmented, tally
+
+masks = arrays.arrays(np.bool_, (5, 7))
+probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32))
+
+
+def segmented(*pictures):
+    return Segmented([name for name, *_ in pictures], [tally(*rest) for _, *rest in pictures])
+
+
+def counted(hit, false, missed, clear):
+    """A tally with so many pixels of each kind."""
+    said = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
+    true = np.array([True] * hit + [False] * false + [True] * missed + [False] * clear)
+    return tally(said, true, np.ones(len(said), bool))
+
+
+@given(probabilities, masks, masks)
+def test_a_tally_counts_what_a_loop_counts(probability, truth, known):
+    found = tally(probability, truth, known)
+    for row, of_class in enumerate((False, True)):
+        pixels = [p for p, t, k in zip(probability.flat, truth.flat, known.flat, strict=True) if k and t == of_class]
+        assert found[row].sum() == len(pixels)
+        assert found[row, 128:].sum() == sum(p >= 0.5 for p in pixels)
+
+
+def test_the_measures_of_a_segmentation_are_their_definitions():
+    metrics = Segmented(["a"], [counted(6, 2, 1, 11)]).metrics()
+    assert metrics["iou"] == pytest.approx(6 / 9)
+    assert metrics["miou"] == pytest.approx((6 / 9 + 11 / 14) / 2)
+    assert metrics["pixel_accuracy"] == pytest.approx(17 / 20)
+    assert metrics["precision"] == pytest.approx(6 / 8)
+    assert metrics["recall"] == pytest.approx(6 / 7)
+    assert metrics["f1"] == pytest.approx(12 / 15)
+
+
+def test_maxf_is_the_best_f1_over_all_thresholds():
+    probability = np.array([[0.9, 0.4, 0.3, 0.1]], np.float32)
+    truth = np.array([[True, True, False, False]])
+    metrics = segmented(("a", probability, truth, np.ones_like(truth))).metrics()
+    assert metrics["f1"] == pytest.approx(2 / 3)
+    assert metrics["maxf"] == 1.0
+
+
+def test_all_pictures_count_by_their_pixels_and_sequences_are_told_apart():
+    metrics = Segmented(
+        ["A_1", "A_2", "B_1"], [counted(1, 1, 0, 0), counted(1, 1, 0, 0), counted(3, 0, 0, 0)]
+    ).metrics()
+    assert (metrics["iou/A"], metrics["iou/B"], metrics["iou"]) == (0.5, 1.0, 5 / 7)
+
+
+def test_names_without_a_sequence_are_none_and_a_sequence_without_the_class_has_no_iou():
+    plain = Segmented(["IMG1", "IMG2"], [counted(1, 0, 0, 0), counted(0, 0, 0, 5)]).metrics()
+    assert not [name for name in plain if "/" in name]
+    metrics = Segmented(
+        ["A_1", "B_1", "C_1"], [counted(1, 0, 0, 0), counted(0, 0, 0, 5), counted(1, 0, 0, 0)]
+    ).metrics()
+    assert "iou/B" not in metrics
+
+
+def test_nothing_to_measure_is_an_error():
+    with pytest.raises(DataError, match="nothing to measure"):
+        Segmented(["a"], [counted(0, 0, 0, 9)])
+
+
+scores = arrays.arrays(np.float32, (30, 3), elements=st.floats(0, 1, width=16))
+truths = arrays.arrays(np.int64, 30, elements=st.integers(0, 2))
+
+
+@given(scores, truths)
+def test_the_measures_of_a_classifier_are_their_definitions(score, labels):
+    metrics = Classified(score, labels, ("a", "b", "c")).metrics()
+    said = score.argmax(axis=1)
+    assert metrics["accuracy"] == pytest.approx(np.mean(said == labels))
+    for index, name in enumerate("abc"):
+        hits = np.sum((said == index) & (labels == index))
+        precision = hits / max(1, np.sum(said == index))
+        recall = hits / max(1, np.sum(labels == index))
+        assert metrics[f"precision/{name}"] == pytest.approx(precision)
+        assert metrics[f"recall/{name}"] == pytest.approx(recall)
+        f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0
+        assert metrics[f"f1/{name}"] == pytest.approx(f1)
+
+
+@given(
+    arrays.arrays(np.float32, 20, elements=st.floats(0, 1, width=16)),
+    arrays.arrays(np.int64, 20, elements=st.integers(0, 1)),
+)
+def test_the_area_under_the_curve_is_the_chance_that_a_positive_scores_higher(score, labels):
+    metrics = Classified(np.stack([1 - score, score], axis=1), labels, ("no", "yes")).metrics()
+    pairs = [(p > n) + 0.5 * (p == n) for p in score[labels == 1] for n in score[labels == 0]]
+    if pairs:
+        assert metrics["roc_auc"] == pytest.approx(np.mean(pairs))
+    else:
+        assert math.isnan(metrics["roc_auc"])
+
+
+@settings(max_examples=25)
+@given(scores, truths, st.lists(st.integers(0, 29), min_size=30, max_size=30))
+def test_weights_count_samples_as_often_as_repeating_them(score, labels, drawn):
+    weights = np.bincount(drawn, minlength=30).astype(float)
+    whole, part = Classified(score, labels, ("a", "b", "c")), Classified(score[drawn], labels[drawn], ("a", "b", "c"))
+    one, other = whole.metrics(weights), part.metrics()
+    assert one == pytest.approx(other)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(60):
+        right = rng.random(200) < 0.8
+        low, high = intervals(lambda w, r=right: {"x": float(w @ r / w.sum())}, 200, resamples=200)["x"]
+        held += low <= 0.8 <= high
+    assert 50 <= held <= 60
+
+
+def test_one_probability_becomes_two_scores():
+    assert class_scores(np.array([[0.25]], np.float32)).tolist() == [[0.75, 0.25]]
+
+
+def test_answers_are_measured_against_a_data_set(tiny_data):
+    dataset = open_dataset(tiny_data)
+    target = target_of(dataset, "segment", ("road",))
+    sample = dataset.load("val", 0)
+    answer = (sample.labels == 3).astype(np.float32)[..., None]
+    assert measure(target, [(Truth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
+    with pytest.raises(ConfigError, match="unknown class of camvid 'rood': did you mean road"):
+        target_of(dataset, "segment", ("rood",))
+    with pytest.raises(ConfigError, match="unknown task of camvid 'text'"):
+        target_of(dataset, "text", ("good", "bad"))

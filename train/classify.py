@@ -1,0 +1,228 @@
+"""Jobs of classifiers: of pictures and of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.datasets import ClassifiedText, Dataset
+from orilla.runtime.datasets.labelled import Item, cache_folder, digest_of
+from orilla.runtime.feed import Feed
+from orilla.runtime.measures import Truth, measure, target_of
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.text import TextPreprocess, learn_vocabulary
+from orilla.train.data.batches import Batches, Inputs, Prepared
+from orilla.train.data.features import features
+from orilla.train.data.splits import Splits
+from orilla.train.evaluate import BATCH, predict
+from orilla.train.fit import FitOptions
+from orilla.train.job import Job, StageJob
+from orilla.train.models import MODELS, plan
+from orilla.train.options import TrainOptions
+from orilla.train.plan import Build, Plan, Stage
+
+
+def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
+    """Builds the network and its stages.
+
+    Raises:
+        ConfigError: weights or an input that don't fit the model.
+        DataError: data of another task.
+    """
+    chosen = plan(options.model)
+    if dataset.task != chosen.task:
+        fitting = [name for name in MODELS if name != "road" and plan(name).task == dataset.task] or ["road"]
+        raise DataError(
+            f"{options.model} is not for {dataset.source.name} (task {dataset.task}): train {' or '.join(fitting)}"
+        )
+    size = _input(options, chosen)
+    vocabulary = _vocabulary(dataset, splits.train, chosen.vocabulary) if chosen.task == "text" else ()
+    preprocess = TextPreprocess(length=size[0]) if len(size) == 1 else Preprocess(size_hw=(size[0], size[1]))
+    feed = Feed(preprocess, vocabulary)
+    network = chosen.build(
+        Build(
+            classes=len(dataset.classes),
+            input=size,
+            vocabulary=chosen.vocabulary,
+            weights=None if options.weights == "none" else options.weights,
+            head=options.head or chosen.head,
+            dropout=options.dropout,
+        )
+    )
+    work = _Work(options, chosen, dataset, splits, network.model, feed)
+    stages = _stages(options, chosen.stages)
+    return Job(
+        network=network.model,
+        started=network.started,
+        labels=dataset.classes,
+        preprocess=preprocess,
+        vocabulary=vocabulary,
+        prepare=feed.sample,
+        stages=tuple(_bound(work, stage) for stage in stages),
+        batch=work.batch,
+        learning_rate=stages[-1].learning_rate,
+    )
+
+
+def _bound(work: _Work, stage: Stage) -> Callable[[], StageJob]:
+    return lambda: work.stage(stage)
+
+
+def _stages(options: TrainOptions, stages: Sequence[Stage]) -> list[Stage]:
+    """The model's stages; options change the last one, views all."""
+    changed = list(stages)
+    last = changed[-1]
+    changed[-1] = replace(
+        last,
+        epochs=options.epochs or last.epochs,
+        learning_rate=options.learning_rate or last.learning_rate,
+    )
+    if options.views is not None:
+        changed = [replace(stage, views=options.views) for stage in changed]
+    return changed
+
+
+def _input(options: TrainOptions, chosen: Plan) -> tuple[int, ...]:
+    size = options.input or chosen.input
+    if len(size) != len(chosen.input):
+        wanted = "height and width, as in 150x150" if len(chosen.input) == 2 else "a length in tokens, as in 200"
+        raise ConfigError(f"--input {'x'.join(map(str, size))}: {options.model} takes {wanted}")
+    least = chosen.minimum or (1,) * len(size)
+    if any(side < bound for side, bound in zip(size, least, strict=True)):
+        raise ConfigError(
+            f"--input {'x'.join(map(str, size))}: {options.model} needs {'x'.join(map(str, least))} or more"
+        )
+    return size
+
+
+def _vocabulary(dataset: Dataset, items: Sequence[Item], size: int) -> tuple[str, ...]:
+    def texts() -> Any:
+        for item in items:
+            sample = dataset.load(*item)
+            if isinstance(sample, ClassifiedText):
+                yield sample.text
+
+    vocabulary = learn_vocabulary(texts(), size)
+    if not vocabulary:
+        raise DataError(f"the training texts of {dataset.source.name} hold no word")
+    return vocabulary
+
+
+class _Work:
+    """What the stages of one job share."""
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        chosen: Plan,
+        dataset: Dataset,
+        splits: Splits,
+        network: keras.Model,
+        feed: Feed,
+    ) -> None:
+        self._options, self._plan, self._dataset, self._splits = options, chosen, dataset, splits
+        self._network, self._feed = network, feed
+        self.batch = options.batch or chosen.batch
+        self._train = Prepared(dataset, splits.train, feed.sample)
+        watched = splits.choose or splits.report
+        self._watched = Prepared(dataset, watched, feed.sample)
+        self._watched_items = watched
+        self._prefix = "choose" if splits.choose else splits.reported
+        self._of_train = self._labels(splits.train)
+        self._frozen: dict[str, tuple[Inputs, Inputs]] = {}
+
+    def stage(self, stage: Stage) -> StageJob:
+        """Cuts the network where the stage says, and makes its batches."""
+        options, augment = self._options, self._augment()
+        model, train, watched = self._network, self._train, self._watched
+        if stage.until is not None:
+            train, watched = self._features(stage, augment)  # type: ignore[assignment]
+            model = keras.Model(self._network.get_layer(stage.until).output, self._network.output)
+            augment = None
+        choosing = bool(self._splits.choose) and (options.best or options.patience is not None)
+        metric = f"{self._prefix}_accuracy"
+
+        def evaluate() -> dict[str, float]:
+            return {metric: self._accuracy(model, watched)}
+
+        return StageJob(
+            model=model,
+            data=Batches(train, self._of_train, self.batch, options.seed, augment),
+            loss="binary_crossentropy" if self._network.output.shape[-1] == 1 else "sparse_categorical_crossentropy",
+            metrics=("accuracy",),
+            evaluate=evaluate,
+            options=FitOptions(
+                epochs=stage.epochs,
+                learning_rate=stage.learning_rate,
+                weight_decay=self._plan.weight_decay if options.weight_decay is None else options.weight_decay,
+                schedule=options.schedule,
+                evaluate_every=1 if self._splits.choose else 5,
+                watch=metric if choosing else None,
+                patience=options.patience,
+            ),
+        )
+
+    def _augment(self) -> keras.layers.Layer | None:
+        return self._plan.augment() if self._plan.augment is not None and self._options.augment else None
+
+    def _features(self, stage: Stage, augment: keras.layers.Layer | None) -> tuple[Inputs, Inputs]:
+        """Of the frozen part; a deeper cut starts from what a shallower one made."""
+        cut = str(stage.until)
+        if cut in self._frozen:
+            return self._frozen[cut]
+        shallow = self._shallowest(cut)
+        views = stage.views if augment is not None else 1
+        if shallow is None:
+            front = keras.Model(self._network.input, self._network.get_layer(cut).output)
+            self._frozen[cut] = self._run(front, (self._train, self._watched), views, augment)
+        else:
+            first = keras.Model(self._network.input, self._network.get_layer(shallow).output)
+            base = self._frozen[shallow] = self._run(first, (self._train, self._watched), views, augment)
+            front = keras.Model(self._network.get_layer(shallow).output, self._network.get_layer(cut).output)
+            self._frozen[cut] = self._run(front, base, views, None)
+        return self._frozen[cut]
+
+    def _shallowest(self, cut: str) -> str | None:
+        """The cut of another stage that lies before `cut`, if there is one."""
+        order = [layer.name for layer in self._network.layers]
+        cuts = [stage.until for stage in self._plan.stages if stage.until is not None]
+        before = [name for name in cuts if order.index(name) < order.index(cut)]
+        return min(before, key=order.index) if before else None
+
+    def _run(
+        self, front: keras.Model, given: tuple[Inputs, Inputs], views: int, augment: keras.layers.Layer | None
+    ) -> tuple[Inputs, Inputs]:
+        folder = cache_folder() / "features"
+        of_train = {
+            "data": digest_of(self._dataset, self._splits.train),
+            "preprocess": str(self._feed.spec),
+            "augment": None if self._plan.augment is None else self._plan.augment().get_config(),
+        }
+        of_watched = {"data": digest_of(self._dataset, self._watched_items), "preprocess": str(self._feed.spec)}
+        return (
+            features(front, given[0], folder, views=views, augment=augment, key=of_train),
+            features(front, given[1], folder, views=1, augment=None, key=of_watched),
+        )
+
+    def _accuracy(self, model: keras.Model, watched: Inputs) -> float:
+        rng = np.random.default_rng(0)
+        target = target_of(self._dataset, self._dataset.task, self._dataset.classes)
+        labels = self._labels(self._watched_items)
+
+        def answered() -> Any:
+            for start in range(0, len(watched), 8 * BATCH):
+                places = np.arange(start, min(start + 8 * BATCH, len(watched)))
+                for place, output in zip(places, predict(model, watched.take(places, rng)), strict=True):
+                    yield Truth("", int(labels[place])), output
+
+        return measure(target, answered()).metrics()["accuracy"]
+
+    def _labels(self, items: Sequence[Item]) -> NDArray[np.int64]:
+        of_split = {split: self._dataset.labels(split) for split in {split for split, _ in items}}
+        return np.array([of_split[split][index] for split, index in items], np.int64)

@@ -1,0 +1,98 @@
+"""Batches of prepared samples: read and decoded by worker threads, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.datasets import Dataset, Sample
+from orilla.runtime.datasets.labelled import Item
+from orilla.train.augment import apply
+
+CACHE_BYTES = 512 << 20
+"""Prepared samples are kept in memory where all of them fit into so much; else they are read anew in each epoch."""
+
+
+class Inputs(Protocol):
+    """Network inputs of some samples."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
+        """Those of some samples, `[N,...]`; `rng` chooses among several views of a sample, where there are any."""
+
+
+class Prepared:
+    """Inputs made by `prepare` when they are first asked for; safe from several threads."""
+
+    def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:
+        self._dataset, self._items, self._prepare = dataset, items, prepare
+        first = prepare(dataset.load(*items[0]))
+        self.shape, self.dtype = first.shape, first.dtype
+        fits = first.nbytes * len(items) <= CACHE_BYTES
+        self._kept = np.zeros((len(items), *self.shape), self.dtype) if fits else None
+        self._known = np.zeros(len(items), bool)
+        self._all_known = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def take(self, indices: NDArray[np.int64], rng: np.random.Generator | None = None) -> NDArray[Any]:
+        if self._kept is None:
+            return np.stack([self._one(index) for index in indices])
+        if not self._all_known:
+            for index in indices[~self._known[indices]]:
+                self._kept[index] = self._one(index)
+                self._known[index] = True
+            self._all_known = bool(self._known.all())
+        return self._kept[indices]
+
+    def _one(self, index: int) -> NDArray[Any]:
+        return self._prepare(self._dataset.load(*self._items[index]))
+
+
+@dataclass
+class Batches:
+    """Training data for `fit`: inputs with their classes, changed at random by `augment`."""
+
+    inputs: Inputs
+    labels: NDArray[np.int64]
+    batch: int
+    seed: int
+    augment: keras.layers.Layer | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.labels)
+
+    def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
+        """The batches of one epoch; the same for the same seed and number, whatever came before."""
+        return _Epoch(self, number, workers)
+
+
+class _Epoch(keras.utils.PyDataset):
+    def __init__(self, data: Batches, number: int, workers: int) -> None:
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        self._data = data
+        self._number = number
+        self._order = np.random.default_rng([data.seed, number]).permutation(data.count)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / self._data.batch)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        data = self._data
+        rng = np.random.default_rng([data.seed, self._number, index])
+        # The last batch is filled up from the beginning: every batch has the same shape.
+        places = range(index * data.batch, (index + 1) * data.batch)
+        chosen = np.take(self._order, places, mode="wrap")
+        inputs = data.inputs.take(chosen, rng)
+        if data.augment is not None:
+            inputs = apply(data.augment, inputs.astype(np.float32), int(rng.integers(1 << 31)))
+        return inputs, data.labels[chosen]

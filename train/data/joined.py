@@ -1,0 +1,60 @@
+"""Further training samples beside a data set: `--add`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orilla.devices.errors import DataError
+from orilla.runtime.datasets import Dataset, Sample
+from orilla.runtime.datasets.labelled import require_split
+
+
+class Joined(Dataset):
+    """A data set whose training split goes on with those of others; its other splits are its own.
+
+    Raises:
+        DataError: another task or other classes, or nothing to add.
+    """
+
+    def __init__(self, first: Dataset, others: Sequence[Dataset]) -> None:
+        self.source, self.task, self.classes, self.ignore = first.source, first.task, first.classes, first.ignore
+        for other in others:
+            if (other.task, other.classes) != (first.task, first.classes):
+                raise DataError(
+                    f"cannot add {other.source.name} ({', '.join(other.classes)}) to {first.source.name} "
+                    f"({', '.join(first.classes)}): their classes differ"
+                )
+            if "train" not in other.splits:
+                raise DataError(f"cannot add {other.source.name}: it has no train split")
+        self._parts = [first, *others]
+        self._splits = first.splits
+        self._places = [(part, index) for part in self._parts for index in range(len(part.names("train")))]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self._splits
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        return tuple(name for part in self._of(split) for name in part.names(split))
+
+    def labels(self, split: str) -> list[int]:
+        return [label for part in self._of(split) for label in part.labels(split)]
+
+    def load(self, split: str, index: int) -> Sample:
+        part, place = self._place(split, index)
+        return part.load(split, place)
+
+    def content(self, split: str, index: int) -> bytes:
+        part, place = self._place(split, index)
+        return part.content(split, place)
+
+    def truth(self, split: str, index: int) -> bytes:
+        part, place = self._place(split, index)
+        return part.truth(split, place)
+
+    def _of(self, split: str) -> list[Dataset]:
+        return self._parts if split == "train" else self._parts[:1]
+
+    def _place(self, split: str, index: int) -> tuple[Dataset, int]:
+        return self._places[index] if split == "train" else (self._parts[0], index)

@@ -1,0 +1,112 @@
+"""Looks at every sample before the first epoch: pictures that a camera would not give, texts that can't be read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from rich.console import Console
+from rich.progress import track
+
+from orilla.devices.detect import available_cores
+from orilla.devices.errors import DataError
+from orilla.runtime.datasets import Dataset
+from orilla.runtime.datasets.labelled import Item
+
+TOLD = 5
+"""Bad samples that an error names; the card names all that were skipped."""
+
+COLOUR = ("RGB", "RGBA", "P", "YCbCr")
+"""Pillow's names of what becomes three channels of 8 bits as it is."""
+
+REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
+
+
+def scan(dataset: Dataset, *, skip_bad: bool) -> dict[Item, str]:
+    """Reads every sample once, and names those that can't be used.
+
+    Returns:
+        The reason by sample.
+
+    Raises:
+        DataError: there are some, and `skip_bad` is False.
+    """
+    look = _Look(dataset)
+    items = [(split, index) for split in dataset.splits for index in range(len(dataset.names(split)))]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        console = Console(stderr=True)
+        found = track(
+            pool.map(look, items),
+            "looking at the data",
+            len(items),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        reasons = {item: reason for item, reason in zip(items, found, strict=True) if reason}
+    grey = {item for item, reason in reasons.items() if reason == REASONS["L"]}
+    if len(grey) == len(items):  # a data set of grey pictures is one, a grey picture among coloured ones is a mistake
+        reasons = {}
+    if reasons and not skip_bad:
+        told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]
+        more = f" and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
+        raise DataError(
+            f"{len(reasons)} of {len(items)} samples can't be used: {', '.join(told)}{more}: "
+            "mend them, or add --skip-bad"
+        )
+    return reasons
+
+
+class _Look:
+    """The reason why a sample can't be used, or None."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._check: Callable[[bytes], str | None] = _picture
+        if dataset.task == "text":
+            self._check = _text
+        if dataset.source.name in ("mnist", "fashion_mnist", "scenes"):
+            self._check = _fine  # arrays and drawings: there is no file to be damaged
+
+    def __call__(self, item: Item) -> str | None:
+        try:
+            return self._check(self._dataset.content(*item))
+        except DataError as error:
+            return str(error)
+
+
+def _fine(data: bytes) -> str | None:
+    return None
+
+
+def _text(data: bytes) -> str | None:
+    try:
+        return None if data.decode().strip() else "empty"
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 (byte {error.start})"
+
+
+def _picture(data: bytes) -> str | None:
+    """By Pillow, which reads to the last row, where OpenCV fills what is missing with grey."""
+    from PIL import Image
+
+    if not data:
+        return "empty"
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                return f"animated ({picture.n_frames} pictures)"
+            if picture.mode.startswith("I"):
+                return "16-bit"
+            if picture.mode not in COLOUR:
+                return REASONS.get(picture.mode, picture.mode)
+            picture.draft("RGB", (picture.width // 8, picture.height // 8))  # JPEG: an eighth of the work
+            picture.load()
+    except OSError as error:
+        return "truncated" if "truncated" in str(error) else "damaged, or no picture"
+    except (SyntaxError, ValueError, EOFError):
+        return "damaged"
+    except Image.DecompressionBombError:
+        return "too large"
+    return None

@@ -1,0 +1,150 @@
+"""Which samples a model learns from, is chosen on and is reported on, kept apart by their content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.card import DataCard, SplitCard
+from orilla.runtime.datasets import Dataset
+from orilla.runtime.datasets.labelled import Item, digest_of
+
+HELD_OUT = 0.1
+"""Share of the training samples that is held out where a data set brings no `val` beside its `test`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Samples by their use."""
+
+    train: tuple[Item, ...]
+    choose: tuple[Item, ...]
+    """For early stopping, best weights and search; empty where nothing is chosen."""
+    report: tuple[Item, ...]
+    leaks_dropped: int = 0
+
+    @property
+    def reported(self) -> str:
+        return self.report[0][0]
+
+
+def split(
+    dataset: Dataset,
+    *,
+    hold_out: str | None = None,
+    drop_leaks: bool = False,
+    skipped: frozenset[Item] = frozenset(),
+    limit: int | None = None,
+) -> Splits:
+    """Divides a data set: reported on `test` where it has one, else on `val`; chosen on `val` where that is another.
+
+    Args:
+        hold_out: what of `train` is chosen on: a share, sequence names with commas between, or `none`. By default a
+            tenth where `test` has no `val` beside it, and nothing where the reported split is `val`.
+        drop_leaks: leave training samples out that are in another split too; an error without.
+        skipped: samples that can't be used.
+        limit: use only so many samples of each split, evenly over it.
+
+    Raises:
+        ConfigError: a hold-out that names nothing.
+        DataError: a split is missing or empty, or shares samples with another.
+    """
+    if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
+        raise DataError(
+            f"data set {dataset.source.name} has {', '.join(dataset.splits)}: it needs train and val or test"
+        )
+    items = {name: _usable(dataset, name, skipped) for name in dataset.splits}
+    reported = "test" if "test" in items else "val"
+    train, choose = items["train"], items["val"] if reported == "test" and "val" in items else ()
+    if hold_out is None and reported == "test" and "val" not in items:
+        hold_out = str(HELD_OUT)
+    if hold_out is not None and hold_out != "none":
+        train, choose = _held_out(dataset, train, hold_out)
+    elif hold_out == "none":
+        choose = ()
+    train, choose, report = (_limited(part, limit) for part in (train, choose, items[reported]))
+    train, choose, dropped = _without_leaks(dataset, train, choose, report, drop_leaks)
+    if not train or not report:
+        raise DataError(f"data set {dataset.source.name} has no usable sample in {'train' if not train else reported}")
+    return Splits(train, choose, report, dropped)
+
+
+def data_card(datasets: Sequence[Dataset], dataset: Dataset, splits: Splits, skipped: Sequence[str]) -> DataCard:
+    """What a card says of the data."""
+    parts = [("train", splits.train), ("choose", splits.choose), (splits.reported, splits.report)]
+    cards = tuple(SplitCard(name, len(part), digest_of(dataset, part)) for name, part in parts if part)
+    return DataCard(tuple(one.source for one in datasets), cards, tuple(skipped), splits.leaks_dropped)
+
+
+def _usable(dataset: Dataset, name: str, skipped: frozenset[Item]) -> tuple[Item, ...]:
+    return tuple(item for item in ((name, i) for i in range(len(dataset.names(name)))) if item not in skipped)
+
+
+def _limited(items: tuple[Item, ...], limit: int | None) -> tuple[Item, ...]:
+    if limit is None or limit >= len(items):
+        return items
+    return tuple(items[index * len(items) // limit] for index in range(limit))
+
+
+def _held_out(dataset: Dataset, train: tuple[Item, ...], wanted: str) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    try:
+        share = float(wanted)
+    except ValueError:
+        chosen = _sequences(dataset, train, {name.strip() for name in wanted.split(",")})
+    else:
+        if not 0 < share < 1:
+            raise ConfigError(f"--hold-out {wanted}: a share must be above 0 and below 1")
+        # By content: a sample stays held out when others are added, and equal samples never part.
+        chosen = {item for item in train if _place(dataset, item) < share}
+    choose = tuple(item for item in train if item in chosen)
+    rest = tuple(item for item in train if item not in chosen)
+    if not choose or not rest:
+        raise ConfigError(
+            f"--hold-out {wanted} holds {len(choose)} of {len(train)} training samples: give another share"
+        )
+    return rest, choose
+
+
+def _sequences(dataset: Dataset, train: tuple[Item, ...], wanted: set[str]) -> set[Item]:
+    names = dataset.names("train")
+    sequences = {item: names[item[1]].partition("_")[0] for item in train}
+    unknown = sorted(wanted - set(sequences.values()))
+    if unknown:
+        known = ", ".join(sorted(set(sequences.values()))[:10])
+        raise ConfigError(
+            f"--hold-out {unknown[0]}: not a share of the training samples, nor one of the sequences {known}"
+        )
+    return {item for item, sequence in sequences.items() if sequence in wanted}
+
+
+def _place(dataset: Dataset, item: Item) -> float:
+    digest = hashlib.sha256(b"hold out" + dataset.content(*item)).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _without_leaks(
+    dataset: Dataset, train: tuple[Item, ...], choose: tuple[Item, ...], report: tuple[Item, ...], drop: bool
+) -> tuple[tuple[Item, ...], tuple[Item, ...], int]:
+    def prints(items: tuple[Item, ...]) -> list[bytes]:
+        return [hashlib.sha256(dataset.content(*item)).digest() for item in items]
+
+    of_train, of_choose, of_report = prints(train), prints(choose), prints(report)
+    kept_choose, leaked_choose = _apart(choose, of_choose, set(of_report))
+    kept_train, leaked_train = _apart(train, of_train, set(of_report) | set(of_choose))
+    leaked = leaked_train + leaked_choose
+    if leaked and not drop:
+        part, index = leaked[0]
+        raise DataError(
+            f"{len(leaked)} training samples of {dataset.source.name} are in another split too, the first is "
+            f"{dataset.names(part)[index]}: remove them, or add --drop-leaks"
+        )
+    return kept_train, kept_choose, len(leaked)
+
+
+def _apart(
+    items: tuple[Item, ...], prints: list[bytes], others: set[bytes]
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    kept = tuple(item for item, one in zip(items, prints, strict=True) if one not in others)
+    return kept, tuple(item for item, one in zip(items, prints, strict=True) if one in others)

@@ -1,0 +1,72 @@
+"""A job: what one training is made of, whatever the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.datasets import Sample
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.text import TextPreprocess
+from orilla.train.fit import Data, FitOptions
+
+
+@dataclass(frozen=True, slots=True)
+class StageJob:
+    """One call of `fit`."""
+
+    model: keras.Model
+    data: Data
+    loss: keras.losses.Loss | str
+    metrics: tuple[str, ...]
+    evaluate: Callable[[], dict[str, float]]
+    options: FitOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `train` trains and writes."""
+
+    network: keras.Model
+    """What leaves for the edge; the stages train its layers."""
+    started: str
+    labels: tuple[str, ...]
+    preprocess: Preprocess | TextPreprocess
+    vocabulary: tuple[str, ...]
+    prepare: Callable[[Sample], NDArray[Any]]
+    stages: tuple[Callable[[], StageJob], ...]
+    """Made one after the other: a later stage freezes what an earlier one trained."""
+    batch: int
+    learning_rate: float
+
+
+def in_float32(network: keras.Model) -> keras.Model:
+    """The same network with the arithmetic of the edge, where it was trained in half precision."""
+    config = _replaced(network.get_config())
+    exact = type(network).from_config(config)
+    exact.set_weights(network.get_weights())
+    return exact
+
+
+def with_epochs(options: FitOptions, epochs: int) -> FitOptions:
+    """The same training, longer or shorter."""
+    return replace(options, epochs=epochs)
+
+
+def _replaced(config: Any) -> Any:
+    """A layer's configuration with every policy of mixed precision replaced."""
+    if isinstance(config, dict):
+        return {key: _replaced(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_replaced(value) for value in config)
+    return "float32" if isinstance(config, str) and config.startswith("mixed_") else config
+
+
+def is_float32(network: keras.Model) -> bool:
+    """Whether no layer computes in half precision."""
+    return all(np.dtype(layer.compute_dtype).itemsize >= 4 for layer in network.layers if layer.compute_dtype)

@@ -1,0 +1,25 @@
+"""A 3x3 convolution with 64 channels, then dense 200 and 100 with batch norm and SELU."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from orilla.train.models.blocks import answer, grey, image_input
+from orilla.train.models.mlp import dense_bn
+from orilla.train.plan import Build, Network, Plan, Stage
+
+
+def build(options: Build) -> Network:
+    image = image_input(options)
+    x = layers.Conv2D(64, 3, use_bias=False, kernel_initializer="lecun_normal", name="conv")(grey(image))
+    x = layers.BatchNormalization(momentum=0.95, name="conv_bn")(x)
+    x = layers.Activation("selu", name="conv_selu")(x)
+    x = layers.MaxPooling2D(name="pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dropout(0.5 if options.dropout is None else options.dropout, name="dropout")(x)
+    x = dense_bn(x, None)
+    return Network(keras.Model(image, answer(x, options.classes), name="cnn_bn"))
+
+
+PLANS = {"cnn-bn": Plan("classify", build, (28, 28), (Stage(8, 2e-3),), batch=128, weight_decay=1e-2, minimum=(4, 4))}

@@ -1,0 +1,34 @@
+"""The convnet of the cats-and-dogs course: conv 32-64-128-128, each with max-pooling, dropout, dense 512.
+
+Source: Chollet, "Deep Learning with Python" (2017), section 5.2.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from orilla.train.augment import RandomAffine
+from orilla.train.models.blocks import answer, image_input
+from orilla.train.plan import Build, Network, Plan, Stage
+
+CHANNELS = (32, 64, 128, 128)
+
+
+def build(options: Build) -> Network:
+    image = image_input(options)
+    x = layers.Rescaling(1 / 255, name="normalise")(image)
+    for index, channels in enumerate(CHANNELS, 1):
+        x = layers.Conv2D(channels, 3, activation="relu", kernel_initializer="he_normal", name=f"conv{index}")(x)
+        x = layers.MaxPooling2D(name=f"pool{index}")(x)
+    x = layers.GlobalAveragePooling2D(name="gap")(x) if options.head == "gap" else layers.Flatten(name="flatten")(x)
+    x = layers.Dropout(0.5 if options.dropout is None else options.dropout, name="dropout")(x)
+    x = layers.Dense(512, activation="relu", kernel_initializer="he_normal", name="dense")(x)
+    return Network(keras.Model(image, answer(x, options.classes, binary=True), name="convnet"))
+
+
+PLANS = {
+    "convnet": Plan(
+        "classify", build, (150, 150), (Stage(100, 1e-3),), augment=RandomAffine, head="flatten", minimum=(46, 46)
+    ),
+}

@@ -1,0 +1,27 @@
+"""LeNet as the TensorFlow course has it: conv 32 5x5, conv 64 5x5, each with max-pooling, then a dense layer.
+
+Source of the idea: LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from orilla.train.models.blocks import answer, grey, image_input
+from orilla.train.plan import Build, Network, Plan, Stage
+
+
+def build(options: Build) -> Network:
+    image = image_input(options)
+    x = grey(image)
+    for index, channels in enumerate((32, 64), 1):
+        x = layers.Conv2D(channels, 5, padding="same", activation="relu", name=f"conv{index}")(x)
+        x = layers.MaxPooling2D(name=f"pool{index}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(256, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.5 if options.dropout is None else options.dropout, name="dropout")(x)
+    return Network(keras.Model(image, answer(x, options.classes), name="lenet"))
+
+
+PLANS = {"lenet": Plan("classify", build, (28, 28), (Stage(6, 2e-3),), batch=128, minimum=(4, 4))}

@@ -1,0 +1,53 @@
+"""Three multi-layer perceptrons for 28x28 digits, from a sigmoid to batch norm and SELU."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from orilla.train.models.blocks import answer, grey, image_input
+from orilla.train.plan import Build, Network, Plan, Stage
+
+
+def sigmoid(options: Build) -> Network:
+    """784-10-10."""
+    image = image_input(options)
+    x = layers.Flatten(name="flatten")(grey(image))
+    x = layers.Dense(10, activation="sigmoid", name="dense")(x)
+    return Network(keras.Model(image, answer(x, options.classes), name="mlp_sigmoid"))
+
+
+def relu(options: Build) -> Network:
+    """784-100-10."""
+    image = image_input(options)
+    x = layers.Flatten(name="flatten")(grey(image))
+    x = layers.Dense(100, activation="relu", name="dense")(x)
+    return Network(keras.Model(image, answer(x, options.classes), name="mlp_relu"))
+
+
+def selu(options: Build) -> Network:
+    """784-200-100-10, batch norm before each SELU.
+
+    Source of SELU: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
+    """
+    image = image_input(options)
+    x = dense_bn(layers.Flatten(name="flatten")(grey(image)), options.dropout)
+    return Network(keras.Model(image, answer(x, options.classes), name="mlp_selu"))
+
+
+def dense_bn(x: keras.KerasTensor, dropout: float | None) -> keras.KerasTensor:
+    """Dense 200 and 100, each with batch norm and SELU."""
+    for index, units in enumerate((200, 100), 1):
+        x = layers.Dense(units, use_bias=False, kernel_initializer="lecun_normal", name=f"dense{index}")(x)
+        x = layers.BatchNormalization(momentum=0.95, name=f"dense{index}_bn")(x)
+        x = layers.Activation("selu", name=f"dense{index}_selu")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name=f"dropout{index}")(x)
+    return x
+
+
+PLANS = {
+    "mlp-sigmoid": Plan("classify", sigmoid, (28, 28), (Stage(30, 1e-2),), batch=64, weight_decay=0.0),
+    "mlp-relu": Plan("classify", relu, (28, 28), (Stage(20, 2e-3),), batch=64, weight_decay=1e-3),
+    "mlp-selu": Plan("classify", selu, (28, 28), (Stage(20, 2e-3),), batch=64, weight_decay=1e-2),
+}

@@ -1,0 +1,90 @@
+"""VGG16 and VGG19, pre-trained: features with a dense layer on them, or fine-tuned above the third block.
+
+Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from orilla.devices.errors import ConfigError
+from orilla.train.augment import RandomAffine
+from orilla.train.models.blocks import answer, fixed_pointwise, image_input, load_by_name
+from orilla.train.plan import Build, Network, Plan, Stage
+
+FROZEN = "block3_pool"
+"""The first twelve layers of VGG19 end here."""
+
+MEAN_BGR = np.array([103.939, 116.779, 123.68])
+"""What ImageNet's pictures are on average. Source: the Caffe models of the authors, `keras.applications.vgg19`."""
+
+SWAP = np.eye(3)[::-1]
+
+
+def fine_tuned(options: Build) -> Network:
+    """The base, one vector of its last grid, dense 100, softmax."""
+    image, base, started = _base(options, keras.applications.VGG19)
+    x = _vector(base.output, options)
+    x = layers.Dense(100, activation="relu", kernel_initializer="he_normal", name="dense")(x)
+    if options.dropout:
+        x = layers.Dropout(options.dropout, name="dropout")(x)
+    return Network(keras.Model(image, answer(x, options.classes), name="vgg"), started)
+
+
+def features(options: Build) -> Network:
+    """Frozen features, dense 256 with dropout, softmax; of a partial weights file, those of its last whole block."""
+    image, base, started = _base(options, keras.applications.VGG19)
+    end = _covered_end(base, started)
+    x = _vector(base.get_layer(end).output, options)
+    x = layers.Dense(256, activation="relu", kernel_initializer="he_normal", name="dense")(x)
+    x = layers.Dropout(0.5 if options.dropout is None else options.dropout, name="dropout")(x)
+    return Network(keras.Model(image, answer(x, options.classes), name="vgg_features"), f"{started}; features at {end}")
+
+
+def _vector(x: Any, options: Build) -> Any:
+    return (
+        layers.GlobalAveragePooling2D(name="vector")(x) if options.head == "gap" else layers.Flatten(name="vector")(x)
+    )
+
+
+def _base(options: Build, application: Any) -> tuple[Any, keras.Model, str]:
+    image = image_input(options)
+    # RGB to BGR minus the mean, as the weights expect it.
+    x = fixed_pointwise(image, SWAP, -MEAN_BGR)
+    imagenet = options.weights == "imagenet"
+    base = application(input_tensor=x, include_top=False, weights="imagenet" if imagenet else None)
+    if options.weights is None or imagenet:
+        return image, base, "imagenet" if imagenet else "random"
+    covered = load_by_name(base, options.weights)
+    convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D) and layer.name != "normalise"]
+    for layer in convolutions:
+        if layer.name not in covered:  # eight layers without batch norm: variance must be kept from the start
+            layer.kernel.assign(keras.initializers.HeNormal()(layer.kernel.shape))
+    told = f"{covered[0]} to {covered[-1]}, {len(covered)} of {len(convolutions)} layers"
+    return image, base, f"{Path(options.weights).name} ({told})"
+
+
+def _covered_end(base: keras.Model, started: str) -> str:
+    """The pooling layer of the last block that the weights cover."""
+    if started == "random":
+        raise ConfigError("vgg-features needs pre-trained weights: --weights imagenet, or a file")
+    if started == "imagenet":
+        return "block5_pool"
+    last = started.partition(" to ")[2].partition(",")[0]
+    end = f"{last.partition('_')[0]}_pool"
+    return end if end in {layer.name for layer in base.layers} else "block5_pool"
+
+
+PLANS = {
+    "vgg-features": Plan(
+        "classify", features, (150, 150), (Stage(40, 1e-3, "vector", views=4),), augment=RandomAffine, minimum=(32, 32)
+    ),
+    "vgg": Plan(
+        "classify", fine_tuned, (150, 150), (Stage(15, 1e-4, FROZEN, views=2),), augment=RandomAffine, minimum=(32, 32)
+    ),
+}

@@ -1,0 +1,71 @@
+"""What `orilla train` can be told, and what of it makes no sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orilla.devices.errors import ConfigError
+from orilla.train.fit import Schedule
+from orilla.train.plan import Head
+from orilla.train.surroundings import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """None stands for the model's own default."""
+
+    model: str
+    data: str
+    add: tuple[str, ...] = ()
+    """Data sets whose training samples are added."""
+    epochs: int | None = None
+    """Of the last stage, where there are several."""
+    batch: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    schedule: Schedule = "cosine"
+    seed: int = 0
+    weights: str = "none"
+    """`none`, `imagenet` (downloaded by Keras), or a local file."""
+    input: tuple[int, ...] | None = None
+    """Height and width in pixels, or the length in tokens."""
+    width: float = 1.0
+    """Of the road model's channels."""
+    head: Head | None = None
+    dropout: float | None = None
+    views: int | None = None
+    augment: bool = True
+    samples: int | None = None
+    hold_out: str | None = None
+    drop_leaks: bool = False
+    skip_bad: bool = False
+    best: bool = False
+    """Keep the epoch that was best on the samples held out."""
+    patience: int | None = None
+    precision: Precision = "auto"
+    tensorboard: bool = False
+    resume: bool = False
+
+    def check(self) -> None:
+        """Raises `ConfigError` for the first value that can't be used."""
+        for name in ("epochs", "batch", "samples", "patience", "views"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name} {value}: must be 1 or more")
+        if self.seed < 0:
+            raise ConfigError(f"seed {self.seed}: must be 0 or more")
+        if not 0 < self.width <= 2:
+            raise ConfigError(f"width {self.width}: must be above 0, at most 2")
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
+            raise ConfigError(f"learning rate {self.learning_rate}: must be above 0, at most 1")
+        if self.weight_decay is not None and not 0 <= self.weight_decay <= 1:
+            raise ConfigError(f"weight decay {self.weight_decay}: must be 0 to 1")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout {self.dropout}: must be 0 or more, below 1")
+        if self.weights not in ("none", "imagenet") and not Path(self.weights).is_file():
+            raise ConfigError(f"no such weights file: {self.weights}")
+        if (self.best or self.patience is not None) and self.hold_out == "none":
+            raise ConfigError(
+                "--best and --patience choose an epoch, which needs samples held out: drop --hold-out none"
+            )
