@@ -41,8 +41,11 @@ COMMANDS = {
         "prove that a bundle still computes here what was exported",
         "orilla verify road --data camvid.zip",
     ),
+    "data": Command(
+        "orilla.runtime.commands.data", "download published data sets, and look into any", "orilla data get mnist"
+    ),
     "train": Command(
-        "orilla.train.cli", "train a model", "orilla train road --data scenes --out runs/road", extra="train"
+        "orilla.train.cli", "train a model", "orilla train convnet --data PICTURES --out runs/convnet", extra="train"
     ),
     "export": Command(
         "orilla.export.cli",

@@ -65,3 +65,37 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Pat
     manifest = export(tiny_run, path, ExportOptions())
     assert not manifest.report.refused
     return path
+
+
+@pytest.fixture(scope="session")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of two classes in folders."""
+    return factories.class_folders(tmp_path_factory.mktemp("classes") / "animals", {"train": 12, "validation": 8})
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of texts of two classes."""
+    return factories.text_table(tmp_path_factory.mktemp("texts") / "reviews.csv")
+
+
+@pytest.fixture(scope="session")
+def picture_bundle(tmp_path_factory: pytest.TempPathFactory, animals: Path) -> Path:
+    """A tiny classifier of pictures."""
+    from orilla.export.export import ExportOptions, export
+
+    folder = tmp_path_factory.mktemp("classifier")
+    recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32"
+    export(factories.classifier_run(folder / "run", animals), folder / "tiny.orilla", ExportOptions(recipes=recipes))
+    return folder / "tiny.orilla"
+
+
+@pytest.fixture(scope="session")
+def text_bundle(tmp_path_factory: pytest.TempPathFactory, reviews: Path) -> Path:
+    """A tiny recurrent classifier of texts."""
+    from orilla.export.export import ExportOptions, export
+
+    folder = tmp_path_factory.mktemp("reader")
+    options = ExportOptions(recipes="litert_fp32,litert_wi8_afp32")
+    export(factories.text_run(folder / "run", reviews), folder / "tiny.orilla", options)
+    return folder / "tiny.orilla"

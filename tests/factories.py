@@ -6,12 +6,16 @@ import zipfile
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.card import Card, DataCard, Measured, SplitCard
 from orilla.runtime.datasets import Source
 from orilla.runtime.frame import Frame
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.run_folder import Run, encode_json
+from orilla.runtime.text import TextPreprocess, encode_vocabulary
 
 ROAD = 3
 """CamVid's label of the road."""
@@ -157,3 +161,45 @@ def text_table(path: Path, count: int = 60) -> Path:
         )
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
+    """A card of another model that nobody trained."""
+    return msgspec.structs.replace(card((1, 1)), model=f"tiny_{task}", task=task, labels=labels, input=size)
+
+
+def classifier_run(folder: Path, data: Path) -> Path:
+    """A run folder with a small classifier of `class_folders`, whose answer is which side is brighter."""
+    import keras
+
+    image = keras.Input((32, 48, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255, name="normalise")(image)
+    x = keras.layers.AveragePooling2D((32, 24))(x)
+    x = keras.layers.Flatten()(x)
+    kernel = np.array([[-4.0, 4.0]] * 3 + [[4.0, -4.0]] * 3)
+    dense = keras.layers.Dense(2, activation="softmax", name="probabilities")
+    model = keras.Model(image, dense(x))
+    dense.set_weights([kernel, np.zeros(2)])
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    (folder / "card.json").write_bytes(encode_json(card_of("classify", ("cat", "dog"), (32, 48))))
+    (folder / "run.json").write_bytes(encode_json(Run(Preprocess(size_hw=(32, 48)), str(data))))
+    return folder
+
+
+def text_run(folder: Path, data: Path) -> Path:
+    """A run folder with a small recurrent model of `text_table`: random weights, one probability."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    vocabulary = ("film", "plot", "dreadful", "lovely", "the", "of")
+    tokens = keras.Input((12,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(9, 4, embeddings_initializer="normal")(tokens)
+    x = keras.layers.Bidirectional(keras.layers.LSTM(6))(x)
+    model = keras.Model(tokens, keras.layers.Dense(1, activation="sigmoid", name="probability")(x * 40.0))
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    (folder / "vocabulary.txt").write_bytes(encode_vocabulary(vocabulary))
+    (folder / "card.json").write_bytes(encode_json(card_of("text", ("bad", "good"), (12,))))
+    (folder / "run.json").write_bytes(encode_json(Run(TextPreprocess(length=12), str(data))))
+    return folder

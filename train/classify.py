@@ -67,6 +67,7 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         stages=tuple(_bound(work, stage) for stage in stages),
         batch=work.batch,
         learning_rate=stages[-1].learning_rate,
+        epochs=stages[-1].epochs,
     )
 
 

@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--head", choices=("gap", "flatten"), help="from the last grid to one vector")
     model.add_argument("--dropout", type=float)
     model.add_argument("--views", type=int, help="random changes of each sample that frozen layers see")
+    parser.add_argument("--device", help="say before the first epoch what coral or pi4 will make of the network")
+    parser.add_argument("--search", choices=("hyperband", "random"), help="find learning rate, decay, batch, dropout")
+    parser.add_argument("--trials", type=int, default=20, help="of the search (default: 20)")
     parser.add_argument("--tensorboard", action="store_true", help="write logs into RUN/tensorboard")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted training of RUN stopped")
 
@@ -66,19 +69,22 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         raise ConfigError(f"--out {out} is a file: give a folder")
     if (out / "model.keras").exists():
         raise ConfigError(f"--out {out} already holds a trained model: give another folder")
+    if arguments.trials < 1:
+        raise ConfigError(f"--trials {arguments.trials}: must be 1 or more")
     if not arguments.resume and ((out / CHECKPOINT).exists() or (out / "stage0.npz").exists()):
         raise ConfigError(f"--out {out} holds an interrupted training: add --resume, or give another folder")
     try:
         with hidden_stderr():  # TensorFlow introduces itself in six lines
             from orilla.train.options import TrainOptions
-            from orilla.train.train import train
+            from orilla.train.train import Searched, train
     except ImportError as error:
         if error.name and error.name.startswith("orilla"):
             raise
         raise MissingExtraError(error.name or "keras", "train") from error
     given = {name: value for name, value in vars(arguments).items() if name in TrainOptions.__dataclass_fields__}
     given |= {"input": parse_size(arguments.input), "add": tuple(arguments.add)}
-    card = train(TrainOptions(**given), out, command=command_line())
+    searched = Searched(arguments.search, arguments.trials) if arguments.search else None
+    card = train(TrainOptions(**given), out, command=command_line(), searched=searched)
     return 0, {"run": str(out), "card": card}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -43,19 +43,17 @@ class Job:
     """Made one after the other: a later stage freezes what an earlier one trained."""
     batch: int
     learning_rate: float
+    epochs: int
+    """Of the last stage."""
 
 
 def in_float32(network: keras.Model) -> keras.Model:
     """The same network with the arithmetic of the edge, where it was trained in half precision."""
+    keras.config.set_dtype_policy("float32")  # layers without a policy of their own take this one
     config = _replaced(network.get_config())
     exact = type(network).from_config(config)
     exact.set_weights(network.get_weights())
     return exact
-
-
-def with_epochs(options: FitOptions, epochs: int) -> FitOptions:
-    """The same training, longer or shorter."""
-    return replace(options, epochs=epochs)
 
 
 def _replaced(config: Any) -> Any:

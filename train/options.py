@@ -45,6 +45,8 @@ class TrainOptions:
     patience: int | None = None
     precision: Precision = "auto"
     tensorboard: bool = False
+    device: str | None = None
+    """Advise about this device before the first epoch."""
     resume: bool = False
 
     def check(self) -> None:

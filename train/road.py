@@ -77,7 +77,7 @@ def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         )
 
     started = "random" if options.weights == "none" else Path(options.weights).name
-    return Job(network, started, (LABEL,), preprocess, (), ready, (stage,), batch, rate)
+    return Job(network, started, (LABEL,), preprocess, (), ready, (stage,), batch, rate, options.epochs or EPOCHS)
 
 
 def _input(options: TrainOptions) -> tuple[int, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
+from rich.console import Console
 
 from orilla.devices.detect import detect
 from orilla.devices.errors import DataError
@@ -16,7 +18,7 @@ from orilla.runtime.card import Card
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.datasets.labelled import FIRST_METRIC, digest_of
 from orilla.runtime.files import make_folder, replacing
-from orilla.train import surroundings
+from orilla.train import rules, surroundings
 from orilla.train.data.joined import Joined
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import Splits, data_card, split
@@ -25,12 +27,19 @@ from orilla.train.fit import Fitted, Row, fit, remove_checkpoint
 from orilla.train.job import Job, in_float32, is_float32
 from orilla.train.options import TrainOptions
 from orilla.train.run_folder import write_run
+from orilla.train.search import Method, search
 
 
-def train(
-    options: TrainOptions, out: Path, *, command: str, search: dict[str, float | int | str] | None = None
-) -> Card:
-    """Trains, evaluates, and writes the run folder `out`.
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """How settings are to be searched for."""
+
+    method: Method
+    trials: int
+
+
+def train(options: TrainOptions, out: Path, *, command: str, searched: Searched | None = None) -> Card:
+    """Trains, evaluates, and writes the run folder `out`; searches for settings first, where `searched` asks for it.
 
     Raises:
         ConfigError, DataError: options or data that can't be used; nothing is written.
@@ -38,33 +47,36 @@ def train(
     options.check()
     parts, dataset = open_data(options)
     skipped = scan(dataset, skip_bad=options.skip_bad)
+    choosing = options.best or options.patience is not None or searched is not None
     splits = split(
         dataset,
-        hold_out=_hold_out(options, dataset),
+        hold_out="0.1" if options.hold_out is None and choosing and "test" not in dataset.splits else options.hold_out,
         drop_leaks=options.drop_leaks,
         skipped=frozenset(skipped),
         limit=options.samples,
     )
     _check_classes(dataset, splits)
+    found: dict[str, float | int | str] = {}
+    if searched is not None:
+        options, found = _search(options, searched, dataset, splits, out)
     precision = surroundings.prepare(options.precision, options.seed)
     job = make_job(options, dataset, splits)
+    if options.device is not None:
+        _advise(job, options.device)
     make_folder(out)
-    signature = _signature(options, dataset, splits)
-    fitted = _fit(job, options, out, signature)
+    fitted = run_job(job, options, out, _signature(options, dataset, splits))
     network = job.network if is_float32(job.network) else in_float32(job.network)
     used = [(splits.reported, splits.report)] + ([("choose", splits.choose)] if splits.choose else [])
-    found = [measured(name, evaluate(network, dataset, items, job.labels, job.prepare)) for name, items in used]
-    machine = detect()
+    results = [measured(name, evaluate(network, dataset, items, job.labels, job.prepare)) for name, items in used]
+    bad = [f"{dataset.names(part)[index]}: {why}" for (part, index), why in skipped.items()]
     card = Card(
         model=options.model,
         task=dataset.task,
         labels=job.labels,
-        data=data_card(
-            parts, dataset, splits, [f"{dataset.names(part)[index]}: {why}" for (part, index), why in skipped.items()]
-        ),
+        data=data_card(parts, dataset, splits, bad),
         start_weights=job.started,
         parameters=network.count_params(),
-        input=tuple(int(side) for side in network.input.shape[1:3] if side != 3 or len(network.input.shape) == 2),
+        input=network.input.shape[1:3] if dataset.task != "text" else network.input.shape[1:],
         seed=options.seed,
         epochs=len(fitted.rows),
         best_epoch=fitted.best_epoch,
@@ -72,12 +84,12 @@ def train(
         learning_rate=job.learning_rate,
         samples=len(splits.train),
         seconds=round(sum(row["seconds"] for row in fitted.rows), 1),
-        machine=str(machine),
+        machine=str(detect()),
         precision=precision,
         versions=surroundings.versions(),
         command=command,
-        measured=tuple(found),
-        search=search or {},
+        measured=tuple(results),
+        search=found,
     )
     with replacing(out / "model.keras") as temporary:
         network.save(temporary)
@@ -86,6 +98,38 @@ def train(
     for file in out.glob("stage*.npz"):
         file.unlink()
     return card
+
+
+def _search(
+    options: TrainOptions, searched: Searched, dataset: Dataset, splits: Splits, out: Path
+) -> tuple[TrainOptions, dict[str, float | int | str]]:
+    """Runs the trials on the samples held out; the reported split is not looked at."""
+    if not splits.choose:
+        raise DataError("a search needs samples held out: drop --hold-out none")
+    blind = replace(splits, report=splits.choose)
+    surroundings.prepare(options.precision, options.seed)
+    defaults = make_job(options, dataset, blind)
+    epochs = options.epochs or defaults.epochs
+    metric = f"choose_{FIRST_METRIC[dataset.task]}"
+    make_folder(out)
+
+    def score(chosen: TrainOptions, epochs: int, trial: str) -> float:
+        surroundings.prepare(chosen.precision, chosen.seed)
+        chosen = replace(chosen, epochs=epochs)
+        job = make_job(chosen, dataset, blind)
+        with tempfile.TemporaryDirectory(prefix=f"trial-{trial}-") as folder:
+            rows = run_job(job, chosen, Path(folder), trial).rows
+        return max(row[metric] for row in rows if metric in row)
+
+    started = replace(options, batch=defaults.batch, learning_rate=defaults.learning_rate)
+    return search(started, searched.method, searched.trials, epochs, out, score)
+
+
+def _advise(job: Job, device: str) -> None:
+    """Says on standard error what the device will make of the network."""
+    console = Console(stderr=True, markup=False, highlight=False)
+    for advice in rules.check(job.network, device):
+        console.print(f"{device}: {advice}", soft_wrap=True)
 
 
 def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
@@ -105,12 +149,6 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     return classifier(options, dataset, splits)
 
 
-def _hold_out(options: TrainOptions, dataset: Dataset) -> str | None:
-    """Choosing an epoch needs samples held out where the reported split is all there is."""
-    wants = options.best or options.patience is not None
-    return "0.1" if options.hold_out is None and wants and "test" not in dataset.splits else options.hold_out
-
-
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
     if dataset.task == "segment":
         return
@@ -123,11 +161,11 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
 
 
 def _signature(options: TrainOptions, dataset: Dataset, splits: Splits) -> str:
-    told = {name: value for name, value in asdict(options).items() if name not in ("data", "add", "resume")}
+    told = {name: value for name, value in asdict(options).items() if name not in ("data", "add", "resume", "device")}
     return json.dumps({**told, "data": digest_of(dataset, splits.train)})
 
 
-def _fit(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitted:
+def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitted:
     """Runs the stages; one that was finished before an interruption is read back."""
     rows: list[Row] = []
     best = 0
@@ -176,9 +214,3 @@ def _read_stage(path: Path, network: keras.Model, signature: str) -> list[Row]:
             variable.assign(saved[f"v{index}"])
     rows: list[Row] = told["rows"]
     return rows
-
-
-def first_metric(card: Card) -> tuple[str, float]:
-    """The measure that a model is held by, of the split that is reported."""
-    name = FIRST_METRIC[card.task]
-    return name, card.metrics[name]

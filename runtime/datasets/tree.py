@@ -19,6 +19,9 @@ Folder = Path | zipfile.Path
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
+FEW = 3
+"""Folders in whose insides a data set is looked for."""
+
 SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
 """Name of a folder to the split that it holds."""
 
@@ -36,9 +39,14 @@ def _inside(path: Path, version: int) -> zipfile.Path:
 
 
 def candidates(path: Path) -> list[Folder]:
-    """The folder or zip at `path`, and the folders directly inside it: archives often hold one folder."""
+    """The folder or zip at `path`, and the folders inside it, two deep where they are few: archives often hold one
+    folder around everything."""
     top = root(path)
-    return [] if top is None else [top, *folders(top)]
+    if top is None:
+        return []
+    inside = folders(top)
+    deeper = [child for parent in inside for child in folders(parent)] if len(inside) <= FEW else []
+    return [top, *inside, *deeper]
 
 
 def folders(parent: Folder) -> list[Folder]:

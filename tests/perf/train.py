@@ -1,0 +1,124 @@
+"""What the training loop costs: samples a second through `fit` with its data, progress and checkpoints, against a bare
+`model.fit` on arrays in memory, the same model and batch, epoch by epoch in turns.
+
+    python tests/perf/train.py [--model convnet] [--data DATA] [--rounds 5] [--json]
+
+Both train the same network from the same weights. The bare loop has its samples prepared before its clock starts; ours
+reads, shuffles and (with --augment) changes them. The bound is the bare loop: a ratio of 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from orilla.runtime.native import hidden_stderr
+from orilla.train import surroundings
+from orilla.train.data.splits import split
+from orilla.train.fit import fit
+from orilla.train.options import TrainOptions
+from orilla.train.train import make_job, open_data
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="convnet", help="a classifier (default: convnet)")
+    parser.add_argument("--data", help="as orilla train takes it (default: pictures made on the spot)")
+    parser.add_argument("--samples", type=int, default=480)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--augment", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(arguments, Path(folder))
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+        return
+    print(
+        f"{result['model']}, batch {result['batch']}, {result['samples']} samples an epoch, {result['rounds']} rounds"
+    )
+    print(f"bare model.fit      {result['bare_per_s']:8.1f} samples/s")
+    print(f"orilla              {result['ours_per_s']:8.1f} samples/s")
+    print(
+        f"ratio               {result['ratio']:8.3f}  (rounds {result['ratio_min']:.3f} to {result['ratio_max']:.3f})"
+    )
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
+    data = arguments.data or pictures(folder / "pictures", arguments.samples)
+    options = TrainOptions(
+        model=arguments.model,
+        data=str(data),
+        batch=arguments.batch,
+        samples=arguments.samples,
+        augment=arguments.augment,
+    )
+    surroundings.prepare("float32", 0)
+    _, dataset = open_data(options)
+    splits = split(dataset, limit=arguments.samples, hold_out="none", drop_leaks=True)
+    job = make_job(options, dataset, splits)
+    stage = job.stages[-1]()
+    count = len(splits.train)
+    order = np.arange(count)
+    inputs = stage.data.inputs.take(order, np.random.default_rng(0))  # type: ignore[attr-defined]
+    labels = stage.data.labels  # type: ignore[attr-defined]
+    bare_model = keras.models.clone_model(stage.model)
+    bare_model.compile(keras.optimizers.AdamW(1e-3, clipnorm=1.0), loss=stage.loss, metrics=list(stage.metrics))
+    rounds: list[tuple[float, float]] = []
+    finished = time.perf_counter()
+
+    def between_epochs() -> dict[str, float]:
+        """Called by `fit` after each of its epochs: notes how long that took, then runs the bare loop."""
+        nonlocal finished
+        ours = time.perf_counter() - finished
+        started = time.perf_counter()
+        bare_model.fit(inputs, labels, batch_size=arguments.batch, verbose=0)
+        rounds.append((count / (time.perf_counter() - started), count / ours))
+        finished = time.perf_counter()
+        return {}
+
+    epochs = replace(stage.options, epochs=arguments.rounds + 1, evaluate_every=1)
+    with hidden_stderr():
+        fit(stage.model, stage.data, stage.loss, between_epochs, epochs, folder, signature="", metrics=stage.metrics)
+    del rounds[0]  # both compile in it
+    ratios = [one / other for other, one in rounds]
+    return {
+        "model": arguments.model,
+        "batch": arguments.batch,
+        "samples": count,
+        "augment": arguments.augment,
+        "backend": keras.backend.backend(),
+        "rounds": len(rounds),
+        "bare_per_s": statistics.median(other for other, _ in rounds),
+        "ours_per_s": statistics.median(one for _, one in rounds),
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """Class folders of smooth random pictures, 240x240."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    for split_name, number in (("train", count // 2), ("val", 4)):
+        for name in ("a", "b"):
+            (folder / split_name / name).mkdir(parents=True)
+            for index in range(number):
+                image = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (240, 240))
+                cv2.imwrite(str(folder / split_name / name / f"{index}.jpg"), image)
+    return folder
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Downloads from a real server on loopback that breaks off, resumes, and lies."""
+
+import hashlib
+import http.server
+import io
+import json
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+from orilla.devices.errors import ConfigError, DataError, OutputError
+from orilla.runtime.cli import main
+from orilla.runtime.datasets import download, open_dataset
+from orilla.runtime.datasets.download import File, Published, fetch, get
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.asked.append(self.headers.get("Range"))
+        if self.path not in server.content:
+            self.send_error(404)
+            return
+        data = server.content[self.path]
+        start = 0
+        if self.headers.get("Range") and server.ranges:
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            if start >= len(data):
+                self.send_error(416)
+                return
+            self.send_response(206)
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        cut = server.cuts.pop(0) if server.cuts else len(data)
+        self.wfile.write(data[start : start + cut])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    one.content, one.cuts, one.asked, one.ranges = {"/data.bin": CONTENT}, [], [], True
+    threading.Thread(target=one.serve_forever, daemon=True).start()
+    yield one
+    one.shutdown()
+    one.server_close()
+
+
+def file(server, **options):
+    return File(f"http://127.0.0.1:{server.server_port}/data.bin", **options)
+
+
+def take(server, target, **options):
+    pauses, told = [], []
+    fetch(file(server, **options), target, lambda there, total: told.append((there, total)), pause=pauses.append)
+    return pauses, told
+
+
+def test_a_whole_download_is_checked_and_told(server, tmp_path):
+    pauses, told = take(server, tmp_path / "data.bin", sha256=SHA256)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert pauses == []
+    assert told[-1] == (300_000, 300_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.bin"]
+
+
+def test_a_connection_that_breaks_off_is_taken_up_where_it_was(server, tmp_path):
+    server.cuts = [100_000, 50_000]
+    pauses, _ = take(server, tmp_path / "data.bin", sha256=SHA256)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert len(pauses) == 2
+
+
+def test_what_a_killed_download_left_is_used(server, tmp_path):
+    (tmp_path / "data.bin.part").write_bytes(CONTENT[:70_000])
+    take(server, tmp_path / "data.bin", sha256=SHA256)
+    assert server.asked == ["bytes=70000-"]
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_sends_it_all_again(server, tmp_path):
+    server.ranges = False
+    (tmp_path / "data.bin.part").write_bytes(b"x" * 70_000)
+    take(server, tmp_path / "data.bin", sha256=SHA256)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_never_gets_on_is_given_up_and_the_part_kept(server, tmp_path):
+    server.cuts = [1000] + [0] * 50
+    with pytest.raises(DataError, match=r"broke off .*run it again to go on from there"):
+        take(server, tmp_path / "data.bin")
+    assert len(server.asked) == 1 + download.ATTEMPTS
+    assert (tmp_path / "data.bin.part").stat().st_size == 1000
+    server.cuts = []
+    take(server, tmp_path / "data.bin", sha256=SHA256)
+    assert server.asked[-1] == "bytes=1000-"
+
+
+@pytest.mark.parametrize("options", [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"bytes": 5}])
+def test_another_file_than_is_published_is_not_kept(server, tmp_path, options):
+    with pytest.raises(DataError, match=r"published is .*: it was not kept"):
+        take(server, tmp_path / "data.bin", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals_are_named(server, tmp_path):
+    server.content = {}
+    with pytest.raises(DataError, match="the server answers 404"):
+        take(server, tmp_path / "data.bin")
+    server.content = {"/data.bin": CONTENT}
+    with pytest.raises(OutputError, match="cannot write"):
+        take(server, tmp_path / "none" / "data.bin")
+    with pytest.raises(ConfigError, match="unknown published data set 'mnits': did you mean mnist"):
+        get("mnits", lambda name: lambda there, total: None)
+
+
+def test_a_name_opens_what_was_downloaded(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        x_train=np.zeros((3, 28, 28), np.uint8),
+        y_train=np.arange(3, dtype=np.uint8),
+        x_test=np.zeros((2, 28, 28), np.uint8),
+        y_test=np.arange(2, dtype=np.uint8),
+    )
+    server.content["/mnist.npz"] = stream.getvalue()
+    one = Published("MNIST", "x", (File(f"http://127.0.0.1:{server.server_port}/mnist.npz"),))
+    monkeypatch.setattr(download, "published", lambda: {"mnist": one})
+    monkeypatch.setattr("orilla.runtime.commands.data.published", lambda: {"mnist": one})
+    with pytest.raises(DataError, match="mnist is not here: run orilla data get mnist"):
+        open_dataset("mnist")
+    assert main(["data", "get", "mnist", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["splits"]["train"]["samples"] == 3
+    assert len(open_dataset("mnist").names("test")) == 2
+    asked = len(server.asked)
+    assert main(["data", "get", "mnist"]) == 0
+    assert len(server.asked) == asked
+    assert main(["data", "list"]) == 0
+    assert "yes" in capsys.readouterr().out
+
+
+def test_a_tar_is_unpacked_and_may_not_leave_its_folder(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
+
+    def packed(*names):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+            for name in names:
+                entry = tarfile.TarInfo(name)
+                entry.size = 4
+                archive.addfile(entry, io.BytesIO(b"good"))
+        return stream.getvalue()
+
+    names = [f"aclImdb/{split}/{kind}/0.txt" for split in ("train", "test") for kind in ("neg", "pos")]
+    server.content = {"/a.tar.gz": packed(*names), "/b.tar.gz": packed("../../evil.txt")}
+    address = f"http://127.0.0.1:{server.server_port}"
+    known = {kind: Published("", "", (File(f"{address}/{kind}.tar.gz", extract=True),)) for kind in "ab"}
+    folder = get("a", lambda name: lambda there, total: None, known)
+    assert open_dataset(folder).classes == ("neg", "pos")
+    with pytest.raises(DataError, match=r"cannot unpack b\.tar\.gz"):
+        get("b", lambda name: lambda there, total: None, known)
+    assert not (tmp_path / "evil.txt").exists()
+    assert not (tmp_path / "cache" / "evil.txt").exists()

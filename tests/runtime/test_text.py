@@ -1,0 +1,145 @@
+"""Texts become tokens the same way everywhere, and a text model answers line by line."""
+
+import io
+import json
+import sys
+
+import factories
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import orilla.runtime
+from orilla.devices.errors import BundleError, DataError, SourceError
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import main
+from orilla.runtime.datasets import open_dataset
+from orilla.runtime.sources.lines import Lines
+from orilla.runtime.text import (
+    FIRST,
+    PADDING,
+    START,
+    UNKNOWN,
+    TextPreprocess,
+    Tokeniser,
+    decode_vocabulary,
+    encode_vocabulary,
+    learn_vocabulary,
+    words,
+)
+from orilla.runtime.verify import verify
+
+VOCABULARY = ("the", "film", "don't")
+
+
+def tokens(text, **spec):
+    return Tokeniser(TextPreprocess(**{"length": 6, **spec}), VOCABULARY)(text).tolist()
+
+
+def test_a_text_is_cut_into_words_as_keras_cuts_it():
+    assert words('The FILM, (really) "don\'t"<br />see_it!\n') == ["the", "film", "really", "don't", "br", "see", "it"]
+
+
+def test_tokens_are_padded_and_cut_where_the_spec_says():
+    assert tokens("The film!") == [PADDING, PADDING, PADDING, START, FIRST, FIRST + 1]
+    assert tokens("The film!", padding="post") == [START, FIRST, FIRST + 1, PADDING, PADDING, PADDING]
+    long = "never the the the film film don't"
+    assert tokens(long) == [FIRST, FIRST, FIRST, FIRST + 1, FIRST + 1, FIRST + 2]
+    assert tokens(long, truncation="post") == [START, UNKNOWN, FIRST, FIRST, FIRST, FIRST + 1]
+    with pytest.raises(DataError, match="expected a text, got bytes"):
+        tokens(b"film")
+
+
+@given(st.text(max_size=60))
+def test_any_text_becomes_tokens_of_the_vocabulary(text):
+    tokeniser = Tokeniser(TextPreprocess(length=9), VOCABULARY)
+    made = tokeniser(text)
+    assert made.shape == (9,)
+    assert made.dtype == np.int32
+    assert 0 <= made.min() <= made.max() < tokeniser.size == 6
+
+
+def test_a_vocabulary_is_the_most_frequent_words():
+    learnt = learn_vocabulary(["b a a", "c b a", "d"], FIRST + 3)
+    assert learnt == ("a", "b", "c")
+    assert decode_vocabulary(encode_vocabulary(learnt)) == learnt
+
+
+@pytest.mark.parametrize("data", [b"", b"a\n\nb\n", b"a\na\n", b"\xff\n"])
+def test_a_vocabulary_that_is_none_is_refused(data):
+    with pytest.raises(BundleError, match="vocabulary"):
+        decode_vocabulary(data)
+
+
+def test_a_text_model_answers_a_text_and_a_stream(text_bundle, tmp_path):
+    (tmp_path / "lines.txt").write_text("a lovely film\n\n  the plot was dreadful \n")
+    with orilla.runtime.open(text_bundle) as model:
+        one = model("a lovely film")
+        ticks = list(model.stream(tmp_path / "lines.txt"))
+        with pytest.raises(DataError, match="expected a text, got ndarray"):
+            model(factories.picture())
+    assert [tick.frame.text for tick in ticks] == ["a lovely film", "the plot was dreadful"]
+    assert [tick.index for tick in ticks] == [0, 1]
+    assert np.array_equal(ticks[0].result.scores, one.result.scores)
+    assert one.result.top.label in ("bad", "good")
+    assert one.result.scores.sum() == pytest.approx(1)
+    assert ticks[1].to_dict()["text"] == "the plot was dreadful"
+
+
+def test_the_same_texts_in_two_orders_give_the_same_answers(text_bundle):
+    texts = [f"{word} film of the plot" for word in ("lovely", "dreadful", "the", "odd")]
+    for variant in [one.name for one in Bundle.open(text_bundle).manifest.variants]:
+        with orilla.runtime.open(text_bundle, variant=variant) as model:
+            forward = [model(text).result.scores for text in texts]
+            back = [model(text).result.scores for text in reversed(texts)]
+        assert np.array_equal(forward, back[::-1])
+
+
+def test_a_text_bundle_verifies_itself_and_finds_another_vocabulary(text_bundle, reviews, tmp_path):
+    bundle = Bundle.open(text_bundle)
+    for verdict in verify(bundle, bundle.manifest.variants, open_dataset(reviews)):
+        assert verdict.passed
+        assert [stage.name for stage in verdict.stages] == ["decode", "tokenise", "infer", "result", "accuracy"]
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    files["vocabulary.txt"] = b"plot\nfilm\nlovely\ndreadful\nthe\nof\n"
+    other = Bundle(bundle.path, bundle.manifest, files)
+    for verdict in verify(other, bundle.manifest.variants):
+        assert verdict.first_difference == "tokenise"
+
+
+def test_a_text_task_needs_its_vocabulary(text_bundle):
+    from orilla.runtime import manifest as manifests
+
+    manifest = Bundle.open(text_bundle).manifest
+    broken = msgspec.structs.replace(manifest, vocabulary=None)
+    with pytest.raises(BundleError, match="task text does not fit"):
+        manifests.decode(manifests.encode(broken))
+
+
+def test_run_reads_standard_input(text_bundle, monkeypatch, capfdbinary):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("caf\u00e9 film\nthe plot\n".encode())))
+    assert main(["run", str(text_bundle), "--source", "-"]) == 0
+    lines = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == ["caf\u00e9 film", "the plot"]
+    assert {"label", "score"} == set(lines[0]["result"]["top"])
+
+
+def test_texts_that_cannot_be_read(text_bundle, tmp_path, capsys):
+    with pytest.raises(SourceError, match="no such file"):
+        Lines.open(str(tmp_path / "none.txt"))
+    with pytest.raises(SourceError, match="is a folder"):
+        Lines.open(str(tmp_path))
+    (tmp_path / "latin.txt").write_bytes(b"good\ncaf\xe9\n")
+    with orilla.runtime.open(text_bundle) as model:
+        ticks = model.stream(tmp_path / "latin.txt")
+        next(ticks)
+        with pytest.raises(SourceError, match=r"latin\.txt line 2 is not UTF-8"):
+            next(ticks)
+    assert (
+        main(["run", str(text_bundle), "--source", str(tmp_path / "latin.txt"), "--sink", f"video:{tmp_path}/o.mp4"])
+        == 2
+    )
+    assert "a text has no picture to draw on" in capsys.readouterr().err
+    assert not (tmp_path / "o.mp4").exists()

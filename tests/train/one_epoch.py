@@ -1,0 +1,45 @@
+"""Trains two epochs on the backend that KERAS_BACKEND names, from given weights, nothing random: prints losses."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from orilla.train import surroundings
+from orilla.train.data.splits import split
+from orilla.train.fit import fit
+from orilla.train.options import TrainOptions
+from orilla.train.train import make_job, open_data
+
+
+def main(model: str, data: str, weights: str, folder: str) -> None:
+    sizes = {"road": (64, 64), "lstm": (40,), "lenet": (28, 28)}
+    options = TrainOptions(
+        model=model,
+        data=data,
+        input=sizes[model],
+        epochs=2,
+        batch=8,
+        width=0.35,
+        dropout=0.0,
+        learning_rate=1e-3,
+        augment=False,
+        hold_out="none",
+    )
+    surroundings.prepare("float32", 0)
+    _, dataset = open_data(options)
+    job = make_job(options, dataset, split(dataset, hold_out="none"))
+    stage = job.stages[0]()
+    file = Path(weights)
+    if not file.exists():
+        np.savez(file, *[np.asarray(array) for array in stage.model.get_weights()])
+    with np.load(file) as saved:
+        stage.model.set_weights([saved[name] for name in saved.files])
+    stage = replace(stage, options=replace(stage.options, workers=1))
+    fitted = fit(stage.model, stage.data, stage.loss, stage.evaluate, stage.options, Path(folder), signature="")
+    print(json.dumps([row["loss"] for row in fitted.rows]))
+
+
+main(*sys.argv[1:])

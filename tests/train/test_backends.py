@@ -1,0 +1,74 @@
+"""TensorFlow, JAX and PyTorch train the same model the same way."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import factories
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).with_name("one_epoch.py")
+TOLERANCE = np.array([1e-3, 1e-2])
+"""Of the first epoch's loss and of the second's, relatively: sums are taken in another order, and AdamW's first steps
+divide by small numbers."""
+
+
+def losses(backend, *arguments, folder, **environment):
+    folder.mkdir(exist_ok=True)
+    surroundings = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments), str(folder)],
+        env={**os.environ, **surroundings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return np.array(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, tiny_data):
+    folder = tmp_path_factory.mktemp("backends")
+    rng = np.random.default_rng(0)
+    labels = np.arange(60, dtype=np.uint8) % 10
+    images = np.clip(labels[:, None, None] * 25 + rng.normal(0, 20, (60, 28, 28)), 0, 255).astype(np.uint8)
+    np.savez(folder / "digits.npz", x_train=images[:40], y_train=labels[:40], x_test=images[40:], y_test=labels[40:])
+    texts = factories.text_table(folder / "texts.csv")
+    return {"lenet": folder / "digits.npz", "lstm": texts, "road": tiny_data}
+
+
+@pytest.mark.parametrize("model", ["lenet", "lstm", "road"])
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_an_epoch_gives_the_same_loss(data, tmp_path_factory, model, backend):
+    if find_spec(backend) is None:
+        pytest.skip(f'{backend} is not installed: pip install "orilla[backends]"')
+    shared = tmp_path_factory.getbasetemp()
+    weights, known = shared / f"{model}.npz", shared / f"{model}.json"
+    if not known.exists():
+        found = losses("tensorflow", model, data[model], weights, folder=shared / f"{model}_tensorflow")
+        known.write_text(json.dumps(found.tolist()))
+    expected = np.array(json.loads(known.read_text()))
+    assert expected[1] < expected[0]
+    found = losses(backend, model, data[model], weights, folder=shared / f"{model}_{backend}")
+    assert (np.abs(found / expected - 1) < TOLERANCE).all(), (found, expected)
+
+
+def test_several_devices_share_each_batch(data, tmp_path):
+    if find_spec("jax") is None:
+        pytest.skip('jax is not installed: pip install "orilla[backends]"')
+    weights = tmp_path / "weights.npz"
+    one = losses("jax", "lenet", data["lenet"], weights, folder=tmp_path / "one")
+    two = losses(
+        "jax",
+        "lenet",
+        data["lenet"],
+        weights,
+        folder=tmp_path / "two",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )
+    assert (np.abs(two / one - 1) < TOLERANCE).all(), (one, two)

@@ -1,0 +1,169 @@
+"""What a device will make of a network, told before the first epoch: layers that won't map, or will be slow there.
+
+Sources of the Edge TPU's rules: Coral's documentation, "TensorFlow models on the Edge TPU", supported operations; for
+the resize operators google-coral/edgetpu issue 420.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from orilla.devices.errors import unknown_name
+
+DEVICES = {
+    "coral": "Coral's Edge TPU: everything int8, one uninterrupted run of known operators",
+    "pi4": "Raspberry Pi 4: four Cortex-A72 cores, LiteRT with XNNPACK",
+}
+
+TPU_CACHE = 8 << 20
+"""Bytes of parameters that the Edge TPU keeps on the chip; more are sent for every frame. Source: Coral's
+documentation, "Edge TPU performance: parameter data caching"."""
+
+PI4_MACS = 800_000_000
+"""Multiplications of an inference that a Pi 4 makes in about a tenth of a second: those of SSDLite with MobileNet v2
+(Sandler et al. 2018, table 6), which takes 113 ms there (aallan/benchmarking-ml-on-the-edge)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One layer, or the network, and what would do better."""
+
+    layer: str
+    problem: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.problem}; {self.instead}"
+
+
+def check(network: keras.Model, device: str) -> list[Advice]:
+    """Holds a network against a device's rules; raises `ConfigError` for an unknown device."""
+    if device not in DEVICES:
+        raise unknown_name("device", device, DEVICES)
+    rules = CORAL if device == "coral" else PI4
+    found = [warning for layer in _flat(network) for rule in rules for warning in rule(layer)]
+    return found + list(_of_network(network, device))
+
+
+Rule = Callable[[layers.Layer], Iterator[Advice]]
+
+
+def _flatten_before_dense(layer: layers.Layer) -> Iterator[Advice]:
+    if isinstance(layer, layers.Dense) and layer.kernel.shape[0] >= 4096:
+        count = int(layer.kernel.shape[0] * layer.kernel.shape[1])
+        yield Advice(
+            layer.name,
+            f"{count:,} weights on a flattened grid, read from memory for every frame",
+            "take GlobalAveragePooling2D for Flatten (--head gap)",
+        )
+
+
+def _activation(layer: layers.Layer) -> Iterator[Advice]:
+    name = type(layer).__name__
+    function = getattr(getattr(layer, "activation", None), "__name__", "")
+    if name in ("LeakyReLU", "ELU"):
+        yield Advice(layer.name, f"{name} is not mapped", "take ReLU or ReLU6")
+    elif function in ("selu", "elu", "gelu", "leaky_relu", "silu", "swish", "mish", "softplus"):
+        yield Advice(layer.name, f"activation {function} is not mapped, and cuts the graph", "take relu or relu6")
+
+
+def _recurrent(layer: layers.Layer) -> Iterator[Advice]:
+    if isinstance(layer, layers.GRU | layers.SimpleRNN | layers.Bidirectional):
+        yield Advice(layer.name, f"{type(layer).__name__} is not mapped", "take one LSTM, fused and in full int8")
+    if isinstance(layer, layers.Embedding):
+        yield Advice(layer.name, "a lookup stays on the CPU, and all behind it too", "run texts on the CPU")
+
+
+def _transpose(layer: layers.Layer) -> Iterator[Advice]:
+    if isinstance(layer, layers.Permute):
+        yield Advice(layer.name, "a transposition is not mapped", "keep channels last from the beginning")
+    if isinstance(layer, layers.Conv2DTranspose) and max(layer.kernel_size) > 4:
+        yield Advice(layer.name, "a large transposed convolution may not map", "take upsampling and a 3x3 convolution")
+    if isinstance(layer, layers.UpSampling2D):
+        yield Advice(
+            layer.name,
+            "its resize operator is of a version that the compiler refuses",
+            "repeat by Concatenate and Reshape, as the road model does",
+        )
+
+
+def _normalisation(layer: layers.Layer) -> Iterator[Advice]:
+    if isinstance(layer, layers.LayerNormalization | layers.GroupNormalization | layers.UnitNormalization):
+        yield Advice(
+            layer.name, f"{type(layer).__name__} is not mapped", "take BatchNormalization, which is folded away"
+        )
+
+
+def _attention(layer: layers.Layer) -> Iterator[Advice]:
+    if isinstance(layer, layers.MultiHeadAttention):
+        yield Advice(layer.name, "attention is not mapped", "take depthwise-separable convolutions")
+
+
+def _dilated(layer: layers.Layer) -> Iterator[Advice]:
+    if isinstance(layer, layers.DepthwiseConv2D) and max(layer.dilation_rate) > 1:
+        yield Advice(layer.name, "dilated depthwise convolution is slow on Arm", "take a 5x5 kernel")
+
+
+def _large_kernel(layer: layers.Layer) -> Iterator[Advice]:
+    plain = isinstance(layer, layers.Conv2D) and not isinstance(layer, layers.DepthwiseConv2D)
+    if plain and min(layer.kernel_size) > 1 and layer.kernel.shape[2] >= 256:
+        yield Advice(
+            layer.name,
+            f"a full convolution over {layer.kernel.shape[2]} channels",
+            "take SeparableConv2D: about nine times fewer multiplications",
+        )
+
+
+CORAL: tuple[Rule, ...] = (_flatten_before_dense, _activation, _recurrent, _transpose, _normalisation, _attention)
+PI4: tuple[Rule, ...] = (_flatten_before_dense, _dilated, _large_kernel, _attention)
+
+
+def _of_network(network: keras.Model, device: str) -> Iterator[Advice]:
+    weights = network.count_params()
+    if device == "coral" and weights > TPU_CACHE:
+        yield Advice(
+            network.name,
+            f"{weights / 2**20:.1f} MiB of int8 weights, of which 8 MiB stay on the chip",
+            "the rest is sent for every frame: take a smaller network",
+        )
+    if device == "coral" and None in network.input.shape[1:]:
+        yield Advice(network.name, "its input has no fixed size", "fix every side of keras.Input")
+    count = multiplications(network)
+    if device == "pi4" and count > PI4_MACS:
+        yield Advice(
+            network.name, f"{count / 1e9:.1f} G multiplications an inference", "take a smaller --input, or mobilenet"
+        )
+
+
+def multiplications(network: keras.Model) -> int:
+    """Multiplications and additions of convolutions and dense layers, for one sample."""
+    total = 0
+    for layer in _flat(network):
+        if isinstance(layer, layers.DepthwiseConv2D):
+            total += int(layer.kernel.shape[0] * layer.kernel.shape[1]) * _size(layer)
+        elif isinstance(layer, layers.Conv2D | layers.Conv2DTranspose):
+            grid = layer.output.shape if isinstance(layer, layers.Conv2D) else layer.input.shape
+            total += int(keras.ops.size(layer.kernel)) * int(grid[1] or 1) * int(grid[2] or 1)
+        elif isinstance(layer, layers.Dense):
+            total += int(layer.kernel.shape[0] * layer.kernel.shape[1])
+    return total
+
+
+def _size(layer: layers.Layer) -> int:
+    total = 1
+    for side in layer.output.shape[1:]:
+        total *= int(side or 1)
+    return total
+
+
+def _flat(network: keras.Model) -> Iterator[layers.Layer]:
+    """All layers, those of nested models too."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from _flat(layer)
+        else:
+            yield layer

@@ -1,0 +1,98 @@
+"""Hyper-parameter search with KerasTuner: `orilla train MODEL --search hyperband|random --trials N`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.train.options import TrainOptions
+
+Method = Literal["hyperband", "random"]
+
+FOLDER = "search"
+"""Inside the run folder: KerasTuner's own files, by which an interrupted search goes on."""
+
+Score = Callable[[TrainOptions, int, str], float]
+"""Trains with some options for some epochs, under a trial's name, and says how good it is on the samples held out."""
+
+
+def search(
+    options: TrainOptions, method: Method, trials: int, epochs: int, out: Path, score: Score
+) -> tuple[TrainOptions, dict[str, float | int | str]]:
+    """Finds learning rate, weight decay, batch and dropout.
+
+    Args:
+        options: what is not searched for.
+        epochs: the most that a trial gets; Hyperband gives most trials fewer.
+        out: the run folder.
+
+    Returns:
+        The options with the best values, and how they were found, for the card.
+    """
+    tuner = _tuner(options, method, trials, epochs, out / FOLDER, score)
+    tuner.search(verbose=0)
+    best = tuner.oracle.get_best_trials(1)
+    if not best:
+        raise DataError(f"no trial of the search came to an end: see {out / FOLDER}")
+    values = _values(best[0].hyperparameters, options)
+    done = len(tuner.oracle.trials)
+    found: dict[str, float | int | str] = {"method": method, "trials": done, "score": round(best[0].score, 5), **values}
+    return replace(options, **values), found
+
+
+def _tuner(options: TrainOptions, method: Method, trials: int, epochs: int, folder: Path, score: Score) -> Any:
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import keras_tuner
+
+    base = {"hyperband": keras_tuner.Hyperband, "random": keras_tuner.RandomSearch}.get(method)
+    if base is None:
+        raise ConfigError(f"--search {method}: known are hyperband, random")
+    console = Console(stderr=True, markup=False, highlight=False)
+
+    class Tuner(base):  # type: ignore[misc, valid-type]
+        """KerasTuner's choice of trials around this project's training."""
+
+        def run_trial(self, trial: Any, *arguments: Any, **named: Any) -> dict[str, float]:
+            values = _values(trial.hyperparameters, options)
+            given = int(trial.hyperparameters.values.get("tuner/epochs", epochs))
+            console.print(f"trial {trial.trial_id}: {given} epochs with {values}")
+            return {"score": score(replace(options, **values), given, str(trial.trial_id))}
+
+    space = keras_tuner.HyperParameters()
+    _values(space, options)
+    named: dict[str, Any] = {
+        "hyperparameters": space,
+        "objective": keras_tuner.Objective("score", "max"),
+        "seed": options.seed,
+        "directory": str(folder.parent),
+        "project_name": folder.name,
+        "overwrite": False,
+    }
+    if method == "hyperband":
+        # As many brackets as the trials allow: Li et al., "Hyperband" (2018).
+        tuner = Tuner(max_epochs=max(2, epochs), factor=3, hyperband_iterations=1, **named)
+        tuner.oracle.max_trials = trials
+        return tuner
+    return Tuner(max_trials=trials, **named)
+
+
+def _values(parameters: Any, options: TrainOptions) -> dict[str, Any]:
+    """Declares the space, and reads a trial's place in it."""
+    rate = options.learning_rate or 1e-3
+    values: dict[str, Any] = {
+        "learning_rate": float(f"{parameters.Float('learning_rate', rate / 10, rate * 10, sampling='log'):.3g}"),
+        "weight_decay": float(f"{parameters.Float('weight_decay', 1e-5, 1e-1, sampling='log'):.3g}"),
+    }
+    if options.model != "road":
+        values["dropout"] = round(parameters.Float("dropout", 0.0, 0.6), 2)
+    if options.batch is not None:
+        values["batch"] = int(
+            parameters.Choice("batch", [max(1, options.batch // 2), options.batch, 2 * options.batch])
+        )
+    return values
