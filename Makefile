@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test lint format wheel clean help
+.PHONY: demo test test-backends lint format wheel clean help
 
 help:
 	@echo "make demo    train, export, verify and run a small road model; results in $(DEMO)/"
 	@echo "make test    all tests"
+	@echo "make test-backends  the same losses on JAX and PyTorch; downloads both"
 	@echo "make lint    format, lint, types, import rules"
 	@echo "make wheel   the wheel, in dist/"
 
@@ -24,6 +25,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+test-backends: $(STAMP)
+	$(BIN)/python -m pip install --quiet -e ".[dev,backends]"
+	$(BIN)/python -m pytest tests/train/test_backends.py
 
 lint: $(STAMP) build/typing
 	$(BIN)/ruff format --check .

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation", help="data set whose val split is checked on (default: the run's)")
     parser.add_argument("--validation-count", type=int, help="check only on the first so many pictures")
     parser.add_argument(
-        "--golden", help="data set for golden frames, where the run's may not be passed on (e.g. scenes)"
+        "--golden",
+        help="pictures (a data set, e.g. scenes) or a .txt file of texts for golden data, where the run's may not be "
+        "passed on",
     )
     parser.add_argument("--golden-count", type=int, default=4, help="golden frames (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of the calibration draw (default: 0)")

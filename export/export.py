@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConversionError, DataError, OrillaError
 from orilla.export import samples, worker
 from orilla.export.check import TOLERANCE, Reference, answers, check
-from orilla.export.recipe import SUFFIXES, Recipe, select
+from orilla.export.recipe import SUFFIXES, Recipe, recipes, select
 from orilla.runtime import bundle as bundles
 from orilla.runtime.card import Card
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.engines import registry
-from orilla.runtime.feed import Feed, Raw, raw_of
+from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.files import check_writable
 from orilla.runtime.golden import pack, raw_digest
 from orilla.runtime.manifest import SCHEMA, Golden, Manifest, Report, Variant
@@ -85,8 +85,8 @@ def export(run: Path, out: Path, options: ExportOptions) -> Manifest:
         options.step("original model on validation data")
         outputs = _predict(model, prepared, work / "validation")
         reference = Reference(target_of(dataset, card.task, card.labels), truths, prepared, outputs)
-        golden_data = _validation_data(options.golden, card) if options.golden else dataset
-        golden = _golden(model, golden_data, card, feed, options.golden_count, work)
+        raws = samples.golden(options.golden, dataset, card, feed, options.golden_count)
+        golden = _golden(model, raws, card, feed, options.golden_count, work)
         made, refused = _convert(model, chosen, work, options.step)
         variants, files = _check_all(chosen, made, reference, golden, refused, options.step)
     if not variants:
@@ -146,8 +146,8 @@ def _predict(model: Path, prepared: NDArray[np.uint8], stem: Path) -> NDArray[np
     return outputs
 
 
-def _golden(model: Path, dataset: Dataset, card: Card, feed: Feed, count: int, work: Path) -> _Golden:
-    stored = [_store(raw_of(sample), sample.name) for sample in samples.golden(dataset, card.labels, count)]
+def _golden(model: Path, raws: list[tuple[str, Raw]], card: Card, feed: Feed, count: int, work: Path) -> _Golden:
+    stored = [_store(raw, name) for name, raw in raws]
     prepared = np.stack([feed(raw).copy() for _, raw in stored])
     outputs = _predict(model, prepared, work / "golden")
     if card.task != "segment":
@@ -248,8 +248,18 @@ def _check_all(
 
 
 def _default(variants: list[Variant], files: dict[str, bytes]) -> str:
-    """The smallest variant that loses no more than it may, LiteRT before others; the best one where none does."""
+    """The smallest variant that loses no more than it may, LiteRT before others; the best one where none does.
+
+    Integer weights with float activations come last: they are the smallest, and on convolutions often the slowest.
+    """
     good = [variant for variant in variants if variant.check.drop <= MAX_DROP]
     if not good:
         return min(variants, key=lambda variant: variant.check.drop).name
-    return min(good, key=lambda variant: (variant.engine != "litert", len(files[variant.file]))).name
+    known = recipes()
+
+    def rank(variant: Variant) -> tuple[bool, bool, int]:
+        recipe = known[variant.name]
+        mixed = recipe.activations == "float32" and recipe.weights.startswith("int")
+        return variant.engine != "litert", mixed, len(files[variant.file])
+
+    return min(good, key=rank).name

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.datasets import Dataset, LabelledImage, Sample, open_dataset
+from orilla.runtime.card import Card
+from orilla.runtime.datasets import Dataset, LabelledImage, open_dataset
 from orilla.runtime.feed import Feed, Raw, raw_of
 from orilla.runtime.measures import Truth, truth_of
 from orilla.runtime.measures.classification import class_scores
 from orilla.runtime.sources.images import Images
+from orilla.runtime.sources.lines import Lines
 from orilla.runtime.sources.source import picture_files
 
 LEAST_CALIBRATION = 8
@@ -101,22 +103,41 @@ def validation(dataset: Dataset, feed: Feed, limit: int | None) -> tuple[NDArray
     return np.stack(prepared), truths
 
 
-def golden(dataset: Dataset, labels: tuple[str, ...], count: int) -> list[Sample]:
-    """Candidates for golden samples. Of a segmentation: from the one with least to the one with most of the class,
-    evenly spaced between; of a classifier, as many of each class as there are, three times as many as asked for."""
-    split = dataset.checked
-    total = len(dataset.names(split))
-    if dataset.task != "segment":
-        return [dataset.load(split, index) for index in _balanced(dataset.labels(split), 3 * count, 0)]
-    target = dataset.classes.index(labels[0])
+def golden(spec: str | None, dataset: Dataset, card: Card, feed: Feed, count: int) -> list[tuple[str, Raw]]:
+    """Raw inputs that a bundle may carry, by name: those of the validation data, or of `spec`, where the validation
+    data may not be passed on. A classifier gets three times as many as asked for, to choose from.
+
+    Args:
+        spec: a data set of pictures, whatever its classes (`scenes`), or a file with a text on each line.
+
+    Raises:
+        DataError: nothing that the model could be given.
+    """
+    if spec is not None and feed.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
+        return [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
+    source = dataset if spec is None else open_dataset(spec)
+    if (source.task == "text") != feed.is_text:
+        raise DataError(f"golden samples of {source.source.name} are not what the model takes: give another --golden")
+    known = source.task == card.task and set(card.labels) <= set(source.classes)
+    chosen = _spread(source, card.labels[0], count) if known and card.task == "segment" else None
+    if chosen is None:
+        labels = source.labels(source.checked)
+        chosen = _balanced(labels, count if card.task == "segment" else 3 * count, 0)
+    return [(sample.name, raw_of(sample)) for sample in (source.load(source.checked, index) for index in chosen)]
+
+
+def _spread(dataset: Dataset, label: str, count: int) -> list[int]:
+    """From the picture with least to the one with most of a class, evenly spaced between."""
+    total = len(dataset.names(dataset.checked))
+    target = dataset.classes.index(label)
     shares = []
     for index in range(0, total, max(1, total // 40)):
-        sample = dataset.load(split, index)
+        sample = dataset.load(dataset.checked, index)
         assert isinstance(sample, LabelledImage)
         shares.append((float(np.mean(sample.labels == target)), index))
     shares.sort()
     places = np.linspace(0, len(shares) - 1, min(count, len(shares))).round().astype(int)
-    return [dataset.load(split, shares[place][1]) for place in dict.fromkeys(places.tolist())]
+    return [shares[place][1] for place in dict.fromkeys(places.tolist())]
 
 
 def clear(outputs: NDArray[np.float32], count: int) -> list[int]:
