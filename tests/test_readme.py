@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import factories
@@ -38,3 +40,9 @@ def test_commands_exist(page):
 def test_every_page_stands_without_placeholders():
     for page in PAGES:
         assert not re.search(r"\b(TODO|FIGURES|RESULTS|XXX)\b", page.read_text()), page
+
+
+def test_the_results_are_what_the_cards_say():
+    script = ROOT / "docs" / "results" / "table.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -185,7 +185,7 @@ def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop
     page.heading("Training")
     page.text(
         f"{card['parameters']:,} parameters, {card['epochs']} epochs over {card['samples']} scenes in "
-        f"{card['seconds']:.0f} s on {card['machine']}. Validation IoU {card['metrics']['iou']:.4f}."
+        f"{card['seconds']:.0f} s on {card['machine']}. Validation IoU {card['measured'][0]['metrics']['iou']:.4f}."
     )
     page.picture(bundle.parent / "run" / "curves.png", "loss and validation metrics by epoch")
     page.heading("Export: every variant against the original")

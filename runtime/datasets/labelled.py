@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -81,6 +81,10 @@ class ClassifiedText:
 Sample = LabelledImage | ClassifiedImage | ClassifiedText
 
 
+Item = tuple[str, int]
+"""Split and index of a sample."""
+
+
 class Dataset(ABC):
     """Splits of labelled samples; loading is lazy, and safe from several threads."""
 
@@ -120,20 +124,27 @@ class Dataset(ABC):
         """The stored bytes of what is true of a sample."""
         return str(self.labels(split)[index]).encode()
 
+    def fingerprint(self, split: str, index: int) -> bytes:
+        """SHA-256 of the sample's content, kept: a large data set is read for it once."""
+        known = self._fingerprints.get((split, index))
+        if known is None:
+            known = self._fingerprints[split, index] = hashlib.sha256(self.content(split, index)).digest()
+        return known
+
+    @cached_property
+    def _fingerprints(self) -> dict[Item, bytes]:
+        return {}
+
     def digest(self, split: str) -> str:
         """SHA-256 (hex) of the split's inputs and truths in order: equal digests mean equal data."""
         return digest_of(self, [(split, index) for index in range(len(self.names(split)))])
-
-
-Item = tuple[str, int]
-"""Split and index of a sample."""
 
 
 def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
     """SHA-256 (hex) of some samples in order."""
     total = hashlib.sha256()
     for split, index in items:
-        total.update(hashlib.sha256(dataset.content(split, index)).digest())
+        total.update(dataset.fingerprint(split, index))
         total.update(hashlib.sha256(dataset.truth(split, index)).digest())
     return total.hexdigest()
 

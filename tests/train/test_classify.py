@@ -189,8 +189,10 @@ def test_a_partial_weights_file_says_what_it_covers(tmp_path):
 
 
 def test_half_precision_leaves_a_model_of_the_edge_s_own(animals, tmp_path):
-    card = train(TrainOptions(data=str(animals), **CONVNET, precision="bfloat16"), tmp_path / "run", command="")
+    options = TrainOptions(data=str(animals), **CONVNET, precision="bfloat16", tensorboard=True)
+    card = train(options, tmp_path / "run", command="")
     assert card.precision == "bfloat16"
+    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 

@@ -120,7 +120,7 @@ def _sequences(dataset: Dataset, train: tuple[Item, ...], wanted: set[str]) -> s
 
 
 def _place(dataset: Dataset, item: Item) -> float:
-    digest = hashlib.sha256(b"hold out" + dataset.content(*item)).digest()
+    digest = hashlib.sha256(b"hold out" + dataset.fingerprint(*item)).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
@@ -128,7 +128,7 @@ def _without_leaks(
     dataset: Dataset, train: tuple[Item, ...], choose: tuple[Item, ...], report: tuple[Item, ...], drop: bool
 ) -> tuple[tuple[Item, ...], tuple[Item, ...], int]:
     def prints(items: tuple[Item, ...]) -> list[bytes]:
-        return [hashlib.sha256(dataset.content(*item)).digest() for item in items]
+        return [dataset.fingerprint(*item) for item in items]
 
     of_train, of_choose, of_report = prints(train), prints(choose), prints(report)
     kept_choose, leaked_choose = _apart(choose, of_choose, set(of_report))

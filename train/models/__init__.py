@@ -16,7 +16,7 @@ MODELS = {
     "vgg": ("vgg", "VGG19, fine-tuned above its third block"),
     "mobilenet": ("mobilenet", "MobileNetV2, features first, then fine-tuned"),
     "lstm": ("lstm", "embedding and LSTM, for texts"),
-    "bilstm": ("lstm", "embedding and bidirectional LSTM with max-pooling over time, for texts"),
+    "bilstm": ("lstm", "embedding, convolution and bidirectional LSTM, pooled over time, for texts"),
     "road": ("road", "a U-Net that finds the road, below 1 M parameters"),
     "mlp-sigmoid": ("mlp", "784-10-10 with sigmoid"),
     "mlp-relu": ("mlp", "784-100-10 with ReLU"),

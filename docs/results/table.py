@@ -1,0 +1,70 @@
+"""Writes README.md beside it from the cards in this folder: `python docs/results/table.py [--check]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+FIRST = {"segment": "iou", "classify": "accuracy", "text": "accuracy"}
+
+HEAD = """# Results
+
+Every row is the card of one training, kept here as JSON. Nothing was chosen on the split that a figure is of; what was
+held out of the training samples to choose an epoch on is told beside it. Intervals are 95 %, bootstrap over samples.
+`python docs/results/table.py` writes this page from the cards.
+
+| run | model | reported | figure | interval | held out | epochs | seconds | seed | parameters |
+|---|---|---|---:|---|---|---:|---:|---:|---:|
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    cards = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("*.json"))}
+    rows = "".join(row(name, card) for name, card in cards.items())
+    commands = "\n".join(f"| {name} | `{card['command']}` | {started(card)} |" for name, card in cards.items())
+    machines = sorted({f"{card['machine']}, {precision(card)}" for card in cards.values()})
+    table = f"{HEAD}{rows}\nMachines: {'; '.join(machines)}.\n"
+    return f"{table}\n| run | command | started from |\n|---|---|---|\n{commands}\n"
+
+
+def row(name: str, card: dict[str, Any]) -> str:
+    """One training."""
+    reported, metric = card["measured"][0], FIRST[card["task"]]
+    low, high = reported["intervals"][metric]
+    chosen = [one for one in card["data"]["splits"] if one["name"] == "choose"]
+    told = f"{chosen[0]['count']} samples, {card['measured'][1]['metrics'][metric]:.4f}" if chosen else "nothing"
+    data = " + ".join(source["name"] for source in card["data"]["sources"])
+    cells = [
+        f"[{name}]({name}.json)",
+        card["model"],
+        f"{data} {reported['split']}",
+        f"{metric} {reported['metrics'][metric]:.4f}",
+        f"{low:.4f} – {high:.4f}",
+        told,
+        card["epochs"],
+        f"{card['seconds']:.0f}",
+        card["seed"],
+        f"{card['parameters']:,}",
+    ]
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def started(card: dict[str, Any]) -> str:
+    """The weights that training began with."""
+    return "random" if card["start_weights"] == "random" else f"`{card['start_weights']}`"
+
+
+def precision(card: dict[str, Any]) -> str:
+    """Of the arithmetic."""
+    return "float32" if card["precision"] == "float32" else f"mixed {card['precision']}"
+
+
+if __name__ == "__main__":
+    target = HERE / "README.md"
+    if "--check" in sys.argv:
+        sys.exit(0 if target.read_text() == page() else "docs/results/README.md is not what table.py writes: run it")
+    target.write_text(page())

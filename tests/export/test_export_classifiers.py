@@ -1,0 +1,65 @@
+"""Exports of classifiers: balanced calibration, golden data that may be passed on, recurrent models without Flex."""
+
+import factories
+import numpy as np
+import pytest
+
+from orilla.devices.errors import DataError
+from orilla.export import samples
+from orilla.export.export import ExportOptions, export
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.feed import Feed
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.verify import verify
+
+
+def test_calibration_takes_as_many_of_each_class(tmp_path):
+    factories.class_folders(tmp_path / "odd" / "train", {"": 30}, classes=("many",))
+    factories.class_folders(tmp_path / "odd" / "train", {"": 5}, classes=("few",), seed=99)
+    factories.class_folders(tmp_path / "odd" / "val", {"": 1}, classes=("few", "many"))
+    dataset = samples.open_dataset(tmp_path / "odd")
+    chosen = samples._balanced(dataset.labels("train"), 10, seed=0)
+    assert sorted(dataset.labels("train")[index] for index in chosen) == [0] * 5 + [1] * 5
+    found = samples.calibration(str(tmp_path / "odd"), Feed(Preprocess(size_hw=(8, 8))), 12, 0)
+    assert found.inputs.shape == (12, 8, 8, 3)
+
+
+def test_golden_pictures_may_come_from_elsewhere(tmp_path, animals):
+    run = factories.classifier_run(tmp_path / "run", animals)
+    options = ExportOptions(recipes="litert_fp32", golden="scenes", golden_count=2)
+    manifest = export(run, tmp_path / "b.orilla", options)
+    assert len(manifest.golden) == 2
+    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "b.orilla"), manifest.variants))
+
+
+def test_golden_texts_may_come_from_a_file(tmp_path, reviews):
+    run = factories.text_run(tmp_path / "run", reviews)
+    (tmp_path / "own.txt").write_text("a lovely film\na dreadful plot\nthe plot of the film\n")
+    options = ExportOptions(recipes="litert_fp32", golden=str(tmp_path / "own.txt"), golden_count=3)
+    export(run, tmp_path / "b.orilla", options)
+    bundle = Bundle.open(tmp_path / "b.orilla")
+    texts = {bundle.read(golden.raw).decode() for golden in bundle.manifest.golden}
+    assert texts == {"a lovely film", "a dreadful plot", "the plot of the film"}
+    with pytest.raises(DataError, match="are not what the model takes"):
+        export(run, tmp_path / "c.orilla", ExportOptions(recipes="litert_fp32", golden="scenes"))
+
+
+def test_golden_samples_are_those_that_no_other_cpu_turns_over():
+    outputs = np.array([[0.5, 0.5], [0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.55, 0.45]], np.float32)
+    assert samples.clear(outputs, 2) == [2, 3]
+    assert samples.clear(outputs, 4) == [1, 2, 3, 4]
+
+
+def test_mixed_precision_is_never_the_default_unmeasured(text_bundle):
+    manifest = Bundle.open(text_bundle).manifest
+    sizes = {variant.name: manifest.files[variant.file].size for variant in manifest.variants}
+    assert sizes["litert_wi8_afp32"] < sizes["litert_fp32"]
+    assert manifest.default == "litert_fp32"
+
+
+def test_a_recurrent_model_needs_no_flex_operators(text_bundle):
+    from ai_edge_litert import schema_py_generated as schema
+
+    bundle = Bundle.open(text_bundle)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bundle.read("variants/litert_fp32.tflite"), 0))
+    assert not [code.customCode for code in model.operatorCodes if code.customCode]

@@ -1,0 +1,81 @@
+"""The classifiers that ship: small, answering by name, as right as their cards say on data they weren't chosen on."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import orilla.runtime
+from orilla.runtime.bundle import ZOO, Bundle
+from orilla.runtime.datasets import open_dataset
+from orilla.runtime.datasets.labelled import FIRST_METRIC
+from orilla.runtime.verify import verify
+
+SHIPPED = {
+    "convnet": ("cats_and_dogs_filtered.zip", 0.92),
+    "mobilenet": ("cats_and_dogs_filtered.zip", 0.985),
+    "sentiment": ("imdb.npz", 0.89),
+}
+"""Name to the data that it is reported on, and what it reaches there."""
+
+
+@pytest.fixture(params=SHIPPED)
+def name(request):
+    return request.param
+
+
+def test_it_is_small_names_its_data_and_verifies_here(name):
+    assert (ZOO / f"{name}.orilla").stat().st_size <= 4 * 2**20
+    bundle = Bundle.open(name)
+    card = bundle.manifest.card
+    assert card.data.licence not in ("", "not stated")
+    assert card.measured[0].split in ("val", "test")
+    assert card.metrics[FIRST_METRIC[card.task]] >= SHIPPED[name][1]
+    for verdict in verify(bundle, bundle.manifest.variants):
+        assert verdict.passed, verdict
+
+
+def test_no_picture_or_text_of_the_data_is_passed_on(name):
+    """Golden data are procedural scenes, or sentences written for this project."""
+    bundle = Bundle.open(name)
+    own = (ZOO / "sentiment.txt").read_text().splitlines()
+    for golden in bundle.manifest.golden:
+        if golden.raw.endswith(".txt"):
+            assert bundle.read(golden.raw).decode() in own
+    if name != "sentiment":
+        assert all(golden.raw.endswith(".jpg") for golden in bundle.manifest.golden)
+
+
+@pytest.mark.real_data
+def test_a_variant_loses_less_than_a_point_on_real_data(name, data_root):
+    bundle = Bundle.open(name)
+    dataset = open_dataset(data_root / SHIPPED[name][0])
+    default = bundle.manifest.variant(bundle.manifest.default)
+    metric = FIRST_METRIC[bundle.manifest.task]
+    (verdict,) = verify(bundle, (default,), dataset)
+    assert verdict.passed, verdict
+    assert bundle.manifest.card.metrics[metric] - verdict.metrics[metric] <= 0.01
+
+
+@pytest.mark.real_data
+def test_pictures_never_seen_are_answered(data_root):
+    """A cat of another collection, at two sizes."""
+    with orilla.runtime.open("mobilenet") as model:
+        for picture in ("cat_720p.jpg", "resized_cat.bmp"):
+            (tick,) = list(model.stream(data_root / "coral_images" / picture))
+            assert tick.result.top.label == "cats"
+            assert tick.result.top.score > 0.9
+
+
+def test_sentences_are_answered_line_by_line():
+    sentences = "A wonderful, touching film with great actors.\nThe worst movie I have ever seen, boring and stupid.\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "orilla.runtime.cli", "run", "sentiment", "--source", "-"],
+        input=sentences,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = [json.loads(line)["result"]["top"]["label"] for line in done.stdout.splitlines()]
+    assert answers == ["positive", "negative"]
