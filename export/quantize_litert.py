@@ -21,25 +21,39 @@ def float16(source: str, out: str) -> None:
 
 
 def static_int8(source: str, out: str, calibration: str) -> None:
-    """Weights int8 per channel, activations int8 with ranges seen on the pictures in `calibration`.
+    """Weights int8 per channel, activations int8 between the least and the greatest value seen on `calibration`.
+
+    Not the quantiser's own moving average of each sample's range: of a tensor with one element, the logit before a
+    sigmoid, least and greatest are the same in every sample, and their averages leave no range.
 
     Args:
         calibration: `.npy`, `[N,h,w,3]` uint8 or `[N,T]` int32, prepared.
     """
     from ai_edge_litert.interpreter import Interpreter
-    from litert_quantizer import quantizer, recipe
+    from litert_quantizer import calibrator, quantizer, recipe, recipe_manager
+    from litert_quantizer.utils import qsv_utils
 
     ((key, signature),) = Interpreter(source).get_signature_list().items()
     (name,) = signature["inputs"]
     pictures = np.load(calibration, mmap_mode="r")
     samples = [{name: _input(picture)} for picture in pictures]
-    work = quantizer.Quantizer(source, recipe.static_wi8_ai8())
-    Path(out).write_bytes(work.quantize(work.calibrate({key: samples})).quantized_model)
+    chosen = recipe.static_wi8_ai8()
+    recipes = recipe_manager.RecipeManager()
+    recipes.load_quantization_recipe(chosen)
+    seen = calibrator.Calibrator(
+        source,
+        mode=calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS,
+        qsv_update_func=qsv_utils.min_max_update,
+    )
+    seen.calibrate({key: samples}, recipes)
+    work = quantizer.Quantizer(source, chosen)
+    Path(out).write_bytes(work.quantize(seen.get_model_qsvs()).quantized_model)
 
 
 def dynamic_int8(source: str, out: str) -> None:
     """Weights int8 per channel, activations float32, ranges measured at run time: nothing to calibrate."""
-    from litert_quantizer import quantizer, recipe
+    from litert_quantizer import calibrator, quantizer, recipe, recipe_manager
+    from litert_quantizer.utils import qsv_utils
 
     work = quantizer.Quantizer(source, recipe.dynamic_wi8_afp32())
     Path(out).write_bytes(work.quantize().quantized_model)

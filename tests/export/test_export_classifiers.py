@@ -1,6 +1,7 @@
 """Exports of classifiers: balanced calibration, golden data that may be passed on, recurrent models without Flex."""
 
 import factories
+import keras
 import numpy as np
 import pytest
 
@@ -63,3 +64,17 @@ def test_a_recurrent_model_needs_no_flex_operators(text_bundle):
     bundle = Bundle.open(text_bundle)
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bundle.read("variants/litert_fp32.tflite"), 0))
     assert not [code.customCode for code in model.operatorCodes if code.customCode]
+
+
+def test_a_single_logit_keeps_its_range_in_int8(tmp_path, animals):
+    """A moving average of each sample's least and greatest value would leave one element none."""
+    run = factories.classifier_run(tmp_path / "run", animals)
+    model = keras.models.load_model(run / "model.keras")
+    logit = keras.layers.Dense(1, activation="sigmoid", name="probability")
+    single = keras.Model(model.input, logit(model.layers[-2].output))
+    logit.set_weights([np.array([[-4.0]] * 3 + [[4.0]] * 3)[::-1], np.zeros(1)])
+    single.save(run / "model.keras")
+    manifest = export(run, tmp_path / "b.orilla", ExportOptions(recipes="litert_wi8_ai8"))
+    (variant,) = manifest.variants
+    assert variant.check.mean_error < 0.02
+    assert variant.check.max_error < 0.1
