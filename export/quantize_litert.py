@@ -52,8 +52,7 @@ def static_int8(source: str, out: str, calibration: str) -> None:
 
 def dynamic_int8(source: str, out: str) -> None:
     """Weights int8 per channel, activations float32, ranges measured at run time: nothing to calibrate."""
-    from litert_quantizer import calibrator, quantizer, recipe, recipe_manager
-    from litert_quantizer.utils import qsv_utils
+    from litert_quantizer import quantizer, recipe
 
     work = quantizer.Quantizer(source, recipe.dynamic_wi8_afp32())
     Path(out).write_bytes(work.quantize().quantized_model)
