@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
     parser.add_argument("--recipes", default="all", help=f"all, or some of {','.join(recipes())} (default: all)")
     parser.add_argument("--calibration", help="data set or folder of pictures (default: the run's training split)")
-    parser.add_argument("--calibration-count", type=int, default=100, help="pictures to calibrate on (default: 100)")
-    parser.add_argument("--validation", help="data set whose val split is checked on (default: the run's)")
-    parser.add_argument("--validation-count", type=int, help="check only on the first so many pictures")
+    parser.add_argument("--calibration-count", type=int, default=100, help="samples to calibrate on (default: 100)")
+    parser.add_argument("--validation", help="data set whose val, else test split is checked on (default: the run's)")
+    parser.add_argument("--validation-count", type=int, help="check only on so many samples, evenly over the split")
     parser.add_argument(
         "--golden",
         help="pictures (a data set, e.g. scenes) or a .txt file of texts for golden data, where the run's may not be "

@@ -62,13 +62,14 @@ def _raws(spec: str, feed: Feed, count: int, seed: int) -> tuple[list[Raw], str]
     dataset = open_dataset(spec)
     if "train" not in dataset.splits:
         raise DataError(f"calibration needs the train split of {spec}: calibrate on other samples than are checked")
+    _enough(len(dataset.names("train")))
     chosen = _balanced(dataset.labels("train"), count, seed)
     return [raw_of(dataset.load("train", index)) for index in chosen], f"{dataset.source.name} train"
 
 
 def _balanced(labels: Sequence[int], count: int, seed: int) -> list[int]:
     """Indices drawn class by class in turn, until there are `count`."""
-    order = _draw(len(labels), len(labels), seed, sort=False)
+    order: list[int] = np.random.default_rng(seed).permutation(len(labels)).tolist()
     queues: dict[int, list[int]] = {}
     for index in order:
         queues.setdefault(labels[index], []).append(index)
@@ -76,11 +77,14 @@ def _balanced(labels: Sequence[int], count: int, seed: int) -> list[int]:
     return sorted(turns[:count])
 
 
-def _draw(available: int, count: int, seed: int, *, sort: bool = True) -> list[int]:
+def _draw(available: int, count: int, seed: int) -> list[int]:
+    _enough(available)
+    return sorted(np.random.default_rng(seed).permutation(available)[:count].tolist())
+
+
+def _enough(available: int) -> None:
     if available < LEAST_CALIBRATION:
         raise DataError(f"calibration set has {available} samples: give {LEAST_CALIBRATION} or more")
-    chosen: list[int] = np.random.default_rng(seed).permutation(available)[:count].tolist()
-    return sorted(chosen) if sort else chosen
 
 
 def _check_content(prepared: NDArray[np.uint8], spec: str) -> None:
@@ -114,7 +118,10 @@ def golden(spec: str | None, dataset: Dataset, card: Card, feed: Feed, count: in
         DataError: nothing that the model could be given.
     """
     if spec is not None and feed.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
-        return [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
+        texts = [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
+        if not texts:
+            raise DataError(f"golden texts {spec}: the file holds none")
+        return texts
     source = dataset if spec is None else open_dataset(spec)
     if (source.task == "text") != feed.is_text:
         raise DataError(f"golden samples of {source.source.name} are not what the model takes: give another --golden")

@@ -39,7 +39,7 @@ class RandomAffine(keras.layers.Layer):
         mirror: bool = True,
         **layer: Any,
     ) -> None:
-        super().__init__(**layer)
+        super().__init__(**{"dtype": "float32", **layer})
         self.rotation, self.shift, self.shear, self.zoom, self.mirror = rotation, shift, shear, zoom, mirror
 
     def call(self, images: Any, seed: int = 0) -> Any:
@@ -62,9 +62,12 @@ class RandomAffine(keras.layers.Layer):
             images, transforms, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
         )
 
+    def settings(self) -> dict[str, Any]:
+        """How far it goes, by name."""
+        return {name: getattr(self, name) for name in ("rotation", "shift", "shear", "zoom", "mirror")}
+
     def get_config(self) -> dict[str, Any]:
-        names = ("rotation", "shift", "shear", "zoom", "mirror")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), **self.settings()}
 
 
 class RandomMirror(keras.layers.Layer):

@@ -41,6 +41,8 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         raise DataError(
             f"{options.model} is not for {dataset.source.name} (task {dataset.task}): train {' or '.join(fitting)}"
         )
+    if options.weights == "none" and any(stage.until for stage in chosen.stages):
+        raise ConfigError(f"{options.model} freezes layers, so it needs --weights: imagenet (downloaded), or a file")
     size = _input(options, chosen)
     vocabulary = _vocabulary(dataset, splits.train, chosen.vocabulary) if chosen.task == "text" else ()
     preprocess = TextPreprocess(length=size[0]) if len(size) == 1 else Preprocess(size_hw=(size[0], size[1]))
@@ -203,7 +205,7 @@ class _Work:
         of_train = {
             "data": digest_of(self._dataset, self._splits.train),
             "preprocess": str(self._feed.spec),
-            "augment": None if self._plan.augment is None else self._plan.augment().get_config(),
+            "augment": None if augment is None else augment.settings(),
         }
         of_watched = {"data": digest_of(self._dataset, self._watched_items), "preprocess": str(self._feed.spec)}
         return (

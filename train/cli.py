@@ -71,7 +71,9 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         raise ConfigError(f"--out {out} already holds a trained model: give another folder")
     if arguments.trials < 1:
         raise ConfigError(f"--trials {arguments.trials}: must be 1 or more")
-    if not arguments.resume and ((out / CHECKPOINT).exists() or (out / "stage0.npz").exists()):
+    if not arguments.resume and (
+        (out / CHECKPOINT).exists() or (out / "stage0.npz").exists() or (out / "search").exists()
+    ):
         raise ConfigError(f"--out {out} holds an interrupted training: add --resume, or give another folder")
     try:
         with hidden_stderr():  # TensorFlow introduces itself in six lines
@@ -127,5 +129,5 @@ def parse_size(text: str | None) -> tuple[int, ...] | None:
 
 def command_line() -> str:
     """The command as a card states it: paths are cut to their last part."""
-    words = [re.sub(r"(^|=)[^=]*/", r"\1", word) for word in sys.argv[1:]]
+    words = [re.sub(r"(^|[=:])[^=:]*/", r"\1", word) for word in sys.argv[1:]]
     return " ".join(["orilla", *words])

@@ -92,7 +92,7 @@ def fit(
     steps = len(data.epoch(0, workers=1))
     optimizer = _optimizer(options, steps)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
-    optimizer.build(model.trainable_variables)
+    model.optimizer.build(model.trainable_variables)  # half precision wraps it, with variables of its own
     state = _restore(model, folder, signature) if resume else _State([], 0, [])
     with _progress() as progress:
         task = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
@@ -101,6 +101,8 @@ def fit(
         if options.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(str(options.tensorboard)))
         for epoch in range(len(state.rows), options.epochs):
+            if _stop(state, options):
+                break
             started = time.monotonic()
             batches = data.epoch(epoch, workers=options.workers)
             # The data has its own seeded order; Keras' shuffling would not be the same after a resume.
@@ -113,8 +115,6 @@ def fit(
             state.rows.append(row)
             _keep_best(state, model, options.watch)
             _save(model, state, folder, signature)
-            if _stop(state, options):
-                break
     if options.watch is not None and state.best:
         for variable, value in zip(model.variables, state.best, strict=True):
             variable.assign(value)
@@ -135,6 +135,16 @@ def remove_checkpoint(folder: Path) -> None:
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+def checkpoint_signature(folder: Path) -> str | None:
+    """Of the folder's checkpoint; None where there is none that can be read."""
+    try:
+        with np.load(folder / CHECKPOINT) as saved:
+            signature: str = json.loads(saved["state"].tobytes())["signature"]
+            return signature
+    except (OSError, zipfile.BadZipFile, KeyError, EOFError, ValueError):
+        return None
+
+
 @dataclass(slots=True)
 class _State:
     rows: list[Row]
@@ -151,6 +161,9 @@ def _one_epoch(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
     except Exception as error:
+        failure = getattr(batches, "failure", None)
+        if failure is not None:  # TensorFlow wraps what a worker raises into an error of its own
+            raise failure from error
         if not _out_of_memory(error):
             raise
         inputs, truths = batches[0]
@@ -232,7 +245,10 @@ def _restore(model: keras.Model, folder: Path, signature: str) -> _State:
             told = json.loads(saved["state"].tobytes())
             if told["signature"] != signature:
                 raise ConfigError(f"cannot resume {folder}: it was started as {told['signature']}, not {signature}")
-            for index, variable in enumerate(_variables(model)):
+            variables = _variables(model)
+            if sum(name.startswith("v") for name in saved.files) != len(variables):
+                raise ValueError(f"it holds another number of arrays than {len(variables)}")
+            for index, variable in enumerate(variables):
                 variable.assign(saved[f"v{index}"])
             best = [saved[f"b{i}"] for i in range(len(model.variables))] if "b0" in saved else []
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:

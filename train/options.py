@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, unknown_name
 from orilla.train.fit import Schedule
 from orilla.train.plan import Head
+from orilla.train.rules import DEVICES
 from orilla.train.surroundings import Precision
 
 
@@ -67,6 +68,8 @@ class TrainOptions:
             raise ConfigError(f"dropout {self.dropout}: must be 0 or more, below 1")
         if self.weights not in ("none", "imagenet") and not Path(self.weights).is_file():
             raise ConfigError(f"no such weights file: {self.weights}")
+        if self.device is not None and self.device not in DEVICES:
+            raise unknown_name("device", self.device, DEVICES)
         if (self.best or self.patience is not None) and self.hold_out == "none":
             raise ConfigError(
                 "--best and --patience choose an epoch, which needs samples held out: drop --hold-out none"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.files import make_folder, write_bytes
 from orilla.train.options import TrainOptions
 
 Method = Literal["hyperband", "random"]
@@ -23,7 +24,7 @@ Score = Callable[[TrainOptions, int, str], float]
 
 
 def search(
-    options: TrainOptions, method: Method, trials: int, epochs: int, out: Path, score: Score
+    options: TrainOptions, method: Method, trials: int, epochs: int, out: Path, score: Score, *, signature: str
 ) -> tuple[TrainOptions, dict[str, float | int | str]]:
     """Finds learning rate, weight decay, batch and dropout.
 
@@ -31,19 +32,42 @@ def search(
         options: what is not searched for.
         epochs: the most that a trial gets; Hyperband gives most trials fewer.
         out: the run folder.
+        signature: names what is being searched for; the trials of another search are refused.
 
     Returns:
         The options with the best values, and how they were found, for the card.
+
+    Raises:
+        ConfigError: the folder holds the trials of another search.
+        DataError: trial after trial fails.
     """
+    _sign(out / FOLDER, signature)
     tuner = _tuner(options, method, trials, epochs, out / FOLDER, score)
-    tuner.search(verbose=0)
+    try:
+        tuner.search(verbose=0)
+    except RuntimeError as error:  # KerasTuner gives up after three failures in a row
+        told = [line for line in str(error).strip().splitlines() if line.strip()]
+        raise DataError(f"trial after trial of the search fails: {told[-1].strip() if told else error}") from error
     best = tuner.oracle.get_best_trials(1)
     if not best:
         raise DataError(f"no trial of the search came to an end: see {out / FOLDER}")
     values = _values(best[0].hyperparameters, options)
     done = len(tuner.oracle.trials)
-    found: dict[str, float | int | str] = {"method": method, "trials": done, "score": round(best[0].score, 5), **values}
+    found: dict[str, float | int | str] = {
+        "method": method,
+        "trials": done,
+        "score": round(float(best[0].score), 5),
+        **values,
+    }
     return replace(options, **values), found
+
+
+def _sign(folder: Path, signature: str) -> None:
+    file = folder / "signature.json"
+    if file.exists() and file.read_text() != signature:
+        raise ConfigError(f"{folder.parent} holds the trials of another search: give another --out")
+    make_folder(folder)
+    write_bytes(file, signature.encode())
 
 
 def _tuner(options: TrainOptions, method: Method, trials: int, epochs: int, folder: Path, score: Score) -> Any:
@@ -86,7 +110,9 @@ def _values(parameters: Any, options: TrainOptions) -> dict[str, Any]:
     """Declares the space, and reads a trial's place in it."""
     rate = options.learning_rate or 1e-3
     values: dict[str, Any] = {
-        "learning_rate": float(f"{parameters.Float('learning_rate', rate / 10, rate * 10, sampling='log'):.3g}"),
+        "learning_rate": float(
+            f"{parameters.Float('learning_rate', rate / 10, min(1.0, rate * 10), sampling='log'):.3g}"
+        ),
         "weight_decay": float(f"{parameters.Float('weight_decay', 1e-5, 1e-1, sampling='log'):.3g}"),
     }
     if options.model != "road":

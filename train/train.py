@@ -23,7 +23,7 @@ from orilla.train.data.joined import Joined
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import Splits, data_card, split
 from orilla.train.evaluate import evaluate, measured
-from orilla.train.fit import Fitted, Row, fit, remove_checkpoint
+from orilla.train.fit import Fitted, Row, checkpoint_signature, fit, remove_checkpoint
 from orilla.train.job import Job, in_float32, is_float32
 from orilla.train.options import TrainOptions
 from orilla.train.run_folder import write_run
@@ -91,9 +91,9 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
         measured=tuple(results),
         search=found,
     )
-    with replacing(out / "model.keras") as temporary:
-        network.save(temporary)
     write_run(out, card, job, network, options.data, dataset, splits, fitted.rows)
+    with replacing(out / "model.keras") as temporary:  # last: a folder that holds it is whole
+        network.save(temporary)
     remove_checkpoint(out)
     for file in out.glob("stage*.npz"):
         file.unlink()
@@ -122,7 +122,8 @@ def _search(
         return max(row[metric] for row in rows if metric in row)
 
     started = replace(options, batch=defaults.batch, learning_rate=defaults.learning_rate)
-    return search(started, searched.method, searched.trials, epochs, out, score)
+    signature = json.dumps([searched.method, searched.trials, _signature(options, dataset, splits)])
+    return search(started, searched.method, searched.trials, epochs, out, score, signature=signature)
 
 
 def _advise(job: Job, device: str) -> None:
@@ -174,6 +175,8 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitte
         of_stage = f"{signature} stage {number}"
         if options.resume and finished.exists():
             rows = _read_stage(finished, job.network, of_stage)
+            if checkpoint_signature(out) == of_stage:  # killed between the two
+                remove_checkpoint(out)
             continue
         started = time.monotonic()
         stage = make()

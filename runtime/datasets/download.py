@@ -93,10 +93,12 @@ def get(name: str, progress: Callable[[str], Progress], known: dict[str, Publish
     make_folder(folder)
     for file in known[name].files:
         target = folder / file.stored
-        if not target.exists() and not (folder / f"{file.stored}.done").exists():
+        if (folder / f"{file.stored}.done").exists():
+            continue
+        if not target.exists():
             fetch(file, target, progress(file.stored))
-            if file.extract:
-                _extract(target, folder)
+        if file.extract:
+            _extract(target, folder)
     for note in folder.glob("*.done"):
         note.unlink()
     (folder / COMPLETE).touch()
@@ -148,13 +150,10 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing is left, or the file has become another: the checksum will say
-            if file.bytes == start or not (file.sha256 or file.md5):
-                return
-            part.unlink()
-            raise _BrokenOff("the server has another file now") from error
+            return
         raise
     with answer:
-        if answer.status != 206:
+        if answer.status != 206 or not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
             start = 0  # the server sends all of it again
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
@@ -164,15 +163,24 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
 
 
 def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: Progress) -> None:
+    there = start
+    with _writing(part), part.open("ab" if start else "wb") as stream:
+        while True:
+            try:
+                block = answer.read(BLOCK)
+            except OSError as error:  # a connection's, TLS included, is no fault of the disk
+                raise _BrokenOff(str(error) or type(error).__name__) from error
+            if not block:
+                return
+            stream.write(block)
+            there += len(block)
+            progress(there, total)
+
+
+@contextmanager
+def _writing(part: Path) -> Iterator[None]:
     try:
-        with part.open("ab" if start else "wb") as stream:
-            there = start
-            while block := answer.read(BLOCK):
-                stream.write(block)
-                there += len(block)
-                progress(there, total)
-    except (http.client.HTTPException, TimeoutError, ConnectionError):
-        raise
+        yield
     except OSError as error:
         raise OutputError(f"cannot write {part}: {error.strerror or error}") from error
 
@@ -202,7 +210,7 @@ def _extract(archive: Path, folder: Path) -> None:
             raise DataError(f"cannot unpack {archive.name}: {error}") from error
         for child in Path(temporary).iterdir():
             target = folder / child.name
-            if target.exists():
+            if target.is_dir():
                 shutil.rmtree(target)
             child.rename(target)
     archive.unlink()

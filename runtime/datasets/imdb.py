@@ -84,17 +84,41 @@ def open_dataset(path: Path) -> Imdb:
     try:
         words = _words(json.loads(index.read_text(encoding="utf-8")))
         arrays = {name: _read(file, name) for name in ("x_train", "x_test", "y_train", "y_test")}
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise DataError(f"cannot read {file}: {error}") from error
-    for split in ("train", "test"):
-        most = max((max(ranks, default=0) for ranks in arrays[f"x_{split}"]), default=0)
-        if most >= len(words) or len(arrays[f"x_{split}"]) != len(arrays[f"y_{split}"]):
-            raise DataError(f"{file} does not fit {INDEX}: word rank {most} of {len(words) - 1}")
+        for split in ("train", "test"):
+            _check(arrays[f"x_{split}"], arrays[f"y_{split}"], len(words))
+    except DATA_ERRORS as error:
+        raise DataError(f"cannot read {file} with {INDEX}: {error}") from error
     ranks = {split: arrays[f"x_{split}"] for split in ("train", "test")}
     return Imdb(ranks, {split: [int(label) for label in arrays[f"y_{split}"]] for split in ranks}, words)
 
 
+DATA_ERRORS = (
+    KeyError,
+    ValueError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    MemoryError,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+)
+
+MOST_WORDS = 1_000_000
+
+
+def _check(ranks: Any, labels: Any, words: int) -> None:
+    if len(ranks) != len(labels) or not {int(label) for label in labels} <= {0, 1}:
+        raise ValueError(f"{len(ranks)} reviews with {len(labels)} labels, which must be 0 or 1")
+    for review in ranks:
+        if not all(isinstance(rank, int) and 1 <= rank < words for rank in review):
+            odd = next(rank for rank in review if not (isinstance(rank, int) and 1 <= rank < words))
+            raise ValueError(f"word rank {odd!r} of {words - 1}")
+
+
 def _words(ranks: dict[str, int]) -> list[str]:
+    if not all(isinstance(rank, int) and 1 <= rank <= MOST_WORDS for rank in ranks.values()):
+        raise ValueError(f"{INDEX} must give each word a rank from 1 to {MOST_WORDS}")
     words = [""] * (max(ranks.values()) + 1)
     for word, rank in ranks.items():
         words[rank] = word

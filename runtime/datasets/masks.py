@@ -32,8 +32,7 @@ class Masks(Dataset):
         self.source = Source(name, f"pictures and masks in {name}/", "not stated")
         listed = top / "classes.txt"
         self._binary = not listed.is_file()
-        names = () if self._binary else tuple(line.strip() for line in tree.read(listed).decode().splitlines())
-        self.classes = BINARY if self._binary else tuple(name for name in names if name)
+        self.classes = BINARY if self._binary else _names(tree.read(listed))
 
     @cached_property
     def _pairs(self) -> dict[str, list[tuple[tree.Folder, tree.Folder]]]:
@@ -82,6 +81,16 @@ class Masks(Dataset):
                 f"value {odd_values[0]} in mask {name}: classes.txt names 0 to {len(self.classes) - 1}; 255 is ignored"
             )
         return mask.astype(np.uint8)
+
+
+def _names(data: bytes) -> tuple[str, ...]:
+    try:
+        names = tuple(line.strip() for line in data.decode("utf-8-sig").rstrip().splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"classes.txt is not UTF-8 (byte {error.start}): store it as UTF-8") from error
+    if not names or not all(names):
+        raise DataError("classes.txt has an empty line: a mask's value is the number of its class's line, from 0")
+    return names
 
 
 def recognise(path: Path) -> bool:

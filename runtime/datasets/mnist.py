@@ -69,6 +69,9 @@ class Mnist(Dataset):
     def content(self, split: str, index: int) -> bytes:
         return bytes(self._arrays[split][0][index].tobytes())
 
+    def is_file(self, split: str, index: int) -> bool:
+        return False
+
 
 def recognise(path: Path) -> bool:
     """Whether it is Keras' `.npz` with 28x28 pictures, or a folder with the idx files."""
@@ -81,12 +84,27 @@ def open_dataset(path: Path) -> Mnist:
     """Fashion-MNIST is known by `fashion` in the file's or the folder's name: the layouts are the same."""
     try:
         arrays = _read_idx(path) if path.is_dir() else _read_npz(path)
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile) as error:
+    except (
+        KeyError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        gzip.BadGzipFile,
+        TypeError,
+        AttributeError,
+    ) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot read {path}: {error}") from error
     for split, (images, labels) in arrays.items():
-        if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != (len(images),) or int(labels.max()) > 9:
+        if (
+            images.ndim != 3
+            or images.dtype != np.uint8
+            or labels.shape != (len(images),)
+            or not len(images)
+            or not set(np.unique(labels)) <= set(range(10))
+        ):
             raise DataError(f"{path}: {split} is {list(images.shape)} {images.dtype} with {list(labels.shape)} labels")
     return Mnist(arrays, fashion="fashion" in path.resolve().name.lower())
 

@@ -12,6 +12,9 @@ from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, Source, re
 
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews, 25,000 + 25,000", "for research (Maas et al. 2011)")
+MOST_CHARACTERS = 1 << 24
+"""Of a field of a table."""
+
 UNSUPERVISED = ("unsup",)
 """Folders that are no class."""
 
@@ -123,20 +126,21 @@ def open_dataset(path: Path) -> TextFolders | TextTable:
 
 
 def _rows(path: Path) -> list[tuple[str, str, str]]:
+    csv.field_size_limit(MOST_CHARACTERS)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
             if missing:
                 raise DataError(f"{path} has no column {missing[0]!r}: its first line must name text and label")
-            rows = [(row["text"], row["label"], row.get("split") or "") for row in reader]
+            rows = [(row["text"] or "", row["label"], row.get("split") or "") for row in reader]
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}): store it as UTF-8") from error
     except csv.Error as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    for number, (text, label, _) in enumerate(rows):
-        if not text or not text.strip() or not label:
-            raise DataError(f"{path} row {number + 1} has no {'label' if text and text.strip() else 'text'}")
+    for number, (_, label, _) in enumerate(rows):
+        if not label:
+            raise DataError(f"{path} row {number + 1} has no label")
     if not rows:
         raise DataError(f"{path} has no rows")
     return rows

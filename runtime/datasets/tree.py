@@ -17,6 +17,9 @@ from orilla.runtime.picture import decode_picture
 
 Folder = Path | zipfile.Path
 
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+"""What `zipfile` raises for archives that are damaged, encrypted or packed by another method."""
+
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 FEW = 3
@@ -35,7 +38,10 @@ def root(path: Path) -> Folder | None:
 
 @lru_cache(maxsize=8)
 def _inside(path: Path, version: int) -> zipfile.Path:
-    return zipfile.Path(path)
+    try:
+        return zipfile.Path(path)
+    except UNREADABLE as error:
+        raise DataError(f"cannot read {path}: the zip is damaged: {error}") from error
 
 
 def candidates(path: Path) -> list[Folder]:
@@ -78,8 +84,10 @@ def read(path: Folder) -> bytes:
     """The bytes of a file; raises `DataError` where the zip around it is damaged."""
     try:
         return path.read_bytes()
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"cannot read {path.name}: the zip is damaged: {error}") from error
+    except UNREADABLE as error:
+        raise DataError(
+            f"cannot read {path.name}: the zip is damaged, or of a kind that is not read: {error}"
+        ) from error
 
 
 def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:

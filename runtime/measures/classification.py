@@ -58,7 +58,8 @@ class Classified:
         of_class = {"precision": precision, "recall": recall, "f1": f1}
         metrics |= {name: float(values.mean()) for name, values in of_class.items()}
         if len(self.classes) == 2:
-            metrics["roc_auc"] = self._roc_auc(np.ones(len(self.labels)) if weights is None else weights)
+            area = self._roc_auc(np.ones(len(self.labels)) if weights is None else weights)
+            metrics |= {} if area is None else {"roc_auc": area}
         for name, values in of_class.items():
             metrics |= {f"{name}/{label}": float(value) for label, value in zip(self.classes, values, strict=True)}
         return metrics
@@ -67,8 +68,8 @@ class Classified:
         """Of each measure, over samples."""
         return intervals(self.metrics, len(self.labels))
 
-    def _roc_auc(self, weights: NDArray[np.float64]) -> float:
-        """The chance that a positive scores above a negative, ties counting half; NaN where either is missing.
+    def _roc_auc(self, weights: NDArray[np.float64]) -> float | None:
+        """The chance that a positive scores above a negative, ties counting half; None where either is missing.
 
         Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic curve"
         (1982).
@@ -77,4 +78,4 @@ class Classified:
         up = np.bincount(self._ranks, weights * positive, self._values)
         down = np.bincount(self._ranks, weights * ~positive, self._values)
         pairs = up.sum() * down.sum()
-        return float((up * (np.cumsum(down) - down / 2)).sum() / pairs) if pairs else float("nan")
+        return float((up * (np.cumsum(down) - down / 2)).sum() / pairs) if pairs else None

@@ -46,7 +46,8 @@ class Segmented:
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
         """IoU of the class, mean IoU of class and background, pixel accuracy, precision, recall, F1, and the greatest
-        F1 over all thresholds (MaxF), over all pixels; and the IoU of each sequence where there are several.
+        F1 over all thresholds (MaxF), over all pixels; and the IoU of each sequence where there are several. What has
+        nothing to be measured on is left out.
 
         Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the picture, not seen from above.
 
@@ -60,7 +61,7 @@ class Segmented:
                 iou = _measures(np.tensordot(weight[indices], self._tallies[indices], 1))["iou"]
                 if not math.isnan(iou):
                     found[f"iou/{name}"] = iou
-        return found
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def intervals(self) -> dict[str, Interval]:
         """Of each measure, over pictures. Pictures of one drive are alike, so another drive may lie outside."""
@@ -78,9 +79,9 @@ def _measures(total: NDArray[np.float64]) -> dict[str, float]:
     iou, background = _ratio(hit, hit + false + missed), _ratio(clear, clear + false + missed)
     return {
         "iou": iou,
-        "miou": (iou + background) / 2,
+        "miou": iou if math.isnan(background) else (iou + background) / 2,
         "pixel_accuracy": _ratio(hit + clear, positives + negatives),
-        "precision": _ratio(hit, hit + false),
+        "precision": _ratio(hit, hit + false) if hit + false else 0.0,
         "recall": _ratio(hit, positives),
         "f1": float(f1[half]),
         "maxf": float(f1.max()),

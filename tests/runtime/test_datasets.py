@@ -239,7 +239,7 @@ def test_texts_come_from_folders_and_tables(tmp_path):
     [
         ("text;label\n", "no column 'text'"),
         ("text,label\nhello,good\n", "has 1 label"),
-        ("text,label\nhello,good\n ,bad\n", "row 2 has no text"),
+        ("text,label\nhello,good\nbye,\n", "row 2 has no label"),
         ("text,label,split\nhello,good,tarin\nbye,bad,test\n", "split 'tarin' is none of train, val, test"),
         ("text,label\n", "has no rows"),
     ],

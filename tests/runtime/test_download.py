@@ -34,6 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_error(416)
                 return
             self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         else:
             self.send_response(200)
         self.send_header("Content-Length", str(len(data) - start))
@@ -168,6 +169,10 @@ def test_a_tar_is_unpacked_and_may_not_leave_its_folder(server, tmp_path, monkey
     known = {kind: Published("", "", (File(f"{address}/{kind}.tar.gz", extract=True),)) for kind in "ab"}
     folder = get("a", lambda name: lambda there, total: None, known)
     assert open_dataset(folder).classes == ("neg", "pos")
+    (tmp_path / "cache" / "c").mkdir()
+    (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # killed while it was unpacked
+    known["c"] = Published("", "", (File(f"{address}/a.tar.gz", extract=True),))
+    assert open_dataset(get("c", lambda name: lambda there, total: None, known)).classes == ("neg", "pos")
     with pytest.raises(DataError, match=r"cannot unpack b\.tar\.gz"):
         get("b", lambda name: lambda there, total: None, known)
     assert not (tmp_path / "evil.txt").exists()

@@ -100,11 +100,19 @@ def test_the_best_epoch_is_chosen_on_samples_held_out(animals, tmp_path):
     assert chosen.metrics["accuracy"] == pytest.approx(best)
 
 
-def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def mobilenet_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "base.weights.h5"
+    keras.applications.MobileNetV2(input_shape=(32, 32, 3), include_top=False, weights=None).save_weights(path)
+    return str(path)
+
+
+def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, mobilenet_weights, tmp_path, monkeypatch):
     import orilla.train.fit as fitting
 
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
     small = {"model": "mobilenet", "input": (32, 32), "batch": 8, "epochs": 2, "views": 2, "data": str(animals)}
+    small["weights"] = mobilenet_weights
     whole = train(TrainOptions(**small), tmp_path / "whole", command="")
     assert whole.epochs == 12
     for killed_at in (3, 11):
@@ -126,9 +134,12 @@ def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, tmp_p
             assert np.array_equal(one, other)
 
 
-def test_features_of_frozen_layers_are_what_the_whole_network_computes(animals, tmp_path, monkeypatch):
+def test_features_of_frozen_layers_are_what_the_whole_network_computes(
+    animals, mobilenet_weights, tmp_path, monkeypatch
+):
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
-    options = TrainOptions(model="mobilenet", data=str(animals), input=(32, 32), epochs=1, batch=8, augment=False)
+    named = {"model": "mobilenet", "weights": mobilenet_weights, "input": (32, 32), "augment": False}
+    options = TrainOptions(data=str(animals), epochs=1, batch=8, **named)
     _, dataset = trainer.open_data(options)
     splits = trainer.split(dataset)
     job = trainer.make_job(options, dataset, splits)
@@ -218,13 +229,13 @@ def test_out_of_memory_says_which_batch_fits(animals, tmp_path, monkeypatch):
 
 
 def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_path, monkeypatch):
-    given = batches._Epoch.__getitem__
+    given = batches._Epoch.make
 
     def spoilt(self, index):
         inputs, labels = given(self, index)
         return inputs, labels * math.nan if (self._number, index) == (1, 3) else labels.astype(float)
 
-    monkeypatch.setattr(batches._Epoch, "__getitem__", spoilt)
+    monkeypatch.setattr(batches._Epoch, "make", spoilt)
     with pytest.raises(DataError, match=r"loss is nan in epoch 2, batch 4: lower --learning-rate; .* holds epoch 1"):
         train(TrainOptions(data=str(animals), **CONVNET), tmp_path / "run", command="")
     assert (tmp_path / "run" / "checkpoint.npz").exists()
@@ -241,6 +252,7 @@ def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_pa
         ({"input": (20, 20)}, ConfigError, "convnet needs 46x46 or more"),
         ({"hold_out": "none", "best": True}, ConfigError, "needs samples held out"),
         ({"dropout": 1.0}, ConfigError, "dropout 1.0"),
+        ({"model": "mobilenet"}, ConfigError, "mobilenet freezes layers, so it needs --weights"),
         ({"device": "pi9"}, ConfigError, "unknown device 'pi9': did you mean pi4"),
     ],
 )
@@ -329,3 +341,48 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
     assert "coral: dense:" not in printed.err
     assert main(["train", "lenet", "--data", str(animals), "--out", str(tmp_path / "b"), "--trials", "0"]) == 2
     assert "--trials 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{"precision": "float16"}, {"best": True, "patience": 1, "epochs": 8}])
+def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, tmp_path, monkeypatch, options):
+    import orilla.train.fit as fitting
+
+    named = {**CONVNET, "data": str(animals), **options}
+    whole = train(TrainOptions(**named), tmp_path / "whole", command="")
+    save = fitting._save
+    for killed_at in (1, whole.epochs):
+        count = []
+
+        def save_then_die(*arguments, count=count, killed_at=killed_at):
+            save(*arguments)
+            count.append(1)
+            if len(count) == killed_at:
+                raise KeyboardInterrupt
+
+        out = tmp_path / f"killed{killed_at}"
+        monkeypatch.setattr(fitting, "_save", save_then_die)
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainOptions(**named), out, command="")
+        monkeypatch.setattr(fitting, "_save", save)
+        again = train(TrainOptions(**named, resume=True), out, command="")
+        assert (again.epochs, again.best_epoch) == (whole.epochs, whole.best_epoch)
+        for one, other in zip(weights(tmp_path / "whole"), weights(out), strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_a_picture_that_goes_while_training_is_named(animals, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(animals, tmp_path / "animals")
+    seen = []
+
+    def spoil(self, index, make=batches._Epoch.make):
+        seen.append(index)
+        if len(seen) == 2:
+            raise DataError("cannot decode cat/cat003.png: not a picture, or damaged")
+        return make(self, index)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches._Epoch, "make", spoil)
+        with pytest.raises(DataError, match=r"cannot decode cat/cat003\.png"):
+            train(TrainOptions(data=str(folder), **CONVNET), tmp_path / "run", command="")

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.errors import OrillaError
 from orilla.runtime.datasets import Dataset, Sample
 from orilla.runtime.datasets.labelled import Item
 from orilla.train.augment import apply
@@ -76,9 +77,28 @@ class Batches:
         return _Epoch(self, number, workers)
 
 
-class _Epoch(keras.utils.PyDataset):
-    def __init__(self, data: Batches, number: int, workers: int) -> None:
+class Epoch(keras.utils.PyDataset):
+    """Batches made by worker threads, which keeps the error that one of them ends with."""
+
+    def __init__(self, workers: int) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        self.failure: OrillaError | None = None
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        try:
+            return self.make(index)
+        except OrillaError as error:
+            self.failure = error
+            raise
+
+    def make(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The inputs and truths of one batch."""
+        raise NotImplementedError
+
+
+class _Epoch(Epoch):
+    def __init__(self, data: Batches, number: int, workers: int) -> None:
+        super().__init__(workers)
         self._data = data
         self._number = number
         self._order = np.random.default_rng([data.seed, number]).permutation(data.count)
@@ -86,7 +106,7 @@ class _Epoch(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._data.batch)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def make(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         data = self._data
         rng = np.random.default_rng([data.seed, self._number, index])
         # The last batch is filled up from the beginning: every batch has the same shape.

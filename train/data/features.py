@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Features:
     """`[views, N, ...]` float16 in a file that is mapped, not read: more than fits in memory is no trouble."""
 
     def __init__(self, file: Path) -> None:
+        self.name = file.stem
         self._views = np.load(file, mmap_mode="r")
 
     def __len__(self) -> int:
@@ -33,6 +35,10 @@ class Features:
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator | None = None) -> NDArray[Any]:
         views = np.zeros(len(indices), np.int64) if rng is None else rng.integers(len(self._views), size=len(indices))
         return self._views[views, indices].astype(np.float32)
+
+    def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
+        """One view of some samples."""
+        return self._views[view, indices].astype(np.float32)
 
 
 def features(
@@ -45,11 +51,15 @@ def features(
         key: names the data and how it was prepared.
     """
     make_folder(folder)
-    file = folder / f"{_name(front, views, key)}.npy"
+    below = inputs.name if isinstance(inputs, Features) else None
+    surroundings = [keras.backend.backend(), keras.config.dtype_policy().name]
+    file = folder / f"{_name(front, views, [key, below, surroundings])}.npy"
     if not file.exists():
         with replacing(file) as temporary:
             shape = (views, len(inputs), *front.output.shape[1:])
             kept = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+            with temporary.open("r+b") as stream:  # a full disk is an error here, and a crash in a mapped file
+                os.posix_fallocate(stream.fileno(), 0, temporary.stat().st_size)
             for view, places, made in _run(front, inputs, views, augment):
                 kept[view, places] = made
             kept.flush()
@@ -68,7 +78,8 @@ def _run(
     )
     for view, start in told:
         places = np.arange(start, min(start + BATCH, len(inputs)))
-        batch = inputs.take(places, rng).astype(np.float32)
+        taken = inputs.view(places, view) if isinstance(inputs, Features) else inputs.take(places, rng)
+        batch = taken.astype(np.float32)
         if view and augment is not None:
             batch = apply(augment, batch, 7919 * view + start)
         yield view, places, np.asarray(keras.ops.convert_to_numpy(front.predict_on_batch(batch)))

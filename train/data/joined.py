@@ -53,6 +53,10 @@ class Joined(Dataset):
         part, place = self._place(split, index)
         return part.truth(split, place)
 
+    def is_file(self, split: str, index: int) -> bool:
+        part, place = self._place(split, index)
+        return part.is_file(split, place)
+
     def _of(self, split: str) -> list[Dataset]:
         return self._parts if split == "train" else self._parts[:1]
 

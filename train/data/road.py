@@ -15,9 +15,7 @@ from orilla.runtime.datasets import Dataset, LabelledImage
 from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.preprocess import Image, Preprocess, prepare
 from orilla.train.augment import RandomLight, RandomMirror, apply
-
-CACHE_BYTES = 512 << 20
-"""Decoded pictures are kept in memory up to this total."""
+from orilla.train.data.batches import CACHE_BYTES, Epoch
 
 CLOSE_UPS = 0.15
 """Share of samples that are turned close-ups, so that the road is known by its surface too, not by its place alone."""
@@ -70,9 +68,9 @@ class RoadData:
         return sample
 
 
-class _Epoch(keras.utils.PyDataset):
+class _Epoch(Epoch):
     def __init__(self, data: RoadData, number: int, workers: int) -> None:
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        super().__init__(workers)
         self._data = data
         self._number = number
         self._order = np.random.default_rng([data.seed, number]).permutation(data.count)
@@ -80,7 +78,7 @@ class _Epoch(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._data.batch)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def make(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         data = self._data
         rng = np.random.default_rng([data.seed, self._number, index])
         chosen = np.take(self._order, range(index * data.batch, (index + 1) * data.batch), mode="wrap")
@@ -101,7 +99,7 @@ class _Epoch(keras.utils.PyDataset):
         return apply(LIGHT, images, seed + 1), truths
 
 
-LIGHT, MIRROR = RandomLight(), RandomMirror()
+LIGHT, MIRROR = RandomLight(dtype="float32"), RandomMirror(dtype="float32")
 
 
 def _view(sample: LabelledImage, target: int, data: RoadData, rng: np.random.Generator) -> tuple[Image, Labels]:

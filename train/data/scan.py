@@ -14,6 +14,8 @@ from orilla.devices.errors import DataError
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
 
+CHUNK = 2048
+
 TOLD = 5
 """Bad samples that an error names; the card names all that were skipped."""
 
@@ -34,17 +36,15 @@ def scan(dataset: Dataset, *, skip_bad: bool) -> dict[Item, str]:
     """
     look = _Look(dataset)
     items = [(split, index) for split in dataset.splits for index in range(len(dataset.names(split)))]
+    console = Console(stderr=True)
+    parts = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    reasons: dict[Item, str] = {}
     with ThreadPoolExecutor(available_cores()) as pool:
-        console = Console(stderr=True)
-        found = track(
-            pool.map(look, items),
-            "looking at the data",
-            len(items),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        reasons = {item: reason for item, reason in zip(items, found, strict=True) if reason}
+        for part in track(
+            parts, "looking at the data", console=console, transient=True, disable=not console.is_terminal
+        ):
+            found = pool.map(look, part)  # as many tasks wait in memory as a part has samples
+            reasons |= {item: reason for item, reason in zip(part, found, strict=True) if reason}
     grey = {item for item, reason in reasons.items() if reason == REASONS["L"]}
     if len(grey) == len(items):  # a data set of grey pictures is one, a grey picture among coloured ones is a mistake
         reasons = {}
@@ -66,18 +66,17 @@ class _Look:
         self._check: Callable[[bytes], str | None] = _picture
         if dataset.task == "text":
             self._check = _text
-        if dataset.source.name in ("mnist", "fashion_mnist", "scenes"):
-            self._check = _fine  # arrays and drawings: there is no file to be damaged
 
     def __call__(self, item: Item) -> str | None:
+        if not self._dataset.is_file(*item):
+            return None
         try:
-            return self._check(self._dataset.content(*item))
+            reason = self._check(self._dataset.content(*item))
+            if reason is None and self._dataset.task == "segment":
+                self._dataset.load(*item)  # its mask too
         except DataError as error:
             return str(error)
-
-
-def _fine(data: bytes) -> str | None:
-    return None
+        return reason
 
 
 def _text(data: bytes) -> str | None:
@@ -105,8 +104,8 @@ def _picture(data: bytes) -> str | None:
             picture.load()
     except OSError as error:
         return "truncated" if "truncated" in str(error) else "damaged, or no picture"
-    except (SyntaxError, ValueError, EOFError):
-        return "damaged"
     except Image.DecompressionBombError:
         return "too large"
+    except Exception:  # noqa: BLE001 - Pillow's readers raise whatever a damaged file makes of them
+        return "damaged"
     return None

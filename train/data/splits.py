@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,10 @@ def _held_out(dataset: Dataset, train: tuple[Item, ...], wanted: str) -> tuple[t
         if not 0 < share < 1:
             raise ConfigError(f"--hold-out {wanted}: a share must be above 0 and below 1")
         # By content: a sample stays held out when others are added, and equal samples never part.
-        chosen = {item for item in train if _place(dataset, item) < share}
+        places = {item: _place(dataset, item) for item in train}
+        chosen = {item for item, place in places.items() if place < share}
+        if not chosen:  # of few samples the least of them, rather than none
+            chosen = set(sorted(places, key=places.__getitem__)[: math.ceil(share * len(places))])
     choose = tuple(item for item in train if item in chosen)
     rest = tuple(item for item in train if item not in chosen)
     if not choose or not rest:
