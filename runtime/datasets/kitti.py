@@ -13,24 +13,23 @@ import numpy as np
 
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import tree
-from orilla.runtime.datasets.camvid import size_error
-from orilla.runtime.datasets.labelled import Dataset, LabelledImage, Source, require_split
+from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split
+from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, size_error
 
 EVERY = 5
 
 
-class Kitti(Dataset):
+class Kitti(Pairs):
     """Names begin with the scene kind, so that measures are told for each."""
 
     source = Source("kitti_road", "KITTI road, 289 labelled pictures", "CC BY-NC-SA 3.0")
-    task = "segment"
     classes = ("background", "road")
 
     def __init__(self, top: tree.Folder) -> None:
         self._images, self._labels = top / "image_2", top / "gt_image_2"
 
     @cached_property
-    def _pairs(self) -> dict[str, list[tuple[tree.Folder, tree.Folder]]]:
+    def pairs(self) -> PairsBySplit:
         found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {"train": [], "val": []}
         seen: dict[str, int] = {}
         for image in tree.files(self._images, (".png",)):
@@ -44,29 +43,15 @@ class Kitti(Dataset):
             raise DataError(f"no pictures in {self._images.name}/")
         return {split: pairs for split, pairs in found.items() if pairs}
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._pairs)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(Path(image.name).stem for image, _ in self._pairs[split])
-
     def load(self, split: str, index: int) -> LabelledImage:
         """Blue marks the road, red what is labelled at all (RGB magenta, red and black)."""
         require_split(self, split)
-        image_path, label_path = self._pairs[split][index]
+        image_path, label_path = self.pairs[split][index]
         image, colours = tree.picture(image_path), tree.picture(label_path)
         if colours.shape != image.shape:
             raise size_error(image_path, image.shape, label_path, colours.shape[:2])
         labels = np.where(colours[..., 2] > 0, (colours[..., 0] > 0).astype(np.uint8), self.ignore)
         return LabelledImage(Path(image_path.name).stem, image, labels.astype(np.uint8))
-
-    def content(self, split: str, index: int) -> bytes:
-        return tree.read(self._pairs[split][index][0])
-
-    def truth(self, split: str, index: int) -> bytes:
-        return tree.read(self._pairs[split][index][1])
 
 
 def recognise(path: Path) -> bool:

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import tree
-from orilla.runtime.datasets.camvid import pair_up, size_error
-from orilla.runtime.datasets.labelled import Dataset, LabelledImage, Source, require_split
+from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split
+from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
 
 BINARY = ("background", "road")
 
 
-class Masks(Dataset):
+class Masks(Pairs):
     """Reads pairs of a picture and a mask of the same stem."""
-
-    task = "segment"
 
     def __init__(self, top: tree.Folder, where: Path) -> None:
         self._top = top
@@ -35,7 +33,7 @@ class Masks(Dataset):
         self.classes = BINARY if self._binary else _names(tree.read(listed))
 
     @cached_property
-    def _pairs(self) -> dict[str, list[tuple[tree.Folder, tree.Folder]]]:
+    def pairs(self) -> PairsBySplit:
         parents = tree.split_folders(self._top)
         found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
@@ -43,17 +41,9 @@ class Masks(Dataset):
                 found.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
         return {split: found[split] for split in ("train", "val", "test") if split in found}
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._pairs)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(Path(image.name).stem for image, _ in self._pairs[split])
-
     def load(self, split: str, index: int) -> LabelledImage:
         require_split(self, split)
-        image_path, mask_path = self._pairs[split][index]
+        image_path, mask_path = self.pairs[split][index]
         image = tree.picture(image_path)
         mask = tree.picture(mask_path, cv2.IMREAD_UNCHANGED)
         if mask.ndim == 3 and all(np.array_equal(mask[..., 0], mask[..., other]) for other in (1, 2)):
@@ -61,12 +51,6 @@ class Masks(Dataset):
         if mask.shape != image.shape[:2]:
             raise size_error(image_path, image.shape, mask_path, mask.shape)
         return LabelledImage(Path(image_path.name).stem, image, self._labels(mask, mask_path.name))
-
-    def content(self, split: str, index: int) -> bytes:
-        return tree.read(self._pairs[split][index][0])
-
-    def truth(self, split: str, index: int) -> bytes:
-        return tree.read(self._pairs[split][index][1])
 
     def _labels(self, mask: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         values = set(np.unique(mask).tolist())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from functools import cached_property
 from pathlib import Path
 
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import tree
+from orilla.runtime.datasets.class_folders import ClassFolders, top_of
 from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, Source, require_split
 
 COLUMNS = ("text", "label")
@@ -15,59 +15,21 @@ IMDB = Source("imdb", "IMDB reviews, 25,000 + 25,000", "for research (Maas et al
 MOST_CHARACTERS = 1 << 24
 """Of a field of a table."""
 
-UNSUPERVISED = ("unsup",)
-"""Folders that are no class."""
 
-
-class TextFolders(Dataset):
+class TextFolders(ClassFolders):
     """Classes are the folders' names, in alphabetical order."""
 
     task = "text"
+    suffixes = (".txt",)
+    kind = "text"
 
-    def __init__(self, top: tree.Folder, where: Path) -> None:
-        self._top = top
-        name = top.name or where.stem
-        self.source = IMDB if name.lower().startswith("aclimdb") else Source(name, f"texts in {name}/", "not stated")
-        self._splits = tree.split_folders(top)
-        self.classes = tuple(sorted({child.name for parent in self._parents for child in _classes(parent)}))
-
-    @property
-    def _parents(self) -> list[tree.Folder]:
-        return list(self._splits.values()) or [self._top]
-
-    @cached_property
-    def _samples(self) -> dict[str, list[tuple[tree.Folder, int]]]:
-        found: dict[str, list[tuple[tree.Folder, int]]] = {}
-        for split, parent in self._splits.items() or [("", self._top)]:
-            for label, name in enumerate(self.classes):
-                folder = parent / name
-                texts = tree.files(folder, (".txt",)) if folder.is_dir() else []
-                if not texts:
-                    raise DataError(f"class {name} has no text in {parent.name or self.source.name}/: add some")
-                for text in texts:
-                    found.setdefault(split or tree.split_of(tree.read(text)), []).append((text, label))
-        return {split: found[split] for split in ("train", "val", "test") if split in found}
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._samples)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(f"{self.classes[label]}/{file.name}" for file, label in self._samples[split])
-
-    def labels(self, split: str) -> list[int]:
-        require_split(self, split)
-        return [label for _, label in self._samples[split]]
+    def source_of(self, name: str) -> Source:
+        return IMDB if name.lower().startswith("aclimdb") else Source(name, f"texts in {name}/", "not stated")
 
     def load(self, split: str, index: int) -> ClassifiedText:
-        require_split(self, split)
-        file, label = self._samples[split][index]
+        file, label = self.sample(split, index)
         name = f"{self.classes[label]}/{file.name}"
         return ClassifiedText(name, _text(tree.read(file), name), label)
-
-    def content(self, split: str, index: int) -> bytes:
-        return tree.read(self._samples[split][index][0])
 
 
 class TextTable(Dataset):
@@ -112,14 +74,18 @@ class TextTable(Dataset):
 
 def recognise(path: Path) -> bool:
     """Whether it is a `.csv`, or has two or more folders of texts, beside each other or below split folders."""
-    return path.suffix.lower() == ".csv" if path.is_file() and path.suffix else _top(path) is not None
+    return (
+        path.suffix.lower() == ".csv"
+        if path.is_file() and path.suffix
+        else top_of(path, TextFolders.suffixes) is not None
+    )
 
 
 def open_dataset(path: Path) -> TextFolders | TextTable:
     """Opens a `.csv`, or the folder or zip at `path`, or the single folder inside it."""
     if path.is_file() and path.suffix.lower() == ".csv":
         return TextTable(path)
-    top = _top(path)
+    top = top_of(path, TextFolders.suffixes)
     if top is None:
         raise DataError(f"not a data set: {path} has no two folders of .txt files, one for each class")
     return TextFolders(top, path)
@@ -154,20 +120,3 @@ def _text(data: bytes, name: str) -> str:
     if not text.strip():
         raise DataError(f"{name} is empty: remove it")
     return text
-
-
-def _classes(parent: tree.Folder) -> list[tree.Folder]:
-    return [child for child in tree.folders(parent) if child.name not in UNSUPERVISED and _holds_text(child)]
-
-
-def _top(path: Path) -> tree.Folder | None:
-    at = tree.candidates(path)
-    for candidate in at:
-        parents = list(tree.split_folders(candidate).values())
-        if parents and all(len(_classes(parent)) > 1 for parent in parents):
-            return candidate
-    return next((candidate for candidate in at if len(_classes(candidate)) > 1), None)
-
-
-def _holds_text(folder: tree.Folder) -> bool:
-    return any(Path(file.name).suffix.lower() == ".txt" for file in folder.iterdir())
