@@ -188,20 +188,17 @@ def open_dataset(spec: str | Path) -> Dataset:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot read {text[:200]}: {error.strerror or error}") from error
-    downloaded = _downloaded(text)
+    published = import_module("orilla.runtime.datasets.download").published()
+    downloaded = _downloaded(text) if text in published else None
     if downloaded is not None:
         return _open(_kind_of(downloaded), downloaded)
     if path.suffix or "/" in text:
         raise DataError(f"no such data set: {text}")
-    if text in PUBLISHED:
+    if text in published:
         raise DataError(f"data set {text} is not here: run orilla data get {text}, or give the path of its file")
     if text in READERS:
         raise DataError(f"data set {text} is not shipped: give the path of its folder or zip")
-    raise unknown_name("data set", text, [*READERS, *PUBLISHED])
-
-
-PUBLISHED = ("cats_and_dogs_filtered", "camvid", "fashion_mnist", "imdb", "imdb_texts", "mnist")
-"""What `orilla data get` knows."""
+    raise unknown_name("data set", text, [*READERS, *published])
 
 
 def require_split(dataset: Dataset, split: str) -> None:
@@ -211,8 +208,6 @@ def require_split(dataset: Dataset, split: str) -> None:
 
 
 def _downloaded(name: str) -> Path | None:
-    if name not in PUBLISHED:
-        return None
     folder = cache_folder() / name
     if not (folder / "complete").exists():
         return None

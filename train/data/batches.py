@@ -78,11 +78,22 @@ class Batches:
 
 
 class Epoch(keras.utils.PyDataset):
-    """Batches made by worker threads, which keeps the error that one of them ends with."""
+    """The batches of one epoch, made by worker threads in a seeded order; keeps the error that a thread ends with."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, count: int, batch: int, seed: int, number: int, workers: int) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
         self.failure: OrillaError | None = None
+        self._batch, self._seed, self._number = batch, seed, number
+        self._order = np.random.default_rng([seed, number]).permutation(count)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._order) / self._batch)
+
+    def chosen(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
+        """The samples of a batch, and what draws its random changes."""
+        # The last batch is filled up from the beginning: every batch has the same shape.
+        places = range(index * self._batch, (index + 1) * self._batch)
+        return np.take(self._order, places, mode="wrap"), np.random.default_rng([self._seed, self._number, index])
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         try:
@@ -98,20 +109,12 @@ class Epoch(keras.utils.PyDataset):
 
 class _Epoch(Epoch):
     def __init__(self, data: Batches, number: int, workers: int) -> None:
-        super().__init__(workers)
+        super().__init__(data.count, data.batch, data.seed, number, workers)
         self._data = data
-        self._number = number
-        self._order = np.random.default_rng([data.seed, number]).permutation(data.count)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._order) / self._data.batch)
 
     def make(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         data = self._data
-        rng = np.random.default_rng([data.seed, self._number, index])
-        # The last batch is filled up from the beginning: every batch has the same shape.
-        places = range(index * data.batch, (index + 1) * data.batch)
-        chosen = np.take(self._order, places, mode="wrap")
+        chosen, rng = self.chosen(index)
         inputs = data.inputs.take(chosen, rng)
         if data.augment is not None:
             inputs = apply(data.augment, inputs.astype(np.float32), int(rng.integers(1 << 31)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -70,18 +69,12 @@ class RoadData:
 
 class _Epoch(Epoch):
     def __init__(self, data: RoadData, number: int, workers: int) -> None:
-        super().__init__(workers)
+        super().__init__(data.count, data.batch, data.seed, number, workers)
         self._data = data
-        self._number = number
-        self._order = np.random.default_rng([data.seed, number]).permutation(data.count)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._order) / self._data.batch)
 
     def make(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         data = self._data
-        rng = np.random.default_rng([data.seed, self._number, index])
-        chosen = np.take(self._order, range(index * data.batch, (index + 1) * data.batch), mode="wrap")
+        chosen, rng = self.chosen(index)
         target = data.dataset.classes.index(data.label)
         samples = [data.sample(int(i)) for i in chosen]
         views = [_view(one, target, data, rng) if data.augment else (one.image, one.labels) for one in samples]
