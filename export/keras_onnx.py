@@ -14,9 +14,13 @@ def convert(model: str, out: str) -> None:
     import tf2onnx
 
     from orilla.export.frozen import freeze, load
+    from orilla.export.lower_recurrent import for_onnx
 
-    module = freeze(load(model))
-    converted, _ = tf2onnx.convert.from_function(module.call, input_signature=module.call.input_signature, opset=OPSET)
+    network, handlers = for_onnx(load(model))
+    module = freeze(network)
+    converted, _ = tf2onnx.convert.from_function(
+        module.call, input_signature=module.call.input_signature, opset=OPSET, custom_op_handlers=handlers
+    )
     onnx.save(canonical(converted), out)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    models = "; ".join(f"{name}: {about}" for name, (_, about) in MODELS.items())
+    models = "; ".join(f"{name}: {model.about}" for name, model in MODELS.items())
     parser.add_argument("model", choices=list(MODELS), metavar="MODEL", help=models)
     parser.add_argument(
         "--data", required=True, help=f"a folder, zip or file, or {', '.join(READERS)}:PATH, or scenes[:SEED]"
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     model.add_argument("--weights", default="none", help="none, imagenet (downloaded) or a file, complete or partial")
     model.add_argument("--input", metavar="HxW|T", help="network input: pixels as in 224x352, or tokens")
-    model.add_argument("--width", type=float, default=1.0, help="of the road model's channels (default: 1.0)")
+    model.add_argument("--width", type=float, help="of the road model's channels (default: 1.0)")
     model.add_argument("--head", choices=("gap", "flatten"), help="from the last grid to one vector")
     model.add_argument("--dropout", type=float)
     model.add_argument("--views", type=int, help="random changes of each sample that frozen layers see")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.train.fit import Schedule
+from orilla.train.models import MODELS
 from orilla.train.plan import Head
 from orilla.train.rules import DEVICES
 from orilla.train.surroundings import Precision
@@ -31,8 +32,8 @@ class TrainOptions:
     """`none`, `imagenet` (downloaded by Keras), or a local file."""
     input: tuple[int, ...] | None = None
     """Height and width in pixels, or the length in tokens."""
-    width: float = 1.0
-    """Of the road model's channels."""
+    width: float | None = None
+    """Of the road model's channels, against its own."""
     head: Head | None = None
     dropout: float | None = None
     views: int | None = None
@@ -52,13 +53,18 @@ class TrainOptions:
 
     def check(self) -> None:
         """Raises `ConfigError` for the first value that can't be used."""
+        if self.model not in MODELS:
+            raise unknown_name("model", self.model, MODELS)
         for name in ("epochs", "batch", "samples", "patience", "views"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name} {value}: must be 1 or more")
         if self.seed < 0:
             raise ConfigError(f"seed {self.seed}: must be 0 or more")
-        if not 0 < self.width <= 2:
+        for name in ("weights", "width", "head", "dropout", "views"):
+            if getattr(self, name) not in (None, "none") and name not in MODELS[self.model].takes:
+                raise ConfigError(f"--{name} has no effect on {self.model}: leave it out")
+        if self.width is not None and not 0 < self.width <= 2:
             raise ConfigError(f"width {self.width}: must be above 0, at most 2")
         if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
             raise ConfigError(f"learning rate {self.learning_rate}: must be above 0, at most 1")

@@ -87,15 +87,19 @@ def _input(options: TrainOptions) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def _width(options: TrainOptions) -> float:
+    return 1.0 if options.width is None else options.width
+
+
 def _model(options: TrainOptions, input_hw: tuple[int, int], classes: int) -> keras.Model:
     weights = None if options.weights == "none" else options.weights
     try:
-        model = road.build(classes=classes, weights=weights, input_hw=input_hw, width=options.width)
+        model = road.build(classes=classes, weights=weights, input_hw=input_hw, width=_width(options))
     except (ValueError, OSError) as error:
         if weights is None:
             raise
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"cannot use --weights {options.weights} at width {options.width}: {reason}") from error
+        raise ConfigError(f"cannot use --weights {options.weights} at width {_width(options)}: {reason}") from error
     if weights is not None:
         road.freeze_statistics(model)
     return model

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import make_folder, write_bytes
+from orilla.train.models import MODELS
 from orilla.train.options import TrainOptions
 
 Method = Literal["hyperband", "random"]
@@ -115,7 +116,7 @@ def _values(parameters: Any, options: TrainOptions) -> dict[str, Any]:
         ),
         "weight_decay": float(f"{parameters.Float('weight_decay', 1e-5, 1e-1, sampling='log'):.3g}"),
     }
-    if options.model != "road":
+    if "dropout" in MODELS[options.model].takes:
         values["dropout"] = round(parameters.Float("dropout", 0.0, 0.6), 2)
     if options.batch is not None:
         values["batch"] = int(

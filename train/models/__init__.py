@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -10,26 +11,39 @@ from orilla.devices.errors import unknown_name
 if TYPE_CHECKING:
     from orilla.train.plan import Plan
 
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is known of a model before Keras is loaded."""
+
+    module: str
+    """Of this package; its `PLANS` hold the model."""
+    about: str
+    takes: tuple[str, ...] = ()
+    """Those options that have an effect on some models only."""
+
+
+PRETRAINED = ("weights", "head", "dropout", "views")
+
 MODELS = {
-    "convnet": ("convnet", "four convolutions and a dense layer, for pictures of a few classes"),
-    "vgg-features": ("vgg", "a dense layer on features of a pre-trained VGG"),
-    "vgg": ("vgg", "VGG19, fine-tuned above its third block"),
-    "mobilenet": ("mobilenet", "MobileNetV2, features first, then fine-tuned"),
-    "lstm": ("lstm", "embedding and LSTM, for texts"),
-    "bilstm": ("lstm", "embedding, convolution and bidirectional LSTM, pooled over time, for texts"),
-    "road": ("road", "a U-Net that finds the road, below 1 M parameters"),
-    "mlp-sigmoid": ("mlp", "784-10-10 with sigmoid"),
-    "mlp-relu": ("mlp", "784-100-10 with ReLU"),
-    "mlp-selu": ("mlp", "784-200-100-10 with batch norm and SELU"),
-    "lenet": ("lenet", "two 5x5 convolutions, for digits"),
-    "cnn-bn": ("cnn_bn", "a 3x3 convolution, then batch norm and SELU"),
+    "convnet": Model("convnet", "four convolutions and a dense layer, for pictures of a few classes", ("head", "dropout")),
+    "vgg-features": Model("vgg", "a dense layer on features of a pre-trained VGG", PRETRAINED),
+    "vgg": Model("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
+    "mobilenet": Model("mobilenet", "MobileNetV2, features first, then fine-tuned", ("weights", "dropout", "views")),
+    "lstm": Model("lstm", "embedding and LSTM, for texts", ("dropout",)),
+    "bilstm": Model("lstm", "embedding, convolution and bidirectional LSTM, pooled, for texts", ("dropout",)),
+    "road": Model("road", "a U-Net that finds the road, below 1 M parameters", ("weights", "width")),
+    "mlp-sigmoid": Model("mlp", "784-10-10 with sigmoid"),
+    "mlp-relu": Model("mlp", "784-100-10 with ReLU"),
+    "mlp-selu": Model("mlp", "784-200-100-10 with batch norm and SELU", ("dropout",)),
+    "lenet": Model("lenet", "two 5x5 convolutions, for digits", ("dropout",)),
+    "cnn-bn": Model("cnn_bn", "a 3x3 convolution, then batch norm and SELU", ("dropout",)),
 }
-"""Name to the module whose `PLANS` holds it, and what it is."""
 
 
 def plan(name: str) -> Plan:
     """The plan of a classifier; `road` has its own command path."""
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
-    found: Plan = import_module(f"orilla.train.models.{MODELS[name][0]}").PLANS[name]
+    found: Plan = import_module(f"orilla.train.models.{MODELS[name].module}").PLANS[name]
     return found

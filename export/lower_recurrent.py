@@ -1,0 +1,319 @@
+"""LSTM, GRU and SimpleRNN in the forms that edge runtimes have operators for.
+
+Three forms, all equal to Keras:
+
+- the *loop* that Keras itself traces to, for any recurrent layer: LiteRT's `WHILE`, ONNX' `Loop`. It keeps nothing
+  between two calls;
+- LiteRT's fused `UNIDIRECTIONAL_SEQUENCE_LSTM`, the only one that full int8 and the Edge TPU know. It keeps its state
+  in the interpreter until that is reset;
+- ONNX' `LSTM`, `GRU` and `RNN`.
+
+The last two are made by putting a stand-in for the layer into the model before it is traced, which the converter then
+finds.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+Recurrent = layers.LSTM | layers.GRU | layers.SimpleRNN
+Weights = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Kernel, recurrent kernel, bias."""
+
+# Source: the operators' specification, https://onnx.ai/onnx/operators/onnx__LSTM.html
+ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
+    "tanh": ("Tanh", 0.0, 0.0),
+    "sigmoid": ("Sigmoid", 0.0, 0.0),
+    "relu": ("Relu", 0.0, 0.0),
+    "softsign": ("Softsign", 0.0, 0.0),
+    "softplus": ("Softplus", 0.0, 0.0),
+    "linear": ("Affine", 1.0, 0.0),
+    "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
+}
+"""Keras' name to ONNX' with its alpha and beta."""
+
+
+def recurrent_layers(model: keras.Model) -> list[layers.Layer]:
+    """The recurrent layers of a model, those of nested models too; of a `Bidirectional`, itself."""
+    return [layer for layer in _flat(model) if isinstance(layer, layers.RNN | layers.Bidirectional | Recurrent)]
+
+
+def not_fused(layer: layers.Layer) -> str | None:
+    """Why LiteRT's fused LSTM can't stand for a layer."""
+    common = _not_plain(layer)
+    if common is not None:
+        return common
+    for one in _directions(layer):
+        if not isinstance(one, layers.LSTM):
+            return f"{layer.name} is a {type(one).__name__}, which LiteRT has no fused operator for"
+        if _activations(one) != ["sigmoid", "tanh"]:
+            return f"{layer.name} has the activations {' and '.join(_activations(one))}: only sigmoid and tanh are fused"
+    return None
+
+
+def not_onnx(layer: layers.Layer) -> str | None:
+    """Why ONNX' operators can't stand for a layer."""
+    common = _not_plain(layer)
+    if common is not None:
+        return common
+    for one in _directions(layer):
+        unknown = set(_activations(one)) - set(ONNX_ACTIVATIONS)
+        if unknown:
+            return f"{layer.name} has the activation {', '.join(sorted(unknown))}, which ONNX' operators don't know"
+    return None
+
+
+def fused(model: keras.Model) -> keras.Model:
+    """The model with each LSTM as the converter recognises it; for LiteRT's converter only.
+
+    Raises:
+        ValueError: the model has no recurrent layer, or one that has no fused form; the message names it.
+    """
+    found = recurrent_layers(model)
+    if not found:
+        raise ValueError("the model has no LSTM")
+    for layer in found:
+        reason = not_fused(layer)
+        if reason is not None:
+            raise ValueError(reason)
+    return _rebuilt(model, {id(layer): _Fused(layer) for layer in found})
+
+
+def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+    """The model with stand-ins for those layers that ONNX has an operator for, and tf2onnx' handlers of them; the
+    others stay loops."""
+    marked = [_Marked(layer) for layer in recurrent_layers(model) if not_onnx(layer) is None]
+    if not marked:
+        return model, {}
+    by_name = {one.mark: one for one in marked}
+
+    def handle(graph: Any, node: Any, name: str, _arguments: Any) -> None:
+        (mark,) = re.findall(r"recurrent_[0-9a-f]{32}", name)
+        _write_onnx(graph, node, by_name[mark])
+
+    return _rebuilt(model, {id(one.original.layer): one for one in marked}), {"PyFunc": (handle, [])}
+
+
+def _flat(model: keras.Model) -> Iterator[layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _flat(layer)
+        else:
+            yield layer
+
+
+def _rebuilt(model: keras.Model, instead: dict[int, layers.Layer]) -> keras.Model:
+    """The model with some layers replaced; all others are shared with it."""
+
+    def choose(layer: layers.Layer) -> layers.Layer:
+        if id(layer) in instead:
+            return instead[id(layer)]
+        if isinstance(layer, keras.Model) and any(id(one) in instead for one in _flat(layer)):
+            return _rebuilt(layer, instead)
+        return layer
+
+    return keras.models.clone_model(model, clone_function=choose)
+
+
+def _directions(layer: layers.Layer) -> list[Any]:
+    return [layer.forward_layer, layer.backward_layer] if isinstance(layer, layers.Bidirectional) else [layer]
+
+
+def _activations(layer: Any) -> list[str]:
+    used = [layer.activation] if isinstance(layer, layers.SimpleRNN) else [layer.recurrent_activation, layer.activation]
+    return [getattr(one, "__name__", str(one)) for one in used]
+
+
+def _not_plain(layer: layers.Layer) -> str | None:
+    """What neither the fused operator nor ONNX' can express."""
+    for one in _directions(layer):
+        if not isinstance(one, Recurrent):
+            return f"{layer.name} has a cell of its own ({type(getattr(one, 'cell', one)).__name__})"
+        if one.stateful or one.return_state:
+            return f"{layer.name} {'is stateful' if one.stateful else 'returns its state'}"
+    if isinstance(layer, layers.Bidirectional) and layer.merge_mode is None:
+        return f"{layer.name} does not merge its directions"
+    for node in layer._inbound_nodes:
+        if any(getattr(tensor, "_keras_mask", None) is not None for tensor in node.input_tensors):
+            return f"{layer.name} is given a mask"
+        if len(node.input_tensors) > 1:
+            return f"{layer.name} is given an initial state"
+    return None
+
+
+class _StandIn(layers.Layer):
+    """Has a recurrent layer's name and shape, its weights as arrays, and none of its variables."""
+
+    def __init__(self, original: layers.Layer) -> None:
+        super().__init__(name=original.name)
+        self.original: Any = _Hidden(original)
+        self.arrays = [_weights(one) for one in _directions(original)]
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> Any:
+        return self.original.layer.compute_output_shape(shape)
+
+
+class _Hidden:
+    """Keeps Keras from tracking what it holds."""
+
+    def __init__(self, layer: layers.Layer) -> None:
+        self.layer = layer
+
+
+class _Fused(_StandIn):
+    """Calls of a function that LiteRT's converter replaces by its operator, whatever it computes: it goes by the
+    attribute and the arguments alone.
+
+    Source: TensorFlow, `tensorflow/compiler/mlir/lite/utils/lstm_utils.cc` (`ConvertKerasLSTMLayer`).
+    """
+
+    def call(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        layer = self.original.layer
+        made = [self._one(x, *pair) for pair in zip(_directions(layer), self.arrays, strict=True)]
+        if len(made) == 1:
+            return made[0]
+        forward, backward = made
+        if layer.return_sequences:
+            backward = tf.reverse(backward, [1])
+        return MERGES[layer.merge_mode](tf, forward, backward)
+
+    def _one(self, x: Any, layer: Any, arrays: Weights) -> Any:
+        import tensorflow as tf
+
+        steps, units = int(x.shape[1]), layer.units
+        kernel, recurrent, bias = (tf.constant(array) for array in arrays)
+
+        def stand_in(given: Any, output: Any, cell: Any, *weights: Any) -> Any:
+            every = tf.zeros((1, steps, units)) + tf.reduce_sum(given) + sum(map(tf.reduce_sum, weights))
+            return every[:, -1], every, output, cell, tf.constant(0.0)
+
+        traits = {
+            "api_implements": f"lstm_{uuid.uuid4()}",
+            "api_preferred_device": "CPU",
+            "go_backwards": False,
+            "time_major": False,
+        }
+        function = tf.function(stand_in, autograph=False, experimental_attributes=traits)
+        zeros = tf.zeros((1, units))
+        last, every, *_ = function(tf.reverse(x, [1]) if layer.go_backwards else x, zeros, zeros, kernel, recurrent, bias)
+        return every if layer.return_sequences else last
+
+
+MERGES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "concat": lambda tf, one, other: tf.concat([one, other], -1),
+    "sum": lambda tf, one, other: one + other,
+    "mul": lambda tf, one, other: one * other,
+    "ave": lambda tf, one, other: (one + other) / 2.0,
+}
+"""Of a `Bidirectional`, by Keras' name."""
+
+
+class _Marked(_StandIn):
+    """A node that tf2onnx leaves alone, known by its name."""
+
+    def __init__(self, original: layers.Layer) -> None:
+        super().__init__(original)
+        self.mark = f"recurrent_{uuid.uuid4().hex}"
+
+    def call(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        made = tf.numpy_function(_never_called, [x], tf.float32, name=self.mark)
+        made.set_shape(self.compute_output_shape(tuple(x.shape)))
+        return made
+
+
+def _never_called(_: Any) -> Any:
+    raise AssertionError("a stand-in is converted, not run")
+
+
+def _weights(layer: Any) -> Weights:
+    """Kernel, recurrent kernel and bias as Keras keeps them; a bias of zeros where there is none."""
+    cell = layer.cell
+    kernel, recurrent = (np.asarray(keras.ops.convert_to_numpy(one)) for one in (cell.kernel, cell.recurrent_kernel))
+    if cell.bias is not None:
+        return kernel, recurrent, np.asarray(keras.ops.convert_to_numpy(cell.bias))
+    two = isinstance(layer, layers.GRU) and cell.reset_after
+    return kernel, recurrent, np.zeros((2, kernel.shape[1]) if two else kernel.shape[1], np.float32)
+
+
+def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
+    """Puts ONNX' operators in the place of a stand-in."""
+    layer, name = stand_in.original.layer, node.name
+    steps_first = graph.make_node("Transpose", [node.input[0]], attr={"perm": [1, 0, 2]}).output[0]
+    made = []
+    for place, (one, arrays) in enumerate(zip(_directions(layer), stand_in.arrays, strict=True)):
+        # ONNX tells the outputs of a reversed layer in the order of time; Keras, in that of work.
+        of_work = one.go_backwards and place == 0
+        made.append(_direction(graph, f"{name}_{place}", steps_first, one, arrays, of_work))
+    if len(made) == 2:
+        made = [_merge(graph, layer.merge_mode, *made)]
+    graph.replace_all_inputs(node.output[0], made[0])
+    graph.remove_node(name)
+
+
+def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, in_order_of_work: bool) -> str:
+    """One direction's outputs, `[B,T,H]`, or the last, `[B,H]`, of the input `x`, `[T,B,F]`."""
+    kernel, recurrent, bias = arrays
+    operator, order = {layers.LSTM: ("LSTM", (0, 3, 1, 2)), layers.GRU: ("GRU", (0, 1, 2))}.get(
+        type(layer), ("RNN", (0,))
+    )
+    units = layer.units
+    if isinstance(layer, layers.GRU) and bias.ndim == 2:
+        of_input, of_state = bias
+    else:
+        of_input, of_state = bias, np.zeros_like(bias)
+    gates = {
+        "W": _gates(kernel.T, order, units)[None],
+        "R": _gates(recurrent.T, order, units)[None],
+        "B": np.concatenate([_gates(of_input, order, units), _gates(of_state, order, units)])[None],
+    }
+    weights = [graph.make_const(f"{name}_{key}", array.astype(np.float32)).output[0] for key, array in gates.items()]
+    used = [ONNX_ACTIVATIONS[one] for one in _activations(layer)]
+    if isinstance(layer, layers.LSTM):
+        used.append(used[1])  # of the cell, and of what leaves it
+    attributes: dict[str, Any] = {
+        "hidden_size": units,
+        "direction": "reverse" if layer.go_backwards else "forward",
+        "activations": [one[0] for one in used],
+    }
+    if any(one[1:] != (0.0, 0.0) for one in used):
+        attributes |= {"activation_alpha": [one[1] for one in used], "activation_beta": [one[2] for one in used]}
+    if isinstance(layer, layers.GRU):
+        attributes["linear_before_reset"] = int(layer.cell.reset_after)
+    made = graph.make_node(operator, [x, *weights], attr=attributes, output_count=3 if operator == "LSTM" else 2)
+    one = graph.make_const(f"{name}_axis1", np.array([1], np.int64)).output[0]
+    zero = graph.make_const(f"{name}_axis0", np.array([0], np.int64)).output[0]
+    if not layer.return_sequences:
+        return str(graph.make_node("Squeeze", [made.output[1], zero]).output[0])
+    every = graph.make_node("Squeeze", [made.output[0], one]).output[0]
+    if in_order_of_work:
+        first = graph.make_const(f"{name}_last", np.array([-1], np.int64)).output[0]
+        end = graph.make_const(f"{name}_end", np.array([np.iinfo(np.int64).min], np.int64)).output[0]
+        every = graph.make_node("Slice", [every, first, end, zero, first]).output[0]
+    return str(graph.make_node("Transpose", [every], attr={"perm": [1, 0, 2]}).output[0])
+
+
+def _gates(array: NDArray[np.float32], order: tuple[int, ...], units: int) -> NDArray[np.float32]:
+    """Keras' gates in the order of ONNX, along the first axis."""
+    return np.concatenate([array[gate * units : (gate + 1) * units] for gate in order])
+
+
+def _merge(graph: Any, mode: str, forward: str, backward: str) -> str:
+    if mode == "concat":
+        return str(graph.make_node("Concat", [forward, backward], attr={"axis": -1}).output[0])
+    made = graph.make_node("Mul" if mode == "mul" else "Add", [forward, backward]).output[0]
+    if mode == "ave":
+        half = graph.make_const(f"{forward}_half", np.array(0.5, np.float32)).output[0]
+        made = graph.make_node("Mul", [made, half]).output[0]
+    return str(made)

@@ -1,0 +1,49 @@
+"""The training loop by itself, on a model of one weight."""
+
+import keras
+import numpy as np
+import pytest
+
+from orilla.train.fit import FitOptions, fit
+
+
+class OneBatch(keras.utils.PyDataset):
+    """y = 3x, four samples."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        x = np.array([[1.0], [2.0], [-1.0], [0.5]], np.float32)
+        return x, 3 * x
+
+
+class Line:
+    def epoch(self, number, *, workers):
+        return OneBatch()
+
+
+def slopes(folder, epochs, **options):
+    """The weight that is kept after `epochs` steps, and what each evaluation saw."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    seen = []
+
+    def evaluate():
+        seen.append(float(model.get_weights()[0][0, 0]))
+        return {"slope": seen[-1]}
+
+    folder.mkdir(exist_ok=True)
+    chosen = FitOptions(epochs=epochs, learning_rate=0.1, schedule="constant", **options)
+    fit(model, Line(), "mse", evaluate, chosen, folder, signature="", resume=True)
+    return float(model.get_weights()[0][0, 0]), seen
+
+
+def test_the_average_of_the_weights_is_kept_and_the_training_goes_on_from_the_latest(tmp_path):
+    steps = [slopes(tmp_path / f"plain{epochs}", epochs, average=0.0)[0] for epochs in (1, 2, 3, 4)]
+    expected = [steps[0]]
+    for step in steps[1:]:
+        expected.append(0.75 * expected[-1] + 0.25 * step)
+    kept, seen = slopes(tmp_path / "whole", 4, average=1.0)  # over four steps
+    assert seen == pytest.approx(expected, rel=1e-5)
+    assert kept == pytest.approx(expected[-1], rel=1e-5)
+    assert slopes(tmp_path / "best", 4, average=1.0, watch="slope")[0] == pytest.approx(max(expected), rel=1e-5)
