@@ -24,7 +24,9 @@ def freeze(model: keras.Model) -> Any:
     for given, name in zip(model.inputs, input_names(model), strict=True):
         shape = (1, *given.shape[1:])
         if None in shape:
-            raise ValueError(f"the model's input {name} is {list(shape)}: fix every axis, e.g. keras.Input((224, 224, 3))")
+            raise ValueError(
+                f"the model's input {name} is {list(shape)}: fix every axis, e.g. keras.Input((224, 224, 3))"
+            )
         signature.append(tf.TensorSpec(shape, given.dtype, name=name))
     named = output_names(model)
     nested = len(model.inputs) > 1

@@ -55,7 +55,9 @@ def not_fused(layer: layers.Layer) -> str | None:
         if not isinstance(one, layers.LSTM):
             return f"{layer.name} is a {type(one).__name__}, which LiteRT has no fused operator for"
         if _activations(one) != ["sigmoid", "tanh"]:
-            return f"{layer.name} has the activations {' and '.join(_activations(one))}: only sigmoid and tanh are fused"
+            return (
+                f"{layer.name} has the activations {' and '.join(_activations(one))}: only sigmoid and tanh are fused"
+            )
     return None
 
 
@@ -175,7 +177,7 @@ class _Fused(_StandIn):
     Source: TensorFlow, `tensorflow/compiler/mlir/lite/utils/lstm_utils.cc` (`ConvertKerasLSTMLayer`).
     """
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, mask: Any = None, initial_state: Any = None) -> Any:
         import tensorflow as tf
 
         layer = self.original.layer
@@ -205,7 +207,9 @@ class _Fused(_StandIn):
         }
         function = tf.function(stand_in, autograph=False, experimental_attributes=traits)
         zeros = tf.zeros((1, units))
-        last, every, *_ = function(tf.reverse(x, [1]) if layer.go_backwards else x, zeros, zeros, kernel, recurrent, bias)
+        last, every, *_ = function(
+            tf.reverse(x, [1]) if layer.go_backwards else x, zeros, zeros, kernel, recurrent, bias
+        )
         return every if layer.return_sequences else last
 
 
@@ -225,7 +229,7 @@ class _Marked(_StandIn):
         super().__init__(original)
         self.mark = f"recurrent_{uuid.uuid4().hex}"
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, mask: Any = None, initial_state: Any = None) -> Any:
         import tensorflow as tf
 
         made = tf.numpy_function(_never_called, [x], tf.float32, name=self.mark)

@@ -26,7 +26,9 @@ class Model:
 PRETRAINED = ("weights", "head", "dropout", "views")
 
 MODELS = {
-    "convnet": Model("convnet", "four convolutions and a dense layer, for pictures of a few classes", ("head", "dropout")),
+    "convnet": Model(
+        "convnet", "four convolutions and a dense layer, for pictures of a few classes", ("head", "dropout")
+    ),
     "vgg-features": Model("vgg", "a dense layer on features of a pre-trained VGG", PRETRAINED),
     "vgg": Model("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
     "mobilenet": Model("mobilenet", "MobileNetV2, features first, then fine-tuned", ("weights", "dropout", "views")),
