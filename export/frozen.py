@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import keras
 
 
 def load(path: str) -> keras.Model:
-    """Loads `model.keras`; raises `ValueError` with Keras' reason."""
-    return keras.models.load_model(path, compile=False)
+    """Loads a `.keras` file, a Keras 2 `.h5` or a SavedModel folder, in float32 whatever it was trained in.
+
+    Raises:
+        ValueError: it is none of these, or has layers that Keras doesn't know; the message names them.
+    """
+    file = Path(path)
+    if file.is_dir():
+        return _saved_model(file)
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (TypeError, ValueError, OSError, KeyError) as error:
+        raise ValueError(_reason(file, error)) from error
+    return _in_float32(model)
 
 
 def freeze(model: keras.Model) -> Any:
@@ -20,14 +33,10 @@ def freeze(model: keras.Model) -> Any:
     """
     import tensorflow as tf
 
-    signature = []
-    for given, name in zip(model.inputs, input_names(model), strict=True):
-        shape = (1, *given.shape[1:])
-        if None in shape:
-            raise ValueError(
-                f"the model's input {name} is {list(shape)}: fix every axis, e.g. keras.Input((224, 224, 3))"
-            )
-        signature.append(tf.TensorSpec(shape, given.dtype, name=name))
+    signature = [
+        tf.TensorSpec(fixed_shape(given, name), given.dtype, name=name)
+        for given, name in zip(model.inputs, input_names(model), strict=True)
+    ]
     named = output_names(model)
     nested = len(model.inputs) > 1
     values = [(one, keras.ops.convert_to_numpy(one)) for one in model.variables]
@@ -39,6 +48,7 @@ def freeze(model: keras.Model) -> Any:
         return dict(zip(named, keras.tree.flatten(made), strict=True))
 
     module = tf.Module()
+    module.owner = model  # of what a SavedModel brings with it
     module.call = tf.function(call, input_signature=signature, autograph=False)
     return module
 
@@ -47,9 +57,75 @@ def input_names(model: keras.Model) -> list[str]:
     """`image` or `tokens` of a model with one input, Keras' names of several."""
     if len(model.inputs) == 1:
         return ["tokens" if model.inputs[0].dtype == "int32" else "image"]
-    return [tensor.name for tensor in model.inputs]
+    return [_plain(tensor.name) for tensor in model.inputs]
 
 
 def output_names(model: keras.Model) -> list[str]:
     """`output` of a model with one, Keras' names of several."""
-    return ["output"] if len(model.outputs) == 1 else list(model.output_names)
+    return ["output"] if len(model.outputs) == 1 else [_plain(name) for name in model.output_names]
+
+
+def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
+    """An input's shape for one sample; raises `ValueError` for an axis that is not fixed."""
+    shape = (1, *given.shape[1:])
+    if None in shape:
+        axis = shape.index(None)
+        raise ValueError(
+            f"axis {axis} of the input {name}, {_told(shape)}, is not fixed: build the model with a size, e.g. "
+            "keras.Input((224, 224, 3)), or give --input"
+        )
+    return shape
+
+
+def _told(shape: tuple[int | None, ...]) -> str:
+    return "[" + ",".join("?" if side is None else str(side) for side in shape) + "]"
+
+
+def _plain(name: str) -> str:
+    """A name that file formats and shells take."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def _saved_model(folder: Path) -> keras.Model:
+    import tensorflow as tf
+
+    if not (folder / "saved_model.pb").is_file():
+        raise ValueError(f"{folder.name} is a folder without saved_model.pb: not a SavedModel, and not a run folder")
+    signatures = tf.saved_model.load(str(folder)).signatures
+    if "serving_default" not in signatures:
+        raise ValueError(f"{folder.name} has no signature serving_default: it has {', '.join(signatures) or 'none'}")
+    (_, given) = signatures["serving_default"].structured_input_signature
+    if len(given) != 1:
+        raise ValueError(f"{folder.name} takes {len(given)} inputs: a SavedModel with one is supported")
+    ((name, spec),) = given.items()
+    x = keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=name)
+    made = keras.layers.TFSMLayer(str(folder), call_endpoint="serving_default")(x)
+    return keras.Model(x, keras.tree.flatten(made))
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """The same model computing in float32, where it was trained in half precision."""
+    if all(layer.compute_dtype in (None, "float32") for layer in model.layers):
+        return model
+    keras.config.set_dtype_policy("float32")
+    exact = type(model).from_config(_replaced(model.get_config()))
+    exact.set_weights(model.get_weights())
+    return exact
+
+
+def _replaced(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _replaced(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_replaced(value) for value in config)
+    return "float32" if isinstance(config, str) and config.startswith("mixed_") else config
+
+
+def _reason(file: Path, error: Exception) -> str:
+    """What Keras' many lines come to."""
+    text = str(error)
+    unknown = re.search(r"(?:class|layer|Unknown layer:?|locate class) '?\"?([A-Za-z_][\w>]*)'?\"?", text)
+    if "custom" in text.lower() and unknown:
+        return f"{file.name} has the layer {unknown[1]}, which Keras doesn't know: save the model without custom layers"
+    told = text.strip().splitlines()
+    return f"cannot read {file.name} as a Keras model: {told[0] if told else type(error).__name__}"

@@ -43,7 +43,7 @@ ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
 
 def recurrent_layers(model: keras.Model) -> list[layers.Layer]:
     """The recurrent layers of a model, those of nested models too; of a `Bidirectional`, itself."""
-    return [layer for layer in _flat(model) if isinstance(layer, layers.RNN | layers.Bidirectional | Recurrent)]
+    return [layer for layer in flat(model) if isinstance(layer, layers.RNN | layers.Bidirectional | Recurrent)]
 
 
 def not_fused(layer: layers.Layer) -> str | None:
@@ -104,10 +104,11 @@ def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
     return _rebuilt(model, {id(one.original.layer): one for one in marked}), {"PyFunc": (handle, [])}
 
 
-def _flat(model: keras.Model) -> Iterator[layers.Layer]:
+def flat(model: keras.Model) -> Iterator[layers.Layer]:
+    """The layers of a model, and those of models inside it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _flat(layer)
+            yield from flat(layer)
         else:
             yield layer
 
@@ -118,7 +119,7 @@ def _rebuilt(model: keras.Model, instead: dict[int, layers.Layer]) -> keras.Mode
     def choose(layer: layers.Layer) -> layers.Layer:
         if id(layer) in instead:
             return instead[id(layer)]
-        if isinstance(layer, keras.Model) and any(id(one) in instead for one in _flat(layer)):
+        if isinstance(layer, keras.Model) and any(id(one) in instead for one in flat(layer)):
             return _rebuilt(layer, instead)
         return layer
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from orilla.export.keras_litert import calibration_samples
+
 
 def float16(source: str, out: str) -> None:
     """Stores weights as float16; they are widened when the model is loaded."""
@@ -20,24 +22,37 @@ def float16(source: str, out: str) -> None:
     Path(out).write_bytes(work.quantize().quantized_model)
 
 
-def static_int8(source: str, out: str, calibration: str) -> None:
-    """Weights int8 per channel, activations int8 between the least and the greatest value seen on `calibration`.
+def dynamic(source: str, out: str, recipe: str) -> None:
+    """Weights in integers, activations in float: nothing to calibrate.
+
+    Args:
+        recipe: the quantiser's name of it, such as `dynamic_wi8_afp32`.
+    """
+    from litert_quantizer import quantizer
+    from litert_quantizer import recipe as known
+
+    work = quantizer.Quantizer(source, getattr(known, recipe)())
+    Path(out).write_bytes(work.quantize().quantized_model)
+
+
+def static(source: str, out: str, calibration: str, recipe: str) -> None:
+    """Weights in int8 per channel, activations in integers between the least and the greatest value seen.
 
     Not the quantiser's own moving average of each sample's range: of a tensor with one element, the logit before a
     sigmoid, least and greatest are the same in every sample, and their averages leave no range.
 
     Args:
-        calibration: `.npy`, `[N,h,w,3]` uint8 or `[N,T]` int32, prepared.
+        calibration: see `calibration_samples`.
+        recipe: the quantiser's name of it, such as `static_wi8_ai8`.
     """
     from ai_edge_litert.interpreter import Interpreter
-    from litert_quantizer import calibrator, quantizer, recipe, recipe_manager
+    from litert_quantizer import calibrator, quantizer, recipe_manager
+    from litert_quantizer import recipe as known
     from litert_quantizer.utils import qsv_utils
 
     ((key, signature),) = Interpreter(source).get_signature_list().items()
-    (name,) = signature["inputs"]
-    pictures = np.load(calibration, mmap_mode="r")
-    samples = [{name: _input(picture)} for picture in pictures]
-    chosen = recipe.static_wi8_ai8()
+    samples = [dict(_named(one, signature["inputs"])) for one in calibration_samples(calibration)]
+    chosen = getattr(known, recipe)()
     recipes = recipe_manager.RecipeManager()
     recipes.load_quantization_recipe(chosen)
     seen = calibrator.Calibrator(
@@ -50,13 +65,6 @@ def static_int8(source: str, out: str, calibration: str) -> None:
     Path(out).write_bytes(work.quantize(seen.get_model_qsvs()).quantized_model)
 
 
-def dynamic_int8(source: str, out: str) -> None:
-    """Weights int8 per channel, activations float32, ranges measured at run time: nothing to calibrate."""
-    from litert_quantizer import quantizer, recipe
-
-    work = quantizer.Quantizer(source, recipe.dynamic_wi8_afp32())
-    Path(out).write_bytes(work.quantize().quantized_model)
-
-
-def _input(prepared: np.ndarray) -> np.ndarray:
-    return prepared[None] if prepared.dtype == np.int32 else prepared[None].astype(np.float32)
+def _named(sample: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+    """A sample under the names that the file has for its inputs."""
+    return sample if set(sample) == set(names) else dict(zip(names, sample.values(), strict=True))

@@ -3,47 +3,83 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from orilla.export.keras_litert import calibration_samples
 
-def static_int8(source: str, out: str, calibration: str) -> None:
-    """Static QDQ: weights int8 per channel, activations int8 with the least and greatest value seen.
+
+def float16(source: str, out: str) -> None:
+    """Weights and activations in float16, inputs and outputs in float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), out)
+
+
+def dynamic_int8(source: str, out: str) -> None:
+    """Weights in int8; activations are quantised inside operators."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
+        quantize_dynamic(_simplified(source, folder), out, weight_type=QuantType.QInt8)
+
+
+def static_int8(source: str, out: str, calibration: str, method: str) -> None:
+    """Static QDQ: weights int8 per channel, activations int8.
 
     Args:
-        calibration: `.npy`, `[N,h,w,3]` uint8, prepared.
+        calibration: see `calibration_samples`.
+        method: how the range of activations is found: `MinMax`, `Entropy` or `Percentile`.
     """
-    import onnxruntime
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    onnxruntime.set_default_logger_severity(3)
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
-        simplified = str(Path(folder, "simplified.onnx"))
-        # Shapes are static, so there is nothing to infer symbolically (that would need SymPy).
-        quant_pre_process(source, simplified, skip_symbolic_shape=True)
         quantize_static(
-            simplified,
+            _simplified(source, folder),
             out,
             _Reader(source, calibration),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=CalibrationMethod[method],
+            # One sample at a time: the calibrators of histograms keep every tensor of every sample otherwise.
+            extra_options={"CalibStridedMinMax": 1},
         )
 
 
+def _simplified(source: str, folder: str) -> str:
+    import onnxruntime
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    onnxruntime.set_default_logger_severity(3)
+    simplified = str(Path(folder, "simplified.onnx"))
+    # Shapes are static, so there is nothing to infer symbolically (that would need SymPy).
+    quant_pre_process(source, simplified, skip_symbolic_shape=True)
+    return simplified
+
+
 class _Reader:
-    """Hands the calibration pictures out one by one."""
+    """Hands the calibration samples out one by one."""
 
     def __init__(self, source: str, calibration: str) -> None:
         import onnx
 
-        self._name = onnx.load(source, load_external_data=False).graph.input[0].name
-        self._pictures = iter(np.load(calibration, mmap_mode="r"))
+        self._names = [one.name for one in onnx.load(source, load_external_data=False).graph.input]
+        self._samples = list(calibration_samples(calibration))
+        self._waiting: Iterator[dict[str, np.ndarray]] = iter(self._samples)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """What `get_next` hands out from now on."""
+        self._waiting = islice(iter(self._samples), start_index, end_index)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        picture = next(self._pictures, None)
-        return None if picture is None else {self._name: picture[None].astype(np.float32)}
+        sample = next(self._waiting, None)
+        return None if sample is None else dict(zip(self._names, sample.values(), strict=True))

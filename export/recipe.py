@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 import msgspec
 
 from orilla.devices.errors import ConfigError, unknown_name
+from orilla.export.facts import Facts
 
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
 """Engine to the suffix of its files."""
+
+Need = Literal["lstm", "no loops", "no sequences", "no convolutions"]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,12 +23,55 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     engine: str
     base: str
-    """Converts the Keras model to the float file, once for all recipes that share it."""
+    """Converts the Keras model, once for all recipes that share it."""
     weights: str
     activations: str
     quantise: str | None = None
-    """Makes the variant from the float file; None where the float file is the variant."""
+    """Makes the variant from what `base` made; None where that is the variant."""
+    options: dict[str, str] = {}
+    """What `quantise` is told beside files."""
+    sequences: str | None = None
+    """In place of `base` and `quantise` for models with recurrent layers or embeddings."""
     calibrated: bool = False
+    """Whether the variant's maker sees calibration samples."""
+    needs: tuple[Need, ...] = ()
+    fast: bool = False
+
+    def fit(self, facts: Facts) -> Recipe:
+        """The recipe as it is for a model."""
+        if self.sequences is None or not (facts.recurrent or facts.embeddings):
+            return self
+        return msgspec.structs.replace(self, base=self.sequences, quantise=None, options={})
+
+    def unfit(self, facts: Facts) -> str | None:
+        """Why the recipe is not for a model; None where it is."""
+        return next((reason for need in self.needs if (reason := _UNMET[need](facts)) is not None), None)
+
+
+def _lstm(facts: Facts) -> str | None:
+    return facts.not_fused if facts.recurrent else "the model has no LSTM"
+
+
+def _no_loops(facts: Facts) -> str | None:
+    return "loops can't be quantised: the fused form can" if facts.recurrent else None
+
+
+def _no_sequences(facts: Facts) -> str | None:
+    named = ", ".join([*facts.recurrent, *facts.embeddings])
+    return f"the quantiser passes over {named}" if named else None
+
+
+def _no_convolutions(facts: Facts) -> str | None:
+    # Source: ONNX Runtime's documentation, "Quantize ONNX models": dynamic for RNN and transformers, static for CNN.
+    return "dynamically quantised convolutions are slower than float ones" if facts.convolutions else None
+
+
+_UNMET: dict[Need, Callable[[Facts], str | None]] = {
+    "lstm": _lstm,
+    "no loops": _no_loops,
+    "no sequences": _no_sequences,
+    "no convolutions": _no_convolutions,
+}
 
 
 @cache
@@ -36,12 +84,17 @@ def recipes() -> dict[str, Recipe]:
 
 
 def select(text: str) -> dict[str, Recipe]:
-    """`all`, or names with commas between; raises `ConfigError` for an unknown one."""
+    """`all`, `fast`, or names with commas between; raises `ConfigError` for an unknown one."""
     known = recipes()
-    names = list(known) if text == "all" else [name.strip() for name in text.split(",") if name.strip()]
+    if text in GROUPS:
+        return {name: recipe for name, recipe in known.items() if recipe.fast or text == "all"}
+    names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise ConfigError(f"--recipes {text!r} names no recipe: known are all, {', '.join(known)}")
+        raise ConfigError(f"--recipes {text!r} names no recipe: known are all, fast, {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise unknown_name("recipe", name, known)
+            raise unknown_name("recipe", name, [*GROUPS, *known])
     return {name: known[name] for name in names}
+
+
+GROUPS = ("all", "fast")

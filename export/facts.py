@@ -1,0 +1,78 @@
+"""What must be known of a model before it is converted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """An input or output, without the batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Of one Keras model."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parameters: int
+    recurrent: tuple[str, ...]
+    """Names of the recurrent layers."""
+    not_fused: str | None
+    """Why the recurrent layers can't all be LiteRT's fused LSTM; None where they can, or there are none."""
+    embeddings: tuple[str, ...]
+    convolutions: tuple[str, ...]
+    normalises: bool
+    """Whether the model scales its input itself."""
+    softmax: bool
+    """Whether its output is probabilities that sum to one."""
+
+
+def describe(model: str, out: str) -> None:
+    """Writes the facts of the model file `model` as JSON.
+
+    Raises:
+        ValueError: it can't be loaded, has an axis that is not fixed, or weights that are no numbers.
+    """
+    import numpy as np
+    from keras import layers
+
+    from orilla.export.frozen import fixed_shape, input_names, load, output_names
+    from orilla.export.lower_recurrent import flat, not_fused, recurrent_layers
+
+    network = load(model)
+    every = list(flat(network))
+    for weight in network.weights:
+        if not np.isfinite(np.asarray(weight)).all():
+            raise ValueError(f"weight {weight.path} holds NaN or infinity: train it again")
+    recurrent = recurrent_layers(network)
+    last = every[-1] if every else None
+    facts = Facts(
+        inputs=tuple(
+            Tensor(name, fixed_shape(tensor, name)[1:], str(tensor.dtype))
+            for name, tensor in zip(input_names(network), network.inputs, strict=True)
+        ),
+        outputs=tuple(
+            Tensor(name, tuple(side or 0 for side in tensor.shape[1:]), str(tensor.dtype))
+            for name, tensor in zip(output_names(network), network.outputs, strict=True)
+        ),
+        parameters=network.count_params(),
+        recurrent=tuple(layer.name for layer in recurrent),
+        not_fused=next((reason for layer in recurrent if (reason := not_fused(layer)) is not None), None),
+        embeddings=tuple(layer.name for layer in every if isinstance(layer, layers.Embedding)),
+        convolutions=tuple(layer.name for layer in every if "Conv" in type(layer).__name__),
+        normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in every[:4]),
+        softmax=getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
+        or isinstance(last, layers.Softmax),
+    )
+    Path(out).write_bytes(msgspec.json.encode(facts))
+
+
+def read(path: Path) -> Facts:
+    """What `describe` wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=Facts)
