@@ -3,51 +3,80 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orilla.devices.errors import ConfigError
-from orilla.export.export import MAX_DROP, ExportOptions, export
-from orilla.export.recipe import recipes
+from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.export.recipe import GROUPS, recipes
+from orilla.export.wrap import PIXELS
 from orilla.runtime.datasets.labelled import FIRST_METRIC
 
 if TYPE_CHECKING:
-    from orilla.runtime.manifest import Manifest
+    from orilla.runtime.manifest import Check, Manifest
+
+NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
+"""Packages that the converters import, in processes of their own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("run", type=Path, help="run folder that orilla train wrote")
-    parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
-    parser.add_argument("--recipes", default="all", help=f"all, or some of {','.join(recipes())} (default: all)")
-    parser.add_argument("--calibration", help="data set or folder of pictures (default: the run's training split)")
-    parser.add_argument("--calibration-count", type=int, default=100, help="samples to calibrate on (default: 100)")
-    parser.add_argument("--validation", help="data set whose val, else test split is checked on (default: the run's)")
-    parser.add_argument("--validation-count", type=int, help="check only on so many samples, evenly over the split")
     parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="a run folder of orilla train, a .keras or .h5 file, or a SavedModel"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
+    parser.add_argument(
+        "--recipes", default="all", help=f"{', '.join(GROUPS)}, or some of {','.join(recipes())} (default: all)"
+    )
+    parser.add_argument(
+        "--max-drop", type=float, default=1.0, help="points that a variant may lose and still be chosen (default: 1)"
+    )
+    parser.add_argument(
+        "--no-timing",
+        dest="timing",
+        action="store_false",
+        help="measure no latency: the same model makes the same bytes",
+    )
+    foreign = parser.add_argument_group("a model that Orilla did not train")
+    foreign.add_argument("--task", help=f"what it is for: {', '.join(FIRST_METRIC)} (arrays in, arrays out)")
+    foreign.add_argument("--labels", type=Path, metavar="FILE", help="names of its classes, one a line")
+    foreign.add_argument(
+        "--pixels", help="what it was trained on: " + "; ".join(f"{name}: {about}" for name, about in PIXELS.items())
+    )
+    foreign.add_argument("--input", metavar="HxW|T", help="sides for axes of its input that are not fixed")
+    foreign.add_argument("--vocabulary", type=Path, metavar="FILE", help="of a model of texts: one word a line")
+    data = parser.add_argument_group(
+        "data: a data set as orilla train takes it, a folder of pictures, or a .npz with x (and y)"
+    )
+    data.add_argument("--calibration", metavar="DATA", help="to find the range of activations on (default: the run's)")
+    data.add_argument("--calibration-count", type=int, default=100, help="samples to calibrate on (default: 100)")
+    data.add_argument(
+        "--validation", metavar="DATA", help="to check on (default: the run's; else what calibration leaves)"
+    )
+    data.add_argument("--validation-count", type=int, help="check only on so many samples, evenly over the split")
+    data.add_argument(
         "--golden",
-        help="pictures (a data set, e.g. scenes) or a .txt file of texts for golden data, where the run's may not be "
+        metavar="DATA",
+        help="pictures (e.g. scenes) or a .txt file of texts for golden data, where the validation data may not be "
         "passed on",
     )
-    parser.add_argument("--golden-count", type=int, default=4, help="golden frames (default: 4)")
-    parser.add_argument("--seed", type=int, default=0, help="of the calibration draw (default: 0)")
+    data.add_argument("--golden-count", type=int, default=4, help="golden frames (default: 4)")
+    data.add_argument("--seed", type=int, default=0, help="of the calibration draw (default: 0)")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Exports; returns the exit code and the JSON document."""
+    from importlib.util import find_spec
+
     from rich.console import Console
 
-    for name in ("calibration_count", "validation_count", "golden_count"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be 1 or more")
-    if arguments.out.suffix not in (".orilla", ""):
-        raise ConfigError(f"--out {arguments.out}: a bundle is NAME.orilla, or a folder without a suffix")
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed}: must be 0 or more")
-    if arguments.out.suffix == "" and arguments.out.is_file():
-        raise ConfigError(f"--out {arguments.out} is a file that exists: remove it, or give another name")
-    if arguments.out.is_dir():
-        raise ConfigError(f"--out {arguments.out} is a folder that exists: remove it, or give another name")
+    for package in NEEDS:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "export")
+    from orilla.export.export import ExportOptions, export
+    from orilla.export.subject import Told
+
+    _check(arguments)
     with Console(stderr=True).status("") as status:
         options = ExportOptions(
             recipes=arguments.recipes,
@@ -58,26 +87,58 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             golden=arguments.golden,
             golden_count=arguments.golden_count,
             seed=arguments.seed,
+            max_drop=arguments.max_drop,
+            timing=arguments.timing,
+            told=Told(
+                arguments.task, arguments.labels, arguments.pixels, _sides(arguments.input), arguments.vocabulary
+            ),
             step=status.update,
         )
-        manifest = export(arguments.run, arguments.out, options)
+        manifest = export(arguments.model, arguments.out, options)
     variants = [
         {
             "name": variant.name,
             "engine": variant.engine,
             "bytes": manifest.files[variant.file].size,
             "check": variant.check,
-            "accepted": variant.check.drop <= MAX_DROP,
+            "latency": variant.latency,
+            "accepted": variant.check.drop <= arguments.max_drop,
         }
         for variant in manifest.variants
     ]
     return 0, {
         "bundle": str(arguments.out),
         "default": manifest.default,
+        "max_drop": arguments.max_drop,
         "report": manifest.report,
         "variants": variants,
         "manifest": manifest,
     }
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name in ("calibration_count", "validation_count", "golden_count"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be 1 or more")
+    if not 0 <= arguments.max_drop <= 100:
+        raise ConfigError(f"--max-drop {arguments.max_drop}: must be 0 to 100 points")
+    if arguments.seed < 0:
+        raise ConfigError(f"--seed {arguments.seed}: must be 0 or more")
+    out: Path = arguments.out
+    if out.suffix not in (".orilla", ""):
+        raise ConfigError(f"--out {out}: a bundle is NAME.orilla, or a folder without a suffix")
+    if out.suffix == "" and out.is_file():
+        raise ConfigError(f"--out {out} is a file that exists: remove it, or give another name")
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder that exists: remove it, or give another name")
+
+
+def _sides(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}", text):
+        raise ConfigError(f"--input {text}: give height and width as in 224x224, or a length as in 200")
+    return tuple(map(int, text.split("x")))
 
 
 def show(document: dict[str, object]) -> None:
@@ -86,27 +147,52 @@ def show(document: dict[str, object]) -> None:
     from rich.table import Table
 
     manifest: Manifest = document["manifest"]  # type: ignore[assignment]
-    report = manifest.report
-    table = Table(title=f"{manifest.name}: variants against the original, {report.count} samples of {report.data}")
+    limit = float(document["max_drop"])  # type: ignore[arg-type]
+    report, metric = manifest.report, FIRST_METRIC[manifest.task]
+    truth = "" if report.truth == "labels" else ", against its own answers"
+    table = Table(
+        title=f"{manifest.name}: variants against the original, {report.count} samples of {report.data}{truth}"
+    )
     table.add_column("variant", no_wrap=True)
-    metric = FIRST_METRIC[manifest.task]
-    for column in ("MiB", metric, "drop", "agreement", "mean err", "max err"):
-        table.add_column(column, justify="right")
-    table.add_row("original", "", f"{report.metrics[metric]:.4f}", "", "", "", "")
+    for column in ("MiB", metric, "95 %", "drop", "agreement", "max err", "SQNR dB", "p50 ms", "p90"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_row("original", "", f"{report.metrics[metric]:.4f}")
     for variant in manifest.variants:
-        found = variant.check
+        found, latency = variant.check, variant.latency
         table.add_row(
             variant.name + (" *" if variant.name == manifest.default else ""),
             f"{manifest.files[variant.file].size / 2**20:.2f}",
             f"{found.metrics[metric]:.4f}",
-            f"{found.drop:+.2f}" + ("" if found.drop <= MAX_DROP else " !"),
+            f"{found.interval[0]:.3f}-{found.interval[1]:.3f}",
+            f"{found.drop:+.2f}" + ("" if found.drop <= limit else " !"),
             f"{100 * found.agreement:.2f} %",
-            f"{found.mean_error:.5f}",
             f"{found.max_error:.4f}",
+            "exact" if found.sqnr_db is None else f"{found.sqnr_db:.1f}",
+            "" if latency is None else f"{latency.p50_ms:.3f}",
+            "" if latency is None or latency.p90_ms is None else f"{latency.p90_ms:.3f}",
         )
     console = Console(markup=False, highlight=False)
     console.print(table)
-    console.print(f"drop: points of {metric}   *: runs by default   !: loses more than 1 point, never the default")
+    console.print(
+        f"drop: points of {metric}   *: runs by default   !: loses more than {limit:g}, not chosen by default"
+    )
+    for variant in manifest.variants:
+        for remark in remarks(variant.check, report.count):
+            console.print(f"{variant.name}: {remark}")
     for name, reason in report.refused.items():
         console.print(f"{name} could not be made: {reason}")
+    if report.timed_on:
+        console.print(f"times: {report.timed_on}, variants in turns")
     console.print(f"next: orilla verify {document['bundle']}")
+
+
+def remarks(found: Check, count: int) -> list[str]:
+    """What is odd about a variant's outputs."""
+    said = []
+    if found.saturated > 0.001:
+        said.append(f"{100 * found.saturated:.1f} % of its outputs are cut off at the end of its range")
+    if found.sum_error is not None and found.sum_error > 0.02:
+        said.append(f"its probabilities miss a sum of one by up to {found.sum_error:.3f}")
+    if found.count < count:
+        said.append(f"checked on {found.count} of {count} samples, because it is slow")
+    return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -29,8 +30,8 @@ class Facts(msgspec.Struct, frozen=True):
     convolutions: tuple[str, ...]
     normalises: bool
     """Whether the model scales its input itself."""
-    softmax: bool
-    """Whether its output is probabilities that sum to one."""
+    activation: str
+    """Of the last layer: `softmax`, `sigmoid`, `linear`, ..., or nothing where it has none."""
 
 
 def describe(model: str, out: str) -> None:
@@ -67,10 +68,15 @@ def describe(model: str, out: str) -> None:
         embeddings=tuple(layer.name for layer in every if isinstance(layer, layers.Embedding)),
         convolutions=tuple(layer.name for layer in every if "Conv" in type(layer).__name__),
         normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in every[:4]),
-        softmax=getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
-        or isinstance(last, layers.Softmax),
+        activation=_activation(last),
     )
     Path(out).write_bytes(msgspec.json.encode(facts))
+
+
+def _activation(layer: Any) -> str:
+    if type(layer).__name__ in ("Softmax", "ReLU"):
+        return type(layer).__name__.lower()
+    return getattr(getattr(layer, "activation", None), "__name__", "")
 
 
 def read(path: Path) -> Facts:

@@ -8,14 +8,18 @@ from typing import Any
 
 import keras
 
+from orilla.export.wrap import read_wrap, wrapped
+
 
 def load(path: str) -> keras.Model:
-    """Loads a `.keras` file, a Keras 2 `.h5` or a SavedModel folder, in float32 whatever it was trained in.
+    """Loads a `.keras` file, a Keras 2 `.h5`, a SavedModel folder, or what a `Wrap` file says, to compute in float32.
 
     Raises:
         ValueError: it is none of these, or has layers that Keras doesn't know; the message names them.
     """
     file = Path(path)
+    if file.suffix == ".json":
+        return wrapped(read_wrap(file), load)
     if file.is_dir():
         return _saved_model(file)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,102 +12,220 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.card import Card
-from orilla.runtime.datasets import Dataset, LabelledImage, open_dataset
+from orilla.export.subject import Subject
+from orilla.runtime.arrays import TensorPreprocess
+from orilla.runtime.datasets import ArraySample, ClassifiedImage, Dataset, LabelledImage, Sample, Source, open_dataset
+from orilla.runtime.datasets.labelled import Item, Task, digest_of
 from orilla.runtime.feed import Feed, Raw, raw_of
 from orilla.runtime.measures import Truth, truth_of
 from orilla.runtime.measures.classification import class_scores
-from orilla.runtime.sources.images import Images
+from orilla.runtime.picture import decode_picture
+from orilla.runtime.session import Prepared
 from orilla.runtime.sources.lines import Lines
 from orilla.runtime.sources.source import picture_files
+from orilla.runtime.tasks.decide import decisions
 
 LEAST_CALIBRATION = 8
+
+APART = 5
+"""Of samples that serve both, one in so many is kept to be checked on."""
 
 CLEAR = 0.6
 """A golden sample's best class has at least this score: on another CPU a coin's edge may fall to the other side."""
 
+Inputs = dict[str, NDArray[Any]]
+"""Prepared samples, `[N,...]` for each input of the network by its name."""
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Prepared inputs whose value ranges a static quantiser sees."""
 
-    source: str
-    inputs: NDArray[Any]
-    """`[N,h,w,3]` uint8, or `[N,T]` int32."""
+class Pictures(Dataset):
+    """A folder of pictures of which nothing is known."""
+
+    classes = ()
+    labelled = False
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        self._files = picture_files(folder)
+        self.task = task
+        self.source = Source(folder.resolve().name, f"pictures in {folder.name}", "not stated")
 
     @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.inputs.tobytes()).hexdigest()
+    def splits(self) -> tuple[str, ...]:
+        return ("all",)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        return tuple(file.name for file in self._files)
+
+    def load(self, split: str, index: int) -> Sample:
+        image = decode_picture(self.content(split, index))
+        if image is None:
+            raise DataError(f"cannot decode {self._files[index]}: not a picture, or damaged")
+        return ClassifiedImage(self._files[index].name, image, -1)
+
+    def truth(self, split: str, index: int) -> bytes:
+        return b""
+
+    def content(self, split: str, index: int) -> bytes:
+        return self._files[index].read_bytes()
 
 
-def calibration(spec: str, feed: Feed, count: int, seed: int) -> Calibration:
-    """Draws `count` samples from the training split of a data set, as many of each class as there are, or from a
-    folder of pictures.
+def open_samples(spec: str, subject: Subject) -> Dataset:
+    """Opens a data set, or a folder of pictures.
 
     Raises:
-        DataError: too few samples, or pictures without content.
+        ConfigError, DataError: it is neither, or not what the model takes.
     """
-    raws, name = _raws(spec, feed, count, seed)
-    prepared = np.stack([feed(raw).copy() for raw in raws])
-    if not feed.is_text:
-        _check_content(prepared, spec)
-    return Calibration(name, prepared)
-
-
-def _raws(spec: str, feed: Feed, count: int, seed: int) -> tuple[list[Raw], str]:
-    files = picture_files(Path(spec)) if Path(spec).is_dir() and not feed.is_text else []
-    if files:
-        source = Images.open([files[index] for index in _draw(len(files), count, seed)], spec)
-        return [frame.image for frame in iter(source.read, None)], "pictures"
+    folder = Path(spec)
+    if subject.feed.kind == "picture" and folder.is_dir() and picture_files(folder):
+        return Pictures(folder, subject.task)
     dataset = open_dataset(spec)
-    if "train" not in dataset.splits:
-        raise DataError(f"calibration needs the train split of {spec}: calibrate on other samples than are checked")
-    _enough(len(dataset.names("train")))
-    chosen = _balanced(dataset.labels("train"), count, seed)
-    return [raw_of(dataset.load("train", index)) for index in chosen], f"{dataset.source.name} train"
+    if not dataset.splits:
+        raise DataError(f"data set {spec} has no samples")
+    kind = _kind(dataset)
+    if kind != subject.feed.kind:
+        wanted = {"picture": "pictures", "text": "texts", "tensor": "arrays (.npz)"}
+        raise DataError(f"{spec} holds {wanted[kind]}, the model takes {wanted[subject.feed.kind]}")
+    return dataset
 
 
-def _balanced(labels: Sequence[int], count: int, seed: int) -> list[int]:
-    """Indices drawn class by class in turn, until there are `count`."""
-    order: list[int] = np.random.default_rng(seed).permutation(len(labels)).tolist()
+def _kind(dataset: Dataset) -> str:
+    sample = dataset.load(dataset.checked, 0)
+    if isinstance(sample, ArraySample):
+        return "tensor"
+    return "text" if dataset.task == "text" else "picture"
+
+
+def divide(
+    dataset: Dataset | None, checked: Dataset, count: int, limit: int | None, seed: int
+) -> tuple[list[Item], list[Item]]:
+    """Which samples are calibrated on, and which are checked on: never the same.
+
+    Args:
+        dataset: to calibrate on; None for none.
+        checked: to check on; the same object where one set serves both.
+        limit: most samples to check on, evenly spread; None for all.
+
+    Raises:
+        DataError: too few samples, or a set without a training split to calibrate on.
+    """
+    split = checked.checked
+    whole = [(split, index) for index in range(len(checked.names(split)))]
+    if dataset is None:
+        return [], _spread(whole, limit)
+    if "train" not in dataset.splits and len(dataset.splits) > 1:
+        raise DataError(
+            f"calibration needs the train split of {dataset.source.name}: calibrate on others than are checked"
+        )
+    if "train" in dataset.splits or dataset is not checked:
+        part = "train" if "train" in dataset.splits else dataset.checked
+        pool, rest = [(part, index) for index in range(len(dataset.names(part)))], whole
+    else:
+        pool = [item for place, item in enumerate(whole) if place % APART]
+        rest = whole[::APART]
+    if len(pool) < LEAST_CALIBRATION:
+        raise DataError(f"calibration set has {len(pool)} samples: give {LEAST_CALIBRATION} or more")
+    return _balanced(dataset, pool, count, seed), _spread(rest, limit)
+
+
+def _spread(items: list[Item], limit: int | None) -> list[Item]:
+    count = min(len(items), limit or len(items))
+    return [items[place * len(items) // count] for place in range(count)]
+
+
+def _balanced(dataset: Dataset, pool: Sequence[Item], count: int, seed: int) -> list[Item]:
+    """Items drawn class by class in turn, until there are `count`."""
+    labels = {split: dataset.labels(split) for split in {split for split, _ in pool}}
+    order = np.random.default_rng(seed).permutation(len(pool)).tolist()
     queues: dict[int, list[int]] = {}
-    for index in order:
-        queues.setdefault(labels[index], []).append(index)
+    for place in order:
+        split, index = pool[place]
+        queues.setdefault(labels[split][index], []).append(place)
     turns = [queue[place] for place in range(len(order)) for queue in queues.values() if place < len(queue)]
-    return sorted(turns[:count])
+    return [pool[place] for place in sorted(turns[:count])]
 
 
-def _draw(available: int, count: int, seed: int) -> list[int]:
-    _enough(available)
-    return sorted(np.random.default_rng(seed).permutation(available)[:count].tolist())
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Samples as the network takes them."""
+
+    source: str
+    sha256: str
+    inputs: Inputs
+    truths: list[Truth]
+
+    @property
+    def count(self) -> int:
+        return len(self.truths)
 
 
-def _enough(available: int) -> None:
-    if available < LEAST_CALIBRATION:
-        raise DataError(f"calibration set has {available} samples: give {LEAST_CALIBRATION} or more")
+def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Path, stem: str) -> Drawn:
+    """Reads and prepares samples into files below `work`, one for each input; none is held in memory.
 
-
-def _check_content(prepared: NDArray[np.uint8], spec: str) -> None:
-    spread = prepared.reshape(len(prepared), -1).std(axis=1)
-    if float(spread.max()) < 1.0:
-        raise DataError(f"calibration pictures in {spec} are all of one colour: give real ones")
-
-
-def validation(dataset: Dataset, feed: Feed, limit: int | None) -> tuple[NDArray[Any], list[Truth]]:
-    """The split that variants are checked on: inputs prepared, `[N,...]`, and what is true of them; where there is a
-    limit, spread evenly over the split."""
-    split = dataset.checked
-    total = len(dataset.names(split))
-    count = min(total, limit or total)
-    prepared, truths = [], []
-    for place in range(count):
-        sample = dataset.load(split, place * total // count)
-        prepared.append(feed.sample(sample).copy())
+    Raises:
+        DataError: a sample that can't be read, or that is not what the network takes.
+    """
+    inputs: Inputs = {}
+    truths = []
+    for place, item in enumerate(items):
+        sample = dataset.load(*item)
+        for name, array in named(subject, subject.feed.sample(sample)).items():
+            if name not in inputs:
+                file = work / f"{stem}.{name}.npy"
+                inputs[name] = np.lib.format.open_memmap(file, "w+", array.dtype, (len(items), *array.shape))
+            inputs[name][place] = array
         truths.append(truth_of(sample))
-    return np.stack(prepared), truths
+    part = "" if items[0][0] == "all" else f" {items[0][0]}"
+    whole = len(items) == len(dataset.names(items[0][0]))
+    sha256 = dataset.digest(items[0][0]) if whole else digest_of(dataset, items)
+    return Drawn(f"{dataset.source.name}{part}", sha256, inputs, truths)
 
 
-def golden(spec: str | None, dataset: Dataset, card: Card, feed: Feed, count: int) -> list[tuple[str, Raw]]:
+def named(subject: Subject, prepared: Prepared) -> dict[str, NDArray[Any]]:
+    """A prepared sample by the names of the network's inputs."""
+    if isinstance(prepared, np.ndarray):
+        return {subject.facts.inputs[0].name: prepared}
+    return {name: np.asarray(array) for name, array in prepared.items()}
+
+
+def row(inputs: Inputs, index: int) -> Prepared:
+    """One sample of some."""
+    if len(inputs) == 1:
+        one: NDArray[Any] = next(iter(inputs.values()))[index]
+        return one
+    return {name: array[index] for name, array in inputs.items()}
+
+
+def check_calibration(drawn: Drawn, subject: Subject) -> None:
+    """Raises `DataError` for samples that a quantiser can't find ranges in."""
+    for name, array in drawn.inputs.items():
+        if subject.feed.is_text:
+            continue
+        flat = array.reshape(len(array), -1)
+        if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+            raise DataError(f"calibration data {drawn.source}: {name} holds NaN or infinity")
+        spread = max(float(one.astype(np.float64).std()) for one in flat)
+        if subject.feed.kind == "picture" and spread < 1.0:
+            raise DataError(f"calibration pictures in {drawn.source} are all of one colour: give real ones")
+        if spread == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
+            raise DataError(f"calibration data {drawn.source}: {name} is the same number everywhere")
+
+
+def save_calibration(drawn: Drawn, file: Path) -> None:
+    """Writes what `export.keras_litert.calibration_samples` reads."""
+    np.savez(file, **drawn.inputs)  # type: ignore[arg-type]
+
+
+def digest(drawn: Drawn) -> str:
+    """SHA-256 (hex) of prepared samples."""
+    total = hashlib.sha256()
+    for name in sorted(drawn.inputs):
+        for one in drawn.inputs[name]:
+            total.update(np.ascontiguousarray(one).tobytes())
+    return total.hexdigest()
+
+
+def golden(
+    spec: str | None, dataset: Dataset, items: Sequence[Item], subject: Subject, count: int
+) -> list[tuple[str, Raw]]:
     """Raw inputs that a bundle may carry, by name: those of the validation data, or of `spec`, where the validation
     data may not be passed on. A classifier gets three times as many as asked for, to choose from.
 
@@ -117,41 +235,63 @@ def golden(spec: str | None, dataset: Dataset, card: Card, feed: Feed, count: in
     Raises:
         DataError: nothing that the model could be given.
     """
+    feed = subject.feed
     if spec is not None and feed.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
         texts = [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
         if not texts:
             raise DataError(f"golden texts {spec}: the file holds none")
         return texts
-    source = dataset if spec is None else open_dataset(spec)
-    if (source.task == "text") != feed.is_text:
-        raise DataError(f"golden samples of {source.source.name} are not what the model takes: give another --golden")
-    known = source.task == card.task and set(card.labels) <= set(source.classes)
-    chosen = _spread(source, card.labels[0], count) if known and card.task == "segment" else None
-    if chosen is None:
-        labels = source.labels(source.checked)
-        chosen = _balanced(labels, count if card.task == "segment" else 3 * count, 0)
-    return [(sample.name, raw_of(sample)) for sample in (source.load(source.checked, index) for index in chosen)]
+    source = dataset if spec is None else open_samples(spec, subject)
+    pool = list(items) if spec is None else [(source.checked, i) for i in range(len(source.names(source.checked)))]
+    known = source.labelled and source.task == "segment" and set(subject.labels) <= set(source.classes)
+    if known:
+        chosen = _by_share(source, pool, subject.labels[0], count)
+    else:
+        chosen = _balanced(source, pool, count if subject.task in ("segment", "tensor") else 3 * count, 0)
+    return [(sample.name, _raw(sample, feed)) for sample in (source.load(*item) for item in chosen)]
 
 
-def _spread(dataset: Dataset, label: str, count: int) -> list[int]:
+def _raw(sample: Sample, feed: Feed) -> Raw:
+    raw = raw_of(sample)
+    if isinstance(feed.spec, TensorPreprocess) and not isinstance(raw, np.ndarray | str):
+        return feed.spec.check(next(iter(raw.values())) if len(raw) == 1 else raw)
+    return raw
+
+
+def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -> list[Item]:
     """From the picture with least to the one with most of a class, evenly spaced between."""
-    total = len(dataset.names(dataset.checked))
     target = dataset.classes.index(label)
     shares = []
-    for index in range(0, total, max(1, total // 40)):
-        sample = dataset.load(dataset.checked, index)
+    for place in range(0, len(items), max(1, len(items) // 40)):
+        sample = dataset.load(*items[place])
         assert isinstance(sample, LabelledImage)
-        shares.append((float(np.mean(sample.labels == target)), index))
+        shares.append((float(np.mean(sample.labels == target)), place))
     shares.sort()
     places = np.linspace(0, len(shares) - 1, min(count, len(shares))).round().astype(int)
-    return [shares[place][1] for place in dict.fromkeys(places.tolist())]
+    return [items[shares[place][1]] for place in dict.fromkeys(places.tolist())]
 
 
 def clear(outputs: NDArray[np.float32], count: int) -> list[int]:
     """Which of a classifier's candidates become golden: those it is clear about, the hardest of them and the easiest,
     evenly spaced between; the clearest where too few are."""
-    best = class_scores(outputs).max(axis=1)
+    scores = class_scores(outputs)
+    best = scores.max(axis=1)
     order = np.argsort(best, kind="stable")
     fitting = order[best[order] >= CLEAR]
     chosen = fitting if len(fitting) >= count else order[-count:]
     return sorted(chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).round().astype(int)].tolist())
+
+
+def truths_of(
+    outputs: Iterable[NDArray[np.float32]], names: Iterable[str], task: Task, sizes: Iterable[Any]
+) -> list[Truth]:
+    """The original's own answers as truths, where nothing else is known."""
+    truths = []
+    for output, name, size in zip(outputs, names, sizes, strict=True):
+        if task == "tensor":
+            truths.append(Truth(name, output.ravel()))
+        elif task == "segment":
+            truths.append(Truth(name, decisions(task, output, size).astype(np.uint8)))
+        else:
+            truths.append(Truth(name, int(decisions(task, output)[0])))
+    return truths

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from orilla.devices.errors import DataError
-from orilla.runtime.datasets import ClassifiedText, Sample
+from orilla.runtime.arrays import Arrays, TensorPreprocess
+from orilla.runtime.datasets import ArraySample, ClassifiedText, Sample
 from orilla.runtime.preprocess import Color, Image, Preprocess, Preprocessor
 from orilla.runtime.session import Prepared
 from orilla.runtime.text import TextPreprocess, Tokeniser
 
-Raw = Image | str
-"""What a camera or a keyboard gives: `[H,W,3]` uint8 BGR, or a text."""
+Raw = Image | str | Arrays
+"""What a camera, a keyboard or a program gives: `[H,W,3]` uint8 BGR, a text, or arrays by name."""
+
+Spec = Preprocess | TextPreprocess | TensorPreprocess
+"""What is left outside the graph."""
 
 
 class Feed:
     """Prepares raw inputs; safe from several threads, each of which has scratch memory of its own."""
 
-    def __init__(self, spec: Preprocess | TextPreprocess, vocabulary: Sequence[str] = ()) -> None:
+    def __init__(self, spec: Spec, vocabulary: Sequence[str] = ()) -> None:
         self.spec = spec
         self._tokenise = Tokeniser(spec, vocabulary) if isinstance(spec, TextPreprocess) else None
         self._local = threading.local()
@@ -28,8 +33,17 @@ class Feed:
         return self._tokenise is not None
 
     @property
+    def kind(self) -> Literal["picture", "text", "tensor"]:
+        """What it takes."""
+        if isinstance(self.spec, TensorPreprocess):
+            return "tensor"
+        return "text" if self.is_text else "picture"
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Of what comes out."""
+        """Of what comes out; of arrays, of the vector that they are packed into."""
+        if isinstance(self.spec, TensorPreprocess):
+            return (sum(one.size for one in self.spec.inputs),)
         return (self.spec.length,) if isinstance(self.spec, TextPreprocess) else (*self.spec.size_hw, 3)
 
     def __call__(self, raw: Raw, out: Image | None = None, *, color: Color = "bgr") -> Prepared:
@@ -38,21 +52,35 @@ class Feed:
         Raises:
             DataError: a picture where a text is expected, or the other way round; or one of another shape or type.
         """
+        if isinstance(self.spec, TensorPreprocess):
+            if isinstance(raw, str):
+                raise DataError("expected arrays by name, got a text")
+            return self.spec.check(raw)
         if self._tokenise is not None:
             return self._tokenise(raw)  # type: ignore[arg-type]
-        if isinstance(raw, str):
-            raise DataError("expected a picture as a NumPy array [H,W,3] uint8, got a text")
+        if isinstance(raw, str | Mapping):
+            got = "a text" if isinstance(raw, str) else "arrays by name"
+            raise DataError(f"expected a picture as a NumPy array [H,W,3] uint8, got {got}")
         preprocessor = getattr(self._local, "preprocessor", None)
         if preprocessor is None:
-            preprocessor = self._local.preprocessor = Preprocessor(self.spec)  # type: ignore[arg-type]
+            preprocessor = self._local.preprocessor = Preprocessor(self.spec)
         prepared: Image = preprocessor(raw, out, color=color)
         return prepared
 
     def sample(self, sample: Sample) -> Prepared:
         """Prepares the input of a sample."""
-        return self(raw_of(sample))
+        raw = raw_of(sample)
+        if (
+            isinstance(self.spec, TensorPreprocess)
+            and isinstance(raw, Mapping)
+            and len(self.spec.inputs) == len(raw) == 1
+        ):
+            raw = {self.spec.inputs[0].name: next(iter(raw.values()))}
+        return self(raw)
 
 
 def raw_of(sample: Sample) -> Raw:
     """A sample's input."""
+    if isinstance(sample, ArraySample):
+        return sample.arrays
     return sample.text if isinstance(sample, ClassifiedText) else sample.image

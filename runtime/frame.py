@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orilla.runtime.arrays import ArrayResult, Arrays
 from orilla.runtime.preprocess import Image
 from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 
-Result = Segmentation | Classification
+Result = Segmentation | Classification | ArrayResult
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +46,25 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One sample of arrays and its identity: the frame of a model of arrays."""
+
+    index: int
+    arrays: Arrays
+    captured_ns: int
+    """Monotonic clock when the arrays were handed over, nanoseconds."""
+    name: str | None = None
+
+    @property
+    def raw(self) -> Arrays:
+        return self.arrays
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tick:
     """The answer to one frame, with the frame's identity and the time of every stage."""
 
-    frame: Frame | Line
+    frame: Frame | Line | Record
     result: Result
     stages_ms: dict[str, float]
     """Time in each stage: `capture`, `prepare`, `infer`, `decode`."""

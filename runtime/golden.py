@@ -6,11 +6,13 @@ import hashlib
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
+from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.manifest import Golden, Variant
@@ -23,7 +25,7 @@ class KnownFrame:
     """One golden frame."""
 
     raw: Raw
-    """`[H,W,3]` uint8 BGR, or a text."""
+    """`[H,W,3]` uint8 BGR, a text, or arrays by name."""
     intact: bool
     """Whether it decodes to what export saw."""
     prepared: Prepared
@@ -57,21 +59,32 @@ def pack(array: NDArray[np.generic]) -> bytes:
     return buffer.getvalue()
 
 
-def raw_digest(raw: Raw) -> str:
-    """SHA-256 (hex) of a raw frame's pixels or text."""
-    return hashlib.sha256(raw.encode() if isinstance(raw, str) else raw.tobytes()).hexdigest()
+def raw_digest(raw: Raw | NDArray[np.float64]) -> str:
+    """SHA-256 (hex) of a raw frame's pixels, of a text, or of packed arrays."""
+    if isinstance(raw, np.ndarray):
+        return hashlib.sha256(raw.tobytes()).hexdigest()
+    assert isinstance(raw, str)
+    return hashlib.sha256(raw.encode()).hexdigest()
 
 
 def _read(bundle: Bundle, golden: Golden, feed: Feed) -> KnownFrame:
-    raw = _raw(bundle, golden.raw, feed)
-    prepared = _prepared(bundle, golden.prepared, feed)
-    if prepared.shape != feed.shape:
-        raise BundleError(f"{golden.prepared} is {list(prepared.shape)}, the network's input {list(feed.shape)}")
     output = _array(bundle, golden.output, (np.float32,)).astype(np.float32)
+    if isinstance(feed.spec, TensorPreprocess):
+        packed = _shaped(_array(bundle, golden.prepared, (np.float64,)), golden.prepared, feed)
+        arrays = feed.spec.unpack(packed)
+        return KnownFrame(arrays, raw_digest(packed) == golden.raw_sha256, arrays, output)
+    raw = _raw(bundle, golden.raw, feed)
+    prepared = _shaped(_prepared(bundle, golden.prepared, feed), golden.prepared, feed)
     return KnownFrame(raw, raw_digest(raw) == golden.raw_sha256, prepared, output)
 
 
-def _raw(bundle: Bundle, name: str, feed: Feed) -> Raw:
+def _shaped(prepared: NDArray[Any], name: str, feed: Feed) -> NDArray[Any]:
+    if prepared.shape != feed.shape:
+        raise BundleError(f"{name} is {list(prepared.shape)}, the network's input {list(feed.shape)}")
+    return prepared
+
+
+def _raw(bundle: Bundle, name: str, feed: Feed) -> NDArray[np.uint8] | str:
     data = bundle.read(name)
     if feed.is_text:
         return data.decode(errors="replace")
@@ -81,9 +94,9 @@ def _raw(bundle: Bundle, name: str, feed: Feed) -> Raw:
     return image
 
 
-def _prepared(bundle: Bundle, name: str, feed: Feed) -> Prepared:
+def _prepared(bundle: Bundle, name: str, feed: Feed) -> NDArray[Any]:
     if feed.is_text:
-        return _array(bundle, name, (np.int32,))  # type: ignore[return-value]
+        return _array(bundle, name, (np.int32,))
     image = decode_picture(bundle.read(name))
     if image is None:
         raise BundleError(f"golden frame {name} cannot be decoded")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from orilla.devices.errors import BundleError, unknown_name
+from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.card import Card
 from orilla.runtime.datasets.labelled import FIRST_METRIC, Task
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.text import TextPreprocess
 
-SCHEMA = 2
+SCHEMA = 3
 """The version that this reader understands."""
 
 
@@ -36,12 +39,31 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     metrics: dict[str, float]
     """Of the variant itself, e.g. `iou`, 0-1."""
+    interval: tuple[float, float]
+    """95 % bootstrap interval of the first metric."""
     drop: float
     """Of the first metric, in points (hundredths), against the original; negative where the variant is better."""
     agreement: float
     """Share of the original's decisions that are equal, 0-1."""
     mean_error: float
     max_error: float
+    sqnr_db: float | None
+    """Signal to quantisation noise of the outputs, 10 log10 of the ratio of their mean squares; None where equal."""
+    saturated: float
+    """Share of output values that the variant's range cuts off, 0-1."""
+    sum_error: float | None
+    """How far the probabilities of a sample are from a sum of one, at most; None where they need not sum to it."""
+    count: int
+    """Samples; fewer than the report's for a variant that is too slow for all."""
+
+
+class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Time of one inference where the bundle was made; another machine is another matter."""
+
+    p50_ms: float
+    p90_ms: float | None
+    """None where too few were timed."""
+    count: int
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,17 +77,19 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden: tuple[str, ...]
     """`.npy` float16: what this variant answered at export to each golden frame, prepared."""
     tolerance: Tolerance
+    latency: Latency | None = None
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One known answer: a raw frame and what the original model makes of it."""
 
     raw: str
-    """The raw frame as it is stored: a JPEG, or a UTF-8 text."""
+    """The raw frame as it is stored: a JPEG, a UTF-8 text, or a sample of arrays as `.npy` float64."""
     raw_sha256: str
-    """Of the decoded raw frame: BGR bytes in row order, or UTF-8."""
+    """Of the decoded raw frame: BGR bytes in row order, UTF-8, or the packed arrays' bytes."""
     prepared: str
-    """The network's input: a PNG in the network's channel order stored as RGB, or tokens as `.npy` int32."""
+    """The network's input: a PNG in the network's channel order stored as RGB, tokens as `.npy` int32, or packed arrays
+    as `.npy` float64."""
     output: str
     """`.npy` float32, the original's output."""
 
@@ -83,6 +107,11 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration_sha256: str
     metrics: dict[str, float]
     """Of the original model."""
+    truth: Literal["labels", "original"]
+    """What the metrics are against: labels of the data, or, where it has none, the original's own answers."""
+    calibration_seed: int
+    timed_on: str | None = None
+    """Machine and threads of the latencies; None where nothing was timed."""
     refused: dict[str, str] = {}
     """Recipes that could not be made, with the reason."""
 
@@ -95,12 +124,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: Task
     labels: tuple[str, ...]
     """Names of the classes; for a two-class segmentation the one that the probability is of."""
-    preprocess: Preprocess | TextPreprocess
+    preprocess: Preprocess | TextPreprocess | TensorPreprocess
     variants: tuple[Variant, ...]
     default: str
     """The variant that runs where nothing else is asked for."""
     golden: tuple[Golden, ...]
-    card: Card
+    card: Card | None
+    """None where the model was not trained by Orilla."""
     report: Report
     files: dict[str, FileEntry]
     """Every file of the bundle but the manifest, by its path."""
@@ -150,15 +180,20 @@ def _check_names(manifest: Manifest) -> None:
         raise BundleError(f"manifest.json: default variant {manifest.default!r} is not among {', '.join(names)}")
     if len(set(names)) != len(names):
         raise BundleError("manifest.json: two variants have the same name")
-    if not manifest.labels:
+    if not manifest.labels and manifest.task != "tensor":
         raise BundleError("manifest.json: labels are empty")
     spec = manifest.preprocess
     text = isinstance(spec, TextPreprocess)
     if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
         raise BundleError(f"manifest.json: task {manifest.task} does not fit its preprocess or vocabulary")
-    size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
-    if not all(1 <= side <= 8192 for side in size):
-        raise BundleError(f"manifest.json: input size {size} is out of range")
+    if isinstance(spec, TensorPreprocess):
+        _check_tensors(spec)
+    elif manifest.task == "tensor":
+        raise BundleError("manifest.json: task tensor does not fit its preprocess")
+    else:
+        size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
+        if not all(1 <= side <= 8192 for side in size):
+            raise BundleError(f"manifest.json: input size {size} is out of range")
     named = [path for variant in manifest.variants for path in (variant.file, *variant.golden)]
     metric = FIRST_METRIC[manifest.task]
     if any(metric not in variant.check.metrics for variant in manifest.variants):
@@ -168,3 +203,16 @@ def _check_names(manifest: Manifest) -> None:
     for path in named:
         if path not in manifest.files:
             raise BundleError(f"manifest.json names {path}, which its list of files lacks")
+
+
+def _check_tensors(spec: TensorPreprocess) -> None:
+    if not spec.inputs or not spec.outputs:
+        raise BundleError("manifest.json: a model of arrays has inputs and outputs")
+    for one in (*spec.inputs, *spec.outputs):
+        if one.dtype not in DTYPES or not all(1 <= side <= MOST_VALUES for side in one.shape) or one.size > MOST_VALUES:
+            raise BundleError(f"manifest.json: array {one.name} is {list(one.shape)} {one.dtype}: out of range")
+
+
+DTYPES = ("float32", "float64", "int32", "int64", "uint8", "int8", "bool")
+MOST_VALUES = 1 << 26
+"""Of one array."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.errors import ConfigError
 from orilla.runtime import pipeline
+from orilla.runtime.arrays import ArrayResult, TensorPreprocess
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import registry
 from orilla.runtime.feed import Raw
-from orilla.runtime.frame import Frame, Line, Result, Tick
+from orilla.runtime.frame import Frame, Line, Record, Result, Tick
 from orilla.runtime.manifest import Variant
 from orilla.runtime.preprocess import Color
 from orilla.runtime.session import Prepared, Session
@@ -62,10 +64,11 @@ class Model:
         return cls(opened, chosen, registry.load(opened, chosen, threads=threads))
 
     def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
-        """Answers one picture, or one text.
+        """Answers one picture, one text, or one sample of arrays.
 
         Args:
-            raw: `[H,W,3]` uint8, as OpenCV gives it, read only; or a text, where the model is one of texts.
+            raw: `[H,W,3]` uint8, as OpenCV gives it, read only; or a text, where the model is one of texts; or arrays
+                by name, where it is one of arrays (one array without a name, where it takes one).
             color: `"rgb"` where the picture is in that order.
 
         Raises:
@@ -80,7 +83,7 @@ class Model:
             inferred = time.perf_counter_ns()
             place = self._count
             self._count += 1
-        frame = Line(place, raw, captured_ns) if isinstance(raw, str) else Frame(place, raw, captured_ns)
+        frame = _framed(place, raw, captured_ns)
         result = self._decode(output, raw)
         stages = {
             "prepare": (ready - started) / 1e6,
@@ -104,6 +107,8 @@ class Model:
 
     def open_source(self, spec: str | int | Path) -> Source:
         """Opens a source of what the model takes: pictures, or texts; raises `SourceError`, `ConfigError`."""
+        if self._feed.kind == "tensor":
+            raise ConfigError(f"{self.bundle.path.name} is a model of arrays: call it with arrays, it has no sources")
         return open_texts(str(spec)) if self._feed.is_text else open_source(spec)
 
     def close(self) -> None:
@@ -124,6 +129,17 @@ class Model:
 
     def _decode(self, output: NDArray[np.float32], raw: Raw) -> Result:
         manifest = self.bundle.manifest
-        if manifest.task != "segment" or isinstance(raw, str):
-            return classify.decode(output, manifest.labels)
-        return segment.decode(output, (raw.shape[0], raw.shape[1]), manifest.labels[0])
+        if manifest.task == "tensor":
+            assert isinstance(manifest.preprocess, TensorPreprocess)
+            return ArrayResult(manifest.preprocess.results(output))
+        if manifest.task == "segment" and isinstance(raw, np.ndarray):
+            return segment.decode(output, (raw.shape[0], raw.shape[1]), manifest.labels[0])
+        return classify.decode(output, manifest.labels)
+
+
+def _framed(place: int, raw: Raw, captured_ns: int) -> Frame | Line | Record:
+    if isinstance(raw, str):
+        return Line(place, raw, captured_ns)
+    if isinstance(raw, np.ndarray) and raw.ndim == 3 and raw.dtype == np.uint8:
+        return Frame(place, raw, captured_ns)
+    return Record(place, raw if isinstance(raw, Mapping) else {"x": np.asarray(raw)}, captured_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
+from orilla.runtime.arrays import Arrays
 from orilla.runtime.preprocess import Image
 from orilla.runtime.text import Tokens
 
-Prepared = Image | Tokens
-"""What a network takes, without the batch axis."""
+Prepared = Image | Tokens | Arrays
+"""What a network takes, without the batch axis: one array, or several by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,17 @@ class Quantisation:
 
     def table(self, dtype: np.dtype) -> NDArray[np.generic]:
         """The quantised value of each picture value 0-255, `[256]` of `dtype`."""
+        return self.quantise(np.arange(256), dtype)
+
+    def quantise(self, real: NDArray[np.generic], dtype: np.dtype) -> NDArray[np.generic]:
+        """Real numbers as `dtype`; those out of range become the nearest that it has."""
         limits = np.iinfo(dtype)
-        values = np.round(np.arange(256) / self.scale) + self.zero_point
-        return np.clip(values, limits.min, limits.max).astype(dtype)
+        return np.clip(np.round(real / self.scale) + self.zero_point, limits.min, limits.max).astype(dtype)
+
+    def span(self, dtype: np.dtype) -> tuple[float, float]:
+        """The least and the greatest real number that `dtype` can hold."""
+        limits = np.iinfo(dtype)
+        return self.scale * (limits.min - self.zero_point), self.scale * (limits.max - self.zero_point)
 
 
 class Session(Protocol):
@@ -40,15 +50,19 @@ class Session(Protocol):
 
     engine: str
     """Name and version of what runs it."""
+    span: tuple[float, float] | None
+    """The least and the greatest number that its output can say; None where it is float, or there are several."""
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
         """One inference.
 
         Args:
-            prepared: `[h,w,3]` uint8, or `[T]` int32 tokens; read only, free again when the call returns.
+            prepared: `[h,w,3]` uint8, `[T]` int32 tokens, or arrays by name; read only, free again when the call
+                returns.
 
         Returns:
-            The output as real numbers, `[1,...]` float32, the caller's own.
+            The output as real numbers, `[1,...]` float32, the caller's own; of several outputs one vector `[1,D]`,
+            one after the other in the order of their names.
 
         Raises:
             EngineError: the engine failed.
@@ -58,32 +72,74 @@ class Session(Protocol):
         """Frees the engine's memory."""
 
 
-class Input:
-    """Puts a prepared picture, or tokens, into the form a variant's input tensor has."""
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """An input or output of a model file, as its engine tells of it."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, quantisation: Quantisation | None) -> None:
-        picture, tokens = len(shape) == 4 and shape[-1:] == (3,), len(shape) == 2
-        if not (picture or tokens) or shape[0] != 1 or min(shape) < 1:
-            raise BundleError(f"the variant's input is {list(shape)}: expected [1,height,width,3] or [1,tokens]")
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    quantisation: Quantisation | None
+
+
+class Inputs:
+    """Puts a prepared sample into the form that a variant's input tensors have."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._inputs = {slot.name: _Input(slot) for slot in slots}
+
+    def __call__(self, prepared: Prepared) -> list[NDArray[np.generic]]:
+        """The tensors, `[1,...]` each, in the order of the slots; written anew by the next call.
+
+        Raises:
+            BundleError: another shape than the variant takes, or arrays of other names.
+        """
+        if not isinstance(prepared, Mapping):
+            if len(self._inputs) != 1:
+                raise BundleError(f"the variant takes {len(self._inputs)} arrays: {', '.join(self._inputs)}")
+            return [one(prepared) for one in self._inputs.values()]
+        if len(prepared) == len(self._inputs) == 1:
+            return [one(array) for one, array in zip(self._inputs.values(), prepared.values(), strict=True)]
+        if set(prepared) != set(self._inputs):
+            raise BundleError(f"the variant takes {', '.join(self._inputs)}, not {', '.join(prepared)}")
+        return [one(prepared[name]) for name, one in self._inputs.items()]
+
+
+class _Input:
+    def __init__(self, slot: Slot) -> None:
+        shape, dtype = slot.shape, slot.dtype
+        if len(shape) < 2 or shape[0] != 1 or min(shape) < 1:
+            raise BundleError(f"the variant's input is {list(shape)}: expected one sample, [1,...]")
         self._tensor = np.empty(shape, dtype)
-        if dtype in (np.float32, np.int32, np.int64) and not quantisation:
-            self._table = None
-        elif quantisation is None:
+        self._quantisation = slot.quantisation
+        self._table: NDArray[np.generic] | None = None
+        if dtype.itemsize == 1 and slot.quantisation is None:
             raise BundleError(f"the variant's input is {dtype} without scale and zero point")
-        else:
-            table = quantisation.table(dtype)
-            self._table = None if np.array_equal(table, np.arange(256)) else table
+        if slot.quantisation is not None and dtype.itemsize == 1:
+            self._table = slot.quantisation.table(dtype)
+        self._as_is = slot.quantisation is None or (
+            self._table is not None and np.array_equal(self._table, np.arange(256))
+        )
 
-    def __call__(self, prepared: Prepared) -> NDArray[np.generic]:
-        """The tensor, `[1,h,w,3]` or `[1,T]`; written anew by the next call."""
+    def __call__(self, prepared: NDArray[np.generic]) -> NDArray[np.generic]:
         if prepared.shape != self._tensor.shape[1:]:
             expected = list(self._tensor.shape[1:])
             raise BundleError(f"prepared input is {list(prepared.shape)}, the variant takes {expected}")
-        if self._table is None:
-            np.copyto(self._tensor[0], prepared)
+        if self._as_is and (self._quantisation is None or prepared.dtype == np.uint8):
+            np.copyto(self._tensor[0], prepared, casting="unsafe")
+        elif self._table is not None and prepared.dtype == np.uint8 and prepared.ndim == 3:
+            cv2.LUT(prepared, self._table, dst=self._tensor[0])  # type: ignore[call-overload]
         else:
-            cv2.LUT(prepared, self._table, dst=self._tensor[0])
+            assert self._quantisation is not None
+            self._tensor[0] = self._quantisation.quantise(prepared, self._tensor.dtype)
         return self._tensor
+
+
+def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """One output as it is, several as one vector `[1,D]`."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return np.concatenate([output.reshape(1, -1) for output in outputs], axis=1)
 
 
 def dequantise(output: NDArray[np.generic], quantisation: Quantisation | None) -> NDArray[np.float32]:

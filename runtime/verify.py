@@ -11,11 +11,12 @@ from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import FIRST_METRIC
 from orilla.runtime.engines import registry
+from orilla.runtime.feed import Raw
 from orilla.runtime.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.manifest import Variant
 from orilla.runtime.measures import measure, target_of, truth_of
 from orilla.runtime.session import Session
-from orilla.runtime.tasks.decide import decisions
+from orilla.runtime.tasks.decide import agreeing
 
 RESIZE_MEAN = 0.5
 """Grey levels by which prepared pictures may differ on average: bilinear resizing differs by 1 on a quarter of the
@@ -24,7 +25,7 @@ values between x86-64 and Arm."""
 RESULT_SLACK = 0.01
 """Agreement that masks of the whole path may lose beside the network's own tolerance, for another CPU's resize."""
 
-NAMES = {"iou": "IoU", "accuracy": "accuracy"}
+NAMES = {"iou": "IoU", "accuracy": "accuracy", "cosine": "cosine similarity"}
 
 METRIC_SLACK = 0.5
 """Points by which a metric may be below what export measured, on the same data."""
@@ -89,10 +90,13 @@ def _decode_stage(known: list[KnownFrame]) -> Stage:
 
 def _prepare_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
     feed = bundle.feed()
-    if feed.is_text:
+    if feed.kind == "tensor":
+        return Stage("prepare", True, "arrays go in as they are")
+    if feed.kind == "text":
         same = sum(np.array_equal(feed(one.raw), one.prepared) for one in known)
         return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts make the same tokens")
-    levels = [float(np.abs(feed(one.raw).astype(int) - one.prepared).mean()) for one in known]
+    pairs = [(np.asarray(feed(one.raw), int), np.asarray(one.prepared, int)) for one in known]
+    levels = [float(np.abs(one - other).mean()) for one, other in pairs]
     return Stage("resize", max(levels) <= RESIZE_MEAN, f"prepared pictures differ by {max(levels):.3f} grey levels")
 
 
@@ -103,9 +107,9 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
         expected = read_answers(bundle, variant)
         outputs = [session.run(one.prepared)[0] for one in known]
         whole = [session.run(feed(one.raw))[0] for one in known]
-        sizes = [None if isinstance(one.raw, str) else (one.raw.shape[0], one.raw.shape[1]) for one in known]
+        sizes = [_size(one.raw) for one in known]
         results = [
-            float(np.mean(decisions(task, one, size) == decisions(task, other, size)))
+            float(np.mean(agreeing(task, one, other, size)))
             for one, other, size in zip(whole, expected, sizes, strict=True)
         ]
     except (OrillaError, ValueError) as failure:
@@ -114,18 +118,19 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
         return [Stage("infer", False, f"output is {list(outputs[0].shape)}, golden {list(expected[0].shape)}")]
     error = np.abs(np.stack(outputs) - expected).reshape(len(known), -1)
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
-    same = min(
-        float(np.mean(decisions(task, one) == decisions(task, other)))
-        for one, other in zip(outputs, expected, strict=True)
-    )
+    same = min(float(np.mean(agreeing(task, one, other))) for one, other in zip(outputs, expected, strict=True))
     # Written so that NaN fails.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
     detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with what it answered at export"
     least = allowed.agreement - RESULT_SLACK
-    told = "masks agree on" if task == "segment" else "classes agree on"
+    told = {"segment": "masks agree on", "tensor": "numbers agree on"}.get(task, "classes agree on")
     result = Stage("result", min(results) >= least, f"{told} {min(results):.5f} (>= {least:.5f})")
     return [Stage("infer", close, detail), result]
+
+
+def _size(raw: Raw) -> tuple[int, int] | None:
+    return (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) else None
 
 
 def _accuracy_stage(

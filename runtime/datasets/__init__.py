@@ -1,6 +1,7 @@
 """Labelled data, read the same way by training, export and verification; one file for each kind."""
 
 from orilla.runtime.datasets.labelled import (
+    ArraySample,
     ClassifiedImage,
     ClassifiedText,
     Dataset,
@@ -10,4 +11,13 @@ from orilla.runtime.datasets.labelled import (
     open_dataset,
 )
 
-__all__ = ["ClassifiedImage", "ClassifiedText", "Dataset", "LabelledImage", "Sample", "Source", "open_dataset"]
+__all__ = [
+    "ArraySample",
+    "ClassifiedImage",
+    "ClassifiedText",
+    "Dataset",
+    "LabelledImage",
+    "Sample",
+    "Source",
+    "open_dataset",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.runtime.preprocess import Image
 
-Task = Literal["segment", "classify", "text"]
+Task = Literal["segment", "classify", "text", "tensor"]
 
-FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy"}
+FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy", "tensor": "cosine"}
 """The measure that a model of each task is chosen and held by."""
 
 READERS = {
@@ -32,6 +32,7 @@ READERS = {
     "folders": "one folder of pictures for each class, below train/ val/ test/ or without splits",
     "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
     "imdb": "IMDB reviews: Keras' imdb.npz beside imdb_word_index.json",
+    "arrays": "an .npz with an array x, one sample in each row, and y where the truth is known; export and verify only",
     "texts": "one folder of .txt files for each class, or a .csv with the columns text and label",
 }
 """Kind of data set to what it is; `orilla.runtime.datasets.KIND` has its `recognise` and `open_dataset`."""
@@ -78,7 +79,18 @@ class ClassifiedText:
     """Index into `Dataset.classes`."""
 
 
-Sample = LabelledImage | ClassifiedImage | ClassifiedText
+@dataclass(frozen=True, slots=True)
+class ArraySample:
+    """Arrays and what should come of them."""
+
+    name: str
+    arrays: Mapping[str, NDArray[np.generic]]
+    """By the network's inputs; one of any name, where the network takes one."""
+    target: NDArray[np.generic] | int | None
+    """The class, the output's values, or None where nothing is known."""
+
+
+Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample
 
 
 Item = tuple[str, int]
@@ -93,6 +105,8 @@ class Dataset(ABC):
     classes: tuple[str, ...]
     ignore: int = 255
     """The label of pixels that count neither in a loss nor in a metric; of segmentation only."""
+    labelled: bool = True
+    """Whether the truth is known."""
 
     @property
     @abstractmethod

@@ -8,38 +8,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError, MissingExtraError
-from orilla.runtime.session import Input, Prepared, Session
+from orilla.runtime.session import Inputs, Prepared, Session, Slot, joined
 
 PROVIDER = "CPUExecutionProvider"
-DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32}
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(double)": np.float64,
+    "tensor(bool)": np.bool_,
+}
 
 
 class OnnxSession:
     """One inference session."""
 
+    span: tuple[float, float] | None = None
+
     def __init__(self, session: Any, version: str) -> None:
         self.engine = f"onnxruntime {version}"
         self._session = session
-        if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
-            raise EngineError("onnxruntime variant has several inputs or outputs: expected one of each")
-        (given,), (made,) = session.get_inputs(), session.get_outputs()
-        if given.type not in DTYPES:
-            raise EngineError(f"onnxruntime variant takes {given.type}: expected {', '.join(DTYPES)}")
-        self._name, self._outputs = given.name, [made.name]
-        shape = tuple(side if isinstance(side, int) else 0 for side in given.shape)
-        self._input = Input(shape, np.dtype(DTYPES[given.type]), None)
+        slots = [_slot(given) for given in session.get_inputs()]
+        self._names = [slot.name for slot in slots]
+        self._inputs = Inputs(slots)
+        self._outputs = sorted(made.name for made in session.get_outputs())
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
-        tensor = self._input(prepared)
+        tensors = dict(zip(self._names, self._inputs(prepared), strict=True))
         try:
-            (output,) = self._session.run(self._outputs, {self._name: tensor})
+            made = self._session.run(self._outputs, tensors)
         except Exception as error:
             raise EngineError(f"{self.engine} failed: {str(error).strip().splitlines()[0]}") from error
-        result: NDArray[np.float32] = output
-        return result
+        return joined([output.astype(np.float32, copy=False) for output in made])
 
     def close(self) -> None:
         self._session = None
+
+
+def _slot(given: Any) -> Slot:
+    if given.type not in DTYPES:
+        raise EngineError(f"onnxruntime variant takes {given.type}: expected {', '.join(DTYPES)}")
+    shape = tuple(side if isinstance(side, int) else 0 for side in given.shape)
+    return Slot(given.name, shape, np.dtype(DTYPES[given.type]), None)
 
 
 def load(data: bytes, threads: int) -> Session:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import unknown_name
 from orilla.runtime.datasets import Dataset, Sample
-from orilla.runtime.datasets.labelled import LabelledImage, Task
+from orilla.runtime.datasets.labelled import ArraySample, LabelledImage, Task
+from orilla.runtime.measures.arrays import Compared
 from orilla.runtime.measures.bootstrap import Interval
 from orilla.runtime.measures.classification import Classified, class_scores
 from orilla.runtime.measures.segmentation import Segmented, tally
@@ -33,8 +34,8 @@ class Truth:
     """What is true of one sample."""
 
     name: str
-    value: NDArray[np.uint8] | int
-    """`[H,W]` class of each pixel, or the class; as the data set numbers classes."""
+    value: NDArray[np.generic] | int
+    """`[H,W]` class of each pixel, or the class, as the data set numbers classes; or the output's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,20 @@ class Target:
 
 def truth_of(sample: Sample) -> Truth:
     """A sample's truth, without its input."""
+    if isinstance(sample, ArraySample):
+        return Truth(sample.name, -1 if sample.target is None else sample.target)
     return Truth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
 
 
 def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
-    """Raises `ConfigError` where the data set lacks what the model finds, or holds what it doesn't know."""
+    """Raises `ConfigError` where the data set lacks what the model finds, or holds what it doesn't know.
+
+    A data set without names of classes numbers them as the model does.
+    """
+    if task == "tensor" or (not dataset.classes and dataset.task == task):
+        return Target(task, labels, tuple(range(len(labels))), dataset.ignore)
+    if task == "segment" and dataset.classes == ("background", "mask") and len(labels) == 1:
+        return Target(task, labels, (1,), dataset.ignore)
     if task != dataset.task:
         raise unknown_name(f"task of {dataset.source.name}", task, (dataset.task,))
     missing = [name for name in labels if name not in dataset.classes]
@@ -73,6 +83,9 @@ def measure(target: Target, answered: Iterable[tuple[Truth, NDArray[np.float32]]
     """Measures a network's outputs, each without the batch axis, beside what is true; keeps counts only."""
     if target.task == "segment":
         return _segmented(target, answered)
+    if target.task == "tensor":
+        pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answered]
+        return Compared(np.stack([one for one, _ in pairs]), np.stack([other for _, other in pairs]))
     labels, outputs = [], []
     for truth, output in answered:
         labels.append(target.places[int(truth.value)])

@@ -9,6 +9,24 @@ from orilla.runtime.datasets.labelled import Task
 from orilla.runtime.measures.classification import class_scores
 from orilla.runtime.tasks import segment
 
+SAME = 0.05
+"""Two numbers of a model of arrays are the same where they differ by no more than this share of the outputs' root mean
+square."""
+
+Bools = NDArray[np.bool_]
+
+
+def agreeing(
+    task: Task, one: NDArray[np.float32], other: NDArray[np.float32], size_hw: tuple[int, int] | None = None
+) -> Bools:
+    """Where two outputs without batch axis say the same: pixels of the mask at `size_hw`, or on the network's own grid;
+    the most likely class, `[1]`; numbers, of a model of arrays."""
+    if task == "tensor":
+        close: Bools = np.abs(one - other) <= SAME * np.sqrt(np.mean(np.square(other, dtype=np.float64)))
+        return close
+    same: Bools = decisions(task, one, size_hw) == decisions(task, other, size_hw)
+    return same
+
 
 def decisions(task: Task, output: NDArray[np.float32], size_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
     """The mask of one output without batch axis, at `size_hw` or on the network's own grid; or its most likely class,
@@ -17,6 +35,6 @@ def decisions(task: Task, output: NDArray[np.float32], size_hw: tuple[int, int] 
         best: NDArray[np.intp] = np.argmax(class_scores(output[None]), axis=1)
         return best
     if size_hw is None:
-        mask: NDArray[np.bool_] = output >= segment.THRESHOLD
+        mask: Bools = output >= segment.THRESHOLD
         return mask
     return segment.decode(output, size_hw, "").mask

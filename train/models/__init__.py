@@ -33,9 +33,7 @@ MODELS = {
     "vgg": Model("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
     "mobilenet": Model("mobilenet", "MobileNetV2, features first, then fine-tuned", ("weights", "dropout", "views")),
     "lstm": Model("lstm", "embedding and LSTM, for texts", ("dropout",)),
-    "bilstm": Model(
-        "lstm", "bidirectional LSTM beside weights of words and pairs, for texts", ("dropout",)
-    ),
+    "bilstm": Model("lstm", "bidirectional LSTM beside weights of words and pairs, for texts", ("dropout",)),
     "road": Model("road", "a U-Net that finds the road, below 1 M parameters", ("weights", "width")),
     "mlp-sigmoid": Model("mlp", "784-10-10 with sigmoid"),
     "mlp-relu": Model("mlp", "784-100-10 with ReLU"),

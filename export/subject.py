@@ -1,0 +1,210 @@
+"""What is exported: a run of `orilla train`, or anybody's Keras model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orilla.devices.errors import ConfigError, ConversionError, DataError, unknown_name
+from orilla.export import facts as facts_of
+from orilla.export import worker
+from orilla.export.facts import Facts
+from orilla.export.wrap import PIXELS, Pixels, Wrap, write_wrap
+from orilla.runtime.arrays import TensorPreprocess, TensorSpec
+from orilla.runtime.card import Card
+from orilla.runtime.datasets.labelled import FIRST_METRIC, Task
+from orilla.runtime.feed import Feed, Spec
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.run_folder import VOCABULARY, read_run
+from orilla.runtime.text import TextPreprocess, decode_vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What must be told of a model that Orilla didn't train."""
+
+    task: str | None = None
+    labels: Path | None = None
+    """A file with a label on each line."""
+    pixels: str | None = None
+    input: tuple[int, ...] | None = None
+    vocabulary: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model with all that export needs to know of it."""
+
+    name: str
+    model: Path
+    """What the converters load."""
+    facts: Facts
+    task: Task
+    labels: tuple[str, ...]
+    """Empty for a model of arrays, and where the data set is to name them."""
+    feed: Feed
+    vocabulary: bytes | None
+    card: Card | None
+    data: str | None
+    """The data set it was trained on."""
+
+
+def open_subject(given: Path, told: Told, work: Path) -> Subject:
+    """Reads what `given` is: a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
+
+    Args:
+        work: a folder for files of passage.
+
+    Raises:
+        ConfigError, DataError: it is nothing of that, or something that must be told is not.
+        ConversionError: Keras can't load it.
+    """
+    if (given / "card.json").is_file() or (given.is_dir() and not (given / "saved_model.pb").exists()):
+        return _run(given, told, work)
+    if not given.exists():
+        raise DataError(f"no such model: {given}")
+    if given.suffix in (".tflite", ".onnx", ".pb", ".pt", ".pth"):
+        raise DataError(f"{given.name} is no Keras model: export starts from a float .keras, .h5 or SavedModel")
+    return _foreign(given, told, work)
+
+
+def _run(run: Path, told: Told, work: Path) -> Subject:
+    card, settings = read_run(run)
+    for name in ("task", "labels", "pixels", "input", "vocabulary"):
+        if getattr(told, name) is not None:
+            raise ConfigError(f"--{name} is for models that Orilla didn't train: {run} says it itself")
+    model = run / "model.keras"
+    if not model.is_file():
+        raise DataError(f"not a run folder: {model} is missing; orilla train writes it")
+    vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
+    feed = Feed(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
+    return Subject(
+        card.model, model, _facts(model, work), card.task, card.labels, feed, vocabulary, card, settings.data
+    )
+
+
+def _foreign(given: Path, told: Told, work: Path) -> Subject:
+    if told.task is None:
+        raise ConfigError(f"what is {given.name} for? give --task {', '.join(FIRST_METRIC)}")
+    if told.task not in FIRST_METRIC:
+        raise unknown_name("task", told.task, FIRST_METRIC)
+    task: Task = told.task  # type: ignore[assignment]
+    if told.pixels is not None and told.pixels not in PIXELS:
+        raise unknown_name("--pixels", told.pixels, PIXELS)
+    model = given.absolute()
+    if told.input is not None:
+        model = _wrap(work, Wrap(str(given.absolute()), told.input))
+    facts = _facts(model, work)
+    pictures = task in ("classify", "segment") and _takes_pictures(facts)
+    answer = _logits(facts) if task in ("classify", "text", "segment") else None
+    pixels = _pixels(told, facts, given) if pictures else None
+    if pixels is None and told.pixels is not None:
+        raise ConfigError(f"--pixels is for models of pictures: {given.name} takes {_told_inputs(facts)}")
+    if pixels is not None or answer is not None:
+        wrap = Wrap(str(given.absolute()), told.input, pixels, answer)  # type: ignore[arg-type]
+        model = _wrap(work, wrap)
+    spec, vocabulary = _spec(task, facts, told, pictures)
+    labels = _labels(task, facts, told)
+    feed = Feed(spec, decode_vocabulary(vocabulary) if vocabulary else ())
+    return Subject(given.stem, model, facts, task, labels, feed, vocabulary, None, None)
+
+
+def _wrap(work: Path, wrap: Wrap) -> Path:
+    path = work / "model.json"
+    write_wrap(path, wrap)
+    return path
+
+
+def _facts(model: Path, work: Path) -> Facts:
+    out = work / "facts.json"
+    worker.call("orilla.export.facts:describe", model=str(model), out=str(out))
+    return facts_of.read(out)
+
+
+def _takes_pictures(facts: Facts) -> bool:
+    if len(facts.inputs) != 1:
+        return False
+    (given,) = facts.inputs
+    return len(given.shape) == 3 and given.shape[-1] in (1, 3) and given.dtype.startswith("float")
+
+
+def _pixels(told: Told, facts: Facts, given: Path) -> Pixels:
+    if told.pixels is not None:
+        return told.pixels  # type: ignore[return-value]
+    if facts.normalises:
+        return "0..255"
+    raise ConfigError(f"which pixel values was {given.name} trained on? give --pixels {', '.join(PIXELS)}")
+
+
+def _logits(facts: Facts) -> str | None:
+    """What is put behind a model of classes that ends without one."""
+    if facts.activation not in ("", "linear") or len(facts.outputs) != 1:
+        return None
+    return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
+
+
+def _spec(task: Task, facts: Facts, told: Told, pictures: bool) -> tuple[Spec, bytes | None]:
+    if task == "text":
+        if told.vocabulary is None:
+            raise ConfigError("a model of texts needs --vocabulary FILE: one word a line, that of token 3 first")
+        if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
+            raise ConfigError(f"a model of texts takes tokens [T]: this one takes {_told_inputs(facts)}")
+        return TextPreprocess(length=facts.inputs[0].shape[0]), _read_vocabulary(told.vocabulary)
+    if pictures:
+        height, width, _ = facts.inputs[0].shape
+        return Preprocess(size_hw=(height, width)), None
+    if task == "segment":
+        raise ConfigError(f"a segmentation takes pictures [height,width,3]: this model takes {_told_inputs(facts)}")
+    inputs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in facts.inputs)
+    outputs = tuple(TensorSpec(one.name, one.shape, "float32") for one in facts.outputs)
+    if any(0 in one.shape for one in outputs):
+        raise ConversionError(f"an output of the model has no fixed shape: {', '.join(str(one) for one in outputs)}")
+    return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda one: one.name))), None
+
+
+def _labels(task: Task, facts: Facts, told: Told) -> tuple[str, ...]:
+    if task == "tensor":
+        if told.labels is not None:
+            raise ConfigError("--labels is for models that tell classes apart, not for --task tensor")
+        return ()
+    if len(facts.outputs) != 1:
+        raise ConfigError(
+            f"--task {task} takes a model with one output, this one has {len(facts.outputs)}: --task tensor"
+        )
+    shape = facts.outputs[0].shape
+    named = _read_labels(told.labels) if told.labels is not None else ()
+    if task == "segment":
+        if len(shape) != 3 or shape[-1] != 1:
+            raise ConfigError(
+                f"a segmentation answers [height,width,1], the probability of one class, not {list(shape)}"
+            )
+        if len(named) > 1:
+            raise ConfigError(f"{told.labels} has {len(named)} lines: a segmentation of one class has one label")
+        return named or ("mask",)
+    classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
+    if not classes:
+        raise ConfigError(f"a classifier answers [classes], not {list(shape)}: --task tensor takes any output")
+    if named and len(named) != classes:
+        raise ConfigError(f"{told.labels} has {len(named)} lines, the model {classes} classes")
+    return named or tuple(map(str, range(classes)))
+
+
+def _told_inputs(facts: Facts) -> str:
+    return ", ".join(f"{one.name} {list(one.shape)} {one.dtype}" for one in facts.inputs)
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    try:
+        lines = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read --labels {path}: {error}") from error
+    if not lines or len(set(lines)) < len(lines):
+        raise DataError(f"--labels {path} {'is empty' if not lines else 'names a label twice'}")
+    return lines
+
+
+def _read_vocabulary(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the vocabulary {path}: {error.strerror or error}") from error

@@ -1,0 +1,100 @@
+"""A foreign model made to take what every picture model takes here: RGB values 0-255."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+Pixels = Literal["0..255", "0..1", "-1..1", "torch", "caffe"]
+
+PIXELS: dict[Pixels, str] = {
+    "0..255": "as a camera gives them, or normalised inside the model",
+    "0..1": "divided by 255",
+    "-1..1": "divided by 127.5, minus 1 (MobileNet)",
+    "torch": "0..1, minus ImageNet's mean, divided by its standard deviation (DenseNet, PyTorch's models)",
+    "caffe": "BGR, minus ImageNet's mean (VGG, ResNet of Keras)",
+}
+"""Pixel values that a model may have been trained on. Source of the last two: `keras.applications.imagenet_utils`."""
+
+TORCH_MEAN, TORCH_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
+
+
+class Wrap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model and what is put around it."""
+
+    model: str
+    """Its file or folder."""
+    input: tuple[int, ...] | None = None
+    """Sides that replace axes which are not fixed."""
+    pixels: Pixels | None = None
+    """What it was trained on; None leaves its input as it is."""
+    answer: Literal["softmax", "sigmoid"] | None = None
+    """Put behind a model that ends in logits."""
+
+
+def write_wrap(path: Path, wrap: Wrap) -> None:
+    """Writes the file that `read_wrap` reads."""
+    path.write_bytes(msgspec.json.encode(wrap))
+
+
+def read_wrap(path: Path) -> Wrap:
+    """Reads what `write_wrap` wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=Wrap)
+
+
+def wrapped(wrap: Wrap, load: Callable[[str], Any]) -> Any:
+    """The Keras model that a `Wrap` describes.
+
+    Raises:
+        ValueError: it has several inputs, or another number of channels than 1 or 3.
+    """
+    import keras
+
+    model = load(wrap.model)
+    if len(model.inputs) != 1:
+        raise ValueError(
+            f"the model has {len(model.inputs)} inputs: only a model with one can be given a size or pixels"
+        )
+    (inner,) = model.inputs
+    shape = tuple(inner.shape[1:])
+    if wrap.input is not None:
+        shape = (*wrap.input, *shape[len(wrap.input) :])
+    if wrap.pixels is None:
+        given = x = keras.Input(shape, dtype=inner.dtype)
+    else:
+        if len(shape) != 3 or shape[-1] not in (1, 3):
+            raise ValueError(f"the model's input is {list(shape)}: pictures have 1 or 3 channels, [height,width,3]")
+        given = keras.Input((*shape[:2], 3))
+        x = _normalised(given, wrap.pixels, shape[-1])
+    made = keras.tree.flatten(model(x))
+    if wrap.answer is not None:
+        made = [keras.layers.Activation(wrap.answer)(one) for one in made]
+    return keras.Model(given, made if len(made) > 1 else made[0])
+
+
+def _normalised(image: Any, pixels: Pixels, channels: int) -> Any:
+    """RGB 0-255 as the model was trained on, by one 1x1 convolution, which every engine knows and fuses."""
+    from keras import layers
+
+    kernel, bias = np.eye(3), np.zeros(3)
+    if pixels == "0..1":
+        kernel = kernel / 255
+    elif pixels == "-1..1":
+        kernel, bias = kernel / 127.5, bias - 1
+    elif pixels == "torch":
+        kernel, bias = np.diag(1 / (255 * TORCH_DEVIATION)), -TORCH_MEAN / TORCH_DEVIATION
+    elif pixels == "caffe":
+        kernel, bias = kernel[::-1], -CAFFE_MEAN_BGR
+    if channels == 1:
+        kernel, bias = kernel.mean(axis=1, keepdims=True), bias.mean(keepdims=True)
+    elif pixels == "0..255":
+        return image
+    layer = layers.Conv2D(channels, 1, trainable=False, name="orilla_normalise")
+    made = layer(image)
+    layer.set_weights([kernel.reshape(1, 1, 3, channels).astype(np.float32), bias.astype(np.float32)])
+    return made

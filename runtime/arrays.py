@@ -1,0 +1,96 @@
+"""Models of plain arrays: what goes in and comes out, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+
+Arrays = Mapping[str, NDArray[np.generic]]
+"""One sample's arrays by name, without a batch axis."""
+
+
+class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An input or output of a network, without the batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tensor"):
+    """Nothing is done to arrays: they go in as they are."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    """In the order of their names."""
+
+    def check(self, given: Arrays | NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+        """A sample's arrays in the network's types; one array, where the network takes one.
+
+        Raises:
+            DataError: an array that is missing, not known, of another shape or kind, or that holds NaN or infinity.
+        """
+        named = given if isinstance(given, Mapping) else {self.inputs[0].name: given}
+        wanted = {spec.name for spec in self.inputs}
+        if set(named) != wanted:
+            raise DataError(
+                f"expected the arrays {', '.join(sorted(wanted))}, got {', '.join(sorted(named)) or 'none'}"
+            )
+        return {spec.name: _checked(spec, named[spec.name]) for spec in self.inputs}
+
+    def pack(self, arrays: Arrays) -> NDArray[np.float64]:
+        """A sample as one vector, its inputs one after the other; float64 holds every int32."""
+        return np.concatenate([np.asarray(arrays[spec.name], np.float64).ravel() for spec in self.inputs])
+
+    def unpack(self, vector: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+        """What `pack` packed; raises `DataError` for a vector of another length."""
+        return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _cut(vector, self.inputs)}
+
+    def results(self, output: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """A session's output by name, each with its shape; raises `DataError` for one of another size."""
+        return {name: array.copy() for name, array, _ in _cut(output, self.outputs)}
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayResult:
+    """What a model of arrays answers."""
+
+    arrays: dict[str, NDArray[np.float32]]
+    """By the outputs' names; the result's own copies."""
+
+    def to_dict(self) -> dict[str, object]:
+        """What one JSON line says of the result."""
+        return {"task": "tensor", "arrays": {name: array.tolist() for name, array in self.arrays.items()}}
+
+
+def _checked(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    given = np.asarray(array)
+    if given.shape != spec.shape:
+        raise DataError(f"array {spec.name} is {list(given.shape)}, the network takes {list(spec.shape)}")
+    if given.dtype.kind not in "iufb" or (given.dtype.kind == "f" and np.dtype(spec.dtype).kind in "iu"):
+        raise DataError(f"array {spec.name} is {given.dtype}, the network takes {spec.dtype}")
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise DataError(f"array {spec.name} holds NaN or infinity")
+    return np.ascontiguousarray(given, np.dtype(spec.dtype))
+
+
+def _cut(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[tuple[str, NDArray[np.generic], str]]:
+    flat = vector.ravel()
+    if flat.size != sum(spec.size for spec in specs):
+        raise DataError(f"{flat.size} numbers for {', '.join(f'{one.name} {list(one.shape)}' for one in specs)}")
+    ends = np.cumsum([spec.size for spec in specs]).tolist()
+    return [
+        (spec.name, flat[end - spec.size : end].reshape(spec.shape), spec.dtype)
+        for spec, end in zip(specs, ends, strict=True)
+    ]

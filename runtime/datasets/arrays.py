@@ -1,0 +1,117 @@
+"""Arrays in a `.npz`: `x` with a sample in each row, and `y` where the truth is known.
+
+`x` of uint8 with three channels are RGB pictures; with `y` whole numbers, of the classes as the model numbers them, or
+masks. Everything else is a sample of arrays: `x`, or several under the names of the model's inputs.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.runtime.datasets.labelled import (
+    ArraySample,
+    ClassifiedImage,
+    Dataset,
+    LabelledImage,
+    Sample,
+    Source,
+    Task,
+    require_split,
+)
+
+SPLIT = "all"
+
+
+class ArrayFile(Dataset):
+    """All in memory."""
+
+    def __init__(self, path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
+        self._inputs, self._y = inputs, y
+        self._count = len(next(iter(inputs.values())))
+        self._pictures = _are_pictures(inputs)
+        self.source = Source(path.stem, path.name, "not stated")
+        self.task = self._task()
+        self.labelled = y is not None
+        self.classes = ("background", "mask") if self.task == "segment" else ()
+
+    def _task(self) -> Task:
+        if self._pictures and self._y is not None and self._y.ndim == 3:
+            return "segment"
+        numbered = self._y is not None and self._y.ndim == 1 and self._y.dtype.kind in "iu"
+        return "classify" if numbered or (self._pictures and self._y is None) else "tensor"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return (SPLIT,)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        return tuple(map(str, range(self._count)))
+
+    def labels(self, split: str) -> list[int]:
+        require_split(self, split)
+        if self.task == "classify" and self._y is not None:
+            found: list[int] = self._y.tolist()
+            return found
+        return [0] * self._count
+
+    def load(self, split: str, index: int) -> Sample:
+        require_split(self, split)
+        truth = None if self._y is None else self._y[index]
+        if not self._pictures:
+            arrays = {name: array[index] for name, array in self._inputs.items()}
+            if self.task == "classify" and truth is not None:
+                return ArraySample(str(index), arrays, int(truth))
+            return ArraySample(str(index), arrays, truth)
+        image = np.ascontiguousarray(next(iter(self._inputs.values()))[index][..., ::-1])
+        if self.task == "segment" and truth is not None:
+            return LabelledImage(str(index), image, (truth > 0).astype(np.uint8))
+        return ClassifiedImage(str(index), image, -1 if truth is None else int(truth))
+
+    def content(self, split: str, index: int) -> bytes:
+        return b"".join(array[index].tobytes() for array in self._inputs.values())
+
+    def truth(self, split: str, index: int) -> bytes:
+        return b"" if self._y is None else self._y[index].tobytes()
+
+    def is_file(self, split: str, index: int) -> bool:
+        return False
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is an `.npz` that no other reader knows."""
+    return path.suffix == ".npz" and path.is_file() and zipfile.is_zipfile(path)
+
+
+def open_dataset(path: Path) -> ArrayFile:
+    """Reads the file.
+
+    Raises:
+        DataError: it is no `.npz`, has no arrays, arrays of different length, or numbers that are none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, OSError, KeyError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    y = arrays.pop("y", None)
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if not arrays or not min(lengths.values()):
+        raise DataError(f"{path.name} holds no samples: give an array x with one in each row")
+    if len(set(lengths.values())) > 1 or (y is not None and len(y) != min(lengths.values())):
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"{path.name}: arrays of different length ({told}{'' if y is None else f', y {len(y)}'})")
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{path.name}: {name} holds NaN or infinity")
+    return ArrayFile(path, arrays, y)
+
+
+def _are_pictures(inputs: dict[str, NDArray[np.generic]]) -> bool:
+    x = next(iter(inputs.values()))
+    return len(inputs) == 1 and x.dtype == np.uint8 and x.ndim == 4 and x.shape[-1] == 3

@@ -1,0 +1,39 @@
+"""Measures of a model of plain arrays: how like what should come what comes is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.measures.bootstrap import Interval, intervals
+
+
+class Compared:
+    """Outputs beside what they should be.
+
+    Args:
+        outputs: `[N,D]`.
+        truths: `[N,D]`.
+    """
+
+    def __init__(self, outputs: NDArray[np.float32], truths: NDArray[np.float32]) -> None:
+        norms = np.linalg.norm(outputs, axis=1) * np.linalg.norm(truths, axis=1)
+        products = np.sum(outputs * truths, axis=1)
+        equal = np.all(outputs == truths, axis=1).astype(np.float64)
+        self._cosines = np.divide(products, norms, out=equal, where=norms > 0)
+        self._errors = np.abs(outputs - truths).mean(axis=1)
+
+    def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
+        """Cosine similarity and mean absolute error, each a mean over samples.
+
+        Args:
+            weights: `[N]`, how often each sample counts; once where None.
+        """
+        return {
+            "cosine": float(np.average(self._cosines, weights=weights)),
+            "mean_absolute_error": float(np.average(self._errors, weights=weights)),
+        }
+
+    def intervals(self) -> dict[str, Interval]:
+        """Of each measure, over samples."""
+        return intervals(self.metrics, len(self._cosines))
