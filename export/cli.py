@@ -13,7 +13,7 @@ from orilla.export.wrap import PIXELS
 from orilla.runtime.datasets.labelled import FIRST_METRIC
 
 if TYPE_CHECKING:
-    from orilla.runtime.manifest import Check, Manifest
+    from orilla.runtime.manifest import Manifest
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
 """Packages that the converters import, in processes of their own."""
@@ -144,55 +144,10 @@ def _sides(text: str | None) -> tuple[int, ...] | None:
 def show(document: dict[str, object]) -> None:
     """Prints each variant against the original."""
     from rich.console import Console
-    from rich.table import Table
+
+    from orilla.runtime.commands.show import variants
 
     manifest: Manifest = document["manifest"]  # type: ignore[assignment]
-    limit = float(document["max_drop"])  # type: ignore[arg-type]
-    report, metric = manifest.report, FIRST_METRIC[manifest.task]
-    truth = "" if report.truth == "labels" else ", against its own answers"
-    table = Table(
-        title=f"{manifest.name}: variants against the original, {report.count} samples of {report.data}{truth}"
-    )
-    table.add_column("variant", no_wrap=True)
-    for column in ("MiB", metric, "95 %", "drop", "agreement", "max err", "SQNR dB", "p50 ms", "p90"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_row("original", "", f"{report.metrics[metric]:.4f}")
-    for variant in manifest.variants:
-        found, latency = variant.check, variant.latency
-        table.add_row(
-            variant.name + (" *" if variant.name == manifest.default else ""),
-            f"{manifest.files[variant.file].size / 2**20:.2f}",
-            f"{found.metrics[metric]:.4f}",
-            f"{found.interval[0]:.3f}-{found.interval[1]:.3f}",
-            f"{found.drop:+.2f}" + ("" if found.drop <= limit else " !"),
-            f"{100 * found.agreement:.2f} %",
-            f"{found.max_error:.4f}",
-            "exact" if found.sqnr_db is None else f"{found.sqnr_db:.1f}",
-            "" if latency is None else f"{latency.p50_ms:.3f}",
-            "" if latency is None or latency.p90_ms is None else f"{latency.p90_ms:.3f}",
-        )
     console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(
-        f"drop: points of {metric}   *: runs by default   !: loses more than {limit:g}, not chosen by default"
-    )
-    for variant in manifest.variants:
-        for remark in remarks(variant.check, report.count):
-            console.print(f"{variant.name}: {remark}")
-    for name, reason in report.refused.items():
-        console.print(f"{name} could not be made: {reason}")
-    if report.timed_on:
-        console.print(f"times: {report.timed_on}, variants in turns")
+    variants(console, manifest, float(document["max_drop"]))  # type: ignore[arg-type]
     console.print(f"next: orilla verify {document['bundle']}")
-
-
-def remarks(found: Check, count: int) -> list[str]:
-    """What is odd about a variant's outputs."""
-    said = []
-    if found.saturated > 0.001:
-        said.append(f"{100 * found.saturated:.1f} % of its outputs are cut off at the end of its range")
-    if found.sum_error is not None and found.sum_error > 0.02:
-        said.append(f"its probabilities miss a sum of one by up to {found.sum_error:.3f}")
-    if found.count < count:
-        said.append(f"checked on {found.count} of {count} samples, because it is slow")
-    return said

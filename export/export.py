@@ -173,6 +173,7 @@ def _original(
     (work / "jobs.json").write_text(json.dumps(jobs))
     worker.call("orilla.export.reference:predict", model=str(subject.model), jobs=str(work / "jobs.json"))
     outputs: NDArray[np.float32] = np.load(outs["validation"])
+    _check_scores(subject, outputs)
     sizes = [_size(dataset, item, subject) for item in items]
     labelled = dataset.labelled and (subject.task != "tensor" or _has_values(checked, outputs))
     truths = checked.truths
@@ -187,6 +188,19 @@ def _original(
         sums=subject.task in ("classify", "text") and outputs.ndim == 2 and outputs.shape[1] > 1,
     )
     return reference, _golden(subject, stored, candidates, np.load(outs["golden"]), count)
+
+
+def _check_scores(subject: Subject, outputs: NDArray[np.float32]) -> None:
+    """Raises `DataError` for answers that are no probabilities, where the task takes them for such."""
+    low, high = float(outputs.min()), float(outputs.max())
+    if subject.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
+        raise DataError(
+            f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax or sigmoid, or --task tensor"
+        )
+
+
+SLACK = 1e-3
+"""By which rounding may take a probability out of 0-1."""
 
 
 class _Unnamed(Dataset):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +129,28 @@ def _replaced(config: Any) -> Any:
 
 def _reason(file: Path, error: Exception) -> str:
     """What Keras' many lines come to."""
-    text = str(error)
-    unknown = re.search(r"(?:class|layer|Unknown layer:?|locate class) '?\"?([A-Za-z_][\w>]*)'?\"?", text)
-    if "custom" in text.lower() and unknown:
-        return f"{file.name} has the layer {unknown[1]}, which Keras doesn't know: save the model without custom layers"
-    told = text.strip().splitlines()
-    return f"cannot read {file.name} as a Keras model: {told[0] if told else type(error).__name__}"
+    unknown = _custom_layer(file) or next(iter(re.findall(r"Unknown layer: '([^']+)'", str(error))), None)
+    if unknown is not None:
+        return f"{file.name} has the layer {unknown}, which Keras doesn't know: save the model without custom layers"
+    told = str(error).strip().splitlines()
+    return f"cannot read {file.name} as a Keras model: {told[0][:200] if told else type(error).__name__}"
+
+
+def _custom_layer(file: Path) -> str | None:
+    """The first class in a `.keras` file that is not Keras' own."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        return None
+    waiting = [config]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, dict):
+            module = one.get("module")
+            if "class_name" in one and "module" in one and not str(module).startswith(("keras", "builtins")):
+                return str(one.get("registered_name") or one["class_name"])
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return None

@@ -138,7 +138,7 @@ def _pixels(told: Told, facts: Facts, given: Path) -> Pixels:
 
 def _logits(facts: Facts) -> str | None:
     """What is put behind a model of classes that ends without one."""
-    if facts.activation not in ("", "linear") or len(facts.outputs) != 1:
+    if facts.activation != "linear" or len(facts.outputs) != 1:
         return None
     return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
 

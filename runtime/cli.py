@@ -53,6 +53,17 @@ COMMANDS = {
         "orilla export runs/road --out road.orilla",
         extra="export",
     ),
+    "show": Command("orilla.runtime.commands.show", "say what is in a bundle", "orilla show road"),
+    "extract": Command(
+        "orilla.runtime.commands.extract",
+        "write a bundle's variant as a bare .tflite or .onnx with its metadata",
+        "orilla extract road --out road.tflite",
+    ),
+    "slim": Command(
+        "orilla.runtime.commands.slim",
+        "write a bundle with some of its variants only",
+        "orilla slim road.orilla --keep default --out robot.orilla",
+    ),
     "demo": Command(
         "orilla.runtime.commands.demo",
         "train, export, verify and run a small road model, with a page of results",

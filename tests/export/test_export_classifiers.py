@@ -2,15 +2,14 @@
 
 import factories
 import keras
+import msgspec
 import numpy as np
 import pytest
 
 from orilla.devices.errors import DataError
 from orilla.export import samples
-from orilla.export.export import ExportOptions, export
+from orilla.export.export import ExportOptions, export, recommended
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.feed import Feed
-from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.verify import verify
 
 
@@ -19,10 +18,9 @@ def test_calibration_takes_as_many_of_each_class(tmp_path):
     factories.class_folders(tmp_path / "odd" / "train", {"": 5}, classes=("few",), seed=99)
     factories.class_folders(tmp_path / "odd" / "val", {"": 1}, classes=("few", "many"))
     dataset = samples.open_dataset(tmp_path / "odd")
-    chosen = samples._balanced(dataset.labels("train"), 10, seed=0)
-    assert sorted(dataset.labels("train")[index] for index in chosen) == [0] * 5 + [1] * 5
-    found = samples.calibration(str(tmp_path / "odd"), Feed(Preprocess(size_hw=(8, 8))), 12, 0)
-    assert found.inputs.shape == (12, 8, 8, 3)
+    chosen, checked = samples.divide(dataset, dataset, 10, None, seed=0)
+    assert sorted(dataset.labels("train")[index] for _, index in chosen) == [0] * 5 + [1] * 5
+    assert checked == [("val", 0), ("val", 1)]
 
 
 def test_golden_pictures_may_come_from_elsewhere(tmp_path, animals):
@@ -55,7 +53,8 @@ def test_mixed_precision_is_never_the_default_unmeasured(text_bundle):
     manifest = Bundle.open(text_bundle).manifest
     sizes = {variant.name: manifest.files[variant.file].size for variant in manifest.variants}
     assert sizes["litert_wi8_afp32"] < sizes["litert_fp32"]
-    assert manifest.default == "litert_fp32"
+    untimed = tuple(msgspec.structs.replace(one, latency=None) for one in manifest.variants if one.engine == "litert")
+    assert "_wi8_afp32" not in recommended(untimed, sizes)
 
 
 def test_a_recurrent_model_needs_no_flex_operators(text_bundle):

@@ -104,7 +104,7 @@ def test_missing_and_unlisted_files(tiny_bundle, tmp_path):
     refuse(tmp_path / "more.orilla", "run.sh is not in the manifest")
 
 
-@pytest.mark.parametrize("schema", [0, 1, 3, 99])
+@pytest.mark.parametrize("schema", [0, 1, 2, 99])
 def test_unknown_schema(tiny_bundle, tmp_path, schema):
     (tmp_path / "new.orilla").write_bytes(repack(tiny_bundle, edit_manifest(schema=schema)))
     refuse(tmp_path / "new.orilla", f"schema {schema} is not known")

@@ -1,0 +1,37 @@
+"""The command `orilla extract`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.files import check_writable, write_bytes
+from orilla.runtime.metadata import with_metadata
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
+    parser.add_argument("variant", nargs="?", help="a variant's name (default: the one that runs by default)")
+    parser.add_argument("--out", type=Path, required=True, help="model file to write: .tflite or .onnx")
+    parser.add_argument("--bare", action="store_true", help="the file as it is in the bundle, without metadata")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Writes the file; returns the exit code and the JSON document."""
+    bundle = Bundle.open(arguments.bundle)
+    variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
+    suffix = Path(variant.file).suffix
+    if arguments.out.suffix != suffix:
+        raise ConfigError(f"--out {arguments.out}: {variant.name} is a {suffix} file")
+    check_writable(arguments.out)
+    data = bundle.read(variant.file) if arguments.bare else with_metadata(bundle, variant)
+    write_bytes(arguments.out, data)
+    return 0, {"file": str(arguments.out), "variant": variant.name, "engine": variant.engine, "bytes": len(data)}
+
+
+def show(document: dict[str, object]) -> None:
+    """Says what was written."""
+    print(f"{document['file']}: {document['variant']}, {document['bytes']:,} bytes")

@@ -1,0 +1,128 @@
+"""The command `orilla show`: what is in a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.datasets.labelled import FIRST_METRIC
+
+if TYPE_CHECKING:
+    from orilla.runtime.manifest import Check, Manifest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Reads and checks the bundle; returns the exit code and the JSON document."""
+    bundle = Bundle.open(arguments.bundle)
+    return 0, {"bundle": str(bundle.path), "manifest": bundle.manifest}
+
+
+def show(document: dict[str, object]) -> None:
+    """Prints what the model is, its variants, and its card."""
+    from rich.console import Console
+
+    manifest: Manifest = document["manifest"]  # type: ignore[assignment]
+    console = Console(markup=False, highlight=False)
+    size = sum(entry.size for entry in manifest.files.values()) / 2**20
+    console.print(
+        f"{manifest.name}: {manifest.task}, {len(manifest.files)} files, {size:.2f} MiB, {document['bundle']}"
+    )
+    if manifest.labels:
+        more = "" if len(manifest.labels) <= 10 else f" and {len(manifest.labels) - 10} more"
+        console.print(f"labels: {', '.join(manifest.labels[:10])}{more}")
+    console.print(f"input: {_input(manifest)}")
+    variants(console, manifest, 1.0)
+    console.print(f"{len(manifest.golden)} golden samples")
+    card = manifest.card
+    if card is None:
+        console.print("no card: the model was not trained by Orilla")
+        return
+    first = card.measured[0]
+    metric = FIRST_METRIC[card.task]
+    low, high = first.intervals[metric]
+    console.print(f"trained on {card.data.title} (licence: {card.data.licence}), from {card.start_weights}")
+    console.print(
+        f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}, seed "
+        f"{card.seed}: {metric} {first.metrics[metric]:.4f} ({low:.4f}-{high:.4f}) on {first.split}"
+    )
+    console.print(f"command: {card.command}")
+
+
+def variants(console: object, manifest: Manifest, limit: float) -> None:
+    """Prints each variant against the original.
+
+    Args:
+        console: a `rich.console.Console`.
+        limit: points that a variant may lose.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    assert isinstance(console, Console)
+    report, metric = manifest.report, FIRST_METRIC[manifest.task]
+    truth = "" if report.truth == "labels" else ", against its own answers"
+    title = f"{manifest.name} against the original, {report.count} samples of {report.data}{truth}"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    columns = ("MiB", f"{metric}, 95 %", "drop", "agree", "p50 ms", *(WIDE if console.width >= WIDE_FROM else ()))
+    table.add_column("variant", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_row("original", "", f"{report.metrics[metric]:.4f}       ")
+    for variant in manifest.variants:
+        found, latency = variant.check, variant.latency
+        half = (found.interval[1] - found.interval[0]) / 2
+        cells = (
+            f"{manifest.files[variant.file].size / 2**20:.2f}",
+            f"{found.metrics[metric]:.4f} ±{half:.3f}",
+            f"{found.drop:+.2f}" + ("" if found.drop <= limit else " !"),
+            f"{100 * found.agreement:.1f} %",
+            "" if latency is None else f"{latency.p50_ms:.3f}",
+            "" if latency is None or latency.p90_ms is None else f"{latency.p90_ms:.3f}",
+            "exact" if found.sqnr_db is None else f"{found.sqnr_db:.1f}",
+            f"{found.max_error:.4f}",
+        )
+        table.add_row(variant.name + (" *" if variant.name == manifest.default else ""), *cells[: len(columns)])
+    console.print(table)
+    console.print(f"drop: points of {metric}   *: runs by default   !: loses more than {limit:g}, not by default")
+    for variant in manifest.variants:
+        for remark in _remarks(variant.check, report.count):
+            console.print(f"{variant.name}: {remark}")
+    for name, reason in report.refused.items():
+        console.print(f"{name} could not be made: {reason}")
+    if report.timed_on:
+        console.print(f"times: {report.timed_on}, variants in turns")
+
+
+WIDE, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
+"""Columns for a terminal with so many characters in a line."""
+
+
+def _remarks(found: Check, count: int) -> list[str]:
+    """What is odd about a variant's outputs."""
+    said = []
+    if found.saturated > 0.001:
+        said.append(f"{100 * found.saturated:.1f} % of its outputs are cut off at the end of its range")
+    if found.sum_error is not None and found.sum_error > 0.02:
+        said.append(f"its probabilities miss a sum of one by up to {found.sum_error:.3f}")
+    if found.count < count:
+        said.append(f"checked on {found.count} of {count} samples, because it is slow")
+    return said
+
+
+def _input(manifest: Manifest) -> str:
+    from orilla.runtime.preprocess import Preprocess
+    from orilla.runtime.text import TextPreprocess
+
+    spec = manifest.preprocess
+    if isinstance(spec, Preprocess):
+        return f"pictures of any size, resized to {spec.size_hw[0]}x{spec.size_hw[1]}, {spec.color.upper()} 0-255"
+    if isinstance(spec, TextPreprocess):
+        return f"texts, as {spec.length} tokens"
+    return ", ".join(f"{one.name} {list(one.shape)} {one.dtype}" for one in spec.inputs)

@@ -1,0 +1,81 @@
+"""The command `orilla slim`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime import bundle as bundles
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.files import check_writable
+from orilla.runtime.manifest import Manifest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
+    parser.add_argument(
+        "--keep", required=True, help="variants to keep, with commas between; default stands for the default one"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
+    parser.add_argument("--default", help="the one of them to run by default (default: the bundle's, else the first)")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Writes the smaller bundle; returns the exit code and the JSON document."""
+    bundle = Bundle.open(arguments.bundle)
+    if arguments.out.suffix not in (".orilla", ""):
+        raise ConfigError(f"--out {arguments.out}: a bundle is NAME.orilla, or a folder without a suffix")
+    if arguments.out.is_dir():
+        raise ConfigError(f"--out {arguments.out} is a folder that exists: remove it, or give another name")
+    check_writable(arguments.out)
+    manifest, files = slim(bundle, arguments.keep, arguments.default)
+    bundles.write(arguments.out, manifest, files)
+    return 0, {
+        "bundle": str(arguments.out),
+        "default": manifest.default,
+        "variants": [variant.name for variant in manifest.variants],
+        "bytes": sum(entry.size for entry in manifest.files.values()),
+        "bytes_before": sum(entry.size for entry in bundle.manifest.files.values()),
+    }
+
+
+def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest and files of a bundle with some of its variants only.
+
+    Args:
+        keep: names with commas between; `default` stands for the bundle's default.
+
+    Raises:
+        ConfigError: a variant that the bundle doesn't have, or a default that is not kept.
+    """
+    manifest = bundle.manifest
+    names = [manifest.default if name == "default" else name for name in _split(keep)]
+    kept = [manifest.variant(name) for name in names]
+    if not kept:
+        raise ConfigError(f"--keep {keep!r} names no variant")
+    chosen = default or (manifest.default if manifest.default in names else names[0])
+    if chosen not in names:
+        raise ConfigError(f"--default {chosen} is not among those kept: {', '.join(names)}")
+    left = {path for variant in manifest.variants for path in (variant.file, *variant.golden)}
+    left -= {path for variant in kept for path in (variant.file, *variant.golden)}
+    files = {path: bundle.read(path) for path in manifest.files if path not in left}
+    order = [variant for variant in manifest.variants if variant.name in names]
+    smaller = msgspec.structs.replace(manifest, variants=tuple(order), default=chosen, files=bundles.entries(files))
+    return smaller, files
+
+
+def _split(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def show(document: dict[str, object]) -> None:
+    """Says what is left."""
+    size, before = (float(document[name]) / 2**20 for name in ("bytes", "bytes_before"))  # type: ignore[arg-type]
+    variants: list[str] = document["variants"]  # type: ignore[assignment]
+    print(
+        f"{document['bundle']}: {', '.join(variants)}; {size:.2f} MiB of {before:.2f}; {document['default']} by default"
+    )

@@ -1,0 +1,198 @@
+"""Bare model files that tell other people's runtimes what they take and answer.
+
+A `.tflite` gets TensorFlow Lite's metadata (labels, normalisation, description), which MediaPipe Tasks and Android's
+tools read; an `.onnx` gets metadata properties.
+
+Source of the tables: tensorflow/tflite-support, `tensorflow_lite_support/metadata/metadata_schema.fbs`, version 1.1.0.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from orilla.devices.errors import MissingExtraError
+from orilla.runtime.bundle import EPOCH, Bundle
+from orilla.runtime.manifest import Manifest, Variant
+from orilla.runtime.preprocess import Preprocess
+
+NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.1"
+LABELS, VOCABULARY = "labels.txt", "vocabulary.txt"
+AXIS_LABELS, VOCABULARY_FILE = 2, 5
+"""Kinds of associated files."""
+RGB, IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 1, 2, 1, 1
+"""Members of the schema's enumerations and unions."""
+
+
+def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
+    """The variant's file with what the bundle knows of it.
+
+    Raises:
+        MissingExtraError: the packages that rewrite a `.tflite` are not installed.
+    """
+    data = bundle.read(variant.file)
+    if variant.engine == "onnx":
+        return data + _properties(bundle.manifest, variant)
+    if variant.engine == "litert":
+        return _tflite(data, bundle, variant)
+    return data
+
+
+def _properties(manifest: Manifest, variant: Variant) -> bytes:
+    """Entries of `ModelProto.metadata_props`; a protobuf message is added to by appending fields."""
+    told = {
+        "orilla.name": manifest.name,
+        "orilla.task": manifest.task,
+        "orilla.recipe": variant.name,
+        "orilla.preprocess": json.dumps(_preprocess(manifest)),
+        "orilla.metrics": json.dumps(variant.check.metrics),
+        "names": json.dumps(dict(enumerate(manifest.labels))),
+    }
+    if manifest.card is not None:
+        told["orilla.data_licence"] = manifest.card.data.licence
+    return b"".join(_field(14, _field(1, key.encode()) + _field(2, value.encode())) for key, value in told.items())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of a protobuf message."""
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _preprocess(manifest: Manifest) -> dict[str, Any]:
+    import msgspec
+
+    told: dict[str, Any] = msgspec.to_builtins(manifest.preprocess)
+    if isinstance(manifest.preprocess, Preprocess):
+        told["values"] = "0-255, normalised inside the graph"
+    return told
+
+
+def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
+    try:
+        import flatbuffers
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError as error:
+        raise MissingExtraError(error.name or "flatbuffers", "export") from error
+    manifest = bundle.manifest
+    files = {LABELS: "\n".join(manifest.labels).encode()} if manifest.labels else {}
+    if manifest.vocabulary is not None:
+        files[VOCABULARY] = bundle.read(manifest.vocabulary)
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    main = model.subgraphs[0]
+    labelled = bool(manifest.labels) and int(main.tensors[main.outputs[0]].shape[-1]) == len(manifest.labels)
+    for one in model.buffers:
+        if one.offset > 1:  # content behind the tables, which moves when they grow
+            one.data = np.frombuffer(data, np.uint8, one.size, one.offset)
+            one.offset = one.size = 0
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(_metadata(manifest, variant, len(main.inputs), len(main.outputs), labelled), np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = NAME, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [one for one in model.metadata or [] if one.name not in (NAME, NAME.encode())] + [entry]
+    builder = flatbuffers.Builder(len(data) + 4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    stream = io.BytesIO(bytes(builder.Output()))
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # readers find the files at the end
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
+    return stream.getvalue()
+
+
+def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, labelled: bool) -> bytes:
+    import flatbuffers
+
+    b = flatbuffers.Builder(1024)
+    picture = isinstance(manifest.preprocess, Preprocess)
+    content, units = (_picture(b), _normalisation(b)) if picture else (_features(b), 0)
+    words = _files(b, [(VOCABULARY, VOCABULARY_FILE)]) if manifest.vocabulary is not None else 0
+    given = [
+        _tensor(b, "image" if picture else "input", "RGB, 0-255" if picture else "", content, units, words)
+        for _ in range(inputs)
+    ]
+    names = _files(b, [(LABELS, AXIS_LABELS)]) if labelled else 0
+    made = [_tensor(b, "output", ", ".join(manifest.labels)[:400], _features(b), 0, names) for _ in range(outputs)]
+    graph = _table(b, 5, {0: _text(b, manifest.task), 2: _vector(b, given), 3: _vector(b, made)})
+    licence = manifest.card.data.licence if manifest.card is not None else ""
+    about = f"{manifest.task}, {variant.name}; " + ", ".join(
+        f"{name} {value:.4f}" for name, value in variant.check.metrics.items() if "/" not in name
+    )
+    fields = {
+        0: _text(b, manifest.name),
+        1: _text(b, about),
+        3: _vector(b, [graph]),
+        5: _text(b, f"training data: {licence}") if licence else 0,
+        7: _text(b, PARSER),
+    }
+    b.Finish(_table(b, 8, fields), IDENTIFIER)
+    return bytes(b.Output())
+
+
+def _tensor(b: Any, name: str, about: str, content: int, units: int, files: int) -> int:
+    return _table(b, 7, {0: _text(b, name), 1: _text(b, about), 3: content, 4: units, 6: files})
+
+
+def _picture(b: Any) -> int:
+    properties = _table(b, 2, {}, lambda: b.PrependInt8Slot(0, RGB, 0))
+    return _table(b, 3, {1: properties}, lambda: b.PrependUint8Slot(0, IMAGE_PROPERTIES, 0))
+
+
+def _features(b: Any) -> int:
+    return _table(b, 3, {1: _table(b, 0, {})}, lambda: b.PrependUint8Slot(0, FEATURE_PROPERTIES, 0))
+
+
+def _normalisation(b: Any) -> int:
+    """Mean 0, deviation 1: what there is to normalise is done inside the graph."""
+    options = _table(b, 2, {0: _floats(b, [0.0]), 1: _floats(b, [1.0])})
+    return _vector(b, [_table(b, 2, {1: options}, lambda: b.PrependUint8Slot(0, NORMALISATION, 0))])
+
+
+def _files(b: Any, files: Sequence[tuple[str, int]]) -> int:
+    made = []
+    for name, kind in files:
+        made.append(_table(b, 4, {0: _text(b, name)}, _byte(b, 2, kind)))
+    return _vector(b, made)
+
+
+def _byte(b: Any, slot: int, value: int) -> Callable[[], None]:
+    return lambda: b.PrependInt8Slot(slot, value, 0)
+
+
+def _text(b: Any, text: str) -> int:
+    return int(b.CreateString(text))
+
+
+def _floats(b: Any, values: Sequence[float]) -> int:
+    b.StartVector(4, len(values), 4)
+    for value in reversed(values):
+        b.PrependFloat32(value)
+    return int(b.EndVector())
+
+
+def _vector(b: Any, offsets: Sequence[int]) -> int:
+    b.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        b.PrependUOffsetTRelative(offset)
+    return int(b.EndVector())
+
+
+def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], None] = lambda: None) -> int:
+    """A table with references in some slots (0: none); `scalars` writes the others."""
+    b.StartObject(slots)
+    scalars()
+    for slot, offset in offsets.items():
+        b.PrependUOffsetTRelativeSlot(slot, offset, 0)
+    return int(b.EndObject())
