@@ -195,7 +195,7 @@ def _check_scores(subject: Subject, outputs: NDArray[np.float32]) -> None:
     low, high = float(outputs.min()), float(outputs.max())
     if subject.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
         raise DataError(
-            f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax or sigmoid, or --task tensor"
+            f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax, or give --task tensor"
         )
 
 

@@ -46,7 +46,7 @@ class Pictures(Dataset):
     def __init__(self, folder: Path, task: Task) -> None:
         self._files = picture_files(folder)
         self.task = task
-        self.source = Source(folder.resolve().name, f"pictures in {folder.name}", "not stated")
+        self.source = Source("pictures", "a folder of pictures", "not stated")
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def open_subject(given: Path, told: Told, work: Path) -> Subject:
         return _run(given, told, work)
     if not given.exists():
         raise DataError(f"no such model: {given}")
-    if given.suffix in (".tflite", ".onnx", ".pb", ".pt", ".pth"):
+    if given.is_file() and given.suffix not in (".keras", ".h5", ".hdf5"):
         raise DataError(f"{given.name} is no Keras model: export starts from a float .keras, .h5 or SavedModel")
     return _foreign(given, told, work)
 

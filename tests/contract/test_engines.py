@@ -87,6 +87,6 @@ def test_a_model_with_another_input_is_refused(tmp_path):
     made = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, "n"])
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [given], [made])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    with pytest.raises(BundleError, match="expected \\[1,height,width,3\\]"):
+    with pytest.raises(BundleError, match=r"expected one sample, \[1,\.\.\.\]"):
         registry.load_bytes("onnx", model.SerializeToString())
     assert onnx.__version__

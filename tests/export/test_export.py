@@ -116,7 +116,7 @@ def fails(run, out, error, match, **options):
 
 def test_bad_input_leaves_nothing(tiny_run, tmp_path, tiny_data):
     out = tmp_path / "t.orilla"
-    fails(tmp_path / "none", out, DataError, "card.json is missing")
+    fails(tmp_path / "none", out, DataError, "no such model")
     few = factories.camvid_folder(tmp_path / "few", {"train": 3, "val": 1})
     fails(tiny_run, out, DataError, "set has 3 samples", recipes="litert_wi8_ai8", calibration=str(few))
     fails(tiny_run, out, DataError, "no such data set", validation=str(tmp_path / "gone.zip"))

@@ -102,7 +102,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
     refuse("run", tiny_bundle, "--source", clip, "--threads", 100000, match="100000 threads")
     refuse("train", "road", "--data", "scenes", "--out", tmp_path / "run", "--seed", -1, match="seed -1")
     refuse("train", "road", "--data", "scenes", "--out", tmp_path / "run", "--input", "\u00b2x64", match="--input")
-    refuse("export", clip, "--out", tmp_path / "a.orilla", match="card.json is missing")
+    refuse("export", clip, "--out", tmp_path / "a.orilla", match="clip.avi is no Keras model")
     refuse("export", tmp_path, "--out", tmp_path / "a.zip", match="a bundle is NAME.orilla")
     refuse("verify", tiny_bundle, "--data", "scnes", match="did you mean scenes")
     refuse("verify", tmp_path / "none.orilla", match="no such bundle")
@@ -184,7 +184,7 @@ def test_verify_passes_and_fails_by_exit_code(tiny_bundle, tiny_data):
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["verdict"] == "pass"
-    assert len(document["variants"]) == 6
+    assert len(document["variants"]) == 13
     for one in document["variants"]:
         assert [stage["name"] for stage in one["stages"]] == ["decode", "resize", "infer", "result", "accuracy"]
 
