@@ -25,10 +25,21 @@ def load(path: str) -> keras.Model:
     if file.is_dir():
         return _saved_model(file)
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, compile=False, custom_objects=OF_KERAS_2)
     except (TypeError, ValueError, OSError, KeyError) as error:
         raise ValueError(_reason(file, error)) from error
     return _in_float32(model)
+
+
+class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """Keras 2 wrote `groups`, always 1, which Keras 3 refuses."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> keras.layers.Layer:
+        return keras.layers.DepthwiseConv2D(**{name: value for name, value in config.items() if name != "groups"})
+
+
+OF_KERAS_2 = {"DepthwiseConv2D": _DepthwiseConv2D}
 
 
 def freeze(model: keras.Model) -> Any:

@@ -59,7 +59,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     def results(self, output: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """A session's output by name, each with its shape; raises `DataError` for one of another size."""
-        return {name: array.copy() for name, array, _ in _cut(output, self.outputs)}
+        return {name: array.astype(np.float32) for name, array, _ in _cut(output, self.outputs)}
 
 
 @dataclass(frozen=True, eq=False)

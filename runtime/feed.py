@@ -61,6 +61,7 @@ class Feed:
         if isinstance(raw, str | Mapping):
             got = "a text" if isinstance(raw, str) else "arrays by name"
             raise DataError(f"expected a picture as a NumPy array [H,W,3] uint8, got {got}")
+        assert isinstance(self.spec, Preprocess)
         preprocessor = getattr(self._local, "preprocessor", None)
         if preprocessor is None:
             preprocessor = self._local.preprocessor = Preprocessor(self.spec)

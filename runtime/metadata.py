@@ -82,7 +82,7 @@ def _preprocess(manifest: Manifest) -> dict[str, Any]:
 
 def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
     try:
-        import flatbuffers
+        import flatbuffers  # type: ignore[import-untyped]
         from ai_edge_litert import schema_py_generated as schema
     except ImportError as error:
         raise MissingExtraError(error.name or "flatbuffers", "export") from error

@@ -37,7 +37,9 @@ class Quantisation:
     def quantise(self, real: NDArray[np.generic], dtype: np.dtype) -> NDArray[np.generic]:
         """Real numbers as `dtype`; those out of range become the nearest that it has."""
         limits = np.iinfo(dtype)
-        return np.clip(np.round(real / self.scale) + self.zero_point, limits.min, limits.max).astype(dtype)
+        steps = np.round(np.asarray(real, np.float64) / self.scale) + self.zero_point
+        quantised: NDArray[np.generic] = np.clip(steps, limits.min, limits.max).astype(dtype)
+        return quantised
 
     def span(self, dtype: np.dtype) -> tuple[float, float]:
         """The least and the greatest real number that `dtype` can hold."""
@@ -128,7 +130,7 @@ class _Input:
         if self._as_is and (self._quantisation is None or prepared.dtype == np.uint8):
             np.copyto(self._tensor[0], prepared, casting="unsafe")
         elif self._table is not None and prepared.dtype == np.uint8 and prepared.ndim == 3:
-            cv2.LUT(prepared, self._table, dst=self._tensor[0])  # type: ignore[call-overload]
+            cv2.LUT(prepared, self._table, dst=self._tensor[0])
         else:
             assert self._quantisation is not None
             self._tensor[0] = self._quantisation.quantise(prepared, self._tensor.dtype)

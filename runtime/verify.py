@@ -93,7 +93,7 @@ def _prepare_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
     if feed.kind == "tensor":
         return Stage("prepare", True, "arrays go in as they are")
     if feed.kind == "text":
-        same = sum(np.array_equal(feed(one.raw), one.prepared) for one in known)
+        same = sum(np.array_equal(np.asarray(feed(one.raw)), np.asarray(one.prepared)) for one in known)
         return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts make the same tokens")
     pairs = [(np.asarray(feed(one.raw), int), np.asarray(one.prepared, int)) for one in known]
     levels = [float(np.abs(one - other).mean()) for one, other in pairs]

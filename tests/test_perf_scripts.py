@@ -28,3 +28,17 @@ def test_loop(tiny_bundle, tmp_path):
 
 def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["ratio"] > 0
+
+
+def test_export(tiny_run):
+    found = document("export.py", tiny_run, "--recipes", "litert_fp32,litert_wi8_ai8")["exports"][0]
+    assert found["variants"] == 2
+    assert found["recommended"] in ("litert_fp32", "litert_wi8_ai8")
+    assert 0 < found["making_seconds"] < found["seconds"]
+    assert found["peak_mib"] > found["float_mib"]
+
+
+def test_recurrent_layers():
+    found = document("export.py", "--rounds", 1)["recurrent"]
+    assert {(one["layer"], one["form"]) for one in found} >= {("LSTM", "fused"), ("GRU", "onnx")}
+    assert max(one["parity"] for one in found) <= 1e-5

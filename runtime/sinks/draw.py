@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Line, Tick
+from orilla.runtime.frame import Frame, Tick
 from orilla.runtime.preprocess import Image
+from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 
 TINT = (70, 200, 60)
@@ -17,15 +18,15 @@ GUESSES = 3
 
 
 def annotate(tick: Tick) -> Image:
-    """The frame with what was found and a line of figures, a new picture; raises `ConfigError` for a text."""
-    if isinstance(tick.frame, Line):
-        raise ConfigError("a text has no picture to draw on: use --sink jsonl")
+    """The frame with what was found and a line of figures, a new picture; raises `ConfigError` for what is none."""
+    if not isinstance(tick.frame, Frame):
+        raise ConfigError("there is no picture to draw on: use --sink jsonl")
     picture = tick.frame.image.copy()
     infer = f"infer {tick.stages_ms['infer']:.1f} ms"
     if isinstance(tick.result, Segmentation):
         _tint(picture, tick.result)
         _caption(picture, f"{tick.result.label} {100 * tick.result.fraction:.0f} %  {infer}")
-    else:
+    elif isinstance(tick.result, Classification):
         guesses = [f"{one.label} {100 * one.score:.0f} %" for one in tick.result.top_k(GUESSES)]
         _caption(picture, "  ".join([*guesses, infer]))
     return picture

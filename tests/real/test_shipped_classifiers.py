@@ -13,9 +13,9 @@ from orilla.runtime.datasets.labelled import FIRST_METRIC
 from orilla.runtime.verify import verify
 
 SHIPPED = {
-    "convnet": ("cats_and_dogs_filtered.zip", 0.87),
+    "convnet": ("cats_and_dogs_filtered.zip", 0.92),
     "mobilenet": ("cats_and_dogs_filtered.zip", 0.985),
-    "sentiment": ("imdb.npz", 0.88),
+    "sentiment": ("imdb.npz", 0.895),
 }
 """Name to the data that it is reported on, and what it reaches there."""
 

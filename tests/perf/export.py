@@ -1,0 +1,160 @@
+"""What export keeps, and what it gains: recommended variants against float32, and recurrent layers against Keras.
+
+    python tests/perf/export.py [RUN ...] [--recipes all] [--golden scenes] [--rounds 30] [--json]
+
+Each RUN (a run folder of `orilla train`) is exported and checked on its full validation data; told are what the
+recommended variant loses and how often it decides as the original, its size and latency against the float32 LiteRT
+variant of the same export (timed in turns), how long the export took, how much of that were conversion and
+quantisation, and the greatest memory of any of its processes. Without a RUN, only the recurrent layers are measured:
+LSTM, GRU and bidirectional LSTM over 200 steps of 32 features with 32 units in every form, against the same layer in a
+`tf.function`, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from orilla.export import keras_litert, keras_onnx
+from orilla.export.export import ExportOptions, export
+from orilla.runtime.datasets.labelled import FIRST_METRIC
+from orilla.runtime.engines import registry
+from orilla.runtime.native import hidden_stderr
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+STEPS, FEATURES, UNITS = 200, 32, 32
+FLOAT = "litert_fp32"
+
+
+def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
+    """Figures of one export."""
+    spans: list[tuple[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        options = ExportOptions(
+            recipes=recipes, golden=golden, step=lambda text: spans.append((text, time.perf_counter()))
+        )
+        started = time.perf_counter()
+        manifest = export(run, Path(folder, "b.orilla"), options)
+        seconds = time.perf_counter() - started
+    ends = [at for _, at in spans[1:]] + [started + seconds]
+    making = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("making"))
+    chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)
+    size = {one.name: manifest.files[one.file].size for one in manifest.variants}
+    assert chosen.latency is not None
+    assert base.latency is not None
+    return {
+        "model": manifest.name,
+        "samples": manifest.report.count,
+        "metric": FIRST_METRIC[manifest.task],
+        "original": manifest.report.metrics[FIRST_METRIC[manifest.task]],
+        "recommended": chosen.name,
+        "drop": chosen.check.drop,
+        "agreement": chosen.check.agreement,
+        "size_ratio": size[chosen.name] / size[FLOAT],
+        "latency_ratio": chosen.latency.p50_ms / base.latency.p50_ms,
+        "variants": len(manifest.variants),
+        "seconds": seconds,
+        "making_seconds": making,
+        "float_mib": size[FLOAT] / 2**20,
+        "peak_mib": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        / 1024,
+        "refused": manifest.report.refused,
+    }
+
+
+def recurrent(rounds: int) -> list[dict[str, Any]]:
+    """Time and parity of each form of each recurrent layer."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from keras import layers
+
+    kinds = {
+        "LSTM": (lambda: layers.LSTM(UNITS), ("loop", "fused", "onnx")),
+        "GRU": (lambda: layers.GRU(UNITS), ("loop", "onnx")),
+        "bidirectional LSTM": (lambda: layers.Bidirectional(layers.LSTM(UNITS)), ("loop", "fused", "onnx")),
+    }
+    makers = {
+        "loop": ("litert", keras_litert.convert),
+        "fused": ("litert", keras_litert.convert_fused),
+        "onnx": ("onnx", keras_onnx.convert),
+    }
+    found = []
+    sample = np.random.default_rng(0).normal(size=(STEPS, FEATURES)).astype(np.float32)
+    for name, (layer, forms) in kinds.items():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((STEPS, FEATURES)), layer()])
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(Path(folder, "m.keras"))
+            sessions = {}
+            for form in forms:
+                engine, make = makers[form]
+                file = Path(folder, f"{form}.model")
+                with hidden_stderr():
+                    make(str(Path(folder, "m.keras")), str(file))
+                sessions[form] = registry.load_bytes(engine, file.read_bytes(), threads=1)
+        function = tf.function(lambda x, model=model: model(x, training=False))
+        given = tf.constant(sample[None])
+        expected = function(given).numpy()
+        calls = {"keras": lambda f=function, x=given: f(x).numpy()}
+        calls |= {form: lambda s=session: s.run(sample) for form, session in sessions.items()}
+        times: dict[str, list[float]] = {key: [] for key in calls}
+        for _ in range(rounds):
+            for key, call in calls.items():
+                for _ in range(5):
+                    started = time.perf_counter()
+                    call()
+                    times[key].append(1e3 * (time.perf_counter() - started))
+        keras_ms = statistics.median(times["keras"])
+        for form, session in sessions.items():
+            found.append(
+                {
+                    "layer": name,
+                    "form": form,
+                    "ms": statistics.median(times[form]),
+                    "keras_ms": keras_ms,
+                    "ratio": statistics.median(times[form]) / keras_ms,
+                    "parity": float(np.abs(session.run(sample) - expected).max()),
+                }
+            )
+    return found
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
+    parser.add_argument("--recipes", default="all")
+    parser.add_argument("--golden")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    exports = [exported(run, arguments.recipes, arguments.golden) for run in arguments.runs]
+    layers = recurrent(arguments.rounds) if not exports else []
+    if arguments.json:
+        print(json.dumps({"exports": exports, "recurrent": layers}, indent=2))
+        return 0
+    for one in exports:
+        print(
+            f"{one['model']}: {one['recommended']} of {one['variants']}, {one['metric']} {one['original']:.4f} loses "
+            f"{one['drop']:+.2f} points on {one['samples']} samples, decides alike {100 * one['agreement']:.2f} %; "
+            f"{one['size_ratio']:.3f} x the size and {one['latency_ratio']:.2f} x the time of float32; export "
+            f"{one['seconds']:.0f} s, {one['making_seconds']:.0f} s of it conversion; at most {one['peak_mib']:.0f} MiB"
+        )
+    for one in layers:
+        print(
+            f"{one['layer']}, {one['form']}: {one['ms']:.3f} ms, {one['ratio']:.3f} x Keras' {one['keras_ms']:.2f} ms, "
+            f"largest difference {one['parity']:.1e}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,49 @@
+"""Keras 2 models of MLPerf Tiny: what is exported answers as the float `.tflite` that was published beside them."""
+
+import numpy as np
+import pytest
+
+from orilla.export.export import ExportOptions, export
+from orilla.export.subject import Told
+from orilla.runtime.model import Model
+
+MODELS = {
+    "pretrainedResnet": ("pretrainedResnet.tflite", "0..255", 32, 1.0),
+    "vww_96": ("vww_96_float.tflite", "0..1", 96, 255.0),
+}
+"""File to the published model, what pixels it was trained on, its side, and what divides them."""
+
+
+def published(file, pictures):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(file))
+    interpreter.allocate_tensors()
+    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    answers = []
+    for picture in pictures:
+        interpreter.set_tensor(given["index"], picture[None].astype(np.float32))
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(made["index"])[0].copy())
+    return np.stack(answers)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", MODELS)
+def test_a_keras_2_model_equals_the_published_one(name, data_root, tmp_path):
+    tflite, pixels, side, divisor = MODELS[name]
+    folder = data_root / "mlperf_tiny"
+    pictures = np.random.default_rng(0).integers(0, 256, (40, side, side, 3), np.uint8)
+    np.savez(tmp_path / "x.npz", x=pictures)
+    options = ExportOptions(
+        recipes="litert_fp32,onnx_fp32,litert_wi8_ai8",
+        calibration=str(tmp_path / "x.npz"),
+        told=Told(task="classify", pixels=pixels),
+    )
+    made = export(folder / f"{name}.h5", tmp_path / "m.orilla", options)
+    expected = published(folder / tflite, pictures[:8] / divisor)
+    for variant in ("litert_fp32", "onnx_fp32"):
+        with Model.open(tmp_path / "m.orilla", variant=variant) as model:
+            found = np.stack([model(picture, color="rgb").result.scores for picture in pictures[:8]])
+        assert np.abs(found - expected).max() < 1e-5
+    assert made.variant("litert_wi8_ai8").check.sqnr_db > 20
