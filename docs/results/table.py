@@ -16,8 +16,9 @@ Every row is the card of one training, kept here as JSON. Nothing was chosen on 
 held out of the training samples to choose an epoch on is told beside it. Intervals are 95 %, bootstrap over samples.
 `python docs/results/table.py` writes this page from the cards.
 
-The cards of `lstm-0` to `lstm-2`, `mobilenet-0` and `road` are of trainings before their defaults changed: their
-commands give somewhat other figures today.
+Weights are averaged over the last twentieth of a training since `bilstm-0`, `convnet-more-0`, `cnn-bn-0` and `lstm-0`
+were trained; the other cards are of trainings before that, and `cnn-bn-0` of one before digits were turned and moved:
+their commands give somewhat other figures today.
 
 | run | model | reported | figure | interval | held out | epochs | seconds | seed | parameters |
 |---|---|---|---:|---|---|---:|---:|---:|---:|
