@@ -47,7 +47,10 @@ def convert_static_uint8(model: str, out: str, calibration: str) -> None:
 
     def full(converter: Any) -> None:
         _set(converter, supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8])
-        converter.representative_dataset = lambda: ([*one.values()] for one in calibration_samples(calibration))
+        # By name where there are several: the converter has an order of its own.
+        converter.representative_dataset = lambda: (
+            one if len(one) > 1 else [*one.values()] for one in calibration_samples(calibration)
+        )
         converter.inference_input_type = converter.inference_output_type = tf.uint8
 
     _write(_loaded(model), out, full)

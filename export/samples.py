@@ -151,6 +151,8 @@ class Drawn:
     sha256: str
     inputs: Inputs
     truths: list[Truth]
+    sizes: list[tuple[int, int] | None]
+    """Height and width of a segmentation's pictures."""
 
     @property
     def count(self) -> int:
@@ -164,7 +166,8 @@ def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Pat
         DataError: a sample that can't be read, or that is not what the network takes.
     """
     inputs: Inputs = {}
-    truths = []
+    truths: list[Truth] = []
+    sizes: list[tuple[int, int] | None] = []
     for place, item in enumerate(items):
         sample = dataset.load(*item)
         for name, array in named(subject, subject.feed.sample(sample)).items():
@@ -173,10 +176,13 @@ def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Pat
                 inputs[name] = np.lib.format.open_memmap(file, "w+", array.dtype, (len(items), *array.shape))
             inputs[name][place] = array
         truths.append(truth_of(sample))
+        raw = raw_of(sample)
+        pictured = subject.task == "segment" and isinstance(raw, np.ndarray)
+        sizes.append((raw.shape[0], raw.shape[1]) if pictured else None)  # type: ignore[union-attr]
     part = "" if items[0][0] == "all" else f" {items[0][0]}"
     whole = len(items) == len(dataset.names(items[0][0]))
     sha256 = dataset.digest(items[0][0]) if whole else digest_of(dataset, items)
-    return Drawn(f"{dataset.source.name}{part}", sha256, inputs, truths)
+    return Drawn(f"{dataset.source.name}{part}", sha256, inputs, truths, sizes)
 
 
 def named(subject: Subject, prepared: Prepared) -> dict[str, NDArray[Any]]:

@@ -41,7 +41,9 @@ class Subject:
     facts: Facts
     task: Task
     labels: tuple[str, ...]
-    """Empty for a model of arrays, and where the data set is to name them."""
+    """Empty for a model of arrays."""
+    named: bool
+    """Whether the labels were told; if not, a data set may name them."""
     feed: Feed
     vocabulary: bytes | None
     card: Card | None
@@ -79,7 +81,7 @@ def _run(run: Path, told: Told, work: Path) -> Subject:
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
     feed = Feed(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
     return Subject(
-        card.model, model, _facts(model, work), card.task, card.labels, feed, vocabulary, card, settings.data
+        card.model, model, _facts(model, work), card.task, card.labels, True, feed, vocabulary, card, settings.data
     )
 
 
@@ -106,7 +108,7 @@ def _foreign(given: Path, told: Told, work: Path) -> Subject:
     spec, vocabulary = _spec(task, facts, told, pictures)
     labels = _labels(task, facts, told)
     feed = Feed(spec, decode_vocabulary(vocabulary) if vocabulary else ())
-    return Subject(given.stem, model, facts, task, labels, feed, vocabulary, None, None)
+    return Subject(given.stem, model, facts, task, labels, told.labels is not None, feed, vocabulary, None, None)
 
 
 def _wrap(work: Path, wrap: Wrap) -> Path:

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from orilla.devices.errors import MissingExtraError
 from orilla.runtime.bundle import EPOCH, Bundle
 from orilla.runtime.manifest import Manifest, Variant
 from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.tflite import rewritten
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.1"
 LABELS, VOCABULARY = "labels.txt", "vocabulary.txt"
@@ -81,31 +81,22 @@ def _preprocess(manifest: Manifest) -> dict[str, Any]:
 
 
 def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
-    try:
-        import flatbuffers  # type: ignore[import-untyped]
-        from ai_edge_litert import schema_py_generated as schema
-    except ImportError as error:
-        raise MissingExtraError(error.name or "flatbuffers", "export") from error
     manifest = bundle.manifest
     files = {LABELS: "\n".join(manifest.labels).encode()} if manifest.labels else {}
     if manifest.vocabulary is not None:
         files[VOCABULARY] = bundle.read(manifest.vocabulary)
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-    main = model.subgraphs[0]
-    labelled = bool(manifest.labels) and int(main.tensors[main.outputs[0]].shape[-1]) == len(manifest.labels)
-    for one in model.buffers:
-        if one.offset > 1:  # content behind the tables, which moves when they grow
-            one.data = np.frombuffer(data, np.uint8, one.size, one.offset)
-            one.offset = one.size = 0
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(_metadata(manifest, variant, len(main.inputs), len(main.outputs), labelled), np.uint8)
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = NAME, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [one for one in model.metadata or [] if one.name not in (NAME, NAME.encode())] + [entry]
-    builder = flatbuffers.Builder(len(data) + 4096)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    stream = io.BytesIO(bytes(builder.Output()))
+
+    def add(model: Any, schema: Any) -> None:
+        main = model.subgraphs[0]
+        labelled = bool(manifest.labels) and int(main.tensors[main.outputs[0]].shape[-1]) == len(manifest.labels)
+        told = _metadata(manifest, variant, len(main.inputs), len(main.outputs), labelled)
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(told, np.uint8)
+        entry.name, entry.buffer = NAME, len(model.buffers)
+        model.buffers.append(buffer)
+        model.metadata = [one for one in model.metadata or [] if one.name not in (NAME, NAME.encode())] + [entry]
+
+    stream = io.BytesIO(rewritten(data, add))
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # readers find the files at the end
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content)

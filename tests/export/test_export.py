@@ -12,6 +12,7 @@ from orilla.export import export as module
 from orilla.export import worker
 from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import recipes, select
+from orilla.export.recommend import recommended
 from orilla.runtime.bundle import Bundle
 
 FAST = "litert_fp32,litert_wi8_ai8"
@@ -174,11 +175,11 @@ def test_a_variant_that_loses_too_much_is_never_the_default(manifest):
 
     def chosen(*variants):
         untimed = tuple(msgspec.structs.replace(variant, latency=None) for variant in variants)
-        return module.recommended(untimed, sizes)
+        return recommended(untimed, sizes)
 
     assert chosen(bad, *others) != "litert_fp16"
     assert chosen(small, *others) == "litert_fp16"
-    assert module.recommended((bad,), sizes, max_drop=2.0) == module.recommended((bad,), sizes) == "litert_fp16"
+    assert recommended((bad,), sizes, max_drop=2.0) == recommended((bad,), sizes) == "litert_fp16"
 
 
 def test_the_fastest_of_the_good_variants_is_recommended(manifest):
@@ -193,9 +194,9 @@ def test_the_fastest_of_the_good_variants_is_recommended(manifest):
 
     sizes = {variant.name: manifest.files[variant.file].size for variant in manifest.variants}
     slow_int8 = (timed("litert_fp32", 1.0), timed("litert_wi8_ai8", 8.0))
-    assert module.recommended(slow_int8, sizes) == "litert_fp32"
-    assert module.recommended((*slow_int8, timed("litert_fp16", 1.04)), sizes) == "litert_fp16"
-    assert module.recommended((*slow_int8, timed("onnx_fp32", 0.1)), sizes) == "litert_fp32"
+    assert recommended(slow_int8, sizes) == "litert_fp32"
+    assert recommended((*slow_int8, timed("litert_fp16", 1.04)), sizes) == "litert_fp16"
+    assert recommended((*slow_int8, timed("onnx_fp32", 0.1)), sizes) == "litert_fp32"
 
 
 def test_the_command_prints_a_table_and_json(tiny_run, tmp_path, capsys):

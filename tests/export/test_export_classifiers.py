@@ -8,7 +8,8 @@ import pytest
 
 from orilla.devices.errors import DataError
 from orilla.export import samples
-from orilla.export.export import ExportOptions, export, recommended
+from orilla.export.export import ExportOptions, export
+from orilla.export.recommend import recommended
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.verify import verify
 

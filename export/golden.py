@@ -1,0 +1,102 @@
+"""Golden data: samples whose answers are known, as a bundle carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.export import samples
+from orilla.export.samples import Inputs
+from orilla.export.subject import Subject
+from orilla.runtime.arrays import TensorPreprocess
+from orilla.runtime.feed import Raw
+from orilla.runtime.golden import pack, raw_digest
+from orilla.runtime.manifest import Golden
+
+JPEG_QUALITY = 92
+"""Of golden frames: what cameras store."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Raw inputs as a bundle stores them, of which some become golden."""
+
+    stored: list[tuple[bytes, Raw]]
+    inputs: Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenData:
+    """What a bundle carries of them."""
+
+    files: dict[str, bytes]
+    entries: tuple[Golden, ...]
+    inputs: Inputs
+    outputs: NDArray[np.float32]
+
+
+def candidates(raws: Sequence[tuple[str, Raw]], subject: Subject) -> Candidates:
+    """Raw inputs, by name, stored and read back: what a device will read."""
+    stored = [_store(raw, name, subject) for name, raw in raws]
+    prepared = [samples.named(subject, subject.feed(raw)) for _, raw in stored]
+    return Candidates(stored, {name: np.stack([one[name] for one in prepared]) for name in prepared[0]})
+
+
+def golden(subject: Subject, given: Candidates, outputs: NDArray[np.float32], count: int) -> GoldenData:
+    """The files of `count` of the candidates, with what the original answers to them."""
+    stored, inputs = given.stored, given.inputs
+    if subject.task in ("classify", "text"):
+        chosen = samples.clear(outputs, count)
+        stored, outputs = [stored[place] for place in chosen], outputs[chosen]
+        inputs = {name: array[chosen] for name, array in inputs.items()}
+    suffix, prepared_suffix = {
+        "picture": (".jpg", ".prepared.png"),
+        "text": (".txt", ".tokens.npy"),
+        "tensor": (".npy", ".npy"),
+    }[subject.feed.kind]
+    files: dict[str, bytes] = {}
+    entries = []
+    for index, (data, raw) in enumerate(stored):
+        stem = f"golden/{index:03d}"
+        one = samples.row(inputs, index)
+        files[f"{stem}{suffix}"] = data
+        if subject.feed.kind != "tensor":
+            files[f"{stem}{prepared_suffix}"] = pack(np.asarray(one)) if subject.feed.is_text else _png(np.asarray(one))
+        files[f"{stem}.output.npy"] = pack(outputs[index])
+        digest = raw_digest(_packed(subject, raw) if subject.feed.kind == "tensor" else raw)
+        entries.append(Golden(f"{stem}{suffix}", digest, f"{stem}{prepared_suffix}", f"{stem}.output.npy"))
+    return GoldenData(files, tuple(entries), inputs, outputs)
+
+
+def _packed(subject: Subject, raw: Raw) -> NDArray[np.float64]:
+    spec = subject.feed.spec
+    assert isinstance(spec, TensorPreprocess)
+    assert not isinstance(raw, np.ndarray | str)
+    return spec.pack(raw)
+
+
+def _store(raw: Raw, name: str, subject: Subject) -> tuple[bytes, Raw]:
+    """A raw input as a bundle stores it, and what that decodes to."""
+    if isinstance(raw, str):
+        return raw.encode(), raw
+    if not isinstance(raw, np.ndarray):
+        return pack(_packed(subject, raw)), raw
+    ok, jpeg = cv2.imencode(".jpg", raw, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not ok:
+        raise DataError(f"cannot store {name} as a golden frame")
+    return jpeg.tobytes(), cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    data: bytes = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    return data
+
+
+def half(answer: NDArray[np.float32]) -> NDArray[np.generic]:
+    """Probabilities are as good in float16; numbers that it can't hold stay as they are."""
+    return answer.astype(np.float16) if float(np.abs(answer).max()) <= 1.0 else answer

@@ -1,0 +1,64 @@
+"""Model files by recipe: each base is converted once, and quantised as often as there are recipes for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from orilla.devices.errors import ConversionError
+from orilla.export import samples, worker
+from orilla.export.recipe import SUFFIXES, Recipe
+from orilla.export.samples import Drawn
+from orilla.runtime.tflite import rewritten
+
+
+def make(
+    model: Path,
+    fitting: dict[str, Recipe],
+    seen: Drawn | None,
+    work: Path,
+    refused: dict[str, str],
+    step: Callable[[str], None],
+) -> dict[str, bytes]:
+    """Makes each recipe's file; a recipe that fails is refused with its reason, the others go on."""
+    calibration = work / "calibration.npz"
+    if seen is not None:
+        samples.save_calibration(seen, calibration)
+    bases: dict[str, Path | ConversionError] = {}
+    made: dict[str, bytes] = {}
+    for name, recipe in fitting.items():
+        step(f"making {name}")
+        if recipe.base not in bases:
+            bases[recipe.base] = _base(recipe, model, calibration, work / f"base{len(bases)}")
+        base = bases[recipe.base]
+        if isinstance(base, ConversionError):
+            refused[name] = str(base)
+            continue
+        try:
+            data = _variant(name, recipe, base, calibration, work).read_bytes()
+            made[name] = rewritten(data) if recipe.engine == "litert" else data
+        except ConversionError as error:
+            refused[name] = str(error)
+    return made
+
+
+def _base(recipe: Recipe, model: Path, calibration: Path, stem: Path) -> Path | ConversionError:
+    out = stem.with_suffix(SUFFIXES[recipe.engine])
+    # A base that quantises sees the samples itself.
+    extra = {"calibration": str(calibration)} if recipe.calibrated and recipe.quantise is None else {}
+    try:
+        worker.call(recipe.base, model=str(model), out=str(out), **extra)
+    except ConversionError as error:
+        return error
+    return out
+
+
+def _variant(name: str, recipe: Recipe, base: Path, calibration: Path, work: Path) -> Path:
+    if recipe.quantise is None:
+        return base
+    out = work / f"{name}{SUFFIXES[recipe.engine]}"
+    extra: dict[str, str] = dict(recipe.options)
+    if recipe.calibrated:
+        extra["calibration"] = str(calibration)
+    worker.call(recipe.quantise, source=str(base), out=str(out), **extra)
+    return out
