@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.detect import available_cores
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OrillaError
 from orilla.export import samples, timing, worker
 from orilla.export.check import Reference, answers, check, tolerance
@@ -26,6 +27,7 @@ from orilla.runtime import bundle as bundles
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.engines import registry
+from orilla.runtime.engines.registry import MOST_THREADS
 from orilla.runtime.feed import Raw
 from orilla.runtime.files import check_writable
 from orilla.runtime.golden import pack
@@ -230,7 +232,7 @@ def _check_all(
         step(f"checking {name}")
         engine = fitting[name].engine
         try:
-            session = registry.load_bytes(engine, data)
+            session = registry.load_bytes(engine, data, threads=min(available_cores(), MOST_THREADS))
             checked = check(reference, session)
             known = answers(session, golden.inputs, range(count), golden.outputs.shape[1:])
             session.close()

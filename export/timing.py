@@ -14,7 +14,7 @@ from orilla.runtime.manifest import Latency
 ROUNDS, EACH = 20, 10
 """In every round each variant makes so many inferences."""
 
-SECONDS = 2.0
+SECONDS = 1.0
 """A variant that has used so much time leaves the rounds."""
 
 LEAST_TAIL = 100

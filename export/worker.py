@@ -53,6 +53,11 @@ def call(function: str, **arguments: Any) -> None:
         raise ConversionError(problem["reason"])
 
 
+def close() -> None:
+    """Ends the process that forks, until the next call starts another."""
+    _FORGE.close()
+
+
 class _Forge:
     """The process that forks; started at the first job, ended with ours."""
 
