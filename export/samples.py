@@ -278,14 +278,24 @@ def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -
 
 
 def clear(outputs: NDArray[np.float32], count: int) -> list[int]:
-    """Which of a classifier's candidates become golden: those it is clear about, the hardest of them and the easiest,
-    evenly spaced between; the clearest where too few are."""
+    """Which of a classifier's candidates become golden: as many of each class as there are, those that it is clear
+    about, the hardest of them and the easiest, evenly spaced between; the clearest where too few are."""
     scores = class_scores(outputs)
-    best = scores.max(axis=1)
+    best, said = scores.max(axis=1), scores.argmax(axis=1)
     order = np.argsort(best, kind="stable")
     fitting = order[best[order] >= CLEAR]
-    chosen = fitting if len(fitting) >= count else order[-count:]
-    return sorted(chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).round().astype(int)].tolist())
+    if len(fitting) < count:
+        return sorted(order[-count:].tolist())
+    of_class = [fitting[said[fitting] == label] for label in np.unique(said[fitting])]
+    shares = [0] * len(of_class)
+    while sum(shares) < count:
+        for place, members in enumerate(of_class):
+            if sum(shares) < count and shares[place] < len(members):
+                shares[place] += 1
+    chosen: list[int] = []
+    for members, share in zip(of_class, shares, strict=True):
+        chosen += members[np.linspace(0, len(members) - 1, share).round().astype(int)].tolist()
+    return sorted(chosen)
 
 
 def truths_of(

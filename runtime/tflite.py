@@ -23,7 +23,7 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda model, sche
         MissingExtraError: the packages that write it are not installed.
     """
     try:
-        import flatbuffers  # type: ignore[import-untyped]
+        import flatbuffers
         from ai_edge_litert import schema_py_generated as schema
     except ImportError as error:
         raise MissingExtraError(error.name or "flatbuffers", "export") from error

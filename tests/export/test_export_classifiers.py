@@ -46,7 +46,8 @@ def test_golden_texts_may_come_from_a_file(tmp_path, reviews):
 
 def test_golden_samples_are_those_that_no_other_cpu_turns_over():
     outputs = np.array([[0.5, 0.5], [0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.55, 0.45]], np.float32)
-    assert samples.clear(outputs, 2) == [2, 3]
+    assert samples.clear(outputs, 2) == [1, 2]
+    assert samples.clear(outputs, 3) == [1, 2, 3]
     assert samples.clear(outputs, 4) == [1, 2, 3, 4]
 
 

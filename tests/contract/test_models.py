@@ -1,0 +1,70 @@
+"""What every model of the curriculum must do: leave in every precision that is for it, verify, and run."""
+
+import factories
+import keras
+import numpy as np
+import pytest
+
+import orilla.runtime
+from orilla.export.export import ExportOptions, export
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.run_folder import Run, encode_json
+from orilla.runtime.text import TextPreprocess, encode_vocabulary
+from orilla.runtime.verify import verify
+from orilla.train.models import MODELS, plan, road
+from orilla.train.plan import Build
+
+WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
+SIDE, LENGTH = 64, 24
+FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
+"""Recipes that may refuse the ranges of weights that nobody trained."""
+
+
+def network(model):
+    keras.utils.set_random_seed(7)
+    if model == "road":
+        return road.deployable(road.build(classes=4, weights=None, input_hw=(SIDE, SIDE), width=0.35))
+    chosen = plan(model)
+    size = (LENGTH,) if chosen.task == "text" else (28, 28) if chosen.input == (28, 28) else (SIDE, SIDE)
+    return chosen.build(Build(2, size, 64, head=chosen.head)).model
+
+
+@pytest.fixture
+def run(request, tmp_path, tiny_data, animals, reviews):
+    model = request.param
+    built = network(model)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    built.save(folder / "model.keras")
+    if model == "road":
+        task, labels, data = "segment", ("road",), tiny_data
+    elif model in ("lstm", "bilstm"):
+        task, labels, data = "text", ("bad", "good"), reviews
+        (folder / "vocabulary.txt").write_bytes(encode_vocabulary(WORDS))
+    else:
+        task, labels, data = "classify", ("cat", "dog"), animals
+    size = tuple(built.inputs[0].shape[1:2] if task == "text" else built.inputs[0].shape[1:3])
+    spec = TextPreprocess(length=LENGTH) if task == "text" else Preprocess(size_hw=size)
+    (folder / "card.json").write_bytes(encode_json(factories.card_of(task, labels, size)))
+    (folder / "run.json").write_bytes(encode_json(Run(spec, str(data))))
+    return model, folder
+
+
+# The head of vgg-features is that of vgg, and it asks for weights.
+@pytest.mark.parametrize("run", [name for name in MODELS if name != "vgg-features"], indirect=True)
+def test_it_leaves_in_every_precision_verifies_and_runs(run, tmp_path):
+    model, folder = run
+    out = tmp_path / "b.orilla"
+    made = export(folder, out, ExportOptions(golden_count=2, timing=False))
+    assert set(made.report.refused) <= FOR_TRAINED
+    names = [variant.name for variant in made.variants]
+    assert {"litert_fp32", "litert_fp16", "onnx_fp32"} <= set(names)
+    assert any("ai8" in name for name in names)
+    for variant in made.variants:
+        assert variant.check.max_error < (1e-4 if "fp32" in variant.name.split("_")[1] else 1.0), variant
+    assert all(verdict.passed for verdict in verify(Bundle.open(out), made.variants))
+    given = "a lovely film" if model in ("lstm", "bilstm") else np.full((90, 120, 3), 100, np.uint8)
+    for name in (made.default, "onnx_fp32"):
+        with orilla.runtime.open(out, variant=name) as opened:
+            assert opened(given).result.to_dict()
