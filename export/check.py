@@ -70,19 +70,18 @@ class Reference:
         return equal / total
 
 
-def check(reference: Reference, session: Session) -> Check:
+def check(reference: Reference, session: Session, *, seconds: float | None = SECONDS) -> Check:
     """Runs a variant over the validation data, or, where it is slow, over an even part of it.
+
+    Args:
+        seconds: what it may take; None for as long as all samples take.
 
     Raises:
         ConversionError: its output has another shape, or holds NaN or infinity.
     """
     shape = reference.outputs.shape[1:]
     count = len(reference.outputs)
-    started = time.perf_counter()
-    answers(session, reference.inputs, range(1), shape)
-    each = time.perf_counter() - started
-    fitting = max(FEWEST, int(SECONDS / max(each, 1e-9)))
-    places = range(0, count, max(1, math.ceil(count / fitting)))
+    places = range(0, count, _stride(session, reference, seconds))
     outputs = answers(session, reference.inputs, places, shape)
     original = reference.outputs[places.start : places.stop : places.step]
     measures, metric = reference.measure(outputs, places), FIRST_METRIC[reference.target.task]
@@ -101,6 +100,21 @@ def check(reference: Reference, session: Session) -> Check:
         sum_error=_sum_error(outputs) if reference.sums else None,
         count=len(places),
     )
+
+
+def _stride(session: Session, reference: Reference, seconds: float | None) -> int:
+    """Every how many samples one is looked at."""
+    if seconds is None:
+        return 1
+    each = math.inf
+    for _ in range(3):  # the first one allocates
+        started = time.perf_counter()
+        answers(session, reference.inputs, range(1), reference.outputs.shape[1:])
+        each = min(each, time.perf_counter() - started)
+        if each > seconds / FEWEST:
+            break
+    fitting = max(FEWEST, int(seconds / max(each, 1e-9)))
+    return max(1, math.ceil(len(reference.outputs) / fitting))
 
 
 def tolerance(found: Check, scale: float, *, rounded: bool) -> Tolerance:

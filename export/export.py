@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from orilla.devices.detect import available_cores
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OrillaError
 from orilla.export import samples, timing, worker
-from orilla.export.check import Reference, answers, check, tolerance
+from orilla.export.check import SECONDS, Reference, answers, check, tolerance
 from orilla.export.golden import GoldenData, candidates, golden, half
 from orilla.export.making import make
 from orilla.export.recipe import GROUPS, SUFFIXES, Recipe, select
@@ -32,7 +32,7 @@ from orilla.runtime.feed import Raw
 from orilla.runtime.files import check_writable
 from orilla.runtime.golden import pack
 from orilla.runtime.manifest import SCHEMA, Manifest, Report, Variant
-from orilla.runtime.measures import target_of
+from orilla.runtime.measures import check_labels, target_of
 from orilla.runtime.run_folder import VOCABULARY
 
 
@@ -77,8 +77,9 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         raws = samples.golden(options.golden, dataset, items, subject, options.golden_count)
         options.step("original model on validation data")
         reference, known = _original(subject, checked, dataset, raws, options.golden_count, work)
-        made = make(subject.model, fitting, seen, work, refused, options.step)
-        variants, files = _check_all(fitting, made, reference, known, refused, options.step)
+        seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
+        made = make(subject, fitting, seen, work, refused, options.step)
+        variants, files = _check_all(fitting, made, reference, known, refused, options.step, seconds)
         if not variants:
             name, reason = next(iter(refused.items()))
             raise ConversionError(f"no variant could be made: {name}: {reason}")
@@ -120,7 +121,9 @@ def _data(
     if not subject.named and len(dataset.classes) == len(subject.labels) and dataset.task == subject.task:
         subject = replace(subject, labels=dataset.classes)
     if dataset.labelled:
-        target_of(dataset, subject.task, subject.labels)
+        target = target_of(dataset, subject.task, subject.labels)
+        if subject.task in ("classify", "text"):
+            check_labels(target, dataset)
     if not needs or calibration is None:
         return subject, dataset, None
     return subject, dataset, dataset if calibration == validation else samples.open_samples(calibration, subject)
@@ -225,6 +228,7 @@ def _check_all(
     golden: GoldenData,
     refused: dict[str, str],
     step: Callable[[str], None],
+    seconds: float | None,
 ) -> tuple[list[Variant], dict[str, bytes]]:
     variants, files = [], {}
     count = len(golden.outputs)
@@ -233,7 +237,7 @@ def _check_all(
         engine = fitting[name].engine
         try:
             session = registry.load_bytes(engine, data, threads=min(available_cores(), MOST_THREADS))
-            checked = check(reference, session)
+            checked = check(reference, session, seconds=seconds)
             known = answers(session, golden.inputs, range(count), golden.outputs.shape[1:])
             session.close()
         except OrillaError as error:

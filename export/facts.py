@@ -27,6 +27,8 @@ class Facts(msgspec.Struct, frozen=True):
     not_fused: str | None
     """Why the recurrent layers can't all be LiteRT's fused LSTM; None where they can, or there are none."""
     embeddings: tuple[str, ...]
+    words: int | None
+    """Rows of the smallest embedding's table; None where there is none."""
     convolutions: tuple[str, ...]
     normalises: bool
     """Whether the model scales its input itself."""
@@ -66,6 +68,7 @@ def describe(model: str, out: str) -> None:
         recurrent=tuple(layer.name for layer in recurrent),
         not_fused=next((reason for layer in recurrent if (reason := not_fused(layer)) is not None), None),
         embeddings=tuple(layer.name for layer in every if isinstance(layer, layers.Embedding)),
+        words=min((layer.input_dim for layer in every if isinstance(layer, layers.Embedding)), default=None),
         convolutions=tuple(layer.name for layer in every if "Conv" in type(layer).__name__),
         normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in every[:4]),
         activation=_activation(last),

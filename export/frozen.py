@@ -135,7 +135,7 @@ def _replaced(config: Any) -> Any:
         return {key: _replaced(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return type(config)(_replaced(value) for value in config)
-    return "float32" if isinstance(config, str) and config.startswith("mixed_") else config
+    return "float32" if isinstance(config, str) and config in ("mixed_float16", "mixed_bfloat16") else config
 
 
 def _reason(file: Path, error: Exception) -> str:

@@ -258,8 +258,9 @@ def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
     steps_first = graph.make_node("Transpose", [node.input[0]], attr={"perm": [1, 0, 2]}).output[0]
     made = []
     for place, (one, arrays) in enumerate(zip(_directions(layer), stand_in.arrays, strict=True)):
-        # ONNX tells the outputs of a reversed layer in the order of time; Keras, in that of work.
-        of_work = one.go_backwards and place == 0
+        # ONNX tells the outputs of a reversed layer in the order of time; Keras, in that of work, and turns those of
+        # the second direction round.
+        of_work = one.go_backwards != (place == 1)
         made.append(_direction(graph, f"{name}_{place}", steps_first, one, arrays, of_work))
     if len(made) == 2:
         made = [_merge(graph, layer.merge_mode, *made)]
@@ -292,8 +293,13 @@ def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, in_or
         "direction": "reverse" if layer.go_backwards else "forward",
         "activations": [one[0] for one in used],
     }
-    if any(one[1:] != (0.0, 0.0) for one in used):
-        attributes |= {"activation_alpha": [one[1] for one in used], "activation_beta": [one[2] for one in used]}
+    # Only those activations take from the lists that have parameters.
+    with_parameters = [one for one in used if one[1:] != (0.0, 0.0)]
+    if with_parameters:
+        attributes |= {
+            "activation_alpha": [one[1] for one in with_parameters],
+            "activation_beta": [one[2] for one in with_parameters],
+        }
     if isinstance(layer, layers.GRU):
         attributes["linear_before_reset"] = int(layer.cell.reset_after)
     made = graph.make_node(operator, [x, *weights], attr=attributes, output_count=3 if operator == "LSTM" else 2)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from orilla.devices.errors import ConversionError
+from orilla.devices.errors import BundleError, ConversionError
 from orilla.export import samples, worker
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.samples import Drawn
+from orilla.export.subject import Subject
 from orilla.runtime.tflite import rewritten
 
 
 def make(
-    model: Path,
+    subject: Subject,
     fitting: dict[str, Recipe],
     seen: Drawn | None,
     work: Path,
@@ -23,23 +24,30 @@ def make(
     """Makes each recipe's file; a recipe that fails is refused with its reason, the others go on."""
     calibration = work / "calibration.npz"
     if seen is not None:
-        samples.save_calibration(seen, calibration)
+        samples.save_calibration(seen, subject, calibration)
     bases: dict[str, Path | ConversionError] = {}
     made: dict[str, bytes] = {}
     for name, recipe in fitting.items():
         step(f"making {name}")
         if recipe.base not in bases:
-            bases[recipe.base] = _base(recipe, model, calibration, work / f"base{len(bases)}")
+            bases[recipe.base] = _base(recipe, subject.model, calibration, work / f"base{len(bases)}")
         base = bases[recipe.base]
         if isinstance(base, ConversionError):
             refused[name] = str(base)
             continue
         try:
             data = _variant(name, recipe, base, calibration, work).read_bytes()
-            made[name] = rewritten(data) if recipe.engine == "litert" else data
+            made[name] = _smaller(data) if recipe.engine == "litert" else data
         except ConversionError as error:
             refused[name] = str(error)
     return made
+
+
+def _smaller(data: bytes) -> bytes:
+    try:
+        return rewritten(data)
+    except BundleError:  # it is as good as it was
+        return data
 
 
 def _base(recipe: Recipe, model: Path, calibration: Path, stem: Path) -> Path | ConversionError:

@@ -215,9 +215,14 @@ def check_calibration(drawn: Drawn, subject: Subject) -> None:
             raise DataError(f"calibration data {drawn.source}: {name} is the same number everywhere")
 
 
-def save_calibration(drawn: Drawn, file: Path) -> None:
+def save_calibration(drawn: Drawn, subject: Subject, file: Path) -> None:
     """Writes what `export.keras_litert.calibration_samples` reads."""
-    np.savez(file, **drawn.inputs)  # type: ignore[arg-type]
+    floats = {one.name for one in subject.facts.inputs if one.dtype.startswith("float")}
+    arrays = {
+        name: array.astype(np.float32) if name in floats and array.dtype.kind == "i" else array
+        for name, array in drawn.inputs.items()
+    }
+    np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def digest(drawn: Drawn) -> str:

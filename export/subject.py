@@ -16,7 +16,7 @@ from orilla.runtime.datasets.labelled import FIRST_METRIC, Task
 from orilla.runtime.feed import Feed, Spec
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.run_folder import VOCABULARY, read_run
-from orilla.runtime.text import TextPreprocess, decode_vocabulary
+from orilla.runtime.text import FIRST, TextPreprocess, decode_vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,11 @@ def _spec(task: Task, facts: Facts, told: Told, pictures: bool) -> tuple[Spec, b
             raise ConfigError("a model of texts needs --vocabulary FILE: one word a line, that of token 3 first")
         if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
             raise ConfigError(f"a model of texts takes tokens [T]: this one takes {_told_inputs(facts)}")
-        return TextPreprocess(length=facts.inputs[0].shape[0]), _read_vocabulary(told.vocabulary)
+        vocabulary = _read_vocabulary(told.vocabulary).replace(b"\r\n", b"\n")
+        numbers = FIRST + len(decode_vocabulary(vocabulary))
+        if facts.words is not None and numbers > facts.words:
+            raise ConfigError(f"{told.vocabulary} makes {numbers} tokens, the model's embedding has {facts.words} rows")
+        return TextPreprocess(length=facts.inputs[0].shape[0]), vocabulary
     if pictures:
         height, width, _ = facts.inputs[0].shape
         return Preprocess(size_hw=(height, width)), None

@@ -129,7 +129,11 @@ def main() -> int:
         job = json.loads(line)
         child = os.fork()
         if child == 0:
-            os._exit(_work(job))
+            code = 1
+            try:
+                code = _work(job)
+            finally:
+                os._exit(code)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=replies, flush=True)
     return 0

@@ -187,6 +187,8 @@ def _check_names(manifest: Manifest) -> None:
     if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
         raise BundleError(f"manifest.json: task {manifest.task} does not fit its preprocess or vocabulary")
     if isinstance(spec, TensorPreprocess):
+        if manifest.task not in ("tensor", "classify"):
+            raise BundleError(f"manifest.json: task {manifest.task} does not fit its preprocess")
         _check_tensors(spec)
     elif manifest.task == "tensor":
         raise BundleError("manifest.json: task tensor does not fit its preprocess")
@@ -198,6 +200,16 @@ def _check_names(manifest: Manifest) -> None:
     metric = FIRST_METRIC[manifest.task]
     if any(metric not in variant.check.metrics for variant in manifest.variants):
         raise BundleError(f"manifest.json: a variant's check has no {metric}")
+    if metric not in manifest.report.metrics:
+        raise BundleError(f"manifest.json: the report has no {metric}")
+    card = manifest.card
+    if card is not None and (
+        card.task != manifest.task
+        or not card.measured
+        or metric not in card.measured[0].metrics
+        or metric not in card.measured[0].intervals
+    ):
+        raise BundleError(f"manifest.json: the card does not say the {metric} of a model for task {manifest.task}")
     named += [path for golden in manifest.golden for path in (golden.raw, golden.prepared, golden.output)]
     named += [manifest.vocabulary] if manifest.vocabulary is not None else []
     for path in named:
@@ -208,11 +220,17 @@ def _check_names(manifest: Manifest) -> None:
 def _check_tensors(spec: TensorPreprocess) -> None:
     if not spec.inputs or not spec.outputs:
         raise BundleError("manifest.json: a model of arrays has inputs and outputs")
+    for side in (spec.inputs, spec.outputs):
+        if len({one.name for one in side}) < len(side) or sum(one.size for one in side) > MOST_VALUES:
+            raise BundleError("manifest.json: arrays of the same name, or too large together")
     for one in (*spec.inputs, *spec.outputs):
-        if one.dtype not in DTYPES or not all(1 <= side <= MOST_VALUES for side in one.shape) or one.size > MOST_VALUES:
-            raise BundleError(f"manifest.json: array {one.name} is {list(one.shape)} {one.dtype}: out of range")
+        if (
+            one.dtype not in DTYPES
+            or len(one.shape) > MOST_AXES
+            or not all(1 <= axis <= MOST_VALUES for axis in one.shape)
+        ):
+            raise BundleError(f"manifest.json: array {one.name} is {list(one.shape)[:9]} {one.dtype}: out of range")
 
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "int8", "bool")
-MOST_VALUES = 1 << 26
-"""Of one array."""
+MOST_VALUES, MOST_AXES = 1 << 26, 8

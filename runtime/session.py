@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -84,6 +85,10 @@ class Slot:
     quantisation: Quantisation | None
 
 
+MOST_VALUES = 1 << 28
+"""Of one input."""
+
+
 class Inputs:
     """Puts a prepared sample into the form that a variant's input tensors have."""
 
@@ -110,7 +115,7 @@ class Inputs:
 class _Input:
     def __init__(self, slot: Slot) -> None:
         shape, dtype = slot.shape, slot.dtype
-        if len(shape) < 2 or shape[0] != 1 or min(shape) < 1:
+        if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MOST_VALUES:
             raise BundleError(f"the variant's input is {list(shape)}: expected one sample, [1,...]")
         self._tensor = np.empty(shape, dtype)
         self._quantisation = slot.quantisation

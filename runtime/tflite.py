@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from orilla.devices.errors import MissingExtraError
+from orilla.devices.errors import BundleError, MissingExtraError
 
 ALIGNMENT = 16
 """Of constants, in bytes. Source: TensorFlow, `tensorflow/compiler/mlir/lite/schema/schema.fbs` (`Buffer`)."""
@@ -21,12 +22,20 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda model, sche
 
     Raises:
         MissingExtraError: the packages that write it are not installed.
+        BundleError: it is no such file.
     """
     try:
         import flatbuffers
         from ai_edge_litert import schema_py_generated as schema
     except ImportError as error:
         raise MissingExtraError(error.name or "flatbuffers", "export") from error
+    try:
+        return _rewritten(data, edit, flatbuffers, schema)
+    except (struct.error, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise BundleError(f"the model file can't be rewritten: {error}") from error
+
+
+def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, schema: Any) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     for one in model.buffers:
         if one.offset > 1:  # content behind the tables, which moves when they change

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, TextIO
 
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets.labelled import FIRST_METRIC
@@ -28,7 +29,8 @@ def show(document: dict[str, object]) -> None:
     from rich.console import Console
 
     manifest: Manifest = document["manifest"]  # type: ignore[assignment]
-    console = Console(markup=False, highlight=False)
+    plain = _Plain(sys.stdout)
+    console = Console(markup=False, highlight=False, force_terminal=False, file=plain)  # type: ignore[arg-type]
     size = sum(entry.size for entry in manifest.files.values()) / 2**20
     console.print(
         f"{manifest.name}: {manifest.task}, {len(manifest.files)} files, {size:.2f} MiB, {document['bundle']}"
@@ -52,6 +54,19 @@ def show(document: dict[str, object]) -> None:
         f"{card.seed}: {metric} {first.metrics[metric]:.4f} ({low:.4f}-{high:.4f}) on {first.split}"
     )
     console.print(f"command: {card.command}")
+
+
+class _Plain:
+    """Standard output without the escape sequences that a stranger's bundle may hold in its texts."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write("".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
 
 
 def variants(console: object, manifest: Manifest, limit: float) -> None:

@@ -32,6 +32,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         dataset = open_dataset(arguments.data)
         if not dataset.splits:
             raise DataError(f"data set {arguments.data} has no labelled samples")
+        if not dataset.labelled:
+            raise DataError(f"{arguments.data} has no labels: there is nothing to measure accuracy by")
         target_of(dataset, manifest.task, manifest.labels)
     verdicts = verify(bundle, variants, dataset)
     if all(verdict.skipped for verdict in verdicts):

@@ -162,7 +162,9 @@ def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
     """SHA-256 (hex) of some samples in order."""
     total = hashlib.sha256()
     labels = (
-        {} if dataset.task == "segment" else {split: dataset.labels(split) for split in {part for part, _ in items}}
+        {}
+        if dataset.task in ("segment", "tensor")
+        else {split: dataset.labels(split) for split in {part for part, _ in items}}
     )
     for split, index in items:
         truth = str(labels[split][index]).encode() if labels else dataset.truth(split, index)

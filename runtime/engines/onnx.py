@@ -39,6 +39,9 @@ class OnnxSession:
             made = self._session.run(self._outputs, tensors)
         except Exception as error:
             raise EngineError(f"{self.engine} failed: {str(error).strip().splitlines()[0]}") from error
+        for output in made:
+            if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb" or output.ndim < 1:
+                raise EngineError("the variant's output is no array of numbers")
         return joined([output.astype(np.float32, copy=False) for output in made])
 
     def close(self) -> None:

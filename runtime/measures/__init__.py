@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import unknown_name
+from orilla.devices.errors import DataError, unknown_name
 from orilla.runtime.datasets import Dataset, Sample
 from orilla.runtime.datasets.labelled import ArraySample, LabelledImage, Task
 from orilla.runtime.measures.arrays import Compared
@@ -85,12 +85,29 @@ def measure(target: Target, answered: Iterable[tuple[Truth, NDArray[np.float32]]
         return _segmented(target, answered)
     if target.task == "tensor":
         pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answered]
+        for output, expected in pairs:
+            if output.size != expected.size:
+                raise DataError(
+                    f"the data has {expected.size} numbers for each sample, the model answers {output.size}"
+                )
         return Compared(np.stack([one for one, _ in pairs]), np.stack([other for _, other in pairs]))
     labels, outputs = [], []
     for truth, output in answered:
-        labels.append(target.places[int(truth.value)])
+        labels.append(target.places[_checked(target, int(truth.value), truth.name)])
         outputs.append(output)
     return Classified(class_scores(np.stack(outputs)), np.array(labels, np.int64), target.labels)
+
+
+def check_labels(target: Target, dataset: Dataset) -> None:
+    """Raises `DataError` for a class number that the model doesn't have."""
+    for index, label in enumerate(dataset.labels(dataset.checked)):
+        _checked(target, label, str(index))
+
+
+def _checked(target: Target, label: int, name: str) -> int:
+    if not 0 <= label < len(target.places):
+        raise DataError(f"sample {name} has class {label}: there are classes 0 to {len(target.places) - 1}")
+    return label
 
 
 def _segmented(target: Target, answered: Iterable[tuple[Truth, NDArray[np.float32]]]) -> Segmented:

@@ -24,7 +24,12 @@ FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
 def network(model):
     keras.utils.set_random_seed(7)
     if model == "road":
-        return road.deployable(road.build(classes=4, weights=None, input_hw=(SIDE, SIDE), width=0.35))
+        built = road.deployable(road.build(classes=4, weights=None, input_hw=(SIDE, SIDE), width=0.35))
+        last = [layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D)][-1]
+        last.set_weights(
+            [last.get_weights()[0], last.get_weights()[1] + 2]
+        )  # decided: a mask of halves agrees by chance
+        return built
     chosen = plan(model)
     size = (LENGTH,) if chosen.task == "text" else (28, 28) if chosen.input == (28, 28) else (SIDE, SIDE)
     return chosen.build(Build(2, size, 64, head=chosen.head)).model

@@ -10,6 +10,7 @@ from orilla.devices.errors import ConfigError, ConversionError, DataError
 from orilla.export.export import ExportOptions, export
 from orilla.export.subject import Told
 from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import main
 from orilla.runtime.model import Model
 from orilla.runtime.verify import verify
 
@@ -253,6 +254,45 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
         make(tmp_path / "good.keras", tmp_path / "m.orilla", Told(task="tensor"), **same)
     with pytest.raises(DataError, match=r"holds pictures, the model takes arrays"):
         make(tmp_path / "good.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(arrays / "x.npz"))
+
+
+@pytest.mark.parametrize(
+    ("y", "match"),
+    [
+        (np.arange(40), r"sample 3 has class 3: there are classes 0 to 2"),
+        (np.full(40, -1), "has class -1"),
+        (np.float32(1), r"y is \[\] float32"),
+        (np.zeros((40, 3), np.int64), r"of pictures give class numbers \[N\] or masks"),
+        (np.array(["cat"] * 40), "give numbers, one row for each sample"),
+    ],
+)
+def test_truths_that_are_none(tmp_path, y, match):
+    picture_model().save(tmp_path / "m.keras")
+    np.savez(tmp_path / "xy.npz", x=PICTURES, y=y)
+    with pytest.raises(DataError, match=match):
+        make(
+            tmp_path / "m.keras",
+            tmp_path / "m.orilla",
+            Told(task="classify", pixels="0..1"),
+            "litert_fp32",
+            calibration=str(tmp_path / "xy.npz"),
+        )
+
+
+def test_data_without_labels_measures_no_accuracy(tmp_path, arrays, capsys):
+    picture_model().save(tmp_path / "m.keras")
+    out = tmp_path / "m.orilla"
+    made = make(
+        tmp_path / "m.keras",
+        out,
+        Told(task="classify", pixels="0..1"),
+        "litert_fp32",
+        calibration=str(arrays / "x.npz"),
+    )
+    assert made.report.truth == "original"
+    assert main(["verify", str(out), "--data", str(arrays / "x.npz")]) == 2
+    assert "has no labels" in capsys.readouterr().err
+    assert main(["verify", str(out), "--data", str(arrays / "xy.npz")]) == 0
 
 
 @keras.saving.register_keras_serializable("robot")

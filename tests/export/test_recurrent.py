@@ -29,6 +29,10 @@ MODELS = {
     "bidirectional gru": lambda: [layers.Bidirectional(layers.GRU(4), merge_mode="ave")],
     "simple rnn": lambda: [layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True), merge_mode="mul")],
     "other activations": lambda: [lstm(recurrent_activation="hard_sigmoid", activation="relu")],
+    "linear": lambda: [lstm(activation="linear")],
+    "backwards both ways": lambda: [
+        layers.Bidirectional(lstm(go_backwards=True, return_sequences=True), backward_layer=lstm(return_sequences=True))
+    ],
     "masked": lambda: [layers.Masking(), lstm()],
     "own cell": lambda: [layers.RNN(layers.GRUCell(4))],
 }
@@ -38,6 +42,7 @@ WITHOUT_FUSED = {
     "bidirectional gru": "GRU",
     "simple rnn": "SimpleRNN",
     "other activations": "hard_sigmoid and relu: only sigmoid and tanh",
+    "linear": "sigmoid and linear",
     "masked": "is given a mask",
     "own cell": "a cell of its own",
 }
