@@ -8,7 +8,7 @@ import math
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -93,6 +93,8 @@ def fit(
         ConfigError: the checkpoint belongs to other options, or a batch doesn't fit into memory.
         DataError: the loss is no longer a number; the checkpoint holds the last epoch where it was one.
     """
+    if keras.backend.backend() == "jax":
+        options = replace(options, average=0.0)  # Keras gives up the average's arrays between epochs there
     steps = len(data.epoch(0, workers=1))
     optimizer = _optimizer(options, steps)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
