@@ -8,7 +8,7 @@ import math
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -43,9 +43,9 @@ class FitOptions:
     weight_decay: float = 1e-4
     schedule: Schedule = "cosine"
     average: float = 0.05
-    """Share of all steps that the running average of the weights spans. It is what is evaluated and kept; the training
-    goes on from the last step's weights. 0: no average. Source: Izmailov et al., "Averaging Weights Leads to Wider
-    Optima and Better Generalization" (2018)."""
+    """Share of all steps that the running average of weights and batch-norm statistics spans. It is what is evaluated
+    and kept; the training goes on from the last step's. 0: no average. Source: Izmailov et al., "Averaging Weights
+    Leads to Wider Optima and Better Generalization" (2018)."""
     warmup_epochs: float = 1.0
     evaluate_every: int = 1
     """Epochs between two evaluations; the last epoch always has one."""
@@ -93,20 +93,16 @@ def fit(
         ConfigError: the checkpoint belongs to other options, or a batch doesn't fit into memory.
         DataError: the loss is no longer a number; the checkpoint holds the last epoch where it was one.
     """
-    if keras.backend.backend() == "jax":
-        options = replace(options, average=0.0)  # Keras gives up the average's arrays between epochs there
     steps = len(data.epoch(0, workers=1))
     optimizer = _optimizer(options, steps)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)  # half precision wraps it, with variables of its own
-    state = _restore(model, folder, signature) if resume else _State([], 0, [])
+    state = _restore(model, folder, signature) if resume else _State()
+    average = _Average(state, steps, options)
     with _progress() as progress:
         task = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
         bar = _Bar(progress, task, options.epochs)
-        latest = _Latest()
-        callbacks: list[keras.callbacks.Callback] = [bar, _Finite(options.epochs)]
-        if options.average:
-            callbacks.append(latest)
+        callbacks: list[keras.callbacks.Callback] = [bar, _Finite(options.epochs), average]
         if options.tensorboard is not None:
             callbacks.append(keras.callbacks.TensorBoard(str(options.tensorboard)))
         for epoch in range(len(state.rows), options.epochs):
@@ -118,19 +114,18 @@ def fit(
             history = _one_epoch(model, batches, epoch, callbacks)
             row: Row = {"epoch": epoch + 1, **{name: float(values[-1]) for name, values in history.items()}}
             if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
+                latest = _values(model)
+                _assign(model, state.average or latest)
                 row |= evaluate()
+                _assign(model, latest)
                 bar.note = _note(row, options.watch)
             row["seconds"] = round(time.monotonic() - started, 2)
             state.rows.append(row)
             _keep_best(state, model, options.watch)
-            if options.average:  # `Model.fit` leaves the average behind
-                latest.restore()
             _save(model, state, folder, signature)
-    if options.average:
-        model.optimizer.finalize_variable_values(model.trainable_variables)
-    if options.watch is not None and state.best:
-        for variable, value in zip(model.variables, state.best, strict=True):
-            variable.assign(value)
+    kept = (options.watch is not None and state.best) or state.average
+    if kept:
+        _assign(model, kept)
     return Fitted(state.rows, state.best_epoch if options.watch is not None else len(state.rows))
 
 
@@ -160,10 +155,12 @@ def checkpoint_signature(folder: Path) -> str | None:
 
 @dataclass(slots=True)
 class _State:
-    rows: list[Row]
-    best_epoch: int
-    best: list[np.ndarray]
+    rows: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    best: list[np.ndarray] = field(default_factory=list)
     """The model's variables in the best epoch; empty where none is chosen."""
+    average: list[np.ndarray] = field(default_factory=list)
+    """Of the model's variables; empty where the last ones are kept."""
 
 
 def _one_epoch(
@@ -214,7 +211,7 @@ def _keep_best(state: _State, model: keras.Model, watch: str | None) -> None:
     known = [row[watch] for row in state.rows if watch in row]
     if known[-1] > max(known[:-1], default=-math.inf):
         state.best_epoch = len(state.rows)
-        state.best = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+        state.best = state.average or _values(model)
 
 
 def _stop(state: _State, options: FitOptions) -> bool:
@@ -234,13 +231,16 @@ def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
             warmup_target=options.learning_rate,
             warmup_steps=warmup,
         )
-    return keras.optimizers.AdamW(
-        rate,
-        weight_decay=options.weight_decay,
-        clipnorm=1.0,
-        use_ema=options.average > 0,
-        ema_momentum=1 - 1 / max(1.0, options.average * options.epochs * steps),
-    )
+    return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, clipnorm=1.0)
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+
+
+def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:
@@ -250,6 +250,7 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
 def _save(model: keras.Model, state: _State, folder: Path, signature: str) -> None:
     arrays = {f"v{i}": np.asarray(keras.ops.convert_to_numpy(v)) for i, v in enumerate(_variables(model))}
     arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
+    arrays |= {f"a{i}": value for i, value in enumerate(state.average)}
     told = json.dumps({"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch}).encode()
     with replacing(folder / CHECKPOINT) as temporary:
         np.savez(temporary, state=np.frombuffer(told, np.uint8), **arrays)  # type: ignore[arg-type]
@@ -258,7 +259,7 @@ def _save(model: keras.Model, state: _State, folder: Path, signature: str) -> No
 def _restore(model: keras.Model, folder: Path, signature: str) -> _State:
     path = folder / CHECKPOINT
     if not path.exists():
-        return _State([], 0, [])
+        return _State()
     try:
         with np.load(path) as saved:
             told = json.loads(saved["state"].tobytes())
@@ -269,12 +270,15 @@ def _restore(model: keras.Model, folder: Path, signature: str) -> _State:
                 raise ValueError(f"it holds another number of arrays than {len(variables)}")
             for index, variable in enumerate(variables):
                 variable.assign(saved[f"v{index}"])
-            best = [saved[f"b{i}"] for i in range(len(model.variables))] if "b0" in saved else []
+            best, average = (
+                [saved[f"{kind}{i}"] for i in range(len(model.variables))] if f"{kind}0" in saved else []
+                for kind in ("b", "a")
+            )
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
         raise DataError(f"cannot resume {folder}: {CHECKPOINT} is damaged: {error}") from error
-    return _State(told["rows"], told["best_epoch"], best)
+    return _State(told["rows"], told["best_epoch"], best, average)
 
 
 def _note(row: Row, watch: str | None) -> str:
@@ -295,20 +299,31 @@ def _progress() -> Progress:
     )
 
 
-class _Latest(keras.callbacks.Callback):
-    """Remembers the weights of an epoch's last step."""
+class _Average(keras.callbacks.Callback):
+    """Keeps the running average of a model's variables in a state, from some twenty looks at them in its span."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: _State, steps: int, options: FitOptions) -> None:
         super().__init__()
-        self._values: list[np.ndarray] = []
+        self._state, self._steps, self._step = state, steps, 0
+        span = options.average * options.epochs * steps
+        self._every = max(1, round(span / 20))
+        self._share = min(1.0, self._every / span) if span > 0 else 1.0
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._values = [np.array(keras.ops.convert_to_numpy(one)) for one in self.model.trainable_variables]
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._step = epoch * self._steps
 
-    def restore(self) -> None:
-        """Puts them back."""
-        for variable, value in zip(self.model.trainable_variables, self._values, strict=True):
-            variable.assign(value)
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._step += 1
+        if self._share == 1.0 or self._step % self._every:
+            return
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()  # the variables are elsewhere while it trains
+        latest = _values(self.model)
+        average = self._state.average or latest
+        self._state.average = [
+            old + np.asarray(self._share * (new - old), new.dtype) if new.dtype.kind == "f" else new
+            for old, new in zip(average, latest, strict=True)
+        ]
 
 
 class _Finite(keras.callbacks.Callback):
