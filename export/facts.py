@@ -45,8 +45,8 @@ def describe(model: str, out: str) -> None:
     import numpy as np
     from keras import layers
 
-    from orilla.export.frozen import fixed_shape, input_names, load, output_names
-    from orilla.export.lower_recurrent import flat, not_fused, recurrent_layers
+    from orilla.export.frozen import fixed_shape, flat, input_names, load, output_names
+    from orilla.export.lower_recurrent import not_fused, recurrent_layers
 
     network = load(model)
     every = list(flat(network))

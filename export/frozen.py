@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ def load(path: str) -> keras.Model:
     """Loads a `.keras` file, a Keras 2 `.h5`, a SavedModel folder, or what a `Wrap` file says, to compute in float32.
 
     Raises:
-        ValueError: it is none of these, or has layers that Keras doesn't know; the message names them.
+        ValueError: it is none of these, has layers that Keras doesn't know, or is quantised already; the message names
+            what.
     """
     file = Path(path)
     if file.suffix == ".json":
@@ -28,6 +30,12 @@ def load(path: str) -> keras.Model:
         model = keras.models.load_model(path, compile=False, custom_objects=OF_KERAS_2)
     except (TypeError, ValueError, OSError, KeyError) as error:
         raise ValueError(_reason(file, error)) from error
+    for layer in flat(model):
+        if getattr(layer, "quantization_mode", None):
+            raise ValueError(
+                f"layer {layer.name} of {file.name} is quantised already ({layer.quantization_mode}): "
+                "export starts from the float model"
+            )
     return _in_float32(model)
 
 
@@ -42,32 +50,66 @@ class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 OF_KERAS_2 = {"DepthwiseConv2D": _DepthwiseConv2D}
 
 
-def freeze(model: keras.Model) -> Any:
-    """A `tf.Module` whose function `call` takes the model's inputs for one sample, with the weights as constants, and
-    returns its outputs by name.
+def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model, and those of models inside it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from flat(layer)
+        else:
+            yield layer
 
-    Constants from the start, because a loop over live variables fails in `READ_VARIABLE` when it is converted.
+
+def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None) -> Any:
+    """A `tf.Module` whose function `call` takes the model's inputs for one sample and returns its outputs by name.
+
+    The weights are constants from the start, because a loop over live variables fails in `READ_VARIABLE` when it is
+    converted.
+
+    Args:
+        given: weights by name that are further inputs instead, behind the model's own.
     """
     import tensorflow as tf
 
+    weights = dict(given or {})
     signature = [
-        tf.TensorSpec(fixed_shape(given, name), given.dtype, name=name)
-        for given, name in zip(model.inputs, input_names(model), strict=True)
+        *signature_of(model),
+        *(tf.TensorSpec(one.shape, one.dtype, name=name) for name, one in weights.items()),
     ]
-    named = output_names(model)
-    nested = len(model.inputs) > 1
-    values = [(one, keras.ops.convert_to_numpy(one)) for one in model.variables]
+    answer, count = call_of(model), len(model.inputs)
+    outside = {id(one) for one in weights.values()}
+    values = [(one, keras.ops.convert_to_numpy(one)) for one in model.variables if id(one) not in outside]
 
-    def call(*given: Any) -> dict[str, Any]:
-        weights = [(one, tf.constant(value)) for one, value in values]
-        with keras.StatelessScope(state_mapping=weights):
-            made = model(list(given) if nested else given[0], training=False)
-        return dict(zip(named, keras.tree.flatten(made), strict=True))
+    def call(*arguments: Any) -> dict[str, Any]:
+        state = [(one, tf.constant(value)) for one, value in values]
+        state += zip(weights.values(), arguments[count:], strict=True)
+        with keras.StatelessScope(state_mapping=state):
+            return answer(*arguments[:count])
 
     module = tf.Module()
     module.owner = model  # of what a SavedModel brings with it
     module.call = tf.function(call, input_signature=signature, autograph=False)
     return module
+
+
+def call_of(model: keras.Model) -> Callable[..., dict[str, Any]]:
+    """A function of the model's inputs that returns its outputs by name."""
+    named, several = output_names(model), len(model.inputs) > 1
+
+    def call(*given: Any) -> dict[str, Any]:
+        made = model(list(given) if several else given[0], training=False)
+        return dict(zip(named, keras.tree.flatten(made), strict=True))
+
+    return call
+
+
+def signature_of(model: keras.Model) -> list[Any]:
+    """What a function for one sample takes: a `tf.TensorSpec` for each input."""
+    import tensorflow as tf
+
+    return [
+        tf.TensorSpec(fixed_shape(given, name), given.dtype, name=name)
+        for given, name in zip(model.inputs, input_names(model), strict=True)
+    ]
 
 
 def input_names(model: keras.Model) -> list[str]:
@@ -122,7 +164,7 @@ def _saved_model(folder: Path) -> keras.Model:
 
 def _in_float32(model: keras.Model) -> keras.Model:
     """The same model computing in float32, where it was trained in half precision."""
-    if all(layer.compute_dtype in (None, "float32") for layer in model.layers):
+    if all(layer.compute_dtype not in HALF for layer in flat(model)):
         return model
     keras.config.set_dtype_policy("float32")
     exact = type(model).from_config(_replaced(model.get_config()))
@@ -130,12 +172,20 @@ def _in_float32(model: keras.Model) -> keras.Model:
     return exact
 
 
+HALF = ("float16", "bfloat16")
+
+
 def _replaced(config: Any) -> Any:
+    """A configuration whose policies of half precision are float32."""
     if isinstance(config, dict):
-        return {key: _replaced(value) for key, value in config.items()}
+        if config.get("class_name") == "DTypePolicy" and config["config"]["name"].removeprefix("mixed_") in HALF:
+            return "float32"
+        return {
+            key: "float32" if key == "dtype" and value in HALF else _replaced(value) for key, value in config.items()
+        }
     if isinstance(config, list | tuple):
         return type(config)(_replaced(value) for value in config)
-    return "float32" if isinstance(config, str) and config in ("mixed_float16", "mixed_bfloat16") else config
+    return config
 
 
 def _reason(file: Path, error: Exception) -> str:

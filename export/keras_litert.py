@@ -88,13 +88,21 @@ def _set(converter: Any, **target: Any) -> None:
 
 
 def _write(network: Any, out: str, configure: Any = lambda converter: None) -> None:
+    import keras
     import tensorflow as tf
 
-    from orilla.export.frozen import freeze
+    from orilla.export.frozen import call_of, flat, freeze, signature_of
+    from orilla.export.lower_recurrent import has_sequences
 
-    module = freeze(network)
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
-        tf.saved_model.save(module, folder, signatures={"serving_default": module.call})
+        if has_sequences(network) or any(isinstance(layer, keras.layers.TFSMLayer) for layer in flat(network)):
+            module = freeze(network)
+            tf.saved_model.save(module, folder, signatures={"serving_default": module.call})
+        else:  # with live variables it takes a third of the memory
+            archive = keras.export.ExportArchive()
+            archive.track(network)
+            archive.add_endpoint("serving_default", call_of(network), input_signature=signature_of(network))
+            archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         configure(converter)
         data = converter.convert()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 OPSET = 17
 """Old enough for the ONNX Runtime builds of small boards, new enough for per-channel QDQ (13)."""
+
+LARGE = 1 << 19
+"""Elements from which a weight passes tf2onnx by: that copies every constant some thirty times."""
+
+MOVES = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators by which a weight gets into the form that another one wants."""
 
 
 def convert(model: str, out: str) -> None:
@@ -17,11 +28,40 @@ def convert(model: str, out: str) -> None:
     from orilla.export.lower_recurrent import for_onnx
 
     network, handlers = for_onnx(load(model))
-    module = freeze(network)
+    large = {f"weight_{place}": one for place, one in enumerate(network.variables) if math.prod(one.shape) >= LARGE}
+    call = freeze(network, large).call
     converted, _ = tf2onnx.convert.from_function(
-        module.call, input_signature=module.call.input_signature, opset=OPSET, custom_op_handlers=handlers
+        call, input_signature=call.input_signature, opset=OPSET, custom_op_handlers=handlers
     )
+    _fill(converted.graph, {name: np.asarray(one) for name, one in large.items()})
     onnx.save(canonical(converted), out)
+
+
+def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Makes those inputs constants that are weights, and what is only moved of them too."""
+    from onnx import numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer} | dict(weights)
+    filled, nodes = dict(weights), []
+    for node in graph.node:
+        movable = node.op_type in MOVES and node.input[0] in filled and all(name in constants for name in node.input)
+        if not movable:
+            nodes.append(node)
+            continue
+        (made,) = ReferenceEvaluator(node).run(None, {name: constants[name] for name in node.input})
+        filled[node.output[0]] = constants[node.output[0]] = np.ascontiguousarray(made)
+    used = {name for node in nodes for name in node.input}
+    graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in filled.items() if name in used)
+    _keep(graph.node, nodes)
+    _keep(graph.input, [one for one in graph.input if one.name not in weights])
+
+
+def _keep(field: Any, kept: list[Any]) -> None:
+    """Leaves only some of a repeated field's messages."""
+    copies = [type(one).FromString(one.SerializeToString()) for one in kept]
+    del field[:]
+    field.extend(copies)
 
 
 def canonical(model: Any) -> Any:
@@ -47,11 +87,8 @@ def canonical(model: Any) -> Any:
     for name, weight in weights.items():
         weight.name = names[name]
     kept = sorted(weights.values(), key=lambda weight: int(weight.name.rpartition("_")[2]))
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    tensors = [type(weight).FromString(weight.SerializeToString()) for weight in kept]
-    for field, ordered in ((graph.node, copies), (graph.initializer, tensors), (graph.value_info, [])):
-        del field[:]
-        field.extend(ordered)
+    for field, ordered in ((graph.node, nodes), (graph.initializer, kept), (graph.value_info, [])):
+        _keep(field, ordered)
     return model
 
 

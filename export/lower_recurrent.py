@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
+
+from orilla.export.frozen import flat
 
 Recurrent = layers.LSTM | layers.GRU | layers.SimpleRNN
 Weights = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
@@ -44,6 +46,11 @@ ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
 def recurrent_layers(model: keras.Model) -> list[layers.Layer]:
     """The recurrent layers of a model, those of nested models too; of a `Bidirectional`, itself."""
     return [layer for layer in flat(model) if isinstance(layer, layers.RNN | layers.Bidirectional | Recurrent)]
+
+
+def has_sequences(model: keras.Model) -> bool:
+    """Whether a model has recurrent layers, or what stands for them."""
+    return bool(recurrent_layers(model)) or any(isinstance(layer, _StandIn) for layer in flat(model))
 
 
 def not_fused(layer: layers.Layer) -> str | None:
@@ -102,15 +109,6 @@ def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
         _write_onnx(graph, node, by_name[mark])
 
     return _rebuilt(model, {id(one.original.layer): one for one in marked}), {"PyFunc": (handle, [])}
-
-
-def flat(model: keras.Model) -> Iterator[layers.Layer]:
-    """The layers of a model, and those of models inside it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from flat(layer)
-        else:
-            yield layer
 
 
 def _rebuilt(model: keras.Model, instead: dict[int, layers.Layer]) -> keras.Model:
