@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.devices.rules import DEVICES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.export.wrap import PIXELS
 from orilla.runtime.datasets.labelled import FIRST_METRIC
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-drop", type=float, default=1.0, help="points that a variant may lose and still be chosen (default: 1)"
+    )
+    parser.add_argument(
+        "--device", help=f"refuse, before anything is converted, a model that it can't run: {', '.join(DEVICES)}"
     )
     parser.add_argument(
         "--no-timing",
@@ -90,7 +94,12 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             max_drop=arguments.max_drop,
             timing=arguments.timing,
             told=Told(
-                arguments.task, arguments.labels, arguments.pixels, _sides(arguments.input), arguments.vocabulary
+                arguments.task,
+                arguments.labels,
+                arguments.pixels,
+                _sides(arguments.input),
+                arguments.vocabulary,
+                arguments.device,
             ),
             step=status.update,
         )

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from orilla.devices.detect import available_cores
-from orilla.devices.errors import ConfigError, ConversionError, DataError, OrillaError
-from orilla.export import samples, timing, worker
+from orilla.devices.errors import ConfigError, ConversionError, OrillaError
+from orilla.export import samples, timing
 from orilla.export.check import SECONDS, Reference, answers, check, tolerance
-from orilla.export.golden import GoldenData, candidates, golden, half
+from orilla.export.golden import GoldenData, half
 from orilla.export.making import make
 from orilla.export.recipe import GROUPS, SUFFIXES, Recipe, select
 from orilla.export.recommend import MAX_DROP, recommended
+from orilla.export.reference import answered
 from orilla.export.samples import Drawn, Inputs
 from orilla.export.subject import Subject, Told, open_subject
 from orilla.runtime import bundle as bundles
@@ -28,7 +25,6 @@ from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.engines import registry
 from orilla.runtime.engines.registry import MOST_THREADS
-from orilla.runtime.feed import Raw
 from orilla.runtime.files import check_writable
 from orilla.runtime.golden import pack
 from orilla.runtime.manifest import SCHEMA, Manifest, Report, Variant
@@ -76,7 +72,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         checked, seen, items = _draw(subject, dataset, other, options, work)
         raws = samples.golden(options.golden, dataset, items, subject, options.golden_count)
         options.step("original model on validation data")
-        reference, known = _original(subject, checked, dataset, raws, options.golden_count, work)
+        reference, known = answered(subject, checked, dataset, raws, options.golden_count, work)
         seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
         made = make(subject, fitting, seen, work, refused, options.step)
         variants, files = _check_all(fitting, made, reference, known, refused, options.step, seconds)
@@ -126,7 +122,8 @@ def _data(
             check_labels(target, dataset)
     if not needs or calibration is None:
         return subject, dataset, None
-    return subject, dataset, dataset if calibration == validation else samples.open_samples(calibration, subject)
+    same = samples.same_place(calibration, validation)
+    return subject, dataset, dataset if same else samples.open_samples(calibration, subject)
 
 
 def _draw(
@@ -140,85 +137,8 @@ def _draw(
     if other is None:
         return checked, None, items
     seen = samples.prepare(other, calibrated_on, subject, work, "calibration")
-    samples.check_calibration(seen, subject)
+    samples.check_calibration(seen, checked, subject)
     return checked, seen, items
-
-
-def _original(
-    subject: Subject,
-    checked: Drawn,
-    dataset: Dataset,
-    raws: list[tuple[str, Raw]],
-    count: int,
-    work: Path,
-) -> tuple[Reference, GoldenData]:
-    """What the original answers to the validation data and to the golden candidates, in one process."""
-    given = candidates(raws, subject)
-    for name, array in given.inputs.items():
-        np.save(work / f"golden.{name}.npy", array)
-    outs = {stem: work / f"{stem}.out.npy" for stem in ("validation", "golden")}
-    jobs = [
-        {"inputs": {name: str(work / f"{stem}.{name}.npy") for name in checked.inputs}, "out": str(out)}
-        for stem, out in outs.items()
-    ]
-    (work / "jobs.json").write_text(json.dumps(jobs))
-    worker.call("orilla.export.reference:predict", model=str(subject.model), jobs=str(work / "jobs.json"))
-    outputs: NDArray[np.float32] = np.load(outs["validation"])
-    _check_scores(subject, outputs)
-    labelled = dataset.labelled and (subject.task != "tensor" or _has_values(checked, outputs))
-    truths = checked.truths
-    if not labelled:
-        truths = samples.truths_of(outputs, [one.name for one in truths], subject.task, checked.sizes)
-    reference = Reference(
-        target_of(dataset if labelled else _Unnamed(dataset, subject), subject.task, subject.labels),
-        truths,
-        checked.inputs,
-        outputs,
-        checked.sizes,
-        sums=subject.task in ("classify", "text") and outputs.ndim == 2 and outputs.shape[1] > 1,
-    )
-    return reference, golden(subject, given, np.load(outs["golden"]), count)
-
-
-def _check_scores(subject: Subject, outputs: NDArray[np.float32]) -> None:
-    """Raises `DataError` for answers that are no probabilities, where the task takes them for such."""
-    low, high = float(outputs.min()), float(outputs.max())
-    if subject.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
-        raise DataError(
-            f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax, or give --task tensor"
-        )
-
-
-SLACK = 1e-3
-"""By which rounding may take a probability out of 0-1."""
-
-
-class _Unnamed(Dataset):
-    """Stands for a data set of which nothing is known but what the original says."""
-
-    def __init__(self, dataset: Dataset, subject: Subject) -> None:
-        self.source, self.task = dataset.source, subject.task
-        self.classes = ("background", "mask") if subject.task == "segment" else ()
-
-    splits = ()
-
-    def names(self, split: str) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    def load(self, split: str, index: int) -> Any:
-        raise NotImplementedError
-
-    def content(self, split: str, index: int) -> bytes:
-        raise NotImplementedError
-
-
-def _has_values(checked: Drawn, outputs: NDArray[np.float32]) -> bool:
-    """Whether the truths of a model of arrays are values of its output; raises `DataError` where they are others."""
-    size = outputs[0].size
-    sizes = {np.size(one.value) for one in checked.truths}
-    if sizes != {size}:
-        raise DataError(f"y of {checked.source} has {max(sizes)} numbers for each sample, the model answers {size}")
-    return True
 
 
 def _check_all(

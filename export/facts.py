@@ -34,10 +34,15 @@ class Facts(msgspec.Struct, frozen=True):
     """Whether the model scales its input itself."""
     activation: str
     """Of the last layer: `softmax`, `sigmoid`, `linear`, ..., or nothing where it has none."""
+    unmapped: tuple[str, ...] = ()
+    """What the asked device has no operators for."""
 
 
-def describe(model: str, out: str) -> None:
+def describe(model: str, out: str, device: str | None = None) -> None:
     """Writes the facts of the model file `model` as JSON.
+
+    Args:
+        device: one of `devices.rules.DEVICES`, whose rules the model is held against.
 
     Raises:
         ValueError: it can't be loaded, has an axis that is not fixed, or weights that are no numbers.
@@ -45,6 +50,7 @@ def describe(model: str, out: str) -> None:
     import numpy as np
     from keras import layers
 
+    from orilla.devices import rules
     from orilla.export.frozen import fixed_shape, flat, input_names, load, output_names
     from orilla.export.lower_recurrent import not_fused, recurrent_layers
 
@@ -54,7 +60,6 @@ def describe(model: str, out: str) -> None:
         if not np.isfinite(np.asarray(weight)).all():
             raise ValueError(f"weight {weight.path} holds NaN or infinity: train it again")
     recurrent = recurrent_layers(network)
-    last = every[-1] if every else None
     facts = Facts(
         inputs=tuple(
             Tensor(name, fixed_shape(tensor, name)[1:], str(tensor.dtype))
@@ -71,15 +76,25 @@ def describe(model: str, out: str) -> None:
         words=min((layer.input_dim for layer in every if isinstance(layer, layers.Embedding)), default=None),
         convolutions=tuple(layer.name for layer in every if "Conv" in type(layer).__name__),
         normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in every[:4]),
-        activation=_activation(last),
+        activation=_activation(every),
+        unmapped=tuple(str(one) for one in rules.check(network, device) if not one.maps) if device else (),
     )
     Path(out).write_bytes(msgspec.json.encode(facts))
 
 
-def _activation(layer: Any) -> str:
-    if type(layer).__name__ in ("Softmax", "ReLU"):
-        return type(layer).__name__.lower()
-    return getattr(getattr(layer, "activation", None), "__name__", "")
+def _activation(every: list[Any]) -> str:
+    """Of the last layer that computes: behind it, some only change the shape or the type."""
+    for layer in reversed(every):
+        kind = type(layer).__name__
+        if kind in ("Softmax", "ReLU"):
+            return kind.lower()
+        found = getattr(getattr(layer, "activation", None), "__name__", "")
+        if kind not in PASSING and (kind, found) != ("Activation", "linear"):
+            return found
+    return ""
+
+
+PASSING = ("Dropout", "Flatten", "Identity", "Reshape", "Cast", "Permute")
 
 
 def read(path: Path) -> Facts:

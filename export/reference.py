@@ -6,8 +6,91 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.export import samples, worker
+from orilla.export.check import Reference
+from orilla.export.golden import GoldenData, candidates, golden
+from orilla.export.samples import Drawn
+from orilla.export.subject import Subject
+from orilla.runtime.datasets import Dataset
+from orilla.runtime.feed import Raw
+from orilla.runtime.measures import Target, target_of
 
 BATCH = 32
+
+SLACK = 1e-3
+"""By which rounding may take a probability out of 0-1."""
+
+
+def answered(
+    subject: Subject,
+    checked: Drawn,
+    dataset: Dataset,
+    raws: list[tuple[str, Raw]],
+    count: int,
+    work: Path,
+) -> tuple[Reference, GoldenData]:
+    """What the original answers to the validation data and to the golden candidates, in one process.
+
+    Args:
+        raws: golden candidates by name, of which `count` are taken.
+        work: the folder with the prepared samples.
+
+    Raises:
+        ConversionError: the original can't be run.
+        DataError: it answers what its task can't be, or the data's truths are of another shape.
+    """
+    given = candidates(raws, subject)
+    for name, array in given.inputs.items():
+        np.save(work / f"golden.{name}.npy", array)
+    outs = {stem: work / f"{stem}.out.npy" for stem in ("validation", "golden")}
+    jobs = [
+        {"inputs": {name: str(work / f"{stem}.{name}.npy") for name in checked.inputs}, "out": str(out)}
+        for stem, out in outs.items()
+    ]
+    (work / "jobs.json").write_text(json.dumps(jobs))
+    worker.call("orilla.export.reference:predict", model=str(subject.model), jobs=str(work / "jobs.json"))
+    outputs: NDArray[np.float32] = np.load(outs["validation"])
+    _check_scores(subject, outputs)
+    labelled = dataset.labelled and (subject.task != "tensor" or _has_values(checked, outputs))
+    truths = checked.truths
+    if not labelled:
+        truths = samples.truths_of(outputs, [one.name for one in truths], subject.task, checked.sizes)
+    reference = Reference(
+        target_of(dataset, subject.task, subject.labels) if labelled else _own_target(subject, dataset),
+        truths,
+        checked.inputs,
+        outputs,
+        checked.sizes,
+        sums=subject.task in ("classify", "text") and outputs.ndim == 2 and outputs.shape[1] > 1,
+    )
+    return reference, golden(subject, given, np.load(outs["golden"]), count)
+
+
+def _check_scores(subject: Subject, outputs: NDArray[np.float32]) -> None:
+    """Raises `DataError` for answers that are no probabilities, where the task takes them for such."""
+    low, high = float(outputs.min()), float(outputs.max())
+    if subject.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
+        raise DataError(
+            f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax, or give --task tensor"
+        )
+
+
+def _own_target(subject: Subject, dataset: Dataset) -> Target:
+    """Where nothing is known but what the original says: classes in its own order, masks of 0 and 1."""
+    places = (1,) if subject.task == "segment" else tuple(range(len(subject.labels)))
+    return Target(subject.task, subject.labels, places, dataset.ignore)
+
+
+def _has_values(checked: Drawn, outputs: NDArray[np.float32]) -> bool:
+    """Whether the truths of a model of arrays are values of its output; raises `DataError` where they are others."""
+    size = outputs[0].size
+    sizes = {np.size(one.value) for one in checked.truths}
+    if sizes != {size}:
+        raise DataError(f"y of {checked.source} has {max(sizes)} numbers for each sample, the model answers {size}")
+    return True
 
 
 def predict(model: str, jobs: str) -> None:

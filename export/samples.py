@@ -200,8 +200,18 @@ def row(inputs: Inputs, index: int) -> Prepared:
     return {name: array[index] for name, array in inputs.items()}
 
 
-def check_calibration(drawn: Drawn, subject: Subject) -> None:
-    """Raises `DataError` for samples that a quantiser can't find ranges in."""
+def same_place(one: str, other: str) -> bool:
+    """Whether two names of data are of the same file or folder."""
+    paths = Path(one), Path(other)
+    return one == other or (paths[0].exists() and paths[1].exists() and paths[0].samefile(paths[1]))
+
+
+FAR = 4.0
+"""Calibration arrays whose range is so many times wider or narrower than that of those checked on are another kind."""
+
+
+def check_calibration(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
+    """Raises `DataError` for samples that a quantiser can't find ranges in, or finds others than the model will see."""
     for name, array in drawn.inputs.items():
         if subject.feed.is_text:
             continue
@@ -213,6 +223,19 @@ def check_calibration(drawn: Drawn, subject: Subject) -> None:
             raise DataError(f"calibration pictures in {drawn.source} are all of one colour: give real ones")
         if spread == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
             raise DataError(f"calibration data {drawn.source}: {name} is the same number everywhere")
+        if subject.feed.kind == "tensor" and flat.dtype.kind == "f":
+            _check_range(drawn, checked, name)
+
+
+def _check_range(drawn: Drawn, checked: Drawn, name: str) -> None:
+    ends = [(float(one.inputs[name].min()), float(one.inputs[name].max())) for one in (drawn, checked)]
+    (low, high), (checked_low, checked_high) = ends
+    reach, wanted = max(abs(low), abs(high)), max(abs(checked_low), abs(checked_high))
+    if reach > FAR * wanted or wanted > FAR * reach:
+        raise DataError(
+            f"calibration data {drawn.source}: {name} is {low:.3g} to {high:.3g}, in {checked.source} "
+            f"{checked_low:.3g} to {checked_high:.3g}: calibrate on samples of the same kind"
+        )
 
 
 def save_calibration(drawn: Drawn, subject: Subject, file: Path) -> None:

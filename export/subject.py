@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, unknown_name
+from orilla.devices.rules import DEVICES
 from orilla.export import facts as facts_of
 from orilla.export import worker
 from orilla.export.facts import Facts
@@ -29,6 +30,8 @@ class Told:
     pixels: str | None = None
     input: tuple[int, ...] | None = None
     vocabulary: Path | None = None
+    device: str | None = None
+    """What it must run on, one of `devices.rules.DEVICES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def open_subject(given: Path, told: Told, work: Path) -> Subject:
         ConfigError, DataError: it is nothing of that, or something that must be told is not.
         ConversionError: Keras can't load it.
     """
+    if told.device is not None and told.device not in DEVICES:
+        raise unknown_name("device", told.device, DEVICES)
     if (given / "card.json").is_file() or (given.is_dir() and not (given / "saved_model.pb").exists()):
         return _run(given, told, work)
     if not given.exists():
@@ -81,7 +86,16 @@ def _run(run: Path, told: Told, work: Path) -> Subject:
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
     feed = Feed(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
     return Subject(
-        card.model, model, _facts(model, work), card.task, card.labels, True, feed, vocabulary, card, settings.data
+        card.model,
+        model,
+        _facts(model, work, told.device),
+        card.task,
+        card.labels,
+        True,
+        feed,
+        vocabulary,
+        card,
+        settings.data,
     )
 
 
@@ -96,7 +110,7 @@ def _foreign(given: Path, told: Told, work: Path) -> Subject:
     model = given.absolute()
     if told.input is not None:
         model = _wrap(work, Wrap(str(given.absolute()), told.input))
-    facts = _facts(model, work)
+    facts = _facts(model, work, told.device)
     pictures = task in ("classify", "segment") and _takes_pictures(facts)
     answer = _logits(facts) if task in ("classify", "text", "segment") else None
     pixels = _pixels(told, facts, given) if pictures else None
@@ -111,29 +125,37 @@ def _foreign(given: Path, told: Told, work: Path) -> Subject:
     return Subject(given.stem, model, facts, task, labels, told.labels is not None, feed, vocabulary, None, None)
 
 
+ARRAYS = ("float32", "int32", "int64")
+"""Types of arrays that both formats take in every precision."""
+
+
 def _wrap(work: Path, wrap: Wrap) -> Path:
     path = work / "model.json"
     write_wrap(path, wrap)
     return path
 
 
-def _facts(model: Path, work: Path) -> Facts:
+def _facts(model: Path, work: Path, device: str | None) -> Facts:
     out = work / "facts.json"
-    worker.call("orilla.export.facts:describe", model=str(model), out=str(out))
-    return facts_of.read(out)
+    worker.call("orilla.export.facts:describe", model=str(model), out=str(out), device=device)
+    facts = facts_of.read(out)
+    if facts.unmapped:
+        more = f" (and {len(facts.unmapped) - 1} more)" if len(facts.unmapped) > 1 else ""
+        raise ConversionError(f"not for {device}: {facts.unmapped[0]}{more}")
+    return facts
 
 
 def _takes_pictures(facts: Facts) -> bool:
     if len(facts.inputs) != 1:
         return False
     (given,) = facts.inputs
-    return len(given.shape) == 3 and given.shape[-1] in (1, 3) and given.dtype.startswith("float")
+    return len(given.shape) == 3 and given.shape[-1] in (1, 3) and given.dtype.startswith(("float", "uint8", "int"))
 
 
 def _pixels(told: Told, facts: Facts, given: Path) -> Pixels:
     if told.pixels is not None:
         return told.pixels  # type: ignore[return-value]
-    if facts.normalises:
+    if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
         return "0..255"
     raise ConfigError(f"which pixel values was {given.name} trained on? give --pixels {', '.join(PIXELS)}")
 
@@ -161,6 +183,11 @@ def _spec(task: Task, facts: Facts, told: Told, pictures: bool) -> tuple[Spec, b
         return Preprocess(size_hw=(height, width)), None
     if task == "segment":
         raise ConfigError(f"a segmentation takes pictures [height,width,3]: this model takes {_told_inputs(facts)}")
+    for one in facts.inputs:
+        if one.dtype not in ARRAYS:
+            raise ConversionError(
+                f"the input {one.name} is {one.dtype}: take {', '.join(ARRAYS)}, and cast inside the model"
+            )
     inputs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in facts.inputs)
     outputs = tuple(TensorSpec(one.name, one.shape, "float32") for one in facts.outputs)
     if any(0 in one.shape for one in outputs):

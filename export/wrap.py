@@ -56,6 +56,18 @@ def wrapped(wrap: Wrap, load: Callable[[str], Any]) -> Any:
     import keras
 
     model = load(wrap.model)
+    given, outputs = (model.inputs, model.outputs) if not (wrap.input or wrap.pixels) else _given(wrap, model)
+    if wrap.answer is not None:
+        outputs = [keras.layers.Activation(wrap.answer, name="orilla_answer")(one) for one in outputs]
+    return keras.Model(
+        given if len(given) > 1 else given[0], outputs if len(outputs) > 1 else outputs[0], name=model.name
+    )
+
+
+def _given(wrap: Wrap, model: Any) -> tuple[list[Any], list[Any]]:
+    """Inputs of another size, or of other pixels, and what the model makes of them."""
+    import keras
+
     if len(model.inputs) != 1:
         raise ValueError(
             f"the model has {len(model.inputs)} inputs: only a model with one can be given a size or pixels"
@@ -71,10 +83,9 @@ def wrapped(wrap: Wrap, load: Callable[[str], Any]) -> Any:
             raise ValueError(f"the model's input is {list(shape)}: pictures have 1 or 3 channels, [height,width,3]")
         given = keras.Input((*shape[:2], 3))
         x = _normalised(given, wrap.pixels, shape[-1])
-    made = keras.tree.flatten(model(x))
-    if wrap.answer is not None:
-        made = [keras.layers.Activation(wrap.answer)(one) for one in made]
-    return keras.Model(given, made if len(made) > 1 else made[0])
+        if inner.dtype != given.dtype:
+            x = keras.ops.cast(x, inner.dtype)
+    return [given], keras.tree.flatten(model(x))
 
 
 def _normalised(image: Any, pixels: Pixels, channels: int) -> Any:

@@ -320,8 +320,9 @@ class _Average(keras.callbacks.Callback):
             self.model.jax_state_sync()  # the variables are elsewhere while it trains
         latest = _values(self.model)
         average = self._state.average or latest
+        share = max(self._share, self._every / self._step)  # the first looks count alike
         self._state.average = [
-            old + np.asarray(self._share * (new - old), new.dtype) if new.dtype.kind == "f" else new
+            old + np.asarray(share * (new - old), new.dtype) if new.dtype.kind == "f" else new
             for old, new in zip(average, latest, strict=True)
         ]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, unknown_name
+from orilla.devices.rules import DEVICES
 from orilla.train.fit import Schedule
 from orilla.train.models import MODELS
 from orilla.train.plan import Head
-from orilla.train.rules import DEVICES
 from orilla.train.surroundings import Precision
 
 

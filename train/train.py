@@ -12,13 +12,14 @@ import keras
 import numpy as np
 from rich.console import Console
 
+from orilla.devices import rules
 from orilla.devices.detect import detect
 from orilla.devices.errors import DataError
 from orilla.runtime.card import Card
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.datasets.labelled import FIRST_METRIC, digest_of
 from orilla.runtime.files import make_folder, replacing
-from orilla.train import rules, surroundings
+from orilla.train import surroundings
 from orilla.train.data.joined import Joined
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import Splits, data_card, split

@@ -74,7 +74,8 @@ class ArrayFile(Dataset):
         return ClassifiedImage(str(index), image, -1 if truth is None else int(truth))
 
     def content(self, split: str, index: int) -> bytes:
-        return b"".join(array[index].tobytes() for array in self._inputs.values())
+        parts = ((name, array[index]) for name, array in self._inputs.items())
+        return b"".join(f"{name} {one.shape} {one.dtype.str} ".encode() + one.tobytes() for name, one in parts)
 
     def truth(self, split: str, index: int) -> bytes:
         return b"" if self._y is None else self._y[index].tobytes()

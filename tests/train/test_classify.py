@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+from orilla.devices import rules
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
 from orilla.runtime.run_folder import read_run
-from orilla.train import rules
 from orilla.train import train as trainer
 from orilla.train.augment import RandomAffine, RandomMirror, apply
 from orilla.train.data import batches

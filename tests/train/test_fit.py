@@ -40,10 +40,12 @@ def slopes(folder, epochs, **options):
 
 def test_the_average_of_the_weights_is_kept_and_the_training_goes_on_from_the_latest(tmp_path):
     steps = [slopes(tmp_path / f"plain{epochs}", epochs, average=0.0)[0] for epochs in (1, 2, 3, 4)]
-    expected = [steps[0]]
-    for step in steps[1:]:
-        expected.append(0.75 * expected[-1] + 0.25 * step)
+    expected = [np.mean(steps[:count]) for count in (1, 2, 3, 4)]
     kept, seen = slopes(tmp_path / "whole", 4, average=1.0)  # over four steps
     assert seen == pytest.approx(expected, rel=1e-5)
     assert kept == pytest.approx(expected[-1], rel=1e-5)
+    last = expected[0]
+    for share, step in zip((1 / 2, 1 / 2, 1 / 2), steps[1:], strict=True):
+        last += share * (step - last)
+    assert slopes(tmp_path / "half", 4, average=0.5)[0] == pytest.approx(last, rel=1e-5)  # over two steps
     assert slopes(tmp_path / "best", 4, average=1.0, watch="slope")[0] == pytest.approx(max(expected), rel=1e-5)

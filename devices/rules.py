@@ -1,4 +1,5 @@
-"""What a device will make of a network, told before the first epoch: layers that won't map, or will be slow there.
+"""What a device will make of a Keras network, told before it is trained or converted: layers that won't map, or will
+be slow there. Layers are known by the names of their classes; Keras itself is not needed.
 
 Sources of the Edge TPU's rules: Coral's documentation, "TensorFlow models on the Edge TPU", supported operations; for
 the resize operators google-coral/edgetpu issue 420.
@@ -6,11 +7,10 @@ the resize operators google-coral/edgetpu issue 420.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-import keras
-from keras import layers
+from typing import Any
 
 from orilla.devices.errors import unknown_name
 
@@ -35,13 +35,15 @@ class Advice:
     layer: str
     problem: str
     instead: str
+    maps: bool = True
+    """Whether the device's operators can express it; else it is slow there at most."""
 
     def __str__(self) -> str:
         return f"{self.layer}: {self.problem}; {self.instead}"
 
 
-def check(network: keras.Model, device: str) -> list[Advice]:
-    """Holds a network against a device's rules; raises `ConfigError` for an unknown device."""
+def check(network: Any, device: str) -> list[Advice]:
+    """Holds a Keras model against a device's rules; raises `ConfigError` for an unknown device."""
     if device not in DEVICES:
         raise unknown_name("device", device, DEVICES)
     rules = CORAL if device == "coral" else PI4
@@ -49,11 +51,11 @@ def check(network: keras.Model, device: str) -> list[Advice]:
     return found + list(_of_network(network, device))
 
 
-Rule = Callable[[layers.Layer], Iterator[Advice]]
+Rule = Callable[[Any], Iterator[Advice]]
 
 
-def _flatten_before_dense(layer: layers.Layer) -> Iterator[Advice]:
-    if isinstance(layer, layers.Dense) and layer.kernel.shape[0] >= 4096:
+def _flatten_before_dense(layer: Any) -> Iterator[Advice]:
+    if _is(layer, "Dense") and layer.kernel.shape[0] >= 4096:
         count = int(layer.kernel.shape[0] * layer.kernel.shape[1])
         yield Advice(
             layer.name,
@@ -62,54 +64,62 @@ def _flatten_before_dense(layer: layers.Layer) -> Iterator[Advice]:
         )
 
 
-def _activation(layer: layers.Layer) -> Iterator[Advice]:
+def _activation(layer: Any) -> Iterator[Advice]:
     name = type(layer).__name__
     function = getattr(getattr(layer, "activation", None), "__name__", "")
     if name in ("LeakyReLU", "ELU"):
-        yield Advice(layer.name, f"{name} is not mapped", "take ReLU or ReLU6")
+        yield Advice(layer.name, f"{name} is not mapped", "take ReLU or ReLU6", maps=False)
     elif function in ("selu", "elu", "gelu", "leaky_relu", "silu", "swish", "mish", "softplus"):
-        yield Advice(layer.name, f"activation {function} is not mapped, and cuts the graph", "take relu or relu6")
+        yield Advice(
+            layer.name, f"activation {function} is not mapped, and cuts the graph", "take relu or relu6", maps=False
+        )
 
 
-def _recurrent(layer: layers.Layer) -> Iterator[Advice]:
-    if isinstance(layer, layers.GRU | layers.SimpleRNN | layers.Bidirectional):
-        yield Advice(layer.name, f"{type(layer).__name__} is not mapped", "take one LSTM, fused and in full int8")
-    if isinstance(layer, layers.Embedding):
-        yield Advice(layer.name, "a lookup stays on the CPU, and all behind it too", "run texts on the CPU")
+def _recurrent(layer: Any) -> Iterator[Advice]:
+    if _is(layer, "GRU", "SimpleRNN", "Bidirectional"):
+        yield Advice(
+            layer.name, f"{type(layer).__name__} is not mapped", "take one LSTM, fused and in full int8", maps=False
+        )
+    if _is(layer, "Embedding"):
+        yield Advice(layer.name, "a lookup stays on the CPU, and all behind it too", "run texts on the CPU", maps=False)
 
 
-def _transpose(layer: layers.Layer) -> Iterator[Advice]:
-    if isinstance(layer, layers.Permute):
-        yield Advice(layer.name, "a transposition is not mapped", "keep channels last from the beginning")
-    if isinstance(layer, layers.Conv2DTranspose) and max(layer.kernel_size) > 4:
+def _transpose(layer: Any) -> Iterator[Advice]:
+    if _is(layer, "Permute"):
+        yield Advice(layer.name, "a transposition is not mapped", "keep channels last from the beginning", maps=False)
+    if _is(layer, "Conv2DTranspose") and max(layer.kernel_size) > 4:
         yield Advice(layer.name, "a large transposed convolution may not map", "take upsampling and a 3x3 convolution")
-    if isinstance(layer, layers.UpSampling2D):
+    if _is(layer, "UpSampling2D"):
         yield Advice(
             layer.name,
             "its resize operator is of a version that the compiler refuses",
             "repeat by Concatenate and Reshape, as the road model does",
+            maps=False,
         )
 
 
-def _normalisation(layer: layers.Layer) -> Iterator[Advice]:
-    if isinstance(layer, layers.LayerNormalization | layers.GroupNormalization | layers.UnitNormalization):
+def _normalisation(layer: Any) -> Iterator[Advice]:
+    if _is(layer, "LayerNormalization", "GroupNormalization", "UnitNormalization"):
         yield Advice(
-            layer.name, f"{type(layer).__name__} is not mapped", "take BatchNormalization, which is folded away"
+            layer.name,
+            f"{type(layer).__name__} is not mapped",
+            "take BatchNormalization, which is folded away",
+            maps=False,
         )
 
 
-def _attention(layer: layers.Layer) -> Iterator[Advice]:
-    if isinstance(layer, layers.MultiHeadAttention):
-        yield Advice(layer.name, "attention is not mapped", "take depthwise-separable convolutions")
+def _attention(layer: Any) -> Iterator[Advice]:
+    if _is(layer, "MultiHeadAttention"):
+        yield Advice(layer.name, "attention is not mapped", "take depthwise-separable convolutions", maps=False)
 
 
-def _dilated(layer: layers.Layer) -> Iterator[Advice]:
-    if isinstance(layer, layers.DepthwiseConv2D) and max(layer.dilation_rate) > 1:
+def _dilated(layer: Any) -> Iterator[Advice]:
+    if _is(layer, "DepthwiseConv2D") and max(layer.dilation_rate) > 1:
         yield Advice(layer.name, "dilated depthwise convolution is slow on Arm", "take a 5x5 kernel")
 
 
-def _large_kernel(layer: layers.Layer) -> Iterator[Advice]:
-    plain = isinstance(layer, layers.Conv2D) and not isinstance(layer, layers.DepthwiseConv2D)
+def _large_kernel(layer: Any) -> Iterator[Advice]:
+    plain = _is(layer, "Conv2D") and not _is(layer, "DepthwiseConv2D")
     if plain and min(layer.kernel_size) > 1 and layer.kernel.shape[2] >= 256:
         yield Advice(
             layer.name,
@@ -119,10 +129,10 @@ def _large_kernel(layer: layers.Layer) -> Iterator[Advice]:
 
 
 CORAL: tuple[Rule, ...] = (_flatten_before_dense, _activation, _recurrent, _transpose, _normalisation, _attention)
-PI4: tuple[Rule, ...] = (_flatten_before_dense, _dilated, _large_kernel, _attention)
+PI4: tuple[Rule, ...] = (_flatten_before_dense, _dilated, _large_kernel)
 
 
-def _of_network(network: keras.Model, device: str) -> Iterator[Advice]:
+def _of_network(network: Any, device: str) -> Iterator[Advice]:
     weights = network.count_params()
     if device == "coral" and weights > TPU_CACHE:
         yield Advice(
@@ -130,8 +140,8 @@ def _of_network(network: keras.Model, device: str) -> Iterator[Advice]:
             f"{weights / 2**20:.1f} MiB of int8 weights, of which 8 MiB stay on the chip",
             "the rest is sent for every frame: take a smaller network",
         )
-    if device == "coral" and None in network.input.shape[1:]:
-        yield Advice(network.name, "its input has no fixed size", "fix every side of keras.Input")
+    if device == "coral" and any(None in given.shape[1:] for given in network.inputs):
+        yield Advice(network.name, "its input has no fixed size", "fix every side of keras.Input", maps=False)
     count = multiplications(network)
     if device == "pi4" and count > PI4_MACS:
         yield Advice(
@@ -139,31 +149,33 @@ def _of_network(network: keras.Model, device: str) -> Iterator[Advice]:
         )
 
 
-def multiplications(network: keras.Model) -> int:
+def multiplications(network: Any) -> int:
     """Multiplications and additions of convolutions and dense layers, for one sample."""
     total = 0
     for layer in _flat(network):
-        if isinstance(layer, layers.DepthwiseConv2D):
+        if _is(layer, "DepthwiseConv2D"):
             total += int(layer.kernel.shape[0] * layer.kernel.shape[1]) * _size(layer)
-        elif isinstance(layer, layers.Conv2D | layers.Conv2DTranspose):
-            grid = layer.output.shape if isinstance(layer, layers.Conv2D) else layer.input.shape
-            total += int(keras.ops.size(layer.kernel)) * int(grid[1] or 1) * int(grid[2] or 1)
-        elif isinstance(layer, layers.Dense):
+        elif _is(layer, "Conv2D", "Conv2DTranspose"):
+            grid = layer.output.shape if _is(layer, "Conv2D") else layer.input.shape
+            total += math.prod(layer.kernel.shape) * int(grid[1] or 1) * int(grid[2] or 1)
+        elif _is(layer, "Dense"):
             total += int(layer.kernel.shape[0] * layer.kernel.shape[1])
     return total
 
 
-def _size(layer: layers.Layer) -> int:
-    total = 1
-    for side in layer.output.shape[1:]:
-        total *= int(side or 1)
-    return total
+def _size(layer: Any) -> int:
+    return math.prod(int(side or 1) for side in layer.output.shape[1:])
 
 
-def _flat(network: keras.Model) -> Iterator[layers.Layer]:
+def _flat(network: Any) -> Iterator[Any]:
     """All layers, those of nested models too."""
     for layer in network.layers:
-        if isinstance(layer, keras.Model):
+        if hasattr(layer, "layers"):
             yield from _flat(layer)
         else:
             yield layer
+
+
+def _is(layer: Any, *kinds: str) -> bool:
+    """Whether a layer is of one of Keras' classes, or of one that is derived from it."""
+    return any(one.__name__ in kinds for one in type(layer).__mro__)
