@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import msgspec
 
 from orilla.devices.detect import available_cores
 from orilla.devices.errors import ConfigError, ConversionError, OrillaError
-from orilla.export import samples, timing
+from orilla.export import samples, timing, worker
 from orilla.export.check import SECONDS, Reference, answers, check, tolerance
 from orilla.export.golden import GoldenData, half
 from orilla.export.making import make
@@ -62,33 +63,41 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
     """
     chosen = select(options.recipes)
     check_writable(out)
-    with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
-        work = Path(temporary)
-        options.step("reading the model")
-        subject = open_subject(model, options.told, work)
-        fitting, refused = _fit(chosen, subject, named=options.recipes not in GROUPS)
-        options.step("reading samples")
-        subject, dataset, other = _data(subject, fitting, options)
-        checked, seen, items = _draw(subject, dataset, other, options, work)
-        raws = samples.golden(options.golden, dataset, items, subject, options.golden_count)
-        options.step("original model on validation data")
-        reference, known = answered(subject, checked, dataset, raws, options.golden_count, work)
-        seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
-        made = make(subject, fitting, seen, work, refused, options.step)
-        variants, files = _check_all(fitting, made, reference, known, refused, options.step, seconds)
-        if not variants:
-            name, reason = next(iter(refused.items()))
-            raise ConversionError(f"no variant could be made: {name}: {reason}")
-        if options.timing:
-            options.step("timing the variants in turns")
-            variants = _timed(variants, files, checked.inputs)
-        manifest = _manifest(subject, variants, known, reference, checked, seen, refused, options)
-        files |= known.files
-        if subject.vocabulary is not None:
-            files[VOCABULARY] = subject.vocabulary
-        manifest = _with_files(manifest, files, options.max_drop)
-        options.step("writing the bundle")
-        bundles.write(out, manifest, files)
+    try:
+        with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
+            return _export(model, out, chosen, options, Path(temporary))
+    except OSError as error:
+        if error.errno != errno.ENOSPC or isinstance(error, OrillaError):
+            raise
+        raise worker.no_space() from error
+
+
+def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Path) -> Manifest:
+    options.step("reading the model")
+    subject = open_subject(model, options.told, work)
+    fitting, refused = _fit(chosen, subject, named=options.recipes not in GROUPS)
+    options.step("reading samples")
+    subject, dataset, other = _data(subject, fitting, options)
+    checked, seen, items = _draw(subject, dataset, other, options, work)
+    raws = samples.golden(options.golden, dataset, items, subject, options.golden_count)
+    options.step("original model on validation data")
+    reference, known = answered(subject, checked, dataset, raws, options.golden_count, work)
+    seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
+    made = make(subject, fitting, seen, work, refused, options.step)
+    variants, files = _check_all(fitting, made, reference, known, refused, options.step, seconds)
+    if not variants:
+        name, reason = next(iter(refused.items()))
+        raise ConversionError(f"no variant could be made: {name}: {reason}")
+    if options.timing:
+        options.step("timing the variants in turns")
+        variants = _timed(variants, files, checked.inputs)
+    manifest = _manifest(subject, variants, known, reference, checked, seen, refused, options)
+    files |= known.files
+    if subject.vocabulary is not None:
+        files[VOCABULARY] = subject.vocabulary
+    manifest = _with_files(manifest, files, options.max_drop)
+    options.step("writing the bundle")
+    bundles.write(out, manifest, files)
     return manifest
 
 

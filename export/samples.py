@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,8 +173,7 @@ def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Pat
         sample = dataset.load(*item)
         for name, array in named(subject, subject.feed.sample(sample)).items():
             if name not in inputs:
-                file = work / f"{stem}.{name}.npy"
-                inputs[name] = np.lib.format.open_memmap(file, "w+", array.dtype, (len(items), *array.shape))
+                inputs[name] = _mapped(work / f"{stem}.{name}.npy", array.dtype, (len(items), *array.shape))
             inputs[name][place] = array
         truths.append(truth_of(sample))
         raw = raw_of(sample)
@@ -183,6 +183,14 @@ def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Pat
     whole = len(items) == len(dataset.names(items[0][0]))
     sha256 = dataset.digest(items[0][0]) if whole else digest_of(dataset, items)
     return Drawn(f"{dataset.source.name}{part}", sha256, inputs, truths, sizes)
+
+
+def _mapped(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A new array in a file whose place on the disk is taken: writing into a hole of a full one kills the process."""
+    array = np.lib.format.open_memmap(file, "w+", dtype, shape)
+    with file.open("r+b") as opened:
+        os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def named(subject: Subject, prepared: Prepared) -> dict[str, NDArray[Any]]:

@@ -7,6 +7,8 @@ milliseconds, and each job finds the same clean state.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -18,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from orilla.devices.errors import ConversionError, MissingExtraError
+from orilla.devices.errors import ConversionError, MissingExtraError, OutputError
 
 SURROUNDINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -28,6 +30,8 @@ SURROUNDINGS = {
     "CUDA_VISIBLE_DEVICES": "-1",
     # ONNX Runtime's quantiser walks sets: with random hashes the same model would make other bytes every time.
     "PYTHONHASHSEED": "0",
+    # A keras.py in the folder where export is called is not Keras.
+    "PYTHONSAFEPATH": "1",
 }
 """What a child's environment says beside the parent's."""
 
@@ -38,6 +42,7 @@ def call(function: str, **arguments: Any) -> None:
     Raises:
         ConversionError: it failed or crashed, with its reason.
         MissingExtraError: a package that it needs is not installed.
+        OutputError: the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         answer, log = Path(folder, "answer.json"), Path(folder, "log.txt")
@@ -50,7 +55,14 @@ def call(function: str, **arguments: Any) -> None:
         problem = json.loads(answer.read_text())
         if problem["missing"]:
             raise MissingExtraError(problem["missing"], "export")
+        if NO_SPACE in problem["reason"]:
+            raise no_space()
         raise ConversionError(problem["reason"])
+
+
+def no_space() -> OutputError:
+    """What is said of a disk that is full of files of passage."""
+    return OutputError(f"no space left in {tempfile.gettempdir()}: set TMPDIR to a larger disk")
 
 
 def close() -> None:
@@ -98,6 +110,10 @@ class _Forge:
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                with contextlib.suppress(BrokenPipeError):  # half a job was left in it
+                    pipe.close()
             self._process = None
 
     @staticmethod
@@ -142,16 +158,32 @@ def main() -> int:
 def _work(job: dict[str, Any]) -> int:
     """Does one job, and leaves the reason where it fails."""
     _silence(Path(job["log"]))
+    # Files of passage of this job, TensorFlow's generated code too, go with its folder.
+    tempfile.tempdir = os.environ["TMPDIR"] = str(Path(job["answer"]).parent)
     module, _, name = job["function"].partition(":")
     try:
         getattr(import_module(module), name)(**job["arguments"])
     except Exception as error:  # noqa: BLE001 - whatever a converter raises is the reason that the parent tells
         missing = error.name if isinstance(error, ImportError) else None
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"
-        Path(job["answer"]).write_text(json.dumps({"reason": reason[:400], "missing": missing}))
+        answer = Path(job["answer"])
+        partial = answer.with_suffix(".partial")
+        partial.write_text(json.dumps({"reason": _reason(error), "missing": missing}))
+        partial.rename(answer)
         return 1
     return 0
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if NO_SPACE in text:
+        return NO_SPACE
+    if isinstance(error, MemoryError) or any(sign in text for sign in ("bad_alloc", "RESOURCE_EXHAUSTED", "OOM when")):
+        return "out of memory"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:400]
+
+
+NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def _silence(log: Path) -> None:
@@ -168,6 +200,8 @@ def _flush(stream: IO[str]) -> None:
 
 
 def _ended(code: int) -> str:
+    if -code == signal.SIGKILL:
+        return "was killed: out of memory, most likely"
     return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError
-from orilla.export import export as module
 from orilla.export import worker
 from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import recipes, select
@@ -154,7 +153,7 @@ def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypa
             real("ctypes:string_at", ptr=0)
         real(function, **arguments)
 
-    monkeypatch.setattr(module.worker, "call", call)
+    monkeypatch.setattr(worker, "call", call)
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes=FAST))
     assert [variant.name for variant in made.variants] == ["litert_fp32"]
     assert "crashed (SIGSEGV)" in made.report.refused["litert_wi8_ai8"]

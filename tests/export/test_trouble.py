@@ -1,0 +1,100 @@
+"""Export where the machine gives out, or the user does: one line, and nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orilla.devices.errors import ConversionError, OutputError
+from orilla.export import worker
+
+COMMAND = (sys.executable, "-m", "orilla.runtime.cli", "export")
+
+
+def started(run, out, temporary, *words):
+    surroundings = {**os.environ, "TMPDIR": str(temporary)}
+    return subprocess.Popen(
+        [*COMMAND, str(run), "--out", str(out), *words],
+        env=surroundings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def descendants(pid):
+    """Processes that one has started, and those that they have."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(one): int(parent) for one, parent in (line.split() for line in listed.splitlines())}
+    found = {pid}
+    while more := {one for one, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
+    temporary, out = tmp_path / "tmp", tmp_path / "out"
+    temporary.mkdir()
+    out.mkdir()
+    process = started(tiny_run, out / "t.orilla", temporary)
+    wait_for(lambda: any(temporary.rglob("base0.tflite")))  # in the middle of the conversions
+    helpers = descendants(process.pid)
+    assert helpers
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert list(out.iterdir()) == []
+    assert list(temporary.iterdir()) == []
+    wait_for(lambda: not any(Path(f"/proc/{one}").exists() for one in helpers), 10)
+
+
+@pytest.mark.parametrize("size", ["64k", "200k"])
+def test_no_space_for_files_of_passage(tiny_run, tmp_path, size):
+    """Neither for the prepared samples, nor, where they fit, for what the converters write."""
+    small, out = tmp_path / "small", tmp_path / "out"
+    small.mkdir()
+    out.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small], check=False, capture_output=True
+    )
+    if made.returncode:
+        pytest.skip("this machine lets no test mount a file system")
+    try:
+        process = started(tiny_run, out / "t.orilla", small, "--recipes", "litert_fp32,litert_wi8_ai8")
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 2, told
+        assert len(told.strip().splitlines()) == 1
+        assert "o space left" in told
+        assert "TMPDIR" in told
+        assert list(out.iterdir()) == []
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_converter_that_the_system_kills_is_out_of_memory():
+    with pytest.raises(ConversionError, match="was killed: out of memory, most likely"):
+        worker.call("subprocess:run", args=["sh", "-c", "kill -9 $PPID"])
+
+
+def test_a_converter_that_is_refused_memory():
+    with pytest.raises(ConversionError, match=r"^out of memory$"):
+        worker.call("numpy:zeros", shape=1 << 56)
+
+
+def test_a_full_disk_ends_the_export_not_a_variant():
+    with pytest.raises(OutputError, match=r"no space left in .*: set TMPDIR to a larger disk"):
+        worker.call("shutil:copyfile", src=__file__, dst="/dev/full")
