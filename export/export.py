@@ -16,7 +16,7 @@ from orilla.export import samples, timing, worker
 from orilla.export.check import SECONDS, Reference, answers, check, tolerance
 from orilla.export.golden import GoldenData, half
 from orilla.export.making import make
-from orilla.export.recipe import GROUPS, SUFFIXES, Recipe, select
+from orilla.export.recipe import SUFFIXES, Recipe, select
 from orilla.export.recommend import MAX_DROP, recommended
 from orilla.export.reference import answered
 from orilla.export.samples import Drawn, Inputs
@@ -75,7 +75,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
 def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Path) -> Manifest:
     options.step("reading the model")
     subject = open_subject(model, options.told, work)
-    fitting, refused = _fit(chosen, subject, named=options.recipes not in GROUPS)
+    fitting, unfit = _fit(chosen, subject)
     options.step("reading samples")
     subject, dataset, other = _data(subject, fitting, options)
     checked, seen, items = _draw(subject, dataset, other, options, work)
@@ -83,6 +83,7 @@ def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOp
     options.step("original model on validation data")
     reference, known = answered(subject, checked, dataset, raws, options.golden_count, work)
     seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
+    refused: dict[str, str] = {}
     made = make(subject, fitting, seen, work, refused, options.step)
     variants, files = _check_all(fitting, made, reference, known, refused, options.step, seconds)
     if not variants:
@@ -91,7 +92,8 @@ def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOp
     if options.timing:
         options.step("timing the variants in turns")
         variants = _timed(variants, files, checked.inputs)
-    manifest = _manifest(subject, variants, known, reference, checked, seen, refused, options)
+    report = _report(reference, checked, seen, refused, unfit, options)
+    manifest = _manifest(subject, variants, known, report)
     files |= known.files
     if subject.vocabulary is not None:
         files[VOCABULARY] = subject.vocabulary
@@ -101,14 +103,15 @@ def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOp
     return manifest
 
 
-def _fit(chosen: dict[str, Recipe], subject: Subject, *, named: bool) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """The recipes that are for this model, as they are for it; of those that are not, why, where they were named."""
-    fitting = {name: recipe.fit(subject.facts) for name, recipe in chosen.items() if not recipe.unfit(subject.facts)}
-    reasons = {name: str(recipe.unfit(subject.facts)) for name, recipe in chosen.items() if name not in fitting}
+def _fit(chosen: dict[str, Recipe], subject: Subject) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """The recipes that are for this model, as they are for it, and why the others are not."""
+    reasons = {name: recipe.unfit(subject.facts) for name, recipe in chosen.items()}
+    unfit = {name: reason for name, reason in reasons.items() if reason is not None}
+    fitting = {name: recipe.fit(subject.facts) for name, recipe in chosen.items() if name not in unfit}
     if not fitting:
-        name, reason = next(iter(reasons.items()))
+        name, reason = next(iter(unfit.items()))
         raise ConfigError(f"recipe {name} is not for this model: {reason}")
-    return fitting, reasons if named else {}
+    return fitting, unfit
 
 
 def _data(
@@ -186,17 +189,15 @@ def _timed(variants: list[Variant], files: dict[str, bytes], inputs: Inputs) -> 
     return [msgspec.structs.replace(one, latency=found[one.name]) for one in variants]
 
 
-def _manifest(
-    subject: Subject,
-    variants: list[Variant],
-    golden: GoldenData,
+def _report(
     reference: Reference,
     checked: Drawn,
     seen: Drawn | None,
     refused: dict[str, str],
+    unfit: dict[str, str],
     options: ExportOptions,
-) -> Manifest:
-    report = Report(
+) -> Report:
+    return Report(
         data=checked.source,
         sha256=checked.sha256,
         count=checked.count,
@@ -208,7 +209,11 @@ def _manifest(
         calibration_seed=options.seed,
         timed_on=timing.timed_on() if options.timing else None,
         refused=refused,
+        unfit=unfit,
     )
+
+
+def _manifest(subject: Subject, variants: list[Variant], golden: GoldenData, report: Report) -> Manifest:
     return Manifest(
         schema=SCHEMA,
         name=subject.name,

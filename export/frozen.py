@@ -113,9 +113,10 @@ def signature_of(model: keras.Model) -> list[Any]:
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """`image` or `tokens` of a model with one input, Keras' names of several."""
+    """`image`, `tokens` or `x` of a model with one input, Keras' names of several."""
     if len(model.inputs) == 1:
-        return ["tokens" if model.inputs[0].dtype == "int32" else "image"]
+        (given,) = model.inputs
+        return ["image" if len(given.shape) == 4 else "tokens" if given.dtype == "int32" else "x"]
     return [_plain(tensor.name) for tensor in model.inputs]
 
 

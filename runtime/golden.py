@@ -19,6 +19,9 @@ from orilla.runtime.manifest import Golden, Variant
 from orilla.runtime.picture import decode_picture
 from orilla.runtime.session import Prepared
 
+MOST_AXES = 6
+"""Of an array in a bundle."""
+
 
 @dataclass(frozen=True, eq=False)
 class KnownFrame:
@@ -114,7 +117,7 @@ def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> N
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     except ValueError as error:
         raise BundleError(f"golden array {name} cannot be read: {error}") from error
-    if dtype not in dtypes or fortran or not 1 <= len(shape) <= 4:
+    if dtype not in dtypes or fortran or len(shape) > MOST_AXES:
         raise BundleError(f"golden array {name} is {list(shape)} {dtype}: expected {np.dtype(dtypes[0])}")
     if len(data) - stream.tell() != math.prod(shape) * dtype.itemsize:
         raise BundleError(f"golden array {name} has not the size that its header says")

@@ -114,6 +114,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Machine and threads of the latencies; None where nothing was timed."""
     refused: dict[str, str] = {}
     """Recipes that could not be made, with the reason."""
+    unfit: dict[str, str] = {}
+    """Recipes that are not for this model, with the reason."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -111,6 +111,9 @@ def variants(console: object, manifest: Manifest, limit: float) -> None:
             console.print(f"{variant.name}: {remark}")
     for name, reason in report.refused.items():
         console.print(f"{name} could not be made: {reason}")
+    for reason in dict.fromkeys(report.unfit.values()):
+        names = ", ".join(name for name, other in report.unfit.items() if other == reason)
+        console.print(f"not for this model, {reason}: {names}")
     if report.timed_on:
         console.print(f"times: {report.timed_on}, variants in turns")
 

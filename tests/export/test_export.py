@@ -54,6 +54,7 @@ def test_the_report_says_on_what_it_was_checked(manifest):
     assert (report.calibration, report.calibration_count) == ("camvid train", 12)
     assert set(report.metrics) >= {"iou", "pixel_accuracy", "iou/A", "iou/B"}
     assert not report.refused
+    assert report.unfit["litert_fp32_fused"] == "the model has no LSTM"
 
 
 def test_golden_frames_cover_little_and_much(manifest):
@@ -96,7 +97,8 @@ def test_unknown_recipes_list_the_known():
 
 def test_a_recipe_that_is_not_for_the_model_says_why(tiny_run, tmp_path):
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_wi8_afp32"))
-    assert made.report.refused == {"onnx_wi8_afp32": "dynamically quantised convolutions are slower than float ones"}
+    assert not made.report.refused
+    assert made.report.unfit == {"onnx_wi8_afp32": "dynamically quantised convolutions are slower than float ones"}
     fails(
         tiny_run,
         tmp_path / "u.orilla",

@@ -306,3 +306,161 @@ def test_a_custom_layer_is_named(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones((20, 4), np.float32))
     with pytest.raises(ConversionError, match=r"has the layer .*Odd, which Keras doesn't know"):
         make(tmp_path / "odd.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+
+
+def test_what_an_answer_ends_in_is_seen_behind_layers_that_compute_nothing(tmp_path, arrays):
+    x = keras.Input((24, 32, 3))
+    answer = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(x)))
+    model = keras.Model(x, layers.Activation("linear")(layers.Dropout(0.1)(answer)))
+    model.save(tmp_path / "m.keras")
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(arrays / "x.npz"))
+    with Model.open(tmp_path / "m.orilla") as opened:
+        found = opened(PICTURES[0], color="rgb").result.scores
+    assert found == pytest.approx(model.predict_on_batch(PICTURES[:1].astype(np.float32))[0], abs=1e-5)
+    assert float_error(made) < 1e-5
+
+
+def test_several_inputs_that_end_in_logits(tmp_path):
+    one, other = keras.Input((4,), name="one"), keras.Input((5,), name="other")
+    model = keras.Model([one, other], layers.Dense(3)(layers.Concatenate()([one, other])))
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", one=RNG.normal(size=(40, 4)), other=RNG.normal(size=(40, 5)))
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    with Model.open(tmp_path / "m.orilla") as opened:
+        scores = opened({"one": np.ones(4), "other": np.ones(5)}).result.scores
+    assert scores.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_that_takes_bytes(tmp_path, arrays):
+    x = keras.Input((24, 32, 3), dtype="uint8")
+    y = layers.Conv2D(4, 3, activation="relu")(layers.Rescaling(1 / 255)(x))
+    model = keras.Model(x, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(y)))
+    model.save(tmp_path / "m.keras")
+    recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32"
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), recipes, calibration=str(arrays / "x.npz")
+    )
+    assert float_error(made) < 1e-5
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16"])
+def test_half_precision_is_exported_as_it_computes_in_float32(tmp_path, arrays, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        inner = keras.Sequential([keras.Input((24, 32, 3)), layers.Conv2D(4, 3, activation="relu")], name="mixed_0")
+        model = keras.Sequential(
+            [
+                keras.Input((24, 32, 3)),
+                layers.Rescaling(1 / 255),
+                inner,
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(3, activation="softmax", dtype="float32"),
+            ]
+        )
+        model.save(tmp_path / "m.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    made = make(
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        Told(task="classify", pixels="0..255"),
+        calibration=str(arrays / "x.npz"),
+    )
+    assert float_error(made) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3, 2, 2, 2)])
+def test_arrays_of_any_number_of_axes(tmp_path, shape):
+    size = int(np.prod(shape))
+    model = keras.Sequential([keras.Input((10,)), layers.Dense(size), layers.Reshape(shape)])
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 10)).astype(np.float32))
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), made.variants))
+
+
+def test_large_weights_and_those_that_are_moved(tmp_path):
+    """Kernels of more than half a million numbers take a way of their own into ONNX."""
+    x = keras.Input((8, 8, 128))
+    y = layers.Conv2D(512, 3, use_bias=False)(x)
+    y = layers.Flatten()(layers.BatchNormalization()(y))
+    model = keras.Model(x, layers.Dense(32)(y))
+    model.layers[2].set_weights([RNG.uniform(0.5, 2, 512) for _ in range(4)])
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 8, 8, 128)).astype(np.float32))
+    recipes = "litert_fp32,onnx_fp32,onnx_wi8_ai8"
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), recipes, calibration=str(tmp_path / "x.npz")
+    )
+    assert float_error(made) < 1e-4
+    sizes = {one.name: made.files[one.file].size for one in made.variants}
+    assert sizes["onnx_fp32"] < 1.02 * 4 * model.count_params()
+    assert sizes["onnx_wi8_ai8"] < 0.27 * sizes["onnx_fp32"]
+
+
+def refused(tmp_path, model, error, match, told=None, **options):
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(error, match=match) as caught:
+        make(tmp_path / "m.keras", tmp_path / "m.orilla", told or Told(task="tensor"), **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "m.orilla").exists()
+
+
+def test_a_model_that_is_quantised_already(tmp_path):
+    model = keras.Sequential([keras.Input((16,)), layers.Dense(8, name="wide")])
+    model.quantize("int8")
+    refused(tmp_path, model, ConversionError, r"layer wide of m\.keras is quantised already \(int8\)")
+
+
+def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
+    model = keras.Sequential([keras.Input((16,)), layers.Dense(8, name="odd", activation="gelu")])
+    told = Told(task="tensor", device="coral")
+    refused(tmp_path, model, ConversionError, "not for coral: odd: activation gelu is not mapped", told)
+    refused(tmp_path, model, ConfigError, "unknown device 'tpu'", Told(task="tensor", device="tpu"))
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
+    assert make(
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        Told(task="tensor", device="pi4"),
+        calibration=str(tmp_path / "x.npz"),
+    )
+
+
+def test_types_that_not_every_precision_takes(tmp_path):
+    x = keras.Input((3,), dtype="bool", name="flags")
+    model = keras.Model(x, layers.Dense(2)(keras.ops.cast(x, "float32")))
+    refused(tmp_path, model, ConversionError, "the input x is bool: take float32, int32, int64, and cast inside")
+
+
+def test_calibration_of_another_kind_than_what_is_checked_on(tmp_path):
+    model = keras.Sequential([keras.Input((16,)), layers.Dense(8)])
+    x = RNG.normal(size=(40, 16)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    np.savez(tmp_path / "raw.npz", x=255 * x)
+    refused(
+        tmp_path,
+        model,
+        DataError,
+        r"calibration data raw: x is -\d+ to \d+, in x -[\d.]+ to [\d.]+: calibrate on samples of the same kind",
+        recipes="litert_wi8_ai8",
+        calibration=str(tmp_path / "raw.npz"),
+        validation=str(tmp_path / "x.npz"),
+    )
+
+
+def test_one_file_under_two_names_is_divided(tmp_path):
+    model = keras.Sequential([keras.Input((16,)), layers.Dense(8)])
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
+    (tmp_path / "other.npz").symlink_to(tmp_path / "x.npz")
+    made = make(
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        Told(task="tensor"),
+        "litert_wi8_ai8",
+        calibration=str(tmp_path / "x.npz"),
+        validation=str(tmp_path / "other.npz"),
+    )
+    assert (made.report.count, made.report.calibration_count) == (8, 32)
