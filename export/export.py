@@ -85,19 +85,37 @@ def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOp
     seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
     refused: dict[str, str] = {}
     made = make(subject, fitting, seen, work, refused, options.step)
-    variants, files = _check_all(fitting, made, reference, known, refused, options.step, seconds)
+    variants, files = [], dict[str, bytes]()
+    for name, data in made.items():
+        options.step(f"checking {name}")
+        try:
+            variant, own = _checked(name, fitting[name], data, reference, known, seconds)
+        except OrillaError as error:
+            refused[name] = str(error)
+            continue
+        variants.append(variant)
+        files |= own
     if not variants:
         name, reason = next(iter(refused.items()))
         raise ConversionError(f"no variant could be made: {name}: {reason}")
     if options.timing:
         options.step("timing the variants in turns")
         variants = _timed(variants, files, checked.inputs)
+    sizes = {one.name: len(files[one.file]) for one in variants}
+    while True:
+        chosen_name = recommended(tuple(variants), sizes, options.max_drop)
+        place = next(place for place, one in enumerate(variants) if one.name == chosen_name)
+        if variants[place].check.count == checked.count:
+            break
+        options.step(f"checking {chosen_name} on all samples")
+        whole, _ = _checked(chosen_name, fitting[chosen_name], made[chosen_name], reference, known, None)
+        variants[place] = msgspec.structs.replace(whole, latency=variants[place].latency)
     report = _report(reference, checked, seen, refused, unfit, options)
-    manifest = _manifest(subject, variants, known, report)
+    manifest = _manifest(subject, variants, chosen_name, known, report)
     files |= known.files
     if subject.vocabulary is not None:
         files[VOCABULARY] = subject.vocabulary
-    manifest = _with_files(manifest, files, options.max_drop)
+    manifest = msgspec.structs.replace(manifest, files=bundles.entries(files))
     options.step("writing the bundle")
     bundles.write(out, manifest, files)
     return manifest
@@ -153,35 +171,18 @@ def _draw(
     return checked, seen, items
 
 
-def _check_all(
-    fitting: dict[str, Recipe],
-    made: dict[str, bytes],
-    reference: Reference,
-    golden: GoldenData,
-    refused: dict[str, str],
-    step: Callable[[str], None],
-    seconds: float | None,
-) -> tuple[list[Variant], dict[str, bytes]]:
-    variants, files = [], {}
-    count = len(golden.outputs)
-    for name, data in made.items():
-        step(f"checking {name}")
-        engine = fitting[name].engine
-        try:
-            session = registry.load_bytes(engine, data, threads=min(available_cores(), MOST_THREADS))
-            checked = check(reference, session, seconds=seconds)
-            known = answers(session, golden.inputs, range(count), golden.outputs.shape[1:])
-            session.close()
-        except OrillaError as error:
-            refused[name] = str(error)
-            continue
-        file = f"variants/{name}{SUFFIXES[engine]}"
-        files[file] = data
-        own = {f"golden/{index:03d}.{name}.npy": pack(half(answer)) for index, answer in enumerate(known)}
-        files |= own
-        allowed = tolerance(checked, reference.scale, rounded="int" in fitting[name].weights)
-        variants.append(Variant(name, file, engine, checked, tuple(own), allowed))
-    return variants, files
+def _checked(
+    name: str, recipe: Recipe, data: bytes, reference: Reference, golden: GoldenData, seconds: float | None
+) -> tuple[Variant, dict[str, bytes]]:
+    """A variant with what was found of it, and its files in the bundle."""
+    session = registry.load_bytes(recipe.engine, data, threads=min(available_cores(), MOST_THREADS))
+    checked = check(reference, session, seconds=seconds)
+    known = answers(session, golden.inputs, range(len(golden.outputs)), golden.outputs.shape[1:])
+    session.close()
+    own = {f"golden/{index:03d}.{name}.npy": pack(half(answer)) for index, answer in enumerate(known)}
+    allowed = tolerance(checked, reference.scale, rounded="int" in recipe.weights)
+    file = f"variants/{name}{SUFFIXES[recipe.engine]}"
+    return Variant(name, file, recipe.engine, checked, tuple(own), allowed), {file: data, **own}
 
 
 def _timed(variants: list[Variant], files: dict[str, bytes], inputs: Inputs) -> list[Variant]:
@@ -213,7 +214,7 @@ def _report(
     )
 
 
-def _manifest(subject: Subject, variants: list[Variant], golden: GoldenData, report: Report) -> Manifest:
+def _manifest(subject: Subject, variants: list[Variant], default: str, golden: GoldenData, report: Report) -> Manifest:
     return Manifest(
         schema=SCHEMA,
         name=subject.name,
@@ -221,17 +222,10 @@ def _manifest(subject: Subject, variants: list[Variant], golden: GoldenData, rep
         labels=subject.labels,
         preprocess=subject.feed.spec,
         variants=tuple(variants),
-        default=variants[0].name,
+        default=default,
         golden=golden.entries,
         card=subject.card,
         report=report,
         files={},
         vocabulary=VOCABULARY if subject.vocabulary is not None else None,
-    )
-
-
-def _with_files(manifest: Manifest, files: dict[str, bytes], max_drop: float) -> Manifest:
-    sizes = {variant.name: len(files[variant.file]) for variant in manifest.variants}
-    return msgspec.structs.replace(
-        manifest, default=recommended(manifest.variants, sizes, max_drop), files=bundles.entries(files)
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,24 +47,37 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
         calibration: see `calibration_samples`.
         recipe: the quantiser's name of it, such as `static_wi8_ai8`.
     """
-    from ai_edge_litert.interpreter import Interpreter
-    from litert_quantizer import calibrator, quantizer, recipe_manager
+    from litert_quantizer import quantizer
     from litert_quantizer import recipe as known
+
+    chosen = getattr(known, recipe)()
+    work = quantizer.Quantizer(source, chosen)
+    Path(out).write_bytes(work.quantize(_ranges(source, calibration, chosen)).quantized_model)
+
+
+def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
+    """The range of each tensor, which another variant of the same file has perhaps found already."""
+    from ai_edge_litert.interpreter import Interpreter
+    from litert_quantizer import calibrator, recipe_manager
     from litert_quantizer.utils import qsv_utils
 
+    kept = Path(f"{source}.ranges")
+    if kept.exists():
+        with kept.open("rb") as file:
+            return pickle.load(file)  # our own, in the export's folder
     ((key, signature),) = Interpreter(source).get_signature_list().items()
     samples = [dict(_named(one, signature["inputs"])) for one in calibration_samples(calibration)]
-    chosen = getattr(known, recipe)()
     recipes = recipe_manager.RecipeManager()
-    recipes.load_quantization_recipe(chosen)
+    recipes.load_quantization_recipe(recipe)
     seen = calibrator.Calibrator(
         source,
         mode=calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS,
         qsv_update_func=qsv_utils.min_max_update,
     )
     seen.calibrate({key: samples}, recipes)
-    work = quantizer.Quantizer(source, chosen)
-    Path(out).write_bytes(work.quantize(seen.get_model_qsvs()).quantized_model)
+    found: dict[str, Any] = seen.get_model_qsvs()
+    kept.write_bytes(pickle.dumps(found))
+    return found
 
 
 def _named(sample: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:

@@ -31,8 +31,13 @@ def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, 
     sample = row(inputs, 0)
     times: dict[str, list[float]] = {name: [] for name in sessions}
     spent = dict.fromkeys(sessions, 0.0)
-    for session in sessions.values():
-        session.run(sample)  # the first allocates
+    for name, session in sessions.items():  # the first inference allocates, and counts where there will be no other
+        started = time.perf_counter_ns()
+        session.run(sample)
+        taken = (time.perf_counter_ns() - started) / 1e6
+        if taken > 1e3 * SECONDS:
+            times[name].append(taken)
+            spent[name] = taken / 1e3
     for _ in range(ROUNDS):
         for name, session in sessions.items():
             for _ in range(EACH):
