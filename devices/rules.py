@@ -67,7 +67,7 @@ def _flatten_before_dense(layer: Any) -> Iterator[Advice]:
 def _activation(layer: Any) -> Iterator[Advice]:
     name = type(layer).__name__
     function = getattr(getattr(layer, "activation", None), "__name__", "")
-    if name in ("LeakyReLU", "ELU"):
+    if name in ("LeakyReLU", "ELU", "LeakyRelu", "Elu", "Gelu", "Selu", "Silu", "Mish", "Softplus"):
         yield Advice(layer.name, f"{name} is not mapped", "take ReLU or ReLU6", maps=False)
     elif function in ("selu", "elu", "gelu", "leaky_relu", "silu", "swish", "mish", "softplus"):
         yield Advice(
@@ -113,6 +113,13 @@ def _attention(layer: Any) -> Iterator[Advice]:
         yield Advice(layer.name, "attention is not mapped", "take depthwise-separable convolutions", maps=False)
 
 
+def _others(layer: Any) -> Iterator[Advice]:
+    if _is(layer, "Conv3D", "Conv3DTranspose"):
+        yield Advice(layer.name, f"{type(layer).__name__} is not mapped", "take 2-D convolutions", maps=False)
+    if _is(layer, "TFSMLayer"):
+        yield Advice(layer.name, "a SavedModel shows none of its layers", "give the model as .keras", maps=False)
+
+
 def _dilated(layer: Any) -> Iterator[Advice]:
     if _is(layer, "DepthwiseConv2D") and max(layer.dilation_rate) > 1:
         yield Advice(layer.name, "dilated depthwise convolution is slow on Arm", "take a 5x5 kernel")
@@ -128,7 +135,15 @@ def _large_kernel(layer: Any) -> Iterator[Advice]:
         )
 
 
-CORAL: tuple[Rule, ...] = (_flatten_before_dense, _activation, _recurrent, _transpose, _normalisation, _attention)
+CORAL: tuple[Rule, ...] = (
+    _flatten_before_dense,
+    _activation,
+    _recurrent,
+    _transpose,
+    _normalisation,
+    _attention,
+    _others,
+)
 PI4: tuple[Rule, ...] = (_flatten_before_dense, _dilated, _large_kernel)
 
 
@@ -168,12 +183,14 @@ def _size(layer: Any) -> int:
 
 
 def _flat(network: Any) -> Iterator[Any]:
-    """All layers, those of nested models too."""
-    for layer in network.layers:
+    """All layers and operations, those of nested models and wrappers too."""
+    for layer in getattr(network, "operations", network.layers):
         if hasattr(layer, "layers"):
             yield from _flat(layer)
         else:
             yield layer
+            if hasattr(layer, "layer"):
+                yield layer.layer
 
 
 def _is(layer: Any, *kinds: str) -> bool:

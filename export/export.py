@@ -10,24 +10,21 @@ from pathlib import Path
 
 import msgspec
 
-from orilla.devices.detect import available_cores
 from orilla.devices.errors import ConfigError, ConversionError, OrillaError
 from orilla.export import samples, timing, worker
-from orilla.export.check import SECONDS, Reference, answers, check, tolerance
-from orilla.export.golden import GoldenData, half
+from orilla.export.check import SECONDS, Reference
+from orilla.export.checking import Checking
+from orilla.export.golden import GoldenData
 from orilla.export.making import make
-from orilla.export.recipe import SUFFIXES, Recipe, select
-from orilla.export.recommend import MAX_DROP, recommended
+from orilla.export.recipe import Recipe, select
+from orilla.export.recommend import MAX_DROP
 from orilla.export.reference import answered
-from orilla.export.samples import Drawn, Inputs
+from orilla.export.samples import Drawn
 from orilla.export.subject import Subject, Told, open_subject
 from orilla.runtime import bundle as bundles
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
-from orilla.runtime.engines import registry
-from orilla.runtime.engines.registry import MOST_THREADS
 from orilla.runtime.files import check_writable
-from orilla.runtime.golden import pack
 from orilla.runtime.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.measures import check_labels, target_of
 from orilla.runtime.run_folder import VOCABULARY
@@ -66,6 +63,10 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
     try:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
             return _export(model, out, chosen, options, Path(temporary))
+    except MemoryError as error:
+        raise ConversionError(
+            "out of memory: give fewer samples by --validation-count and --calibration-count"
+        ) from error
     except OSError as error:
         if error.errno != errno.ENOSPC or isinstance(error, OrillaError):
             raise
@@ -85,34 +86,14 @@ def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOp
     seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
     refused: dict[str, str] = {}
     made = make(subject, fitting, seen, work, refused, options.step)
-    variants, files = [], dict[str, bytes]()
-    for name, data in made.items():
-        options.step(f"checking {name}")
-        try:
-            variant, own = _checked(name, fitting[name], data, reference, known, seconds)
-        except OrillaError as error:
-            refused[name] = str(error)
-            continue
-        variants.append(variant)
-        files |= own
-    if not variants:
-        name, reason = next(iter(refused.items()))
-        raise ConversionError(f"no variant could be made: {name}: {reason}")
+    checking = Checking(made, fitting, reference, known, refused, options.step)
+    checking.check(seconds)
     if options.timing:
-        options.step("timing the variants in turns")
-        variants = _timed(variants, files, checked.inputs)
-    sizes = {one.name: len(files[one.file]) for one in variants}
-    while True:
-        chosen_name = recommended(tuple(variants), sizes, options.max_drop)
-        place = next(place for place, one in enumerate(variants) if one.name == chosen_name)
-        if variants[place].check.count == checked.count:
-            break
-        options.step(f"checking {chosen_name} on all samples")
-        whole, _ = _checked(chosen_name, fitting[chosen_name], made[chosen_name], reference, known, None)
-        variants[place] = msgspec.structs.replace(whole, latency=variants[place].latency)
+        checking.time()
+    default = checking.settle(options.max_drop)
     report = _report(reference, checked, seen, refused, unfit, options)
-    manifest = _manifest(subject, variants, chosen_name, known, report)
-    files |= known.files
+    manifest = _manifest(subject, tuple(checking.variants.values()), default, known, report)
+    files = checking.files() | known.files
     if subject.vocabulary is not None:
         files[VOCABULARY] = subject.vocabulary
     manifest = msgspec.structs.replace(manifest, files=bundles.entries(files))
@@ -171,25 +152,6 @@ def _draw(
     return checked, seen, items
 
 
-def _checked(
-    name: str, recipe: Recipe, data: bytes, reference: Reference, golden: GoldenData, seconds: float | None
-) -> tuple[Variant, dict[str, bytes]]:
-    """A variant with what was found of it, and its files in the bundle."""
-    session = registry.load_bytes(recipe.engine, data, threads=min(available_cores(), MOST_THREADS))
-    checked = check(reference, session, seconds=seconds)
-    known = answers(session, golden.inputs, range(len(golden.outputs)), golden.outputs.shape[1:])
-    session.close()
-    own = {f"golden/{index:03d}.{name}.npy": pack(half(answer)) for index, answer in enumerate(known)}
-    allowed = tolerance(checked, reference.scale, rounded="int" in recipe.weights)
-    file = f"variants/{name}{SUFFIXES[recipe.engine]}"
-    return Variant(name, file, recipe.engine, checked, tuple(own), allowed), {file: data, **own}
-
-
-def _timed(variants: list[Variant], files: dict[str, bytes], inputs: Inputs) -> list[Variant]:
-    found = timing.latencies({one.name: (one.engine, files[one.file]) for one in variants}, inputs)
-    return [msgspec.structs.replace(one, latency=found[one.name]) for one in variants]
-
-
 def _report(
     reference: Reference,
     checked: Drawn,
@@ -214,14 +176,16 @@ def _report(
     )
 
 
-def _manifest(subject: Subject, variants: list[Variant], default: str, golden: GoldenData, report: Report) -> Manifest:
+def _manifest(
+    subject: Subject, variants: tuple[Variant, ...], default: str, golden: GoldenData, report: Report
+) -> Manifest:
     return Manifest(
         schema=SCHEMA,
         name=subject.name,
         task=subject.task,
         labels=subject.labels,
         preprocess=subject.feed.spec,
-        variants=tuple(variants),
+        variants=variants,
         default=default,
         golden=golden.entries,
         card=subject.card,

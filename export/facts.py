@@ -76,22 +76,25 @@ def describe(model: str, out: str, device: str | None = None) -> None:
         words=min((layer.input_dim for layer in every if isinstance(layer, layers.Embedding)), default=None),
         convolutions=tuple(layer.name for layer in every if "Conv" in type(layer).__name__),
         normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in every[:4]),
-        activation=_activation(every),
+        activation=_activation(network.outputs[0]),
         unmapped=tuple(str(one) for one in rules.check(network, device) if not one.maps) if device else (),
     )
     Path(out).write_bytes(msgspec.json.encode(facts))
 
 
-def _activation(every: list[Any]) -> str:
-    """Of the last layer that computes: behind it, some only change the shape or the type."""
-    for layer in reversed(every):
-        kind = type(layer).__name__
-        if kind in ("Softmax", "ReLU"):
+def _activation(output: Any) -> str:
+    """Of the last operation that computes: behind it, some only change the shape or the type."""
+    while True:
+        operation, index, place = output._keras_history
+        kind, found = type(operation).__name__, getattr(getattr(operation, "activation", None), "__name__", "")
+        if hasattr(operation, "outputs"):  # a model inside the model
+            output = operation.outputs[place]
+        elif kind in ("Softmax", "Sigmoid", "ReLU"):
             return kind.lower()
-        found = getattr(getattr(layer, "activation", None), "__name__", "")
-        if kind not in PASSING and (kind, found) != ("Activation", "linear"):
+        elif kind in PASSING or (kind, found) == ("Activation", "linear"):
+            output = operation._inbound_nodes[index].input_tensors[0]
+        else:
             return found
-    return ""
 
 
 PASSING = ("Dropout", "Flatten", "Identity", "Reshape", "Cast", "Permute")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,6 +37,8 @@ def load(path: str) -> keras.Model:
                 f"layer {layer.name} of {file.name} is quantised already ({layer.quantization_mode}): "
                 "export starts from the float model"
             )
+    if isinstance(getattr(model, "input", None), dict):  # fed by name; what is made of it here is fed in order
+        model = keras.Model(model.inputs, model.output, name=model.name)
     return _in_float32(model)
 
 
@@ -57,6 +60,8 @@ def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield from flat(layer)
         else:
             yield layer
+            if isinstance(layer, keras.layers.TimeDistributed):
+                yield layer.layer
 
 
 def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None) -> Any:
@@ -121,8 +126,15 @@ def input_names(model: keras.Model) -> list[str]:
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """`output` of a model with one, Keras' names of several."""
-    return ["output"] if len(model.outputs) == 1 else [_plain(name) for name in model.output_names]
+    """`output` of a model with one; of several, the keys of its dictionary, or Keras' names, each once."""
+    if len(model.outputs) == 1:
+        return ["output"]
+    keyed = getattr(model, "output", None)
+    names = sorted(keyed) if isinstance(keyed, dict) and len(keyed) == len(model.outputs) else model.output_names
+    found: list[str] = []
+    for name in map(_plain, names):
+        found.append(name if name not in found else f"{name}_{len(found)}")
+    return found
 
 
 def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
@@ -131,8 +143,8 @@ def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
     if None in shape:
         axis = shape.index(None)
         raise ValueError(
-            f"axis {axis} of the input {name}, {_told(shape)}, is not fixed: build the model with a size, e.g. "
-            "keras.Input((224, 224, 3)), or give --input"
+            f"axis {axis} of the input {name}, {_told(shape)}, is not fixed: build the model with a size, or give "
+            f"--input, e.g. {'224x224' if len(shape) == 4 else '200'}"
         )
     return shape
 
@@ -160,7 +172,7 @@ def _saved_model(folder: Path) -> keras.Model:
     ((name, spec),) = given.items()
     x = keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=name)
     made = keras.layers.TFSMLayer(str(folder), call_endpoint="serving_default")(x)
-    return keras.Model(x, keras.tree.flatten(made))
+    return keras.Model(x, made if len(made) > 1 else keras.tree.flatten(made))
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
@@ -169,7 +181,10 @@ def _in_float32(model: keras.Model) -> keras.Model:
         return model
     keras.config.set_dtype_policy("float32")
     exact = type(model).from_config(_replaced(model.get_config()))
-    exact.set_weights(model.get_weights())
+    with tempfile.TemporaryDirectory(prefix="orilla-") as folder:  # layers make more of a file than of arrays
+        file = Path(folder, "m.weights.h5")
+        model.save_weights(file)
+        exact.load_weights(file)
     return exact
 
 
@@ -195,6 +210,12 @@ def _reason(file: Path, error: Exception) -> str:
     if unknown is not None:
         return f"{file.name} has the layer {unknown}, which Keras doesn't know: save the model without custom layers"
     told = str(error).strip().splitlines()
+    if "Lambda" in str(error):
+        return f"{file.name} has a Lambda layer, whose Python code is not run: put a layer of Keras' own in its place"
+    if file.suffix == ".keras" and not zipfile.is_zipfile(file):
+        return f"cannot read {file.name} as a Keras model: it is no zip file, as every .keras file is"
+    if "Unable to synchronously open" in str(error):
+        return f"cannot read {file.name} as a Keras model: it is no HDF5 file, or is damaged"
     return f"cannot read {file.name} as a Keras model: {told[0][:200] if told else type(error).__name__}"
 
 

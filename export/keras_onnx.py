@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ MOVES = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 def convert(model: str, out: str) -> None:
-    """Writes `out` (`.onnx`, float32, input `[1,H,W,C]`) from the Keras file `model`."""
+    """Writes `out` (`.onnx`, float32, inputs and outputs for one sample) from the Keras file `model`."""
     import onnx
     import tf2onnx
 
@@ -28,13 +28,27 @@ def convert(model: str, out: str) -> None:
     from orilla.export.lower_recurrent import for_onnx
 
     network, handlers = for_onnx(load(model))
-    large = {f"weight_{place}": one for place, one in enumerate(network.variables) if math.prod(one.shape) >= LARGE}
+    large = {
+        f"orilla_weight_{place}": one for place, one in enumerate(network.variables) if math.prod(one.shape) >= LARGE
+    }
     call = freeze(network, large).call
     converted, _ = tf2onnx.convert.from_function(
-        call, input_signature=call.input_signature, opset=OPSET, custom_op_handlers=handlers
+        call, input_signature=call.input_signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, []), **handlers}
     )
-    _fill(converted.graph, {name: np.asarray(one) for name, one in large.items()})
+    # Tensors that a layer keeps beside its weights, as Normalization does, become inputs too.
+    kept = call.get_concrete_function().graph.captures
+    weights = {placeholder.name: one.numpy() for one, placeholder in kept if one.dtype.name != "resource"}
+    _fill(converted.graph, weights | {name: np.asarray(one) for name, one in large.items()})
     onnx.save(canonical(converted), out)
+
+
+def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
+    """1 - erf(x), of which ONNX knows only the latter; Keras' exact GELU is made of it."""
+    (x,) = node.input
+    made = graph.make_node("Erf", [x]).output[0]
+    one = graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
+    graph.replace_all_inputs(node.output[0], graph.make_node("Sub", [one, made]).output[0])
+    graph.remove_node(node.name)
 
 
 def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
@@ -51,10 +65,20 @@ def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
             continue
         (made,) = ReferenceEvaluator(node).run(None, {name: constants[name] for name in node.input})
         filled[node.output[0]] = constants[node.output[0]] = np.ascontiguousarray(made)
-    used = {name for node in nodes for name in node.input}
+    used = {*_read(nodes), *(one.name for one in graph.output)}
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in filled.items() if name in used)
     _keep(graph.node, nodes)
     _keep(graph.input, [one for one in graph.input if one.name not in weights])
+
+
+def _read(nodes: Any) -> Iterator[str]:
+    """Names that nodes read, those in their bodies too."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                yield from _read(body.node)
+                yield from (one.name for one in body.output)
 
 
 def _keep(field: Any, kept: list[Any]) -> None:

@@ -142,6 +142,8 @@ def _not_plain(layer: layers.Layer) -> str | None:
             return f"{layer.name} {'is stateful' if one.stateful else 'returns its state'}"
     if isinstance(layer, layers.Bidirectional) and layer.merge_mode is None:
         return f"{layer.name} does not merge its directions"
+    if not layer._inbound_nodes:
+        return f"{layer.name} is called inside another layer"
     for node in layer._inbound_nodes:
         if any(getattr(tensor, "_keras_mask", None) is not None for tensor in node.input_tensors):
             return f"{layer.name} is given a mask"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from orilla.export.keras_litert import calibration_samples
+from orilla.runtime.files import replacing
 
 
 def float16(source: str, out: str) -> None:
@@ -76,7 +77,8 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
     )
     seen.calibrate({key: samples}, recipes)
     found: dict[str, Any] = seen.get_model_qsvs()
-    kept.write_bytes(pickle.dumps(found))
+    with replacing(kept) as temporary:
+        temporary.write_bytes(pickle.dumps(found))
     return found
 
 

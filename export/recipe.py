@@ -84,17 +84,20 @@ def recipes() -> dict[str, Recipe]:
 
 
 def select(text: str) -> dict[str, Recipe]:
-    """`all`, `fast`, or names with commas between; raises `ConfigError` for an unknown one."""
+    """`all`, `fast`, names, with commas between; raises `ConfigError` for an unknown one."""
     known = recipes()
-    if text in GROUPS:
-        return {name: recipe for name, recipe in known.items() if recipe.fast or text == "all"}
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise ConfigError(f"--recipes {text!r} names no recipe: known are all, fast, {', '.join(known)}")
+    chosen: dict[str, Recipe] = {}
     for name in names:
-        if name not in known:
+        if name in GROUPS:
+            chosen |= {one: recipe for one, recipe in known.items() if recipe.fast or name == "all"}
+        elif name in known:
+            chosen[name] = known[name]
+        else:
             raise unknown_name("recipe", name, [*GROUPS, *known])
-    return {name: known[name] for name in names}
+    return chosen
 
 
 GROUPS = ("all", "fast")

@@ -16,7 +16,7 @@ from orilla.devices.errors import DataError
 from orilla.export.subject import Subject
 from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.datasets import ArraySample, ClassifiedImage, Dataset, LabelledImage, Sample, Source, open_dataset
-from orilla.runtime.datasets.labelled import Item, Task, digest_of
+from orilla.runtime.datasets.labelled import READERS, Item, Task, digest_of
 from orilla.runtime.feed import Feed, Raw, raw_of
 from orilla.runtime.measures import Truth, truth_of
 from orilla.runtime.measures.classification import class_scores
@@ -123,7 +123,10 @@ def divide(
         pool = [item for place, item in enumerate(whole) if place % APART]
         rest = whole[::APART]
     if len(pool) < LEAST_CALIBRATION:
-        raise DataError(f"calibration set has {len(pool)} samples: give {LEAST_CALIBRATION} or more")
+        kept = f", of which {len(rest)} are kept to be checked on" if rest is not whole else ""
+        raise DataError(
+            f"calibration set has {len(pool) + len(rest) * bool(kept)} samples{kept}: give {LEAST_CALIBRATION} or more"
+        )
     return _balanced(dataset, pool, count, seed), _spread(rest, limit)
 
 
@@ -210,12 +213,13 @@ def row(inputs: Inputs, index: int) -> Prepared:
 
 def same_place(one: str, other: str) -> bool:
     """Whether two names of data are of the same file or folder."""
-    paths = Path(one), Path(other)
+    paths = [Path(spec.partition(":")[2] if spec.partition(":")[0] in READERS else spec) for spec in (one, other)]
     return one == other or (paths[0].exists() and paths[1].exists() and paths[0].samefile(paths[1]))
 
 
-FAR = 4.0
-"""Calibration arrays whose range is so many times wider or narrower than that of those checked on are another kind."""
+FAR, FEWEST_COMPARED = 4.0, 8
+"""Calibration arrays that are so many times larger or smaller than those checked on, in the median of the samples'
+greatest values, are of another kind; told from so many samples on."""
 
 
 def check_calibration(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
@@ -236,13 +240,15 @@ def check_calibration(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
 
 
 def _check_range(drawn: Drawn, checked: Drawn, name: str) -> None:
-    ends = [(float(one.inputs[name].min()), float(one.inputs[name].max())) for one in (drawn, checked)]
-    (low, high), (checked_low, checked_high) = ends
-    reach, wanted = max(abs(low), abs(high)), max(abs(checked_low), abs(checked_high))
+    if min(drawn.count, checked.count) < FEWEST_COMPARED:
+        return
+    reach, wanted = (
+        float(np.median([np.abs(sample).max() for sample in one.inputs[name]])) for one in (drawn, checked)
+    )
     if reach > FAR * wanted or wanted > FAR * reach:
         raise DataError(
-            f"calibration data {drawn.source}: {name} is {low:.3g} to {high:.3g}, in {checked.source} "
-            f"{checked_low:.3g} to {checked_high:.3g}: calibrate on samples of the same kind"
+            f"calibration data {drawn.source}: {name} goes up to {reach:.3g}, in {checked.source} to {wanted:.3g} "
+            "(medians): calibrate on samples of the same kind"
         )
 
 

@@ -174,6 +174,7 @@ def _spec(task: Task, facts: Facts, told: Told, pictures: bool) -> tuple[Spec, b
         if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
             raise ConfigError(f"a model of texts takes tokens [T]: this one takes {_told_inputs(facts)}")
         vocabulary = _read_vocabulary(told.vocabulary).replace(b"\r\n", b"\n")
+        _check_words(told.vocabulary, vocabulary)
         numbers = FIRST + len(decode_vocabulary(vocabulary))
         if facts.words is not None and numbers > facts.words:
             raise ConfigError(f"{told.vocabulary} makes {numbers} tokens, the model's embedding has {facts.words} rows")
@@ -234,6 +235,19 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     if not lines or len(set(lines)) < len(lines):
         raise DataError(f"--labels {path} {'is empty' if not lines else 'names a label twice'}")
     return lines
+
+
+def _check_words(path: Path, vocabulary: bytes) -> None:
+    """Raises `ConfigError` where lines stand for tokens that are no words: all numbers would be shifted, unseen."""
+    for number, line in enumerate(vocabulary.decode(errors="replace").removesuffix("\n").split("\n")[:8], start=1):
+        if line in ("", *NO_WORDS):
+            raise ConfigError(
+                f"line {number} of {path} is {line!r}: give words only, that of token 3 first; tokens 0, 1 and 2 are "
+                "padding, start and unknown here, and texts are filled up in front"
+            )
+
+
+NO_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[START]", "<pad>", "<unk>", "<oov>", "<PAD>", "<UNK>", "<OOV>")
 
 
 def _read_vocabulary(path: Path) -> bytes:

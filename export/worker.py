@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,13 +51,13 @@ def call(function: str, **arguments: Any) -> None:
         code = _FORGE.run(job)
         if code == 0:
             return
+        if code == FULL:
+            raise no_space()
         if not answer.exists():
             raise ConversionError(f"the converter {_ended(code)}{_last_line(log)}")
         problem = json.loads(answer.read_text())
         if problem["missing"]:
             raise MissingExtraError(problem["missing"], "export")
-        if NO_SPACE in problem["reason"]:
-            raise no_space()
         raise ConversionError(problem["reason"])
 
 
@@ -97,8 +98,9 @@ class _Forge:
                 self._end()
                 raise
             if not line:
-                self._process = None
-                return process.wait() or 1
+                code = process.wait() or 1
+                self._end()
+                return code
             return int(line)
 
     def close(self) -> None:
@@ -108,7 +110,8 @@ class _Forge:
 
     def _end(self) -> None:
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
@@ -164,6 +167,8 @@ def _work(job: dict[str, Any]) -> int:
     try:
         getattr(import_module(module), name)(**job["arguments"])
     except Exception as error:  # noqa: BLE001 - whatever a converter raises is the reason that the parent tells
+        if NO_SPACE in str(error):  # nor is there any for the reason
+            return FULL
         missing = error.name if isinstance(error, ImportError) else None
         answer = Path(job["answer"])
         partial = answer.with_suffix(".partial")
@@ -174,16 +179,17 @@ def _work(job: dict[str, Any]) -> int:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    if NO_SPACE in text:
-        return NO_SPACE
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
     if isinstance(error, MemoryError) or any(sign in text for sign in ("bad_alloc", "RESOURCE_EXHAUSTED", "OOM when")):
         return "out of memory"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):  # Keras, before the reason
+        del lines[0]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:400]
 
 
-NO_SPACE = os.strerror(errno.ENOSPC)
+NO_SPACE, FULL = os.strerror(errno.ENOSPC), 128 + errno.ENOSPC
+"""What is said of a full disk, and the exit code of a job that meets one."""
 
 
 def _silence(log: Path) -> None:

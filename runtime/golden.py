@@ -15,12 +15,9 @@ from orilla.devices.errors import BundleError
 from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.feed import Feed, Raw
-from orilla.runtime.manifest import Golden, Variant
+from orilla.runtime.manifest import MOST_AXES, Golden, Variant
 from orilla.runtime.picture import decode_picture
 from orilla.runtime.session import Prepared
-
-MOST_AXES = 6
-"""Of an array in a bundle."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,6 +106,8 @@ def variants(console: object, manifest: Manifest, limit: float) -> None:
         table.add_row(variant.name + (" *" if variant.name == manifest.default else ""), *cells[: len(columns)])
     console.print(table)
     console.print(f"drop: points of {metric}   *: runs by default   !: loses more than {limit:g}, not by default")
+    if manifest.variant(manifest.default).check.drop > limit:
+        console.print(f"no variant loses less than {limit:g}: {manifest.default}, which loses least, runs by default")
     for variant in manifest.variants:
         for remark in _remarks(variant.check, report.count):
             console.print(f"{variant.name}: {remark}")

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import factories
+import msgspec
 import numpy as np
 import pytest
 
@@ -237,3 +238,26 @@ def test_a_graph_is_named_by_its_use_whatever_its_order():
     session = onnxruntime.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"])
     (answer,) = session.run(None, {"x": np.array([[5, 7]], np.float32)})
     assert answer.tolist() == [[3, 3]]
+
+
+def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, tmp_path, monkeypatch):
+    """Those that are slow are looked at in part first; what shows only in the whole then costs that variant."""
+    from orilla.export import checking
+
+    looked: list[tuple[str, float | None]] = []
+    real = checking.check
+
+    def check(reference, session, *, seconds):
+        looked.append((session.engine, seconds))
+        if seconds is None and session.engine == "litert":
+            raise ConversionError("its output holds NaN or infinity")
+        found = real(reference, session, seconds=seconds)
+        return found if seconds is None else msgspec.structs.replace(found, count=1)
+
+    monkeypatch.setattr(checking, "check", check)
+    made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_fp32"))
+    assert [one.name for one in made.variants] == ["onnx_fp32"]
+    assert made.default == "onnx_fp32"
+    assert made.report.refused == {"litert_fp32": "its output holds NaN or infinity"}
+    assert made.variants[0].check.count == made.report.count
+    assert not [name for name in made.files if "litert" in name]

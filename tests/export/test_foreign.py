@@ -218,7 +218,8 @@ def test_a_classifier_of_arrays(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "told", "error", "match"),
     [
-        ("m.keras", b"nonsense", Told(task="tensor"), ConversionError, "cannot read m.keras as a Keras model"),
+        ("m.keras", b"nonsense", Told(task="tensor"), ConversionError, "m.keras as a Keras model: it is no zip file"),
+        ("m.h5", b"nonsense", Told(task="tensor"), ConversionError, "m.h5 as a Keras model: it is no HDF5 file"),
         ("m.tflite", b"x", Told(task="tensor"), DataError, "m.tflite is no Keras model"),
         ("none.keras", None, Told(task="tensor"), DataError, "no such model"),
         ("m.keras", b"x", Told(), ConfigError, r"what is m.keras for\? give --task segment, classify, text, tensor"),
@@ -341,6 +342,7 @@ def test_a_model_that_takes_bytes(tmp_path, arrays):
     made = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), recipes, calibration=str(arrays / "x.npz")
     )
+    assert [one.name for one in made.variants] == recipes.split(",")
     assert float_error(made) < 1e-5
 
 
@@ -426,6 +428,12 @@ def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
         Told(task="tensor", device="pi4"),
         calibration=str(tmp_path / "x.npz"),
     )
+    (tmp_path / "m.orilla").unlink()
+    x = keras.Input((4, 6))
+    hidden = keras.Model(x, keras.ops.gelu(layers.Dense(3)(x)))
+    refused(tmp_path, hidden, ConversionError, "not for coral: .*Gelu is not mapped", told)
+    inside = keras.Sequential([keras.Input((3, 4, 6)), layers.TimeDistributed(layers.GRU(2, name="deep"))])
+    refused(tmp_path, inside, ConversionError, "not for coral: deep: GRU is not mapped", told)
 
 
 def test_types_that_not_every_precision_takes(tmp_path):
@@ -443,7 +451,7 @@ def test_calibration_of_another_kind_than_what_is_checked_on(tmp_path):
         tmp_path,
         model,
         DataError,
-        r"calibration data raw: x is -\d+ to \d+, in x -[\d.]+ to [\d.]+: calibrate on samples of the same kind",
+        r"calibration data raw: x goes up to \d+, in x to [\d.]+ \(medians\): calibrate on samples of the same kind",
         recipes="litert_wi8_ai8",
         calibration=str(tmp_path / "raw.npz"),
         validation=str(tmp_path / "x.npz"),
@@ -464,3 +472,106 @@ def test_one_file_under_two_names_is_divided(tmp_path):
         validation=str(tmp_path / "other.npz"),
     )
     assert (made.report.count, made.report.calibration_count) == (8, 32)
+
+
+def test_an_answer_made_by_an_operation_gets_no_second_softmax(tmp_path):
+    x = keras.Input((6,))
+    model = keras.Model(x, keras.ops.softmax(layers.Dense(3, kernel_initializer="orthogonal")(x)))
+    model.save(tmp_path / "m.keras")
+    given = 3 * RNG.normal(size=(40, 6)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=given)
+    make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(tmp_path / "x.npz"))
+    with Model.open(tmp_path / "m.orilla") as opened:
+        found = opened(given[0]).result.scores
+    assert found == pytest.approx(model.predict_on_batch(given[:1])[0], abs=1e-5)
+
+
+def test_statistics_of_a_normalisation_survive_half_precision(tmp_path):
+    given = RNG.normal(50, 10, (60, 4)).astype(np.float32)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = keras.Sequential([keras.Input((4,)), layers.Normalization(), layers.Dense(2, dtype="float32")])
+        model.layers[0].adapt(given)
+        model.save(tmp_path / "m.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.savez(tmp_path / "x.npz", x=given)
+    make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    with Model.open(tmp_path / "m.orilla") as opened:
+        found = opened(given[0]).result.arrays["output"]
+    assert found == pytest.approx(model.predict_on_batch(given[:1])[0], abs=0.01)
+
+
+def test_inputs_that_come_by_name(tmp_path):
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    model = keras.Model({"b": b, "a": a}, layers.Dense(2)(layers.Concatenate()([a, b])))
+    model.save(tmp_path / "m.keras")
+    given = {"a": RNG.normal(size=(40, 3)).astype(np.float32), "b": RNG.normal(size=(40, 2)).astype(np.float32)}
+    np.savez(tmp_path / "x.npz", **given)
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    with Model.open(tmp_path / "m.orilla") as opened:
+        found = opened({name: array[0] for name, array in given.items()}).result.arrays["output"]
+    assert found == pytest.approx(model.predict_on_batch({n: x[:1] for n, x in given.items()})[0], abs=1e-5)
+
+
+def test_a_recurrent_layer_inside_another_is_a_loop(tmp_path):
+    model = keras.Sequential([keras.Input((3, 5, 4)), layers.TimeDistributed(layers.LSTM(6)), layers.Flatten()])
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 3, 5, 4)).astype(np.float32))
+    made = make(
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        Told(task="tensor"),
+        "all",
+        calibration=str(tmp_path / "x.npz"),
+    )
+    assert "is called inside another layer" in made.report.unfit["litert_fp32_fused"]
+    assert {"litert_fp32", "litert_wi8_afp32", "onnx_fp32"} <= {one.name for one in made.variants}
+    assert not made.report.refused
+    assert float_error(made) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Dense(4, activation="gelu"),
+        layers.Normalization(mean=[2.0] * 6, variance=[3.0] * 6),
+        layers.LayerNormalization(),
+    ],
+)
+def test_layers_that_leave_for_both_formats(tmp_path, layer):
+    model = keras.Sequential([keras.Input((6,)), layer, layers.Dense(3)])
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 6)).astype(np.float32))
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert [one.name for one in made.variants] == ["litert_fp32", "onnx_fp32"]
+    assert float_error(made) < 1e-5
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_outputs_have_the_names_of_their_dictionary(tmp_path, saved):
+    x = keras.Input((6,))
+    hidden = layers.Dense(4)(x)
+    model = keras.Model(x, {"zeta": layers.Dense(2)(hidden), "alpha": hidden, "again": hidden})
+    given = tmp_path / ("saved" if saved else "m.keras")
+    model.export(given, verbose=False) if saved else model.save(given)
+    x = RNG.normal(size=(40, 6)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    made = make(given, tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    expected = model.predict_on_batch(x[:1])
+    for variant in ("litert_fp32", "onnx_fp32"):
+        with Model.open(tmp_path / "m.orilla", variant=variant) as opened:
+            found = opened(x[0]).result.arrays
+        assert {name: pytest.approx(array[0], abs=1e-5) for name, array in expected.items()} == found
+
+
+def test_a_vocabulary_of_another_layout_is_refused(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((12,), dtype="int32"), layers.Embedding(50, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+    )
+    told = Told(task="text", vocabulary=tmp_path / "v.txt")
+    for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': give words only"), ("\nthe\n", "line 1")):
+        (tmp_path / "v.txt").write_text(words)
+        refused(tmp_path, model, ConfigError, match, told)

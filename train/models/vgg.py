@@ -62,11 +62,22 @@ def _base(options: Build, application: Any) -> tuple[Any, keras.Model, str]:
         return image, base, "imagenet" if imagenet else "random"
     covered = load_by_name(base, options.weights)
     convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D) and layer.name != "normalise"]
-    for layer in convolutions:
-        if layer.name not in covered:  # eight layers without batch norm: variance must be kept from the start
-            layer.kernel.assign(keras.initializers.HeNormal()(layer.kernel.shape))
+    new = [layer for layer in convolutions if layer.name not in covered]
+    for layer in new:  # eight layers without batch norm: variance must be kept from the start
+        layer.kernel.assign(keras.initializers.HeNormal()(layer.kernel.shape))
+    if covered and new:
+        _quieten(image, base.get_layer(covered[-1]))
     told = f"{covered[0]} to {covered[-1]}, {len(covered)} of {len(convolutions)} layers"
     return image, base, f"{Path(options.weights).name} ({told})"
+
+
+def _quieten(image: Any, layer: Any) -> None:
+    """Scales the last pre-trained layer so that it answers with a root mean square of one: what these weights make of a
+    picture is above a thousand, and layers that begin would be thrown about by it. ReLU and pooling keep scales."""
+    part = keras.Model(image, layer.output)
+    noise = np.random.default_rng(0).uniform(0, 255, (2, *part.input.shape[1:])).astype(np.float32)
+    level = float(np.sqrt(np.mean(np.square(part.predict_on_batch(noise)))))
+    layer.set_weights([one / level for one in layer.get_weights()])
 
 
 def _covered_end(base: keras.Model, started: str) -> str:

@@ -1,0 +1,110 @@
+"""The variants of one export: each held against the original, timed, and one of them recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from orilla.devices.detect import available_cores
+from orilla.devices.errors import ConversionError, OrillaError
+from orilla.export import timing
+from orilla.export.check import Reference, answers, check, tolerance
+from orilla.export.golden import GoldenData, half
+from orilla.export.recipe import SUFFIXES, Recipe
+from orilla.export.recommend import recommended
+from orilla.runtime.engines import registry
+from orilla.runtime.engines.registry import MOST_THREADS
+from orilla.runtime.golden import pack
+from orilla.runtime.manifest import Variant
+
+
+@dataclass
+class Checking:
+    """Model files and what is found of them."""
+
+    made: dict[str, bytes]
+    recipes: dict[str, Recipe]
+    reference: Reference
+    golden: GoldenData
+    refused: dict[str, str]
+    """Gets the reason of each that can't be used."""
+    step: Callable[[str], None]
+    variants: dict[str, Variant] = field(default_factory=dict)
+    _answers: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    def check(self, seconds: float | None) -> None:
+        """Checks every variant.
+
+        Args:
+            seconds: what one may take; None for as long as all samples take.
+
+        Raises:
+            ConversionError: none can be used.
+        """
+        for name in self.made:
+            self.step(f"checking {name}")
+            self._one(name, seconds)
+        self._some()
+
+    def time(self) -> None:
+        """Adds latencies."""
+        self.step("timing the variants in turns")
+        files = {name: (one.engine, self.made[name]) for name, one in self.variants.items()}
+        for name, found in timing.latencies(files, self.reference.inputs).items():
+            self.variants[name] = msgspec.structs.replace(self.variants[name], latency=found)
+
+    def settle(self, max_drop: float) -> str:
+        """The variant that is recommended, which is then one that was checked on all samples.
+
+        Raises:
+            ConversionError: none can be used.
+        """
+        count = len(self.reference.truths)
+        while True:
+            self._some()
+            sizes = {name: len(self.made[name]) for name in self.variants}
+            name = recommended(tuple(self.variants.values()), sizes, max_drop)
+            if self.variants[name].check.count == count:
+                return name
+            self.step(f"checking {name} on all samples")
+            self._one(name, None)
+
+    def files(self) -> dict[str, bytes]:
+        """What the bundle holds of the variants."""
+        found: dict[str, bytes] = {}
+        for name, variant in self.variants.items():
+            found |= {variant.file: self.made[name], **self._answers[name]}
+        return found
+
+    def _one(self, name: str, seconds: float | None) -> None:
+        recipe, before = self.recipes[name], self.variants.pop(name, None)
+        try:
+            session = registry.load_bytes(recipe.engine, self.made[name], threads=min(available_cores(), MOST_THREADS))
+            found = check(self.reference, session, seconds=seconds)
+            if before is None:
+                shape = self.golden.outputs.shape
+                known = answers(session, self.golden.inputs, range(shape[0]), shape[1:])
+                self._answers[name] = {
+                    f"golden/{index:03d}.{name}.npy": pack(half(answer)) for index, answer in enumerate(known)
+                }
+            session.close()
+        except OrillaError as error:
+            self.refused[name] = str(error)
+            return
+        self.variants[name] = Variant(
+            name,
+            f"variants/{name}{SUFFIXES[recipe.engine]}",
+            recipe.engine,
+            found,
+            tuple(self._answers[name]),
+            tolerance(found, self.reference.scale, rounded="int" in recipe.weights),
+            None if before is None else before.latency,
+        )
+
+    def _some(self) -> None:
+        if not self.variants:
+            name, reason = next(iter(self.refused.items()))
+            raise ConversionError(f"no variant could be made: {name}: {reason}")
+        self.variants = {name: self.variants[name] for name in self.made if name in self.variants}
