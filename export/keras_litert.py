@@ -30,11 +30,23 @@ def convert_float16(model: str, out: str) -> None:
 def convert_dynamic(model: str, out: str) -> None:
     """Weights in int8, tables of embeddings and weights inside loops too; activations in int8 inside operators."""
     _write(_loaded(model), out, _set)
+    _check_small(out)
 
 
 def convert_fused_dynamic(model: str, out: str) -> None:
     """The same with each LSTM as one operator."""
     _write(_loaded(model, fused=True), out, _set)
+    _check_small(out)
+
+
+def _check_small(file: str) -> None:
+    """Raises `ValueError` where the converter quantised nothing: it passes over weights with less than 1024 numbers."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(file)
+    every = (interpreter.get_tensor_details(subgraph_index=index) for index in range(interpreter.num_subgraphs()))
+    if not any(tensor["dtype"] == np.int8 for tensors in every for tensor in tensors):
+        raise ValueError("every weight is too small to be quantised, it would be the float32 variant")
 
 
 def convert_static_uint8(model: str, out: str, calibration: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator
 from itertools import islice
@@ -22,10 +23,16 @@ def float16(source: str, out: str) -> None:
 
 def dynamic_int8(source: str, out: str) -> None:
     """Weights in int8; activations are quantised inside operators."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         quantize_dynamic(_simplified(source, folder), out, weight_type=QuantType.QInt8)
+    sizes = {True: 0, False: 0}
+    for weight in onnx.load(out).graph.initializer:
+        sizes[weight.data_type == onnx.TensorProto.INT8] += math.prod(weight.dims)
+    if sizes[True] < sizes[False]:
+        raise ValueError("the quantiser has no operator for most of the weights, they would stay in float32")
 
 
 def static_int8(source: str, out: str, calibration: str, method: str) -> None:
