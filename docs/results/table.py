@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,8 @@ Every row is the card of one training, kept here as JSON. Nothing was chosen on 
 held out of the training samples to choose an epoch on is told beside it. Intervals are 95 %, bootstrap over samples.
 `python docs/results/table.py` writes this page from the cards.
 
-Weights are averaged over the last twentieth of a training since `bilstm-0`, `convnet-more-0`, `cnn-bn-0` and `lstm-0`
-were trained; the other cards are of trainings before that, and `cnn-bn-0` of one before digits were turned and moved:
-their commands give somewhat other figures today.
+Weights are averaged over the last twentieth of a training; `lenet-0`, `mlp-*` and `road` were trained before that, and
+`cnn-bn-0` before digits were turned and moved: their commands give somewhat other figures today.
 
 | run | model | reported | figure | interval | held out | epochs | seconds | seed | parameters |
 |---|---|---|---:|---|---|---:|---:|---:|---:|
@@ -32,7 +32,21 @@ def page() -> str:
     commands = "\n".join(f"| {name} | `{card['command']}` | {started(card)} |" for name, card in cards.items())
     machines = sorted({f"{card['machine']}, {precision(card)}" for card in cards.values()})
     table = f"{HEAD}{rows}\nMachines: {'; '.join(machines)}.\n"
-    return f"{table}\n| run | command | started from |\n|---|---|---|\n{commands}\n"
+    return f"{table}\n{seeds(cards)}\n| run | command | started from |\n|---|---|---|\n{commands}\n"
+
+
+def seeds(cards: dict[str, dict[str, Any]]) -> str:
+    """Mean and spread of the runs that differ by their seed only: NAME-0, NAME-1, ..."""
+    groups: dict[str, list[float]] = {}
+    for name, card in cards.items():
+        figure = card["measured"][0]["metrics"][FIRST[card["task"]]]
+        groups.setdefault(name.rpartition("-")[0] or name, []).append(figure)
+    rows = [
+        f"| {name} | {len(found)} | {statistics.mean(found):.4f} | {min(found):.4f} – {max(found):.4f} |"
+        for name, found in groups.items()
+        if len(found) > 1
+    ]
+    return "\n".join(["| model | seeds | mean | least – greatest |", "|---|---:|---:|---|", *rows, ""])
 
 
 def row(name: str, card: dict[str, Any]) -> str:
