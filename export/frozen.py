@@ -71,7 +71,8 @@ def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None
     converted.
 
     Args:
-        given: weights by name that are further inputs instead, behind the model's own.
+        given: weights by name that are further inputs instead, behind the model's own. Functions inside are then
+            written out, where Keras has one be compiled (grouped convolutions): ONNX has no word for that.
     """
     import tensorflow as tf
 
@@ -88,7 +89,11 @@ def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None
         state = [(one, tf.constant(value)) for one, value in values]
         state += zip(weights.values(), arguments[count:], strict=True)
         with keras.StatelessScope(state_mapping=state):
-            return answer(*arguments[:count])
+            tf.config.run_functions_eagerly(given is not None)
+            try:
+                return answer(*arguments[:count])
+            finally:
+                tf.config.run_functions_eagerly(False)
 
     module = tf.Module()
     module.owner = model  # of what a SavedModel brings with it

@@ -595,3 +595,14 @@ def test_what_a_quantiser_leaves_in_float_is_no_small_variant(tmp_path):
     assert [one.name for one in made.variants] == ["litert_fp32"]
     assert "too small to be quantised" in made.report.refused["litert_wi8_afp32"]
     assert "no operator for most of the weights" in made.report.refused["onnx_wi8_afp32"]
+
+
+def test_a_grouped_convolution(tmp_path, arrays):
+    model = picture_model(layers.Rescaling(1 / 255), layers.Conv2D(12, 3), layers.Conv2D(8, 3, groups=4))
+    model.save(tmp_path / "m.keras")
+    recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32,onnx_wi8_ai8"
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), recipes, calibration=str(arrays / "x.npz")
+    )
+    assert [one.name for one in made.variants] == recipes.split(",")
+    assert float_error(made) < 1e-5
