@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import msgspec
@@ -46,7 +47,7 @@ class Checking:
         for name in self.made:
             self.step(f"checking {name}")
             self._one(name, seconds)
-        self._some()
+        self._require_one()
 
     def time(self) -> None:
         """Adds latencies."""
@@ -63,7 +64,7 @@ class Checking:
         """
         count = len(self.reference.truths)
         while True:
-            self._some()
+            self._require_one()
             sizes = {name: len(self.made[name]) for name in self.variants}
             name = recommended(tuple(self.variants.values()), sizes, max_drop)
             if self.variants[name].check.count == count:
@@ -79,19 +80,20 @@ class Checking:
         return found
 
     def _one(self, name: str, seconds: float | None) -> None:
-        recipe, before = self.recipes[name], self.variants.pop(name, None)
+        recipe, before = self.recipes[name], self.variants.get(name)
+        threads = min(available_cores(), MOST_THREADS)
         try:
-            session = registry.load_bytes(recipe.engine, self.made[name], threads=min(available_cores(), MOST_THREADS))
-            found = check(self.reference, session, seconds=seconds)
-            if before is None:
-                shape = self.golden.outputs.shape
-                known = answers(session, self.golden.inputs, range(shape[0]), shape[1:])
-                self._answers[name] = {
-                    f"golden/{index:03d}.{name}.npy": pack(half(answer)) for index, answer in enumerate(known)
-                }
-            session.close()
+            with closing(registry.load_bytes(recipe.engine, self.made[name], threads=threads)) as session:
+                found = check(self.reference, session, seconds=seconds)
+                if before is None:
+                    shape = self.golden.outputs.shape
+                    known = answers(session, self.golden.inputs, range(shape[0]), shape[1:])
+                    self._answers[name] = {
+                        f"golden/{index:03d}.{name}.npy": pack(half(answer)) for index, answer in enumerate(known)
+                    }
         except OrillaError as error:
             self.refused[name] = str(error)
+            self.variants.pop(name, None)
             return
         self.variants[name] = Variant(
             name,
@@ -103,8 +105,7 @@ class Checking:
             None if before is None else before.latency,
         )
 
-    def _some(self) -> None:
+    def _require_one(self) -> None:
         if not self.variants:
             name, reason = next(iter(self.refused.items()))
             raise ConversionError(f"no variant could be made: {name}: {reason}")
-        self.variants = {name: self.variants[name] for name in self.made if name in self.variants}

@@ -148,7 +148,9 @@ def _draw(
     if other is None:
         return checked, None, items
     seen = samples.prepare(other, calibrated_on, subject, work, "calibration")
-    samples.check_calibration(seen, checked, subject)
+    samples.check_calibration(seen, subject)
+    if other is not dataset:  # else both are draws from one set
+        samples.check_same_kind(seen, checked, subject)
     return checked, seen, items
 
 

@@ -222,8 +222,8 @@ FAR, FEWEST_COMPARED = 4.0, 8
 greatest values, are of another kind; told from so many samples on."""
 
 
-def check_calibration(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
-    """Raises `DataError` for samples that a quantiser can't find ranges in, or finds others than the model will see."""
+def check_calibration(drawn: Drawn, subject: Subject) -> None:
+    """Raises `DataError` for samples that a quantiser can't find ranges in."""
     for name, array in drawn.inputs.items():
         if subject.feed.is_text:
             continue
@@ -235,21 +235,23 @@ def check_calibration(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
             raise DataError(f"calibration pictures in {drawn.source} are all of one colour: give real ones")
         if spread == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
             raise DataError(f"calibration data {drawn.source}: {name} is the same number everywhere")
-        if subject.feed.kind == "tensor" and flat.dtype.kind == "f":
-            _check_range(drawn, checked, name)
 
 
-def _check_range(drawn: Drawn, checked: Drawn, name: str) -> None:
-    if min(drawn.count, checked.count) < FEWEST_COMPARED:
+def check_same_kind(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
+    """Raises `DataError` for calibration arrays of quite another range than those that are checked on."""
+    if subject.feed.kind != "tensor" or min(drawn.count, checked.count) < FEWEST_COMPARED:
         return
-    reach, wanted = (
-        float(np.median([np.abs(sample).max() for sample in one.inputs[name]])) for one in (drawn, checked)
-    )
-    if reach > FAR * wanted or wanted > FAR * reach:
-        raise DataError(
-            f"calibration data {drawn.source}: {name} goes up to {reach:.3g}, in {checked.source} to {wanted:.3g} "
-            "(medians): calibrate on samples of the same kind"
+    for name, array in drawn.inputs.items():
+        if array.dtype.kind != "f":
+            continue
+        reach, wanted = (
+            float(np.median([np.abs(sample).max() for sample in one.inputs[name]])) for one in (drawn, checked)
         )
+        if reach > FAR * wanted or wanted > FAR * reach:
+            raise DataError(
+                f"calibration data {drawn.source}: {name} goes up to {reach:.3g}, in {checked.source} to {wanted:.3g} "
+                "(medians): calibrate on samples of the same kind"
+            )
 
 
 def save_calibration(drawn: Drawn, subject: Subject, file: Path) -> None:
