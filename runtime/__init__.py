@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orilla.runtime.frame import Event as Event
+    from orilla.runtime.frame import Tick as Tick
     from orilla.runtime.model import Model as Model
+    from orilla.runtime.model import cascade as cascade
+    from orilla.runtime.model import together as together
     from orilla.runtime.sources.source import open_source as open_source
 
     open = Model.open
 
-__all__ = ["Model", "open", "open_source"]
+__all__ = ["Event", "Model", "Tick", "cascade", "open", "open_source", "together"]
+
+_HOMES = {
+    "Event": "frame",
+    "Tick": "frame",
+    "Model": "model",
+    "open": "model",
+    "cascade": "model",
+    "together": "model",
+    "open_source": "sources.source",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Imports at first use, so that `import orilla.runtime` costs nothing."""
-    if name in ("open", "Model"):
-        from orilla.runtime.model import Model
-
-        return Model.open if name == "open" else Model
-    if name == "open_source":
-        from orilla.runtime.sources.source import open_source
-
-        return open_source
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOMES[name]}")
+    return module.Model.open if name == "open" else getattr(module, name)

@@ -36,6 +36,11 @@ COMMANDS = {
         "run a bundle over a camera, video, folder of pictures or scenes",
         "orilla run road --source drive.mp4 --sink video:out.mp4",
     ),
+    "replay": Command(
+        "orilla.runtime.commands.replay",
+        "decide again what a recorded loop decided, or what another policy would have",
+        "orilla replay drive.rec --policy deadline:80",
+    ),
     "verify": Command(
         "orilla.runtime.commands.verify",
         "prove that a bundle still computes here what was exported",

@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from orilla.runtime.arrays import ArrayResult, Arrays
 from orilla.runtime.preprocess import Image
 from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 
-Result = Segmentation | Classification | ArrayResult
+Answer = Segmentation | Classification | ArrayResult
+"""What one model says."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers(Mapping[str, Answer]):
+    """What several models say of one frame, by the names they were given."""
+
+    by_name: Mapping[str, Answer]
+
+    def __getitem__(self, name: str) -> Answer:
+        return self.by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def to_dict(self) -> dict[str, object]:
+        """What one JSON line says of the result."""
+        return {"task": "several", **{name: answer.to_dict() for name, answer in self.by_name.items()}}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What the second model of a cascade says of a part of the frame."""
+
+    box_xyxy: tuple[int, int, int, int]
+    """Left, top, right and bottom edge in the frame, pixels; right and bottom are outside."""
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cascaded:
+    """What a cascade says: the first model of the frame, the second of each part that was cut out."""
+
+    first: Answer
+    parts: tuple[Part, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """What one JSON line says of the result."""
+        parts = [{"box_xyxy": list(part.box_xyxy), **part.answer.to_dict()} for part in self.parts]
+        return {"task": "cascade", "first": self.first.to_dict(), "parts": parts}
+
+
+Result = Segmentation | Classification | ArrayResult | Answers | Cascaded
+
+EventKind = Literal["lost", "waiting", "back", "bad", "size"]
+"""The source broke off or stalled; it is not there yet, and is tried again; it gives frames again; one frame is
+damaged, empty or no picture; frames have another size from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a source and did not end it."""
+
+    kind: EventKind
+    index: int
+    """Of the frame that it happened to, or the next one."""
+    at_ns: int
+    """Monotonic clock, nanoseconds."""
+    detail: str
+    """One line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,13 +82,17 @@ class Frame:
     """One picture and its identity."""
 
     index: int
-    """Counts every frame that the source took, from 0; a gap is a dropped frame."""
+    """Counts every frame that the source took, from 0, also over a loss of the camera; a gap is a dropped frame."""
     image: Image
     """`[H,W,3]` uint8 BGR; unchanged for as long as you, or a view of yours, hold it."""
     captured_ns: int
     """Monotonic clock when the frame was taken, nanoseconds."""
     name: str | None = None
     """The picture's file name, where the source is a folder."""
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Frame(index={self.index}, {width}x{height}, captured_ns={self.captured_ns})"
 
     @property
     def raw(self) -> Image:
@@ -70,8 +139,14 @@ class Tick:
     """Time in each stage: `capture`, `prepare`, `infer`, `decode`."""
     delivered_ns: int
     """Monotonic clock when the answer was handed to the caller, nanoseconds."""
-    dropped: int
-    """Frames before this one that got no answer, because a newer one was there."""
+    drops: Mapping[str, int] = field(default_factory=dict)
+    """Frames of this loop that got no answer so far, by reason: `newer`, `unread`, `rate`, `late`, `bad`; see
+    `orilla.runtime.traffic.Reason`."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames of this loop that got no answer so far, for whatever reason."""
+        return sum(self.drops.values())
 
     @property
     def index(self) -> int:
@@ -86,6 +161,9 @@ class Tick:
         """From capture to the caller's hands, waiting included."""
         return (self.delivered_ns - self.frame.captured_ns) / 1e6
 
+    def __repr__(self) -> str:
+        return f"Tick({self.to_dict()})"
+
     def to_dict(self) -> dict[str, object]:
         """What one JSON line says; `docs/json.md` describes it."""
         named: dict[str, object] = {"name": self.frame.name} if self.frame.name else {}
@@ -98,5 +176,6 @@ class Tick:
             "age_ms": round(self.age_ms, 3),
             "stages_ms": {name: round(value, 3) for name, value in self.stages_ms.items()},
             "dropped": self.dropped,
+            "drops": dict(self.drops),
             "result": self.result.to_dict(),
         }

@@ -1,31 +1,30 @@
-"""The Python interface: open a bundle, ask it about a picture or a stream."""
+"""The Python interface: open a bundle, ask it about a picture or a stream; or several about the same one."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime import pipeline
 from orilla.runtime.arrays import ArrayResult, TensorPreprocess
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import registry
 from orilla.runtime.feed import Raw
-from orilla.runtime.frame import Frame, Line, Record, Result, Tick
+from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
 from orilla.runtime.manifest import Variant
 from orilla.runtime.preprocess import Color
+from orilla.runtime.runner import Runner
 from orilla.runtime.session import Prepared, Session
-from orilla.runtime.sources.source import Source, open_source, open_texts
 from orilla.runtime.tasks import classify, segment
+from orilla.runtime.work import Cascade, Cut, One, Together, around
 
 
-class Model:
+class Model(Runner):
     """One variant of a bundle, loaded and ready. Close it, or use it in a `with` block.
 
     Threads may share it: inferences take turns.
@@ -35,9 +34,12 @@ class Model:
         self.bundle = bundle
         self.variant = variant
         self.session = session
+        self.name = bundle.path.name
         self._feed = bundle.feed()
+        self.kind = self._feed.kind
         self._count = 0
         self._lock = threading.Lock()
+        self._closed = False
 
     @classmethod
     def open(
@@ -76,6 +78,7 @@ class Model:
         """
         captured_ns = time.monotonic_ns()
         with self._lock:
+            self._check_open()
             started = time.perf_counter_ns()
             prepared = self._feed(raw, color=color)
             ready = time.perf_counter_ns()
@@ -90,44 +93,32 @@ class Model:
             "infer": (inferred - ready) / 1e6,
             "decode": (time.perf_counter_ns() - inferred) / 1e6,
         }
-        return Tick(frame, result, stages, time.monotonic_ns(), 0)
+        return Tick(frame, result, stages, time.monotonic_ns())
 
-    def stream(self, source: Source | str | int | Path) -> Generator[Tick, None, None]:
-        """Answers every frame of a source, while the caller works on the last answer.
+    def work(self) -> One:
+        """What is done with each frame of one loop."""
+        return One(self._feed, self._infer, self._decode)
 
-        Args:
-            source: an opened source, or what `open_source` takes (of a text model, a text file or `-`). A live source
-                gives its newest frame.
-
-        Raises:
-            SourceError: no such source, or it broke off.
-        """
-        opened = self.open_source(source) if isinstance(source, str | int | Path) else source
-        yield from pipeline.run(opened, self._feed, self._infer, self._decode)
-
-    def open_source(self, spec: str | int | Path) -> Source:
-        """Opens a source of what the model takes: pictures, or texts; raises `SourceError`, `ConfigError`."""
-        if self._feed.kind == "tensor":
-            raise ConfigError(f"{self.bundle.path.name} is a model of arrays: call it with arrays, it has no sources")
-        return open_texts(str(spec)) if self._feed.is_text else open_source(spec)
+    def describe(self) -> dict[str, str]:
+        """Variant and engine, by the bundle's name."""
+        return {self.bundle.path.stem: f"{self.variant.name} on {self.session.engine}"}
 
     def close(self) -> None:
-        """Frees the engine's memory."""
-        self.session.close()
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        """Frees the engine's memory; what is asked afterwards is refused."""
+        with self._lock:
+            self._closed = True
+            self.session.close()
 
     def _infer(self, prepared: Prepared) -> NDArray[np.float32]:
         with self._lock:
+            self._check_open()
             return self.session.run(prepared)
 
-    def _decode(self, output: NDArray[np.float32], raw: Raw) -> Result:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError(f"{self.name} is closed: open it again")
+
+    def _decode(self, output: NDArray[np.float32], raw: Raw) -> Answer:
         manifest = self.bundle.manifest
         if manifest.task == "tensor":
             assert isinstance(manifest.preprocess, TensorPreprocess)
@@ -143,3 +134,85 @@ def _framed(place: int, raw: Raw, captured_ns: int) -> Frame | Line | Record:
     if isinstance(raw, np.ndarray) and raw.ndim == 3 and raw.dtype == np.uint8:
         return Frame(place, raw, captured_ns)
     return Record(place, raw if isinstance(raw, Mapping) else {"x": np.asarray(raw)}, captured_ns)
+
+
+class Several(Runner):
+    """Several models on one source: one capture and one decoding, and a `tick.result` with each model's answer."""
+
+    kind = "picture"
+
+    def __init__(self, models: Mapping[str, Model]) -> None:
+        self._models = dict(models)
+        self.name = " and ".join(self._models)
+
+    def work(self) -> Together:
+        """What is done with each frame of one loop."""
+        return Together({name: model.work() for name, model in self._models.items()})
+
+    def describe(self) -> dict[str, str]:
+        """Variant and engine of each model, by name."""
+        return {name: next(iter(model.describe().values())) for name, model in self._models.items()}
+
+    def close(self) -> None:
+        """Closes the models."""
+        for model in self._models.values():
+            model.close()
+
+
+class Chain(Runner):
+    """A cascade: one model on the frame, another on the parts that are cut out where the first found something."""
+
+    kind = "picture"
+
+    def __init__(self, first: Model, second: Model, cut: Cut) -> None:
+        self._first, self._second, self._cut = first, second, cut
+        self.name = f"{first.name} then {second.name}"
+
+    def work(self) -> Cascade:
+        """What is done with each frame of one loop."""
+        return Cascade(self._first.work(), self._second.work(), self._cut)
+
+    def describe(self) -> dict[str, str]:
+        """Variant and engine of both models, by place."""
+        both = {"first": self._first, "second": self._second}
+        return {name: next(iter(model.describe().values())) for name, model in both.items()}
+
+    def close(self) -> None:
+        """Closes both models."""
+        self._first.close()
+        self._second.close()
+
+
+def together(**models: Model) -> Several:
+    """Several models on the same frames; `tick.result["name"]` is what each says.
+
+    Raises:
+        ConfigError: none, or one that takes no pictures.
+    """
+    if not models:
+        raise ConfigError("together() needs a model: together(road=model, animal=other)")
+    _check_pictures(*models.values())
+    return Several(models)
+
+
+def cascade(first: Model, second: Model, *, cut: Cut = around) -> Chain:
+    """`second` on parts of the frame that `first` decides on; `tick.result.first`, and `tick.result.parts` with box
+    and answer.
+
+    Args:
+        first: on the whole frame.
+        second: on each part.
+        cut: from what `first` said, and the frame, to boxes: left, top, right, bottom in pixels. Where none is given,
+            the box around all that a segmentation found.
+
+    Raises:
+        ConfigError: a model that takes no pictures.
+    """
+    _check_pictures(first, second)
+    return Chain(first, second, cut)
+
+
+def _check_pictures(*models: Model) -> None:
+    for model in models:
+        if model.kind != "picture":
+            raise ConfigError(f"{model.name} takes no pictures: only models of pictures share a source")

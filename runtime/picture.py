@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
 
 
 def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
@@ -16,3 +20,28 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uin
     except cv2.error:
         return None
     return picture
+
+
+def as_bgr(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture as `[H,W,3]` uint8 BGR: the same array where it is one already.
+
+    Args:
+        picture: `[H,W]` or `[H,W,1]` grey, `[H,W,3]` BGR or `[H,W,4]` BGRA; uint8, or uint16 of which the upper byte
+            is taken.
+
+    Raises:
+        DataError: anything else, or no pixels.
+    """
+    if not isinstance(picture, np.ndarray) or picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3):
+        found = f"{list(picture.shape)} {picture.dtype}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise DataError(f"expected a picture [H,W,3] uint8, got {found}")
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    if picture.size == 0 or channels not in (1, 3, 4):
+        raise DataError(f"expected a picture [H,W,3] uint8 with pixels, got {list(picture.shape)}")
+    if picture.dtype == np.uint16:
+        picture = (picture >> 8).astype(np.uint8)
+    if channels == 3:
+        return picture
+    code = cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR
+    converted: NDArray[np.uint8] = cv2.cvtColor(picture, code)
+    return converted

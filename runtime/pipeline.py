@@ -1,134 +1,271 @@
 """The camera loop: capture, inference and the caller's own work overlap, each in its own thread.
 
-Capture (with preparation) and inference run in threads of their own, answers are taken in the caller's; the
-native calls they spend their time in release the GIL. A live source is never queued: inference always takes the newest
-frame, the caller always gets the newest answer, and the frames that were passed over are counted.
+Capture (with preparation) and inference run in threads of their own, answers are taken in the caller's; the native
+calls they spend their time in release the GIL. What waits, what is answered and what is given up is decided by
+`traffic.Traffic`; here are the threads, and the waiting.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from orilla.runtime.channel import Channel, Closed
-from orilla.runtime.feed import Feed, Raw
-from orilla.runtime.frame import Frame, Line, Result, Tick
-from orilla.runtime.pool import Pool
-from orilla.runtime.session import Prepared
+from orilla.devices.errors import ConfigError, DataError, SourceError
+from orilla.runtime.feed import Raw
+from orilla.runtime.frame import Event, Frame, Line, Result, Tick
+from orilla.runtime.policy import Policy
 from orilla.runtime.sources.source import Source
-
-AHEAD = 2
-"""Items that may wait between two threads, where every frame counts."""
+from orilla.runtime.traffic import Reason, Traffic, Verb
 
 PATIENCE_S = 5.0
 """How long the end of a loop waits for a thread that hangs in a driver."""
 
-Infer = Callable[[Prepared], NDArray[np.float32]]
-Decode = Callable[[NDArray[np.float32], Raw], Result]
+LOG = logging.getLogger("orilla")
+
+
+class Work(Protocol):
+    """What is done with each frame."""
+
+    def prepare(self, raw: Raw) -> Any:
+        """From a frame to what the network takes, in the capturing thread; the buffer it is in is free again when
+        nobody holds it.
+
+        Raises:
+            DataError: not what the network takes; the frame is given up.
+        """
+
+    def infer(self, prepared: Any) -> Any:
+        """The network's output, in the inferring thread."""
+
+    def decode(self, output: Any, raw: Raw) -> Result:
+        """The result, in the inferring thread."""
+
+
+class Recorder(Protocol):
+    """Is told what happens, under the loop's lock, in order."""
+
+    def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None: ...
+    def dropped(self, at_ns: int, index: int, reason: Reason) -> None: ...
+    def event(self, event: Event) -> None: ...
+    def taken(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None: ...
+    def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None: ...
 
 
 @dataclass(slots=True)
-class _Prepared:
+class _Item:
     frame: Frame | Line
-    input: Prepared
+    input: Any
     stages_ms: dict[str, float]
+    result: Result | None = None
+
+    @property
+    def index(self) -> int:
+        return self.frame.index
+
+    @property
+    def captured_ns(self) -> int:
+        return self.frame.captured_ns
 
 
-@dataclass(slots=True)
-class _Answer:
-    frame: Frame | Line
-    result: Result
-    stages_ms: dict[str, float]
-    dropped: int
+class Loop:
+    """One run over one source, which it closes at its end."""
 
-
-def run(source: Source, feed: Feed, infer: Infer, decode: Decode) -> Iterator[Tick]:
-    """Runs the loop over `source`, and closes it, when it ends, the caller stops asking, or an error comes.
-
-    Raises:
-        SourceError: the source broke off; every frame before it was answered.
-    """
-    loop = _Loop(source, feed, infer, decode)
-    loop.start()
-    try:
-        yield from loop.ticks()
-    finally:
-        loop.stop()
-
-
-class _Loop:
-    def __init__(self, source: Source, feed: Feed, infer: Infer, decode: Decode) -> None:
-        self._source, self._run, self._decode = source, infer, decode
-        self._feed = feed
-        ahead = 1 if source.live else AHEAD
-        self._prepared: Channel[_Prepared] = Channel(ahead, newest=source.live)
-        self._answers: Channel[_Answer] = Channel(ahead, newest=source.live)
+    def __init__(
+        self,
+        source: Source,
+        work: Work,
+        policy: Policy,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        if policy.name == "rate" and not source.live and not source.rate_hz:
+            raise ConfigError(f"policy {policy}: this source has no rate of its own; use every")
+        self._source, self._work = source, work
+        self._on_event, self._recorder = on_event, recorder
+        self._traffic: Traffic[_Item] = Traffic(
+            policy,
+            live=source.live,
+            journal=recorder.step if recorder else None,
+            dropped=recorder.dropped if recorder else None,
+        )
+        self._lock = threading.Lock()
+        self._may_arrive, self._may_begin, self._may_answer, self._may_deliver = (
+            threading.Condition(self._lock) for _ in range(4)
+        )
+        self._stopped = self._all_taken = self._all_answered = False
+        self._error: BaseException | None = None
+        self._in_hand: int | None = None
+        self._size: tuple[int, ...] | None = None
+        self._good, self._last_bad = 0, ""
         self._threads = [
-            threading.Thread(target=_guard, args=(self._capture, self._prepared), name="orilla-capture", daemon=True),
-            threading.Thread(target=_guard, args=(self._infer, self._answers), name="orilla-infer", daemon=True),
+            threading.Thread(target=self._guard, args=(self._capture,), name="orilla-capture", daemon=True),
+            threading.Thread(target=self._guard, args=(self._infer,), name="orilla-infer", daemon=True),
         ]
 
     def start(self) -> None:
+        """Starts the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        self._prepared.close()
-        self._answers.close()
+        """Ends the threads and closes the source; may be called twice."""
+        with self._lock:
+            self._stopped = True
+            self._wake()
         for thread in self._threads:
-            thread.join(PATIENCE_S)
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(PATIENCE_S)
         if not self._threads[0].is_alive():
             # A driver that hangs in a read must not have its device taken away: that would crash the process.
             self._source.close()
 
-    def ticks(self) -> Iterator[Tick]:
-        while True:
-            try:
-                answer = self._answers.get()
-            except Closed:
-                return
-            dropped = answer.dropped + self._answers.dropped_before
-            yield Tick(answer.frame, answer.result, answer.stages_ms, time.monotonic_ns(), dropped)
+    def next(self) -> Tick | None:
+        """The next answer, waiting for one; None at the end.
+
+        Raises:
+            SourceError: the source broke off; every frame before it was answered.
+        """
+        with self._lock:
+            if self._in_hand is not None:
+                self._traffic.done(self._in_hand, time.monotonic_ns())
+            while (item := self._traffic.deliver(time.monotonic_ns())) is None:
+                if self._stopped:
+                    return None
+                if self._all_answered:
+                    if self._error is not None:
+                        raise self._error
+                    return None
+                self._may_deliver.wait()
+            drops = dict(self._traffic.drops)
+            self._in_hand = item.index
+            self._may_answer.notify()
+        assert item.result is not None
+        return Tick(item.frame, item.result, item.stages_ms, time.monotonic_ns(), drops)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Frames given up so far, by reason."""
+        with self._lock:
+            return dict(self._traffic.drops)
 
     def _capture(self) -> None:
-        pool = Pool()
-        while True:
+        while not self._stopped:
             started = time.perf_counter_ns()
-            frame = self._source.read()
-            if frame is None:
-                return
+            found = self._source.read()
+            if found is None:
+                break
+            if isinstance(found, Event):
+                self._tell(found)
+                continue
+            if not self._admit(found):
+                continue
             taken = time.perf_counter_ns()
-            prepared = self._feed(frame.raw, None if self._feed.is_text else pool.take(self._feed.shape))
+            try:
+                prepared = self._work.prepare(found.raw)
+            except DataError as error:
+                self._tell(Event("bad", found.index, time.monotonic_ns(), str(error)))
+                continue
             stages = {"capture": (taken - started) / 1e6, "prepare": (time.perf_counter_ns() - taken) / 1e6}
-            self._prepared.put(_Prepared(frame, prepared, stages))
-            del frame, prepared  # or their buffers would be held until the next frame has been read
+            self._follow_size(found)
+            self._arrive(_Item(found, prepared, stages))
+            del found, prepared  # or their buffers would be held until the next frame has been read
+        if not self._good and self._last_bad:
+            raise SourceError(self._last_bad)
+
+    def _admit(self, frame: Frame | Line) -> bool:
+        time_ns = frame.captured_ns
+        if not self._source.live and self._source.rate_hz:
+            time_ns = int(1e9 * frame.index / self._source.rate_hz)
+        with self._lock:
+            return self._traffic.admit(frame.index, time_ns, time.monotonic_ns())
+
+    def _arrive(self, item: _Item) -> None:
+        self._good += 1
+        with self._lock:
+            while not self._traffic.room and not self._stopped:
+                self._may_arrive.wait()
+            if self._recorder is not None:
+                self._recorder.taken(item.frame, item.stages_ms)
+            self._traffic.arrive(item, time.monotonic_ns())
+            self._may_begin.notify()
 
     def _infer(self) -> None:
-        while True:
-            item = self._prepared.get()
+        while (item := self._begin()) is not None:
             started = time.perf_counter_ns()
-            output = self._run(item.input)
+            output = self._work.infer(item.input)
             inferred = time.perf_counter_ns()
-            result = self._decode(output, item.frame.raw)
+            item.result = self._work.decode(output, item.frame.raw)
+            item.input = None
             item.stages_ms["infer"] = (inferred - started) / 1e6
             item.stages_ms["decode"] = (time.perf_counter_ns() - inferred) / 1e6
-            self._answers.put(_Answer(item.frame, result, item.stages_ms, self._prepared.dropped_before))
-            del item
+            self._answer(item)
+            del item, output
 
+    def _begin(self) -> _Item | None:
+        with self._lock:
+            while True:
+                if self._stopped:
+                    return None
+                item = self._traffic.begin(time.monotonic_ns())
+                self._may_arrive.notify()
+                if item is not None:
+                    return item
+                if self._all_taken:
+                    return None
+                self._may_begin.wait()
 
-def _guard(work: Callable[[], None], following: Channel[Any]) -> None:
-    """Runs a thread's work; its error travels down the loop, behind the frames that came before it."""
-    try:
-        work()
-    except Closed:
-        following.close()
-    except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-        following.close(error)
-    else:
-        following.close()
+    def _answer(self, item: _Item) -> None:
+        assert item.result is not None
+        with self._lock:
+            while not self._traffic.answer_room and not self._stopped:
+                self._may_answer.wait()
+            if self._recorder is not None:
+                self._recorder.answered(item.frame, item.stages_ms, item.result)
+            self._traffic.answer(item, time.monotonic_ns())
+            self._may_deliver.notify()
+
+    def _tell(self, event: Event) -> None:
+        """Counts and passes on what happened to the source."""
+        if event.kind == "waiting":
+            return
+        with self._lock:
+            if event.kind == "bad":
+                self._last_bad = event.detail
+                self._traffic.bad(event.index, event.at_ns)
+            if self._recorder is not None:
+                self._recorder.event(event)
+        if self._on_event is None:
+            LOG.warning("%s", event.detail)
+        else:
+            self._on_event(event)
+
+    def _follow_size(self, frame: Frame | Line) -> None:
+        """Tells where a live source's frames change their size."""
+        if not isinstance(frame, Frame) or not self._source.live:
+            return
+        if self._size is not None and self._size != frame.image.shape:
+            old, new = (f"{shape[1]}x{shape[0]}" for shape in (self._size, frame.image.shape))
+            self._tell(Event("size", frame.index, time.monotonic_ns(), f"frames are {new} now, they were {old}"))
+        self._size = frame.image.shape
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Runs a thread's work; its error travels down the loop, behind the frames that came before it."""
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._error = self._error or error
+        with self._lock:
+            if threading.current_thread() is self._threads[0]:
+                self._all_taken = True
+            else:
+                self._all_answered = True
+            self._wake()
+
+    def _wake(self) -> None:
+        for condition in (self._may_arrive, self._may_begin, self._may_answer, self._may_deliver):
+            condition.notify_all()

@@ -5,62 +5,78 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import deque
-from collections.abc import Iterable
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from orilla.devices.errors import ConfigError, SourceError
-from orilla.runtime.model import Model
+from orilla.runtime.commands.live import Live
+from orilla.runtime.frame import Event, Frame, Tick
+from orilla.runtime.model import Model, cascade, together
+from orilla.runtime.policy import Policy
+from orilla.runtime.runner import Runner
+from orilla.runtime.scenes import clock
 from orilla.runtime.sinks.sink import Sink, sink_opener
-from orilla.runtime.sources.source import Source
-
-WINDOW = 20_000
-"""The summary's percentiles are over the last so many frames."""
+from orilla.runtime.stream import Stream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument(
-        "bundle", help="a bundle's path, or the name of one that ships with Orilla: road, convnet, mobilenet, sentiment"
+        "bundle",
+        nargs="+",
+        help="a bundle's path, or the name of one that ships with Orilla: road, convnet, mobilenet, sentiment; several "
+        "look at the same frames",
     )
     parser.add_argument(
         "--source",
         required=True,
-        help="a camera's number or /dev/video*, a video file, a picture or a folder of pictures, scenes[:SEED]; of a "
-        "text model, a text file, or - for standard input",
+        help="a camera's number or /dev/video*, a URL (rtsp://, http://), a video file, a picture or a folder of "
+        "pictures, scenes[:SEED], picamera2, a GStreamer pipeline; of a text model, a text file, or - for standard "
+        "input",
     )
     parser.add_argument(
         "--sink",
         action="append",
         help="jsonl[:FILE], video:OUT.mp4 (or .avi, .webm) or window; may be given several times (default: jsonl)",
     )
+    parser.add_argument(
+        "--policy",
+        help="latest, every, rate:HZ or deadline:MS (default: latest of a live source, every of a recording)",
+    )
+    parser.add_argument("--then", metavar="BUNDLE", help="a second model, on what the first has found (a cascade)")
     parser.add_argument("--variant", help="a variant's name (default: the bundle's own)")
     parser.add_argument("--engine", help="litert or onnx (default: the variant's)")
     parser.add_argument("--threads", type=int, help="for inference (default: all cores but one, at most 4)")
     parser.add_argument("--frames", type=int, help="stop after so many answers")
+    parser.add_argument("--stats", action="store_true", help="show rate, drops and percentiles while it runs")
+    parser.add_argument("--record", metavar="FILE", help="write arrivals, times, drops and results, for orilla replay")
+    parser.add_argument(
+        "--clock",
+        action="store_true",
+        help="read the clock that scenes+clock draws into its pictures: the true latency, camera and display included",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Runs the loop; returns the exit code and the summary."""
     if arguments.frames is not None and arguments.frames < 1:
         raise ConfigError(f"--frames {arguments.frames}: must be 1 or more")
+    policy = Policy.parse(arguments.policy) if arguments.policy else None
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
     if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
         raise ConfigError("--json and --sink jsonl both want standard output: use --sink jsonl:FILE")
-    _check_files([arguments.bundle, arguments.source], specs)
+    _check_files([*arguments.bundle, arguments.source], specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
-    options = {"variant": arguments.variant, "engine": arguments.engine, "threads": arguments.threads}
-    with (
-        Model.open(arguments.bundle, **options) as model,
-        closing(model.open_source(arguments.source)) as source,
-    ):
+    with _opened(arguments) as runner:
+        source = runner.open_source(arguments.source)
+        run = _Run(arguments, runner)
         sinks: list[Sink] = []
         complete = False
         try:
-            sinks.extend(opener(source.rate_hz) for opener in openers)
-            summary = _loop(model, source, sinks, arguments.frames)
+            with runner.stream(source, policy=policy, on_event=run.tell, record=arguments.record) as stream:
+                sinks.extend(opener(source.rate_hz) for opener in openers)
+                summary = run.loop(stream, sinks)
             complete = True
         except SourceError:
             # What a camera gave before it was lost is whole; a file that breaks off is not.
@@ -71,53 +87,92 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     return 0, summary
 
 
-def _check_files(inputs: list[str], specs: list[str]) -> None:
+def _opened(arguments: argparse.Namespace) -> Runner:
+    """The model, the models or the cascade."""
+    several = len(arguments.bundle) > 1
+    if several and (arguments.then or arguments.variant):
+        raise ConfigError(f"{'--then' if arguments.then else '--variant'} goes with one bundle")
+    options = {"engine": arguments.engine, "threads": arguments.threads}
+    with ExitStack() as opened:
+
+        def load(name: str, variant: str | None) -> Model:
+            return opened.enter_context(Model.open(name, variant=variant, **options))
+
+        runner: Runner
+        if several:
+            names = [Path(name).stem for name in arguments.bundle]
+            if len(set(names)) < len(names):
+                raise ConfigError(f"the bundles {', '.join(arguments.bundle)} must have different names")
+            loaded = [load(name, None) for name in arguments.bundle]
+            runner = together(**dict(zip(names, loaded, strict=True)))
+        else:
+            first = load(arguments.bundle[0], arguments.variant)
+            runner = cascade(first, load(arguments.then, None)) if arguments.then else first
+        opened.pop_all()
+        return runner
+
+
+class _Run:
+    """One run: what it counts beside the stream's own figures."""
+
+    def __init__(self, arguments: argparse.Namespace, runner: Runner) -> None:
+        self._arguments, self._models = arguments, runner.describe()
+        self._events: dict[str, int] = {}
+
+    def tell(self, event: Event) -> None:
+        """Says on standard error what happened to the source."""
+        self._events[event.kind] = self._events.get(event.kind, 0) + 1
+        print(f"orilla: {event.detail}", file=sys.stderr)
+
+    def loop(self, stream: Stream, sinks: list[Sink]) -> dict[str, object]:
+        """From the first answer to the last; returns the summary."""
+        count, limit = 0, self._arguments.frames
+        started = time.perf_counter()
+        with Live(stream) if self._arguments.stats else ExitStack():
+            try:
+                for tick in stream:
+                    count += 1
+                    if self._arguments.clock:
+                        self._read_clock(stream, tick)
+                    wanted = [sink.write(tick) for sink in sinks]
+                    if not all(wanted) or count == limit:
+                        break
+            except KeyboardInterrupt:
+                # The usual end of a camera loop: what was recorded is kept.
+                pass
+        seconds = time.perf_counter() - started
+        models = [text.split(" on ", 1) for text in self._models.values()]
+        return {
+            "variant": ", ".join(variant for variant, _ in models),
+            "engine": ", ".join(dict.fromkeys(engine for _, engine in models)),
+            "models": self._models,
+            "events": self._events,
+            "seconds": round(seconds, 3),
+            **stream.stats(recent=False).to_dict(),
+            "fps": round(count / seconds, 1) if seconds else 0.0,
+        }
+
+    @staticmethod
+    def _read_clock(stream: Stream, tick: Tick) -> None:
+        if isinstance(tick.frame, Frame) and (drawn := clock.read(tick.frame.image)) is not None:
+            stream.note("clock", clock.since_ms(drawn, time.monotonic_ns()))
+
+
+def _check_files(inputs: list[str], specs: list[str], record: str | None) -> None:
     """Refuses an output that would replace an input, a file in an input folder, or another output."""
     if len(set(specs)) < len(specs):
         raise ConfigError("the same --sink is given twice")
     taken = {Path(name).resolve() for name in inputs}
-    for path in (Path(spec.partition(":")[2]).resolve() for spec in specs if ":" in spec):
+    outputs = [("--sink", Path(spec.partition(":")[2]).resolve()) for spec in specs if ":" in spec]
+    outputs += [("--record", Path(record).resolve())] if record else []
+    for option, path in outputs:
         if path in taken:
-            raise ConfigError(f"--sink {path.name} is the source, the bundle or another sink's file: give another name")
+            raise ConfigError(
+                f"{option} {path.name} is the source, the bundle or another sink's file: give another name"
+            )
         if path.exists() and taken & set(path.parents):
-            raise ConfigError(f"--sink {path.name} is a file of the source or the bundle: give another name")
+            raise ConfigError(f"{option} {path.name} is a file of the source or the bundle: give another name")
         taken.add(path)
-
-
-def _loop(model: Model, source: Source, sinks: list[Sink], limit: int | None) -> dict[str, object]:
-    times: dict[str, deque[float]] = {}
-    count = dropped = 0
-    started = time.perf_counter()
-    ticks = model.stream(source)
-    with closing(ticks):
-        try:
-            for tick in ticks:
-                count, dropped = count + 1, tick.dropped
-                for name, value in {**tick.stages_ms, "age": tick.age_ms}.items():
-                    times.setdefault(name, deque(maxlen=WINDOW)).append(value)
-                wanted = [sink.write(tick) for sink in sinks]
-                if not all(wanted) or count == limit:
-                    break
-        except KeyboardInterrupt:
-            # The usual end of a camera loop: what was recorded is kept.
-            pass
-    seconds = time.perf_counter() - started
-    return {
-        "variant": model.variant.name,
-        "engine": model.session.engine,
-        "frames": count,
-        "dropped": dropped,
-        "seconds": round(seconds, 3),
-        "fps": round(count / seconds, 1) if seconds else 0.0,
-        "p50_ms": {name: _percentile(values, 50) for name, values in times.items()},
-        "p90_ms": {name: _percentile(values, 90) for name, values in times.items()},
-    }
-
-
-def _percentile(values: Iterable[float], percent: int) -> float:
-    """The nearest-rank percentile."""
-    ranked = sorted(values)
-    return round(ranked[max(0, -(-len(ranked) * percent // 100) - 1)], 3) if ranked else 0.0
 
 
 def _close(sinks: list[Sink], *, complete: bool) -> None:
@@ -134,11 +189,16 @@ def _close(sinks: list[Sink], *, complete: bool) -> None:
 
 def show(document: dict[str, Any]) -> None:
     """Prints the summary on standard error: standard output belongs to the JSON lines."""
-    p50, p90 = document["p50_ms"], document["p90_ms"]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in document["drops"].items())
+    dropped = f"{document['dropped']} dropped" + (f" ({reasons})" if reasons else "")
+    columns = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
     lines = [
         f"{document['variant']} on {document['engine']}: {document['frames']} frames in {document['seconds']} s, "
-        f"{document['fps']} a second, {document['dropped']} dropped",
-        f"{'stage':<10}{'p50 ms':>9}{'p90 ms':>9}",
-        *(f"{name:<10}{p50[name]:>9.2f}{p90[name]:>9.2f}" for name in p50),
+        f"{document['fps']} a second, {dropped}",
+        f"{'stage':<10}" + "".join(f"{column.replace('_', ' '):>9}" for column in columns),
+        *(
+            f"{name:<10}" + "".join(f"{document[column][name]:>9.2f}" for column in columns)
+            for name in document["p50_ms"]
+        ),
     ]
     print("\n".join(lines), file=sys.stderr)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Frame, Tick
+from orilla.runtime.frame import Answers, Cascaded, Frame, Result, Tick
 from orilla.runtime.preprocess import Image
 from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
@@ -22,14 +22,29 @@ def annotate(tick: Tick) -> Image:
     if not isinstance(tick.frame, Frame):
         raise ConfigError("there is no picture to draw on: use --sink jsonl")
     picture = tick.frame.image.copy()
-    infer = f"infer {tick.stages_ms['infer']:.1f} ms"
-    if isinstance(tick.result, Segmentation):
-        _tint(picture, tick.result)
-        _caption(picture, f"{tick.result.label} {100 * tick.result.fraction:.0f} %  {infer}")
-    elif isinstance(tick.result, Classification):
-        guesses = [f"{one.label} {100 * one.score:.0f} %" for one in tick.result.top_k(GUESSES)]
-        _caption(picture, "  ".join([*guesses, infer]))
+    words = _draw(picture, tick.result)
+    if words:
+        _caption(picture, "  ".join([*words, f"infer {tick.stages_ms['infer']:.1f} ms"]))
     return picture
+
+
+def _draw(picture: Image, result: Result) -> list[str]:
+    """Draws what has a place in the picture; returns what is to be said of it."""
+    if isinstance(result, Segmentation):
+        _tint(picture, result)
+        return [f"{result.label} {100 * result.fraction:.0f} %"]
+    if isinstance(result, Classification):
+        return [f"{one.label} {100 * one.score:.0f} %" for one in result.top_k(GUESSES)]
+    if isinstance(result, Answers):
+        return [word for answer in result.values() for word in _draw(picture, answer)]
+    if isinstance(result, Cascaded):
+        words = _draw(picture, result.first)
+        for part in result.parts:
+            left, top, right, bottom = part.box_xyxy
+            cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), TINT, max(1, picture.shape[0] // 360))
+            words += _draw(picture[top:bottom, left:right], part.answer)
+        return words
+    return []
 
 
 def _tint(picture: Image, result: Segmentation) -> None:

@@ -5,49 +5,63 @@ from __future__ import annotations
 import cv2
 
 from orilla.devices.errors import SourceError
-from orilla.runtime.frame import Frame
+from orilla.runtime.frame import Event, Frame
 from orilla.runtime.pool import Pool
-from orilla.runtime.sources.source import now_ns
+from orilla.runtime.sources.grab import BadFrames, retrieved
+from orilla.runtime.sources.reconnect import Reconnecting
+from orilla.runtime.sources.source import Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
+
+OLDEST_STAMP_NS = 5_000_000_000
+"""A driver's time stamp that is further back than this is of another clock."""
 
 
 class Camera:
-    """Frames of one device; stamped when the driver hands the frame over, before it is converted."""
+    """Frames of one device; stamped by the driver where it tells the monotonic clock (V4L2 does), else when it hands
+    the frame over, before it is converted."""
 
     live = True
 
     def __init__(self, device: str | int, capture: cv2.VideoCapture) -> None:
-        self._device = device
+        self._name = f"camera {device}"
         self._capture = capture
-        self._pool = Pool()
+        self._pool, self._bad = Pool(), BadFrames(self._name)
         self._index = 0
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate if 0 < rate <= 1000 else None
 
     @classmethod
-    def open(cls, device: str | int) -> Camera:
-        """Opens camera number or path `device`; raises `SourceError` where there is none."""
-        try:
-            capture = quiet_capture(device, cv2.CAP_ANY)
-        except (cv2.error, OverflowError, SystemError):
-            capture = cv2.VideoCapture()
-        if not capture.isOpened():
-            raise SourceError(f"no camera at {device}: check that it is connected and not in use")
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return cls(device, capture)
+    def open(cls, device: str | int) -> Source:
+        """Opens camera number or path `device`, again when it is lost; raises `SourceError` where there is none."""
+        return Reconnecting(lambda: cls(device, _connected(device)), f"camera {device}")
 
-    def read(self) -> Frame | None:
+    def read(self) -> Frame | Event | None:
         if not self._capture.grab():
-            raise SourceError(f"camera {self._device} stopped after {self._index} frames")
-        captured_ns = now_ns()
-        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        ok, image = self._capture.retrieve(self._pool.take((height, width, 3)))
-        if not ok:
-            raise SourceError(f"camera {self._device} gave a frame that cannot be decoded")
-        frame = Frame(self._index, image, captured_ns)
+            raise SourceError(f"{self._name} stopped after {self._index} frames")
+        captured_ns = _stamp(self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns())
+        index = self._index
         self._index += 1
-        return frame
+        return self._bad.checked(index, retrieved(self._capture, self._pool), captured_ns)
 
     def close(self) -> None:
         self._capture.release()
+
+
+def _connected(device: str | int) -> cv2.VideoCapture:
+    try:
+        capture = quiet_capture(device, cv2.CAP_ANY)
+    except (cv2.error, OverflowError, SystemError):
+        capture = cv2.VideoCapture()
+    if not capture.isOpened():
+        raise SourceError(f"no camera at {device}: check that it is connected and not in use")
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    return capture
+
+
+def _stamp(driver_ms: float, now: int) -> int:
+    """The driver's time stamp in nanoseconds, where it is one of the monotonic clock; else `now`.
+
+    Source: Linux, V4L2 buffers, `V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC`, which USB cameras set.
+    """
+    driver_ns = int(1e6 * driver_ms)
+    return driver_ns if 0 <= now - driver_ns < OLDEST_STAMP_NS else now

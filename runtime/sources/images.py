@@ -1,11 +1,11 @@
-"""Pictures from files, in the order of their names."""
+"""Pictures from files, in the order of their names; one that cannot be read is told and passed over."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from orilla.devices.errors import SourceError
-from orilla.runtime.frame import Frame
+from orilla.runtime.frame import Event, Frame
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.picture import decode_picture
 from orilla.runtime.sources.source import now_ns
@@ -28,23 +28,22 @@ class Images:
             raise SourceError(f"no pictures in {where}")
         return cls(paths)
 
-    def read(self) -> Frame | None:
+    def read(self) -> Frame | Event | None:
         if self._index == len(self._paths):
             return None
-        path = self._paths[self._index]
+        path, index = self._paths[self._index], self._index
+        self._index += 1
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+            return Event("bad", index, now_ns(), f"cannot read {path}: {error.strerror or error}")
         captured_ns = now_ns()
         with hidden_stderr():  # the codecs complain line by line
             image = decode_picture(data)
         if image is None:
-            raise SourceError(f"cannot decode {path}: not a picture, or damaged")
+            return Event("bad", index, captured_ns, f"cannot decode {path}: not a picture, or damaged")
         name = path.name.encode(errors="surrogateescape").decode(errors="replace")
-        frame = Frame(self._index, image, captured_ns, name)
-        self._index += 1
-        return frame
+        return Frame(index, image, captured_ns, name)
 
     def close(self) -> None:
         self._paths = []

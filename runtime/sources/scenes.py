@@ -5,7 +5,7 @@ from __future__ import annotations
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Frame
 from orilla.runtime.names import whole_number
-from orilla.runtime.scenes import render
+from orilla.runtime.scenes import clock, render
 from orilla.runtime.sources.source import now_ns
 
 FRAMES = 300
@@ -22,21 +22,23 @@ class Scenes:
     live = False
     rate_hz: float | None = RATE_HZ
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, *, clocked: bool = False) -> None:
+        self._seed, self._clocked = seed, clocked
         self._index = 0
 
     @classmethod
-    def open(cls, argument: str) -> Scenes:
-        """`scenes` or `scenes:SEED`."""
+    def open(cls, argument: str, *, clocked: bool = False) -> Scenes:
+        """`scenes` or `scenes:SEED`; with a clock in the picture, `scenes+clock`."""
         if argument and not whole_number(argument):
             raise ConfigError(f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more")
-        return cls(int(argument) if argument else UNSEEN_DRIVE)
+        return cls(int(argument) if argument else UNSEEN_DRIVE, clocked=clocked)
 
     def read(self) -> Frame | None:
         if self._index == FRAMES:
             return None
         image, _ = render(self._seed, self._index / RATE_HZ, SIZE_HW)
+        if self._clocked:
+            clock.draw(image, now_ns())
         frame = Frame(self._index, image, now_ns())
         self._index += 1
         return frame

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orilla.devices.errors import SourceError, unknown_name
-from orilla.runtime.frame import Frame, Line
+from orilla.runtime.frame import Event, Frame, Line
 from orilla.runtime.names import whole_number
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
+@runtime_checkable
 class Source(Protocol):
     """Gives frames one by one, to one thread."""
 
@@ -21,8 +22,12 @@ class Source(Protocol):
     rate_hz: float | None
     """Frames per second by which a recording should be played; None where there is no such rate."""
 
-    def read(self) -> Frame | Line | None:
-        """The next frame, or None at the end; raises `SourceError` where it breaks off."""
+    def read(self) -> Frame | Line | Event | None:
+        """The next frame; or what happened instead, after which reading goes on; or None at the end.
+
+        Raises:
+            SourceError: it breaks off for good.
+        """
 
     def close(self) -> None:
         """Frees the device or file."""
@@ -34,25 +39,38 @@ def now_ns() -> int:
 
 
 def open_source(spec: str | int | Path) -> Source:
-    """Opens a camera, a video file, a folder of pictures or one picture, or `scenes`.
+    """Opens a camera, a network stream, a pipeline, a video file, a folder of pictures or one picture, or `scenes`.
 
     Args:
-        spec: a camera's number or `/dev/video…`, `scenes` or `scenes:SEED`, or a path; `./scenes` is a path.
+        spec: a camera's number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline, with ` ! ` in
+            it or `gst:` before it; `picamera2` or `picamera2:NUMBER`; `scenes` or `scenes:SEED`,
+            `scenes+clock` with the time drawn into it; or a path: `./scenes` is one.
 
     Raises:
-        SourceError: no such file or camera, or not a video.
-        ConfigError: an unknown name.
+        SourceError: no such file, camera or server, or not a video.
+        ConfigError: an unknown name, or not a URL or pipeline that can be opened.
     """
     text = str(spec)
     if whole_number(text) or text.startswith("/dev/video"):
         from orilla.runtime.sources.camera import Camera
 
         return Camera.open(int(text) if whole_number(text) else text)
+    scheme, has_scheme, _ = text.partition("://")
+    if has_scheme and scheme.isalnum():
+        return _open_url(text, scheme.lower())
     name, _, argument = text.partition(":")
-    if name == "scenes":
+    if name == "gst" or " ! " in text:
+        from orilla.runtime.sources.gstreamer import Pipeline
+
+        return Pipeline.open(text)
+    if name == "picamera2":
+        from orilla.runtime.sources.picamera import PiCamera
+
+        return PiCamera.open(argument)
+    if name in ("scenes", "scenes+clock"):
         from orilla.runtime.sources.scenes import Scenes
 
-        return Scenes.open(argument)
+        return Scenes.open(argument, clocked=name == "scenes+clock")
     path = Path(text)
     try:
         return _open_path(path)
@@ -78,6 +96,14 @@ def picture_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
 
 
+def _open_url(url: str, scheme: str) -> Source:
+    from orilla.runtime.sources.network import SCHEMES, NetworkStream
+
+    if scheme not in SCHEMES:
+        raise unknown_name("kind of URL", scheme, SCHEMES)
+    return NetworkStream.open(url)
+
+
 def _open_path(path: Path) -> Source:
     if path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURES):
         from orilla.runtime.sources.images import Images
@@ -91,4 +117,4 @@ def _open_path(path: Path) -> Source:
         raise SourceError(f"{path} is neither a file nor a folder")
     if path.suffix or len(path.parts) > 1:
         raise SourceError(f"no such file: {path}")
-    raise unknown_name("source", str(path), ["a camera number", "a file", "a folder of pictures", "scenes"])
+    raise unknown_name("source", str(path), ["a camera number", "a URL", "a file", "a folder of pictures", "scenes"])

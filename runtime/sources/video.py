@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
 from orilla.devices.errors import SourceError
-from orilla.runtime.frame import Frame
+from orilla.runtime.frame import Event, Frame
 from orilla.runtime.pool import Pool
+from orilla.runtime.sources.grab import BadFrames, retrieved
 from orilla.runtime.sources.source import now_ns
 
 MISSING_SHARE = 0.05
@@ -20,10 +22,10 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
-        self._path = path
+    def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
+        self._name = name
         self._capture = capture
-        self._pool = Pool()
+        self._pool, self._bad = Pool(), BadFrames(name)
         self._index = 0
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate if 0 < rate <= 1000 else None
@@ -40,37 +42,37 @@ class VideoFile:
         capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG)
         if capture is None or not capture.isOpened():
             raise SourceError(f"not a video, or damaged: {path}{' is empty' if empty else ''}")
-        return cls(path, capture)
+        return cls(str(path), capture)
 
-    def read(self) -> Frame | None:
+    def read(self) -> Frame | Event | None:
         if not self._capture.grab():
             self._check_end()
             return None
-        captured_ns = now_ns()
-        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        ok, image = self._capture.retrieve(self._pool.take((height, width, 3)))
-        if not ok or image.size == 0:
-            raise SourceError(f"cannot decode frame {self._index} of {self._path}")
-        frame = Frame(self._index, image, captured_ns)
+        captured_ns, index = now_ns(), self._index
         self._index += 1
-        return frame
+        return self._bad.checked(index, retrieved(self._capture, self._pool), captured_ns)
 
     def _check_end(self) -> None:
         if self._index == 0:
-            raise SourceError(f"no frames in {self._path}: not a video, or damaged")
+            raise SourceError(f"no frames in {self._name}: not a video, or damaged")
         if self._declared - self._index > max(2, MISSING_SHARE * self._declared):
-            raise SourceError(f"{self._path} breaks off at frame {self._index} of {self._declared}: get it again")
+            raise SourceError(f"{self._name} breaks off at frame {self._index} of {self._declared}: get it again")
 
     def close(self) -> None:
         self._capture.release()
 
 
-def quiet_capture(target: str | int, backend: int) -> cv2.VideoCapture:
-    """Opens a capture without OpenCV's own messages; what matters is said by our errors."""
+def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
+    """Opens a capture without OpenCV's own messages; what matters is said by our errors.
+
+    Args:
+        target: a file, URL, pipeline or camera.
+        backend: OpenCV's number of what opens it.
+        settings: properties and their values, in turn.
+    """
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return cv2.VideoCapture(target, backend)
+        return cv2.VideoCapture(target, backend, list(settings))
     finally:
         cv2.utils.logging.setLogLevel(level)

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import SourceError
-from orilla.runtime import pipeline
+from orilla.runtime import traffic
 from orilla.runtime.feed import Feed
-from orilla.runtime.frame import Frame
+from orilla.runtime.frame import Event, Frame
+from orilla.runtime.pipeline import Loop
+from orilla.runtime.policy import Policy
 from orilla.runtime.pool import Pool
 from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.stream import Stream
 from orilla.runtime.tasks.segment import decode
+from orilla.runtime.work import One
 
 SPEC = Feed(Preprocess(size_hw=(8, 8), color="bgr"))
 
@@ -43,6 +47,11 @@ def bright(values, size=(16, 16)):
     return [np.full((*size, 3), value, np.uint8) for value in values]
 
 
+def run(source, infer, *, policy=None, on_event=None):
+    chosen = Policy.parse(policy or ("latest" if source.live else "every"))
+    return Stream(Loop(source, One(SPEC, infer, brightness_decode), chosen, on_event=on_event))
+
+
 def loop_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("orilla-")]
 
@@ -50,7 +59,7 @@ def loop_threads():
 def test_every_frame_of_a_file_is_answered_in_order_with_its_identity():
     values = list(range(0, 250, 5))
     source = factories.ListSource(bright(values))
-    ticks = list(pipeline.run(source, SPEC, BrightnessSession().run, brightness_decode))
+    ticks = list(run(source, BrightnessSession().run))
     assert [tick.index for tick in ticks] == list(range(50))
     assert [tick.captured_ns for tick in ticks] == [1_000_000 * index for index in range(50)]
     assert [round(float(tick.result.probability[0, 0]) * 255) for tick in ticks] == values
@@ -77,7 +86,7 @@ class GatedLiveSource(factories.ListSource):
 def test_a_live_source_gives_its_newest_frame_and_counts_the_others():
     gate = threading.Semaphore(0)
     source, session = GatedLiveSource(bright(range(0, 100, 10))), BrightnessSession(gate)
-    ticks = pipeline.run(source, SPEC, session.run, brightness_decode)
+    ticks = run(source, session.run)
     # The camera runs on while inference is held: then only one frame waits, the newest.
     taker = threading.Thread(target=lambda: (source.exhausted.wait(10), gate.release(), gate.release()))
     taker.start()
@@ -90,9 +99,9 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_others():
 
 def test_a_file_is_not_read_far_ahead_of_the_caller():
     source = factories.ListSource(bright([0] * 200))
-    ticks = pipeline.run(source, SPEC, BrightnessSession().run, brightness_decode)
+    ticks = run(source, BrightnessSession().run)
     frames = [next(ticks).frame for _ in range(3)]
-    assert source._index <= 3 + 2 * pipeline.AHEAD + 2
+    assert source._index <= 3 + 2 * traffic.AHEAD + 2
     ticks.close()
     assert not loop_threads()
     assert [frame.index for frame in frames] == [0, 1, 2]
@@ -100,7 +109,7 @@ def test_a_file_is_not_read_far_ahead_of_the_caller():
 
 def test_frames_before_a_break_are_answered_then_the_error_is_raised():
     source = factories.ListSource(bright([1, 2, 3]), error=SourceError("the cable is out"))
-    ticks = pipeline.run(source, SPEC, BrightnessSession().run, brightness_decode)
+    ticks = run(source, BrightnessSession().run)
     assert [next(ticks).index for _ in range(3)] == [0, 1, 2]
     with pytest.raises(SourceError, match="the cable is out"):
         next(ticks)
@@ -113,13 +122,13 @@ def test_an_error_of_the_engine_reaches_the_caller():
             raise RuntimeError("no memory")
 
     with pytest.raises(RuntimeError, match="no memory"):
-        list(pipeline.run(factories.ListSource(bright([1])), SPEC, Broken().run, brightness_decode))
+        list(run(factories.ListSource(bright([1])), Broken().run))
     assert not loop_threads()
 
 
 def test_a_caller_who_stops_ends_the_threads():
     source = factories.ListSource(bright([0] * 1000))
-    ticks = pipeline.run(source, SPEC, BrightnessSession().run, brightness_decode)
+    ticks = run(source, BrightnessSession().run)
     next(ticks)
     ticks.close()
     assert not loop_threads()
@@ -127,7 +136,7 @@ def test_a_caller_who_stops_ends_the_threads():
 
 def test_a_resolution_that_changes_midway_is_followed():
     images = bright([50], (16, 16)) + bright([60], (31, 17)) + bright([70], (480, 640))
-    ticks = list(pipeline.run(factories.ListSource(images), SPEC, BrightnessSession().run, brightness_decode))
+    ticks = list(run(factories.ListSource(images), BrightnessSession().run))
     assert [tick.result.mask.shape for tick in ticks] == [(16, 16), (31, 17), (480, 640)]
 
 
@@ -150,7 +159,7 @@ class PoolSource(factories.ListSource):
 @pytest.mark.parametrize("live", [False, True])
 def test_a_frame_stays_what_it_was_for_as_long_as_it_is_held(live):
     held = []
-    for tick in pipeline.run(PoolSource(400, live=live), SPEC, BrightnessSession().run, brightness_decode):
+    for tick in run(PoolSource(400, live=live), BrightnessSession().run):
         held.append((tick.frame.image, tick.frame.image[2:4], tick.index))
         for image, view, index in held:
             assert (image == index % 256).all()
@@ -161,7 +170,7 @@ def test_a_frame_stays_what_it_was_for_as_long_as_it_is_held(live):
 def test_a_slow_caller_of_a_live_source_gets_fresh_answers():
     """While the caller works, newer answers replace the one that waits; none of them is old when it is taken."""
     source = GatedLiveSource(bright(range(0, 250, 5)))
-    ticks = pipeline.run(source, SPEC, BrightnessSession().run, brightness_decode)
+    ticks = run(source, BrightnessSession().run)
     first = next(ticks)
     assert source.exhausted.wait(10)
     answers = [first, *ticks]
@@ -172,6 +181,67 @@ def test_a_slow_caller_of_a_live_source_gets_fresh_answers():
 
 def test_buffers_are_used_again_when_nobody_holds_them():
     source = PoolSource(300)
-    for _ in pipeline.run(source, SPEC, BrightnessSession().run, brightness_decode):
+    for _ in run(source, BrightnessSession().run):
         pass
-    assert len(source.pool._buffers) <= 2 * pipeline.AHEAD + 4
+    assert len(source.pool._buffers) <= 2 * traffic.AHEAD + 4
+
+
+def test_a_stream_that_nobody_holds_any_more_ends_its_threads():
+    for _ in run(factories.ListSource(bright([0] * 1000)), BrightnessSession().run):
+        break
+    assert not loop_threads()
+
+
+class EventfulSource(factories.ListSource):
+    """Tells of a loss and of a damaged frame between its frames."""
+
+    def read(self):
+        if self._index in (1, 2) and self._index not in self.told:
+            self.told.append(self._index)
+            kind = "lost" if self._index == 1 else "bad"
+            return Event(kind, self._index, 0, f"{kind} at {self._index}")
+        return super().read()
+
+    told: list
+
+
+def test_what_happens_to_the_source_is_told_and_the_loop_goes_on(caplog):
+    source, events = EventfulSource(bright([1, 2, 3])), []
+    source.told = []
+    ticks = list(run(source, BrightnessSession().run, on_event=events.append))
+    assert [tick.index for tick in ticks] == [0, 1, 2]
+    assert [event.kind for event in events] == ["lost", "bad"]
+    assert ticks[-1].drops == {"bad": 1}
+    source = EventfulSource(bright([1, 2, 3]))
+    source.told = []
+    list(run(source, BrightnessSession().run))
+    assert [record.message for record in caplog.records] == ["lost at 1", "bad at 2"]
+
+
+def test_frames_that_the_model_cannot_take_are_passed_over():
+    images = [*bright([1]), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), *bright([4])]
+    events = []
+    ticks = list(run(factories.ListSource(images), BrightnessSession().run, on_event=events.append))
+    assert [tick.index for tick in ticks] == [0, 3]
+    assert ticks[-1].drops == {"bad": 2}
+    assert [event.index for event in events] == [1, 2]
+
+
+def test_a_source_without_one_good_frame_ends_with_the_reason():
+    with pytest.raises(SourceError, match="expected a picture with pixels"):
+        list(run(factories.ListSource([np.zeros((0, 4, 3), np.uint8)]), BrightnessSession().run))
+
+
+def test_a_live_source_whose_size_changes_says_so():
+    images, events = bright([50]) + bright([60], (31, 17)), []
+    source = factories.ListSource(images, live=True)
+    list(run(source, BrightnessSession().run, on_event=events.append, policy="every"))
+    assert [event.detail for event in events] == ["frames are 17x31 now, they were 16x16"]
+
+
+def test_an_error_of_who_is_told_of_events_ends_the_loop():
+    source = EventfulSource(bright([1, 2, 3]))
+    source.told = []
+    with pytest.raises(ZeroDivisionError):
+        list(run(source, BrightnessSession().run, on_event=lambda event: 1 // 0))
+    assert not loop_threads()

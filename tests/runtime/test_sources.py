@@ -118,9 +118,15 @@ def test_a_video_that_breaks_off(tmp_path, share):
     refuse(tmp_path / "cut.avi", "breaks off at frame|not a video, or damaged")
 
 
-def test_a_damaged_picture_is_named(tmp_path):
+def test_a_damaged_picture_is_told_and_passed_over(tmp_path):
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), factories.picture())
     (tmp_path / "bad.png").write_bytes(b"not a picture")
-    refuse(tmp_path, "cannot decode .*bad.png")
+    first, event, last = iter(open_source(tmp_path).read, None)
+    assert (first.name, last.name, last.index) == ("a.png", "c.png", 2)
+    assert (event.kind, event.index) == ("bad", 1)
+    assert "cannot decode" in event.detail
+    assert "bad.png" in event.detail
 
 
 @pytest.mark.real_data

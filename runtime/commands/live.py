@@ -1,0 +1,70 @@
+"""Figures of a running loop on standard error: a table that is drawn anew in a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live as Screen
+from rich.table import Table
+
+from orilla.runtime.stats import Figures
+from orilla.runtime.stream import Stream
+
+TABLE_S, LINE_S = 0.5, 5.0
+"""Between two drawings, and between two lines."""
+
+
+class Live:
+    """Shows a stream's figures for as long as the `with` block lasts."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._over = threading.Event()
+        self._console = Console(stderr=True)
+        self._thread = threading.Thread(target=self._work, name="orilla-stats", daemon=True)
+
+    def __enter__(self) -> Live:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        if not self._console.is_terminal:
+            while not self._over.wait(LINE_S):
+                print(line(self._stream.stats()), file=sys.stderr, flush=True)
+            return
+        with Screen(console=self._console, auto_refresh=False, transient=True) as screen:
+            while not self._over.wait(TABLE_S):
+                screen.update(table(self._stream.stats()), refresh=True)
+
+
+def line(figures: Figures) -> str:
+    """The figures in one line."""
+    stages = figures.stages
+    shown = [
+        f"{name} {stages[name].p50_ms:.1f}/{stages[name].p99_ms:.1f}" for name in ("infer", "age") if name in stages
+    ]
+    told = f"{figures.frames} frames, {figures.fps:.1f} a second, {100 * figures.drop_ratio:.1f} % dropped"
+    return f"{told}, newest {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(shown)}"
+
+
+def table(figures: Figures) -> Table:
+    """The figures as a table: stages down, percentiles across."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
+    title = f"{figures.frames} frames   {figures.fps:.1f} a second   newest {figures.age_ms:.0f} ms old"
+    drawn = Table(title=title, caption=f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)", title_justify="left")
+    drawn.add_column("last minute")
+    for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"):
+        drawn.add_column(column, justify="right")
+    for name, stage in figures.stages.items():
+        values = (stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms)
+        drawn.add_row(name, *(f"{value:.2f}" for value in values))
+    return drawn

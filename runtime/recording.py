@@ -1,0 +1,151 @@
+"""What happened in a loop, line by line: arrivals, stage times, drops and results, but no pictures.
+
+`docs/recording.md` describes the file. It is read again by `replay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from orilla.devices.errors import DataError, OutputError
+from orilla.runtime.files import close_files, replacing
+from orilla.runtime.frame import Event, Frame, Line, Result
+from orilla.runtime.policy import Policy
+from orilla.runtime.sources.source import Source
+from orilla.runtime.traffic import Reason, Verb
+
+SCHEMA = 1
+
+
+class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_defaults=True):
+    """The first line."""
+
+    schema: int
+    policy: str
+    live: bool
+    """Whether the source's time went on when nobody read."""
+    rate_hz: float | None = None
+    models: dict[str, str] = {}
+    """Variant and engine of each model, by name."""
+
+
+class Step(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_defaults=True):
+    """The loop asked for a decision."""
+
+    verb: Verb
+    at_ns: int
+    index: int
+    time_ns: int = 0
+    """Of `admit`: when the frame was taken; of a recording, where in it."""
+
+
+class Drop(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
+    """A frame was given up."""
+
+    at_ns: int
+    index: int
+    reason: Reason
+
+
+class Taken(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
+    """A frame is ready for inference."""
+
+    index: int
+    captured_ns: int
+    stages_ms: dict[str, float]
+
+
+class Answered(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
+    """A frame was answered."""
+
+    index: int
+    stages_ms: dict[str, float]
+    result: dict[str, Any]
+
+
+class Happened(msgspec.Struct, frozen=True, tag_field="line", tag="event"):
+    """Something happened to the source."""
+
+    kind: str
+    index: int
+    at_ns: int
+    detail: str
+
+
+Entry = Header | Step | Drop | Taken | Answered | Happened
+
+
+class Recording:
+    """Writes a recording; the file appears when the loop has ended."""
+
+    def __init__(self, path: Path, stream: BinaryIO, files: ExitStack) -> None:
+        self._path, self._stream, self._files = path, stream, files
+        self._encoder = msgspec.json.Encoder()
+        self._failure: OSError | None = None
+
+    @classmethod
+    def create(cls, path: str | Path, policy: Policy, source: Source, models: Mapping[str, str]) -> Recording:
+        """Begins a file; raises `OutputError`."""
+        files = ExitStack()
+        temporary = files.enter_context(replacing(Path(path)))
+        recording = cls(Path(path), files.enter_context(temporary.open("wb")), files)
+        recording._write(Header(SCHEMA, str(policy), source.live, source.rate_hz, dict(models)))
+        return recording
+
+    def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None:
+        self._write(Step(verb, at_ns, index, time_ns))
+
+    def dropped(self, at_ns: int, index: int, reason: Reason) -> None:
+        self._write(Drop(at_ns, index, reason))
+
+    def event(self, event: Event) -> None:
+        self._write(Happened(event.kind, event.index, event.at_ns, event.detail))
+
+    def taken(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
+        self._write(Taken(frame.index, frame.captured_ns, dict(stages_ms)))
+
+    def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None:
+        self._write(Answered(frame.index, dict(stages_ms), result.to_dict()))
+
+    def close(self) -> None:
+        """Ends the file; raises `OutputError` where it could not be written."""
+        close_files(self._files, complete=self._failure is None)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise OutputError(f"cannot write {self._path}: {failure.strerror or failure}") from failure
+
+    def _write(self, entry: Entry) -> None:
+        # The loop goes on where the disk is full: its answers matter more. The end says so.
+        if self._failure is None and not self._stream.closed:
+            try:
+                self._stream.write(self._encoder.encode(entry) + b"\n")
+            except OSError as error:
+                self._failure = error
+
+
+def read(path: str | Path) -> Iterator[Entry]:
+    """The entries of a recording, the header first.
+
+    Raises:
+        DataError: not a recording, of another version, or damaged.
+    """
+    decoder = msgspec.json.Decoder(Entry)
+    try:
+        with Path(path).open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    entry = decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise DataError(f"{path} line {number} is not one of a recording: {error}") from error
+                if (number == 1) != isinstance(entry, Header):
+                    raise DataError(f"{path} line {number}: a recording has one header, in its first line")
+                if isinstance(entry, Header) and entry.schema != SCHEMA:
+                    raise DataError(f"{path} is a recording of version {entry.schema}, this is version {SCHEMA}")
+                yield entry
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,185 @@
+"""Replay of a recording: do the same events still lead to the same decisions, and what would another policy have done.
+
+Time is what the recording says, or is simulated: an hour of camera is replayed in seconds.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orilla.devices.errors import DataError
+from orilla.runtime import recording
+from orilla.runtime.policy import Policy
+from orilla.runtime.recording import Answered, Drop, Entry, Header, Step, Taken
+from orilla.runtime.simulate import Given, Outcome, simulate
+from orilla.runtime.traffic import Reason, Traffic
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a frame: an answer, or the reason why there is none."""
+
+    index: int
+    at_ns: int
+    """Monotonic clock when it was handed to the caller, or given up."""
+    reason: Reason | None = None
+    captured_ns: int = 0
+    began_ns: int = 0
+    drops: dict[str, int] = {}
+    """Frames given up by then."""
+    result: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class _Frame:
+    index: int
+    captured_ns: int
+    began_ns: int = 0
+    result: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Replay:
+    """A recording, read."""
+
+    header: Header
+    entries: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Replay:
+        """Reads a recording; raises `DataError`."""
+        entries = recording.read(path)
+        header = next(entries, None)
+        if not isinstance(header, Header):
+            raise DataError(f"{path} is empty: not a recording")
+        Policy.parse(header.policy)
+        return cls(header, list(entries))
+
+    def decided(self) -> bytes:
+        """The decisions as they were made, one JSON line each; raises `DataError` where the recording lacks a line."""
+        try:
+            return _lines(self._decided())
+        except KeyError as error:
+            raise DataError(f"the recording is damaged: it lacks a line of frame {error}") from error
+
+    def decide(self) -> bytes:
+        """The decisions that the loop makes of the same events today, one JSON line each."""
+        return _lines(self._decide())
+
+    def under(self, policy: Policy | None = None, *, infer_ms: float | None = None) -> Outcome:
+        """What the loop would have done with the same camera.
+
+        Args:
+            policy: another policy; that of the recording where None.
+            infer_ms: how long each inference takes; as recorded where None.
+        """
+        policy = policy or Policy.parse(self.header.policy)
+        frames = list(self._frames())
+        if infer_ms is not None:
+            frames = [replace(one, infer_ns=int(1e6 * infer_ms)) for one in frames]
+        return simulate(frames, policy, live=self.header.live)
+
+    def _decided(self) -> Iterator[Decision]:
+        frames: dict[int, _Frame] = {}
+        drops: dict[str, int] = {}
+        for entry in self.entries:
+            if isinstance(entry, Drop):
+                drops[entry.reason] = drops.get(entry.reason, 0) + 1
+                frames.pop(entry.index, None)
+                yield Decision(entry.index, entry.at_ns, entry.reason)
+            elif isinstance(entry, Taken):
+                frames[entry.index] = _Frame(entry.index, entry.captured_ns)
+            elif isinstance(entry, Answered):
+                frames[entry.index].result = entry.result
+            elif isinstance(entry, Step) and entry.verb == "begin" and entry.index in frames:
+                frames[entry.index].began_ns = entry.at_ns
+            elif isinstance(entry, Step) and entry.verb == "deliver":
+                yield _delivered(frames.pop(entry.index), entry.at_ns, drops)
+
+    def _decide(self) -> Iterator[Decision]:
+        frames: dict[int, _Frame] = {}
+        dropped: list[Decision] = []
+
+        def drop(at_ns: int, index: int, reason: Reason) -> None:
+            frames.pop(index, None)
+            dropped.append(Decision(index, at_ns, reason))
+
+        traffic: Traffic[_Frame] = Traffic(Policy.parse(self.header.policy), live=self.header.live, dropped=drop)
+        for entry in self.entries:
+            if isinstance(entry, Taken):
+                frames[entry.index] = _Frame(entry.index, entry.captured_ns)
+            elif isinstance(entry, Answered) and entry.index in frames:
+                frames[entry.index].result = entry.result
+            elif isinstance(entry, Step):
+                found = _repeat(traffic, entry, frames)
+                yield from dropped
+                dropped.clear()
+                if found is not None:
+                    yield _delivered(found, entry.at_ns, traffic.drops)
+
+    def _frames(self) -> Iterator[Given]:
+        """The frames of the source, each with the times that were recorded, or usual ones where it was given up."""
+        taken = {entry.index: entry for entry in self.entries if isinstance(entry, Taken)}
+        answered = {entry.index: entry for entry in self.entries if isinstance(entry, Answered)}
+        steps = [entry for entry in self.entries if isinstance(entry, Step)]
+        delivered = {step.index: step.at_ns for step in steps if step.verb == "deliver"}
+        done = {step.index: step.at_ns for step in steps if step.verb == "done"}
+        sinks = {index: at_ns - delivered[index] for index, at_ns in done.items() if index in delivered}
+        inferred = {index: _ns(one.stages_ms, "infer", "decode") for index, one in answered.items()}
+        prepared = {index: _ns(one.stages_ms, "prepare") for index, one in taken.items()}
+        captured = {index: _ns(one.stages_ms, "capture") for index, one in taken.items()}
+        usual = [_median(one.values()) for one in (captured, prepared, inferred, sinks)]
+        for step in steps:
+            if step.verb not in ("admit", "bad"):
+                continue
+            place = step.index
+            yield Given(
+                index=place,
+                captured_ns=step.time_ns,
+                read_ns=step.at_ns if self.header.live else captured.get(place, usual[0]),
+                prepare_ns=prepared.get(place, usual[1]),
+                infer_ns=inferred.get(place, usual[2]),
+                sink_ns=sinks.get(place, usual[3]),
+                bad=step.verb == "bad",
+            )
+
+
+def _repeat(traffic: Traffic[_Frame], step: Step, frames: dict[int, _Frame]) -> _Frame | None:
+    """Asks for the decision that was asked for then; returns what is handed to the caller.
+
+    A frame that was given up this time, and not then, is passed over.
+    """
+    if step.verb == "admit":
+        traffic.admit(step.index, step.time_ns, step.at_ns)
+    elif step.verb == "bad":
+        traffic.bad(step.index, step.at_ns)
+    elif step.verb == "begin":
+        if (frame := traffic.begin(step.at_ns)) is not None:
+            frame.began_ns = step.at_ns
+    elif step.verb == "deliver":
+        return traffic.deliver(step.at_ns)
+    elif step.verb in ("arrive", "answer") and step.index in frames:
+        getattr(traffic, step.verb)(frames[step.index], step.at_ns)
+    return None
+
+
+def _delivered(frame: _Frame, at_ns: int, drops: dict[str, int]) -> Decision:
+    return Decision(frame.index, at_ns, None, frame.captured_ns, frame.began_ns, dict(drops), frame.result)
+
+
+def _lines(decisions: Iterable[Decision]) -> bytes:
+    return b"".join(msgspec.json.encode(one) + b"\n" for one in decisions)
+
+
+def _ns(stages_ms: dict[str, float], *names: str) -> int:
+    return int(1e6 * sum(stages_ms.get(name, 0.0) for name in names))
+
+
+def _median(values: Iterable[int]) -> int:
+    found = list(values)
+    return int(statistics.median(found)) if found else 0

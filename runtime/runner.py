@@ -1,0 +1,119 @@
+"""Over a source: what a model, several together and a cascade have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.frame import Event, Tick
+from orilla.runtime.pipeline import Loop, Work
+from orilla.runtime.policy import LIVE, RECORDED, Policy
+from orilla.runtime.recording import Recording
+from orilla.runtime.sources.source import Source, open_source, open_texts
+from orilla.runtime.stream import Stream, Watch
+
+Pictures = Iterable[NDArray[np.uint8]]
+
+Given = Source | str | int | Path | Pictures
+"""An opened source; what `open_source` opens; or pictures, `[H,W,3]` uint8 BGR each."""
+
+
+class Runner(ABC):
+    """Answers the frames of a source. Close it, or use it in a `with` block."""
+
+    name: str
+    """In messages."""
+    kind: Literal["picture", "text", "tensor"]
+    """What it takes."""
+
+    @abstractmethod
+    def work(self) -> Work:
+        """What is done with each frame, with buffers of its own, for one loop."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees the engine's memory."""
+
+    def describe(self) -> dict[str, str]:
+        """Variant and engine of each model, by name."""
+        raise NotImplementedError
+
+    def stream(
+        self,
+        source: Given,
+        *,
+        policy: str | Policy | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        record: str | Path | None = None,
+    ) -> Stream:
+        """Answers the frames of a source, while the caller works on the last answer.
+
+        Args:
+            source: an opened source, what `open_source` takes (of a text model, a text file or `-`), or pictures: an
+                array `[N,H,W,3]`, a list, a generator.
+            policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`); `latest` of a live source and `every`
+                of a recording where None. With `latest` and `deadline` a recording is played at its own rate.
+            on_event: is called, in the capturing thread, when the camera is lost or back, a frame is bad or frames
+                change their size; where None these are warnings of the logger `orilla`.
+            record: a file that arrivals, times, drops and results are written to, for `orilla replay`.
+
+        Returns:
+            An iterator over `Tick`, also for `async for`. Errors of the source come where the answer to the frame
+            would have come.
+
+        Raises:
+            SourceError: no such source.
+            ConfigError: a policy that this source can't have.
+        """
+        chosen = Policy.parse(policy) if isinstance(policy, str) else policy
+        opened = self.open_source(source)
+        try:
+            if chosen is None:
+                chosen = Policy.parse(LIVE if opened.live else RECORDED)
+            if chosen.plays and not opened.live:
+                from orilla.runtime.sources.paced import Paced
+
+                opened = Paced(opened)
+            recording = Recording.create(record, chosen, opened, self.describe()) if record is not None else None
+            loop = Loop(opened, self.work(), chosen, on_event=on_event, recorder=recording)
+        except BaseException:
+            opened.close()
+            raise
+        return Stream(loop, recording)
+
+    def watch(self, source: Given, on_tick: Callable[[Tick], object], **options: Any) -> Watch:
+        """Calls `on_tick` with each answer, in a thread of its own; takes what `stream` takes.
+
+        Returns:
+            The running watch: `stop()`, `wait()`, or a `with` block that stops it.
+        """
+        return Watch(self.stream(source, **options), on_tick).start()
+
+    def open_source(self, spec: Given) -> Source:
+        """Opens a source of what is taken: pictures, or texts; raises `SourceError`, `ConfigError`."""
+        if self.kind == "tensor":
+            raise ConfigError(f"{self.name} is a model of arrays: call it with arrays, it has no sources")
+        if isinstance(spec, str | int | Path):
+            return open_texts(str(spec)) if self.kind == "text" else open_source(spec)
+        if isinstance(spec, np.ndarray) and spec.ndim < 4:
+            raise ConfigError(f"a source of pictures is [N,H,W,3], got {list(spec.shape)}: call the model with one")
+        if isinstance(spec, Source):
+            return spec
+        from orilla.runtime.sources.arrays import Arrays
+
+        return Arrays(spec)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,66 @@
+"""A GStreamer pipeline, where OpenCV was built with it: its wheels are not, Debian's `python3-opencv` is."""
+
+from __future__ import annotations
+
+import cv2
+
+from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.frame import Event, Frame
+from orilla.runtime.pool import Pool
+from orilla.runtime.sources.grab import BadFrames, retrieved
+from orilla.runtime.sources.reconnect import Reconnecting
+from orilla.runtime.sources.source import Source, now_ns
+from orilla.runtime.sources.video import quiet_capture
+
+PREFIX = "gst:"
+
+
+class Pipeline:
+    """Frames of a pipeline that ends in `appsink`; stamped when it hands them over."""
+
+    live = True
+
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        self._capture = capture
+        self._pool, self._bad = Pool(), BadFrames("the pipeline")
+        self._index = 0
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate_hz = rate if 0 < rate <= 1000 else None
+
+    @classmethod
+    def open(cls, pipeline: str) -> Source:
+        """Opens `gst:…`, or what has ` ! ` in it.
+
+        Raises:
+            ConfigError: OpenCV has no GStreamer, or the pipeline gives nothing to take.
+            SourceError: GStreamer refuses the pipeline.
+        """
+        text = pipeline.removeprefix(PREFIX).strip()
+        if "appsink" not in text:
+            raise ConfigError(
+                f"pipeline {text[:120]!r}: it must end in appsink, as in v4l2src ! videoconvert ! appsink"
+            )
+        if not _has_gstreamer():
+            raise ConfigError("this OpenCV has no GStreamer: use Debian's python3-opencv, or a URL or camera number")
+        return Reconnecting(lambda: cls(_opened(text)), "the pipeline")
+
+    def read(self) -> Frame | Event | None:
+        if not self._capture.grab():
+            raise SourceError("the pipeline ended")
+        captured_ns, index = now_ns(), self._index
+        self._index += 1
+        return self._bad.checked(index, retrieved(self._capture, self._pool), captured_ns)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def _has_gstreamer() -> bool:
+    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
+
+
+def _opened(text: str) -> cv2.VideoCapture:
+    capture = quiet_capture(text, cv2.CAP_GSTREAMER)
+    if not capture.isOpened():
+        raise SourceError(f"GStreamer refuses the pipeline {text[:120]!r}: try it with gst-launch-1.0")
+    return capture

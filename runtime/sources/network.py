@@ -1,0 +1,129 @@
+"""A camera in the network: RTSP and what else OpenCV's FFmpeg reads, or HTTP with JPEG after JPEG."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+import cv2
+
+from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.frame import Event, Frame
+from orilla.runtime.pool import Pool
+from orilla.runtime.sources.grab import BadFrames, retrieved
+from orilla.runtime.sources.reconnect import Reconnecting
+from orilla.runtime.sources.source import Source, now_ns
+from orilla.runtime.sources.stamp import PresentationClock
+from orilla.runtime.sources.video import VideoFile, quiet_capture
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
+
+OPEN_MS, READ_MS = 5000, 3000
+"""A server that says nothing for so long is not there, or has stalled."""
+
+QUEUED_S, WAITED = 2.0, 0.5
+"""What had queued up while the stream was opened comes at once; it is passed over, for at most so long, until a frame
+has to be waited for this part of a period."""
+
+USUAL_RATE_HZ = 30.0
+"""Of a stream that names none."""
+
+
+class NetworkStream:
+    """Frames of one connection; stamped with their presentation time, or with their arrival where they have none."""
+
+    live = True
+
+    def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
+        self._name, self._capture = name, capture
+        self._pool, self._clock, self._bad = Pool(), PresentationClock(), BadFrames(name)
+        self._index = 0
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate_hz = rate if 0 < rate <= 1000 else None
+        self._fresh = False
+        self._last_ms = -1.0
+
+    @staticmethod
+    def open(url: str) -> Source:
+        """Opens a URL: a live stream that is opened again when it breaks off, or a recording that ends.
+
+        Raises:
+            ConfigError: not a URL that can be opened.
+            SourceError: nothing there, or no video.
+        """
+        name = _checked(url)
+        opened = _open(url, name)
+        if not opened.live:
+            return opened
+        first = [opened]
+        return Reconnecting(lambda: first.pop() if first else _open(url, name), name)
+
+    def read(self) -> Frame | Event | None:
+        if not self._grab():
+            raise SourceError(f"{self._name} ended, or gave nothing for {READ_MS / 1e3:g} s")
+        arrived_ns = now_ns()
+        presented_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        timed = presented_ms > self._last_ms >= 0.0
+        self._last_ms = presented_ms
+        captured_ns = self._clock.captured_ns(presented_ms, arrived_ns) if timed else arrived_ns
+        image = retrieved(self._capture, self._pool)
+        index = self._index
+        self._index += 1
+        return self._bad.checked(index, image, captured_ns)
+
+    def close(self) -> None:
+        self._capture.release()
+
+    def _grab(self) -> bool:
+        """Takes the next frame; of a stream just opened, the first that had to be waited for."""
+        if self._fresh:
+            return bool(self._capture.grab())
+        began_ns = now_ns()
+        wait_s = WAITED / (self.rate_hz or USUAL_RATE_HZ)
+        waited = not self._capture.grab()  # the first one takes long whether it was there or not
+        while not waited:
+            started_ns = now_ns()
+            if not self._capture.grab():
+                return False
+            waited = now_ns() - min(started_ns + 1e9 * wait_s, began_ns + 1e9 * QUEUED_S) >= 0
+            self._fresh = waited
+        return self._fresh
+
+
+def _checked(url: str) -> str:
+    """The URL without its password, to be shown; raises `ConfigError`."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise ConfigError(f"source {url[:200]!r}: not a URL: {error}") from error
+    if not host or any(character.isspace() for character in url):
+        raise ConfigError(f"source {url[:200]!r}: not a URL; it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO")
+    where = f"[{host}]" if ":" in host else host
+    return urlunsplit((parts.scheme, f"{where}:{port}" if port else where, parts.path, "", ""))
+
+
+def _open(url: str, name: str) -> Source:
+    """One connection, by what the server says it sends."""
+    if urlsplit(url).scheme.lower().startswith("http"):
+        from orilla.runtime.sources import mjpeg
+
+        try:
+            response = mjpeg.connect(url, READ_MS / 1e3)
+        except OSError as error:
+            reason = getattr(error, "reason", None) or error
+            raise SourceError(f"no video at {name}: {reason}; check the address, the user and that it is on") from error
+        if response.headers.get_content_type() == mjpeg.KIND:
+            return mjpeg.MotionJpeg(name, response, READ_MS / 1e3)
+        response.close()
+    capture = _connect(url, name)
+    if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        return VideoFile(name, capture)
+    return NetworkStream(name, capture)
+
+
+def _connect(url: str, name: str) -> cv2.VideoCapture:
+    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
+    capture = quiet_capture(url, cv2.CAP_FFMPEG, timeouts)
+    if not capture.isOpened():
+        raise SourceError(f"no video at {name}: check the address, the user and that the camera is on")
+    return capture

@@ -1,0 +1,58 @@
+"""A recording that is played at its own rate, as a camera would have given it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.frame import Event, Frame, Line
+from orilla.runtime.sources.reconnect import SLICE_S
+from orilla.runtime.sources.source import Source, now_ns
+
+
+class Paced:
+    """Gives each frame when its time has come, and stamps it with that time, however late it was decoded.
+
+    Args:
+        source: a recording with a rate.
+        clock: monotonic, nanoseconds.
+        wait: sleeps so many seconds.
+
+    Raises:
+        ConfigError: the source has no rate.
+    """
+
+    live = True
+
+    def __init__(
+        self, source: Source, *, clock: Callable[[], int] = now_ns, wait: Callable[[float], None] = time.sleep
+    ) -> None:
+        if not source.rate_hz:
+            raise ConfigError("this source has no rate to be played at: use policy every")
+        self._source, self._clock, self._wait = source, clock, wait
+        self.rate_hz: float | None = source.rate_hz
+        self._period_ns = 1e9 / source.rate_hz
+        self._start_ns: int | None = None
+        self._next: Frame | Line | Event | None = None
+
+    def read(self) -> Frame | Line | Event | None:
+        found = self._next or self._source.read()
+        if found is None or isinstance(found, Event):
+            return found
+        if self._start_ns is None:
+            self._start_ns = self._clock()
+        due_ns = self._start_ns + int(found.index * self._period_ns)
+        left_s = (due_ns - self._clock()) / 1e9
+        if left_s > SLICE_S:
+            self._next = found
+            self._wait(SLICE_S)
+            return Event("waiting", found.index, self._clock(), "its time has not come")
+        self._next = None
+        if left_s > 0:
+            self._wait(left_s)
+        return replace(found, captured_ns=due_ns)
+
+    def close(self) -> None:
+        self._source.close()

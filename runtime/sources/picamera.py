@@ -1,0 +1,89 @@
+"""A Raspberry Pi camera by `picamera2`, which Raspberry Pi OS brings; stamped by the sensor."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import Any
+
+from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.frame import Event, Frame
+from orilla.runtime.names import whole_number
+from orilla.runtime.sources.grab import BadFrames
+from orilla.runtime.sources.reconnect import Reconnecting
+from orilla.runtime.sources.source import Source, now_ns
+
+SIZE_WH = (1280, 720)
+"""Pixels that are asked for."""
+
+BUFFERS = 4
+"""Of the camera: one is exposed, one is read out, two may be held by the loop."""
+
+
+class PiCamera:
+    """Frames of one camera."""
+
+    live = True
+
+    def __init__(self, camera: Any, name: str) -> None:
+        self._camera, self._name = camera, name
+        self._bad = BadFrames(name)
+        self._index = 0
+        self.rate_hz: float | None = None
+
+    @classmethod
+    def open(cls, argument: str) -> Source:
+        """`picamera2` or `picamera2:NUMBER`; raises `ConfigError` where it is not installed, `SourceError` where there
+        is no camera."""
+        if argument and not whole_number(argument):
+            raise ConfigError(f"picamera2:{argument}: the camera after the colon must be a number")
+        try:
+            module = import_module("picamera2")
+        except ImportError as error:
+            raise ConfigError(
+                "picamera2 is not installed: on Raspberry Pi OS run sudo apt install python3-picamera2, and make the "
+                "environment with --system-site-packages"
+            ) from error
+        number = int(argument or 0)
+        return Reconnecting(lambda: cls(_started(module, number), f"picamera2:{number}"), f"picamera2:{number}")
+
+    def read(self) -> Frame | Event | None:
+        try:
+            request = self._camera.capture_request()
+            try:
+                captured_ns = _monotonic(request.get_metadata().get("SensorTimestamp"))
+                image = request.make_array("main")
+            finally:
+                request.release()
+        except RuntimeError as error:
+            raise SourceError(f"{self._name} stopped after {self._index} frames: {error}") from error
+        index = self._index
+        self._index += 1
+        return self._bad.checked(index, image, captured_ns)
+
+    def close(self) -> None:
+        self._camera.stop()
+        self._camera.close()
+
+
+def _started(module: Any, number: int) -> Any:
+    try:
+        camera = module.Picamera2(number)
+        # libcamera's RGB888 lies in memory as blue, green, red.
+        main = {"size": SIZE_WH, "format": "RGB888"}
+        camera.configure(camera.create_video_configuration(main=main, buffer_count=BUFFERS))
+        camera.start()
+    except (RuntimeError, IndexError) as error:
+        raise SourceError(f"no camera at picamera2:{number}: {error}") from error
+    return camera
+
+
+def _monotonic(sensor_ns: int | None) -> int:
+    """The sensor's time stamp, of the clock that also counts while the machine sleeps, on the monotonic one.
+
+    Source: libcamera's `SensorTimestamp` control: "CLOCK_BOOTTIME".
+    """
+    now = now_ns()
+    if sensor_ns is None:
+        return now
+    return min(now, sensor_ns - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now))

@@ -1,0 +1,103 @@
+"""What is done with each frame: by one model, by several, or by one on what another found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.feed import Feed, Raw
+from orilla.runtime.frame import Answer, Answers, Cascaded, Part
+from orilla.runtime.pool import Pool
+from orilla.runtime.preprocess import Image
+from orilla.runtime.session import Prepared
+from orilla.runtime.tasks.segment import Segmentation
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom edge in the frame, pixels; right and bottom are outside."""
+
+Cut = Callable[[Answer, Image], Sequence[Box]]
+"""From what the first model said of a frame, and the frame, to the parts that the second is asked about."""
+
+
+class One:
+    """One model's work; its prepared frames lie in buffers that are used again."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        infer: Callable[[Prepared], NDArray[np.float32]],
+        decode: Callable[[NDArray[np.float32], Raw], Answer],
+    ) -> None:
+        self._feed, self._pool = feed, Pool()
+        self.infer, self.decode = infer, decode
+
+    def prepare(self, raw: Raw) -> Prepared:
+        return self._feed(raw, self._pool.take(self._feed.shape) if self._feed.kind == "picture" else None)
+
+
+class Together:
+    """Several models' work on the same frame: one capture, one decoding."""
+
+    def __init__(self, works: Mapping[str, One]) -> None:
+        self._works = works
+
+    def prepare(self, raw: Raw) -> dict[str, Prepared]:
+        return {name: work.prepare(raw) for name, work in self._works.items()}
+
+    def infer(self, prepared: Mapping[str, Prepared]) -> dict[str, NDArray[np.float32]]:
+        return {name: work.infer(prepared[name]) for name, work in self._works.items()}
+
+    def decode(self, output: Mapping[str, NDArray[np.float32]], raw: Raw) -> Answers:
+        return Answers({name: work.decode(output[name], raw) for name, work in self._works.items()})
+
+
+class Cascade:
+    """The first model's work on the frame, then the second's on each part that `cut` takes from it."""
+
+    def __init__(self, first: One, second: One, cut: Cut) -> None:
+        self._first, self._second, self._cut = first, second, cut
+
+    def prepare(self, raw: Raw) -> tuple[Prepared, Raw]:
+        return self._first.prepare(raw), raw
+
+    def infer(self, prepared: tuple[Prepared, Raw]) -> Cascaded:
+        given, raw = prepared
+        if not isinstance(raw, np.ndarray):
+            raise DataError("a cascade takes pictures")
+        first = self._first.decode(self._first.infer(given), raw)
+        parts = []
+        for box in self._cut(first, raw):
+            left, top, right, bottom = _inside(box, raw)
+            if left < right and top < bottom:
+                part = raw[top:bottom, left:right]
+                answer = self._second.decode(self._second.infer(self._second.prepare(part)), part)
+                parts.append(Part((left, top, right, bottom), answer))
+        return Cascaded(first, tuple(parts))
+
+    def decode(self, output: Cascaded, raw: Raw) -> Cascaded:
+        return output
+
+
+def around(answer: Answer, image: Image) -> Sequence[Box]:
+    """The box around all that a segmentation found; none where it found nothing.
+
+    Raises:
+        ConfigError: another answer than a segmentation.
+    """
+    if not isinstance(answer, Segmentation):
+        raise ConfigError("what a classifier says has no place in the frame: give the cascade a cut of your own")
+    return [] if (box := answer.box_xyxy) is None else [box]
+
+
+def _inside(box: Sequence[Any], image: Image) -> Box:
+    """A box of whole pixels that lies in the picture."""
+    height, width = image.shape[:2]
+    try:
+        left, top, right, bottom = (round(float(edge)) for edge in box)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"cut gave {box!r}: a box is left, top, right, bottom in pixels") from error
+    return max(0, left), max(0, top), min(width, right), min(height, bottom)

@@ -1,0 +1,291 @@
+"""Live sources without a camera: loss and return in simulated time, time stamps, pacing, arrays, refused names."""
+
+import sys
+import types
+
+import cv2
+import factories
+import numpy as np
+import pytest
+
+from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.frame import Event, Frame
+from orilla.runtime.picture import as_bgr
+from orilla.runtime.scenes import clock
+from orilla.runtime.sources import camera, picamera
+from orilla.runtime.sources.arrays import Arrays
+from orilla.runtime.sources.grab import MOST_BAD, BadFrames
+from orilla.runtime.sources.paced import Paced
+from orilla.runtime.sources.reconnect import LONGEST_WAIT_S, TRIES, Reconnecting
+from orilla.runtime.sources.source import open_source
+from orilla.runtime.sources.stamp import PresentationClock
+
+MS = 1_000_000
+
+
+class Time:
+    """A clock that stands still unless someone waits."""
+
+    def __init__(self):
+        self.now_ns, self.waits = 0, []
+
+    def clock(self):
+        return self.now_ns
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        self.now_ns += int(1e9 * seconds)
+
+
+def reconnecting(outcomes):
+    """A source that opens as told: a list of frames then a break, or an error at opening."""
+    time, left = Time(), list(outcomes)
+
+    def opener():
+        found = left.pop(0) if left else SourceError("gone for good")
+        if isinstance(found, Exception):
+            raise found
+        return factories.ListSource([factories.picture()] * found, live=True, error=SourceError("the cable is out"))
+
+    return Reconnecting(opener, "camera 0", clock=time.clock, wait=time.wait), time
+
+
+def take(source, count):
+    """So many frames and events, without those of waiting."""
+    found = []
+    while len(found) < count:
+        one = source.read()
+        if not (isinstance(one, Event) and one.kind == "waiting"):
+            found.append(one if isinstance(one, Event) else one.index)
+    return found
+
+
+def test_a_camera_that_is_lost_comes_back_and_frames_go_on_counting():
+    source, time = reconnecting([3, SourceError("no camera"), SourceError("no camera"), 2, 1])
+    *frames, lost, back = take(source, 5)
+    assert frames == [0, 1, 2]
+    assert (lost.kind, lost.index, lost.detail) == ("lost", 3, "the cable is out; trying again")
+    assert (back.kind, back.index) == ("back", 3)
+    assert back.detail == "camera 0 is back after 1.8 s"
+    assert sum(time.waits) == 0.25 + 0.5 + 1.0
+    assert take(source, 2) == [3, 4]
+    assert [getattr(one, "kind", one) for one in take(source, 3)] == ["lost", "back", 5]
+
+
+def test_the_wait_between_tries_grows_and_is_capped():
+    source, time = reconnecting([1] + [SourceError("no camera")] * 12 + [1])
+    assert take(source, 2)[0] == 0
+    assert take(source, 1)[0].kind == "back"
+    assert max(time.waits) <= 0.25, "the loop could not be stopped meanwhile"
+    assert sum(time.waits) == pytest.approx(0.25 + 0.5 + 1 + 2 + 4 + LONGEST_WAIT_S * 8)
+
+
+def test_a_source_that_was_never_there_ends_with_one_line():
+    source, _ = reconnecting([0] * 9)
+    with pytest.raises(SourceError, match=f"never gave a frame in {TRIES} tries"):
+        take(source, 2)
+
+
+def test_a_source_that_closes_at_once_again_and_again_is_told_once():
+    source, _ = reconnecting([2, 0, 0, 0, 1])
+    assert [getattr(one, "kind", one) for one in take(source, 5)] == [0, 1, "lost", "back", 2]
+
+
+def test_a_camera_that_is_not_there_from_the_start_is_refused():
+    with pytest.raises(SourceError, match="no camera"):
+        reconnecting([SourceError("no camera")])
+
+
+def test_frames_that_waited_on_their_way_are_stamped_when_they_were_presented():
+    stamps = PresentationClock()
+    late = [0, 30, 5, 60, 0, 1]
+    found = [stamps.captured_ns(33.0 * place, int((33 * place + delay + 100) * MS)) for place, delay in enumerate(late)]
+    # From the first frame on, which had the shortest way.
+    assert [round(one / MS) for one in found] == [100 + 33 * place for place in range(6)]
+
+
+def test_a_first_frame_that_was_late_is_corrected_by_a_faster_one_and_none_is_of_the_future():
+    stamps = PresentationClock()
+    assert stamps.captured_ns(0.0, 500 * MS) == 500 * MS
+    assert stamps.captured_ns(33.0, 133 * MS) == 133 * MS
+    assert stamps.captured_ns(66.0, 266 * MS) / MS == pytest.approx(166, abs=0.1)
+
+
+def test_a_camera_s_clock_that_is_slower_than_ours_is_followed():
+    stamps = PresentationClock()
+    for place in range(100_000):
+        arrived_ns = int(33.0 * place * MS * (1 + 100e-6)) + 10 * MS
+        age_ms = (arrived_ns - stamps.captured_ns(33.0 * place, arrived_ns)) / MS
+        assert age_ms < 1
+
+
+def test_a_recording_is_played_at_its_own_rate():
+    time = Time()
+    source = factories.ListSource([factories.picture()] * 4)
+    source.rate_hz = 2.0
+    paced = Paced(source, clock=time.clock, wait=time.wait)
+    found = [one for one in iter(paced.read, None) if isinstance(one, Frame)]
+    assert [one.captured_ns for one in found] == [0, 500 * MS, 1000 * MS, 1500 * MS]
+    assert time.now_ns == 1500 * MS
+    assert max(time.waits) <= 0.25
+    with pytest.raises(ConfigError, match="no rate"):
+        Paced(factories.ListSource([]))
+
+
+def test_a_driver_s_time_stamp_is_used_where_it_is_of_the_monotonic_clock():
+    now = 10_000 * 1_000_000_000
+    assert camera._stamp(now / MS - 20, now) == now - 20 * MS
+    for other_clock in (0.0, -1.0, 1.7e12, now / MS + 5):
+        assert camera._stamp(other_clock, now) == now
+
+
+def test_pictures_of_the_caller():
+    given = [
+        factories.picture(),
+        np.full((4, 6), 80, np.uint8),
+        np.full((4, 6, 1), 80, np.uint8),
+        np.full((4, 6, 3), 80 * 257, np.uint16),
+        np.full((4, 6, 4), 80, np.uint8),
+        np.zeros((0, 6, 3), np.uint8),
+        np.zeros((4, 6, 3), np.float32),
+        "no picture",
+        np.full((1, 1, 3), 80, np.uint8),
+    ]
+    found = list(iter(Arrays(given).read, None))
+    assert [one.index for one in found] == list(range(9))
+    assert [getattr(one, "kind", "frame") for one in found] == ["frame"] * 5 + ["bad"] * 3 + ["frame"]
+    assert np.shares_memory(found[0].image, given[0])
+    for frame in found[1:5]:
+        assert frame.image.shape == (4, 6, 3)
+        assert frame.image.dtype == np.uint8
+        assert (frame.image == 80).all()
+
+
+def test_many_bad_frames_in_a_row_are_a_loss():
+    bad = BadFrames("camera 0")
+    for place in range(MOST_BAD - 1):
+        assert bad.checked(place, None, 0).kind == "bad"
+    assert bad.checked(MOST_BAD, factories.picture(), 0).index == MOST_BAD
+    for place in range(MOST_BAD - 1):
+        bad.checked(place, np.zeros((0, 0, 3), np.uint8), 0)
+    with pytest.raises(SourceError, match="in a row"):
+        bad.checked(MOST_BAD, None, 0)
+
+
+@pytest.mark.parametrize("size", [(36, 64), (360, 640), (2160, 3840)])
+def test_the_clock_in_a_picture_is_read_back_after_scaling_and_compression(size):
+    for time_ms in (0, 1, 4711, (1 << 24) - 1):
+        image = factories.picture(*size)
+        clock.draw(image, time_ms * MS)
+        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+        assert clock.read(image) == time_ms
+        assert clock.read(cv2.resize(cv2.imdecode(data, cv2.IMREAD_COLOR), (640, 360))) == time_ms
+    assert clock.since_ms(10, 35 * MS) == 25
+    assert clock.since_ms((1 << 24) - 5, 20 * MS) == 25
+
+
+def test_a_picture_without_a_clock_has_no_time():
+    for seed in range(20):
+        assert clock.read(factories.picture(360, 640, seed)) is None
+    assert clock.read(np.zeros((36, 64, 3), np.uint8)) is None
+    assert clock.read(np.zeros((3, 3, 3), np.uint8)) is None
+    assert clock.read(open_source("scenes:3").read().image) is None
+    assert clock.read(open_source("scenes+clock:3").read().image) is not None
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        ("rtsp://", "not a URL"),
+        ("http://host:99999/x", "not a URL"),
+        ("http://ho st/x", "not a URL"),
+        ("rtsp://[::1/x", "not a URL"),
+        ("gopher://host/x", "unknown kind of URL 'gopher'"),
+        ("videotestsrc ! fakesink", "must end in appsink"),
+        ("gst:", "must end in appsink"),
+        ("picamera2:front", "must be a number"),
+        ("picamera2", "picamera2 is not installed"),
+    ],
+)
+def test_malformed_names_are_refused_in_one_line(spec, match):
+    with pytest.raises(ConfigError, match=match) as caught:
+        open_source(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipeline_is_refused_where_opencv_has_no_gstreamer():
+    if cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        pytest.skip("this OpenCV has GStreamer")
+    with pytest.raises(ConfigError, match="has no GStreamer"):
+        open_source("videotestsrc ! videoconvert ! appsink")
+
+
+class FakeRequest:
+    def __init__(self, number):
+        self.number, self.released = number, False
+
+    def get_metadata(self):
+        import time
+
+        return {"SensorTimestamp": time.clock_gettime_ns(time.CLOCK_BOOTTIME) - 20 * MS} if self.number else {}
+
+    def make_array(self, name):
+        assert name == "main"
+        return np.full((72, 128, 3), self.number, np.uint8)
+
+    def release(self):
+        self.released = True
+
+
+class FakePicamera2:
+    """What `picamera2.Picamera2` does, as far as it is used."""
+
+    plugged = True
+
+    def __init__(self, number):
+        if number > 0:
+            raise IndexError("list index out of range")
+        self.count, self.requests = 0, []
+
+    def create_video_configuration(self, main, buffer_count):
+        return {"main": main, "buffer_count": buffer_count}
+
+    def configure(self, configuration):
+        assert configuration["main"]["format"] == "RGB888"
+
+    def start(self):
+        pass
+
+    def capture_request(self):
+        if not FakePicamera2.plugged:
+            raise RuntimeError("camera frontend has timed out")
+        self.requests.append(FakeRequest(self.count))
+        self.count += 1
+        return self.requests[-1]
+
+    def stop(self):
+        pass
+
+    close = stop
+
+
+def test_a_raspberry_pi_camera_is_stamped_by_its_sensor(monkeypatch):
+    module = types.ModuleType("picamera2")
+    module.Picamera2 = FakePicamera2
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    with pytest.raises(SourceError, match="no camera at picamera2:1"):
+        open_source("picamera2:1")
+    source = open_source("picamera2")
+    first, second = source.read(), source.read()
+    assert (first.index, second.index) == (0, 1)
+    assert (second.image == 1).all()
+    assert 19 * MS < picamera.now_ns() - second.captured_ns < 5000 * MS
+    monkeypatch.setattr(FakePicamera2, "plugged", False)
+    assert source.read().kind == "lost"
+    source.close()
+
+
+def test_what_is_no_picture_at_all():
+    for wrong in (np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2, 3), np.int32), np.zeros(5, np.uint8)):
+        with pytest.raises(ValueError, match="expected a picture"):
+            as_bgr(wrong)

@@ -1,0 +1,282 @@
+"""Network cameras, against real servers on loopback: JPEG after JPEG over HTTP, and RTSP."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import factories
+import numpy as np
+import pytest
+
+import orilla.runtime
+from orilla.devices.errors import SourceError
+from orilla.runtime.frame import Event, Frame
+from orilla.runtime.scenes import clock
+from orilla.runtime.sources import network, reconnect
+from orilla.runtime.sources.source import open_source
+
+PATIENCE_S = 20.0
+"""How long a test waits for something that must come."""
+
+
+class Camera:
+    """What the HTTP camera does; a test changes it while the server runs."""
+
+    def __init__(self):
+        self.frames = None
+        """Pictures until the connection closes; endless where None."""
+        self.size_hw = (240, 320)
+        self.garbage = False
+        self.silent = threading.Event()
+        self.connections = 0
+        self.over = threading.Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """`/video` is a camera, `/clip.avi` a recording, anything else is not there."""
+
+    def do_GET(self):
+        camera = self.server.camera
+        if self.path == "/clip.avi":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.server.clip)))
+            self.end_headers()
+            self.wfile.write(self.server.clip)
+            return
+        if self.path != "/video":
+            self.send_error(404)
+            return
+        camera.connections += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        sent = 0
+        try:
+            while camera.frames is None or sent < camera.frames:
+                image = np.full((*camera.size_hw, 3), 90, np.uint8)
+                clock.draw(image, time.monotonic_ns())
+                data = cv2.imencode(".jpg", image)[1].tobytes()
+                if camera.garbage:
+                    data = bytes(reversed(data))
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+                sent += 1
+                if camera.silent.is_set():
+                    camera.over.wait(PATIENCE_S)
+                    return
+                if camera.over.wait(0.02):
+                    return
+        except OSError:
+            return
+
+    def log_message(self, *told):
+        pass
+
+
+@pytest.fixture
+def http_camera(tmp_path):
+    camera = Camera()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.camera = camera
+    server.clip = factories.video(tmp_path / "clip.avi", 12).read_bytes()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    camera.address = f"http://127.0.0.1:{server.server_port}"
+    yield camera
+    camera.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """What a user waits seconds for."""
+    monkeypatch.setattr(network, "READ_MS", 600)
+    monkeypatch.setattr(network, "OPEN_MS", 2000)
+    monkeypatch.setattr(reconnect, "FIRST_WAIT_S", 0.02)
+
+
+@contextmanager
+def opened(url):
+    source = open_source(url)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def until(source, wanted):
+    """Everything up to the first that is wanted."""
+    found, end = [], time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        one = source.read()
+        if not (isinstance(one, Event) and one.kind == "waiting"):
+            found.append(one)
+            if wanted(one):
+                return found
+    raise AssertionError(f"waited in vain: {found[-5:]}")
+
+
+def kind(name):
+    return lambda one: isinstance(one, Event) and one.kind == name
+
+
+def frame(one):
+    return isinstance(one, Frame)
+
+
+def test_frames_of_an_http_camera_are_fresh(http_camera):
+    with opened(f"{http_camera.address}/video") as source:
+        assert source.live
+        indices, ages = [], []
+        while len(indices) < 40:
+            found = until(source, frame)[-1]
+            indices.append(found.index)
+            ages.append(clock.since_ms(clock.read(found.image), time.monotonic_ns()))
+        assert indices == list(range(40))
+        assert found.image.shape == (240, 320, 3)
+        # The clock is in the picture: what was queued while the stream was opened is passed over.
+        assert sorted(ages)[20] < 500
+
+
+def test_a_camera_that_closes_is_opened_again(http_camera):
+    http_camera.frames = 60
+    with opened(f"{http_camera.address}/video") as source:
+        before = until(source, kind("lost"))
+        http_camera.frames = None
+        back, first = until(source, kind("back"))[-1], until(source, frame)[-1]
+    indices = [one.index for one in before if isinstance(one, Frame)]
+    assert indices == list(range(len(indices)))
+    assert back.index == first.index == len(indices)
+    assert http_camera.connections >= 2
+
+
+def test_a_camera_that_says_nothing_any_more_is_lost_and_found_again(http_camera):
+    with opened(f"{http_camera.address}/video") as source:
+        until(source, frame)
+        http_camera.silent.set()
+        lost = until(source, kind("lost"))[-1]
+        assert "ended, or gave nothing for 0.6 s" in lost.detail
+        http_camera.silent.clear()
+        until(source, kind("back"))
+
+
+def test_a_camera_that_turns_to_garbage_is_survived(http_camera):
+    with opened(f"{http_camera.address}/video") as source:
+        until(source, frame)
+        http_camera.garbage = True
+        until(source, lambda one: isinstance(one, Event))
+        http_camera.garbage = False
+        until(source, frame)
+
+
+def test_a_resolution_that_changes_midway_is_followed(http_camera):
+    with opened(f"{http_camera.address}/video") as source:
+        assert until(source, frame)[-1].image.shape == (240, 320, 3)
+        http_camera.size_hw = (120, 160)
+        until(source, lambda one: isinstance(one, Frame) and one.image.shape == (120, 160, 3))
+
+
+def test_a_recording_behind_a_url_ends(http_camera):
+    with opened(f"{http_camera.address}/clip.avi") as source:
+        assert not source.live
+        assert sum(1 for _ in iter(source.read, None)) == 12
+
+
+def test_what_never_gives_a_frame_ends_with_one_line(http_camera):
+    http_camera.frames = 0
+    with (
+        pytest.raises(SourceError, match=r"no video at|never gave a frame") as caught,
+        opened(f"{http_camera.address}/video") as source,
+    ):
+        until(source, frame)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/nothing", ""])
+def test_what_is_not_there_is_refused(http_camera, path):
+    with pytest.raises(SourceError, match="no video at http://127"):
+        open_source(f"{http_camera.address}{path}")
+
+
+def test_a_password_is_never_shown(http_camera):
+    address = http_camera.address.replace("//", "//robot:secret@")
+    with pytest.raises(SourceError) as caught:
+        open_source(f"{address}/nothing?token=secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_nobody_listens():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for scheme in ("rtsp", "http"):
+        with pytest.raises(SourceError, match="no video at"):
+            open_source(f"{scheme}://127.0.0.1:{port}/camera")
+
+
+def test_a_loop_over_an_http_camera(http_camera, tiny_bundle):
+    events = []
+    url = f"{http_camera.address}/video"
+    with orilla.runtime.open(tiny_bundle) as model, model.stream(url, on_event=events.append) as stream:
+        ticks = [next(stream) for _ in range(20)]
+    assert [tick.index for tick in ticks] == sorted({tick.index for tick in ticks})
+    assert all(tick.age_ms >= 0 for tick in ticks)
+
+
+class RtspServer:
+    """The server process, on one port over its lives."""
+
+    def __init__(self):
+        self.port, self.process = "0", None
+
+    def start(self):
+        script = Path(__file__).with_name("rtsp_server.py")
+        self.process = subprocess.Popen(
+            ["/usr/bin/python3", str(script), self.port], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self.port = self.process.stdout.readline().decode().strip()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def rtsp():
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer; "
+    probe += "Gst.init(None); assert Gst.ElementFactory.find('x264enc') and Gst.ElementFactory.find('rtph264pay')"
+    if sys.platform != "linux" or not Path("/usr/bin/python3").exists():
+        pytest.skip("needs the system's Python")
+    if subprocess.run(["/usr/bin/python3", "-c", probe], capture_output=True, check=False).returncode:
+        packages = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,ugly}"
+        pytest.skip(f"needs an RTSP server: apt install {packages}")
+    server = RtspServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_an_rtsp_camera_is_stamped_lost_and_found_again(rtsp):
+    with opened(f"rtsp://127.0.0.1:{rtsp.port}/camera") as source:
+        assert source.live
+        assert source.rate_hz == 30
+        frames = [until(source, frame)[-1] for _ in range(45)]
+        assert [one.index for one in frames] == list(range(45))
+        assert frames[0].image.shape == (240, 320, 3)
+        # By presentation time, frames are a period apart, however unevenly they arrive.
+        gaps = np.diff([one.captured_ns for one in frames[15:]]) / 1e6
+        assert np.abs(gaps - 1000 / 30).max() < 5
+        rtsp.stop()
+        lost = until(source, kind("lost"))[-1]
+        rtsp.start()
+        until(source, kind("back"))
+        again = until(source, frame)[-1]
+        assert again.index >= lost.index
+        assert again.captured_ns > frames[-1].captured_ns

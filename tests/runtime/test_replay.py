@@ -1,0 +1,138 @@
+"""A recorded loop, replayed: the same decisions byte for byte, and what another policy would have done."""
+
+import factories
+import pytest
+
+import orilla.runtime
+from orilla.devices.errors import DataError
+from orilla.runtime.frame import Event
+from orilla.runtime.policy import Policy
+from orilla.runtime.replay import Replay
+
+
+class Jumpy(factories.ListSource):
+    """A live source that tells of a loss and of a bad frame midway."""
+
+    def __init__(self, count):
+        super().__init__([factories.picture(seed=place) for place in range(count)], live=True)
+        self.told = iter([Event("lost", 5, 0, "lost"), Event("bad", 5, 0, "bad")])
+
+    def read(self):
+        return (next(self.told, None) if self._index == 5 else None) or super().read()
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bundle):
+    with orilla.runtime.open(tiny_bundle) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("policy", ["latest", "every", "rate:400", "deadline:1000", "deadline:0.001"])
+def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy, tmp_path):
+    path = tmp_path / "drive.rec"
+    ticks = list(model.stream(Jumpy(60), policy=policy, record=path, on_event=lambda event: None))
+    replay = Replay.read(path)
+    assert replay.header.policy == policy
+    decided = replay.decided()
+    assert decided == replay.decide()
+    lines = decided.splitlines()
+    answers = [line for line in lines if b'"result"' in line]
+    assert len(answers) == len(ticks)
+    assert len(lines) == 61  # sixty frames and the bad one: each is answered, or given up for a reason
+    if policy == "deadline:0.001":
+        assert not ticks
+        assert decided.count(b'"late"') > 0
+
+
+def test_a_change_of_the_loop_s_decisions_is_seen(model, tmp_path, monkeypatch):
+    path = tmp_path / "drive.rec"
+    list(model.stream(Jumpy(60), policy="rate:50", record=path, on_event=lambda event: None))
+    replay = Replay.read(path)
+    monkeypatch.setattr("orilla.runtime.policy.Sampler.takes", lambda self, time_ns: True)
+    assert replay.decided() != replay.decide()
+
+
+def recorded(path, lines):
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+HEADER = '{"line":"header","schema":1,"policy":"latest","live":true,"rate_hz":30.0}'
+
+
+def drive(path, *, count=90, period_ms=33, infer_ms=50.0):
+    """A camera of 30 Hz with one inference after the other, written by hand."""
+    lines = [HEADER]
+    for place in range(count):
+        at = place * period_ms * 1_000_000
+        lines.append(f'{{"line":"step","verb":"admit","at_ns":{at},"index":{place},"time_ns":{at}}}')
+        lines.append(f'{{"line":"frame","index":{place},"captured_ns":{at},"stages_ms":{{"prepare":1.0}}}}')
+        lines.append(
+            f'{{"line":"result","index":{place},"stages_ms":{{"infer":{infer_ms},"decode":0.5}},"result":{{}}}}'
+        )
+    return Replay.read(recorded(path, lines))
+
+
+def test_another_policy_in_simulated_time(tmp_path):
+    replay = drive(tmp_path / "a.rec")
+    latest, deadline, fast = (
+        replay.under(),
+        replay.under(Policy.parse("deadline:20")),
+        replay.under(infer_ms=5),
+    )
+    assert {reason for _, _, reason in latest.dropped} == {"newer"}
+    assert "late" in {reason for _, _, reason in deadline.dropped}
+    assert max(one.began_ns - one.captured_ns for one in deadline.delivered) <= 20_000_000
+    assert not fast.dropped
+    assert len(fast.delivered) == 90
+
+
+def test_simulations_are_equal(tmp_path):
+    replay = drive(tmp_path / "a.rec")
+    assert replay.under() == replay.under()
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ([], "is empty"),
+        (["hello"], "line 1 is not one of a recording"),
+        (['{"line":"drop","at_ns":1,"index":1,"reason":"late"}'], "one header"),
+        ([HEADER, HEADER], "one header"),
+        ([HEADER.replace('"schema":1', '"schema":7')], "version 7"),
+        ([HEADER, '{"line":"drop","at_ns":1,"index":1,"reason":"bored"}'], "line 2"),
+        ([HEADER.replace("latest", "newest")], "unknown policy"),
+    ],
+)
+def test_what_is_no_recording(tmp_path, lines, match):
+    path = tmp_path / "bad.rec"
+    path.write_text("".join(line + "\n" for line in lines))
+    with pytest.raises(ValueError, match=match):
+        Replay.read(path)
+
+
+def test_a_recording_that_is_not_there(tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        Replay.read(tmp_path / "none.rec")
+
+
+def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path):
+    """A loop that was killed leaves no file; one that was edited leaves nonsense, which is told apart, not suffered."""
+    path = tmp_path / "drive.rec"
+    list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
+    lines = path.read_text().splitlines()
+    for gone in range(1, len(lines)):
+        rest = [line for place, line in enumerate(lines) if place != gone]
+        try:
+            replay = Replay.read(recorded(tmp_path / "cut.rec", rest))
+            replay.decided(), replay.decide(), replay.under()
+        except DataError:
+            pass
+
+
+def test_a_loop_that_ends_early_leaves_its_recording(model, tmp_path):
+    path = tmp_path / "drive.rec"
+    with model.stream((factories.picture() for _ in range(1000)), record=path) as stream:
+        next(stream)
+    replay = Replay.read(path)
+    assert replay.decided() == replay.decide()

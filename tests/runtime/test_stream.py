@@ -1,0 +1,283 @@
+"""Streams in the caller's hands: async, callback, several models, cascades, figures, and no memory per frame."""
+
+import asyncio
+import threading
+import tracemalloc
+
+import factories
+import numpy as np
+import pytest
+
+import orilla.runtime
+from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.frame import Frame, Tick
+from orilla.runtime.pool import Pool
+from orilla.runtime.quantiles import ERROR, Quantiles
+from orilla.runtime.stats import LoopStats
+from orilla.runtime.work import around
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bundle):
+    with orilla.runtime.open(tiny_bundle) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def other(tiny_bundle):
+    with orilla.runtime.open(tiny_bundle, variant="litert_fp32") as opened:
+        yield opened
+
+
+def pictures(count):
+    return [factories.picture(97, 131, seed) for seed in range(count)]
+
+
+def endless():
+    while True:
+        yield factories.picture()
+
+
+def test_pictures_of_the_caller_are_a_source(model):
+    answers = [tick.result.probability for tick in model.stream(np.stack(pictures(4)))]
+    singles = [model(picture).result.probability for picture in pictures(4)]
+    assert np.array_equal(answers, singles)
+    assert len(list(model.stream(one for one in pictures(3)))) == 3
+    with pytest.raises(ConfigError, match=r"a source of pictures is \[N,H,W,3\]"):
+        model.stream(pictures(1)[0])
+
+
+def test_async_for(model):
+    async def collect():
+        others = 0
+
+        async def beside():
+            nonlocal others
+            while True:
+                others += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(beside())
+        found = [tick.index async for tick in model.stream(pictures(5))]
+        task.cancel()
+        return found, others
+
+    found, others = asyncio.run(collect())
+    assert found == list(range(5))
+    assert others > 5, "the event loop stood still"
+
+
+def test_an_error_of_the_source_reaches_an_async_for(model):
+    async def collect():
+        source = factories.ListSource(pictures(1), error=SourceError("the cable is out"))
+        async for _ in model.stream(source):
+            pass
+
+    with pytest.raises(SourceError, match="the cable is out"):
+        asyncio.run(collect())
+
+
+def test_a_function_is_called_with_each_answer(model):
+    found = []
+    watch = model.watch(pictures(5), lambda tick: found.append(tick.index))
+    assert watch.wait(20)
+    assert found == list(range(5))
+    assert not watch.running
+    assert watch.stats().frames == 5
+
+
+def test_a_watch_is_stopped_from_outside_and_from_inside(model):
+    seen = threading.Event()
+    with model.watch(endless(), lambda tick: seen.set()) as watch:
+        assert seen.wait(20)
+    assert not watch.running
+    begun, stopping = threading.Event(), []
+
+    def stop(tick):
+        assert begun.wait(20)
+        stopping[0].stop()
+
+    stopping.append(model.watch(endless(), stop))
+    begun.set()
+    assert stopping[0].wait(20)
+
+
+def test_an_error_of_the_function_is_raised_where_one_waits(model):
+    watch = model.watch(pictures(5), lambda tick: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        watch.wait(20)
+
+
+def test_several_models_share_a_source(model, other):
+    both = orilla.runtime.together(small=model, full=other)
+    reads = factories.ListSource(pictures(3))
+    ticks = list(both.stream(reads))
+    assert reads._index == 3
+    for tick, picture in zip(ticks, pictures(3), strict=True):
+        assert set(tick.result) == {"small", "full"}
+        assert np.array_equal(tick.result["small"].probability, model(picture).result.probability)
+        assert np.array_equal(tick.result["full"].probability, other(picture).result.probability)
+    assert set(ticks[0].to_dict()["result"]) == {"task", "small", "full"}
+    with pytest.raises(ConfigError, match="needs a model"):
+        orilla.runtime.together()
+
+
+def test_a_cascade_asks_the_second_model_about_what_the_first_found(model, other):
+    boxes = [(10, 20, 60, 90), (-5, -5, 500, 500), (50, 50, 50, 80), (2.4, 3.0, 40.2, 50.0)]
+    chain = orilla.runtime.cascade(model, other, cut=lambda answer, image: boxes)
+    (tick,) = chain.stream(pictures(1))
+    assert [part.box_xyxy for part in tick.result.parts] == [(10, 20, 60, 90), (0, 0, 131, 97), (2, 3, 40, 50)]
+    alone = other(np.ascontiguousarray(pictures(1)[0][20:90, 10:60])).result.probability
+    assert np.array_equal(tick.result.parts[0].answer.probability, alone)
+    assert tick.to_dict()["result"]["parts"][0]["box_xyxy"] == [10, 20, 60, 90]
+
+
+def test_a_box_that_is_none_is_named(model, other):
+    with pytest.raises(ConfigError, match="left, top, right, bottom"):
+        list(orilla.runtime.cascade(model, other, cut=lambda answer, image: [(1, 2)]).stream(pictures(1)))
+
+
+def test_the_box_around_what_was_found(model):
+    answer = model(pictures(1)[0]).result
+    probability = np.zeros((16, 32), np.float32)
+    found = type(answer)(probability, (160, 640), "road")
+    assert around(found, np.empty(0)) == []
+    probability[4:8, 10:20] = 1
+    assert around(found, np.empty(0)) == [(200, 40, 400, 80)]
+
+
+def test_a_closed_model_says_so(tiny_bundle):
+    with orilla.runtime.open(tiny_bundle) as opened:
+        stream = opened.stream(endless())
+        next(stream)
+    with pytest.raises(ConfigError, match="is closed: open it again"):
+        opened(factories.picture())
+    with pytest.raises(ConfigError, match="is closed"):
+        for _ in stream:
+            pass
+
+
+def test_a_policy_that_the_source_cannot_have(model):
+    with pytest.raises(ConfigError, match="no rate of its own"):
+        model.stream(pictures(3), policy="rate:5")
+    with pytest.raises(ConfigError, match="no rate to be played at"):
+        model.stream(pictures(3), policy="latest")
+
+
+def test_a_tick_is_printed_without_its_pixels(model):
+    tick = model(pictures(1)[0])
+    assert len(repr(tick)) < 500
+    assert "'task': 'segment'" in repr(tick)
+    assert "131x97" in repr(tick.frame)
+
+
+class Reused:
+    """A camera whose frames lie in buffers that are used again."""
+
+    rate_hz = None
+
+    def __init__(self, size_hw, count, *, live):
+        self.live, self._left, self._size_hw, self._pool = live, count, size_hw, Pool()
+
+    def read(self):
+        if not self._left:
+            return None
+        self._left -= 1
+        return Frame(self._left, self._pool.take((*self._size_hw, 3)), 0)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_no_memory_of_a_frame_s_size_is_taken_once_the_loop_runs(model, live):
+    """Also none for the mask, which the caller asks for each time."""
+    size_hw = (720, 1280)
+    with model.stream(Reused(size_hw, 100_000, live=live)) as stream:
+        held = [(tick, tick.result.mask) for tick in (next(stream) for _ in range(16))]
+        del held  # there are more buffers now than the loop ever has on the way
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                next(stream).result.mask.any()
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            for _ in range(60):
+                next(stream).result.mask.any()
+            peak = tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+    assert peak < size_hw[0] * size_hw[1] / 4
+
+
+def test_percentiles_are_within_their_error():
+    rng = np.random.default_rng(3)
+    for values in (
+        rng.lognormal(1, 1, 20_000),
+        rng.uniform(0.01, 2, 5000),
+        np.r_[np.full(990, 5.0), np.full(10, 80.0)],
+    ):
+        quantiles = Quantiles()
+        for value in values:
+            quantiles.add(float(value))
+        ranked = np.sort(values)
+        for percent, found in zip((1, 50, 90, 99, 100), quantiles.at(1, 50, 90, 99, 100), strict=True):
+            true = ranked[max(1, int(np.ceil(len(values) * percent / 100))) - 1]
+            assert abs(found - true) <= 1.001 * ERROR * true
+        assert quantiles.max == values.max()
+        assert quantiles.count == len(values)
+    assert Quantiles().at(50) == (0.0,)
+    assert Quantiles().max == 0
+
+
+def test_percentiles_of_extreme_values():
+    quantiles = Quantiles()
+    for value in (0.0, -1.0, 1e-9, 1e12):
+        quantiles.add(value)
+    assert quantiles.at(50)[0] <= 1e-3
+    assert quantiles.max == 1e12
+
+
+def test_a_window_forgets():
+    second = 1_000_000_000
+    quantiles = Quantiles(window_s=10)
+    for place in range(100):
+        quantiles.add(100.0 if place < 50 else 1.0, place * second // 2)
+    assert quantiles.max == 1.0
+    assert 18 <= quantiles.count <= 22
+    quantiles.forget(1000 * second)
+    assert quantiles.count == 0
+    assert quantiles.max == 0
+
+
+def test_figures_of_a_loop():
+    stats, second = LoopStats(), 1_000_000_000
+    result = None
+    for place in range(11):
+        frame = Frame(place, np.empty((1, 1, 3), np.uint8), place * second // 10)
+        tick = Tick(frame, result, {"infer": 5.0}, frame.captured_ns + 20_000_000, {})
+        stats.delivered(tick)
+        stats.done(tick, tick.delivered_ns + 3_000_000)
+    stats.drops = {"newer": 11}
+    figures = stats.figures(2 * second)
+    assert figures.frames == 11
+    assert figures.fps == pytest.approx(10)
+    assert figures.drop_ratio == 0.5
+    assert figures.age_ms == pytest.approx(1000)
+    assert figures.stages["age"].p99_ms == pytest.approx(20, rel=ERROR)
+    assert figures.stages["sink"].max_ms == pytest.approx(3)
+    assert figures.stages["total"].p50_ms == pytest.approx(23, rel=ERROR)
+    assert stats.figures(200 * second).stages["age"].max_ms == 0
+    assert stats.figures(200 * second, recent=False).stages["age"].max_ms == pytest.approx(20)
+
+
+def test_a_stream_s_figures(model):
+    with model.stream(pictures(20)) as stream:
+        assert stream.stats().frames == 0
+        for _ in stream:
+            stream.note("steer", 1.5)
+        figures = stream.stats(recent=False)
+    assert figures.frames == 20
+    assert set(figures.stages) == {"capture", "prepare", "infer", "decode", "age", "sink", "total", "steer"}
+    assert figures.stages["steer"].p50_ms == pytest.approx(1.5, rel=ERROR)
+    assert figures.stages["total"].p50_ms >= figures.stages["age"].p50_ms

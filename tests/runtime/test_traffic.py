@@ -1,0 +1,169 @@
+"""Policies, in simulated time: what is answered, what is given up and why, and how old an answer is."""
+
+import pytest
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.policy import Policy, Sampler
+from orilla.runtime.simulate import Given, simulate
+from orilla.runtime.traffic import AHEAD
+
+MS = 1_000_000
+
+
+def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, bad=()):
+    """A camera's frames, read the moment they are taken."""
+    return [
+        Given(
+            index=place,
+            captured_ns=place * period_ms * MS,
+            read_ns=place * period_ms * MS,
+            prepare_ns=prepare_ms * MS,
+            infer_ns=infer_ms * MS,
+            sink_ns=sink_ms * MS,
+            bad=place in bad,
+        )
+        for place in range(count)
+    ]
+
+
+def recording(count, *, read_ms=2, period_ms=33, **stages):
+    return [
+        Given(one.index, place * period_ms * MS, read_ms * MS, one.prepare_ns, one.infer_ns, one.sink_ns, one.bad)
+        for place, one in enumerate(camera(count, **stages))
+    ]
+
+
+def run(frames, policy, *, live=True):
+    return simulate(frames, Policy.parse(policy), live=live)
+
+
+def indices(outcome):
+    return [one.index for one in outcome.delivered]
+
+
+def reasons(outcome):
+    return [(index, reason) for _, index, reason in outcome.dropped]
+
+
+@pytest.mark.parametrize("policy", ["latest", "every", "deadline:50", "rate:30.3"])
+def test_a_fast_loop_answers_everything(policy):
+    outcome = run(camera(100), policy)
+    assert indices(outcome) == list(range(100))
+    assert not outcome.dropped
+    assert {one.age_ms for one in outcome.delivered} == {6.0}
+
+
+def test_latest_is_never_stale():
+    """With inference slower than the camera, an answer is at most one period and one inference old."""
+    outcome = run(camera(300, infer_ms=50), "latest")
+    assert max(one.age_ms for one in outcome.delivered) <= 33 + 1 + 50
+    assert {reason for _, reason in reasons(outcome)} == {"newer"}
+    assert len(outcome.delivered) + len(outcome.dropped) == 300
+    assert indices(outcome)[-1] == 299
+    # Inference never waits: one answer each 50 ms.
+    assert len(outcome.delivered) >= 300 * 33 // 50
+
+
+def test_every_makes_a_slow_loop_late_but_loses_nothing():
+    outcome = run(camera(100, infer_ms=50), "every")
+    assert indices(outcome) == list(range(100))
+    assert outcome.delivered[-1].age_ms > 1000
+
+
+def test_a_caller_who_is_slow_gets_the_newest_answer():
+    outcome = run(camera(100, sink_ms=200), "latest")
+    assert {reason for _, reason in reasons(outcome)} == {"unread"}
+    # The last answer waits for the caller, since the camera has ended.
+    assert max(one.age_ms for one in outcome.delivered[:-1]) <= 33 + 1 + 5
+    assert outcome.delivered[-1].drops == {"unread": len(outcome.dropped)}
+
+
+def test_a_frame_too_old_is_given_up_before_its_inference():
+    """The camera's driver hands frames over late in the middle."""
+    frames = [
+        Given(one.index, one.captured_ns, one.read_ns + (40 * MS if 10 <= one.index < 20 else 0), MS, 5 * MS, MS)
+        for one in camera(30)
+    ]
+    outcome = run(frames, "deadline:30")
+    assert reasons(outcome) == [(index, "late") for index in range(10, 20)]
+    assert max(one.began_ns - one.captured_ns for one in outcome.delivered) <= 30 * MS
+    assert indices(run(frames, "deadline:60")) == list(range(30))
+
+
+@pytest.mark.parametrize(("rate", "answers"), [(10, 33), (15.15, 50), (1, 4), (1000, 100)])
+def test_a_rate_takes_one_frame_of_each_period(rate, answers):
+    outcome = run(camera(100), f"rate:{rate}")
+    assert abs(len(outcome.delivered) - answers) <= 1
+    assert len(outcome.delivered) + len(outcome.dropped) == 100
+    assert {reason for _, reason in reasons(outcome)} <= {"rate"}
+
+
+def test_a_rate_of_a_recording_is_of_its_own_time():
+    outcome = run(recording(100, infer_ms=90), "rate:10", live=False)
+    assert len(outcome.delivered) == 33 or len(outcome.delivered) == 34
+    assert {reason for _, reason in reasons(outcome)} == {"rate"}
+
+
+def test_a_rate_doesn_t_drift_with_a_camera_s_jitter():
+    sampler = Sampler(10)
+    times = [int(place * 33.3 * MS + (-1) ** place * 3 * MS) for place in range(3000)]
+    assert abs(sum(sampler.takes(one) for one in times) - 999) <= 1
+
+
+def test_stages_overlap():
+    """Time is that of the slowest stage, not of their sum."""
+    outcome = run(recording(200, read_ms=4, prepare_ms=1, infer_ms=5, sink_ms=4), "every", live=False)
+    assert outcome.delivered[-1].delivered_ns <= (200 * 5 + 20) * MS
+
+
+def test_a_recording_waits_for_the_loop():
+    """Back-pressure: no frame is read far ahead of the caller."""
+    outcome = run(recording(100, read_ms=1, infer_ms=10, sink_ms=1), "every", live=False)
+    ages = [one.age_ms for one in outcome.delivered]
+    assert indices(outcome) == list(range(100))
+    assert max(ages) <= 10 * (AHEAD + 3)
+
+
+def test_bad_frames_are_counted_and_nothing_waits_for_them():
+    outcome = run(camera(10, bad=(3, 4)), "latest")
+    assert indices(outcome) == [0, 1, 2, 5, 6, 7, 8, 9]
+    assert reasons(outcome) == [(3, "bad"), (4, "bad")]
+    assert outcome.delivered[-1].drops == {"bad": 2}
+
+
+def test_a_gap_of_the_camera_costs_nothing_but_its_frames():
+    frames = [one for one in camera(100, infer_ms=50) if not 40 <= one.index < 70]
+    outcome = run(frames, "latest")
+    # 39 and 99 were answered though they had waited: no newer one came.
+    assert {39, 99} < set(indices(outcome))
+    assert max(one.age_ms for one in outcome.delivered if one.index not in (39, 99)) <= 33 + 1 + 50
+
+
+def test_the_same_frames_lead_to_the_same_decisions():
+    frames = camera(200, infer_ms=47, sink_ms=60)
+    assert run(frames, "latest") == run(frames, "latest")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("newest", "unknown policy 'newest'"),
+        ("rate", "rate needs hertz"),
+        ("rate:", "rate needs hertz"),
+        ("rate:0", "rate needs hertz"),
+        ("rate:-3", "rate needs hertz"),
+        ("rate:nan", "rate needs hertz"),
+        ("rate:inf", "rate needs hertz"),
+        ("deadline:soon", "deadline needs milliseconds"),
+        ("latest:3", "latest takes no number"),
+        ("", "unknown policy ''"),
+    ],
+)
+def test_what_is_no_policy(text, match):
+    with pytest.raises(ConfigError, match=match):
+        Policy.parse(text)
+
+
+@pytest.mark.parametrize("text", ["latest", "every", "rate:7.5", "deadline:80"])
+def test_a_policy_says_itself(text):
+    assert str(Policy.parse(text)) == text
