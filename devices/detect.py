@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,8 @@ class Machine:
 
 def detect(root: Path = Path("/")) -> Machine:
     """Reads `/proc` below `root`; what cannot be read is named `unknown`."""
+    import platform  # not needed by a loop, which asks for threads only
+
     info = _read(root / "proc/cpuinfo")
     return Machine(
         cpu=_field(info, "Model") or _field(info, "model name") or platform.processor() or "unknown CPU",
@@ -43,6 +44,18 @@ def available_cores() -> int:
 def loop_threads() -> int:
     """Threads for inference in a camera loop: one core is left for capture and sinks, at most four are used."""
     return max(1, min(4, available_cores() - 1))
+
+
+def keep_to_core(place: int) -> None:
+    """Keeps the calling thread to one of two cores, where there are just two that this process may use.
+
+    Linux lets two busy threads share a core for milliseconds while the other one is idle; where there are more cores,
+    inference has several threads and the choice is better left to it.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) == 2:
+            os.sched_setaffinity(0, {cores[place]})
 
 
 def _read(path: Path) -> str:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConversionError
 from orilla.export.samples import Inputs, row
-from orilla.runtime.datasets.labelled import FIRST_METRIC
 from orilla.runtime.manifest import Check, Tolerance
 from orilla.runtime.measures import Measures, Target, Truth, measure
 from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
+from orilla.runtime.tasks.task import FIRST_METRIC
 
 SECONDS = 3.0
 """A variant that would take longer over all samples is checked on fewer, evenly spread; not the recommended one."""

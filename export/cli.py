@@ -11,7 +11,7 @@ from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.rules import DEVICES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.export.wrap import PIXELS
-from orilla.runtime.datasets.labelled import FIRST_METRIC
+from orilla.runtime.tasks.task import FIRST_METRIC
 
 if TYPE_CHECKING:
     from orilla.runtime.manifest import Manifest

@@ -16,15 +16,17 @@ from orilla.devices.errors import DataError
 from orilla.export.subject import Subject
 from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.datasets import ArraySample, ClassifiedImage, Dataset, LabelledImage, Sample, Source, open_dataset
-from orilla.runtime.datasets.labelled import READERS, Item, Task, digest_of
-from orilla.runtime.feed import Feed, Raw, raw_of
+from orilla.runtime.datasets.labelled import READERS, Item, digest_of
+from orilla.runtime.datasets.raw import prepared, raw_of
+from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.measures import Truth, truth_of
-from orilla.runtime.measures.classification import class_scores
 from orilla.runtime.picture import decode_picture
 from orilla.runtime.session import Prepared
 from orilla.runtime.sources.lines import Lines
 from orilla.runtime.sources.source import picture_files
+from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.decide import decisions
+from orilla.runtime.tasks.task import Task
 
 LEAST_CALIBRATION = 8
 
@@ -174,7 +176,7 @@ def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Pat
     sizes: list[tuple[int, int] | None] = []
     for place, item in enumerate(items):
         sample = dataset.load(*item)
-        for name, array in named(subject, subject.feed.sample(sample)).items():
+        for name, array in named(subject, prepared(sample, subject.feed)).items():
             if name not in inputs:
                 inputs[name] = _mapped(work / f"{stem}.{name}.npy", array.dtype, (len(items), *array.shape))
             inputs[name][place] = array

@@ -13,10 +13,10 @@ from orilla.export.facts import Facts
 from orilla.export.wrap import PIXELS, Pixels, Wrap, write_wrap
 from orilla.runtime.arrays import TensorPreprocess, TensorSpec
 from orilla.runtime.card import Card
-from orilla.runtime.datasets.labelled import FIRST_METRIC, Task
 from orilla.runtime.feed import Feed, Spec
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.run_folder import VOCABULARY, read_run
+from orilla.runtime.tasks.task import FIRST_METRIC, Task
 from orilla.runtime.text import FIRST, TextPreprocess, decode_vocabulary
 
 

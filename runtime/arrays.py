@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -62,8 +61,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return {name: array.astype(np.float32) for name, array, _ in _cut(output, self.outputs)}
 
 
-@dataclass(frozen=True, eq=False)
-class ArrayResult:
+class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
     """What a model of arrays answers."""
 
     arrays: dict[str, NDArray[np.float32]]

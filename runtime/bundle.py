@@ -33,7 +33,7 @@ ZOO = Path(__file__).parent / "zoo"
 
 
 class Bundle:
-    """A bundle whose every file has been checked."""
+    """A bundle whose manifest has been checked, and each file before anyone gets to see it."""
 
     def __init__(self, path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
         self.path = path
@@ -41,29 +41,28 @@ class Bundle:
         self._files = files
 
     @classmethod
-    def open(cls, where: str | Path) -> Bundle:
+    def open(cls, where: str | Path, *, every_file: bool = True) -> Bundle:
         """Reads and checks a bundle.
 
         Args:
             where: a folder, a `.orilla` file, or the name of a bundle that ships with Orilla.
+            every_file: read and check all files now. Otherwise each is read and checked when it is asked for: a loop
+                needs one variant, and starts sooner, in less memory.
 
         Raises:
             BundleError: truncated, a wrong hash or size, an unknown schema, a path that leaves its folder.
         """
         path = find(where)
-        try:
-            with _container(path) as container:
-                manifest, files = _read_all(container)
-        except BundleError as error:
-            raise BundleError(f"{path.name}: {error}") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise BundleError(f"{path} is not a bundle, or damaged: {error}") from error
-        except OSError as error:
-            raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
+        with _container(path) as container:
+            manifest = _read_manifest(container)
+            files = {name: _read_file(container, name, manifest) for name in manifest.files if every_file}
         return cls(path, manifest, files)
 
     def read(self, name: str) -> bytes:
-        """The content of a file that the manifest lists."""
+        """The content of a file that the manifest lists; raises `BundleError` where it has been damaged."""
+        if name not in self._files:
+            with _container(self.path) as container:
+                return _read_file(container, name, self.manifest)
         return self._files[name]
 
     def feed(self) -> Feed:
@@ -173,19 +172,27 @@ class _Folder:
 
 @contextmanager
 def _container(path: Path) -> Iterator[_Zip | _Folder]:
-    if path.is_dir():
-        if not (path / MANIFEST).is_file():
-            raise BundleError(f"not a bundle: it has no {MANIFEST}")
-        yield _Folder(path)
-    elif path.is_file():
-        with zipfile.ZipFile(path) as archive:
-            yield _Zip(archive)
-    else:
-        raise BundleError("not a bundle: neither a file nor a folder")
+    """The bundle's files; what goes wrong while they are read is a `BundleError` that names the bundle."""
+    try:
+        if path.is_dir():
+            if not (path / MANIFEST).is_file():
+                raise BundleError(f"not a bundle: it has no {MANIFEST}")
+            yield _Folder(path)
+        elif path.is_file():
+            with zipfile.ZipFile(path) as archive:
+                yield _Zip(archive)
+        else:
+            raise BundleError("not a bundle: neither a file nor a folder")
+    except BundleError as error:
+        raise BundleError(f"{path.name}: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise BundleError(f"{path} is not a bundle, or damaged: {error}") from error
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _read_all(container: _Zip | _Folder) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest first; then only what it lists, and no byte more than it says."""
+def _read_manifest(container: _Zip | _Folder) -> Manifest:
+    """The manifest, compared with what is there."""
     found = container.sizes()
     _check_paths([name for name, _ in found])
     sizes = dict(found)
@@ -197,12 +204,16 @@ def _read_all(container: _Zip | _Folder) -> tuple[Manifest, dict[str, bytes]]:
     manifest = manifests.decode(data)
     del sizes[MANIFEST]
     _check_sizes(manifest.files, sizes)
-    files = {}
-    for name, entry in manifest.files.items():
-        files[name] = container.read(name, entry.size + 1)
-        if len(files[name]) != entry.size or hashlib.sha256(files[name]).hexdigest() != entry.sha256:
-            raise BundleError(f"{name} has a wrong hash: the bundle is damaged, get it again")
-    return manifest, files
+    return manifest
+
+
+def _read_file(container: _Zip | _Folder, name: str, manifest: Manifest) -> bytes:
+    """One file that the manifest lists, and no byte more than it says."""
+    entry = manifest.files[name]
+    data = container.read(name, entry.size + 1)
+    if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise BundleError(f"{name} has a wrong hash: the bundle is damaged, get it again")
+    return data
 
 
 def _check_paths(names: list[str]) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from orilla.runtime.datasets.labelled import Source, Task
+from orilla.runtime.tasks.task import Task
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a data set comes from, as a model card states it."""
+
+    name: str
+    title: str
+    licence: str
 
 
 class SplitCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

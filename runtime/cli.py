@@ -7,9 +7,8 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError, unknown_name
 
@@ -20,8 +19,7 @@ QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8", "TF_CPP_M
 """What libraries read when they are imported: in a command's process their messages are said by our errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A subcommand: the module with its `add_arguments`, `execute` and `show`."""
 
     module: str

@@ -8,7 +8,6 @@ from typing import Literal
 
 from orilla.devices.errors import DataError
 from orilla.runtime.arrays import Arrays, TensorPreprocess
-from orilla.runtime.datasets import ArraySample, ClassifiedText, Sample
 from orilla.runtime.preprocess import Color, Image, Preprocess, Preprocessor
 from orilla.runtime.session import Prepared
 from orilla.runtime.text import TextPreprocess, Tokeniser
@@ -67,21 +66,3 @@ class Feed:
             preprocessor = self._local.preprocessor = Preprocessor(self.spec)
         prepared: Image = preprocessor(raw, out, color=color)
         return prepared
-
-    def sample(self, sample: Sample) -> Prepared:
-        """Prepares the input of a sample."""
-        raw = raw_of(sample)
-        if (
-            isinstance(self.spec, TensorPreprocess)
-            and isinstance(raw, Mapping)
-            and len(self.spec.inputs) == len(raw) == 1
-        ):
-            raw = {self.spec.inputs[0].name: next(iter(raw.values()))}
-        return self(raw)
-
-
-def raw_of(sample: Sample) -> Raw:
-    """A sample's input."""
-    if isinstance(sample, ArraySample):
-        return sample.arrays
-    return sample.text if isinstance(sample, ClassifiedText) else sample.image

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from orilla.runtime.arrays import ArrayResult, Arrays
 from orilla.runtime.preprocess import Image
@@ -35,8 +37,7 @@ class Answers(Mapping[str, Answer]):
         return {"task": "several", **{name: answer.to_dict() for name, answer in self.by_name.items()}}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(msgspec.Struct, frozen=True, eq=False):
     """What the second model of a cascade says of a part of the frame."""
 
     box_xyxy: tuple[int, int, int, int]
@@ -44,8 +45,7 @@ class Part:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cascaded:
+class Cascaded(msgspec.Struct, frozen=True, eq=False):
     """What a cascade says: the first model of the frame, the second of each part that was cut out."""
 
     first: Answer
@@ -64,8 +64,7 @@ EventKind = Literal["lost", "waiting", "back", "bad", "size"]
 damaged, empty or no picture; frames have another size from here on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something that happened to a source and did not end it."""
 
     kind: EventKind
@@ -77,8 +76,7 @@ class Event:
     """One line."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, eq=False):
     """One picture and its identity."""
 
     index: int
@@ -99,8 +97,7 @@ class Frame:
         return self.image
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Line:
+class Line(msgspec.Struct, frozen=True, eq=False):
     """One text and its identity: the frame of a text model."""
 
     index: int
@@ -114,8 +111,7 @@ class Line:
         return self.text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Record(msgspec.Struct, frozen=True, eq=False):
     """One sample of arrays and its identity: the frame of a model of arrays."""
 
     index: int
@@ -129,8 +125,7 @@ class Record:
         return self.arrays
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tick:
+class Tick(msgspec.Struct, frozen=True, eq=False):
     """The answer to one frame, with the frame's identity and the time of every stage."""
 
     frame: Frame | Line | Record
@@ -139,7 +134,7 @@ class Tick:
     """Time in each stage: `capture`, `prepare`, `infer`, `decode`."""
     delivered_ns: int
     """Monotonic clock when the answer was handed to the caller, nanoseconds."""
-    drops: Mapping[str, int] = field(default_factory=dict)
+    drops: Mapping[str, int] = {}
     """Frames of this loop that got no answer so far, by reason: `newer`, `unread`, `rate`, `late`, `bad`; see
     `orilla.runtime.traffic.Reason`."""
 

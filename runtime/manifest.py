@@ -9,8 +9,8 @@ import msgspec
 from orilla.devices.errors import BundleError, unknown_name
 from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.card import Card
-from orilla.runtime.datasets.labelled import FIRST_METRIC, Task
 from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.tasks.task import FIRST_METRIC, Task
 from orilla.runtime.text import TextPreprocess
 
 SCHEMA = 3

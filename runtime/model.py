@@ -61,7 +61,7 @@ class Model(Runner):
         Raises:
             BundleError, ConfigError, EngineError, MissingExtraError
         """
-        opened = Bundle.open(bundle)
+        opened = Bundle.open(bundle, every_file=False)
         chosen = registry.choose(opened, variant, engine)
         return cls(opened, chosen, registry.load(opened, chosen, threads=threads))
 

@@ -7,13 +7,14 @@ calls they spend their time in release the GIL. What waits, what is answered and
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
+from orilla.devices.detect import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
 from orilla.runtime.feed import Raw
 from orilla.runtime.frame import Event, Frame, Line, Result, Tick
@@ -23,8 +24,6 @@ from orilla.runtime.traffic import Reason, Traffic, Verb
 
 PATIENCE_S = 5.0
 """How long the end of a loop waits for a thread that hangs in a driver."""
-
-LOG = logging.getLogger("orilla")
 
 
 class Work(Protocol):
@@ -55,8 +54,7 @@ class Recorder(Protocol):
     def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None: ...
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(msgspec.Struct):
     frame: Frame | Line
     input: Any
     stages_ms: dict[str, float]
@@ -154,6 +152,7 @@ class Loop:
             return dict(self._traffic.drops)
 
     def _capture(self) -> None:
+        keep_to_core(0)
         while not self._stopped:
             started = time.perf_counter_ns()
             found = self._source.read()
@@ -195,6 +194,7 @@ class Loop:
             self._may_begin.notify()
 
     def _infer(self) -> None:
+        keep_to_core(1)
         while (item := self._begin()) is not None:
             started = time.perf_counter_ns()
             output = self._work.infer(item.input)
@@ -211,7 +211,11 @@ class Loop:
             while True:
                 if self._stopped:
                     return None
-                item = self._traffic.begin(time.monotonic_ns())
+                now_ns = time.monotonic_ns()
+                if not self._all_taken and (hold_ns := self._traffic.hold_ns(now_ns)):
+                    self._may_begin.wait(hold_ns / 1e9)
+                    continue
+                item = self._traffic.begin(now_ns)
                 self._may_arrive.notify()
                 if item is not None:
                     return item
@@ -240,7 +244,9 @@ class Loop:
             if self._recorder is not None:
                 self._recorder.event(event)
         if self._on_event is None:
-            LOG.warning("%s", event.detail)
+            import logging
+
+            logging.getLogger("orilla").warning("%s", event.detail)
         else:
             self._on_event(event)
 

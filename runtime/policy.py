@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from orilla.devices.errors import ConfigError, unknown_name
 
@@ -17,8 +18,7 @@ LIVE, RECORDED = "latest", "every"
 """The policies of a live source and of a file, where none is named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """Which frames are answered.
 
     - `latest`: the newest frame; one that is passed over is given up.

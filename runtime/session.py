@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +20,7 @@ Prepared = Image | Tokens | Arrays
 """What a network takes, without the batch axis: one array, or several by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quantisation:
+class Quantisation(msgspec.Struct, frozen=True):
     """Affine quantisation, `real = scale * (quantised - zero_point)`.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -75,8 +74,7 @@ class Session(Protocol):
         """Frees the engine's memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """An input or output of a model file, as its engine tells of it."""
 
     name: str
@@ -95,21 +93,33 @@ class Inputs:
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._inputs = {slot.name: _Input(slot) for slot in slots}
 
-    def __call__(self, prepared: Prepared) -> list[NDArray[np.generic]]:
-        """The tensors, `[1,...]` each, in the order of the slots; written anew by the next call.
+    def tensors(self) -> list[NDArray[np.generic]]:
+        """Memory for an engine that has none to be written into: `[1,...]` each, in the order of the slots."""
+        return [np.empty(one.shape, one.dtype) for one in self._inputs.values()]
+
+    def fill(self, prepared: Prepared, tensors: Sequence[NDArray[np.generic]]) -> None:
+        """Writes a sample into the engine's input tensors, quantised as they need it.
+
+        Args:
+            prepared: as `Session.run` takes it; read only.
+            tensors: `[1,...]` each, in the order of the slots; written.
 
         Raises:
             BundleError: another shape than the variant takes, or arrays of other names.
         """
+        for one, array, tensor in zip(self._inputs.values(), self._ordered(prepared), tensors, strict=True):
+            one.fill(array, tensor)
+
+    def _ordered(self, prepared: Prepared) -> list[NDArray[Any]]:
         if not isinstance(prepared, Mapping):
             if len(self._inputs) != 1:
                 raise BundleError(f"the variant takes {len(self._inputs)} arrays: {', '.join(self._inputs)}")
-            return [one(prepared) for one in self._inputs.values()]
+            return [prepared]
         if len(prepared) == len(self._inputs) == 1:
-            return [one(array) for one, array in zip(self._inputs.values(), prepared.values(), strict=True)]
+            return list(prepared.values())
         if set(prepared) != set(self._inputs):
             raise BundleError(f"the variant takes {', '.join(self._inputs)}, not {', '.join(prepared)}")
-        return [one(prepared[name]) for name, one in self._inputs.items()]
+        return [prepared[name] for name in self._inputs]
 
 
 class _Input:
@@ -117,7 +127,7 @@ class _Input:
         shape, dtype = slot.shape, slot.dtype
         if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MOST_VALUES:
             raise BundleError(f"the variant's input is {list(shape)}: expected one sample, [1,...]")
-        self._tensor = np.empty(shape, dtype)
+        self.shape, self.dtype = shape, dtype
         self._quantisation = slot.quantisation
         self._table: NDArray[np.generic] | None = None
         if dtype.itemsize == 1 and slot.quantisation is None:
@@ -128,18 +138,17 @@ class _Input:
             self._table is not None and np.array_equal(self._table, np.arange(256))
         )
 
-    def __call__(self, prepared: NDArray[np.generic]) -> NDArray[np.generic]:
-        if prepared.shape != self._tensor.shape[1:]:
-            expected = list(self._tensor.shape[1:])
+    def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
+        if prepared.shape != self.shape[1:]:
+            expected = list(self.shape[1:])
             raise BundleError(f"prepared input is {list(prepared.shape)}, the variant takes {expected}")
         if self._as_is and (self._quantisation is None or prepared.dtype == np.uint8):
-            np.copyto(self._tensor[0], prepared, casting="unsafe")
+            np.copyto(tensor[0], prepared, casting="unsafe")
         elif self._table is not None and prepared.dtype == np.uint8 and prepared.ndim == 3:
-            cv2.LUT(prepared, self._table, dst=self._tensor[0])
+            cv2.LUT(prepared, self._table, dst=tensor[0])
         else:
             assert self._quantisation is not None
-            self._tensor[0] = self._quantisation.quantise(prepared, self._tensor.dtype)
-        return self._tensor
+            tensor[0] = self._quantisation.quantise(prepared, self.dtype)
 
 
 def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

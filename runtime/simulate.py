@@ -78,7 +78,7 @@ class _Simulation:
         )
         self._frames, self._live = iter(frames), live
         self._now = 0
-        self._events: list[tuple[int, int, str, _Item]] = []
+        self._events: list[tuple[int, int, str, _Item | None]] = []
         self._count = 0
         # What each actor has in its hands: a prepared frame that finds no room, one in inference, an answer.
         self._ready: _Item | None = None
@@ -93,7 +93,7 @@ class _Simulation:
             self._settle()
         return self._outcome
 
-    def _after(self, time_ns: int, verb: str, item: _Item) -> None:
+    def _after(self, time_ns: int, verb: str, item: _Item | None) -> None:
         self._count += 1
         heapq.heappush(self._events, (time_ns, self._count, verb, item))
 
@@ -121,6 +121,9 @@ class _Simulation:
     def _was_used(self, item: _Item) -> None:
         self._sinking = False
 
+    def _waited(self, nothing: None) -> None:
+        """Inference held back for a frame that was about to come; it is asked again."""
+
     def _settle(self) -> None:
         """Hands over whatever can be handed over at this moment."""
         moved = True
@@ -135,7 +138,9 @@ class _Simulation:
                 self._traffic.answer(self._inferred, self._now)
                 self._inferred, self._inferring = None, False
                 moved = True
-            if not self._inferring and (item := self._traffic.begin(self._now)) is not None:
+            if not self._inferring and (hold_ns := self._traffic.hold_ns(self._now)):
+                self._after(self._now + hold_ns, "waited", None)
+            elif not self._inferring and (item := self._traffic.begin(self._now)) is not None:
                 item.began_ns, self._inferring = self._now, True
                 self._after(self._now + item.given.infer_ns, "was_inferred", item)
                 moved = True

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from orilla.runtime.frame import Tick
 from orilla.runtime.quantiles import Quantiles
@@ -17,8 +18,7 @@ RECENT = 64
 """Answers that the live rate is taken over."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageFigures:
+class StageFigures(msgspec.Struct, frozen=True):
     """Milliseconds of one stage, by nearest rank within 1 %."""
 
     p50_ms: float
@@ -27,8 +27,7 @@ class StageFigures:
     max_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """What a loop does, at one moment."""
 
     frames: int

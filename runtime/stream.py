@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 import weakref
@@ -41,6 +40,8 @@ class Stream:
         return self
 
     async def __anext__(self) -> Tick:
+        import asyncio
+
         tick = await asyncio.to_thread(self._next)
         if tick is None:
             raise StopAsyncIteration

@@ -15,6 +15,13 @@ from orilla.runtime.policy import Policy, Sampler
 AHEAD = 2
 """Items that may wait between two stages, where every frame counts."""
 
+ABOUT_TO_COME = 0.15
+"""Where only the newest frame counts, inference that is free waits for a frame that is due within this part of a
+period, rather than begin with one that is a period old: a slow network answers fresher, and hardly less often."""
+
+INTERVALS = 9
+"""Between the last arrivals; their median is the period."""
+
 Reason = Literal["rate", "newer", "late", "unread", "bad"]
 """Why a frame got no answer: between two periods of `rate:HZ`; a newer frame came before its inference began; older
 than `deadline:MS` by then; answered, but the caller took a newer answer; damaged, empty or no picture at all."""
@@ -64,6 +71,8 @@ class Traffic(Generic[T]):
         self._waiting: deque[T] = deque()
         self._answers: deque[T] = deque()
         self._journal, self._dropped = journal, dropped
+        self._arrived_ns: int | None = None
+        self._intervals: deque[int] = deque(maxlen=INTERVALS)
 
     def admit(self, index: int, time_ns: int, now_ns: int) -> bool:
         """Whether a frame that was read is worth preparing.
@@ -92,9 +101,21 @@ class Traffic(Generic[T]):
     def arrive(self, item: T, now_ns: int) -> None:
         """A frame is ready for inference."""
         self._note("arrive", now_ns, item.index)
+        if self._arrived_ns is not None:
+            self._intervals.append(now_ns - self._arrived_ns)
+        self._arrived_ns = now_ns
         if self._newest and self._waiting:
             self._drop(now_ns, self._waiting.popleft().index, "newer")
         self._waiting.append(item)
+
+    def hold_ns(self, now_ns: int) -> int:
+        """How long inference should wait, though a frame is there, for one that is about to come; 0: not at all."""
+        if not self._newest or not self._waiting or len(self._intervals) < INTERVALS or self._arrived_ns is None:
+            return 0
+        period_ns = sorted(self._intervals)[INTERVALS // 2]
+        until_due_ns = self._arrived_ns + period_ns - now_ns
+        slack_ns = int(ABOUT_TO_COME * period_ns)
+        return until_due_ns + slack_ns if -slack_ns < until_due_ns <= slack_ns else 0
 
     def begin(self, now_ns: int) -> T | None:
         """The frame whose inference begins now; None where none waits."""

@@ -9,7 +9,7 @@ import numpy as np
 from orilla.devices.errors import OrillaError
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset
-from orilla.runtime.datasets.labelled import FIRST_METRIC
+from orilla.runtime.datasets.raw import prepared
 from orilla.runtime.engines import registry
 from orilla.runtime.feed import Raw
 from orilla.runtime.golden import KnownFrame, read_answers, read_frames
@@ -17,6 +17,7 @@ from orilla.runtime.manifest import Variant
 from orilla.runtime.measures import measure, target_of, truth_of
 from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
+from orilla.runtime.tasks.task import FIRST_METRIC
 
 RESIZE_MEAN = 0.5
 """Grey levels by which prepared pictures may differ on average: bilinear resizing differs by 1 on a quarter of the
@@ -139,7 +140,7 @@ def _accuracy_stage(
     """Accuracy on data; held to the export's figure where it is the same data, else only told."""
     manifest, feed, split = bundle.manifest, bundle.feed(), dataset.checked
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
-    answered = ((truth_of(sample), session.run(feed.sample(sample))[0]) for sample in samples)
+    answered = ((truth_of(sample), session.run(prepared(sample, feed))[0]) for sample in samples)
     metrics = measure(target_of(dataset, manifest.task, manifest.labels), answered).metrics()
     same = (
         manifest.report.truth == "labels"

@@ -30,6 +30,18 @@ def test_start(tiny_bundle):
     assert document("start.py", "--bundle", tiny_bundle, "--rounds", 1)["ratio"] > 0
 
 
+def test_live():
+    found = document("live.py", "--seconds", 3, "--infer-ms", 40)
+    assert set(found["dropped"]) <= {"newer", "unread"}
+    assert found["orilla_ms"]["p50"] <= found["orilla_by_clock_ms"]["p50"]
+    assert found["naive_ms"]["p50"] > 0
+
+
+def test_overhead(tiny_bundle):
+    assert document("overhead.py")["overhead_ms"] > 0
+    assert document("overhead.py", "--bundle", tiny_bundle, "--growth", 1100)["at_end_mib"] > 10
+
+
 def test_export(tiny_run):
     found = document("export.py", tiny_run, "--recipes", "litert_fp32,litert_wi8_ai8")["exports"][0]
     assert found["variants"] == 2

@@ -23,6 +23,16 @@ def test_the_camera_loop_in_ten_lines(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
+def test_every_example_of_the_camera_loop_runs(tmp_path, capsys):
+    clip, picture = factories.video(tmp_path / "clip.avi", 5, (240, 320)), tmp_path / "picture.png"
+    factories.write_picture(picture, factories.picture(240, 320))
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "camera-loop.md").read_text(), re.DOTALL)
+    assert len(examples) == 5
+    for example in examples:
+        exec(compile(example, "camera-loop.md", "exec"), {"SOURCE": str(clip), "PICTURE": str(picture)})
+    assert capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

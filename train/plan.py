@@ -8,7 +8,7 @@ from typing import Literal
 
 import keras
 
-from orilla.runtime.datasets.labelled import Task
+from orilla.runtime.tasks.task import Task
 
 Head = Literal["gap", "flatten"]
 

@@ -14,10 +14,10 @@ import numpy as np
 from orilla.runtime.card import Card
 from orilla.runtime.datasets import ClassifiedText, Dataset, LabelledImage, Sample
 from orilla.runtime.files import replacing, write_bytes
-from orilla.runtime.measures.classification import class_scores
 from orilla.runtime.page import Page
 from orilla.runtime.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.tasks import segment
+from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.text import encode_vocabulary
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import predict

@@ -17,8 +17,9 @@ from orilla.devices.detect import detect
 from orilla.devices.errors import DataError
 from orilla.runtime.card import Card
 from orilla.runtime.datasets import Dataset, open_dataset
-from orilla.runtime.datasets.labelled import FIRST_METRIC, digest_of
+from orilla.runtime.datasets.labelled import digest_of
 from orilla.runtime.files import make_folder, replacing
+from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.train import surroundings
 from orilla.train.data.joined import Joined
 from orilla.train.data.scan import scan

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 from orilla.devices.errors import ConfigError, SourceError
-from orilla.runtime.commands.live import Live
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.model import Model, cascade, together
 from orilla.runtime.policy import Policy
 from orilla.runtime.runner import Runner
-from orilla.runtime.scenes import clock
 from orilla.runtime.sinks.sink import Sink, sink_opener
 from orilla.runtime.stream import Stream
 
@@ -128,7 +126,7 @@ class _Run:
         """From the first answer to the last; returns the summary."""
         count, limit = 0, self._arguments.frames
         started = time.perf_counter()
-        with Live(stream) if self._arguments.stats else ExitStack():
+        with _live(stream) if self._arguments.stats else nullcontext():
             try:
                 for tick in stream:
                     count += 1
@@ -154,8 +152,16 @@ class _Run:
 
     @staticmethod
     def _read_clock(stream: Stream, tick: Tick) -> None:
+        from orilla.runtime.scenes import clock
+
         if isinstance(tick.frame, Frame) and (drawn := clock.read(tick.frame.image)) is not None:
             stream.note("clock", clock.since_ms(drawn, time.monotonic_ns()))
+
+
+def _live(stream: Stream) -> AbstractContextManager[object]:
+    from orilla.runtime.commands.live import Live
+
+    return Live(stream)
 
 
 def _check_files(inputs: list[str], specs: list[str], record: str | None) -> None:

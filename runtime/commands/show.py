@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.datasets.labelled import FIRST_METRIC
+from orilla.runtime.tasks.task import FIRST_METRIC
 
 if TYPE_CHECKING:
     from orilla.runtime.manifest import Check, Manifest

@@ -1,5 +1,6 @@
 """Labelled data, read the same way by training, export and verification; one file for each kind."""
 
+from orilla.runtime.card import Source
 from orilla.runtime.datasets.labelled import (
     ArraySample,
     ClassifiedImage,
@@ -7,7 +8,6 @@ from orilla.runtime.datasets.labelled import (
     Dataset,
     LabelledImage,
     Sample,
-    Source,
     open_dataset,
 )
 

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.runtime.card import Source
 from orilla.runtime.datasets.labelled import (
     ArraySample,
     ClassifiedImage,
     Dataset,
     LabelledImage,
     Sample,
-    Source,
-    Task,
     require_split,
 )
+from orilla.runtime.tasks.task import Task
 
 SPLIT = "all"
 

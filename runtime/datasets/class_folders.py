@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from orilla.devices.errors import DataError
+from orilla.runtime.card import Source
 from orilla.runtime.datasets import tree
-from orilla.runtime.datasets.labelled import Dataset, Source, require_split
+from orilla.runtime.datasets.labelled import Dataset, require_split
 
 UNSUPERVISED = ("unsup",)
 """Folders that are no class: aclImdb's unlabelled texts."""

@@ -10,19 +10,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError, unknown_name
+from orilla.runtime.card import Source
 from orilla.runtime.preprocess import Image
-
-Task = Literal["segment", "classify", "text", "tensor"]
-
-FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy", "tensor": "cosine"}
-"""The measure that a model of each task is chosen and held by."""
+from orilla.runtime.tasks.task import Task
 
 READERS = {
     "scenes": "procedural road scenes; scenes:SEED draws others",
@@ -36,14 +31,6 @@ READERS = {
     "texts": "one folder of .txt files for each class, or a .csv with the columns text and label",
 }
 """Kind of data set to what it is; `orilla.runtime.datasets.KIND` has its `recognise` and `open_dataset`."""
-
-
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a data set comes from, as a model card states it."""
-
-    name: str
-    title: str
-    licence: str
 
 
 @dataclass(frozen=True, slots=True)

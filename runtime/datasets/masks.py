@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.runtime.card import Source
 from orilla.runtime.datasets import tree
-from orilla.runtime.datasets.labelled import LabelledImage, Source, require_split
+from orilla.runtime.datasets.labelled import LabelledImage, require_split
 from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
 
 BINARY = ("background", "road")

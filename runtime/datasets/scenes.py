@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime import scenes
-from orilla.runtime.datasets.labelled import Dataset, LabelledImage, Source, require_split
+from orilla.runtime.card import Source
+from orilla.runtime.datasets.labelled import Dataset, LabelledImage, require_split
 from orilla.runtime.names import whole_number
 
 COUNTS = {"train": 1200, "val": 200}

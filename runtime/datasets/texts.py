@@ -6,9 +6,10 @@ import csv
 from pathlib import Path
 
 from orilla.devices.errors import DataError
+from orilla.runtime.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.class_folders import ClassFolders, top_of
-from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, Source, require_split
+from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, require_split
 
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews, 25,000 + 25,000", "for research (Maas et al. 2011)")

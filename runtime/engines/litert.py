@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import EngineError
+from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.session import Inputs, Prepared, Quantisation, Session, Slot, dequantise, joined
 
@@ -71,15 +71,20 @@ class LiteRTSession:
         self._interpreter = None
 
     def _step(self, prepared: Prepared) -> NDArray[np.float32]:
-        interpreter, tensors = self._interpreter, self._inputs(prepared)
+        interpreter = self._interpreter
         try:
-            for index, tensor in zip(self._input_indices, tensors, strict=True):
-                interpreter.set_tensor(index, tensor)
+            self._fill(prepared)
             interpreter.invoke()
             made = [interpreter.get_tensor(index) for index in self._output_indices]
+        except BundleError:
+            raise
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"{self.engine} failed: {_first_line(error)}") from error
         return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
+
+    def _fill(self, prepared: Prepared) -> None:
+        """Writes into the interpreter's own memory; the views of it end here, as it must have none when it runs."""
+        self._inputs.fill(prepared, [self._interpreter.tensor(index)() for index in self._input_indices])
 
 
 class Stream:

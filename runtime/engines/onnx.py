@@ -31,10 +31,12 @@ class OnnxSession:
         slots = [_slot(given) for given in session.get_inputs()]
         self._names = [slot.name for slot in slots]
         self._inputs = Inputs(slots)
+        self._tensors = self._inputs.tensors()
         self._outputs = sorted(made.name for made in session.get_outputs())
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
-        tensors = dict(zip(self._names, self._inputs(prepared), strict=True))
+        self._inputs.fill(prepared, self._tensors)
+        tensors = dict(zip(self._names, self._tensors, strict=True))
         try:
             made = self._session.run(self._outputs, tensors)
         except Exception as error:

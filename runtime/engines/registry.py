@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+
+import msgspec
 
 from orilla.devices.detect import loop_threads
 from orilla.devices.errors import ConfigError, unknown_name
@@ -13,8 +14,7 @@ from orilla.runtime.manifest import Variant
 from orilla.runtime.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(msgspec.Struct, frozen=True):
     """An executor: its module's `load(data, threads)` makes a session."""
 
     module: str

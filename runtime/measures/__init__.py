@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, unknown_name
 from orilla.runtime.datasets import Dataset, Sample
-from orilla.runtime.datasets.labelled import ArraySample, LabelledImage, Task
+from orilla.runtime.datasets.labelled import ArraySample, LabelledImage
 from orilla.runtime.measures.arrays import Compared
 from orilla.runtime.measures.bootstrap import Interval
-from orilla.runtime.measures.classification import Classified, class_scores
+from orilla.runtime.measures.classification import Classified
 from orilla.runtime.measures.segmentation import Segmented, tally
 from orilla.runtime.tasks import segment
+from orilla.runtime.tasks.classify import class_scores
+from orilla.runtime.tasks.task import Task
 
 
 class Measures(Protocol):

@@ -6,15 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.measures.bootstrap import Interval, intervals
+from orilla.runtime.tasks.classify import Scores
 
-Scores = NDArray[np.float32]
 Labels = NDArray[np.int64]
-
-
-def class_scores(outputs: NDArray[np.float32]) -> Scores:
-    """Scores `[N,C]` from a network's outputs: those, or `[N,1]` probabilities of the second of two classes."""
-    outputs = outputs.reshape(len(outputs), -1)
-    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
 
 
 class Classified:

@@ -122,8 +122,9 @@ def _open(url: str, name: str) -> Source:
 
 
 def _connect(url: str, name: str) -> cv2.VideoCapture:
-    timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
-    capture = quiet_capture(url, cv2.CAP_FFMPEG, timeouts)
+    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
+    settings += [cv2.CAP_PROP_N_THREADS, 1]  # each further one would hold a frame back
+    capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         raise SourceError(f"no video at {name}: check the address, the user and that the camera is on")
     return capture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 
+from orilla.devices.detect import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.pool import Pool
@@ -39,7 +40,8 @@ class VideoFile:
                 empty = not file.read(1)
         except OSError as error:
             raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
-        capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG)
+        threads = [cv2.CAP_PROP_N_THREADS, decoding_threads()]
+        capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, threads)
         if capture is None or not capture.isOpened():
             raise SourceError(f"not a video, or damaged: {path}{' is empty' if empty else ''}")
         return cls(str(path), capture)
@@ -60,6 +62,11 @@ class VideoFile:
 
     def close(self) -> None:
         self._capture.release()
+
+
+def decoding_threads() -> int:
+    """What inference leaves: a decoder that takes every core, as FFmpeg's does, keeps inference waiting."""
+    return max(1, available_cores() - loop_threads())
 
 
 def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, ConfigError
-from orilla.runtime.measures.classification import class_scores
 
 SHOWN = 5
 """Classes that a JSON line names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+Scores = NDArray[np.float32]
+
+
+def class_scores(outputs: NDArray[np.float32]) -> Scores:
+    """Scores `[N,C]` from a network's outputs: those, or `[N,1]` probabilities of the second of two classes."""
+    outputs = outputs.reshape(len(outputs), -1)
+    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+
+
+class Guess(msgspec.Struct, frozen=True):
     """A class and how likely it is."""
 
     label: str
@@ -23,8 +29,7 @@ class Guess:
     """0-1; the scores of all classes sum to 1."""
 
 
-@dataclass(frozen=True, eq=False)
-class Classification:
+class Classification(msgspec.Struct, frozen=True, eq=False):
     """What a picture or a text is."""
 
     labels: tuple[str, ...]

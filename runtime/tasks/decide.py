@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.datasets.labelled import Task
-from orilla.runtime.measures.classification import class_scores
 from orilla.runtime.tasks import segment
+from orilla.runtime.tasks.classify import class_scores
+from orilla.runtime.tasks.task import Task
 
 SAME = 0.05
 """Two numbers of a model of arrays are the same where they differ by no more than this share of the outputs' root mean

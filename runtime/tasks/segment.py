@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +17,7 @@ THRESHOLD = 0.5
 """A pixel belongs to the class from this probability on."""
 
 
-@dataclass(frozen=True, eq=False)
-class Segmentation:
+class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
     """Where in a frame a class was found."""
 
     probability: NDArray[np.float32]

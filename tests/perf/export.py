@@ -24,9 +24,9 @@ from typing import Any
 
 from orilla.export import keras_litert, keras_onnx, worker
 from orilla.export.export import ExportOptions, export
-from orilla.runtime.datasets.labelled import FIRST_METRIC
 from orilla.runtime.engines import registry
 from orilla.runtime.native import hidden_stderr
+from orilla.runtime.tasks.task import FIRST_METRIC
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STEPS, FEATURES, UNITS = 200, 32, 32

@@ -9,7 +9,7 @@ import pytest
 import orilla.runtime
 from orilla.runtime.bundle import ZOO, Bundle
 from orilla.runtime.datasets import open_dataset
-from orilla.runtime.datasets.labelled import FIRST_METRIC
+from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.runtime.verify import verify
 
 SHIPPED = {

@@ -10,8 +10,9 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.measures import Truth, measure, target_of
 from orilla.runtime.measures.bootstrap import intervals
-from orilla.runtime.measures.classification import Classified, class_scores
+from orilla.runtime.measures.classification import Classified
 from orilla.runtime.measures.segmentation import Segmented, tally
+from orilla.runtime.tasks.classify import class_scores
 
 masks = arrays.arrays(np.bool_, (5, 7))
 probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32))

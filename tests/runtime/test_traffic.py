@@ -167,3 +167,18 @@ def test_what_is_no_policy(text, match):
 @pytest.mark.parametrize("text", ["latest", "every", "rate:7.5", "deadline:80"])
 def test_a_policy_says_itself(text):
     assert str(Policy.parse(text)) == text
+
+
+def test_inference_waits_for_a_frame_that_is_about_to_come():
+    """An inference of one and a half periods would else begin, each second time, with a frame that is a period old."""
+    frames = camera(400, period_ms=33, prepare_ms=3, infer_ms=50)
+    ages = sorted(one.age_ms for one in run(frames, "latest").delivered[10:-1])
+    assert ages[-1] <= 33 + 50
+    assert len(ages) >= 0.9 * 400 * 33 / 50
+
+
+def test_inference_does_not_wait_long_for_a_camera_that_stops():
+    frames = [one for one in camera(100, prepare_ms=3, infer_ms=50) if one.index < 50]
+    outcome = run(frames, "latest")
+    assert outcome.delivered[-1].index == 49
+    assert outcome.delivered[-1].age_ms <= 2 * 50 + 33

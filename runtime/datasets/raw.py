@@ -1,0 +1,25 @@
+"""From a labelled sample to a network's input, as a bundle or a run folder states it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orilla.runtime.arrays import TensorPreprocess
+from orilla.runtime.datasets.labelled import ArraySample, ClassifiedText, Sample
+from orilla.runtime.feed import Feed, Raw
+from orilla.runtime.session import Prepared
+
+
+def raw_of(sample: Sample) -> Raw:
+    """A sample's input."""
+    if isinstance(sample, ArraySample):
+        return sample.arrays
+    return sample.text if isinstance(sample, ClassifiedText) else sample.image
+
+
+def prepared(sample: Sample, feed: Feed) -> Prepared:
+    """A sample's input as `feed` prepares it; an array that is alone may have any name."""
+    raw, spec = raw_of(sample), feed.spec
+    if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:
+        raw = {spec.inputs[0].name: next(iter(raw.values()))}
+    return feed(raw)

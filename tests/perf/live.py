@@ -1,0 +1,175 @@
+"""How old a live answer is: a camera of 30 Hz, with slow inference, beside the loop that everyone writes first.
+
+    python tests/perf/live.py [--seconds 20] [--infer-ms 50] [--json]
+
+The camera is an HTTP server in a process of its own, which draws the time into each of its 640x480 pictures; age is
+what the clock in the picture says at the moment of the answer, so that no time stamp on the way makes it look younger.
+
+- `orilla`: `model.stream(url)`, with inference stretched to `--infer-ms`; its age is also told from the moment the
+  picture arrived here. The bound is one period of the camera and one inference, at p99.
+- `naive`: `cv2.VideoCapture(url)`, `read()`, the same stretched inference, in one thread.
+- `steady`: `model.stream(url)` with the model's own inference: p99 / p50 of capture to the caller's hands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+
+import orilla.runtime
+import orilla.runtime.scenes
+from orilla.runtime.frame import Frame
+from orilla.runtime.model import Model
+from orilla.runtime.scenes import clock
+
+RATE_HZ = 30.0
+SIZE_HW = (480, 640)
+SKIPPED_S = 1.0
+"""The first second, in which connections are made and caches warm up, is not counted."""
+
+
+class Camera(BaseHTTPRequestHandler):
+    """JPEG after JPEG, at the rate, for as long as somebody reads."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        still = orilla.runtime.scenes.render(3, 0.0, SIZE_HW)[0]
+        due = time.monotonic()
+        try:
+            while True:
+                time.sleep(max(0.0, due - time.monotonic()))
+                due += 1 / RATE_HZ
+                clock.draw(still, time.monotonic_ns())
+                data = cv2.imencode(".jpg", still)[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+        except OSError:
+            return
+
+    def log_message(self, *told: object) -> None:
+        """Says nothing."""
+
+
+def serve() -> None:
+    """Prints the port, then serves until killed."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+def age_ms(image: np.ndarray) -> float | None:
+    """Since the time that is drawn into a picture."""
+    drawn = clock.read(image)
+    return None if drawn is None else clock.since_ms(drawn, time.monotonic_ns())
+
+
+def stretched(model: Model, infer_ms: float) -> None:
+    """Makes each inference take so long."""
+    run = model.session.run
+
+    def slow(prepared: object) -> object:
+        ends = time.perf_counter() + infer_ms / 1e3
+        output = run(prepared)
+        time.sleep(max(0.0, ends - time.perf_counter()))
+        return output
+
+    model.session.run = slow  # type: ignore[method-assign]
+
+
+def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[float], dict[str, int]]:
+    """Ages of Orilla's answers: by the clock in the picture, by its own stamp; and what it gave up."""
+    by_clock: list[float] = []
+    by_stamp: list[float] = []
+    with orilla.runtime.open("road") as model:
+        if infer_ms:
+            stretched(model, infer_ms)
+        with model.stream(url) as stream:
+            started = time.monotonic()
+            for tick in stream:
+                passed = time.monotonic() - started
+                if passed > seconds:
+                    break
+                assert isinstance(tick.frame, Frame)
+                if passed > SKIPPED_S and (age := age_ms(tick.frame.image)) is not None:
+                    by_clock.append(age)
+                    by_stamp.append(tick.age_ms)
+            return by_clock, by_stamp, dict(stream.stats().drops)
+
+
+def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
+    """Ages of the answers of one thread that reads frame after frame."""
+    ages: list[float] = []
+    with orilla.runtime.open("road") as model:
+        stretched(model, infer_ms)
+        capture = cv2.VideoCapture(url)
+        started = time.monotonic()
+        while (passed := time.monotonic() - started) < seconds:
+            ok, image = capture.read()
+            if not ok:
+                break
+            model(image)
+            if passed > SKIPPED_S and (age := age_ms(image)) is not None:
+                ages.append(age)
+        capture.release()
+    return ages
+
+
+def percentiles(ages: list[float]) -> dict[str, float]:
+    """Nearest rank."""
+    found = np.percentile(ages, [50, 90, 99], method="inverted_cdf")
+    return {
+        **{f"p{one}": round(float(value), 1) for one, value in zip((50, 90, 99), found, strict=True)},
+        "max": round(max(ages), 1),
+    }
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--infer-ms", type=float, default=50.0)
+    parser.add_argument("--serve", action="store_true", help="be the camera")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve()
+    with subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True) as camera:
+        try:
+            url = f"http://127.0.0.1:{int(camera.stdout.readline())}/video"  # type: ignore[union-attr]
+            ours, ours_stamped, drops = fresh(url, arguments.seconds, arguments.infer_ms)
+            theirs = naive(url, arguments.seconds, arguments.infer_ms)
+            _, steady, _ = fresh(url, arguments.seconds, 0.0)
+        finally:
+            camera.kill()
+    found = {
+        "bound_ms": round(1e3 / RATE_HZ + arguments.infer_ms, 1),
+        "orilla_ms": percentiles(ours_stamped),
+        "orilla_by_clock_ms": percentiles(ours),
+        "dropped": drops,
+        "naive_ms": percentiles(theirs),
+        "naive_last_ms": round(theirs[-1], 1),
+        "steady_ms": percentiles(steady),
+        "steady_p99_by_p50": round(percentiles(steady)["p99"] / percentiles(steady)["p50"], 2),
+    }
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    print(f"age at the answer, ms; camera {RATE_HZ:g} Hz, inference {arguments.infer_ms:g} ms")
+    print(f"orilla   {found['orilla_ms']}   bound {found['bound_ms']} at p99; dropped {drops}")
+    print(f"         {found['orilla_by_clock_ms']}   by the clock in the picture, camera and network included")
+    print(f"naive    {found['naive_ms']}   by the clock in the picture; the last one {found['naive_last_ms']}")
+    print(f"steady   {found['steady_ms']}   p99 / p50 {found['steady_p99_by_p50']}, the model's own inference")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

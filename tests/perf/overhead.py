@@ -1,0 +1,206 @@
+"""What the loop itself costs for each frame, and whether its memory stays what it was.
+
+    python tests/perf/overhead.py                     milliseconds for each frame, with stages that take no time
+    python tests/perf/overhead.py --memory            resident memory of a road loop against one written by hand
+    python tests/perf/overhead.py --growth 100000     what so many frames of 720p add to the resident memory
+
+The first runs the loop's three threads, hand-overs, counting and figures over a source, preparation, inference and
+decoding that do nothing: all that is left is the loop. The last two run in processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.frame import Frame
+from orilla.runtime.pipeline import Loop
+from orilla.runtime.policy import Policy
+from orilla.runtime.stream import Stream
+from orilla.runtime.tasks.segment import decode
+
+ROUNDS, FRAMES = 7, 20_000
+
+
+class Still:
+    """The same picture again and again, at once."""
+
+    live = False
+    rate_hz = None
+
+    def __init__(self, image: np.ndarray, count: int) -> None:
+        self._image, self._count, self._index = image, count, 0
+
+    def read(self) -> Frame | None:
+        if self._index == self._count:
+            return None
+        self._index += 1
+        return Frame(self._index - 1, self._image, time.monotonic_ns())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Nothing:
+    """Work that takes no time."""
+
+    def __init__(self) -> None:
+        self._output = np.zeros((1, 4, 4, 1), np.float32)
+
+    def prepare(self, raw: object) -> object:
+        return raw
+
+    def infer(self, prepared: object) -> np.ndarray:
+        return self._output
+
+    def decode(self, output: np.ndarray, raw: object) -> object:
+        return decode(output, (8, 8), "road")
+
+
+def overhead_ms() -> list[float]:
+    """Median milliseconds from one answer to the next, of each round."""
+    rounds = []
+    for _ in range(ROUNDS):
+        source = Still(np.zeros((8, 8, 3), np.uint8), FRAMES)
+        stamps = [tick.delivered_ns for tick in Stream(Loop(source, Nothing(), Policy.parse("every")))]
+        rounds.append(float(np.percentile(np.diff(stamps), 50)) / 1e6)
+    return rounds
+
+
+RESIDENT = """
+def resident_mib():
+    text = open("/proc/self/status").read()
+    return int(text.split("VmRSS:")[1].split()[0]) / 1024
+"""
+
+BY_HAND = (
+    RESIDENT
+    + """
+import sys
+import cv2, msgspec, numpy
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+(given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+height, width = given["shape"][1:3]
+capture = cv2.VideoCapture(sys.argv[2])
+table = (numpy.arange(256) / given["quantization"][0] + given["quantization"][1]).round().astype(given["dtype"])
+while True:
+    ok, image = capture.read()
+    if not ok:
+        break
+    image = cv2.cvtColor(cv2.resize(image, (int(width), int(height))), cv2.COLOR_BGR2RGB)
+    interpreter.set_tensor(given["index"], cv2.LUT(image, table)[None])
+    interpreter.invoke()
+    scale, zero = made["quantization"]
+    probability = (interpreter.get_tensor(made["index"]).astype(numpy.float32) - zero) * scale
+    print((probability >= 0.5).mean(), flush=True)
+print(resident_mib(), file=sys.stderr)
+"""
+)
+
+RUN = (
+    RESIDENT
+    + """
+import sys
+from orilla.runtime.cli import main
+main(["run", sys.argv[1], "--source", sys.argv[2]])
+print(resident_mib(), file=sys.stderr)
+"""
+)
+
+GROWTH = (
+    RESIDENT
+    + """
+import sys
+import numpy
+import orilla.runtime
+from orilla.runtime.pool import Pool
+from orilla.runtime.frame import Frame
+
+class Frames:
+    live, rate_hz = False, None
+    def __init__(self, count):
+        self.count, self.index, self.pool = count, 0, Pool()
+    def read(self):
+        if self.index == self.count:
+            return None
+        self.index += 1
+        image = self.pool.take((720, 1280, 3))
+        image[self.index % 720] = self.index % 256
+        return Frame(self.index - 1, image, 0)
+    def close(self):
+        pass
+
+count = int(sys.argv[2])
+with orilla.runtime.open(sys.argv[1]) as model:
+    for tick in model.stream(Frames(count)):
+        tick.result.mask.any()
+        if tick.index in (1000, count - 1):
+            print(resident_mib(), file=sys.stderr)
+"""
+)
+
+
+def last_figures(command: list[str]) -> list[float]:
+    """The numbers that a process prints on standard error."""
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+    return [float(line) for line in ended.stderr.splitlines() if line.replace(".", "", 1).isdigit()]
+
+
+def memory(bundle: str) -> dict[str, float]:
+    """Resident memory, MiB, after a clip: by hand, by `orilla run`, in turns; medians."""
+    opened = Bundle.open(bundle)
+    with tempfile.TemporaryDirectory() as folder:
+        model, clip = Path(folder, "model.tflite"), Path(folder, "clip.mp4")
+        model.write_bytes(opened.read(opened.manifest.variant(opened.manifest.default).file))
+        writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"mp4v"), 30, (1280, 720))
+        for index in range(100):
+            writer.write(np.full((720, 1280, 3), index, np.uint8))
+        writer.release()
+        pairs = [
+            (
+                last_figures([sys.executable, "-c", BY_HAND, str(model), str(clip)])[-1],
+                last_figures([sys.executable, "-c", RUN, bundle, str(clip)])[-1],
+            )
+            for _ in range(5)
+        ]
+    hand, run = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {"by_hand_mib": round(hand, 1), "orilla_run_mib": round(run, 1), "ratio": round(run / hand, 3)}
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="road")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--growth", type=int, metavar="FRAMES")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.growth:
+        first, last = last_figures([sys.executable, "-c", GROWTH, arguments.bundle, str(arguments.growth)])
+        found = {"frames": arguments.growth, "at_1000_mib": first, "at_end_mib": last, "growth_mib": last - first}
+        told = f"{last - first:+.2f} MiB from frame 1,000 to {arguments.growth:,} ({first:.1f} to {last:.1f} MiB)"
+    elif arguments.memory:
+        found = memory(arguments.bundle)
+        told = "by hand {by_hand_mib} MiB, orilla run {orilla_run_mib} MiB: {ratio} times".format(**found)
+    else:
+        rounds = overhead_ms()
+        found = {"overhead_ms": round(statistics.median(rounds), 4), "rounds_ms": [round(one, 4) for one in rounds]}
+        told = f"{found['overhead_ms']:.3f} ms for each frame (rounds: {min(rounds):.3f} to {max(rounds):.3f})"
+    print(json.dumps(found, indent=2) if arguments.json else told)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

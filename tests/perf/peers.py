@@ -1,0 +1,174 @@
+"""The camera loop beside Ultralytics and MediaPipe: the same clip, the same networks.
+
+    python -m venv peers && peers/bin/pip install ultralytics mediapipe onnxruntime
+    python tests/perf/peers.py --python peers/bin/python --classifier PETS.orilla [--clip drive.mp4] [--rounds 5]
+
+The peers run in an environment of their own, each in a process of its own, in turns with Orilla's loop:
+
+- Ultralytics' `predict(stream=True)` on the classifier's ONNX file, as its documentation has it. It feeds `[1,3,H,W]`
+  in 0-1, so that a transposition and a multiplication stand before the network; nothing else is changed.
+- MediaPipe Tasks' `ImageSegmenter` in video mode on the file that `orilla extract` writes of the int8 road model, with
+  confidence masks only, over frames that OpenCV decodes.
+
+Each counts frames a second from its first answer to its last, one inference thread where the peer lets one choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from loop import draw_clip
+
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.metadata import with_metadata
+from orilla.runtime.preprocess import Preprocess
+
+ORILLA = """
+import sys, time
+import orilla.runtime
+with orilla.runtime.open(sys.argv[1], variant=sys.argv[2]) as model:
+    ticks = iter(model.stream(sys.argv[3]))
+    next(ticks)
+    started, count = time.perf_counter(), 0
+    for tick in ticks:
+        count += 1
+        seen = tick.result.top.label if hasattr(tick.result, "top") else tick.result.fraction
+print(count / (time.perf_counter() - started))
+"""
+
+ULTRALYTICS = """
+import sys, time
+import torch
+try:
+    import torchvision
+except RuntimeError:
+    # A torchvision without its compiled operators: a classifier needs none of them.
+    torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from ultralytics import YOLO
+results = iter(YOLO(sys.argv[1], task="classify").predict(
+    sys.argv[3], stream=True, verbose=False, imgsz=int(sys.argv[2]), device="cpu"))
+next(results)
+started, count = time.perf_counter(), 0
+for result in results:
+    count += 1
+    seen = result.probs.top1
+print(count / (time.perf_counter() - started))
+"""
+
+MEDIAPIPE = """
+import sys, time
+import cv2
+import mediapipe as mp
+from mediapipe.tasks.python import BaseOptions, vision
+options = vision.ImageSegmenterOptions(
+    base_options=BaseOptions(model_asset_path=sys.argv[1]), running_mode=vision.RunningMode.VIDEO,
+    output_category_mask=False, output_confidence_masks=True)
+with vision.ImageSegmenter.create_from_options(options) as segmenter:
+    capture, count, started = cv2.VideoCapture(sys.argv[3]), -1, 0.0
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            break
+        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        mask = segmenter.segment_for_video(picture, 33 * (count + 1)).confidence_masks[0].numpy_view()
+        seen = (mask > 0.5).mean()
+        count += 1
+        started = started or time.perf_counter()
+print(count / (time.perf_counter() - started))
+"""
+
+
+def frames_per_second(python: str, script: str, *arguments: object) -> float:
+    """What a script prints last."""
+    command = [python, "-c", script, *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"{python} failed: {ended.stderr.strip().splitlines()[-1] if ended.stderr.strip() else '?'}")
+    return float(ended.stdout.strip().splitlines()[-1])
+
+
+def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
+    """Writes the variant's ONNX file with what Ultralytics feeds before it; returns the side of its input."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load_from_string(bundle.read(bundle.manifest.variant(variant).file))
+    given = model.graph.input[0]
+    name, shape = given.name, [one.dim_value for one in given.type.tensor_type.shape.dim]
+    side = shape[1]
+    head = [
+        helper.make_node("Transpose", ["images"], ["pictures"], perm=[0, 2, 3, 1]),
+        helper.make_node("Mul", ["pictures", "levels"], [name]),
+    ]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(255), "levels"))
+    for place, node in enumerate(head):
+        model.graph.node.insert(place, node)
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, side, side]))
+    labels = dict(enumerate(bundle.manifest.labels))
+    for key, value in {"names": labels, "imgsz": [side, side], "stride": 1, "task": "classify", "batch": 1}.items():
+        model.metadata_props.add(key=key, value=str(value))
+    onnx.save(model, path)
+    return int(side)
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", required=True, help="of the environment with ultralytics and mediapipe")
+    parser.add_argument("--classifier", required=True, help="a bundle of a picture classifier with an ONNX variant")
+    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    classifier, road = Bundle.open(arguments.classifier), Bundle.open("road")
+    found = [one.name for one in classifier.manifest.variants if one.engine == "onnx"]
+    if not found or not isinstance(classifier.manifest.preprocess, Preprocess):
+        sys.exit(f"{arguments.classifier} is no picture classifier with an ONNX variant")
+    with tempfile.TemporaryDirectory() as folder:
+        clip, onnx_file, tflite = (Path(folder, name) for name in ("clip.mp4", "classifier.onnx", "road.tflite"))
+        if arguments.clip is None:
+            draw_clip(clip, 400)
+        side = for_ultralytics(classifier, found[0], onnx_file)
+        tflite.write_bytes(with_metadata(road, road.manifest.variant(road.manifest.default)))
+        video = arguments.clip or clip
+        rows = [
+            (
+                frames_per_second(sys.executable, ORILLA, arguments.classifier, found[0], video),
+                frames_per_second(arguments.python, ULTRALYTICS, onnx_file, side, video),
+                frames_per_second(sys.executable, ORILLA, "road", road.manifest.default, video),
+                frames_per_second(arguments.python, MEDIAPIPE, tflite, 0, video),
+            )
+            for _ in range(arguments.rounds)
+        ]
+    capture = cv2.VideoCapture(str(video))
+    size = f"{capture.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{capture.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
+    names = ("orilla_classify", "ultralytics", "orilla_segment", "mediapipe")
+    document: dict[str, object] = {"clip": size, "rounds": arguments.rounds}
+    document |= {
+        name: round(statistics.median(column), 1) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    document["classify_ratio"] = round(statistics.median(row[0] / row[1] for row in rows), 2)
+    document["segment_ratio"] = round(statistics.median(row[2] / row[3] for row in rows), 2)
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+        return 0
+    print(
+        "classifier: orilla {orilla_classify}, ultralytics {ultralytics} frames/s: {classify_ratio} x".format(
+            **document
+        )
+    )
+    print("road:       orilla {orilla_segment}, mediapipe {mediapipe} frames/s: {segment_ratio} x".format(**document))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""`orilla run` with policies, several models, recordings and figures, and `orilla replay`."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import factories
+import pytest
+
+from orilla.runtime.commands import live
+from orilla.runtime.model import Model
+
+
+def orilla(*words):
+    command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def refused(*words, match):
+    done = orilla(*words)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert match in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return factories.video(tmp_path / "clip.avi", 12, (90, 120))
+
+
+@pytest.fixture
+def second(tiny_bundle, tmp_path):
+    return shutil.copy(tiny_bundle, tmp_path / "second.orilla")
+
+
+def test_a_policy_by_name(tiny_bundle, clip):
+    done = orilla("run", tiny_bundle, "--source", clip, "--policy", "rate:5", "--json")
+    summary = json.loads(done.stdout)
+    assert summary["drops"] == {"rate": summary["dropped"]}
+    assert summary["frames"] + summary["dropped"] == 12
+    assert summary["frames"] == 3
+    assert summary["drop_ratio"] == 0.75
+    assert set(summary["p99_ms"]) == set(summary["max_ms"]) == set(summary["p50_ms"]) >= {"age", "sink", "total"}
+
+
+def test_a_recording_and_its_replay(tiny_bundle, clip, tmp_path):
+    recording = tmp_path / "drive.rec"
+    assert orilla("run", tiny_bundle, "--source", clip, "--policy", "latest", "--record", recording).returncode == 0
+    same = orilla("replay", recording)
+    assert same.returncode == 0, same.stderr
+    assert same.stdout.endswith("under latest: the same\n")
+    other = json.loads(orilla("replay", recording, "--policy", "every", "--infer-ms", "500", "--json").stdout)
+    assert other["simulated"]["every"]["frames"] == 12
+    assert other["simulated"]["every"]["age_ms"]["max"] > 1000
+    edited = recording.read_text().replace('"reason":', '"reason": ')
+    lines = edited.splitlines()
+    gone = next(place for place, line in enumerate(lines) if '"deliver"' in line)
+    recording.write_text("\n".join(line for place, line in enumerate(lines) if place != gone) + "\n")
+    differs = orilla("replay", recording)
+    assert differs.returncode == 1
+    assert "different from line" in differs.stdout
+
+
+def test_several_models_and_a_cascade(tiny_bundle, second, clip, tmp_path):
+    done = orilla("run", tiny_bundle, second, "--source", clip, "--sink", "jsonl", "--sink", f"video:{tmp_path}/o.avi")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == 12
+    assert set(lines[0]["result"]) == {"task", "second", tiny_bundle.stem}
+    done = orilla("run", tiny_bundle, "--then", second, "--source", clip, "--sink", f"video:{tmp_path}/p.avi", "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["models"]) == {"first", "second"}
+
+
+def test_what_does_not_go_together(tiny_bundle, second, clip, tmp_path):
+    refused("run", tiny_bundle, tiny_bundle, "--source", clip, match="must have different names")
+    refused("run", tiny_bundle, second, "--source", clip, "--variant", "litert_fp32", match="goes with one bundle")
+    refused("run", tiny_bundle, second, "--source", clip, "--then", second, match="goes with one bundle")
+    refused("run", tiny_bundle, "sentiment", "--source", clip, match="takes no pictures")
+    refused("run", tiny_bundle, "--source", clip, "--policy", "newest", match="unknown policy 'newest'")
+    refused("run", tiny_bundle, "--source", clip, "--record", clip, match="give another name")
+    refused("run", tiny_bundle, "--source", "rtsp://", match="not a URL")
+    refused("run", tiny_bundle, "--source", tmp_path / "x.avi", "--record", "/none/x.rec", match="no such file")
+    refused("replay", clip, match="line 1 is not one of a recording")
+    refused("replay", tmp_path / "none.rec", match="cannot read")
+    refused("replay", clip, "--infer-ms", "-1", match="must be 0 to")
+
+
+def test_a_recording_that_cannot_be_written_ends_before_the_loop(tiny_bundle, clip, tmp_path):
+    refused("run", tiny_bundle, "--source", clip, "--record", tmp_path / "none" / "x.rec", match="does not exist")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_picture_does_not_end_a_folder(tiny_bundle, tmp_path):
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), factories.picture())
+    (tmp_path / "b.png").write_bytes(b"not a picture")
+    done = orilla("run", tiny_bundle, "--source", tmp_path)
+    assert done.returncode == 0
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["a.png", "c.png"]
+    assert "cannot decode" in done.stderr
+    assert "1 dropped (1 bad)" in done.stderr
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).unlink()
+    alone = orilla("run", tiny_bundle, "--source", tmp_path)
+    assert alone.returncode == 2
+    assert alone.stderr.splitlines()[-1].startswith("orilla: cannot decode")
+
+
+def test_the_true_latency_is_read_from_the_picture(tiny_bundle):
+    done = orilla("run", tiny_bundle, "--source", "scenes+clock", "--frames", 5, "--clock", "--json")
+    summary = json.loads(done.stdout)
+    assert 0 < summary["p50_ms"]["clock"] < 10_000
+    plain = json.loads(orilla("run", tiny_bundle, "--source", "scenes", "--frames", 2, "--clock", "--json").stdout)
+    assert "clock" not in plain["p50_ms"]
+
+
+def test_live_figures(tiny_bundle):
+    done = orilla("run", tiny_bundle, "--source", "scenes", "--frames", 5, "--stats")
+    assert done.returncode == 0, done.stderr
+    with Model.open(tiny_bundle) as model, model.stream([factories.picture()] * 3) as stream:
+        assert live.line(stream.stats()).startswith("0 frames")
+        list(stream)
+        figures = stream.stats()
+    assert live.line(figures).startswith("3 frames")
+    assert live.table(figures).row_count == len(figures.stages)
