@@ -73,7 +73,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         complete = False
         try:
             with runner.stream(source, policy=policy, on_event=run.tell, record=arguments.record) as stream:
-                sinks.extend(opener(source.rate_hz) for opener in openers)
+                sinks.extend(opener(source.rate_hz, live=source.live) for opener in openers)
                 summary = run.loop(stream, sinks)
             complete = True
         except SourceError:

@@ -42,7 +42,7 @@ class JsonLines:
         close_files(self._files, complete=complete)
 
 
-def open_sink(argument: str, rate_hz: float | None) -> JsonLines:
+def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> JsonLines:
     """`jsonl` writes to standard output, `jsonl:FILE` to a file that appears when the loop has ended well."""
     files = ExitStack()
     if not argument:

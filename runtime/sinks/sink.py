@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol
 
@@ -14,7 +13,13 @@ SINKS = {
     "video": "orilla.runtime.sinks.video",
     "window": "orilla.runtime.sinks.window",
 }
-"""Name to the module whose `open_sink(argument, rate_hz)` makes it."""
+"""Name to the module whose `open_sink(argument, rate_hz, live)` makes it."""
+
+
+class Opener(Protocol):
+    """Opens a sink for a source."""
+
+    def __call__(self, rate_hz: float | None, *, live: bool = False) -> Sink: ...
 
 
 class Sink(Protocol):
@@ -27,7 +32,7 @@ class Sink(Protocol):
         """Ends the output; what is not complete is not kept as if it were."""
 
 
-def sink_opener(spec: str) -> Callable[[float | None], Sink]:
+def sink_opener(spec: str) -> Opener:
     """Checks `NAME` or `NAME:ARGUMENT` and returns what opens it for a source's rate; raises `ConfigError`."""
     name, _, argument = spec.partition(":")
     if name not in SINKS:
@@ -36,8 +41,8 @@ def sink_opener(spec: str) -> Callable[[float | None], Sink]:
     if module.NEEDS_ARGUMENT and not argument:
         raise ConfigError(f"sink {name} needs a file: {name}:OUT.mp4")
 
-    def opener(rate_hz: float | None) -> Sink:
-        sink: Sink = module.open_sink(argument, rate_hz)
+    def opener(rate_hz: float | None, *, live: bool = False) -> Sink:
+        sink: Sink = module.open_sink(argument, rate_hz, live=live)
         return sink
 
     return opener

@@ -21,13 +21,21 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
 
 DEFAULT_RATE_HZ = 25.0
 
+LONGEST_STILL_S = 5.0
+"""A gap is filled with the last picture before it, so that the video keeps time, for at most so long."""
+
 
 class Video:
-    """Opened at the first tick, which sets the size; later frames of another size are scaled to it."""
+    """Opened at the first tick, which sets the size; later frames of another size are scaled to it.
 
-    def __init__(self, path: Path, rate_hz: float) -> None:
+    It plays as fast as what it shows: a frame that got no answer is stood in for by the next that did.
+    """
+
+    def __init__(self, path: Path, rate_hz: float | None, *, live: bool) -> None:
         self._path = path
-        self._rate_hz = rate_hz
+        self._rate_hz = rate_hz or DEFAULT_RATE_HZ
+        self._counted, self._live = rate_hz is not None, live
+        self._due = self._begin = 0
         self._files = ExitStack()
         self._temporary = self._files.enter_context(replacing(path))
         self._writer: cv2.VideoWriter | None = None
@@ -35,14 +43,34 @@ class Video:
         self._written = 0
 
     def write(self, tick: Tick) -> bool:
+        repeats = self._repeats(tick)
+        if not repeats:
+            return True
         picture = annotate(tick)
         if self._writer is None:
             self._open(picture.shape[1], picture.shape[0])
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(picture)  # type: ignore[union-attr]
-        self._written += 1
+        for _ in range(repeats):
+            self._writer.write(picture)  # type: ignore[union-attr]
+        self._written += repeats
         return True
+
+    def _repeats(self, tick: Tick) -> int:
+        """How often this picture is written, until the video has come to its time; of a live source by the clock, of a
+        recording by the frame's number, of pictures without a rate once."""
+        if not self._live and not self._counted:
+            return 1
+        place = round(tick.captured_ns * self._rate_hz / 1e9) if self._live else tick.index
+        if not self._due:
+            self._begin = place
+        repeats = place - self._begin + 1 - self._due
+        longest = int(LONGEST_STILL_S * self._rate_hz)
+        if repeats > longest:
+            self._begin += repeats - longest
+            repeats = longest
+        self._due += max(0, repeats)
+        return max(0, repeats)
 
     def _open(self, width: int, height: int) -> None:
         # The codecs store colour at half resolution: sides are even.
@@ -74,9 +102,9 @@ class Video:
             capture.release()
 
 
-def open_sink(argument: str, rate_hz: float | None) -> Video:
+def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Video:
     """`video:OUT.mp4`, `.avi` or `.webm`; the file appears when the loop has ended well."""
     path = Path(argument)
     if path.suffix.lower() not in CODECS:
         raise ConfigError(f"sink video:{argument}: the file must end in {', '.join(CODECS)}")
-    return Video(path, rate_hz or DEFAULT_RATE_HZ)
+    return Video(path, rate_hz, live=live)

@@ -28,7 +28,7 @@ class Window:
         cv2.destroyAllWindows()
 
 
-def open_sink(argument: str, rate_hz: float | None) -> Window:
+def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Window:
     """Raises `MissingExtraError` for the headless build, `ConfigError` without a display (OpenCV would abort)."""
     found = opencv(installed(OPENCV_WHEELS))
     if not found.passed:

@@ -1,14 +1,17 @@
 """The camera loop beside Ultralytics and MediaPipe: the same clip, the same networks.
 
     python -m venv peers && peers/bin/pip install ultralytics mediapipe onnxruntime
-    python tests/perf/peers.py --python peers/bin/python --classifier PETS.orilla [--clip drive.mp4] [--rounds 5]
+    orilla export runs/pets --out pets.orilla --recipes litert_wi8_ai8,onnx_wi8_ai8
+    orilla export runs/road --out road.orilla --recipes litert_wi8_ai8,litert_wi8_ai8_u8
+    python tests/perf/peers.py --python peers/bin/python --classifier pets.orilla --road road.orilla [--clip drive.mp4]
 
 The peers run in an environment of their own, each in a process of its own, in turns with Orilla's loop:
 
 - Ultralytics' `predict(stream=True)` on the classifier's ONNX file, as its documentation has it. It feeds `[1,3,H,W]`
   in 0-1, so that a transposition and a multiplication stand before the network; nothing else is changed.
-- MediaPipe Tasks' `ImageSegmenter` in video mode on the file that `orilla extract` writes of the int8 road model, with
-  confidence masks only, over frames that OpenCV decodes.
+- MediaPipe Tasks' `ImageSegmenter` in video mode with a category mask, as its documentation has it, over frames that
+  OpenCV decodes, on the file that `orilla extract` writes of the int8 road model with bytes in and out (it refuses int8
+  inputs). Orilla runs the same variant, and makes the same mask of the frame's size.
 
 Each counts frames a second from its first answer to its last, one inference thread where the peer lets one choose.
 """
@@ -40,7 +43,7 @@ with orilla.runtime.open(sys.argv[1], variant=sys.argv[2]) as model:
     started, count = time.perf_counter(), 0
     for tick in ticks:
         count += 1
-        seen = tick.result.top.label if hasattr(tick.result, "top") else tick.result.fraction
+        seen = tick.result.top.label if hasattr(tick.result, "top") else tick.result.mask.mean()
 print(count / (time.perf_counter() - started))
 """
 
@@ -50,8 +53,11 @@ import torch
 try:
     import torchvision
 except RuntimeError:
-    # A torchvision without its compiled operators: a classifier needs none of them.
-    torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    # A torchvision without its compiled operators, as beside a CPU build of torch: a classifier needs none of them.
+    for name in ("nms", "qnms"):
+        torch.library.define("torchvision::" + name, "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for name in [name for name in sys.modules if name.startswith("torchvision")]:
+        del sys.modules[name]
 from ultralytics import YOLO
 results = iter(YOLO(sys.argv[1], task="classify").predict(
     sys.argv[3], stream=True, verbose=False, imgsz=int(sys.argv[2]), device="cpu"))
@@ -70,7 +76,7 @@ import mediapipe as mp
 from mediapipe.tasks.python import BaseOptions, vision
 options = vision.ImageSegmenterOptions(
     base_options=BaseOptions(model_asset_path=sys.argv[1]), running_mode=vision.RunningMode.VIDEO,
-    output_category_mask=False, output_confidence_masks=True)
+    output_category_mask=True)
 with vision.ImageSegmenter.create_from_options(options) as segmenter:
     capture, count, started = cv2.VideoCapture(sys.argv[3]), -1, 0.0
     while True:
@@ -78,8 +84,8 @@ with vision.ImageSegmenter.create_from_options(options) as segmenter:
         if not ok:
             break
         picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        mask = segmenter.segment_for_video(picture, 33 * (count + 1)).confidence_masks[0].numpy_view()
-        seen = (mask > 0.5).mean()
+        result = segmenter.segment_for_video(picture, 33 * (count + 1))
+        seen = (result.category_mask.numpy_view() > 0).mean()
         count += 1
         started = started or time.perf_counter()
 print(count / (time.perf_counter() - started))
@@ -125,11 +131,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="of the environment with ultralytics and mediapipe")
     parser.add_argument("--classifier", required=True, help="a bundle of a picture classifier with an ONNX variant")
+    parser.add_argument("--road", required=True, help="a bundle of a segmentation with the variant litert_wi8_ai8_u8")
     parser.add_argument("--clip", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    classifier, road = Bundle.open(arguments.classifier), Bundle.open("road")
+    classifier, road = Bundle.open(arguments.classifier), Bundle.open(arguments.road)
+    segmentation = road.manifest.variant("litert_wi8_ai8_u8")
     found = [one.name for one in classifier.manifest.variants if one.engine == "onnx"]
     if not found or not isinstance(classifier.manifest.preprocess, Preprocess):
         sys.exit(f"{arguments.classifier} is no picture classifier with an ONNX variant")
@@ -138,13 +146,13 @@ def main() -> int:
         if arguments.clip is None:
             draw_clip(clip, 400)
         side = for_ultralytics(classifier, found[0], onnx_file)
-        tflite.write_bytes(with_metadata(road, road.manifest.variant(road.manifest.default)))
+        tflite.write_bytes(with_metadata(road, segmentation))
         video = arguments.clip or clip
         rows = [
             (
                 frames_per_second(sys.executable, ORILLA, arguments.classifier, found[0], video),
                 frames_per_second(arguments.python, ULTRALYTICS, onnx_file, side, video),
-                frames_per_second(sys.executable, ORILLA, "road", road.manifest.default, video),
+                frames_per_second(sys.executable, ORILLA, arguments.road, segmentation.name, video),
                 frames_per_second(arguments.python, MEDIAPIPE, tflite, 0, video),
             )
             for _ in range(arguments.rounds)

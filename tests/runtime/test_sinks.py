@@ -88,3 +88,38 @@ def test_a_window_needs_the_windowed_build_or_a_display(monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises((ConfigError, ImportError), match=r"orilla\[gui\]|no display"):
         sink_opener("window")(25.0)
+
+
+def frames_of(path):
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.grab():
+        count += 1
+    return count
+
+
+def at(index, captured_ms):
+    one = tick(index)
+    frame = Frame(index, one.frame.image, captured_ms * 1_000_000)
+    return Tick(frame, one.result, one.stages_ms, frame.captured_ns)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "live", "ticks", "frames"),
+    [
+        (10.0, False, [(0, 0), (1, 3), (2, 4)], 3),
+        (10.0, False, [(3, 0), (6, 3), (9, 4)], 7),  # one frame of three was answered: it plays on for three
+        (10.0, True, [(0, 0), (1, 100), (2, 480)], 6),
+        (10.0, True, [(0, 0), (1, 10), (2, 20), (3, 100)], 2),  # answers faster than the video's rate
+        (10.0, True, [(0, 0), (1, 3_600_000), (2, 3_600_100)], 1 + 50 + 1),  # an hour's loss is a still of five seconds
+        (None, True, [(0, 0), (1, 1000)], 26),
+        (None, False, [(0, 0), (7, 1000)], 2),
+    ],
+)
+def test_a_video_keeps_time(tmp_path, rate_hz, live, ticks, frames):
+    path = tmp_path / "out.avi"
+    sink = sink_opener(f"video:{path}")(rate_hz, live=live)
+    for index, captured_ms in ticks:
+        assert sink.write(at(index, captured_ms))
+    sink.close(complete=True)
+    assert frames_of(path) == frames
