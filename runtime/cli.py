@@ -67,6 +67,12 @@ COMMANDS = {
         "write a bundle with some of its variants only",
         "orilla slim road.orilla --keep default --out robot.orilla",
     ),
+    "edgetpu": Command(
+        "orilla.export.edgetpu_command",
+        "say which operators of a .tflite file Coral's Edge TPU would run, and why not the others",
+        "orilla edgetpu model.tflite",
+        extra="export",
+    ),
     "demo": Command(
         "orilla.runtime.commands.demo",
         "train, export, verify and run a small road model, with a page of results",

@@ -1,0 +1,106 @@
+"""The command `orilla edgetpu`: what Coral's Edge TPU would run of a `.tflite` file."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.export import edgetpu, edgetpu_compiler
+from orilla.runtime.bundle import Bundle
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("model", help="a .tflite file; or a bundle, with --variant")
+    parser.add_argument("--variant", help="a bundle's variant (default: the one that runs by default)")
+    parser.add_argument("--predict", action="store_true", help="predict, also where edgetpu_compiler is on PATH")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Predicts, or asks the compiler; 1 where something stays on the CPU."""
+    data, name = _model(arguments)
+    mapping = edgetpu.predict(data, name)
+    document: dict[str, object] = {
+        "model": name,
+        "by": "prediction",
+        "operators": len(mapping.placed),
+        "mapped": sum(one.mapped for one in mapping.placed),
+        "cpu_ops": mapping.cpu_ops,
+        "rows": _rows(mapping),
+        "advice": _advice(mapping),
+        "parameter_bytes": mapping.parameter_bytes,
+        "cached_bytes": mapping.cached_bytes,
+        "streamed_bytes": mapping.streamed_bytes,
+        "streaming_ms": round(mapping.streaming_ms, 2),
+        "largest_activation_bytes": mapping.largest_activation,
+        "likely_fails": mapping.likely_fails,
+    }
+    if edgetpu_compiler.installed() and not arguments.predict:
+        compiled = edgetpu_compiler.compile_model(data)
+        left = [name for name, count, status in compiled.rows if status != edgetpu.MAPPED for _ in range(count)]
+        document |= {"by": f"edgetpu_compiler {compiled.version}", "rows": [list(row) for row in compiled.rows]}
+        # The compiler counts by name; where it agrees with the prediction, that knows the order.
+        document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(left) else left
+        document["mapped"] = sum(count for _, count, status in compiled.rows if status == edgetpu.MAPPED)
+    return (1 if document["cpu_ops"] else 0), document
+
+
+def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
+    path = Path(arguments.model)
+    if path.suffix == ".tflite":
+        if arguments.variant:
+            raise ConfigError(f"--variant {arguments.variant}: {path.name} is a model file, not a bundle")
+        try:
+            return path.read_bytes(), path.name
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    bundle = Bundle.open(arguments.model, every_file=False)
+    variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
+    if not variant.file.endswith(".tflite"):
+        raise ConfigError(f"variant {variant.name} is no .tflite file: the Edge TPU runs nothing else")
+    return bundle.read(variant.file), f"{bundle.path.stem} {variant.name}"
+
+
+def _rows(mapping: edgetpu.Mapping) -> list[list[object]]:
+    """Operator, count, status: as the compiler's own log has it."""
+    counted = Counter((one.operator.name, one.status) for one in mapping.placed)
+    return [[name, count, status] for (name, status), count in sorted(counted.items())]
+
+
+def _advice(mapping: edgetpu.Mapping) -> list[dict[str, object]]:
+    """What is refused for its own sake, and what would map."""
+    return [
+        {"index": place, "operator": one.operator.name, "reason": one.reason, "instead": one.instead}
+        for place, one in enumerate(mapping.placed)
+        if not one.mapped and one.status != edgetpu.BEHIND
+    ]
+
+
+def show(document: dict[str, Any]) -> None:
+    """Prints the table of operators as the compiler does, memory and advice."""
+    print(f"{document['model']}, by {document['by']}")
+    print(f"{'Operator':<30} {'Count':<10} Status\n")
+    for name, count, status in document["rows"]:
+        print(f"{name:<30} {count:<10} {status}")
+    streamed = document["streamed_bytes"]
+    time = f" (about {document['streaming_ms']:.1f} ms for each inference over USB 3)" if streamed else ""
+    fails = "; the compiler is likely to give up at it" if document["likely_fails"] else ""
+    print(f"\nNumber of operations that will run on Edge TPU: {document['mapped']}")
+    print(f"Number of operations that will run on CPU: {len(document['cpu_ops'])}")
+    print(f"On-chip memory used for caching model parameters: {_size(document['cached_bytes'])}")
+    print(f"Off-chip memory used for streaming uncached model parameters: {_size(streamed)}{time}")
+    print(f"Largest activation: {_size(document['largest_activation_bytes'])}{fails}")
+    for one in document["advice"]:
+        instead = f"; instead: {one['instead']}" if one["instead"] else ""
+        print(f"{one['index']} {one['operator']}: {one['reason']}{instead}")
+
+
+def _size(count: int) -> str:
+    if count >= MIB:
+        return f"{count / MIB:.2f}MiB"
+    return f"{count / KIB:.2f}KiB" if count >= KIB else f"{count}B"

@@ -1,0 +1,67 @@
+"""Coral's own compiler, where it is on PATH: run on a `.tflite` file, and its table of operators read."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orilla.devices.errors import ConversionError
+
+COMMAND = "edgetpu_compiler"
+TIMEOUT_S = 300
+ROW = re.compile(r"^([A-Za-z_][A-Za-z_0-9]*)\s+(\d+)\s+(\S.*)$")
+VERSION = re.compile(r"Edge TPU Compiler version (\S+)")
+FAILED = ("Model not quantized", "Internal compiler error", "Compilation failed", "Invalid model", "Error")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What the compiler said."""
+
+    version: str
+    rows: tuple[tuple[str, int, str], ...]
+    """Operator, how many, status; the same operator may stand in several rows."""
+    log: str
+
+
+def installed() -> str | None:
+    """The compiler's path, or None."""
+    return shutil.which(COMMAND)
+
+
+def compile_model(data: bytes) -> Compiled:
+    """Runs the compiler.
+
+    Raises:
+        ConversionError: it refuses the model, says why, or does not end.
+    """
+    with tempfile.TemporaryDirectory(prefix="orilla-edgetpu-") as folder:
+        model = Path(folder, "model.tflite")
+        model.write_bytes(data)
+        command = [COMMAND, "-s", "-o", folder, str(model)]
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConversionError(f"{COMMAND} did not end: {error}") from error
+    log = f"{ended.stdout}\n{ended.stderr}".strip()
+    reason = next((line.strip() for line in log.splitlines() if line.strip().startswith(FAILED)), None)
+    if ended.returncode or reason:
+        raise ConversionError(f"{COMMAND} refuses the model: {reason or f'exit code {ended.returncode}'}")
+    return parse(log)
+
+
+def parse(log: str) -> Compiled:
+    """Reads a log of `edgetpu_compiler -s`; raises `ConversionError` where it holds no table of operators."""
+    rows = [
+        (match[1], int(match[2]), match[3].strip())
+        for line in log.splitlines()
+        if (match := ROW.match(line.strip())) and match[1] != "Operator"
+    ]
+    if not rows:
+        raise ConversionError(f"{COMMAND} printed no table of operators")
+    version = VERSION.search(log)
+    return Compiled(version[1] if version else "unknown", tuple(rows), log)

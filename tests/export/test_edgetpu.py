@@ -1,0 +1,226 @@
+"""The Edge TPU's mapping, predicted: against what the real compiler made, its documented rules, and a fake of it."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orilla.devices.errors import ConversionError, DataError
+from orilla.export import edgetpu, edgetpu_compiler
+from orilla.export.edgetpu import BEHIND, DTYPE, LIMIT, MAPPED, RANK, UNKNOWN, VERSION
+from orilla.export.tflite_graph import Graph, Operator, Tensor, read_graph
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import main
+
+
+class Options:
+    """A table of options, with zero for what is not given."""
+
+    def __init__(self, **given):
+        self.__dict__.update(given)
+
+    def __getattr__(self, name):
+        return 0
+
+
+def tensor(*shape, dtype="INT8", constant=None, dynamic=False, scales=1):
+    content = None if constant is None else np.asarray(constant, np.int32 if dtype == "INT32" else np.uint8)
+    return Tensor("t", dtype, tuple(shape), None if content is None else content.view(np.uint8), dynamic, scales)
+
+
+def operator(name, inputs, outputs, *, version=1, custom=False, **options):
+    return Operator(name, custom, version, tuple(inputs), tuple(outputs), Options(**options))
+
+
+X = tensor(1, 8, 8, 16)
+CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X], dilationWFactor=1, dilationHFactor=1)
+
+
+def statuses(*operators):
+    return [one.status for one in edgetpu.mapping_of(Graph(operators, (), (), 1)).placed]
+
+
+def numbers(*values):
+    return tensor(len(values), dtype="INT32", constant=values)
+
+
+REFUSED = {
+    "another operator": (operator("LEAKY_RELU", [X], [X]), UNKNOWN),
+    "a custom operator": (operator("TFLite_Detection_PostProcess", [X], [X], custom=True), UNKNOWN),
+    "a float activation": (operator("ADD", [tensor(1, 8, dtype="FLOAT32")] * 2, [X]), DTYPE),
+    "float out": (operator("DEQUANTIZE", [X], [tensor(1, 8, 8, 16, dtype="FLOAT32")]), DTYPE),
+    "a batch": (operator("ADD", [tensor(3, 8, 8, 16)] * 2, [tensor(3, 8, 8, 16)]), RANK),
+    "an open side": (operator("ADD", [tensor(1, 8, dynamic=True)] * 2, [X]), LIMIT),
+    "computed weights": (operator("CONV_2D", [X, tensor(1, 1, 1, 16)], [X]), LIMIT),
+    "uneven dilation": (
+        operator("CONV_2D", CONV.inputs, [X], dilationWFactor=1, dilationHFactor=2),
+        LIMIT,
+    ),
+    "a pool with activation": (operator("MAX_POOL_2D", [X], [X], fusedActivationFunction=1), LIMIT),
+    "a constant to join": (operator("CONCATENATION", [X, tensor(1, 8, constant=np.ones(8))], [X]), LIMIT),
+    "a dense layer per channel": (
+        operator("FULLY_CONNECTED", [tensor(1, 16), tensor(4, 16, constant=np.ones(64), scales=4)], [tensor(1, 4)]),
+        VERSION,
+    ),
+    "several vectors": (
+        operator("FULLY_CONNECTED", [tensor(5, 16), tensor(4, 16, constant=np.ones(64))], [tensor(5, 4)]),
+        LIMIT,
+    ),
+    "half-pixel centres": (
+        operator("RESIZE_BILINEAR", [X, numbers(16, 16)], [tensor(1, 16, 16, 16)], halfPixelCenters=True),
+        VERSION,
+    ),
+    "a younger resize": (operator("RESIZE_NEAREST_NEIGHBOR", [X], [X], version=3), VERSION),
+    "one pixel made many": (operator("RESIZE_BILINEAR", [tensor(1, 1, 1, 4)], [tensor(1, 33, 33, 4)]), LIMIT),
+    "a transposed convolution with bias": (operator("TRANSPOSE_CONV", [numbers(1), X, X], [X], version=3), VERSION),
+    "a mean of odd channels": (operator("MEAN", [tensor(1, 8, 8, 6), numbers(3)], [tensor(1, 8, 8)]), LIMIT),
+    "a mean of the batch": (operator("SUM", [X, numbers(0)], [tensor(8, 8, 16)]), LIMIT),
+    "a padded batch": (operator("PAD", [X, tensor(4, 2, dtype="INT32", constant=[1, 0] * 4)], [X]), LIMIT),
+    "a large softmax": (operator("SOFTMAX", [tensor(1, 20_000)], [tensor(1, 20_000)]), LIMIT),
+    "a softmax of many": (operator("SOFTMAX", [X], [X]), LIMIT),
+    "strides": (operator("STRIDED_SLICE", [X, *[numbers(0, 0)] * 2, numbers(1, 2)], [X]), LIMIT),
+    "a split batch": (operator("SPLIT", [numbers(0), X], [X]), LIMIT),
+    "a slope for each place": (operator("PRELU", [X, tensor(8, 8, 16, constant=np.ones(1024))], [X]), LIMIT),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_and_all_behind_it(name):
+    refused, status = REFUSED[name]
+    assert statuses(CONV, refused, CONV) == [MAPPED, status, BEHIND]
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    [
+        operator("PRELU", [X, tensor(1, 1, 16, constant=np.ones(16))], [X]),
+        operator("MEAN", [X, numbers(1, 2)], [tensor(1, 16)]),
+        operator("MEAN", [X, numbers(-1)], [tensor(1, 8, 8)]),
+        operator("SOFTMAX", [tensor(1, 1000)], [tensor(1, 1000)]),
+        operator("RESIZE_BILINEAR", [X, numbers(16, 16)], [tensor(1, 16, 16, 16)]),
+        operator("CONCATENATION", [X, tensor(1, 8, constant=np.zeros(8))], [X]),
+        operator("QUANTIZE", [X], [tensor(1, 8, 8, 16, dtype="UINT8")]),
+        operator("STRIDED_SLICE", [X, *[numbers(0, 0)] * 2, numbers(1, 1)], [X]),
+        operator("PAD", [X, tensor(4, 2, dtype="INT32", constant=[0, 0, 1, 1, 1, 1, 0, 0])], [X]),
+    ],
+    ids=lambda one: one.name,
+)
+def test_what_is_mapped(accepted):
+    assert statuses(CONV, accepted, CONV) == [MAPPED] * 3
+
+
+def test_float_inputs_and_outputs_do_not_cut_the_rest():
+    given = operator("QUANTIZE", [tensor(1, 8, 8, 16, dtype="FLOAT32")], [X])
+    made = operator("DEQUANTIZE", [X], [tensor(1, 8, 8, 16, dtype="FLOAT32")])
+    assert statuses(given, CONV, CONV, made) == [LIMIT, MAPPED, MAPPED, DTYPE]
+
+
+def test_what_begins_on_the_cpu_stays_there():
+    assert statuses(operator("GATHER", [X], [X]), CONV) == [UNKNOWN, BEHIND]
+
+
+def test_parameters_that_do_not_fit_are_streamed():
+    weights = tensor(4096, 4096, constant=np.ones(1))
+    dense = operator("FULLY_CONNECTED", [tensor(1, 4096), weights], [tensor(1, 4096)])
+    mapping = edgetpu.mapping_of(Graph((dense,), (), (), 1))
+    assert mapping.parameter_bytes == 4096 * 4096
+    assert mapping.cached_bytes == edgetpu.CACHE_BYTES
+    assert mapping.streaming_ms == pytest.approx(1e3 * (4096 * 4096 - edgetpu.CACHE_BYTES) / 450e6)
+    large = operator("ADD", [tensor(1, 512, 512, 64)] * 2, [tensor(1, 512, 512, 64)])
+    assert edgetpu.mapping_of(Graph((large,), (), (), 1)).likely_fails
+    assert not mapping.likely_fails
+
+
+@pytest.mark.real_data
+def test_nine_models_are_mapped_as_the_real_compiler_mapped_them(data_root):
+    folder = data_root / "coral"
+    truth = json.loads((folder / "mapping.json").read_text())["models"]
+    assert len(truth) == 9
+    for name, found in truth.items():
+        started = time.perf_counter()
+        mapping = edgetpu.predict((folder / name).read_bytes(), name)
+        assert mapping.cpu_ops == found["cpu"], name
+        assert len(mapping.placed) == found["total"], name
+        assert time.perf_counter() - started < 1, name
+
+
+def test_the_shipped_road_maps_completely():
+    bundle = Bundle.open("road")
+    variant = bundle.manifest.variant("litert_wi8_ai8")
+    assert edgetpu.predict(bundle.read(variant.file)).cpu_ops == []
+
+
+def test_a_float_model_is_not_mapped_at_all(tiny_bundle):
+    bundle = Bundle.open(tiny_bundle)
+    data = bundle.read(bundle.manifest.variant("litert_fp32").file)
+    mapping = edgetpu.predict(data)
+    assert mapping.cpu_ops == [one.name for one in read_graph(data, "tiny").operators]
+
+
+@pytest.mark.parametrize("data", [b"", b"TFL3", b"hello world, no model", b"\0\0\0\0TFL3" + bytes(100)])
+def test_what_is_no_model(data):
+    with pytest.raises(DataError, match=r"is no \.tflite file|is damaged"):
+        edgetpu.predict(data)
+
+
+LOG = """Edge TPU Compiler version 16.0.384591198
+Model compiled successfully in 51 ms.
+Number of Edge TPU subgraphs: 1
+Operator                       Count      Status
+
+CONV_2D                        2          Mapped to Edge TPU
+CONV_2D                        1          More than one subgraph is not supported
+LEAKY_RELU                     1          Operation not supported
+"""
+
+
+def fake_compiler(folder, text, code=0):
+    path = Path(folder, edgetpu_compiler.COMMAND)
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
+    path.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_the_real_compiler_is_asked_where_it_is_installed(tmp_path, tiny_bundle, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", fake_compiler(tmp_path, LOG))
+    assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_wi8_ai8", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["by"] == "edgetpu_compiler 16.0.384591198"
+    assert document["cpu_ops"] == ["CONV_2D", "LEAKY_RELU"]
+    assert document["mapped"] == 2
+    assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_wi8_ai8", "--json", "--predict"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["by"] == "prediction"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "match"),
+    [
+        ("Edge TPU Compiler version 16\nModel not quantized", 0, "Model not quantized"),
+        ("Internal compiler error. Aborting!", 1, "Internal compiler error"),
+        ("", 139, "exit code 139"),
+        ("Edge TPU Compiler version 16", 0, "no table"),
+    ],
+)
+def test_what_the_compiler_refuses(tmp_path, monkeypatch, text, code, match):
+    monkeypatch.setenv("PATH", fake_compiler(tmp_path, text, code))
+    with pytest.raises(ConversionError, match=match):
+        edgetpu_compiler.compile_model(b"")
+
+
+def test_the_command_s_table_and_refusals(tiny_bundle, tmp_path, capsys):
+    assert main(["edgetpu", "road"]) == 0
+    told = capsys.readouterr().out
+    assert "Number of operations that will run on CPU: 0" in told
+    assert "CONV_2D" in told
+    assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_fp32"]) == 1
+    assert "instead: quantise" in capsys.readouterr().out
+    for words, match in (
+        ((str(tmp_path / "none.tflite"),), "cannot read"),
+        ((str(tiny_bundle), "--variant", "onnx_wi8_ai8"), "is no .tflite file"),
+        (("road", "--variant", "int4"), "unknown variant"),
+    ):
+        assert main(["edgetpu", *words]) == 2
+        assert match in capsys.readouterr().err
