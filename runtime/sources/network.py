@@ -13,7 +13,7 @@ from orilla.runtime.sources.grab import BadFrames, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 from orilla.runtime.sources.stamp import PresentationClock
-from orilla.runtime.sources.video import VideoFile, quiet_capture
+from orilla.runtime.sources.video import VideoFile, decoding_threads, quiet_capture
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 
@@ -123,7 +123,7 @@ def _open(url: str, name: str) -> Source:
 
 def _connect(url: str, name: str) -> cv2.VideoCapture:
     settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
-    settings += [cv2.CAP_PROP_N_THREADS, 1]  # each further one would hold a frame back
+    settings += decoding_threads(1)  # each further one would hold a frame back
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         raise SourceError(f"no video at {name}: check the address, the user and that the camera is on")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import cv2
 from orilla.devices.detect import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
+from orilla.runtime.native import hidden_stderr
 from orilla.runtime.pool import Pool
 from orilla.runtime.sources.grab import BadFrames, retrieved
 from orilla.runtime.sources.source import now_ns
@@ -40,8 +42,9 @@ class VideoFile:
                 empty = not file.read(1)
         except OSError as error:
             raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
-        threads = [cv2.CAP_PROP_N_THREADS, decoding_threads()]
-        capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, threads)
+        # A decoder that takes every core, as FFmpeg's does by itself, keeps inference waiting.
+        settings = decoding_threads(max(1, available_cores() - loop_threads()))
+        capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, settings)
         if capture is None or not capture.isOpened():
             raise SourceError(f"not a video, or damaged: {path}{' is empty' if empty else ''}")
         return cls(str(path), capture)
@@ -64,9 +67,9 @@ class VideoFile:
         self._capture.release()
 
 
-def decoding_threads() -> int:
-    """What inference leaves: a decoder that takes every core, as FFmpeg's does, keeps inference waiting."""
-    return max(1, available_cores() - loop_threads())
+def decoding_threads(count: int) -> list[int]:
+    """The setting of a capture by which FFmpeg decodes in so many threads; none in an OpenCV that does not know it."""
+    return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
 
 
 def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
@@ -77,9 +80,20 @@ def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ())
         backend: OpenCV's number of what opens it.
         settings: properties and their values, in turn.
     """
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with _quiet():
+        return cv2.VideoCapture(target, backend, list(settings)) if settings else cv2.VideoCapture(target, backend)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is None:  # Debian's OpenCV 4.6, which has GStreamer
+        with hidden_stderr():
+            yield
+        return
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     try:
-        return cv2.VideoCapture(target, backend, list(settings))
+        yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logging.setLogLevel(level)
