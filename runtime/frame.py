@@ -34,7 +34,7 @@ class Answers(Mapping[str, Answer]):
 
     def to_dict(self) -> dict[str, object]:
         """What one JSON line says of the result."""
-        return {"task": "several", **{name: answer.to_dict() for name, answer in self.by_name.items()}}
+        return {"task": "several", "answers": {name: answer.to_dict() for name, answer in self.by_name.items()}}
 
 
 class Part(msgspec.Struct, frozen=True, eq=False):

@@ -71,7 +71,7 @@ class Model(Runner):
         Args:
             raw: `[H,W,3]` uint8, as OpenCV gives it, read only; or a text, where the model is one of texts; or arrays
                 by name, where it is one of arrays (one array without a name, where it takes one).
-            color: `"rgb"` where the picture is in that order.
+            color: `"rgb"` where the picture is in that order; `tick.frame.image` is the picture as it was given.
 
         Raises:
             DataError: a picture of another shape or type, or not what the model takes.

@@ -72,6 +72,9 @@ class _Item(msgspec.Struct):
 class Loop:
     """One run over one source, which it closes at its end."""
 
+    _counting, _running = threading.Lock(), 0
+    """Loops of this process: only one that is alone has cores to itself."""
+
     def __init__(
         self,
         source: Source,
@@ -95,9 +98,11 @@ class Loop:
         self._may_arrive, self._may_begin, self._may_answer, self._may_deliver = (
             threading.Condition(self._lock) for _ in range(4)
         )
+        self._alone = False
         self._stopped = self._all_taken = self._all_answered = False
         self._error: BaseException | None = None
         self._in_hand: int | None = None
+        self._listener: Callable[[], None] | None = None
         self._size: tuple[int, ...] | None = None
         self._good, self._last_bad = 0, ""
         self._threads = [
@@ -107,6 +112,9 @@ class Loop:
 
     def start(self) -> None:
         """Starts the threads."""
+        with Loop._counting:
+            self._alone = Loop._running == 0
+            Loop._running += 1
         for thread in self._threads:
             thread.start()
 
@@ -115,12 +123,11 @@ class Loop:
         with self._lock:
             self._stopped = True
             self._wake()
+        if self._threads[0].ident is None:
+            self._source.close()
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(PATIENCE_S)
-        if not self._threads[0].is_alive():
-            # A driver that hangs in a read must not have its device taken away: that would crash the process.
-            self._source.close()
 
     def next(self) -> Tick | None:
         """The next answer, waiting for one; None at the end.
@@ -129,21 +136,38 @@ class Loop:
             SourceError: the source broke off; every frame before it was answered.
         """
         with self._lock:
-            if self._in_hand is not None:
-                self._traffic.done(self._in_hand, time.monotonic_ns())
-            while (item := self._traffic.deliver(time.monotonic_ns())) is None:
-                if self._stopped:
-                    return None
-                if self._all_answered:
-                    if self._error is not None:
-                        raise self._error
-                    return None
+            while (tick := self._deliver()) is None and not self._over():
                 self._may_deliver.wait()
-            drops = dict(self._traffic.drops)
-            self._in_hand = item.index
-            self._may_answer.notify()
+            return tick
+
+    def poll(self) -> tuple[Tick | None, bool]:
+        """The next answer, where there is one, and whether this is the end; without waiting; raises as `next` does."""
+        with self._lock:
+            tick = self._deliver()
+            return tick, tick is None and self._over()
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Calls `listener`, in another thread, whenever `poll` may have something new; None: no more."""
+        with self._lock:
+            self._listener = listener
+
+    def _deliver(self) -> Tick | None:
+        now_ns = time.monotonic_ns()
+        if self._in_hand is not None:
+            self._traffic.done(self._in_hand, now_ns)
+            self._in_hand = None
+        if self._stopped or (item := self._traffic.deliver(now_ns)) is None:
+            return None
+        self._in_hand = item.index
+        self._may_answer.notify()
         assert item.result is not None
-        return Tick(item.frame, item.result, item.stages_ms, time.monotonic_ns(), drops)
+        return Tick(item.frame, item.result, item.stages_ms, time.monotonic_ns(), dict(self._traffic.drops))
+
+    def _over(self) -> bool:
+        """Whether no answer will come any more; raises what ended the loop."""
+        if not self._stopped and self._all_answered and self._error is not None:
+            raise self._error
+        return self._stopped or self._all_answered
 
     @property
     def drops(self) -> dict[str, int]:
@@ -152,7 +176,8 @@ class Loop:
             return dict(self._traffic.drops)
 
     def _capture(self) -> None:
-        keep_to_core(0)
+        if self._alone:
+            keep_to_core(0)
         while not self._stopped:
             started = time.perf_counter_ns()
             found = self._source.read()
@@ -194,7 +219,8 @@ class Loop:
             self._may_begin.notify()
 
     def _infer(self) -> None:
-        keep_to_core(1)
+        if self._alone:
+            keep_to_core(1)
         while (item := self._begin()) is not None:
             started = time.perf_counter_ns()
             output = self._work.infer(item.input)
@@ -232,6 +258,8 @@ class Loop:
                 self._recorder.answered(item.frame, item.stages_ms, item.result)
             self._traffic.answer(item, time.monotonic_ns())
             self._may_deliver.notify()
+            if self._listener is not None:
+                self._listener()
 
     def _tell(self, event: Event) -> None:
         """Counts and passes on what happened to the source."""
@@ -265,13 +293,19 @@ class Loop:
             work()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._error = self._error or error
+        capturing = threading.current_thread() is self._threads[0]
+        if capturing:
+            # By who reads from it: taking a device away from a read that hangs in its driver would crash the process.
+            self._source.close()
+            with Loop._counting:
+                Loop._running -= 1
         with self._lock:
-            if threading.current_thread() is self._threads[0]:
-                self._all_taken = True
-            else:
-                self._all_answered = True
+            self._all_taken |= capturing
+            self._all_answered |= not capturing
             self._wake()
 
     def _wake(self) -> None:
         for condition in (self._may_arrive, self._may_begin, self._may_answer, self._may_deliver):
             condition.notify_all()
+        if self._listener is not None:
+            self._listener()

@@ -14,6 +14,9 @@ Name = Literal["latest", "every", "rate", "deadline"]
 UNITS = {"rate": "hertz, as in rate:5", "deadline": "milliseconds, as in deadline:80"}
 """Policies that need a number, and what it is in."""
 
+LEAST, GREATEST = 1e-6, 1e9
+"""The range of their numbers."""
+
 LIVE, RECORDED = "latest", "every"
 """The policies of a live source and of a file, where none is named."""
 
@@ -45,7 +48,7 @@ class Policy(msgspec.Struct, frozen=True):
             value = float(number)
         except ValueError:
             value = math.nan
-        if not (0 < value < math.inf):
+        if not LEAST <= value <= GREATEST:
             raise ConfigError(f"policy {text}: {name} needs {UNITS[name]}")
         return cls(name, value)  # type: ignore[arg-type]
 
@@ -55,7 +58,13 @@ class Policy(msgspec.Struct, frozen=True):
         return self.name in ("latest", "deadline")
 
     def __str__(self) -> str:
-        return self.name if self.value is None else f"{self.name}:{self.value:g}"
+        return self.name if self.value is None else f"{self.name}:{repr(float(self.value)).removesuffix('.0')}"
+
+    def __post_init__(self) -> None:
+        if (self.name in UNITS) != (self.value is not None):
+            raise ConfigError(
+                f"policy {self.name} {'needs ' + UNITS[self.name] if self.name in UNITS else 'takes none'}"
+            )
 
 
 EARLY = 0.25

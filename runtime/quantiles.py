@@ -44,7 +44,10 @@ class Quantiles:
         if self._part_ns is not None:
             self._advance(now_ns // self._part_ns)
             place = self._now % len(self._counts)
-        bucket = 0 if value <= LEAST else min(math.ceil(math.log(value) * _SCALE) - _FIRST, _BUCKETS - 1)
+        if value >= GREATEST:
+            bucket = _BUCKETS - 1
+        else:
+            bucket = math.ceil(math.log(value) * _SCALE) - _FIRST if value > LEAST else 0
         self._counts[place][bucket] += 1
         if value > self._maxima[place]:
             self._maxima[place] = value

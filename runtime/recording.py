@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 
@@ -20,6 +20,8 @@ from orilla.runtime.sources.source import Source
 from orilla.runtime.traffic import Reason, Verb
 
 SCHEMA = 1
+
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_defaults=True):
@@ -57,14 +59,14 @@ class Taken(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
 
     index: int
     captured_ns: int
-    stages_ms: dict[str, float]
+    stages_ms: dict[str, Milliseconds]
 
 
 class Answered(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
     """A frame was answered."""
 
     index: int
-    stages_ms: dict[str, float]
+    stages_ms: dict[str, Milliseconds]
     result: dict[str, Any]
 
 
@@ -104,7 +106,8 @@ class Recording:
         self._write(Drop(at_ns, index, reason))
 
     def event(self, event: Event) -> None:
-        self._write(Happened(event.kind, event.index, event.at_ns, event.detail))
+        detail = event.detail.encode(errors="replace").decode()
+        self._write(Happened(event.kind, event.index, event.at_ns, detail))
 
     def taken(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
         self._write(Taken(frame.index, frame.captured_ns, dict(stages_ms)))
@@ -140,7 +143,7 @@ def read(path: str | Path) -> Iterator[Entry]:
             for number, line in enumerate(stream, 1):
                 try:
                     entry = decoder.decode(line)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise DataError(f"{path} line {number} is not one of a recording: {error}") from error
                 if (number == 1) != isinstance(entry, Header):
                     raise DataError(f"{path} line {number}: a recording has one header, in its first line")

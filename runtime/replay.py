@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from orilla.devices.errors import DataError
+from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime import recording
 from orilla.runtime.policy import Policy
 from orilla.runtime.recording import Answered, Drop, Entry, Header, Step, Taken
@@ -77,12 +77,25 @@ class Replay:
         Args:
             policy: another policy; that of the recording where None.
             infer_ms: how long each inference takes; as recorded where None.
+
+        Raises:
+            ConfigError: the policy plays a file at its own rate, and this one had none.
         """
-        policy = policy or Policy.parse(self.header.policy)
+        policy, live = policy or Policy.parse(self.header.policy), self.header.live
         frames = list(self._frames())
         if infer_ms is not None:
             frames = [replace(one, infer_ns=int(1e6 * infer_ms)) for one in frames]
-        return simulate(frames, policy, live=self.header.live)
+        if policy.plays and not live:
+            live, frames = True, self._played(frames)
+        return simulate(frames, policy, live=live)
+
+    def _played(self, frames: list[Given]) -> list[Given]:
+        """A file's frames as a camera of its rate would have given them."""
+        rate_hz = self.header.rate_hz
+        if not rate_hz:
+            raise ConfigError("what was recorded has no rate to be played at: try every")
+        due = ((one, int(1e9 * one.index / rate_hz)) for one in frames)
+        return [replace(one, captured_ns=due_ns, read_ns=max(due_ns, one.read_ns)) for one, due_ns in due]
 
     def _decided(self) -> Iterator[Decision]:
         frames: dict[int, _Frame] = {}
@@ -134,10 +147,10 @@ class Replay:
         prepared = {index: _ns(one.stages_ms, "prepare") for index, one in taken.items()}
         captured = {index: _ns(one.stages_ms, "capture") for index, one in taken.items()}
         usual = [_median(one.values()) for one in (captured, prepared, inferred, sinks)]
-        for step in steps:
-            if step.verb not in ("admit", "bad"):
-                continue
-            place = step.index
+        bad = {step.index for step in steps if step.verb == "bad"}
+        # A frame that could not be prepared was admitted before it was found to be bad.
+        read = {step.index: step for step in reversed(steps) if step.verb in ("admit", "bad")}
+        for place, step in sorted(read.items()):
             yield Given(
                 index=place,
                 captured_ns=step.time_ns,
@@ -145,7 +158,7 @@ class Replay:
                 prepare_ns=prepared.get(place, usual[1]),
                 infer_ns=inferred.get(place, usual[2]),
                 sink_ns=sinks.get(place, usual[3]),
-                bad=step.verb == "bad",
+                bad=place in bad,
             )
 
 

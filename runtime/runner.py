@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -61,7 +62,8 @@ class Runner(ABC):
             policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`); `latest` of a live source and `every`
                 of a recording where None. With `latest` and `deadline` a recording is played at its own rate.
             on_event: is called, in the capturing thread, when the camera is lost or back, a frame is bad or frames
-                change their size; where None these are warnings of the logger `orilla`.
+                change their size; where None these are warnings of the logger `orilla`. The loop holds it: what refers
+                to the stream itself keeps the stream running until it is closed.
             record: a file that arrivals, times, drops and results are written to, for `orilla replay`.
 
         Returns:
@@ -100,12 +102,21 @@ class Runner(ABC):
         """Opens a source of what is taken: pictures, or texts; raises `SourceError`, `ConfigError`."""
         if self.kind == "tensor":
             raise ConfigError(f"{self.name} is a model of arrays: call it with arrays, it has no sources")
-        if isinstance(spec, str | int | Path):
-            return open_texts(str(spec)) if self.kind == "text" else open_source(spec)
+        if isinstance(spec, str | Integral | Path):
+            return open_texts(str(spec)) if self.kind == "text" else open_source(str(spec))
         if isinstance(spec, np.ndarray) and spec.ndim < 4:
             raise ConfigError(f"a source of pictures is [N,H,W,3], got {list(spec.shape)}: call the model with one")
         if isinstance(spec, Source):
             return spec
+        if hasattr(spec, "read"):
+            lacks = [name for name in ("live", "rate_hz", "close") if not hasattr(spec, name)]
+            raise ConfigError(f"{type(spec).__name__} is no source: it lacks {', '.join(lacks)}")
+        if not isinstance(spec, Iterable):
+            raise ConfigError(f"{spec!r} is no source: give a camera number, a URL, a path or pictures")
+        if self.kind == "text":
+            from orilla.runtime.sources.lines import Texts
+
+            return Texts(spec)
         from orilla.runtime.sources.arrays import Arrays
 
         return Arrays(spec)

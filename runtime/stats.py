@@ -105,7 +105,9 @@ class LoopStats:
                 p50, p90, p99 = quantiles.at(50, 90, 99)
                 stages[name] = StageFigures(p50, p90, p99, quantiles.max)
             first, count = (self._first_ns, self._frames) if not recent else (self._since(), len(self._arrivals))
-            span_s = (self._last_ns - first) / 1e9
+            # While none comes, the last answer's own period has not passed, and then the rate falls.
+            usual_ns = (self._last_ns - first) / max(1, count - 1)
+            span_s = (max(self._last_ns, now_ns - usual_ns if recent else 0) - first) / 1e9
             given_up = sum(self.drops.values())
             seen = self._frames + given_up
             return Figures(

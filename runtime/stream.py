@@ -6,12 +6,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from orilla.runtime.frame import Tick
-from orilla.runtime.pipeline import Loop
+from orilla.runtime.pipeline import PATIENCE_S, Loop
 from orilla.runtime.recording import Recording
 from orilla.runtime.stats import Figures, LoopStats
+
+INTERRUPTS = 5
+"""So often may one be interrupted while a loop ends."""
 
 
 class Stream:
@@ -25,7 +29,8 @@ class Stream:
         self._last: Tick | None = None
         self._stats = LoopStats()
         # The threads hold the loop, not this object: a caller who leaves a `for` early lets go of it.
-        self._finalizer = weakref.finalize(self, _end, loop, recording)
+        self._done = threading.Event()
+        self._finalizer = weakref.finalize(self, _end, loop, recording, self._done)
 
     def __iter__(self) -> Stream:
         return self
@@ -42,10 +47,30 @@ class Stream:
     async def __anext__(self) -> Tick:
         import asyncio
 
-        tick = await asyncio.to_thread(self._next)
-        if tick is None:
-            raise StopAsyncIteration
-        return tick
+        self._begin_next()
+        events, ready = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the event loop may have ended meanwhile
+                events.call_soon_threadsafe(ready.set)
+
+        self._loop.listen(wake)
+        try:
+            while True:
+                ready.clear()
+                tick, over = (None, True) if self._ended else self._loop.poll()
+                if tick is not None:
+                    return self._hand_over(tick)
+                if over:
+                    await self.aclose()
+                    raise StopAsyncIteration
+                await ready.wait()  # who cancels here leaves the answer where it is
+        except Exception as error:
+            if not isinstance(error, StopAsyncIteration):
+                await self.aclose()
+            raise
+        finally:
+            self._loop.listen(None)
 
     def stats(self, *, recent: bool = True) -> Figures:
         """Figures up to now: percentiles of the last minute, or of the whole run; may be asked from any thread."""
@@ -57,9 +82,26 @@ class Stream:
         self._stats.add(name, value_ms, time.monotonic_ns())
 
     def close(self) -> None:
-        """Ends the loop and closes its source."""
+        """Ends the loop and closes its source; returns when that is done, whoever began it."""
+        self._end_last()
         self._ended = True
         self._finalizer()
+        if not threading.current_thread().name.startswith("orilla-"):
+            self._done.wait(2 * PATIENCE_S)
+
+    async def aclose(self) -> None:
+        """`close`, while the event loop goes on; `async with` does it."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     def __enter__(self) -> Stream:
         return self
@@ -70,14 +112,9 @@ class Stream:
         self.close()
 
     def _next(self) -> Tick | None:
-        if self._last is not None:
-            self._stats.done(self._last, time.monotonic_ns())
-            self._last = None  # its picture may be used again
+        self._begin_next()
         if self._ended:
             return None
-        if not self._started:
-            self._started = True
-            self._loop.start()
         try:
             tick = self._loop.next()
         except BaseException:
@@ -86,17 +123,44 @@ class Stream:
         if tick is None:
             self.close()
             return None
+        return self._hand_over(tick)
+
+    def _begin_next(self) -> None:
+        """The caller is done with the last answer; before the first, the loop starts."""
+        self._end_last()
+        if not self._started and not self._ended:
+            self._started = True
+            self._loop.start()
+
+    def _hand_over(self, tick: Tick) -> Tick:
         self._stats.delivered(tick)
         self._last = tick
         return tick
 
+    def _end_last(self) -> None:
+        last, self._last = self._last, None  # its picture may be used again
+        if last is not None:
+            self._stats.done(last, time.monotonic_ns())
 
-def _end(loop: Loop, recording: Recording | None) -> None:
+
+def _end(loop: Loop, recording: Recording | None, done: threading.Event) -> None:
+    """Stops the loop, also where Ctrl-C comes twice: threads that run on while Python ends would crash the process."""
+    interrupted: KeyboardInterrupt | None = None
     try:
-        loop.stop()
+        for _ in range(INTERRUPTS):
+            try:
+                loop.stop()
+                break
+            except KeyboardInterrupt as error:
+                interrupted = error
     finally:
-        if recording is not None:
-            recording.close()
+        try:
+            if recording is not None:
+                recording.close()
+        finally:
+            done.set()
+    if interrupted is not None:
+        raise interrupted
 
 
 class Watch:

@@ -98,6 +98,6 @@ def _inside(box: Sequence[Any], image: Image) -> Box:
     height, width = image.shape[:2]
     try:
         left, top, right, bottom = (round(float(edge)) for edge in box)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"cut gave {box!r}: a box is left, top, right, bottom in pixels") from error
     return max(0, left), max(0, top), min(width, right), min(height, bottom)

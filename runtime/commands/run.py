@@ -60,11 +60,11 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Runs the loop; returns the exit code and the summary."""
     if arguments.frames is not None and arguments.frames < 1:
         raise ConfigError(f"--frames {arguments.frames}: must be 1 or more")
-    policy = Policy.parse(arguments.policy) if arguments.policy else None
+    policy = Policy.parse(arguments.policy) if arguments.policy is not None else None
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
     if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
         raise ConfigError("--json and --sink jsonl both want standard output: use --sink jsonl:FILE")
-    _check_files([*arguments.bundle, arguments.source], specs, arguments.record)
+    _check_files([*arguments.bundle, arguments.then or "", arguments.source], specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
     with _opened(arguments) as runner:
         source = runner.open_source(arguments.source)
@@ -138,6 +138,8 @@ class _Run:
             except KeyboardInterrupt:
                 # The usual end of a camera loop: what was recorded is kept.
                 pass
+            finally:
+                stream.close()  # with it the last answer is done with
         seconds = time.perf_counter() - started
         models = [text.split(" on ", 1) for text in self._models.values()]
         return {

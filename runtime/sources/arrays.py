@@ -31,8 +31,9 @@ class Arrays:
         self._index = 0
 
     def read(self) -> Frame | Event | None:
-        picture = next(self._pictures, None)
-        if picture is None:
+        try:
+            picture = next(self._pictures)
+        except StopIteration:
             return None
         index, captured_ns = self._index, now_ns()
         self._index += 1

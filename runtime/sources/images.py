@@ -6,8 +6,7 @@ from pathlib import Path
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.native import hidden_stderr
-from orilla.runtime.picture import decode_picture
+from orilla.runtime.picture import decode_quietly
 from orilla.runtime.sources.source import now_ns
 
 
@@ -36,14 +35,17 @@ class Images:
         try:
             data = path.read_bytes()
         except OSError as error:
-            return Event("bad", index, now_ns(), f"cannot read {path}: {error.strerror or error}")
+            return Event("bad", index, now_ns(), f"cannot read {_readable(path)}: {error.strerror or error}")
         captured_ns = now_ns()
-        with hidden_stderr():  # the codecs complain line by line
-            image = decode_picture(data)
+        image = decode_quietly(data)
         if image is None:
-            return Event("bad", index, captured_ns, f"cannot decode {path}: not a picture, or damaged")
-        name = path.name.encode(errors="surrogateescape").decode(errors="replace")
-        return Frame(index, image, captured_ns, name)
+            return Event("bad", index, captured_ns, f"cannot decode {_readable(path)}: not a picture, or damaged")
+        return Frame(index, image, captured_ns, _readable(path.name))
 
     def close(self) -> None:
         self._paths = []
+
+
+def _readable(path: Path | str) -> str:
+    """A path as text, also where its bytes are none."""
+    return str(path).encode(errors="surrogateescape").decode(errors="replace")

@@ -7,29 +7,32 @@ ends at a damaged picture.
 from __future__ import annotations
 
 import http.client
+import re
 import urllib.error
 import urllib.request
-from email.message import Message
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.native import hidden_stderr
-from orilla.runtime.picture import decode_picture
+from orilla.runtime.picture import decode_quietly
 from orilla.runtime.sources.grab import BadFrames
 from orilla.runtime.sources.source import now_ns
 
 KIND = "multipart/x-mixed-replace"
 MOST_BYTES = 64 << 20
 """Of one picture."""
-LONGEST_LINE = 4096
-"""Of a part's header."""
+MOST_BETWEEN = 1 << 16
+"""Bytes between two pictures, header included."""
+CHUNK = 1 << 16
 
 Response = http.client.HTTPResponse
 
 
 class MotionJpeg:
-    """Frames of one connection; stamped when the first byte of a picture has arrived."""
+    """Frames of one connection; stamped when the first byte of a picture has arrived.
+
+    Cameras don't agree on how the boundary that they name stands before each part: what is seen there counts.
+    """
 
     live = True
     rate_hz: float | None = None
@@ -37,21 +40,20 @@ class MotionJpeg:
     def __init__(self, name: str, response: Response, timeout_s: float) -> None:
         self._name, self._response, self._timeout_s = name, response, timeout_s
         self._bad = BadFrames(name)
-        self._boundary = _boundary(response.headers)
-        self._begun = False
+        self._buffer = bytearray()
         self._index = 0
 
     def read(self) -> Frame | Event | None:
         try:
-            headers = self._headers()
+            boundary, length = self._header()
+            while not self._buffer:
+                self._fill()
             captured_ns = now_ns()
-            data = self._body(headers) if headers is not None else None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise SourceError(f"{self._name} ended, or gave nothing for {self._timeout_s:g} s") from error
-        if data is None:
-            raise SourceError(f"{self._name} ended")
-        with hidden_stderr():  # the codecs complain line by line
-            image = decode_picture(data)
+            data = self._take(length) if length is not None else self._take_up_to(boundary)
+        except (OSError, EOFError, http.client.HTTPException, ValueError) as error:
+            reason = f": {error}" if isinstance(error, ValueError) else f", or gave nothing for {self._timeout_s:g} s"
+            raise SourceError(f"{self._name} ended{reason}") from error
+        image = decode_quietly(data)
         index = self._index
         self._index += 1
         return self._bad.checked(index, image, captured_ns)
@@ -59,39 +61,56 @@ class MotionJpeg:
     def close(self) -> None:
         self._response.close()
 
-    def _headers(self) -> dict[str, str] | None:
-        """The header of the next part; None at the end."""
-        while not self._begun:
+    def _header(self) -> tuple[bytes, int | None]:
+        """The line that a part begins with, and the length that its header states."""
+        passed, boundary, length = 0, b"", None
+        while True:
             line = self._line()
-            if not line:
-                return None
-            self._begun = line.startswith(self._boundary)
-        self._begun = False
-        headers: dict[str, str] = {}
-        while (line := self._line().strip()) and len(headers) < 64:
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip().lower()] = value.strip()
-        return headers
-
-    def _body(self, headers: dict[str, str]) -> bytes | None:
-        if "content-length" in headers:
-            length = int(headers["content-length"])
-            if not 0 <= length <= MOST_BYTES:
-                raise ValueError(f"a picture of {length} bytes")
-            data = self._response.read(length)
-            return data if len(data) == length else None
-        lines: list[bytes] = []
-        size = 0
-        while not (line := self._response.readline()).startswith(self._boundary):
-            size += len(line)
-            if not line or size > MOST_BYTES:
-                return None
-            lines.append(line)
-        self._begun = True  # the boundary that ends this part begins the next
-        return b"".join(lines)
+            passed += len(line)
+            if passed > MOST_BETWEEN:
+                raise ValueError("its parts have no boundary")
+            line = line.strip()
+            if not boundary:
+                boundary = line if line.startswith(b"--") else b""
+            elif not line:
+                return boundary, length
+            elif line.lower().startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+                if not 0 <= length <= MOST_BYTES:
+                    raise ValueError(f"a picture of {length} bytes")
 
     def _line(self) -> bytes:
-        return self._response.readline(LONGEST_LINE)
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > MOST_BETWEEN:
+                raise ValueError("its parts have no header")
+            self._fill()
+        return self._cut(end + 1)
+
+    def _take(self, length: int) -> bytes:
+        while len(self._buffer) < length:
+            self._fill()
+        return self._cut(length)
+
+    def _take_up_to(self, boundary: bytes) -> bytes:
+        """A picture without a stated length: up to the next boundary, which it may hold itself, but not at its end."""
+        end, searched = re.compile(rb"\xff\xd9\s*(?=" + re.escape(boundary) + rb")"), 0
+        while (found := end.search(self._buffer, searched)) is None:
+            searched = max(0, len(self._buffer) - len(boundary) - 64)
+            if len(self._buffer) > MOST_BYTES:
+                raise ValueError("a picture without an end")
+            self._fill()
+        return self._cut(found.end())
+
+    def _cut(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+    def _fill(self) -> None:
+        data = self._response.read1(CHUNK)
+        if not data:
+            raise EOFError
+        self._buffer += data
 
 
 def connect(url: str, timeout_s: float) -> Response:
@@ -101,21 +120,18 @@ def connect(url: str, timeout_s: float) -> Response:
         OSError: nothing there, or refused.
     """
     parts = urlsplit(url)
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    host = parts.netloc.rpartition("@")[2]
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     if parts.username is not None:
-        passwords.add_password(None, bare, unquote(parts.username), unquote(parts.password or ""))
+        whole = urlunsplit((parts.scheme, host, "/", "", ""))
+        passwords.add_password(None, whole, unquote(parts.username), unquote(parts.password or ""))
     opener = urllib.request.build_opener(
         urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
     )
     try:
-        response: Response = opener.open(bare, timeout=timeout_s)
+        response: Response = opener.open(urlunsplit(parts._replace(netloc=host)), timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        raise OSError(f"the server answers {error.code} {error.reason}") from error
     except (http.client.HTTPException, ValueError) as error:
-        raise urllib.error.URLError(str(error)) from error
+        raise OSError(str(error)) from error
     return response
-
-
-def _boundary(headers: Message) -> bytes:
-    """What each part begins with. Some cameras name it with the two dashes that stand before it, some without."""
-    named = headers.get_param("boundary") or ""
-    return b"--" + str(named).strip('"').removeprefix("--").encode("latin-1", "replace")

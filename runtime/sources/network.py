@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
@@ -95,11 +96,16 @@ def _checked(url: str) -> str:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
     except ValueError as error:
-        raise ConfigError(f"source {url[:200]!r}: not a URL: {error}") from error
+        raise ConfigError(f"source {_shown(url)}: not a URL: {error}") from error
     if not host or any(character.isspace() for character in url):
-        raise ConfigError(f"source {url[:200]!r}: not a URL; it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO")
+        raise ConfigError(f"source {_shown(url)}: not a URL; it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO")
     where = f"[{host}]" if ":" in host else host
     return urlunsplit((parts.scheme, f"{where}:{port}" if port else where, parts.path, "", ""))
+
+
+def _shown(url: str) -> str:
+    """A malformed URL, without what may be a password."""
+    return re.sub(r"//.*@", "//...@", url)[:200]
 
 
 def _open(url: str, name: str) -> Source:

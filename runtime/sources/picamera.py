@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -62,8 +63,9 @@ class PiCamera:
         return self._bad.checked(index, image, captured_ns)
 
     def close(self) -> None:
-        self._camera.stop()
-        self._camera.close()
+        with suppress(RuntimeError):  # it may be gone already
+            self._camera.stop()
+            self._camera.close()
 
 
 def _started(module: Any, number: int) -> Any:

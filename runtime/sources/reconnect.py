@@ -48,7 +48,7 @@ class Reconnecting:
         self._offset = self._next = 0
         self._failures = 0
         self._due_ns = self._lost_ns = 0
-        self._lost = False
+        self._lost = self._gave = False
         self._kept: Frame | Line | None = None
 
     def read(self) -> Frame | Line | Event | None:
@@ -69,7 +69,7 @@ class Reconnecting:
         self._next = found.index + 1
         if isinstance(found, Event):
             return found
-        self._failures = 0
+        self._failures, self._gave = 0, True
         if not self._lost:
             return found
         self._lost, self._kept = False, found
@@ -105,9 +105,9 @@ class Reconnecting:
 
     def _fail(self, reason: str) -> None:
         self._failures += 1
-        if self._next == 0 and self._failures >= TRIES:
+        if not self._gave and self._failures >= TRIES:
             raise SourceError(f"{reason}; {self._name} never gave a frame in {TRIES} tries")
-        wait_s = min(FIRST_WAIT_S * 2 ** (self._failures - 1), LONGEST_WAIT_S)
+        wait_s = min(FIRST_WAIT_S * 2 ** min(self._failures - 1, 16), LONGEST_WAIT_S)
         self._due_ns = self._clock() + int(1e9 * wait_s)
 
     def _event(self, kind: EventKind, detail: str) -> Event:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from orilla.devices.errors import SourceError, unknown_name
+from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.frame import Event, Frame, Line
 from orilla.runtime.names import whole_number
 
@@ -51,6 +51,8 @@ def open_source(spec: str | int | Path) -> Source:
         ConfigError: an unknown name, or not a URL or pipeline that can be opened.
     """
     text = str(spec)
+    if not text:
+        raise ConfigError("the source is empty: give a camera number, a URL, a file, a folder or scenes")
     if whole_number(text) or text.startswith("/dev/video"):
         from orilla.runtime.sources.camera import Camera
 

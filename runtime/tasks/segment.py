@@ -52,9 +52,9 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
         if not len(rows):
             return None
-        down, across = self.frame_hw[0] / found.shape[0], self.frame_hw[1] / found.shape[1]
-        left, right = int(columns[0] * across), -int(-(columns[-1] + 1) * across // 1)
-        top, bottom = int(rows[0] * down), -int(-(rows[-1] + 1) * down // 1)
+        (height, width), (down, across) = self.frame_hw, found.shape
+        left, right = int(columns[0]) * width // across, -(-(int(columns[-1]) + 1) * width // across)
+        top, bottom = int(rows[0]) * height // down, -(-(int(rows[-1]) + 1) * height // down)
         return left, top, right, bottom
 
     @cached_property

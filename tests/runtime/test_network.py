@@ -1,5 +1,6 @@
 """Network cameras, against real servers on loopback: JPEG after JPEG over HTTP, and RTSP."""
 
+import base64
 import socket
 import subprocess
 import sys
@@ -33,6 +34,10 @@ class Camera:
         """Pictures until the connection closes; endless where None."""
         self.size_hw = (240, 320)
         self.garbage = False
+        self.boundary = ("frame", "--frame")
+        """As it is named, and as it stands before each part."""
+        self.lengths = True
+        self.password = None
         self.silent = threading.Event()
         self.connections = 0
         self.over = threading.Event()
@@ -49,12 +54,23 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(self.server.clip)
             return
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/video")
+            self.end_headers()
+            return
         if self.path != "/video":
             self.send_error(404)
             return
+        wanted = camera.password and "Basic " + base64.b64encode(camera.password.encode()).decode()
+        if wanted and self.headers.get("Authorization") != wanted:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+            return
         camera.connections += 1
         self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={camera.boundary[0]}")
         self.end_headers()
         sent = 0
         try:
@@ -64,8 +80,12 @@ class Handler(BaseHTTPRequestHandler):
                 data = cv2.imencode(".jpg", image)[1].tobytes()
                 if camera.garbage:
                     data = bytes(reversed(data))
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                self.wfile.write(head.encode() + data + b"\r\n")
+                head = f"{camera.boundary[1]}\r\nContent-Type: image/jpeg\r\n"
+                if camera.lengths:
+                    head += f"Content-Length: {len(data)}\r\n"
+                else:  # what looks like a boundary stands in the picture, and nothing before the next one
+                    data = data[:-2] + f"\n{camera.boundary[1]}\r\n".encode() + data[-2:]
+                self.wfile.write(head.encode() + b"\r\n" + data + (b"\r\n" if camera.lengths else b""))
                 sent += 1
                 if camera.silent.is_set():
                     camera.over.wait(PATIENCE_S)
@@ -181,6 +201,36 @@ def test_a_resolution_that_changes_midway_is_followed(http_camera):
         assert until(source, frame)[-1].image.shape == (240, 320, 3)
         http_camera.size_hw = (120, 160)
         until(source, lambda one: isinstance(one, Frame) and one.image.shape == (120, 160, 3))
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+@pytest.mark.parametrize(
+    "boundary",
+    [("frame", "--frame"), ('"a b"', "--a b"), ("--frame", "--frame"), ("--frame", "----frame"), ("x", "--y")],
+)
+def test_cameras_that_write_their_boundary_each_in_its_way(http_camera, boundary, lengths):
+    http_camera.boundary, http_camera.lengths = boundary, lengths
+    with opened(f"{http_camera.address}/video") as source:
+        assert [until(source, frame)[-1].index for _ in range(5)] == list(range(5))
+
+
+def test_a_camera_without_boundaries_is_refused(http_camera):
+    http_camera.boundary = ("frame", "frame")
+    with (
+        pytest.raises(SourceError, match=r"no boundary|no header"),
+        opened(f"{http_camera.address}/video") as source,
+    ):
+        until(source, frame)
+
+
+@pytest.mark.parametrize("path", ["/video", "/moved"])
+def test_a_camera_with_a_password(http_camera, path):
+    http_camera.password = "robot:sec ret"
+    with pytest.raises(SourceError, match="the server answers 401"):
+        open_source(f"{http_camera.address}{path}")
+    address = http_camera.address.replace("//", "//robot:sec%20ret@")
+    with opened(f"{address}{path}") as source:
+        assert until(source, frame)[-1].index == 0
 
 
 def test_a_recording_behind_a_url_ends(http_camera):

@@ -1,6 +1,9 @@
 """A recorded loop, replayed: the same decisions byte for byte, and what another policy would have done."""
 
+import os
+
 import factories
+import numpy as np
 import pytest
 
 import orilla.runtime
@@ -136,3 +139,47 @@ def test_a_loop_that_ends_early_leaves_its_recording(model, tmp_path):
         next(stream)
     replay = Replay.read(path)
     assert replay.decided() == replay.decide()
+
+
+def test_a_frame_that_could_not_be_prepared_counts_once(model, tmp_path):
+    images = [factories.picture(seed=place) if place % 3 else np.zeros((0, 4, 3), np.uint8) for place in range(30)]
+    path = tmp_path / "drive.rec"
+    ticks = list(model.stream(factories.ListSource(images), record=path, on_event=lambda event: None))
+    replay = Replay.read(path)
+    assert replay.decided() == replay.decide()
+    outcome = replay.under()
+    assert [one.index for one in outcome.delivered] == [tick.index for tick in ticks]
+    assert len(outcome.dropped) == 10
+
+
+def test_a_file_under_a_policy_that_plays_it(model, tmp_path):
+    path = tmp_path / "drive.rec"
+    source = factories.ListSource([factories.picture()] * 60)
+    source.rate_hz = 30.0
+    list(model.stream(source, record=path))
+    latest = Replay.read(path).under(Policy.parse("latest"), infer_ms=90)
+    assert {reason for _, _, reason in latest.dropped} == {"newer"}
+    assert max(one.age_ms for one in latest.delivered[:-1]) < 33.4 + 90 + 10
+    list(model.stream([factories.picture()] * 3, record=path))
+    with pytest.raises(ValueError, match="no rate to be played at"):
+        Replay.read(path).under(Policy.parse("latest"))
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xff\n", b'{"line":"result","index":1,"stages_ms":{},"result":' + b"[" * 5000 + b"\n"]
+)
+def test_lines_that_are_no_json(tmp_path, damage):
+    path = tmp_path / "bad.rec"
+    path.write_bytes(HEADER.encode() + b"\n" + damage)
+    with pytest.raises(DataError, match="line 2"):
+        Replay.read(path)
+
+
+def test_a_name_that_is_no_text_does_not_end_a_recording(model, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / os.fsdecode(b"a\xff.jpg")).write_bytes(b"no picture")
+    factories.write_picture(folder / "b.png", factories.picture())
+    path = tmp_path / "drive.rec"
+    assert len(list(model.stream(folder, record=path, on_event=lambda event: None))) == 1
+    assert Replay.read(path).decided()
