@@ -173,9 +173,11 @@ class Chain(Runner):
         return Cascade(self._first.work(), self._second.work(), self._cut)
 
     def describe(self) -> dict[str, str]:
-        """Variant and engine of both models, by place."""
-        both = {"first": self._first, "second": self._second}
-        return {name: next(iter(model.describe().values())) for name, model in both.items()}
+        """Variant and engine of both models, by the bundles' names, or as first and second where these are the same."""
+        both = [next(iter(model.describe().items())) for model in (self._first, self._second)]
+        if both[0][0] != both[1][0]:
+            return dict(both)
+        return {"first": both[0][1], "second": both[1][1]}
 
     def close(self) -> None:
         """Closes both models."""

@@ -186,6 +186,8 @@ class Loop:
             if isinstance(found, Event):
                 self._tell(found)
                 continue
+            if not isinstance(found, Frame | Line):
+                raise SourceError(f"{type(self._source).__name__}.read() gave {type(found).__name__}: it gives a Frame")
             if not self._admit(found):
                 continue
             taken = time.perf_counter_ns()
@@ -199,7 +201,7 @@ class Loop:
             self._arrive(_Item(found, prepared, stages))
             del found, prepared  # or their buffers would be held until the next frame has been read
         if not self._good and self._last_bad:
-            raise SourceError(self._last_bad)
+            raise SourceError(f"nothing in it could be used: {self._last_bad}")
 
     def _admit(self, frame: Frame | Line) -> bool:
         time_ns = frame.captured_ns

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Event, Tick
+from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.pipeline import Loop, Work
 from orilla.runtime.policy import LIVE, RECORDED, Policy
+from orilla.runtime.preprocess import Image, check_image
 from orilla.runtime.recording import Recording
 from orilla.runtime.sources.source import Source, open_source, open_texts
 from orilla.runtime.stream import Stream, Watch
@@ -45,6 +48,26 @@ class Runner(ABC):
     def describe(self) -> dict[str, str]:
         """Variant and engine of each model, by name."""
         raise NotImplementedError
+
+    def __call__(self, image: Image) -> Tick:
+        """Answers one picture, `[H,W,3]` uint8 BGR.
+
+        Raises:
+            DataError: a picture of another shape or type.
+        """
+        check_image(image)
+        captured_ns, work, times = time.monotonic_ns(), self.work(), [time.perf_counter_ns()]
+        prepared = work.prepare(image)
+        times.append(time.perf_counter_ns())
+        output = work.infer(prepared)
+        times.append(time.perf_counter_ns())
+        result = work.decode(output, image)
+        times.append(time.perf_counter_ns())
+        stages = {
+            name: (end - start) / 1e6
+            for name, (start, end) in zip(("prepare", "infer", "decode"), pairwise(times), strict=True)
+        }
+        return Tick(Frame(0, image, captured_ns), result, stages, time.monotonic_ns())
 
     def stream(
         self,

@@ -19,7 +19,7 @@ from orilla.runtime.tasks.segment import Segmentation
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom edge in the frame, pixels; right and bottom are outside."""
 
-Cut = Callable[[Answer, Image], Sequence[Box]]
+Cut = Callable[[Answer, Image], Sequence[Box] | None]
 """From what the first model said of a frame, and the frame, to the parts that the second is asked about."""
 
 
@@ -70,7 +70,7 @@ class Cascade:
             raise DataError("a cascade takes pictures")
         first = self._first.decode(self._first.infer(given), raw)
         parts = []
-        for box in self._cut(first, raw):
+        for box in self._cut(first, raw) or ():
             left, top, right, bottom = _inside(box, raw)
             if left < right and top < bottom:
                 part = raw[top:bottom, left:right]

@@ -141,9 +141,14 @@ class _Run:
             finally:
                 stream.close()  # with it the last answer is done with
         seconds = time.perf_counter() - started
+        if self._arguments.clock and "clock" not in stream.stats(recent=False).stages:
+            print("orilla: --clock: there is no clock in the pictures; scenes+clock draws one", file=sys.stderr)
         models = [text.split(" on ", 1) for text in self._models.values()]
         return {
-            "variant": ", ".join(variant for variant, _ in models),
+            "variant": ", ".join(
+                variant if len(models) == 1 else f"{name} {variant}"
+                for name, (variant, _) in zip(self._models, models, strict=True)
+            ),
             "engine": ", ".join(dict.fromkeys(engine for _, engine in models)),
             "models": self._models,
             "events": self._events,

@@ -25,6 +25,11 @@ MOST_BETWEEN = 1 << 16
 """Bytes between two pictures, header included."""
 CHUNK = 1 << 16
 
+SOI, EOI, SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
+"""A JPEG's start, its end, and the marker that pixels follow."""
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""What ends the pixels: stuffed bytes and restarts stand among them. Source: ITU-T T.81, B.1.1.5."""
+
 Response = http.client.HTTPResponse
 
 
@@ -92,14 +97,18 @@ class MotionJpeg:
         return self._cut(length)
 
     def _take_up_to(self, boundary: bytes) -> bytes:
-        """A picture without a stated length: up to the next boundary, which it may hold itself, but not at its end."""
-        end, searched = re.compile(rb"\xff\xd9\s*(?=" + re.escape(boundary) + rb")"), 0
-        while (found := end.search(self._buffer, searched)) is None:
-            searched = max(0, len(self._buffer) - len(boundary) - 64)
+        """A picture without a stated length: up to its own end, for the next boundary comes a period later; or up to
+        that, where it is no JPEG."""
+        while True:
+            end = _jpeg_end(self._buffer)
+            if end is None and not self._buffer.startswith(SOI[: len(self._buffer)]):
+                found = self._buffer.find(boundary)
+                end = found if found >= 0 else None
+            if end is not None:
+                return self._cut(end)
             if len(self._buffer) > MOST_BYTES:
                 raise ValueError("a picture without an end")
             self._fill()
-        return self._cut(found.end())
 
     def _cut(self, count: int) -> bytes:
         data = bytes(self._buffer[:count])
@@ -111,6 +120,30 @@ class MotionJpeg:
         if not data:
             raise EOFError
         self._buffer += data
+
+
+def _jpeg_end(data: bytearray) -> int | None:
+    """Where the JPEG ends that `data` begins with; None where it has no end yet, or is none.
+
+    Its segments are passed over by their length, since a thumbnail in one has an end of its own. Source: ITU-T T.81,
+    B.1.1.
+    """
+    if not data.startswith(SOI):
+        return None
+    place = 2
+    while len(data) >= place + 4 or data[place : place + 2] == EOI:
+        marker = data[place + 1]
+        if data[place] != 0xFF:
+            return None
+        if marker == EOI[1]:
+            return place + 2
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == SCAN:
+            found = MARKER.search(data, place)
+            if found is None:
+                return None
+            place = found.start()
+    return None
 
 
 def connect(url: str, timeout_s: float) -> Response:

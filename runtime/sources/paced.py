@@ -14,7 +14,8 @@ from orilla.runtime.sources.source import Source, now_ns
 
 
 class Paced:
-    """Gives each frame when its time has come, and stamps it with that time, however late it was decoded.
+    """Gives each frame when its time has come, and stamps it with that time. Where decoding is slower than the rate,
+    all that follows comes later too: the recording plays slower, and no frame is older than it is.
 
     Args:
         source: a recording with a rate.
@@ -53,7 +54,9 @@ class Paced:
         self._next = None
         if left_s > 0:
             self._wait(left_s)
-        return replace(found, captured_ns=due_ns)
+            return replace(found, captured_ns=due_ns)
+        self._start_ns -= int(1e9 * left_s)
+        return found
 
     def close(self) -> None:
         self._source.close()

@@ -11,7 +11,7 @@ from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, EventKind, Frame, Line
 from orilla.runtime.sources.source import Source, now_ns
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 2.0
 """Between two tries: twice as long after each that fails, never longer than the second."""
 
 SLICE_S = 0.25

@@ -119,4 +119,6 @@ def _open_path(path: Path) -> Source:
         raise SourceError(f"{path} is neither a file nor a folder")
     if path.suffix or len(path.parts) > 1:
         raise SourceError(f"no such file: {path}")
-    raise unknown_name("source", str(path), ["a camera number", "a URL", "a file", "a folder of pictures", "scenes"])
+    raise unknown_name(
+        "source", str(path), ["a camera number", "a URL", "a file", "a folder of pictures", "picamera2", "scenes"]
+    )

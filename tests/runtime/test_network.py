@@ -19,7 +19,7 @@ import orilla.runtime
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.scenes import clock
-from orilla.runtime.sources import network, reconnect
+from orilla.runtime.sources import mjpeg, network, reconnect
 from orilla.runtime.sources.source import open_source
 
 PATIENCE_S = 20.0
@@ -36,7 +36,7 @@ class Camera:
         self.garbage = False
         self.boundary = ("frame", "--frame")
         """As it is named, and as it stands before each part."""
-        self.lengths = True
+        self.lengths, self.period_s = True, 0.02
         self.password = None
         self.silent = threading.Event()
         self.connections = 0
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
                 if camera.silent.is_set():
                     camera.over.wait(PATIENCE_S)
                     return
-                if camera.over.wait(0.02):
+                if camera.over.wait(camera.period_s):
                     return
         except OSError:
             return
@@ -212,6 +212,25 @@ def test_cameras_that_write_their_boundary_each_in_its_way(http_camera, boundary
     http_camera.boundary, http_camera.lengths = boundary, lengths
     with opened(f"{http_camera.address}/video") as source:
         assert [until(source, frame)[-1].index for _ in range(5)] == list(range(5))
+
+
+def test_a_picture_is_whole_where_it_ends_not_where_the_next_begins():
+    jpeg = cv2.imencode(".jpg", factories.picture(240, 320))[1].tobytes()
+    thumbnail = cv2.imencode(".jpg", factories.picture(16, 16))[1].tobytes()
+    inside = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    for whole in (jpeg, jpeg[:2] + inside + jpeg[2:]):
+        assert mjpeg._jpeg_end(bytearray(whole + b"\r\n--frame")) == len(whole)
+        for cut in (0, 1, 2, 3, 5, 20, 200, len(whole) - 1):
+            assert mjpeg._jpeg_end(bytearray(whole[:cut])) is None
+    assert mjpeg._jpeg_end(bytearray(b"\xff\xd8hello, no picture at all")) is None
+
+
+def test_a_camera_without_lengths_is_not_a_period_late(http_camera):
+    http_camera.lengths, http_camera.period_s = False, 0.5
+    with opened(f"{http_camera.address}/video") as source:
+        until(source, frame)
+        found = until(source, frame)[-1]
+        assert clock.since_ms(clock.read(found.image), time.monotonic_ns()) < 400
 
 
 def test_a_camera_without_boundaries_is_refused(http_camera):

@@ -73,7 +73,7 @@ def test_several_models_and_a_cascade(tiny_bundle, second, clip, tmp_path):
     assert set(lines[0]["result"]["answers"]) == {"second", tiny_bundle.stem}
     done = orilla("run", tiny_bundle, "--then", second, "--source", clip, "--sink", f"video:{tmp_path}/p.avi", "--json")
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)["models"]) == {"first", "second"}
+    assert set(json.loads(done.stdout)["models"]) == {tiny_bundle.stem, "second"}
 
 
 def test_what_does_not_go_together(tiny_bundle, second, clip, tmp_path):
@@ -110,7 +110,7 @@ def test_a_damaged_picture_does_not_end_a_folder(tiny_bundle, tmp_path):
         (tmp_path / name).unlink()
     alone = orilla("run", tiny_bundle, "--source", tmp_path)
     assert alone.returncode == 2
-    assert alone.stderr.splitlines()[-1].startswith("orilla: cannot decode")
+    assert alone.stderr.splitlines()[-1].startswith("orilla: nothing in it could be used: cannot decode")
 
 
 def test_the_true_latency_is_read_from_the_picture(tiny_bundle):
@@ -119,6 +119,11 @@ def test_the_true_latency_is_read_from_the_picture(tiny_bundle):
     assert 0 < summary["p50_ms"]["clock"] < 10_000
     plain = json.loads(orilla("run", tiny_bundle, "--source", "scenes", "--frames", 2, "--clock", "--json").stdout)
     assert "clock" not in plain["p50_ms"]
+    paced = orilla(
+        "run", tiny_bundle, "--source", "scenes+clock", "--policy", "latest", "--frames", 5, "--clock", "--json"
+    )
+    figures = json.loads(paced.stdout)
+    assert figures["max_ms"]["age"] <= figures["max_ms"]["clock"] + 1
 
 
 def test_live_figures(tiny_bundle, monkeypatch, capfd):

@@ -220,6 +220,8 @@ def test_several_models_share_a_source(model, other):
         assert np.array_equal(tick.result["small"].probability, model(picture).result.probability)
         assert np.array_equal(tick.result["full"].probability, other(picture).result.probability)
     assert set(ticks[0].to_dict()["result"]) == {"task", "answers"}
+    one = both(pictures(1)[0])
+    assert np.array_equal(one.result["small"].probability, ticks[0].result["small"].probability)
     with pytest.raises(ConfigError, match="needs a model"):
         orilla.runtime.together()
 
@@ -232,6 +234,21 @@ def test_a_cascade_asks_the_second_model_about_what_the_first_found(model, other
     alone = other(np.ascontiguousarray(pictures(1)[0][20:90, 10:60])).result.probability
     assert np.array_equal(tick.result.parts[0].answer.probability, alone)
     assert tick.to_dict()["result"]["parts"][0]["box_xyxy"] == [10, 20, 60, 90]
+
+
+def test_a_cut_that_finds_nothing(model, other):
+    for nothing in (None, [], ()):
+        chain = orilla.runtime.cascade(model, other, cut=lambda answer, image, nothing=nothing: nothing)
+        assert chain(pictures(1)[0]).result.parts == ()
+
+
+def test_a_source_that_gives_arrays_is_told_what_to_give(model):
+    class Arrays(factories.ListSource):
+        def read(self):
+            return factories.picture()
+
+    with pytest.raises(SourceError, match=r"Arrays.read\(\) gave ndarray: it gives a Frame"):
+        list(model.stream(Arrays([])))
 
 
 def test_a_box_that_is_none_is_named(model, other):
