@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,20 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
 
     chosen = getattr(known, recipe)()
     work = quantizer.Quantizer(source, chosen)
+    Path(out).write_bytes(work.quantize(_ranges(source, calibration, chosen)).quantized_model)
+
+
+def edgetpu(source: str, out: str, calibration: str) -> None:
+    """As `static` in int8, but with one scale for all of a dense layer's weights: Coral's compiler is older than dense
+    layers with a scale for each channel."""
+    from litert_quantizer import qtyping, quantizer
+    from litert_quantizer import recipe as known
+
+    chosen = known.static_wi8_ai8()
+    dense = copy.deepcopy(chosen[0])
+    dense["operation"] = qtyping.TFLOperationName.FULLY_CONNECTED
+    dense["op_config"]["weight_tensor_config"]["granularity"] = qtyping.QuantGranularity.TENSORWISE
+    work = quantizer.Quantizer(source, [*chosen, dense])
     Path(out).write_bytes(work.quantize(_ranges(source, calibration, chosen)).quantized_model)
 
 

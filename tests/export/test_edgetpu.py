@@ -5,12 +5,15 @@ import os
 import time
 from pathlib import Path
 
+import factories
+import keras
 import numpy as np
 import pytest
 
 from orilla.devices.errors import ConversionError, DataError
 from orilla.export import edgetpu, edgetpu_compiler
 from orilla.export.edgetpu import BEHIND, DTYPE, LIMIT, MAPPED, RANK, UNKNOWN, VERSION
+from orilla.export.export import ExportOptions, export
 from orilla.export.tflite_graph import Graph, Operator, Tensor, read_graph
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.cli import main
@@ -151,6 +154,19 @@ def test_the_shipped_road_maps_completely():
     bundle = Bundle.open("road")
     variant = bundle.manifest.variant("litert_wi8_ai8")
     assert edgetpu.predict(bundle.read(variant.file)).cpu_ops == []
+
+
+def test_a_classifier_s_dense_layer_maps_in_the_recipe_for_it(tmp_path, animals):
+    run = factories.classifier_run(tmp_path / "run", animals)
+    model = keras.models.load_model(run / "model.keras")
+    scores = keras.layers.Dense(2, activation="softmax", name="scores")
+    keras.Model(model.input, scores(model.layers[-2].output)).save(run / "model.keras")
+    options = ExportOptions(recipes="litert_wi8_ai8,litert_wi8_ai8_edgetpu")
+    manifest = export(run, tmp_path / "b.orilla", options)
+    bundle = Bundle.open(tmp_path / "b.orilla")
+    usual, made = (edgetpu.predict(bundle.read(manifest.variant(name).file)) for name in options.recipes.split(","))
+    assert "FULLY_CONNECTED" in usual.cpu_ops
+    assert made.cpu_ops == []
 
 
 def test_a_float_model_is_not_mapped_at_all(tiny_bundle):
