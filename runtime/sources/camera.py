@@ -7,7 +7,7 @@ import cv2
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.pool import Pool
-from orilla.runtime.sources.grab import BadFrames, retrieved
+from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
@@ -27,8 +27,7 @@ class Camera:
         self._capture = capture
         self._pool, self._bad = Pool(), BadFrames(self._name)
         self._index = 0
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        self.rate_hz = rate if 0 < rate <= 1000 else None
+        self.rate_hz = rate_of(capture)
 
     @classmethod
     def open(cls, device: str | int) -> Source:

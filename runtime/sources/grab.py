@@ -16,6 +16,12 @@ MOST_BAD = 100
 """Frames in a row that cannot be used before a live source counts as lost."""
 
 
+def rate_of(capture: cv2.VideoCapture) -> float | None:
+    """Frames per second that the capture names, where they are ones."""
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    return rate if 0 < rate <= 1000 else None
+
+
 def retrieved(capture: cv2.VideoCapture, pool: Pool) -> Image | None:
     """The frame that was grabbed, in a buffer of `pool` where it fits; None where it cannot be decoded."""
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))

@@ -7,7 +7,7 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.pool import Pool
-from orilla.runtime.sources.grab import BadFrames, retrieved
+from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
@@ -24,8 +24,7 @@ class Pipeline:
         self._capture = capture
         self._pool, self._bad = Pool(), BadFrames("the pipeline")
         self._index = 0
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        self.rate_hz = rate if 0 < rate <= 1000 else None
+        self.rate_hz = rate_of(capture)
 
     @classmethod
     def open(cls, pipeline: str) -> Source:

@@ -10,7 +10,7 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.pool import Pool
-from orilla.runtime.sources.grab import BadFrames, retrieved
+from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 from orilla.runtime.sources.stamp import PresentationClock
@@ -38,8 +38,7 @@ class NetworkStream:
         self._name, self._capture = name, capture
         self._pool, self._clock, self._bad = Pool(), PresentationClock(), BadFrames(name)
         self._index = 0
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        self.rate_hz = rate if 0 < rate <= 1000 else None
+        self.rate_hz = rate_of(capture)
         self._fresh = False
         self._last_ms = -1.0
 

@@ -13,7 +13,7 @@ from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.pool import Pool
-from orilla.runtime.sources.grab import BadFrames, retrieved
+from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.source import now_ns
 
 MISSING_SHARE = 0.05
@@ -30,8 +30,7 @@ class VideoFile:
         self._capture = capture
         self._pool, self._bad = Pool(), BadFrames(name)
         self._index = 0
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        self.rate_hz = rate if 0 < rate <= 1000 else None
+        self.rate_hz = rate_of(capture)
         self._declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     @classmethod
