@@ -178,7 +178,7 @@ class Loop:
     def _capture(self) -> None:
         if self._alone:
             keep_to_core(0)
-        while not self._stopped:
+        while self._may_read():
             started = time.perf_counter_ns()
             found = self._source.read()
             if found is None:
@@ -210,11 +210,16 @@ class Loop:
         with self._lock:
             return self._traffic.admit(frame.index, time_ns, time.monotonic_ns())
 
-    def _arrive(self, item: _Item) -> None:
-        self._good += 1
+    def _may_read(self) -> bool:
+        """Waits until there is room for the next frame: what is read early only takes memory; False: the loop ends."""
         with self._lock:
             while not self._traffic.room and not self._stopped:
                 self._may_arrive.wait()
+            return not self._stopped
+
+    def _arrive(self, item: _Item) -> None:
+        self._good += 1
+        with self._lock:
             if self._recorder is not None:
                 self._recorder.taken(item.frame, item.stages_ms)
             self._traffic.arrive(item, time.monotonic_ns())
@@ -239,6 +244,9 @@ class Loop:
             while True:
                 if self._stopped:
                     return None
+                if not self._traffic.answer_room:
+                    self._may_answer.wait()
+                    continue
                 now_ns = time.monotonic_ns()
                 if not self._all_taken and (hold_ns := self._traffic.hold_ns(now_ns)):
                     self._may_begin.wait(hold_ns / 1e9)
@@ -254,8 +262,6 @@ class Loop:
     def _answer(self, item: _Item) -> None:
         assert item.result is not None
         with self._lock:
-            while not self._traffic.answer_room and not self._stopped:
-                self._may_answer.wait()
             if self._recorder is not None:
                 self._recorder.answered(item.frame, item.stages_ms, item.result)
             self._traffic.answer(item, time.monotonic_ns())

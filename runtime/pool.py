@@ -7,9 +7,15 @@ import sys
 import numpy as np
 
 from orilla.runtime.preprocess import Image
+from orilla.runtime.traffic import AHEAD
 
 KEPT = 32
 """Buffers kept for use again; more are allocated where the caller holds more, and freed when it lets go."""
+
+READY = 2 * AHEAD + 3
+"""Buffers that a source allocates, and touches, with its first frame: as many frames as a loop ever has on the way. One
+is read, `AHEAD` wait, one is in inference, `AHEAD` are answered, one is in the caller's hands. So a loop takes the
+memory that it needs when it starts, not when the machine is busy for the first time."""
 
 _UNHELD = 3
 """References to a buffer that only the pool holds: its list, the loop's variable and the argument of `getrefcount`."""
@@ -20,15 +26,21 @@ class Pool:
 
     A buffer is handed out again only when no array or view refers to it any more, so that a steady stream allocates
     nothing, and who keeps a picture keeps it unchanged.
+
+    Args:
+        ready: buffers that are allocated and touched at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ready: int = 0) -> None:
+        self._ready = ready
         self._buffers: list[Image] = []
 
     def take(self, shape: tuple[int, ...]) -> Image:
         """A buffer `[H,W,3]` uint8 with any content."""
         if self._buffers and self._buffers[0].shape != shape:
             self._buffers = []
+        if not self._buffers:
+            self._buffers = [np.full(shape, 0, np.uint8) for _ in range(self._ready)]
         for buffer in self._buffers:
             if sys.getrefcount(buffer) <= _UNHELD:
                 return buffer

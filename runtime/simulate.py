@@ -80,13 +80,10 @@ class _Simulation:
         self._now = 0
         self._events: list[tuple[int, int, str, _Item | None]] = []
         self._count = 0
-        # What each actor has in its hands: a prepared frame that finds no room, one in inference, an answer.
-        self._ready: _Item | None = None
-        self._inferred: _Item | None = None
-        self._inferring = self._sinking = False
+        self._reading = self._inferring = self._sinking = False
 
     def run(self) -> Outcome:
-        self._read()
+        self._settle()
         while self._events:
             self._now, _, verb, item = heapq.heappop(self._events)
             getattr(self, f"_{verb}")(item)
@@ -99,6 +96,7 @@ class _Simulation:
 
     def _read(self) -> None:
         given = next(self._frames, None)
+        self._reading = given is not None
         if given is not None:
             done = max(self._now, given.read_ns) if self._live else self._now + given.read_ns
             # A recording's frame is stamped when it has been read.
@@ -110,13 +108,15 @@ class _Simulation:
         elif self._traffic.admit(item.index, item.given.captured_ns, self._now):
             self._after(self._now + item.given.prepare_ns, "was_prepared", item)
             return
-        self._read()
+        self._reading = False
 
     def _was_prepared(self, item: _Item) -> None:
-        self._ready = item
+        self._traffic.arrive(item, self._now)
+        self._reading = False
 
     def _was_inferred(self, item: _Item) -> None:
-        self._inferred = item
+        self._traffic.answer(item, self._now)
+        self._inferring = False
 
     def _was_used(self, item: _Item) -> None:
         self._sinking = False
@@ -125,28 +125,17 @@ class _Simulation:
         """Inference held back for a frame that was about to come; it is asked again."""
 
     def _settle(self) -> None:
-        """Hands over whatever can be handed over at this moment."""
-        moved = True
-        while moved:
-            moved = False
-            if self._ready is not None and self._traffic.room:
-                self._traffic.arrive(self._ready, self._now)
-                self._ready = None
-                self._read()
-                moved = True
-            if self._inferred is not None and self._traffic.answer_room:
-                self._traffic.answer(self._inferred, self._now)
-                self._inferred, self._inferring = None, False
-                moved = True
-            if not self._inferring and (hold_ns := self._traffic.hold_ns(self._now)):
+        """Begins whatever can begin at this moment."""
+        if not self._sinking and (item := self._traffic.deliver(self._now)) is not None:
+            self._sinking = True
+            drops = dict(self._traffic.drops)
+            self._outcome.delivered.append(Delivered(item.index, item.captured_ns, item.began_ns, self._now, drops))
+            self._after(self._now + item.given.sink_ns, "was_used", item)
+        if not self._inferring and self._traffic.answer_room:
+            if hold_ns := self._traffic.hold_ns(self._now):
                 self._after(self._now + hold_ns, "waited", None)
-            elif not self._inferring and (item := self._traffic.begin(self._now)) is not None:
+            elif (item := self._traffic.begin(self._now)) is not None:
                 item.began_ns, self._inferring = self._now, True
                 self._after(self._now + item.given.infer_ns, "was_inferred", item)
-                moved = True
-            if not self._sinking and (item := self._traffic.deliver(self._now)) is not None:
-                self._sinking = True
-                drops = dict(self._traffic.drops)
-                self._outcome.delivered.append(Delivered(item.index, item.captured_ns, item.began_ns, self._now, drops))
-                self._after(self._now + item.given.sink_ns, "was_used", item)
-                moved = True
+        if not self._reading and self._traffic.room:
+            self._read()

@@ -95,7 +95,7 @@ class Traffic(Generic[T]):
 
     @property
     def room(self) -> bool:
-        """Whether a frame may arrive; else its source waits."""
+        """Whether a frame may be read; else its source waits."""
         return self._newest or len(self._waiting) < AHEAD
 
     def arrive(self, item: T, now_ns: int) -> None:
@@ -132,7 +132,7 @@ class Traffic(Generic[T]):
 
     @property
     def answer_room(self) -> bool:
-        """Whether an answer may be put down; else inference waits for the caller."""
+        """Whether an inference may begin, its answer having a place; else it waits for the caller."""
         return self._newest or len(self._answers) < AHEAD
 
     def answer(self, item: T, now_ns: int) -> None:

@@ -12,7 +12,7 @@ from orilla.devices.detect import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.pool import Pool
+from orilla.runtime.pool import READY, Pool
 from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.source import now_ns
 
@@ -28,7 +28,7 @@ class VideoFile:
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         self._name = name
         self._capture = capture
-        self._pool, self._bad = Pool(), BadFrames(name)
+        self._pool, self._bad = Pool(READY), BadFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
         self._declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -125,13 +125,13 @@ GROWTH = (
 import sys
 import numpy
 import orilla.runtime
-from orilla.runtime.pool import Pool
+from orilla.runtime.pool import READY, Pool
 from orilla.runtime.frame import Frame
 
 class Frames:
     live, rate_hz = False, None
     def __init__(self, count):
-        self.count, self.index, self.pool = count, 0, Pool()
+        self.count, self.index, self.pool = count, 0, Pool(READY)
     def read(self):
         if self.index == self.count:
             return None
