@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.datasets import ClassifiedText, Dataset
 from orilla.runtime.datasets.labelled import Item, cache_folder, digest_of
+from orilla.runtime.datasets.raw import prepared
 from orilla.runtime.feed import Feed
 from orilla.runtime.measures import Truth, measure, target_of
 from orilla.runtime.preprocess import Preprocess
@@ -65,7 +67,7 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         labels=dataset.classes,
         preprocess=preprocess,
         vocabulary=vocabulary,
-        prepare=feed.sample,
+        prepare=partial(prepared, feed=feed),
         stages=tuple(_bound(work, stage) for stage in stages),
         batch=work.batch,
         learning_rate=stages[-1].learning_rate,
@@ -132,9 +134,9 @@ class _Work:
         self._options, self._plan, self._dataset, self._splits = options, chosen, dataset, splits
         self._network, self._feed = network, feed
         self.batch = options.batch or chosen.batch
-        self._train = Prepared(dataset, splits.train, feed.sample)
+        self._train = Prepared(dataset, splits.train, partial(prepared, feed=feed))
         watched = splits.choose or splits.report
-        self._watched = Prepared(dataset, watched, feed.sample)
+        self._watched = Prepared(dataset, watched, partial(prepared, feed=feed))
         self._watched_items = watched
         self._prefix = "choose" if splits.choose else splits.reported
         self._of_train = self._labels(splits.train)

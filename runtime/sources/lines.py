@@ -114,6 +114,9 @@ class Texts:
 
 def _standard_input() -> bytes | None:
     """What has come; a thread that waits in a read of it could not be ended."""
-    number = sys.stdin.fileno()
+    try:
+        number = sys.stdin.fileno()
+    except (OSError, ValueError):  # a program has put a stream of its own in its place
+        return sys.stdin.buffer.read(CHUNK)
     ready, _, _ = select.select([number], [], [], SLICE_S)
     return os.read(number, CHUNK) if ready else None

@@ -151,12 +151,12 @@ def test_texts_from_standard_input(words):
     assert [json.loads(line)["text"] for line in lines] == ["a fine film", "a dull film"][: 1 if words else 2]
 
 
-def test_an_interrupt_while_nothing_comes_ends_well():
+def test_a_service_that_is_stopped_while_nothing_comes_ends_well():
     command = [sys.executable, "-m", "orilla.runtime.cli", "run", "sentiment", "--source", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdin.write(b"a fine film\n")
         process.stdin.flush()
         assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(60) in (0, 130), process.stderr.read()
