@@ -7,12 +7,12 @@ and compiled models, and said beside each rule. Where the compiler is on PATH, i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from orilla.export.tflite_graph import Graph, Operator, Tensor, read_graph
+from orilla.export.tflite_graph import Operator, Tensor, read_operators
 
 MAPPED = "Mapped to Edge TPU"
 UNKNOWN = "Operation not supported"
@@ -95,10 +95,10 @@ def predict(data: bytes, name: str = "the model") -> Mapping:
     Raises:
         DataError: it is no such file.
     """
-    return mapping_of(read_graph(data, name))
+    return mapping_of(read_operators(data, name))
 
 
-def mapping_of(graph: Graph) -> Mapping:
+def mapping_of(operators: Iterable[Operator]) -> Mapping:
     """Places each operator: one run of supported ones is mapped, and all behind it stay on the CPU.
 
     Source: Coral's documentation, "Edge TPU Compiler": the graph is cut at the first operator that is not supported. A
@@ -106,7 +106,7 @@ def mapping_of(graph: Graph) -> Mapping:
     """
     placed: list[Placed] = []
     begun = cut = False
-    for operator in graph.operators:
+    for operator in operators:
         status, reason, instead = MAPPED, "", ""
         found = _refusal(operator)
         if cut:

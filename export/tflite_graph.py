@@ -83,18 +83,8 @@ class Operator:
         return [one for one in self.inputs if one is not None and one.constant is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """A model's main graph."""
-
-    operators: tuple[Operator, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    subgraphs: int
-
-
-def read_graph(data: bytes, name: str) -> Graph:
-    """Reads a `.tflite` file.
+def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
+    """Reads the operators of a `.tflite` file's main graph.
 
     Args:
         data: the file.
@@ -111,12 +101,12 @@ def read_graph(data: bytes, name: str) -> Graph:
     if data[4:8] != b"TFL3":
         raise DataError(f"{name} is no .tflite file")
     try:
-        return _graph(schema.ModelT.InitFromPackedBuf(data, 0), data, schema)
+        return _operators(schema.ModelT.InitFromPackedBuf(data, 0), data, schema)
     except (struct.error, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
         raise DataError(f"{name} is damaged: {error}") from error
 
 
-def _graph(model: Any, data: bytes, schema: Any) -> Graph:
+def _operators(model: Any, data: bytes, schema: Any) -> tuple[Operator, ...]:
     types, operators = _names(schema.TensorType), _names(schema.BuiltinOperator)
     main = model.subgraphs[0]
     tensors = [_tensor(one, model.buffers[one.buffer], types, data) for one in main.tensors]
@@ -135,8 +125,7 @@ def _graph(model: Any, data: bytes, schema: Any) -> Graph:
                 step.builtinOptions,
             )
         )
-    ends = (tuple(tensors[place] for place in places) for places in (main.inputs, main.outputs))
-    return Graph(tuple(found), *ends, len(model.subgraphs))
+    return tuple(found)
 
 
 def _tensor(one: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tensor:

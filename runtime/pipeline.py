@@ -297,14 +297,17 @@ class Loop:
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Runs a thread's work; its error travels down the loop, behind the frames that came before it."""
+        capturing = threading.current_thread() is self._threads[0]
         try:
-            work()
+            try:
+                work()
+            finally:
+                if capturing:
+                    # By who reads from it: taking a device away from a read that hangs would crash the process.
+                    self._source.close()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._error = self._error or error
-        capturing = threading.current_thread() is self._threads[0]
         if capturing:
-            # By who reads from it: taking a device away from a read that hangs in its driver would crash the process.
-            self._source.close()
             with Loop._counting:
                 Loop._running -= 1
         with self._lock:

@@ -45,9 +45,9 @@ class Runner(ABC):
     def close(self) -> None:
         """Frees the engine's memory."""
 
+    @abstractmethod
     def describe(self) -> dict[str, str]:
         """Variant and engine of each model, by name."""
-        raise NotImplementedError
 
     def __call__(self, image: Image) -> Tick:
         """Answers one picture, `[H,W,3]` uint8 BGR.

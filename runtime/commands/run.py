@@ -64,7 +64,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
     if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
         raise ConfigError("--json and --sink jsonl both want standard output: use --sink jsonl:FILE")
-    _check_files([*arguments.bundle, arguments.then or "", arguments.source], specs, arguments.record)
+    inputs = [*arguments.bundle, *([arguments.then] if arguments.then else []), arguments.source]
+    _check_files(inputs, specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
     with _opened(arguments) as runner:
         source = runner.open_source(arguments.source)

@@ -10,14 +10,12 @@ from pathlib import Path
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Line
-from orilla.runtime.sources.source import now_ns
+from orilla.runtime.sources.source import SLICE_S, now_ns
 
 LONGEST = 1 << 20
 """Bytes of a line."""
 
 CHUNK = 1 << 16
-SLICE_S = 0.25
-"""A wait for standard input is given back to the loop in pieces, so that it can be stopped meanwhile."""
 
 
 class Lines:

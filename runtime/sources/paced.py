@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Event, Frame, Line
-from orilla.runtime.sources.reconnect import SLICE_S
-from orilla.runtime.sources.source import Source, now_ns
+from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
 class Paced:

@@ -9,13 +9,10 @@ from msgspec.structs import replace
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, EventKind, Frame, Line
-from orilla.runtime.sources.source import Source, now_ns
+from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 2.0
 """Between two tries: twice as long after each that fails, never longer than the second."""
-
-SLICE_S = 0.25
-"""A wait is given back to the loop in pieces, so that it can be stopped meanwhile."""
 
 TRIES = 5
 """A source that opens but never gave a frame is given up after so many."""

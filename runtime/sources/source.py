@@ -12,6 +12,9 @@ from orilla.runtime.names import whole_number
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
+SLICE_S = 0.25
+"""A wait of a source is given back to the loop in pieces, so that it can be stopped meanwhile."""
+
 
 @runtime_checkable
 class Source(Protocol):

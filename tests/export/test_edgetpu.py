@@ -14,7 +14,7 @@ from orilla.devices.errors import ConversionError, DataError
 from orilla.export import edgetpu, edgetpu_compiler
 from orilla.export.edgetpu import BEHIND, DTYPE, LIMIT, MAPPED, RANK, UNKNOWN, VERSION
 from orilla.export.export import ExportOptions, export
-from orilla.export.tflite_graph import Graph, Operator, Tensor, read_graph
+from orilla.export.tflite_graph import Operator, Tensor, read_operators
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.cli import main
 
@@ -43,7 +43,7 @@ CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X]
 
 
 def statuses(*operators):
-    return [one.status for one in edgetpu.mapping_of(Graph(operators, (), (), 1)).placed]
+    return [one.status for one in edgetpu.mapping_of(operators).placed]
 
 
 def numbers(*values):
@@ -128,12 +128,12 @@ def test_what_begins_on_the_cpu_stays_there():
 def test_parameters_that_do_not_fit_are_streamed():
     weights = tensor(4096, 4096, constant=np.ones(1))
     dense = operator("FULLY_CONNECTED", [tensor(1, 4096), weights], [tensor(1, 4096)])
-    mapping = edgetpu.mapping_of(Graph((dense,), (), (), 1))
+    mapping = edgetpu.mapping_of([dense])
     assert mapping.parameter_bytes == 4096 * 4096
     assert mapping.cached_bytes == edgetpu.CACHE_BYTES
     assert mapping.streaming_ms == pytest.approx(1e3 * (4096 * 4096 - edgetpu.CACHE_BYTES) / 450e6)
     large = operator("ADD", [tensor(1, 512, 512, 64)] * 2, [tensor(1, 512, 512, 64)])
-    assert edgetpu.mapping_of(Graph((large,), (), (), 1)).likely_fails
+    assert edgetpu.mapping_of([large]).likely_fails
     assert not mapping.likely_fails
 
 
@@ -173,7 +173,7 @@ def test_a_float_model_is_not_mapped_at_all(tiny_bundle):
     bundle = Bundle.open(tiny_bundle)
     data = bundle.read(bundle.manifest.variant("litert_fp32").file)
     mapping = edgetpu.predict(data)
-    assert mapping.cpu_ops == [one.name for one in read_graph(data, "tiny").operators]
+    assert mapping.cpu_ops == [one.name for one in read_operators(data, "tiny")]
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"hello world, no model", b"\0\0\0\0TFL3" + bytes(100)])

@@ -245,3 +245,15 @@ def test_an_error_of_who_is_told_of_events_ends_the_loop():
     with pytest.raises(ZeroDivisionError):
         list(run(source, BrightnessSession().run, on_event=lambda event: 1 // 0))
     assert not loop_threads()
+
+
+def test_a_source_that_cannot_be_closed_does_not_hang_the_loop():
+    class Stuck(factories.ListSource):
+        def close(self):
+            raise SourceError("the driver is gone")
+
+    ticks = run(Stuck(bright([1, 2])), BrightnessSession().run)
+    assert [next(ticks).index for _ in range(2)] == [0, 1]
+    with pytest.raises(SourceError, match="the driver is gone"):
+        next(ticks)
+    assert not loop_threads()

@@ -92,6 +92,15 @@ def test_what_does_not_go_together(tiny_bundle, second, clip, tmp_path):
     refused("replay", clip, "--infer-ms", "-1", match="must be 0 to")
 
 
+def test_outputs_beside_the_working_folder_s_files_are_replaced(tiny_bundle, clip, tmp_path, monkeypatch):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for _ in range(2):
+        done = orilla("run", tiny_bundle, "--source", clip, "--sink", "video:out.avi", "--record", "drive.rec")
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_recording_that_cannot_be_written_ends_before_the_loop(tiny_bundle, clip, tmp_path):
     refused("run", tiny_bundle, "--source", clip, "--record", tmp_path / "none" / "x.rec", match="does not exist")
     assert not (tmp_path / "none").exists()
