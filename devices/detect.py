@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+import re
+import struct
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from orilla.devices.accelerators import Accelerator, accelerators
+from orilla.devices.cores import available_cores
+from orilla.devices.memory import memory
+from orilla.devices.packages import ENGINES, installed
+from orilla.devices.reading import fields, number, read
+
+ARM_CORES = {
+    "0xd03": "Cortex-A53",
+    "0xd04": "Cortex-A35",
+    "0xd05": "Cortex-A55",
+    "0xd07": "Cortex-A57",
+    "0xd08": "Cortex-A72",
+    "0xd09": "Cortex-A73",
+    "0xd0a": "Cortex-A75",
+    "0xd0b": "Cortex-A76",
+    "0xd0c": "Neoverse-N1",
+    "0xd41": "Cortex-A78",
+    "0xd42": "Cortex-A78AE",
+    "0xd44": "Cortex-X1",
+    "0xd47": "Cortex-A710",
+    "0xd4b": "Cortex-A78C",
+    "0xd80": "Cortex-A520",
+    "0xd81": "Cortex-A720",
+}
+"""Part numbers of Arm's own cores, implementer 0x41. Source: each core's Technical Reference Manual, MIDR_EL1."""
+
+FEATURES = (
+    *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),
+    *("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
+)
+"""Instruction sets that inference engines have kernels for, as the kernel names them; asimdhp is half precision,
+asimddp the dot product of bytes."""
+
+THROTTLE = {
+    0: "under-voltage now",
+    1: "clock capped now",
+    2: "throttled now",
+    3: "at its soft temperature limit now",
+    16: "under-voltage since boot",
+    17: "clock capped since boot",
+    18: "throttled since boot",
+    19: "at its soft temperature limit since boot",
+}
+"""Bits of the Raspberry Pi firmware's report. Source: Raspberry Pi documentation, `vcgencmd get_throttled`."""
+
+ZONES = re.compile(r"cpu|soc|pkg|tegra", re.IGNORECASE)
+"""Names of thermal zones that tell of the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,61 +62,112 @@ class Machine:
 
     cpu: str
     arch: str
+    """As the kernel names it; a 32-bit Python on a 64-bit kernel has 32 `bits` all the same."""
     cores: int
-    """CPUs that this process may use."""
+    """CPUs that this process may use: affinity and control group count."""
     memory_mib: int
     python: str
+    board: str | None = None
+    bits: int = 64
+    cores_online: int = 0
+    features: tuple[str, ...] = ()
+    governor: str | None = None
+    max_mhz: int | None = None
+    temperature_c: float | None = None
+    throttled: tuple[str, ...] = ()
+    memory_free_mib: int = 0
+    """What can be had without swapping, within the control group's limit."""
+    memory_limit_mib: int | None = None
+    """The control group's."""
+    accelerators: tuple[Accelerator, ...] = ()
+    engines: dict[str, str] = field(default_factory=dict)
+    """Version by distribution."""
 
     def __str__(self) -> str:
-        return f"{self.cpu}, {self.arch}, {self.cores} cores, {self.memory_mib / 1024:.0f} GiB"
+        name = f"{self.board} ({self.cpu})" if self.board else self.cpu
+        return f"{name}, {self.arch}, {self.cores} cores, {self.memory_mib / 1024:.0f} GiB"
 
 
-def detect(root: Path = Path("/")) -> Machine:
-    """Reads `/proc` below `root`; what cannot be read is named `unknown`."""
+def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None = None) -> Machine:
+    """Reads `/proc` and `/sys` below `root`; what cannot be read is named `unknown`, is None, or is left out.
+
+    Args:
+        arch: the kernel's; this one's where None.
+        bits: of a pointer in user programs; those of this Python where None.
+    """
     import platform  # not needed by a loop, which asks for threads only
 
-    info = _read(root / "proc/cpuinfo")
+    info = read(root / "proc/cpuinfo")
+    found = memory(root)
     return Machine(
-        cpu=_field(info, "Model") or _field(info, "model name") or platform.processor() or "unknown CPU",
-        arch=platform.machine(),
-        cores=available_cores(),
-        memory_mib=int((_field(_read(root / "proc/meminfo"), "MemTotal") or "0 kB").split()[0]) // 1024,
+        cpu=_cpu(info) or platform.processor() or "unknown CPU",
+        arch=arch or platform.machine(),
+        cores=available_cores(root),
+        memory_mib=found.total >> 20,
         python=platform.python_version(),
+        board=_board(root, info),
+        bits=bits or struct.calcsize("P") * 8,
+        cores_online=len(fields(info, "processor")),
+        features=_features(info),
+        governor=read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        max_mhz=_mhz(root),
+        temperature_c=temperature(root),
+        throttled=throttled(root),
+        memory_free_mib=(found.free or 0) >> 20,
+        memory_limit_mib=None if found.limit is None else found.limit >> 20,
+        accelerators=accelerators(root),
+        engines=installed(ENGINES),
     )
 
 
-def available_cores() -> int:
-    """CPUs that this process may use, by its affinity mask."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def temperature(root: Path = Path("/")) -> float | None:
+    """Of the processor, in degrees Celsius; the hottest zone's where none is named after it."""
+    zones = [
+        (bool(ZONES.search(read(zone / "type"))), milli / 1000)
+        for zone in (root / "sys/class/thermal").glob("thermal_zone*")
+        if (milli := number(zone / "temp")) is not None
+    ]
+    return max(zones)[1] if zones else None
 
 
-def loop_threads() -> int:
-    """Threads for inference in a camera loop: one core is left for capture and sinks, at most four are used."""
-    return max(1, min(4, available_cores() - 1))
+def throttled(root: Path = Path("/")) -> tuple[str, ...]:
+    """Why the machine is or was slowed down, as far as it tells."""
+    found = []
+    for firmware in sorted((root / "sys/devices/platform").glob("soc*/*firmware/get_throttled")):
+        try:
+            bits = int(read(firmware), 16)
+        except ValueError:
+            continue
+        found += [meaning for bit, meaning in THROTTLE.items() if bits >> bit & 1]
+    for monitor in sorted((root / "sys/class/hwmon").glob("hwmon*")):
+        if read(monitor / "name").strip() == "rpi_volt" and number(monitor / "in0_lcrit_alarm"):
+            found.append(THROTTLE[16])
+    for core in (root / "sys/devices/system/cpu").glob("cpu0/thermal_throttle/package_throttle_count"):
+        if number(core):
+            found.append("throttled by heat since boot")
+    return tuple(dict.fromkeys(found))
 
 
-def keep_to_core(place: int) -> None:
-    """Keeps the calling thread to one of two cores, where there are just two that this process may use.
-
-    Linux lets two busy threads share a core for milliseconds while the other one is idle; where there are more cores,
-    inference has several threads and the choice is better left to it.
-    """
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) == 2:
-            os.sched_setaffinity(0, {cores[place]})
+def _cpu(info: str) -> str | None:
+    parts = dict.fromkeys(fields(info, "CPU part"))
+    names = [ARM_CORES[part] for part in parts if part in ARM_CORES]
+    if names:
+        return " + ".join(names)
+    return next(iter(fields(info, "model name")), None)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+def _board(root: Path, info: str) -> str | None:
+    for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
+        if name := read(root / path).strip():
+            return name
+    return next(iter(fields(info, "Model")), None)
 
 
-def _field(text: str, key: str) -> str:
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return ""
+def _features(info: str) -> tuple[str, ...]:
+    words = {word for key in ("flags", "Features") for line in fields(info, key)[:1] for word in line.split()}
+    return tuple(name for name in FEATURES if name in words)
+
+
+def _mhz(root: Path) -> int | None:
+    found = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu*/cpufreq/cpuinfo_max_freq")]
+    return max((khz // 1000 for khz in found if khz), default=None)

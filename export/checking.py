@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from orilla.devices.detect import available_cores
+from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConversionError, OrillaError
 from orilla.export import timing
 from orilla.export.check import Reference, answers, check, tolerance

@@ -11,6 +11,7 @@ from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.rules import DEVICES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.export.wrap import PIXELS
+from orilla.runtime.bundle import check_new
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 if TYPE_CHECKING:
@@ -133,13 +134,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--max-drop {arguments.max_drop}: must be 0 to 100 points")
     if arguments.seed < 0:
         raise ConfigError(f"--seed {arguments.seed}: must be 0 or more")
-    out: Path = arguments.out
-    if out.suffix not in (".orilla", ""):
-        raise ConfigError(f"--out {out}: a bundle is NAME.orilla, or a folder without a suffix")
-    if out.suffix == "" and out.is_file():
-        raise ConfigError(f"--out {out} is a file that exists: remove it, or give another name")
-    if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder that exists: remove it, or give another name")
+    check_new(arguments.out)
 
 
 def _sides(text: str | None) -> tuple[int, ...] | None:

@@ -7,9 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from orilla.devices.errors import ConfigError, DataError
+from msgspec.structs import replace
+
+from orilla.devices.errors import ConfigError, ConversionError, DataError
 from orilla.export import edgetpu, edgetpu_compiler
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle import Bundle, check_new, entries, write
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -18,11 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("model", help="a .tflite file; or a bundle, with --variant")
     parser.add_argument("--variant", help="a bundle's variant (default: the one that runs by default)")
+    parser.add_argument(
+        "--out", type=Path, help="bundle to write, with what edgetpu_compiler made of the variant beside it"
+    )
     parser.add_argument("--predict", action="store_true", help="predict, also where edgetpu_compiler is on PATH")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Predicts, or asks the compiler; 1 where something stays on the CPU."""
+    if arguments.out is not None:
+        _check_out(arguments)
     data, name = _model(arguments)
     mapping = edgetpu.predict(data, name)
     document: dict[str, object] = {
@@ -47,6 +54,9 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         # The compiler counts by name; where it agrees with the prediction, that knows the order.
         document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(left) else left
         document["mapped"] = sum(count for _, count, status in compiled.rows if status == edgetpu.MAPPED)
+        if arguments.out is not None:
+            _write(arguments, compiled)
+            document["bundle"] = str(arguments.out)
     return (1 if document["cpu_ops"] else 0), document
 
 
@@ -64,6 +74,29 @@ def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
     if not variant.file.endswith(".tflite"):
         raise ConfigError(f"variant {variant.name} is no .tflite file: the Edge TPU runs nothing else")
     return bundle.read(variant.file), f"{bundle.path.stem} {variant.name}"
+
+
+def _check_out(arguments: argparse.Namespace) -> None:
+    if Path(arguments.model).suffix == ".tflite":
+        raise ConfigError(f"--out {arguments.out}: {arguments.model} is no bundle; edgetpu_compiler writes a bare file")
+    if arguments.predict or not edgetpu_compiler.installed():
+        raise ConfigError(f"--out {arguments.out}: it takes {edgetpu_compiler.COMMAND}, for x86-64 Linux, on PATH")
+    check_new(arguments.out)
+
+
+def _write(arguments: argparse.Namespace, compiled: edgetpu_compiler.Compiled) -> None:
+    """The same bundle, with the compiled file; the variant itself stays for where there is no Edge TPU."""
+    if not compiled.model:
+        raise ConversionError(f"{edgetpu_compiler.COMMAND} wrote no model")
+    bundle = Bundle.open(arguments.model)
+    manifest = bundle.manifest
+    chosen = manifest.variant(arguments.variant or manifest.default)
+    path = str(Path(chosen.file).with_suffix("")) + "_edgetpu.tflite"
+    files = {name: bundle.read(name) for name in manifest.files} | {path: compiled.model}
+    variants = tuple(
+        replace(variant, compiled=path) if variant.name == chosen.name else variant for variant in manifest.variants
+    )
+    write(arguments.out, replace(manifest, variants=variants, files=entries(files)), files)
 
 
 def _rows(mapping: edgetpu.Mapping) -> list[list[object]]:
@@ -95,6 +128,8 @@ def show(document: dict[str, Any]) -> None:
     print(f"On-chip memory used for caching model parameters: {_size(document['cached_bytes'])}")
     print(f"Off-chip memory used for streaming uncached model parameters: {_size(streamed)}{time}")
     print(f"Largest activation: {_size(document['largest_activation_bytes'])}{fails}")
+    if "bundle" in document:
+        print(f"{document['bundle']}: written; orilla run {document['bundle']} --engine edgetpu")
     for one in document["advice"]:
         instead = f"; instead: {one['instead']}" if one["instead"] else ""
         print(f"{one['index']} {one['operator']}: {one['reason']}{instead}")

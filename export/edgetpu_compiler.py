@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orilla.devices.errors import ConversionError
@@ -26,6 +26,8 @@ class Compiled:
     rows: tuple[tuple[str, int, str], ...]
     """Operator, how many, status; the same operator may stand in several rows."""
     log: str
+    model: bytes = b""
+    """The file for the Edge TPU."""
 
 
 def installed() -> str | None:
@@ -47,11 +49,13 @@ def compile_model(data: bytes) -> Compiled:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConversionError(f"{COMMAND} did not end: {error}") from error
+        made = Path(folder, "model_edgetpu.tflite")
+        compiled = made.read_bytes() if made.is_file() else b""
     log = f"{ended.stdout}\n{ended.stderr}".strip()
     reason = next((line.strip() for line in log.splitlines() if line.strip().startswith(FAILED)), None)
     if ended.returncode or reason:
         raise ConversionError(f"{COMMAND} refuses the model: {reason or f'exit code {ended.returncode}'}")
-    return parse(log)
+    return replace(parse(log), model=compiled)
 
 
 def parse(log: str) -> Compiled:

@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 
-from orilla.devices.detect import detect, loop_threads
+from orilla.devices.cores import loop_threads
+from orilla.devices.detect import detect
 from orilla.export.samples import Inputs, row
 from orilla.runtime.engines import registry
 from orilla.runtime.manifest import Latency

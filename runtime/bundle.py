@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from orilla.devices.errors import BundleError, unknown_name
+from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime import manifest as manifests
 from orilla.runtime.feed import Feed
-from orilla.runtime.files import replacing, replacing_folder
+from orilla.runtime.files import check_writable, replacing, replacing_folder
 from orilla.runtime.manifest import FileEntry, Manifest
 from orilla.runtime.text import decode_vocabulary
 
@@ -91,6 +91,17 @@ def find(where: str | Path) -> Path:
     if path.suffix or len(path.parts) > 1:
         raise BundleError(f"no such bundle: {text}")
     raise unknown_name("bundle", text, shipped)
+
+
+def check_new(path: Path) -> None:
+    """Refuses, before any work, what no bundle can be written to; raises `ConfigError`, `OutputError`."""
+    if path.suffix not in (".orilla", ""):
+        raise ConfigError(f"--out {path}: a bundle is NAME.orilla, or a folder without a suffix")
+    if path.suffix == "" and path.is_file():
+        raise ConfigError(f"--out {path} is a file that exists: remove it, or give another name")
+    if path.is_dir():
+        raise ConfigError(f"--out {path} is a folder that exists: remove it, or give another name")
+    check_writable(path)
 
 
 def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:

@@ -79,7 +79,12 @@ COMMANDS = {
         "orilla demo --out demo",
         extra="export",
     ),
-    "doctor": Command("orilla.runtime.commands.doctor", "find what is wrong with this installation", "orilla doctor"),
+    "devices": Command(
+        "orilla.runtime.commands.devices", "say what this machine is, and what is known of others", "orilla devices pi4"
+    ),
+    "doctor": Command(
+        "orilla.runtime.commands.doctor", "find what is wrong with this machine and installation", "orilla doctor"
+    ),
 }
 
 

@@ -59,13 +59,13 @@ class Cascaded(msgspec.Struct, frozen=True, eq=False):
 
 Result = Segmentation | Classification | ArrayResult | Answers | Cascaded
 
-EventKind = Literal["lost", "waiting", "back", "bad", "size"]
+EventKind = Literal["lost", "waiting", "back", "bad", "size", "engine"]
 """The source broke off or stalled; it is not there yet, and is tried again; it gives frames again; one frame is
-damaged, empty or no picture; frames have another size from here on."""
+damaged, empty or no picture; frames have another size from here on; an accelerator was lost, or is back."""
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened to a source and did not end it."""
+    """Something that happened to a source or an accelerator, and did not end the loop."""
 
     kind: EventKind
     index: int

@@ -66,7 +66,7 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: int
 
 
-class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One model file, made by one recipe."""
 
     name: str
@@ -78,6 +78,13 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`.npy` float16: what this variant answered at export to each golden frame, prepared."""
     tolerance: Tolerance
     latency: Latency | None = None
+    compiled: str | None = None
+    """What Coral's compiler made of `file`, for the Edge TPU; None where it was not asked."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All of the bundle's files that belong to it alone."""
+        return (self.file, *self.golden, *((self.compiled,) if self.compiled is not None else ()))
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -198,7 +205,7 @@ def _check_names(manifest: Manifest) -> None:
         size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
         if not all(1 <= side <= 8192 for side in size):
             raise BundleError(f"manifest.json: input size {size} is out of range")
-    named = [path for variant in manifest.variants for path in (variant.file, *variant.golden)]
+    named = [path for variant in manifest.variants for path in variant.files]
     metric = FIRST_METRIC[manifest.task]
     if any(metric not in variant.check.metrics for variant in manifest.variants):
         raise BundleError(f"manifest.json: a variant's check has no {metric}")

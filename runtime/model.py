@@ -55,7 +55,7 @@ class Model(Runner):
         Args:
             bundle: a path, or the name of a bundle that ships with Orilla.
             variant: a variant's name; the bundle's default where None.
-            engine: `litert` or `onnx`; the variant's where None.
+            engine: one of `orilla devices`; the variant's where None.
             threads: for inference; leaves one core to the loop where None.
 
         Raises:
@@ -63,7 +63,7 @@ class Model(Runner):
         """
         opened = Bundle.open(bundle, every_file=False)
         chosen = registry.choose(opened, variant, engine)
-        return cls(opened, chosen, registry.load(opened, chosen, threads=threads))
+        return cls(opened, chosen, registry.load(opened, chosen, engine=engine, threads=threads))
 
     def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
         """Answers one picture, one text, or one sample of arrays.
@@ -98,6 +98,10 @@ class Model(Runner):
     def work(self) -> One:
         """What is done with each frame of one loop."""
         return One(self._feed, self._infer, self._decode)
+
+    def models(self) -> tuple[Model, ...]:
+        """Itself."""
+        return (self,)
 
     def describe(self) -> dict[str, str]:
         """Variant and engine, by the bundle's name."""
@@ -149,6 +153,10 @@ class Several(Runner):
         """What is done with each frame of one loop."""
         return Together({name: model.work() for name, model in self._models.items()})
 
+    def models(self) -> tuple[Model, ...]:
+        """All of them."""
+        return tuple(self._models.values())
+
     def describe(self) -> dict[str, str]:
         """Variant and engine of each model, by name."""
         return {name: next(iter(model.describe().values())) for name, model in self._models.items()}
@@ -171,6 +179,10 @@ class Chain(Runner):
     def work(self) -> Cascade:
         """What is done with each frame of one loop."""
         return Cascade(self._first.work(), self._second.work(), self._cut)
+
+    def models(self) -> tuple[Model, ...]:
+        """Both, in their order."""
+        return self._first, self._second
 
     def describe(self) -> dict[str, str]:
         """Variant and engine of both models, by the bundles' names, or as first and second where these are the same."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from orilla.devices.detect import keep_to_core
+from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
 from orilla.runtime.feed import Raw
 from orilla.runtime.frame import Event, Frame, Line, Result, Tick
@@ -102,6 +102,7 @@ class Loop:
         self._stopped = self._all_taken = self._all_answered = False
         self._error: BaseException | None = None
         self._in_hand: int | None = None
+        self._inferring = 0
         self._listener: Callable[[], None] | None = None
         self._size: tuple[int, ...] | None = None
         self._good, self._last_bad = 0, ""
@@ -229,6 +230,7 @@ class Loop:
         if self._alone:
             keep_to_core(1)
         while (item := self._begin()) is not None:
+            self._inferring = item.index
             started = time.perf_counter_ns()
             output = self._work.infer(item.input)
             inferred = time.perf_counter_ns()
@@ -268,6 +270,10 @@ class Loop:
             self._may_deliver.notify()
             if self._listener is not None:
                 self._listener()
+
+    def engine_event(self, detail: str) -> None:
+        """Passes on what happened to an accelerator, in the inferring thread."""
+        self._tell(Event("engine", self._inferring, time.monotonic_ns(), detail))
 
     def _tell(self, event: Event) -> None:
         """Counts and passes on what happened to the source."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from orilla.runtime.preprocess import Image, check_image
 from orilla.runtime.recording import Recording
 from orilla.runtime.sources.source import Source, open_source, open_texts
 from orilla.runtime.stream import Stream, Watch
+
+if TYPE_CHECKING:
+    from orilla.runtime.model import Model
 
 Pictures = Iterable[NDArray[np.uint8]]
 
@@ -48,6 +51,24 @@ class Runner(ABC):
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """Variant and engine of each model, by name."""
+
+    def listen(self, tell: Callable[[str], None]) -> None:
+        """Has `tell` called, in the inferring thread, with what happens to an accelerator."""
+        for model in self.models():
+            if hasattr(model.session, "on_event"):
+                model.session.on_event = tell
+
+    def counts(self) -> dict[str, int]:
+        """How often an accelerator was lost, opened again, or replaced by the CPU; empty where there is none."""
+        found: dict[str, int] = {}
+        for model in self.models():
+            for name, count in getattr(model.session, "counts", {}).items():
+                found[name] = found.get(name, 0) + count
+        return found
+
+    @abstractmethod
+    def models(self) -> Sequence[Model]:
+        """The models that it asks."""
 
     def __call__(self, image: Image) -> Tick:
         """Answers one picture, `[H,W,3]` uint8 BGR.
@@ -85,8 +106,9 @@ class Runner(ABC):
             policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`); `latest` of a live source and `every`
                 of a recording where None. With `latest` and `deadline` a recording is played at its own rate.
             on_event: is called, in the capturing thread, when the camera is lost or back, a frame is bad or frames
-                change their size; where None these are warnings of the logger `orilla`. The loop holds it: what refers
-                to the stream itself keeps the stream running until it is closed.
+                change their size, and in the inferring one when an accelerator is lost or back; where None these are
+                warnings of the logger `orilla`. The loop holds it: what refers to the stream itself keeps the stream
+                running until it is closed.
             record: a file that arrivals, times, drops and results are written to, for `orilla replay`.
 
         Returns:
@@ -108,6 +130,7 @@ class Runner(ABC):
                 opened = Paced(opened)
             recording = Recording.create(record, chosen, opened, self.describe()) if record is not None else None
             loop = Loop(opened, self.work(), chosen, on_event=on_event, recorder=recording)
+            self.listen(loop.engine_event)
         except BaseException:
             opened.close()
             raise

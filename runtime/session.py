@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import BundleError
+from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.arrays import Arrays
 from orilla.runtime.preprocess import Image
 from orilla.runtime.text import Tokens
@@ -72,6 +72,10 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Frees the engine's memory."""
+
+
+class NotOfferedError(EngineError):
+    """The engine was built without what was asked for."""
 
 
 class Slot(msgspec.Struct, frozen=True):

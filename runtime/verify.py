@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orilla.devices.errors import OrillaError
+from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.raw import prepared
@@ -57,23 +57,37 @@ class VariantVerdict:
     """On the data given, empty without."""
 
 
-def verify(bundle: Bundle, variants: tuple[Variant, ...], dataset: Dataset | None = None) -> list[VariantVerdict]:
-    """Compares each variant's stages with the golden data, and its accuracy with the export's where data is given."""
+def verify(
+    bundle: Bundle, variants: tuple[Variant, ...], dataset: Dataset | None = None, *, engine: str | None = None
+) -> list[VariantVerdict]:
+    """Compares each variant's stages with the golden data, and its accuracy with the export's where data is given.
+
+    Args:
+        engine: to run them on; each variant's own where None.
+
+    Raises:
+        ConfigError: an engine that is unknown, or takes none of these variants.
+    """
+    if engine is not None:
+        fitting = tuple(variant for variant in variants if registry.fits(variant, engine))
+        if not fitting:
+            raise ConfigError(f"engine {engine} takes none of {', '.join(variant.name for variant in variants)}")
+        variants = fitting
     known = read_frames(bundle)
-    return [_verify_variant(bundle, variant, known, dataset) for variant in variants]
+    return [_verify_variant(bundle, variant, engine or variant.engine, known, dataset) for variant in variants]
 
 
 def _verify_variant(
-    bundle: Bundle, variant: Variant, known: list[KnownFrame], dataset: Dataset | None
+    bundle: Bundle, variant: Variant, engine: str, known: list[KnownFrame], dataset: Dataset | None
 ) -> VariantVerdict:
-    if variant.engine in registry.ENGINES and not registry.installed(variant.engine):
-        reason = f"engine {variant.engine} is not installed: pip install {registry.ENGINES[variant.engine].install}"
-        return VariantVerdict(variant.name, variant.engine, True, reason, None, (), {})
+    if engine in registry.ENGINES and not registry.installed(engine):
+        reason = f"engine {engine} is not installed: {registry.ENGINES[engine].install}"
+        return VariantVerdict(variant.name, engine, True, reason, None, (), {})
     try:
-        session = registry.load(bundle, variant)
+        session = registry.load(bundle, variant, engine=engine)
     except OrillaError as error:
         failed = Stage("load", False, str(error))
-        return VariantVerdict(variant.name, variant.engine, False, None, "load", (failed,), {})
+        return VariantVerdict(variant.name, engine, False, None, "load", (failed,), {})
     stages = [_decode_stage(known), _prepare_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
     metrics: dict[str, float] = {}
     if dataset is not None:

@@ -27,6 +27,7 @@ class RandomAffine(keras.layers.Layer):
         shear: in radians either way.
         zoom: factor either way, in both axes alike.
         mirror: left and right, for half of the pictures.
+        share: of the pictures are changed; the others stay as sharp as those that the network will be asked about.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class RandomAffine(keras.layers.Layer):
         shear: float = 0.2,
         zoom: float = 0.2,
         mirror: bool = True,
+        share: float = 1.0,
         **layer: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **layer})
-        self.rotation, self.shift, self.shear, self.zoom, self.mirror = rotation, shift, shear, zoom, mirror
+        self.rotation, self.shift, self.shear, self.zoom = rotation, shift, shear, zoom
+        self.mirror, self.share = mirror, share
 
     def call(self, images: Any, seed: int = 0) -> Any:
         """`[N,H,W,C]` float to the same; what comes from outside the picture repeats its edge."""
@@ -58,13 +61,14 @@ class RandomAffine(keras.layers.Layer):
         shift_y = middle_y - c * middle_x - d * middle_y + self.shift * height * draw.flat(-1, 1)
         zero = ops.zeros((count,))
         transforms = ops.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1)
-        return ops.image.affine_transform(
+        changed = ops.image.affine_transform(
             images, transforms, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
         )
+        return changed if self.share == 1.0 else ops.where(draw.uniform(0.0, 1.0) < self.share, changed, images)
 
     def settings(self) -> dict[str, Any]:
         """How far it goes, by name."""
-        return {name: getattr(self, name) for name in ("rotation", "shift", "shear", "zoom", "mirror")}
+        return {name: getattr(self, name) for name in ("rotation", "shift", "shear", "zoom", "mirror", "share")}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.settings()}

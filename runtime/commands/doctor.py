@@ -5,24 +5,31 @@ from __future__ import annotations
 import argparse
 
 from orilla.devices.detect import detect
-from orilla.devices.doctor import Finding, examine
+from orilla.devices.doctor import examine
+from orilla.devices.finding import Finding
+from orilla.runtime.engines import probe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There are no options of its own."""
+    """Declares the options."""
+    parser.add_argument("--no-engines", action="store_true", help="run no engine: look at files only")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Examines; exit code 0 where nothing is wrong, else 1."""
-    findings = examine()
-    return 0 if all(finding.passed for finding in findings) else 1, {"machine": detect(), "findings": findings}
+    """Examines; exit code 0 where nothing is broken, else 1."""
+    machine = detect()
+    findings = examine(machine)
+    if not arguments.no_engines:
+        findings += probe.examine()
+    return 0 if all(finding.passed for finding in findings) else 1, {"machine": machine, "findings": findings}
 
 
 def show(document: dict[str, object]) -> None:
     """Prints each finding, and how to mend it."""
     findings: list[Finding] = document["findings"]  # type: ignore[assignment]
     print(document["machine"])
+    marks = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
     for finding in findings:
-        print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.name}: {finding.detail}")
+        print(f"{marks[finding.level]} {finding.name}: {finding.detail}")
         if finding.mend:
             print(f"     mend it: {finding.mend}")

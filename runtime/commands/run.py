@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--then", metavar="BUNDLE", help="a second model, on what the first has found (a cascade)")
     parser.add_argument("--variant", help="a variant's name (default: the bundle's own)")
-    parser.add_argument("--engine", help="litert or onnx (default: the variant's)")
+    parser.add_argument(
+        "--engine",
+        help="one that orilla devices lists: litert, onnx, onnx:openvino, edgetpu, ... (default: the variant's)",
+    )
     parser.add_argument("--threads", type=int, help="for inference (default: all cores but one, at most 4)")
     parser.add_argument("--frames", type=int, help="stop after so many answers")
     parser.add_argument("--stats", action="store_true", help="show rate, drops and percentiles while it runs")
@@ -115,7 +118,7 @@ class _Run:
     """One run: what it counts beside the stream's own figures."""
 
     def __init__(self, arguments: argparse.Namespace, runner: Runner) -> None:
-        self._arguments, self._models = arguments, runner.describe()
+        self._arguments, self._runner, self._models = arguments, runner, runner.describe()
         self._events: dict[str, int] = {}
 
     def tell(self, event: Event) -> None:
@@ -153,6 +156,7 @@ class _Run:
             "engine": ", ".join(dict.fromkeys(engine for _, engine in models)),
             "models": self._models,
             "events": self._events,
+            "accelerator": self._runner.counts(),
             "seconds": round(seconds, 3),
             **stream.stats(recent=False).to_dict(),
             "fps": round(count / seconds, 1) if seconds else 0.0,

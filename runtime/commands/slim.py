@@ -10,7 +10,6 @@ import msgspec
 from orilla.devices.errors import ConfigError
 from orilla.runtime import bundle as bundles
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.files import check_writable
 from orilla.runtime.manifest import Manifest
 
 
@@ -27,11 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Writes the smaller bundle; returns the exit code and the JSON document."""
     bundle = Bundle.open(arguments.bundle)
-    if arguments.out.suffix not in (".orilla", ""):
-        raise ConfigError(f"--out {arguments.out}: a bundle is NAME.orilla, or a folder without a suffix")
-    if arguments.out.is_dir():
-        raise ConfigError(f"--out {arguments.out} is a folder that exists: remove it, or give another name")
-    check_writable(arguments.out)
+    bundles.check_new(arguments.out)
     manifest, files = slim(bundle, arguments.keep, arguments.default)
     bundles.write(arguments.out, manifest, files)
     return 0, {
@@ -60,8 +55,8 @@ def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict
     chosen = default or (manifest.default if manifest.default in names else names[0])
     if chosen not in names:
         raise ConfigError(f"--default {chosen} is not among those kept: {', '.join(names)}")
-    left = {path for variant in manifest.variants for path in (variant.file, *variant.golden)}
-    left -= {path for variant in kept for path in (variant.file, *variant.golden)}
+    left = {path for variant in manifest.variants for path in variant.files}
+    left -= {path for variant in kept for path in variant.files}
     files = {path: bundle.read(path) for path in manifest.files if path not in left}
     order = [variant for variant in manifest.variants if variant.name in names]
     smaller = msgspec.structs.replace(manifest, variants=tuple(order), default=chosen, files=bundles.entries(files))

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", help="also measure accuracy: a data set as orilla train takes it (its val split, else its test split)"
     )
     parser.add_argument("--variant", help="only this variant (default: all)")
+    parser.add_argument("--engine", help="on this engine, as orilla devices lists them (default: each variant's own)")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
@@ -35,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         if not dataset.labelled:
             raise DataError(f"{arguments.data} has no labels: there is nothing to measure accuracy by")
         target_of(dataset, manifest.task, manifest.labels)
-    verdicts = verify(bundle, variants, dataset)
+    verdicts = verify(bundle, variants, dataset, engine=arguments.engine)
     if all(verdict.skipped for verdict in verdicts):
         raise ConfigError(f"nothing to verify: {verdicts[0].skipped}")
     ran = [verdict for verdict in verdicts if verdict.skipped is None]

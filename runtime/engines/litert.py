@@ -1,8 +1,9 @@
-"""LiteRT, the runtime of `.tflite` files: `ai_edge_litert` first, then `tflite_runtime`, then TensorFlow's copy."""
+"""LiteRT's interpreter of `.tflite` files: `ai_edge_litert` first, then `tflite_runtime`, then TensorFlow's copy."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.session import Inputs, Prepared, Quantisation, Session, Slot, dequantise, joined
+from orilla.runtime.session import Inputs, Prepared, Quantisation, Slot, dequantise, joined
 
 INTERPRETERS = (
     ("ai_edge_litert", "ai_edge_litert.interpreter"),
@@ -21,6 +22,9 @@ INTERPRETERS = (
 )
 """Package to the module that holds its `Interpreter`, in the order of preference."""
 
+
+FROZEN = "tflite_runtime"
+"""The package whose last release, 2.14, is of 2023."""
 
 STATEFUL, LOOP, REVERSE = "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "REVERSE_V2"
 """Operators: one that keeps its state between calls, one whose state ends with the call, and one that looks ahead."""
@@ -36,9 +40,9 @@ class LiteRTSession:
         given, made = _details(interpreter)
         self._input_indices = [details["index"] for _, details in given]
         self._output_indices = [details["index"] for _, details in made]
-        self._inputs = Inputs([_slot(name, details) for name, details in given])
-        self._outputs = [_slot(name, details) for name, details in made]
-        self.span = _span(self._outputs)
+        slots_in, self._outputs = slots(interpreter)
+        self._inputs = Inputs(slots_in)
+        self.span = span_of(self._outputs)
         self._keeps_state = STATEFUL in _operators(interpreter)
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
@@ -56,15 +60,15 @@ class LiteRTSession:
         if STATEFUL not in operators or LOOP in operators or REVERSE in operators:
             why = "it looks at later steps too" if REVERSE in operators else "it has no fused LSTM"
             raise EngineError(f"this variant can't be fed step by step: {why}; a variant named *_fused may")
-        _, interpreter_class = _interpreter_class()
+        _, module = runtime(self.engine.split()[0])
         with hidden_stderr():
-            interpreter = interpreter_class(model_content=self._data, num_threads=self._threads)
+            interpreter = module.Interpreter(model_content=self._data, num_threads=self._threads)
             (details,) = interpreter.get_input_details()
             interpreter.resize_tensor_input(details["index"], [1, 1, *details["shape"][2:]])
             try:
                 interpreter.allocate_tensors()
             except (RuntimeError, ValueError) as error:
-                raise EngineError(f"this variant can't be fed step by step: {_first_line(error)}") from error
+                raise EngineError(f"this variant can't be fed step by step: {first_line(error)}") from error
         return Stream(LiteRTSession(interpreter, self.engine, self._data, self._threads))
 
     def close(self) -> None:
@@ -79,7 +83,7 @@ class LiteRTSession:
         except BundleError:
             raise
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"{self.engine} failed: {_first_line(error)}") from error
+            raise EngineError(f"{self.engine} failed: {first_line(error)}") from error
         return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
 
     def _fill(self, prepared: Prepared) -> None:
@@ -113,21 +117,83 @@ class Stream:
         return len(self._session._interpreter.get_input_details()[0]["shape"]) > 2
 
 
-def load(data: bytes, threads: int) -> Session:
+def load(data: bytes, threads: int, package: str | None = None, delegates: Sequence[Any] = ()) -> LiteRTSession:
     """Builds an interpreter over the bytes of a `.tflite` file.
+
+    Args:
+        package: the one of `INTERPRETERS` to use; the first that is installed where None.
+        delegates: as `load_delegate` made them.
 
     Raises:
         EngineError: no LiteRT runtime is installed, or it refuses the model.
     """
-    package, interpreter_class = _interpreter_class()
+    package, module = runtime(package)
     try:
         with hidden_stderr():  # the runtime greets with a line for every interpreter
-            interpreter = interpreter_class(model_content=data, num_threads=threads)
+            interpreter = module.Interpreter(
+                model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
+            )
             interpreter.allocate_tensors()
-        release = getattr(sys.modules[package], "__version__", "")
-        return LiteRTSession(interpreter, f"{package} {release}".strip(), data, threads)
-    except (RuntimeError, ValueError) as error:
-        raise EngineError(f"{package} cannot load this variant: {_first_line(error)}") from error
+        _refuse_wrong(package, interpreter)
+        return LiteRTSession(interpreter, named(package), data, threads)
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise EngineError(f"{package} cannot load this variant: {first_line(error)}") from error
+
+
+def _refuse_wrong(package: str, interpreter: Any) -> None:
+    """Refuses what a frozen runtime takes and computes wrongly, silently: its dense kernel for float inputs and int8
+    weights knows one scale only, and uses it for all channels."""
+    if package != FROZEN:
+        return
+    tensors = {one["index"]: one for one in interpreter.get_tensor_details()}
+    for operator in interpreter._get_ops_details():
+        if operator["op_name"] != "FULLY_CONNECTED":
+            continue
+        given, weights = (tensors[index] for index in operator["inputs"][:2])
+        scales = weights["quantization_parameters"]["scales"]
+        if given["dtype"] == np.float32 and weights["dtype"] == np.int8 and len(scales) > 1:
+            raise ValueError(
+                "it computes dense layers with int8 weights for each channel wrongly; take a variant in int8, float16 "
+                "or float32"
+            )
+
+
+def runtime(package: str | None = None) -> tuple[str, Any]:
+    """The package that runs `.tflite` files, and its module with `Interpreter` and `load_delegate`.
+
+    Raises:
+        EngineError: it is not installed, or can't be imported.
+    """
+    for name, module in INTERPRETERS:
+        if package in (None, name) and find_spec(name) is not None:
+            try:
+                return name, import_module(module)
+            except ImportError as error:
+                raise EngineError(f"{name} can't be imported: {first_line(error)}; orilla doctor says why") from error
+    raise EngineError(f"no {package or 'LiteRT runtime'} is installed: run pip install {package or 'ai-edge-litert'}")
+
+
+def named(package: str) -> str:
+    """A package with its version, in which `litert` and `tflite_runtime` are told apart."""
+    return f"{package} {getattr(sys.modules[package], '__version__', '')}".strip()
+
+
+def slots(interpreter: Any) -> tuple[list[Slot], list[Slot]]:
+    """Inputs and outputs of a model."""
+    given, made = _details(interpreter)
+    return [_slot(name, details) for name, details in given], [_slot(name, details) for name, details in made]
+
+
+def span_of(outputs: Sequence[Slot]) -> tuple[float, float] | None:
+    """The least and the greatest number that the one output can say; None where it is float, or one of several."""
+    quantisation = outputs[0].quantisation
+    return quantisation.span(outputs[0].dtype) if quantisation is not None and len(outputs) == 1 else None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _details(interpreter: Any) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
@@ -144,26 +210,9 @@ def _slot(name: str, details: dict[str, Any]) -> Slot:
     return Slot(name, shape, np.dtype(details["dtype"]), _quantisation(details))
 
 
-def _span(outputs: list[Slot]) -> tuple[float, float] | None:
-    quantisation = outputs[0].quantisation
-    return quantisation.span(outputs[0].dtype) if quantisation is not None and len(outputs) == 1 else None
-
-
 def _operators(interpreter: Any) -> set[str]:
     # The names are told by every runtime, and by no public method of any.
     return {one["op_name"] for one in interpreter._get_ops_details()}
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _interpreter_class() -> tuple[str, Any]:
-    for package, module in INTERPRETERS:
-        if find_spec(package) is not None:
-            return package, import_module(module).Interpreter
-    raise EngineError("no LiteRT runtime is installed: run pip install ai-edge-litert")
 
 
 def _quantisation(details: dict[str, Any]) -> Quantisation | None:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, on the CPU or by any execution provider that it was built with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError, MissingExtraError
-from orilla.runtime.session import Inputs, Prepared, Session, Slot, joined
+from orilla.runtime.session import Inputs, NotOfferedError, Prepared, Session, Slot, joined
 
-PROVIDER = "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+OPTIONS: dict[str, dict[str, str]] = {"OpenVINOExecutionProvider": {"device_type": "CPU"}}
+"""Of providers that would else choose a device by themselves."""
+
 DTYPES = {
     "tensor(float)": np.float32,
     "tensor(int32)": np.int32,
@@ -25,8 +29,8 @@ class OnnxSession:
 
     span: tuple[float, float] | None = None
 
-    def __init__(self, session: Any, version: str) -> None:
-        self.engine = f"onnxruntime {version}"
+    def __init__(self, session: Any, engine: str) -> None:
+        self.engine = engine
         self._session = session
         slots = [_slot(given) for given in session.get_inputs()]
         self._names = [slot.name for slot in slots]
@@ -57,28 +61,43 @@ def _slot(given: Any) -> Slot:
     return Slot(given.name, shape, np.dtype(DTYPES[given.type]), None)
 
 
-def load(data: bytes, threads: int) -> Session:
+def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     """Builds a session over the bytes of an `.onnx` file.
 
-    Threads don't spin while they wait: the rest of the loop needs the cores.
+    Threads don't spin while they wait: the rest of the loop needs the cores. A provider that is asked for runs the
+    model, or nothing does: ONNX Runtime itself would go on with its CPU kernels, and only write a line of warning.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
-        EngineError: the runtime refuses the model or its provider.
+        EngineError: the runtime refuses the model, lacks the provider, or falls back from it.
     """
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "onnx") from error
+    offered = onnxruntime.get_available_providers()
+    if provider not in offered:
+        raise NotOfferedError(
+            f"onnxruntime {onnxruntime.__version__} here has no {provider}, only {', '.join(offered)}"
+        )
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    chosen = [provider, *(() if provider == CPU else (CPU,))]  # the latter for the operators that the first leaves
+    settings = [{**OPTIONS.get(name, {}), **_threads_of(name, threads)} for name in chosen]
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=[PROVIDER])
+        session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
     except Exception as error:  # its own exception types have no common parent but this one
         raise EngineError(f"onnxruntime cannot load this variant: {str(error).strip().splitlines()[0]}") from error
-    if session.get_providers() != [PROVIDER]:
-        raise EngineError(f"onnxruntime runs on {session.get_providers()}, not on {PROVIDER}")
-    return OnnxSession(session, onnxruntime.__version__)
+    if session.get_providers() != chosen:
+        raise EngineError(f"onnxruntime fell back to {', '.join(session.get_providers())} from {provider}")
+    engine = f"onnxruntime {onnxruntime.__version__}"
+    return OnnxSession(session, engine if provider == CPU else f"{engine} {provider.removesuffix('ExecutionProvider')}")
+
+
+def _threads_of(provider: str, threads: int) -> dict[str, str]:
+    """The option that says how many threads a provider with a pool of its own may use."""
+    name = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
+    return {name[provider]: str(threads)} if provider in name else {}

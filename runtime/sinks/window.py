@@ -7,8 +7,9 @@ import sys
 
 import cv2
 
-from orilla.devices.doctor import OPENCV_WHEELS, installed, opencv
+from orilla.devices.checks.packages import opencv
 from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.devices.packages import OPENCV_WHEELS, installed
 from orilla.runtime.frame import Tick
 from orilla.runtime.sinks.draw import annotate
 

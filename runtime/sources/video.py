@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from orilla.devices.detect import available_cores, loop_threads
+from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.native import hidden_stderr

@@ -1,29 +1,154 @@
-from orilla.devices.detect import available_cores, detect, loop_threads
+import dataclasses
+import os
+
+import boards
+import pytest
+
+from orilla.devices import cores
+from orilla.devices.cgroup import limits
+from orilla.devices.detect import detect
+from orilla.devices.memory import available_bytes, memory
+from orilla.devices.spec import catalog
+
+MIB = 1 << 20
 
 
-def write(root, cpuinfo, meminfo):
-    (root / "proc").mkdir()
-    (root / "proc/cpuinfo").write_text(cpuinfo)
-    (root / "proc/meminfo").write_text(meminfo)
-    return root
+@pytest.fixture
+def seen(tmp_path):
+    """What is detected of a board's files."""
+    return lambda files, **known: detect(boards.write(tmp_path, files), **{"arch": "aarch64", **known})
 
 
-def test_a_raspberry_pi_is_named_by_its_board(tmp_path):
-    cpuinfo = "processor\t: 0\nBogoMIPS\t: 108.00\n\nRevision\t: d04170\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n"
-    machine = detect(write(tmp_path, cpuinfo, "MemTotal:        8245712 kB\nMemFree: 1 kB\n"))
-    assert machine.cpu == "Raspberry Pi 5 Model B Rev 1.0"
-    assert machine.memory_mib == 8052
+@pytest.mark.parametrize(
+    ("files", "board", "cpu", "features", "device"),
+    [
+        (boards.PI3, "Raspberry Pi 3 Model B Plus Rev 1.3", "Cortex-A53", ("asimd",), "pi3"),
+        (boards.PI4, "Raspberry Pi 4 Model B Rev 1.5", "Cortex-A72", ("asimd",), "pi4"),
+        (boards.PI4_32BIT, "Raspberry Pi 4 Model B Rev 1.2", "Cortex-A72", ("neon",), "pi4"),
+        (boards.PI5, "Raspberry Pi 5 Model B Rev 1.0", "Cortex-A76", ("asimd", "asimdhp", "asimddp"), "pi5"),
+        (boards.ZERO2W, "Raspberry Pi Zero 2 W Rev 1.0", "Cortex-A53", ("asimd",), "zero2w"),
+        (boards.CORAL_DEV, "Freescale i.MX8MQ Phanbell", "Cortex-A53", ("asimd",), "coral-dev"),
+        (
+            boards.JETSON_ORIN,
+            "NVIDIA Jetson Orin Nano Developer Kit",
+            "Cortex-A78AE",
+            ("asimd", "asimdhp", "asimddp"),
+            "jetson-orin-nano",
+        ),
+        (boards.ROCK5, "Radxa ROCK 5B", "Cortex-A55 + Cortex-A76", ("asimd", "asimdhp", "asimddp"), None),
+    ],
+)
+def test_a_board_is_known_by_its_files(seen, files, board, cpu, features, device):
+    machine = seen(files)
+    assert (machine.board, machine.cpu, machine.features) == (board, cpu, features)
+    assert catalog().of_board(machine.board) == device
+    assert str(machine).startswith(f"{board} ({cpu}), aarch64")
+    if device is not None:
+        assert set(catalog().device(device).features) <= {*machine.features, "asimd"}
 
 
-def test_a_pc_is_named_by_its_processor(tmp_path):
-    machine = detect(write(tmp_path, "model name\t: AMD EPYC\n", "MemTotal: 1048576 kB\n"))
-    assert (machine.cpu, machine.memory_mib) == ("AMD EPYC", 1024)
+def test_figures_of_a_board(seen):
+    machine = seen(boards.PI3)
+    assert (machine.memory_mib, machine.memory_free_mib, machine.max_mhz) == (923, 597, 1400)
+    assert (machine.governor, machine.temperature_c, machine.throttled) == ("ondemand", 47.236, ())
+    assert machine.cores_online == 4
+    assert machine.bits == 64
+
+
+def test_what_slowed_a_board_down(seen):
+    assert seen(boards.PI4).throttled == (
+        "under-voltage now",
+        "throttled now",
+        "under-voltage since boot",
+        "throttled since boot",
+    )
+
+
+def test_under_voltage_of_a_board_without_the_firmware_s_report(seen):
+    assert seen(boards.ZERO2W).throttled == ("under-voltage since boot",)
+
+
+def test_an_intel_computer(seen):
+    machine = seen(boards.INTEL, arch="x86_64")
+    assert machine.cpu == "Intel(R) Core(TM) Ultra 7 155H"
+    assert machine.features == ("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni")
+    assert [one.kind for one in machine.accelerators] == ["intel-gpu", "intel-npu"]
+    assert (machine.temperature_c, machine.throttled) == (44.0, ("throttled by heat since boot",))
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (boards.PI4, [("edgetpu-usb", "Coral USB Accelerator (not yet woken by its library)", 480)]),
+        (boards.PI5, [("edgetpu-usb", "Coral USB Accelerator (awake)", 5000)]),
+        (boards.CORAL_DEV, [("edgetpu-pci", "Coral Edge TPU on PCI Express", None)]),
+        (boards.JETSON_ORIN, [("nvidia-gpu", "Jetson's GPU, Jetson Linux 36.4.3", None)]),
+        (boards.NVIDIA_PC, [("nvidia-gpu", "NVIDIA GeForce RTX 4070", None)]),
+        (boards.PI3, []),
+    ],
+)
+def test_accelerators(seen, files, found):
+    machine = seen(files)
+    assert [(one.kind, one.name, one.link_mbit) for one in machine.accelerators] == found
+    assert all(one.usable for one in machine.accelerators)
+
+
+def test_an_accelerator_without_its_driver(seen):
+    files = {name: text for name, text in boards.CORAL_DEV.items() if not name.startswith("dev/")}
+    assert [one.usable for one in seen(files).accelerators] == [False]
 
 
 def test_an_unknown_system_is_no_error(tmp_path):
-    assert detect(tmp_path).memory_mib == 0
+    machine = detect(tmp_path)
+    assert (machine.memory_mib, machine.board, machine.temperature_c) == (0, None, None)
+
+
+def test_files_of_nonsense_are_no_error(tmp_path):
+    nonsense = {name: "\0\x7f?:\n: :\nprocessor" for files in (boards.PI4, boards.INTEL) for name in files}
+    machine = detect(boards.write(tmp_path, {**nonsense, "proc/self/cgroup": "::\n0\n"}))
+    assert machine.memory_mib == 0
+
+
+def test_this_machine_is_all_filled_in():
+    machine = detect()
+    assert machine.cores >= 1
+    assert machine.memory_mib > machine.memory_free_mib > 0
+    assert "ai-edge-litert" in machine.engines
+    assert dataclasses.asdict(machine)
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus", "limit"),
+    [
+        (boards.group_v2(), None, None),
+        (boards.group_v2("150000 100000", str(256 * MIB)), 1.5, 256 * MIB),
+        (boards.group_v1(), None, None),
+        (boards.group_v1(200000, 512 * MIB), 2.0, 512 * MIB),
+        ({}, None, None),
+    ],
+)
+def test_limits_of_a_container(tmp_path, files, cpus, limit):
+    found = limits(boards.write(tmp_path, files))
+    assert (found.cpus, found.memory_bytes) == (cpus, limit)
+
+
+def test_cores_are_those_of_affinity_and_quota(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    assert cores.available_cores(tmp_path) == 4
+    assert cores.available_cores(boards.write(tmp_path, boards.group_v2("250000 100000"))) == 2
+    assert cores.available_cores(boards.write(tmp_path, boards.group_v2("50000 100000"))) == 1
+
+
+def test_memory_that_can_be_had_is_the_tightest(tmp_path):
+    root = boards.write(
+        tmp_path, {**boards.PI5, **boards.group_v2(limit=str(512 * MIB), used=300 * MIB, inactive=50 * MIB)}
+    )
+    assert memory(root).limit == 512 * MIB
+    assert available_bytes(root) == 262 * MIB
+    assert detect(root).memory_free_mib == 262
 
 
 def test_a_core_is_left_to_the_loop():
-    assert 1 <= loop_threads() <= 4
-    assert loop_threads() < available_cores() or available_cores() == 1
+    assert 1 <= cores.loop_threads() <= 4
+    assert cores.loop_threads() < cores.available_cores() or cores.available_cores() == 1
+    assert [cores.threads_for(count) for count in (1, 2, 4, 6, 64)] == [1, 1, 3, 4, 4]

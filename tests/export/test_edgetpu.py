@@ -211,6 +211,33 @@ def test_the_real_compiler_is_asked_where_it_is_installed(tmp_path, tiny_bundle,
     assert json.loads(capsys.readouterr().out)["by"] == "prediction"
 
 
+def test_what_it_compiled_goes_into_a_bundle(tmp_path, tiny_bundle, monkeypatch, capsys):
+    folder = fake_compiler(tmp_path, LOG)
+    script = tmp_path / edgetpu_compiler.COMMAND
+    script.write_text(
+        script.read_text().replace("cat <<", 'printf edgetpu-custom-op > "$3/model_edgetpu.tflite"\ncat <<')
+    )
+    monkeypatch.setenv("PATH", folder)
+    out = tmp_path / "coral.orilla"
+    assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_wi8_ai8", "--out", str(out)]) == 1
+    assert "coral.orilla: written" in capsys.readouterr().out
+    variant = Bundle.open(out).manifest.variant("litert_wi8_ai8")
+    assert Bundle.open(out).read(variant.compiled) == b"edgetpu-custom-op"
+    assert main(["slim", str(out), "--keep", "litert_fp32", "--out", str(tmp_path / "slim.orilla")]) == 0
+    assert variant.compiled not in Bundle.open(tmp_path / "slim.orilla").manifest.files
+    assert main(["run", str(out), "--engine", "edgetpu", "--source", "scenes", "--frames", "1"]) == 2
+    assert "edgetpu cannot load this variant" in capsys.readouterr().err
+    assert main(["run", str(tiny_bundle), "--engine", "edgetpu", "--source", "scenes", "--frames", "1"]) == 2
+    assert "has no variant for engine edgetpu" in capsys.readouterr().err
+
+
+def test_without_the_compiler_nothing_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["edgetpu", "road", "--out", str(tmp_path / "coral.orilla")]) == 2
+    assert "takes edgetpu_compiler" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("text", "code", "match"),
     [

@@ -134,7 +134,7 @@ def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(registry, "load", lambda *_: Broken())
+    monkeypatch.setattr(registry, "load", lambda *_, **__: Broken())
     assert {one.first_difference for one in run(bundle)} == {"infer"}
 
 

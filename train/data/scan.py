@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rich.console import Console
 from rich.progress import track
 
-from orilla.devices.detect import available_cores
+from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item

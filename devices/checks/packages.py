@@ -1,0 +1,85 @@
+"""Python packages that clash with each other, or are not what their name says."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, metadata
+
+from orilla.devices.finding import Finding
+from orilla.devices.packages import ENGINES, OPENCV_WHEELS, ORT_WHEELS, installed
+
+GOOGLE = "coral.ai"
+"""Stands in the metadata of Google's own `pycoral`, which is not on PyPI."""
+
+
+def examine() -> list[Finding]:
+    """All findings, the good ones too."""
+    numpy = installed(["numpy"]).get("numpy")
+    found = [
+        opencv(installed(OPENCV_WHEELS)),
+        engines(installed(ENGINES)),
+        onnxruntime(installed(ORT_WHEELS)),
+        tflite_numpy(installed(["tflite-runtime"]).get("tflite-runtime"), numpy),
+        pycoral(_page("pycoral")),
+    ]
+    return [finding for finding in found if finding is not None]
+
+
+def opencv(wheels: dict[str, str]) -> Finding:
+    """Whether exactly one OpenCV wheel is installed."""
+    listed = _listed(wheels)
+    if not wheels:
+        return Finding("opencv wheel", "failure", "OpenCV is not installed", "pip install opencv-python-headless")
+    if len(wheels) == 1:
+        return Finding("opencv wheel", "ok", listed)
+    keep = "opencv-python" if "opencv-python" in wheels else next(iter(wheels))
+    detail = f"{listed} share the package cv2: the last one installed wins, and removing one breaks both"
+    return Finding("opencv wheel", "failure", detail, f"pip uninstall -y {' '.join(wheels)} && pip install {keep}")
+
+
+def engines(packages: dict[str, str]) -> Finding:
+    """Whether at least one inference engine is installed."""
+    if not packages:
+        return Finding("engines", "failure", "no inference engine is installed", "pip install ai-edge-litert")
+    return Finding("engines", "ok", _listed(packages))
+
+
+def onnxruntime(wheels: dict[str, str]) -> Finding | None:
+    """Whether several builds of ONNX Runtime overwrite each other."""
+    if len(wheels) < 2:
+        return None
+    keep = next(name for name in wheels if name != "onnxruntime")
+    detail = f"{_listed(wheels)} share the package onnxruntime: the last one installed wins, with its providers only"
+    return Finding("onnxruntime", "failure", detail, f"pip uninstall -y {' '.join(wheels)} && pip install {keep}")
+
+
+def tflite_numpy(tflite: str | None, numpy: str | None) -> Finding | None:
+    """Whether `tflite_runtime`, which was built for numpy 1, stands beside numpy 2."""
+    if tflite is None or numpy is None or numpy.startswith(("0.", "1.")):
+        return None
+    detail = f"tflite-runtime {tflite} is built for numpy 1, and numpy {numpy} is installed: it is imported, then fails"
+    return Finding("tflite-runtime", "failure", detail, 'pip install "numpy<2"  (or: pip install ai-edge-litert)')
+
+
+def pycoral(page: str | None) -> Finding | None:
+    """Whether the `pycoral` that is installed is Google's.
+
+    Args:
+        page: its metadata; None where it is not installed.
+    """
+    if page is None:
+        return None
+    if GOOGLE in page:
+        return Finding("pycoral", "ok", "Google's own; Orilla does without it")
+    detail = "the pycoral on PyPI is another project, not Google's, and Orilla does without either"
+    return Finding("pycoral", "warning", detail, "pip uninstall -y pycoral")
+
+
+def _page(name: str) -> str | None:
+    try:
+        return str(metadata(name))
+    except PackageNotFoundError:
+        return None
+
+
+def _listed(packages: dict[str, str]) -> str:
+    return ", ".join(f"{name} {release}" for name, release in packages.items())

@@ -1,0 +1,42 @@
+"""How much memory this process can still have, in the machine and in its control group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orilla.devices.cgroup import limits
+from orilla.devices.reading import fields, read
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """In bytes."""
+
+    total: int
+    free: int | None
+    """What can be had without swapping, in the machine and in the control group; None where nothing tells."""
+    limit: int | None
+    """The control group's; None where it has none below the machine's."""
+
+
+def memory(root: Path = Path("/")) -> Memory:
+    """Reads `/proc/meminfo` and the control group's files."""
+    text = read(root / "proc/meminfo")
+    total, free = (_bytes(text, key) for key in ("MemTotal", "MemAvailable"))
+    group = limits(root)
+    limit = None if group.memory_bytes is None or (total and group.memory_bytes >= total) else group.memory_bytes
+    if limit is not None:
+        left = max(0, limit - group.memory_used)
+        free = left if free is None else min(free, left)
+    return Memory(total or 0, free, limit)
+
+
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """What can still be had; None where nothing tells."""
+    return memory(root).free
+
+
+def _bytes(meminfo: str, key: str) -> int | None:
+    found = fields(meminfo, key)
+    return int(found[0].split()[0]) << 10 if found else None

@@ -1,0 +1,27 @@
+"""Which distributions are installed in this Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+"""Distributions that all install the same package `cv2`: the last one installed wins, silently."""
+
+ORT_WHEELS = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-directml")
+"""Distributions that all install the same package `onnxruntime`, each with other providers."""
+
+LITERT_WHEELS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+
+ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """The versions of those distributions that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,31 @@
+"""Reading the small files of `/proc` and `/sys`, which may be missing, unreadable or end in a NUL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read(path: Path) -> str:
+    """The text of a file, without NULs; empty where it can't be read."""
+    try:
+        return path.read_text(errors="replace").replace("\0", "")
+    except OSError:
+        return ""
+
+
+def number(path: Path) -> int | None:
+    """The integer in a file, decimal or hexadecimal with `0x`; None where there is none."""
+    try:
+        return int(read(path), 0)
+    except ValueError:
+        return None
+
+
+def fields(text: str, key: str) -> list[str]:
+    """The values of all lines `key: value`, in their order."""
+    found = []
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and name.strip() == key:
+            found.append(value.strip())
+    return found

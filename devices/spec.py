@@ -1,0 +1,210 @@
+"""The catalogue: what known devices and engines can do, from TOML tables that are checked to the last key."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from orilla.devices.cores import threads_for
+from orilla.devices.errors import ConfigError, unknown_name
+
+CATALOG = Path(__file__).with_name("catalog.toml")
+OWN = "ORILLA_DEVICES"
+"""Environment variable that names the user's own file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A published figure."""
+
+    model: str
+    precision: str
+    engine: str
+    ms: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """What a device can do."""
+
+    title: str
+    source: str
+    engines: tuple[str, ...]
+    precisions: tuple[str, ...]
+    match: tuple[str, ...] = ()
+    """How the model in its device tree begins."""
+    arch: str | None = None
+    cpu: str | None = None
+    cores: int = 4
+    mhz: int | None = None
+    memory_mib: tuple[int, ...] = ()
+    """Of its models."""
+    features: tuple[str, ...] = ()
+    """Instruction sets, as the kernel names them."""
+    accelerators: tuple[str, ...] = ()
+    threads: int = 0
+    """For inference in a loop; what leaves a core to the loop where it is not given."""
+    latencies: tuple[Latency, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.threads:
+            object.__setattr__(self, "threads", threads_for(self.cores))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What an engine can do."""
+
+    title: str
+    precisions: tuple[str, ...]
+    runs_on: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Devices and engines by name."""
+
+    devices: dict[str, DeviceSpec] = field(default_factory=dict)
+    engines: dict[str, EngineSpec] = field(default_factory=dict)
+
+    def device(self, name: str) -> DeviceSpec:
+        """Raises `ConfigError` for an unknown name."""
+        if name not in self.devices:
+            raise unknown_name("device", name, self.devices)
+        return self.devices[name]
+
+    def of_board(self, board: str | None) -> str | None:
+        """The name of the device whose device tree begins so; the longest beginning wins."""
+        found = [
+            (len(start), name)
+            for name, spec in self.devices.items()
+            for start in spec.match
+            if board is not None and board.startswith(start)
+        ]
+        return max(found)[1] if found else None
+
+
+def own_file() -> Path:
+    """Where a user's own devices stand: `$ORILLA_DEVICES`, else `orilla/devices.toml` in the configuration folder."""
+    if OWN in os.environ:
+        return Path(os.environ[OWN])
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "orilla" / "devices.toml"
+
+
+def catalog(own: Path | None = None) -> Catalog:
+    """The catalogue that ships, and a user's own devices over it.
+
+    Args:
+        own: their file; the usual one, if it is there, where None.
+
+    Raises:
+        ConfigError: what is wrong in it, with its line and the known keys.
+    """
+    found = _read(CATALOG, Catalog())
+    if own is None:
+        own = own_file()
+        if not own.exists() and OWN not in os.environ:
+            return found
+    return _read(own, found)
+
+
+def _read(path: Path, base: Catalog) -> Catalog:
+    try:
+        text = path.read_text()
+        tables = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    place = _Place(path, text)
+    place.check("", tables, {"devices", "engines"})
+    devices, engines = dict(base.devices), dict(base.engines)
+    for name, table in place.tables(tables, "engines").items():
+        engines[name] = place.build(EngineSpec, f"engines.{name}", table)
+    for name, table in place.tables(tables, "devices").items():
+        like = table.pop("like", None)
+        if like is not None and like not in devices:
+            raise place.error(f"devices.{name}", "like", str(unknown_name("device", str(like), devices)))
+        devices[name] = place.build(DeviceSpec, f"devices.{name}", table, devices[like] if like else None)
+        for engine in devices[name].engines:
+            if engine not in engines:
+                raise place.error(f"devices.{name}", "engines", str(unknown_name("engine", engine, engines)))
+    return Catalog(devices, engines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file, for errors that name the line."""
+
+    path: Path
+    text: str
+
+    def error(self, table: str, key: str, what: str) -> ConfigError:
+        return ConfigError(f"{self.path}:{self._line(table, key)}: {what}")
+
+    def check(self, table: str, found: dict[str, Any], known: set[str]) -> None:
+        """Refuses a key that nothing reads."""
+        for key in found:
+            if key not in known:
+                where = f" in [{table}]" if table else ""
+                raise self.error(table, key, str(unknown_name("key", key, known)) + where)
+
+    def tables(self, found: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
+        value = found.get(key, {})
+        if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
+            raise self.error("", key, f"{key} holds tables: [{key}.NAME]")
+        return {name: dict(one) for name, one in value.items()}
+
+    def build(self, kind: type[Any], table: str, found: dict[str, Any], base: Any = None) -> Any:
+        """One of the dataclasses above from a table; what is missing is taken from `base`."""
+        hints = get_type_hints(kind)
+        self.check(table, found, {*hints, *(("like",) if kind is DeviceSpec else ())})
+        given = {key: self._value(table, key, value, hints[key]) for key, value in found.items()}
+        if base is not None:
+            # What a board is recognised by and what was measured on it are its own; so is what its cores leave it.
+            own = {"match": (), "latencies": (), "threads": 0}
+            return replace(base, **{**own, **given})
+        for one in fields(kind):
+            if one.name not in given and one.default is MISSING:
+                raise self.error(table, "", f"[{table}] has no {one.name}")
+        return kind(**given)
+
+    def _value(self, table: str, key: str, value: Any, hint: Any) -> Any:
+        if get_origin(hint) is UnionType:
+            hint = next(one for one in get_args(hint) if one is not type(None))
+        if get_origin(hint) is tuple and isinstance(value, list):
+            inner = get_args(hint)[0]
+            if inner is Latency and all(isinstance(one, dict) for one in value):
+                return tuple(self.build(Latency, table, one) for one in value)
+            return tuple(self._value(table, key, one, inner) for one in value)
+        if hint is float and type(value) in (int, float) and value > 0:
+            return float(value)
+        if hint is int and type(value) is int and value > 0:
+            return value
+        if hint is str and isinstance(value, str) and value:
+            return value
+        wanted = {str: "a text", int: "a whole number above 0", float: "a number above 0"}.get(hint, "a list")
+        raise self.error(table, key, f"{key} = {value!r}: must be {wanted}")
+
+    def _line(self, table: str, key: str) -> int:
+        """Where a key stands; where its table begins, if the key is in none of its lines."""
+        header = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
+        wanted = re.compile(rf"(^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
+        inside, begin = table == "", 1
+        for number, line in enumerate(self.text.splitlines(), 1):
+            if (found := header.match(line)) is not None:
+                name = re.sub(r"[\"']", "", found[1])
+                inside = name == table
+                begin = number if inside else begin
+                if table == "" and name.split(".")[0] == key:
+                    return number
+            elif inside and key and wanted.search(line):
+                return number
+        return begin

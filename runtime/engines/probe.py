@@ -1,0 +1,219 @@
+"""Whether an engine works here: imported and run in a process of its own, which may die of it.
+
+`python -m orilla.runtime.engines.probe ENGINE` is that process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from orilla.devices.finding import Finding
+from orilla.devices.packages import installed as distributions
+
+TIMEOUT_S = 120
+OPENCV = "opencv"
+DIED = {
+    "SIGILL": "illegal instruction: it was built for another CPU than this one",
+    "SIGSEGV": "segmentation fault",
+    "SIGBUS": "bus error",
+    "SIGABRT": "aborted",
+    "SIGKILL": "killed, as the system does where memory runs out",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What became of one engine's process."""
+
+    name: str
+    answer: dict[str, object] | None
+    """What it found; None where it did not end well."""
+    reason: str
+    """Why not, in one line."""
+    missing: str | None = None
+    """A shared library or a package that it lacks."""
+
+
+def probe(name: str) -> Probe:
+    """Runs one engine, or `opencv`, on the bundle that ships for it."""
+    command = [sys.executable, "-m", "orilla.runtime.engines.probe", name]
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Probe(name, None, f"no answer for {TIMEOUT_S} s")
+    if ended.returncode < 0:
+        fatal = _name(-ended.returncode)
+        return Probe(name, None, DIED.get(fatal, f"died of {fatal}"))
+    try:
+        answer = json.loads(ended.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+        return Probe(name, None, lines[-1][:300] if lines else f"exit code {ended.returncode}")
+    if "error" in answer:
+        return Probe(name, None, str(answer["error"]), answer.get("missing"))
+    return Probe(name, answer, "")
+
+
+def providers() -> tuple[str, ...]:
+    """ONNX Runtime's providers here, asked in a process of its own; none where it is not installed or dies."""
+    if not find_spec("onnxruntime"):
+        return ()
+    code = "import json, onnxruntime; print(json.dumps(onnxruntime.get_available_providers()))"
+    try:
+        command = [sys.executable, "-c", code]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+        return tuple(json.loads(ended.stdout.splitlines()[-1]))
+    except (subprocess.SubprocessError, IndexError, ValueError):
+        return ()
+
+
+def examine() -> list[Finding]:
+    """OpenCV, and each engine whose package is installed, run one beside the other."""
+    names = [OPENCV, *(name for name in _names() if name != "edgetpu")]
+    with ThreadPoolExecutor(2) as pool:
+        probes = list(pool.map(probe, names))
+    for one in probes:
+        if one.name == "onnx" and one.answer is not None:
+            probes += [probe(name) for name in _offered(one.answer)]
+    return [finding(one) for one in probes]
+
+
+def finding(one: Probe) -> Finding:
+    """What a user is told of a probe."""
+    label = one.name if one.name == OPENCV else f"engine {one.name}"
+    if one.answer is None:
+        return Finding(label, "failure", f"{one.name} does not work: {one.reason}", _mend(one))
+    refused: dict[str, str] = one.answer.get("refused", {})  # type: ignore[assignment]
+    wrong: dict[str, str] = one.answer.get("wrong", {})  # type: ignore[assignment]
+    detail = str(one.answer["engine"])
+    if wrong:
+        told = "; ".join(f"{name}: {why}" for name, why in wrong.items())
+        mend = "take another engine (--engine), and tell its makers"
+        return Finding(label, "failure", f"{detail} runs, and computes something else: {told}", mend)
+    if refused:
+        detail += f"; not for {', '.join(refused)} ({next(iter(refused.values()))})"
+    return Finding(label, "ok", detail)
+
+
+def _names() -> list[str]:
+    """Engines whose packages are there; nothing is imported that could die of it."""
+    found = []
+    if find_spec("ai_edge_litert"):
+        found += ["litert", "compiled"]
+    if find_spec("tflite_runtime"):
+        found.append("tflite")
+    if not found and find_spec("tensorflow"):
+        found.append("litert")
+    return [*found, *(["onnx"] if find_spec("onnxruntime") else [])]
+
+
+def _offered(answer: dict[str, object]) -> list[str]:
+    providers: list[str] = answer.get("providers", [])  # type: ignore[assignment]
+    return [f"onnx:{one.removesuffix('ExecutionProvider').lower()}" for one in providers if one not in PLAIN]
+
+
+PLAIN = ("CPUExecutionProvider", "AzureExecutionProvider")
+"""ONNX Runtime's providers that are no engine of their own here: the latter sends inputs to a service."""
+
+
+def _mend(one: Probe) -> str:
+    """The command that helps, for what is known of it."""
+    reason, missing = one.reason, one.missing or ""
+    if missing.startswith(("libGL", "libxcb", "libX11", "libSM", "libgthread", "libglib")):
+        return "pip uninstall -y opencv-python opencv-contrib-python && pip install opencv-python-headless"
+    if missing.startswith("libgomp"):
+        return "sudo apt install libgomp1"
+    if missing.startswith("lib"):
+        return f"install the package that has {missing} (apt-file search {missing})"
+    if one.name == OPENCV:
+        return "pip install --force-reinstall opencv-python-headless"
+    if one.name == "tflite" and ("numpy" in reason or "_ARRAY_API" in reason):
+        return 'pip install "numpy<2"'
+    wheel = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "tflite-runtime"}.get(one.name)
+    wheel = wheel or next(
+        iter(distributions(["onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime"])), "onnxruntime"
+    )
+    if "illegal instruction" in reason and wheel == "onnxruntime":
+        return 'pip install "onnxruntime!=1.21.*" (its wheels of 1.21.0 did so on a Raspberry Pi 4), or --engine litert'
+    if "illegal instruction" in reason:
+        return f"take another engine (--engine), or an older {wheel}: pip index versions {wheel}"
+    return f"pip install --force-reinstall {wheel}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def main(name: str) -> dict[str, object]:
+    """In the process of its own: imports and runs."""
+    if name == OPENCV:
+        return _run_opencv()
+    from orilla.devices.errors import OrillaError
+    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.engines import registry
+    from orilla.runtime.verify import verify
+
+    bundle = Bundle.open("probe")
+    variants = tuple(one for one in bundle.manifest.variants if registry.fits(one, name))
+    engine, refused, wrong, first = "", {}, {}, None
+    for verdict in verify(bundle, variants, engine=name):
+        failed = next((stage for stage in verdict.stages if not stage.passed), None)
+        if verdict.first_difference == "load":
+            assert failed is not None
+            refused[verdict.variant] = failed.detail
+            first = first or OrillaError(failed.detail)
+            continue
+        engine = verdict.engine
+        if failed is not None:
+            wrong[verdict.variant] = f"{failed.name}, {failed.detail}"
+    if not engine:
+        raise first or OrillaError("no variant is for it")
+    found: dict[str, object] = {"engine": engine, "refused": refused, "wrong": wrong}
+    if name == "onnx":
+        import onnxruntime
+
+        found["providers"] = onnxruntime.get_available_providers()
+    return found
+
+
+def _run_opencv() -> dict[str, object]:
+    import cv2
+    import numpy as np
+
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    smaller = cv2.resize(picture, (2, 2), interpolation=cv2.INTER_AREA)
+    right = np.abs(smaller[0, 0] - picture[:2, :2].mean(axis=(0, 1))).max() <= 1
+    wrong = {} if right else {"resize": "a small picture is not its mean"}
+    return {"engine": f"OpenCV {cv2.__version__} on numpy {np.__version__}", "wrong": wrong}
+
+
+def _told(failure: Exception) -> dict[str, object]:
+    """An error, and the shared library that the loader did not find."""
+    root: BaseException = failure
+    while root.__cause__ is not None:
+        root = root.__cause__
+    line = next(iter(str(root).strip().splitlines()), "")
+    kind = "" if type(root).__module__.startswith("orilla.") else type(root).__name__
+    lacks = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", line)
+    told = ": ".join(part for part in (kind, line) if part)
+    return {"error": told[:300], "missing": lacks[1] if lacks else None}
+
+
+if __name__ == "__main__":
+    try:
+        told = main(sys.argv[1])
+    except Exception as failure:  # noqa: BLE001 - whatever it is, it is what there is to tell
+        told = _told(failure)
+    print(json.dumps(told))

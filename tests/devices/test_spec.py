@@ -1,0 +1,93 @@
+import pytest
+
+from orilla.devices.errors import ConfigError
+from orilla.devices.spec import catalog, own_file
+from orilla.runtime.engines import registry
+
+ROVER = """
+# mine
+[devices.rover]
+like = "pi5"
+title = "Our rover"
+cores = 2
+engines = ["litert", "onnx"]
+latencies = [{ model = "road", precision = "int8", engine = "litert", ms = 11, source = "measured here" }]
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    def write(text):
+        path = tmp_path / "devices.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_every_engine_of_the_catalogue_is_one_that_runs():
+    assert set(catalog().engines) == set(registry.ENGINES)
+
+
+def test_every_entry_says_where_it_is_from():
+    shipped = catalog()
+    for spec in (*shipped.devices.values(), *shipped.engines.values()):
+        assert len(spec.source) > 10
+    for spec in shipped.devices.values():
+        assert all(latency.source and latency.ms > 0 for latency in spec.latencies)
+        assert spec.threads == max(1, min(4, spec.cores - 1))
+
+
+def test_a_user_adds_a_device_by_saying_what_it_is_like(own):
+    rover = catalog(own(ROVER)).device("rover")
+    assert (rover.cpu, rover.mhz, rover.title) == ("Cortex-A76", 2400, "Our rover")
+    assert (rover.cores, rover.threads) == (2, 1)
+    assert rover.match == ()
+    assert [latency.ms for latency in rover.latencies] == [11.0]
+    assert catalog().device("pi5").cores == 4
+
+
+def test_a_user_s_entry_replaces_one_of_the_same_name(own):
+    changed = catalog(own('[devices.pi4]\nlike = "pi4"\nmhz = 2000\nmatch = ["Raspberry Pi 4"]\n'))
+    assert changed.device("pi4").mhz == 2000
+    assert changed.of_board("Raspberry Pi 4 Model B Rev 1.5") == "pi4"
+
+
+def test_the_file_is_found_by_the_environment(own, monkeypatch):
+    monkeypatch.setenv("ORILLA_DEVICES", str(own(ROVER)))
+    assert "rover" in catalog().devices
+    monkeypatch.setenv("ORILLA_DEVICES", "/nowhere.toml")
+    with pytest.raises(ConfigError, match=r"cannot read /nowhere.toml: No such file"):
+        catalog()
+    monkeypatch.delenv("ORILLA_DEVICES")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/etc/xdg")
+    assert str(own_file()) == "/etc/xdg/orilla/devices.toml"
+
+
+def test_an_unknown_device_names_the_known_ones():
+    with pytest.raises(ConfigError, match="unknown device 'pi44': did you mean pi4"):
+        catalog().device("pi44")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (ROVER.replace("cores", "kernels"), r":6: unknown key 'kernels': .*known are accelerators, arch, cores,"),
+        (ROVER.replace('"pi5"', '"pi9"'), r":4: unknown device 'pi9': .*known are aarch64, coral-dev"),
+        (ROVER.replace('"litert", "onnx"', '"litert", "oonx"'), r":7: unknown engine 'oonx': did you mean onnx"),
+        (ROVER.replace("cores = 2", 'cores = "two"'), r":6: cores = 'two': must be a whole number above 0"),
+        (ROVER.replace("cores = 2", "cores = true"), r":6: cores = True: must be a whole number"),
+        (ROVER.replace("ms = 11", "ms = -1"), r":8: ms = -1: must be a number above 0"),
+        (ROVER.replace("ms = 11", "msec = 11"), r":8: unknown key 'msec': did you mean ms"),
+        (ROVER.replace('["litert", "onnx"]', '"litert"'), r":7: engines = 'litert': must be a list"),
+        (ROVER.replace('like = "pi5"\n', ""), r":3: \[devices.rover\] has no (source|precisions)"),
+        (ROVER.replace('"Our rover"', ""), r"Invalid value \(at line 5"),
+        ("[device.rover]\n", r":1: unknown key 'device': did you mean devices"),
+        ("devices = 3\n", r":1: devices holds tables"),
+        ("\n\n[devices]\nrover = 3\n", r":3: devices holds tables"),
+    ],
+)
+def test_what_is_wrong_in_a_user_s_file_is_told_with_its_line(own, text, match):
+    with pytest.raises(ConfigError, match=match) as caught:
+        catalog(own(text))
+    assert "\n" not in str(caught.value)

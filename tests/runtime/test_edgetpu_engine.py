@@ -1,0 +1,204 @@
+"""The Edge TPU's session against a stick that a test plays: reset, gone, back again, hanging."""
+
+import platform
+import struct
+import subprocess
+import threading
+import time
+
+import factories
+import numpy as np
+import pytest
+
+from orilla.devices.errors import BundleError, EngineError
+from orilla.runtime import open as open_model
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.engines import edgetpu, litert, registry
+from orilla.runtime.preprocess import prepare
+
+PROBE = Bundle.open("probe")
+DATA = PROBE.read(PROBE.manifest.variant("litert_wi8_ai8").file)
+COMPILED = DATA + edgetpu.OPERATOR
+"""What a compiler would have made: here the CPU's file, which the interpreter takes for what it begins with."""
+
+
+class Stick:
+    """Sessions that it gives out work until it is told otherwise."""
+
+    def __init__(self, monkeypatch):
+        self.plugged, self.broken, self.opened = True, False, 0
+        self.hang = threading.Event()
+        self.hang.set()
+        self.now = 100.0
+        monkeypatch.setattr(edgetpu, "_open", self.open)
+        monkeypatch.setattr(edgetpu.time, "monotonic", lambda: self.now)
+
+    def open(self, data, threads):
+        if not self.plugged:
+            raise EngineError("no Edge TPU answers")
+        self.opened, self.broken = self.opened + 1, False
+        session = litert.load(DATA, threads)
+        run, generation = session.run, self.opened
+
+        def watched(prepared):
+            self.hang.wait()
+            if not self.plugged or self.broken or generation != self.opened:
+                raise EngineError("ai_edge_litert failed: Node number 0 (EdgeTpuDelegateForCustomOp) failed to invoke.")
+            return run(prepared)
+
+        session.run = watched
+        return session
+
+
+@pytest.fixture
+def stick(monkeypatch):
+    stick = Stick(monkeypatch)
+    yield stick
+    stick.hang.set()
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def session(stick, told):
+    session = edgetpu.load(COMPILED, 1, fallback=DATA)
+    session.on_event = told.append
+    yield session
+    session.close()
+
+
+PICTURE = prepare(factories.picture(), PROBE.manifest.preprocess)
+ANSWER = litert.load(DATA, 1).run(PICTURE)
+
+
+def test_it_answers_as_the_cpu_does(session):
+    assert np.array_equal(session.run(PICTURE), ANSWER)
+    assert session.engine.endswith("edgetpu")
+    assert session.counts == {"resets": 0, "reopened": 0, "on_cpu": 0}
+
+
+def test_after_a_reset_it_is_opened_again_and_the_frame_is_answered(session, stick, told):
+    stick.broken = True
+    assert np.array_equal(session.run(PICTURE), ANSWER)
+    assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 0}
+    assert [text.split(":")[0] for text in told] == ["Edge TPU lost", "Edge TPU opened again"]
+
+
+def test_while_it_is_unplugged_the_cpu_goes_on_and_it_comes_back(session, stick, told):
+    stick.plugged = False
+    for _ in range(3):
+        assert np.array_equal(session.run(PICTURE), ANSWER)
+    assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 3}
+    stick.plugged = True
+    session.run(PICTURE)
+    assert session.counts["on_cpu"] == 4  # not asked again at once
+    stick.now += edgetpu.AGAIN_S
+    session.run(PICTURE)
+    assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 4}
+    assert told == [
+        "Edge TPU lost: ai_edge_litert failed: Node number 0 (EdgeTpuDelegateForCustomOp) failed to invoke.",
+        "the CPU goes on: no Edge TPU answers",
+        "Edge TPU opened again",
+    ]
+
+
+def test_one_that_hangs_is_left_behind(session, stick, monkeypatch, told):
+    monkeypatch.setattr(edgetpu, "WATCHDOG_S", 0.1)
+    stick.hang.clear()
+    began = time.perf_counter()
+    assert np.array_equal(session.run(PICTURE), ANSWER)
+    assert time.perf_counter() - began < 5
+    assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
+    assert told[0].startswith("Edge TPU lost: no answer for")
+    stick.hang.set()
+    stick.now += edgetpu.AGAIN_S
+    assert np.array_equal(session.run(PICTURE), ANSWER)
+    assert session.counts["reopened"] == 1
+
+
+def test_a_wrong_input_is_no_loss(session):
+    with pytest.raises(BundleError, match="prepared input"):
+        session.run(np.zeros((5, 5, 3), np.uint8))
+    assert session.counts["resets"] == 0
+
+
+def test_without_a_model_for_the_cpu_a_loss_is_an_error(stick):
+    session = edgetpu.load(COMPILED, 1)
+    stick.plugged = False
+    with pytest.raises(EngineError, match="there is no model for the CPU"):
+        session.run(PICTURE)
+    session.close()
+
+
+def test_a_model_that_is_not_compiled_is_refused():
+    with pytest.raises(EngineError, match="not compiled for the Edge TPU; run orilla edgetpu"):
+        registry.load_bytes("edgetpu", DATA)
+
+
+def test_a_missing_library_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(edgetpu, "LIBRARY", "libedgetpu-nowhere.so.1")
+    with pytest.raises(EngineError, match=r"libedgetpu-nowhere.so.1 is not installed; install libedgetpu1-std"):
+        registry.load_bytes("edgetpu", COMPILED)
+
+
+def test_a_library_of_another_architecture_is_told(tmp_path, monkeypatch):
+    other = 183 if platform.machine() == "x86_64" else 62
+    library = tmp_path / "libedgetpu.so.1"
+    library.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, other) + bytes(44))
+    monkeypatch.setenv(edgetpu.LIBRARY_VARIABLE, str(library))
+    name = {183: "aarch64", 62: "x86_64"}[other]
+    with pytest.raises(EngineError, match=rf"is built for {name}, this Python for {platform.machine()}"):
+        registry.load_bytes("edgetpu", COMPILED)
+
+
+DELEGATE = r"""
+#include <stddef.h>
+struct delegate { void *data; int (*prepare)(void *, struct delegate *); void *copy_from, *copy_to, *free_buffer;
+                  long long flags; void *builder; };
+static int prepare(void *context, struct delegate *self) { return 0; }
+static struct delegate one = {0};
+struct delegate *tflite_plugin_create_delegate(char **keys, char **values, size_t count, void (*error)(const char *)) {
+  one.prepare = prepare;
+  return &one;
+}
+void tflite_plugin_destroy_delegate(struct delegate *self) {}
+"""
+
+
+def test_a_real_delegate_library_is_loaded(tmp_path, monkeypatch):
+    """One that takes no operator: everything stays on the CPU, by the way that libedgetpu goes too."""
+    source, library = tmp_path / "delegate.c", tmp_path / "libdelegate.so"
+    source.write_text(DELEGATE)
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no C compiler here")
+    monkeypatch.setenv(edgetpu.LIBRARY_VARIABLE, str(library))
+    session = registry.load_bytes("edgetpu", COMPILED, fallback=DATA)
+    assert np.abs(session.run(PICTURE) - ANSWER).max() < 0.02
+    session.close()
+
+
+def test_the_loop_tells_of_it_and_goes_on(stick, tmp_path, monkeypatch):
+    events = []
+    with open_model("probe") as model:
+        model.session.close()
+        model.session = edgetpu.load(COMPILED, 1, fallback=DATA)
+        images = [factories.picture(seed=seed) for seed in range(6)]
+
+        def unplug(images):
+            for place, image in enumerate(images):
+                stick.plugged = place < 3
+                yield image
+                time.sleep(0.05)
+
+        with model.stream(unplug(images), on_event=events.append) as stream:
+            answers = [tick.frame.index for tick in stream]
+        assert answers == list(range(6))
+        assert model.counts()["resets"] == 1
+        assert model.counts()["on_cpu"] >= 1
+    assert [event.kind for event in events] == ["engine", "engine"]
+    assert 2 <= events[0].index <= 4
