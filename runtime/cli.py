@@ -34,6 +34,11 @@ COMMANDS = {
         "run a bundle over a camera, video, folder of pictures or scenes",
         "orilla run road --source drive.mp4 --sink video:out.mp4",
     ),
+    "tune": Command(
+        "orilla.runtime.commands.tune",
+        "find the fastest variant, engine and threads here, for orilla run to use",
+        "orilla tune road",
+    ),
     "replay": Command(
         "orilla.runtime.commands.replay",
         "decide again what a recorded loop decided, or what another policy would have",
@@ -90,7 +95,18 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 well, 1 a verdict of no, 2 an error that is the user's to mend."""
-    words = sys.argv[1:] if argv is None else argv
+    if argv is not None:
+        return _main(argv)
+    try:
+        return _main(sys.argv[1:])
+    finally:
+        if "orilla.runtime.engines.compiled" in sys.modules and sys.exc_info()[0] is None:
+            from orilla.runtime.native import drop_stderr
+
+            drop_stderr()
+
+
+def _main(words: list[str]) -> int:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if threading.current_thread() is threading.main_thread():

@@ -11,6 +11,12 @@ from pathlib import Path
 from orilla.devices.errors import OutputError
 
 
+def cache_folder() -> Path:
+    """Where downloads are kept, and what was tuned: `$ORILLA_CACHE`, else `~/.cache/orilla`."""
+    chosen = os.environ.get("ORILLA_CACHE")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "orilla"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, of the same suffix; renamed to `path` when the block ends well.

@@ -21,6 +21,7 @@ from orilla.runtime.preprocess import Color
 from orilla.runtime.runner import Runner
 from orilla.runtime.session import Prepared, Session
 from orilla.runtime.tasks import classify, segment
+from orilla.runtime.tuned import lookup
 from orilla.runtime.work import Cascade, Cut, One, Together, around
 
 
@@ -35,6 +36,8 @@ class Model(Runner):
         self.variant = variant
         self.session = session
         self.name = bundle.path.name
+        self.note: str | None = None
+        """What `orilla tune` has to do with it, in one line; None where it has nothing."""
         self._feed = bundle.feed()
         self.kind = self._feed.kind
         self._count = 0
@@ -58,12 +61,24 @@ class Model(Runner):
             engine: one of `orilla devices`; the variant's where None.
             threads: for inference; leaves one core to the loop where None.
 
+        Where none of the three is given, what `orilla tune` chose for the bundle on this machine is taken.
+
         Raises:
             BundleError, ConfigError, EngineError, MissingExtraError
         """
         opened = Bundle.open(bundle, every_file=False)
+        note = None
+        if variant is None and engine is None and threads is None:
+            tuned, stale = lookup(opened.manifest)
+            if tuned is not None:
+                variant, engine, threads = tuned.variant, tuned.engine, tuned.threads
+                note = f"{tuned}, as orilla tune chose"
+            elif stale is not None:
+                note = f"{stale}: what was tuned is not used; run orilla tune {bundle} again"
         chosen = registry.choose(opened, variant, engine)
-        return cls(opened, chosen, registry.load(opened, chosen, engine=engine, threads=threads))
+        model = cls(opened, chosen, registry.load(opened, chosen, engine=engine, threads=threads))
+        model.note = note
+        return model
 
     def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
         """Answers one picture, one text, or one sample of arrays.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -14,6 +15,12 @@ def drop_stdout() -> None:
     """Sends standard output nowhere from now on: its reader has gone, or its disk is full, and Python would still
     flush into it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def drop_stderr() -> None:
+    """Sends standard error nowhere from now on: libraries talk while they are unloaded, when all has been said."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @contextmanager

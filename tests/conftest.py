@@ -28,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_tuned() -> None:
+    """What a developer has tuned on this machine is no matter of the tests."""
+    os.environ["ORILLA_NO_TUNED"] = "1"
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     return DATA

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.datasets import ClassifiedText, Dataset
-from orilla.runtime.datasets.labelled import Item, cache_folder, digest_of
+from orilla.runtime.datasets.labelled import Item, digest_of
 from orilla.runtime.datasets.raw import prepared
 from orilla.runtime.feed import Feed
+from orilla.runtime.files import cache_folder
 from orilla.runtime.measures import Truth, measure, target_of
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.text import TextPreprocess, learn_vocabulary

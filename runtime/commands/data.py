@@ -7,7 +7,7 @@ from collections import Counter
 
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.datasets.download import Progress, get, published
-from orilla.runtime.datasets.labelled import cache_folder
+from orilla.runtime.files import cache_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

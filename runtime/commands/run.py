@@ -71,6 +71,9 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     _check_files(inputs, specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
     with _opened(arguments) as runner:
+        for model in runner.models():
+            if model.note is not None:
+                print(f"orilla: {model.bundle.path.stem}: {model.note}", file=sys.stderr)
         source = runner.open_source(arguments.source)
         run = _Run(arguments, runner)
         sinks: list[Sink] = []

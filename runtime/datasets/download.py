@@ -19,8 +19,7 @@ from pathlib import Path
 import msgspec
 
 from orilla.devices.errors import DataError, OutputError, unknown_name
-from orilla.runtime.datasets.labelled import cache_folder
-from orilla.runtime.files import make_folder
+from orilla.runtime.files import cache_folder, make_folder
 
 ATTEMPTS = 5
 """Connections in a row that bring nothing, before it gives up."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.runtime.card import Source
+from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocess import Image
 from orilla.runtime.tasks.task import Task
 
@@ -158,12 +158,6 @@ def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
         total.update(dataset.fingerprint(split, index))
         total.update(hashlib.sha256(truth).digest())
     return total.hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where `orilla data get` puts what it downloads: `$ORILLA_CACHE`, else `~/.cache/orilla`."""
-    chosen = os.environ.get("ORILLA_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "orilla"
 
 
 def open_dataset(spec: str | Path) -> Dataset:

@@ -1,0 +1,94 @@
+"""The command `orilla tune`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from orilla.devices.detect import detect
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.engines import registry
+from orilla.runtime.names import whole_number
+from orilla.runtime.tune import Trial, candidates, order, remember, tune
+
+LEAST_S, MOST_S = 5.0, 3600.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        default=1.0,
+        help="points of accuracy that may be lost against the original (default: 1)",
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit (default: 60)")
+    parser.add_argument("--engines", help="only these, with commas between, as orilla devices lists them")
+    parser.add_argument("--threads", help="numbers of threads, with commas between (default: up to all cores but one)")
+    parser.add_argument("--dry-run", action="store_true", help="keep nothing")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Measures, and keeps the winner."""
+    from rich.console import Console
+
+    if not LEAST_S <= arguments.seconds <= MOST_S:
+        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {LEAST_S:g} to {MOST_S:g}")
+    if not 0 <= arguments.max_drop <= 100:
+        raise ConfigError(f"--max-drop {arguments.max_drop:g}: must be 0 to 100 points")
+    engines = arguments.engines.split(",") if arguments.engines else None
+    bundle = Bundle.open(arguments.bundle)
+    trials = candidates(bundle, max_drop=arguments.max_drop, threads=_threads(arguments.threads), engines=engines)
+    with Console(stderr=True).status("") as status:
+        chosen = tune(bundle, trials, arguments.seconds, status.update)
+    kept = None if arguments.dry_run else remember(bundle, chosen)
+    return 0, {
+        "bundle": str(arguments.bundle),
+        "machine": detect(),
+        "choice": chosen.candidate,
+        "p50_ms": chosen.p50_ms,
+        "default": bundle.manifest.default,
+        "kept": kept,
+        "trials": [_row(trial) for trial in order(trials)],
+    }
+
+
+def _threads(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    words = text.split(",")
+    if not all(whole_number(word) and 1 <= int(word) <= registry.MOST_THREADS for word in words):
+        raise ConfigError(f"--threads {text}: give numbers from 1 to {registry.MOST_THREADS}, as in 1,2,4")
+    return [int(word) for word in words]
+
+
+def _row(trial: Trial) -> dict[str, object]:
+    return {
+        "variant": trial.candidate.variant,
+        "engine": trial.candidate.engine,
+        "threads": trial.candidate.threads,
+        "p50_ms": trial.p50_ms,
+        "count": len(trial.times_ms),
+        "rounds": trial.rounds,
+        "left_out": trial.left_out,
+    }
+
+
+def show(document: dict[str, Any]) -> None:
+    """Prints all candidates, and what was chosen."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{document['bundle']} on {document['machine']}", box=None, padding=(0, 2, 0, 0))
+    for column in ("variant", "engine", "threads", "p50 ms", ""):
+        table.add_column(column, justify="right" if column in ("threads", "p50 ms") else "left", no_wrap=column != "")
+    for row in document["trials"]:
+        p50 = "" if row["p50_ms"] is None else f"{row['p50_ms']:.3f}"
+        table.add_row(row["variant"], row["engine"], str(row["threads"]), p50, row["left_out"] or "chosen")
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    console.print(f"chosen: {document['choice']}, p50 {document['p50_ms']:.3f} ms")
+    if document["kept"]:
+        console.print(f"orilla run uses it from now on; kept in {document['kept']}")

@@ -1,0 +1,236 @@
+"""Which variant, engine and number of threads are the fastest here, within a loss of accuracy that is allowed.
+
+Successive halving: every candidate is timed briefly, the slower half is left out, and what remains is timed longer, in
+turns, so that what disturbs one disturbs all. Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification
+and Hyperparameter Optimization" (2016), algorithm 1.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from orilla.devices.cores import available_cores, loop_threads
+from orilla.devices.detect import detect
+from orilla.devices.errors import ConfigError, OrillaError
+from orilla.runtime import tuned
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.engines import probe, registry
+from orilla.runtime.golden import KnownFrame, read_frames
+from orilla.runtime.session import Session
+from orilla.runtime.tuned import Candidate, Tuned
+from orilla.runtime.verify import verify
+
+WARM_UP = 3
+FIRST = 12
+"""Inferences of each candidate in the first round; each round that follows takes twice as many."""
+
+HOPELESS = 3.0
+"""A candidate that takes so many times the best is left out after its warm-up."""
+
+AT_ONCE = 6
+"""Sessions that are held in memory together, from the second round on."""
+
+LAST_S = 4.0
+"""Time of the last round, in which two or three are left."""
+
+ALIKE = 0.01
+"""Of candidates so near to the fastest, the one with the fewest threads and the smallest file is taken."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """One candidate and what became of it."""
+
+    candidate: Candidate
+    size: int
+    """Bytes of its model file."""
+    times_ms: list[float] = field(default_factory=list)
+    """Of its last round."""
+    rounds: int = 0
+    left_out: str | None = None
+    """Why it is none of the last."""
+
+    @property
+    def p50_ms(self) -> float | None:
+        """Median of its last round."""
+        return statistics.median(self.times_ms) if self.times_ms else None
+
+
+def candidates(
+    bundle: Bundle, *, max_drop: float, threads: Sequence[int] | None = None, engines: Sequence[str] | None = None
+) -> list[Trial]:
+    """Every variant within `max_drop` points on every engine that is here, with one thread up to what leaves a core
+    to the loop.
+
+    Raises:
+        ConfigError: an unknown engine, or nothing that is within the budget and can run here.
+    """
+    for engine in engines or ():
+        registry.known(engine)
+    offered = probe.providers()
+    here = [name for name in engines or registry.ENGINES if registry.here(name, offered)]
+    manifest = bundle.manifest
+    counts = sorted(set(threads)) if threads else range(1, loop_threads() + 1)
+    found = [
+        Trial(Candidate(variant.name, engine, count), manifest.files[variant.file].size)
+        for variant in manifest.variants
+        if variant.check.drop <= max_drop
+        for engine in here
+        if registry.fits(variant, engine)
+        for count in counts
+    ]
+    if not found:
+        drops = ", ".join(f"{variant.name} {variant.check.drop:+.2f}" for variant in manifest.variants)
+        raise ConfigError(
+            f"{bundle.path.name}: no variant loses {max_drop:g} points or less and has an engine here ({drops}; "
+            f"engines: {', '.join(here) or 'none'})"
+        )
+    return found
+
+
+def tune(bundle: Bundle, trials: list[Trial], seconds: float, step: Callable[[str], None] = lambda text: None) -> Trial:
+    """Times the candidates, verifies them, and returns the fastest; all tell in themselves what became of them.
+
+    Raises:
+        ConfigError: none of them computes here what was exported.
+    """
+    started = time.perf_counter()
+    known = read_frames(bundle)
+    wrong: dict[tuple[str, str], str | None] = {}
+    left = _first_round(bundle, trials, known, wrong, seconds / 2, step)
+    if not left:
+        reasons = "; ".join(dict.fromkeys(str(trial.left_out) for trial in trials))
+        raise ConfigError(f"{bundle.path.name}: no candidate runs here: {reasons}")
+    left = _best(left, min(AT_ONCE, max(3, len(left) // 2)))
+    sessions = {id(trial): _load(bundle, trial) for trial in left}
+    try:
+        count = 2 * FIRST
+        while len(left) > 3:
+            step(f"{len(left)} left, {count} inferences each")
+            _in_turns(left, sessions, known, count, started + seconds - LAST_S)
+            left, count = _best(left, max(2, len(left) // 2)), 2 * count
+        step(f"{len(left)} left: {', '.join(str(trial.candidate) for trial in left)}")
+        _in_turns(left, sessions, known, 1 << 30, min(time.perf_counter() + LAST_S, started + seconds))
+    finally:
+        for session in sessions.values():
+            session.close()
+    fastest = min(_p50(trial) for trial in left)
+    alike = [trial for trial in left if _p50(trial) <= fastest * (1 + ALIKE)]
+    chosen = min(alike, key=lambda trial: (trial.candidate.threads, trial.size, _p50(trial)))
+    for trial in left:
+        if trial is not chosen:
+            trial.left_out = "one of the last"
+    return chosen
+
+
+def remember(bundle: Bundle, chosen: Trial) -> str:
+    """Keeps a choice for this machine; returns the file's path."""
+    made = Tuned(
+        choice=chosen.candidate,
+        p50_ms=round(_p50(chosen), 4),
+        cores=available_cores(),
+        packages=tuned.packages(),
+        tuned_on=str(detect()),
+    )
+    return str(tuned.keep(bundle.manifest, made))
+
+
+def _first_round(
+    bundle: Bundle,
+    trials: list[Trial],
+    known: list[KnownFrame],
+    wrong: dict[tuple[str, str], str | None],
+    seconds: float,
+    step: Callable[[str], None],
+) -> list[Trial]:
+    """One after the other, the default first: each is loaded, proved against the golden data, timed and closed."""
+    ordered = sorted(trials, key=lambda trial: trial.candidate.variant != bundle.manifest.default)
+    left: list[Trial] = []
+    fastest, ends = float("inf"), time.perf_counter() + seconds
+    for place, trial in enumerate(ordered, 1):
+        step(f"{place} of {len(ordered)}: {trial.candidate}")
+        if left and time.perf_counter() > ends:
+            trial.left_out = "no time was left to try it"
+            continue
+        reason = _prove(bundle, trial.candidate, wrong)
+        if reason is not None:
+            trial.left_out = reason
+            continue
+        try:
+            session = _load(bundle, trial)
+        except OrillaError as error:
+            trial.left_out = str(error)
+            continue
+        try:
+            warm = _timed(session, known, WARM_UP)
+            if min(warm) > HOPELESS * fastest:
+                trial.times_ms, trial.left_out = warm, f"more than {HOPELESS:g} times as slow as the best"
+                continue
+            trial.times_ms = _timed(session, known, FIRST)
+            trial.rounds = 1
+        finally:
+            session.close()
+        fastest = min(fastest, _p50(trial))
+        left.append(trial)
+    return left
+
+
+def _prove(bundle: Bundle, candidate: Candidate, wrong: dict[tuple[str, str], str | None]) -> str | None:
+    """Why this variant may not run on this engine; asked once for all numbers of threads."""
+    key = (candidate.variant, candidate.engine)
+    if key not in wrong:
+        (verdict,) = verify(bundle, (bundle.manifest.variant(candidate.variant),), engine=candidate.engine)
+        failed = next((stage for stage in verdict.stages if not stage.passed), None)
+        wrong[key] = verdict.skipped or (f"{failed.name}: {failed.detail}" if failed is not None else None)
+    return wrong[key]
+
+
+def _load(bundle: Bundle, trial: Trial) -> Session:
+    candidate = trial.candidate
+    variant = bundle.manifest.variant(candidate.variant)
+    return registry.load(bundle, variant, engine=candidate.engine, threads=candidate.threads)
+
+
+def _timed(session: Session, known: Sequence[KnownFrame], count: int) -> list[float]:
+    times = []
+    for place in range(count):
+        prepared = known[place % len(known)].prepared
+        began = time.perf_counter_ns()
+        session.run(prepared)
+        times.append((time.perf_counter_ns() - began) / 1e6)
+    return times
+
+
+def _in_turns(
+    trials: list[Trial], sessions: dict[int, Session], known: list[KnownFrame], count: int, ends: float
+) -> None:
+    """Times all, a few inferences each before the next one has its turn; at least one turn each."""
+    for trial in trials:
+        _timed(sessions[id(trial)], known, WARM_UP)
+        trial.times_ms, trial.rounds = [], trial.rounds + 1
+    while len(trials[-1].times_ms) < count:
+        for trial in trials:
+            trial.times_ms += _timed(sessions[id(trial)], known, FIRST // 2)
+        if time.perf_counter() > ends:
+            break
+
+
+def _best(trials: list[Trial], count: int) -> list[Trial]:
+    """The fastest; the others are told that they are not."""
+    ordered = sorted(trials, key=_p50)
+    for trial in ordered[count:]:
+        trial.left_out = f"slower, in round {trial.rounds}"
+    return ordered[:count]
+
+
+def _p50(trial: Trial) -> float:
+    assert trial.p50_ms is not None
+    return trial.p50_ms
+
+
+def order(trials: Iterable[Trial]) -> list[Trial]:
+    """As people look for them: the last ones first, then by time, those that never ran at the end."""
+    return sorted(trials, key=lambda one: (-one.rounds, one.p50_ms if one.p50_ms is not None else float("inf")))

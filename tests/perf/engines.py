@@ -1,0 +1,138 @@
+"""Engines side by side: latency, memory and start-up of models, each in a process of its own.
+
+`python tests/perf/engines.py road convnet.orilla --python openvino=ENV/bin/python --python tflite=ENV/bin/python`
+
+Every engine that is here is asked, in rounds, so that what disturbs one disturbs all; `--python NAME=PATH` adds the
+engines of another environment, into which the project's wheel is installed (`make test-engines` makes two). Latency is
+the median over rounds of the median of a round, with the least and the greatest; memory is what the process grew by,
+from before the engine is imported to after the inferences; start is from there to the first answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CACHED = "compiled, weight cache"
+"""LiteRT's compiled model with XNNPACK's packed weights kept in a file: tried, and not an engine of its own."""
+
+
+def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:
+    """In its own process: one engine and one variant."""
+    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.engines import registry
+    from orilla.runtime.golden import read_frames
+
+    if engine == CACHED:
+        use_weight_cache()
+        engine = "compiled"
+    bundle = Bundle.open(where)
+    known = [one.prepared for one in read_frames(bundle)]
+    before, began = resident_mib(), time.perf_counter()
+    session = registry.load(bundle, bundle.manifest.variant(variant), engine=engine, threads=threads)
+    session.run(known[0])
+    start_ms = (time.perf_counter() - began) * 1e3
+    times, ends = [], time.perf_counter() + seconds
+    while time.perf_counter() < ends or len(times) < 20:
+        at = time.perf_counter_ns()
+        session.run(known[len(times) % len(known)])
+        times.append((time.perf_counter_ns() - at) / 1e6)
+    grown = resident_mib() - before
+    session.close()
+    warm = times[len(times) // 5 :]
+    p90 = statistics.quantiles(warm, n=10)[-1]
+    return {"p50": statistics.median(warm), "p90": p90, "memory": grown, "start": start_ms, "name": session.engine}
+
+
+def use_weight_cache() -> None:
+    import tempfile
+
+    from ai_edge_litert import compiled_model
+
+    real, path = compiled_model.CpuOptions, Path(tempfile.gettempdir(), f"orilla-weights-{os.getpid()}")
+    compiled_model.CpuOptions = lambda **given: real(**given, xnnpack_weight_cache_path=str(path))
+
+
+def resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def ask(python: str, *words: object) -> dict[str, float]:
+    command = [python, __file__, "--child", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        return json.loads(ended.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        lines = ended.stderr.strip().splitlines()
+        raise SystemExit(f"{words[0]} of {words[1]}: {lines[-1] if lines else ended.returncode}") from None
+
+
+def variants_of(where: str) -> dict[str, str]:
+    """The variant for each family: the bundle's default, and the one of the same precision for the other."""
+    from orilla.runtime.bundle import Bundle
+
+    manifest = Bundle.open(where).manifest
+    chosen = {manifest.variant(manifest.default).engine: manifest.default}
+    for variant in sorted(manifest.variants, key=lambda one: manifest.files[one.file].size):
+        chosen.setdefault(variant.engine, variant.name)
+    return chosen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundles", nargs="*", default=["road", "convnet", "mobilenet", "sentiment"])
+    parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PATH")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    from orilla.devices.detect import detect
+    from orilla.runtime.engines import registry
+
+    pythons = {name: sys.executable for name in ("litert", "compiled", CACHED, "onnx")}
+    pythons |= {name: path for name, _, path in (one.partition("=") for one in arguments.python)}
+    print(f"{detect()}; {arguments.threads} thread(s), {arguments.rounds} rounds of {arguments.seconds:g} s\n")
+    print("| model | variant | engine | p50 ms | of litert | p90 ms | MiB | start ms |")
+    print("|---|---|---|---:|---:|---:|---:|---:|")
+    for where in arguments.bundles:
+        chosen = variants_of(where)
+        rows: dict[str, list[dict[str, float]]] = {}
+        reasons: dict[str, str] = {}
+        for _ in range(arguments.rounds):
+            for engine, python in pythons.items():
+                family = registry.ENGINES["compiled" if engine == CACHED else engine].family
+                if family not in chosen or engine in reasons:
+                    continue
+                try:
+                    found = ask(python, engine, where, chosen[family], arguments.threads, arguments.seconds)
+                except SystemExit as failure:
+                    reasons[engine] = str(failure)
+                    continue
+                rows.setdefault(engine, []).append(found)
+        base = statistics.median(one["p50"] for one in rows["litert"])
+        for engine, found in rows.items():
+            family = registry.ENGINES["compiled" if engine == CACHED else engine].family
+            p50, p90, memory, start = (
+                statistics.median(one[key] for one in found) for key in ("p50", "p90", "memory", "start")
+            )
+            spread = f"{min(one['p50'] for one in found):.2f}-{max(one['p50'] for one in found):.2f}"
+            print(
+                f"| {Path(where).stem} | {chosen[family]} | {engine} ({found[0]['name']}) | {p50:.2f} ({spread}) "
+                f"| {p50 / base:.2f} | {p90:.2f} | {memory:.1f} | {start:.0f} |"
+            )
+        for engine, reason in reasons.items():
+            print(f"| {Path(where).stem} | | {engine} | {reason.split(': ', 1)[-1][:90]} | | | | |")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        engine, where, variant, threads, seconds = sys.argv[2:]
+        print(json.dumps(child(engine, where, variant, int(threads), float(seconds))))
+    else:
+        main()

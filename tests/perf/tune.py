@@ -1,0 +1,73 @@
+"""Whether `orilla tune` finds what an exhaustive run finds: `python tests/perf/tune.py [BUNDLE] [--rounds 3]`.
+
+Each round tunes within the time limit, then times every candidate in turns, as long for all, and compares the two
+choices by those times. Bounds: within 3 %, in 60 seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+from orilla.devices.detect import detect
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.engines import registry
+from orilla.runtime.golden import read_frames
+from orilla.runtime.tune import candidates, tune
+
+EACH = 6
+"""Inferences of one candidate before the next one has its turn."""
+
+
+def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]:
+    """Median by candidate, all timed in turns until the time is over."""
+    known = read_frames(bundle)
+    variant = bundle.manifest.variant
+    sessions = {
+        str(one.candidate): registry.load(
+            bundle, variant(one.candidate.variant), engine=one.candidate.engine, threads=one.candidate.threads
+        )
+        for one in trials
+    }
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        for name, session in sessions.items():
+            for place in range(EACH):
+                began = time.perf_counter_ns()
+                session.run(known[place % len(known)].prepared)
+                times[name].append((time.perf_counter_ns() - began) / 1e6)
+    for session in sessions.values():
+        session.close()
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", nargs="?", default="road")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=60.0, help="limit of tune")
+    parser.add_argument("--exhaustive", type=float, default=60.0, help="seconds of the exhaustive run")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--max-drop", type=float, default=1.0)
+    arguments = parser.parse_args()
+    bundle, threads = Bundle.open(arguments.bundle), [int(word) for word in arguments.threads.split(",")]
+    print(detect())
+    worst = 0.0
+    for _ in range(arguments.rounds):
+        trials = candidates(bundle, max_drop=arguments.max_drop, threads=threads)
+        began = time.perf_counter()
+        chosen = str(tune(bundle, trials, arguments.seconds).candidate)
+        took = time.perf_counter() - began
+        able = [trial for trial in trials if trial.rounds]
+        medians = exhaustive(bundle, able, arguments.exhaustive)
+        best = min(medians, key=lambda name: medians[name])
+        ratio = medians[chosen] / medians[best]
+        worst = max(worst, ratio)
+        print(f"{len(trials)} candidates: tune {chosen} in {took:.1f} s; exhaustive {best}; {ratio:.3f} of its time")
+    print(f"worst {worst:.3f} (bound 1.03)")
+
+
+if __name__ == "__main__":
+    main()

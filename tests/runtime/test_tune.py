@@ -1,0 +1,213 @@
+"""Choosing: by a clock that the test turns, and once with real engines."""
+
+import json
+
+import numpy as np
+import pytest
+
+from orilla.devices.errors import ConfigError, EngineError
+from orilla.runtime import open as open_model
+from orilla.runtime import tune as tuning
+from orilla.runtime import tuned
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import main
+from orilla.runtime.engines import registry
+
+PROBE = Bundle.open("probe")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path))
+    monkeypatch.delenv("ORILLA_NO_TUNED")
+    return tmp_path
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Engines whose inferences take the time that `cost(variant, engine, threads, call)` says, in milliseconds."""
+
+    def play(cost, offered=("litert", "onnx"), cores=4):
+        now = [0.0]
+        calls = {}
+
+        class Session:
+            def __init__(self, key):
+                self.key, self.engine = key, key[1]
+
+            def run(self, prepared):
+                calls[self.key] = calls.get(self.key, 0) + 1
+                now[0] += cost(*self.key, calls[self.key]) / 1e3
+                return np.zeros((1, 10), np.float32)
+
+            def close(self):
+                pass
+
+        def load(bundle, variant, *, engine=None, threads=None):
+            return Session((variant.name, engine, threads))
+
+        monkeypatch.setattr(registry, "load", load)
+        monkeypatch.setattr(registry, "here", lambda name, providers: name in offered)
+        monkeypatch.setattr(tuning, "loop_threads", lambda: cores - 1)
+        monkeypatch.setattr(tuning, "_prove", lambda bundle, candidate, wrong: None)
+        monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])
+        monkeypatch.setattr(tuning.time, "perf_counter_ns", lambda: int(now[0] * 1e9))
+        return now, calls
+
+    return play
+
+
+BASE = {
+    "litert_fp32": 9,
+    "litert_fp16": 9.5,
+    "litert_wi8_afp32": 7,
+    "litert_wi8_ai8": 4,
+    "onnx_fp32": 8,
+    "onnx_wi8_ai8": 6,
+}
+
+
+def cost_of(variant, engine, threads, call):
+    return BASE[variant] / threads**0.7
+
+
+def test_the_fastest_is_found_within_the_time(played):
+    now, calls = played(cost_of)
+    trials = tuning.candidates(PROBE, max_drop=1)
+    assert len(trials) == 18
+    chosen = tuning.tune(PROBE, trials, 30)
+    assert str(chosen.candidate) == "litert_wi8_ai8 on litert with 3 threads"
+    assert now[0] < 30
+    counts = sorted(calls.values())
+    assert counts[0] < 20 < 200 < counts[-1]  # the slow ones were soon left alone
+    assert [trial.left_out for trial in trials if trial.left_out is None] == [None]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_does_not_hide_the_fastest(played, seed):
+    rng = np.random.default_rng(seed)
+    now, _ = played(lambda *key: cost_of(*key) * (rng.lognormal(0, 0.1) + (rng.random() < 0.02) * 5))
+    chosen = tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 60)
+    assert cost_of(chosen.candidate.variant, "", chosen.candidate.threads, 0) <= 1.03 * cost_of(
+        "litert_wi8_ai8", "", 3, 0
+    )
+    assert now[0] <= 60
+
+
+def test_of_two_alike_the_one_with_fewer_threads_is_taken(played):
+    played(lambda variant, engine, threads, call: BASE[variant] / (1 if threads == 1 else 1.004))
+    assert tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 30).candidate.threads == 1
+
+
+def test_hopeless_ones_are_not_waited_for(played):
+    _, calls = played(lambda variant, *_: 4 if variant == "litert_wi8_ai8" else 900)
+    tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 100)
+    assert max(count for (variant, *_), count in calls.items() if variant != "litert_wi8_ai8") == tuning.WARM_UP
+
+
+def test_a_time_limit_that_is_too_short_for_all_is_kept(played):
+    now, _ = played(lambda *_: 100, cores=4)
+    trials = tuning.candidates(PROBE, max_drop=1)
+    tuning.tune(PROBE, trials, 10)
+    assert now[0] <= 14
+    assert any(trial.left_out == "no time was left to try it" for trial in trials)
+
+
+def test_accuracy_is_a_budget(monkeypatch):
+    import msgspec
+
+    manifest = PROBE.manifest
+    check = msgspec.structs.replace(manifest.variants[3].check, drop=2.0)
+    variants = tuple(
+        msgspec.structs.replace(variant, check=check) if variant.name == "litert_wi8_ai8" else variant
+        for variant in manifest.variants
+    )
+    bundle = Bundle(PROBE.path, msgspec.structs.replace(manifest, variants=variants), {})
+    names = {trial.candidate.variant for trial in tuning.candidates(bundle, max_drop=1)}
+    assert "litert_wi8_ai8" not in names
+    with pytest.raises(ConfigError, match=r"no variant loses 0.5 points or less.*litert_wi8_ai8 \+2.00"):
+        tuning.candidates(bundle, max_drop=0.5, engines=["edgetpu"])
+
+
+def test_what_computes_something_else_here_is_not_chosen(played, monkeypatch):
+    played(cost_of)
+    monkeypatch.setattr(
+        tuning,
+        "_prove",
+        lambda bundle, candidate, wrong: "infer: mean error 1" if candidate.variant == "litert_wi8_ai8" else None,
+    )
+    trials = tuning.candidates(PROBE, max_drop=1)
+    assert tuning.tune(PROBE, trials, 30).candidate.variant == "onnx_wi8_ai8"
+    assert {trial.left_out for trial in trials if trial.candidate.variant == "litert_wi8_ai8"} == {
+        "infer: mean error 1"
+    }
+
+
+def test_where_nothing_runs_it_says_why(played, monkeypatch):
+    played(cost_of)
+
+    def broken(*_, **__):
+        raise EngineError("no luck")
+
+    monkeypatch.setattr(registry, "load", broken)
+    with pytest.raises(ConfigError, match="no candidate runs here: no luck"):
+        tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 10)
+
+
+def test_the_choice_is_kept_used_and_told(own_cache, capsys):
+    assert main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    choice = document["choice"]
+    assert (choice["engine"], choice["threads"]) == ("onnx", 1)
+    assert document["default"] == "litert_wi8_ai8"
+    assert document["kept"].startswith(str(own_cache))
+    with open_model("probe") as model:
+        assert model.variant.name == choice["variant"]
+        assert "as orilla tune chose" in model.note
+    with open_model("probe", engine="litert") as model:
+        assert (model.variant.name, model.note) == ("litert_wi8_ai8", None)
+    assert main(["run", "probe", "--source", "scenes", "--frames", "1"]) == 0
+    assert f"orilla: probe: {choice['variant']} on onnx with 1 thread, as orilla tune chose" in capsys.readouterr().err
+
+
+def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
+    main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
+    assert "orilla run uses it from now on" in capsys.readouterr().out
+    monkeypatch.setattr(tuned, "packages", lambda: {"ai-edge-litert": "9.9"})
+    with open_model("probe") as model:
+        assert model.variant.name == "litert_wi8_ai8"
+        assert model.note.startswith("tuned with ai-edge-litert ")
+        assert "now 9.9: what was tuned is not used; run orilla tune probe again" in model.note
+    monkeypatch.undo()
+    monkeypatch.setenv("ORILLA_CACHE", str(own_cache))
+    monkeypatch.delenv("ORILLA_NO_TUNED")
+    monkeypatch.setattr(tuned, "available_cores", lambda: 77)
+    assert tuned.lookup(PROBE.manifest)[1].endswith("cores, now 77")
+
+
+def test_a_damaged_file_is_no_choice(own_cache, capsys):
+    main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
+    (file,) = (own_cache / "tuned").iterdir()
+    file.write_text("{")
+    assert tuned.lookup(PROBE.manifest) == (None, None)
+
+
+def test_a_dry_run_keeps_nothing(own_cache, capsys):
+    assert main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1", "--dry-run"]) == 0
+    assert list(own_cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["--seconds", "1"], "--seconds 1: must be 5 to 3600"),
+        (["--max-drop", "-1"], "--max-drop -1"),
+        (["--threads", "0"], "--threads 0: give numbers from 1 to 64"),
+        (["--threads", "two"], "--threads two: give numbers"),
+        (["--engines", "tensorrt"], "did you mean onnx:tensorrt"),
+        (["--engines", "onnx:cuda"], "engines: none"),
+    ],
+)
+def test_bad_input(words, match, capsys):
+    assert main(["tune", "probe", *words]) == 2
+    assert match in capsys.readouterr().err
