@@ -12,4 +12,4 @@ from orilla.devices.finding import Finding
 def examine(machine: Machine | None = None, root: Path = Path("/")) -> list[Finding]:
     """All findings, the good ones too."""
     machine = machine or detect(root)
-    return [*board.examine(machine), *packages.examine(), *accelerators.examine(machine, root)]
+    return [*board.examine(machine), *packages.examine(machine.bits), *accelerators.examine(machine, root)]

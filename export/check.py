@@ -117,19 +117,27 @@ def _stride(session: Session, reference: Reference, seconds: float | None) -> in
     return max(1, math.ceil(len(reference.outputs) / fitting))
 
 
-def tolerance(found: Check, scale: float, *, rounded: bool) -> Tolerance:
-    """How far a variant may be from itself on another machine: no further on average than quantisation moved it from
-    the original, and never less than what machines were seen to differ by.
+def tolerance(
+    found: Check, reference: Reference, known: NDArray[np.float32], originals: NDArray[np.float32], *, rounded: bool
+) -> Tolerance:
+    """How far a variant may be from itself on another machine: no further than quantisation moved it from the original,
+    on the validation data or on the golden samples themselves, and never less than what machines were seen to differ
+    by.
+
+    Golden samples that the network was not made for leave it undecided, and rounding on another CPU then moves it more.
 
     Args:
-        scale: root mean square of the outputs, one at least.
+        known: the variant's answers to the golden samples, `[N,...]`.
+        originals: the original's.
         rounded: whether it computes in integers.
     """
-    least = ROUNDED if rounded else EXACT
+    least, scale, task = ROUNDED if rounded else EXACT, reference.scale, reference.target.task
+    error = np.abs(known - originals).reshape(len(known), -1)
+    same = min(float(np.mean(agreeing(task, one, other))) for one, other in zip(known, originals, strict=True))
     return Tolerance(
-        mean_error=max(least.mean_error * scale, found.mean_error),
-        max_error=least.max_error * scale,
-        agreement=min(least.agreement, 1 - (1 - found.agreement) / 2),
+        mean_error=max(least.mean_error * scale, found.mean_error, float(error.mean(axis=1).max())),
+        max_error=max(least.max_error * scale, float(error.max())),
+        agreement=min(least.agreement, 1 - (1 - min(found.agreement, same)) / 2),
     )
 
 

@@ -72,6 +72,8 @@ def candidates(
         registry.known(engine)
     offered = probe.providers()
     here = [name for name in engines or registry.ENGINES if registry.here(name, offered)]
+    if "compiled" in here and probe.probe("compiled").answer is None:
+        here.remove("compiled")  # it ends the process on some processors
     manifest = bundle.manifest
     counts = sorted(set(threads)) if threads else range(1, loop_threads() + 1)
     found = [

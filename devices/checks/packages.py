@@ -11,12 +11,16 @@ GOOGLE = "coral.ai"
 """Stands in the metadata of Google's own `pycoral`, which is not on PyPI."""
 
 
-def examine() -> list[Finding]:
-    """All findings, the good ones too."""
+def examine(bits: int = 64) -> list[Finding]:
+    """All findings, the good ones too.
+
+    Args:
+        bits: of user programs; there are hardly any wheels for 32.
+    """
     numpy = installed(["numpy"]).get("numpy")
     found = [
-        opencv(installed(OPENCV_WHEELS)),
-        engines(installed(ENGINES)),
+        opencv(installed(OPENCV_WHEELS)) if bits == 64 else None,
+        engines(installed(ENGINES)) if bits == 64 else None,
         onnxruntime(installed(ORT_WHEELS)),
         tflite_numpy(installed(["tflite-runtime"]).get("tflite-runtime"), numpy),
         pycoral(_page("pycoral")),

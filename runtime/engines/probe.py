@@ -90,6 +90,9 @@ def examine() -> list[Finding]:
 def finding(one: Probe) -> Finding:
     """What a user is told of a probe."""
     label = one.name if one.name == OPENCV else f"engine {one.name}"
+    if one.answer is None and one.name == "compiled":
+        # Nothing takes it unless it is asked for, and it comes in one wheel with an engine that works.
+        return Finding(label, "warning", f"{one.name} does not work here: {one.reason}", "take --engine litert")
     if one.answer is None:
         return Finding(label, "failure", f"{one.name} does not work: {one.reason}", _mend(one))
     refused: dict[str, str] = one.answer.get("refused", {})  # type: ignore[assignment]

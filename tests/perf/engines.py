@@ -69,7 +69,8 @@ def ask(python: str, *words: object) -> dict[str, float]:
     try:
         return json.loads(ended.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        lines = ended.stderr.strip().splitlines()
+        told = (line.strip() for line in ended.stderr.splitlines())
+        lines = [line for line in told if line and not line.startswith(("INFO", "WARNING"))]
         raise SystemExit(f"{words[0]} of {words[1]}: {lines[-1] if lines else ended.returncode}") from None
 
 
@@ -95,7 +96,7 @@ def main() -> None:
     from orilla.devices.detect import detect
     from orilla.runtime.engines import registry
 
-    pythons = {name: sys.executable for name in ("litert", "compiled", CACHED, "onnx")}
+    pythons = dict.fromkeys(("litert", "compiled", CACHED, "onnx"), sys.executable)
     pythons |= {name: path for name, _, path in (one.partition("=") for one in arguments.python)}
     print(f"{detect()}; {arguments.threads} thread(s), {arguments.rounds} rounds of {arguments.seconds:g} s\n")
     print("| model | variant | engine | p50 ms | of litert | p90 ms | MiB | start ms |")

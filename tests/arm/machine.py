@@ -1,0 +1,80 @@
+"""Files that make an emulated Arm processor look like a board: what LiteRT and ONNX Runtime read before they choose
+their kernels. With the host's own they crash."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "devices"))
+
+import boards
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A board that is emulated."""
+
+    name: str
+    qemu_cpu: str
+    part: str
+    features: str
+    model: str
+    mhz: int
+    memory_kb: int
+    engines: str
+    """That work there. LiteRT's compiled model ends with an illegal instruction on Armv8.0, in its own library."""
+
+
+MACHINES = {
+    "a53": Machine(
+        "a53", "cortex-a53", "0xd03", boards.A53, "Raspberry Pi 3 Model B Plus Rev 1.3", 1400, 945512, "litert onnx"
+    ),
+    "a72": Machine(
+        "a72", "cortex-a72", "0xd08", boards.A53, "Raspberry Pi 4 Model B Rev 1.5", 1800, 3930664, "litert onnx"
+    ),
+    "a76": Machine(
+        "a76",
+        "cortex-a76",
+        "0xd0b",
+        boards.A76,
+        "Raspberry Pi 5 Model B Rev 1.0",
+        2400,
+        8245712,
+        "litert compiled onnx",
+    ),
+}
+"""By processor. qemu's own default, `max`, computes int8 wrongly in LiteRT: a processor is always named."""
+
+CORES = 4
+
+
+def dress(root: Path, machine: Machine) -> None:
+    """Writes the board's files into a root, in place of another board's."""
+    for folder in ("proc", "sys"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+    last = CORES - 1
+    cpu = "sys/devices/system/cpu/"
+    files = {
+        "proc/cpuinfo": boards.arm(machine.part, machine.features, CORES, f"Model\t\t: {machine.model}\n"),
+        "proc/meminfo": boards.memory(machine.memory_kb, machine.memory_kb * 3 // 4),
+        "proc/device-tree/model": machine.model + "\0",
+        "sys/firmware/devicetree/base/model": machine.model + "\0",
+        boards.THROTTLED: "0\n",
+        cpu + "kernel_max": f"{last}\n",
+        **{cpu + name: f"0-{last}\n" for name in ("possible", "present", "online")},
+    }
+    for core in range(CORES):
+        at = f"{cpu}cpu{core}/"
+        files[at + "topology/physical_package_id"] = "0\n"
+        files[at + "topology/core_id"] = f"{core}\n"
+        for name in ("core_siblings_list", "package_cpus_list", "cluster_cpus_list"):
+            files[at + f"topology/{name}"] = f"0-{last}\n"
+        for name in ("thread_siblings_list", "core_cpus_list"):
+            files[at + f"topology/{name}"] = f"{core}\n"
+        files[at + "cpufreq/cpuinfo_max_freq"] = f"{machine.mhz * 1000}\n"
+        files[at + "cpufreq/cpuinfo_min_freq"] = "600000\n"
+        files[at + "cpufreq/scaling_governor"] = "performance\n"
+    boards.write(root, files)
