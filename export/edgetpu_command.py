@@ -38,6 +38,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         "operators": len(mapping.placed),
         "mapped": sum(one.mapped for one in mapping.placed),
         "cpu_ops": mapping.cpu_ops,
+        "cut_ops": mapping.cut_ops,
         "rows": _rows(mapping),
         "advice": _advice(mapping),
         "parameter_bytes": mapping.parameter_bytes,
@@ -125,6 +126,8 @@ def show(document: dict[str, Any]) -> None:
     fails = "; the compiler is likely to give up at it" if document["likely_fails"] else ""
     print(f"\nNumber of operations that will run on Edge TPU: {document['mapped']}")
     print(f"Number of operations that will run on CPU: {len(document['cpu_ops'])}")
+    if len(document["cut_ops"]) != len(document["cpu_ops"]):
+        print(f"(cut at the first that is refused, whatever depends on it, {len(document['cut_ops'])} would)")
     print(f"On-chip memory used for caching model parameters: {_size(document['cached_bytes'])}")
     print(f"Off-chip memory used for streaming uncached model parameters: {_size(streamed)}{time}")
     print(f"Largest activation: {_size(document['largest_activation_bytes'])}{fails}")

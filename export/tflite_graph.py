@@ -25,9 +25,9 @@ BITS = {
 """Of an element; 32 of every other type."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """One value of the graph."""
+    """One value of the graph; itself, wherever it is read."""
 
     name: str
     dtype: str

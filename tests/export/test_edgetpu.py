@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import factories
@@ -12,7 +13,8 @@ import pytest
 
 from orilla.devices.errors import ConversionError, DataError
 from orilla.export import edgetpu, edgetpu_compiler
-from orilla.export.edgetpu import BEHIND, DTYPE, LIMIT, MAPPED, RANK, UNKNOWN, VERSION
+from orilla.export.edgetpu import BEHIND, MAPPED
+from orilla.export.edgetpu_rules import DTYPE, LIMIT, RANK, UNKNOWN, VERSION
 from orilla.export.export import ExportOptions, export
 from orilla.export.tflite_graph import Operator, Tensor, read_operators
 from orilla.runtime.bundle import Bundle
@@ -42,8 +44,19 @@ X = tensor(1, 8, 8, 16)
 CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X], dilationWFactor=1, dilationHFactor=1)
 
 
+def chained(*operators):
+    """The same, each but a concatenation reading one more value, which the one before it makes."""
+    found = [replace(one) for one in operators]
+    for place in range(1, len(found)):
+        if found[place].name != "CONCATENATION":
+            link = tensor(1, 8)
+            found[place - 1] = replace(found[place - 1], outputs=(*found[place - 1].outputs, link))
+            found[place] = replace(found[place], inputs=(*found[place].inputs, link))
+    return found
+
+
 def statuses(*operators):
-    return [one.status for one in edgetpu.mapping_of(operators).placed]
+    return [one.status for one in edgetpu.mapping_of(chained(*operators)).placed]
 
 
 def numbers(*values):
@@ -123,6 +136,23 @@ def test_float_inputs_and_outputs_do_not_cut_the_rest():
 
 def test_what_begins_on_the_cpu_stays_there():
     assert statuses(operator("GATHER", [X], [X]), CONV) == [UNKNOWN, BEHIND]
+
+
+def test_a_branch_that_needs_nothing_of_what_is_refused_is_mapped():
+    box, score, joined = tensor(1, 8, 8, 16), tensor(1, 8, 8, 16), tensor(1, 8, 8, 32)
+    refused = operator("LEAKY_RELU", [X], [box])
+    other = operator("LOGISTIC", [X], [score])
+    mapping = edgetpu.mapping_of([refused, other, operator("CONCATENATION", [box, score], [joined])])
+    assert [one.status for one in mapping.placed] == [UNKNOWN, MAPPED, BEHIND]
+    assert mapping.cpu_ops == ["LEAKY_RELU", "CONCATENATION"]
+    assert mapping.cut_ops == ["LEAKY_RELU", "LOGISTIC", "CONCATENATION"]
+
+
+def test_every_float_input_is_brought_into_bytes_for_itself():
+    one, other = tensor(1, 8, 8, 16), tensor(1, 8, 8, 16)
+    given = [operator("QUANTIZE", [tensor(1, 8, 8, 16, dtype="FLOAT32")], [into]) for into in (one, other)]
+    mapping = edgetpu.mapping_of([given[0], given[1], operator("ADD", [one, other], [X])])
+    assert [placed.status for placed in mapping.placed] == [LIMIT, LIMIT, MAPPED]
 
 
 def test_parameters_that_do_not_fit_are_streamed():
