@@ -29,8 +29,10 @@ MODELS = {
     "convnet": Model(
         "convnet", "four convolutions and a dense layer, for pictures of a few classes", ("head", "dropout")
     ),
-    "vgg-features": Model("vgg", "a dense layer on features of a pre-trained VGG", PRETRAINED),
+    "vgg-features": Model("vgg", "a dense layer on features of a pre-trained VGG19", PRETRAINED),
     "vgg": Model("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
+    "vgg16-features": Model("vgg", "the same on VGG16", PRETRAINED),
+    "vgg16": Model("vgg", "VGG16, fine-tuned above its third block", PRETRAINED),
     "mobilenet": Model("mobilenet", "MobileNetV2, features first, then fine-tuned", ("weights", "dropout", "views")),
     "lstm": Model("lstm", "embedding and LSTM, for texts", ("dropout",)),
     "bilstm": Model("lstm", "bidirectional LSTM beside weights of words and pairs, for texts", ("dropout",)),

@@ -5,6 +5,8 @@ Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scal
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,20 @@ from orilla.train.models.blocks import answer, fixed_pointwise, image_input, loa
 from orilla.train.plan import Build, Network, Plan, Stage
 
 FROZEN = "block3_pool"
-"""The first twelve layers of VGG19 end here."""
+"""The first twelve layers of VGG19 end here, and the first ten of VGG16."""
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
 """What ImageNet's pictures are on average. Source: the Caffe models of the authors, `keras.applications.vgg19`."""
 
 SWAP = np.eye(3)[::-1]
 
+Application = Callable[..., keras.Model]
+"""`keras.applications.VGG16` or `VGG19`."""
 
-def fine_tuned(options: Build) -> Network:
+
+def fine_tuned(application: Application, options: Build) -> Network:
     """The base, one vector of its last grid, dense 100, softmax."""
-    image, base, started = _base(options, keras.applications.VGG19)
+    image, base, started = _base(options, application)
     x = _vector(base.output, options)
     x = layers.Dense(100, activation="relu", kernel_initializer="he_normal", name="dense")(x)
     if options.dropout:
@@ -36,9 +41,9 @@ def fine_tuned(options: Build) -> Network:
     return Network(keras.Model(image, answer(x, options.classes), name="vgg"), started)
 
 
-def features(options: Build) -> Network:
+def features(application: Application, options: Build) -> Network:
     """Frozen features, dense 256 with dropout, softmax; of a partial weights file, those of its last whole block."""
-    image, base, started = _base(options, keras.applications.VGG19)
+    image, base, started = _base(options, application)
     end = _covered_end(base, started)
     x = _vector(base.get_layer(end).output, options)
     x = layers.Dense(256, activation="relu", kernel_initializer="he_normal", name="dense")(x)
@@ -52,7 +57,7 @@ def _vector(x: Any, options: Build) -> Any:
     )
 
 
-def _base(options: Build, application: Any) -> tuple[Any, keras.Model, str]:
+def _base(options: Build, application: Application) -> tuple[Any, keras.Model, str]:
     image = image_input(options)
     # RGB to BGR minus the mean, as the weights expect it.
     x = fixed_pointwise(image, SWAP, -MEAN_BGR)
@@ -91,11 +96,25 @@ def _covered_end(base: keras.Model, started: str) -> str:
     return end if end in {layer.name for layer in base.layers} else "block5_pool"
 
 
-PLANS = {
-    "vgg-features": Plan(
-        "classify", features, (150, 150), (Stage(40, 1e-3, "vector", views=4),), augment=RandomAffine, minimum=(32, 32)
-    ),
-    "vgg": Plan(
-        "classify", fine_tuned, (150, 150), (Stage(15, 1e-4, FROZEN, views=2),), augment=RandomAffine, minimum=(32, 32)
-    ),
-}
+def _plans(suffix: str, application: Application) -> dict[str, Plan]:
+    return {
+        f"vgg{suffix}-features": Plan(
+            "classify",
+            partial(features, application),
+            (150, 150),
+            (Stage(40, 1e-3, "vector", views=4),),
+            augment=RandomAffine,
+            minimum=(32, 32),
+        ),
+        f"vgg{suffix}": Plan(
+            "classify",
+            partial(fine_tuned, application),
+            (150, 150),
+            (Stage(15, 1e-4, FROZEN, views=2),),
+            augment=RandomAffine,
+            minimum=(32, 32),
+        ),
+    }
+
+
+PLANS = _plans("", keras.applications.VGG19) | _plans("16", keras.applications.VGG16)
