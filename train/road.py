@@ -101,5 +101,5 @@ def _model(options: TrainOptions, input_hw: tuple[int, int], classes: int) -> ke
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"cannot use --weights {options.weights} at width {_width(options)}: {reason}") from error
     if weights is not None:
-        road.freeze_statistics(model)
+        road.freeze(model)
     return model

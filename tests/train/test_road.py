@@ -15,6 +15,7 @@ from orilla.runtime.datasets import open_dataset
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.run_folder import read_run
 from orilla.train.augment import RandomLight, apply
+from orilla.train.data import by_class
 from orilla.train.data import road as data
 from orilla.train.losses import RoadLoss
 from orilla.train.models import road
@@ -208,12 +209,49 @@ def test_mixing_puts_a_picture_s_classes_with_their_labels():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (6, 16, 24)).astype(np.uint8)
     images = np.repeat((labels * 60 + np.arange(6, dtype=np.uint8)[:, None, None])[..., None], 3, axis=3)
-    mixed, of_mixed = data.mix_classes(images, labels, 3, rng)
+    mixed, of_mixed = by_class.mix_classes(images, labels, 3, [], rng)
     changed = of_mixed != labels
     assert changed.any(axis=(1, 2)).sum() in range(1, 6)
     assert not (of_mixed[changed] == 3).any()
     assert np.array_equal(mixed[~(mixed != images).any(axis=3)], images[~(mixed != images).any(axis=3)])
     assert (mixed[of_mixed == labels].std(axis=-1) == 0).all()
+
+
+def test_ground_goes_together_or_not_at_all():
+    rng = np.random.default_rng(1)
+    labels = np.tile(np.repeat(np.arange(4, dtype=np.uint8), 6), (32, 16, 1))
+    images = np.repeat(labels[..., None] * 60, 3, axis=3)
+    labels[::2] = 4
+    _, of_mixed = by_class.mix_classes(images, labels, 255, [1, 2], rng)
+    both = [{1, 2} & set(np.unique(one).tolist()) for one in of_mixed[::2]]
+    assert {len(found) for found in both} == {0, 2}
+
+
+def test_shade_falls_on_the_ground_and_not_on_what_stands_there():
+    labels = np.zeros((12, 48, 64), np.uint8)
+    labels[:, 10:24, 20:40] = 2
+    images = np.full((12, 48, 64, 3), 200, np.uint8)
+    shaded = by_class.shade(images, labels, [2], np.random.default_rng(0))
+    assert (shaded[labels == 2] == 200).all()
+    darker = (shaded < 200).any(axis=3)
+    assert 0 < darker.any(axis=(1, 2)).sum() < 12
+    rows, columns = np.nonzero(darker.any(axis=0))
+    assert rows.max() > 24
+    assert rows.min() >= 5
+    assert 10 < columns.min() < columns.max() < 50
+    assert np.array_equal(by_class.shade(images, labels, [7], np.random.default_rng(0)), images)
+
+
+def test_a_sky_is_darkened_more_than_the_rest():
+    labels = np.zeros((40, 16, 16), np.uint8)
+    labels[:, 8:] = 1
+    images = np.full((40, 16, 16, 3), 150, np.uint8)
+    relit = by_class.relight(images, labels, [0], np.random.default_rng(0))
+    changed = (relit != images).any(axis=(1, 2, 3))
+    assert 10 < changed.sum() < 38
+    sky, ground = relit[changed][:, 2:6].mean(), relit[changed][:, 10:14].mean()
+    assert sky < 0.7 * ground
+    assert np.array_equal(images, np.full_like(images, 150))
 
 
 def test_a_mask_with_an_unknown_value_is_found_before_training(tiny_data, tmp_path):

@@ -15,12 +15,13 @@ from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.preprocess import Image, Preprocess, prepare
 from orilla.train.augment import RandomLight, RandomMirror, apply
 from orilla.train.data.batches import CACHE_BYTES, Epoch
+from orilla.train.data.by_class import GROUND, SHADED, SKIES, mix_classes, numbers, relight, shade
 
-CLOSE_UPS = 0.15
+CLOSE_UPS = 0.05
 """Share of samples that are turned close-ups, so that the road is known by its surface too, not by its place alone."""
 
-MIXED = 0.5
-"""Share of samples that get things of another sample put into them."""
+AROUND_ROAD = 0.6
+"""Share of the close-ups that are drawn around a pixel of road; the others show anything, also what looks like it."""
 
 Labels = NDArray[np.uint8]
 
@@ -82,7 +83,10 @@ class _Epoch(Epoch):
         images = np.stack([prepare(image, data.preprocess) for image, _ in views])
         labels = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_NEAREST_EXACT) for _, one in views])
         if data.augment:
-            images, labels = mix_classes(images, labels, data.dataset.ignore, rng)
+            classes = data.dataset.classes
+            images, labels = mix_classes(images, labels, data.dataset.ignore, numbers(classes, GROUND), rng)
+            images = shade(images, labels, numbers(classes, SHADED), rng)
+            images = relight(images, labels, numbers(classes, SKIES), rng)
         truths = np.stack([truth(one, target, data.dataset.ignore, data.grid_hw) for one in labels])
         if not data.augment:
             return images.astype(np.float32), truths
@@ -119,44 +123,19 @@ def close_up(
     around a pixel of the class `target`; what lies outside the picture gets the label `ignore`."""
     height, width = sample.labels.shape
     rows, columns = np.nonzero(sample.labels == target)
-    if len(rows) and rng.random() < 0.8:
+    around = len(rows) > 0 and rng.random() < AROUND_ROAD
+    if around:
         pick = rng.integers(len(rows))
         middle = (float(columns[pick]), float(rows[pick]))
     else:
         middle = (rng.uniform(0, width), rng.uniform(0, height))
     zoom = size_hw[0] / (height * rng.uniform(0.15, 0.5))
-    turn = cv2.getRotationMatrix2D(middle, rng.uniform(0, 360), zoom)
+    turn = cv2.getRotationMatrix2D(middle, rng.uniform(0, 360) if around else rng.uniform(-30, 30), zoom)
     turn[:, 2] += np.array([size_hw[1] / 2, size_hw[0] / 2]) - middle
     size = size_hw[::-1]
     image = cv2.warpAffine(sample.image, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     labels = cv2.warpAffine(sample.labels, turn, size, flags=cv2.INTER_NEAREST, borderValue=ignore)
     return image, labels
-
-
-def mix_classes(
-    images: NDArray[np.uint8], labels: Labels, ignore: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], Labels]:
-    """Puts half of the classes of one picture of a batch, as they lie there, into the one before it, in a light of
-    their own: the same cars and kerbs before many grounds.
-
-    Source: Olsson et al., "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (2021).
-
-    Args:
-        images: `[N,h,w,3]`.
-        labels: `[N,h,w]`.
-    """
-    mixed, of_mixed = images.copy(), labels.copy()
-    for place in range(len(images)):
-        other = (place + 1) % len(images)
-        present = np.setdiff1d(np.unique(labels[other]), [ignore])
-        if rng.random() >= MIXED or len(present) < 2:
-            continue
-        chosen = rng.choice(present, len(present) // 2, replace=False)
-        put = np.isin(labels[other], chosen)
-        light = rng.uniform(0.6, 1.2)
-        mixed[place][put] = np.clip(images[other][put] * light, 0, 255).astype(np.uint8)
-        of_mixed[place][put] = labels[other][put]
-    return mixed, of_mixed
 
 
 def truth(labels: Labels, target: int, ignore: int, grid_hw: tuple[int, int]) -> NDArray[np.float32]:

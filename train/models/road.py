@@ -28,6 +28,9 @@ CONTEXT = 128
 MOMENTUM = 0.95
 """Of the running batch-norm statistics: Keras' 0.999 for this encoder would need thousands of steps to follow."""
 
+FROZEN_TO = "block_6_depthwise"
+"""The pre-trained encoder is trained behind this layer only, which is where stride 16 begins."""
+
 ENCODER_END = "block_12_add"
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
 """Encoder activations at strides 2, 4 and 8, joined by the decoder."""
@@ -70,10 +73,17 @@ def deployable(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, layers.Activation("sigmoid", name="road")(logit), name="road")
 
 
-def freeze_statistics(model: keras.Model) -> None:
-    """Keeps the encoder's batch-norm layers as they were pre-trained: few pictures a batch would blur them."""
-    for layer in model.get_layer("encoder").layers:
-        if isinstance(layer, layers.BatchNormalization):
+def freeze(model: keras.Model) -> None:
+    """Keeps the encoder's first blocks as they were pre-trained, and its batch-norm layers.
+
+    A few hundred pictures of one town in sunshine make the first blocks worse for other light: trained along, the road
+    at dusk is found less and less well from the middle of the training on. Statistics of few pictures a batch would
+    blur what the layers know.
+    """
+    encoder = model.get_layer("encoder").layers
+    first = next(place for place, layer in enumerate(encoder) if layer.name == FROZEN_TO)
+    for place, layer in enumerate(encoder):
+        if place <= first or isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
 
 
