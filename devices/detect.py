@@ -75,8 +75,8 @@ class Machine:
     max_mhz: int | None = None
     temperature_c: float | None = None
     throttled: tuple[str, ...] = ()
-    memory_free_mib: int = 0
-    """What can be had without swapping, within the control group's limit."""
+    memory_free_mib: int | None = None
+    """What can be had without swapping, within the control group's limit; None where nothing tells."""
     memory_limit_mib: int | None = None
     """The control group's."""
     accelerators: tuple[Accelerator, ...] = ()
@@ -113,11 +113,21 @@ def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None 
         max_mhz=_mhz(root),
         temperature_c=temperature(root),
         throttled=throttled(root),
-        memory_free_mib=(found.free or 0) >> 20,
+        memory_free_mib=None if found.free is None else found.free >> 20,
         memory_limit_mib=None if found.limit is None else found.limit >> 20,
         accelerators=accelerators(root),
         engines=installed(ENGINES),
     )
+
+
+def identity(root: Path = Path("/")) -> str:
+    """Board and processor: what stays the same as long as it is the same machine."""
+    import platform
+
+    info = read(root / "proc/cpuinfo")
+    named = _cpu(info) or platform.processor() or "unknown CPU"
+    board = _board(root, info)
+    return f"{board} ({named})" if board else f"{named}, {platform.machine()}"
 
 
 def temperature(root: Path = Path("/")) -> float | None:

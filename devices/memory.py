@@ -27,7 +27,7 @@ def memory(root: Path = Path("/")) -> Memory:
     group = limits(root)
     limit = None if group.memory_bytes is None or (total and group.memory_bytes >= total) else group.memory_bytes
     if limit is not None:
-        left = max(0, limit - group.memory_used)
+        left = group.memory_left or 0
         free = left if free is None else min(free, left)
     return Memory(total or 0, free, limit)
 
@@ -38,5 +38,5 @@ def available_bytes(root: Path = Path("/")) -> int | None:
 
 
 def _bytes(meminfo: str, key: str) -> int | None:
-    found = fields(meminfo, key)
-    return int(found[0].split()[0]) << 10 if found else None
+    words = next(iter(fields(meminfo, key)), "").split()
+    return int(words[0]) << 10 if words and words[0].isdigit() else None

@@ -21,7 +21,9 @@ def installed(names: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in names:
         try:
-            found[name] = version(name)
+            release = version(name)
         except PackageNotFoundError:
             continue
+        if release:  # what is left of an uninstalled one may have none
+            found[name] = release
     return found

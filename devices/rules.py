@@ -86,7 +86,7 @@ def _recurrent(layer: Any) -> Iterator[Advice]:
 
 def _transpose(layer: Any) -> Iterator[Advice]:
     if _is(layer, "Permute"):
-        yield Advice(layer.name, "a transposition is not mapped", "keep channels last from the beginning", maps=False)
+        yield Advice(layer.name, "a transposition may not map", "keep channels last from the beginning")
     if _is(layer, "Conv2DTranspose") and max(layer.kernel_size) > 4:
         yield Advice(layer.name, "a large transposed convolution may not map", "take upsampling and a 3x3 convolution")
     if _is(layer, "UpSampling2D"):

@@ -95,7 +95,9 @@ def own_file() -> Path:
     """Where a user's own devices stand: `$ORILLA_DEVICES`, else `orilla/devices.toml` in the configuration folder."""
     if OWN in os.environ:
         return Path(os.environ[OWN])
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "orilla" / "devices.toml"
+    if chosen := os.environ.get("XDG_CONFIG_HOME"):
+        return Path(chosen) / "orilla" / "devices.toml"
+    return Path(os.path.expanduser("~")) / ".config" / "orilla" / "devices.toml"  # noqa: PTH111 - a user may have no home
 
 
 def catalog(own: Path | None = None) -> Catalog:
@@ -121,7 +123,7 @@ def _read(path: Path, base: Catalog) -> Catalog:
         tables = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from error
     place = _Place(path, text)
     place.check("", tables, {"devices", "engines"})
@@ -130,9 +132,9 @@ def _read(path: Path, base: Catalog) -> Catalog:
         engines[name] = place.build(EngineSpec, f"engines.{name}", table)
     for name, table in place.tables(tables, "devices").items():
         like = table.pop("like", None)
-        if like is not None and like not in devices:
+        if like is not None and (not isinstance(like, str) or like not in devices):
             raise place.error(f"devices.{name}", "like", str(unknown_name("device", str(like), devices)))
-        devices[name] = place.build(DeviceSpec, f"devices.{name}", table, devices[like] if like else None)
+        devices[name] = place.build(DeviceSpec, f"devices.{name}", table, devices[like] if like else None, like)
         for engine in devices[name].engines:
             if engine not in engines:
                 raise place.error(f"devices.{name}", "engines", str(unknown_name("engine", engine, engines)))
@@ -162,14 +164,16 @@ class _Place:
             raise self.error("", key, f"{key} holds tables: [{key}.NAME]")
         return {name: dict(one) for name, one in value.items()}
 
-    def build(self, kind: type[Any], table: str, found: dict[str, Any], base: Any = None) -> Any:
-        """One of the dataclasses above from a table; what is missing is taken from `base`."""
+    def build(
+        self, kind: type[Any], table: str, found: dict[str, Any], base: Any = None, found_name: str | None = None
+    ) -> Any:
+        """One of the dataclasses above from a table; what is missing is taken from `base`, which is named so."""
         hints = get_type_hints(kind)
         self.check(table, found, {*hints, *(("like",) if kind is DeviceSpec else ())})
         given = {key: self._value(table, key, value, hints[key]) for key, value in found.items()}
         if base is not None:
             # What a board is recognised by and what was measured on it are its own; so is what its cores leave it.
-            own = {"match": (), "latencies": (), "threads": 0}
+            own = {"match": (), "latencies": (), "threads": 0} if found_name != table.rpartition(".")[2] else {}
             return replace(base, **{**own, **given})
         for one in fields(kind):
             if one.name not in given and one.default is MISSING:

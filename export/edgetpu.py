@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orilla.devices.errors import DataError
 from orilla.export.edgetpu_rules import refusal
 from orilla.export.tflite_graph import Operator, Tensor, read_operators
 
@@ -23,6 +24,9 @@ Compiler: parameter data caching" (8 MB), less what the program takes."""
 USB3_BYTES_PER_S = 450e6
 """At which parameters that don't stay are sent for each inference. Source: Coral's benchmarks, VGG16: 138 MB in 296 ms
 of which little is computing."""
+
+ODD = (IndexError, AttributeError, TypeError, ValueError, KeyError, ZeroDivisionError)
+"""What reading an operator raises that lacks inputs, outputs or options, or has others than its kind."""
 
 LARGE_ACTIVATION = 12 << 20
 """Bytes of one tensor that the compiler is likely to give up at. Source: google-coral/edgetpu issue 60: a 512x512
@@ -108,7 +112,10 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
     operators = tuple(operators)
     cut_at = len(operators)
     for operator in operators:
-        found = refusal(operator)
+        try:
+            found = refusal(operator)
+        except ODD as error:
+            raise DataError(f"operator {len(placed)}, {operator.name}, is damaged: {error}") from error
         late = any(tensor in behind for tensor in operator.given)
         if found:
             placed.append(Placed(operator, *found))

@@ -55,6 +55,11 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         # The compiler counts by name; where it agrees with the prediction, that knows the order.
         document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(left) else left
         document["mapped"] = sum(count for _, count, status in compiled.rows if status == edgetpu.MAPPED)
+        document["cut_ops"] = document["cpu_ops"]
+        if compiled.cached_bytes is not None and compiled.streamed_bytes is not None:
+            time_ms = 1e3 * compiled.streamed_bytes / edgetpu.USB3_BYTES_PER_S
+            document |= {"cached_bytes": compiled.cached_bytes, "streamed_bytes": compiled.streamed_bytes}
+            document["streaming_ms"] = round(time_ms, 2)
         if arguments.out is not None:
             _write(arguments, compiled)
             document["bundle"] = str(arguments.out)

@@ -15,6 +15,7 @@ COMMAND = "edgetpu_compiler"
 TIMEOUT_S = 300
 ROW = re.compile(r"^([A-Za-z_][A-Za-z_0-9]*)\s+(\d+)\s+(\S.*)$")
 VERSION = re.compile(r"Edge TPU Compiler version (\S+)")
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 FAILED = ("Model not quantized", "Internal compiler error", "Compilation failed", "Invalid model", "Error")
 
 
@@ -26,6 +27,10 @@ class Compiled:
     rows: tuple[tuple[str, int, str], ...]
     """Operator, how many, status; the same operator may stand in several rows."""
     log: str
+    cached_bytes: int | None = None
+    """Parameters on the chip; None where the log does not say."""
+    streamed_bytes: int | None = None
+    """Parameters that are sent for each inference."""
     model: bytes = b""
     """The file for the Edge TPU."""
 
@@ -68,4 +73,10 @@ def parse(log: str) -> Compiled:
     if not rows:
         raise ConversionError(f"{COMMAND} printed no table of operators")
     version = VERSION.search(log)
-    return Compiled(version[1] if version else "unknown", tuple(rows), log)
+    sizes = [_size(line, log) for line in ("On-chip memory used", "Off-chip memory used")]
+    return Compiled(version[1] if version else "unknown", tuple(rows), log, *sizes)
+
+
+def _size(line: str, log: str) -> int | None:
+    found = re.search(rf"^{line}[^:]*:\s*([\d.]+)\s*(B|KiB|MiB)", log, re.MULTILINE)
+    return int(float(found[1]) * UNITS[found[2]]) if found else None

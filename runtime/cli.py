@@ -118,6 +118,10 @@ def _main(words: list[str]) -> int:
         return _dispatch(words)
     except OrillaError as error:
         return _refuse(str(error))
+    except ImportError as error:
+        if error.name and error.name.startswith("orilla"):
+            raise
+        return _refuse(f"{error}; orilla doctor says what is wrong with this installation")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -8,13 +8,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orilla.devices.errors import OutputError
+from orilla.devices.errors import ConfigError, OutputError
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept, and what was tuned: `$ORILLA_CACHE`, else `~/.cache/orilla`."""
-    chosen = os.environ.get("ORILLA_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "orilla"
+    """Where downloads are kept, and what was tuned: `$ORILLA_CACHE`, else `~/.cache/orilla`.
+
+    Raises:
+        ConfigError: there is no home folder.
+    """
+    if chosen := os.environ.get("ORILLA_CACHE"):
+        return Path(chosen)
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "orilla"
+    try:
+        return Path.home() / ".cache" / "orilla"
+    except RuntimeError as error:
+        raise ConfigError("this user has no home folder: set ORILLA_CACHE to a folder") from error
 
 
 @contextmanager

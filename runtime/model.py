@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.arrays import ArrayResult, TensorPreprocess
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import registry
@@ -67,18 +67,26 @@ class Model(Runner):
             BundleError, ConfigError, EngineError, MissingExtraError
         """
         opened = Bundle.open(bundle, every_file=False)
-        note = None
-        if variant is None and engine is None and threads is None:
-            tuned, stale = lookup(opened.manifest)
-            if tuned is not None:
-                variant, engine, threads = tuned.variant, tuned.engine, tuned.threads
-                note = f"{tuned}, as orilla tune chose"
-            elif stale is not None:
-                note = f"{stale}: what was tuned is not used; run orilla tune {bundle} again"
-        chosen = registry.choose(opened, variant, engine)
-        model = cls(opened, chosen, registry.load(opened, chosen, engine=engine, threads=threads))
-        model.note = note
+        if variant is not None or engine is not None or threads is not None:
+            return cls._loaded(opened, variant, engine, threads)
+        tuned, reason = lookup(opened.manifest)
+        if tuned is not None:
+            try:
+                model = cls._loaded(opened, tuned.variant, tuned.engine, tuned.threads)
+            except OrillaError as error:
+                reason = str(error)
+            else:
+                model.note = f"{tuned}, as orilla tune chose"
+                return model
+        model = cls._loaded(opened, None, None, None)
+        if reason is not None:
+            model.note = f"{reason}: what was tuned is not used; run orilla tune {bundle} again"
         return model
+
+    @classmethod
+    def _loaded(cls, bundle: Bundle, variant: str | None, engine: str | None, threads: int | None) -> Model:
+        chosen = registry.choose(bundle, variant, engine)
+        return cls(bundle, chosen, registry.load(bundle, chosen, engine=engine, threads=threads))
 
     def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
         """Answers one picture, one text, or one sample of arrays.

@@ -10,6 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +54,17 @@ class Runner(ABC):
         """Variant and engine of each model, by name."""
 
     def listen(self, tell: Callable[[str], None]) -> None:
-        """Has `tell` called, in the inferring thread, with what happens to an accelerator."""
+        """Has `tell`, a method, called in the inferring thread with what happens to an accelerator, while there is its
+        object."""
+        method = WeakMethod(tell)
+
+        def pass_on(what: str) -> None:
+            if (told := method()) is not None:
+                told(what)
+
         for model in self.models():
             if hasattr(model.session, "on_event"):
-                model.session.on_event = tell
+                model.session.on_event = pass_on
 
     def counts(self) -> dict[str, int]:
         """How often an accelerator was lost, opened again, or replaced by the CPU; empty where there is none."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
-from orilla.devices.cores import available_cores, loop_threads
-from orilla.devices.detect import detect
+from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime import tuned
 from orilla.runtime.bundle import Bundle
@@ -71,8 +71,13 @@ def candidates(
     for engine in engines or ():
         registry.known(engine)
     offered = probe.providers()
+    for engine in engines or ():
+        if not registry.here(engine, offered):
+            raise ConfigError(f"engine {engine} is not here: {registry.ENGINES[engine].install}")
     here = [name for name in engines or registry.ENGINES if registry.here(name, offered)]
-    if "compiled" in here and probe.probe("compiled").answer is None:
+    if "compiled" in here and (reason := probe.probe("compiled").reason):
+        if engines:
+            raise ConfigError(f"engine compiled does not work here: {reason}")
         here.remove("compiled")  # it ends the process on some processors
     manifest = bundle.manifest
     counts = sorted(set(threads)) if threads else range(1, loop_threads() + 1)
@@ -93,32 +98,38 @@ def candidates(
     return found
 
 
-def tune(bundle: Bundle, trials: list[Trial], seconds: float, step: Callable[[str], None] = lambda text: None) -> Trial:
+def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str], None] = lambda text: None) -> Trial:
     """Times the candidates, verifies them, and returns the fastest; all tell in themselves what became of them.
+
+    Args:
+        ends: when it is to be done, by `time.perf_counter`. It takes longer only where one candidate alone does.
 
     Raises:
         ConfigError: none of them computes here what was exported.
     """
-    started = time.perf_counter()
     known = read_frames(bundle)
-    wrong: dict[tuple[str, str], str | None] = {}
-    left = _first_round(bundle, trials, known, wrong, seconds / 2, step)
+    began = time.perf_counter()
+    left = _first_round(bundle, trials, known, began + (ends - began) / 2, step)
     if not left:
         reasons = "; ".join(dict.fromkeys(str(trial.left_out) for trial in trials))
         raise ConfigError(f"{bundle.path.name}: no candidate runs here: {reasons}")
     left = _best(left, min(AT_ONCE, max(3, len(left) // 2)))
-    sessions = {id(trial): _load(bundle, trial) for trial in left}
-    try:
+    with ExitStack() as opened:
+        sessions: dict[int, Session] = {}
+        for trial in left:
+            try:
+                sessions[id(trial)] = opened.enter_context(closing(_load(bundle, trial)))
+            except OrillaError as error:  # together they may take more memory than each for itself
+                trial.left_out = str(error)
+        left = [trial for trial in left if id(trial) in sessions] or left[:1]
         count = 2 * FIRST
-        while len(left) > 3:
+        while len(left) > 3 and time.perf_counter() < ends - LAST_S:
             step(f"{len(left)} left, {count} inferences each")
-            _in_turns(left, sessions, known, count, started + seconds - LAST_S)
+            _in_turns(left, sessions, known, count, ends - LAST_S)
             left, count = _best(left, max(2, len(left) // 2)), 2 * count
         step(f"{len(left)} left: {', '.join(str(trial.candidate) for trial in left)}")
-        _in_turns(left, sessions, known, 1 << 30, min(time.perf_counter() + LAST_S, started + seconds))
-    finally:
-        for session in sessions.values():
-            session.close()
+        if sessions:
+            _in_turns(left, sessions, known, 1 << 30, min(time.perf_counter() + LAST_S, ends))
     fastest = min(_p50(trial) for trial in left)
     alike = [trial for trial in left if _p50(trial) <= fastest * (1 + ALIKE)]
     chosen = min(alike, key=lambda trial: (trial.candidate.threads, trial.size, _p50(trial)))
@@ -130,51 +141,44 @@ def tune(bundle: Bundle, trials: list[Trial], seconds: float, step: Callable[[st
 
 def remember(bundle: Bundle, chosen: Trial) -> str:
     """Keeps a choice for this machine; returns the file's path."""
-    made = Tuned(
-        choice=chosen.candidate,
-        p50_ms=round(_p50(chosen), 4),
-        cores=available_cores(),
-        packages=tuned.packages(),
-        tuned_on=str(detect()),
-    )
+    machine, cores, packages = tuned.current()
+    made = Tuned(chosen.candidate, round(_p50(chosen), 4), cores, packages, machine)
     return str(tuned.keep(bundle.manifest, made))
 
 
 def _first_round(
-    bundle: Bundle,
-    trials: list[Trial],
-    known: list[KnownFrame],
-    wrong: dict[tuple[str, str], str | None],
-    seconds: float,
-    step: Callable[[str], None],
+    bundle: Bundle, trials: list[Trial], known: list[KnownFrame], ends: float, step: Callable[[str], None]
 ) -> list[Trial]:
-    """One after the other, the default first: each is loaded, proved against the golden data, timed and closed."""
+    """One after the other, the default first: each is loaded, proved against the golden data, timed and closed.
+
+    One that is hopeless, or could not be proved in the time that is left, is not waited for; but one is always tried.
+    """
     ordered = sorted(trials, key=lambda trial: trial.candidate.variant != bundle.manifest.default)
+    wrong: dict[tuple[str, str], str | None] = {}
     left: list[Trial] = []
-    fastest, ends = float("inf"), time.perf_counter() + seconds
+    fastest = float("inf")
     for place, trial in enumerate(ordered, 1):
         step(f"{place} of {len(ordered)}: {trial.candidate}")
         if left and time.perf_counter() > ends:
             trial.left_out = "no time was left to try it"
             continue
-        reason = _prove(bundle, trial.candidate, wrong)
-        if reason is not None:
-            trial.left_out = reason
-            continue
         try:
-            session = _load(bundle, trial)
+            with closing(_load(bundle, trial)) as session:
+                trial.times_ms = _timed(session, known, 1) + _timed(session, known, 1)
+                once = min(trial.times_ms)
+                if once > HOPELESS * fastest:
+                    trial.left_out = f"more than {HOPELESS:g} times as slow as the best"
+                    continue
+                if left and time.perf_counter() + once * 2 * len(known) / 1e3 > ends:
+                    trial.left_out = "no time was left to prove it"
+                    continue
+                trial.left_out = _prove(bundle, trial.candidate, wrong)
+                if trial.left_out is not None:
+                    continue
+                trial.times_ms, trial.rounds = _timed(session, known, FIRST, ends), 1
         except OrillaError as error:
             trial.left_out = str(error)
             continue
-        try:
-            warm = _timed(session, known, WARM_UP)
-            if min(warm) > HOPELESS * fastest:
-                trial.times_ms, trial.left_out = warm, f"more than {HOPELESS:g} times as slow as the best"
-                continue
-            trial.times_ms = _timed(session, known, FIRST)
-            trial.rounds = 1
-        finally:
-            session.close()
         fastest = min(fastest, _p50(trial))
         left.append(trial)
     return left
@@ -196,10 +200,11 @@ def _load(bundle: Bundle, trial: Trial) -> Session:
     return registry.load(bundle, variant, engine=candidate.engine, threads=candidate.threads)
 
 
-def _timed(session: Session, known: Sequence[KnownFrame], count: int) -> list[float]:
-    times = []
-    for place in range(count):
-        prepared = known[place % len(known)].prepared
+def _timed(session: Session, known: Sequence[KnownFrame], count: int, ends: float = float("inf")) -> list[float]:
+    """Milliseconds of so many inferences; of fewer, but one, where the time is over."""
+    times: list[float] = []
+    while len(times) < count and (not times or time.perf_counter() < ends):
+        prepared = known[len(times) % len(known)].prepared
         began = time.perf_counter_ns()
         session.run(prepared)
         times.append((time.perf_counter_ns() - began) / 1e6)
@@ -209,15 +214,16 @@ def _timed(session: Session, known: Sequence[KnownFrame], count: int) -> list[fl
 def _in_turns(
     trials: list[Trial], sessions: dict[int, Session], known: list[KnownFrame], count: int, ends: float
 ) -> None:
-    """Times all, a few inferences each before the next one has its turn; at least one turn each."""
+    """Times all, a few inferences each before the next one has its turn; without time, what is known stays."""
+    found: dict[int, list[float]] = {id(trial): [] for trial in trials}
     for trial in trials:
-        _timed(sessions[id(trial)], known, WARM_UP)
-        trial.times_ms, trial.rounds = [], trial.rounds + 1
-    while len(trials[-1].times_ms) < count:
+        _timed(sessions[id(trial)], known, WARM_UP, ends)
+    while all(len(times) < count for times in found.values()) and time.perf_counter() < ends:
         for trial in trials:
-            trial.times_ms += _timed(sessions[id(trial)], known, FIRST // 2)
-        if time.perf_counter() > ends:
-            break
+            found[id(trial)] += _timed(sessions[id(trial)], known, FIRST // 2, ends)
+    for trial in trials:
+        if found[id(trial)]:
+            trial.times_ms, trial.rounds = found[id(trial)], trial.rounds + 1
 
 
 def _best(trials: list[Trial], count: int) -> list[Trial]:

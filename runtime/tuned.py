@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
 
 from orilla.devices.cores import available_cores
-from orilla.devices.packages import ENGINES
+from orilla.devices.detect import identity
+from orilla.devices.errors import ConfigError
+from orilla.devices.packages import ENGINES, installed
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 from orilla.runtime.manifest import Manifest, encode
 from orilla.runtime.run_folder import encode_json
@@ -39,8 +40,8 @@ class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """That the process could use."""
     packages: dict[str, str]
     """Versions of the engines that were installed."""
-    tuned_on: str
-    """The machine, for people."""
+    machine: str
+    """That it was tuned on."""
 
 
 def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
@@ -52,7 +53,7 @@ def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
         return None, None
     try:
         tuned = msgspec.json.decode(_path(manifest).read_bytes(), type=Tuned)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, ConfigError):
         return None, None
     stale = _stale(tuned)
     return (None, stale) if stale else (tuned.choice, None)
@@ -66,25 +67,21 @@ def keep(manifest: Manifest, tuned: Tuned) -> Path:
     return path
 
 
-def packages() -> dict[str, str]:
-    """The versions of all engines, as a choice depends on them."""
-    found = {}
-    for name in ENGINES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def current() -> tuple[str, int, dict[str, str]]:
+    """What a choice depends on: the machine, the cores that may be used, and the versions of all engines."""
+    return identity(), available_cores(), installed(ENGINES)
 
 
 def _stale(tuned: Tuned) -> str | None:
-    now = packages()
+    machine, cores, now = current()
+    if tuned.machine != machine:
+        return f"tuned on {tuned.machine}, this is {machine}"
     for name in sorted({*now, *tuned.packages}):
         was, is_now = tuned.packages.get(name, "not installed"), now.get(name, "not installed")
         if was != is_now:
             return f"tuned with {name} {was}, now {is_now}"
-    if tuned.cores != available_cores():
-        return f"tuned with {tuned.cores} cores, now {available_cores()}"
+    if tuned.cores != cores:
+        return f"tuned with {tuned.cores} cores, now {cores}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,12 +89,12 @@ def _verify_variant(
     except OrillaError as error:
         failed = Stage("load", False, str(error))
         return VariantVerdict(variant.name, engine, False, None, "load", (failed,), {})
-    stages = [_decode_stage(known), _prepare_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
-    metrics: dict[str, float] = {}
-    if dataset is not None:
-        metrics, stage = _accuracy_stage(bundle, variant, session, dataset)
-        stages.append(stage)
-    session.close()
+    with closing(session):
+        stages = [_decode_stage(known), _prepare_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
+        metrics: dict[str, float] = {}
+        if dataset is not None:
+            metrics, stage = _accuracy_stage(bundle, variant, session, dataset)
+            stages.append(stage)
     first = next((stage.name for stage in stages if not stage.passed), None)
     return VariantVerdict(variant.name, session.engine, first is None, None, first, tuple(stages), metrics)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from orilla.devices.accelerators import USB3_MBIT, Accelerator
 from orilla.devices.detect import Machine
 from orilla.devices.elf import EDGETPU as LIBRARY
-from orilla.devices.elf import built_for, find_library, native
-from orilla.devices.finding import Finding
+from orilla.devices.elf import built_for, native
+from orilla.devices.elf import edgetpu_library as find_edgetpu
+from orilla.devices.finding import Finding, Level
 from orilla.devices.reading import read
 
 PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
@@ -22,7 +23,7 @@ def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
     """All findings; none where there is no accelerator and no library of one."""
     sticks = [one for one in machine.accelerators if one.kind.startswith("edgetpu")]
     found = [finding for one in machine.accelerators for finding in _device(one)]
-    library = find_library(LIBRARY, root)
+    library = find_edgetpu(root)
     if sticks or library is not None:
         found.append(edgetpu_library(library, _version(root), machine))
     return found
@@ -31,7 +32,9 @@ def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
 def _device(one: Accelerator) -> list[Finding]:
     if not one.usable:
         mend = "sudo apt install gasket-dkms && sudo reboot" if one.kind == "edgetpu-pci" else "install its driver"
-        return [Finding(one.kind, "failure", f"{one.name}: the kernel has no driver for it", mend)]
+        # An Intel GPU that nobody asks for is no fault; one that was plugged in for inference is.
+        level: Level = "failure" if one.kind in ("edgetpu-pci", "hailo") else "warning"
+        return [Finding(one.kind, level, f"{one.name}: there is no device of it here", mend)]
     if one.kind == "edgetpu-usb" and one.link_mbit is not None and one.link_mbit < USB3_MBIT:
         detail = f"{one.name}: on a USB 2 port or cable ({one.link_mbit} Mbit/s), a tenth of the speed of USB 3"
         return [Finding(one.kind, "warning", detail, "put it into a blue port, with the cable that it came with")]
@@ -48,10 +51,12 @@ def edgetpu_library(library: Path | None, version: str | None, machine: Machine)
     if library is None:
         return Finding("libedgetpu", "failure", f"{LIBRARY} is not installed", get)
     machine_of = built_for(library)
-    if machine_of != native():
+    if machine_of is not None and machine_of != native():
         return Finding("libedgetpu", "failure", f"{library} is built for {machine_of}, not for {native()}", get)
     if version is None:
-        return Finding("libedgetpu", "ok", f"{library}, of no Debian package: whether it fits the runtime shows below")
+        return Finding(
+            "libedgetpu", "ok", f"{library}, of no Debian package: whether it fits the runtime can't be told"
+        )
     built = re.search(r"tf(\d+\.\d+)", version)
     tflite = machine.engines.get("tflite-runtime") if "ai-edge-litert" not in machine.engines else None
     if built is None:

@@ -73,8 +73,10 @@ def governor(machine: Machine) -> Finding | None:
     return Finding("governor", "warning", detail, f"echo performance | sudo tee {GOVERNORS}")
 
 
-def memory(machine: Machine) -> Finding:
+def memory(machine: Machine) -> Finding | None:
     """Whether a model and its loop find room."""
+    if machine.memory_free_mib is None:
+        return None
     of = "" if machine.memory_limit_mib is None else f", of the {machine.memory_limit_mib} MiB of its control group"
     detail = f"{machine.memory_free_mib} MiB can be had{of}"
     if machine.memory_free_mib >= LITTLE_MIB:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orilla.devices.detect import Machine, detect
 from orilla.devices.spec import Catalog, DeviceSpec, catalog
-from orilla.runtime.engines import probe, registry
+from orilla.runtime.engines import probe, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,8 +40,8 @@ def _engines(known: Catalog) -> list[dict[str, object]]:
     """Each engine, whether it is here, and what brings it."""
     offered = probe.providers()
     rows: list[dict[str, object]] = []
-    for name, engine in registry.ENGINES.items():
-        here = registry.here(name, offered)
+    for name, engine in table.ENGINES.items():
+        here = table.here(name, offered)
         spec = known.engines[name]
         install = None if here else engine.install
         rows.append({"name": name, "title": spec.title, "runs_on": spec.runs_on, "here": here, "install": install})
@@ -99,7 +99,8 @@ def _clock(machine: Machine) -> str:
 
 def _memory(machine: Machine) -> str:
     limit = f", the control group's limit is {machine.memory_limit_mib} MiB" if machine.memory_limit_mib else ""
-    return f"{machine.memory_mib} MiB, {machine.memory_free_mib} MiB can be had{limit}"
+    free = "" if machine.memory_free_mib is None else f", {machine.memory_free_mib} MiB can be had"
+    return f"{machine.memory_mib} MiB{free}{limit}"
 
 
 def _device(console: Console, name: str, spec: DeviceSpec) -> None:

@@ -20,7 +20,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     machine = detect()
     findings = examine(machine)
     if not arguments.no_engines:
-        findings += probe.examine()
+        findings += probe.examine(edgetpu=any(one.kind.startswith("edgetpu") for one in machine.accelerators))
     return 0 if all(finding.passed for finding in findings) else 1, {"machine": machine, "findings": findings}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 
 from orilla.devices.detect import detect
@@ -34,6 +35,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Measures, and keeps the winner."""
     from rich.console import Console
 
+    ends = time.perf_counter() + arguments.seconds
     if not LEAST_S <= arguments.seconds <= MOST_S:
         raise ConfigError(f"--seconds {arguments.seconds:g}: must be {LEAST_S:g} to {MOST_S:g}")
     if not 0 <= arguments.max_drop <= 100:
@@ -42,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     bundle = Bundle.open(arguments.bundle)
     trials = candidates(bundle, max_drop=arguments.max_drop, threads=_threads(arguments.threads), engines=engines)
     with Console(stderr=True).status("") as status:
-        chosen = tune(bundle, trials, arguments.seconds, status.update)
+        chosen = tune(bundle, trials, ends, status.update)
     kept = None if arguments.dry_run else remember(bundle, chosen)
     return 0, {
         "bundle": str(arguments.bundle),

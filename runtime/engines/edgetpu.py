@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.elf import EDGETPU as LIBRARY
-from orilla.devices.elf import built_for, find_library, native
+from orilla.devices.elf import built_for, edgetpu_library, native
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines import litert
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.session import Prepared
 
-LIBRARY_VARIABLE = "ORILLA_EDGETPU"
-"""Environment variable that names another library, for one that is not where the loader looks."""
+T = TypeVar("T")
 
 WATCHDOG_S = 5.0
-"""An inference that takes longer hangs; the slowest model of Coral's own table takes 0.36 s, and the first inference
-sends the weights."""
+"""An inference, or an opening, that takes longer hangs; the slowest model of Coral's own table takes 0.36 s, and the
+first inference sends the weights."""
 
-AGAIN_S = 10.0
-"""A stick that could not be opened again is tried again after so long; a USB reset takes some seconds."""
+AGAIN_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+"""How long after a loss the stick is tried again, by how many losses came before without a hundred inferences between;
+a USB reset takes some seconds."""
+
+STEADY = 100
+"""Inferences after which a loss counts as the first one again."""
 
 OPERATOR = b"edgetpu-custom-op"
 INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again where the group plugdev is new"
@@ -44,51 +47,91 @@ class EdgeTpuSession:
         self.on_event: Callable[[str], None] | None = None
         self._data, self._fallback, self._threads = data, fallback, threads
         self._cpu: litert.LiteRTSession | None = None
-        self._again_at = 0.0
-        tpu = _open(data, threads)
-        self.engine, self.span = f"{tpu.engine} edgetpu", tpu.span
-        self._tpu: litert.LiteRTSession | None = tpu
+        self._again_at: float | None = 0.0
+        """When a lost stick is tried again; None where it is left alone."""
+        self._losses, self._steady, self._told_away = 0, 0, False
         self._worker = _Worker()
+        try:
+            self._tpu: litert.LiteRTSession | None = self._opened()
+        except BaseException:
+            self._worker.stop()
+            raise
+        self.engine, self.span = f"{self._tpu.engine} edgetpu", self._tpu.span
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
-        if self._tpu is None and time.monotonic() >= self._again_at:
-            self._reopen()
         for _ in range(2):  # once more after a reset, on the stick that was opened again
-            if self._tpu is None:
+            if self._tpu is None and not self._reopen():
                 break
-            tpu = self._tpu
-            try:
-                return self._worker.do(lambda tpu=tpu: tpu.run(prepared), WATCHDOG_S)  # type: ignore[misc]
-            except EngineError as error:
-                self._lose(str(error))
-                self._reopen()
-            except TimeoutError:
-                self._lose(f"no answer for {WATCHDOG_S:.0f} s")
-                self._worker = _Worker()  # the old one, and the interpreter it waits in, are lost
+            answer = self._try(prepared)
+            if answer is not None:
+                return answer
         return self._on_cpu(prepared)
 
     def close(self) -> None:
         self._worker.stop()
-        if self._cpu is not None:
-            self._cpu.close()
+        for session in (self._tpu, self._cpu):
+            if session is not None:
+                session.close()
         self._tpu = self._cpu = None
 
+    def _try(self, prepared: Prepared) -> NDArray[np.float32] | None:
+        """The stick's answer; None where it is lost, and then nothing holds what was open."""
+        tpu = self._tpu
+        assert tpu is not None
+        try:
+            answer = self._worker.do(partial(tpu.run, prepared), WATCHDOG_S)
+        except EngineError as error:
+            # libedgetpu gives the device that it has for as long as anything of it is held: all goes before the next.
+            tpu.close()
+            self._lose(str(error))
+            return None
+        except TimeoutError:
+            self._lose(f"no answer for {WATCHDOG_S:.0f} s; it is left alone until this program is started anew")
+            self._leave()
+            return None
+        self._steady += 1
+        if self._steady == STEADY:
+            self._losses = 0
+        return answer
+
     def _lose(self, why: str) -> None:
-        self._tpu = None
-        self._again_at = time.monotonic() + AGAIN_S
+        self._tpu, self._told_away = None, False
         self.counts["resets"] += 1
         self._tell(f"Edge TPU lost: {why}")
+        self._wait()
 
-    def _reopen(self) -> None:
+    def _leave(self) -> None:
+        """Of a thread that waits in the library for ever, and of the device that it holds, nothing can be had again."""
+        self._again_at = None
+
+    def _wait(self) -> None:
+        pause = AGAIN_S[min(self._losses, len(AGAIN_S) - 1)]
+        self._again_at = time.monotonic() + pause
+        self._losses, self._steady = self._losses + 1, 0
+
+    def _reopen(self) -> bool:
+        if self._again_at is None or time.monotonic() < self._again_at:
+            return False
         try:
-            self._tpu = _open(self._data, self._threads)
+            self._tpu = self._opened()
         except EngineError as error:
-            self._again_at = time.monotonic() + AGAIN_S
-            if self._cpu is None:
+            if not self._told_away:
                 self._tell(f"the CPU goes on: {error}")
-            return
+                self._told_away = True
+            if self._again_at is not None:
+                self._wait()
+            return False
         self.counts["reopened"] += 1
         self._tell("Edge TPU opened again")
+        return True
+
+    def _opened(self) -> litert.LiteRTSession:
+        """Opens the stick, under the watchdog too."""
+        try:
+            return self._worker.do(partial(_open, self._data, self._threads), WATCHDOG_S)
+        except TimeoutError:
+            self._leave()
+            raise EngineError(f"edgetpu cannot load this variant: it did not open in {WATCHDOG_S:.0f} s") from None
 
     def _on_cpu(self, prepared: Prepared) -> NDArray[np.float32]:
         if self._fallback is None:
@@ -104,13 +147,13 @@ class EdgeTpuSession:
 
 
 class _Worker:
-    """A thread that inferences are done in, so that one which never ends can be left behind."""
+    """A thread that the stick is asked in, so that a question which is never answered can be left behind."""
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="orilla-edgetpu", daemon=True).start()
 
-    def do(self, task: Callable[[], NDArray[np.float32]], seconds: float) -> NDArray[np.float32]:
+    def do(self, task: Callable[[], T], seconds: float) -> T:
         """The task's result or error; `TimeoutError` where it does not end in time."""
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._tasks.put((task, answer))
@@ -119,9 +162,9 @@ class _Worker:
         except queue.Empty:
             self.stop()
             raise TimeoutError from None
-        if isinstance(result, BaseException):
-            raise result
-        made: NDArray[np.float32] = result
+        if isinstance(result, _Failed):
+            raise result.error from None
+        made: T = result
         return made
 
     def stop(self) -> None:
@@ -134,8 +177,17 @@ class _Worker:
             try:
                 answer.put(task())
             except BaseException as error:  # noqa: BLE001 - raised again by who asked
-                answer.put(error)
+                # Without its trace and causes, which would hold the session that failed.
+                error.__cause__ = error.__context__ = None
+                answer.put(_Failed(error.with_traceback(None)))
             del taken, task, answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A task that raised."""
+
+    error: BaseException
 
 
 def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSession:
@@ -156,20 +208,29 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
     return EdgeTpuSession(data, fallback, threads)
 
 
+def try_library() -> str:
+    """Opens and closes the first stick that is free; says with what. Raises `EngineError`."""
+    _delegate(litert.runtime()[1])
+    return f"{edgetpu_library() or LIBRARY}, which finds an Edge TPU"
+
+
 def _open(data: bytes, threads: int) -> litert.LiteRTSession:
-    _, module = litert.runtime()
-    library = os.environ.get(LIBRARY_VARIABLE) or LIBRARY
-    found = Path(library) if os.path.dirname(library) else find_library(library)  # noqa: PTH120
-    machine = built_for(found) if found is not None else None
-    if machine is not None and machine != native():
-        raise EngineError(f"{found} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}")
+    return litert.load(data, threads, delegates=[_delegate(litert.runtime()[1])])
+
+
+def _delegate(module: Any) -> Any:
+    library, found = LIBRARY, edgetpu_library()
+    if found is not None:
+        library = str(found)
+        machine = built_for(found)
+        if machine is not None and machine != native():
+            raise EngineError(f"{found} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}")
     try:
         ctypes.CDLL(library)  # load_delegate's own failure leaves a half-made object that complains at its end
         with hidden_stderr():
-            delegate = module.load_delegate(library)
+            return module.load_delegate(library)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip() or "no Edge TPU answers"
         if found is None and "cannot open shared object" in reason:
             reason = f"{library} is not installed"
-        raise EngineError(f"edgetpu cannot load this variant: {reason}; {INSTALL}") from error
-    return litert.load(data, threads, delegates=[delegate])
+        raise EngineError(f"edgetpu cannot load this variant: {reason}; {INSTALL}") from None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
+from orilla.runtime.engines.table import is_package
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.session import Inputs, Prepared, Quantisation, Slot, dequantise, joined
 
@@ -136,7 +136,7 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
             interpreter.allocate_tensors()
         _refuse_wrong(package, interpreter)
         return LiteRTSession(interpreter, named(package), data, threads)
-    except (RuntimeError, ValueError, ImportError) as error:
+    except Exception as error:  # a wheel for another numpy raises whatever it likes
         raise EngineError(f"{package} cannot load this variant: {first_line(error)}") from error
 
 
@@ -165,10 +165,10 @@ def runtime(package: str | None = None) -> tuple[str, Any]:
         EngineError: it is not installed, or can't be imported.
     """
     for name, module in INTERPRETERS:
-        if package in (None, name) and find_spec(name) is not None:
+        if package in (None, name) and is_package(name):
             try:
                 return name, import_module(module)
-            except ImportError as error:
+            except Exception as error:
                 raise EngineError(f"{name} can't be imported: {first_line(error)}; orilla doctor says why") from error
     raise EngineError(f"no {package or 'LiteRT runtime'} is installed: run pip install {package or 'ai-edge-litert'}")
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError, MissingExtraError
+from orilla.runtime.engines.litert import first_line
+from orilla.runtime.engines.table import is_package
 from orilla.runtime.session import Inputs, NotOfferedError, Prepared, Session, Slot, joined
 
 CPU = "CPUExecutionProvider"
@@ -44,7 +46,7 @@ class OnnxSession:
         try:
             made = self._session.run(self._outputs, tensors)
         except Exception as error:
-            raise EngineError(f"{self.engine} failed: {str(error).strip().splitlines()[0]}") from error
+            raise EngineError(f"{self.engine} failed: {first_line(error)}") from error
         for output in made:
             if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb" or output.ndim < 1:
                 raise EngineError("the variant's output is no array of numbers")
@@ -71,11 +73,14 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
         MissingExtraError: ONNX Runtime is not installed.
         EngineError: the runtime refuses the model, lacks the provider, or falls back from it.
     """
+    if not is_package("onnxruntime"):
+        raise MissingExtraError("onnxruntime", "onnx")
     try:
         import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "onnx") from error
-    offered = onnxruntime.get_available_providers()
+
+        offered = onnxruntime.get_available_providers()
+    except Exception as error:
+        raise EngineError(f"onnxruntime can't be imported: {first_line(error)}; orilla doctor says why") from error
     if provider not in offered:
         raise NotOfferedError(
             f"onnxruntime {onnxruntime.__version__} here has no {provider}, only {', '.join(offered)}"
@@ -85,16 +90,30 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if provider != CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     chosen = [provider, *(() if provider == CPU else (CPU,))]  # the latter for the operators that the first leaves
     settings = [{**OPTIONS.get(name, {}), **_threads_of(name, threads)} for name in chosen]
     try:
         session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
     except Exception as error:  # its own exception types have no common parent but this one
-        raise EngineError(f"onnxruntime cannot load this variant: {str(error).strip().splitlines()[0]}") from error
+        raise EngineError(f"onnxruntime cannot load this variant: {first_line(error)}") from error
+    session.disable_fallback()  # its own would print, and go on with the CPU, in the middle of a run
+    if provider != CPU:
+        _require(session, provider)
     if session.get_providers() != chosen:
         raise EngineError(f"onnxruntime fell back to {', '.join(session.get_providers())} from {provider}")
     engine = f"onnxruntime {onnxruntime.__version__}"
     return OnnxSession(session, engine if provider == CPU else f"{engine} {provider.removesuffix('ExecutionProvider')}")
+
+
+def _require(session: Any, provider: str) -> None:
+    """Refuses where a provider that was asked for took no operator: all would run on the CPU."""
+    told = getattr(session, "get_provider_graph_assignment_info", None)
+    if told is None:  # before ONNX Runtime 1.24
+        return
+    if provider not in {part.ep_name for part in told()}:
+        raise EngineError(f"onnxruntime fell back to {CPU} from {provider}: it takes no operator of this variant")
 
 
 def _threads_of(provider: str, threads: int) -> dict[str, str]:

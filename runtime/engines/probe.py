@@ -12,13 +12,17 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
+from typing import Any
 
 from orilla.devices.finding import Finding
 from orilla.devices.packages import installed as distributions
+from orilla.runtime.engines.table import ENGINES, is_package
 
 TIMEOUT_S = 120
 OPENCV = "opencv"
+MARK = "orilla-probe: "
+"""Begins the line that a process answers with."""
+
 DIED = {
     "SIGILL": "illegal instruction: it was built for another CPU than this one",
     "SIGSEGV": "segmentation fault",
@@ -33,7 +37,7 @@ class Probe:
     """What became of one engine's process."""
 
     name: str
-    answer: dict[str, object] | None
+    answer: dict[str, Any] | None
     """What it found; None where it did not end well."""
     reason: str
     """Why not, in one line."""
@@ -43,7 +47,8 @@ class Probe:
 
 def probe(name: str) -> Probe:
     """Runs one engine, or `opencv`, on the bundle that ships for it."""
-    command = [sys.executable, "-m", "orilla.runtime.engines.probe", name]
+    # Without -P, a file of the same name in the current folder would be taken for the package.
+    command = [sys.executable, "-P", "-m", "orilla.runtime.engines.probe", name]
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
@@ -54,8 +59,8 @@ def probe(name: str) -> Probe:
         fatal = _name(-ended.returncode)
         return Probe(name, None, DIED.get(fatal, f"died of {fatal}"))
     try:
-        answer = json.loads(ended.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
+        answer = _answer(ended.stdout)
+    except ValueError:
         lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
         return Probe(name, None, lines[-1][:300] if lines else f"exit code {ended.returncode}")
     if "error" in answer:
@@ -65,20 +70,35 @@ def probe(name: str) -> Probe:
 
 def providers() -> tuple[str, ...]:
     """ONNX Runtime's providers here, asked in a process of its own; none where it is not installed or dies."""
-    if not find_spec("onnxruntime"):
+    if not is_package("onnxruntime"):
         return ()
-    code = "import json, onnxruntime; print(json.dumps(onnxruntime.get_available_providers()))"
+    code = "import json, onnxruntime; found = {'providers': onnxruntime.get_available_providers()}; "
+    code += f"print({MARK!r} + json.dumps(found))"
     try:
-        command = [sys.executable, "-c", code]
+        command = [sys.executable, "-P", "-c", code]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-        return tuple(json.loads(ended.stdout.splitlines()[-1]))
-    except (subprocess.SubprocessError, IndexError, ValueError):
+        return tuple(_answer(ended.stdout)["providers"])
+    except (subprocess.SubprocessError, ValueError, KeyError):
         return ()
 
 
-def examine() -> list[Finding]:
-    """OpenCV, and each engine whose package is installed, run one beside the other."""
-    names = [OPENCV, *(name for name in _names() if name != "edgetpu")]
+def _answer(output: str) -> dict[str, Any]:
+    """What a process told behind the mark; libraries print before and after it. Raises `ValueError` for nothing."""
+    for line in reversed(output.splitlines()):
+        if line.startswith(MARK):
+            found = json.loads(line.removeprefix(MARK))
+            if isinstance(found, dict):
+                return found
+    raise ValueError("no answer")
+
+
+def examine(*, edgetpu: bool = False) -> list[Finding]:
+    """OpenCV, and each engine whose package is installed, run one beside the other.
+
+    Args:
+        edgetpu: whether there is a stick to be opened.
+    """
+    names = [OPENCV, *_names(), *(["edgetpu"] if edgetpu else [])]
     with ThreadPoolExecutor(2) as pool:
         probes = list(pool.map(probe, names))
     for one in probes:
@@ -90,13 +110,14 @@ def examine() -> list[Finding]:
 def finding(one: Probe) -> Finding:
     """What a user is told of a probe."""
     label = one.name if one.name == OPENCV else f"engine {one.name}"
-    if one.answer is None and one.name == "compiled":
-        # Nothing takes it unless it is asked for, and it comes in one wheel with an engine that works.
-        return Finding(label, "warning", f"{one.name} does not work here: {one.reason}", "take --engine litert")
+    if one.answer is None and (one.name == "compiled" or one.name.startswith("onnx:")):
+        # Nothing takes these unless they are asked for, and they come in one wheel with an engine that works.
+        mend = f"take --engine {'litert' if one.name == 'compiled' else 'onnx'}, or install what it lacks"
+        return Finding(label, "warning", f"{one.name} does not work here: {one.reason}", mend)
     if one.answer is None:
         return Finding(label, "failure", f"{one.name} does not work: {one.reason}", _mend(one))
-    refused: dict[str, str] = one.answer.get("refused", {})  # type: ignore[assignment]
-    wrong: dict[str, str] = one.answer.get("wrong", {})  # type: ignore[assignment]
+    refused: dict[str, str] = one.answer.get("refused", {})
+    wrong: dict[str, str] = one.answer.get("wrong", {})
     detail = str(one.answer["engine"])
     if wrong:
         told = "; ".join(f"{name}: {why}" for name, why in wrong.items())
@@ -110,22 +131,19 @@ def finding(one: Probe) -> Finding:
 def _names() -> list[str]:
     """Engines whose packages are there; nothing is imported that could die of it."""
     found = []
-    if find_spec("ai_edge_litert"):
+    if is_package("ai_edge_litert"):
         found += ["litert", "compiled"]
-    if find_spec("tflite_runtime"):
+    if is_package("tflite_runtime"):
         found.append("tflite")
-    if not found and find_spec("tensorflow"):
+    if not found and is_package("tensorflow"):
         found.append("litert")
-    return [*found, *(["onnx"] if find_spec("onnxruntime") else [])]
+    return [*found, *(["onnx"] if is_package("onnxruntime") else [])]
 
 
-def _offered(answer: dict[str, object]) -> list[str]:
-    providers: list[str] = answer.get("providers", [])  # type: ignore[assignment]
-    return [f"onnx:{one.removesuffix('ExecutionProvider').lower()}" for one in providers if one not in PLAIN]
-
-
-PLAIN = ("CPUExecutionProvider", "AzureExecutionProvider")
-"""ONNX Runtime's providers that are no engine of their own here: the latter sends inputs to a service."""
+def _offered(answer: dict[str, Any]) -> list[str]:
+    """The engines whose providers this build of ONNX Runtime has; its others are none here."""
+    providers = answer.get("providers", [])
+    return [name for name, engine in ENGINES.items() if name != "onnx" and engine.options.get("provider") in providers]
 
 
 def _mend(one: Probe) -> str:
@@ -137,6 +155,8 @@ def _mend(one: Probe) -> str:
         return "sudo apt install libgomp1"
     if missing.startswith("lib"):
         return f"install the package that has {missing} (apt-file search {missing})"
+    if one.name == "edgetpu":
+        return "unplug it and plug it in again; then see docs/devices.md, Coral"
     if one.name == OPENCV:
         return "pip install --force-reinstall opencv-python-headless"
     if one.name == "tflite" and ("numpy" in reason or "_ARRAY_API" in reason):
@@ -163,6 +183,10 @@ def main(name: str) -> dict[str, object]:
     """In the process of its own: imports and runs."""
     if name == OPENCV:
         return _run_opencv()
+    if name == "edgetpu":
+        from orilla.runtime.engines import edgetpu
+
+        return {"engine": edgetpu.try_library()}
     from orilla.devices.errors import OrillaError
     from orilla.runtime.bundle import Bundle
     from orilla.runtime.engines import registry
@@ -219,4 +243,4 @@ if __name__ == "__main__":
         told = main(sys.argv[1])
     except Exception as failure:  # noqa: BLE001 - whatever it is, it is what there is to tell
         told = _told(failure)
-    print(json.dumps(told))
+    print(f"\n{MARK}{json.dumps(told)}", flush=True)

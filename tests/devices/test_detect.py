@@ -148,6 +148,38 @@ def test_memory_that_can_be_had_is_the_tightest(tmp_path):
     assert detect(root).memory_free_mib == 262
 
 
+def test_the_group_with_the_least_left_counts(tmp_path):
+    files = boards.group_v2(limit=str(1024 * MIB), used=100 * MIB)
+    files["sys/fs/cgroup/system.slice/memory.max"] = str(2048 * MIB)
+    files["sys/fs/cgroup/system.slice/memory.current"] = str(2000 * MIB)
+    found = limits(boards.write(tmp_path, files))
+    assert (found.memory_bytes, found.memory_left) == (1024 * MIB, 48 * MIB)
+
+
+def test_cached_files_of_version_1_are_those_of_all_groups_below(tmp_path):
+    files = boards.group_v1(limit=512 * MIB, used=500 * MIB)
+    files["sys/fs/cgroup/memory/memory.stat"] = f"inactive_file 0\ntotal_inactive_file {400 * MIB}\n"
+    assert limits(boards.write(tmp_path, files)).memory_left == 412 * MIB
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "100000 0\n"},
+        {"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "-5 100000\n", "sys/fs/cgroup/a/memory.max": "lots"},
+        {"proc/meminfo": "MemTotal:\nMemAvailable: many kB\n"},
+        {"proc/self/cgroup": "5:cpuacct,cpu:/\n", "sys/fs/cgroup/cpuacct,cpu/cpu.cfs_quota_us": "-1\n"},
+    ],
+)
+def test_odd_groups_are_no_limit(tmp_path, files):
+    found = limits(boards.write(tmp_path, files))
+    assert (found.cpus, found.memory_bytes) == (None, None)
+    assert detect(tmp_path).memory_free_mib is None
+    (tmp_path / "proc/self").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "proc/self/cgroup").write_bytes(b"0::/\xff\xfe\n")
+    assert limits(tmp_path).cpus is None
+
+
 def test_a_core_is_left_to_the_loop():
     assert 1 <= cores.loop_threads() <= 4
     assert cores.loop_threads() < cores.available_cores() or cores.available_cores() == 1

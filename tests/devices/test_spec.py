@@ -53,6 +53,12 @@ def test_a_user_s_entry_replaces_one_of_the_same_name(own):
     assert changed.of_board("Raspberry Pi 4 Model B Rev 1.5") == "pi4"
 
 
+def test_a_device_that_is_like_itself_keeps_all_that_is_not_said(own):
+    changed = catalog(own('[devices.pi4]\nlike = "pi4"\nmhz = 2000\n'))
+    assert changed.of_board("Raspberry Pi 4 Model B Rev 1.5") == "pi4"
+    assert len(changed.device("pi4").latencies) == len(catalog().device("pi4").latencies)
+
+
 def test_the_file_is_found_by_the_environment(own, monkeypatch):
     monkeypatch.setenv("ORILLA_DEVICES", str(own(ROVER)))
     assert "rover" in catalog().devices
@@ -83,6 +89,8 @@ def test_an_unknown_device_names_the_known_ones():
         (ROVER.replace('like = "pi5"\n', ""), r":3: \[devices.rover\] has no (source|precisions)"),
         (ROVER.replace('"Our rover"', ""), r"Invalid value \(at line 5"),
         ("[device.rover]\n", r":1: unknown key 'device': did you mean devices"),
+        (ROVER.replace('"pi5"', '["pi5"]'), r":4: unknown device"),
+        ("x = " + "[" * 3000, "devices.toml: "),
         ("devices = 3\n", r":1: devices holds tables"),
         ("\n\n[devices]\nrover = 3\n", r":3: devices holds tables"),
     ],

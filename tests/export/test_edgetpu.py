@@ -212,8 +212,27 @@ def test_what_is_no_model(data):
         edgetpu.predict(data)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        operator("PAD", [X], [X]),
+        Operator("CONV_2D", False, 1, CONV.inputs, (X,), None),
+        operator("RESIZE_BILINEAR", [tensor(4, 4)], [tensor(4, 4)]),
+        operator("SPLIT", [], [X]),
+        operator("SOFTMAX", [tensor()], [tensor()]),
+        operator("FULLY_CONNECTED", [X, tensor(4, 16, constant=np.ones(64))], []),
+    ],
+    ids=lambda one: one.name,
+)
+def test_an_operator_that_lacks_something_is_a_damaged_file(odd):
+    with pytest.raises(DataError, match=rf"operator 0, {odd.name}, is damaged"):
+        edgetpu.mapping_of([odd])
+
+
 LOG = """Edge TPU Compiler version 16.0.384591198
 Model compiled successfully in 51 ms.
+On-chip memory used for caching model parameters: 1.50MiB
+Off-chip memory used for streaming uncached model parameters: 23.40MiB
 Number of Edge TPU subgraphs: 1
 Operator                       Count      Status
 
@@ -237,6 +256,7 @@ def test_the_real_compiler_is_asked_where_it_is_installed(tmp_path, tiny_bundle,
     assert document["by"] == "edgetpu_compiler 16.0.384591198"
     assert document["cpu_ops"] == ["CONV_2D", "LEAKY_RELU"]
     assert document["mapped"] == 2
+    assert (document["cached_bytes"], document["streamed_bytes"]) == (1572864, 24536678)
     assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_wi8_ai8", "--json", "--predict"]) in (0, 1)
     assert json.loads(capsys.readouterr().out)["by"] == "prediction"
 

@@ -1,15 +1,18 @@
 """The Edge TPU's session against a stick that a test plays: reset, gone, back again, hanging."""
 
+import gc
 import platform
 import struct
 import subprocess
 import threading
 import time
+import weakref
 
 import factories
 import numpy as np
 import pytest
 
+from orilla.devices import elf
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime import open as open_model
 from orilla.runtime.bundle import Bundle
@@ -22,6 +25,9 @@ COMPILED = DATA + edgetpu.OPERATOR
 """What a compiler would have made: here the CPU's file, which the interpreter takes for what it begins with."""
 
 
+real_sleep = time.sleep
+
+
 class Stick:
     """Sessions that it gives out work until it is told otherwise."""
 
@@ -29,15 +35,20 @@ class Stick:
         self.plugged, self.broken, self.opened = True, False, 0
         self.hang = threading.Event()
         self.hang.set()
-        self.now = 100.0
+        self.now, self.slow_s, self.breaks_at_once = 100.0, 0.0, False
+        self.held_at_opening, self.sessions = [], []
         monkeypatch.setattr(edgetpu, "_open", self.open)
         monkeypatch.setattr(edgetpu.time, "monotonic", lambda: self.now)
 
     def open(self, data, threads):
+        real_sleep(self.slow_s)
         if not self.plugged:
             raise EngineError("no Edge TPU answers")
-        self.opened, self.broken = self.opened + 1, False
+        gc.collect()
+        self.held_at_opening.append(sum(one() is not None for one in self.sessions))
+        self.opened, self.broken = self.opened + 1, self.breaks_at_once
         session = litert.load(DATA, threads)
+        self.sessions.append(weakref.ref(session._interpreter))
         run, generation = session.run, self.opened
 
         def watched(prepared):
@@ -95,7 +106,7 @@ def test_while_it_is_unplugged_the_cpu_goes_on_and_it_comes_back(session, stick,
     stick.plugged = True
     session.run(PICTURE)
     assert session.counts["on_cpu"] == 4  # not asked again at once
-    stick.now += edgetpu.AGAIN_S
+    stick.now += edgetpu.AGAIN_S[1]
     session.run(PICTURE)
     assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 4}
     assert told == [
@@ -112,11 +123,38 @@ def test_one_that_hangs_is_left_behind(session, stick, monkeypatch, told):
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert time.perf_counter() - began < 5
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
-    assert told[0].startswith("Edge TPU lost: no answer for")
+    assert told == ["Edge TPU lost: no answer for 0 s; it is left alone until this program is started anew"]
     stick.hang.set()
-    stick.now += edgetpu.AGAIN_S
+    stick.now += 1000
     assert np.array_equal(session.run(PICTURE), ANSWER)
-    assert session.counts["reopened"] == 1
+    assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 2}
+
+
+def test_an_opening_that_hangs_is_left_behind(session, stick, monkeypatch, told):
+    monkeypatch.setattr(edgetpu, "WATCHDOG_S", 0.1)
+    stick.broken = True
+    stick.slow_s = 0.5
+    began = time.perf_counter()
+    assert np.array_equal(session.run(PICTURE), ANSWER)
+    assert time.perf_counter() - began < 5
+    assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
+    assert "it did not open in 0 s" in told[1]
+
+
+def test_what_was_lost_is_let_go_before_it_is_opened_again(session, stick):
+    """libedgetpu gives the old, dead device to who opens one while the old is held."""
+    stick.broken = True
+    session.run(PICTURE)
+    assert stick.held_at_opening == [0, 0]
+
+
+def test_one_that_fails_again_and_again_is_asked_less_and_less(session, stick, told):
+    for _ in range(300):
+        stick.broken = stick.breaks_at_once = True
+        assert np.array_equal(session.run(PICTURE), ANSWER)
+        stick.now += 1
+    assert session.counts["resets"] <= 8
+    assert len(told) <= 16
 
 
 def test_a_wrong_input_is_no_loss(session):
@@ -148,7 +186,7 @@ def test_a_library_of_another_architecture_is_told(tmp_path, monkeypatch):
     other = 183 if platform.machine() == "x86_64" else 62
     library = tmp_path / "libedgetpu.so.1"
     library.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, other) + bytes(44))
-    monkeypatch.setenv(edgetpu.LIBRARY_VARIABLE, str(library))
+    monkeypatch.setenv(elf.EDGETPU_VARIABLE, str(library))
     name = {183: "aarch64", 62: "x86_64"}[other]
     with pytest.raises(EngineError, match=rf"is built for {name}, this Python for {platform.machine()}"):
         registry.load_bytes("edgetpu", COMPILED)
@@ -176,7 +214,7 @@ def test_a_real_delegate_library_is_loaded(tmp_path, monkeypatch):
         subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no C compiler here")
-    monkeypatch.setenv(edgetpu.LIBRARY_VARIABLE, str(library))
+    monkeypatch.setenv(elf.EDGETPU_VARIABLE, str(library))
     session = registry.load_bytes("edgetpu", COMPILED, fallback=DATA)
     assert np.abs(session.run(PICTURE) - ANSWER).max() < 0.02
     session.close()

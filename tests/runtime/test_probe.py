@@ -71,6 +71,7 @@ def test_an_engine_that_computes_something_else(planted):
         "    def __init__(self, *_, **__): pass\n"
         "    get_inputs = get_outputs = lambda self: [Put]\n"
         "    get_providers = lambda self: ['CPUExecutionProvider']\n"
+        "    disable_fallback = lambda self: None\n"
         "    run = lambda self, *_: [np.full((1, 10), 0.1, np.float32)]\n",
     )
     found = probe.finding(probe.probe("onnx"))
@@ -135,6 +136,43 @@ def test_the_doctor_itself_loads_nothing_that_may_be_broken(planted):
     )
     assert ended.returncode == 1, ended.stderr
     assert "FAIL opencv: opencv does not work: segmentation fault" in ended.stdout
+
+
+def test_a_file_of_the_same_name_in_the_current_folder_is_no_engine(tmp_path, monkeypatch):
+    for name in ("onnxruntime", "cv2", "json"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "CPUExecutionProvider" in probe.providers()
+    assert probe.finding(probe.probe(probe.OPENCV)).level == "ok"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_library_prints_is_no_answer(planted):
+    planted("cv2", "import atexit; atexit.register(print, 7); print('{}'); raise ImportError('no')\n")
+    assert "ImportError: no" in probe.finding(probe.probe(probe.OPENCV)).detail
+
+
+def test_devices_needs_nothing_that_may_be_broken(planted):
+    import subprocess
+
+    for name in ("cv2", "numpy", "onnxruntime"):
+        planted(name, DIE.format("SIGSEGV"))
+    command = [sys.executable, "-m", "orilla.runtime.cli", "devices"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Raspberry Pi 5" in ended.stdout
+
+
+def test_a_base_package_that_is_broken_is_one_line_that_names_the_doctor(planted):
+    import subprocess
+
+    planted("cv2", "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')\n")
+    command = [sys.executable, "-m", "orilla.runtime.cli", "run", "road", "--source", "scenes"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.strip().count("\n") == 0
+    assert "libGL.so.1" in ended.stderr
+    assert "orilla doctor says" in ended.stderr
 
 
 def test_devices_lists_this_machine_and_the_catalogue(capsys):
