@@ -34,11 +34,11 @@ ARM_CORES = {
 """Part numbers of Arm's own cores, implementer 0x41. Source: each core's Technical Reference Manual, MIDR_EL1."""
 
 FEATURES = (
-    *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),
+    *("neon", "asimd", "atomics", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),
     *("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
 )
 """Instruction sets that inference engines have kernels for, as the kernel names them; asimdhp is half precision,
-asimddp the dot product of bytes."""
+asimddp the dot product of bytes, atomics came with Armv8.1."""
 
 THROTTLE = {
     0: "under-voltage now",
@@ -171,6 +171,11 @@ def _board(root: Path, info: str) -> str | None:
         if name := read(root / path).strip():
             return name
     return next(iter(fields(info, "Model")), None)
+
+
+def features(root: Path = Path("/")) -> tuple[str, ...]:
+    """Those of `FEATURES` that the processor has."""
+    return _features(read(root / "proc/cpuinfo"))
 
 
 def _features(info: str) -> tuple[str, ...]:

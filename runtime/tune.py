@@ -134,8 +134,7 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str],
     alike = [trial for trial in left if _p50(trial) <= fastest * (1 + ALIKE)]
     chosen = min(alike, key=lambda trial: (trial.candidate.threads, trial.size, _p50(trial)))
     for trial in left:
-        if trial is not chosen:
-            trial.left_out = "one of the last"
+        trial.left_out = None if trial is chosen else "one of the last"
     return chosen
 
 

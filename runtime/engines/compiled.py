@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+import platform
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.detect import features
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line, runtime, slots, span_of
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.session import Inputs, Prepared, Session, Slot, dequantise, joined
 
 PACKAGE = "ai_edge_litert"
+
+NEEDED = "atomics"
+"""What its library takes for granted on Arm, as 2.3.0 was seen to: it dies on Cortex-A53 and A72 (Raspberry Pi 3 and
+4), and works on A76."""
 
 
 class CompiledSession:
@@ -61,6 +67,11 @@ def load(data: bytes, threads: int) -> Session:
             outputs here, whose order it does not tell.
     """
     package, interpreters = runtime(PACKAGE)
+    if platform.machine() == "aarch64" and NEEDED not in features():
+        raise EngineError(
+            f"{package} cannot load this variant as a compiled model: its library ends with an illegal instruction on "
+            f"Armv8.0, which has no {NEEDED}; take --engine litert"
+        )
     try:
         from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
     except ImportError as error:

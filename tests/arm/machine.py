@@ -25,7 +25,7 @@ class Machine:
     mhz: int
     memory_kb: int
     engines: str
-    """That work there. LiteRT's compiled model ends with an illegal instruction on Armv8.0, in its own library."""
+    """That work there. LiteRT's compiled model is refused on Armv8.0, where its library dies."""
 
 
 MACHINES = {

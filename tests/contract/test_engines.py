@@ -9,7 +9,7 @@ import pytest
 
 from orilla.devices.errors import BundleError, ConfigError, EngineError
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.engines import registry, table
+from orilla.runtime.engines import compiled, registry, table
 from orilla.runtime.engines.probe import probe, providers
 from orilla.runtime.engines.table import is_package
 from orilla.runtime.preprocess import prepare
@@ -152,6 +152,15 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
 def test_an_unknown_engine_names_the_known_ones():
     with pytest.raises(ConfigError, match="unknown engine 'onnx:openvin': did you mean onnx:openvino"):
         registry.load_bytes("onnx:openvin", b"")
+
+
+def test_a_compiled_model_is_refused_where_it_would_end_the_process(monkeypatch):
+    if not registry.installed("compiled"):
+        pytest.skip("LiteRT is not installed")
+    monkeypatch.setattr(compiled.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(compiled, "features", lambda: ("asimd",))
+    with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0, .* take --engine litert"):
+        registry.load_bytes("compiled", PROBE.read(PROBE.manifest.variant("litert_fp32").file))
 
 
 def test_a_model_with_another_input_is_refused():

@@ -25,17 +25,17 @@ def seen(tmp_path):
         (boards.PI3, "Raspberry Pi 3 Model B Plus Rev 1.3", "Cortex-A53", ("asimd",), "pi3"),
         (boards.PI4, "Raspberry Pi 4 Model B Rev 1.5", "Cortex-A72", ("asimd",), "pi4"),
         (boards.PI4_32BIT, "Raspberry Pi 4 Model B Rev 1.2", "Cortex-A72", ("neon",), "pi4"),
-        (boards.PI5, "Raspberry Pi 5 Model B Rev 1.0", "Cortex-A76", ("asimd", "asimdhp", "asimddp"), "pi5"),
+        (boards.PI5, "Raspberry Pi 5 Model B Rev 1.0", "Cortex-A76", ("asimd", "atomics", "asimdhp", "asimddp"), "pi5"),
         (boards.ZERO2W, "Raspberry Pi Zero 2 W Rev 1.0", "Cortex-A53", ("asimd",), "zero2w"),
         (boards.CORAL_DEV, "Freescale i.MX8MQ Phanbell", "Cortex-A53", ("asimd",), "coral-dev"),
         (
             boards.JETSON_ORIN,
             "NVIDIA Jetson Orin Nano Developer Kit",
             "Cortex-A78AE",
-            ("asimd", "asimdhp", "asimddp"),
+            ("asimd", "atomics", "asimdhp", "asimddp"),
             "jetson-orin-nano",
         ),
-        (boards.ROCK5, "Radxa ROCK 5B", "Cortex-A55 + Cortex-A76", ("asimd", "asimdhp", "asimddp"), None),
+        (boards.ROCK5, "Radxa ROCK 5B", "Cortex-A55 + Cortex-A76", ("asimd", "atomics", "asimdhp", "asimddp"), None),
     ],
 )
 def test_a_board_is_known_by_its_files(seen, files, board, cpu, features, device):

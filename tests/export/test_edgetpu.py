@@ -19,6 +19,10 @@ from orilla.export.export import ExportOptions, export
 from orilla.export.tflite_graph import Operator, Tensor, read_operators
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.cli import main
+from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.run_folder import Run, encode_json
+from orilla.train.models import plan
+from orilla.train.plan import Build
 
 
 class Options:
@@ -197,6 +201,19 @@ def test_a_classifier_s_dense_layer_maps_in_the_recipe_for_it(tmp_path, animals)
     usual, made = (edgetpu.predict(bundle.read(manifest.variant(name).file)) for name in options.recipes.split(","))
     assert "FULLY_CONNECTED" in usual.cpu_ops
     assert made.cpu_ops == []
+
+
+@pytest.mark.parametrize("name", ["convnet", "mobilenet"])
+def test_the_course_s_classifiers_map_completely_in_the_recipe_for_it(name, tmp_path, animals):
+    chosen, size = plan(name), (96, 96)
+    run = tmp_path / "run"
+    run.mkdir()
+    chosen.build(Build(2, size, head=chosen.head)).model.save(run / "model.keras")
+    (run / "card.json").write_bytes(encode_json(factories.card_of("classify", ("cat", "dog"), size)))
+    (run / "run.json").write_bytes(encode_json(Run(Preprocess(size_hw=size), str(animals))))
+    export(run, tmp_path / "b.orilla", ExportOptions(recipes="litert_wi8_ai8_edgetpu", timing=False))
+    bundle = Bundle.open(tmp_path / "b.orilla")
+    assert edgetpu.predict(bundle.read(bundle.manifest.variants[0].file)).cpu_ops == []
 
 
 def test_a_float_model_is_not_mapped_at_all(tiny_bundle):
