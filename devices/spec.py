@@ -132,7 +132,9 @@ def _read(path: Path, base: Catalog) -> Catalog:
         engines[name] = place.build(EngineSpec, f"engines.{name}", table)
     for name, table in place.tables(tables, "devices").items():
         like = table.pop("like", None)
-        if like is not None and (not isinstance(like, str) or like not in devices):
+        if like is not None and not isinstance(like, str):
+            raise place.error(f"devices.{name}", "like", f"like = {like!r}: must be a text")
+        if like is not None and like not in devices:
             raise place.error(f"devices.{name}", "like", str(unknown_name("device", str(like), devices)))
         devices[name] = place.build(DeviceSpec, f"devices.{name}", table, devices[like] if like else None, like)
         for engine in devices[name].engines:

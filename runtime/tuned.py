@@ -47,16 +47,23 @@ class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
     """The choice for a bundle; or None, and why one that is there is not used.
 
-    A file that cannot be read counts as none: a loop starts all the same.
+    A file that cannot be read counts as none, a damaged one is told: a loop starts all the same.
     """
     if os.environ.get(OFF):
         return None, None
     try:
         tuned = msgspec.json.decode(_path(manifest).read_bytes(), type=Tuned)
-    except (OSError, msgspec.DecodeError, ConfigError):
+    except (OSError, ConfigError):
         return None, None
+    except msgspec.DecodeError:
+        return None, "the file of what was tuned is damaged"
     stale = _stale(tuned)
     return (None, stale) if stale else (tuned.choice, None)
+
+
+def check_writable() -> None:
+    """Raises `OutputError`, `ConfigError` where nothing could be kept, before the work."""
+    make_folder(cache_folder() / "tuned")
 
 
 def keep(manifest: Manifest, tuned: Tuned) -> Path:

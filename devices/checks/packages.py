@@ -61,7 +61,12 @@ def tflite_numpy(tflite: str | None, numpy: str | None) -> Finding | None:
     if tflite is None or numpy is None or numpy.startswith(("0.", "1.")):
         return None
     detail = f"tflite-runtime {tflite} is built for numpy 1, and numpy {numpy} is installed: it is imported, then fails"
-    return Finding("tflite-runtime", "failure", detail, 'pip install "numpy<2"  (or: pip install ai-edge-litert)')
+    return Finding(
+        "tflite-runtime",
+        "failure",
+        detail,
+        'pip install "numpy<2" "opencv-python-headless<5"  (or: pip install ai-edge-litert)',
+    )
 
 
 def pycoral(page: str | None) -> Finding | None:

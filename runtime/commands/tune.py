@@ -6,12 +6,13 @@ import argparse
 import time
 from typing import Any
 
+from orilla.devices.cores import available_cores
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.engines import registry
 from orilla.runtime.names import whole_number
 from orilla.runtime.tune import Trial, candidates, order, remember, tune
+from orilla.runtime.tuned import check_writable
 
 LEAST_S, MOST_S = 5.0, 3600.0
 
@@ -40,7 +41,9 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         raise ConfigError(f"--seconds {arguments.seconds:g}: must be {LEAST_S:g} to {MOST_S:g}")
     if not 0 <= arguments.max_drop <= 100:
         raise ConfigError(f"--max-drop {arguments.max_drop:g}: must be 0 to 100 points")
-    engines = arguments.engines.split(",") if arguments.engines else None
+    engines = arguments.engines.split(",") if arguments.engines is not None else None
+    if not arguments.dry_run:
+        check_writable()
     bundle = Bundle.open(arguments.bundle)
     trials = candidates(bundle, max_drop=arguments.max_drop, threads=_threads(arguments.threads), engines=engines)
     with Console(stderr=True).status("") as status:
@@ -60,9 +63,9 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 def _threads(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    words = text.split(",")
-    if not all(whole_number(word) and 1 <= int(word) <= registry.MOST_THREADS for word in words):
-        raise ConfigError(f"--threads {text}: give numbers from 1 to {registry.MOST_THREADS}, as in 1,2,4")
+    words, most = text.split(","), available_cores()
+    if not all(whole_number(word) and 1 <= int(word) <= most for word in words):
+        raise ConfigError(f"--threads {text}: give numbers from 1 to {most}, the cores that may be used, as in 1,2")
     return [int(word) for word in words]
 
 

@@ -78,16 +78,17 @@ def load(data: bytes, threads: int) -> Session:
         raise EngineError(
             f"{package} has no compiled model: {first_line(error)}; run pip install -U ai-edge-litert"
         ) from error
-    try:
-        with hidden_stderr():
+    with hidden_stderr():
+        try:
             # It tells neither scale nor zero point; an interpreter that never allocates its memory does.
             inputs, outputs = slots(interpreters.Interpreter(model_content=data))
             if len(inputs) != 1 or len(outputs) != 1:
                 raise EngineError(f"{package}'s compiled model takes one array and answers one here")
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
-    except (RuntimeError, ValueError) as error:
-        raise EngineError(f"{package} cannot load this variant: {first_line(error)}") from error
+        except (RuntimeError, ValueError) as error:
+            reason = first_line(error)  # what was made goes with the error, and talks about it
+    raise EngineError(f"{package} cannot load this variant as a compiled model: {reason}; take --engine litert")
 
 
 def _version() -> str:

@@ -128,6 +128,11 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
         EngineError: no LiteRT runtime is installed, or it refuses the model.
     """
     package, module = runtime(package)
+    if package == FROZEN and np.__version__.split(".")[0] != "1":
+        raise EngineError(
+            f"{package} cannot load this variant: it needs numpy 1, this is {np.__version__}; run pip install "
+            '"numpy<2" "opencv-python-headless<5"'
+        )
     try:
         with hidden_stderr():  # the runtime greets with a line for every interpreter
             interpreter = module.Interpreter(

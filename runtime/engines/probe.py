@@ -18,7 +18,7 @@ from orilla.devices.finding import Finding
 from orilla.devices.packages import installed as distributions
 from orilla.runtime.engines.table import ENGINES, is_package
 
-TIMEOUT_S = 120
+TIMEOUT_S = 60
 OPENCV = "opencv"
 MARK = "orilla-probe: "
 """Begins the line that a process answers with."""
@@ -160,7 +160,7 @@ def _mend(one: Probe) -> str:
     if one.name == OPENCV:
         return "pip install --force-reinstall opencv-python-headless"
     if one.name == "tflite" and ("numpy" in reason or "_ARRAY_API" in reason):
-        return 'pip install "numpy<2"'
+        return 'pip install "numpy<2" "opencv-python-headless<5"'
     wheel = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "tflite-runtime"}.get(one.name)
     wheel = wheel or next(
         iter(distributions(["onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime"])), "onnxruntime"
@@ -231,7 +231,7 @@ def _told(failure: Exception) -> dict[str, object]:
     root: BaseException = failure
     while root.__cause__ is not None:
         root = root.__cause__
-    line = next(iter(str(root).strip().splitlines()), "")
+    line = next(iter(str(root).strip().splitlines()), "").removesuffix("; orilla doctor says why")
     kind = "" if type(root).__module__.startswith("orilla.") else type(root).__name__
     lacks = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", line)
     told = ": ".join(part for part in (kind, line) if part)

@@ -42,7 +42,7 @@ ENGINES = {
         "orilla.runtime.engines.litert",
         "litert",
         ("tflite_runtime",),
-        'pip install "tflite-runtime==2.14.0" "numpy<2"  (Python to 3.11)',
+        'pip install "tflite-runtime==2.14.0" "numpy<2" "opencv-python-headless<5", for Python to 3.11',
         {"package": "tflite_runtime"},
     ),
     "edgetpu": Engine(

@@ -231,7 +231,7 @@ def test_a_damaged_file_is_no_choice(own_cache, capsys):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     (file,) = (own_cache / "tuned").iterdir()
     file.write_text("{")
-    assert tuned.lookup(PROBE.manifest) == (None, None)
+    assert tuned.lookup(PROBE.manifest) == (None, "the file of what was tuned is damaged")
 
 
 def test_a_dry_run_keeps_nothing(own_cache, capsys):
@@ -244,8 +244,10 @@ def test_a_dry_run_keeps_nothing(own_cache, capsys):
     [
         (["--seconds", "1"], "--seconds 1: must be 5 to 3600"),
         (["--max-drop", "-1"], "--max-drop -1"),
-        (["--threads", "0"], "--threads 0: give numbers from 1 to 64"),
+        (["--threads", "0"], "--threads 0: give numbers from 1 to "),
         (["--threads", "two"], "--threads two: give numbers"),
+        (["--threads", "65"], "the cores that may be used"),
+        (["--engines", ""], "unknown engine ''"),
         (["--engines", "tensorrt"], "did you mean onnx:tensorrt"),
         (["--engines", "onnx:cuda,onnx"], "engine onnx:cuda is not here: pip install onnxruntime-gpu"),
     ],
