@@ -17,8 +17,8 @@ Every row is the card of one training, kept here as JSON. Nothing was chosen on 
 held out of the training samples to choose an epoch on is told beside it. Intervals are 95 %, bootstrap over samples.
 `python docs/results/table.py` writes this page from the cards.
 
-Weights are averaged over the last twentieth of a training; `lenet-0` and `mlp-*` were trained before that: their
-commands give somewhat other figures today. `road-dusk-0` was kept from the sequence `0001TP`, on which its recipe was
+Weights are averaged over the last twentieth of a training; `lenet-0` was trained before that: its
+command gives a somewhat other figure today. `road-dusk-0` was kept from the sequence `0001TP`, on which its recipe was
 chosen (its held-out figure); the others of `road` have seen all training pictures.
 
 | run | model | reported | figure | interval | held out | epochs | seconds | seed | parameters |
