@@ -6,7 +6,7 @@ and the contract of the engines. A 32-bit root is asked for its doctor's verdict
 there and numbers agree with x86-64 within each bundle's tolerance; says nothing of speed.
 
 Takes `apt-get install qemu-user-static proot`, a Debian or Ubuntu with access to packages of other architectures, 1 GB
-of disk in build/arm, and about ten minutes, a minute more the first time.
+of disk in build/arm, and about seven minutes, a minute more the first time.
 """
 
 from __future__ import annotations
