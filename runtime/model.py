@@ -64,7 +64,7 @@ class Model(Runner):
         Where none of the three is given, what `orilla tune` chose for the bundle on this machine is taken.
 
         Raises:
-            BundleError, ConfigError, EngineError, MissingExtraError
+            BundleError, ConfigError, EngineError
         """
         opened = Bundle.open(bundle, every_file=False)
         if variant is not None or engine is not None or threads is not None:

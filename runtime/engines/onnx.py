@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import EngineError, MissingExtraError
+from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line
-from orilla.runtime.engines.table import is_package
 from orilla.runtime.session import Inputs, NotOfferedError, Prepared, Session, Slot, joined
 
 CPU = "CPUExecutionProvider"
@@ -70,11 +69,8 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     model, or nothing does: ONNX Runtime itself would go on with its CPU kernels, and only write a line of warning.
 
     Raises:
-        MissingExtraError: ONNX Runtime is not installed.
-        EngineError: the runtime refuses the model, lacks the provider, or falls back from it.
+        EngineError: the runtime can't be imported, refuses the model, lacks the provider, or falls back from it.
     """
-    if not is_package("onnxruntime"):
-        raise MissingExtraError("onnxruntime", "onnx")
     try:
         import onnxruntime
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
+from typing import Any
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, EngineError
@@ -58,26 +61,32 @@ def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads
     engine = engine or variant.engine
     check_memory(engine, bundle.manifest.files[variant.file].size)  # before it is read
     if engine in ENGINES and ENGINES[engine].compiled and variant.compiled is not None:
-        return load_bytes(engine, bundle.read(variant.compiled), threads=threads, fallback=bundle.read(variant.file))
-    return load_bytes(engine, bundle.read(variant.file), threads=threads)
+        return _session(engine, bundle.read(variant.compiled), threads, {"fallback": bundle.read(variant.file)})
+    return _session(engine, bundle.read(variant.file), threads)
 
 
-def load_bytes(engine: str, data: bytes, *, threads: int | None = None, fallback: bytes | None = None) -> Session:
+def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Session:
     """Loads a model file on `engine`; `threads` defaults to what leaves a core to the loop.
 
     Raises:
         ConfigError: an unknown engine, or a number of threads that none takes.
-        EngineError, MissingExtraError: it cannot load the file, is not installed, or has not the memory.
+        EngineError: it cannot load the file, is not installed, or has not the memory.
     """
+    check_memory(engine, len(data))
+    return _session(engine, data, threads)
+
+
+def _session(
+    engine: str, data: bytes, threads: int | None, options: Mapping[str, Any] = MappingProxyType({})
+) -> Session:
     chosen = known(engine)
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ConfigError(f"{threads} threads: give 1 to {MOST_THREADS}")
     if not installed(engine):
         raise EngineError(f"engine {engine} is not installed: {chosen.install}")
-    check_memory(engine, len(data))
-    options = {**chosen.options, **({"fallback": fallback} if fallback is not None else {})}
     try:
-        session: Session = import_module(chosen.module).load(data, threads or loop_threads(), **options)
+        load_on = import_module(chosen.module).load
+        session: Session = load_on(data, threads or loop_threads(), **chosen.options, **options)
     except NotOfferedError as error:
         raise EngineError(f"{error}: {chosen.install}") from error
     return session

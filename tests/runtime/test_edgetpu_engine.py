@@ -215,7 +215,7 @@ def test_a_real_delegate_library_is_loaded(tmp_path, monkeypatch):
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no C compiler here")
     monkeypatch.setenv(elf.EDGETPU_VARIABLE, str(library))
-    session = registry.load_bytes("edgetpu", COMPILED, fallback=DATA)
+    session = edgetpu.load(COMPILED, 1, fallback=DATA)
     assert np.abs(session.run(PICTURE) - ANSWER).max() < 0.02
     session.close()
 
