@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from orilla.devices.cores import threads_for
-from orilla.devices.errors import ConfigError, unknown_name
+from orilla.devices.errors import unknown_name
+from orilla.devices.tables import Tables
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 OWN = "ORILLA_DEVICES"
@@ -118,99 +117,54 @@ def catalog(own: Path | None = None) -> Catalog:
 
 
 def _read(path: Path, base: Catalog) -> Catalog:
-    try:
-        text = path.read_text()
-        tables = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    place = _Place(path, text)
-    place.check("", tables, {"devices", "engines"})
+    file = Tables.read(path)
+    file.check("", file.content, {"devices", "engines"})
     devices, engines = dict(base.devices), dict(base.engines)
-    for name, table in place.tables(tables, "engines").items():
-        engines[name] = place.build(EngineSpec, f"engines.{name}", table)
-    for name, table in place.tables(tables, "devices").items():
+    for name, table in file.tables("engines").items():
+        engines[name] = _build(file, EngineSpec, f"engines.{name}", table)
+    for name, table in file.tables("devices").items():
         like = table.pop("like", None)
         if like is not None and not isinstance(like, str):
-            raise place.error(f"devices.{name}", "like", f"like = {like!r}: must be a text")
+            raise file.error(f"devices.{name}", "like", f"like = {like!r}: must be a text")
         if like is not None and like not in devices:
-            raise place.error(f"devices.{name}", "like", str(unknown_name("device", str(like), devices)))
-        devices[name] = place.build(DeviceSpec, f"devices.{name}", table, devices[like] if like else None, like)
+            raise file.error(f"devices.{name}", "like", str(unknown_name("device", str(like), devices)))
+        devices[name] = _build(file, DeviceSpec, f"devices.{name}", table, devices[like] if like else None, like)
         for engine in devices[name].engines:
             if engine not in engines:
-                raise place.error(f"devices.{name}", "engines", str(unknown_name("engine", engine, engines)))
+                raise file.error(f"devices.{name}", "engines", str(unknown_name("engine", engine, engines)))
     return Catalog(devices, engines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A file, for errors that name the line."""
+def _build(
+    file: Tables, kind: type[Any], table: str, found: dict[str, Any], base: Any = None, found_name: str | None = None
+) -> Any:
+    """One of the dataclasses above from a table; what is missing is taken from `base`, which is named so."""
+    hints = get_type_hints(kind)
+    file.check(table, found, {*hints, *(("like",) if kind is DeviceSpec else ())})
+    given = {key: _value(file, table, key, value, hints[key]) for key, value in found.items()}
+    if base is not None:
+        # What a board is recognised by and what was measured on it are its own; so is what its cores leave it.
+        own = {"match": (), "latencies": (), "threads": 0} if found_name != table.rpartition(".")[2] else {}
+        return replace(base, **{**own, **given})
+    for one in fields(kind):
+        if one.name not in given and one.default is MISSING:
+            raise file.error(table, "", f"[{table}] has no {one.name}")
+    return kind(**given)
 
-    path: Path
-    text: str
 
-    def error(self, table: str, key: str, what: str) -> ConfigError:
-        return ConfigError(f"{self.path}:{self._line(table, key)}: {what}")
-
-    def check(self, table: str, found: dict[str, Any], known: set[str]) -> None:
-        """Refuses a key that nothing reads."""
-        for key in found:
-            if key not in known:
-                where = f" in [{table}]" if table else ""
-                raise self.error(table, key, str(unknown_name("key", key, known)) + where)
-
-    def tables(self, found: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
-        value = found.get(key, {})
-        if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
-            raise self.error("", key, f"{key} holds tables: [{key}.NAME]")
-        return {name: dict(one) for name, one in value.items()}
-
-    def build(
-        self, kind: type[Any], table: str, found: dict[str, Any], base: Any = None, found_name: str | None = None
-    ) -> Any:
-        """One of the dataclasses above from a table; what is missing is taken from `base`, which is named so."""
-        hints = get_type_hints(kind)
-        self.check(table, found, {*hints, *(("like",) if kind is DeviceSpec else ())})
-        given = {key: self._value(table, key, value, hints[key]) for key, value in found.items()}
-        if base is not None:
-            # What a board is recognised by and what was measured on it are its own; so is what its cores leave it.
-            own = {"match": (), "latencies": (), "threads": 0} if found_name != table.rpartition(".")[2] else {}
-            return replace(base, **{**own, **given})
-        for one in fields(kind):
-            if one.name not in given and one.default is MISSING:
-                raise self.error(table, "", f"[{table}] has no {one.name}")
-        return kind(**given)
-
-    def _value(self, table: str, key: str, value: Any, hint: Any) -> Any:
-        if get_origin(hint) is UnionType:
-            hint = next(one for one in get_args(hint) if one is not type(None))
-        if get_origin(hint) is tuple and isinstance(value, list):
-            inner = get_args(hint)[0]
-            if inner is Latency and all(isinstance(one, dict) for one in value):
-                return tuple(self.build(Latency, table, one) for one in value)
-            return tuple(self._value(table, key, one, inner) for one in value)
-        if hint is float and type(value) in (int, float) and value > 0:
-            return float(value)
-        if hint is int and type(value) is int and value > 0:
-            return value
-        if hint is str and isinstance(value, str) and value:
-            return value
-        wanted = {str: "a text", int: "a whole number above 0", float: "a number above 0"}.get(hint, "a list")
-        raise self.error(table, key, f"{key} = {value!r}: must be {wanted}")
-
-    def _line(self, table: str, key: str) -> int:
-        """Where a key stands; where its table begins, if the key is in none of its lines."""
-        header = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
-        wanted = re.compile(rf"(^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
-        inside, begin = table == "", 1
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if (found := header.match(line)) is not None:
-                name = re.sub(r"[\"']", "", found[1])
-                inside = name == table
-                begin = number if inside else begin
-                if table == "" and name.split(".")[0] == key:
-                    return number
-            elif inside and key and wanted.search(line):
-                return number
-        return begin
+def _value(file: Tables, table: str, key: str, value: Any, hint: Any) -> Any:
+    if get_origin(hint) is UnionType:
+        hint = next(one for one in get_args(hint) if one is not type(None))
+    if get_origin(hint) is tuple and isinstance(value, list):
+        inner = get_args(hint)[0]
+        if inner is Latency and all(isinstance(one, dict) for one in value):
+            return tuple(_build(file, Latency, table, one) for one in value)
+        return tuple(_value(file, table, key, one, inner) for one in value)
+    if hint is float and type(value) in (int, float) and value > 0:
+        return float(value)
+    if hint is int and type(value) is int and value > 0:
+        return value
+    if hint is str and isinstance(value, str) and value:
+        return value
+    wanted = {str: "a text", int: "a whole number above 0", float: "a number above 0"}.get(hint, "a list")
+    raise file.error(table, key, f"{key} = {value!r}: must be {wanted}")

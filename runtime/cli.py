@@ -39,6 +39,11 @@ COMMANDS = {
         "find the fastest variant, engine and threads here, for orilla run to use",
         "orilla tune road",
     ),
+    "bench": Command(
+        "orilla.runtime.commands.bench",
+        "measure a bundle here: percentiles, memory, heat; compare two results",
+        "orilla bench road --out now.json",
+    ),
     "replay": Command(
         "orilla.runtime.commands.replay",
         "decide again what a recorded loop decided, or what another policy would have",

@@ -82,6 +82,11 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """What Coral's compiler made of `file`, for the Edge TPU; None where it was not asked."""
 
     @property
+    def full_precision(self) -> bool:
+        """Whether its recipe keeps weights and activations as they were trained."""
+        return self.name.partition("_")[2].startswith("fp32")
+
+    @property
     def files(self) -> tuple[str, ...]:
         """All of the bundle's files that belong to it alone."""
         return (self.file, *self.golden, *((self.compiled,) if self.compiled is not None else ()))

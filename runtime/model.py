@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.arrays import ArrayResult, TensorPreprocess
 from orilla.runtime.bundle import Bundle
@@ -31,10 +32,14 @@ class Model(Runner):
     Threads may share it: inferences take turns.
     """
 
-    def __init__(self, bundle: Bundle, variant: Variant, session: Session) -> None:
+    def __init__(self, bundle: Bundle, variant: Variant, session: Session, engine: str, threads: int) -> None:
         self.bundle = bundle
         self.variant = variant
         self.session = session
+        self.engine = engine
+        """As `--engine` takes it."""
+        self.threads = threads
+        """That the engine was given for inference."""
         self.name = bundle.path.name
         self.note: str | None = None
         """What `orilla tune` has to do with it, in one line; None where it has nothing."""
@@ -86,7 +91,8 @@ class Model(Runner):
     @classmethod
     def _loaded(cls, bundle: Bundle, variant: str | None, engine: str | None, threads: int | None) -> Model:
         chosen = registry.choose(bundle, variant, engine)
-        return cls(bundle, chosen, registry.load(bundle, chosen, engine=engine, threads=threads))
+        engine, threads = engine or chosen.engine, loop_threads() if threads is None else threads
+        return cls(bundle, chosen, registry.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
 
     def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
         """Answers one picture, one text, or one sample of arrays.

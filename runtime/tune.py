@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime import tuned
+from orilla.runtime.bench.turns import in_turns, timed
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import probe, registry
 from orilla.runtime.golden import KnownFrame, read_frames
@@ -23,7 +24,6 @@ from orilla.runtime.session import Session
 from orilla.runtime.tuned import Candidate, Tuned
 from orilla.runtime.verify import verify
 
-WARM_UP = 3
 FIRST = 12
 """Inferences of each candidate in the first round; each round that follows takes twice as many."""
 
@@ -163,7 +163,7 @@ def _first_round(
             continue
         try:
             with closing(_load(bundle, trial)) as session:
-                trial.times_ms = _timed(session, known, 1) + _timed(session, known, 1)
+                trial.times_ms = timed(session, known, 1) + timed(session, known, 1)
                 once = min(trial.times_ms)
                 if once > HOPELESS * fastest:
                     trial.left_out = f"more than {HOPELESS:g} times as slow as the best"
@@ -174,7 +174,7 @@ def _first_round(
                 trial.left_out = _prove(bundle, trial.candidate, wrong)
                 if trial.left_out is not None:
                     continue
-                trial.times_ms, trial.rounds = _timed(session, known, FIRST, ends), 1
+                trial.times_ms, trial.rounds = timed(session, known, FIRST, ends), 1
         except OrillaError as error:
             trial.left_out = str(error)
             continue
@@ -199,30 +199,14 @@ def _load(bundle: Bundle, trial: Trial) -> Session:
     return registry.load(bundle, variant, engine=candidate.engine, threads=candidate.threads)
 
 
-def _timed(session: Session, known: Sequence[KnownFrame], count: int, ends: float = float("inf")) -> list[float]:
-    """Milliseconds of so many inferences; of fewer, but one, where the time is over."""
-    times: list[float] = []
-    while len(times) < count and (not times or time.perf_counter() < ends):
-        prepared = known[len(times) % len(known)].prepared
-        began = time.perf_counter_ns()
-        session.run(prepared)
-        times.append((time.perf_counter_ns() - began) / 1e6)
-    return times
-
-
 def _in_turns(
     trials: list[Trial], sessions: dict[int, Session], known: list[KnownFrame], count: int, ends: float
 ) -> None:
-    """Times all, a few inferences each before the next one has its turn; without time, what is known stays."""
-    found: dict[int, list[float]] = {id(trial): [] for trial in trials}
-    for trial in trials:
-        _timed(sessions[id(trial)], known, WARM_UP, ends)
-    while all(len(times) < count for times in found.values()) and time.perf_counter() < ends:
-        for trial in trials:
-            found[id(trial)] += _timed(sessions[id(trial)], known, FIRST // 2, ends)
-    for trial in trials:
-        if found[id(trial)]:
-            trial.times_ms, trial.rounds = found[id(trial)], trial.rounds + 1
+    """Times all; without time, what is known stays."""
+    found = in_turns([sessions[id(trial)] for trial in trials], [known] * len(trials), count, ends)
+    for trial, times in zip(trials, found, strict=True):
+        if times:
+            trial.times_ms, trial.rounds = times, trial.rounds + 1
 
 
 def _best(trials: list[Trial], count: int) -> list[Trial]:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from orilla.devices.errors import ConfigError, OrillaError
+from orilla.runtime.bench.accuracy import answered, of_export
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset
-from orilla.runtime.datasets.raw import prepared
 from orilla.runtime.engines import registry
 from orilla.runtime.feed import Raw
 from orilla.runtime.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.manifest import Variant
-from orilla.runtime.measures import measure, target_of, truth_of
 from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
@@ -153,15 +152,8 @@ def _accuracy_stage(
     bundle: Bundle, variant: Variant, session: Session, dataset: Dataset
 ) -> tuple[dict[str, float], Stage]:
     """Accuracy on data; held to the export's figure where it is the same data, else only told."""
-    manifest, feed, split = bundle.manifest, bundle.feed(), dataset.checked
-    samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
-    answered = ((truth_of(sample), session.run(prepared(sample, feed))[0]) for sample in samples)
-    metrics = measure(target_of(dataset, manifest.task, manifest.labels), answered).metrics()
-    same = (
-        manifest.report.truth == "labels"
-        and dataset.digest(split) == manifest.report.sha256
-        and len(dataset.names(split)) == manifest.report.count
-    )
+    manifest, split = bundle.manifest, dataset.checked
+    metrics, same = answered(bundle, session, dataset).metrics(), of_export(manifest, dataset)
     metric = FIRST_METRIC[manifest.task]
     points = 100 * (variant.check.metrics[metric] - metrics[metric])
     detail = f"{NAMES[metric]} {metrics[metric]:.4f} on {dataset.source.name} {split}"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
-from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.budget import SHIPPED, read_budgets
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.accuracy import open_labelled
+from orilla.runtime.bench.budgeted import Judged, Measurement, Subject, applying, judge, subject_of
+from orilla.runtime.bench.terminal import BUDGET_HEADER, budget_row, show_tables
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.datasets import open_dataset
-from orilla.runtime.measures import target_of
+from orilla.runtime.datasets import Dataset
 from orilla.runtime.verify import VariantVerdict, verify
 
 
@@ -21,51 +26,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--variant", help="only this variant (default: all)")
     parser.add_argument("--engine", help="on this engine, as orilla devices lists them (default: each variant's own)")
+    parser.add_argument(
+        "--budget",
+        nargs="?",
+        const=SHIPPED,
+        type=Path,
+        metavar="F.toml",
+        help="hold times, accuracy, size and memory to the budgets of a file (docs/ci.md; without F those that ship)",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print tables that a comment on a change can hold")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Verifies; exit code 0 where every variant passes, else 1."""
+    """Verifies; exit code 0 where every variant passes and every budget is met, else 1."""
     bundle = Bundle.open(arguments.bundle)
     manifest = bundle.manifest
+    subjects = _subjects(arguments.budget, bundle) if arguments.budget is not None else []
     variants = manifest.variants if arguments.variant is None else (manifest.variant(arguments.variant),)
-    dataset = None
-    if arguments.data is not None:
-        dataset = open_dataset(arguments.data)
-        if not dataset.splits:
-            raise DataError(f"data set {arguments.data} has no labelled samples")
-        if not dataset.labelled:
-            raise DataError(f"{arguments.data} has no labels: there is nothing to measure accuracy by")
-        target_of(dataset, manifest.task, manifest.labels)
+    dataset = open_labelled(arguments.data, manifest) if arguments.data is not None else None
     verdicts = verify(bundle, variants, dataset, engine=arguments.engine)
     if all(verdict.skipped for verdict in verdicts):
         raise ConfigError(f"nothing to verify: {verdicts[0].skipped}")
     ran = [verdict for verdict in verdicts if verdict.skipped is None]
-    passed = all(verdict.passed for verdict in ran)
+    judged = _judge(subjects, dataset)
+    passed = all(verdict.passed for verdict in ran) and all(one.passed for one in judged)
     return 0 if passed else 1, {
         "bundle": str(bundle.path),
         "verdict": "pass" if passed else "fail",
         "files": len(manifest.files),
         "variants": verdicts,
+        "budgets": judged,
+        "markdown": arguments.markdown,
     }
 
 
-def show(document: dict[str, object]) -> None:
-    """Prints one row for each variant, and every stage of those that fail."""
-    from rich.console import Console
-    from rich.table import Table
+def _subjects(path: Path, bundle: Bundle) -> list[Subject]:
+    """What the file asks of the bundle; refused before anything is measured."""
+    return [subject_of(budget, bundle) for budget in applying(read_budgets(path), bundle, path)]
 
-    verdicts: list[VariantVerdict] = document["variants"]  # type: ignore[assignment]
-    table = Table(title=f"{document['bundle']}: {document['files']} files, sizes and hashes right")
-    for column in ("variant", "engine", "verdict", "stages that agree"):
-        table.add_column(column, no_wrap=column == "variant")
+
+def _judge(subjects: list[Subject], dataset: Dataset | None) -> list[Judged]:
+    from rich.console import Console
+
+    judged: list[Judged] = []
+    if subjects:
+        with Console(stderr=True).status("") as status:
+            for subject in subjects:
+                judged += judge(Measurement(subject, dataset=_for(subject, dataset), step=status.update))
+    return judged
+
+
+def _for(subject: Subject, dataset: Dataset | None) -> Dataset | None:
+    """The data, where there is a full-precision variant to compare with on it."""
+    return dataset if subject.reference is not None else None
+
+
+def show(document: dict[str, Any]) -> None:
+    """Prints one row for each variant and each limit, and every stage of what fails."""
+    verdicts: list[VariantVerdict] = document["variants"]
+    judged: list[Judged] = document["budgets"]
+    rows, lines = [], []
     for verdict in verdicts:
         word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"
         agreed = ", ".join(stage.name for stage in verdict.stages if stage.passed)
-        table.add_row(verdict.variant, verdict.engine, word, verdict.skipped or agreed)
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    for verdict in verdicts:
-        for stage in verdict.stages:
-            if not stage.passed or stage.name == "accuracy":
-                console.print(f"{verdict.variant}: {'ok' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}")
-    console.print(f"verdict: {document['verdict']}")
+        rows.append([verdict.variant, verdict.engine, word, verdict.skipped or agreed])
+        lines += [
+            f"{verdict.variant}: {'ok' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}"
+            for stage in verdict.stages
+            if not stage.passed or stage.name == "accuracy"
+        ]
+    title = f"{document['bundle']}: {document['files']} files, sizes and hashes right"
+    tables = [(title, ["variant", "engine", "verdict", "stages that agree"], rows)]
+    if judged:
+        tables.append((f"budgets of {judged[0].bundle}", BUDGET_HEADER, [budget_row(one) for one in judged]))
+        lines += [f"FAIL {one.reason}" for one in judged if one.reason]
+    show_tables(tables, [*lines, f"verdict: {document['verdict']}"], as_markdown=document["markdown"], left=4)

@@ -1,0 +1,43 @@
+"""What moves while a machine works: the clock of its cores, and who uses them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orilla.devices.reading import fields, number, read
+
+
+def mhz(root: Path = Path("/")) -> float | None:
+    """The fastest core's clock now, as the kernel's frequency driver tells it, else as `/proc/cpuinfo` does."""
+    found = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    if khz := [one for one in found if one]:
+        return max(khz) / 1000
+    told = fields(read(root / "proc/cpuinfo"), "cpu MHz")
+    return max(map(float, told), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Processor time since the machine started, seconds over all cores; columns of `/proc/stat`."""
+
+    busy: float
+    stolen: float
+    """Taken by the hypervisor for other machines."""
+    cores: int
+
+
+def usage(root: Path = Path("/")) -> Usage | None:
+    """Reads `/proc/stat`; None where there is none.
+
+    Busy is user, nice, system, irq and softirq time. Source: proc(5).
+    """
+    lines = read(root / "proc/stat").splitlines()
+    if not lines or not lines[0].startswith("cpu "):
+        return None
+    ticks = [int(word) for word in lines[0].split()[1:9]] + [0] * 8
+    user, nice, system, _idle, _iowait, irq, softirq, stolen = ticks[:8]
+    second = os.sysconf("SC_CLK_TCK")
+    cores = sum(line.startswith("cpu") for line in lines) - 1
+    return Usage((user + nice + system + irq + softirq) / second, stolen / second, max(1, cores))

@@ -1,0 +1,65 @@
+"""What a session answers on labelled data: the same code that is timed, and the one that `verify` holds to export's."""
+
+from __future__ import annotations
+
+from orilla.devices.errors import DataError
+from orilla.runtime.bench.result import Accuracy
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.datasets import Dataset, open_dataset
+from orilla.runtime.datasets.raw import prepared
+from orilla.runtime.manifest import Manifest
+from orilla.runtime.measures import Measures, measure, target_of, truth_of
+from orilla.runtime.session import Session
+from orilla.runtime.tasks.task import FIRST_METRIC
+
+
+def open_labelled(path: str, manifest: Manifest) -> Dataset:
+    """A data set that accuracy can be measured on.
+
+    Raises:
+        DataError, ConfigError: no labels, or not those of the model.
+    """
+    dataset = open_dataset(path)
+    if not dataset.splits:
+        raise DataError(f"data set {path} has no labelled samples")
+    if not dataset.labelled:
+        raise DataError(f"{path} has no labels: there is nothing to measure accuracy by")
+    target_of(dataset, manifest.task, manifest.labels)
+    return dataset
+
+
+def answered(bundle: Bundle, session: Session, dataset: Dataset) -> Measures:
+    """Runs the session over the data set's checked split."""
+    feed, split, manifest = bundle.feed(), dataset.checked, bundle.manifest
+    samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
+    outputs = ((truth_of(sample), session.run(prepared(sample, feed))[0]) for sample in samples)
+    return measure(target_of(dataset, manifest.task, manifest.labels), outputs)
+
+
+def of_export(manifest: Manifest, dataset: Dataset) -> bool:
+    """Whether this is the labelled data that export checked the variants on."""
+    report, split = manifest.report, dataset.checked
+    return (
+        report.truth == "labels"
+        and dataset.digest(split) == report.sha256
+        and len(dataset.names(split)) == report.count
+    )
+
+
+def accuracy(bundle: Bundle, session: Session, dataset: Dataset) -> Accuracy:
+    """For a result: the task's first metric with its interval, and its drop where the original's is known."""
+    manifest, split = bundle.manifest, dataset.checked
+    measures, metric = answered(bundle, session, dataset), FIRST_METRIC[manifest.task]
+    metrics = measures.metrics()
+    drop = 100 * (manifest.report.metrics[metric] - metrics[metric]) if of_export(manifest, dataset) else None
+    low, high = measures.intervals()[metric]
+    return Accuracy(
+        dataset.source.name,
+        split,
+        len(dataset.names(split)),
+        metric,
+        metrics[metric],
+        (low, high),
+        metrics,
+        None if drop is None else round(drop, 4),
+    )

@@ -1,0 +1,69 @@
+"""Start-up and memory of one variant, in a process of its own: `python -m orilla.runtime.bench.cold …` is that one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from orilla.devices.errors import EngineError
+from orilla.runtime.bench.result import Cold
+
+MARK = "orilla-cold: "
+INFERENCES = 10
+TIMEOUT_S = 600
+
+
+def cold(bundle: str, variant: str, engine: str, threads: int) -> Cold:
+    """Loads and runs a variant in a new process.
+
+    Raises:
+        EngineError: the process ended without an answer.
+    """
+    command = [sys.executable, "-P", "-m", "orilla.runtime.bench.cold", bundle, variant, engine, str(threads)]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"{variant} on {engine} gave no answer in {TIMEOUT_S} s") from error
+    for line in ended.stdout.splitlines():
+        if line.startswith(MARK):
+            return Cold(**json.loads(line.removeprefix(MARK)))
+    lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+    raise EngineError(f"{variant} on {engine} ended without an answer: {lines[-1] if lines else ended.returncode}")
+
+
+def main(where: str, name: str, engine: str, threads: int) -> dict[str, float]:
+    """In the process of its own."""
+    import time
+
+    from orilla.devices.process import memory_mib, peak_mib, reset_peak
+    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.engines import registry
+    from orilla.runtime.golden import read_frames
+
+    bundle = Bundle.open(where, every_file=False)
+    known = [one.prepared for one in read_frames(bundle)]
+    reset_peak()
+    before, began = memory_mib(), time.perf_counter()
+    session = registry.load(bundle, bundle.manifest.variant(name), engine=engine, threads=threads)
+    loaded = time.perf_counter()
+    session.run(known[0])
+    answered = time.perf_counter()
+    for place in range(INFERENCES):
+        session.run(known[place % len(known)])
+    peak = peak_mib()
+    return {
+        "start_ms": round((answered - began) * 1e3, 2),
+        "load_ms": round((loaded - began) * 1e3, 2),
+        "memory_mib": round(peak - before, 2),
+        "peak_mib": round(peak, 2),
+    }
+
+
+if __name__ == "__main__":
+    where, variant, engine, threads = sys.argv[1:]
+    print(MARK + json.dumps(main(where, variant, engine, int(threads))))
+    sys.stdout.flush()
+    import os
+
+    os._exit(0)  # some engines write to standard error as they are taken down

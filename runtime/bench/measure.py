@@ -1,0 +1,201 @@
+"""One run of a benchmark, from warm-up to result."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from orilla.devices.process import peak_mib, reset_peak
+from orilla.runtime.bench import result as results
+from orilla.runtime.bench.accuracy import accuracy
+from orilla.runtime.bench.cold import cold
+from orilla.runtime.bench.monitor import Monitor
+from orilla.runtime.bench.result import HEADLINE, SCHEMA, Result, subject_of, this_host
+from orilla.runtime.bench.result import Scenario as Name
+from orilla.runtime.bench.samples import summarise
+from orilla.runtime.bench.scenario import STREAMS, CameraLoop, Scenario, Single, Taken, Together
+from orilla.runtime.bench.soak import Soaking
+from orilla.runtime.datasets import Dataset
+from orilla.runtime.engines import registry
+from orilla.runtime.golden import read_frames
+from orilla.runtime.model import Model
+from orilla.runtime.session import Session
+
+DISTURBED = 0.1
+"""Share of disturbed seconds from which on a run is marked invalid."""
+
+DRIFT = 0.05
+"""Relative difference of the medians of a run's first and last third from which on it is marked invalid."""
+
+STEP_S = 0.5
+"""By which the wall clock may move against the monotonic one during a run, before it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be measured."""
+
+    scenario: Name = "single-stream"
+    seconds: float = 10.0
+    streams: int = STREAMS
+    source: str | None = None
+    """Of the loop; the golden frames, at the rate of a camera, where None."""
+    policy: str | None = None
+    soak: bool = False
+    dataset: Dataset | None = None
+
+
+def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambda text, share: None) -> Result:
+    """Measures a model that is loaded.
+
+    An interrupt ends the samples; what there is becomes a result that says so.
+
+    Args:
+        progress: is told what is done, and which share of it, some times a second.
+
+    Raises:
+        DataError: a source without frames.
+        KeyboardInterrupt: before the first sample.
+    """
+    progress("start-up and memory, in a process of its own", 0.0)
+    threads, engine = model.threads, model.engine
+    started = cold(str(model.bundle.path), model.variant.name, engine, threads)
+    wall = time.time() - time.perf_counter()
+    reset_peak()
+    with ExitStack() as opened:
+        scenario = _scenario(model, plan, opened)
+        progress("warm-up", 0.0)
+        warm_up = scenario.warm_up()
+        taken, monitor = Taken(), Monitor()
+        cpu = time.process_time()
+        soaking = Soaking(monitor.seconds) if plan.soak else None
+        complete = _measure(scenario, taken, monitor, plan, soaking, progress)
+        cpu = time.process_time() - cpu
+    if not taken.frames:
+        raise KeyboardInterrupt
+    at_s = [round(began - monitor.began, 6) for began in taken.began_s]
+    samples = {name: [round(value, 6) for value in times] for name, times in taken.times.items()}
+    headline = samples[HEADLINE[plan.scenario]]
+    seconds = at_s[-1] + _last_ms(plan, headline, taken) / 1e3
+    notes, invalid = list(taken.notes), _disturbances(monitor, headline, plan)
+    if not warm_up.steady:
+        notes.append(f"warm-up: still no steady state after {warm_up.seconds:.1f} s")
+    if abs(stepped := time.time() - time.perf_counter() - wall) > STEP_S:
+        notes.append(f"the wall clock stepped by {stepped:+.1f} s meanwhile; times are by the monotonic clock")
+    if model.note:
+        notes.append(model.note)
+    if not complete:
+        notes.append(f"interrupted after {seconds:.1f} s")
+    measured = None
+    if plan.dataset is not None and complete:
+        progress("accuracy", 0.0)
+        measured = accuracy(model.bundle, model.session, plan.dataset)
+    loop = plan.scenario == "loop"
+    subject = subject_of(
+        model.bundle,
+        model.variant,
+        engine,
+        model.session.engine,
+        threads,
+        plan.scenario,
+        streams=scenario.frames if isinstance(scenario, Together) else 1,
+        source=(plan.source or "golden frames") if loop else None,
+        policy=plan.policy if loop else None,
+    )
+    return Result(
+        schema=SCHEMA,
+        created=results.now(),
+        subject=subject,
+        host=this_host(),
+        seconds=round(seconds, 3),
+        complete=complete,
+        valid=not invalid,
+        invalid=tuple(invalid),
+        notes=tuple(notes),
+        warm_up=warm_up,
+        samples_ms=samples,
+        at_s=at_s,
+        summary={name: summarise(times) for name, times in samples.items()},
+        per_second=round(taken.frames / seconds, 3),
+        cpu_ms=round(1e3 * cpu / taken.frames, 4),
+        peak_mib=round(peak_mib(), 2),
+        cold=started,
+        timeline=tuple(monitor.seconds),
+        joules=None if monitor.joules is None else round(monitor.joules, 3),
+        energy_source=monitor.energy_source,
+        accuracy=measured,
+        soak=soaking.told(at_s, headline) if soaking is not None else None,
+        drops=taken.drops,
+    )
+
+
+def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
+    if plan.scenario == "loop":
+        return CameraLoop(model, plan.source, plan.policy)
+    known = read_frames(model.bundle)
+    if plan.scenario == "single-stream":
+        return Single(model.session, known)
+
+    def another() -> Session:
+        return registry.load(model.bundle, model.variant, engine=model.engine, threads=model.threads)
+
+    frames = plan.streams if plan.scenario == "multi-stream" else None
+    return opened.enter_context(Together(model.session, another, known, model.threads, frames))
+
+
+def _measure(
+    scenario: Scenario,
+    taken: Taken,
+    monitor: Monitor,
+    plan: Plan,
+    soaking: Soaking | None,
+    progress: Callable[[str, float], None],
+) -> bool:
+    """Takes the samples; whether nothing interrupted it."""
+    headline, told = HEADLINE[plan.scenario], 0.0
+    with monitor:
+
+        def going_on() -> bool:
+            nonlocal told
+            at_s = time.perf_counter() - monitor.began
+            if at_s - told > 0.25:
+                told = at_s
+                progress("soak" if soaking else plan.scenario, at_s / plan.seconds)
+            if soaking is not None and soaking.add(at_s, taken.times[headline][-1]):
+                return False
+            return at_s < plan.seconds
+
+        try:
+            scenario.measure(taken, going_on)
+        except KeyboardInterrupt:
+            return False
+    return True
+
+
+def _last_ms(plan: Plan, headline: list[float], taken: Taken) -> float:
+    """How long the last query took."""
+    per_query = taken.frames / len(headline)
+    return headline[-1] * (per_query if plan.scenario == "offline" else 1.0)
+
+
+def _disturbances(monitor: Monitor, times: list[float], plan: Plan) -> list[str]:
+    """Why the times are not to be trusted."""
+    found = []
+    disturbed = [one for one in monitor.seconds if one.disturbed]
+    if len(disturbed) > DISTURBED * len(monitor.seconds):
+        others = statistics.fmean(one.other_cores or 0.0 for one in disturbed)
+        stolen = statistics.fmean(one.stolen_cores or 0.0 for one in disturbed)
+        found.append(
+            f"{len(disturbed)} of {len(monitor.seconds)} seconds were disturbed: other processes used {others:.2f} "
+            f"cores, the hypervisor took {stolen:.2f}"
+        )
+    found += [f"the machine was slowed down: {reason}" for reason in monitor.new_throttling() if not plan.soak]
+    third = len(times) // 3
+    if third >= 10 and not plan.soak:
+        first, last = statistics.median(times[:third]), statistics.median(times[-third:])
+        if abs(last / first - 1) > DRIFT:
+            found.append(f"p50 went from {first:.3f} to {last:.3f} ms within the run")
+    return found

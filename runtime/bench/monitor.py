@@ -1,0 +1,113 @@
+"""Watches the machine once a second while something is measured: heat, clock, power, and who else uses the cores."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from orilla.devices.clocks import Usage, mhz, usage
+from orilla.devices.detect import temperature, throttled
+from orilla.devices.power import PowerMeter
+
+PERIOD_S = 1.0
+
+OTHERS = 0.25
+"""Share of the cores left free by the measurement that other processes may use, before a second counts as disturbed;
+of one core at least."""
+
+STOLEN = 0.05
+"""Share of the used cores' time that the hypervisor may take, before a second counts as disturbed."""
+
+
+class Second(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The machine at one moment, and over the time since the one before."""
+
+    at_s: float
+    """Since the measurement began."""
+    temperature_c: float | None = None
+    mhz: float | None = None
+    watts: float | None = None
+    own_cores: float | None = None
+    """Cores kept busy by this process."""
+    other_cores: float | None = None
+    """Cores kept busy by all other processes."""
+    stolen_cores: float | None = None
+    """Cores taken by the hypervisor."""
+    disturbed: bool = False
+
+
+class Monitor:
+    """A thread that looks once a second, between `with` and its end."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.seconds: list[Second] = []
+        self._root = root
+        self._meter = PowerMeter(root)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="orilla-monitor", daemon=True)
+        self._began = self._looked = time.perf_counter()
+        self._usage, self._own = usage(root), time.process_time()
+        self._throttled = throttled(root)
+
+    def __enter__(self) -> Self:
+        self._began = self._looked = time.perf_counter()
+        self._usage, self._own = usage(self._root), time.process_time()
+        self._meter.read(self._began)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if time.perf_counter() - self._looked > PERIOD_S / 2 or not self.seconds:
+            self._look()
+
+    @property
+    def began(self) -> float:
+        """By `time.perf_counter`."""
+        return self._began
+
+    @property
+    def joules(self) -> float | None:
+        """Energy used; None where the machine shows none."""
+        return self._meter.joules if self._meter.source is not None else None
+
+    @property
+    def energy_source(self) -> str | None:
+        """What tells the energy."""
+        return self._meter.source
+
+    def new_throttling(self) -> tuple[str, ...]:
+        """Reasons of slowing down that were not there before."""
+        return tuple(one for one in throttled(self._root) if one not in self._throttled or one.endswith("now"))
+
+    def _watch(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            self._look()
+
+    def _look(self) -> None:
+        now, own, used = time.perf_counter(), time.process_time(), usage(self._root)
+        passed = now - self._looked
+        mine = (own - self._own) / passed if passed > 0 else 0.0
+        others, stolen, disturbed = _disturbance(self._usage, used, mine, passed)
+        watts, hot, clock = self._meter.read(now), temperature(self._root), mhz(self._root)
+        at_s = round(now - self._began, 3)
+        mine = round(mine, 3)
+        self.seconds.append(Second(at_s, hot, clock, watts, mine, others, stolen, disturbed))
+        self._looked, self._own, self._usage = now, own, used
+
+
+def _disturbance(
+    before: Usage | None, now: Usage | None, own: float, passed: float
+) -> tuple[float | None, float | None, bool]:
+    """Cores used by others and stolen, and whether that is too much."""
+    if before is None or now is None or passed <= 0:
+        return None, None, False
+    others = max(0.0, (now.busy - before.busy) / passed - own)
+    stolen = max(0.0, (now.stolen - before.stolen) / passed)
+    allowed = OTHERS * max(1.0, now.cores - own)
+    return round(others, 3), round(stolen, 3), others > allowed or stolen > STOLEN * max(1.0, own)

@@ -1,0 +1,202 @@
+"""What is timed: MLPerf's scenarios over prepared inputs in memory, and the real camera loop.
+
+Single-stream asks one frame after the other; multi-stream a query of several at once, the time being that of the
+whole query; offline keeps all cores busy and asks for the rate alone. As in MLPerf, inputs are prepared before; `loop`
+is where capture, preparation and decoding count. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), 3.2.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from itertools import cycle
+from typing import Any, Protocol
+
+from orilla.devices.cores import available_cores
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.bench.warmup import PATIENCE_S, Steadiness, WarmUp
+from orilla.runtime.frame import Event
+from orilla.runtime.golden import KnownFrame, read_frames
+from orilla.runtime.model import Model
+from orilla.runtime.runner import Given
+from orilla.runtime.session import Prepared, Session
+from orilla.runtime.sources.arrays import Arrays
+from orilla.runtime.sources.lines import Texts
+from orilla.runtime.sources.paced import Paced
+from orilla.runtime.stream import Stream
+
+STREAMS = 8
+"""Frames of a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""
+
+OFFLINE_EACH = 16
+"""Frames that each session takes at a time, offline."""
+
+
+CAMERA_HZ = 30.0
+"""Of the camera that the loop has where no source is given: the golden frames, at this rate."""
+
+
+class Taken:
+    """Times as they are taken: by stage, and when each began."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, array[float]] = {}
+        self.began_s: array[float] = array("d")
+        """By `time.perf_counter`."""
+        self.frames = 0
+        self.drops: dict[str, int] = {}
+        self.notes: list[str] = []
+
+    def add(self, began_ns: int, frames: int, **stages_ms: float) -> None:
+        """One query."""
+        for name, value in stages_ms.items():
+            self.times.setdefault(name, array("d")).append(value)
+        self.began_s.append(began_ns / 1e9)
+        self.frames += frames
+
+
+class Scenario(Protocol):
+    """One way of asking."""
+
+    def warm_up(self) -> WarmUp:
+        """Asks until the times show no trend any more, or patience ends."""
+
+    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+        """Asks, and adds to `taken`, at least once and as long as `going_on` says; may be interrupted."""
+
+
+class Single:
+    """One frame after the other."""
+
+    def __init__(self, session: Session, known: Sequence[KnownFrame]) -> None:
+        self._session, self._inputs = session, cycle([one.prepared for one in known])
+
+    def warm_up(self) -> WarmUp:
+        return _warm_up(lambda: self._session.run(next(self._inputs)))
+
+    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+        run, clock = self._session.run, time.perf_counter_ns
+        while True:
+            prepared = next(self._inputs)
+            began = clock()
+            run(prepared)
+            taken.add(began, 1, infer=(clock() - began) / 1e6)
+            if not going_on():
+                return
+
+
+class Together(AbstractContextManager["Together"]):
+    """Several frames at once, over as many sessions as there are cores for.
+
+    Args:
+        load: makes another session like the first.
+        frames: of one query; `OFFLINE_EACH` for each session where None, and then the time of one frame is kept.
+    """
+
+    def __init__(
+        self, first: Session, load: Callable[[], Session], known: Sequence[KnownFrame], threads: int, frames: int | None
+    ) -> None:
+        count = max(1, available_cores() // threads)
+        if frames is not None:
+            count = min(count, frames)
+        self._first, self._sessions = first, [first]
+        self._inputs = cycle([one.prepared for one in known])
+        self._offline = frames is None
+        self.frames = frames or OFFLINE_EACH * count
+        try:
+            while len(self._sessions) < count:
+                self._sessions.append(load())
+        except BaseException:
+            self._close()
+            raise
+        self._pool = ThreadPoolExecutor(count, "orilla-bench")
+
+    def __exit__(self, *ended: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._close()
+
+    def warm_up(self) -> WarmUp:
+        return _warm_up(self._query)
+
+    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+        clock = time.perf_counter_ns
+        while True:
+            began = clock()
+            self._query()
+            passed = (clock() - began) / 1e6
+            if self._offline:
+                taken.add(began, self.frames, sample=passed / self.frames)
+            else:
+                taken.add(began, self.frames, query=passed)
+            if not going_on():
+                return
+
+    def _query(self) -> None:
+        inputs = [next(self._inputs) for _ in range(self.frames)]
+        count = len(self._sessions)
+        shares = [inputs[place::count] for place in range(count)]
+        list(self._pool.map(_run_all, self._sessions, shares))
+
+    def _close(self) -> None:
+        for session in self._sessions[1:]:
+            session.close()
+
+
+class CameraLoop:
+    """The camera loop itself, over a source that is opened anew for warm-up and measurement."""
+
+    def __init__(self, model: Model, source: str | None, policy: str | None) -> None:
+        if model.kind == "tensor":
+            raise ConfigError(f"{model.name} is a model of arrays: it has no loop; take single-stream")
+        self._model, self._source, self._policy = model, source, policy
+        self._known = read_frames(model.bundle) if source is None else []
+
+    def warm_up(self) -> WarmUp:
+        steadiness, ends = Steadiness(), time.perf_counter() + PATIENCE_S
+        with self._stream(lambda event: None) as ticks:
+            for tick in ticks:
+                steadiness.add(tick.stages_ms["infer"])
+                if steadiness.steady or time.perf_counter() > ends:
+                    break
+        return steadiness.told()
+
+    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+        def note(event: Event) -> None:
+            if len(taken.notes) < 20:
+                taken.notes.append(f"{event.kind}: {event.detail}")
+
+        with self._stream(note) as ticks:
+            for tick in ticks:
+                began = time.perf_counter_ns() - (tick.delivered_ns - tick.captured_ns)
+                taken.add(began, 1, **tick.stages_ms, age=tick.age_ms)
+                taken.drops = dict(tick.drops)
+                if not going_on():
+                    break
+        if not taken.frames:
+            raise DataError(f"{self._source} gave no frame to measure")
+
+    def _stream(self, on_event: Callable[[Event], None]) -> Stream:
+        return self._model.stream(self._opened(), policy=self._policy, on_event=on_event)
+
+    def _opened(self) -> Given:
+        if self._source is not None:
+            return self._source
+        raws: list[Any] = [one.raw for one in self._known]
+        return Texts(cycle(raws)) if self._model.kind == "text" else Paced(Arrays(cycle(raws), rate_hz=CAMERA_HZ))
+
+
+def _run_all(session: Session, inputs: Sequence[Prepared]) -> None:
+    for prepared in inputs:
+        session.run(prepared)
+
+
+def _warm_up(query: Callable[[], object]) -> WarmUp:
+    steadiness, ends = Steadiness(), time.perf_counter() + PATIENCE_S
+    while not steadiness.steady and (time.perf_counter() < ends or not steadiness.count):
+        began = time.perf_counter_ns()
+        query()
+        steadiness.add((time.perf_counter_ns() - began) / 1e6)
+    return steadiness.told()

@@ -1,0 +1,74 @@
+"""When a machine that works without a pause has reached its thermal steady state, and what it does from then on."""
+
+from __future__ import annotations
+
+import statistics
+
+from orilla.runtime.bench.monitor import Second
+from orilla.runtime.bench.result import Soak
+from orilla.runtime.bench.samples import summarise
+from orilla.runtime.bench.warmup import WINDOWS, is_steady
+
+MOST_S = 1800.0
+"""A soak's limit where none is given; boards in their cases take 10 to 20 minutes."""
+
+BURST_S = 10.0
+SUSTAINED_S = 60.0
+
+SETTLED_S = 120.0
+"""What must be steady: so long, in `WINDOWS` windows."""
+
+SETTLED_C = 1.0
+"""Degrees that the windows' means may differ by."""
+
+
+class Soaking:
+    """Is asked again and again whether the machine has settled."""
+
+    def __init__(self, seconds: list[Second], settled_s: float = SETTLED_S) -> None:
+        self._seconds, self._window_s = seconds, settled_s / WINDOWS
+        self._medians: list[float] = []
+        self._window: list[float] = []
+        self._ends_s = self._window_s
+        self.settled_at_s: float | None = None
+
+    def add(self, at_s: float, time_ms: float) -> bool:
+        """One inference at so many seconds; whether the machine has settled."""
+        if at_s >= self._ends_s and self._window:
+            self._medians.append(statistics.median(self._window))
+            self._window.clear()
+            self._ends_s = at_s + self._window_s
+            if len(self._medians) >= WINDOWS and self._steady(at_s):
+                self.settled_at_s = at_s
+        self._window.append(time_ms)
+        return self.settled_at_s is not None
+
+    def _steady(self, at_s: float) -> bool:
+        if not is_steady(self._medians[-WINDOWS:]):
+            return False
+        since = at_s - WINDOWS * self._window_s
+        heat = [(one.at_s, one.temperature_c) for one in self._seconds if one.at_s >= since]
+        known = [(at, hot) for at, hot in heat if hot is not None]
+        if not known:
+            return True
+        middle = since + WINDOWS * self._window_s / 2
+        halves = [hot for at, hot in known if at < middle], [hot for at, hot in known if at >= middle]
+        if not all(halves):
+            return False
+        return abs(statistics.fmean(halves[1]) - statistics.fmean(halves[0])) <= SETTLED_C
+
+    def told(self, at_s: list[float], times_ms: list[float]) -> Soak:
+        """Burst against sustained, of all times."""
+        last = at_s[-1]
+        burst = [time for at, time in zip(at_s, times_ms, strict=True) if at <= BURST_S]
+        kept = min(SUSTAINED_S, last / 2)
+        sustained = [time for at, time in zip(at_s, times_ms, strict=True) if at >= last - kept]
+        known = any(one.temperature_c is not None for one in self._seconds)
+        return Soak(
+            summarise(burst),
+            summarise(sustained),
+            self.settled_at_s is not None,
+            None if self.settled_at_s is None else round(self.settled_at_s, 1),
+            "temperature and times" if known else "times alone: no temperature sensor here",
+            round(statistics.median(sustained) / statistics.median(burst), 4),
+        )

@@ -1,0 +1,263 @@
+"""What `orilla bench` prints: tables, a small histogram, and the same as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from orilla.runtime.bench.result import Result, told
+from orilla.runtime.bench.samples import PERCENTS, Percentile, Summary, mlperf_samples
+
+if TYPE_CHECKING:
+    from orilla.runtime.bench.budgeted import Judged
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, header, rows; the first column is a name."""
+
+
+def show(document: dict[str, Any]) -> None:
+    """Prints one document of the command."""
+    tables, lines = _PARTS[document["mode"]](document)
+    show_tables(tables, lines, as_markdown=bool(document.get("markdown")))
+
+
+def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: bool, left: int = 1) -> None:
+    """Prints tables and what follows them.
+
+    Args:
+        left: columns that are texts; the others are aligned to the right.
+    """
+    if as_markdown:
+        print(markdown(tables, lines))
+        return
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console(markup=False, highlight=False)
+    for title, header, rows in tables:
+        table = RichTable(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for place, column in enumerate(header):
+            table.add_column(column, justify="left" if place < left else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for line in lines:
+        console.print(line)
+
+
+def markdown(tables: Sequence[Table], lines: Sequence[str]) -> str:
+    """Tables that a comment on a change can hold."""
+    parts = []
+    for title, header, rows in tables:
+        parts += [f"**{title}**", ""]
+        parts.append("| " + " | ".join(header) + " |")
+        parts.append("|" + "|".join("---" if place == 0 else "---:" for place in range(len(header))) + "|")
+        parts += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        parts.append("")
+    return "\n".join([*parts, *(f"- {line}" for line in lines)]).rstrip()
+
+
+def percentile(one: Percentile | None) -> str:
+    """`4.10 (4.05–4.14)`, with a question mark for what no sample bounds; a dash where the samples can't carry it."""
+    if one is None:
+        return "–"
+    low, high = ("?" if bound is None else figure(bound) for bound in (one.low_ms, one.high_ms))
+    return f"{figure(one.ms)} ({low}–{high})"
+
+
+def figure(ms: float) -> str:
+    """Milliseconds in three digits."""
+    return f"{ms:.{max(0, min(3, 2 - math.floor(math.log10(ms))))}f}" if ms > 0 else "0"
+
+
+def summary_row(name: str, summary: Summary) -> list[str]:
+    """One row of the table of stages."""
+    cells = [percentile(summary.at(percent)) for percent in PERCENTS]
+    return [name, *cells, figure(summary.max_ms), f"{summary.count}"]
+
+
+HEADER = ["ms", "p50 (95 %)", "p90 (95 %)", "p99 (95 %)", "max", "samples"]
+
+
+BUDGET_HEADER = ["budget", "measured", "allowed", ""]
+
+
+def budget_row(one: Judged) -> list[str]:
+    """One limit of a budget."""
+    word = {"met": "met", "exceeded": "EXCEEDED", "implausible": "IMPLAUSIBLE", "elsewhere": "elsewhere"}[one.status]
+    return [f"{one.variant} {one.limit}", one.told, one.allowed, word]
+
+
+def histogram(times: Sequence[float], width: int = 48) -> str:
+    """Counts from the least to the 99th percentile, in one line; what is slower is in the last place."""
+    values = np.asarray(times)
+    low, high = float(values.min()), float(np.percentile(values, 99))
+    if high <= low:
+        return ""
+    counts, _ = np.histogram(np.minimum(values, high), bins=width, range=(low, high))
+    bars = "".join(BARS[int(np.ceil(8 * count / counts.max()))] for count in counts)
+    return f"{figure(low)} {bars} {figure(high)} ms"
+
+
+def result_parts(result: Result) -> tuple[list[Table], list[str]]:
+    """Table and lines of one run."""
+    rows = [summary_row(stage, summary) for stage, summary in result.summary.items()]
+    main, lines = result.main, []
+    if drawn := histogram(result.samples_ms[result.headline]):
+        lines.append(f"{result.headline}  {drawn}")
+    for name, needed in main.withheld().items():
+        lines.append(f"{name} is left out: it takes {needed} samples or more")
+    if (median := main.at(50)) is not None and median.independent < main.count / 2:
+        lines.append(f"times that follow each other are alike: worth {median.independent} independent ones for p50")
+    lines.append(
+        f"{result.per_second:.1f} frames a second over {result.seconds:.1f} s; processor time {result.cpu_ms:.2f} ms a "
+        f"frame; process at its peak {result.peak_mib:.0f} MiB"
+    )
+    if result.cold is not None:
+        lines.append(
+            f"start {result.cold.start_ms:.0f} ms to the first answer, memory {result.cold.memory_mib:.0f} MiB "
+            "(a process of its own)"
+        )
+    warm = result.warm_up
+    lines.append(
+        f"warm-up {warm.count} in {warm.seconds:.1f} s, the first {figure(warm.first_ms)} ms, "
+        f"{'steady' if warm.steady else 'not steady'}"
+    )
+    lines += _machine_lines(result)
+    if result.drops:
+        lines.append("dropped " + ", ".join(f"{count} {reason}" for reason, count in result.drops.items()))
+    if result.accuracy is not None:
+        found = result.accuracy
+        low, high = found.interval
+        line = (
+            f"{found.metric} {found.value:.4f} ({low:.4f} – {high:.4f}) on {found.count} of {found.data} {found.split}"
+        )
+        lines.append(line + (f", {found.drop:+.2f} points below the original" if found.drop is not None else ""))
+    if result.soak is not None:
+        lines += _soak_lines(result)
+    if result.subject.scenario == "single-stream" and not result.meets_mlperf:
+        needed = mlperf_samples(90)
+        lines.append(f"MLPerf's single-stream takes 1024 queries and 60 s; p90 within 0.5 % takes {needed} samples")
+    lines += result.notes
+    lines += [f"NOT VALID: {reason}" for reason in result.invalid]
+    return [(f"{told(result.subject)}\n{result.host.description}", HEADER, rows)], lines
+
+
+def _machine_lines(result: Result) -> list[str]:
+    heat = [one.temperature_c for one in result.timeline if one.temperature_c is not None]
+    clock = [one.mhz for one in result.timeline if one.mhz is not None]
+    told_of = []
+    if heat:
+        told_of.append(f"temperature {heat[0]:.0f} to {heat[-1]:.0f} °C, at most {max(heat):.0f}")
+    if clock:
+        told_of.append(f"clock {min(clock):.0f} to {max(clock):.0f} MHz")
+    if result.joules is not None:
+        frames = result.per_second * result.seconds
+        told_of.append(f"{1e3 * result.joules / frames:.2f} mJ a frame ({result.energy_source})")
+    missing = [name for name, known in (("temperature", heat), ("energy", result.joules is not None)) if not known]
+    if missing:
+        told_of.append(f"no sensor of {' or '.join(missing)} here")
+    return ["; ".join(told_of)] if told_of else []
+
+
+def _soak_lines(result: Result) -> list[str]:
+    soak = result.soak
+    assert soak is not None
+    settled = f"settled after {soak.steady_after_s:.0f} s" if soak.steady_after_s is not None else "not settled"
+    return [
+        f"soak: {settled}, judged by {soak.judged_by}; sustained p50 {percentile(soak.sustained.at(50))} against burst "
+        f"{percentile(soak.burst.at(50))}: {100 * (soak.slowdown - 1):+.1f} %"
+    ]
+
+
+def _run_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    tables, lines = result_parts(document["result"])
+    if "trends" in document:
+        more, told_of = _history_parts(document)
+        tables, lines = [*tables, *more], [*lines, *told_of]
+    written = [document[key] for key in ("out", "history", "report") if document.get(key)]
+    return tables, [*lines, *(f"written: {path}" for path in written)]
+
+
+def _compare_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    rows = [
+        [
+            change.percentile,
+            figure(change.a_ms),
+            figure(change.b_ms),
+            f"{change.percent:+.1f} ± {change.plus_minus:.1f} %",
+            change.verdict,
+        ]
+        for change in document["changes"]
+    ]
+    lines = [f"A: {document['a']}", f"B: {document['b']}"]
+    if document["memory_mib"]:
+        a, b = document["memory_mib"]
+        lines.append(f"memory {a:.1f} MiB in A, {b:.1f} in B")
+    lines += document["notes"]
+    by = (
+        "" if document["verdict"] == "same" else f", by {abs(document['percent']):.1f} ± {document['plus_minus']:.1f} %"
+    )
+    lines.append(f"verdict: B is {_WORDS[document['verdict']]}{by} (margin {document['margin']:g} %)")
+    return [(f"{document['headline']}, A against B", ["", "A ms", "B ms", "B is slower by", "verdict"], rows)], lines
+
+
+_WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower than A"}
+
+
+def _history_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    rows = []
+    for trend in document["trends"]:
+        low, high = min(trend.p50_ms), max(trend.p50_ms)
+        span = high - low
+        line = "".join(BARS[1 + round(7 * (one - low) / span)] if span else BARS[4] for one in trend.p50_ms[-20:])
+        last = f"{trend.last.verdict}, {trend.last.percent:+.1f} ± {trend.last.plus_minus:.1f} %" if trend.last else "–"
+        runs = f"{len(trend.p50_ms)}, {sum(trend.valid)} valid"
+        rows.append([f"{trend.subject} ({trend.machine})", runs, line, figure(trend.p50_ms[-1]), last])
+    return [("history", ["", "runs", "p50", "last ms", "against the run before"], rows)], []
+
+
+def _predict_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    rows = [
+        [one.variant, figure(one.ms), f"{figure(one.low_ms)} – {figure(one.high_ms)}", one.basis]
+        for one in document["predictions"]
+    ]
+    device = document["predictions"][0].device
+    lines = [
+        "PREDICTION, nothing was measured on that device; the span is the error on models that were published for it"
+    ]
+    return [(f"prediction for {device}, all its cores", ["variant", "p50 ms", "span", "from"], rows)], lines
+
+
+def _fleet_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    rows, lines = [], []
+    for host in document["hosts"]:
+        result = host.result
+        if result is None:
+            rows.append([host.name, "–", "–", "–", "–", "failed"])
+            lines.append(f"{host.name}: {host.error}")
+            continue
+        main, cold = result.main, result.cold
+        memory = f"{cold.memory_mib:.0f}" if cold is not None else "–"
+        valid = "valid" if result.valid and result.complete else "NOT VALID"
+        rows.append(
+            [f"{host.name}: {result.host.description}", *(percentile(main.at(p)) for p in PERCENTS), memory, valid]
+        )
+        lines += [f"{host.name}: {line}" for line in (*host.findings, *result.notes, *result.invalid)]
+    header = ["host", "p50 ms", "p90 ms", "p99 ms", "MiB", ""]
+    lines += [f"written: {path}" for path in document["written"]]
+    return [(document["title"], header, rows)], lines
+
+
+_PARTS = {
+    "run": _run_parts,
+    "compare": _compare_parts,
+    "history": _history_parts,
+    "predict": _predict_parts,
+    "fleet": _fleet_parts,
+}

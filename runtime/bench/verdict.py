@@ -1,0 +1,129 @@
+"""Whether one result is as fast as another: the ratio of their percentiles with its interval, and a word for it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Literal
+
+import msgspec
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.result import Result, merge, told
+from orilla.runtime.bench.samples import PERCENTS, Z
+
+MARGIN = 3.0
+"""Per cent that two runs of the same thing may differ by, on a machine that nothing disturbs: memory is laid out
+otherwise in each process, the clock is not the same to the last megahertz."""
+
+Word = Literal["same", "faster", "slower"]
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of one percentile, from A to B."""
+
+    percentile: str
+    a_ms: float
+    b_ms: float
+    percent: float
+    """By which B is slower; negative where it is faster."""
+    plus_minus: float
+    """Half of the 95 % interval, per cent."""
+    verdict: Word
+
+
+class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a comparison; by its p50."""
+
+    verdict: Word
+    percent: float
+    plus_minus: float
+    margin: float
+    a: str
+    b: str
+    headline: str
+    changes: tuple[Change, ...]
+    """p50, p90 and p99, as far as both can carry them."""
+    memory_mib: tuple[float, float] | None
+    notes: tuple[str, ...]
+
+
+def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verdict:
+    """Compares runs of A with runs of B, on the same machine, in the same scenario.
+
+    `slower` and `faster` are said where the whole interval of the ratio lies beyond the margin.
+
+    Args:
+        a: one run, or several of the same thing.
+        margin: per cent of difference that does not matter.
+
+    Raises:
+        ConfigError: another machine or scenario, too few samples, or runs of different things on one side.
+    """
+    one, other = merge(a), merge(b)
+    if one.host.identity != other.host.identity:
+        raise ConfigError(
+            f"A was measured on {one.host.identity}, B on {other.host.identity}: times of different machines are not "
+            "compared; orilla report shows them side by side"
+        )
+    if (one.subject.scenario, one.subject.streams) != (other.subject.scenario, other.subject.streams):
+        raise ConfigError(f"A is a run of {one.subject.scenario}, B of {other.subject.scenario}: measure the same way")
+    changes = [change for percent in PERCENTS if (change := _change(a, b, percent, margin)) is not None]
+    if not changes or changes[0].percentile != "p50":
+        raise ConfigError(
+            f"too few samples to compare ({one.main.count} and {other.main.count}, many of them alike): measure longer "
+            "(--seconds)"
+        )
+    first = changes[0]
+    notes = [
+        f"{side} is not valid: {reason}"
+        for side, result in (("A", one), ("B", other))
+        for reason in (*result.invalid, *(() if result.complete else ("it was interrupted",)))
+    ]
+    for what in ("bundle", "variant", "engine_version", "threads"):
+        was, now = getattr(one.subject, what), getattr(other.subject, what)
+        if was != now:
+            notes.append(f"{what.replace('_version', '')}: {was} in A, {now} in B")
+    if one.subject.bundle == other.subject.bundle and one.subject.sha256 != other.subject.sha256:
+        notes.append(f"{one.subject.bundle} is another bundle in B than in A")
+    memory = (one.cold.memory_mib, other.cold.memory_mib) if one.cold and other.cold else None
+    return Verdict(
+        first.verdict,
+        first.percent,
+        first.plus_minus,
+        margin,
+        told(one.subject),
+        told(other.subject),
+        one.headline,
+        tuple(changes),
+        memory,
+        tuple(notes),
+    )
+
+
+def _change(a: list[Result], b: list[Result], percent: float, margin: float) -> Change | None:
+    one, other = _estimate(a, percent), _estimate(b, percent)
+    if one is None or other is None:
+        return None
+    difference, spread = other[0] - one[0], Z * math.hypot(one[1], other[1])
+    low, high, edge = difference - spread, difference + spread, math.log1p(margin / 100)
+    word: Word = "slower" if low > edge else "faster" if high < -edge else "same"
+    return Change(
+        f"p{percent:g}",
+        round(math.exp(one[0]), 4),
+        round(math.exp(other[0]), 4),
+        round(100 * math.expm1(difference), 2),
+        round(50 * (math.exp(high) - math.exp(low)), 2),
+        word,
+    )
+
+
+def _estimate(results: list[Result], percent: float) -> tuple[float, float] | None:
+    """Logarithm of a percentile, and its standard error: from the times within the runs, and from run to run."""
+    pooled = merge(results).main.at(percent)
+    if pooled is None or (error := pooled.error) is None:
+        return None
+    singles = [math.log(one.ms) for result in results if (one := result.main.at(percent)) is not None]
+    if len(singles) > 1:
+        error = max(error, statistics.stdev(singles) / math.sqrt(len(singles)))
+    return math.log(pooled.ms), error

@@ -1,0 +1,180 @@
+"""The command `orilla bench`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.files import check_writable
+
+LEAST_S, MOST_S = 0.5, 86400.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("bundle", nargs="?", help="a bundle's path, or the name of one that ships with Orilla")
+    parser.add_argument(
+        "--scenario",
+        default="single-stream",
+        help="single-stream, multi-stream, offline (inputs prepared before, as in MLPerf), or loop, the camera loop "
+        "(default: single-stream)",
+    )
+    parser.add_argument("--seconds", type=float, help="how long (default: 10; 1800 at most with --soak)")
+    parser.add_argument("--variant", help="a variant's name (default: what orilla tune chose, else the bundle's)")
+    parser.add_argument("--engine", help="on this engine, as orilla devices lists them")
+    parser.add_argument("--threads", type=int, help="for inference (default: all cores but one, four at most)")
+    parser.add_argument("--streams", type=int, help="frames of a multi-stream query (default: 8)")
+    parser.add_argument("--source", help="of the loop (default: the golden frames, 30 a second)")
+    parser.add_argument(
+        "--policy", help="of the loop: latest, every, rate:HZ or deadline:MS (default: as in orilla run)"
+    )
+    parser.add_argument("--soak", action="store_true", help="until the machine's temperature is steady")
+    parser.add_argument("--data", help="also measure accuracy on a data set, as orilla train takes it")
+    parser.add_argument("--out", type=Path, metavar="F.json", help="write the result there")
+    parser.add_argument("--history", type=Path, metavar="DIR", help="add the result to a history, and show its trend")
+    parser.add_argument("--report", type=Path, metavar="F.html", help="also write a page")
+    parser.add_argument("--markdown", action="store_true", help="print tables that a comment on a change can hold")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="do not measure: say whether result B is as fast as A (files, or folders of runs); exit code 1 if slower",
+    )
+    parser.add_argument("--margin", type=float, help="per cent of difference that does not matter (default: 3)")
+    parser.add_argument(
+        "--on", action="append", metavar="ssh://USER@HOST", help="measure there, by ssh; may be given several times"
+    )
+    parser.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for machines that have no network (--on)")
+    parser.add_argument("--predict", metavar="DEVICE", help="do not measure: estimate for a device of orilla devices")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Measures, compares, predicts, or has other machines measure."""
+    modes = [name for name in ("compare", "on", "predict") if getattr(arguments, name)]
+    if len(modes) > 1:
+        raise ConfigError(f"--{modes[0]} and --{modes[1]} are two different things: give one")
+    if arguments.compare:
+        return _compare(arguments)
+    if arguments.bundle is None and arguments.history is not None:
+        from orilla.runtime.bench.history import trends
+
+        return 0, {"mode": "history", "folder": str(arguments.history), "trends": trends(arguments.history)}
+    if arguments.bundle is None:
+        raise ConfigError("which bundle? orilla bench BUNDLE, or --compare A B, or --history DIR")
+    if arguments.predict:
+        from orilla.runtime.bench.predict import predict
+        from orilla.runtime.bundle import Bundle
+
+        return 0, {
+            "mode": "predict",
+            "predictions": predict(Bundle.open(arguments.bundle), arguments.predict, arguments.variant),
+        }
+    check_plan(arguments)
+    if arguments.on:
+        from orilla.runtime.remote.fleet import bench_on
+
+        return bench_on(arguments)
+    return _measure(arguments)
+
+
+def check_plan(arguments: argparse.Namespace) -> None:
+    """Refuses what can't be measured, before anything is loaded; fills in defaults."""
+    from orilla.devices.errors import unknown_name
+    from orilla.runtime.bench.result import HEADLINE
+    from orilla.runtime.bench.soak import MOST_S as SOAK_S
+
+    if arguments.scenario not in HEADLINE:
+        raise unknown_name("scenario", arguments.scenario, HEADLINE)
+    if arguments.seconds is None:
+        arguments.seconds = SOAK_S if arguments.soak else 10.0
+    if not (math.isfinite(arguments.seconds) and LEAST_S <= arguments.seconds <= MOST_S):
+        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {LEAST_S:g} to {MOST_S:g}")
+    if arguments.streams is not None and arguments.scenario != "multi-stream":
+        raise ConfigError("--streams is for --scenario multi-stream")
+    if arguments.streams is not None and not 1 <= arguments.streams <= 1000:
+        raise ConfigError(f"--streams {arguments.streams}: must be 1 to 1000")
+    if (arguments.source or arguments.policy) and arguments.scenario != "loop":
+        raise ConfigError("--source and --policy are for --scenario loop")
+    if arguments.margin is not None:
+        raise ConfigError("--margin is for --compare A B")
+    for path in (arguments.out, arguments.report):
+        if path is not None:
+            check_writable(path)
+    if arguments.report is not None:
+        from orilla.runtime.bench.report import check_plots
+
+        check_plots()
+
+
+def _compare(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    from orilla.runtime.bench.result import read_all
+    from orilla.runtime.bench.verdict import MARGIN, compare
+
+    margin = MARGIN if arguments.margin is None else arguments.margin
+    if not 0 <= margin <= 100:
+        raise ConfigError(f"--margin {margin:g}: must be 0 to 100 per cent")
+    a, b = (read_all(path) for path in arguments.compare)
+    verdict = compare(a, b, margin=margin)
+    import msgspec
+
+    document: dict[str, object] = {"mode": "compare", **msgspec.structs.asdict(verdict)}
+    document["markdown"] = arguments.markdown
+    return 1 if verdict.verdict == "slower" else 0, document
+
+
+def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from orilla.runtime.bench import result as results
+    from orilla.runtime.bench.accuracy import open_labelled
+    from orilla.runtime.bench.measure import Plan, run
+    from orilla.runtime.bench.scenario import STREAMS
+    from orilla.runtime.cli import INTERRUPTED
+    from orilla.runtime.model import Model
+
+    with Model.open(
+        arguments.bundle, variant=arguments.variant, engine=arguments.engine, threads=arguments.threads
+    ) as model:
+        dataset = open_labelled(arguments.data, model.bundle.manifest) if arguments.data is not None else None
+        plan = Plan(
+            arguments.scenario,
+            arguments.seconds,
+            arguments.streams or STREAMS,
+            arguments.source,
+            arguments.policy,
+            arguments.soak,
+            dataset,
+        )
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as progress:
+            task = progress.add_task(arguments.scenario, total=1.0)
+            result = run(
+                model, plan, lambda text, share: progress.update(task, description=text, completed=min(1.0, share))
+            )
+    if arguments.out is not None:
+        results.write(arguments.out, result)
+    document: dict[str, object] = {"mode": "run", "result": result, "out": arguments.out and str(arguments.out)}
+    if arguments.history is not None:
+        from orilla.runtime.bench.history import trends
+
+        document["history"] = str(results.keep(arguments.history, result))
+        document["trends"] = trends(arguments.history)
+    if arguments.report is not None:
+        from orilla.runtime.bench.report import page
+
+        page([result], arguments.report)
+        document["report"] = str(arguments.report)
+    document["markdown"] = arguments.markdown
+    return 0 if result.complete else INTERRUPTED, document
+
+
+def show(document: dict[str, Any]) -> None:
+    """Prints what was measured, compared or predicted."""
+    from orilla.runtime.bench import terminal
+
+    terminal.show(document)

@@ -1,0 +1,87 @@
+"""Whether `orilla bench --compare` says what is true: `python tests/perf/verdict.py [BUNDLE] [--rounds 20]`.
+
+Each round runs `orilla bench` three times, in new processes and in changing order: A, the same again as B, and as C
+with every inference made 10 % longer by waiting for its last tenth. A against B has to be "same", with p50 within 3 %;
+A against C "slower". Bounds: in every round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SLOWER = 0.10
+BOUND_P50 = 3.0
+
+
+def slowed(words: list[str]) -> int:
+    """In its own process: `orilla bench`, every inference of which takes a tenth longer."""
+    from orilla.runtime.cli import main
+    from orilla.runtime.engines.litert import LiteRTSession
+
+    real = LiteRTSession.run
+
+    def run(self: LiteRTSession, prepared: object) -> object:
+        began = time.perf_counter_ns()
+        output = real(self, prepared)
+        now = time.perf_counter_ns()
+        until = now + SLOWER * (now - began)
+        while time.perf_counter_ns() < until:
+            pass
+        return output
+
+    LiteRTSession.run = run
+    return main(words)
+
+
+def bench(bundle: str, seconds: float, out: Path, slow: bool) -> None:
+    words = ["bench", bundle, "--seconds", str(seconds), "--out", str(out)]
+    start = [__file__, "--slowed"] if slow else ["-m", "orilla.runtime.cli"]
+    subprocess.run([sys.executable, *start, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def verdict(a: Path, b: Path) -> dict:
+    command = [sys.executable, "-m", "orilla.runtime.cli", "bench", "--compare", str(a), str(b), "--json"]
+    return json.loads(subprocess.run(command, check=False, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", nargs="?", default="road")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    shuffle, right = random.Random(arguments.seed), {"same": 0, "slower": 0}
+    worst = 0.0
+    for turn in range(1, arguments.rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {name: Path(folder, f"{name}.json") for name in "ABC"}
+            order = list("ABC")
+            shuffle.shuffle(order)
+            for name in order:
+                bench(arguments.bundle, arguments.seconds, paths[name], name == "C")
+            same, slower = verdict(paths["A"], paths["B"]), verdict(paths["A"], paths["C"])
+        near = abs(same["percent"]) <= BOUND_P50
+        right["same"] += same["verdict"] == "same" and near
+        right["slower"] += slower["verdict"] == "slower"
+        worst = max(worst, abs(same["percent"]))
+        told = [f"{one['verdict']} {one['percent']:+.1f} ± {one['plus_minus']:.1f} %" for one in (same, slower)]
+        noted = "; ".join(same["notes"] + slower["notes"][:1])
+        print(f"{turn:2}: A against B {told[0]}, A against C {told[1]} {noted}", flush=True)
+    print(
+        f"same, p50 within 3 %: {right['same']} of {arguments.rounds}; slower: {right['slower']}; worst {worst:.1f} %"
+    )
+    sys.exit(min(right.values()) < arguments.rounds)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--slowed"]:
+        sys.exit(slowed(sys.argv[2:]))
+    main()
