@@ -44,6 +44,12 @@ COMMANDS = {
         "measure a bundle here: percentiles, memory, heat; compare two results",
         "orilla bench road --out now.json",
     ),
+    "report": Command(
+        "orilla.runtime.commands.report",
+        "make a page of benchmark results",
+        "orilla report now.json --out report.html",
+        extra="report",
+    ),
     "replay": Command(
         "orilla.runtime.commands.replay",
         "decide again what a recorded loop decided, or what another policy would have",

@@ -8,13 +8,17 @@ from html import escape
 from pathlib import Path
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #1a7f4b; }
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #1a7f4b;
+  --line1: #1a7f4b; --line2: #c2571a; --line3: #2f6fb5; --line4: #8a4fb0; --line5: #a3801c; --line6: #b03a5b; }
+@media (prefers-color-scheme: dark) { :root {
+  --line1: #4fc48a; --line2: #ef9055; --line3: #6fb1f5; --line4: #c592ec; --line5: #dcbb55; --line6: #ef7f9f; } }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; } th { background: var(--soft); }
 img { max-width: 100%; border-radius: 6px; background: #fff; }
+svg { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: 4px; }
 pre { background: var(--soft); padding: .8rem; border-radius: 6px; overflow-x: auto; }
 pre code { background: none; padding: 0; }
@@ -52,6 +56,10 @@ class Page:
         kind = "png" if path.suffix == ".png" else "jpeg"
         data = base64.b64encode(path.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{escape(description)}" src="data:image/{kind};base64,{data}"></p>')
+
+    def drawing(self, svg: str, description: str) -> None:
+        """Adds an SVG drawing of our own, as it is."""
+        self._parts.append(f'<div role="img" aria-label="{escape(description)}">{svg}</div>')
 
     def html(self) -> bytes:
         """The whole page."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from orilla.devices.detect import Machine, detect
 from orilla.devices.errors import ConfigError
 from orilla.devices.spec import Catalog, catalog
 from orilla.runtime.bench.cold import cold
-from orilla.runtime.bench.result import Cold
+from orilla.runtime.bench.result import Cold, Result
 from orilla.runtime.bench.samples import Percentile, Summary, Z, least_samples, summarise
 from orilla.runtime.bench.terminal import figure
 from orilla.runtime.bench.turns import in_turns
@@ -39,6 +39,9 @@ SECONDS = 3.0
 
 AGAIN = 2
 """Times that what breaks a budget of time is measured again, before it is believed."""
+
+FULL = "_fp32"
+"""In the names of full-precision variants."""
 
 MOST_S = 60.0
 """What a measurement may take to get the samples that its percentiles need."""
@@ -264,8 +267,10 @@ def judge(measurement: Measurement, *, machine: Machine | None = None, known: Ca
     subject = measurement.subject
     budget, machine = subject.budget, machine or detect()
     if not holds_here(budget, machine, known):
+        told = f"not measured: this is no {budget.device}"
+        names = subject.bundle.path.stem, subject.variant.name
         return [
-            _judged(subject, key, None, f"not measured: this is no {budget.device}", limit, "elsewhere", None)
+            Judged(*names, key, None, told, _allowed(key, limit), "elsewhere", None)
             for key, limit in budget.limits().items()
         ]
     found = {key: _judge(measurement, key, limit) for key, limit in budget.limits().items()}
@@ -281,31 +286,99 @@ def judge(measurement: Measurement, *, machine: Machine | None = None, known: Ca
     return list(found.values())
 
 
+def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) -> list[Judged]:
+    """Holds a result that is there to a budget, as far as it tells; nothing is measured.
+
+    Args:
+        others: among which a run of the full-precision variant on the same machine is looked for.
+    """
+    subject = result.subject
+    if budget.bundle != subject.bundle or budget.variant not in (None, subject.variant):
+        return []
+    if budget.device is not None and not _is_device(result, budget.device):
+        return []
+    whole = next((one for one in others if _compares_with(result, one)), None)
+    found = []
+    for key, limit in budget.limits().items():
+        if (figures := _figure_of(result, whole, key)) is not None:
+            value, told = figures
+            found.append(_held(subject.bundle, subject.variant, key, value, told, limit))
+    return found
+
+
+def _is_device(result: Result, device: str) -> bool:
+    spec = catalog().devices[device]
+    return (
+        result.host.description.startswith(spec.match) if spec.match else f", {spec.arch}, " in result.host.description
+    )
+
+
+def _compares_with(result: Result, other: Result) -> bool:
+    same = (result.subject.bundle, result.subject.scenario, result.subject.threads, result.host.identity)
+    return FULL in other.subject.variant and same == (
+        other.subject.bundle,
+        other.subject.scenario,
+        other.subject.threads,
+        other.host.identity,
+    )
+
+
+def _figure_of(result: Result, whole: Result | None, key: str) -> tuple[float, str] | None:
+    """A figure that a result has, and how it is told."""
+    if key in ("start_ms", "memory_mib"):
+        return None if result.cold is None else _cold_figure(result.cold, key)
+    if key == "max_drop":
+        found = result.accuracy
+        if found is None or found.drop is None:
+            return None
+        return found.drop, f"{found.drop:+.2f} points ({found.count} of {found.data} {found.split})"
+    if key not in (*TIMES, *RATIOS):
+        return None
+    one = result.main.at(percent := float(key[1:].partition("_")[0]))
+    other = whole.main.at(percent) if whole is not None else None
+    if one is None or (key in RATIOS and other is None):
+        return None
+    if key not in RATIOS or other is None or whole is None:
+        return one.ms, f"{figure(one.ms)} ms{_span(one.low_ms, one.high_ms)}"
+    return _ratio_figure(one, other, whole.subject.variant)
+
+
 def _judge(measurement: Measurement, key: str, limit: Range) -> Judged:
     subject = measurement.subject
     value, told = _figure(measurement, key)
+    return _held(subject.bundle.path.stem, subject.variant.name, key, value, told, limit)
+
+
+def _held(bundle: str, variant: str, key: str, value: float, told: str, limit: Range) -> Judged:
+    """A figure against its limit."""
     if math.isnan(value) or value > limit.most:
         status: Status = "exceeded"
     elif value < limit.least:
         status = "exceeded" if key.startswith("min_") else "implausible"
     else:
         status = "met"
-    return _judged(subject, key, value, told, limit, status, _reason(subject, key, told, limit, status))
+    return Judged(
+        bundle,
+        variant,
+        key,
+        value,
+        told,
+        _allowed(key, limit),
+        status,
+        _reason(bundle, variant, key, told, limit, status),
+    )
 
 
-def _judged(
-    subject: Subject, key: str, value: float | None, told: str, limit: Range, status: Status, reason: str | None
-) -> Judged:
-    allowed = f"at least {limit.least:g}" if key.startswith("min_") else f"at most {limit.most:g}"
-    if not key.startswith("min_") and limit.least > 0:
-        allowed = f"{limit.least:g} to {limit.most:g}"
-    return Judged(subject.bundle.path.stem, subject.variant.name, key, value, told, allowed, status, reason)
+def _allowed(key: str, limit: Range) -> str:
+    if key.startswith("min_"):
+        return f"at least {limit.least:g}"
+    return f"{limit.least:g} to {limit.most:g}" if limit.least > 0 else f"at most {limit.most:g}"
 
 
-def _reason(subject: Subject, key: str, told: str, limit: Range, status: Status) -> str | None:
-    if status in ("met", "elsewhere"):
+def _reason(bundle: str, variant: str, key: str, told: str, limit: Range, status: Status) -> str | None:
+    if status == "met":
         return None
-    name = f"{subject.bundle.path.stem} {subject.variant.name}: {key} is {told}"
+    name = f"{bundle} {variant}: {key} is {told}"
     if status == "implausible":
         return f"{name}, below {limit.least:g}: too good to be true; did the whole model run?"
     return f"{name}, {'at least' if key.startswith('min_') else 'at most'} {_edge(key, limit):g} is allowed"
@@ -319,15 +392,7 @@ def _figure(measurement: Measurement, key: str) -> tuple[float, str]:
     """A figure, and how it is told."""
     subject = measurement.subject
     if key in ("start_ms", "memory_mib"):
-        found = measurement.cold()
-        return (
-            (found.start_ms, f"{found.start_ms:.0f} ms")
-            if key == "start_ms"
-            else (
-                found.memory_mib,
-                f"{found.memory_mib:.1f} MiB",
-            )
-        )
+        return _cold_figure(measurement.cold(), key)
     if key in ("max_drop", "min_agreement"):
         drop, agreement, where = measurement.answers()
         if key == "max_drop":
@@ -363,8 +428,17 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
             f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {least_samples(percent)} samples, the full-"
             f"precision variant gave {timed.reference.count} in {MOST_S:g} s: hold this model to p50_ratio or p90_ratio"
         )
+    return _ratio_figure(one, other, measurement.subject.reference[1].name)
+
+
+def _cold_figure(found: Cold, key: str) -> tuple[float, str]:
+    if key == "start_ms":
+        return found.start_ms, f"{found.start_ms:.0f} ms"
+    return found.memory_mib, f"{found.memory_mib:.1f} MiB"
+
+
+def _ratio_figure(one: Percentile, other: Percentile, name: str) -> tuple[float, str]:
     ratio, low, high = ratio_of(one, other)
-    name = measurement.subject.reference[1].name
     return ratio, f"{ratio:.3f}{_span(low, high)} of {name}'s {figure(other.ms)} ms"
 
 

@@ -1,0 +1,163 @@
+"""What a bundle would take on a device that is not at hand: a prediction, from figures published for that device.
+
+A cost for each kind of work, calibrated on runs that were measured (`devices/costs.toml`), says how much more one
+model is than another; how fast the device is, is the mean of what was published for it. How far the published models
+are from what the others predict of them is the span that is told.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import msgspec
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.spec import CATALOG, Catalog, catalog
+from orilla.runtime.bench.work import Work, work_of
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.manifest import Variant
+
+COSTS = CATALOG.with_name("costs.toml")
+
+LONE = 2.0
+"""Factor to either side of a prediction from a single figure, which says nothing of its error."""
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """Of one variant; never a measurement."""
+
+    device: str
+    variant: str
+    ms: float
+    low_ms: float
+    high_ms: float
+    basis: str
+    predicted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """A device's time by the cost model's, in one precision."""
+
+    factor: float
+    errors: Mapping[str, float]
+    """By model: its published time by what the device's other figures predict of it."""
+    basis: str
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Factors to both sides: the worst that was seen, in either direction."""
+        worst = max((max(error, 1 / error) for error in self.errors.values()), default=LONE)
+        return 1 / worst, worst
+
+
+def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Prediction]:
+    """Predicts the CPU time of a bundle's LiteRT variants, with all of the device's cores.
+
+    Raises:
+        ConfigError: an unknown device or variant, or none that anything was published for.
+    """
+    known = catalog()
+    known.device(device)
+    variants = bundle.manifest.variants if variant is None else (bundle.manifest.variant(variant),)
+    found, reasons = [], []
+    for one in variants:
+        try:
+            found.append(_predict(bundle, one, device, known))
+        except DataError as error:
+            reasons.append(f"{one.name}: {error}")
+    if not found:
+        raise ConfigError(f"nothing can be predicted of {bundle.path.name} on {device}: {'; '.join(reasons)}")
+    return found
+
+
+def precision_of(variant: Variant) -> str:
+    """What its kernels compute in; raises `DataError` for what nothing was published of."""
+    if variant.engine != "litert":
+        raise DataError("published figures are of LiteRT and XNNPACK")
+    numbers = variant.name.partition("_")[2]
+    if numbers.startswith("wi8_ai8"):
+        return "int8"
+    if numbers.startswith(("fp32", "fp16")) or numbers.endswith("_wo"):
+        return "float32"
+    raise DataError("nothing was published for its precision")
+
+
+def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> Prediction:
+    precision = precision_of(variant)
+    speed = speed_of(device, precision, known)
+    cost = work_of(bundle.read(variant.file), variant.name).cost(costs()[precision])
+    ms, (low, high) = cost * speed.factor, speed.span
+    return Prediction(
+        device, variant.name, round(ms, 4), round(ms * low, 4), round(ms * high, 4), f"{precision}: {speed.basis}"
+    )
+
+
+@cache
+def costs() -> dict[str, Work]:
+    """Milliseconds of one unit of each kind of work, by precision, on the machine that they were measured on."""
+    tables = tomllib.loads(COSTS.read_text())["costs"]
+    return {name: Work(**table) for name, table in tables.items()}
+
+
+@cache
+def models() -> dict[str, Work]:
+    """The work of published models."""
+    return {name: Work(**table) for name, table in tomllib.loads(COSTS.read_text())["models"].items()}
+
+
+def speed_of(device: str, precision: str, known: Catalog) -> Speed:
+    """How fast a device is: by its own figures; else by models that it and another device have both run; else by
+    another device with the same cores and another clock.
+
+    Raises:
+        DataError: nothing leads from what was published to this device.
+    """
+    if (own := _own(device, precision, known)) is not None:
+        return own
+    spec, found = known.devices[device], []
+    for other, its in known.devices.items():
+        base = _own(other, precision, known)
+        if base is None:
+            continue
+        if common := _common(device, other, precision, known):
+            ratio = statistics.geometric_mean(list(common.values()))
+            found.append((ratio, base, f"{other}'s figures, by {', '.join(common)}, which both have run"))
+        elif spec.cpu == its.cpu and spec.cores == its.cores and spec.mhz and its.mhz:
+            found.append((its.mhz / spec.mhz, base, f"{other}'s figures, the same cores at {its.mhz} MHz"))
+    if found:  # the device that is most like it
+        ratio, base, basis = min(found, key=lambda one: abs(math.log(one[0])))
+        return Speed(base.factor * ratio, base.errors, basis)
+    raise DataError(f"nothing was published of {device} that leads to its speed in {precision}")
+
+
+def _own(device: str, precision: str, known: Catalog) -> Speed | None:
+    figures = {
+        one.model: one.ms / models()[one.model].cost(costs()[precision])
+        for one in known.devices[device].latencies
+        if one.precision == precision and one.model in models() and one.engine != "edgetpu"
+    }
+    if not figures:
+        return None
+    factor = statistics.geometric_mean(list(figures.values()))
+    errors = {}
+    if len(figures) > 1:
+        for name, value in figures.items():
+            others = [math.log(other) for model, other in figures.items() if model != name]
+            errors[name] = value / math.exp(statistics.fmean(others))
+    return Speed(factor, errors, f"{len(figures)} published figures of {device}")
+
+
+def _common(device: str, other: str, precision: str, known: Catalog) -> dict[str, float]:
+    """Times of the device by those of the other one, of the models that both have run on the same engine."""
+    theirs = {(one.model, one.engine): one.ms for one in known.devices[other].latencies if one.precision == precision}
+    return {
+        one.model: one.ms / theirs[one.model, one.engine]
+        for one in known.devices[device].latencies
+        if one.precision == precision and (one.model, one.engine) in theirs
+    }

@@ -1,0 +1,131 @@
+"""pytest's plugin: `@pytest.mark.budget(bundle="road", p90_ratio=0.5, max_drop=0.5)` holds a bundle to a budget.
+
+The test's body runs first, then every limit is measured; the names of the limits are those of `orilla verify --budget`.
+A test without a body is a budget alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from orilla.runtime.bench.budgeted import Judged, Measurement, Timed
+    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.session import Session
+
+MARK = "budget"
+
+ABOUT = (
+    "budget(bundle, variant=None, device=None, engine=None, threads=None, reference=None, data=None, seconds=3, "
+    "p50_ratio=..., p90_ratio=..., p99_ratio=..., p50_ms=..., p90_ms=..., p99_ms=..., start_ms=..., memory_mib=..., "
+    "max_mib=..., size_ratio=..., max_drop=..., min_agreement=...): holds a bundle to a budget (docs/ci.md)"
+)
+
+_MEASURED = pytest.StashKey[list["Measurement"]]()
+_JUDGED = pytest.StashKey[list[tuple[str, "Judged"]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the mark known."""
+    config.addinivalue_line("markers", ABOUT)
+    config.stash[_JUDGED] = []
+
+
+@pytest.fixture
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    """The bundle of the test's budget."""
+    return _measurements(request.node)[0].subject.bundle
+
+
+@pytest.fixture
+def session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    """The variant of the test's budget, loaded on its engine."""
+    loaded = _measurements(request.node)[0].load()
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture
+def samples(request: pytest.FixtureRequest) -> Timed:
+    """Times of the variant, and, where a ratio is asked for, in turns with them those of the full-precision one."""
+    return _measurements(request.node)[0].timed()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Runs the test, and then holds the bundle to its budgets."""
+    yield
+    if item.get_closest_marker(MARK) is None:
+        return
+    from orilla.devices.errors import OrillaError
+    from orilla.runtime.bench.budgeted import judge
+
+    judged: list[Judged] = []
+    try:
+        for measurement in _measurements(item):
+            judged += judge(measurement)
+    except OrillaError as error:
+        raise _refused(f"budget: {error}") from None
+    item.config.stash[_JUDGED] += [(item.nodeid, one) for one in judged]
+    if broken := [one for one in judged if not one.passed]:
+        rows = "\n".join(f"  {one.limit:<14} {one.told:<44} {one.allowed:<18} {one.status}" for one in judged)
+        reasons = "\n".join(str(one.reason) for one in broken)
+        pytest.fail(f"{len(broken)} of {len(judged)} limits are not met\n{rows}\n{reasons}", pytrace=False)
+    if judged and all(one.status == "elsewhere" for one in judged):
+        pytest.skip(judged[0].told)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """All budgets of the session in one table."""
+    judged = config.stash[_JUDGED]
+    if not judged:
+        return
+    terminalreporter.section("budgets")
+    width = max(len(f"{one.bundle} {one.variant} {one.limit}") for _, one in judged)
+    for _, one in judged:
+        name = f"{one.bundle} {one.variant} {one.limit}"
+        terminalreporter.write_line(f"{name:<{width}}  {one.told}, {one.allowed}: {one.status}", red=not one.passed)
+
+
+def _measurements(item: pytest.Item) -> list[Measurement]:
+    """What is measured for each of a test's marks, the nearest first."""
+    if _MEASURED not in item.stash:
+        marks = list(item.iter_markers(MARK))
+        if not marks:
+            pytest.fail("these fixtures take a mark: @pytest.mark.budget(bundle=...)", pytrace=False)
+        item.stash[_MEASURED] = [_measurement(item, mark) for mark in marks]
+    return item.stash[_MEASURED]
+
+
+def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
+    from pathlib import Path
+
+    from orilla.devices.budget import budget_of
+    from orilla.devices.errors import ConfigError, OrillaError
+    from orilla.runtime.bench.accuracy import open_labelled
+    from orilla.runtime.bench.budgeted import SECONDS, Measurement, subject_of
+    from orilla.runtime.bundle import Bundle
+
+    given = dict(mark.kwargs)
+    where = given.setdefault("bundle", mark.args[0] if mark.args else None)
+    try:
+        if len(mark.args) > 1:
+            raise ConfigError("takes the bundle, and everything else by name")
+        data, seconds = given.pop("data", None), float(given.pop("seconds", SECONDS))
+        for key in ("bundle", "reference"):
+            if isinstance(given.get(key), Path):
+                given[key] = str(given[key])
+        budget = budget_of(given)
+        opened = Bundle.open(budget.bundle)
+        dataset = open_labelled(str(data), opened.manifest) if data is not None else None
+        return Measurement(subject_of(budget, opened), dataset=dataset, seconds=seconds)
+    except OrillaError as error:
+        raise _refused(f"budget of {where}: {error}") from None
+
+
+def _refused(reason: str) -> BaseException:
+    """A failure that is told in its own line, without a trace through this plugin."""
+    return pytest.fail.Exception(reason, pytrace=False)

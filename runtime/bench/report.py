@@ -1,0 +1,147 @@
+"""One self-contained page of results: distributions, time lines, stages, runs side by side, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from orilla.devices.budget import Budget
+from orilla.devices.errors import MissingExtraError
+from orilla.runtime.bench.budgeted import judge_result
+from orilla.runtime.bench.result import Result
+from orilla.runtime.bench.terminal import (
+    BUDGET_HEADER,
+    HEADER,
+    budget_row,
+    figure,
+    percentile,
+    result_parts,
+    summary_row,
+)
+from orilla.runtime.files import write_bytes
+from orilla.runtime.page import Page
+
+
+def check_plots() -> None:
+    """Raises `MissingExtraError` where plots can't be drawn."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "report")
+
+
+def page(results: Sequence[Result], path: Path, budgets: Sequence[Budget] = ()) -> None:
+    """Writes the page.
+
+    Args:
+        results: of any machines.
+        budgets: that the results are held to, as far as they tell.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    check_plots()
+    from orilla.runtime.bench import plots
+
+    names = _names(results)
+    bundles = ", ".join(dict.fromkeys(result.subject.bundle for result in results))
+    hosts = "; ".join(dict.fromkeys(result.host.description for result in results))
+    made = Page(f"Benchmark of {bundles}", f"Measured on {hosts}.")
+    _overview(made, results, names)
+    made.heading("Distribution")
+    made.text(
+        "The share of answers that took at most so long. Each nine is as far as the one before: the tail is at the top."
+    )
+    made.drawing(plots.distribution(results, names), "cumulative distribution of the times")
+    if len(results) > 1:
+        made.heading("Side by side")
+        medians = [result.main.at(50) for result in results]
+        values = [one.ms if one else result.main.max_ms for one, result in zip(medians, results, strict=True)]
+        spans = [
+            (one.low_ms or one.ms, one.high_ms or one.ms) if one else (value, value)
+            for one, value in zip(medians, values, strict=True)
+        ]
+        made.drawing(
+            plots.bars(names, values, spans, "milliseconds, p50 with its 95 % interval"), "medians of all runs"
+        )
+    if loops := [place for place, result in enumerate(results) if result.subject.scenario == "loop"]:
+        made.heading("Stages of the loop")
+        some = [results[place] for place in loops], [names[place] for place in loops]
+        made.drawing(plots.stages(*some), "median of each stage")
+    _budgets(made, results, budgets)
+    for result, name in zip(results, names, strict=True):
+        made.heading(f"Run: {name}" if len(results) > 1 else "The run")
+        made.drawing(plots.time_line(result), f"times of {name} as they came, with the machine's state")
+        _, lines = result_parts(result)
+        made.table(HEADER, [summary_row(stage, summary) for stage, summary in result.summary.items()])
+        for line in lines[1 if lines and "▁" in lines[0] else 0 :]:
+            made.text(line)
+        _versions(made, result)
+    write_bytes(path, made.html())
+
+
+def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> None:
+    header = ["run", "p50 ms", "p90 ms", "p99 ms", "max", "MiB", "start ms", "accuracy", ""]
+    rows = []
+    for result, name in zip(results, names, strict=True):
+        cold, main = result.cold, result.main
+        measured = result.accuracy
+        rows.append(
+            [
+                name,
+                *(percentile(main.at(percent)) for percent in (50, 90, 99)),
+                figure(main.max_ms),
+                f"{cold.memory_mib:.0f}" if cold else "–",
+                f"{cold.start_ms:.0f}" if cold else "–",
+                f"{measured.value:.4f}" if measured else "–",
+                "valid" if result.valid and result.complete else "not valid" if result.complete else "interrupted",
+            ]
+        )
+    made.table(header, rows)
+    made.text(
+        "In brackets 95 % intervals; a dash where there are too few samples for a percentile, a question mark where no "
+        "sample bounds it."
+    )
+
+
+def _budgets(made: Page, results: Sequence[Result], budgets: Sequence[Budget]) -> None:
+    judged = [one for budget in budgets for result in results for one in judge_result(budget, result, results)]
+    if budgets:
+        made.heading("Budgets")
+        if judged:
+            made.table(BUDGET_HEADER, [budget_row(one) for one in judged])
+            for one in judged:
+                if one.reason is not None:
+                    made.text(one.reason)
+        else:
+            made.text("None of them is about these runs.")
+
+
+def _versions(made: Page, result: Result) -> None:
+    host = result.host
+    packages = ", ".join(f"{name} {version}" for name, version in host.packages.items())
+    made.text(
+        f"Measured at {result.created} with Orilla {host.orilla}, Python {host.python}, {packages}; bundle "
+        f"{result.subject.sha256[:12]}."
+    )
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """What tells the runs apart, and no more."""
+    parts = [
+        (
+            result.subject.bundle,
+            result.subject.variant,
+            result.subject.engine,
+            f"{result.subject.threads} thread{'s' if result.subject.threads > 1 else ''}",
+            result.subject.scenario,
+            result.host.name or result.host.description,
+            result.created,
+        )
+        for result in results
+    ]
+    differing = [place for place in range(len(parts[0])) if len({one[place] for one in parts}) > 1] or [0, 1]
+    if len(differing) > 1 and differing[-1] == len(parts[0]) - 1:
+        without = [", ".join(one[place] for place in differing[:-1]) for one in parts]
+        if len(set(without)) == len(without):
+            return without
+    return [", ".join(one[place] for place in differing) for one in parts]

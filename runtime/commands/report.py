@@ -1,0 +1,40 @@
+"""The command `orilla report`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.files import check_writable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument(
+        "results", nargs="+", type=Path, help="what orilla bench --out has written, or folders of it; of any machines"
+    )
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
+    parser.add_argument("--budget", type=Path, metavar="F.toml", help="hold the results to the budgets of a file")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Writes the page."""
+    from orilla.devices.budget import read_budgets
+    from orilla.runtime.bench.report import check_plots, page
+    from orilla.runtime.bench.result import read_all
+
+    if arguments.out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--out {arguments.out}: a page is NAME.html")
+    check_plots()
+    check_writable(arguments.out)
+    budgets = read_budgets(arguments.budget) if arguments.budget is not None else []
+    results = [result for path in arguments.results for result in read_all(path)]
+    page(results, arguments.out, budgets)
+    return 0, {"page": str(arguments.out), "results": len(results)}
+
+
+def show(document: dict[str, object]) -> None:
+    """Says where the page is."""
+    count = document["results"]
+    print(f"{document['page']}: {count} result{'s' if count != 1 else ''}")
