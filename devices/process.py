@@ -9,12 +9,12 @@ from orilla.devices.reading import fields, read
 _STATUS = Path("/proc/self/status")
 
 
-def memory_mib() -> float:
-    """Resident memory now."""
+def memory_mib() -> float | None:
+    """Resident memory now; None where the kernel does not tell."""
     return _mib("VmRSS")
 
 
-def peak_mib() -> float:
+def peak_mib() -> float | None:
     """Resident memory at its peak, since the last `reset_peak`, where that worked."""
     return _mib("VmHWM")
 
@@ -28,6 +28,6 @@ def reset_peak() -> bool:
     return True
 
 
-def _mib(key: str) -> float:
-    words = next(iter(fields(read(_STATUS), key)), "0 kB").split()
-    return int(words[0]) / 1024
+def _mib(key: str) -> float | None:
+    words = next(iter(fields(read(_STATUS), key)), "").split()
+    return round(int(words[0]) / 1024, 2) if words else None

@@ -326,7 +326,8 @@ def _compares_with(result: Result, other: Result) -> bool:
 def _figure_of(result: Result, whole: Result | None, key: str) -> tuple[float, str] | None:
     """A figure that a result has, and how it is told."""
     if key in ("start_ms", "memory_mib"):
-        return None if result.cold is None else _cold_figure(result.cold, key)
+        untold = result.cold is None or (key == "memory_mib" and result.cold.memory_mib is None)
+        return None if untold or result.cold is None else _cold_figure(result.cold, key)
     if key == "max_drop":
         found = result.accuracy
         if found is None or found.drop is None:
@@ -434,6 +435,8 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
 def _cold_figure(found: Cold, key: str) -> tuple[float, str]:
     if key == "start_ms":
         return found.start_ms, f"{found.start_ms:.0f} ms"
+    if found.memory_mib is None:
+        raise ConfigError("memory_mib: this machine does not tell what a process takes")
     return found.memory_mib, f"{found.memory_mib:.1f} MiB"
 
 

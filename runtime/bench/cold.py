@@ -32,7 +32,7 @@ def cold(bundle: str, variant: str, engine: str, threads: int) -> Cold:
     raise EngineError(f"{variant} on {engine} ended without an answer: {lines[-1] if lines else ended.returncode}")
 
 
-def main(where: str, name: str, engine: str, threads: int) -> dict[str, float]:
+def main(where: str, name: str, engine: str, threads: int) -> dict[str, float | None]:
     """In the process of its own."""
     import time
 
@@ -52,11 +52,12 @@ def main(where: str, name: str, engine: str, threads: int) -> dict[str, float]:
     for place in range(INFERENCES):
         session.run(known[place % len(known)])
     peak = peak_mib()
+    grown = None if peak is None or before is None else round(peak - before, 2)
     return {
         "start_ms": round((answered - began) * 1e3, 2),
         "load_ms": round((loaded - began) * 1e3, 2),
-        "memory_mib": round(peak - before, 2),
-        "peak_mib": round(peak, 2),
+        "memory_mib": grown,
+        "peak_mib": peak,
     }
 
 

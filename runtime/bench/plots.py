@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from orilla.runtime.bench.result import Result
 
@@ -144,9 +145,10 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _stretched(share: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _stretched(share: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log odds: each nine more is as far as the one before."""
-    return np.log10(share / (1 - share))
+    stretched: NDArray[np.float64] = np.log10(share / (1 - share))
+    return stretched
 
 
 def _svg(figure: Figure) -> str:

@@ -15,6 +15,7 @@ from orilla.runtime.bench.terminal import (
     HEADER,
     budget_row,
     figure,
+    mib,
     percentile,
     result_parts,
     summary_row,
@@ -80,7 +81,7 @@ def page(results: Sequence[Result], path: Path, budgets: Sequence[Budget] = ()) 
 
 
 def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> None:
-    header = ["run", "p50 ms", "p90 ms", "p99 ms", "max", "MiB", "start ms", "accuracy", ""]
+    header = ["run", "p50 ms", "p90 ms", "p99 ms", "max", "memory", "start ms", "accuracy", ""]
     rows = []
     for result, name in zip(results, names, strict=True):
         cold, main = result.cold, result.main
@@ -90,7 +91,7 @@ def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> No
                 name,
                 *(percentile(main.at(percent)) for percent in (50, 90, 99)),
                 figure(main.max_ms),
-                f"{cold.memory_mib:.0f}" if cold else "–",
+                mib(cold.memory_mib) if cold else "–",
                 f"{cold.start_ms:.0f}" if cold else "–",
                 f"{measured.value:.4f}" if measured else "–",
                 "valid" if result.valid and result.complete else "not valid" if result.complete else "interrupted",

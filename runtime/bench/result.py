@@ -70,9 +70,9 @@ class Cold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """From before the engine is imported to the first answer."""
     load_ms: float
     """Of it, until the variant is loaded."""
-    memory_mib: float
-    """What the process has grown by at its peak, from before the engine is imported."""
-    peak_mib: float
+    memory_mib: float | None
+    """What the process has grown by at its peak, from before the engine is imported; None where nothing tells."""
+    peak_mib: float | None
     """Resident memory of the whole process at its peak."""
 
 
@@ -132,7 +132,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Frames answered a second."""
     cpu_ms: float
     """Processor time for each frame."""
-    peak_mib: float
+    peak_mib: float | None
     cold: Cold | None
     timeline: tuple[Second, ...]
     joules: float | None = None
@@ -268,7 +268,7 @@ def merge(results: list[Result]) -> Result:
         summary={stage: summarise(times) for stage, times in samples.items()},
         per_second=sum(result.per_second * count for result, count in zip(results, counts, strict=True)) / total,
         cpu_ms=sum(result.cpu_ms * count for result, count in zip(results, counts, strict=True)) / total,
-        peak_mib=max(result.peak_mib for result in results),
+        peak_mib=max((result.peak_mib for result in results if result.peak_mib is not None), default=None),
     )
 
 

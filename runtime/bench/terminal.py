@@ -75,6 +75,11 @@ def figure(ms: float) -> str:
     return f"{ms:.{max(0, min(3, 2 - math.floor(math.log10(ms))))}f}" if ms > 0 else "0"
 
 
+def mib(size: float | None) -> str:
+    """A size in memory, as far as it is known."""
+    return "unknown" if size is None else f"{size:.0f} MiB"
+
+
 def summary_row(name: str, summary: Summary) -> list[str]:
     """One row of the table of stages."""
     cells = [percentile(summary.at(percent)) for percent in PERCENTS]
@@ -116,11 +121,11 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
         lines.append(f"times that follow each other are alike: worth {median.independent} independent ones for p50")
     lines.append(
         f"{result.per_second:.1f} frames a second over {result.seconds:.1f} s; processor time {result.cpu_ms:.2f} ms a "
-        f"frame; process at its peak {result.peak_mib:.0f} MiB"
+        f"frame; process at its peak {mib(result.peak_mib)}"
     )
     if result.cold is not None:
         lines.append(
-            f"start {result.cold.start_ms:.0f} ms to the first answer, memory {result.cold.memory_mib:.0f} MiB "
+            f"start {result.cold.start_ms:.0f} ms to the first answer, memory {mib(result.cold.memory_mib)} "
             "(a process of its own)"
         )
     warm = result.warm_up
@@ -243,13 +248,12 @@ def _fleet_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
             lines.append(f"{host.name}: {host.error}")
             continue
         main, cold = result.main, result.cold
-        memory = f"{cold.memory_mib:.0f}" if cold is not None else "–"
+        memory = mib(cold.memory_mib) if cold is not None else "–"
         valid = "valid" if result.valid and result.complete else "NOT VALID"
-        rows.append(
-            [f"{host.name}: {result.host.description}", *(percentile(main.at(p)) for p in PERCENTS), memory, valid]
-        )
-        lines += [f"{host.name}: {line}" for line in (*host.findings, *result.notes, *result.invalid)]
-    header = ["host", "p50 ms", "p90 ms", "p99 ms", "MiB", ""]
+        rows.append([host.name, *(percentile(main.at(p)) for p in PERCENTS), memory, valid])
+        told_of = (result.host.description, *host.findings, *result.notes, *result.invalid)
+        lines += [f"{host.name}: {line}" for line in told_of]
+    header = ["host", "p50 ms", "p90 ms", "p99 ms", "memory", ""]
     lines += [f"written: {path}" for path in document["written"]]
     return [(document["title"], header, rows)], lines
 

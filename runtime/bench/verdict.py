@@ -86,7 +86,8 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
             notes.append(f"{what.replace('_version', '')}: {was} in A, {now} in B")
     if one.subject.bundle == other.subject.bundle and one.subject.sha256 != other.subject.sha256:
         notes.append(f"{one.subject.bundle} is another bundle in B than in A")
-    memory = (one.cold.memory_mib, other.cold.memory_mib) if one.cold and other.cold else None
+    grown = [side.cold.memory_mib if side.cold else None for side in (one, other)]
+    memory = (grown[0], grown[1]) if grown[0] is not None and grown[1] is not None else None
     return Verdict(
         first.verdict,
         first.percent,

@@ -29,7 +29,7 @@ class Work(msgspec.Struct, frozen=True):
 
     def cost(self, unit: Work) -> float:
         """The sum over all kinds, with what one of each costs."""
-        return sum(getattr(self, kind) * getattr(unit, kind) for kind in KINDS)
+        return float(sum(getattr(self, kind) * getattr(unit, kind) for kind in KINDS))
 
 
 KINDS = tuple(Work.__struct_fields__)

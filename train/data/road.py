@@ -17,7 +17,7 @@ from orilla.train.augment import RandomLight, RandomMirror, apply
 from orilla.train.data.batches import CACHE_BYTES, Epoch
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, mix_classes, numbers, relight, shade
 
-CLOSE_UPS = 0.05
+CLOSE_UPS = 0.12
 """Share of samples that are turned close-ups, so that the road is known by its surface too, not by its place alone."""
 
 AROUND_ROAD = 0.6

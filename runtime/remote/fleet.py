@@ -1,0 +1,300 @@
+"""`orilla bench BUNDLE --on ssh://…`: ships what is not there yet, has each machine examine, verify and measure, and
+brings the results home."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shlex
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orilla.devices.errors import ConfigError, OrillaError
+from orilla.runtime import bundle as bundles
+from orilla.runtime.bench import result as results
+from orilla.runtime.bench.result import Result
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import INTERRUPTED
+from orilla.runtime.remote.ssh import Remote, RemoteError
+from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
+
+FOLDER = ".cache/orilla/remote"
+"""Of everything that is put there, from the remote home folder."""
+
+NEEDED_KIB = 800 << 10
+"""Disk for an environment with numpy, OpenCV and LiteRT."""
+
+PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
+INSTALL_S = 1800.0
+POLL_S = 1.0
+STOP_S = 30.0
+"""For a run that is interrupted to write what it has."""
+
+GRACE_S = 600.0
+"""Beyond the measurement itself: emulated and small machines take long to begin."""
+
+
+@dataclass
+class HostReport:
+    """What came of one machine."""
+
+    name: str
+    result: Result | None = None
+    error: str | None = None
+    findings: list[str] = field(default_factory=list)
+    """What its doctor warns of, and what verify found."""
+    sent: list[str] = field(default_factory=list)
+    """What was not there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The same for all machines."""
+
+    bundle: Bundle
+    data: bytes
+    """The bundle as one file."""
+    wheel: bytes
+    wheels: dict[str, bytes]
+    """For machines without a network."""
+    words: list[str]
+    """Options of `orilla bench`."""
+    seconds: float
+    needs_onnx: bool
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set where this process is interrupted."""
+
+
+def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    """Measures on all machines at once; exit code 1 where one of them failed."""
+    from rich.console import Console
+
+    if arguments.data is not None:
+        raise ConfigError("--data stays here: accuracy is measured here; verify says whether another machine agrees")
+    if arguments.source is not None and Path(arguments.source).exists():
+        raise ConfigError(f"--source {arguments.source} is a file of this machine: give one that is there, or scenes")
+    console = Console(stderr=True, markup=False, highlight=False)
+    remotes = [Remote(url, console.print) for url in arguments.on]
+    if len({remote.name for remote in remotes}) < len(remotes):
+        raise ConfigError("--on names the same machine twice: they would disturb each other")
+    order = _order(arguments)
+    with ThreadPoolExecutor(len(remotes)) as pool:
+        asked = [pool.submit(_try, remote, order, console.print) for remote in remotes]
+        try:
+            wait(asked)
+        except KeyboardInterrupt:
+            console.print("interrupted: fetching what there is")
+            order.stop.set()
+        reports = [one.result() for one in asked]
+    written = _keep(reports, arguments)
+    title = f"{order.bundle.path.stem}, {arguments.scenario}"
+    document = {"mode": "fleet", "title": title, "hosts": reports, "written": written, "markdown": arguments.markdown}
+    if order.stop.is_set():
+        return INTERRUPTED, document
+    return (0 if all(report.result is not None for report in reports) else 1), document
+
+
+def _order(arguments: argparse.Namespace) -> Order:
+    bundle = Bundle.open(arguments.bundle)
+    manifest = bundle.manifest
+    variant = manifest.variant(arguments.variant or manifest.default)
+    words = ["--variant", variant.name, "--scenario", arguments.scenario, "--seconds", str(arguments.seconds)]
+    for option in ("engine", "threads", "streams", "source", "policy"):
+        if (value := getattr(arguments, option)) is not None:
+            words += [f"--{option}", str(value)]
+    words += ["--soak"] if arguments.soak else []
+    paths = sorted(arguments.wheels.glob("*.whl")) if arguments.wheels else []
+    wheels = {path.name: path.read_bytes() for path in paths}
+    if arguments.wheels and not wheels:
+        raise ConfigError(f"--wheels {arguments.wheels}: there is no wheel in it")
+    needs_onnx = (arguments.engine or variant.engine).startswith("onnx")
+    return Order(bundle, _packed(bundle), wheel(), wheels, words, arguments.seconds, needs_onnx)
+
+
+def _packed(bundle: Bundle) -> bytes:
+    """A bundle as one file, whatever it is here."""
+    if bundle.path.is_file():
+        return bundle.path.read_bytes()
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{bundle.path.name}.orilla"
+        bundles.write(path, bundle.manifest, files)
+        return path.read_bytes()
+
+
+def _try(remote: Remote, order: Order, say: Callable[[str], None]) -> HostReport:
+    report = HostReport(remote.name)
+    try:
+        _bench(remote, order, report, say)
+    except OrillaError as error:
+        report.error = str(error).removeprefix(f"{remote.name}: ")
+    return report
+
+
+def _bench(remote: Remote, order: Order, report: HostReport, say: Callable[[str], None]) -> None:
+    """Everything that is done on one machine."""
+    python = _python(remote)
+    code = f"{FOLDER}/code-{hashlib.sha256(order.wheel).hexdigest()[:16]}"
+    if remote.run(f'test -f "$HOME"/{code}/.ready && echo yes || true').strip() != "yes":
+        say(f"{remote.name}: sending orilla ({len(order.wheel) >> 10} KiB)")
+        remote.send(order.wheel, f"{code}.whl")
+        unpacked = f'"$HOME"/{code}'
+        remote.run(f"{python} -m zipfile -e {unpacked}.whl {unpacked} && touch {unpacked}/.ready")
+        report.sent.append("orilla")
+    python = _environment(remote, python, order, report, say)
+    digest = hashlib.sha256(order.data).hexdigest()[:16]
+    where = f"{FOLDER}/{digest}/{order.bundle.path.stem}.orilla"
+    if remote.send(order.data, where):
+        report.sent.append("bundle")
+    run = f'env PYTHONPATH="$HOME"/{code}${{PYTHONPATH:+:$PYTHONPATH}} {python} -m orilla.runtime.cli'
+    there = f'"$HOME"/{shlex.quote(where)}'
+    say(f"{remote.name}: doctor and verify")
+    report.findings += _doctor(remote, run)
+    variant = order.words[1]
+    engine = order.words[order.words.index("--engine") + 1 :][:1] if "--engine" in order.words else []
+    _verify(remote, f"{run} verify {there} --variant {variant}", engine)
+    if order.stop.is_set():
+        raise RemoteError(f"{remote.name}: interrupted before it could measure")
+    say(f"{remote.name}: measuring")
+    report.result = _measure(remote, f"{run} bench {there} {shlex.join(order.words)}", order)
+
+
+def _python(remote: Remote) -> str:
+    """A Python there that is new enough."""
+    tell = "import sys; print('%d.%d' % sys.version_info[:2])"
+    script = "; ".join(f'command -v {name} >/dev/null && echo {name} $({name} -c "{tell}")' for name in PYTHONS)
+    found = dict(line.split() for line in remote.run(f"{script}; true").splitlines() if len(line.split()) == 2)
+    for name, version in found.items():
+        if (numbers := re.fullmatch(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) >= (3, 11):
+            return name
+    told = f"found {', '.join(sorted(set(found.values())))}" if found else "found none"
+    raise RemoteError(f"{remote.name}: it takes Python 3.11 or newer, {told}: sudo apt install python3")
+
+
+def _environment(remote: Remote, python: str, order: Order, report: HostReport, say: Callable[[str], None]) -> str:
+    """A Python there that has what Orilla needs: its own, where it has all, else one in an environment of ours."""
+    needed = {**REQUIREMENTS, **(ONNX if order.needs_onnx else {})}
+    own = f'"$HOME"/{FOLDER}/env/bin/python'
+    for candidate in (python, own):
+        if not (missing := _missing(remote, candidate, list(needed))):
+            return candidate
+    home = remote.run('df -Pk "$HOME" | tail -n 1').split()
+    if len(home) > 3 and home[3].isdigit() and int(home[3]) < NEEDED_KIB:
+        free = int(home[3]) >> 10
+        raise RemoteError(f"{remote.name}: {free} MiB are free, an environment takes {NEEDED_KIB >> 10}: make room")
+    say(f"{remote.name}: installing {', '.join(needed[name] for name in missing)}")
+    offline = ""
+    for name, data in order.wheels.items():
+        remote.send(data, f"{FOLDER}/wheels/{name}")
+        offline = '--no-index --find-links "$HOME"/' + f"{FOLDER}/wheels"
+    made = remote.run(
+        f'test -x {own} || {python} -m venv --system-site-packages "$HOME"/{FOLDER}/env 2>&1 || echo NO VENV',
+        timeout_s=INSTALL_S,
+    )
+    if "NO VENV" in made:
+        raise RemoteError(f"{remote.name}: it can't make an environment: sudo apt install python3-venv")
+    wanted = shlex.join(needed.values())
+    remote.run(f"{own} -m pip install --quiet --disable-pip-version-check {offline} {wanted}", timeout_s=INSTALL_S)
+    report.sent.append("environment")
+    return own
+
+
+def _missing(remote: Remote, python: str, names: list[str]) -> list[str]:
+    """Packages that a Python there has not; all, where there is no such Python."""
+    code = f"from importlib.util import find_spec; print(*[n for n in {names!r} if find_spec(n) is None])"
+    said = remote.run(f"{python} -c {shlex.quote(code)} 2>/dev/null || echo {' '.join(names)}")
+    return said.split()
+
+
+def _doctor(remote: Remote, run: str) -> list[str]:
+    """What its doctor finds wrong; the loop may be none the worse for it."""
+    said = remote.run(f"{run} doctor --json", timeout_s=GRACE_S, check=False)
+    try:
+        found = json.loads(said)["findings"]
+    except (ValueError, KeyError, TypeError):
+        return ["doctor gave no answer"]
+    return [f"{one['level']}: {one['name']}: {one['detail']}" for one in found if one.get("level") != "ok"]
+
+
+def _verify(remote: Remote, command: str, engine: list[str]) -> None:
+    """Nothing is measured of a bundle that computes something else there."""
+    words = f" --engine {shlex.quote(engine[0])}" if engine else ""
+    said = remote.run(f"{command}{words} --json 2>&1", timeout_s=GRACE_S, check=False)
+    begins = said.find("{")
+    try:
+        document = json.JSONDecoder().raw_decode(said[begins:])[0] if begins >= 0 else {}
+    except ValueError:
+        document = {}
+    if document.get("verdict") == "pass":
+        return
+    details = [
+        f"{one['variant']}: {stage['name']}: {stage['detail']}"
+        for one in document.get("variants", ())
+        for stage in one["stages"]
+        if not stage["passed"]
+    ]
+    details += [line for line in said.splitlines()[-1:] if line.strip()]
+    raise RemoteError(f"{remote.name}: verify fails there: {details[0] if details else 'no answer'}")
+
+
+def _measure(remote: Remote, command: str, order: Order) -> Result:
+    """Measures there, apart from the connection: one that is lost and found again goes on waiting."""
+    run = f"{FOLDER}/runs/{uuid.uuid4().hex[:16]}"
+    at = f'"$HOME"/{run}'
+    job = f"echo $$ > {at}/pid; exec {command} --out {at}/result.json"
+    # A second start of the same run does nothing: the folder is there.
+    remote.run(
+        f'mkdir -p "$HOME"/{FOLDER}/runs; mkdir {at} 2>/dev/null && '
+        f"{{ (nohup sh -c {shlex.quote(job)} > {at}/said 2>&1 < /dev/null; echo $? > {at}/code) > /dev/null 2>&1 & }}; "
+        "true"
+    )
+    ends = time.monotonic() + order.seconds + GRACE_S
+    stopped = False
+    while not (code := remote.run(f"cat {at}/code 2>/dev/null || true").strip()):
+        if time.monotonic() > ends:
+            raise RemoteError(f"{remote.name}: no result after {order.seconds + GRACE_S:.0f} s")
+        if order.stop.wait(POLL_S) and not stopped:  # it keeps what it has, and ends by itself
+            remote.run(f"kill -TERM $(cat {at}/pid)", check=False)
+            stopped, ends = True, time.monotonic() + STOP_S
+    if code not in ("0", str(INTERRUPTED)):
+        said = [line for line in remote.run(f"cat {at}/said || true").splitlines() if line.strip()]
+        raise RemoteError(f"{remote.name}: {said[-1][:300] if said else f'exit code {code}'}")
+    data = remote.run(f"cat {at}/result.json").encode()
+    remote.run(f"rm -rf {at}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        path.write_bytes(data)
+        found = results.read(path)
+    return msgspec.structs.replace(found, host=msgspec.structs.replace(found.host, name=remote.name))
+
+
+def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]:
+    """Writes what came home."""
+    written = []
+    home = [(report, report.result) for report in reports if report.result is not None]
+    for report, result in home:
+        if arguments.out is not None:
+            path = arguments.out
+            if len(reports) > 1:
+                path = path.with_name(f"{path.stem}-{re.sub(r'[^A-Za-z0-9.-]+', '-', report.name)}{path.suffix}")
+            results.write(path, result)
+            written.append(str(path))
+        if arguments.history is not None:
+            written.append(str(results.keep(arguments.history, result)))
+    if arguments.report is not None and home:
+        from orilla.runtime.bench.report import page
+
+        page([result for _, result in home], arguments.report)
+        written.append(str(arguments.report))
+    return written

@@ -1,0 +1,83 @@
+"""The part of Orilla that a robot needs, as a wheel made from the files that run here: no build tools, equal bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bundle import EPOCH
+
+PARTS = ("devices", "runtime")
+LEFT_OUT = (".orilla",)
+"""Of the zoo's bundles only `LEFT_IN`: a benchmark brings its own."""
+
+LEFT_IN = ("probe.orilla",)
+
+REQUIREMENTS = {
+    "ai_edge_litert": "ai-edge-litert>=2.1",
+    "msgspec": "msgspec>=0.19",
+    "numpy": "numpy>=1.26",
+    "cv2": "opencv-python-headless>=4.10",
+    "rich": "rich>=13",
+}
+"""What the base install needs, by the name that is imported; a test compares it with `pyproject.toml`."""
+
+ONNX = {"onnxruntime": "onnxruntime>=1.20"}
+
+
+def wheel() -> bytes:
+    """Makes the wheel.
+
+    Raises:
+        ConfigError: Orilla runs here without being installed.
+    """
+    try:
+        installed = distribution("orilla")
+    except PackageNotFoundError as error:
+        raise ConfigError("orilla is not installed here, it only runs: pip install it first") from error
+    folder = f"orilla-{installed.version}.dist-info"
+    files = dict(sorted(_sources().items()))
+    files[f"{folder}/METADATA"] = _metadata(installed)
+    files[f"{folder}/entry_points.txt"] = (installed.read_text("entry_points.txt") or "").encode()
+    files[f"{folder}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: orilla\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{folder}/RECORD"] = _record(files, f"{folder}/RECORD")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return buffer.getvalue()
+
+
+def _sources() -> dict[str, bytes]:
+    found = {}
+    for part in PARTS:
+        spec = find_spec(f"orilla.{part}")
+        assert spec is not None
+        assert spec.origin is not None
+        root = Path(spec.origin).parent
+        for path in root.rglob("*"):
+            shipped = path.suffix not in LEFT_OUT or path.name in LEFT_IN
+            if path.is_file() and shipped and "__pycache__" not in path.parts:
+                found[f"orilla/{part}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    return found
+
+
+def _metadata(installed: Distribution) -> bytes:
+    return (installed.read_text("METADATA") or installed.read_text("PKG-INFO") or "").encode()
+
+
+def _record(files: dict[str, bytes], own: str) -> bytes:
+    """Hash and size of every file. Source: PyPA, "Recording installed projects"."""
+    lines = []
+    for name, data in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        lines.append(f"{name},sha256={digest},{len(data)}")
+    return "\n".join([*lines, f"{own},,", ""]).encode()
