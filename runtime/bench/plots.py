@@ -155,7 +155,7 @@ def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     for side in ("width", "height"):
         text = re.sub(rf'(<svg[^>]*?) {side}="[^"]+"', r"\1", text, count=1)
     for place, colour in enumerate(LINES, 1):

@@ -152,7 +152,7 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
             if not max(low, middle) < candidate <= count + unbounded:
                 continue
             upper = 1 - float(cumulated[min(candidate - 1, most) - least])
-            off = abs(lower + upper - 2 * aim) + 0.1 * abs(lower - upper)
+            off = abs(lower + upper - 2 * aim) + 0.3 * abs(lower - upper)
             if off < best:
                 best, chosen = off, (low, candidate)
     return chosen

@@ -1,0 +1,273 @@
+"""`orilla bench`: every scenario with a real engine, and what may go wrong."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from orilla.devices.clocks import Usage
+from orilla.devices.errors import DataError
+from orilla.runtime.bench import measure, monitor, result, scenario
+from orilla.runtime.bench.measure import Plan, run
+from orilla.runtime.bench.monitor import Monitor, Second
+from orilla.runtime.bench.soak import Soaking
+from orilla.runtime.bench.warmup import Steadiness
+from orilla.runtime.cli import main
+from orilla.runtime.engines.litert import LiteRTSession
+from orilla.runtime.model import Model
+
+
+def bench(capsys, *words):
+    code = main(["bench", *words, "--json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else None, captured.err
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "frames"),
+    [("single-stream", "infer", 1), ("multi-stream", "query", 8), ("offline", "sample", None), ("loop", "age", 1)],
+)
+def test_scenarios(capsys, tmp_path, name, stage, frames):
+    out = tmp_path / "r.json"
+    code, document, _ = bench(capsys, "probe", "--scenario", name, "--seconds", "1", "--out", str(out))
+    assert code == 0
+    told, kept = document["result"], result.read(out)
+    assert told["summary"][stage]["count"] == kept.main.count == len(kept.at_s) > 5
+    assert kept.complete
+    assert kept.subject.scenario == name
+    assert kept.subject.streams == (frames or kept.subject.streams)
+    assert 0.9 < kept.seconds < 2.5
+    assert kept.at_s == sorted(kept.at_s)
+    assert kept.cold.start_ms > kept.cold.load_ms > 0
+    assert kept.cold.memory_mib > 1
+    assert kept.cpu_ms > 0
+    assert kept.warm_up.count > 0
+    median = np.median(kept.samples_ms[stage])
+    assert kept.main.at(50).ms == pytest.approx(median, rel=0.1)
+    if name == "loop":
+        assert {"capture", "prepare", "infer", "decode", "age"} <= set(kept.samples_ms)
+        assert kept.per_second == pytest.approx(30, rel=0.2)
+        assert kept.subject.source == "golden frames"
+    else:
+        assert kept.per_second == pytest.approx(kept.main.count * kept.subject.streams / kept.seconds, rel=0.01)
+
+
+def test_of_texts(capsys):
+    code, document, _ = bench(capsys, "sentiment", "--scenario", "loop", "--seconds", "1")
+    assert code == 0
+    assert document["result"]["summary"]["age"]["count"] > 100
+
+
+def test_the_timeline_tells_of_the_machine():
+    with Monitor() as watch:
+        time.sleep(1.3)
+    assert len(watch.seconds) >= 1
+    assert watch.seconds[0].own_cores < 0.5
+    assert watch.seconds[0].other_cores >= 0
+
+
+def test_accuracy_in_the_same_command(capsys, picture_bundle, animals):
+    code, document, _ = bench(capsys, str(picture_bundle), "--seconds", "0.5", "--data", str(animals))
+    found = document["result"]["accuracy"]
+    assert code == 0
+    assert found["count"] == 16
+    assert found["metric"] == "accuracy"
+    assert found["interval"][0] <= found["value"] <= found["interval"][1]
+    assert found["drop"] is not None
+
+
+def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkeypatch):
+    real, calls = LiteRTSession.run, [0]
+
+    def interrupted(self, prepared):
+        calls[0] += 1
+        if calls[0] == 5000:
+            raise KeyboardInterrupt
+        return real(self, prepared)
+
+    monkeypatch.setattr(LiteRTSession, "run", interrupted)
+    monkeypatch.setattr(scenario, "PATIENCE_S", 0.05)
+    out = tmp_path / "r.json"
+    code, _, _ = bench(capsys, "probe", "--seconds", "60", "--out", str(out))
+    assert code == 130
+    kept = result.read(out)
+    assert not kept.complete
+    assert any(note.startswith("interrupted after") for note in kept.notes)
+    assert kept.main.count == len(kept.samples_ms["infer"]) < 5000
+    assert main(["bench", "--compare", str(out), str(out)]) == 0
+    assert "A is not valid: it was interrupted" in capsys.readouterr().out
+
+
+def test_interrupted_before_the_first_sample(capsys, tmp_path, monkeypatch):
+    def interrupted(self, prepared):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiteRTSession, "run", interrupted)
+    assert main(["bench", "probe", "--out", str(tmp_path / "r.json")]) == 130
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_clock_that_steps_is_told_and_changes_nothing(monkeypatch):
+    real, began = time.time, time.perf_counter()
+    with Model.open("probe", threads=1) as model:
+        monkeypatch.setattr(measure.time, "time", lambda: real() + (3600 if time.perf_counter() - began > 1.5 else 0))
+        found = run(model, Plan(seconds=2.0))
+    assert any("the wall clock stepped by +3600" in note for note in found.notes)
+    assert 1.9 < found.seconds < 2.5
+    assert found.main.max_ms < 2000
+
+
+def test_a_run_that_others_disturb_is_not_valid(monkeypatch):
+    """Half of the machine's other core is used by somebody else."""
+    busy = [0.0]
+
+    def usage(root):
+        busy[0] = 1.6 * time.perf_counter()
+        return Usage(busy[0], 0.0, 2)
+
+    monkeypatch.setattr(monitor, "usage", usage)
+    with Model.open("probe", threads=1) as model:
+        found = run(model, Plan(seconds=2.2))
+    assert not found.valid
+    assert "other processes used 0." in found.invalid[0]
+    assert all(second.disturbed for second in found.timeline)
+
+
+def test_a_hypervisor_that_takes_time_disturbs(monkeypatch):
+    monkeypatch.setattr(monitor, "usage", lambda root: Usage(time.process_time(), 0.2 * time.perf_counter(), 2))
+    with Model.open("probe", threads=1) as model:
+        found = run(model, Plan(seconds=1.2))
+    assert "the hypervisor took 0.2" in found.invalid[0]
+
+
+def test_throttling_is_told(monkeypatch):
+    found = iter([(), *[("throttled now",)] * 10])
+    monkeypatch.setattr(monitor, "throttled", lambda root: next(found))
+    with Model.open("probe", threads=1) as model:
+        assert "the machine was slowed down: throttled now" in run(model, Plan(seconds=0.5)).invalid
+
+
+def test_a_trend_within_the_run_is_told(monkeypatch):
+    real, began = LiteRTSession.run, time.perf_counter()
+
+    def slower(self, prepared):
+        output = real(self, prepared)
+        time.sleep(0.002 if time.perf_counter() - began < 3.0 else 0.003)
+        return output
+
+    monkeypatch.setattr(LiteRTSession, "run", slower)
+    with Model.open("probe", threads=1) as model:
+        began = time.perf_counter()
+        found = run(model, Plan(seconds=5.0))
+    assert any(reason.startswith("p50 went from 2.") for reason in found.invalid)
+
+
+def test_warm_up_ends_when_the_times_are_steady():
+    steadiness = Steadiness()
+    for place in range(2000):
+        steadiness.add(5.0 + 5.0 * np.exp(-place / 100))
+        if steadiness.steady:
+            break
+    assert 300 < steadiness.count < 700
+    assert steadiness.told().first_ms == 10.0
+    never = Steadiness()
+    for place in range(500):
+        never.add(5.0 * 1.01**place)
+        assert not never.steady
+
+
+def seconds(temperatures):
+    return [Second(float(at), temperature_c=hot) for at, hot in enumerate(temperatures)]
+
+
+def test_a_soak_ends_with_the_heat():
+    """A board that warms up by 30 degrees and is slowed down by a third on the way."""
+    heat = 40 + 30 * (1 - np.exp(-np.arange(1800) / 200))
+    soaking = Soaking(seconds(heat))
+    at_s, times = [], []
+    for at in np.arange(0, 1800, 0.1):
+        at_s.append(float(at))
+        times.append(10.0 + 5.0 * (heat[int(at)] > 60))
+        if soaking.add(at_s[-1], times[-1]):
+            break
+    told = soaking.told(at_s, times)
+    assert told.steady
+    assert 500 < told.steady_after_s < 1200
+    assert told.slowdown == pytest.approx(1.5)
+    assert told.burst.at(50).ms == 10.0
+    assert told.judged_by.startswith("temperature")
+
+
+def test_a_soak_without_a_sensor_goes_by_the_times():
+    soaking = Soaking(seconds([None] * 300))
+    at_s = [0.1 * place for place in range(2000)]
+    settled = [soaking.add(at, 5.0) for at in at_s]
+    assert settled.index(True) < 1300
+    assert "no temperature sensor" in soaking.told(at_s, [5.0] * 2000).judged_by
+
+
+def test_a_soak_of_a_second(capsys):
+    code, document, _ = bench(capsys, "probe", "--soak", "--seconds", "1")
+    assert code == 0
+    assert document["result"]["soak"]["steady"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "which bundle"),
+        (["probe", "--scenario", "server"], "unknown scenario 'server'"),
+        (["probe", "--seconds", "0"], "--seconds 0: must be 0.5 to 86400"),
+        (["probe", "--seconds", "nan"], "--seconds nan"),
+        (["probe", "--streams", "4"], "--streams is for --scenario multi-stream"),
+        (["probe", "--scenario", "multi-stream", "--streams", "0"], "--streams 0"),
+        (["probe", "--source", "scenes"], "--source and --policy are for --scenario loop"),
+        (["probe", "--out", "missing/r.json"], "does not exist"),
+        (["probe", "--variant", "other"], "unknown variant 'other'"),
+        (["probe", "--compare", "a", "b", "--predict", "pi4"], "two different things"),
+        (["probe", "--margin", "5"], "--margin is for --compare"),
+        (["probe", "--scenario", "loop", "--source", "missing.mp4"], "missing.mp4"),
+    ],
+)
+def test_what_is_refused(capsys, words, told):
+    assert main(["bench", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"schema": 2}, "is of version 2: this orilla reads 1"),
+        ({"samples_ms": {"infer": []}}, "holds no samples: measure again"),
+        ({"subject": 5}, "is no result of orilla bench"),
+    ],
+)
+def test_files_that_are_no_results(tmp_path, capsys, change, told):
+    out = tmp_path / "r.json"
+    assert main(["bench", "probe", "--seconds", "0.5", "--out", str(out)]) == 0
+    out.write_text(json.dumps(json.loads(out.read_text()) | change))
+    with pytest.raises(DataError, match=told):
+        result.read(out)
+    assert main(["bench", "--compare", str(out), str(out)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_file_that_is_cut_off(tmp_path):
+    (tmp_path / "r.json").write_text('{"schema": 1, "crea')
+    with pytest.raises(DataError, match="no result"):
+        result.read(tmp_path / "r.json")
+    with pytest.raises(DataError, match="cannot read"):
+        result.read(tmp_path / "missing.json")
+    with pytest.raises(DataError, match="holds no results"):
+        result.read_all(tmp_path / "..") if not list((tmp_path / "..").glob("*.json")) else result.read_all(tmp_path)
+
+
+def test_a_cold_process_that_dies_is_told(monkeypatch, capsys):
+    from orilla.runtime.bench import cold
+
+    monkeypatch.setattr(cold.sys, "executable", "/bin/false")
+    assert main(["bench", "probe", "--seconds", "0.5"]) == 2
+    assert "ended without an answer" in capsys.readouterr().err

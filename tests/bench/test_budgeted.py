@@ -1,0 +1,264 @@
+"""Budgets held against real measurements: each dimension breaks `verify` and pytest, with a reason."""
+
+import json
+import time
+
+import pytest
+from results import made
+
+from orilla.devices.budget import budget_of
+from orilla.devices.detect import Machine
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.budgeted import Measurement, holds_here, judge, judge_result, subject_of
+from orilla.runtime.bench.result import Accuracy
+from orilla.runtime.bundle import ZOO, Bundle
+from orilla.runtime.cli import main
+from orilla.runtime.engines.litert import LiteRTSession
+
+pytest_plugins = "pytester"
+
+HERE = 'device = "x86-64"\n'
+BREACHES = {
+    "p50_ms": (HERE + "p50_ms = [0, 0.00001]", "p50_ms is 0.", "at most 1e-05 is allowed (measured 3 times)"),
+    "p90_ms": (HERE + "p90_ms = [0, 0.00001]", "p90_ms is 0.", "at most 1e-05 is allowed"),
+    "p99_ms": (HERE + "p99_ms = [0, 0.00001]", "p99_ms is 0.", "at most 1e-05 is allowed"),
+    "p50_ratio": ("p50_ratio = 0.001", "of litert_fp32's", "at most 0.001 is allowed"),
+    "p90_ratio": ("p90_ratio = 0.001", "of litert_fp32's", "at most 0.001 is allowed"),
+    "p99_ratio": ("p99_ratio = 0.001", "of litert_fp32's", "at most 0.001 is allowed"),
+    "start_ms": (HERE + "start_ms = [0, 0.1]", "start_ms is ", "at most 0.1 is allowed"),
+    "memory_mib": ("memory_mib = 0.5", "memory_mib is ", "at most 0.5 is allowed"),
+    "max_mib": ("max_mib = 0.001", "max_mib is 0.01 MiB", "at most 0.001 is allowed"),
+    "size_ratio": ("size_ratio = 0.01", "size_ratio is 0.", "at most 0.01 is allowed"),
+    "max_drop": ("max_drop = -1", "max_drop is +0.00 points (at export)", "at most -1 is allowed"),
+    "min_agreement": ("min_agreement = 1", "min_agreement is 0.", "at least 1 is allowed"),
+    "implausible": ("p50_ratio = [50, 90]", "below 50: too good to be true; did the whole model run?", "measured 3"),
+}
+"""What breaks each limit, and two parts of its reason."""
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory):
+    """The bundle `probe`, whose default variant agrees with the original a little less than always."""
+    from orilla.runtime import bundle as bundles
+    from orilla.runtime.manifest import decode, encode
+
+    original = Bundle.open("probe")
+    text = json.loads(encode(original.manifest))
+    for variant in text["variants"]:
+        variant["check"]["agreement"] = 0.998
+    path = tmp_path_factory.mktemp("probe") / "probe.orilla"
+    files = {name: original.read(name) for name in original.manifest.files}
+    bundles.write(path, decode(json.dumps(text).encode()), files)
+    return path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Measurements of a tenth of a second."""
+    from orilla.runtime.bench import budgeted
+
+    monkeypatch.setattr(budgeted, "SECONDS", 0.1)
+    monkeypatch.setattr(
+        budgeted.Measurement.__init__,
+        "__kwdefaults__",
+        {**budgeted.Measurement.__init__.__kwdefaults__, "seconds": 0.1},
+    )
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_each_breach_fails_verify(tmp_path, capsys, probe, quick, name):
+    line, told, more = BREACHES[name]
+    file = tmp_path / "b.toml"
+    file.write_text(f'[[budget]]\nbundle = "probe"\n{line}\n')
+    assert main(["verify", str(probe), "--variant", "litert_wi8_ai8", "--budget", str(file)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "verdict: fail" in said
+    assert told in said
+    assert more in said
+
+
+@pytest.mark.parametrize("name", [name for name in BREACHES if name != "implausible"])
+def test_each_breach_fails_pytest(pytester, probe, name):
+    line, told, more = BREACHES[name]
+    given = ", ".join(line.splitlines())
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.budget(bundle={str(probe)!r}, variant="litert_wi8_ai8", seconds=0.1, {given})
+        def test_budget():
+            pass
+        """
+    )
+    ended = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    ended.assert_outcomes(failed=1)
+    said = ended.stdout.str()
+    assert told in said
+    assert more in said
+    assert "1 of 1 limits are not met" in said
+    assert "Traceback" not in said
+
+
+def test_what_is_kept_passes(tmp_path, capsys, probe, quick):
+    file = tmp_path / "b.toml"
+    file.write_text(
+        '[[budget]]\nbundle = "probe"\np90_ratio = [0, 50]\nmax_drop = 1\nmin_agreement = 0.9\nmax_mib = 1\n'
+        f'memory_mib = 500\nsize_ratio = 2\n[[budget]]\nbundle = "probe"\n{HERE}p99_ms = [0, 500]\n'
+        "start_ms = [0, 9999]\n"
+        '[[budget]]\nbundle = "probe"\ndevice = "pi4"\np90_ms = 3\n'
+    )
+    assert main(["verify", str(probe), "--variant", "litert_wi8_ai8", "--budget", str(file), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["status"] for one in document["budgets"]] == ["met"] * 8 + ["elsewhere"]
+    assert main(["verify", str(probe), "--variant", "litert_wi8_ai8", "--budget", str(file), "--markdown"]) == 0
+    assert "| litert_wi8_ai8 max_mib | 0.01 MiB | at most 1 | met |" in capsys.readouterr().out
+
+
+def test_the_budgets_that_ship(capsys):
+    assert main(["verify", "sentiment", "--budget"]) == 0
+    assert "max_drop" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('bundle = "other"\nmax_mib = 1', "has no budget for probe (it has other)"),
+        ('bundle = "probe"\nvariant = "litert_int4"\nmax_mib = 1', "unknown variant 'litert_int4'"),
+        ('bundle = "probe"\nengine = "edgetpu"\nmax_mib = 1', "no variant for engine edgetpu"),
+        ('bundle = "probe"\nreference = "none.orilla"\nmax_mib = 1', "none.orilla"),
+    ],
+)
+def test_budgets_of_what_is_not_there(tmp_path, capsys, probe, table, told):
+    file = tmp_path / "b.toml"
+    file.write_text(f"[[budget]]\n{table}\n")
+    assert main(["verify", str(probe), "--budget", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_ratio_takes_a_full_precision_variant():
+    with pytest.raises(ConfigError, match="no full-precision variant to compare with; give reference"):
+        subject_of(budget_of({"bundle": "mobilenet", "p90_ratio": 0.5}), Bundle.open("mobilenet"))
+
+
+def test_a_slow_moment_is_measured_again(monkeypatch, probe):
+    """The first measurement finds a machine that does something else; the second one does not."""
+    real, slow_until = LiteRTSession.run, [time.perf_counter() + 1.2]
+
+    def run(self, prepared):
+        output = real(self, prepared)
+        while time.perf_counter() < slow_until[0]:
+            time.sleep(0.002)
+            break
+        return output
+
+    budget = budget_of({"bundle": "probe", "device": "x86-64", "p50_ms": [0, 1.0]})
+    measurement = Measurement(subject_of(budget, Bundle.open(probe)), seconds=0.5)
+    monkeypatch.setattr(LiteRTSession, "run", run)
+    (one,) = judge(measurement, machine=Machine("cpu", "x86_64", 2, 4096, "3.11"))
+    assert one.passed, one
+    assert time.perf_counter() > slow_until[0]
+
+
+def test_a_board_is_known_by_its_name_and_a_computer_by_its_architecture():
+    pi = Machine("Cortex-A72", "aarch64", 4, 4096, "3.11", board="Raspberry Pi 4 Model B Rev 1.5")
+    pc = Machine("some CPU", "x86_64", 8, 8192, "3.11")
+    assert holds_here(budget_of({"bundle": "a", "device": "pi4", "p90_ms": 1}), pi)
+    assert not holds_here(budget_of({"bundle": "a", "device": "pi5", "p90_ms": 1}), pi)
+    assert holds_here(budget_of({"bundle": "a", "device": "aarch64", "p90_ms": 1}), pi)
+    assert not holds_here(budget_of({"bundle": "a", "device": "aarch64", "p90_ms": 1}), pc)
+    assert holds_here(budget_of({"bundle": "a", "max_mib": 1}), pc)
+
+
+def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, animals):
+    from orilla.runtime.bench.accuracy import open_labelled
+
+    opened = Bundle.open(picture_bundle)
+    budget = budget_of({"bundle": "tiny", "variant": "litert_wi8_ai8", "max_drop": 100, "min_agreement": 0})
+    dataset = open_labelled(str(animals), opened.manifest)
+    drop, agreement = judge(Measurement(subject_of(budget, opened), dataset=dataset))
+    assert "16 of animals val, accuracy" in drop.told
+    assert drop.passed
+    assert 0 <= agreement.value <= 1
+
+
+def test_results_are_held_to_budgets_too():
+    whole, small = (
+        made(8.0, variant="litert_fp32"),
+        made(4.0, accuracy=Accuracy("d", "val", 9, "iou", 0.9, (0, 1), {}, 0.7)),
+    )
+    table = {"bundle": "road", "variant": "litert_wi8_ai8", "p50_ratio": 0.4, "memory_mib": 30, "max_drop": 0.5}
+    found = {one.limit: one for one in judge_result(budget_of(table), small, [whole, small])}
+    assert found["p50_ratio"].status == "exceeded"
+    assert found["p50_ratio"].value == pytest.approx(0.5, rel=0.01)
+    assert found["memory_mib"].status == "met"
+    assert found["max_drop"].status == "exceeded"
+    assert judge_result(budget_of(table), whole, []) == []
+    here = budget_of({"bundle": "road", "device": "aarch64", "p90_ms": 3})
+    assert [one.status for one in judge_result(here, small)] == ["exceeded"]
+    assert judge_result(budget_of({"bundle": "road", "device": "pi4", "p90_ms": 3}), small) == []
+
+
+def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
+    pytester.makepyfile(
+        f"""
+        import numpy as np
+        import pytest
+
+        PROBE = {str(probe)!r}
+
+        @pytest.mark.budget(PROBE, variant="litert_wi8_ai8", seconds=0.1, p90_ratio=[0, 99], max_drop=0.5)
+        def test_all(bundle, session, samples):
+            from orilla.runtime.golden import read_frames
+
+            assert session.run(read_frames(bundle)[0].prepared).shape == (1, 10)
+            assert samples.summary.at(90).ms > 0
+            assert samples.reference.count > 36
+
+        @pytest.mark.budget(bundle=PROBE, device="pi4", p90_ms=20)
+        def test_elsewhere():
+            pass
+
+        @pytest.mark.budget(bundle=PROBE, max_mib=1)
+        def test_that_fails_by_itself():
+            assert 1 == 2
+
+        @pytest.mark.budget(bundle=PROBE, p90_mss=20)
+        def test_typo():
+            pass
+
+        @pytest.mark.budget(bundle="nothing", max_mib=1)
+        def test_no_such_bundle():
+            pass
+
+        def test_no_mark(session):
+            pass
+        """
+    )
+    ended = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-markers")
+    ended.assert_outcomes(passed=1, skipped=1, failed=3, errors=1)
+    said = ended.stdout.str()
+    assert "budgets" in said
+    assert "probe litert_wi8_ai8 p90_ratio" in said
+    assert "did you mean p90_ms?" in said
+    assert "unknown bundle 'nothing'" in said
+    assert "these fixtures take a mark" in said
+
+
+def test_the_plugin_is_an_entry_point_and_brings_nothing_heavy(pytester):
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_light(pytestconfig):
+            assert "orilla" in dict(pytestconfig.pluginmanager.list_name_plugin())
+            heavy = {"numpy", "cv2", "msgspec", "orilla.runtime.bundle"} & set(sys.modules)
+            assert not heavy, heavy
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_the_zoo_is_small():
+    assert all(path.stat().st_size <= 4 << 20 for path in ZOO.glob("*.orilla"))

@@ -1,0 +1,84 @@
+"""Predictions: the work of a graph, the error on published figures, and what can't be predicted."""
+
+import json
+
+import pytest
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.spec import catalog
+from orilla.runtime.bench.predict import costs, models, predict, speed_of
+from orilla.runtime.bench.work import work_of
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import main
+
+
+def test_the_work_of_the_road_network_by_hand():
+    """Its first convolution: 112 x 176 places, 32 filters of 3 x 3 x 3; all others are 1 x 1, but for depthwise."""
+    bundle = Bundle.open("road")
+    work = work_of(bundle.read("variants/litert_wi8_ai8.tflite"), "road")
+    assert work.dense > 112 * 176 * 32 * 27 / 1e6
+    assert 0 < work.depthwise < 0.3 * work.dense
+    assert work.connected == 0
+
+
+def test_published_networks_have_their_published_work():
+    """Multiply-accumulates, millions: MobileNet 569 and V2 300 (Sandler et al. 2018, table 4), VGG16 15,470."""
+    for name, published in (("mobilenet_v1", 569), ("mobilenet_v2", 300), ("vgg16", 15470)):
+        work = models()[name]
+        assert work.dense + work.depthwise + work.connected == pytest.approx(published, rel=0.02)
+
+
+def test_published_figures_are_predicted_from_each_other():
+    """Within 25 %, as docs/benchmarks.md has them model by model."""
+    known = catalog()
+    for device, precision, count in (
+        ("pi3", "float32", 4),
+        ("pi3", "int8", 2),
+        ("pi4", "float32", 4),
+        ("pi4", "int8", 2),
+    ):
+        errors = speed_of(device, precision, known).errors
+        assert len(errors) == count
+        assert all(0.75 < error < 1.25 for error in errors.values()), (device, precision, errors)
+    assert set(costs()) == {"float32", "int8"}
+
+
+def test_it_is_marked_as_a_prediction(capsys):
+    assert main(["bench", "road", "--predict", "pi4"]) == 0
+    said = capsys.readouterr().out
+    assert "PREDICTION, nothing was measured on that device" in " ".join(said.split())
+    assert main(["bench", "road", "--predict", "pi4", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert one["predicted"] is True
+    assert one["low_ms"] < one["ms"] < one["high_ms"]
+    assert 20 < one["ms"] < 80
+    assert "published figures of pi4" in one["basis"]
+
+
+def test_devices_without_figures_of_their_own():
+    """The Zero 2 W has a Pi 3's cores at another clock; the Pi 5 and the Pi 4 have both run the same detectors."""
+    known = catalog()
+    assert "the same cores at 1400 MHz" in speed_of("zero2w", "int8", known).basis
+    assert "pi4's figures, by ssd_mobilenet_v2_300" in speed_of("pi5", "int8", known).basis
+    ratio = speed_of("pi5", "int8", known).factor / speed_of("pi4", "int8", known).factor
+    assert ratio == pytest.approx((23.5 / 113 * 16.9 / 83) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "device", "told"),
+    [
+        ("road", "jetson-nano", "nothing was published of jetson-nano"),
+        ("road", "coral-usb", "nothing was published of coral-usb"),
+        ("sentiment", "pi4", "nothing was published for its precision"),
+        ("road", "pi9", "unknown device 'pi9'"),
+    ],
+)
+def test_what_cannot_be_predicted(bundle, device, told):
+    with pytest.raises(ConfigError, match=told):
+        predict(Bundle.open(bundle), device)
+
+
+def test_a_graph_whose_work_is_hidden(text_bundle):
+    bundle = Bundle.open(text_bundle)
+    with pytest.raises(DataError, match="whose work is not known"):
+        work_of(bundle.read(bundle.manifest.variant("litert_fp32").file), "tiny")

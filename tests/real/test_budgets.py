@@ -1,0 +1,116 @@
+"""Every shipped model against its full-precision version, on this machine: accuracy, size, memory and latency.
+
+The full-precision versions are in `tests/full_precision/`: too large for the wheel, and all that is needed to compare.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orilla.runtime.bundle import Bundle
+
+FULL = Path(__file__).parents[1] / "full_precision"
+DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[3] / "shared" / "data"))
+NAMES = ("road", "convnet", "mobilenet", "sentiment")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_is_of_the_same_model(name):
+    """The same card, and the same answers of the original on the same golden samples."""
+    small, whole = Bundle.open(name), Bundle.open(FULL / f"{name}.orilla")
+    assert small.manifest.card == whole.manifest.card
+    assert small.manifest.preprocess == whole.manifest.preprocess
+    assert small.manifest.report.metrics == whole.manifest.report.metrics
+
+
+@pytest.mark.budget(
+    bundle="road",
+    reference=FULL / "road.orilla",
+    p50_ratio=0.75,
+    p90_ratio=0.85,
+    size_ratio=0.45,
+    memory_mib=40,
+)
+def test_road():
+    pass
+
+
+@pytest.mark.budget(
+    bundle="convnet",
+    reference=FULL / "convnet.orilla",
+    p50_ratio=0.5,
+    p90_ratio=0.6,
+    size_ratio=0.26,
+    memory_mib=40,
+)
+def test_convnet():
+    pass
+
+
+@pytest.mark.budget(
+    bundle="mobilenet",
+    reference=FULL / "mobilenet.orilla",
+    p50_ratio=0.75,
+    p90_ratio=0.85,
+    size_ratio=0.29,
+    memory_mib=40,
+)
+def test_mobilenet():
+    pass
+
+
+@pytest.mark.budget(
+    bundle="sentiment",
+    reference=FULL / "sentiment.orilla",
+    p50_ratio=[0.2, 1.1],
+    p90_ratio=[0.2, 1.2],
+    size_ratio=0.29,
+    memory_mib=40,
+)
+def test_sentiment():
+    pass
+
+
+@pytest.mark.real_data
+@pytest.mark.budget(
+    bundle="road", reference=FULL / "road.orilla", data=DATA / "camvid.zip", max_drop=0.5, min_agreement=0.99
+)
+def test_road_answers_as_well():
+    pass
+
+
+@pytest.mark.real_data
+@pytest.mark.budget(
+    bundle="convnet",
+    reference=FULL / "convnet.orilla",
+    data=DATA / "cats_and_dogs_filtered.zip",
+    max_drop=0.5,
+    min_agreement=0.99,
+)
+def test_convnet_answers_as_well():
+    pass
+
+
+@pytest.mark.real_data
+@pytest.mark.budget(
+    bundle="mobilenet",
+    reference=FULL / "mobilenet.orilla",
+    data=DATA / "cats_and_dogs_filtered.zip",
+    max_drop=0.5,
+    min_agreement=0.985,
+)
+def test_mobilenet_answers_as_well():
+    pass
+
+
+@pytest.mark.real_data
+@pytest.mark.budget(
+    bundle="sentiment",
+    reference=FULL / "sentiment.orilla",
+    data=DATA / "imdb.npz",
+    max_drop=0.5,
+    min_agreement=0.99,
+)
+def test_sentiment_answers_as_well():
+    pass
