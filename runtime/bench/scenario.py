@@ -158,7 +158,7 @@ class CameraLoop:
         steadiness, ends = Steadiness(), time.perf_counter() + PATIENCE_S
         with self._stream(lambda event: None) as ticks:
             for tick in ticks:
-                steadiness.add(tick.stages_ms["infer"])
+                steadiness.add(tick.stages_ms["infer"], time.perf_counter())
                 if steadiness.steady or time.perf_counter() > ends:
                     break
         return steadiness.told()
@@ -198,5 +198,6 @@ def _warm_up(query: Callable[[], object]) -> WarmUp:
     while not steadiness.steady and (time.perf_counter() < ends or not steadiness.count):
         began = time.perf_counter_ns()
         query()
-        steadiness.add((time.perf_counter_ns() - began) / 1e6)
+        ended = time.perf_counter_ns()
+        steadiness.add((ended - began) / 1e6, ended / 1e9)
     return steadiness.told()

@@ -37,18 +37,21 @@ class Steadiness:
     def __init__(self) -> None:
         self._medians: list[float] = []
         self._window: list[float] = []
+        self._began_s = self._window_s = 0.0
         self.count, self.seconds, self.first_ms = 0, 0.0, 0.0
 
-    def add(self, time_ms: float) -> None:
-        """One inference."""
+    def add(self, time_ms: float, at_s: float) -> None:
+        """One inference, that ended at so many seconds of any clock."""
         if not self.count:
             self.first_ms = time_ms
+            self._began_s = self._window_s = at_s - time_ms / 1e3
         self.count += 1
-        self.seconds += time_ms / 1e3
+        self.seconds = at_s - self._began_s
         self._window.append(time_ms)
-        if len(self._window) >= 3 and sum(self._window) >= 1e3 * WINDOW_S:
+        if len(self._window) >= 3 and at_s - self._window_s >= WINDOW_S:
             self._medians.append(statistics.median(self._window))
             self._window.clear()
+            self._window_s = at_s
 
     @property
     def steady(self) -> bool:

@@ -164,16 +164,18 @@ def test_a_trend_within_the_run_is_told(monkeypatch):
 
 
 def test_warm_up_ends_when_the_times_are_steady():
-    steadiness = Steadiness()
+    steadiness, now = Steadiness(), 0.0
     for place in range(2000):
-        steadiness.add(5.0 + 5.0 * np.exp(-place / 100))
+        time_ms = 5.0 + 5.0 * np.exp(-place / 100)
+        now += time_ms / 1e3
+        steadiness.add(time_ms, now)
         if steadiness.steady:
             break
     assert 300 < steadiness.count < 700
     assert steadiness.told().first_ms == 10.0
     never = Steadiness()
     for place in range(500):
-        never.add(5.0 * 1.01**place)
+        never.add(5.0 * 1.01**place, 0.05 * place)
         assert not never.steady
 
 

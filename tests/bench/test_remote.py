@@ -1,0 +1,318 @@
+"""Other machines, over a real sshd on this one; and what may go wrong on the way."""
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bench import result
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import main
+from orilla.runtime.remote import fleet, ssh
+from orilla.runtime.remote.ssh import Remote, RemoteError
+from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A real sshd, whose logins have a home folder and a search path of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port, self.home = folder, free_port(), folder / "home"
+        self.home.mkdir()
+        (folder / "bin").mkdir()
+        for name in ("host", "key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        shutil.copy(folder / "key.pub", folder / "authorized")
+        entry = folder / "entry.sh"
+        # As a board whose own Python has all packages: that of the tests.
+        python = folder / "bin" / "python3"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        entry.write_text(
+            f"#!/bin/sh\nexport HOME={self.home} PATH={folder}/bin:/usr/bin:/bin ORILLA_NO_TUNED=1\n"
+            'exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
+        )
+        for script in (python, entry):
+            script.chmod(0o755)
+        lines = (
+            f"Port {self.port}",
+            "ListenAddress 127.0.0.1",
+            f"HostKey {folder}/host",
+            f"AuthorizedKeysFile {folder}/authorized",
+            f"PidFile {folder}/pid",
+            "StrictModes no",
+            "UsePAM no",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            "PermitRootLogin yes",
+            f"ForceCommand {entry}",
+        )
+        (folder / "sshd_config").write_text("\n".join(lines) + "\n")
+        self.config = folder / "config"
+        self.trust((folder / "host.pub").read_text())
+        self.write_config(folder / "key")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(parents=True, exist_ok=True)
+        command = [SSHD, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")]
+        self.process = subprocess.Popen(command)
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError((folder / "log").read_text())
+
+    def trust(self, key: str) -> None:
+        (self.folder / "known").write_text(f"[127.0.0.1]:{self.port} {key}" if key else "")
+
+    def write_config(self, key: Path) -> None:
+        """A jump-free `~/.ssh/config`, by whose names the machine is asked for."""
+        self.config.write_text(
+            f"Host board other\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
+            f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known\n"
+            "  GlobalKnownHostsFile /dev/null\n"
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if SSHD is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("no sshd here: apt install openssh-server")
+    made = Server(tmp_path_factory.mktemp("sshd"))
+    yield made
+    made.process.terminate()
+    made.process.wait()
+
+
+@pytest.fixture
+def board(server, monkeypatch):
+    """The server, reached by the name `board`; nothing of a test before is there."""
+    monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
+    server.trust((server.folder / "host.pub").read_text())
+    server.write_config(server.folder / "key")
+    shutil.rmtree(server.home / ".cache", ignore_errors=True)
+    return server
+
+
+def test_a_bench_over_ssh(board, tmp_path, capsys):
+    """Ships orilla and the bundle once, examines, verifies, measures, and brings the result home."""
+    out = tmp_path / "r.json"
+    words = ["bench", "probe", "--on", "ssh://board", "--seconds", "1", "--out", str(out), "--json"]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    (host,) = json.loads(captured.out)["hosts"]
+    assert host["sent"] == ["orilla", "bundle"]
+    found = result.read(out)
+    assert found.host.name == "board"
+    assert found.complete
+    assert found.subject.bundle == "probe"
+    assert found.main.count > 100
+    assert main(words) == 0
+    (host,) = json.loads(capsys.readouterr().out)["hosts"]
+    assert host["sent"] == [], "all of it was there"
+    assert not list((board.home / ".cache/orilla/remote/runs").iterdir())
+
+
+def test_several_machines_side_by_side(board, tmp_path, capsys):
+    """Two names of the same server, one of which refuses, beside each other in one table; a page over those that
+    answered."""
+    words = ["--seconds", "1", "--out", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.html")]
+    code = main(["bench", "probe", "--on", "ssh://board", "--on", "ssh://127.0.0.1:1", *words])
+    said = " ".join(capsys.readouterr().out.split())
+    assert code == 1
+    assert "127.0.0.1:1: nothing listens there" in said
+    assert result.read(tmp_path / "r-board.json").host.name == "board"
+    assert "<svg" in (tmp_path / "r.html").read_text()
+
+
+def test_an_unknown_host_key(board, capsys):
+    board.trust("")
+    assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
+    assert "its host key is not known here: ssh board once" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_refused_login(board, capsys):
+    stranger = board.folder / "stranger"
+    if not stranger.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
+    board.write_config(stranger)
+    assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
+    assert "it refuses the login: ssh-copy-id board" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "told"),
+    [
+        ("python3", "echo 3.9", "it takes Python 3.11 or newer, found 3.9"),
+        ("python3", "exit 127", "it takes Python 3.11 or newer, found none"),
+    ],
+)
+def test_no_python_that_is_new_enough(board, capsys, program, text, told, monkeypatch):
+    monkeypatch.setattr(fleet, "PYTHONS", ("python3",))
+    path = board.folder / "bin" / program
+    kept = path.read_text()
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    try:
+        assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
+    finally:
+        path.write_text(kept)
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_room_there(board, capsys, monkeypatch):
+    """Nothing is installed where it would fill the disk."""
+    monkeypatch.setattr(fleet, "_missing", lambda remote, python, names: names)
+    df = board.folder / "bin" / "df"
+    df.write_text("#!/bin/sh\necho Filesystem\necho /dev/root 7000000 6990000 10000 99% /\n")
+    df.chmod(0o755)
+    try:
+        assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
+    finally:
+        df.unlink()
+    assert "9 MiB are free, an environment takes 800: make room" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys):
+    """The golden answers are another network's."""
+    from orilla.runtime import bundle as bundles
+    from orilla.runtime.manifest import decode, encode
+
+    original = Bundle.open("probe")
+    text = json.loads(encode(original.manifest))
+    for variant in text["variants"]:
+        variant["golden"] = variant["golden"][1:] + variant["golden"][:1]
+    path = tmp_path / "wrong.orilla"
+    files = {name: original.read(name) for name in original.manifest.files}
+    bundles.write(path, decode(json.dumps(text).encode()), files)
+    assert main(["bench", str(path), "--on", "ssh://board", "--seconds", "1"]) == 1
+    assert "verify fails there: litert_wi8_ai8: infer" in " ".join(capsys.readouterr().out.split())
+
+
+def flaky(folder, config, fails):
+    """An ssh whose connection is lost at some of its calls: after half of what is sent, or of what is said."""
+    counter, script = folder / "calls", folder / "flaky-ssh"
+    counter.write_text("0")
+    script.write_text(
+        f"""#!{sys.executable}
+import subprocess, sys
+from pathlib import Path
+counter = Path({str(counter)!r})
+number = int(counter.read_text()) + 1
+counter.write_text(str(number))
+data = sys.stdin.buffer.read()
+lost = number in {fails!r}
+given = data[: len(data) // 2] if lost else data
+if lost and not data:
+    print("Connection reset by 127.0.0.1", file=sys.stderr)
+    sys.exit(255)
+ended = subprocess.run(["ssh", "-F", {str(config)!r}, *sys.argv[1:]], input=given, stdout=subprocess.PIPE)
+if lost:
+    print("client_loop: send disconnect: Broken pipe", file=sys.stderr)
+    sys.exit(255)
+sys.stdout.buffer.write(ended.stdout)
+sys.exit(ended.returncode)
+"""
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return str(script), counter
+
+
+def test_a_file_goes_on_where_the_connection_was_lost(board, tmp_path, monkeypatch):
+    script, counter = flaky(tmp_path, board.config, {3, 5, 6})
+    monkeypatch.setenv("ORILLA_SSH", script)
+    monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
+    data, notes = os.urandom(300_000), []
+    remote = Remote("ssh://board", notes.append)
+    assert remote.send(data, ".cache/orilla/remote/some/file.bin")
+    assert (board.home / ".cache/orilla/remote/some/file.bin").read_bytes() == data
+    assert len(notes) == 3
+    assert "Broken pipe" in notes[0] or "reset" in notes[0]
+    calls = int(counter.read_text())
+    assert not remote.send(data, ".cache/orilla/remote/some/file.bin")
+    assert int(counter.read_text()) == calls + 1
+
+
+def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_path, monkeypatch, capsys):
+    """The measurement goes on there, apart from the connection, and is started once."""
+    script, counter = flaky(tmp_path, board.config, {6, 12, 13, 15, 17})
+    monkeypatch.setenv("ORILLA_SSH", script)
+    monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
+    monkeypatch.setattr(fleet, "POLL_S", 0.2)
+    assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "2", "--out", str(tmp_path / "r.json")]) == 0
+    assert "once more in" in capsys.readouterr().err
+    assert int(counter.read_text()) > 17
+    assert result.read(tmp_path / "r.json").complete
+
+
+def test_a_machine_that_stays_away_is_given_up(board, tmp_path, monkeypatch, capsys):
+    script, _ = flaky(tmp_path, board.config, set(range(3, 99)))
+    monkeypatch.setenv("ORILLA_SSH", script)
+    monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 2)
+    assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "board: Connection reset by 127.0.0.1" in said or "Broken pipe" in said
+
+
+def test_the_wheel_is_what_a_robot_needs():
+    data = wheel()
+    assert data == wheel()
+    names = zipfile.ZipFile(BytesIO(data)).namelist()
+    assert "orilla/runtime/cli.py" in names
+    assert "orilla/devices/catalog.toml" in names
+    assert [name for name in names if name.endswith(".orilla")] == ["orilla/runtime/zoo/probe.orilla"]
+    assert not [name for name in names if "train" in name.split("/")[1:2] or "__pycache__" in name]
+    assert len(data) < 1 << 20
+
+
+def test_what_it_needs_is_what_the_project_says():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert sorted(REQUIREMENTS.values()) == sorted(project["dependencies"])
+    assert list(ONNX.values()) == project["optional-dependencies"]["onnx"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--on", "http://board"], "give ssh://USER@HOST"),
+        (["--on", "ssh://"], "give ssh://USER@HOST"),
+        (["--on", "ssh://-oProxyCommand=x"], "can't begin with a dash"),
+        (["--on", "ssh://board:port"], "--on ssh://board:port"),
+        (["--on", "ssh://a", "--on", "ssh://a"], "names the same machine twice"),
+        (["--on", "ssh://a", "--data", "x"], "--data stays here"),
+        (["--on", "ssh://a", "--wheels", "."], "there is no wheel in it"),
+    ],
+)
+def test_what_is_refused(capsys, tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "probe", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_no_ssh_here(monkeypatch):
+    monkeypatch.setenv("ORILLA_SSH", "no-such-ssh")
+    with pytest.raises(ConfigError, match="no-such-ssh is not installed"):
+        Remote("ssh://board")
+
+
+def test_a_script_that_fails_there(board):
+    with pytest.raises(RemoteError, match="board: something broke"):
+        Remote("ssh://board").run("echo something broke >&2; exit 3")
