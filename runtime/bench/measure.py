@@ -18,6 +18,7 @@ from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.scenario import STREAMS, CameraLoop, Scenario, Single, Taken, Together
 from orilla.runtime.bench.soak import Soaking
+from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Aside, Yardstick, known_ns, outside, remember
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.engines import registry
 from orilla.runtime.golden import read_frames
@@ -70,9 +71,10 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         progress("warm-up", 0.0)
         warm_up = scenario.warm_up()
         taken, monitor = Taken(), Monitor()
+        yardstick = None if plan.soak or plan.scenario == "loop" else Yardstick(known_ns())
         cpu = time.process_time()
         soaking = Soaking(monitor.seconds) if plan.soak else None
-        complete = _measure(scenario, taken, monitor, plan, soaking, progress)
+        complete = _measure(scenario, taken, monitor, plan, soaking, yardstick, progress)
         cpu = time.process_time() - cpu
     if not taken.frames:
         raise KeyboardInterrupt
@@ -80,7 +82,20 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     samples = {name: [round(value, 6) for value in times] for name, times in taken.times.items()}
     headline = samples[HEADLINE[plan.scenario]]
     seconds = at_s[-1] + _last_ms(plan, headline, taken) / 1e3
-    notes, invalid = list(taken.notes), _disturbances(monitor, headline, plan)
+    notes, invalid = list(taken.notes), _slowed_down(monitor, plan)
+    aside: tuple[Aside, ...] = ()
+    company = yardstick.told() if yardstick is not None else None
+    if yardstick is not None and company is not None and company.seconds:
+        told = f"the machine was slower than it can be, by its yardstick up to {company.slowdown:.2f} times"
+        if seconds - company.seconds < seconds / PATIENCE:
+            invalid.append(f"in {company.seconds:.1f} of {seconds:.1f} s {told}")
+        else:
+            aside = tuple(yardstick.aside())
+            notes.append(f"{company.seconds:.1f} of {seconds:.1f} s are set aside: {told}")
+    invalid += _disturbances(monitor, aside)
+    if company is not None and complete:
+        remember(company.quiet_ns)
+    invalid += _drift(results.kept(headline, at_s, aside), plan)
     if not warm_up.steady:
         notes.append(f"warm-up: still no steady state after {warm_up.seconds:.1f} s")
     if abs(stepped := time.time() - time.perf_counter() - wall) > STEP_S:
@@ -118,7 +133,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         warm_up=warm_up,
         samples_ms=samples,
         at_s=at_s,
-        summary={name: summarise(times) for name, times in samples.items()},
+        summary={name: summarise(results.kept(times, at_s, aside)) for name, times in samples.items()},
         per_second=round(taken.frames / seconds, 3),
         cpu_ms=round(1e3 * cpu / taken.frames, 4),
         peak_mib=peak_mib(),
@@ -129,6 +144,8 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         accuracy=measured,
         soak=soaking.told(at_s, headline) if soaking is not None else None,
         drops=taken.drops,
+        company=company,
+        aside=aside,
     )
 
 
@@ -152,9 +169,11 @@ def _measure(
     monitor: Monitor,
     plan: Plan,
     soaking: Soaking | None,
+    yardstick: Yardstick | None,
     progress: Callable[[str, float], None],
 ) -> bool:
-    """Takes the samples; whether nothing interrupted it."""
+    """Takes the samples, for as many undisturbed seconds as were asked for where patience allows; whether nothing
+    interrupted it."""
     headline, told = HEADLINE[plan.scenario], 0.0
     with monitor:
 
@@ -166,7 +185,14 @@ def _measure(
                 progress("soak" if soaking else plan.scenario, at_s / plan.seconds)
             if soaking is not None and soaking.add(at_s, taken.times[headline][-1]):
                 return False
-            return at_s < plan.seconds
+            if yardstick is not None:
+                yardstick.read(at_s)
+            if at_s < plan.seconds:
+                return True
+            return yardstick is not None and at_s < PATIENCE * plan.seconds and lacks(yardstick)
+
+        def lacks(stick: Yardstick) -> bool:
+            return any(stick.aside()) and stick.quiet_s() < plan.seconds - READINGS * EVERY_S
 
         try:
             scenario.measure(taken, going_on)
@@ -181,21 +207,31 @@ def _last_ms(plan: Plan, headline: list[float], taken: Taken) -> float:
     return headline[-1] * (per_query if plan.scenario == "offline" else 1.0)
 
 
-def _disturbances(monitor: Monitor, times: list[float], plan: Plan) -> list[str]:
-    """Why the times are not to be trusted."""
-    found = []
-    disturbed = [one for one in monitor.seconds if one.disturbed]
-    if len(disturbed) > DISTURBED * len(monitor.seconds):
-        others = statistics.fmean(one.other_cores or 0.0 for one in disturbed)
-        stolen = statistics.fmean(one.stolen_cores or 0.0 for one in disturbed)
-        found.append(
-            f"{len(disturbed)} of {len(monitor.seconds)} seconds were disturbed: other processes used {others:.2f} "
-            f"cores, the hypervisor took {stolen:.2f}"
-        )
-    found += [f"the machine was slowed down: {reason}" for reason in monitor.new_throttling() if not plan.soak]
+def _disturbances(monitor: Monitor, aside: tuple[Aside, ...]) -> list[str]:
+    """Whether others used the machine, in the seconds that are not set aside."""
+    stays = outside([one.at_s for one in monitor.seconds], aside)
+    seconds = [one for one, kept in zip(monitor.seconds, stays, strict=True) if kept]
+    disturbed = [one for one in seconds if one.disturbed]
+    if len(disturbed) <= DISTURBED * len(seconds):
+        return []
+    others = statistics.fmean(one.other_cores or 0.0 for one in disturbed)
+    stolen = statistics.fmean(one.stolen_cores or 0.0 for one in disturbed)
+    return [
+        f"{len(disturbed)} of {len(seconds)} seconds were disturbed: other processes used {others:.2f} cores, the "
+        f"hypervisor took {stolen:.2f}"
+    ]
+
+
+def _slowed_down(monitor: Monitor, plan: Plan) -> list[str]:
+    return [f"the machine was slowed down: {reason}" for reason in monitor.new_throttling() if not plan.soak]
+
+
+def _drift(times: list[float], plan: Plan) -> list[str]:
+    """Whether the times moved within the run."""
     third = len(times) // 3
-    if third >= 10 and not plan.soak:
-        first, last = statistics.median(times[:third]), statistics.median(times[-third:])
-        if abs(last / first - 1) > DRIFT:
-            found.append(f"p50 went from {first:.3f} to {last:.3f} ms within the run")
-    return found
+    if third < 10 or plan.soak:
+        return []
+    first, last = statistics.median(times[:third]), statistics.median(times[-third:])
+    if abs(last / first - 1) <= DRIFT:
+        return []
+    return [f"p50 went from {first:.3f} to {last:.3f} ms within the run"]

@@ -42,7 +42,7 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
     with rc_context(SETTINGS):
         figure, axes = _figure(4.2)
         for place, (result, name) in enumerate(zip(results, names, strict=True)):
-            times = np.sort(result.samples_ms[result.headline])
+            times = np.sort(result.kept(result.headline))
             rank = np.arange(1, times.size + 1) / (times.size + 1)
             half = MOST_POINTS // 2
             kept = np.concatenate([np.geomspace(1, times.size, half), np.linspace(1, times.size, half)]).astype(int)
@@ -90,9 +90,12 @@ def time_line(result: Result) -> str:
                 middle.append((low + high) / 2)
                 medians.append(float(np.median(inside)))
         axes.plot(middle, medians, color=LINES[1], lw=1.8, label="median")
+        for place, one in enumerate(result.aside):
+            label = None if place else "set aside"
+            axes.axvspan(one.from_s, one.to_s, color=INK, alpha=0.08, lw=0, label=label)
         axes.set_ylabel(f"{result.headline}, ms")
         axes.set_ylim(bottom=0, top=float(np.percentile(times, 99.5)) * 1.3)
-        axes.legend(loc="upper right", ncols=2)
+        axes.legend(loc="upper right", ncols=3)
         for place, (label, points) in enumerate(panels, 1):
             low = grid[place][0]
             low.plot(*zip(*points, strict=True), color=LINES[(place + 1) % len(LINES)], lw=1.5)

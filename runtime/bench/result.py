@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bench.monitor import Second
 from orilla.runtime.bench.samples import Summary, summarise
 from orilla.runtime.bench.warmup import WarmUp
+from orilla.runtime.bench.yardstick import Aside, Company, outside
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.files import make_folder, write_bytes
 from orilla.runtime.manifest import Variant, encode
@@ -141,6 +143,14 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     soak: Soak | None = None
     drops: dict[str, int] = {}
     """Frames that the loop gave up, by reason."""
+    company: Company | None = None
+    """What the yardstick told; None of a loop, beside whose threads there is none."""
+    aside: tuple[Aside, ...] = ()
+    """Stretches of time in which the machine was slower; `summary` is of the other samples."""
+
+    def kept(self, stage: str) -> list[float]:
+        """The times of a stage that are not set aside."""
+        return kept(self.samples_ms[stage], self.at_s, self.aside)
 
     @property
     def headline(self) -> str:
@@ -158,6 +168,13 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         from orilla.runtime.bench.samples import MLPERF_QUERIES, MLPERF_SECONDS
 
         return self.main.count >= MLPERF_QUERIES and self.seconds >= MLPERF_SECONDS
+
+
+def kept(times: list[float], at_s: Sequence[float], aside: Sequence[Aside]) -> list[float]:
+    """The times that are not set aside; all of them, where none would be left."""
+    if not aside:
+        return times
+    return [time for time, stays in zip(times, outside(at_s, aside), strict=True) if stays] or times
 
 
 def subject_of(
@@ -256,6 +273,12 @@ def merge(results: list[Result]) -> Result:
     counts = [result.main.count for result in results]
     total = sum(counts)
     offsets = [sum(result.seconds for result in results[:place]) for place in range(len(results))]
+    at_s = [at + offset for result, offset in zip(results, offsets, strict=True) for at in result.at_s]
+    aside = tuple(
+        Aside(one.from_s + offset, one.to_s + offset)
+        for result, offset in zip(results, offsets, strict=True)
+        for one in result.aside
+    )
     return msgspec.structs.replace(
         first,
         created=results[-1].created,
@@ -264,8 +287,9 @@ def merge(results: list[Result]) -> Result:
         valid=all(result.valid for result in results),
         invalid=tuple(dict.fromkeys(reason for result in results for reason in result.invalid)),
         samples_ms=samples,
-        at_s=[at + offset for result, offset in zip(results, offsets, strict=True) for at in result.at_s],
-        summary={stage: summarise(times) for stage, times in samples.items()},
+        at_s=at_s,
+        aside=aside,
+        summary={stage: summarise(kept(times, at_s, aside)) for stage, times in samples.items()},
         per_second=sum(result.per_second * count for result, count in zip(results, counts, strict=True)) / total,
         cpu_ms=sum(result.cpu_ms * count for result, count in zip(results, counts, strict=True)) / total,
         peak_mib=max((result.peak_mib for result in results if result.peak_mib is not None), default=None),

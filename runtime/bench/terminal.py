@@ -113,7 +113,7 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
     """Table and lines of one run."""
     rows = [summary_row(stage, summary) for stage, summary in result.summary.items()]
     main, lines = result.main, []
-    if drawn := histogram(result.samples_ms[result.headline]):
+    if drawn := histogram(result.kept(result.headline)):
         lines.append(f"{result.headline}  {drawn}")
     for name, needed in main.withheld().items():
         lines.append(f"{name} is left out: it takes {needed} samples or more")

@@ -11,6 +11,7 @@ import msgspec
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.result import Result, merge, told
 from orilla.runtime.bench.samples import PERCENTS, Z
+from orilla.runtime.bench.yardstick import SLOWER
 
 MARGIN = 3.0
 """Per cent that two runs of the same thing may differ by, on a machine that nothing disturbs: memory is laid out
@@ -80,6 +81,12 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
         for side, result in (("A", one), ("B", other))
         for reason in (*result.invalid, *(() if result.complete else ("it was interrupted",)))
     ]
+    if one.company is not None and other.company is not None:
+        ratio = other.company.quiet_ns / one.company.quiet_ns
+        if one.host.python == other.host.python and not 1 / SLOWER < ratio < SLOWER:
+            notes.append(
+                f"the machine itself was {max(ratio, 1 / ratio):.2f} times slower in {'B' if ratio > 1 else 'A'}"
+            )
     for what in ("bundle", "variant", "engine_version", "threads"):
         was, now = getattr(one.subject, what), getattr(other.subject, what)
         if was != now:

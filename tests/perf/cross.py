@@ -1,0 +1,164 @@
+"""Other tools beside `orilla bench`: `python tests/perf/cross.py [BUNDLE…] [--rounds 5]`.
+
+The same model files, one thread, in turns: Orilla's single-stream scenario on the same engine, against LiteRT's own
+`benchmark_litert_model` (in its wheel; it runs the compiled model), ONNX Runtime by its own profiler's clock, and
+MLPerf's LoadGen (`pip install mlcommons-loadgen`) driving the same session. Bound: medians within 5 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+BOUND = 0.05
+
+
+def orilla(where: str, variant: str, engine: str, seconds: float) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "r.json"
+        words = ["bench", where, "--variant", variant, "--engine", engine, "--threads", "1", "--seconds", str(seconds)]
+        command = [sys.executable, "-m", "orilla.runtime.cli", *words, "--out", str(out)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return json.loads(out.read_text())["summary"]["infer"]["percentiles"][0]["ms"]
+
+
+def litert(path: Path, seconds: float, expected_ms: float) -> float:
+    """The tool in LiteRT's wheel; it runs the compiled model."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "r.json"
+        runs = {"num_runs": max(50, int(seconds * 1e3 / expected_ms)), "warmup_runs": 100, "num_threads": 1}
+        words = [f"--model={path}", f"--result_json={out}", *(f"--{name}={value}" for name, value in runs.items())]
+        command = [sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model", *words]
+        subprocess.run(command, check=True, capture_output=True)
+        return json.loads(out.read_text())["latency"]["median_ms"]
+
+
+def onnx(path: Path, seconds: float) -> float:
+    """The `model_run` events of ONNX Runtime's own profiler."""
+    code = """
+import json, sys, time
+import numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads = 1
+options.enable_profiling = True
+options.profile_file_prefix = sys.argv[2]
+options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+given = session.get_inputs()[0]
+kind = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}[given.type]
+frame = np.random.default_rng(0).integers(0, 255, given.shape).astype(kind)
+ends = time.perf_counter() + float(sys.argv[3])
+while time.perf_counter() < ends:
+    session.run(None, {given.name: frame})
+events = json.load(open(session.end_profiling()))
+times = [one["dur"] for one in events if one["name"] == "model_run"]
+print(json.dumps(times[len(times) // 5 :]))
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-c", code, str(path), f"{folder}/profile", str(seconds)]
+        ended = subprocess.run(words, capture_output=True, text=True, check=True)
+    return statistics.median(json.loads(ended.stdout.splitlines()[-1])) / 1e3
+
+
+LOADGEN = """
+import json, sys
+import mlperf_loadgen as loadgen
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.engines import registry
+from orilla.runtime.golden import read_frames
+bundle = Bundle.open(sys.argv[1])
+session = registry.load(bundle, bundle.manifest.variant(sys.argv[2]), threads=1)
+known = [one.prepared for one in read_frames(bundle)]
+def issue(samples):
+    for sample in samples:
+        session.run(known[sample.index % len(known)])
+        loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(sample.id, 0, 0)])
+system = loadgen.ConstructSUT(issue, lambda: None)
+library = loadgen.ConstructQSL(len(known), len(known), lambda ids: None, lambda ids: None)
+settings = loadgen.TestSettings()
+settings.scenario = loadgen.TestScenario.SingleStream
+settings.mode = loadgen.TestMode.PerformanceOnly
+settings.min_duration_ms = int(1000 * float(sys.argv[3]))
+settings.min_query_count = 100
+output = loadgen.LogOutputSettings()
+output.outdir = sys.argv[4]
+log = loadgen.LogSettings()
+log.log_output = output
+loadgen.StartTestWithLogSettings(system, library, settings, log)
+"""
+
+
+def loadgen(where: str, variant: str, seconds: float) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-c", LOADGEN, where, variant, str(seconds), folder]
+        subprocess.run(words, check=True, capture_output=True)
+        said = (Path(folder) / "mlperf_log_summary.txt").read_text()
+    return float(re.findall(r"50.00 percentile latency \(ns\)\s*: (\d+)", said)[0]) / 1e6
+
+
+def compare(told: str, ours: Callable[[], float], theirs: Callable[[float], float], rounds: int) -> float:
+    """One row; the median ratio of the rounds."""
+    pairs = []
+    for _ in range(rounds):
+        own = ours()
+        pairs.append((own, theirs(own)))
+    ratio = statistics.median(other / own for own, other in pairs)
+    own, other = (statistics.median(side) for side in zip(*pairs, strict=True))
+    print(f"| {told} | {own:.3f} | {other:.3f} | {ratio:.3f} |", flush=True)
+    return abs(ratio - 1)
+
+
+def rows(where: str, folder: Path, seconds: float, rounds: int) -> list[float]:
+    from orilla.runtime.bundle import Bundle
+
+    bundle, off = Bundle.open(where), []
+    for variant in bundle.manifest.variants:
+        path = folder / Path(variant.file).name
+        path.write_bytes(bundle.read(variant.file))
+        name = f"{Path(where).stem} | {variant.name}"
+        ours = {
+            engine: partial(orilla, where, variant.name, engine, seconds) for engine in ("litert", "compiled", "onnx")
+        }
+        if variant.engine == "litert":
+            tool = partial(litert, path, seconds)
+            off.append(compare(f"{name} | benchmark_litert_model", ours["compiled"], tool, rounds))
+        else:
+            off.append(
+                compare(f"{name} | ONNX Runtime's profiler", ours["onnx"], lambda _, at=path: onnx(at, seconds), rounds)
+            )
+        if importlib.util.find_spec("mlperf_loadgen") is not None:
+            driven = partial(loadgen, where, variant.name, seconds)
+            off.append(compare(f"{name} | LoadGen", ours[variant.engine], lambda _, run=driven: run(), rounds))
+    return off
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundles", nargs="*", default=["road", "mobilenet"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    arguments = parser.parse_args()
+    from orilla.devices.detect import detect
+
+    print(f"{detect()}; one thread, medians of {arguments.rounds} rounds of {arguments.seconds:g} s\n")
+    print("| model | variant | other tool | orilla bench, p50 ms | other tool | ratio |")
+    print("|---|---|---|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        off = [
+            one for where in arguments.bundles for one in rows(where, Path(folder), arguments.seconds, arguments.rounds)
+        ]
+    if importlib.util.find_spec("mlperf_loadgen") is None:
+        print("not here: LoadGen (pip install mlcommons-loadgen)")
+    print(f"worst {100 * max(off):.1f} % (bound {100 * BOUND:g} %)")
+    sys.exit(max(off) > BOUND)
+
+
+if __name__ == "__main__":
+    main()
