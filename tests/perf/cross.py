@@ -15,6 +15,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 BOUND = 0.05
@@ -40,7 +42,7 @@ def litert(path: Path, seconds: float, expected_ms: float) -> float:
         return json.loads(out.read_text())["latency"]["median_ms"]
 
 
-def onnx(path: Path, seconds: float) -> float:
+def onnx(path: Path, seconds: float, _: float) -> float:
     """The `model_run` events of ONNX Runtime's own profiler."""
     code = """
 import json, sys, time
@@ -95,7 +97,7 @@ loadgen.StartTestWithLogSettings(system, library, settings, log)
 """
 
 
-def loadgen(where: str, variant: str, seconds: float) -> float:
+def loadgen(where: str, variant: str, seconds: float, _: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-c", LOADGEN, where, variant, str(seconds), folder]
         subprocess.run(words, check=True, capture_output=True)
@@ -123,19 +125,17 @@ def rows(where: str, folder: Path, seconds: float, rounds: int) -> list[float]:
         path = folder / Path(variant.file).name
         path.write_bytes(bundle.read(variant.file))
         name = f"{Path(where).stem} | {variant.name}"
-        ours = {
-            engine: partial(orilla, where, variant.name, engine, seconds) for engine in ("litert", "compiled", "onnx")
-        }
+        engines = ("litert", "compiled", "onnx")
+        ours = {engine: partial(orilla, where, variant.name, engine, seconds) for engine in engines}
         if variant.engine == "litert":
             tool = partial(litert, path, seconds)
             off.append(compare(f"{name} | benchmark_litert_model", ours["compiled"], tool, rounds))
         else:
-            off.append(
-                compare(f"{name} | ONNX Runtime's profiler", ours["onnx"], lambda _, at=path: onnx(at, seconds), rounds)
-            )
+            tool = partial(onnx, path, seconds)
+            off.append(compare(f"{name} | ONNX Runtime's profiler", ours["onnx"], tool, rounds))
         if importlib.util.find_spec("mlperf_loadgen") is not None:
             driven = partial(loadgen, where, variant.name, seconds)
-            off.append(compare(f"{name} | LoadGen", ours[variant.engine], lambda _, run=driven: run(), rounds))
+            off.append(compare(f"{name} | LoadGen", ours[variant.engine], driven, rounds))
     return off
 
 
