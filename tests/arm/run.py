@@ -2,8 +2,8 @@
 
 Real aarch64 Python with the real aarch64 wheels of LiteRT, ONNX Runtime and OpenCV, and this project's own wheel, under
 qemu's emulation of one instruction after the other, on three processors: doctor, verify of every bundle that ships,
-and the contract of the engines. A 32-bit root is asked for its doctor's verdict. Shows that wheels load, operators are
-there and numbers agree with x86-64 within each bundle's tolerance; says nothing of speed.
+the contract of the engines, and a benchmark over ssh. A 32-bit root is asked for its doctor's verdict. Shows that
+wheels load, operators are there and numbers agree with x86-64 within each bundle's tolerance; says nothing of speed.
 
 Takes `apt-get install qemu-user-static proot`, a Debian or Ubuntu with access to packages of other architectures, 1 GB
 of disk in build/arm, and about seven minutes, a minute more the first time.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,10 @@ import time
 import zipfile
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from machine import MACHINES, dress
+from sshd import SSHD, Server
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -56,6 +60,9 @@ def make_root(arch: str) -> Path:
         print(f"making the {arch} root", flush=True)
         subprocess.run(["sh", str(HERE / "root.sh"), arch, str(root), *DEBIAN], check=True)
         (root / "complete").touch()
+    shell = root / "usr/bin/sh"
+    if not shell.exists():
+        shell.symlink_to("bash")
     return root
 
 
@@ -103,19 +110,8 @@ class Emulated:
         return passed, said, seconds
 
     def _once(self, words: list[str], expects: str) -> tuple[bool, str, float]:
-        command = ["proot", "-q", self._qemu, "-0", "-r", str(self._root), "-b", "/dev", "-b", f"{PROJECT}:/project"]
-        command += ["-w", "/project", "/usr/bin/python3", "-u", *words]
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": "/tmp",
-            "LANG": "C.UTF-8",
-            "QEMU_CPU": self._cpu,
-            "PYTHONPATH": "/opt/site:/opt/orilla.zip",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "ORILLA_ENGINES": self._engines,
-            "ORILLA_NO_TUNED": "1",
-        }
-        environment |= {name: os.environ[name] for name in ("PROOT_TMP_DIR", "TMPDIR") if name in os.environ}
+        command, environment = self._entered(), self._environment()
+        command += ["/usr/bin/python3", "-u", *words]
         (self._root / "tmp").mkdir(exist_ok=True)
         began = time.monotonic()
         try:
@@ -134,6 +130,45 @@ class Emulated:
         said = ended.stdout.strip()
         passed = ended.returncode == 0 and expects in said and DIED not in said
         return passed, said, time.monotonic() - began
+
+    def bench_over_ssh(self, folder: Path) -> tuple[bool, str, float]:
+        """`orilla bench --on` from here, through a real sshd, into the root; as `python`."""
+        variables = [f"{name}={value}" for name, value in (self._environment() | {"HOME": "/tmp/board"}).items()]
+        (self._root / "tmp/board").mkdir(parents=True, exist_ok=True)
+        command = shlex.join(["env", "-i", *variables, *self._entered(), "/bin/bash", "-c"])
+        folder.mkdir()
+        server = Server(folder, f'exec {command} "$SSH_ORIGINAL_COMMAND"')
+        began = time.monotonic()
+        try:
+            ended = subprocess.run(
+                [sys.executable, *ORILLA, "bench", "mobilenet", "--on", "ssh://board", "--seconds", "2"],
+                env={**os.environ, "ORILLA_SSH": f"ssh -F {server.config}"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=LIMIT_S,
+                check=False,
+            )
+        finally:
+            server.stop()
+        return ended.returncode == 0 and "board" in ended.stdout, ended.stdout, time.monotonic() - began
+
+    def _entered(self) -> list[str]:
+        command = ["proot", "-q", self._qemu, "-0", "-r", str(self._root), "-b", "/dev", "-b", f"{PROJECT}:/project"]
+        return [*command, "-w", "/project"]
+
+    def _environment(self) -> dict[str, str]:
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": "/tmp",
+            "LANG": "C.UTF-8",
+            "QEMU_CPU": self._cpu,
+            "PYTHONPATH": "/opt/site:/opt/orilla.zip",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ORILLA_ENGINES": self._engines,
+            "ORILLA_NO_TUNED": "1",
+        }
+        return environment | {name: os.environ[name] for name in ("PROOT_TMP_DIR", "TMPDIR") if name in os.environ}
 
 
 def doctor_of_32_bits(root: Path, wheel: Path) -> tuple[bool, str, float]:
@@ -190,6 +225,11 @@ def main() -> int:
         emulated = Emulated(root, "qemu-aarch64-static", machine.qemu_cpu, machine.engines)
         for label, (words, expects) in JOBS.items():
             failed += not tell(label, *emulated.python(words, expects))
+        if SSHD is None:
+            print("  (no sshd here: bench over ssh is left out)", flush=True)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                failed += not tell("bench over ssh", *emulated.bench_over_ssh(Path(folder) / "sshd"))
     if not arguments.no_32_bit:
         print("32-bit Raspberry Pi OS (cortex-a72)", flush=True)
         small = make_root("armhf")

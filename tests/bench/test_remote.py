@@ -1,20 +1,18 @@
 """Other machines, over a real sshd on this one; and what may go wrong on the way."""
 
-import getpass
 import json
 import os
 import shutil
-import socket
 import stat
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from sshd import SSHD, Server
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench import result
@@ -24,83 +22,23 @@ from orilla.runtime.remote import fleet, ssh
 from orilla.runtime.remote.ssh import Remote, RemoteError
 from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A real sshd, whose logins have a home folder and a search path of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port, self.home = folder, free_port(), folder / "home"
-        self.home.mkdir()
-        (folder / "bin").mkdir()
-        for name in ("host", "key"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-        shutil.copy(folder / "key.pub", folder / "authorized")
-        entry = folder / "entry.sh"
-        # As a board whose own Python has all packages: that of the tests.
-        python = folder / "bin" / "python3"
-        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        entry.write_text(
-            f"#!/bin/sh\nexport HOME={self.home} PATH={folder}/bin:/usr/bin:/bin ORILLA_NO_TUNED=1\n"
-            'exec sh -c "$SSH_ORIGINAL_COMMAND"\n'
-        )
-        for script in (python, entry):
-            script.chmod(0o755)
-        lines = (
-            f"Port {self.port}",
-            "ListenAddress 127.0.0.1",
-            f"HostKey {folder}/host",
-            f"AuthorizedKeysFile {folder}/authorized",
-            f"PidFile {folder}/pid",
-            "StrictModes no",
-            "UsePAM no",
-            "PasswordAuthentication no",
-            "KbdInteractiveAuthentication no",
-            "PermitRootLogin yes",
-            f"ForceCommand {entry}",
-        )
-        (folder / "sshd_config").write_text("\n".join(lines) + "\n")
-        self.config = folder / "config"
-        self.trust((folder / "host.pub").read_text())
-        self.write_config(folder / "key")
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(parents=True, exist_ok=True)
-        command = [SSHD, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")]
-        self.process = subprocess.Popen(command)
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError((folder / "log").read_text())
-
-    def trust(self, key: str) -> None:
-        (self.folder / "known").write_text(f"[127.0.0.1]:{self.port} {key}" if key else "")
-
-    def write_config(self, key: Path) -> None:
-        """A jump-free `~/.ssh/config`, by whose names the machine is asked for."""
-        self.config.write_text(
-            f"Host board other\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
-            f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known\n"
-            "  GlobalKnownHostsFile /dev/null\n"
-        )
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
+    """A board with a home folder of its own, whose Python has all packages: that of the tests."""
     if SSHD is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no sshd here: apt install openssh-server")
-    made = Server(tmp_path_factory.mktemp("sshd"))
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("home", "bin"):
+        (folder / name).mkdir()
+    python = folder / "bin" / "python3"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    search = f"{folder}/bin:/usr/bin:/bin"
+    entry = f'export HOME={folder}/home PATH={search} ORILLA_NO_TUNED=1\nexec sh -c "$SSH_ORIGINAL_COMMAND"'
+    made = Server(folder, entry)
     yield made
-    made.process.terminate()
-    made.process.wait()
+    made.stop()
 
 
 @pytest.fixture
@@ -108,8 +46,8 @@ def board(server, monkeypatch):
     """The server, reached by the name `board`; nothing of a test before is there."""
     monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
     server.trust((server.folder / "host.pub").read_text())
-    server.write_config(server.folder / "key")
-    shutil.rmtree(server.home / ".cache", ignore_errors=True)
+    server.log_in_with(server.folder / "key")
+    shutil.rmtree(server.folder / "home" / ".cache", ignore_errors=True)
     return server
 
 
@@ -129,7 +67,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys):
     assert main(words) == 0
     (host,) = json.loads(capsys.readouterr().out)["hosts"]
     assert host["sent"] == [], "all of it was there"
-    assert not list((board.home / ".cache/orilla/remote/runs").iterdir())
+    assert not list((board.folder / "home" / ".cache/orilla/remote/runs").iterdir())
 
 
 def test_several_machines_side_by_side(board, tmp_path, capsys):
@@ -154,7 +92,7 @@ def test_a_refused_login(board, capsys):
     stranger = board.folder / "stranger"
     if not stranger.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
-    board.write_config(stranger)
+    board.log_in_with(stranger)
     assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
     assert "it refuses the login: ssh-copy-id board" in " ".join(capsys.readouterr().out.split())
 
@@ -243,7 +181,7 @@ def test_a_file_goes_on_where_the_connection_was_lost(board, tmp_path, monkeypat
     data, notes = os.urandom(300_000), []
     remote = Remote("ssh://board", notes.append)
     assert remote.send(data, ".cache/orilla/remote/some/file.bin")
-    assert (board.home / ".cache/orilla/remote/some/file.bin").read_bytes() == data
+    assert (board.folder / "home" / ".cache/orilla/remote/some/file.bin").read_bytes() == data
     assert len(notes) == 3
     assert "Broken pipe" in notes[0] or "reset" in notes[0]
     calls = int(counter.read_text())

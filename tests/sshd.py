@@ -1,0 +1,82 @@
+"""A real sshd on loopback, whose logins run what a test says."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+"""None where there is none: apt install openssh-server."""
+
+
+class Server:
+    """Runs until it is stopped; its client configuration knows it as `board` and `other`.
+
+    Args:
+        folder: of its keys and its log.
+        entry: a shell script; what was asked for is in `$SSH_ORIGINAL_COMMAND`.
+    """
+
+    def __init__(self, folder: Path, entry: str) -> None:
+        self.folder, self.port, self.config = folder, free_port(), folder / "config"
+        for name in ("host", "key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        shutil.copy(folder / "key.pub", folder / "authorized")
+        script = folder / "entry.sh"
+        script.write_text(f"#!/bin/sh\n{entry}\n")
+        script.chmod(0o755)
+        lines = (
+            f"Port {self.port}",
+            "ListenAddress 127.0.0.1",
+            f"HostKey {folder}/host",
+            f"AuthorizedKeysFile {folder}/authorized",
+            f"PidFile {folder}/pid",
+            "StrictModes no",
+            "UsePAM no",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            "PermitRootLogin yes",
+            f"ForceCommand {script}",
+        )
+        (folder / "sshd_config").write_text("\n".join(lines) + "\n")
+        self.trust((folder / "host.pub").read_text())
+        self.log_in_with(folder / "key")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(parents=True, exist_ok=True)
+        assert SSHD is not None
+        command = [SSHD, "-D", "-f", str(folder / "sshd_config"), "-E", str(folder / "log")]
+        self._process = subprocess.Popen(command)
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        self.stop()
+        raise AssertionError((folder / "log").read_text())
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def trust(self, key: str) -> None:
+        """Makes a host key known, or, empty, none."""
+        (self.folder / "known").write_text(f"[127.0.0.1]:{self.port} {key}" if key else "")
+
+    def log_in_with(self, key: Path) -> None:
+        """Writes the configuration, with a key of the user's."""
+        self.config.write_text(
+            f"Host board other\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
+            f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known\n"
+            "  GlobalKnownHostsFile /dev/null\n"
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
