@@ -1,0 +1,135 @@
+"""The yardstick: what it sets aside, and what it does not."""
+
+import numpy as np
+import pytest
+from results import made
+
+from orilla.runtime.bench import measure, yardstick
+from orilla.runtime.bench.measure import Plan, run
+from orilla.runtime.bench.result import Result, merge
+from orilla.runtime.bench.verdict import compare
+from orilla.runtime.bench.yardstick import Aside, Company, Yardstick, known_ns, outside, remember
+from orilla.runtime.model import Model
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
+
+
+def played(monkeypatch, step_ns, seconds=10.0, known=None):
+    """A yardstick whose step takes `step_ns(at_s)`, read as often as it wants to be."""
+    now = [0.0]
+    monkeypatch.setattr(Yardstick, "_once", lambda self: float(step_ns(now[0])))
+    stick = Yardstick(known)
+    while now[0] < seconds:
+        stick.read(now[0])
+        now[0] += 0.01
+    return stick
+
+
+def test_a_quiet_machine_sets_nothing_aside(monkeypatch):
+    rng = np.random.default_rng(0)
+    stick = played(monkeypatch, lambda at: 25 * np.exp(rng.normal(0, 0.03)))
+    assert stick.aside() == []
+    assert stick.quiet_s() > 9.5
+
+
+def test_a_neighbour_is_set_aside(monkeypatch):
+    """From the third to the fifth second the other thread of the core is somebody else's."""
+    stick = played(monkeypatch, lambda at: 40 if 3 <= at < 5 else 25)
+    (one,) = stick.aside()
+    assert one.from_s == pytest.approx(3, abs=0.3)
+    assert one.to_s == pytest.approx(5, abs=0.3)
+    assert stick.told().seconds == pytest.approx(2, abs=0.4)
+    assert stick.told().slowdown == pytest.approx(1.6)
+    assert stick.quiet_s() == pytest.approx(8, abs=0.7)
+
+
+def test_a_neighbour_that_stays_is_known_by_the_runs_before(monkeypatch):
+    assert played(monkeypatch, lambda at: 40).aside() == []
+    (one,) = played(monkeypatch, lambda at: 40, known=25).aside()
+    assert one.from_s == 0
+    assert one.to_s > 9
+    assert played(monkeypatch, lambda at: 28, known=25).aside() == [], "a clock may be a little slower today"
+
+
+def test_the_best_is_remembered():
+    assert known_ns() is None
+    for step, best in ((30.0, 30.0), (25.0, 25.0), (40.0, 25.0)):
+        remember(step)
+        assert known_ns() == best
+
+
+def test_what_cannot_be_remembered_is_no_failure(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "file"))
+    remember(30.0)
+    assert known_ns() is None
+    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
+    remember(30.0)
+    (tmp_path / "cache" / "yardstick.json").write_text("[1")
+    assert known_ns() is None
+
+
+def test_times_outside_of_the_stretches():
+    aside = [Aside(1.0, 2.0), Aside(4.0, 5.0)]
+    assert outside([0.5, 1.0, 1.9, 2.0, 3.0, 4.5, 5.0], aside) == [True, False, False, True, True, False, True]
+
+
+def slowed(at):
+    return 40 if 0.4 < at % 1.0 < 0.9 else 25
+
+
+def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
+    """Half of the time somebody else is there: two seconds that were asked for take about four."""
+    at = [0.0]
+    real = Yardstick.read
+
+    def read(self, at_s):
+        at[0] = at_s
+        real(self, at_s)
+
+    monkeypatch.setattr(Yardstick, "read", read)
+    monkeypatch.setattr(Yardstick, "_once", lambda self: float(slowed(at[0])))
+    with Model.open("probe", threads=1) as model:
+        found = run(model, Plan(seconds=2.0))
+    assert 2.8 < found.seconds < 6.5
+    assert found.aside
+    assert found.main.count == len(found.kept("infer")) < len(found.samples_ms["infer"])
+    assert any("are set aside: the machine was slower than it can be" in note for note in found.notes)
+    assert known_ns() == 25
+
+
+def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
+    remember(10.0)
+    monkeypatch.setattr(Yardstick, "_once", lambda self: 25.0)
+    with Model.open("probe", threads=1) as model:
+        found = run(model, Plan(seconds=1.5))
+    assert not found.valid
+    assert found.seconds == pytest.approx(measure.PATIENCE * 1.5, rel=0.1)
+    assert "the machine was slower than it can be, by its yardstick up to 2.50 times" in found.invalid[0]
+    assert found.aside == ()
+    assert found.main.count == len(found.samples_ms["infer"])
+
+
+def test_a_comparison_notes_another_speed_of_the_machine():
+    quiet, slow = (made(company=Company(step, step, None, 0.0)) for step in (25.0, 40.0))
+    assert "the machine itself was 1.60 times slower in B" in compare([quiet], [slow]).notes
+    assert not compare([quiet], [quiet]).notes
+
+
+def test_what_is_set_aside_stays_so_when_runs_are_merged():
+    one: Result = made(aside=(Aside(1.0, 2.0),))
+    merged = merge([one, one])
+    assert [(part.from_s, part.to_s) for part in merged.aside] == [
+        (1.0, 2.0),
+        (1.0 + one.seconds, 2.0 + one.seconds),
+    ]
+    assert merged.main.count == 2 * len(one.kept("infer"))
+
+
+def test_its_step_is_the_same_whatever_its_length():
+    steps = [Yardstick()._once() for _ in range(5)]
+    assert max(steps) < 3 * min(steps)
+    assert yardstick.WORK_MS * 1e6 / min(steps) > 100
