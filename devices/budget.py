@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,6 @@ class Range:
 
     least: float
     most: float
-
-    def __str__(self) -> str:
-        return f"{self.least:g} to {self.most:g}" if self.least > 0 else f"at most {self.most:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def read_budgets(path: Path, known: Catalog | None = None) -> list[Budget]:
         except _BadKeyError as error:
             raise file.error("budget", error.key, str(error), place) from error
         if budget.reference is not None:
-            table["reference"] = str(path.parent / budget.reference)
+            table["reference"] = str(path.absolute().parent / budget.reference)
             budget = budget_of(table, known)
         found.append(budget)
     return found
@@ -133,6 +131,8 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
         devices = (known or catalog()).devices
         if device not in devices:
             raise _BadKeyError("device", str(unknown_name("device", device, devices)))
+        if not devices[device].match and devices[device].arch is None:
+            raise _BadKeyError("device", f"device = {device!r}: no machine can be told to be one; name its host")
     budget = Budget(**given)
     if not budget.limits():
         raise _BadKeyError("bundle", f"the budget of {budget.bundle} asks nothing: {', '.join(LIMITS)}")
@@ -154,7 +154,9 @@ def _range(key: str, value: Any) -> Range:
     """A number is what a figure may be at most, or at least where the key begins with `min_`."""
     pair = value if isinstance(value, list | tuple) else None
     numbers = pair if pair is not None else [value]
-    if not all(type(one) in (int, float) and one == one for one in numbers) or (pair is not None and len(pair) != 2):
+    if not all(type(one) in (int, float) and math.isfinite(one) for one in numbers) or (
+        pair is not None and len(pair) != 2
+    ):
         raise _BadKeyError(key, f"{key} = {value!r}: must be a number, or [least, most]")
     if key != "max_drop" and any(one < 0 for one in numbers):
         raise _BadKeyError(key, f"{key} = {value!r}: must not be below 0")

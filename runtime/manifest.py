@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,9 @@ from orilla.runtime.card import Card
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 from orilla.runtime.text import TextPreprocess
+
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
+"""Of a variant: names are file names, and words of commands on other machines."""
 
 SCHEMA = 3
 """The version that this reader understands."""
@@ -192,6 +196,9 @@ def _check_names(manifest: Manifest) -> None:
     names = [variant.name for variant in manifest.variants]
     if manifest.default not in names:
         raise BundleError(f"manifest.json: default variant {manifest.default!r} is not among {', '.join(names)}")
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise BundleError(f"manifest.json: a variant can't be called {name[:60]!r}")
     if len(set(names)) != len(names):
         raise BundleError("manifest.json: two variants have the same name")
     if not manifest.labels and manifest.task != "tensor":

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime import tuned
-from orilla.runtime.bench.turns import in_turns, timed
+from orilla.runtime.bench.turns import in_turns, timed, warm_up
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import probe, registry
 from orilla.runtime.golden import KnownFrame, read_frames
@@ -203,10 +203,13 @@ def _in_turns(
     trials: list[Trial], sessions: dict[int, Session], known: list[KnownFrame], count: int, ends: float
 ) -> None:
     """Times all; without time, what is known stays."""
-    found = in_turns([sessions[id(trial)] for trial in trials], [known] * len(trials), count, ends)
+    chosen, inputs = [sessions[id(trial)] for trial in trials], [known] * len(trials)
+    warm_up(chosen, inputs, ends)
+    if time.perf_counter() >= ends:
+        return
+    found = in_turns(chosen, inputs, count, ends)
     for trial, times in zip(trials, found, strict=True):
-        if times:
-            trial.times_ms, trial.rounds = times, trial.rounds + 1
+        trial.times_ms, trial.rounds = times, trial.rounds + 1
 
 
 def _best(trials: list[Trial], count: int) -> list[Trial]:

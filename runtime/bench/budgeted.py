@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from orilla.devices.budget import RATIOS, TIMES, Budget, Range
 from orilla.devices.cores import loop_threads
 from orilla.devices.detect import Machine, detect
 from orilla.devices.errors import ConfigError
 from orilla.devices.spec import Catalog, catalog
+from orilla.runtime.bench.accuracy import accuracy, of_export
 from orilla.runtime.bench.cold import cold
 from orilla.runtime.bench.result import Cold, Result
 from orilla.runtime.bench.samples import Percentile, Summary, Z, least_samples, summarise
 from orilla.runtime.bench.terminal import figure
-from orilla.runtime.bench.turns import in_turns
+from orilla.runtime.bench.turns import EACH, in_turns, warm_up
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.raw import prepared, raw_of
 from orilla.runtime.engines import registry
+from orilla.runtime.feed import Feed
 from orilla.runtime.golden import KnownFrame, read_frames
 from orilla.runtime.manifest import Variant
-from orilla.runtime.measures import measure, target_of, truth_of
+from orilla.runtime.measures import Truth, measure, target_of, truth_of
 from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
@@ -182,11 +185,12 @@ class Measurement:
             if subject.reference is not None and any(getattr(subject.budget, key) is not None for key in RATIOS):
                 sessions.append(opened.enter_context(closing(self.load_reference())))
                 known.append(self._inputs_of_reference(known[0]))
-            in_turns(sessions, known, 1 << 30, time.perf_counter() + min(1.0, seconds / 3))  # warm-up
+            warm_up(sessions, known)
+            in_turns(sessions, known, 1 << 30, time.perf_counter() + min(1.0, seconds / 3))
             found: list[list[float]] = [[] for _ in sessions]
             began = time.perf_counter()
             while (passed := time.perf_counter() - began) < seconds or (len(found[0]) < needed and passed < MOST_S):
-                more = in_turns(sessions, known, 1 << 30, time.perf_counter() + min(1.0, seconds))
+                more = in_turns(sessions, known, EACH, float("inf"))  # as many of each, however slow it is
                 for times, new in zip(found, more, strict=True):
                     times += new
         self._timed = Timed(found[0], found[1] if len(found) > 1 else None)
@@ -217,7 +221,7 @@ class Measurement:
         if self._cold is None:
             subject = self.subject
             self._step(f"{subject.bundle.path.stem}: start-up and memory")
-            self._cold = cold(str(subject.bundle.path), subject.variant.name, subject.engine, subject.threads)
+            self._cold = cold(str(subject.bundle.path.resolve()), subject.variant.name, subject.engine, subject.threads)
         return self._cold
 
     def answers(self) -> tuple[float, float, str]:
@@ -235,31 +239,52 @@ class Measurement:
     def _measure_answers(self, dataset: Dataset) -> tuple[float, float, str]:
         subject, manifest = self.subject, self.subject.bundle.manifest
         if subject.reference is None:
-            raise ConfigError(
-                f"{subject.bundle.path.name} has no full-precision variant to compare with on data: give reference"
-            )
+            return self._against_export(dataset)
         split, metric = dataset.checked, FIRST_METRIC[manifest.task]
         target, names = target_of(dataset, manifest.task, manifest.labels), dataset.names(split)
-        feeds = subject.bundle.feed(), subject.reference[0].feed()
-        truths, same = [], []
-        outputs: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-        with closing(self.load()) as small, closing(self.load_reference()) as whole:
+        answered: list[NDArray[np.float32]] = []
+        same: list[float] = []
+
+        def first(feed: Feed, whole: Session) -> Iterator[tuple[Truth, NDArray[np.float32]]]:
             for place in range(len(names)):
-                if place % 50 == 0:
-                    self._step(f"{subject.bundle.path.stem}: accuracy, {place} of {len(names)}")
+                self._tell(place, len(names))
                 sample = dataset.load(split, place)
-                pair = [
-                    session.run(prepared(sample, feed))[0] for session, feed in zip((small, whole), feeds, strict=True)
-                ]
-                raw = raw_of(sample)
+                answered.append(whole.run(prepared(sample, feed))[0])
+                yield truth_of(sample), answered[-1]
+
+        def second(feed: Feed, small: Session) -> Iterator[tuple[Truth, NDArray[np.float32]]]:
+            for place, other in enumerate(answered):
+                self._tell(place, len(names))
+                sample = dataset.load(split, place)
+                raw, output = raw_of(sample), small.run(prepared(sample, feed))[0]
                 size = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
-                same.append(float(np.mean(agreeing(manifest.task, pair[0], pair[1], size))))
-                truths.append(truth_of(sample))
-                for kept, output in zip(outputs, pair, strict=True):
-                    kept.append(output)
-        ours, theirs = (measure(target, zip(truths, kept, strict=True)).metrics()[metric] for kept in outputs)
+                same.append(float(np.mean(agreeing(manifest.task, output, other, size))))
+                yield truth_of(sample), output
+
+        with closing(self.load_reference()) as whole:
+            theirs = measure(target, first(subject.reference[0].feed(), whole)).metrics()[metric]
+        with closing(self.load()) as small:
+            ours = measure(target, second(subject.bundle.feed(), small)).metrics()[metric]
         where = f"{len(names)} of {dataset.source.name} {split}"
         return 100 * (theirs - ours), float(np.mean(same)), f"{where}, {metric} {ours:.4f} against {theirs:.4f}"
+
+    def _against_export(self, dataset: Dataset) -> tuple[float, float, str]:
+        """The drop that is measured on the export's own data, below what the original had there."""
+        subject, check = self.subject, self.subject.variant.check
+        if not of_export(subject.bundle.manifest, dataset):
+            raise ConfigError(
+                f"{subject.bundle.path.name} has no full-precision variant to compare with on {dataset.source.name}, "
+                "which is not the data of its export: give reference"
+            )
+        with closing(self.load()) as session:
+            found = accuracy(subject.bundle, session, dataset)
+        assert found.drop is not None
+        where = f"{found.count} of {found.data} {found.split}, {found.metric} {found.value:.4f}; agreement at export"
+        return found.drop, check.agreement, where
+
+    def _tell(self, place: int, count: int) -> None:
+        if place % 50 == 0:
+            self._step(f"{self.subject.bundle.path.stem}: accuracy, {place} of {count}")
 
 
 def judge(measurement: Measurement, *, machine: Machine | None = None, known: Catalog | None = None) -> list[Judged]:
@@ -293,7 +318,12 @@ def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) 
         others: among which a run of the full-precision variant on the same machine is looked for.
     """
     subject = result.subject
-    if budget.bundle != subject.bundle or budget.variant not in (None, subject.variant):
+    if budget.bundle != subject.bundle or subject.scenario != "single-stream":
+        return []
+    # A budget without a variant is of the bundle's default, which is never the full-precision one beside a smaller one.
+    if subject.variant != budget.variant if budget.variant is not None else FULL in subject.variant:
+        return []
+    if budget.engine not in (None, subject.engine) or budget.threads not in (None, subject.threads):
         return []
     if budget.device is not None and not _is_device(result, budget.device):
         return []
@@ -314,13 +344,11 @@ def _is_device(result: Result, device: str) -> bool:
 
 
 def _compares_with(result: Result, other: Result) -> bool:
-    same = (result.subject.bundle, result.subject.scenario, result.subject.threads, result.host.identity)
-    return FULL in other.subject.variant and same == (
-        other.subject.bundle,
-        other.subject.scenario,
-        other.subject.threads,
-        other.host.identity,
-    )
+    same = [
+        (one.subject.bundle, one.subject.scenario, one.subject.engine, one.subject.threads, one.host.identity)
+        for one in (result, other)
+    ]
+    return other is not result and FULL in other.subject.variant and same[0] == same[1]
 
 
 def _figure_of(result: Result, whole: Result | None, key: str) -> tuple[float, str] | None:
@@ -417,7 +445,7 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
     if one is None:
         raise ConfigError(
             f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {least_samples(percent)} samples, "
-            f"{len(timed.times_ms)} were taken in {MOST_S:g} s: hold this model to p50 or p90"
+            f"{len(timed.times_ms)} were taken in {MOST_S:g} s: hold this model to a lower percentile"
         )
     if not relative:
         return one.ms, f"{figure(one.ms)} ms{_span(one.low_ms, one.high_ms)}"
@@ -427,7 +455,7 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
     if other is None:
         raise ConfigError(
             f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {least_samples(percent)} samples, the full-"
-            f"precision variant gave {timed.reference.count} in {MOST_S:g} s: hold this model to p50_ratio or p90_ratio"
+            f"precision variant gave {timed.reference.count} in {MOST_S:g} s: hold this model to a lower percentile"
         )
     return _ratio_figure(one, other, measurement.subject.reference[1].name)
 
@@ -467,7 +495,7 @@ def _samples_for(budget: Budget) -> int:
 def applying(budgets: list[Budget], bundle: Bundle, where: Path) -> list[Budget]:
     """The budgets of a bundle, by its name; raises `ConfigError` where there is none."""
     name = bundle.path.stem
-    found = [replace(budget, bundle=name) for budget in budgets if budget.bundle == name]
+    found = [budget for budget in budgets if budget.bundle == name]
     if not found:
         names = ", ".join(dict.fromkeys(budget.bundle for budget in budgets))
         raise ConfigError(f"{where} has no budget for {name} (it has {names})")

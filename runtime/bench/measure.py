@@ -31,6 +31,9 @@ DISTURBED = 0.1
 DRIFT = 0.05
 """Relative difference of the medians of a run's first and last third from which on it is marked invalid."""
 
+CLOCK_FELL = 0.95
+"""Of the clock in quiet stretches, below which it explains that others were slower."""
+
 STEP_S = 0.5
 """By which the wall clock may move against the monotonic one during a run, before it is told."""
 
@@ -63,7 +66,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     """
     progress("start-up and memory, in a process of its own", 0.0)
     threads, engine = model.threads, model.engine
-    started = cold(str(model.bundle.path), model.variant.name, engine, threads)
+    started = cold(str(model.bundle.path.resolve()), model.variant.name, engine, threads)
     wall = time.time() - time.perf_counter()
     reset_peak()
     with ExitStack() as opened:
@@ -75,19 +78,23 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         cpu = time.process_time()
         soaking = Soaking(monitor.seconds) if plan.soak else None
         complete = _measure(scenario, taken, monitor, plan, soaking, yardstick, progress)
-        cpu = time.process_time() - cpu
+        cpu, peak = time.process_time() - cpu, peak_mib()
     if not taken.frames:
         raise KeyboardInterrupt
-    at_s = [round(began - monitor.began, 6) for began in taken.began_s]
-    samples = {name: [round(value, 6) for value in times] for name, times in taken.times.items()}
+    whole = taken.whole()
+    at_s = [round(began - monitor.began, 6) for began in taken.began_s[:whole]]
+    samples = {name: [round(value, 6) for value in times[:whole]] for name, times in taken.times.items()}
     headline = samples[HEADLINE[plan.scenario]]
-    seconds = at_s[-1] + _last_ms(plan, headline, taken) / 1e3
+    # Before the first frame of a loop its source is opened.
+    seconds = at_s[-1] - at_s[0] + _last_ms(plan, headline, taken) / 1e3
     notes, invalid = list(taken.notes), _slowed_down(monitor, plan)
     aside: tuple[Aside, ...] = ()
     company = yardstick.told() if yardstick is not None else None
     if yardstick is not None and company is not None and company.seconds:
         told = f"the machine was slower than it can be, by its yardstick up to {company.slowdown:.2f} times"
-        if seconds - company.seconds < seconds / PATIENCE:
+        if _clock_fell(monitor, yardstick.aside()):
+            invalid.append(f"the clock fell meanwhile, as it does with heat: {told}")
+        elif seconds - company.seconds < seconds / PATIENCE:
             invalid.append(f"in {company.seconds:.1f} of {seconds:.1f} s {told}")
         else:
             aside = tuple(yardstick.aside())
@@ -104,10 +111,16 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         notes.append(model.note)
     if not complete:
         notes.append(f"interrupted after {seconds:.1f} s")
+    if taken.stride > 1:
+        notes.append(f"one of {taken.stride} samples is kept: there were too many")
     measured = None
     if plan.dataset is not None and complete:
         progress("accuracy", 0.0)
-        measured = accuracy(model.bundle, model.session, plan.dataset)
+        try:
+            measured = accuracy(model.bundle, model.session, plan.dataset)
+        except KeyboardInterrupt:
+            complete = False
+            notes.append("interrupted while it measured accuracy")
     loop = plan.scenario == "loop"
     subject = subject_of(
         model.bundle,
@@ -134,9 +147,9 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         samples_ms=samples,
         at_s=at_s,
         summary={name: summarise(results.kept(times, at_s, aside)) for name, times in samples.items()},
-        per_second=round(taken.frames / seconds, 3),
+        per_second=round(taken.frames / max(seconds, 1e-9), 3),
         cpu_ms=round(1e3 * cpu / taken.frames, 4),
-        peak_mib=peak_mib(),
+        peak_mib=peak,
         cold=started,
         timeline=tuple(monitor.seconds),
         joules=None if monitor.joules is None else round(monitor.joules, 3),
@@ -203,7 +216,7 @@ def _measure(
 
 def _last_ms(plan: Plan, headline: list[float], taken: Taken) -> float:
     """How long the last query took."""
-    per_query = taken.frames / len(headline)
+    per_query = taken.frames / (len(headline) * taken.stride)
     return headline[-1] * (per_query if plan.scenario == "offline" else 1.0)
 
 
@@ -220,6 +233,16 @@ def _disturbances(monitor: Monitor, aside: tuple[Aside, ...]) -> list[str]:
         f"{len(disturbed)} of {len(seconds)} seconds were disturbed: other processes used {others:.2f} cores, the "
         f"hypervisor took {stolen:.2f}"
     ]
+
+
+def _clock_fell(monitor: Monitor, aside: list[Aside]) -> bool:
+    """Whether it is the clock that was slower in these stretches, which is the machine's own doing."""
+    stays = outside([one.at_s for one in monitor.seconds], aside)
+    halves: tuple[list[float], list[float]] = ([], [])
+    for one, kept in zip(monitor.seconds, stays, strict=True):
+        if one.mhz is not None:
+            halves[kept].append(one.mhz)
+    return all(halves) and statistics.fmean(halves[False]) < CLOCK_FELL * statistics.fmean(halves[True])
 
 
 def _slowed_down(monitor: Monitor, plan: Plan) -> list[str]:

@@ -28,6 +28,10 @@ LONE = 2.0
 """Factor to either side of a prediction from a single figure, which says nothing of its error."""
 
 
+MOST_UNKNOWN = 0.1
+"""Share of the multiply-accumulates that may be of a kind whose cost the networks that were measured don't tell."""
+
+
 class Prediction(msgspec.Struct, frozen=True):
     """Of one variant; never a measurement."""
 
@@ -91,7 +95,10 @@ def precision_of(variant: Variant) -> str:
 def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> Prediction:
     precision = precision_of(variant)
     speed = speed_of(device, precision, known)
-    cost = work_of(bundle.read(variant.file), variant.name).cost(costs()[precision])
+    work, unit = work_of(bundle.read(variant.file), variant.name), costs()[precision]
+    if not unit.connected and work.connected > MOST_UNKNOWN * (work.dense + work.depthwise):
+        raise DataError(f"most of its work is in dense layers, whose cost in {precision} is not known")
+    cost = work.cost(unit)
     ms, (low, high) = cost * speed.factor, speed.span
     return Prediction(
         device, variant.name, round(ms, 4), round(ms * low, 4), round(ms * high, 4), f"{precision}: {speed.basis}"

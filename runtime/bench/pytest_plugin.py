@@ -117,7 +117,7 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
         data, seconds = given.pop("data", None), float(given.pop("seconds", SECONDS))
         for key in ("bundle", "reference"):
             if isinstance(given.get(key), Path):
-                given[key] = str(given[key])
+                given[key] = str(given[key].absolute())
         budget = budget_of(given)
         opened = Bundle.open(budget.bundle)
         dataset = open_labelled(str(data), opened.manifest) if data is not None else None

@@ -74,7 +74,7 @@ def page(results: Sequence[Result], path: Path, budgets: Sequence[Budget] = ()) 
         made.drawing(plots.time_line(result), f"times of {name} as they came, with the machine's state")
         _, lines = result_parts(result)
         made.table(HEADER, [summary_row(stage, summary) for stage, summary in result.summary.items()])
-        for line in lines[1 if lines and "▁" in lines[0] else 0 :]:
+        for line in (line for line in lines if not line.startswith(f"{result.headline}  ")):
             made.text(line)
         _versions(made, result)
     write_bytes(path, made.html())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,6 @@ from orilla.runtime.bench.yardstick import Aside, Company, outside
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.files import make_folder, write_bytes
 from orilla.runtime.manifest import Variant, encode
-from orilla.runtime.run_folder import encode_json
 
 SCHEMA = 1
 """The version that this reader understands."""
@@ -217,7 +217,7 @@ def now() -> str:
 
 def write(path: Path, result: Result) -> None:
     """Writes a result, whole or not at all; raises `OutputError`."""
-    write_bytes(path, encode_json(result))
+    write_bytes(path, msgspec.json.encode(result) + b"\n")
 
 
 def read(path: Path) -> Result:
@@ -237,8 +237,12 @@ def read(path: Path) -> Result:
         found = msgspec.json.decode(data, type=Result)
     except msgspec.DecodeError as error:
         raise DataError(f"{path} is no result of orilla bench: {error}") from error
-    if not found.samples_ms.get(found.headline):
+    times = found.samples_ms.get(found.headline)
+    if not times:
         raise DataError(f"{path} holds no samples: measure again")
+    whole = all(len(stage) == len(found.at_s) for stage in found.samples_ms.values())
+    if not whole or found.headline not in found.summary or not min(times) > 0 or not math.isfinite(max(times)):
+        raise DataError(f"{path} is damaged: its samples don't fit each other; measure again")
     return found
 
 

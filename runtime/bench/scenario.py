@@ -39,6 +39,10 @@ CAMERA_HZ = 30.0
 """Of the camera that the loop has where no source is given: the golden frames, at this rate."""
 
 
+MOST_SAMPLES = 1_000_000
+"""Queries that are kept; from then on every second one is dropped, again and again."""
+
+
 class Taken:
     """Times as they are taken: by stage, and when each began."""
 
@@ -47,15 +51,28 @@ class Taken:
         self.began_s: array[float] = array("d")
         """By `time.perf_counter`."""
         self.frames = 0
+        self.stride = 1
+        """One of so many queries is kept."""
         self.drops: dict[str, int] = {}
         self.notes: list[str] = []
+        self._queries = 0
 
     def add(self, began_ns: int, frames: int, **stages_ms: float) -> None:
         """One query."""
+        self.frames += frames
+        self._queries += 1
+        if self._queries % self.stride:
+            return
         for name, value in stages_ms.items():
             self.times.setdefault(name, array("d")).append(value)
         self.began_s.append(began_ns / 1e9)
-        self.frames += frames
+        if len(self.began_s) >= MOST_SAMPLES:
+            self.times = {name: times[1::2] for name, times in self.times.items()}
+            self.began_s, self.stride = self.began_s[1::2], 2 * self.stride
+
+    def whole(self) -> int:
+        """Samples of which everything is there: an interrupt may come between two stages."""
+        return min(len(self.began_s), *map(len, self.times.values()))
 
 
 class Scenario(Protocol):

@@ -72,7 +72,7 @@ def percentile(one: Percentile | None) -> str:
 
 def figure(ms: float) -> str:
     """Milliseconds in three digits."""
-    return f"{ms:.{max(0, min(3, 2 - math.floor(math.log10(ms))))}f}" if ms > 0 else "0"
+    return f"{ms:.{max(0, min(5, 2 - math.floor(math.log10(ms))))}f}" if ms > 0 else "0"
 
 
 def mib(size: float | None) -> str:

@@ -24,18 +24,23 @@ def timed(session: Session, known: Sequence[KnownFrame], count: int, ends: float
     return times
 
 
+def warm_up(sessions: Sequence[Session], known: Sequence[Sequence[KnownFrame]], ends: float = float("inf")) -> None:
+    """A few inferences of each, of one at least."""
+    for session, inputs in zip(sessions, known, strict=True):
+        timed(session, inputs, WARM_UP, ends)
+
+
 def in_turns(
     sessions: Sequence[Session], known: Sequence[Sequence[KnownFrame]], count: int, ends: float
 ) -> list[list[float]]:
-    """Milliseconds of each, in turns, until each has `count` or the time is over.
+    """Milliseconds of each, in turns, until each has `count` or the time is over; each has a turn at least.
 
     Args:
         known: the inputs of each.
     """
-    for session, inputs in zip(sessions, known, strict=True):
-        timed(session, inputs, WARM_UP, ends)
     found: list[list[float]] = [[] for _ in sessions]
-    while all(len(times) < count for times in found) and time.perf_counter() < ends:
+    while True:
         for times, session, inputs in zip(found, sessions, known, strict=True):
             times += timed(session, inputs, EACH, ends)
-    return found
+        if time.perf_counter() >= ends or all(len(times) >= count for times in found):
+            return found

@@ -76,6 +76,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
             "(--seconds)"
         )
     first = changes[0]
+    unsure = first.verdict == "same" and abs(first.percent) + first.plus_minus > 2 * margin
     notes = [
         f"{side} is not valid: {reason}"
         for side, result in (("A", one), ("B", other))
@@ -87,6 +88,8 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
             notes.append(
                 f"the machine itself was {max(ratio, 1 / ratio):.2f} times slower in {'B' if ratio > 1 else 'A'}"
             )
+    if unsure:
+        notes.append(f"± {first.plus_minus:.1f} % can't tell a small difference: measure longer, or several times")
     for what in ("bundle", "variant", "engine_version", "threads"):
         was, now = getattr(one.subject, what), getattr(other.subject, what)
         if was != now:

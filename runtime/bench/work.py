@@ -9,7 +9,15 @@ import msgspec
 from orilla.devices.errors import DataError
 from orilla.runtime.tflite_graph import Operator, read_operators
 
-OPAQUE = ("WHILE", "IF", "CALL", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "STABLEHLO_COMPOSITE")
+OPAQUE = (
+    "BATCH_MATMUL",
+    "WHILE",
+    "IF",
+    "CALL",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "BIDIRECTIONAL_SEQUENCE_LSTM",
+    "STABLEHLO_COMPOSITE",
+)
 """Operators whose work the graph around them does not tell."""
 
 

@@ -7,16 +7,16 @@ system and slows an inference by a third. What was measured meanwhile is set asi
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from orilla.devices.detect import identity
+from orilla.devices.detect import detect, identity
 from orilla.devices.errors import ConfigError
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 
@@ -39,6 +39,9 @@ smaller steps; a neighbour takes a quarter or more."""
 HELD_DOWN = 1.25
 """By which a whole run is slower than this machine has been before, until all of it is set aside: a neighbour may stay
 for minutes."""
+
+FORGOTTEN_S = 30 * 86400.0
+"""A machine may have changed since."""
 
 PATIENCE = 3.0
 """Times the seconds that were asked for, until which a measurement waits for as many undisturbed ones."""
@@ -138,11 +141,10 @@ class Yardstick:
 
 
 def known_ns() -> float | None:
-    """A step of the yardstick in the quietest windows of all runs on this machine so far; None before the first."""
-    try:
-        return float(json.loads(_file().read_text())[_key()])
-    except (OSError, ConfigError, ValueError, KeyError, TypeError):
-        return None
+    """A step of the yardstick in the quietest windows of the runs on this machine so far; None before the first, and
+    where the last was too long ago."""
+    kept = _kept().get(_key())
+    return kept.quiet_ns if kept is not None and time.time() - kept.at < FORGOTTEN_S else None
 
 
 def remember(quiet_ns: float) -> None:
@@ -150,11 +152,22 @@ def remember(quiet_ns: float) -> None:
     known = known_ns()
     if known is not None and known <= quiet_ns:
         return
-    try:
+    with suppress(OSError, ConfigError):
         make_folder(_file().parent)
-        write_bytes(_file(), json.dumps({_key(): quiet_ns}).encode())
-    except (OSError, ConfigError):
-        return
+        write_bytes(_file(), msgspec.json.encode({**_kept(), _key(): _Known(quiet_ns, time.time())}))
+
+
+class _Known(msgspec.Struct, frozen=True):
+    quiet_ns: float
+    at: float
+    """Seconds since 1970."""
+
+
+def _kept() -> dict[str, _Known]:
+    try:
+        return msgspec.json.decode(_file().read_bytes(), type=dict[str, _Known])
+    except (OSError, ConfigError, msgspec.DecodeError):
+        return {}
 
 
 def _file() -> Path:
@@ -162,7 +175,9 @@ def _file() -> Path:
 
 
 def _key() -> str:
-    return f"{identity()}, Python {platform.python_version()}"
+    """A machine as far as its speed goes: what changes it makes another one of it."""
+    machine = detect()
+    return f"{identity()}, {machine.governor}, {machine.max_mhz} MHz, Python {sys.version}"
 
 
 def outside(at_s: Sequence[float], aside: Sequence[Aside]) -> list[bool]:

@@ -18,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", nargs="?", help="a bundle's path, or the name of one that ships with Orilla")
     parser.add_argument(
         "--scenario",
-        default="single-stream",
         help="single-stream, multi-stream, offline (inputs prepared before, as in MLPerf), or loop, the camera loop "
         "(default: single-stream)",
     )
@@ -58,21 +57,28 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     if len(modes) > 1:
         raise ConfigError(f"--{modes[0]} and --{modes[1]} are two different things: give one")
     if arguments.compare:
+        _refuse_others(arguments, "--compare", {"compare", "margin"})
         return _compare(arguments)
     if arguments.bundle is None and arguments.history is not None:
         from orilla.runtime.bench.history import trends
 
-        return 0, {"mode": "history", "folder": str(arguments.history), "trends": trends(arguments.history)}
+        _refuse_others(arguments, "--history without a bundle", {"history"})
+        found = trends(arguments.history)
+        return 0, {
+            "mode": "history",
+            "folder": str(arguments.history),
+            "trends": found,
+            "markdown": arguments.markdown,
+        }
     if arguments.bundle is None:
         raise ConfigError("which bundle? orilla bench BUNDLE, or --compare A B, or --history DIR")
     if arguments.predict:
         from orilla.runtime.bench.predict import predict
         from orilla.runtime.bundle import Bundle
 
-        return 0, {
-            "mode": "predict",
-            "predictions": predict(Bundle.open(arguments.bundle), arguments.predict, arguments.variant),
-        }
+        _refuse_others(arguments, "--predict", {"bundle", "predict", "variant"})
+        found_for = predict(Bundle.open(arguments.bundle), arguments.predict, arguments.variant)
+        return 0, {"mode": "predict", "predictions": found_for, "markdown": arguments.markdown}
     check_plan(arguments)
     if arguments.on:
         from orilla.runtime.remote.fleet import bench_on
@@ -81,12 +87,21 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     return _measure(arguments)
 
 
+def _refuse_others(arguments: argparse.Namespace, mode: str, read: set[str]) -> None:
+    """Refuses options that a mode does not read."""
+    for name, value in vars(arguments).items():
+        if value not in (None, False) and name not in {*read, "json", "markdown"}:
+            told = "a bundle" if name == "bundle" else f"--{name}"
+            raise ConfigError(f"{told} has nothing to do with {mode}: leave it out")
+
+
 def check_plan(arguments: argparse.Namespace) -> None:
     """Refuses what can't be measured, before anything is loaded; fills in defaults."""
     from orilla.devices.errors import unknown_name
     from orilla.runtime.bench.result import HEADLINE
     from orilla.runtime.bench.soak import MOST_S as SOAK_S
 
+    arguments.scenario = arguments.scenario or "single-stream"
     if arguments.scenario not in HEADLINE:
         raise unknown_name("scenario", arguments.scenario, HEADLINE)
     if arguments.seconds is None:
@@ -101,6 +116,17 @@ def check_plan(arguments: argparse.Namespace) -> None:
         raise ConfigError("--source and --policy are for --scenario loop")
     if arguments.margin is not None:
         raise ConfigError("--margin is for --compare A B")
+    if arguments.wheels is not None and not arguments.on:
+        raise ConfigError("--wheels is for --on ssh://HOST")
+    if arguments.threads is None and arguments.scenario in ("multi-stream", "offline"):
+        arguments.threads = 1  # as many sessions as there are cores
+    if arguments.history is not None:
+        from orilla.runtime.bench.result import read_all
+        from orilla.runtime.files import make_folder
+
+        make_folder(arguments.history)
+        if any(arguments.history.glob("*.json")):
+            read_all(arguments.history)
     for path in (arguments.out, arguments.report):
         if path is not None:
             check_writable(path)
@@ -151,11 +177,14 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             dataset,
         )
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=2) as progress:
+        with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
             task = progress.add_task(arguments.scenario, total=1.0)
-            result = run(
-                model, plan, lambda text, share: progress.update(task, description=text, completed=min(1.0, share))
-            )
+
+            def tell(text: str, share: float) -> None:
+                # Drawn between inferences: a thread that draws would be in their tail.
+                progress.update(task, description=text, completed=min(1.0, share), refresh=True)
+
+            result = run(model, plan, tell)
     if arguments.out is not None:
         results.write(arguments.out, result)
     document: dict[str, object] = {"mode": "run", "result": result, "out": arguments.out and str(arguments.out)}

@@ -70,15 +70,10 @@ def _judge(subjects: list[Subject], dataset: Dataset | None) -> list[Judged]:
 
     judged: list[Judged] = []
     if subjects:
-        with Console(stderr=True).status("") as status:
+        with Console(stderr=True).status("", refresh_per_second=1) as status:  # it is drawn while times are taken
             for subject in subjects:
-                judged += judge(Measurement(subject, dataset=_for(subject, dataset), step=status.update))
+                judged += judge(Measurement(subject, dataset=dataset, step=status.update))
     return judged
-
-
-def _for(subject: Subject, dataset: Dataset | None) -> Dataset | None:
-    """The data, where there is a full-precision variant to compare with on it."""
-    return dataset if subject.reference is not None else None
 
 
 def show(document: dict[str, Any]) -> None:

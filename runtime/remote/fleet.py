@@ -24,8 +24,10 @@ from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime import bundle as bundles
 from orilla.runtime.bench import result as results
 from orilla.runtime.bench.result import Result
+from orilla.runtime.bench.yardstick import PATIENCE
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.cli import INTERRUPTED
+from orilla.runtime.engines import registry
 from orilla.runtime.remote.ssh import Remote, RemoteError
 from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
 
@@ -34,6 +36,21 @@ FOLDER = ".cache/orilla/remote"
 
 NEEDED_KIB = 800 << 10
 """Disk for an environment with numpy, OpenCV and LiteRT."""
+
+MARK = "orilla-lacks:"
+CHECK = """
+import re
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+def old(wanted):
+    name, _, least = wanted.partition(">=")
+    try:
+        return [int(n) for n in re.findall("[0-9]+", version(name))[:2]] < [int(n) for n in least.split(".")]
+    except PackageNotFoundError:
+        return False
+print({mark!r}, *[n for n, wanted in {needed!r}.items() if find_spec(n) is None or old(wanted)])
+"""
+"""Says what is not there; a package that another distribution brings counts."""
 
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
 INSTALL_S = 1800.0
@@ -107,8 +124,7 @@ def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
 
 def _order(arguments: argparse.Namespace) -> Order:
     bundle = Bundle.open(arguments.bundle)
-    manifest = bundle.manifest
-    variant = manifest.variant(arguments.variant or manifest.default)
+    variant = registry.choose(bundle, arguments.variant, arguments.engine)
     words = ["--variant", variant.name, "--scenario", arguments.scenario, "--seconds", str(arguments.seconds)]
     for option in ("engine", "threads", "streams", "source", "policy"):
         if (value := getattr(arguments, option)) is not None:
@@ -159,15 +175,20 @@ def _bench(remote: Remote, order: Order, report: HostReport, say: Callable[[str]
         report.sent.append("bundle")
     run = f'env PYTHONPATH="$HOME"/{code}${{PYTHONPATH:+:$PYTHONPATH}} {python} -m orilla.runtime.cli'
     there = f'"$HOME"/{shlex.quote(where)}'
+    _check_stop(order)
     say(f"{remote.name}: doctor and verify")
     report.findings += _doctor(remote, run)
     variant = order.words[1]
     engine = order.words[order.words.index("--engine") + 1 :][:1] if "--engine" in order.words else []
-    _verify(remote, f"{run} verify {there} --variant {variant}", engine)
-    if order.stop.is_set():
-        raise RemoteError(f"{remote.name}: interrupted before it could measure")
+    _verify(remote, f"{run} verify {there} --variant {shlex.quote(variant)}", engine)
+    _check_stop(order)
     say(f"{remote.name}: measuring")
     report.result = _measure(remote, f"{run} bench {there} {shlex.join(order.words)}", order)
+
+
+def _check_stop(order: Order) -> None:
+    if order.stop.is_set():
+        raise RemoteError("interrupted before it could measure")
 
 
 def _python(remote: Remote) -> str:
@@ -187,7 +208,7 @@ def _environment(remote: Remote, python: str, order: Order, report: HostReport, 
     needed = {**REQUIREMENTS, **(ONNX if order.needs_onnx else {})}
     own = f'"$HOME"/{FOLDER}/env/bin/python'
     for candidate in (python, own):
-        if not (missing := _missing(remote, candidate, list(needed))):
+        if not (missing := _missing(remote, candidate, needed)):
             return candidate
     home = remote.run('df -Pk "$HOME" | tail -n 1').split()
     if len(home) > 3 and home[3].isdigit() and int(home[3]) < NEEDED_KIB:
@@ -210,11 +231,12 @@ def _environment(remote: Remote, python: str, order: Order, report: HostReport, 
     return own
 
 
-def _missing(remote: Remote, python: str, names: list[str]) -> list[str]:
-    """Packages that a Python there has not; all, where there is no such Python."""
-    code = f"from importlib.util import find_spec; print(*[n for n in {names!r} if find_spec(n) is None])"
-    said = remote.run(f"{python} -c {shlex.quote(code)} 2>/dev/null || echo {' '.join(names)}")
-    return said.split()
+def _missing(remote: Remote, python: str, needed: dict[str, str]) -> list[str]:
+    """Packages that a Python there has not, or too old; all, where there is no such Python."""
+    code = CHECK.format(needed=needed, mark=MARK)
+    said = remote.run(f"{python} -c {shlex.quote(code)} 2>/dev/null || true")
+    lines = [line.removeprefix(MARK) for line in said.splitlines() if line.startswith(MARK)]
+    return [name for name in needed if name in lines[-1].split()] if lines else list(needed)
 
 
 def _doctor(remote: Remote, run: str) -> list[str]:
@@ -259,23 +281,27 @@ def _measure(remote: Remote, command: str, order: Order) -> Result:
         f"{{ (nohup sh -c {shlex.quote(job)} > {at}/said 2>&1 < /dev/null; echo $? > {at}/code) > /dev/null 2>&1 & }}; "
         "true"
     )
-    ends = time.monotonic() + order.seconds + GRACE_S
+    limit = PATIENCE * order.seconds + GRACE_S
+    ends = time.monotonic() + limit
     stopped = False
     while not (code := remote.run(f"cat {at}/code 2>/dev/null || true").strip()):
         if time.monotonic() > ends:
-            raise RemoteError(f"{remote.name}: no result after {order.seconds + GRACE_S:.0f} s")
+            remote.run(f"kill -KILL $(cat {at}/pid)", check=False)
+            raise RemoteError(f"{remote.name}: no result after {limit:.0f} s")
         if order.stop.wait(POLL_S) and not stopped:  # it keeps what it has, and ends by itself
             remote.run(f"kill -TERM $(cat {at}/pid)", check=False)
-            stopped, ends = True, time.monotonic() + STOP_S
+            stopped, limit, ends = True, STOP_S, time.monotonic() + STOP_S
+        elif stopped:
+            time.sleep(POLL_S)
     if code not in ("0", str(INTERRUPTED)):
         said = [line for line in remote.run(f"cat {at}/said || true").splitlines() if line.strip()]
         raise RemoteError(f"{remote.name}: {said[-1][:300] if said else f'exit code {code}'}")
-    data = remote.run(f"cat {at}/result.json").encode()
-    remote.run(f"rm -rf {at}")
+    data = remote.run(f"cat {at}/result.json", timeout_s=GRACE_S).encode()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         path.write_bytes(data)
         found = results.read(path)
+    remote.run(f"rm -rf {at}")
     return msgspec.structs.replace(found, host=msgspec.structs.replace(found.host, name=remote.name))
 
 

@@ -25,19 +25,22 @@ OPTIONS = (
 FAILED = 255
 """ssh's own exit code; any other one is the command's. Source: ssh(1)."""
 
+SHORT_S = 120.0
+"""Of a script that is run again where it does not answer for so long."""
+
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before the next try, where a connection was lost."""
 
 REASONS = {
-    "Host key verification failed": "its host key is not known here: ssh {target} once, and compare its fingerprint",
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: find out why, then ssh-keygen -R {host}",
+    "Host key verification failed": "its host key is not known here: ssh {target} once, and compare its fingerprint",
     "Permission denied": "it refuses the login: ssh-copy-id {target}",
     "Could not resolve hostname": "there is no host of that name",
     "Connection refused": "nothing listens there: is sshd running, and is this its port?",
     "timed out": "it does not answer",
     "No route to host": "there is no way to it",
 }
-"""What ssh says, and what that means."""
+"""What ssh says, and what that means; of several, the first."""
 
 
 class RemoteError(OrillaError):
@@ -79,7 +82,7 @@ class Remote:
             raise ConfigError(f"{command[0] if command else COMMAND} is not installed: sudo apt install openssh-client")
         self._ssh = [*command, *OPTIONS, *(["-p", str(port)] if port is not None else []), self.target]
 
-    def run(self, script: str, *, timeout_s: float = 120.0, check: bool = True) -> str:
+    def run(self, script: str, *, timeout_s: float = SHORT_S, check: bool = True) -> str:
         """Runs a shell script there, again where the connection is lost: it must bear being run twice.
 
         Raises:
@@ -96,7 +99,7 @@ class Remote:
         Returns:
             Whether anything was sent.
         """
-        quoted, part = _quoted(path), _quoted(path + ".part")
+        quoted, part = _quoted(path), _quoted(f"{path}.{self.name}.part")  # two names of a machine are two senders
         size = f"wc -c < {quoted} 2>/dev/null || echo 0"
         if int(self.run(f"mkdir -p {_quoted(str(Path(path).parent))}; {size}").split()[-1]) == len(data):
             return False
@@ -131,8 +134,11 @@ class Remote:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
+                start_new_session=True,  # a Ctrl-C is ours to handle, not to break it in the middle
             )
         except subprocess.TimeoutExpired as error:
+            if timeout_s > SHORT_S:  # it is slow there, and would be started a second time
+                raise RemoteError(f"{self.name}: no answer for {timeout_s:g} s") from error
             raise LostError(f"no answer for {timeout_s:g} s") from error
         said = ended.stderr.decode(errors="replace")
         if ended.returncode == FAILED:

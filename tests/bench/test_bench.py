@@ -37,7 +37,7 @@ def test_scenarios(capsys, tmp_path, name, stage, frames):
     assert kept.complete
     assert kept.subject.scenario == name
     assert kept.subject.streams == (frames or kept.subject.streams)
-    assert 0.9 < kept.seconds < 2.5
+    assert 0.8 < kept.seconds < 2.5
     assert kept.at_s == sorted(kept.at_s)
     assert kept.cold.start_ms > kept.cold.load_ms > 0
     assert kept.cold.memory_mib > 1
@@ -45,6 +45,7 @@ def test_scenarios(capsys, tmp_path, name, stage, frames):
     assert kept.warm_up.count > 0
     median = np.median(kept.samples_ms[stage])
     assert kept.main.at(50).ms == pytest.approx(median, rel=0.1)
+    assert not kept.aside
     if name == "loop":
         assert {"capture", "prepare", "infer", "decode", "age"} <= set(kept.samples_ms)
         assert kept.per_second == pytest.approx(30, rel=0.2)
@@ -97,6 +98,58 @@ def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkey
     assert kept.main.count == len(kept.samples_ms["infer"]) < 5000
     assert main(["bench", "--compare", str(out), str(out)]) == 0
     assert "A is not valid: it was interrupted" in capsys.readouterr().out
+
+
+def test_interrupted_while_accuracy_is_measured(capsys, tmp_path, monkeypatch, picture_bundle, animals):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "accuracy", interrupted)
+    out = tmp_path / "r.json"
+    words = ["bench", str(picture_bundle), "--seconds", "0.5", "--data", str(animals), "--out", str(out)]
+    assert main(words) == 130
+    kept = result.read(out)
+    assert kept.accuracy is None
+    assert "interrupted while it measured accuracy" in kept.notes
+    assert kept.main.count > 10
+
+
+def test_interrupted_between_two_stages_of_a_frame(monkeypatch):
+    taken = scenario.Taken()
+    for place in range(10):
+        taken.add(place, 1, prepare=1.0, infer=2.0)
+    taken.times["prepare"].append(1.0)
+    assert taken.whole() == 10
+
+
+def test_too_many_samples_are_thinned(monkeypatch):
+    monkeypatch.setattr(scenario, "MOST_SAMPLES", 1000)
+    with Model.open("probe", threads=1) as model:
+        found = run(model, Plan(seconds=1.0))
+    assert 400 < len(found.at_s) < 1000
+    assert any("samples is kept" in note for note in found.notes)
+    assert found.per_second == pytest.approx(1e3 / np.median(found.samples_ms["infer"]), rel=0.5)
+
+
+def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
+    """Not the bundle of the same name that ships."""
+    from orilla.runtime import bundle as bundles
+    from orilla.runtime.bench import measure as measuring
+    from orilla.runtime.bundle import Bundle
+
+    original = Bundle.open("probe")
+    bundles.write(tmp_path / "road", original.manifest, {name: original.read(name) for name in original.manifest.files})
+    monkeypatch.chdir(tmp_path)
+    asked, real = [], measuring.cold
+    monkeypatch.setattr(measuring, "cold", lambda *given: asked.append(given[0]) or real(*given))
+    assert main(["bench", "./road", "--seconds", "0.5"]) == 0
+    assert asked == [str(tmp_path / "road")]
+
+
+def test_a_history_that_cannot_be_read_is_refused_first(tmp_path, capsys):
+    (tmp_path / "foreign.json").write_text("{}")
+    assert main(["bench", "probe", "--seconds", "9", "--history", str(tmp_path)]) == 2
+    assert "foreign.json is no result" in capsys.readouterr().err
 
 
 def test_interrupted_before_the_first_sample(capsys, tmp_path, monkeypatch):
@@ -229,6 +282,10 @@ def test_a_soak_of_a_second(capsys):
         (["probe", "--variant", "other"], "unknown variant 'other'"),
         (["probe", "--compare", "a", "b", "--predict", "pi4"], "two different things"),
         (["probe", "--margin", "5"], "--margin is for --compare"),
+        (["probe", "--wheels", "."], "--wheels is for --on"),
+        (["--compare", "a", "b", "--seconds", "5"], "--seconds has nothing to do with --compare"),
+        (["probe", "--compare", "a", "b"], "a bundle has nothing to do with --compare"),
+        (["probe", "--predict", "pi4", "--out", "a"], "--out has nothing to do with --predict"),
         (["probe", "--scenario", "loop", "--source", "missing.mp4"], "missing.mp4"),
     ],
 )
@@ -245,6 +302,8 @@ def test_what_is_refused(capsys, words, told):
         ({"schema": 2}, "is of version 2: this orilla reads 1"),
         ({"samples_ms": {"infer": []}}, "holds no samples: measure again"),
         ({"subject": 5}, "is no result of orilla bench"),
+        ({"summary": {}}, "its samples don't fit each other"),
+        ({"at_s": [0.1]}, "its samples don't fit each other"),
     ],
 )
 def test_files_that_are_no_results(tmp_path, capsys, change, told):

@@ -1,14 +1,18 @@
 """Budgets held against real measurements: each dimension breaks `verify` and pytest, with a reason."""
 
 import json
+import platform
 import time
 
+import factories
+import numpy as np
 import pytest
 from results import made
 
 from orilla.devices.budget import budget_of
 from orilla.devices.detect import Machine
 from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.accuracy import open_labelled
 from orilla.runtime.bench.budgeted import Measurement, holds_here, judge, judge_result, subject_of
 from orilla.runtime.bench.result import Accuracy
 from orilla.runtime.bundle import ZOO, Bundle
@@ -17,7 +21,7 @@ from orilla.runtime.engines.litert import LiteRTSession
 
 pytest_plugins = "pytester"
 
-HERE = 'device = "x86-64"\n'
+HERE = f'device = "{"x86-64" if platform.machine() == "x86_64" else platform.machine()}"\n'
 BREACHES = {
     "p50_ms": (HERE + "p50_ms = [0, 0.00001]", "p50_ms is 0.", "at most 1e-05 is allowed (measured 3 times)"),
     "p90_ms": (HERE + "p90_ms = [0, 0.00001]", "p90_ms is 0.", "at most 1e-05 is allowed"),
@@ -171,16 +175,87 @@ def test_a_board_is_known_by_its_name_and_a_computer_by_its_architecture():
     assert holds_here(budget_of({"bundle": "a", "max_mib": 1}), pc)
 
 
-def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, animals):
-    from orilla.runtime.bench.accuracy import open_labelled
+def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, animals, monkeypatch):
+    """The small variant answers the wrong class for every second picture: that breaks both limits."""
+    opened = Bundle.open(picture_bundle)
+    table = {"bundle": "tiny", "variant": "litert_wi8_ai8", "max_drop": 10, "min_agreement": 0.9}
+    subject = subject_of(budget_of(table), opened)
+    dataset = open_labelled(str(animals), opened.manifest)
+    drop, agreement = judge(Measurement(subject, dataset=dataset))
+    assert (drop.passed, agreement.passed) == (True, True)
+    assert "16 of animals val, accuracy" in drop.told
+    real, calls = Measurement.load, [0]
+
+    def broken(self):
+        session = real(self)
+        run = session.run
+
+        def turned(prepared):
+            calls[0] += 1
+            return run(prepared)[:, ::-1] if calls[0] % 2 else run(prepared)
+
+        session.run = turned
+        return session
+
+    monkeypatch.setattr(Measurement, "load", broken)
+    drop, agreement = judge(Measurement(subject, dataset=dataset))
+    assert (drop.status, agreement.status) == ("exceeded", "exceeded")
+    assert agreement.value == pytest.approx(0.5)
+    assert drop.value == pytest.approx(50, abs=13)
+
+
+def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, animals, capsys):
+    """On the data of the export it is measured against the original's figure there; on other data it is refused."""
+    from orilla.runtime import bundle as bundles
+    from orilla.runtime.manifest import decode, encode
 
     opened = Bundle.open(picture_bundle)
-    budget = budget_of({"bundle": "tiny", "variant": "litert_wi8_ai8", "max_drop": 100, "min_agreement": 0})
-    dataset = open_labelled(str(animals), opened.manifest)
-    drop, agreement = judge(Measurement(subject_of(budget, opened), dataset=dataset))
-    assert "16 of animals val, accuracy" in drop.told
-    assert drop.passed
-    assert 0 <= agreement.value <= 1
+    text = json.loads(encode(opened.manifest))
+    text["variants"] = [one for one in text["variants"] if one["name"] == "litert_wi8_ai8"]
+    text["default"] = "litert_wi8_ai8"
+    path, file = tmp_path / "tiny.orilla", tmp_path / "b.toml"
+    bundles.write(path, decode(json.dumps(text).encode()), {name: opened.read(name) for name in text["files"]})
+    file.write_text('[[budget]]\nbundle = "tiny"\nmax_drop = -200\n')
+    assert main(["verify", str(path), "--data", str(animals), "--budget", str(file)]) == 1
+    assert "16 of animals val, accuracy" in " ".join(capsys.readouterr().out.split())
+    other = factories.class_folders(tmp_path / "others", {"train": 4, "validation": 4})
+    assert main(["verify", str(path), "--data", str(other), "--budget", str(file)]) == 2
+    assert "which is not the data of its export: give reference" in capsys.readouterr().err
+
+
+def test_slow_models_get_their_samples(monkeypatch, probe):
+    """Of 0.4 s an inference, by a clock that the test turns; what p99 takes is refused, not waited for without end."""
+    from orilla.runtime.bench import budgeted, turns
+
+    now = [0.0]
+
+    def run(self, prepared):
+        now[0] += 0.4
+        return np.zeros((1, 10), np.float32)
+
+    for module in (budgeted, turns):
+        monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(turns.time, "perf_counter_ns", lambda: int(1e9 * now[0]))
+    monkeypatch.setattr(LiteRTSession, "run", run)
+    table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p90_ratio": 1.5}
+    (one,) = judge(Measurement(subject_of(budget_of(table), Bundle.open(probe))))
+    assert one.status == "met"
+    assert one.value == pytest.approx(1.0)
+    assert now[0] < 70
+    table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p99_ratio": 1.5}
+    with pytest.raises(ConfigError, match="hold this model to a lower percentile"):
+        judge(Measurement(subject_of(budget_of(table), Bundle.open(probe))))
+
+
+def test_results_of_other_scenarios_and_variants_are_not_held():
+    """A budget is of one inference of the default variant: not of a loop's age, nor of the full-precision variant."""
+    budget = budget_of({"bundle": "road", "p50_ratio": 0.3, "memory_mib": 5})
+    whole, small, loop = made(8.0, variant="litert_fp32"), made(4.0), made(30.0, scenario="loop")
+    assert judge_result(budget, whole, [whole, small]) == []
+    assert judge_result(budget, loop, [whole, loop]) == []
+    assert {one.limit for one in judge_result(budget, small, [whole, small])} == {"p50_ratio", "memory_mib"}
+    assert {one.limit for one in judge_result(budget, small, [small])} == {"memory_mib"}
+    assert judge_result(budget_of({"bundle": "road", "engine": "onnx", "memory_mib": 5}), small) == []
 
 
 def test_results_are_held_to_budgets_too():

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 import tomllib
 import zipfile
 from io import BytesIO
@@ -23,12 +25,10 @@ from orilla.runtime.remote.ssh import Remote, RemoteError
 from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A board with a home folder of its own, whose Python has all packages: that of the tests."""
+def a_board(folder):
+    """A server whose logins have a home folder of their own, and a Python that has all packages: that of the tests."""
     if SSHD is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no sshd here: apt install openssh-server")
-    folder = tmp_path_factory.mktemp("sshd")
     for name in ("home", "bin"):
         (folder / name).mkdir()
     python = folder / "bin" / "python3"
@@ -36,29 +36,42 @@ def server(tmp_path_factory):
     python.chmod(0o755)
     search = f"{folder}/bin:/usr/bin:/bin"
     entry = f'export HOME={folder}/home PATH={search} ORILLA_NO_TUNED=1\nexec sh -c "$SSH_ORIGINAL_COMMAND"'
-    made = Server(folder, entry)
+    return Server(folder, entry)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    made = a_board(tmp_path_factory.mktemp("sshd"))
     yield made
     made.stop()
 
 
 @pytest.fixture
 def board(server, monkeypatch):
-    """The server, reached by the name `board`; nothing of a test before is there."""
+    """The server, reached by the name `board`; nothing of a test before is there, and its doctor is not asked."""
     monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
+    monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [])
     server.trust((server.folder / "host.pub").read_text())
     server.log_in_with(server.folder / "key")
     shutil.rmtree(server.folder / "home" / ".cache", ignore_errors=True)
     return server
 
 
-def test_a_bench_over_ssh(board, tmp_path, capsys):
+DOCTOR = fleet._doctor
+
+
+def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     """Ships orilla and the bundle once, examines, verifies, measures, and brings the result home."""
+    monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [*DOCTOR(remote, run), "examined"])
     out = tmp_path / "r.json"
     words = ["bench", "probe", "--on", "ssh://board", "--seconds", "1", "--out", str(out), "--json"]
     assert main(words) == 0
     captured = capsys.readouterr()
     (host,) = json.loads(captured.out)["hosts"]
     assert host["sent"] == ["orilla", "bundle"]
+    assert host["findings"][-1] == "examined"
+    assert "doctor gave no answer" not in host["findings"]
+    monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [])
     found = result.read(out)
     assert found.host.name == "board"
     assert found.complete
@@ -71,14 +84,22 @@ def test_a_bench_over_ssh(board, tmp_path, capsys):
 
 
 def test_several_machines_side_by_side(board, tmp_path, capsys):
-    """Two names of the same server, one of which refuses, beside each other in one table; a page over those that
-    answered."""
+    """Two servers, and one that is not there, in one table; a page over those that answered."""
+    (tmp_path / "other").mkdir()
+    other = a_board(tmp_path / "other")
+    second = other.config.read_text().replace("Host board other", "Host other")
+    board.config.write_text(board.config.read_text().replace("Host board other", "Host board") + second)
     words = ["--seconds", "1", "--out", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.html")]
-    code = main(["bench", "probe", "--on", "ssh://board", "--on", "ssh://127.0.0.1:1", *words])
+    hosts = [word for host in ("board", "other", "127.0.0.1:1") for word in ("--on", f"ssh://{host}")]
+    try:
+        code = main(["bench", "probe", *hosts, *words])
+    finally:
+        other.stop()
     said = " ".join(capsys.readouterr().out.split())
     assert code == 1
     assert "127.0.0.1:1: nothing listens there" in said
-    assert result.read(tmp_path / "r-board.json").host.name == "board"
+    for name in ("board", "other"):
+        assert result.read(tmp_path / f"r-{name}.json").host.name == name
     assert "<svg" in (tmp_path / "r.html").read_text()
 
 
@@ -86,6 +107,52 @@ def test_an_unknown_host_key(board, capsys):
     board.trust("")
     assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
     assert "its host key is not known here: ssh board once" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_host_key_that_has_changed(board, capsys):
+    """Is told as what it may be: an attack, not a machine that is new."""
+    board.trust((board.folder / "key.pub").read_text())
+    assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1"]) == 1
+    assert "its host key has changed: find out why" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
+    out = tmp_path / "r.json"
+    words = ["-m", "orilla.runtime.cli", "bench", "probe", "--on", "ssh://board", "--seconds", "60", "--out", str(out)]
+    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "measuring" in line:
+            break
+    time.sleep(4)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.wait(60) == 130
+    found = result.read(out)
+    assert not found.complete
+    assert found.main.count > 100
+
+
+def test_names_of_a_hostile_bundle_never_reach_a_shell():
+    from orilla.devices.errors import BundleError
+    from orilla.runtime.manifest import decode, encode
+
+    text = encode(Bundle.open("probe").manifest).replace(b'"litert_wi8_ai8"', b'"x; touch /tmp/owned #"')
+    with pytest.raises(BundleError, match="a variant can't be called"):
+        decode(text)
+
+
+def test_another_engine_takes_the_variant_that_fits(board, capsys):
+    assert main(["bench", "probe", "--on", "ssh://board", "--seconds", "1", "--engine", "onnx", "--json"]) == 0
+    (host,) = json.loads(capsys.readouterr().out)["hosts"]
+    assert host["result"]["subject"]["variant"].startswith("onnx")
+
+
+def test_packages_that_are_missing_or_too_old_are_seen(board):
+    remote = Remote("ssh://board")
+    assert fleet._missing(remote, "python3", {"json": "json>=1.0", "numpy": "numpy>=1.0"}) == []
+    needed = {"no_such_thing": "no-such-thing>=1.0", "numpy": "numpy>=99.0"}
+    assert fleet._missing(remote, "python3", needed) == ["no_such_thing", "numpy"]
+    assert fleet._missing(remote, "python3.0", {"numpy": "numpy>=1.0"}) == ["numpy"]
 
 
 def test_a_refused_login(board, capsys):
@@ -118,7 +185,7 @@ def test_no_python_that_is_new_enough(board, capsys, program, text, told, monkey
 
 def test_no_room_there(board, capsys, monkeypatch):
     """Nothing is installed where it would fill the disk."""
-    monkeypatch.setattr(fleet, "_missing", lambda remote, python, names: names)
+    monkeypatch.setattr(fleet, "_missing", lambda remote, python, needed: list(needed))
     df = board.folder / "bin" / "df"
     df.write_text("#!/bin/sh\necho Filesystem\necho /dev/root 7000000 6990000 10000 99% /\n")
     df.chmod(0o755)

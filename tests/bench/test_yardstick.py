@@ -1,5 +1,7 @@
 """The yardstick: what it sets aside, and what it does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from results import made
@@ -10,11 +12,6 @@ from orilla.runtime.bench.result import Result, merge
 from orilla.runtime.bench.verdict import compare
 from orilla.runtime.bench.yardstick import Aside, Company, Yardstick, known_ns, outside, remember
 from orilla.runtime.model import Model
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
 
 
 def played(monkeypatch, step_ns, seconds=10.0, known=None):
@@ -61,6 +58,24 @@ def test_the_best_is_remembered():
         assert known_ns() == best
 
 
+def test_what_was_remembered_too_long_ago_is_forgotten(monkeypatch):
+    remember(10.0)
+    monkeypatch.setattr(yardstick.time, "time", lambda real=yardstick.time.time: real() + 31 * 86400)
+    assert known_ns() is None
+    remember(25.0)
+    assert known_ns() == 25.0
+
+
+def test_another_governor_is_another_machine(monkeypatch):
+    remember(10.0)
+    real = yardstick.detect()
+    monkeypatch.setattr(yardstick, "detect", lambda: replace(real, governor="powersave"))
+    assert known_ns() is None
+    remember(20.0)
+    monkeypatch.setattr(yardstick, "detect", lambda: real)
+    assert known_ns() == 10.0
+
+
 def test_what_cannot_be_remembered_is_no_failure(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "file"))
@@ -101,6 +116,27 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
     assert known_ns() == 25
 
 
+def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
+    """As on a board that slows itself down: nothing is set aside, and the run says so."""
+    from orilla.runtime.bench import monitor
+
+    at = [0.0]
+    real = Yardstick.read
+
+    def read(self, at_s):
+        at[0] = at_s
+        real(self, at_s)
+
+    monkeypatch.setattr(Yardstick, "read", read)
+    monkeypatch.setattr(Yardstick, "_once", lambda self: 25.0 if at[0] < 1.5 else 40.0)
+    monkeypatch.setattr(monitor, "mhz", lambda root: 1500.0 if at[0] < 1.5 else 1000.0)
+    monkeypatch.setattr(measure, "PATIENCE", 1.0)
+    with Model.open("probe", threads=1) as model:
+        found = run(model, Plan(seconds=3.0))
+    assert found.aside == ()
+    assert any(reason.startswith("the clock fell meanwhile") for reason in found.invalid)
+
+
 def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
     remember(10.0)
     monkeypatch.setattr(Yardstick, "_once", lambda self: 25.0)
@@ -129,7 +165,7 @@ def test_what_is_set_aside_stays_so_when_runs_are_merged():
     assert merged.main.count == 2 * len(one.kept("infer"))
 
 
-def test_its_step_is_the_same_whatever_its_length():
+def test_its_step_is_the_same_whatever_its_length(real_yardstick):
     steps = [Yardstick()._once() for _ in range(5)]
     assert max(steps) < 3 * min(steps)
     assert yardstick.WORK_MS * 1e6 / min(steps) > 100

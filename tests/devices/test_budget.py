@@ -41,6 +41,8 @@ def test_a_reference_is_found_beside_the_file(tmp_path):
         ('[[budget]]\nbundle = "road"\np90_ratio = [0.5, 0.1]\n', 3, "the least comes first"),
         ('[[budget]]\nbundle = "road"\nmax_mib = -1\n', 3, "must not be below 0"),
         ('[[budget]]\nbundle = "road"\nmax_mib = nan\n', 3, "must be a number"),
+        ('[[budget]]\nbundle = "road"\nmax_mib = inf\n', 3, "must be a number"),
+        ('[[budget]]\nbundle = "road"\ndevice = "coral-usb"\np90_ms = 3\n', 3, "no machine can be told to be one"),
         ('[[budget]]\nbundle = "road"\nmin_agreement = 98\n', 3, "is a share, 0 to 1"),
         ('[[budget]]\nbundle = "road"\nthreads = 0\nmax_mib = 1\n', 3, "must be a whole number above 0"),
         ("[[budget]]\nmax_mib = 1\n", 1, "has no bundle"),

@@ -1,7 +1,8 @@
 """Other tools beside `orilla bench`: `python tests/perf/cross.py [BUNDLE…] [--rounds 5]`.
 
 The same model files, one thread, in turns: Orilla's single-stream scenario on the same engine, against LiteRT's own
-`benchmark_litert_model` (in its wheel; it runs the compiled model), a bare loop over ONNX Runtime, and MLPerf's LoadGen (`pip install mlcommons-loadgen`) driving the same session. Bound: medians within 5 %.
+`benchmark_litert_model` (in its wheel; it runs the compiled model), a bare loop over ONNX Runtime, and MLPerf's LoadGen
+(`pip install mlcommons-loadgen`) driving the same session. Bound: medians within 5 %.
 """
 
 from __future__ import annotations
