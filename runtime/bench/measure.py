@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,27 +11,19 @@ from orilla.devices.process import peak_mib, reset_peak
 from orilla.runtime.bench import result as results
 from orilla.runtime.bench.accuracy import accuracy
 from orilla.runtime.bench.cold import cold
+from orilla.runtime.bench.disturbance import drift, judge
 from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.result import HEADLINE, SCHEMA, Result, subject_of, this_host
 from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.scenario import STREAMS, CameraLoop, Scenario, Single, Taken, Together
 from orilla.runtime.bench.soak import Soaking
-from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Aside, Yardstick, known_ns, outside, remember
+from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.engines import registry
 from orilla.runtime.golden import read_frames
 from orilla.runtime.model import Model
 from orilla.runtime.session import Session
-
-DISTURBED = 0.1
-"""Share of disturbed seconds from which on a run is marked invalid."""
-
-DRIFT = 0.05
-"""Relative difference of the medians of a run's first and last third from which on it is marked invalid."""
-
-CLOCK_FELL = 0.95
-"""Of the clock in quiet stretches, below which it explains that others were slower."""
 
 STEP_S = 0.5
 """By which the wall clock may move against the monotonic one during a run, before it is told."""
@@ -87,22 +78,11 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     headline = samples[HEADLINE[plan.scenario]]
     # Before the first frame of a loop its source is opened.
     seconds = at_s[-1] - at_s[0] + _last_ms(plan, headline, taken) / 1e3
-    notes, invalid = list(taken.notes), _slowed_down(monitor, plan)
-    aside: tuple[Aside, ...] = ()
-    company = yardstick.told() if yardstick is not None else None
-    if yardstick is not None and company is not None and company.seconds:
-        told = f"the machine was slower than it can be, by its yardstick up to {company.slowdown:.2f} times"
-        if _clock_fell(monitor, yardstick.aside()):
-            invalid.append(f"the clock fell meanwhile, as it does with heat: {told}")
-        elif seconds - company.seconds < seconds / PATIENCE:
-            invalid.append(f"in {company.seconds:.1f} of {seconds:.1f} s {told}")
-        else:
-            aside = tuple(yardstick.aside())
-            notes.append(f"{company.seconds:.1f} of {seconds:.1f} s are set aside: {told}")
-    invalid += _disturbances(monitor, aside)
-    if company is not None and complete:
-        remember(company.quiet_ns)
-    invalid += _drift(results.kept(headline, at_s, aside), plan)
+    found = judge(monitor, yardstick, seconds, soak=plan.soak)
+    aside, notes = found.aside, [*taken.notes, *found.notes]
+    invalid = [*found.invalid, *([] if plan.soak else drift(results.kept(headline, at_s, aside)))]
+    if found.company is not None and complete:
+        remember(found.company.quiet_ns)
     if not warm_up.steady:
         notes.append(f"warm-up: still no steady state after {warm_up.seconds:.1f} s")
     if abs(stepped := time.time() - time.perf_counter() - wall) > STEP_S:
@@ -157,7 +137,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         accuracy=measured,
         soak=soaking.told(at_s, headline) if soaking is not None else None,
         drops=taken.drops,
-        company=company,
+        company=found.company,
         aside=aside,
     )
 
@@ -218,43 +198,3 @@ def _last_ms(plan: Plan, headline: list[float], taken: Taken) -> float:
     """How long the last query took."""
     per_query = taken.frames / (len(headline) * taken.stride)
     return headline[-1] * (per_query if plan.scenario == "offline" else 1.0)
-
-
-def _disturbances(monitor: Monitor, aside: tuple[Aside, ...]) -> list[str]:
-    """Whether others used the machine, in the seconds that are not set aside."""
-    stays = outside([one.at_s for one in monitor.seconds], aside)
-    seconds = [one for one, kept in zip(monitor.seconds, stays, strict=True) if kept]
-    disturbed = [one for one in seconds if one.disturbed]
-    if len(disturbed) <= DISTURBED * len(seconds):
-        return []
-    others = statistics.fmean(one.other_cores or 0.0 for one in disturbed)
-    stolen = statistics.fmean(one.stolen_cores or 0.0 for one in disturbed)
-    return [
-        f"{len(disturbed)} of {len(seconds)} seconds were disturbed: other processes used {others:.2f} cores, the "
-        f"hypervisor took {stolen:.2f}"
-    ]
-
-
-def _clock_fell(monitor: Monitor, aside: list[Aside]) -> bool:
-    """Whether it is the clock that was slower in these stretches, which is the machine's own doing."""
-    stays = outside([one.at_s for one in monitor.seconds], aside)
-    halves: tuple[list[float], list[float]] = ([], [])
-    for one, kept in zip(monitor.seconds, stays, strict=True):
-        if one.mhz is not None:
-            halves[kept].append(one.mhz)
-    return all(halves) and statistics.fmean(halves[False]) < CLOCK_FELL * statistics.fmean(halves[True])
-
-
-def _slowed_down(monitor: Monitor, plan: Plan) -> list[str]:
-    return [f"the machine was slowed down: {reason}" for reason in monitor.new_throttling() if not plan.soak]
-
-
-def _drift(times: list[float], plan: Plan) -> list[str]:
-    """Whether the times moved within the run."""
-    third = len(times) // 3
-    if third < 10 or plan.soak:
-        return []
-    first, last = statistics.median(times[:third]), statistics.median(times[-third:])
-    if abs(last / first - 1) <= DRIFT:
-        return []
-    return [f"p50 went from {first:.3f} to {last:.3f} ms within the run"]

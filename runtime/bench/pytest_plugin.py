@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from orilla.runtime.bench.budgeted import Judged, Measurement, Timed
+    from orilla.runtime.bench.limits import Judged
+    from orilla.runtime.bench.measurement import Measurement, Timed
     from orilla.runtime.bundle import Bundle
     from orilla.runtime.session import Session
 
@@ -106,7 +107,7 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
     from orilla.devices.budget import budget_of
     from orilla.devices.errors import ConfigError, OrillaError
     from orilla.runtime.bench.accuracy import open_labelled
-    from orilla.runtime.bench.budgeted import SECONDS, Measurement, subject_of
+    from orilla.runtime.bench.measurement import SECONDS, Measurement, subject_of
     from orilla.runtime.bundle import Bundle
 
     given = dict(mark.kwargs)

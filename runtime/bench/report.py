@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orilla.devices.budget import Budget
 from orilla.devices.errors import MissingExtraError
-from orilla.runtime.bench.budgeted import judge_result
+from orilla.runtime.bench.recorded import judge_result
 from orilla.runtime.bench.result import Result
 from orilla.runtime.bench.terminal import (
     BUDGET_HEADER,

@@ -12,7 +12,7 @@ from orilla.runtime.bench.result import Result, told
 from orilla.runtime.bench.samples import PERCENTS, Percentile, Summary, mlperf_samples
 
 if TYPE_CHECKING:
-    from orilla.runtime.bench.budgeted import Judged
+    from orilla.runtime.bench.limits import Judged
 
 BARS = " ▁▂▃▄▅▆▇█"
 

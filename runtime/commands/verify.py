@@ -9,7 +9,9 @@ from typing import Any
 from orilla.devices.budget import SHIPPED, read_budgets
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.accuracy import open_labelled
-from orilla.runtime.bench.budgeted import Judged, Measurement, Subject, applying, judge, subject_of
+from orilla.runtime.bench.budgeted import applying, judge
+from orilla.runtime.bench.limits import Judged
+from orilla.runtime.bench.measurement import Measurement, Subject, subject_of
 from orilla.runtime.bench.terminal import BUDGET_HEADER, budget_row, show_tables
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset

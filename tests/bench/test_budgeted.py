@@ -13,7 +13,9 @@ from orilla.devices.budget import budget_of
 from orilla.devices.detect import Machine
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.accuracy import open_labelled
-from orilla.runtime.bench.budgeted import Measurement, holds_here, judge, judge_result, subject_of
+from orilla.runtime.bench.budgeted import holds_here, judge
+from orilla.runtime.bench.measurement import Measurement, subject_of
+from orilla.runtime.bench.recorded import judge_result
 from orilla.runtime.bench.result import Accuracy
 from orilla.runtime.bundle import ZOO, Bundle
 from orilla.runtime.cli import main
@@ -59,13 +61,13 @@ def probe(tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """Measurements of a tenth of a second."""
-    from orilla.runtime.bench import budgeted
+    from orilla.runtime.bench import measurement
 
-    monkeypatch.setattr(budgeted, "SECONDS", 0.1)
+    monkeypatch.setattr(measurement, "SECONDS", 0.1)
     monkeypatch.setattr(
-        budgeted.Measurement.__init__,
+        measurement.Measurement.__init__,
         "__kwdefaults__",
-        {**budgeted.Measurement.__init__.__kwdefaults__, "seconds": 0.1},
+        {**measurement.Measurement.__init__.__kwdefaults__, "seconds": 0.1},
     )
 
 
@@ -225,7 +227,7 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
 
 def test_slow_models_get_their_samples(monkeypatch, probe):
     """Of 0.4 s an inference, by a clock that the test turns; what p99 takes is refused, not waited for without end."""
-    from orilla.runtime.bench import budgeted, turns
+    from orilla.runtime.bench import measurement, turns
 
     now = [0.0]
 
@@ -233,7 +235,7 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
         now[0] += 0.4
         return np.zeros((1, 10), np.float32)
 
-    for module in (budgeted, turns):
+    for module in (measurement, turns):
         monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(turns.time, "perf_counter_ns", lambda: int(1e9 * now[0]))
     monkeypatch.setattr(LiteRTSession, "run", run)

@@ -119,7 +119,15 @@ def test_a_host_key_that_has_changed(board, capsys):
 def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
     out = tmp_path / "r.json"
     words = ["-m", "orilla.runtime.cli", "bench", "probe", "--on", "ssh://board", "--seconds", "60", "--out", str(out)]
-    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a job in the background ignores it
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if "measuring" in line:

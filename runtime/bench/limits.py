@@ -1,0 +1,112 @@
+"""One figure against one limit of a budget: met or not, and why, in a line."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from orilla.devices.budget import Range
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.result import Cold
+from orilla.runtime.bench.samples import Percentile, Z
+from orilla.runtime.bench.terminal import figure
+
+Status = Literal["met", "exceeded", "implausible", "elsewhere"]
+"""`implausible`: better than the least that is believed; `elsewhere`: a budget of another device."""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """One limit of a budget."""
+
+    bundle: str
+    variant: str
+    limit: str
+    """The budget's key."""
+    value: float | None
+    told: str
+    """The figure with its unit, interval and where it is from."""
+    allowed: str
+    status: Status
+    reason: str | None
+    """Why it is not met, in one line."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return self.status in ("met", "elsewhere")
+
+
+def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Range) -> Judged:
+    """A figure against its limit."""
+    if math.isnan(value) or value > limit.most:
+        status: Status = "exceeded"
+    elif value < limit.least:
+        status = "exceeded" if key.startswith("min_") else "implausible"
+    else:
+        status = "met"
+    return Judged(
+        bundle,
+        variant,
+        key,
+        value,
+        told,
+        allowed(key, limit),
+        status,
+        _reason(bundle, variant, key, told, limit, status),
+    )
+
+
+def allowed(key: str, limit: Range) -> str:
+    """A limit, as it is told."""
+    if key.startswith("min_"):
+        return f"at least {limit.least:g}"
+    return f"{limit.least:g} to {limit.most:g}" if limit.least > 0 else f"at most {limit.most:g}"
+
+
+def _reason(bundle: str, variant: str, key: str, told: str, limit: Range, status: Status) -> str | None:
+    if status == "met":
+        return None
+    name = f"{bundle} {variant}: {key} is {told}"
+    if status == "implausible":
+        return f"{name}, below {limit.least:g}: too good to be true; did the whole model run?"
+    return f"{name}, {'at least' if key.startswith('min_') else 'at most'} {_edge(key, limit):g} is allowed"
+
+
+def _edge(key: str, limit: Range) -> float:
+    return limit.least if key.startswith("min_") else limit.most
+
+
+def cold_figure(found: Cold, key: str) -> tuple[float, str]:
+    """Start-up or memory, and how it is told; raises `ConfigError` where the machine does not tell."""
+    if key == "start_ms":
+        return found.start_ms, f"{found.start_ms:.0f} ms"
+    if found.memory_mib is None:
+        raise ConfigError("memory_mib: this machine does not tell what a process takes")
+    return found.memory_mib, f"{found.memory_mib:.1f} MiB"
+
+
+def ratio_figure(one: Percentile, other: Percentile, name: str) -> tuple[float, str]:
+    """A ratio to the full-precision variant of that name, and how it is told."""
+    ratio, low, high = ratio_of(one, other)
+    return ratio, f"{ratio:.3f}{span(low, high)} of {name}'s {figure(other.ms)} ms"
+
+
+def ratio_of(one: Percentile, other: Percentile) -> tuple[float, float | None, float | None]:
+    """A ratio of percentiles with its 95 % interval, from the errors of both."""
+    ratio, errors = one.ms / other.ms, (one.error, other.error)
+    if errors[0] is None or errors[1] is None:
+        return ratio, None, None
+    spread = math.exp(Z * math.hypot(errors[0], errors[1]))
+    return ratio, ratio / spread, ratio * spread
+
+
+def time_figure(one: Percentile) -> tuple[float, str]:
+    """A percentile, and how it is told."""
+    return one.ms, f"{figure(one.ms)} ms{span(one.low_ms, one.high_ms)}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval in brackets, where it is bounded."""
+    return "" if low is None or high is None else f" ({figure(low)}–{figure(high)})"

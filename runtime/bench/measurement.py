@@ -1,0 +1,244 @@
+"""What is measured for a budget, each thing when it is first asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.budget import RATIOS, Budget
+from orilla.devices.cores import loop_threads
+from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.accuracy import accuracy, of_export
+from orilla.runtime.bench.cold import cold
+from orilla.runtime.bench.result import Cold
+from orilla.runtime.bench.samples import Summary, least_samples, summarise
+from orilla.runtime.bench.turns import EACH, in_turns, warm_up
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.datasets import Dataset
+from orilla.runtime.datasets.raw import prepared, raw_of
+from orilla.runtime.engines import registry
+from orilla.runtime.feed import Feed
+from orilla.runtime.golden import KnownFrame, read_frames
+from orilla.runtime.manifest import Variant
+from orilla.runtime.measures import Truth, measure, target_of, truth_of
+from orilla.runtime.session import Session
+from orilla.runtime.tasks.decide import agreeing
+from orilla.runtime.tasks.task import FIRST_METRIC
+
+SECONDS = 3.0
+"""Of a measurement of times; twice and four times as long where it has to be repeated."""
+
+MOST_S = 60.0
+"""What a measurement may take to get the samples that its percentiles need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a budget is about, found in its bundle."""
+
+    budget: Budget
+    bundle: Bundle
+    variant: Variant
+    engine: str
+    threads: int
+    reference: tuple[Bundle, Variant] | None
+    """Where the full-precision variant is."""
+
+
+def subject_of(budget: Budget, bundle: Bundle) -> Subject:
+    """Finds variant and reference.
+
+    Raises:
+        ConfigError: a variant that isn't there, an engine that does not take it, or a ratio to what isn't there.
+        BundleError: no such reference.
+    """
+    variant = registry.choose(bundle, budget.variant, budget.engine)
+    reference = _reference(budget, bundle, variant)
+    asked = [key for key in (*RATIOS, "size_ratio") if getattr(budget, key) is not None]
+    if asked and reference is None:
+        raise ConfigError(
+            f"{asked[0]}: {bundle.path.name} has no full-precision variant to compare with; give reference, a bundle "
+            "that has one (orilla export ... --recipes litert_fp32)"
+        )
+    return Subject(
+        budget, bundle, variant, budget.engine or variant.engine, budget.threads or loop_threads(), reference
+    )
+
+
+def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle, Variant] | None:
+    found = Bundle.open(budget.reference) if budget.reference is not None else bundle
+    whole = [one for one in found.manifest.variants if one.full_precision]
+    if budget.reference is not None and not whole:
+        raise ConfigError(f"reference {budget.reference} has no full-precision variant (litert_fp32, onnx_fp32)")
+    same = [one for one in whole if one.engine == variant.engine]
+    chosen = next(iter(same or whole), None)
+    return None if chosen is None else (found, chosen)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Times of the variant, and in turns with them those of the full-precision one."""
+
+    times_ms: list[float]
+    reference_ms: list[float] | None
+
+    @property
+    def summary(self) -> Summary:
+        """Of the variant's times."""
+        return summarise(self.times_ms)
+
+    @property
+    def reference(self) -> Summary | None:
+        """Of the full-precision variant's."""
+        return None if self.reference_ms is None else summarise(self.reference_ms)
+
+
+class Measurement:
+    """What is measured for a subject, each thing when it is first asked for."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        dataset: Dataset | None = None,
+        seconds: float = SECONDS,
+        step: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.subject = subject
+        self._dataset, self._seconds, self._step = dataset, seconds, step
+        self._timed: Timed | None = None
+        self._cold: Cold | None = None
+        self._answers: tuple[float, float, str] | None = None
+
+    def timed(self) -> Timed:
+        """The last measurement of times."""
+        return self._timed or self._time(self._seconds)
+
+    def again(self, keys: Collection[str], turn: int) -> None:
+        """Forgets what the limits `keys` are held against, and measures it anew, longer with each turn."""
+        if "start_ms" in keys:
+            self._cold = None
+        if any(key != "start_ms" for key in keys):
+            self._time(self._seconds * 2**turn)
+
+    def _time(self, seconds: float) -> Timed:
+        subject = self.subject
+        self._step(f"{subject.bundle.path.stem}: times, {seconds:g} s")
+        needed = _samples_for(subject.budget)
+        with ExitStack() as opened:
+            first = opened.enter_context(closing(self.load()))
+            sessions, known = [first], [read_frames(subject.bundle)]
+            if subject.reference is not None and any(getattr(subject.budget, key) is not None for key in RATIOS):
+                sessions.append(opened.enter_context(closing(self.load_reference())))
+                known.append(self._inputs_of_reference(known[0]))
+            warm_up(sessions, known)
+            in_turns(sessions, known, 1 << 30, time.perf_counter() + min(1.0, seconds / 3))
+            found: list[list[float]] = [[] for _ in sessions]
+            began = time.perf_counter()
+            while (passed := time.perf_counter() - began) < seconds or (len(found[0]) < needed and passed < MOST_S):
+                more = in_turns(sessions, known, EACH, float("inf"))  # as many of each, however slow it is
+                for times, new in zip(found, more, strict=True):
+                    times += new
+        self._timed = Timed(found[0], found[1] if len(found) > 1 else None)
+        return self._timed
+
+    def _inputs_of_reference(self, known: list[KnownFrame]) -> list[KnownFrame]:
+        """The reference's own golden frames; the same pictures where both bundles prepare alike."""
+        assert self.subject.reference is not None
+        bundle = self.subject.reference[0]
+        if bundle is self.subject.bundle or bundle.manifest.preprocess == self.subject.bundle.manifest.preprocess:
+            return known
+        return read_frames(bundle)
+
+    def load(self) -> Session:
+        """A session of the variant."""
+        subject = self.subject
+        return registry.load(subject.bundle, subject.variant, engine=subject.engine, threads=subject.threads)
+
+    def load_reference(self) -> Session:
+        """A session of the full-precision variant, on the same engine where that takes it."""
+        assert self.subject.reference is not None
+        bundle, variant = self.subject.reference
+        engine = self.subject.engine if registry.fits(variant, self.subject.engine) else variant.engine
+        return registry.load(bundle, variant, engine=engine, threads=self.subject.threads)
+
+    def cold(self) -> Cold:
+        """Start-up and memory, in a process of its own."""
+        if self._cold is None:
+            subject = self.subject
+            self._step(f"{subject.bundle.path.stem}: start-up and memory")
+            self._cold = cold(str(subject.bundle.path.resolve()), subject.variant.name, subject.engine, subject.threads)
+        return self._cold
+
+    def answers(self) -> tuple[float, float, str]:
+        """Points lost, share of equal decisions, and where both are from.
+
+        With data and a full-precision variant both are run on it; else these are the figures of the export.
+        """
+        if self._answers is None:
+            check = self.subject.variant.check
+            self._answers = check.drop, check.agreement, "at export"
+            if self._dataset is not None:
+                self._answers = self._measure_answers(self._dataset)
+        return self._answers
+
+    def _measure_answers(self, dataset: Dataset) -> tuple[float, float, str]:
+        subject, manifest = self.subject, self.subject.bundle.manifest
+        if subject.reference is None:
+            return self._against_export(dataset)
+        split, metric = dataset.checked, FIRST_METRIC[manifest.task]
+        target, names = target_of(dataset, manifest.task, manifest.labels), dataset.names(split)
+        answered: list[NDArray[np.float32]] = []
+        same: list[float] = []
+
+        def first(feed: Feed, whole: Session) -> Iterator[tuple[Truth, NDArray[np.float32]]]:
+            for place in range(len(names)):
+                self._tell(place, len(names))
+                sample = dataset.load(split, place)
+                answered.append(whole.run(prepared(sample, feed))[0])
+                yield truth_of(sample), answered[-1]
+
+        def second(feed: Feed, small: Session) -> Iterator[tuple[Truth, NDArray[np.float32]]]:
+            for place, other in enumerate(answered):
+                self._tell(place, len(names))
+                sample = dataset.load(split, place)
+                raw, output = raw_of(sample), small.run(prepared(sample, feed))[0]
+                size = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
+                same.append(float(np.mean(agreeing(manifest.task, output, other, size))))
+                yield truth_of(sample), output
+
+        with closing(self.load_reference()) as whole:
+            theirs = measure(target, first(subject.reference[0].feed(), whole)).metrics()[metric]
+        with closing(self.load()) as small:
+            ours = measure(target, second(subject.bundle.feed(), small)).metrics()[metric]
+        where = f"{len(names)} of {dataset.source.name} {split}"
+        return 100 * (theirs - ours), float(np.mean(same)), f"{where}, {metric} {ours:.4f} against {theirs:.4f}"
+
+    def _against_export(self, dataset: Dataset) -> tuple[float, float, str]:
+        """The drop that is measured on the export's own data, below what the original had there."""
+        subject, check = self.subject, self.subject.variant.check
+        if not of_export(subject.bundle.manifest, dataset):
+            raise ConfigError(
+                f"{subject.bundle.path.name} has no full-precision variant to compare with on {dataset.source.name}, "
+                "which is not the data of its export: give reference"
+            )
+        with closing(self.load()) as session:
+            found = accuracy(subject.bundle, session, dataset)
+        assert found.drop is not None
+        where = f"{found.count} of {found.data} {found.split}, {found.metric} {found.value:.4f}; agreement at export"
+        return found.drop, check.agreement, where
+
+    def _tell(self, place: int, count: int) -> None:
+        if place % 50 == 0:
+            self._step(f"{self.subject.bundle.path.stem}: accuracy, {place} of {count}")
+
+
+def _samples_for(budget: Budget) -> int:
+    """What the percentiles of a budget take."""
+    asked = [key for key in budget.limits() if key[0] == "p" and key.partition("_")[2] in ("ms", "ratio")]
+    return max((least_samples(float(key[1:].partition("_")[0])) for key in asked), default=1)
