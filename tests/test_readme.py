@@ -9,6 +9,7 @@ from pathlib import Path
 import factories
 import pytest
 
+from orilla.devices.budget import LIMITS, budget_of, read_budgets
 from orilla.runtime.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -16,11 +17,29 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_camera_loop_in_ten_lines(tmp_path, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(code.strip().splitlines()) <= 10
     clip = factories.video(tmp_path / "clip.avi", 5, (240, 320))
     exec(compile(code.replace("model.stream(0)", f"model.stream({str(clip)!r})"), "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_the_examples_of_budgets_are_right(tmp_path):
+    """Keys and devices are known ones, and the marks are what the plugin takes."""
+    text = (ROOT / "docs" / "ci.md").read_text()
+    (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "budgets.toml").write_text(table)
+    assert [budget.device for budget in read_budgets(tmp_path / "budgets.toml")] == [None, "pi4"]
+    for name in LIMITS:
+        assert f"`{name}`" in text, name
+    _, readme = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for code in (readme, *re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+        space = {"pytest": pytest}
+        exec(compile(code, "ci.md", "exec"), space)
+        marks = [mark for one in space.values() for mark in getattr(one, "pytestmark", ())]
+        assert marks
+        for mark in marks:
+            budget_of({key: value for key, value in mark.kwargs.items() if key not in ("data", "seconds")})
 
 
 def test_every_example_of_the_camera_loop_runs(tmp_path, capsys):

@@ -48,21 +48,23 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def board(server, monkeypatch):
-    """The server, reached by the name `board`; nothing of a test before is there, and its doctor is not asked."""
+    """The server, by the name `board`; nothing of a test before is there, and it is neither examined nor verified."""
     monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
     monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [])
+    monkeypatch.setattr(fleet, "_verify", lambda remote, command, engine: None)
     server.trust((server.folder / "host.pub").read_text())
     server.log_in_with(server.folder / "key")
     shutil.rmtree(server.folder / "home" / ".cache", ignore_errors=True)
     return server
 
 
-DOCTOR = fleet._doctor
+DOCTOR, VERIFY = fleet._doctor, fleet._verify
 
 
 def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     """Ships orilla and the bundle once, examines, verifies, measures, and brings the result home."""
     monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [*DOCTOR(remote, run), "examined"])
+    monkeypatch.setattr(fleet, "_verify", VERIFY)
     out = tmp_path / "r.json"
     words = ["bench", "probe", "--on", "ssh://board", "--seconds", "1", "--out", str(out), "--json"]
     assert main(words) == 0
@@ -204,8 +206,9 @@ def test_no_room_there(board, capsys, monkeypatch):
     assert "9 MiB are free, an environment takes 800: make room" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys):
+def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
     """The golden answers are another network's."""
+    monkeypatch.setattr(fleet, "_verify", VERIFY)
     from orilla.runtime import bundle as bundles
     from orilla.runtime.manifest import decode, encode
 

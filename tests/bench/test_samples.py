@@ -7,7 +7,7 @@ import pytest
 
 from orilla.runtime.bench.samples import least_samples, mlperf_samples, ranks, summarise
 
-ROUNDS = 1000
+ROUNDS = 1500
 
 
 def lognormal(rng, count):
@@ -32,10 +32,11 @@ def truth(draw, percent):
     return np.percentile(draw(np.random.default_rng(99), 4_000_000), percent)
 
 
-@pytest.mark.parametrize("draw", [lognormal, two_humps, in_steps, heavy])
-@pytest.mark.parametrize("count", [400, 2000])
+@pytest.mark.parametrize(
+    ("draw", "count"), [(lognormal, 400), (lognormal, 2000), (two_humps, 1000), (in_steps, 400), (heavy, 400)]
+)
 def test_intervals_cover_what_they_say(draw, count):
-    """Nominal 95 %; 93 to 97 % is asked of each percentile, beside what 1,000 rounds leave to chance (0.7 %)."""
+    """Nominal 95 %; 93 to 97 % is asked of each percentile, beside what 1,500 rounds leave to chance (0.6 %)."""
     rng = np.random.default_rng(7)
     true = {percent: truth(draw, percent) for percent in (50, 90, 99)}
     hits = dict.fromkeys(true, 0)
