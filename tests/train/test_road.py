@@ -29,6 +29,16 @@ def weights(folder):
     return keras.models.load_model(folder / "model.keras", compile=False).get_weights()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def eager():
+    """Without a graph: tracing one takes longer than a few steps. `test_it_learns_what_is_easy` has one."""
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
 def trained(tiny_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
@@ -78,8 +88,14 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
 
 
 def test_it_learns_what_is_easy(tiny_data, tmp_path):
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(False)
     options = TrainOptions(data=str(tiny_data), **{**SMALL, "epochs": 40})
-    card = train(options, tmp_path / "run", command="")
+    try:
+        card = train(options, tmp_path / "run", command="")
+    finally:
+        tensorflow.config.run_functions_eagerly(True)
     assert card.metrics["iou"] > 0.8
 
 
