@@ -15,6 +15,12 @@ DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[3] / "shared" /
 NAMES = ("road", "convnet", "mobilenet", "sentiment")
 
 
+def held(name, **limits):
+    """A model that is held to a budget."""
+    mark = pytest.mark.budget(bundle=name, reference=FULL / f"{name}.orilla", **limits)
+    return pytest.param(name, marks=mark, id=name)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_is_of_the_same_model(name):
     """The same card, and the same answers of the original on the same golden samples."""
@@ -24,93 +30,28 @@ def test_the_reference_is_of_the_same_model(name):
     assert small.manifest.report.metrics == whole.manifest.report.metrics
 
 
-@pytest.mark.budget(
-    bundle="road",
-    reference=FULL / "road.orilla",
-    p50_ratio=0.75,
-    p90_ratio=0.85,
-    size_ratio=0.45,
-    memory_mib=40,
+@pytest.mark.parametrize(
+    "name",
+    [
+        held("road", p50_ratio=0.75, p90_ratio=0.85, size_ratio=0.45, memory_mib=40),
+        held("convnet", p50_ratio=0.5, p90_ratio=0.6, size_ratio=0.26, memory_mib=40),
+        held("mobilenet", p50_ratio=0.75, p90_ratio=0.85, size_ratio=0.29, memory_mib=40),
+        held("sentiment", p50_ratio=[0.2, 1.1], p90_ratio=[0.2, 1.2], size_ratio=0.29, memory_mib=40),
+    ],
 )
-def test_road():
-    pass
-
-
-@pytest.mark.budget(
-    bundle="convnet",
-    reference=FULL / "convnet.orilla",
-    p50_ratio=0.5,
-    p90_ratio=0.6,
-    size_ratio=0.26,
-    memory_mib=40,
-)
-def test_convnet():
-    pass
-
-
-@pytest.mark.budget(
-    bundle="mobilenet",
-    reference=FULL / "mobilenet.orilla",
-    p50_ratio=0.75,
-    p90_ratio=0.85,
-    size_ratio=0.29,
-    memory_mib=40,
-)
-def test_mobilenet():
-    pass
-
-
-@pytest.mark.budget(
-    bundle="sentiment",
-    reference=FULL / "sentiment.orilla",
-    p50_ratio=[0.2, 1.1],
-    p90_ratio=[0.2, 1.2],
-    size_ratio=0.29,
-    memory_mib=40,
-)
-def test_sentiment():
+def test_it_is_smaller_and_faster(name):
     pass
 
 
 @pytest.mark.real_data
-@pytest.mark.budget(
-    bundle="road", reference=FULL / "road.orilla", data=DATA / "camvid.zip", max_drop=0.5, min_agreement=0.99
+@pytest.mark.parametrize(
+    "name",
+    [
+        held("road", data=DATA / "camvid.zip", max_drop=0.5, min_agreement=0.99),
+        held("convnet", data=DATA / "cats_and_dogs_filtered.zip", max_drop=0.5, min_agreement=0.99),
+        held("mobilenet", data=DATA / "cats_and_dogs_filtered.zip", max_drop=0.5, min_agreement=0.99),
+        held("sentiment", data=DATA / "imdb.npz", max_drop=0.5, min_agreement=0.99),
+    ],
 )
-def test_road_answers_as_well():
-    pass
-
-
-@pytest.mark.real_data
-@pytest.mark.budget(
-    bundle="convnet",
-    reference=FULL / "convnet.orilla",
-    data=DATA / "cats_and_dogs_filtered.zip",
-    max_drop=0.5,
-    min_agreement=0.99,
-)
-def test_convnet_answers_as_well():
-    pass
-
-
-@pytest.mark.real_data
-@pytest.mark.budget(
-    bundle="mobilenet",
-    reference=FULL / "mobilenet.orilla",
-    data=DATA / "cats_and_dogs_filtered.zip",
-    max_drop=0.5,
-    min_agreement=0.99,
-)
-def test_mobilenet_answers_as_well():
-    pass
-
-
-@pytest.mark.real_data
-@pytest.mark.budget(
-    bundle="sentiment",
-    reference=FULL / "sentiment.orilla",
-    data=DATA / "imdb.npz",
-    max_drop=0.5,
-    min_agreement=0.99,
-)
-def test_sentiment_answers_as_well():
+def test_it_answers_as_well(name):
     pass
