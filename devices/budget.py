@@ -170,4 +170,4 @@ def _range(key: str, value: Any) -> Range:
         return Range(float(value), 1.0)
     if key == "max_drop":
         return Range(float("-inf"), float(value))
-    return Range(IMPLAUSIBLE * value if key in (*TIMES, *RATIOS) else 0.0, float(value))
+    return Range(IMPLAUSIBLE * value if key[0] == "p" else 0.0, float(value))

@@ -67,10 +67,10 @@ def _figure(measurement: Measurement, key: str) -> tuple[float, str]:
     if key in ("start_ms", "memory_mib"):
         return cold_figure(measurement.cold(), key)
     if key in ("max_drop", "min_agreement"):
-        drop, agreement, where = measurement.answers()
+        found = measurement.answers()
         if key == "max_drop":
-            return drop, f"{drop:+.2f} points ({where})"
-        return agreement, f"{agreement:.4f} ({where})"
+            return found.drop, f"{found.drop:+.2f} points ({found.drop_from})"
+        return found.agreement, f"{found.agreement:.4f} ({found.agreement_from})"
     size = subject.bundle.manifest.files[subject.variant.file].size
     if key == "max_mib":
         return size / 2**20, f"{size / 2**20:.2f} MiB"

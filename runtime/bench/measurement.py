@@ -30,6 +30,7 @@ from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
+LEAST_S = 0.1
 SECONDS = 3.0
 """Of a measurement of times; twice and four times as long where it has to be repeated."""
 
@@ -98,6 +99,18 @@ class Timed:
         return None if self.reference_ms is None else summarise(self.reference_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How right a variant is, beside the original."""
+
+    drop: float
+    """Points of the first metric."""
+    agreement: float
+    drop_from: str
+    """What it was measured on."""
+    agreement_from: str
+
+
 class Measurement:
     """What is measured for a subject, each thing when it is first asked for."""
 
@@ -113,7 +126,7 @@ class Measurement:
         self._dataset, self._seconds, self._step = dataset, seconds, step
         self._timed: Timed | None = None
         self._cold: Cold | None = None
-        self._answers: tuple[float, float, str] | None = None
+        self._answers: Answers | None = None
 
     def timed(self) -> Timed:
         """The last measurement of times."""
@@ -175,19 +188,19 @@ class Measurement:
             self._cold = cold(str(subject.bundle.path.resolve()), subject.variant.name, subject.engine, subject.threads)
         return self._cold
 
-    def answers(self) -> tuple[float, float, str]:
-        """Points lost, share of equal decisions, and where both are from.
+    def answers(self) -> Answers:
+        """Points lost, and the share of equal decisions.
 
         With data and a full-precision variant both are run on it; else these are the figures of the export.
         """
         if self._answers is None:
             check = self.subject.variant.check
-            self._answers = check.drop, check.agreement, "at export"
+            self._answers = Answers(check.drop, check.agreement, "at export", "at export")
             if self._dataset is not None:
                 self._answers = self._measure_answers(self._dataset)
         return self._answers
 
-    def _measure_answers(self, dataset: Dataset) -> tuple[float, float, str]:
+    def _measure_answers(self, dataset: Dataset) -> Answers:
         subject, manifest = self.subject, self.subject.bundle.manifest
         if subject.reference is None:
             return self._against_export(dataset)
@@ -217,9 +230,11 @@ class Measurement:
         with closing(self.load()) as small:
             ours = measure(target, second(subject.bundle.feed(), small)).metrics()[metric]
         where = f"{len(names)} of {dataset.source.name} {split}"
-        return 100 * (theirs - ours), float(np.mean(same)), f"{where}, {metric} {ours:.4f} against {theirs:.4f}"
+        return Answers(
+            100 * (theirs - ours), float(np.mean(same)), f"{where}, {metric} {ours:.4f} against {theirs:.4f}", where
+        )
 
-    def _against_export(self, dataset: Dataset) -> tuple[float, float, str]:
+    def _against_export(self, dataset: Dataset) -> Answers:
         """The drop that is measured on the export's own data, below what the original had there."""
         subject, check = self.subject, self.subject.variant.check
         if not of_export(subject.bundle.manifest, dataset):
@@ -230,8 +245,8 @@ class Measurement:
         with closing(self.load()) as session:
             found = accuracy(subject.bundle, session, dataset)
         assert found.drop is not None
-        where = f"{found.count} of {found.data} {found.split}, {found.metric} {found.value:.4f}; agreement at export"
-        return found.drop, check.agreement, where
+        where = f"{found.count} of {found.data} {found.split}, {found.metric} {found.value:.4f}"
+        return Answers(found.drop, check.agreement, where, "at export")
 
     def _tell(self, place: int, count: int) -> None:
         if place % 50 == 0:

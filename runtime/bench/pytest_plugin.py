@@ -107,7 +107,7 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
     from orilla.devices.budget import budget_of
     from orilla.devices.errors import ConfigError, OrillaError
     from orilla.runtime.bench.accuracy import open_labelled
-    from orilla.runtime.bench.measurement import SECONDS, Measurement, subject_of
+    from orilla.runtime.bench.measurement import LEAST_S, MOST_S, SECONDS, Measurement, subject_of
     from orilla.runtime.bundle import Bundle
 
     given = dict(mark.kwargs)
@@ -115,7 +115,9 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
     try:
         if len(mark.args) > 1:
             raise ConfigError("takes the bundle, and everything else by name")
-        data, seconds = given.pop("data", None), float(given.pop("seconds", SECONDS))
+        data, seconds = given.pop("data", None), given.pop("seconds", SECONDS)
+        if type(seconds) not in (int, float) or not LEAST_S <= seconds <= MOST_S:
+            raise ConfigError(f"seconds = {seconds!r}: must be {LEAST_S:g} to {MOST_S:g}")
         for key in ("bundle", "reference"):
             if isinstance(given.get(key), Path):
                 given[key] = str(given[key].absolute())

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from orilla.devices.budget import Budget
 from orilla.devices.errors import MissingExtraError
-from orilla.runtime.bench.recorded import judge_result
+from orilla.runtime.bench.limits import Judged
 from orilla.runtime.bench.result import Result
 from orilla.runtime.bench.terminal import (
     BUDGET_HEADER,
@@ -30,12 +29,12 @@ def check_plots() -> None:
         raise MissingExtraError("matplotlib", "report")
 
 
-def page(results: Sequence[Result], path: Path, budgets: Sequence[Budget] = ()) -> None:
+def page(results: Sequence[Result], path: Path, judged: Sequence[Judged] = ()) -> None:
     """Writes the page.
 
     Args:
         results: of any machines.
-        budgets: that the results are held to, as far as they tell.
+        judged: what became of the budgets that they were held to.
 
     Raises:
         OutputError: it can't be written.
@@ -68,7 +67,7 @@ def page(results: Sequence[Result], path: Path, budgets: Sequence[Budget] = ()) 
         made.heading("Stages of the loop")
         some = [results[place] for place in loops], [names[place] for place in loops]
         made.drawing(plots.stages(*some), "median of each stage")
-    _budgets(made, results, budgets)
+    _budgets(made, judged)
     for result, name in zip(results, names, strict=True):
         made.heading(f"Run: {name}" if len(results) > 1 else "The run")
         made.drawing(plots.time_line(result), f"times of {name} as they came, with the machine's state")
@@ -104,17 +103,13 @@ def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> No
     )
 
 
-def _budgets(made: Page, results: Sequence[Result], budgets: Sequence[Budget]) -> None:
-    judged = [one for budget in budgets for result in results for one in judge_result(budget, result, results)]
-    if budgets:
+def _budgets(made: Page, judged: Sequence[Judged]) -> None:
+    if judged:
         made.heading("Budgets")
-        if judged:
-            made.table(BUDGET_HEADER, [budget_row(one) for one in judged])
-            for one in judged:
-                if one.reason is not None:
-                    made.text(one.reason)
-        else:
-            made.text("None of them is about these runs.")
+        made.table(BUDGET_HEADER, [budget_row(one) for one in judged])
+        for one in judged:
+            if one.reason is not None:
+                made.text(one.reason)
 
 
 def _versions(made: Page, result: Result) -> None:

@@ -243,7 +243,9 @@ def read(path: Path) -> Result:
     whole = all(len(stage) == len(found.at_s) for stage in found.samples_ms.values())
     if not whole or found.headline not in found.summary or not min(times) > 0 or not math.isfinite(max(times)):
         raise DataError(f"{path} is damaged: its samples don't fit each other; measure again")
-    return found
+    # The samples are what was measured; a summary beside them is for other programs to read.
+    summary = {stage: summarise(found.kept(stage)) for stage in found.samples_ms}
+    return msgspec.structs.replace(found, summary=summary)
 
 
 def read_all(path: Path) -> list[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from orilla.runtime.bench.result import Result, told
 from orilla.runtime.bench.samples import PERCENTS, Percentile, Summary, mlperf_samples
+from orilla.runtime.bench.soak import BURST_S
 
 if TYPE_CHECKING:
     from orilla.runtime.bench.limits import Judged
@@ -38,7 +40,8 @@ def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: b
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    console = Console(markup=False, highlight=False)
+    # Into a file or a pipe nothing is cut into lines: reasons and paths are searched there.
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240)
     for title, header, rows in tables:
         table = RichTable(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for place, column in enumerate(header):
@@ -47,7 +50,7 @@ def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: b
             table.add_row(*row)
         console.print(table)
     for line in lines:
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def markdown(tables: Sequence[Table], lines: Sequence[str]) -> str:
@@ -142,7 +145,7 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
         line = (
             f"{found.metric} {found.value:.4f} ({low:.4f} – {high:.4f}) on {found.count} of {found.data} {found.split}"
         )
-        lines.append(line + (f", {found.drop:+.2f} points below the original" if found.drop is not None else ""))
+        lines.append(line + (f", {_beside(found.drop)} the original" if found.drop is not None else ""))
     if result.soak is not None:
         lines += _soak_lines(result)
     if result.subject.scenario == "single-stream" and not result.meets_mlperf:
@@ -151,6 +154,10 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
     lines += result.notes
     lines += [f"NOT VALID: {reason}" for reason in result.invalid]
     return [(f"{told(result.subject)}\n{result.host.description}", HEADER, rows)], lines
+
+
+def _beside(drop: float) -> str:
+    return f"{abs(drop):.2f} points {'below' if drop > 0 else 'above'}"
 
 
 def _machine_lines(result: Result) -> list[str]:
@@ -173,6 +180,8 @@ def _machine_lines(result: Result) -> list[str]:
 def _soak_lines(result: Result) -> list[str]:
     soak = result.soak
     assert soak is not None
+    if result.seconds < 2 * BURST_S:
+        return [f"soak: {result.seconds:.0f} s are too short to tell what is sustained from a burst of {BURST_S:g} s"]
     settled = f"settled after {soak.steady_after_s:.0f} s" if soak.steady_after_s is not None else "not settled"
     return [
         f"soak: {settled}, judged by {soak.judged_by}; sustained p50 {percentile(soak.sustained.at(50))} against burst "

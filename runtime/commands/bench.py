@@ -133,6 +133,8 @@ def check_plan(arguments: argparse.Namespace) -> None:
     if arguments.report is not None:
         from orilla.runtime.bench.report import check_plots
 
+        if arguments.report.suffix not in (".html", ".htm"):
+            raise ConfigError(f"--report {arguments.report}: a page is NAME.html")
         check_plots()
 
 
@@ -177,14 +179,21 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             dataset,
         )
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
+        console = Console(stderr=True)
+        with Progress(
+            *columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal
+        ) as progress:
             task = progress.add_task(arguments.scenario, total=1.0)
 
             def tell(text: str, share: float) -> None:
                 # Drawn between inferences: a thread that draws would be in their tail.
                 progress.update(task, description=text, completed=min(1.0, share), refresh=True)
 
-            result = run(model, plan, tell)
+            try:
+                result = run(model, plan, tell)
+            except KeyboardInterrupt:
+                console.print("orilla: interrupted before the first sample: nothing is kept", markup=False)
+                raise
     if arguments.out is not None:
         results.write(arguments.out, result)
     document: dict[str, object] = {"mode": "run", "result": result, "out": arguments.out and str(arguments.out)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.files import check_writable
@@ -19,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Writes the page."""
+    """Writes the page; exit code 1 where a budget is broken."""
     from orilla.devices.budget import read_budgets
+    from orilla.runtime.bench.recorded import judge_result
     from orilla.runtime.bench.report import check_plots, page
     from orilla.runtime.bench.result import read_all
 
@@ -30,11 +32,18 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     check_writable(arguments.out)
     budgets = read_budgets(arguments.budget) if arguments.budget is not None else []
     results = [result for path in arguments.results for result in read_all(path)]
-    page(results, arguments.out, budgets)
-    return 0, {"page": str(arguments.out), "results": len(results)}
+    judged = [one for budget in budgets for result in results for one in judge_result(budget, result, results)]
+    if budgets and not judged:
+        raise ConfigError(f"{arguments.budget} asks nothing that these results tell")
+    page(results, arguments.out, judged)
+    passed = all(one.passed for one in judged)
+    return 0 if passed else 1, {"page": str(arguments.out), "results": len(results), "budgets": judged}
 
 
-def show(document: dict[str, object]) -> None:
-    """Says where the page is."""
+def show(document: dict[str, Any]) -> None:
+    """Says where the page is, and which budgets are broken."""
+    for one in document["budgets"]:
+        if one.reason is not None:
+            print(f"FAIL {one.reason}")
     count = document["results"]
     print(f"{document['page']}: {count} result{'s' if count != 1 else ''}")

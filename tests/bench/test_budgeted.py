@@ -305,6 +305,10 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
         def test_typo():
             pass
 
+        @pytest.mark.budget(bundle=PROBE, max_mib=1, seconds="abc")
+        def test_seconds():
+            pass
+
         @pytest.mark.budget(bundle="nothing", max_mib=1)
         def test_no_such_bundle():
             pass
@@ -314,12 +318,13 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
         """
     )
     ended = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-markers")
-    ended.assert_outcomes(passed=1, skipped=1, failed=3, errors=1)
+    ended.assert_outcomes(passed=1, skipped=1, failed=4, errors=1)
     said = ended.stdout.str()
     assert "budgets" in said
     assert "probe litert_wi8_ai8 p90_ratio" in said
     assert "did you mean p90_ms?" in said
     assert "unknown bundle 'nothing'" in said
+    assert "seconds = 'abc': must be 0.1 to 60" in said
     assert "these fixtures take a mark" in said
 
 

@@ -8,6 +8,7 @@ from results import made
 from orilla.devices.budget import budget_of
 from orilla.runtime.bench import result
 from orilla.runtime.bench.monitor import Second
+from orilla.runtime.bench.recorded import judge_result
 from orilla.runtime.bench.report import page
 from orilla.runtime.cli import main
 
@@ -20,7 +21,8 @@ def heated(ms, **more):
 def test_two_runs_side_by_side(tmp_path):
     runs = [heated(8.0, variant="litert_fp32"), heated(4.0, seed=1)]
     budgets = [budget_of({"bundle": "road", "variant": "litert_wi8_ai8", "p50_ratio": 0.3, "memory_mib": 30})]
-    page(runs, tmp_path / "page.html", budgets)
+    judged = [one for budget in budgets for run in runs for one in judge_result(budget, run, runs)]
+    page(runs, tmp_path / "page.html", judged)
     text = (tmp_path / "page.html").read_text()
     for heading in ("Distribution", "Side by side", "Budgets", "Run: litert_fp32", "Run: litert_wi8_ai8"):
         assert f"<h2>{heading}</h2>" in text
@@ -50,6 +52,24 @@ def test_a_loop_shows_its_stages(tmp_path):
     text = (tmp_path / "r.html").read_text()
     assert "Stages of the loop" in text
     assert "prepare" in text
+
+
+def test_a_broken_budget_fails_the_command(tmp_path, capsys):
+    result.write(tmp_path / "a.json", made(4.0))
+    (tmp_path / "b.toml").write_text('[[budget]]\nbundle = "road"\nmemory_mib = 5\n')
+    words = [
+        "report",
+        str(tmp_path / "a.json"),
+        "--out",
+        str(tmp_path / "r.html"),
+        "--budget",
+        str(tmp_path / "b.toml"),
+    ]
+    assert main(words) == 1
+    assert "FAIL road litert_wi8_ai8: memory_mib is 21.0 MiB" in capsys.readouterr().out
+    (tmp_path / "b.toml").write_text('[[budget]]\nbundle = "other"\nmemory_mib = 5\n')
+    assert main(words) == 2
+    assert "asks nothing that these results tell" in capsys.readouterr().err
 
 
 def test_hostile_names_stay_text(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from msgspec import structs
 from results import made
 
 from orilla.devices.errors import ConfigError
@@ -94,6 +95,13 @@ def test_runs_of_different_machines_are_not_merged():
     merged = result.merge([made(seed=1), made(seed=2)])
     assert merged.main.count == 4000
     assert merged.at_s == sorted(merged.at_s)
+
+
+def test_the_samples_count_not_a_summary_beside_them(tmp_path):
+    one, slow = made(), made(5.0)
+    result.write(tmp_path / "a.json", one)
+    result.write(tmp_path / "b.json", structs.replace(slow, summary=one.summary))
+    assert compare(result.read_all(tmp_path / "a.json"), result.read_all(tmp_path / "b.json")).verdict == "slower"
 
 
 def test_what_differs_and_what_was_disturbed_is_noted():
