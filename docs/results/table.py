@@ -17,7 +17,7 @@ Every row is the card of one training, kept here as JSON. Nothing was chosen on 
 held out of the training samples to choose an epoch on is told beside it. Intervals are 95 %, bootstrap over samples.
 `python docs/results/table.py` writes this page from the cards.
 
-`road-0` and `road-1` are of the command that is documented. `road-dusk` is the same recipe kept from the sequence
+`road-0` is of the command that is documented, and ships. `road-dusk` is the same recipe kept from the sequence
 `0001TP`, on which the recipe was chosen (its held-out figure); `road-close5` and `road-dusk-close5` had 5 instead of
 12 % close-ups, `road-plain` weaker augmentation and a whole encoder that was trained.
 

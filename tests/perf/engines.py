@@ -25,6 +25,7 @@ CACHED = "compiled, weight cache"
 
 def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:
     """In its own process: one engine and one variant."""
+    from orilla.devices.process import memory_mib
     from orilla.runtime.bundle import Bundle
     from orilla.runtime.engines import registry
     from orilla.runtime.golden import read_frames
@@ -34,7 +35,7 @@ def child(engine: str, where: str, variant: str, threads: int, seconds: float) -
         engine = "compiled"
     bundle = Bundle.open(where)
     known = [one.prepared for one in read_frames(bundle)]
-    before, began = resident_mib(), time.perf_counter()
+    before, began = memory_mib(), time.perf_counter()
     session = registry.load(bundle, bundle.manifest.variant(variant), engine=engine, threads=threads)
     session.run(known[0])
     start_ms = (time.perf_counter() - began) * 1e3
@@ -43,7 +44,7 @@ def child(engine: str, where: str, variant: str, threads: int, seconds: float) -
         at = time.perf_counter_ns()
         session.run(known[len(times) % len(known)])
         times.append((time.perf_counter_ns() - at) / 1e6)
-    grown = resident_mib() - before
+    grown = memory_mib() - before
     session.close()
     warm = times[len(times) // 5 :]
     p90 = statistics.quantiles(warm, n=10)[-1]
@@ -57,10 +58,6 @@ def use_weight_cache() -> None:
 
     real, path = compiled_model.CpuOptions, Path(tempfile.gettempdir(), f"orilla-weights-{os.getpid()}")
     compiled_model.CpuOptions = lambda **given: real(**given, xnnpack_weight_cache_path=str(path))
-
-
-def resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def ask(python: str, *words: object) -> dict[str, float]:
