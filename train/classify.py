@@ -221,9 +221,11 @@ class _Work:
         target = target_of(self._dataset, self._dataset.task, self._dataset.classes)
         labels = self._labels(self._watched_items)
 
+        each = BATCH if len(model.input.shape) > 2 else 8 * BATCH  # pictures fill the memory, vectors and tokens don't
+
         def answered() -> Any:
-            for start in range(0, len(watched), 8 * BATCH):
-                places = np.arange(start, min(start + 8 * BATCH, len(watched)))
+            for start in range(0, len(watched), each):
+                places = np.arange(start, min(start + each, len(watched)))
                 for place, output in zip(places, predict(model, watched.take(places, rng)), strict=True):
                     yield Truth("", int(labels[place])), output
 

@@ -13,9 +13,11 @@ from orilla.devices import rules
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
 from orilla.runtime.run_folder import read_run
+from orilla.train import classify
 from orilla.train import train as trainer
 from orilla.train.augment import RandomAffine, RandomMirror, apply
 from orilla.train.data import batches
+from orilla.train.evaluate import BATCH
 from orilla.train.models import MODELS, plan
 from orilla.train.models.blocks import load_by_name
 from orilla.train.options import TrainOptions
@@ -98,6 +100,16 @@ def test_the_best_epoch_is_chosen_on_samples_held_out(animals, tmp_path):
     place = rows[0].split(",").index("choose_accuracy")
     best = max(float(row.split(",")[place]) for row in rows[1:])
     assert chosen.metrics["accuracy"] == pytest.approx(best)
+
+
+def test_between_epochs_pictures_are_measured_a_batch_at_a_time(tmp_path, monkeypatch):
+    """In large batches their activations would be the greater part of the memory that a training takes."""
+    data = factories.class_folders(tmp_path / "data", {"train": 4, "validation": 40})
+    asked, real = [], classify.predict
+    monkeypatch.setattr(classify, "predict", lambda model, inputs: asked.append(len(inputs)) or real(model, inputs))
+    train(TrainOptions(model="mlp-relu", data=str(data), epochs=1, batch=8), tmp_path / "run", command="")
+    assert max(asked) == BATCH
+    assert sum(asked) == 80
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,22 +25,31 @@ BATCH = 16
 
 
 class Features:
-    """`[views, N, ...]` float16 in a file that is mapped, not read: more than fits in memory is no trouble."""
+    """`[views, N, ...]` float16 in a file from which each batch is read: more than fits in memory is no trouble."""
 
     def __init__(self, file: Path) -> None:
         self.name = file.stem
-        self._views = np.load(file, mmap_mode="r")
+        whole = np.load(file, mmap_mode="r")  # a mapping tells where things are; read through, it counts as memory
+        (self._views, self._count, *shape), self._begin = whole.shape, whole.offset
+        self._shape, self._dtype = tuple(shape), whole.dtype
+        self._bytes = math.prod(shape) * whole.itemsize
+        self._file = os.open(file, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:
-        return int(self._views.shape[1])
+        return int(self._count)
 
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator | None = None) -> NDArray[Any]:
-        views = np.zeros(len(indices), np.int64) if rng is None else rng.integers(len(self._views), size=len(indices))
-        return self._views[views, indices].astype(np.float32)
+        views = np.zeros(len(indices), np.int64) if rng is None else rng.integers(self._views, size=len(indices))
+        return self._read(views * self._count + indices)
 
     def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
         """One view of some samples."""
-        return self._views[view, indices].astype(np.float32)
+        return self._read(view * self._count + indices)
+
+    def _read(self, places: NDArray[np.int64]) -> NDArray[Any]:
+        read = (os.pread(self._file, self._bytes, self._begin + int(place) * self._bytes) for place in places)
+        return np.stack([np.frombuffer(one, self._dtype).reshape(self._shape) for one in read]).astype(np.float32)
 
 
 def features(
@@ -57,19 +68,17 @@ def features(
     if not file.exists():
         with replacing(file) as temporary:
             shape = (views, len(inputs), *front.output.shape[1:])
-            kept = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-            with temporary.open("r+b") as stream:  # a full disk is an error here, and a crash in a mapped file
-                os.posix_fallocate(stream.fileno(), 0, temporary.stat().st_size)
-            for view, places, made in _run(front, inputs, views, augment):
-                kept[view, places] = made
-            kept.flush()
-            del kept
+            with temporary.open("wb") as stream:
+                np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
+                for made in _run(front, inputs, views, augment):
+                    stream.write(made.astype("<f2").tobytes())
     return Features(file)
 
 
 def _run(
     front: keras.Model, inputs: Inputs, views: int, augment: keras.layers.Layer | None
-) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.floating]]]:
+) -> Iterator[NDArray[np.floating]]:
+    """The features of one batch after the other, view by view."""
     steps = [(view, start) for view in range(views) for start in range(0, len(inputs), BATCH)]
     console = Console(stderr=True)
     rng = np.random.default_rng(0)
@@ -82,7 +91,7 @@ def _run(
         batch = taken.astype(np.float32)
         if view and augment is not None:
             batch = apply(augment, batch, 7919 * view + start)
-        yield view, places, np.asarray(keras.ops.convert_to_numpy(front.predict_on_batch(batch)))
+        yield np.asarray(keras.ops.convert_to_numpy(front.predict_on_batch(batch)))
 
 
 def _name(front: keras.Model, views: int, key: object) -> str:
