@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from orilla.runtime.card import Card
 
 
+TRIALS = 20
+"""Of a search."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     models = "; ".join(f"{name}: {model.about}" for name, model in MODELS.items())
@@ -57,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--views", type=int, help="random changes of each sample that frozen layers see")
     parser.add_argument("--device", help="say before the first epoch what coral or pi4 will make of the network")
     parser.add_argument("--search", choices=("hyperband", "random"), help="find learning rate, decay, batch, dropout")
-    parser.add_argument("--trials", type=int, default=20, help="of the search (default: 20)")
+    parser.add_argument("--trials", type=int, help=f"of the search (default: {TRIALS})")
     parser.add_argument("--tensorboard", action="store_true", help="write logs into RUN/tensorboard")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted training of RUN stopped")
 
@@ -69,11 +73,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         raise ConfigError(f"--out {out} is a file: give a folder")
     if (out / "model.keras").exists():
         raise ConfigError(f"--out {out} already holds a trained model: give another folder")
-    if arguments.trials < 1:
-        raise ConfigError(f"--trials {arguments.trials}: must be 1 or more")
-    if not arguments.resume and (
-        (out / CHECKPOINT).exists() or (out / "stage0.npz").exists() or (out / "search").exists()
-    ):
+    _check_search(arguments)
+    if not arguments.resume and _interrupted(out):
         raise ConfigError(f"--out {out} holds an interrupted training: add --resume, or give another folder")
     try:
         with hidden_stderr():  # TensorFlow introduces itself in six lines
@@ -85,9 +86,29 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         raise MissingExtraError(error.name or "keras", "train") from error
     given = {name: value for name, value in vars(arguments).items() if name in TrainOptions.__dataclass_fields__}
     given |= {"input": parse_size(arguments.input), "add": tuple(arguments.add)}
-    searched = Searched(arguments.search, arguments.trials) if arguments.search else None
-    card = train(TrainOptions(**given), out, command=command_line(), searched=searched)
+    searched = Searched(arguments.search, arguments.trials or TRIALS) if arguments.search else None
+    try:
+        card = train(TrainOptions(**given), out, command=command_line(), searched=searched)
+    except KeyboardInterrupt:
+        if _interrupted(out):
+            print(f"orilla: {out} holds what was done: --resume goes on from there", file=sys.stderr)
+        raise
     return 0, {"run": str(out), "card": card}
+
+
+def _check_search(arguments: argparse.Namespace) -> None:
+    if arguments.trials is not None and not arguments.search:
+        raise ConfigError(f"--trials {arguments.trials} has no effect without --search: leave it out")
+    if arguments.trials is not None and arguments.trials < 1:
+        raise ConfigError(f"--trials {arguments.trials}: must be 1 or more")
+    for name in ("dropout", "weight_decay"):
+        if arguments.search and getattr(arguments, name) is not None:
+            raise ConfigError(f"--search finds the {name.replace('_', ' ')}: leave --{name.replace('_', '-')} out")
+
+
+def _interrupted(out: Path) -> bool:
+    """Whether a run folder holds what `--resume` goes on from."""
+    return any((out / name).exists() for name in (CHECKPOINT, "stage0.npz", "search"))
 
 
 def show(document: dict[str, object]) -> None:
@@ -111,7 +132,7 @@ def show(document: dict[str, object]) -> None:
         console.print(f"{len(card.data.skipped)} bad samples skipped, {card.data.leaks_dropped} leaks dropped")
     console.print(
         f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}; "
-        f"weights of epoch {card.best_epoch}"
+        f"started from {card.start_weights}; weights of epoch {card.best_epoch}"
     )
     console.print(f"look at: {document['run']}/index.html")
     console.print(f"next: orilla export {document['run']} --out {card.model}.orilla")

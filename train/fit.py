@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import keras
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
@@ -98,6 +98,8 @@ def fit(
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)  # half precision wraps it, with variables of its own
     state = _restore(model, folder, signature) if resume else _State()
+    if options.schedule == "constant":  # a checkpoint holds the rate that it was made with
+        model.optimizer.learning_rate = options.learning_rate
     average = _Average(state, steps, options)
     with _progress() as progress:
         task = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
@@ -264,7 +266,7 @@ def _restore(model: keras.Model, folder: Path, signature: str) -> _State:
         with np.load(path) as saved:
             told = json.loads(saved["state"].tobytes())
             if told["signature"] != signature:
-                raise ConfigError(f"cannot resume {folder}: it was started as {told['signature']}, not {signature}")
+                raise ConfigError(f"cannot resume {folder}: it was started with {_other(told['signature'], signature)}")
             variables = _variables(model)
             if sum(name.startswith("v") for name in saved.files) != len(variables):
                 raise ValueError(f"it holds another number of arrays than {len(variables)}")
@@ -281,6 +283,19 @@ def _restore(model: keras.Model, folder: Path, signature: str) -> _State:
     return _State(told["rows"], told["best_epoch"], best, average)
 
 
+def _other(old: str, new: str) -> str:
+    """What differs between two signatures, for people."""
+    try:
+        (before, rest), (now, of_now) = (json.JSONDecoder().raw_decode(text) for text in (old, new))
+        differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    except (ValueError, AttributeError, TypeError):
+        return f"{old}, not {new}"
+    told = [f"{name} {before.get(name)}, not {now.get(name)}" for name in differing if name != "data"]
+    if "data" in differing:
+        told.append("other data")
+    return "; ".join(told) or f"other stages ({old[rest:].strip()}, not {new[of_now:].strip()})"
+
+
 def _note(row: Row, watch: str | None) -> str:
     told = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
     return "  ".join(f"{name} {row[name]:.4f}" for name in told if name and "pixel" not in name)
@@ -288,12 +303,10 @@ def _note(row: Row, watch: str | None) -> str:
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(10),  # a terminal of 80 columns has room for the rest
         TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
@@ -340,8 +353,12 @@ class _Finite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            kept = f"the checkpoint holds epoch {self._epoch - 1}" if self._epoch > 1 else "nothing is kept"
-            raise DataError(f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: lower --learning-rate; {kept}")
+            advice = (
+                f"go on from epoch {self._epoch - 1} with --resume and a lower --learning-rate"
+                if self._epoch > 1
+                else "lower --learning-rate; nothing is kept"
+            )
+            raise DataError(f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: {advice}")
 
 
 class _Bar(keras.callbacks.Callback):

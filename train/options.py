@@ -8,7 +8,7 @@ from pathlib import Path
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.devices.rules import DEVICES
 from orilla.train.fit import Schedule
-from orilla.train.models import MODELS
+from orilla.train.models import MODELS, plan
 from orilla.train.plan import Head
 from orilla.train.surroundings import Precision
 
@@ -64,6 +64,10 @@ class TrainOptions:
         for name in ("weights", "width", "head", "dropout", "views"):
             if getattr(self, name) not in (None, "none") and name not in MODELS[self.model].takes:
                 raise ConfigError(f"--{name} has no effect on {self.model}: leave it out")
+        if not self.augment and not _augments(self.model):
+            raise ConfigError(f"--no-augment has no effect on {self.model}: leave it out")
+        if not self.augment and self.views is not None:
+            raise ConfigError(f"--views {self.views} has no effect with --no-augment: leave one out")
         if self.width is not None and not 0 < self.width <= 2:
             raise ConfigError(f"width {self.width}: must be above 0, at most 2")
         if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
@@ -80,3 +84,7 @@ class TrainOptions:
             raise ConfigError(
                 "--best and --patience choose an epoch, which needs samples held out: drop --hold-out none"
             )
+
+
+def _augments(model: str) -> bool:
+    return model == "road" or plan(model).augment is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.datasets import Dataset, LabelledImage, Sample
+from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.preprocess import Preprocess, prepare
 from orilla.train.data.road import RoadData
 from orilla.train.data.splits import Splits
@@ -37,6 +39,8 @@ def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         raise DataError(
             f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {', '.join(dataset.classes[:20])}"
         )
+    for name, items in (("train", splits.train), (splits.reported, splits.report)):
+        _require_road(dataset, name, items)
     preprocess = Preprocess(size_hw=input_hw)
     model = _model(options, input_hw, len(dataset.classes))
     network = road.deployable(model)
@@ -78,6 +82,15 @@ def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
     started = "random" if options.weights == "none" else Path(options.weights).name
     return Job(network, started, (LABEL,), preprocess, (), ready, (stage,), batch, rate, options.epochs or EPOCHS)
+
+
+def _require_road(dataset: Dataset, name: str, items: Sequence[Item]) -> None:
+    road_label = dataset.classes.index(LABEL)
+    for item in items:
+        sample = dataset.load(*item)
+        if isinstance(sample, LabelledImage) and (sample.labels == road_label).any():
+            return
+    raise DataError(f"no mask of {name} marks a {LABEL}: look at what the masks' values mean")
 
 
 def _input(options: TrainOptions) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,7 +128,7 @@ def _draw_sample(axes: Any, sample: Sample, output: np.ndarray, job: Job, datase
         shown = " ".join(sample.text.split())
         shown = shown if len(shown) < 130 else f"{shown[:126]} ..."
         axes.text(0, 0.75, text, color=colour, fontsize=9, transform=axes.transAxes)
-        axes.text(0, 0.2, shown.replace("$", r"\$"), fontsize=7, transform=axes.transAxes)
+        axes.text(0, 0.2, shown, fontsize=7, transform=axes.transAxes)
         return
     axes.imshow(cv2.cvtColor(sample.image, cv2.COLOR_BGR2RGB))
     axes.set_title(text, fontsize=9, color=colour)
@@ -150,13 +151,15 @@ def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] =
     from matplotlib import pyplot
 
     rows, columns = grid if isinstance(grid, tuple) else (1, grid)
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
-    try:
-        yield list(axes.flat)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110)
-    finally:
-        pyplot.close(figure)
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a class may be called $5
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that its font lacks; the page has all
+        figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+        try:
+            yield list(axes.flat)
+            with replacing(path) as temporary:
+                figure.savefig(temporary, dpi=110)
+        finally:
+            pyplot.close(figure)
 
 
 def _page(folder: Path, card: Card) -> bytes:
@@ -174,7 +177,8 @@ def _page(folder: Path, card: Card) -> bytes:
     page.picture(folder / "curves.png", "loss and measures by epoch")
     page.text(
         f"{card.parameters:,} parameters, {card.epochs} epochs over {card.samples:,} samples in {card.seconds:.0f} s "
-        f"on {card.machine} ({card.precision}), seed {card.seed}; the weights are those of epoch {card.best_epoch}."
+        f"on {card.machine} ({card.precision}), seed {card.seed}, started from {card.start_weights}; the weights are "
+        f"those of epoch {card.best_epoch}."
     )
     if card.search:
         page.text("Settings found by search: " + ", ".join(f"{name} {value}" for name, value in card.search.items()))

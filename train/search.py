@@ -49,9 +49,11 @@ def search(
     except RuntimeError as error:  # KerasTuner gives up after three failures in a row
         told = [line for line in str(error).strip().splitlines() if line.strip()]
         raise DataError(f"trial after trial of the search fails: {told[-1].strip() if told else error}") from error
-    best = tuner.oracle.get_best_trials(1)
+    best = [trial for trial in tuner.oracle.get_best_trials(1) if trial.score is not None]
     if not best:
-        raise DataError(f"no trial of the search came to an end: see {out / FOLDER}")
+        messages = [trial.message.strip() for trial in tuner.oracle.trials.values() if trial.message]
+        reason = messages[-1].splitlines()[-1] if messages else f"see {out / FOLDER}"
+        raise DataError(f"no trial of the search came to an end: {reason}")
     values = _values(best[0].hyperparameters, options)
     done = len(tuner.oracle.trials)
     found: dict[str, float | int | str] = {

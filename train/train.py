@@ -124,7 +124,8 @@ def _search(
         return max(row[metric] for row in rows if metric in row)
 
     started = replace(options, batch=defaults.batch, learning_rate=defaults.learning_rate)
-    signature = json.dumps([searched.method, searched.trials, _signature(options, dataset, splits)])
+    around = [searched.method, searched.trials, options.learning_rate]
+    signature = json.dumps([*around, _signature(options, dataset, splits)])
     return search(started, searched.method, searched.trials, epochs, out, score, signature=signature)
 
 
@@ -154,7 +155,7 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
     if dataset.task == "segment":
-        return
+        return  # of a class for each pixel the job knows which it needs
     labels = {name: dataset.labels(name) for name in dataset.splits}
     for part in (splits.train, splits.report):
         present = {labels[name][index] for name, index in part}
@@ -164,7 +165,9 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
 
 
 def _signature(options: TrainOptions, dataset: Dataset, splits: Splits) -> str:
-    told = {name: value for name, value in asdict(options).items() if name not in ("data", "add", "resume", "device")}
+    """What a checkpoint belongs to; after a loss that is no number the training goes on at a lower rate."""
+    free = ("data", "add", "resume", "device", "learning_rate")
+    told = {name: value for name, value in asdict(options).items() if name not in free}
     return json.dumps({**told, "data": digest_of(dataset, splits.train)})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from orilla.devices.errors import DataError
 from orilla.runtime.card import Source
@@ -13,6 +14,15 @@ from orilla.runtime.datasets.labelled import Dataset, require_split
 
 UNSUPERVISED = ("unsup",)
 """Folders that are no class: aclImdb's unlabelled texts."""
+
+
+class File(NamedTuple):
+    """A sample: a file below the folder of its class."""
+
+    name: str
+    """From the class on, with `/` between."""
+    file: tree.Folder
+    label: int
 
 
 class ClassFolders(Dataset):
@@ -25,7 +35,7 @@ class ClassFolders(Dataset):
     def __init__(self, top: tree.Folder, where: Path) -> None:
         self._top = top
         self.source = self.source_of(top.name or where.stem)
-        self._splits = tree.split_folders(top)
+        self._splits = _splits(top, self.suffixes)
         parents = list(self._splits.values()) or [top]
         self.classes = tuple(sorted({child.name for parent in parents for child in _classes(parent)}))
 
@@ -34,16 +44,17 @@ class ClassFolders(Dataset):
         """What is known of a data set by its folder's name."""
 
     @cached_property
-    def _samples(self) -> dict[str, list[tuple[tree.Folder, int]]]:
-        found: dict[str, list[tuple[tree.Folder, int]]] = {}
+    def _samples(self) -> dict[str, list[File]]:
+        found: dict[str, list[File]] = {}
         for split, parent in self._splits.items() or [("", self._top)]:
             for label, name in enumerate(self.classes):
                 folder = parent / name
-                files = tree.files(folder, self.suffixes) if folder.is_dir() else []
+                files = tree.files_below(folder, self.suffixes) if folder.is_dir() else []
                 if not files:
                     raise DataError(f"class {name} has no {self.kind} in {parent.name or self.source.name}/: add some")
                 for file in files:
-                    found.setdefault(split or tree.split_of(tree.read(file)), []).append((file, label))
+                    sample = File(f"{name}/{tree.below(folder, file)}", file, label)
+                    found.setdefault(split or tree.split_of(tree.read(file)), []).append(sample)
         return {split: found[split] for split in ("train", "val", "test") if split in found}
 
     @property
@@ -52,29 +63,32 @@ class ClassFolders(Dataset):
 
     def names(self, split: str) -> tuple[str, ...]:
         require_split(self, split)
-        return tuple(f"{self.classes[label]}/{file.name}" for file, label in self._samples[split])
+        return tuple(sample.name for sample in self._samples[split])
 
     def labels(self, split: str) -> list[int]:
         require_split(self, split)
-        return [label for _, label in self._samples[split]]
+        return [sample.label for sample in self._samples[split]]
 
-    def sample(self, split: str, index: int) -> tuple[tree.Folder, int]:
-        """File and class of a sample."""
+    def sample(self, split: str, index: int) -> File:
+        """Where a sample is, and its class."""
         require_split(self, split)
         return self._samples[split][index]
 
     def content(self, split: str, index: int) -> bytes:
-        return tree.read(self._samples[split][index][0])
+        return tree.read(self._samples[split][index].file)
 
 
 def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
     """Where the classes, or the splits above them, are; None where there are none with such files."""
     at = tree.candidates(path)
-    for candidate in at:
-        parents = list(tree.split_folders(candidate).values())
-        if parents and all(_holds_classes(parent, suffixes) for parent in parents):
-            return candidate
-    return next((candidate for candidate in at if _holds_classes(candidate, suffixes)), None)
+    of_splits = (candidate for candidate in at if _splits(candidate, suffixes))
+    return next(of_splits, None) or next((candidate for candidate in at if _holds_classes(candidate, suffixes)), None)
+
+
+def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folder]:
+    """The split folders of `top`; none where they hold no classes: a class may be called `train`."""
+    found = tree.split_folders(top)
+    return found if any(_holds_classes(parent, suffixes) for parent in found.values()) else {}
 
 
 def _classes(parent: tree.Folder) -> list[tree.Folder]:

@@ -32,8 +32,8 @@ class Folders(ClassFolders):
         return KNOWN.get(name) or Source(name, f"pictures in {name}/", "not stated")
 
     def load(self, split: str, index: int) -> ClassifiedImage:
-        file, label = self.sample(split, index)
-        return ClassifiedImage(f"{self.classes[label]}/{file.name}", tree.picture(file), label)
+        sample = self.sample(split, index)
+        return ClassifiedImage(sample.name, tree.picture(sample.file), sample.label)
 
 
 def recognise(path: Path) -> bool:

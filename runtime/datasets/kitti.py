@@ -23,7 +23,7 @@ EVERY = 5
 class Kitti(Pairs):
     """Names begin with the scene kind, so that measures are told for each."""
 
-    source = Source("kitti_road", "KITTI road, 289 labelled pictures", "CC BY-NC-SA 3.0")
+    source = Source("kitti_road", "KITTI road", "CC BY-NC-SA 3.0")
     classes = ("background", "road")
 
     def __init__(self, top: tree.Folder) -> None:

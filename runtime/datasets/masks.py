@@ -6,6 +6,7 @@ a mask's values are line numbers from 0, and 255 is not counted.
 
 from __future__ import annotations
 
+import io
 from functools import cached_property
 from pathlib import Path
 
@@ -47,8 +48,9 @@ class Masks(Pairs):
         image_path, mask_path = self.pairs[split][index]
         image = tree.picture(image_path)
         mask = tree.picture(mask_path, cv2.IMREAD_UNCHANGED)
-        if mask.ndim == 3 and all(np.array_equal(mask[..., 0], mask[..., other]) for other in (1, 2)):
-            mask = mask[..., 0]
+        if mask.ndim == 3:
+            grey = all(np.array_equal(mask[..., 0], mask[..., other]) for other in (1, 2))
+            mask = mask[..., 0] if grey else _indices(tree.read(mask_path), mask)
         if mask.shape != image.shape[:2]:
             raise size_error(image_path, image.shape, mask_path, mask.shape)
         return LabelledImage(Path(image_path.name).stem, image, self._labels(mask, mask_path.name))
@@ -66,6 +68,16 @@ class Masks(Pairs):
                 f"value {odd_values[0]} in mask {name}: classes.txt names 0 to {len(self.classes) - 1}; 255 is ignored"
             )
         return mask.astype(np.uint8)
+
+
+def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a picture with a palette stores, as Pascal VOC's masks do: OpenCV gives the colours. Others as they are."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return colours
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture, np.uint8) if picture.mode == "P" else colours
 
 
 def _names(data: bytes) -> tuple[str, ...]:

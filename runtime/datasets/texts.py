@@ -12,7 +12,7 @@ from orilla.runtime.datasets.class_folders import ClassFolders, top_of
 from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, require_split
 
 COLUMNS = ("text", "label")
-IMDB = Source("imdb", "IMDB reviews, 25,000 + 25,000", "for research (Maas et al. 2011)")
+IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
 MOST_CHARACTERS = 1 << 24
 """Of a field of a table."""
 
@@ -28,9 +28,8 @@ class TextFolders(ClassFolders):
         return IMDB if name.lower().startswith("aclimdb") else Source(name, f"texts in {name}/", "not stated")
 
     def load(self, split: str, index: int) -> ClassifiedText:
-        file, label = self.sample(split, index)
-        name = f"{self.classes[label]}/{file.name}"
-        return ClassifiedText(name, _text(tree.read(file), name), label)
+        sample = self.sample(split, index)
+        return ClassifiedText(sample.name, _text(tree.read(sample.file), sample.name), sample.label)
 
 
 class TextTable(Dataset):
@@ -99,8 +98,15 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
             reader = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
             if missing:
-                raise DataError(f"{path} has no column {missing[0]!r}: its first line must name text and label")
-            rows = [(row["text"] or "", row["label"], row.get("split") or "") for row in reader]
+                found = ", ".join(map(repr, reader.fieldnames or [])) or "nothing"
+                raise DataError(
+                    f"{path} has no column {missing[0]!r}: its first line must name text and label, and names {found}"
+                )
+            rows: list[tuple[str, str, str]] = []
+            for row in reader:
+                if None in row:
+                    raise DataError(f"{path} row {len(rows) + 1} has too many fields: put texts with commas in quotes")
+                rows.append((row["text"] or "", row["label"], row.get("split") or ""))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}): store it as UTF-8") from error
     except csv.Error as error:

@@ -67,6 +67,17 @@ def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
     return sorted((file for file in found if Path(file.name).suffix.lower() in suffixes), key=lambda file: file.name)
 
 
+def files_below(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
+    """The files in a folder and in those inside it."""
+    deeper = [file for child in folders(folder) for file in files_below(child, suffixes)]
+    return [*files(folder, suffixes), *deeper]
+
+
+def below(folder: Folder, file: Folder) -> str:
+    """The path of a file from a folder above it."""
+    return str(file)[len(str(folder).rstrip("/")) + 1 :]
+
+
 def split_folders(parent: Folder) -> dict[str, Folder]:
     """The folders named after a split, by the split; raises `DataError` where two name the same."""
     found: dict[str, Folder] = {}

@@ -1,9 +1,11 @@
 import gzip
+import shutil
 
 import cv2
 import factories
 import numpy as np
 import pytest
+from PIL import Image
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.datasets import open_dataset
@@ -116,6 +118,48 @@ def test_folders_without_splits_are_divided_by_content(tmp_path):
     assert sum(counts.values()) == 200
     assert counts["train"] > 140
     assert min(counts["val"], counts["test"]) > 8
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+    folder = factories.class_folders(tmp_path / "vehicles", {".": 12}, classes=("car", "train"))
+    dataset = open_dataset(folder)
+    assert dataset.classes == ("car", "train")
+    assert sum(len(dataset.names(split)) for split in dataset.splits) == 24
+
+
+def test_a_split_without_one_of_the_classes_is_an_error(tmp_path):
+    folder = factories.class_folders(tmp_path / "animals", {"train": 3, "test": 2})
+    shutil.rmtree(folder / "test" / "dog")
+    with pytest.raises(DataError, match="class dog has no picture in test/: add some"):
+        open_dataset(folder).names("test")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_pictures_below_a_folder_of_a_class_are_of_the_class(tmp_path, zipped):
+    folder = factories.class_folders(tmp_path / "animals", {"train": 2, "test": 2})
+    (folder / "train" / "cat" / "siamese").mkdir()
+    factories.write_picture(folder / "train" / "cat" / "siamese" / "cat000.png", factories.picture(20, 30))
+    dataset = open_dataset(factories.zip_folder(folder, tmp_path / "animals.zip") if zipped else folder)
+    assert dataset.names("train") == (
+        "cat/cat000.png",
+        "cat/cat001.png",
+        "cat/siamese/cat000.png",
+        "dog/dog000.png",
+        "dog/dog001.png",
+    )
+    assert dataset.load("train", 2).image.shape == (20, 30, 3)
+
+
+def test_a_mask_with_a_palette_has_its_indices(tmp_path):
+    """As Pascal VOC stores them."""
+    values = np.zeros((20, 30), np.uint8)
+    values[10:] = 1
+    mask = Image.fromarray(values, "P")
+    mask.putpalette([0, 0, 0, 128, 0, 0] + [0] * 762)
+    for name in ("images", "masks"):
+        factories.write_picture(tmp_path / "train" / name / "0.png", factories.picture(20, 30))
+    mask.save(tmp_path / "train" / "masks" / "0.png")
+    assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
 
 
 def test_masks_mark_the_road_or_the_classes_that_a_list_names(tmp_path):
@@ -237,7 +281,8 @@ def test_texts_come_from_folders_and_tables(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("text;label\n", "no column 'text'"),
+        ("text;label\n", "no column 'text': .* and names 'text;label'"),
+        ("text,label\nhello, world,good\nbye,bad\n", "row 1 has too many fields: put texts with commas in quotes"),
         ("text,label\nhello,good\n", "has 1 label"),
         ("text,label\nhello,good\nbye,\n", "row 2 has no label"),
         ("text,label,split\nhello,good,tarin\nbye,bad,test\n", "split 'tarin' is none of train, val, test"),

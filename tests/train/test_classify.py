@@ -18,7 +18,7 @@ from orilla.train import train as trainer
 from orilla.train.augment import RandomAffine, RandomMirror, apply
 from orilla.train.data import batches
 from orilla.train.evaluate import BATCH
-from orilla.train.models import MODELS, plan
+from orilla.train.models import MODELS, plan, road
 from orilla.train.models.blocks import load_by_name
 from orilla.train.options import TrainOptions
 from orilla.train.plan import Build
@@ -255,18 +255,61 @@ def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_pa
         return inputs, labels * math.nan if (self._number, index) == (1, 3) else labels.astype(float)
 
     monkeypatch.setattr(batches._Epoch, "make", spoilt)
-    with pytest.raises(DataError, match=r"loss is nan in epoch 2, batch 4: lower --learning-rate; .* holds epoch 1"):
+    with pytest.raises(
+        DataError, match=r"loss is nan in epoch 2, batch 4: go on from epoch 1 with --resume and a lower"
+    ):
         train(TrainOptions(data=str(animals), **CONVNET), tmp_path / "run", command="")
     assert (tmp_path / "run" / "checkpoint.npz").exists()
     monkeypatch.undo()
-    train(TrainOptions(data=str(animals), **CONVNET, resume=True), tmp_path / "run", command="")
+    again = {**CONVNET, "resume": True}
+    with pytest.raises(ConfigError, match=r"it was started with epochs 6, not 7; seed 0, not 1$"):
+        train(TrainOptions(data=str(animals), **{**again, "epochs": 7, "seed": 1}), tmp_path / "run", command="")
+    card = train(TrainOptions(data=str(animals), **{**again, "learning_rate": 1e-3}), tmp_path / "run", command="")
+    assert (card.epochs, card.learning_rate) == (6, 1e-3)
     assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(animals, tmp_path, monkeypatch):
+    import orilla.train.fit as fitting
+
+    real, rates = fitting._one_epoch, []
+
+    def watched(model, batches, epoch, callbacks):
+        rates.append(float(model.optimizer.learning_rate))
+        if len(rates) == 2:
+            raise KeyboardInterrupt
+        return real(model, batches, epoch, callbacks)
+
+    monkeypatch.setattr(fitting, "_one_epoch", watched)
+    options = {**CONVNET, "data": str(animals), "epochs": 3, "schedule": "constant"}
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainOptions(**options), tmp_path / "run", command="")
+    train(TrainOptions(**{**options, "learning_rate": 1e-4, "resume": True}), tmp_path / "run", command="")
+    assert rates == pytest.approx([3e-3, 3e-3, 1e-4, 1e-4])
+
+
+def test_a_class_may_be_called_as_a_formula_begins(tmp_path):
+    data = factories.class_folders(tmp_path / "money", {"train": 4, "val": 4}, classes=("$1", "$5_^"))
+    train(TrainOptions(model="mlp-sigmoid", data=str(data), epochs=1, batch=8), tmp_path / "run", command="")
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_weights_that_cannot_be_downloaded_are_told_in_a_line(animals, tmp_path, monkeypatch):
+    def gone(*given, **named):
+        raise Exception("URL fetch failure on https://example.org: None -- [Errno -2]")
+
+    for name in ("MobileNetV2", "VGG19"):
+        monkeypatch.setattr(keras.applications, name, gone)
+    for model in ("mobilenet", "road"):
+        build = plan(model).build if model != "road" else None
+        with pytest.raises(ConfigError, match="cannot download ImageNet weights: give --weights FILE"):
+            build(Build(2, (32, 32), weights="imagenet")) if build else road.build(weights="imagenet")
 
 
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"model": "lstm"}, DataError, r"lstm is not for animals \(task classify\): train convnet"),
+        ({"model": "lstm", "augment": True}, DataError, r"lstm is not for animals \(task classify\): train convnet"),
         ({"input": (100,)}, ConfigError, "convnet takes height and width"),
         ({"input": (20, 20)}, ConfigError, "convnet needs 46x46 or more"),
         ({"hold_out": "none", "best": True}, ConfigError, "needs samples held out"),
@@ -275,6 +318,12 @@ def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_pa
         ({"model": "lstm", "head": "gap"}, ConfigError, "--head has no effect on lstm"),
         ({"weights": "imagenet"}, ConfigError, "--weights has no effect on convnet"),
         ({"model": "mobilenet"}, ConfigError, "mobilenet freezes layers, so it needs --weights"),
+        ({"model": "lstm", "augment": False}, ConfigError, "--no-augment has no effect on lstm"),
+        (
+            {"model": "mobilenet", "views": 3, "augment": False},
+            ConfigError,
+            "--views 3 has no effect with --no-augment",
+        ),
         ({"device": "pi9"}, ConfigError, "unknown device 'pi9': did you mean pi4"),
     ],
 )
@@ -361,8 +410,39 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
     printed = capsys.readouterr()
     assert json.loads(printed.out)["card"]["measured"][0]["split"] == "val"
     assert "coral: dense:" not in printed.err
-    assert main(["train", "lenet", "--data", str(animals), "--out", str(tmp_path / "b"), "--trials", "0"]) == 2
-    assert "--trials 0" in capsys.readouterr().err
+    again = ["train", "lenet", "--data", str(animals), "--out", str(tmp_path / "b")]
+    for more, told in (
+        (["--trials", "0", "--search", "random"], "--trials 0: must be 1 or more"),
+        (["--trials", "3"], "--trials 3 has no effect without --search"),
+        (["--search", "random", "--weight-decay", "0.1"], "--search finds the weight decay: leave --weight-decay out"),
+    ):
+        assert main([*again, *more]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_search_of_which_no_trial_comes_to_an_end_says_why(digits, tmp_path, monkeypatch):
+    def failing(*arguments, **named):
+        raise DataError("loss is nan in epoch 1")
+
+    monkeypatch.setattr(trainer, "run_job", failing)
+    options = TrainOptions(model="mlp-relu", data=str(digits), epochs=3, hold_out="0.2", drop_leaks=True)
+    with pytest.raises(DataError, match=r"no trial of the search came to an end: .*loss is nan in epoch 1"):
+        train(options, tmp_path / "run", command="", searched=Searched("random", 2))
+
+
+def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
+    import orilla.train.fit as fitting
+
+    real = fitting._save
+
+    def save_then_stop(*given):
+        real(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_save", save_then_stop)
+    words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(tmp_path / "run"), "--epochs", "2"]
+    assert main(words) == 130
+    assert "--resume goes on from there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [{"precision": "float16"}, {"best": True, "patience": 1, "epochs": 8}])

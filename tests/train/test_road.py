@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 
 import cv2
 import keras
@@ -268,6 +269,15 @@ def test_a_sky_is_darkened_more_than_the_rest():
     sky, ground = relit[changed][:, 2:6].mean(), relit[changed][:, 10:14].mean()
     assert sky < 0.7 * ground
     assert np.array_equal(images, np.full_like(images, 150))
+
+
+def test_masks_without_a_road_are_told_before_training(tiny_data, tmp_path):
+    folder = shutil.copytree(tiny_data, tmp_path / "data")
+    for mask in (folder / "trainannot").iterdir():
+        cv2.imwrite(str(mask), np.zeros_like(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)))
+    with pytest.raises(DataError, match="no mask of train marks a road"):
+        train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_mask_with_an_unknown_value_is_found_before_training(tiny_data, tmp_path):

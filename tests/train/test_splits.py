@@ -110,6 +110,7 @@ BAD = {
     "grey": ("a.png", encoded("L")),
     "CMYK": ("a.jpg", encoded("CMYK", "JPEG")),
     "16-bit": ("a.png", cv2.imencode(".png", np.full((40, 40), 40000, np.uint16))[1].tobytes()),
+    "16-bit colour": ("a.png", cv2.imencode(".png", np.full((40, 40, 3), 40000, np.uint16))[1].tobytes()),
     "animated": ("a.gif", animated()),
 }
 
@@ -119,7 +120,9 @@ def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
     name, data = BAD[reason]
     (animals / "train" / "cat" / name).write_bytes(data)
     dataset = open_dataset(animals)
-    with pytest.raises(DataError, match=f"1 of 101 samples can't be used: cat/{name} is .*{reason}.*add --skip-bad"):
+    with pytest.raises(
+        DataError, match=f"1 of 101 samples can't be used: cat/{name} is .*{reason.split()[0]}.*--skip-bad"
+    ):
         scan(dataset, skip_bad=False)
     skipped = scan(dataset, skip_bad=True)
     assert [dataset.names(part)[index] for part, index in skipped] == [f"cat/{name}"]
@@ -129,6 +132,25 @@ def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
 def test_a_data_set_of_grey_pictures_is_one(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     assert scan(open_dataset(folder), skip_bad=False) == {}
+
+
+def test_a_bad_file_among_grey_pictures_is_the_only_bad_one(tmp_path):
+    folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
+    (folder / "train" / "cat" / "a.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"1 of 11 samples can't be used: cat/a.jpg is empty: "):
+        scan(open_dataset(folder), skip_bad=False)
+    assert len(scan(open_dataset(folder), skip_bad=True)) == 1
+
+
+def test_a_camera_s_picture_with_a_preview_behind_it_is_one(animals):
+    frames = [Image.fromarray(factories.picture(40, 40, seed=seed)) for seed in range(2)]
+    frames[0].save(animals / "train" / "cat" / "phone.jpg", "MPO", save_all=True, append_images=frames[1:])
+    assert scan(open_dataset(animals), skip_bad=False) == {}
+
+
+def test_only_road_scenes_have_sequences(animals):
+    with pytest.raises(ConfigError, match="--hold-out foo: give a share of the training samples, or none"):
+        split(open_dataset(animals), hold_out="foo")
 
 
 def test_a_class_without_a_picture_is_an_error(animals):

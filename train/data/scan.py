@@ -45,9 +45,11 @@ def scan(dataset: Dataset, *, skip_bad: bool) -> dict[Item, str]:
         ):
             found = pool.map(look, part)  # as many tasks wait in memory as a part has samples
             reasons |= {item: reason for item, reason in zip(part, found, strict=True) if reason}
-    grey = {item for item, reason in reasons.items() if reason == REASONS["L"]}
-    if len(grey) == len(items):  # a data set of grey pictures is one, a grey picture among coloured ones is a mistake
-        reasons = {}
+    others = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
+    if len(reasons) == len(
+        items
+    ):  # a data set of grey pictures is one, a grey picture among coloured ones is a mistake
+        reasons = others
     if reasons and not skip_bad:
         told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]
         more = f" and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
@@ -94,9 +96,10 @@ def _picture(data: bytes) -> str | None:
         return "empty"
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            if getattr(picture, "n_frames", 1) > 1:
-                return f"animated ({picture.n_frames} pictures)"
-            if picture.mode.startswith("I"):
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1 and picture.format != "MPO":  # a camera's JPEG with a preview behind it is read as a JPEG
+                return f"animated ({frames} pictures)"
+            if picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile):
                 return "16-bit"
             if picture.mode not in COLOUR:
                 return REASONS.get(picture.mode, picture.mode)

@@ -112,6 +112,8 @@ def _held_out(dataset: Dataset, train: tuple[Item, ...], wanted: str) -> tuple[t
 
 
 def _sequences(dataset: Dataset, train: tuple[Item, ...], wanted: set[str]) -> set[Item]:
+    if dataset.task != "segment":
+        raise ConfigError(f"--hold-out {', '.join(sorted(wanted))}: give a share of the training samples, or none")
     names = dataset.names("train")
     sequences = {item: names[item[1]].partition("_")[0] for item in train}
     unknown = sorted(wanted - set(sequences.values()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,23 @@ def answer(x: Any, classes: int, *, binary: bool = False) -> Any:
     if binary and classes == 2:
         return layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
     return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
+
+
+@contextmanager
+def downloads() -> Iterator[None]:
+    """Around what lets Keras download weights: without a network that is the user's to know, in one line.
+
+    Raises:
+        ConfigError: they can't be had.
+    """
+    try:
+        yield
+    except Exception as error:
+        # `keras.utils.get_file` raises a bare Exception, or ValueError for a file that is not what it should be.
+        if not str(error).startswith(("URL fetch failure", "Incomplete or corrupted")):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"cannot download ImageNet weights: give --weights FILE ({reason})") from error
 
 
 def load_by_name(network: keras.Model, file: str) -> list[str]:

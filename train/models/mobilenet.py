@@ -12,7 +12,7 @@ from keras import layers
 
 from orilla.devices.errors import ConfigError
 from orilla.train.augment import RandomAffine
-from orilla.train.models.blocks import answer, image_input
+from orilla.train.models.blocks import answer, downloads, image_input
 from orilla.train.plan import Build, Network, Plan, Stage
 
 FEATURES, FINE = "pool", "block_12_add"
@@ -38,9 +38,10 @@ def build(options: Build) -> Network:
 
 def _pretrained(options: Build) -> keras.Model:
     weights = options.weights
-    base = keras.applications.MobileNetV2(
-        input_shape=(*options.input, 3), include_top=False, weights="imagenet" if weights == "imagenet" else None
-    )
+    with downloads():
+        base = keras.applications.MobileNetV2(
+            input_shape=(*options.input, 3), include_top=False, weights="imagenet" if weights == "imagenet" else None
+        )
     if weights not in (None, "imagenet"):
         try:
             base.load_weights(weights)

@@ -13,6 +13,8 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from orilla.train.models.blocks import downloads
+
 INPUT_HW = (224, 352)
 """Input height and width in pixels: 1.57 wide, between the 4:3 and the 16:9 of cameras."""
 
@@ -88,12 +90,13 @@ def freeze(model: keras.Model) -> None:
 
 
 def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None) -> keras.Model:
-    network = keras.applications.MobileNetV2(
-        input_shape=(*input_hw, 3),
-        alpha=width,
-        include_top=False,
-        weights="imagenet" if weights == "imagenet" else None,
-    )
+    with downloads():
+        network = keras.applications.MobileNetV2(
+            input_shape=(*input_hw, 3),
+            alpha=width,
+            include_top=False,
+            weights="imagenet" if weights == "imagenet" else None,
+        )
     if weights is not None and weights != "imagenet":
         network.load_weights(weights)
     for layer in network.layers:

@@ -16,7 +16,7 @@ from keras import layers
 
 from orilla.devices.errors import ConfigError
 from orilla.train.augment import RandomAffine
-from orilla.train.models.blocks import answer, fixed_pointwise, image_input, load_by_name
+from orilla.train.models.blocks import answer, downloads, fixed_pointwise, image_input, load_by_name
 from orilla.train.plan import Build, Network, Plan, Stage
 
 FROZEN = "block3_pool"
@@ -62,7 +62,8 @@ def _base(options: Build, application: Application) -> tuple[Any, keras.Model, s
     # RGB to BGR minus the mean, as the weights expect it.
     x = fixed_pointwise(image, SWAP, -MEAN_BGR)
     imagenet = options.weights == "imagenet"
-    base = application(input_tensor=x, include_top=False, weights="imagenet" if imagenet else None)
+    with downloads():
+        base = application(input_tensor=x, include_top=False, weights="imagenet" if imagenet else None)
     if options.weights is None or imagenet:
         return image, base, "imagenet" if imagenet else "random"
     covered = load_by_name(base, options.weights)
