@@ -213,7 +213,7 @@ def _keep_best(state: _State, model: keras.Model, watch: str | None) -> None:
     known = [row[watch] for row in state.rows if watch in row]
     if known[-1] > max(known[:-1], default=-math.inf):
         state.best_epoch = len(state.rows)
-        state.best = state.average or _values(model)
+        state.best = [array.copy() for array in state.average] or _values(model)
 
 
 def _stop(state: _State, options: FitOptions) -> bool:
@@ -237,7 +237,7 @@ def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+    return [np.array(variable.numpy()) for variable in model.variables]
 
 
 def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
@@ -331,13 +331,18 @@ class _Average(keras.callbacks.Callback):
             return
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the variables are elsewhere while it trains
-        latest = _values(self.model)
-        average = self._state.average or latest
+        if not self._state.average:
+            self._state.average = _values(self.model)
+            return
         share = max(self._share, self._every / self._step)  # the first looks count alike
-        self._state.average = [
-            old + np.asarray(share * (new - old), new.dtype) if new.dtype.kind == "f" else new
-            for old, new in zip(average, latest, strict=True)
-        ]
+        for average, variable in zip(self._state.average, self.model.variables, strict=True):
+            latest = variable.numpy()  # a look, not a copy, which `convert_to_numpy` would be
+            if average.dtype.kind == "f":
+                change = np.subtract(latest, average)
+                change *= share
+                average += change
+            else:
+                average[...] = latest
 
 
 class _Finite(keras.callbacks.Callback):
