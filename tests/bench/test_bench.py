@@ -43,8 +43,8 @@ def test_scenarios(capsys, tmp_path, name, stage, frames):
     assert kept.cold.memory_mib > 1
     assert kept.cpu_ms > 0
     assert kept.warm_up.count > 0
-    median = np.median(kept.samples_ms[stage])
-    assert kept.main.at(50).ms == pytest.approx(median, rel=0.1)
+    median = kept.main.at(50)  # a second on a disturbed machine may be worth too few samples for one
+    assert median is None or median.ms == pytest.approx(np.median(kept.samples_ms[stage]), rel=0.1)
     assert not kept.aside
     if name == "loop":
         assert {"capture", "prepare", "infer", "decode", "age"} <= set(kept.samples_ms)
@@ -79,12 +79,13 @@ def test_accuracy_in_the_same_command(capsys, picture_bundle, animals):
 
 
 def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkeypatch):
-    real = scenario.Taken.add
+    real, rng = scenario.Taken.add, np.random.default_rng(0)
 
-    def interrupted(self, *query, **stages_ms):
+    def interrupted(self, *query, infer):
+        """Times of their own: what a machine does for some milliseconds is often worth a few samples only."""
         if self.frames == 3000:
             raise KeyboardInterrupt
-        real(self, *query, **stages_ms)
+        real(self, *query, infer=rng.uniform(1.0, 1.1))
 
     monkeypatch.setattr(scenario.Taken, "add", interrupted)
     out = tmp_path / "r.json"

@@ -285,7 +285,7 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
 
         PROBE = {str(probe)!r}
 
-        @pytest.mark.budget(PROBE, variant="litert_wi8_ai8", seconds=0.1, p90_ratio=[0, 99], max_drop=0.5)
+        @pytest.mark.budget(PROBE, variant="litert_wi8_ai8", seconds=0.5, p90_ratio=[0, 99], max_drop=0.5)
         def test_all(bundle, session, samples):
             from orilla.runtime.golden import read_frames
 
