@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import time
-import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,10 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
-from orilla.runtime.run_folder import CHECKPOINT
-
-Row = dict[str, float]
-"""What is known of one epoch."""
+from orilla.train.checkpoint import Row, State, assign, restore, save, snapshot
 
 Schedule = Literal["cosine", "constant"]
 
@@ -97,8 +92,8 @@ def fit(
     optimizer = _optimizer(options, steps)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)  # half precision wraps it, with variables of its own
-    state = _restore(model, folder, signature) if resume else _State()
-    if options.schedule == "constant":  # a checkpoint holds the rate that it was made with
+    state = restore(model, folder, signature) if resume else State()
+    if resume and options.schedule == "constant":  # a checkpoint holds the rate that it was made with
         model.optimizer.learning_rate = options.learning_rate
     average = _Average(state, steps, options)
     with _progress() as progress:
@@ -116,18 +111,18 @@ def fit(
             history = _one_epoch(model, batches, epoch, callbacks)
             row: Row = {"epoch": epoch + 1, **{name: float(values[-1]) for name, values in history.items()}}
             if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
-                latest = _values(model)
-                _assign(model, state.average or latest)
+                latest = snapshot(model)
+                assign(model, state.average or latest)
                 row |= evaluate()
-                _assign(model, latest)
+                assign(model, latest)
                 bar.note = _note(row, options.watch)
             row["seconds"] = round(time.monotonic() - started, 2)
             state.rows.append(row)
             _keep_best(state, model, options.watch)
-            _save(model, state, folder, signature)
+            save(model, state, folder, signature)
     kept = (options.watch is not None and state.best) or state.average
     if kept:
-        _assign(model, kept)
+        assign(model, kept)
     return Fitted(state.rows, state.best_epoch if options.watch is not None else len(state.rows))
 
 
@@ -138,31 +133,6 @@ def write_history(path: Path, rows: list[Row]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def remove_checkpoint(folder: Path) -> None:
-    """Deletes what only a resumed training needs."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-
-
-def checkpoint_signature(folder: Path) -> str | None:
-    """Of the folder's checkpoint; None where there is none that can be read."""
-    try:
-        with np.load(folder / CHECKPOINT) as saved:
-            signature: str = json.loads(saved["state"].tobytes())["signature"]
-            return signature
-    except (OSError, zipfile.BadZipFile, KeyError, EOFError, ValueError):
-        return None
-
-
-@dataclass(slots=True)
-class _State:
-    rows: list[Row] = field(default_factory=list)
-    best_epoch: int = 0
-    best: list[np.ndarray] = field(default_factory=list)
-    """The model's variables in the best epoch; empty where none is chosen."""
-    average: list[np.ndarray] = field(default_factory=list)
-    """Of the model's variables; empty where the last ones are kept."""
 
 
 def _one_epoch(
@@ -207,16 +177,16 @@ def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -
     return 0
 
 
-def _keep_best(state: _State, model: keras.Model, watch: str | None) -> None:
+def _keep_best(state: State, model: keras.Model, watch: str | None) -> None:
     if watch is None or watch not in state.rows[-1]:
         return
     known = [row[watch] for row in state.rows if watch in row]
     if known[-1] > max(known[:-1], default=-math.inf):
         state.best_epoch = len(state.rows)
-        state.best = [array.copy() for array in state.average] or _values(model)
+        state.best = [array.copy() for array in state.average] or snapshot(model)
 
 
-def _stop(state: _State, options: FitOptions) -> bool:
+def _stop(state: State, options: FitOptions) -> bool:
     if options.watch is None or options.patience is None:
         return False
     since = [row for row in state.rows[state.best_epoch :] if options.watch in row]
@@ -234,66 +204,6 @@ def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
             warmup_steps=warmup,
         )
     return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, clipnorm=1.0)
-
-
-def _values(model: keras.Model) -> list[np.ndarray]:
-    return [np.array(variable.numpy()) for variable in model.variables]
-
-
-def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    for variable, value in zip(model.variables, values, strict=True):
-        variable.assign(value)
-
-
-def _variables(model: keras.Model) -> list[keras.Variable]:
-    return [*model.variables, *model.optimizer.variables]
-
-
-def _save(model: keras.Model, state: _State, folder: Path, signature: str) -> None:
-    arrays = {f"v{i}": np.asarray(keras.ops.convert_to_numpy(v)) for i, v in enumerate(_variables(model))}
-    arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
-    arrays |= {f"a{i}": value for i, value in enumerate(state.average)}
-    told = json.dumps({"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch}).encode()
-    with replacing(folder / CHECKPOINT) as temporary:
-        np.savez(temporary, state=np.frombuffer(told, np.uint8), **arrays)  # type: ignore[arg-type]
-
-
-def _restore(model: keras.Model, folder: Path, signature: str) -> _State:
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return _State()
-    try:
-        with np.load(path) as saved:
-            told = json.loads(saved["state"].tobytes())
-            if told["signature"] != signature:
-                raise ConfigError(f"cannot resume {folder}: it was started with {_other(told['signature'], signature)}")
-            variables = _variables(model)
-            if sum(name.startswith("v") for name in saved.files) != len(variables):
-                raise ValueError(f"it holds another number of arrays than {len(variables)}")
-            for index, variable in enumerate(variables):
-                variable.assign(saved[f"v{index}"])
-            best, average = (
-                [saved[f"{kind}{i}"] for i in range(len(model.variables))] if f"{kind}0" in saved else []
-                for kind in ("b", "a")
-            )
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise DataError(f"cannot resume {folder}: {CHECKPOINT} is damaged: {error}") from error
-    return _State(told["rows"], told["best_epoch"], best, average)
-
-
-def _other(old: str, new: str) -> str:
-    """What differs between two signatures, for people."""
-    try:
-        (before, rest), (now, of_now) = (json.JSONDecoder().raw_decode(text) for text in (old, new))
-        differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    except (ValueError, AttributeError, TypeError):
-        return f"{old}, not {new}"
-    told = [f"{name} {before.get(name)}, not {now.get(name)}" for name in differing if name != "data"]
-    if "data" in differing:
-        told.append("other data")
-    return "; ".join(told) or f"other stages ({old[rest:].strip()}, not {new[of_now:].strip()})"
 
 
 def _note(row: Row, watch: str | None) -> str:
@@ -315,7 +225,7 @@ def _progress() -> Progress:
 class _Average(keras.callbacks.Callback):
     """Keeps the running average of a model's variables in a state, from some twenty looks at them in its span."""
 
-    def __init__(self, state: _State, steps: int, options: FitOptions) -> None:
+    def __init__(self, state: State, steps: int, options: FitOptions) -> None:
         super().__init__()
         self._state, self._steps, self._step = state, steps, 0
         span = options.average * options.epochs * steps
@@ -332,7 +242,7 @@ class _Average(keras.callbacks.Callback):
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the variables are elsewhere while it trains
         if not self._state.average:
-            self._state.average = _values(self.model)
+            self._state.average = snapshot(self.model)
             return
         share = max(self._share, self._every / self._step)  # the first looks count alike
         for average, variable in zip(self._state.average, self.model.variables, strict=True):

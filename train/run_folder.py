@@ -20,9 +20,10 @@ from orilla.runtime.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.text import encode_vocabulary
+from orilla.train.checkpoint import Row
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import predict
-from orilla.train.fit import Row, write_history
+from orilla.train.fit import write_history
 from orilla.train.job import Job
 
 SHOWN = 16

@@ -21,11 +21,12 @@ from orilla.runtime.datasets.labelled import digest_of
 from orilla.runtime.files import make_folder, replacing
 from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.train import surroundings
+from orilla.train.checkpoint import Row, checkpoint_signature, remove_checkpoint
 from orilla.train.data.joined import Joined
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import Splits, data_card, split
 from orilla.train.evaluate import evaluate, measured
-from orilla.train.fit import Fitted, Row, checkpoint_signature, fit, remove_checkpoint
+from orilla.train.fit import Fitted, fit
 from orilla.train.job import Job, in_float32, is_float32
 from orilla.train.options import TrainOptions
 from orilla.train.run_folder import write_run

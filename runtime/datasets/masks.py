@@ -14,11 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import DataError
+from orilla.devices.errors import DataError, MissingExtraError
 from orilla.runtime.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.labelled import LabelledImage, require_split
 from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
+
+COLOUR_TYPE, PALETTE = 25, 3
+"""Offset of the colour type in a PNG, and its value for a palette. Source: PNG specification, IHDR."""
 
 BINARY = ("background", "road")
 
@@ -71,13 +74,15 @@ class Masks(Pairs):
 
 
 def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What a picture with a palette stores, as Pascal VOC's masks do: OpenCV gives the colours. Others as they are."""
+    """What a PNG with a palette stores, as Pascal VOC's masks do: OpenCV gives the colours. Others as they are."""
+    if not (data.startswith(b"\x89PNG") and data[COLOUR_TYPE] == PALETTE):
+        return colours
     try:
         from PIL import Image
-    except ImportError:
-        return colours
+    except ImportError as error:
+        raise MissingExtraError("pillow", "train") from error
     with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture, np.uint8) if picture.mode == "P" else colours
+        return np.asarray(picture, np.uint8)
 
 
 def _names(data: bytes) -> tuple[str, ...]:

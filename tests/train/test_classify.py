@@ -129,7 +129,7 @@ def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, mobil
     assert whole.epochs == 12
     for killed_at in (3, 11):
         out = tmp_path / f"killed{killed_at}"
-        save, saved = fitting._save, []
+        save, saved = fitting.save, []
 
         def save_then_die(*arguments, save=save, saved=saved, killed_at=killed_at):
             save(*arguments)
@@ -137,10 +137,10 @@ def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, mobil
             if len(saved) == killed_at:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(fitting, "_save", save_then_die)
+        monkeypatch.setattr(fitting, "save", save_then_die)
         with pytest.raises(KeyboardInterrupt):
             train(TrainOptions(**small), out, command="")
-        monkeypatch.setattr(fitting, "_save", save)
+        monkeypatch.setattr(fitting, "save", save)
         train(TrainOptions(**small, resume=True), out, command="")
         for one, other in zip(weights(tmp_path / "whole"), weights(out), strict=True):
             assert np.array_equal(one, other)
@@ -433,13 +433,13 @@ def test_a_search_of_which_no_trial_comes_to_an_end_says_why(digits, tmp_path, m
 def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
     import orilla.train.fit as fitting
 
-    real = fitting._save
+    real = fitting.save
 
     def save_then_stop(*given):
         real(*given)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "_save", save_then_stop)
+    monkeypatch.setattr(fitting, "save", save_then_stop)
     words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(tmp_path / "run"), "--epochs", "2"]
     assert main(words) == 130
     assert "--resume goes on from there" in capsys.readouterr().err
@@ -451,7 +451,7 @@ def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, t
 
     named = {**CONVNET, "data": str(animals), **options}
     whole = train(TrainOptions(**named), tmp_path / "whole", command="")
-    save = fitting._save
+    save = fitting.save
     for killed_at in (1, whole.epochs):
         count = []
 
@@ -462,10 +462,10 @@ def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, t
                 raise KeyboardInterrupt
 
         out = tmp_path / f"killed{killed_at}"
-        monkeypatch.setattr(fitting, "_save", save_then_die)
+        monkeypatch.setattr(fitting, "save", save_then_die)
         with pytest.raises(KeyboardInterrupt):
             train(TrainOptions(**named), out, command="")
-        monkeypatch.setattr(fitting, "_save", save)
+        monkeypatch.setattr(fitting, "save", save)
         again = train(TrainOptions(**named, resume=True), out, command="")
         assert (again.epochs, again.best_epoch) == (whole.epochs, whole.best_epoch)
         for one, other in zip(weights(tmp_path / "whole"), weights(out), strict=True):

@@ -71,13 +71,13 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
     import orilla.train.fit as fit
 
     out = tmp_path / "run"
-    save = fit._save
+    save = fit.save
 
     def save_then_die(model, rows, folder, signature):
         save(model, rows, folder, signature)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "_save", save_then_die)
+    monkeypatch.setattr(fit, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
         train(TrainOptions(data=str(tiny_data), **SMALL), out, command="")
     monkeypatch.undo()

@@ -46,9 +46,8 @@ def scan(dataset: Dataset, *, skip_bad: bool) -> dict[Item, str]:
             found = pool.map(look, part)  # as many tasks wait in memory as a part has samples
             reasons |= {item: reason for item, reason in zip(part, found, strict=True) if reason}
     others = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
-    if len(reasons) == len(
-        items
-    ):  # a data set of grey pictures is one, a grey picture among coloured ones is a mistake
+    # A data set of grey pictures is one; a grey picture among coloured ones is a mistake.
+    if len(reasons) == len(items):
         reasons = others
     if reasons and not skip_bad:
         told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]

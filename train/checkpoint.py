@@ -1,0 +1,114 @@
+"""What an interrupted training goes on from: variables of network and optimizer, and what is known of the epochs."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.files import replacing
+from orilla.runtime.run_folder import CHECKPOINT
+
+Row = dict[str, float]
+"""What is known of one epoch."""
+
+
+@dataclass(slots=True)
+class State:
+    """What is known of a training between two epochs."""
+
+    rows: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    best: list[np.ndarray] = field(default_factory=list)
+    """The model's variables in the best epoch; empty where none is chosen."""
+    average: list[np.ndarray] = field(default_factory=list)
+    """Of the model's variables; empty where the last ones are kept."""
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Deletes what only a resumed training needs."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def checkpoint_signature(folder: Path) -> str | None:
+    """Of the folder's checkpoint; None where there is none that can be read."""
+    try:
+        with np.load(folder / CHECKPOINT) as saved:
+            signature: str = json.loads(saved["state"].tobytes())["signature"]
+            return signature
+    except (OSError, zipfile.BadZipFile, KeyError, EOFError, ValueError):
+        return None
+
+
+def snapshot(model: keras.Model) -> list[np.ndarray]:
+    """A copy of all that a model holds: weights, statistics, states of random generators."""
+    return [np.array(variable.numpy()) for variable in model.variables]
+
+
+def assign(model: keras.Model, values: list[np.ndarray]) -> None:
+    """Gives a model what `snapshot` took."""
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def save(model: keras.Model, state: State, folder: Path, signature: str) -> None:
+    """Writes the folder's checkpoint; an older one stays where this fails."""
+    arrays = {f"v{i}": np.asarray(v.numpy()) for i, v in enumerate(_variables(model))}
+    arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
+    arrays |= {f"a{i}": value for i, value in enumerate(state.average)}
+    told = json.dumps({"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch}).encode()
+    with replacing(folder / CHECKPOINT) as temporary:
+        np.savez(temporary, state=np.frombuffer(told, np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+def restore(model: keras.Model, folder: Path, signature: str) -> State:
+    """Gives a compiled model back what a checkpoint holds; an empty state where there is none.
+
+    Raises:
+        ConfigError: it belongs to a training with another signature.
+        DataError: it is damaged.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return State()
+    try:
+        with np.load(path) as saved:
+            told = json.loads(saved["state"].tobytes())
+            if told["signature"] != signature:
+                raise ConfigError(f"cannot resume {folder}: it was started with {_other(told['signature'], signature)}")
+            variables = _variables(model)
+            if sum(name.startswith("v") for name in saved.files) != len(variables):
+                raise ValueError(f"it holds another number of arrays than {len(variables)}")
+            for index, variable in enumerate(variables):
+                variable.assign(saved[f"v{index}"])
+            best, average = (
+                [saved[f"{kind}{i}"] for i in range(len(model.variables))] if f"{kind}0" in saved else []
+                for kind in ("b", "a")
+            )
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise DataError(f"cannot resume {folder}: {CHECKPOINT} is damaged: {error}") from error
+    return State(told["rows"], told["best_epoch"], best, average)
+
+
+def _other(old: str, new: str) -> str:
+    """What differs between two signatures, for people."""
+    try:
+        (before, rest), (now, of_now) = (json.JSONDecoder().raw_decode(text) for text in (old, new))
+        differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    except (ValueError, AttributeError, TypeError):
+        return f"{old}, not {new}"
+    told = [f"{name} {before.get(name)}, not {now.get(name)}" for name in differing if name != "data"]
+    if "data" in differing:
+        told.append("other data")
+    return "; ".join(told) or f"other stages ({old[rest:].strip()}, not {new[of_now:].strip()})"
