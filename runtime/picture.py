@@ -23,6 +23,16 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uin
     return picture
 
 
+def is_heic(data: bytes) -> bool:
+    """Whether it is a telephone's HEIC, by the brands in its first box, whatever the file is called: OpenCV has no
+    decoder of it.
+
+    Source: ISO/IEC 23008-12, brands `heic` and `heix`.
+    """
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    return data[4:8] == b"ftyp" and (b"heic" in brands or b"heix" in brands)
+
+
 def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
     """Decodes a picture file, without what the codecs say of a damaged one on standard error.
 

@@ -20,6 +20,16 @@ from orilla.runtime.text import TextPreprocess, encode_vocabulary
 ROAD = 3
 """CamVid's label of the road."""
 
+SMALL_CONVNET = {
+    "model": "convnet",
+    "input": (48, 48),
+    "batch": 8,
+    "epochs": 6,
+    "learning_rate": 3e-3,
+    "augment": False,
+}
+"""Training options under which `class_folders` is learnt in seconds."""
+
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
     """A smooth random picture, `[H,W,3]` BGR."""
@@ -208,3 +218,11 @@ def text_run(folder: Path, data: Path) -> Path:
     (folder / "card.json").write_bytes(encode_json(card_of("text", ("bad", "good"), (12,))))
     (folder / "run.json").write_bytes(encode_json(Run(TextPreprocess(length=12), str(data))))
     return folder
+
+
+def trained_weights(folder: Path) -> list[NDArray[np.float32]]:
+    """What a run folder's model has learnt."""
+    import keras
+
+    weights: list[NDArray[np.float32]] = keras.models.load_model(folder / "model.keras", compile=False).get_weights()
+    return weights

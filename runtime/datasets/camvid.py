@@ -32,16 +32,23 @@ CLASSES = (
 )
 UNLABELLED = 11
 
+SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
+"""How the names of CamVid's own pictures begin."""
+
+PUBLISHED = Source("camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)")
+
 
 class CamVid(Pairs):
     """Reads pairs of a picture and a label image of the same stem."""
 
-    source = Source("camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)")
     classes = CLASSES
     ignore = UNLABELLED
 
-    def __init__(self, root: tree.Folder) -> None:
+    def __init__(self, root: tree.Folder, where: Path) -> None:
         self._root = root
+        name = root.name or where.stem
+        own = Source(name, f"road scenes in {name}/, CamVid's twelve labels", "not stated")
+        self.source = PUBLISHED if _published(root) else own
 
     @cached_property
     def pairs(self) -> PairsBySplit:
@@ -63,6 +70,12 @@ class CamVid(Pairs):
         return LabelledImage(Path(image_path.name).stem, image, labels)
 
 
+def _published(root: tree.Folder) -> bool:
+    """Whether pictures are CamVid's, by their names: others' scenes in its layout are not under its licence."""
+    folders = (root / split for split in ("train", "val", "test"))
+    return any(file.name.startswith(SEQUENCES) for folder in folders if folder.is_dir() for file in folder.iterdir())
+
+
 def recognise(path: Path) -> bool:
     """Whether a folder or zip has a split beside its annotations, or inside its only folder."""
     return any((at / f"{split}annot").is_dir() for at in tree.candidates(path) for split in ("train", "val"))
@@ -72,7 +85,7 @@ def open_dataset(path: Path) -> CamVid:
     """Opens the folder or zip at `path`, or the single folder inside it."""
     for candidate in tree.candidates(path):
         if (candidate / "train").is_dir() or (candidate / "val").is_dir():
-            dataset = CamVid(candidate)
+            dataset = CamVid(candidate, path)
             if dataset.splits:
                 return dataset
     raise DataError(f"not a data set: {path} has no train/ and trainannot/ (or val/ and valannot/) folders")

@@ -76,6 +76,21 @@ def test_a_damaged_picture(folder, content):
     refuse(folder, "cannot decode")
 
 
+def test_scenes_in_camvid_s_layout_are_under_its_licence_only_where_they_are_its(folder):
+    assert open_dataset(folder).source.licence == "not stated"
+    for part in ("train", "trainannot"):
+        first = sorted((folder / part).iterdir())[0]
+        first.rename(first.with_name("0001TP_006690.png"))
+    assert open_dataset(folder).source.licence == "CC BY-NC 4.0 (research use)"
+
+
+def test_a_telephone_s_picture_is_told_apart_from_a_damaged_one(tmp_path):
+    data = factories.class_folders(tmp_path / "data", {"train": 2, "val": 2})
+    (data / "val" / "cat" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    with pytest.raises(DataError, match=r"a\.heic: HEIC is not read, convert it to JPEG"):
+        load_all(data, "val")
+
+
 def test_missing_folders(tmp_path, folder):
     refuse(tmp_path / "none.zip", "no such data set")
     (tmp_path / "empty").mkdir()

@@ -6,6 +6,7 @@ import math
 import shutil
 
 import cv2
+import factories
 import keras
 import numpy as np
 import pytest
@@ -15,8 +16,6 @@ from orilla.runtime.cli import main
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.preprocess import Preprocess
 from orilla.runtime.run_folder import read_run
-from orilla.train.augment import RandomLight, apply
-from orilla.train.data import by_class
 from orilla.train.data import road as data
 from orilla.train.losses import RoadLoss
 from orilla.train.models import road
@@ -24,10 +23,6 @@ from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
 SMALL = {"model": "road", "input": (64, 64), "width": 0.35, "batch": 4, "epochs": 2, "learning_rate": 3e-3}
-
-
-def weights(folder):
-    return keras.models.load_model(folder / "model.keras", compile=False).get_weights()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,7 +79,7 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
     with pytest.raises(ConfigError, match="cannot resume"):
         train(TrainOptions(data=str(tiny_data), **{**SMALL, "epochs": 3}, resume=True), out, command="")
     train(TrainOptions(data=str(tiny_data), **SMALL, resume=True), out, command="")
-    for one, other in zip(weights(trained[0]), weights(out), strict=True):
+    for one, other in zip(factories.trained_weights(trained[0]), factories.trained_weights(out), strict=True):
         assert np.array_equal(one, other)
 
 
@@ -168,15 +163,6 @@ def test_a_close_up_turns_picture_and_labels_together():
         assert wrong.mean() < 0.02
 
 
-def test_light_changes_are_seeded_and_stay_in_range():
-    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 24, 3)).astype(np.float32)
-    one, again, other = (apply(RandomLight(), images, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
-    assert 0 <= one.min() <= one.max() <= 255
-    assert one.dtype == np.float32
-
-
 def test_batches_don_t_depend_on_what_came_before(tiny_data):
     def road_data():
         items = [("train", index) for index in range(12)]
@@ -220,55 +206,6 @@ def test_the_command_writes_and_prints(tiny_data, tmp_path, capsys):
     assert document["card"]["epochs"] == 1
     assert main(words) == 2
     assert "already holds a trained model" in capsys.readouterr().err
-
-
-def test_mixing_puts_a_picture_s_classes_with_their_labels():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, (6, 16, 24)).astype(np.uint8)
-    images = np.repeat((labels * 60 + np.arange(6, dtype=np.uint8)[:, None, None])[..., None], 3, axis=3)
-    mixed, of_mixed = by_class.mix_classes(images, labels, 3, [], rng)
-    changed = of_mixed != labels
-    assert changed.any(axis=(1, 2)).sum() in range(1, 6)
-    assert not (of_mixed[changed] == 3).any()
-    assert np.array_equal(mixed[~(mixed != images).any(axis=3)], images[~(mixed != images).any(axis=3)])
-    assert (mixed[of_mixed == labels].std(axis=-1) == 0).all()
-
-
-def test_ground_goes_together_or_not_at_all():
-    rng = np.random.default_rng(1)
-    labels = np.tile(np.repeat(np.arange(4, dtype=np.uint8), 6), (32, 16, 1))
-    images = np.repeat(labels[..., None] * 60, 3, axis=3)
-    labels[::2] = 4
-    _, of_mixed = by_class.mix_classes(images, labels, 255, [1, 2], rng)
-    both = [{1, 2} & set(np.unique(one).tolist()) for one in of_mixed[::2]]
-    assert {len(found) for found in both} == {0, 2}
-
-
-def test_shade_falls_on_the_ground_and_not_on_what_stands_there():
-    labels = np.zeros((12, 48, 64), np.uint8)
-    labels[:, 10:24, 20:40] = 2
-    images = np.full((12, 48, 64, 3), 200, np.uint8)
-    shaded = by_class.shade(images, labels, [2], np.random.default_rng(0))
-    assert (shaded[labels == 2] == 200).all()
-    darker = (shaded < 200).any(axis=3)
-    assert 0 < darker.any(axis=(1, 2)).sum() < 12
-    rows, columns = np.nonzero(darker.any(axis=0))
-    assert rows.max() > 24
-    assert rows.min() >= 5
-    assert 10 < columns.min() < columns.max() < 50
-    assert np.array_equal(by_class.shade(images, labels, [7], np.random.default_rng(0)), images)
-
-
-def test_a_sky_is_darkened_more_than_the_rest():
-    labels = np.zeros((40, 16, 16), np.uint8)
-    labels[:, 8:] = 1
-    images = np.full((40, 16, 16, 3), 150, np.uint8)
-    relit = by_class.relight(images, labels, [0], np.random.default_rng(0))
-    changed = (relit != images).any(axis=(1, 2, 3))
-    assert 10 < changed.sum() < 38
-    sky, ground = relit[changed][:, 2:6].mean(), relit[changed][:, 10:14].mean()
-    assert sky < 0.7 * ground
-    assert np.array_equal(images, np.full_like(images, 150))
 
 
 def test_masks_without_a_road_are_told_before_training(tiny_data, tmp_path):

@@ -13,6 +13,7 @@ from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
+from orilla.runtime.picture import is_heic
 
 CHUNK = 2048
 
@@ -93,6 +94,8 @@ def _picture(data: bytes) -> str | None:
 
     if not data:
         return "empty"
+    if is_heic(data):
+        return "HEIC (convert it to JPEG)"
     try:
         with Image.open(io.BytesIO(data)) as picture:
             frames = getattr(picture, "n_frames", 1)

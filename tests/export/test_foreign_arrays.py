@@ -1,0 +1,222 @@
+"""Models that Orilla did not train, of arrays: what goes in, what comes out, and the truths beside it."""
+
+import keras
+import numpy as np
+import pytest
+from foreign import PICTURES, RNG, float_error, make, picture_model, refused
+from keras import layers
+
+from orilla.devices.errors import ConversionError, DataError
+from orilla.export.subject import Told
+from orilla.runtime.bundle import Bundle
+from orilla.runtime.cli import main
+from orilla.runtime.model import Model
+from orilla.runtime.verify import verify
+
+
+@pytest.fixture(scope="module")
+def two_by_two(tmp_path_factory):
+    """Two inputs, two outputs, of different shapes and types."""
+    folder = tmp_path_factory.mktemp("tensor")
+    keras.utils.set_random_seed(6)
+    lidar, kind = keras.Input((16,), name="lidar"), keras.Input((3,), dtype="int32", name="kind")
+    x = layers.Concatenate()(
+        [layers.Dense(128, activation="relu")(lidar), layers.Flatten()(layers.Embedding(5, 2)(kind))]
+    )
+    steer, speed = layers.Dense(2, name="steer")(x), layers.Dense(1, name="speed")(x)
+    model = keras.Model([lidar, kind], [steer, speed])
+    model.save(folder / "m.keras")
+    given = {"lidar": RNG.normal(size=(60, 16)).astype(np.float32), "kind": RNG.integers(0, 5, (60, 3), np.int32)}
+    np.savez(folder / "x.npz", **given)
+    return folder, model, given
+
+
+def test_arrays_in_arrays_out(two_by_two, tmp_path):
+    folder, model, given = two_by_two
+    recipes = "litert_fp32,litert_wi8_afp32,onnx_fp32"
+    made = make(
+        folder / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), recipes, calibration=str(folder / "x.npz")
+    )
+    assert [one.name for one in made.preprocess.outputs] == ["speed", "steer"]
+    assert float_error(made) < 1e-5
+    assert made.variant("litert_wi8_afp32").check.metrics["cosine"] > 0.99
+    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), made.variants))
+    steer, speed = model.predict_on_batch([given["lidar"][:1], given["kind"][:1]])
+    for variant in ("litert_fp32", "onnx_fp32"):
+        with Model.open(tmp_path / "m.orilla", variant=variant) as opened:
+            answer = opened({"lidar": given["lidar"][0], "kind": given["kind"][0]}).result.arrays
+            with pytest.raises(DataError, match="expected the arrays kind, lidar, got lidar"):
+                opened({"lidar": given["lidar"][0]})
+            with pytest.raises(DataError, match=r"array lidar is \[3\], the network takes \[16\]"):
+                opened({"lidar": given["lidar"][0][:3], "kind": given["kind"][0]})
+        assert np.abs(answer["steer"] - steer[0]).max() < 1e-5
+        assert np.abs(answer["speed"] - speed[0]).max() < 1e-5
+
+
+def test_several_inputs_that_end_in_logits(tmp_path):
+    one, other = keras.Input((4,), name="one"), keras.Input((5,), name="other")
+    model = keras.Model([one, other], layers.Dense(3)(layers.Concatenate()([one, other])))
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", one=RNG.normal(size=(40, 4)), other=RNG.normal(size=(40, 5)))
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    with Model.open(tmp_path / "m.orilla") as opened:
+        scores = opened({"one": np.ones(4), "other": np.ones(5)}).result.scores
+    assert scores.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_inputs_that_come_by_name(tmp_path):
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    model = keras.Model({"b": b, "a": a}, layers.Dense(2)(layers.Concatenate()([a, b])))
+    model.save(tmp_path / "m.keras")
+    given = {"a": RNG.normal(size=(40, 3)).astype(np.float32), "b": RNG.normal(size=(40, 2)).astype(np.float32)}
+    np.savez(tmp_path / "x.npz", **given)
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    with Model.open(tmp_path / "m.orilla") as opened:
+        found = opened({name: array[0] for name, array in given.items()}).result.arrays["output"]
+    assert found == pytest.approx(model.predict_on_batch({n: x[:1] for n, x in given.items()})[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_outputs_have_the_names_of_their_dictionary(tmp_path, saved):
+    x = keras.Input((6,))
+    hidden = layers.Dense(4)(x)
+    model = keras.Model(x, {"zeta": layers.Dense(2)(hidden), "alpha": hidden, "again": hidden})
+    given = tmp_path / ("saved" if saved else "m.keras")
+    model.export(given, verbose=False) if saved else model.save(given)
+    x = RNG.normal(size=(40, 6)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    made = make(given, tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    expected = model.predict_on_batch(x[:1])
+    for variant in ("litert_fp32", "onnx_fp32"):
+        with Model.open(tmp_path / "m.orilla", variant=variant) as opened:
+            found = opened(x[0]).result.arrays
+        assert {name: pytest.approx(array[0], abs=1e-5) for name, array in expected.items()} == found
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3, 2, 2, 2)])
+def test_arrays_of_any_number_of_axes(tmp_path, shape):
+    size = int(np.prod(shape))
+    model = keras.Sequential([keras.Input((10,)), layers.Dense(size), layers.Reshape(shape)])
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 10)).astype(np.float32))
+    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(made) < 1e-5
+    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), made.variants))
+
+
+def test_one_array_and_its_truth(tmp_path):
+    model = keras.Sequential([keras.Input((10,)), layers.Dense(4)])
+    model.save(tmp_path / "m.keras")
+    x = RNG.normal(size=(50, 10)).astype(np.float32)
+    np.savez(tmp_path / "xy.npz", x=x, y=model.predict_on_batch(x) + 0.01)
+    made = make(
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        Told(task="tensor"),
+        "litert_wi8_ai8",
+        calibration=str(tmp_path / "xy.npz"),
+    )
+    assert made.report.truth == "labels"
+    assert 0.99 < made.report.metrics["cosine"] < 1
+    np.savez(tmp_path / "bad.npz", x=x, y=np.zeros((50, 3), np.float32))
+    with pytest.raises(DataError, match="y of bad has 3 numbers for each sample, the model answers 4"):
+        make(tmp_path / "m.keras", tmp_path / "n.orilla", Told(task="tensor"), calibration=str(tmp_path / "bad.npz"))
+
+
+def test_a_classifier_of_arrays(tmp_path):
+    model = keras.Sequential([keras.Input((8, 24)), layers.LSTM(64), layers.Dense(3, activation="softmax")])
+    model.save(tmp_path / "m.keras")
+    x = RNG.normal(size=(30, 8, 24)).astype(np.float32)
+    np.savez(tmp_path / "xy.npz", x=x, y=model.predict_on_batch(x).argmax(axis=1))
+    recipes = "litert_fp32,litert_fp32_fused,litert_wi8_ai8_fused,litert_wi8_afp32_fused,onnx_wi8_afp32"
+    made = make(
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        Told(task="classify"),
+        recipes,
+        calibration=str(tmp_path / "xy.npz"),
+    )
+    assert [variant.name for variant in made.variants] == recipes.split(",")
+    assert made.report.metrics["accuracy"] == 1.0
+    with Model.open(tmp_path / "m.orilla") as opened:
+        assert opened(x[0]).result.top.score > 0.2
+
+
+@pytest.mark.parametrize(
+    ("y", "match"),
+    [
+        (np.arange(40), r"sample 3 has class 3: there are classes 0 to 2"),
+        (np.full(40, -1), "has class -1"),
+        (np.float32(1), r"y is \[\] float32"),
+        (np.zeros((40, 3), np.int64), r"of pictures give class numbers \[N\] or masks"),
+        (np.array(["cat"] * 40), "give numbers, one row for each sample"),
+    ],
+)
+def test_truths_that_are_none(tmp_path, y, match):
+    picture_model().save(tmp_path / "m.keras")
+    np.savez(tmp_path / "xy.npz", x=PICTURES, y=y)
+    with pytest.raises(DataError, match=match):
+        make(
+            tmp_path / "m.keras",
+            tmp_path / "m.orilla",
+            Told(task="classify", pixels="0..1"),
+            "litert_fp32",
+            calibration=str(tmp_path / "xy.npz"),
+        )
+
+
+def test_data_without_labels_measures_no_accuracy(tmp_path, arrays, capsys):
+    picture_model().save(tmp_path / "m.keras")
+    out = tmp_path / "m.orilla"
+    made = make(
+        tmp_path / "m.keras",
+        out,
+        Told(task="classify", pixels="0..1"),
+        "litert_fp32",
+        calibration=str(arrays / "x.npz"),
+    )
+    assert made.report.truth == "original"
+    assert main(["verify", str(out), "--data", str(arrays / "x.npz")]) == 2
+    assert "has no labels" in capsys.readouterr().err
+    assert main(["verify", str(out), "--data", str(arrays / "xy.npz")]) == 0
+
+
+def test_one_file_under_two_names_is_divided(tmp_path):
+    model = keras.Sequential([keras.Input((16,)), layers.Dense(8)])
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
+    (tmp_path / "other.npz").symlink_to(tmp_path / "x.npz")
+    made = make(
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        Told(task="tensor"),
+        "litert_wi8_ai8",
+        calibration=str(tmp_path / "x.npz"),
+        validation=str(tmp_path / "other.npz"),
+    )
+    assert (made.report.count, made.report.calibration_count) == (8, 32)
+
+
+def test_calibration_of_another_kind_than_what_is_checked_on(tmp_path):
+    model = keras.Sequential([keras.Input((16,)), layers.Dense(8)])
+    x = RNG.normal(size=(40, 16)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    np.savez(tmp_path / "raw.npz", x=255 * x)
+    refused(
+        tmp_path,
+        model,
+        DataError,
+        r"calibration data raw: x goes up to \d+, in x to [\d.]+ \(medians\): calibrate on samples of the same kind",
+        recipes="litert_wi8_ai8",
+        calibration=str(tmp_path / "raw.npz"),
+        validation=str(tmp_path / "x.npz"),
+    )
+
+
+def test_types_that_not_every_precision_takes(tmp_path):
+    x = keras.Input((3,), dtype="bool", name="flags")
+    model = keras.Model(x, layers.Dense(2)(keras.ops.cast(x, "float32")))
+    refused(tmp_path, model, ConversionError, "the input x is bool: take float32, int32, int64, and cast inside")

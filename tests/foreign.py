@@ -1,0 +1,49 @@
+"""Models that Orilla did not train, and their export."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from orilla.export.export import ExportOptions, export
+from orilla.export.subject import Told
+
+RNG = np.random.default_rng(5)
+PICTURES = RNG.integers(0, 256, (40, 24, 32, 3), np.uint8)
+
+
+def picture_model(*front, classes=3, activation="softmax", channels=3):
+    """A classifier of `PICTURES`, with `front` before its convolution."""
+    keras.utils.set_random_seed(4)
+    return keras.Sequential(
+        [
+            keras.Input((24, 32, channels)),
+            *front,
+            layers.Conv2D(6, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(classes, activation=activation, kernel_initializer=keras.initializers.RandomNormal(stddev=3)),
+        ]
+    )
+
+
+def make(model, out, told, recipes="litert_fp32,onnx_fp32", **options):
+    """Exports `model` with what is told of it."""
+    return export(model, out, ExportOptions(recipes=recipes, told=told, **options))
+
+
+def float_error(manifest):
+    """The greatest difference from the original among the variants in float32."""
+    return max(
+        variant.check.max_error
+        for variant in manifest.variants
+        if variant.name in ("litert_fp32", "litert_fp32_fused", "onnx_fp32")
+    )
+
+
+def refused(tmp_path, model, error, match, told=None, **options):
+    """Saves the model and expects its export to end in one line, with nothing written."""
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(error, match=match) as caught:
+        make(tmp_path / "m.keras", tmp_path / "m.orilla", told or Told(task="tensor"), **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "m.orilla").exists()

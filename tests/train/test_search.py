@@ -1,0 +1,40 @@
+"""The search for a learning rate, a weight decay and a dropout."""
+
+import pytest
+
+from orilla.devices.errors import DataError
+from orilla.train import train as trainer
+from orilla.train.options import TrainOptions
+from orilla.train.train import Searched, train
+
+
+@pytest.mark.parametrize("method", ["random", "hyperband"])
+def test_a_search_goes_on_after_an_interruption_and_tells_how_it_found(digits, tmp_path, monkeypatch, method):
+    options = TrainOptions(model="mlp-relu", data=str(digits), epochs=3, hold_out="0.2", drop_leaks=True)
+    run, count = trainer.run_job, []
+
+    def counted(*arguments, **named):
+        count.append(1)
+        if len(count) == 3:
+            raise KeyboardInterrupt
+        return run(*arguments, **named)
+
+    monkeypatch.setattr(trainer, "run_job", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train(options, tmp_path / "run", command="", searched=Searched(method, 4))
+    monkeypatch.setattr(trainer, "run_job", run)
+    card = train(options, tmp_path / "run", command="", searched=Searched(method, 4))
+    assert card.search["method"] == method
+    assert 3 <= card.search["trials"] <= 6
+    assert card.learning_rate == card.search["learning_rate"]
+    assert 0 <= card.search["score"] <= 1
+
+
+def test_a_search_of_which_no_trial_comes_to_an_end_says_why(digits, tmp_path, monkeypatch):
+    def failing(*arguments, **named):
+        raise DataError("loss is nan in epoch 1")
+
+    monkeypatch.setattr(trainer, "run_job", failing)
+    options = TrainOptions(model="mlp-relu", data=str(digits), epochs=3, hold_out="0.2", drop_leaks=True)
+    with pytest.raises(DataError, match=r"no trial of the search came to an end: .*loss is nan in epoch 1"):
+        train(options, tmp_path / "run", command="", searched=Searched("random", 2))

@@ -1,0 +1,135 @@
+"""Trainings that are killed, run out of memory, lose their data or learn nothing any more."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from factories import SMALL_CONVNET, trained_weights
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.cli import main
+from orilla.train.data import batches
+from orilla.train.options import TrainOptions
+from orilla.train.train import train
+
+
+@pytest.mark.parametrize("options", [{"precision": "float16"}, {"best": True, "patience": 1, "epochs": 8}])
+def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, tmp_path, monkeypatch, options):
+    import orilla.train.fit as fitting
+
+    named = {**SMALL_CONVNET, "data": str(animals), **options}
+    whole = train(TrainOptions(**named), tmp_path / "whole", command="")
+    save = fitting.save
+    for killed_at in (1, whole.epochs):
+        count = []
+
+        def save_then_die(*arguments, count=count, killed_at=killed_at):
+            save(*arguments)
+            count.append(1)
+            if len(count) == killed_at:
+                raise KeyboardInterrupt
+
+        out = tmp_path / f"killed{killed_at}"
+        monkeypatch.setattr(fitting, "save", save_then_die)
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainOptions(**named), out, command="")
+        monkeypatch.setattr(fitting, "save", save)
+        again = train(TrainOptions(**named, resume=True), out, command="")
+        assert (again.epochs, again.best_epoch) == (whole.epochs, whole.best_epoch)
+        for one, other in zip(trained_weights(tmp_path / "whole"), trained_weights(out), strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
+    import orilla.train.fit as fitting
+
+    real = fitting.save
+
+    def save_then_stop(*given):
+        real(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "save", save_then_stop)
+    words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(tmp_path / "run"), "--epochs", "2"]
+    assert main(words) == 130
+    assert "--resume goes on from there" in capsys.readouterr().err
+
+
+def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(animals, tmp_path, monkeypatch):
+    import orilla.train.fit as fitting
+
+    real, rates = fitting._one_epoch, []
+
+    def watched(model, batches, epoch, callbacks):
+        rates.append(float(model.optimizer.learning_rate))
+        if len(rates) == 2:
+            raise KeyboardInterrupt
+        return real(model, batches, epoch, callbacks)
+
+    monkeypatch.setattr(fitting, "_one_epoch", watched)
+    options = {**SMALL_CONVNET, "data": str(animals), "epochs": 3, "schedule": "constant"}
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainOptions(**options), tmp_path / "run", command="")
+    train(TrainOptions(**{**options, "learning_rate": 1e-4, "resume": True}), tmp_path / "run", command="")
+    assert rates == pytest.approx([3e-3, 3e-3, 1e-4, 1e-4])
+
+
+def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_path, monkeypatch):
+    given = batches._Epoch.make
+
+    def spoilt(self, index):
+        inputs, labels = given(self, index)
+        return inputs, labels * math.nan if (self._number, index) == (1, 3) else labels.astype(float)
+
+    monkeypatch.setattr(batches._Epoch, "make", spoilt)
+    with pytest.raises(
+        DataError, match=r"loss is nan in epoch 2, batch 4: go on from epoch 1 with --resume and a lower"
+    ):
+        train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
+    assert (tmp_path / "run" / "checkpoint.npz").exists()
+    monkeypatch.undo()
+    again = {**SMALL_CONVNET, "resume": True}
+    with pytest.raises(ConfigError, match=r"it was started with epochs 6, not 7; seed 0, not 1$"):
+        train(TrainOptions(data=str(animals), **{**again, "epochs": 7, "seed": 1}), tmp_path / "run", command="")
+    card = train(TrainOptions(data=str(animals), **{**again, "learning_rate": 1e-3}), tmp_path / "run", command="")
+    assert (card.epochs, card.learning_rate) == (6, 1e-3)
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_out_of_memory_says_which_batch_fits(animals, tmp_path, monkeypatch):
+    class ResourceExhaustedError(Exception):
+        pass
+
+    step = keras.Model.train_on_batch
+
+    def fit(self, *arguments, **named):
+        raise ResourceExhaustedError("failed to allocate memory")
+
+    def train_on_batch(self, inputs, truths):
+        if len(inputs) > 2:
+            raise ResourceExhaustedError("failed to allocate memory")
+        return step(self, inputs, truths)
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    monkeypatch.setattr(keras.Model, "train_on_batch", train_on_batch)
+    with pytest.raises(ConfigError, match="out of memory with --batch 8: --batch 2 fits"):
+        train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
+
+
+def test_a_picture_that_goes_while_training_is_named(animals, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(animals, tmp_path / "animals")
+    seen = []
+
+    def spoil(self, index, make=batches._Epoch.make):
+        seen.append(index)
+        if len(seen) == 2:
+            raise DataError("cannot decode cat/cat003.png: not a picture, or damaged")
+        return make(self, index)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches._Epoch, "make", spoil)
+        with pytest.raises(DataError, match=r"cannot decode cat/cat003\.png"):
+            train(TrainOptions(data=str(folder), **SMALL_CONVNET), tmp_path / "run", command="")
