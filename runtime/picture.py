@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 from orilla.runtime.native import hidden_stderr
 
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
+"""Suffixes of what is taken for a picture in a folder; HEIC so that it is told, not passed over."""
+
 
 def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
     """Decodes a picture file; None where it is none, is damaged or is too large for OpenCV."""
@@ -31,6 +34,13 @@ def is_heic(data: bytes) -> bool:
     """
     brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
     return data[4:8] == b"ftyp" and (b"heic" in brands or b"heix" in brands)
+
+
+def why_undecoded(data: bytes) -> str:
+    """What to say of a file that `decode_picture` gives no picture of."""
+    if not data:
+        return "the file is empty"
+    return "HEIC is not read, convert it to JPEG" if is_heic(data) else "not a picture, or damaged"
 
 
 def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:

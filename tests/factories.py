@@ -20,6 +20,9 @@ from orilla.runtime.text import TextPreprocess, encode_vocabulary
 ROAD = 3
 """CamVid's label of the road."""
 
+HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200)
+"""The first box of a telephone's picture."""
+
 SMALL_CONVNET = {
     "model": "convnet",
     "input": (48, 48),

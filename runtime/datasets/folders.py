@@ -9,6 +9,7 @@ from orilla.runtime.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.class_folders import ClassFolders, top_of
 from orilla.runtime.datasets.labelled import ClassifiedImage
+from orilla.runtime.picture import PICTURES
 
 KNOWN = {
     "cats_and_dogs_filtered": Source(
@@ -25,7 +26,7 @@ class Folders(ClassFolders):
     """Classes are the folders' names, in alphabetical order."""
 
     task = "classify"
-    suffixes = tree.PICTURES
+    suffixes = PICTURES
     kind = "picture"
 
     def source_of(self, name: str) -> Source:
@@ -38,12 +39,12 @@ class Folders(ClassFolders):
 
 def recognise(path: Path) -> bool:
     """Whether there are two or more folders of pictures, beside each other or below split folders."""
-    return top_of(path, tree.PICTURES) is not None
+    return top_of(path, PICTURES) is not None
 
 
 def open_dataset(path: Path) -> Folders:
     """Opens the folder or zip at `path`, or the single folder inside it."""
-    top = top_of(path, tree.PICTURES)
+    top = top_of(path, PICTURES)
     if top is None:
         raise DataError(f"not a data set: {path} has no two folders of pictures, one for each class")
     return Folders(top, path)

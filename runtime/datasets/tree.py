@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.picture import decode_picture, is_heic
+from orilla.runtime.picture import decode_picture, why_undecoded
 
 Folder = Path | zipfile.Path
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 """What `zipfile` raises for archives that are damaged, encrypted or packed by another method."""
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
-"""What is taken for a picture; HEIC so that it is told, not passed over."""
 
 FEW = 3
 """Folders in whose insides a data set is looked for."""
@@ -107,9 +104,7 @@ def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
     data = read(path)
     image = decode_picture(data, flags)
     if image is None:
-        found = "HEIC is not read, convert it to JPEG" if is_heic(data) else "not a picture, or damaged"
-        reason = found if data else "the file is empty"
-        raise DataError(f"cannot decode {path}: {reason}")
+        raise DataError(f"cannot decode {path}: {why_undecoded(data)}")
     return image
 
 

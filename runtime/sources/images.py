@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.picture import decode_quietly
+from orilla.runtime.picture import decode_quietly, why_undecoded
 from orilla.runtime.sources.source import now_ns
 
 
@@ -39,7 +39,7 @@ class Images:
         captured_ns = now_ns()
         image = decode_quietly(data)
         if image is None:
-            return Event("bad", index, captured_ns, f"cannot decode {_readable(path)}: not a picture, or damaged")
+            return Event("bad", index, captured_ns, f"cannot decode {_readable(path)}: {why_undecoded(data)}")
         return Frame(index, image, captured_ns, _readable(path.name))
 
     def close(self) -> None:

@@ -9,8 +9,10 @@ from typing import Protocol, runtime_checkable
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.frame import Event, Frame, Line
 from orilla.runtime.names import whole_number
+from orilla.runtime.picture import PICTURES
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+ANIMATED = ".gif"
+"""A file that is played like a video, unless it lies among pictures in a folder."""
 
 SLICE_S = 0.25
 """A wait of a source is given back to the loop in pieces, so that it can be stopped meanwhile."""
@@ -110,7 +112,7 @@ def _open_url(url: str, scheme: str) -> Source:
 
 
 def _open_path(path: Path) -> Source:
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURES):
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in set(PICTURES) - {ANIMATED}):
         from orilla.runtime.sources.images import Images
 
         return Images.open(picture_files(path) if path.is_dir() else [path], str(path))

@@ -86,7 +86,7 @@ def test_scenes_in_camvid_s_layout_are_under_its_licence_only_where_they_are_its
 
 def test_a_telephone_s_picture_is_told_apart_from_a_damaged_one(tmp_path):
     data = factories.class_folders(tmp_path / "data", {"train": 2, "val": 2})
-    (data / "val" / "cat" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    (data / "val" / "cat" / "a.heic").write_bytes(factories.HEIC)
     with pytest.raises(DataError, match=r"a\.heic: HEIC is not read, convert it to JPEG"):
         load_all(data, "val")
 

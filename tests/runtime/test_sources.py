@@ -118,15 +118,23 @@ def test_a_video_that_breaks_off(tmp_path, share):
     refuse(tmp_path / "cut.avi", "breaks off at frame|not a video, or damaged")
 
 
-def test_a_damaged_picture_is_told_and_passed_over(tmp_path):
-    for name in ("a.png", "c.png"):
-        cv2.imwrite(str(tmp_path / name), factories.picture())
-    (tmp_path / "bad.png").write_bytes(b"not a picture")
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("bad.png", b"not a picture", "not a picture, or damaged"),
+        ("bad.jpg", b"", "the file is empty"),
+        ("bad.heic", factories.HEIC, "HEIC is not read, convert it to JPEG"),
+        ("bad.jpg", factories.HEIC, "HEIC is not read, convert it to JPEG"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_is_told_and_passed_over(tmp_path, name, data, why):
+    for other in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / other), factories.picture())
+    (tmp_path / name).write_bytes(data)
     first, event, last = iter(open_source(tmp_path).read, None)
     assert (first.name, last.name, last.index) == ("a.png", "c.png", 2)
     assert (event.kind, event.index) == ("bad", 1)
-    assert "cannot decode" in event.detail
-    assert "bad.png" in event.detail
+    assert event.detail == f"cannot decode {tmp_path / name}: {why}"
 
 
 @pytest.mark.real_data

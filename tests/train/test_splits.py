@@ -103,9 +103,6 @@ def animated():
     return stream.getvalue()
 
 
-HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200)
-"""The first box of a telephone's picture."""
-
 BAD = {
     "empty": ("a.jpg", b""),
     "damaged": ("a.jpg", b"not a picture at all"),
@@ -115,8 +112,8 @@ BAD = {
     "16-bit": ("a.png", cv2.imencode(".png", np.full((40, 40), 40000, np.uint16))[1].tobytes()),
     "16-bit colour": ("a.png", cv2.imencode(".png", np.full((40, 40, 3), 40000, np.uint16))[1].tobytes()),
     "animated": ("a.gif", animated()),
-    "HEIC": ("a.heic", HEIC),
-    "HEIC with another name": ("a.jpg", HEIC),
+    "HEIC": ("a.heic", factories.HEIC),
+    "HEIC with another name": ("a.jpg", factories.HEIC),
 }
 
 
