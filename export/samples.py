@@ -18,9 +18,10 @@ from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.datasets import ArraySample, ClassifiedImage, Dataset, LabelledImage, Sample, Source, open_dataset
 from orilla.runtime.datasets.labelled import READERS, Item, digest_of
 from orilla.runtime.datasets.raw import prepared, raw_of
+from orilla.runtime.datasets.without import Without
 from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.measures import Truth, truth_of
-from orilla.runtime.picture import decode_picture
+from orilla.runtime.picture import decode_picture, why_undecoded
 from orilla.runtime.session import Prepared
 from orilla.runtime.sources.lines import Lines
 from orilla.runtime.sources.source import picture_files
@@ -59,9 +60,10 @@ class Pictures(Dataset):
         return tuple(file.name for file in self._files)
 
     def load(self, split: str, index: int) -> Sample:
-        image = decode_picture(self.content(split, index))
+        data = self.content(split, index)
+        image = decode_picture(data)
         if image is None:
-            raise DataError(f"cannot decode {self._files[index]}: not a picture, or damaged")
+            raise DataError(f"cannot decode {self._files[index]}: {why_undecoded(data)}")
         return ClassifiedImage(self._files[index].name, image, -1)
 
     def truth(self, split: str, index: int) -> bytes:
@@ -81,6 +83,8 @@ def open_samples(spec: str, subject: Subject) -> Dataset:
     if subject.feed.kind == "picture" and folder.is_dir() and picture_files(folder):
         return Pictures(folder, subject.task)
     dataset = open_dataset(spec)
+    if subject.card is not None and subject.card.data.skipped and spec == subject.data:
+        dataset = Without(dataset, subject.card.data.skipped)
     if not dataset.splits:
         raise DataError(f"data set {spec} has no samples")
     kind = _kind(dataset)

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 from orilla.runtime.native import hidden_stderr
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
+PICTURES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
+    *(".ppm", ".pgm", ".heic", ".heif"),
+)
 """Suffixes of what is taken for a picture in a folder; HEIC so that it is told, not passed over."""
 
 

@@ -17,6 +17,9 @@ T = TypeVar("T")
 CHECKPOINT = "checkpoint.npz"
 """What an interrupted training leaves in its run folder."""
 
+SEARCH = "search"
+"""Inside the run folder: KerasTuner's own files, by which an interrupted search goes on."""
+
 VOCABULARY = "vocabulary.txt"
 """Of a text model: one word a line."""
 

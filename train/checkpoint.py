@@ -97,7 +97,8 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise DataError(f"cannot resume {folder}: {CHECKPOINT} is damaged: {error}") from error
+        reason = "it is no .npz file" if "pickle" in str(error) else error
+        raise DataError(f"cannot resume {folder}: {CHECKPOINT} is damaged: {reason}") from error
     return State(told["rows"], told["best_epoch"], best, average)
 
 

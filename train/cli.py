@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.runtime.datasets.labelled import READERS
-from orilla.runtime.names import whole_number
+from orilla.runtime.names import readable, whole_number
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.run_folder import CHECKPOINT
+from orilla.runtime.run_folder import CHECKPOINT, SEARCH
 from orilla.train.models import MODELS
 
 if TYPE_CHECKING:
     from orilla.runtime.card import Card
 
+
+BACKENDS = ("tensorflow", "jax", "torch")
+"""Of Keras, that train."""
 
 TRIALS = 20
 """Of a search."""
@@ -74,6 +79,13 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     if (out / "model.keras").exists():
         raise ConfigError(f"--out {out} already holds a trained model: give another folder")
     _check_search(arguments)
+    if (out / SEARCH).exists() and not arguments.search:
+        raise ConfigError(f"--out {out} holds the trials of a search: add --search METHOD, or give another folder")
+    if arguments.resume and not _interrupted(out):
+        print(f"orilla: {out} holds nothing to go on from: the training begins anew", file=sys.stderr)
+    backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    if backend not in BACKENDS:
+        raise ConfigError(f"KERAS_BACKEND={backend}: give {', '.join(BACKENDS)}")
     if not arguments.resume and _interrupted(out):
         raise ConfigError(f"--out {out} holds an interrupted training: add --resume, or give another folder")
     try:
@@ -83,7 +95,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     except ImportError as error:
         if error.name and error.name.startswith("orilla"):
             raise
-        raise MissingExtraError(error.name or "keras", "train") from error
+        extra = "backends" if (error.name or "").startswith(("jax", "torch")) else "train"
+        raise MissingExtraError(error.name or "keras", extra) from error
     given = {name: value for name, value in vars(arguments).items() if name in TrainOptions.__dataclass_fields__}
     given |= {"input": parse_size(arguments.input), "add": tuple(arguments.add)}
     searched = Searched(arguments.search, arguments.trials or TRIALS) if arguments.search else None
@@ -108,7 +121,7 @@ def _check_search(arguments: argparse.Namespace) -> None:
 
 def _interrupted(out: Path) -> bool:
     """Whether a run folder holds what `--resume` goes on from."""
-    return any((out / name).exists() for name in (CHECKPOINT, "stage0.npz", "search"))
+    return any((out / name).exists() for name in (CHECKPOINT, "stage0.npz", SEARCH))
 
 
 def show(document: dict[str, object]) -> None:
@@ -149,6 +162,6 @@ def parse_size(text: str | None) -> tuple[int, ...] | None:
 
 
 def command_line() -> str:
-    """The command as a card states it: paths are cut to their last part."""
-    words = [re.sub(r"(^|[=:])[^=:]*/", r"\1", word) for word in sys.argv[1:]]
-    return " ".join(["orilla", *words])
+    """The command as a card states it, for a shell: paths are cut to their last part."""
+    words = [re.sub(r"(^|[=:])[^=:]*/", r"\1", word.rstrip("/")) for word in sys.argv[1:]]
+    return shlex.join(["orilla", *(readable(word) for word in words)])

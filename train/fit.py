@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboard.summary import Writer
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
@@ -96,12 +97,11 @@ def fit(
     if resume and options.schedule == "constant":  # a checkpoint holds the rate that it was made with
         model.optimizer.learning_rate = options.learning_rate
     average = _Average(state, steps, options)
+    board = None if options.tensorboard is None else Writer(str(options.tensorboard))
     with _progress() as progress:
         task = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
         bar = _Bar(progress, task, options.epochs)
         callbacks: list[keras.callbacks.Callback] = [bar, _Finite(options.epochs), average]
-        if options.tensorboard is not None:
-            callbacks.append(keras.callbacks.TensorBoard(str(options.tensorboard)))
         for epoch in range(len(state.rows), options.epochs):
             if _stop(state, options):
                 break
@@ -118,6 +118,10 @@ def fit(
                 bar.note = _note(row, options.watch)
             row["seconds"] = round(time.monotonic() - started, 2)
             state.rows.append(row)
+            if board is not None:
+                for name in row.keys() - {"epoch"}:
+                    board.add_scalar(name, row[name], epoch + 1)
+                board.flush()
             _keep_best(state, model, options.watch)
             save(model, state, folder, signature)
     kept = (options.watch is not None and state.best) or state.average

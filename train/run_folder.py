@@ -14,6 +14,7 @@ import numpy as np
 
 from orilla.runtime.card import Card
 from orilla.runtime.datasets import ClassifiedText, Dataset, LabelledImage, Sample
+from orilla.runtime.datasets.labelled import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.page import Page
 from orilla.runtime.run_folder import VOCABULARY, Run, encode_json
@@ -44,7 +45,6 @@ def write_run(
     rows: list[Row],
 ) -> None:
     """Writes everything but the model itself; `data` is the data set as the command named it."""
-    where = str(Path(data).resolve()) if Path(data).exists() else data
     write_history(folder / "history.csv", rows)
     draw_curves(folder / "curves.png", rows)
     if card.measured[0].confusion:
@@ -53,7 +53,7 @@ def write_run(
     if job.vocabulary:
         write_bytes(folder / VOCABULARY, encode_vocabulary(job.vocabulary))
     write_bytes(folder / "card.json", encode_json(card))
-    write_bytes(folder / "run.json", encode_json(Run(preprocess=job.preprocess, data=where)))
+    write_bytes(folder / "run.json", encode_json(Run(preprocess=job.preprocess, data=absolute(data))))
     write_bytes(folder / "index.html", _page(folder, card))
 
 
@@ -82,8 +82,9 @@ def draw_confusion(path: Path, card: Card) -> None:
     with _figure(path, 1, (side, side)) as (axes,):
         axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
         places = range(len(card.labels))
-        axes.set_xticks(places, card.labels, rotation=45, ha="right")
-        axes.set_yticks(places, card.labels)
+        size = min(10.0, 50 * side / len(counts))  # of many classes small ones, that don't lie on each other
+        axes.set_xticks(places, card.labels, rotation=45 if size > 8 else 90, ha="right", fontsize=size)
+        axes.set_yticks(places, card.labels, fontsize=size)
         axes.set(xlabel="said", ylabel="true", title=f"Confusion, {card.measured[0].split}")
         if len(counts) <= MOST_CLASSES:
             for row in places:

@@ -12,13 +12,11 @@ from rich.console import Console
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import make_folder, write_bytes
+from orilla.runtime.run_folder import SEARCH
 from orilla.train.models import MODELS
 from orilla.train.options import TrainOptions
 
 Method = Literal["hyperband", "random"]
-
-FOLDER = "search"
-"""Inside the run folder: KerasTuner's own files, by which an interrupted search goes on."""
 
 Score = Callable[[TrainOptions, int, str], float]
 """Trains with some options for some epochs, under a trial's name, and says how good it is on the samples held out."""
@@ -42,24 +40,26 @@ def search(
         ConfigError: the folder holds the trials of another search.
         DataError: trial after trial fails.
     """
-    _sign(out / FOLDER, signature)
-    tuner = _tuner(options, method, trials, epochs, out / FOLDER, score)
+    _sign(out / SEARCH, signature)
+    tuner = _tuner(options, method, trials, epochs, out / SEARCH, score)
     try:
         tuner.search(verbose=0)
     except RuntimeError as error:  # KerasTuner gives up after three failures in a row
         told = [line for line in str(error).strip().splitlines() if line.strip()]
         raise DataError(f"trial after trial of the search fails: {told[-1].strip() if told else error}") from error
-    best = [trial for trial in tuner.oracle.get_best_trials(1) if trial.score is not None]
-    if not best:
+    # Of equal ones the first: KerasTuner's own order is another after a resume.
+    ended = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED" and trial.score is not None]
+    best = min(ended, key=lambda trial: (-trial.score, trial.trial_id), default=None)
+    if best is None:
         messages = [trial.message.strip() for trial in tuner.oracle.trials.values() if trial.message]
-        reason = messages[-1].splitlines()[-1] if messages else f"see {out / FOLDER}"
+        reason = messages[-1].splitlines()[-1] if messages else f"see {out / SEARCH}"
         raise DataError(f"no trial of the search came to an end: {reason}")
-    values = _values(best[0].hyperparameters, options)
+    values = _values(best.hyperparameters, options)
     done = len(tuner.oracle.trials)
     found: dict[str, float | int | str] = {
         "method": method,
         "trials": done,
-        "score": round(float(best[0].score), 5),
+        "score": round(float(best.score), 5),
         **values,
     }
     return replace(options, **values), found

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from orilla.devices import rules
 from orilla.devices.detect import detect
-from orilla.devices.errors import DataError
+from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.card import Card
 from orilla.runtime.datasets import Dataset, open_dataset
-from orilla.runtime.datasets.labelled import digest_of
+from orilla.runtime.datasets.labelled import digest_of, path_of
 from orilla.runtime.files import make_folder, replacing
 from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.train import surroundings
@@ -48,6 +48,7 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
         ConfigError, DataError: options or data that can't be used; nothing is written.
     """
     options.check()
+    _check_place(options, out)
     parts, dataset = open_data(options)
     skipped = scan(dataset, skip_bad=options.skip_bad)
     choosing = options.best or options.patience is not None or searched is not None
@@ -154,6 +155,13 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     return classifier(options, dataset, splits)
 
 
+def _check_place(options: TrainOptions, out: Path) -> None:
+    for spec in (options.data, *options.add):
+        path = path_of(spec)
+        if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):
+            raise ConfigError(f"--out {out} lies inside the data {spec}, and would be taken for data: give another")
+
+
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
     if dataset.task == "segment":
         return  # of a class for each pixel the job knows which it needs
@@ -186,13 +194,14 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitte
             continue
         started = time.monotonic()
         stage = make()
+        board = out / "tensorboard" / (f"stage{number + 1}" if len(job.stages) > 1 else "")
         preparing = time.monotonic() - started
         fitted = fit(
             stage.model,
             stage.data,
             stage.loss,
             stage.evaluate,
-            replace(stage.options, tensorboard=out / "tensorboard") if options.tensorboard else stage.options,
+            replace(stage.options, tensorboard=board) if options.tensorboard else stage.options,
             out,
             signature=of_stage,
             metrics=stage.metrics,

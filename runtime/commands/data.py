@@ -82,7 +82,7 @@ def show(document: dict[str, object]) -> None:
     if "published" in document:
         table = Table(title=f"published data sets; the cache is {document['cache']}")
         for column in ("name", "what it is", "licence", "here"):
-            table.add_column(column)
+            table.add_column(column, no_wrap=column == "name")
         for name, one in document["published"].items():  # type: ignore[attr-defined]
             table.add_row(name, one["title"], one["licence"], "yes" if one["here"] else "")
         console.print(table)

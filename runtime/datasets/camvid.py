@@ -46,7 +46,7 @@ class CamVid(Pairs):
 
     def __init__(self, root: tree.Folder, where: Path) -> None:
         self._root = root
-        name = root.name or where.stem
+        name = tree.name_of(root, where)
         own = Source(name, f"road scenes in {name}/, CamVid's twelve labels", "not stated")
         self.source = PUBLISHED if _published(root) else own
 

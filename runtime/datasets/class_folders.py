@@ -11,6 +11,7 @@ from orilla.devices.errors import DataError
 from orilla.runtime.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.labelled import Dataset, require_split
+from orilla.runtime.names import readable
 
 UNSUPERVISED = ("unsup",)
 """Folders that are no class: aclImdb's unlabelled texts."""
@@ -34,10 +35,13 @@ class ClassFolders(Dataset):
 
     def __init__(self, top: tree.Folder, where: Path) -> None:
         self._top = top
-        self.source = self.source_of(top.name or where.stem)
+        self.source = self.source_of(tree.name_of(top, where))
         self._splits = _splits(top, self.suffixes)
         parents = list(self._splits.values()) or [top]
         self.classes = tuple(sorted({child.name for parent in parents for child in _classes(parent)}))
+        for name in self.classes:
+            if readable(name) != name:
+                raise DataError(f"class {readable(name)}: the name of its folder is not UTF-8: rename it")
 
     @abstractmethod
     def source_of(self, name: str) -> Source:
@@ -53,7 +57,7 @@ class ClassFolders(Dataset):
                 if not files:
                     raise DataError(f"class {name} has no {self.kind} in {parent.name or self.source.name}/: add some")
                 for file in files:
-                    sample = File(f"{name}/{tree.below(folder, file)}", file, label)
+                    sample = File(readable(f"{name}/{tree.below(folder, file)}"), file, label)
                     found.setdefault(split or tree.split_of(tree.read(file)), []).append(sample)
         return {split: found[split] for split in ("train", "val", "test") if split in found}
 
@@ -86,9 +90,15 @@ def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
 
 
 def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folder]:
-    """The split folders of `top`; none where they hold no classes: a class may be called `train`."""
-    found = tree.split_folders(top)
+    """The split folders of `top`, or the only folder inside each; none where they hold no classes: a class may be
+    called `train`."""
+    found = {split: _inner(parent, suffixes) for split, parent in tree.split_folders(top).items()}
     return found if any(_holds_classes(parent, suffixes) for parent in found.values()) else {}
+
+
+def _inner(parent: tree.Folder, suffixes: tuple[str, ...]) -> tree.Folder:
+    inside = tree.folders(parent)
+    return inside[0] if len(inside) == 1 and _holds_classes(inside[0], suffixes) else parent
 
 
 def _classes(parent: tree.Folder) -> list[tree.Folder]:
@@ -96,9 +106,13 @@ def _classes(parent: tree.Folder) -> list[tree.Folder]:
 
 
 def _holds_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
+    """Whether there are two folders of files, or one and others that may have lost theirs: that is told when they are
+    listed, not taken for another layout. A class's files may all lie in folders inside it."""
     children = _classes(folder)
-    # A class may have lost its files: that is told when they are listed, not taken for another layout.
-    return len(children) > 1 and any(_holds_file(child, suffixes) for child in children)
+    if len(children) < 2:
+        return False
+    direct = any(_holds_file(child, suffixes) for child in children)
+    return direct or sum(tree.holds_below(child, suffixes) for child in children) > 1
 
 
 def _holds_file(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:

@@ -172,11 +172,11 @@ def open_dataset(spec: str | Path) -> Dataset:
         DataError: a path that is not there or not a data set.
     """
     text = str(spec)
-    kind, colon, argument = text.partition(":")
+    kind, place = _kind_and_place(text)
     if kind == "scenes":
-        return _reader(kind).open_dataset(argument)
-    if colon and kind in READERS:
-        return _open(kind, Path(argument))
+        return _reader(kind).open_dataset(place)
+    if kind:
+        return _open(kind, Path(place))
     path = Path(text)
     try:
         if path.exists():
@@ -196,6 +196,27 @@ def open_dataset(spec: str | Path) -> Dataset:
     if text in READERS:
         raise DataError(f"data set {text} is not shipped: give the path of its folder or zip")
     raise unknown_name("data set", text, [*READERS, *published])
+
+
+def path_of(spec: str) -> Path | None:
+    """The file or folder that a data set's spec names; None for a name of one."""
+    kind, place = _kind_and_place(spec)
+    return Path(place) if kind != "scenes" and Path(place).exists() else None
+
+
+def absolute(spec: str) -> str:
+    """A data set's spec that means the same from every folder."""
+    path = path_of(spec)
+    if path is None:
+        return spec
+    kind, _ = _kind_and_place(spec)
+    return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
+
+
+def _kind_and_place(spec: str) -> tuple[str, str]:
+    """The kind where it is said, else an empty one, and what follows."""
+    kind, colon, place = spec.partition(":")
+    return (kind, place) if kind == "scenes" or (colon and kind in READERS) else ("", spec)
 
 
 def require_split(dataset: Dataset, split: str) -> None:

@@ -31,7 +31,7 @@ class Masks(Pairs):
 
     def __init__(self, top: tree.Folder, where: Path) -> None:
         self._top = top
-        name = top.name or where.stem
+        name = tree.name_of(top, where)
         self.source = Source(name, f"pictures and masks in {name}/", "not stated")
         listed = top / "classes.txt"
         self._binary = not listed.is_file()
@@ -42,6 +42,8 @@ class Masks(Pairs):
         parents = tree.split_folders(self._top)
         found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
+            if not (parent / "images").is_dir():
+                raise DataError(f"{parent.name}/ has no images/ and masks/, as other splits have: add them, or move it")
             for image, mask in pair_up(parent / "images", parent / "masks"):
                 found.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
         return {split: found[split] for split in ("train", "val", "test") if split in found}
@@ -52,25 +54,40 @@ class Masks(Pairs):
         image = tree.picture(image_path)
         mask = tree.picture(mask_path, cv2.IMREAD_UNCHANGED)
         if mask.ndim == 3:
-            grey = all(np.array_equal(mask[..., 0], mask[..., other]) for other in (1, 2))
-            mask = mask[..., 0] if grey else _indices(tree.read(mask_path), mask)
+            mask = self._flat(mask, mask_path)
         if mask.shape != image.shape[:2]:
             raise size_error(image_path, image.shape, mask_path, mask.shape)
         return LabelledImage(Path(image_path.name).stem, image, self._labels(mask, mask_path.name))
+
+    def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
+        """One value for each pixel of a mask that OpenCV gives in colour. What marks classes in a palette are its
+        indices, as in Pascal VOC's masks; a mask of one class may have been made black and white by any program."""
+        grey = all(np.array_equal(colours[..., 0], colours[..., other]) for other in (1, 2))
+        if grey and self._binary:
+            return colours[..., 0]
+        flat = _indices(tree.read(path), colours)
+        return flat[..., 0] if grey and flat.ndim == 3 else flat
 
     def _labels(self, mask: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         values = set(np.unique(mask).tolist())
         if self._binary:
             if not (values <= {0, 255} or values <= {0, 1}):
                 odd = sorted(values - {0, 255})[0]
-                raise DataError(f"value {odd} in mask {name}: without classes.txt a mask is 0 and 255, or 0 and 1")
+                raise DataError(
+                    f"value {odd} in mask {name}: without classes.txt a mask is 0 and 255, or 0 and 1{_lossy(name)}"
+                )
             return (mask > 0).astype(np.uint8)
         odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})
         if odd_values:
             raise DataError(
                 f"value {odd_values[0]} in mask {name}: classes.txt names 0 to {len(self.classes) - 1}; 255 is ignored"
+                f"{_lossy(name)}"
             )
         return mask.astype(np.uint8)
+
+
+def _lossy(name: str) -> str:
+    return "; JPEG changes values, store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
 
 
 def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -111,6 +128,7 @@ def open_dataset(path: Path) -> Masks:
 def _top(path: Path) -> tree.Folder | None:
     for candidate in tree.candidates(path):
         parents = list(tree.split_folders(candidate).values()) or [candidate]
-        if all((parent / "images").is_dir() and (parent / "masks").is_dir() for parent in parents):
+        # One whole split is enough: what another lacks is told, not passed over.
+        if any((parent / "images").is_dir() and (parent / "masks").is_dir() for parent in parents):
             return candidate
     return None

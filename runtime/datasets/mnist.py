@@ -32,6 +32,7 @@ GARMENTS = (
     "ankle boot",
 )
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+RAW = "raw"
 IDX = {"train": "train", "test": "t10k"}
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 
@@ -77,14 +78,15 @@ class Mnist(Dataset):
 def recognise(path: Path) -> bool:
     """Whether it is Keras' `.npz` with 28x28 pictures, or a folder with the idx files."""
     if path.is_dir():
-        return _idx_file(path, "train-images-idx3-ubyte") is not None
+        return _idx_file(_home(path), "train-images-idx3-ubyte") is not None
     return path.suffix == ".npz" and _shape(path) == (28, 28)
 
 
 def open_dataset(path: Path) -> Mnist:
-    """Fashion-MNIST is known by `fashion` in the file's or the folder's name: the layouts are the same."""
+    """Fashion-MNIST is known by `fashion` in the file's or the folder's name: the layouts are the same. torchvision
+    puts the files into a folder `raw` inside."""
     try:
-        arrays = _read_idx(path) if path.is_dir() else _read_npz(path)
+        arrays = _read_idx(_home(path)) if path.is_dir() else _read_npz(path)
     except (
         KeyError,
         ValueError,
@@ -107,7 +109,16 @@ def open_dataset(path: Path) -> Mnist:
             or not set(np.unique(labels)) <= set(range(10))
         ):
             raise DataError(f"{path}: {split} is {list(images.shape)} {images.dtype} with {list(labels.shape)} labels")
-    return Mnist(arrays, fashion="fashion" in path.resolve().name.lower())
+    return Mnist(arrays, fashion="fashion" in _name(path).lower())
+
+
+def _home(folder: Path) -> Path:
+    return folder / RAW if (folder / RAW).is_dir() else folder
+
+
+def _name(path: Path) -> str:
+    whole = path.resolve()
+    return whole.parent.name if whole.name == RAW else whole.name
 
 
 def _shape(path: Path) -> tuple[int, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.labelled import Dataset, require_split
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
+from orilla.runtime.names import readable
+from orilla.runtime.picture import PICTURES
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 """Picture and label image of each sample, by split."""
@@ -32,7 +32,7 @@ class Pairs(Dataset):
 
     def names(self, split: str) -> tuple[str, ...]:
         require_split(self, split)
-        return tuple(Path(image.name).stem for image, _ in self.pairs[split])
+        return tuple(readable(Path(image.name).stem) for image, _ in self.pairs[split])
 
     def content(self, split: str, index: int) -> bytes:
         return tree.read(self.pairs[split][index][0])
@@ -54,7 +54,9 @@ def size_error(
 def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:
     """Pairs pictures and label images of the same stem; raises `DataError` where one has no other."""
     if not labels.is_dir():
-        raise DataError(f"pictures without labels: {images.name}/ is there, {labels.name}/ is not")
+        raise DataError(
+            f"pictures without labels: {_home(images)} is there, {_home(labels)} is not: add it, or move the pictures"
+        )
     by_stem = [_by_stem(images), _by_stem(labels)]
     odd = sorted(by_stem[0].keys() ^ by_stem[1].keys())
     if odd:
@@ -67,9 +69,13 @@ def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder
     return tuple((by_stem[0][stem], by_stem[1][stem]) for stem in sorted(by_stem[0]))
 
 
+def _home(folder: tree.Folder) -> str:
+    return "/".join(Path(str(folder)).parts[-2:]) + "/"
+
+
 def _by_stem(folder: tree.Folder) -> dict[str, tree.Folder]:
     found: dict[str, tree.Folder] = {}
-    for path in tree.files(folder, SUFFIXES):
+    for path in tree.files(folder, PICTURES):
         stem = Path(path.name).stem
         if stem in found:
             raise DataError(f"{found[stem].name} and {path.name} in {folder.name}/ have the same name: remove one")

@@ -73,12 +73,11 @@ class TextTable(Dataset):
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a `.csv`, or has two or more folders of texts, beside each other or below split folders."""
-    return (
-        path.suffix.lower() == ".csv"
-        if path.is_file() and path.suffix
-        else top_of(path, TextFolders.suffixes) is not None
-    )
+    """Whether it is a `.csv`, or a folder or zip with two or more folders of texts, beside each other or below split
+    folders."""
+    if path.is_file() and path.suffix.lower() != ".zip":
+        return path.suffix.lower() == ".csv"
+    return top_of(path, TextFolders.suffixes) is not None
 
 
 def open_dataset(path: Path) -> TextFolders | TextTable:
@@ -106,7 +105,7 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
             for row in reader:
                 if None in row:
                     raise DataError(f"{path} row {len(rows) + 1} has too many fields: put texts with commas in quotes")
-                rows.append((row["text"] or "", row["label"], row.get("split") or ""))
+                rows.append((row["text"] or "", (row["label"] or "").strip(), (row.get("split") or "").strip()))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}): store it as UTF-8") from error
     except csv.Error as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.runtime.names import readable
 from orilla.runtime.picture import decode_picture, why_undecoded
 
 Folder = Path | zipfile.Path
@@ -23,7 +25,11 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImpleme
 FEW = 3
 """Folders in whose insides a data set is looked for."""
 
-SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
 """Name of a folder to the split that it holds."""
 
 
@@ -66,9 +72,30 @@ def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
 
 
 def files_below(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
-    """The files in a folder and in those inside it."""
-    deeper = [file for child in folders(folder) for file in files_below(child, suffixes)]
-    return [*files(folder, suffixes), *deeper]
+    """The files in a folder and in those inside it; a link to a folder above is not followed."""
+    return [file for inside in _walk(folder) for file in files(inside, suffixes)]
+
+
+def holds_below(folder: Folder, suffixes: tuple[str, ...]) -> bool:
+    """Whether there is a file with one of the suffixes in a folder or in those inside it."""
+    return any(files(inside, suffixes) for inside in _walk(folder))
+
+
+def _walk(folder: Folder, above: tuple[Path, ...] = ()) -> Iterator[Folder]:
+    """The folder and all inside it, but links to a folder above."""
+    if isinstance(folder, Path):
+        real = folder.resolve()
+        if real in above:
+            return
+        above = (*(above or real.parents), real)
+    yield folder
+    for child in folders(folder):
+        yield from _walk(child, above)
+
+
+def name_of(top: Folder, where: Path) -> str:
+    """What to call the data in `top`, which was found at `where`."""
+    return readable(top.name or where.resolve().stem)
 
 
 def below(folder: Folder, file: Folder) -> str:

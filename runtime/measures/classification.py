@@ -40,7 +40,8 @@ class Classified:
         A class that was never said has a precision of 0, one without a sample a recall of 0.
 
         Args:
-            weights: `[N]`, how often each sample counts; once where None.
+            weights: `[N]`, how often each sample counts; once where None. Of a resample that misses a class, what is
+                not defined is left out: the other classes' means are over those that are there.
         """
         table = self.confusion(weights)
         hits, said, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
@@ -50,12 +51,14 @@ class Classified:
         f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
         metrics = {"accuracy": float(hits.sum() / table.sum())}
         of_class = {"precision": precision, "recall": recall, "f1": f1}
-        metrics |= {name: float(values.mean()) for name, values in of_class.items()}
+        there = np.ones(len(true), bool) if weights is None else true > 0
+        metrics |= {name: float(values[there].mean()) for name, values in of_class.items()}
         if len(self.classes) == 2:
             area = self._roc_auc(np.ones(len(self.labels)) if weights is None else weights)
             metrics |= {} if area is None else {"roc_auc": area}
         for name, values in of_class.items():
-            metrics |= {f"{name}/{label}": float(value) for label, value in zip(self.classes, values, strict=True)}
+            of_label = zip(self.classes, values, there, strict=True)
+            metrics |= {f"{name}/{label}": float(value) for label, value, counts in of_label if counts}
         return metrics
 
     def intervals(self) -> dict[str, Interval]:

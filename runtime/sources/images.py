@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
+from orilla.runtime.names import readable
 from orilla.runtime.picture import decode_quietly, why_undecoded
 from orilla.runtime.sources.source import now_ns
 
@@ -35,17 +36,12 @@ class Images:
         try:
             data = path.read_bytes()
         except OSError as error:
-            return Event("bad", index, now_ns(), f"cannot read {_readable(path)}: {error.strerror or error}")
+            return Event("bad", index, now_ns(), f"cannot read {readable(str(path))}: {error.strerror or error}")
         captured_ns = now_ns()
         image = decode_quietly(data)
         if image is None:
-            return Event("bad", index, captured_ns, f"cannot decode {_readable(path)}: {why_undecoded(data)}")
-        return Frame(index, image, captured_ns, _readable(path.name))
+            return Event("bad", index, captured_ns, f"cannot decode {readable(str(path))}: {why_undecoded(data)}")
+        return Frame(index, image, captured_ns, readable(path.name))
 
     def close(self) -> None:
         self._paths = []
-
-
-def _readable(path: Path | str) -> str:
-    """A path as text, also where its bytes are none."""
-    return str(path).encode(errors="surrogateescape").decode(errors="replace")

@@ -11,6 +11,7 @@ from orilla.export import samples
 from orilla.export.export import ExportOptions, export
 from orilla.export.recommend import recommended
 from orilla.runtime.bundle import Bundle
+from orilla.runtime.run_folder import encode_json, read_run
 from orilla.runtime.verify import verify
 
 
@@ -78,3 +79,17 @@ def test_a_single_logit_keeps_its_range_in_int8(tmp_path, animals):
     (variant,) = manifest.variants
     assert variant.check.mean_error < 0.02
     assert variant.check.max_error < 0.1
+
+
+def test_what_a_training_skipped_is_no_matter_of_its_export(tmp_path):
+    data = factories.class_folders(tmp_path / "data", {"train": 12, "val": 6})
+    run = factories.classifier_run(tmp_path / "run", data)
+    for part in ("train", "val"):
+        (data / part / "cat" / "zz: bad.png").write_bytes(b"no picture")
+    options = ExportOptions(recipes="litert_wi8_ai8")
+    with pytest.raises(DataError, match=r"zz: bad\.png"):
+        export(run, tmp_path / "b.orilla", options)
+    card, _ = read_run(run)
+    skipped = msgspec.structs.replace(card.data, skipped=("cat/zz: bad.png: damaged",))
+    (run / "card.json").write_bytes(encode_json(msgspec.structs.replace(card, data=skipped)))
+    assert export(run, tmp_path / "b.orilla", options).report.count == 12

@@ -1,4 +1,5 @@
 import gzip
+import os
 import shutil
 
 import cv2
@@ -9,6 +10,7 @@ from PIL import Image
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.datasets import open_dataset
+from orilla.runtime.datasets.labelled import absolute
 
 
 @pytest.fixture
@@ -165,6 +167,89 @@ def test_pictures_below_a_folder_of_a_class_are_of_the_class(tmp_path, zipped):
     assert dataset.load("train", 2).image.shape == (20, 30, 3)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("split", ["", "train/"])
+@pytest.mark.parametrize("suffix", [".png", ".txt"])
+def test_a_class_s_samples_may_all_lie_in_folders_inside_it(tmp_path, zipped, split, suffix):
+    top = tmp_path / "data"
+    for name in ("cat", "dog"):
+        for year in ("2023", "2024"):
+            file = top / split / name / year / f"{name}{suffix}"
+            file.parent.mkdir(parents=True)
+            if suffix == ".txt":
+                file.write_text(f"{name} {year}")
+            else:
+                factories.write_picture(file, factories.picture(20, 30, seed=int(year)))
+    dataset = open_dataset(factories.zip_folder(top, tmp_path / "data.zip") if zipped else top)
+    assert dataset.classes == ("cat", "dog")
+    assert sum(len(dataset.names(part)) for part in dataset.splits) == 4
+
+
+def test_classes_may_lie_below_a_folder_of_their_split(tmp_path):
+    animals = factories.class_folders(tmp_path / "animals", {"Train/images": 3, "Testing/images": 2})
+    dataset = open_dataset(animals)
+    assert dataset.classes == ("cat", "dog")
+    assert {split: len(dataset.names(split)) for split in dataset.splits} == {"train": 6, "test": 4}
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
+    animals = factories.class_folders(tmp_path / "animals", {"train": 3, "val": 2})
+    (animals / "train" / "cat" / "loop").symlink_to(animals / "train" / "cat")
+    (animals / "train" / "dog" / "loop").symlink_to(animals)
+    assert len(open_dataset(animals).names("train")) == 6
+
+
+def test_names_that_are_no_text(tmp_path):
+    animals = factories.class_folders(tmp_path / "animals", {"train": 3, "val": 2})
+    odd = os.fsdecode(b"caf\xe9")
+    (animals / "train" / "cat" / "cat000.png").rename(animals / "train" / "cat" / f"{odd}.png")
+    dataset = open_dataset(animals)
+    assert "cat/caf\ufffd.png" in dataset.names("train")
+    assert dataset.load("train", dataset.names("train").index("cat/caf\ufffd.png")).label == 0
+    (animals / "train" / odd).mkdir()
+    with pytest.raises(DataError, match="class caf\ufffd: the name of its folder is not UTF-8"):
+        open_dataset(animals)
+
+
+def test_a_data_set_is_found_again_from_elsewhere(tmp_path, monkeypatch):
+    animals = factories.class_folders(tmp_path / "animals", {"train": 3, "val": 2})
+    monkeypatch.chdir(animals)
+    assert open_dataset(".").source.name == "animals"
+    assert absolute("folders:../animals/") == f"folders:{animals}"
+    assert absolute(".") == str(animals)
+    assert absolute("scenes:3") == "scenes:3"
+    assert absolute("mnist") == "mnist"
+
+
+def test_a_split_without_masks_is_told(tmp_path):
+    for split in ("train", "val", "test"):
+        for name in ("images", "masks"):
+            factories.write_picture(tmp_path / split / name / "0.bmp", np.zeros((20, 30), np.uint8))
+    assert open_dataset(tmp_path).splits == ("train", "val", "test")
+    shutil.rmtree(tmp_path / "test" / "masks")
+    with pytest.raises(DataError, match="test/images/ is there, test/masks/ is not"):
+        open_dataset(tmp_path).names("train")
+    shutil.rmtree(tmp_path / "test" / "images")
+    with pytest.raises(DataError, match="test/ has no images/ and masks/"):
+        open_dataset(tmp_path).names("train")
+
+
+@pytest.mark.parametrize("white", [255, 2])
+def test_a_palette_of_greys_has_its_indices_too(tmp_path, white):
+    values = np.zeros((20, 30), np.uint8)
+    values[10:] = 1
+    mask = Image.fromarray(values, "P")
+    mask.putpalette([0, 0, 0, white, white, white, 255, 0, 0] + [0] * 759)
+    for name in ("images", "masks"):
+        factories.write_picture(tmp_path / "train" / name / "0.png", factories.picture(20, 30))
+    mask.save(tmp_path / "train" / "masks" / "0.png")
+    (tmp_path / "classes.txt").write_text("background\nroad\ncar\n")
+    assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
+    (tmp_path / "classes.txt").unlink()
+    if white == 255:  # of one class, what is white is road, whatever its index
+        assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
+
+
 def test_a_mask_with_a_palette_has_its_indices(tmp_path):
     """As Pascal VOC stores them."""
     values = np.zeros((20, 30), np.uint8)
@@ -239,6 +324,9 @@ def test_mnist_is_the_same_from_npz_and_idx_files(tmp_path):
     sample = digits.load("train", 3)
     assert sample.label == 3
     assert np.array_equal(sample.image, np.repeat(images[3][..., None], 3, axis=2))
+    inside = tmp_path / "FashionMNIST" / "raw"  # where torchvision puts them
+    shutil.copytree(idx, inside)
+    assert [open_dataset(path).source.name for path in (inside, inside.parent)] == ["fashion_mnist"] * 2
     (idx / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x03")
     with pytest.raises(DataError, match="not an idx file of this kind"):
         open_dataset(idx)

@@ -5,6 +5,7 @@ import factories
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orilla.runtime.run_folder import read_run
 from orilla.train import classify
@@ -140,7 +141,9 @@ def test_half_precision_leaves_a_model_of_the_edge_s_own(animals, tmp_path):
     options = TrainOptions(data=str(animals), **factories.SMALL_CONVNET, precision="bfloat16", tensorboard=True)
     card = train(options, tmp_path / "run", command="")
     assert card.precision == "bfloat16"
-    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
+    board = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert {"loss", "val_accuracy"} <= set(board.Tags()["tensors"])
+    assert [event.step for event in board.Tensors("loss")] == [1, 2, 3, 4, 5, 6]
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 

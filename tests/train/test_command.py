@@ -7,6 +7,7 @@ from factories import SMALL_CONVNET
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
+from orilla.train.cli import command_line
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
@@ -22,6 +23,7 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
     for more, told in (
         (["--trials", "0", "--search", "random"], "--trials 0: must be 1 or more"),
         (["--trials", "3"], "--trials 3 has no effect without --search"),
+        (["--out", str(animals / "run")], "lies inside the data"),
         (["--search", "random", "--weight-decay", "0.1"], "--search finds the weight decay: leave --weight-decay out"),
     ):
         assert main([*again, *more]) == 2
@@ -53,3 +55,22 @@ def test_bad_options_write_nothing(animals, tmp_path, options, error, match):
     with pytest.raises(error, match=match):
         train(TrainOptions(**{"data": str(animals), **SMALL_CONVNET, **options}), tmp_path / "run", command="")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_gone_on_from_is_told(animals, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(out), "--epochs", "1", "--resume"]
+    assert main(words) == 0
+    assert "holds nothing to go on from: the training begins anew" in capsys.readouterr().err
+    (tmp_path / "other" / "search").mkdir(parents=True)
+    assert main([*words, "--out", str(tmp_path / "other")]) == 2
+    assert "holds the trials of a search: add --search METHOD" in capsys.readouterr().err
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    assert main([*words, "--out", str(tmp_path / "third")]) == 2
+    assert "KERAS_BACKEND=theano: give tensorflow, jax, torch" in capsys.readouterr().err
+
+
+def test_a_card_s_command_can_be_typed_again(monkeypatch):
+    words = ["/usr/bin/orilla", "train", "lenet", "--data", "/data/my pictures/", "--add=mnist:../a/b/", "--out", "r/1"]
+    monkeypatch.setattr("sys.argv", words)
+    assert command_line() == "orilla train lenet --data 'my pictures' --add=mnist:b --out 1"

@@ -3,6 +3,7 @@
 import pytest
 
 from orilla.devices.errors import DataError
+from orilla.train import search
 from orilla.train import train as trainer
 from orilla.train.options import TrainOptions
 from orilla.train.train import Searched, train
@@ -28,6 +29,12 @@ def test_a_search_goes_on_after_an_interruption_and_tells_how_it_found(digits, t
     assert 3 <= card.search["trials"] <= 6
     assert card.learning_rate == card.search["learning_rate"]
     assert 0 <= card.search["score"] <= 1
+
+
+def test_of_equal_trials_the_same_is_chosen_after_a_resume(tmp_path):
+    options = TrainOptions(model="mlp-relu", data="scenes", batch=8)
+    found = [search.search(options, "random", 3, 2, tmp_path, lambda *given: 0.5, signature="one") for _ in range(2)]
+    assert found[0] == found[1]
 
 
 def test_a_search_of_which_no_trial_comes_to_an_end_says_why(digits, tmp_path, monkeypatch):

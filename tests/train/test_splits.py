@@ -112,6 +112,7 @@ BAD = {
     "16-bit": ("a.png", cv2.imencode(".png", np.full((40, 40), 40000, np.uint16))[1].tobytes()),
     "16-bit colour": ("a.png", cv2.imencode(".png", np.full((40, 40, 3), 40000, np.uint16))[1].tobytes()),
     "animated": ("a.gif", animated()),
+    "PCX of a kind": ("a.png", encoded("RGB", "PCX")),
     "HEIC": ("a.heic", factories.HEIC),
     "HEIC with another name": ("a.jpg", factories.HEIC),
 }
@@ -134,6 +135,27 @@ def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
 def test_a_data_set_of_grey_pictures_is_one(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     assert scan(open_dataset(folder), skip_bad=False) == {}
+
+
+def test_a_coloured_picture_among_grey_ones_is_none_that_is_bad(tmp_path):
+    folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
+    factories.write_picture(folder / "train" / "cat" / "a.png", factories.picture(40, 48))
+    assert scan(open_dataset(folder), skip_bad=False) == {}
+
+
+def test_a_jpeg_of_some_pixels_is_a_picture(animals):
+    factories.write_picture(animals / "train" / "cat" / "tiny.jpg", factories.picture(3, 5))
+    assert scan(open_dataset(animals), skip_bad=False) == {}
+
+
+def test_a_text_of_a_mark_alone_is_empty(tmp_path):
+    for name in ("bad", "good"):
+        for index in range(3):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{index}.txt").write_text(f"{name} {index}")
+    (tmp_path / "bad" / "0.txt").write_bytes(b"\xef\xbb\xbf \n")
+    with pytest.raises(DataError, match=r"1 of 6 samples can't be used: bad/0\.txt is empty"):
+        scan(open_dataset(tmp_path), skip_bad=False)
 
 
 def test_a_bad_file_among_grey_pictures_is_the_only_bad_one(tmp_path):

@@ -13,7 +13,7 @@ from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
-from orilla.runtime.picture import is_heic
+from orilla.runtime.picture import decode_picture, is_heic
 
 CHUNK = 2048
 
@@ -22,6 +22,9 @@ TOLD = 5
 
 COLOUR = ("RGB", "RGBA", "P", "YCbCr")
 """Pillow's names of what becomes three channels of 8 bits as it is."""
+
+EVERYWHERE = ("JPEG", "MPO", "PNG")
+"""Pillow's names of formats that OpenCV reads where Pillow does; of others, as TIFF, each has kinds of its own."""
 
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
@@ -48,7 +51,7 @@ def scan(dataset: Dataset, *, skip_bad: bool) -> dict[Item, str]:
             reasons |= {item: reason for item, reason in zip(part, found, strict=True) if reason}
     others = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
     # A data set of grey pictures is one; a grey picture among coloured ones is a mistake.
-    if len(reasons) == len(items):
+    if len(reasons) - len(others) > len(items) / 2:
         reasons = others
     if reasons and not skip_bad:
         told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]
@@ -83,7 +86,7 @@ class _Look:
 
 def _text(data: bytes) -> str | None:
     try:
-        return None if data.decode().strip() else "empty"
+        return None if data.decode("utf-8-sig").strip() else "empty"
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start})"
 
@@ -105,8 +108,12 @@ def _picture(data: bytes) -> str | None:
                 return "16-bit"
             if picture.mode not in COLOUR:
                 return REASONS.get(picture.mode, picture.mode)
-            picture.draft("RGB", (picture.width // 8, picture.height // 8))  # JPEG: an eighth of the work
+            picture.draft(
+                "RGB", (max(1, picture.width // 8), max(1, picture.height // 8))
+            )  # JPEG: an eighth of the work
             picture.load()
+            if picture.format not in EVERYWHERE and decode_picture(data) is None:
+                return f"{picture.format} of a kind that is not read"
     except OSError as error:
         return "truncated" if "truncated" in str(error) else "damaged, or no picture"
     except Image.DecompressionBombError:

@@ -1,0 +1,49 @@
+"""A data set as it was trained on: without the samples that were skipped as bad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orilla.runtime.datasets.labelled import Dataset, Sample, require_split
+
+
+class Without(Dataset):
+    """Another data set without some of its samples.
+
+    Args:
+        skipped: a line for each of them, its name, `: ` and why, as a card holds it.
+    """
+
+    def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:
+        self.source, self.task, self.classes = whole.source, whole.task, whole.classes
+        self.ignore, self.labelled = whole.ignore, whole.labelled
+        self._whole = whole
+        # A name may hold `: ` too.
+        names = {line[:end] for line in skipped for end in range(len(line)) if line.startswith(": ", end)}
+        kept = {split: [i for i, name in enumerate(whole.names(split)) if name not in names] for split in whole.splits}
+        self._kept = {split: indices for split, indices in kept.items() if indices}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._kept)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        require_split(self, split)
+        names = self._whole.names(split)
+        return tuple(names[index] for index in self._kept[split])
+
+    def labels(self, split: str) -> Sequence[int]:
+        labels = self._whole.labels(split)
+        return [labels[index] for index in self._kept[split]]
+
+    def load(self, split: str, index: int) -> Sample:
+        return self._whole.load(split, self._kept[split][index])
+
+    def content(self, split: str, index: int) -> bytes:
+        return self._whole.content(split, self._kept[split][index])
+
+    def truth(self, split: str, index: int) -> bytes:
+        return self._whole.truth(split, self._kept[split][index])
+
+    def is_file(self, split: str, index: int) -> bool:
+        return self._whole.is_file(split, self._kept[split][index])
