@@ -48,8 +48,8 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
         ConfigError, DataError: options or data that can't be used; nothing is written.
     """
     options.check()
-    _check_place(options, out)
     parts, dataset = open_data(options)
+    _check_place(options, out)
     skipped = scan(dataset, skip_bad=options.skip_bad)
     choosing = options.best or options.patience is not None or searched is not None
     splits = split(
@@ -156,6 +156,7 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
 
 def _check_place(options: TrainOptions, out: Path) -> None:
+    """Whether a later look at the data would find what this training leaves."""
     for spec in (options.data, *options.add):
         path = path_of(spec)
         if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):

@@ -67,8 +67,10 @@ def folders(parent: Folder) -> list[Folder]:
 
 def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
     """The files in a folder with one of the suffixes, by name."""
-    found = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
-    return sorted((file for file in found if Path(file.name).suffix.lower() in suffixes), key=lambda file: file.name)
+    fitting = (file for file in folder.iterdir() if Path(file.name).suffix.lower() in suffixes)
+    return sorted(
+        (file for file in fitting if not file.name.startswith(".") and file.is_file()), key=lambda file: file.name
+    )
 
 
 def files_below(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:

@@ -11,7 +11,8 @@ class Without(Dataset):
     """Another data set without some of its samples.
 
     Args:
-        skipped: a line for each of them, its name, `: ` and why, as a card holds it.
+        skipped: a line for each of them, its name, `: ` and why, as a card holds it; the split is not told, so the
+            name is left out of all.
     """
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:

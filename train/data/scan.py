@@ -108,9 +108,8 @@ def _picture(data: bytes) -> str | None:
                 return "16-bit"
             if picture.mode not in COLOUR:
                 return REASONS.get(picture.mode, picture.mode)
-            picture.draft(
-                "RGB", (max(1, picture.width // 8), max(1, picture.height // 8))
-            )  # JPEG: an eighth of the work
+            eighth = max(1, picture.width // 8), max(1, picture.height // 8)
+            picture.draft("RGB", eighth)  # JPEG: so much of the work
             picture.load()
             if picture.format not in EVERYWHERE and decode_picture(data) is None:
                 return f"{picture.format} of a kind that is not read"
