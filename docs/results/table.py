@@ -25,7 +25,8 @@ recipe was chosen). At dusk it is hardest: `road`, which has learnt from those p
 12 % close-ups, `road-plain` weaker augmentation and a whole encoder that was trained.
 
 `vgg` starts from VGG19's blocks 1 to 3 alone and learns blocks 4 and 5 anew: 0.88 from 2,000 pictures, 0.94 from 8,000
-(published with ImageNet weights for all five: 0.972).
+(published with ImageNet weights for all five: 0.972). `vgg-features` stands on block 3's features alone (published on
+all five: 0.889).
 
 | run | model | reported | figure | interval | held out | epochs | seconds | seed | parameters |
 |---|---|---|---:|---|---|---:|---:|---:|---:|
