@@ -21,8 +21,8 @@ Seconds are by the clock on the wall, also where the machine did other work mean
 `road-0` is of the command that is documented, and ships. On sequences that it was kept from, the same recipe reaches
 0.944 (`road-0006R0`, by day; nothing was chosen on it) and 0.911 (`road-dusk`, the sequence `0001TP`, on which the
 recipe was chosen). At dusk it is hardest: `road`, which has learnt from those pictures too, answers them with 0.92
-(put them into `DIR/val` and `DIR/valannot`: `orilla verify road --data DIR`). `road-close5` and `road-dusk-close5` had 5 instead of
-12 % close-ups, `road-plain` weaker augmentation and a whole encoder that was trained.
+(put them into `DIR/val` and `DIR/valannot`: `orilla verify road --data DIR`). `road-close5` and `road-dusk-close5` had
+5 instead of 12 % close-ups, `road-plain` weaker augmentation and a whole encoder that was trained.
 
 `vgg` starts from VGG19's blocks 1 to 3 alone and learns blocks 4 and 5 anew: 0.88 from 2,000 pictures, 0.94 from 8,000
 (published with ImageNet weights for all five: 0.972). `vgg-features` stands on block 3's features alone (published on
