@@ -16,7 +16,7 @@ from orilla.devices.errors import DataError
 from orilla.export.subject import Subject
 from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.datasets import ArraySample, ClassifiedImage, Dataset, LabelledImage, Sample, Source, open_dataset
-from orilla.runtime.datasets.labelled import READERS, Item, digest_of
+from orilla.runtime.datasets.labelled import Item, digest_of, path_of
 from orilla.runtime.datasets.raw import prepared, raw_of
 from orilla.runtime.datasets.without import Without
 from orilla.runtime.feed import Feed, Raw
@@ -83,7 +83,7 @@ def open_samples(spec: str, subject: Subject) -> Dataset:
     if subject.feed.kind == "picture" and folder.is_dir() and picture_files(folder):
         return Pictures(folder, subject.task)
     dataset = open_dataset(spec)
-    if subject.card is not None and subject.card.data.skipped and spec == subject.data:
+    if subject.card is not None and subject.card.data.skipped and same_place(spec, subject.data or ""):
         dataset = Without(dataset, subject.card.data.skipped)
     if not dataset.splits:
         raise DataError(f"data set {spec} has no samples")
@@ -219,8 +219,8 @@ def row(inputs: Inputs, index: int) -> Prepared:
 
 def same_place(one: str, other: str) -> bool:
     """Whether two names of data are of the same file or folder."""
-    paths = [Path(spec.partition(":")[2] if spec.partition(":")[0] in READERS else spec) for spec in (one, other)]
-    return one == other or (paths[0].exists() and paths[1].exists() and paths[0].samefile(paths[1]))
+    here, there = path_of(one), path_of(other)
+    return one == other or (here is not None and there is not None and here.samefile(there))
 
 
 FAR, FEWEST_COMPARED = 4.0, 8

@@ -8,17 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import keras
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboard.summary import Writer
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
 from orilla.train.checkpoint import Row, State, assign, restore, save, snapshot
+from orilla.train.progress import Bar, board, note_of, progress_bar
 
 Schedule = Literal["cosine", "constant"]
 
@@ -97,10 +95,9 @@ def fit(
     if resume and options.schedule == "constant":  # a checkpoint holds the rate that it was made with
         model.optimizer.learning_rate = options.learning_rate
     average = _Average(state, steps, options)
-    board = None if options.tensorboard is None else Writer(str(options.tensorboard))
-    with _progress() as progress:
+    with progress_bar() as progress, board(options.tensorboard) as log:
         task = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
-        bar = _Bar(progress, task, options.epochs)
+        bar = Bar(progress, task, options.epochs)
         callbacks: list[keras.callbacks.Callback] = [bar, _Finite(options.epochs), average]
         for epoch in range(len(state.rows), options.epochs):
             if _stop(state, options):
@@ -115,13 +112,10 @@ def fit(
                 assign(model, state.average or latest)
                 row |= evaluate()
                 assign(model, latest)
-                bar.note = _note(row, options.watch)
+                bar.note = note_of(row, options.watch)
             row["seconds"] = round(time.monotonic() - started, 2)
             state.rows.append(row)
-            if board is not None:
-                for name in row.keys() - {"epoch"}:
-                    board.add_scalar(name, row[name], epoch + 1)
-                board.flush()
+            log(row)
             _keep_best(state, model, options.watch)
             save(model, state, folder, signature)
     kept = (options.watch is not None and state.best) or state.average
@@ -210,22 +204,6 @@ def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, clipnorm=1.0)
 
 
-def _note(row: Row, watch: str | None) -> str:
-    told = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
-    return "  ".join(f"{name} {row[name]:.4f}" for name in told if name and "pixel" not in name)
-
-
-def _progress() -> Progress:
-    return Progress(
-        BarColumn(10),  # a terminal of 80 columns has room for the rest
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    )
-
-
 class _Average(keras.callbacks.Callback):
     """Keeps the running average of a model's variables in a state, from some twenty looks at them in its span."""
 
@@ -278,25 +256,3 @@ class _Finite(keras.callbacks.Callback):
                 else "lower --learning-rate; nothing is kept"
             )
             raise DataError(f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: {advice}")
-
-
-class _Bar(keras.callbacks.Callback):
-    """Moves the progress bar; a line for each epoch where nobody watches."""
-
-    def __init__(self, progress: Progress, task: Any, epochs: int) -> None:
-        super().__init__()
-        self.note = ""
-        self._progress, self._task, self._epochs = progress, task, epochs
-        self._epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._epoch = epoch + 1
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        note = f"epoch {self._epoch}/{self._epochs}  loss {(logs or {}).get('loss', math.nan):.4f}  {self.note}"
-        self._progress.update(self._task, advance=1, note=note)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not self._progress.console.is_terminal:
-            loss = (logs or {}).get("loss", math.nan)
-            self._progress.console.print(f"epoch {self._epoch}/{self._epochs}  loss {loss:.4f}  {self.note}")

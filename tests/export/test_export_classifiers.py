@@ -93,3 +93,5 @@ def test_what_a_training_skipped_is_no_matter_of_its_export(tmp_path):
     skipped = msgspec.structs.replace(card.data, skipped=("cat/zz: bad.png: damaged",))
     (run / "card.json").write_bytes(encode_json(msgspec.structs.replace(card, data=skipped)))
     assert export(run, tmp_path / "b.orilla", options).report.count == 12
+    said = ExportOptions(recipes="litert_wi8_ai8", validation=f"{data}/")
+    assert export(run, tmp_path / "c.orilla", said).report.count == 12
