@@ -13,10 +13,10 @@ from orilla.devices.errors import DataError
 from orilla.export import samples
 from orilla.export.samples import Inputs
 from orilla.export.subject import Subject
-from orilla.runtime.arrays import TensorPreprocess
-from orilla.runtime.feed import Raw
 from orilla.runtime.golden import pack, raw_digest
 from orilla.runtime.manifest import Golden
+from orilla.runtime.preprocessing.preprocessor import Raw
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 JPEG_QUALITY = 92
 """Of golden frames: what cameras store."""

@@ -15,8 +15,8 @@ from orilla.export.golden import GoldenData, candidates, golden
 from orilla.export.samples import Drawn
 from orilla.export.subject import Subject
 from orilla.runtime.datasets import Dataset
-from orilla.runtime.feed import Raw
 from orilla.runtime.measures import Target, target_of
+from orilla.runtime.preprocessing.preprocessor import Raw
 
 BATCH = 32
 

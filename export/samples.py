@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.export.subject import Subject
-from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.datasets import ArraySample, ClassifiedImage, Dataset, LabelledImage, Sample, Source, open_dataset
 from orilla.runtime.datasets.labelled import Item, digest_of, path_of
 from orilla.runtime.datasets.raw import prepared, raw_of
 from orilla.runtime.datasets.without import Without
-from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.measures import Truth, truth_of
-from orilla.runtime.picture import decode_picture, why_undecoded
-from orilla.runtime.session import Prepared
+from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
+from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.sources.lines import Lines
 from orilla.runtime.sources.source import picture_files
 from orilla.runtime.tasks.classify import class_scores

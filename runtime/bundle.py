@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 
 from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime import manifest as manifests
-from orilla.runtime.feed import Feed
 from orilla.runtime.files import check_writable, replacing, replacing_folder
 from orilla.runtime.manifest import FileEntry, Manifest
-from orilla.runtime.text import decode_vocabulary
+from orilla.runtime.preprocessing.preprocessor import Feed
+from orilla.runtime.preprocessing.text import decode_vocabulary
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 4 << 20

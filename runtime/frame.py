@@ -8,10 +8,13 @@ from typing import Literal
 
 import msgspec
 
-from orilla.runtime.arrays import ArrayResult, Arrays
-from orilla.runtime.preprocess import Image
+from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.preprocessing.tensor import ArrayResult, Arrays
 from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
+
+QUEUE_DEPTH = 2
+"""Frames that may wait between two stages of the loop when the policy answers every frame."""
 
 Answer = Segmentation | Classification | ArrayResult
 """What one model says."""

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
-from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.bundle import Bundle
-from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.manifest import MOST_AXES, Golden, Variant
-from orilla.runtime.picture import decode_picture
-from orilla.runtime.session import Prepared
+from orilla.runtime.preprocessing.image_file import decode_picture
+from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,11 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import BundleError, unknown_name
-from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.card import Card
-from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
+from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
-from orilla.runtime.text import TextPreprocess
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
 """Of a variant: names are file names, and words of commands on other machines."""

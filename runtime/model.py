@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
-from orilla.runtime.arrays import ArrayResult, TensorPreprocess
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import registry
-from orilla.runtime.feed import Raw
 from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
 from orilla.runtime.manifest import Variant
-from orilla.runtime.preprocess import Color
+from orilla.runtime.preprocessing.image import Color
+from orilla.runtime.preprocessing.preprocessor import Prepared, Raw
+from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess
 from orilla.runtime.runner import Runner
-from orilla.runtime.session import Prepared, Session
+from orilla.runtime.session import Session
 from orilla.runtime.tasks import classify, segment
 from orilla.runtime.tuned import lookup
 from orilla.runtime.work import Cascade, Cut, One, Together, around

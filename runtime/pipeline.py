@@ -16,9 +16,9 @@ import msgspec
 
 from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
-from orilla.runtime.feed import Raw
 from orilla.runtime.frame import Event, Frame, Line, Result, Tick
 from orilla.runtime.policy import Policy
+from orilla.runtime.preprocessing.preprocessor import Raw
 from orilla.runtime.sources.source import Source
 from orilla.runtime.traffic import Reason, Traffic, Verb
 

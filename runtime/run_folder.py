@@ -9,8 +9,8 @@ import msgspec
 
 from orilla.devices.errors import DataError
 from orilla.runtime.card import Card
-from orilla.runtime.preprocess import Preprocess
-from orilla.runtime.text import TextPreprocess
+from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.text import TextPreprocess
 
 T = TypeVar("T")
 

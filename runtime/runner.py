@@ -19,7 +19,7 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.pipeline import Loop, Work
 from orilla.runtime.policy import LIVE, RECORDED, Policy
-from orilla.runtime.preprocess import Image, check_image
+from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.recording import Recording
 from orilla.runtime.sources.source import Source, open_source, open_texts
 from orilla.runtime.stream import Stream, Watch

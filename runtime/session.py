@@ -12,12 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
-from orilla.runtime.arrays import Arrays
-from orilla.runtime.preprocess import Image
-from orilla.runtime.text import Tokens
-
-Prepared = Image | Tokens | Arrays
-"""What a network takes, without the batch axis: one array, or several by name."""
 
 
 class Quantisation(msgspec.Struct, frozen=True):

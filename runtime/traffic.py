@@ -10,10 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Literal, Protocol, TypeVar
 
+from orilla.runtime.frame import QUEUE_DEPTH
 from orilla.runtime.policy import Policy, Sampler
-
-AHEAD = 2
-"""Items that may wait between two stages, where every frame counts."""
 
 ABOUT_TO_COME = 0.15
 """Where only the newest frame counts, inference that is free waits for a frame that is due within this part of a
@@ -96,7 +94,7 @@ class Traffic(Generic[T]):
     @property
     def room(self) -> bool:
         """Whether a frame may be read; else its source waits."""
-        return self._newest or len(self._waiting) < AHEAD
+        return self._newest or len(self._waiting) < QUEUE_DEPTH
 
     def arrive(self, item: T, now_ns: int) -> None:
         """A frame is ready for inference."""
@@ -133,7 +131,7 @@ class Traffic(Generic[T]):
     @property
     def answer_room(self) -> bool:
         """Whether an inference may begin, its answer having a place; else it waits for the caller."""
-        return self._newest or len(self._answers) < AHEAD
+        return self._newest or len(self._answers) < QUEUE_DEPTH
 
     def answer(self, item: T, now_ns: int) -> None:
         """A frame has been answered."""

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.feed import Feed, Raw
 from orilla.runtime.frame import Answer, Answers, Cascaded, Part
-from orilla.runtime.pool import Pool
-from orilla.runtime.preprocess import Image
-from orilla.runtime.session import Prepared
+from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
 from orilla.runtime.tasks.segment import Segmentation
 
 Box = tuple[int, int, int, int]

@@ -8,7 +8,7 @@ from pathlib import Path
 import factories
 import pytest
 
-from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.run_folder import Run, encode_json
 
 # OpenCV reads this once, when a process opens its first video, which here a factory may do before our code.

@@ -15,11 +15,11 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.datasets import ClassifiedText, Dataset
 from orilla.runtime.datasets.labelled import Item, digest_of
 from orilla.runtime.datasets.raw import prepared
-from orilla.runtime.feed import Feed
 from orilla.runtime.files import cache_folder
 from orilla.runtime.measures import Truth, measure, target_of
-from orilla.runtime.preprocess import Preprocess
-from orilla.runtime.text import TextPreprocess, learn_vocabulary
+from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.preprocessor import Feed
+from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
 from orilla.train.data.batches import Batches, Inputs, Prepared
 from orilla.train.data.features import features
 from orilla.train.data.splits import Splits

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.datasets import Sample
-from orilla.runtime.preprocess import Preprocess
-from orilla.runtime.text import TextPreprocess
+from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.train.fit import Data, FitOptions
 
 

@@ -17,10 +17,10 @@ from orilla.runtime.datasets import ClassifiedText, Dataset, LabelledImage, Samp
 from orilla.runtime.datasets.labelled import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.page import Page
+from orilla.runtime.preprocessing.text import encode_vocabulary
 from orilla.runtime.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
-from orilla.runtime.text import encode_vocabulary
 from orilla.train.checkpoint import Row
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import predict

@@ -22,10 +22,10 @@ from orilla.runtime.bundle import Bundle
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.raw import prepared, raw_of
 from orilla.runtime.engines import registry
-from orilla.runtime.feed import Feed
 from orilla.runtime.golden import KnownFrame, read_frames
 from orilla.runtime.manifest import Variant
 from orilla.runtime.measures import Truth, measure, target_of, truth_of
+from orilla.runtime.preprocessing.preprocessor import Feed
 from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC

@@ -21,8 +21,9 @@ from orilla.runtime.bench.warmup import PATIENCE_S, Steadiness, WarmUp
 from orilla.runtime.frame import Event
 from orilla.runtime.golden import KnownFrame, read_frames
 from orilla.runtime.model import Model
+from orilla.runtime.preprocessing.preprocessor import Prepared
 from orilla.runtime.runner import Given
-from orilla.runtime.session import Prepared, Session
+from orilla.runtime.session import Session
 from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.lines import Texts
 from orilla.runtime.sources.paced import Paced

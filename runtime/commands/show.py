@@ -137,8 +137,8 @@ def _remarks(found: Check, count: int) -> list[str]:
 
 
 def _input(manifest: Manifest) -> str:
-    from orilla.runtime.preprocess import Preprocess
-    from orilla.runtime.text import TextPreprocess
+    from orilla.runtime.preprocessing.image import Preprocess
+    from orilla.runtime.preprocessing.text import TextPreprocess
 
     spec = manifest.preprocess
     if isinstance(spec, Preprocess):

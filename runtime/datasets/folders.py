@@ -9,7 +9,7 @@ from orilla.runtime.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.class_folders import ClassFolders, top_of
 from orilla.runtime.datasets.labelled import ClassifiedImage
-from orilla.runtime.picture import PICTURES
+from orilla.runtime.preprocessing.image_file import PICTURES
 
 KNOWN = {
     "cats_and_dogs_filtered": Source(

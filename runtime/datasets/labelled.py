@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.runtime.card import Source
 from orilla.runtime.files import cache_folder
-from orilla.runtime.preprocess import Image
+from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.tasks.task import Task
 
 READERS = {

@@ -10,7 +10,7 @@ from orilla.devices.errors import DataError
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.labelled import Dataset, require_split
 from orilla.runtime.names import readable
-from orilla.runtime.picture import PICTURES
+from orilla.runtime.preprocessing.image_file import PICTURES
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 """Picture and label image of each sample, by split."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orilla.runtime.arrays import TensorPreprocess
 from orilla.runtime.datasets.labelled import ArraySample, ClassifiedText, Sample
-from orilla.runtime.feed import Feed, Raw
-from orilla.runtime.session import Prepared
+from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 
 def raw_of(sample: Sample) -> Raw:

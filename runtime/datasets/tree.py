@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.names import readable
-from orilla.runtime.picture import decode_picture, why_undecoded
+from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
 
 Folder = Path | zipfile.Path
 

@@ -19,7 +19,7 @@ from orilla.devices.elf import built_for, edgetpu_library, native
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines import litert
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.session import Prepared
+from orilla.runtime.preprocessing.preprocessor import Prepared
 
 T = TypeVar("T")
 

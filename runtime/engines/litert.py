@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.engines.table import is_package
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.session import Inputs, Prepared, Quantisation, Slot, dequantise, joined
+from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.session import Inputs, Quantisation, Slot, dequantise, joined
 
 INTERPRETERS = (
     ("ai_edge_litert", "ai_edge_litert.interpreter"),

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from orilla.runtime.preprocess import Image
+from orilla.runtime.preprocessing.image import Image
 
 BITS, CHECK = 24, 8
 """Of the time, in milliseconds: it repeats every 4.7 hours; and of the sum that tells a clock from a picture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from orilla.runtime.preprocess import Image
+from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.scenes.drive import Drive
 from orilla.runtime.scenes.ground import Floats, Labels, View, draw_ground
 from orilla.runtime.scenes.things import Canvas, things_near

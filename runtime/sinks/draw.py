@@ -7,7 +7,7 @@ import numpy as np
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Answers, Cascaded, Frame, Result, Tick
-from orilla.runtime.preprocess import Image
+from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.picture import as_bgr
+from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.sources.source import now_ns
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from orilla.devices.errors import DataError, SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.picture import as_bgr
-from orilla.runtime.pool import Pool
-from orilla.runtime.preprocess import Image
+from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.sources.source import now_ns
 
 MOST_BAD = 100

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
-from orilla.runtime.frame import Event, Frame, Line
+from orilla.runtime.frame import QUEUE_DEPTH, Event, Frame, Line
 from orilla.runtime.names import whole_number
-from orilla.runtime.picture import PICTURES
+from orilla.runtime.preprocessing.image_file import PICTURES
 
 ANIMATED = ".gif"
 """A file that is played like a video, unless it lies among pictures in a folder."""
+
+READY_BUFFERS = 2 * QUEUE_DEPTH + 3
+"""Buffers that a source allocates and touches with its first frame: as many frames as a loop ever has in flight. One
+is being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller
+holds one. The loop takes its memory when it starts, not when the machine is busy for the first time."""
 
 SLICE_S = 0.25
 """A wait of a source is given back to the loop in pieces, so that it can be stopped meanwhile."""

@@ -12,9 +12,9 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.pool import READY, Pool
+from orilla.runtime.preprocessing.buffer_pool import Pool
 from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
-from orilla.runtime.sources.source import now_ns
+from orilla.runtime.sources.source import READY_BUFFERS, now_ns
 
 MISSING_SHARE = 0.05
 """A file that ends this much before its declared frame count breaks off; some containers only estimate the count."""
@@ -28,7 +28,7 @@ class VideoFile:
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         self._name = name
         self._capture = capture
-        self._pool, self._bad = Pool(READY), BadFrames(name)
+        self._pool, self._bad = Pool(READY_BUFFERS), BadFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
         self._declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
-from orilla.runtime.pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import Pool
 
 THRESHOLD = 0.5
 """A pixel belongs to the class from this probability on."""

@@ -12,7 +12,7 @@ from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import compiled, registry, table
 from orilla.runtime.engines.probe import probe, providers
 from orilla.runtime.engines.table import is_package
-from orilla.runtime.preprocess import prepare
+from orilla.runtime.preprocessing.image import prepare
 from orilla.runtime.verify import verify
 
 PROBE = Bundle.open("probe")

@@ -18,7 +18,7 @@ from orilla.export.edgetpu_rules import DTYPE, LIMIT, RANK, UNKNOWN, VERSION
 from orilla.export.export import ExportOptions, export
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.cli import main
-from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.run_folder import Run, encode_json
 from orilla.runtime.tflite_graph import Operator, Tensor, read_operators
 from orilla.train.models import plan

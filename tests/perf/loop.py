@@ -28,7 +28,7 @@ import orilla.runtime
 from orilla.devices.detect import detect
 from orilla.runtime import scenes
 from orilla.runtime.model import Model
-from orilla.runtime.preprocess import Preprocessor
+from orilla.runtime.preprocessing.image import Preprocessor
 from orilla.runtime.sinks.jsonl import JsonLines
 from orilla.runtime.sources.source import open_source
 from orilla.runtime.tasks.segment import decode

@@ -125,13 +125,14 @@ GROWTH = (
 import sys
 import numpy
 import orilla.runtime
-from orilla.runtime.pool import READY, Pool
+from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.sources.source import READY_BUFFERS
 from orilla.runtime.frame import Frame
 
 class Frames:
     live, rate_hz = False, None
     def __init__(self, count):
-        self.count, self.index, self.pool = count, 0, Pool(READY)
+        self.count, self.index, self.pool = count, 0, Pool(READY_BUFFERS)
     def read(self):
         if self.index == self.count:
             return None

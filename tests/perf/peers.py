@@ -32,7 +32,7 @@ from loop import draw_clip
 
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.metadata import with_metadata
-from orilla.runtime.preprocess import Preprocess
+from orilla.runtime.preprocessing.image import Preprocess
 
 ORILLA = """
 import sys, time

@@ -17,7 +17,7 @@ from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime import open as open_model
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.engines import edgetpu, litert, registry
-from orilla.runtime.preprocess import prepare
+from orilla.runtime.preprocessing.image import prepare
 
 PROBE = Bundle.open("probe")
 DATA = PROBE.read(PROBE.manifest.variant("litert_wi8_ai8").file)

@@ -10,7 +10,7 @@ import pytest
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.picture import as_bgr
+from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.scenes import clock
 from orilla.runtime.sources import camera, picamera
 from orilla.runtime.sources.arrays import Arrays

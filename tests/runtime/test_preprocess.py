@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import DataError
-from orilla.runtime.preprocess import Preprocess, Preprocessor, prepare
+from orilla.runtime.preprocessing.image import Preprocess, Preprocessor, prepare
 
 
 def test_colour_order_is_the_networks():

@@ -12,7 +12,7 @@ import pytest
 import orilla.runtime
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame, Tick
-from orilla.runtime.pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import Pool
 from orilla.runtime.quantiles import ERROR, Quantiles
 from orilla.runtime.stats import LoopStats
 from orilla.runtime.work import around

@@ -16,8 +16,7 @@ from orilla.devices.errors import BundleError, DataError, SourceError
 from orilla.runtime.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.datasets import open_dataset
-from orilla.runtime.sources.lines import Lines
-from orilla.runtime.text import (
+from orilla.runtime.preprocessing.text import (
     FIRST,
     PADDING,
     START,
@@ -29,6 +28,7 @@ from orilla.runtime.text import (
     learn_vocabulary,
     words,
 )
+from orilla.runtime.sources.lines import Lines
 from orilla.runtime.verify import verify
 
 VOCABULARY = ("the", "film", "don't")

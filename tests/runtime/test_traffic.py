@@ -3,9 +3,9 @@
 import pytest
 
 from orilla.devices.errors import ConfigError
+from orilla.runtime.frame import QUEUE_DEPTH
 from orilla.runtime.policy import Policy, Sampler
 from orilla.runtime.simulate import Given, simulate
-from orilla.runtime.traffic import AHEAD
 
 MS = 1_000_000
 
@@ -121,7 +121,7 @@ def test_a_recording_waits_for_the_loop():
     outcome = run(recording(100, read_ms=1, infer_ms=10, sink_ms=1), "every", live=False)
     ages = [one.age_ms for one in outcome.delivered]
     assert indices(outcome) == list(range(100))
-    assert max(ages) <= 10 * (AHEAD + 3)
+    assert max(ages) <= 10 * (QUEUE_DEPTH + 3)
 
 
 def test_bad_frames_are_counted_and_nothing_waits_for_them():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from orilla.runtime.datasets import Dataset, LabelledImage
 from orilla.runtime.datasets.labelled import Item
-from orilla.runtime.preprocess import Image, Preprocess, prepare
+from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
 from orilla.train.augment import RandomLight, RandomMirror, apply
 from orilla.train.data.batches import CACHE_BYTES, Epoch
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, mix_classes, numbers, relight, shade

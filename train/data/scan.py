@@ -13,7 +13,7 @@ from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
-from orilla.runtime.picture import decode_picture, is_heic
+from orilla.runtime.preprocessing.image_file import decode_picture, is_heic
 
 CHUNK = 2048
 

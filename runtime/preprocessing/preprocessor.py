@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from orilla.devices.errors import DataError
-from orilla.runtime.arrays import Arrays, TensorPreprocess
-from orilla.runtime.preprocess import Color, Image, Preprocess, Preprocessor
-from orilla.runtime.session import Prepared
-from orilla.runtime.text import TextPreprocess, Tokeniser
+from orilla.runtime.preprocessing.image import Color, Image, Preprocess, Preprocessor
+from orilla.runtime.preprocessing.tensor import Arrays, TensorPreprocess
+from orilla.runtime.preprocessing.text import TextPreprocess, Tokeniser, Tokens
+
+Prepared = Image | Tokens | Arrays
+"""What a network takes, without the batch axis: one array, or several by name."""
 
 Raw = Image | str | Arrays
 """What a camera, a keyboard or a program gives: `[H,W,3]` uint8 BGR, a text, or arrays by name."""

@@ -6,16 +6,10 @@ import sys
 
 import numpy as np
 
-from orilla.runtime.preprocess import Image
-from orilla.runtime.traffic import AHEAD
+from orilla.runtime.preprocessing.image import Image
 
 KEPT = 32
 """Buffers kept for use again; more are allocated where the caller holds more, and freed when it lets go."""
-
-READY = 2 * AHEAD + 3
-"""Buffers that a source allocates, and touches, with its first frame: as many frames as a loop ever has on the way. One
-is read, `AHEAD` wait, one is in inference, `AHEAD` are answered, one is in the caller's hands. So a loop takes the
-memory that it needs when it starts, not when the machine is busy for the first time."""
 
 _UNHELD = 3
 """References to a buffer that only the pool holds: its list, the loop's variable and the argument of `getrefcount`."""
