@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from orilla.devices.errors import DataError
 from orilla.export.edgetpu_rules import refusal
-from orilla.runtime.tflite_graph import Operator, Tensor, read_operators
+from orilla.runtime.tflite.graph import Operator, Tensor, read_operators
 
 MAPPED = "Mapped to Edge TPU"
 BEHIND = "More than one subgraph is not supported"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from orilla.runtime.tflite_graph import Operator, Tensor
+from orilla.runtime.tflite.graph import Operator, Tensor
 
 UNKNOWN = "Operation not supported"
 VERSION = "Operation version not supported"

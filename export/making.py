@@ -10,7 +10,7 @@ from orilla.export import samples, worker
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.samples import Drawn
 from orilla.export.subject import Subject
-from orilla.runtime.tflite import rewritten
+from orilla.runtime.tflite.rewrite import rewritten
 
 
 def make(

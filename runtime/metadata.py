@@ -19,7 +19,7 @@ import numpy as np
 from orilla.runtime.bundle import EPOCH, Bundle
 from orilla.runtime.manifest import Manifest, Variant
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.tflite import rewritten
+from orilla.runtime.tflite.rewrite import rewritten
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.1"
 LABELS, VOCABULARY = "labels.txt", "vocabulary.txt"

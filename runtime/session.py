@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
+from orilla.runtime.preprocessing.preprocessor import Prepared
 
 
 class Quantisation(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from orilla.devices.errors import DataError
-from orilla.runtime.tflite_graph import Operator, read_operators
+from orilla.runtime.tflite.graph import Operator, read_operators
 
 OPAQUE = (
     "BATCH_MATMUL",

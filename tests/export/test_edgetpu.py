@@ -20,7 +20,7 @@ from orilla.runtime.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.run_folder import Run, encode_json
-from orilla.runtime.tflite_graph import Operator, Tensor, read_operators
+from orilla.runtime.tflite.graph import Operator, Tensor, read_operators
 from orilla.train.models import plan
 from orilla.train.plan import Build
 

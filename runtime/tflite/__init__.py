@@ -1,0 +1,1 @@
+"""TFLite model files: read without an engine, and written again."""
