@@ -15,10 +15,10 @@ from orilla.export.check import Reference, answers, check, tolerance
 from orilla.export.golden import GoldenData, half
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.recommend import recommended
+from orilla.runtime.bundle.golden import pack
+from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import registry
 from orilla.runtime.engines.registry import MOST_THREADS
-from orilla.runtime.golden import pack
-from orilla.runtime.manifest import Variant
 
 
 @dataclass

@@ -11,11 +11,11 @@ from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.rules import DEVICES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.export.wrap import PIXELS
-from orilla.runtime.bundle import check_new
+from orilla.runtime.bundle.bundle import check_new
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 if TYPE_CHECKING:
-    from orilla.runtime.manifest import Manifest
+    from orilla.runtime.bundle.manifest import Manifest
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
 """Packages that the converters import, in processes of their own."""

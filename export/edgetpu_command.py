@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError
 from orilla.export import edgetpu, edgetpu_compiler
-from orilla.runtime.bundle import Bundle, check_new, entries, write
+from orilla.runtime.bundle.bundle import Bundle, check_new, entries, write
 
 KIB, MIB = 1 << 10, 1 << 20
 

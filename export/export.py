@@ -21,13 +21,13 @@ from orilla.export.recommend import MAX_DROP
 from orilla.export.reference import answered
 from orilla.export.samples import Drawn
 from orilla.export.subject import Subject, Told, open_subject
-from orilla.runtime import bundle as bundles
+from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
+from orilla.runtime.bundle.run_folder import VOCABULARY
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.files import check_writable
-from orilla.runtime.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.measures import check_labels, target_of
-from orilla.runtime.run_folder import VOCABULARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from orilla.devices.errors import DataError
 from orilla.export import samples
 from orilla.export.samples import Inputs
 from orilla.export.subject import Subject
-from orilla.runtime.golden import pack, raw_digest
-from orilla.runtime.manifest import Golden
+from orilla.runtime.bundle.golden import pack, raw_digest
+from orilla.runtime.bundle.manifest import Golden
 from orilla.runtime.preprocessing.preprocessor import Raw
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orilla.runtime.manifest import Latency, Variant
+from orilla.runtime.bundle.manifest import Latency, Variant
 
 MAX_DROP = 1.0
 """Points that a variant may lose and still be the default."""

@@ -11,12 +11,12 @@ from orilla.export import facts as facts_of
 from orilla.export import worker
 from orilla.export.facts import Facts
 from orilla.export.wrap import PIXELS, Pixels, Wrap, write_wrap
-from orilla.runtime.card import Card
+from orilla.runtime.bundle.card import Card
+from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import Feed, Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import FIRST, TextPreprocess, decode_vocabulary
-from orilla.runtime.run_folder import VOCABULARY, read_run
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 

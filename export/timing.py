@@ -9,8 +9,8 @@ import numpy as np
 from orilla.devices.cores import loop_threads
 from orilla.devices.detect import detect
 from orilla.export.samples import Inputs, row
+from orilla.runtime.bundle.manifest import Latency
 from orilla.runtime.engines import registry
-from orilla.runtime.manifest import Latency
 
 ROUNDS, EACH = 20, 10
 """In every round each variant makes so many inferences."""

@@ -175,7 +175,7 @@ def _dispatch(words: list[str]) -> int:
     arguments = parser.parse_args(words[1:])
     code, document = module.execute(arguments)
     if arguments.json:
-        from orilla.runtime.run_folder import encode_json
+        from orilla.runtime.bundle.run_folder import encode_json
 
         sys.stdout.write(encode_json(document).decode())
     else:

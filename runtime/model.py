@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import registry
 from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
-from orilla.runtime.manifest import Variant
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.preprocessor import Prepared, Raw
 from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess

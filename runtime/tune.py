@@ -17,9 +17,9 @@ from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime import tuned
 from orilla.runtime.bench.turns import in_turns, timed, warm_up
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.engines import probe, registry
-from orilla.runtime.golden import KnownFrame, read_frames
 from orilla.runtime.session import Session
 from orilla.runtime.tuned import Candidate, Tuned
 from orilla.runtime.verify import verify

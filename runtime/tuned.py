@@ -12,9 +12,9 @@ from orilla.devices.cores import available_cores
 from orilla.devices.detect import identity
 from orilla.devices.errors import ConfigError
 from orilla.devices.packages import ENGINES, installed
+from orilla.runtime.bundle.manifest import Manifest, encode
+from orilla.runtime.bundle.run_folder import encode_json
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
-from orilla.runtime.manifest import Manifest, encode
-from orilla.runtime.run_folder import encode_json
 
 OFF = "ORILLA_NO_TUNED"
 """Environment variable: set, nothing that was tuned is used."""

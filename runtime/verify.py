@@ -9,11 +9,11 @@ import numpy as np
 
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.bench.accuracy import answered, of_export
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import KnownFrame, read_answers, read_frames
+from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.engines import registry
-from orilla.runtime.golden import KnownFrame, read_answers, read_frames
-from orilla.runtime.manifest import Variant
 from orilla.runtime.preprocessing.preprocessor import Raw
 from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing

@@ -8,8 +8,8 @@ from pathlib import Path
 import factories
 import pytest
 
+from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.run_folder import Run, encode_json
 
 # OpenCV reads this once, when a process opens its first video, which here a factory may do before our code.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

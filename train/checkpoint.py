@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.bundle.run_folder import CHECKPOINT
 from orilla.runtime.files import replacing
-from orilla.runtime.run_folder import CHECKPOINT
 
 Row = dict[str, float]
 """What is known of one epoch."""

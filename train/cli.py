@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
 from orilla.runtime.datasets.labelled import READERS
 from orilla.runtime.names import readable, whole_number
 from orilla.runtime.native import hidden_stderr
-from orilla.runtime.run_folder import CHECKPOINT, SEARCH
 from orilla.train.models import MODELS
 
 if TYPE_CHECKING:
-    from orilla.runtime.card import Card
+    from orilla.runtime.bundle.card import Card
 
 
 BACKENDS = ("tensorflow", "jax", "torch")

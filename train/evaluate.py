@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.card import Measured
+from orilla.runtime.bundle.card import Measured
 from orilla.runtime.datasets import Dataset, Sample
 from orilla.runtime.datasets.labelled import Item
 from orilla.runtime.measures import Measures, Truth, measure, target_of, truth_of

@@ -12,13 +12,13 @@ import cv2
 import keras
 import numpy as np
 
-from orilla.runtime.card import Card
+from orilla.runtime.bundle.card import Card
+from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.datasets import ClassifiedText, Dataset, LabelledImage, Sample
 from orilla.runtime.datasets.labelled import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.page import Page
 from orilla.runtime.preprocessing.text import encode_vocabulary
-from orilla.runtime.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
 from orilla.train.checkpoint import Row

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from rich.console import Console
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.bundle.run_folder import SEARCH
 from orilla.runtime.files import make_folder, write_bytes
-from orilla.runtime.run_folder import SEARCH
 from orilla.train.models import MODELS
 from orilla.train.options import TrainOptions
 

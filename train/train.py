@@ -15,7 +15,7 @@ from rich.console import Console
 from orilla.devices import rules
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.card import Card
+from orilla.runtime.bundle.card import Card
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.datasets.labelled import digest_of, path_of
 from orilla.runtime.files import make_folder, replacing

@@ -13,7 +13,7 @@ from orilla.devices.spec import Catalog, catalog
 from orilla.runtime.bench.limits import Judged, allowed, cold_figure, held, ratio_figure, time_figure
 from orilla.runtime.bench.measurement import MOST_S, Measurement
 from orilla.runtime.bench.samples import least_samples
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 
 AGAIN = 2
 """Times that what breaks a budget of time is measured again, before it is believed."""

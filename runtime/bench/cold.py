@@ -37,9 +37,9 @@ def main(where: str, name: str, engine: str, threads: int) -> dict[str, float | 
     import time
 
     from orilla.devices.process import memory_mib, peak_mib, reset_peak
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.bundle.golden import read_frames
     from orilla.runtime.engines import registry
-    from orilla.runtime.golden import read_frames
 
     bundle = Bundle.open(where, every_file=False)
     known = [one.prepared for one in read_frames(bundle)]

@@ -19,9 +19,9 @@ from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.scenario import STREAMS, CameraLoop, Scenario, Single, Taken, Together
 from orilla.runtime.bench.soak import Soaking
 from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
+from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.engines import registry
-from orilla.runtime.golden import read_frames
 from orilla.runtime.model import Model
 from orilla.runtime.session import Session
 

@@ -18,12 +18,12 @@ from orilla.runtime.bench.cold import cold
 from orilla.runtime.bench.result import Cold
 from orilla.runtime.bench.samples import Summary, least_samples, summarise
 from orilla.runtime.bench.turns import EACH, in_turns, warm_up
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import KnownFrame, read_frames
+from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.raw import prepared, raw_of
 from orilla.runtime.engines import registry
-from orilla.runtime.golden import KnownFrame, read_frames
-from orilla.runtime.manifest import Variant
 from orilla.runtime.measures import Truth, measure, target_of, truth_of
 from orilla.runtime.preprocessing.preprocessor import Feed
 from orilla.runtime.session import Session

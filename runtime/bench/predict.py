@@ -19,8 +19,8 @@ import msgspec
 from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.spec import CATALOG, Catalog, catalog
 from orilla.runtime.bench.work import Work, work_of
-from orilla.runtime.bundle import Bundle
-from orilla.runtime.manifest import Variant
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.manifest import Variant
 
 COSTS = CATALOG.with_name("costs.toml")
 

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from orilla.runtime.bench.limits import Judged
     from orilla.runtime.bench.measurement import Measurement, Timed
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.session import Session
 
 MARK = "budget"
@@ -108,7 +108,7 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
     from orilla.devices.errors import ConfigError, OrillaError
     from orilla.runtime.bench.accuracy import open_labelled
     from orilla.runtime.bench.measurement import LEAST_S, MOST_S, SECONDS, Measurement, subject_of
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle.bundle import Bundle
 
     given = dict(mark.kwargs)
     where = given.setdefault("bundle", mark.args[0] if mark.args else None)

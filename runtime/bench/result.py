@@ -17,9 +17,9 @@ from orilla.runtime.bench.monitor import Second
 from orilla.runtime.bench.samples import Summary, summarise
 from orilla.runtime.bench.warmup import WarmUp
 from orilla.runtime.bench.yardstick import Aside, Company, outside
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.manifest import Variant, encode
 from orilla.runtime.files import make_folder, write_bytes
-from orilla.runtime.manifest import Variant, encode
 
 SCHEMA = 1
 """The version that this reader understands."""

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bench.warmup import PATIENCE_S, Steadiness, WarmUp
+from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.frame import Event
-from orilla.runtime.golden import KnownFrame, read_frames
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.preprocessor import Prepared
 from orilla.runtime.runner import Given

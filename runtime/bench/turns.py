@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from orilla.runtime.golden import KnownFrame
+from orilla.runtime.bundle.golden import KnownFrame
 from orilla.runtime.session import Session
 
 WARM_UP = 3

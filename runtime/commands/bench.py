@@ -74,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         raise ConfigError("which bundle? orilla bench BUNDLE, or --compare A B, or --history DIR")
     if arguments.predict:
         from orilla.runtime.bench.predict import predict
-        from orilla.runtime.bundle import Bundle
+        from orilla.runtime.bundle.bundle import Bundle
 
         _refuse_others(arguments, "--predict", {"bundle", "predict", "variant"})
         found_for = predict(Bundle.open(arguments.bundle), arguments.predict, arguments.variant)

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.metadata import with_metadata
 from orilla.runtime.files import check_writable, write_bytes
-from orilla.runtime.metadata import with_metadata
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 if TYPE_CHECKING:
-    from orilla.runtime.manifest import Check, Manifest
+    from orilla.runtime.bundle.manifest import Check, Manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

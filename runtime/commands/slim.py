@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime import bundle as bundles
-from orilla.runtime.bundle import Bundle
-from orilla.runtime.manifest import Manifest
+from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.manifest import Manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from orilla.devices.cores import available_cores
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.names import whole_number
 from orilla.runtime.tune import Trial, candidates, order, remember, tune
 from orilla.runtime.tuned import check_writable

@@ -13,7 +13,7 @@ from orilla.runtime.bench.budgeted import applying, judge
 from orilla.runtime.bench.limits import Judged
 from orilla.runtime.bench.measurement import Measurement, Subject, subject_of
 from orilla.runtime.bench.terminal import BUDGET_HEADER, budget_row, show_tables
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.verify import VariantVerdict, verify
 

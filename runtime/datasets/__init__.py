@@ -1,6 +1,6 @@
 """Labelled data, read the same way by training, export and verification; one file for each kind."""
 
-from orilla.runtime.card import Source
+from orilla.runtime.bundle.card import Source
 from orilla.runtime.datasets.labelled import (
     ArraySample,
     ClassifiedImage,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orilla.devices.errors import DataError
-from orilla.runtime.card import Source
+from orilla.runtime.bundle.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.labelled import Dataset, require_split
 from orilla.runtime.names import readable

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from orilla.devices.errors import DataError
-from orilla.runtime.card import Source
+from orilla.runtime.bundle.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.labelled import LabelledImage, require_split
 from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, size_error

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError, unknown_name
-from orilla.runtime.card import Source
+from orilla.runtime.bundle.card import Source
 from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.tasks.task import Task

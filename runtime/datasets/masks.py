@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, MissingExtraError
-from orilla.runtime.card import Source
+from orilla.runtime.bundle.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.labelled import LabelledImage, require_split
 from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error

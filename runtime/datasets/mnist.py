@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.card import Source
+from orilla.runtime.bundle.card import Source
 from orilla.runtime.datasets.labelled import ClassifiedImage, Dataset, require_split
 
 DIGITS = tuple("0123456789")

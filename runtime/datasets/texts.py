@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from orilla.devices.errors import DataError
-from orilla.runtime.card import Source
+from orilla.runtime.bundle.card import Source
 from orilla.runtime.datasets import tree
 from orilla.runtime.datasets.class_folders import ClassFolders, top_of
 from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, require_split

@@ -188,7 +188,7 @@ def main(name: str) -> dict[str, object]:
 
         return {"engine": edgetpu.try_library()}
     from orilla.devices.errors import OrillaError
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.engines import registry
     from orilla.runtime.verify import verify
 

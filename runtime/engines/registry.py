@@ -10,12 +10,12 @@ from typing import Any
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, EngineError
 from orilla.devices.memory import available_bytes
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines.table import ENGINES as ENGINES
 from orilla.runtime.engines.table import here as here
 from orilla.runtime.engines.table import installed as installed
 from orilla.runtime.engines.table import known as known
-from orilla.runtime.manifest import Variant
 from orilla.runtime.session import NotOfferedError, Session
 
 MOST_THREADS = 64

@@ -21,11 +21,11 @@ from typing import Any
 import msgspec
 
 from orilla.devices.errors import ConfigError, OrillaError
-from orilla.runtime import bundle as bundles
 from orilla.runtime.bench import result as results
 from orilla.runtime.bench.result import Result
 from orilla.runtime.bench.yardstick import PATIENCE
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import INTERRUPTED
 from orilla.runtime.engines import registry
 from orilla.runtime.remote.ssh import Remote, RemoteError

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bundle import EPOCH
+from orilla.runtime.bundle.bundle import EPOCH
 
 PARTS = ("devices", "runtime")
 LEFT_OUT = (".orilla",)

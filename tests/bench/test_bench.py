@@ -132,9 +132,9 @@ def test_too_many_samples_are_thinned(monkeypatch):
 
 def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
     """Not the bundle of the same name that ships."""
-    from orilla.runtime import bundle as bundles
     from orilla.runtime.bench import measure as measuring
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle import bundle as bundles
+    from orilla.runtime.bundle.bundle import Bundle
 
     original = Bundle.open("probe")
     bundles.write(tmp_path / "road", original.manifest, {name: original.read(name) for name in original.manifest.files})

@@ -17,7 +17,7 @@ from orilla.runtime.bench.budgeted import holds_here, judge
 from orilla.runtime.bench.measurement import Measurement, subject_of
 from orilla.runtime.bench.recorded import judge_result
 from orilla.runtime.bench.result import Accuracy
-from orilla.runtime.bundle import ZOO, Bundle
+from orilla.runtime.bundle.bundle import ZOO, Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.engines.litert import LiteRTSession
 
@@ -45,8 +45,8 @@ BREACHES = {
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
     """The bundle `probe`, whose default variant agrees with the original a little less than always."""
-    from orilla.runtime import bundle as bundles
-    from orilla.runtime.manifest import decode, encode
+    from orilla.runtime.bundle import bundle as bundles
+    from orilla.runtime.bundle.manifest import decode, encode
 
     original = Bundle.open("probe")
     text = json.loads(encode(original.manifest))
@@ -208,8 +208,8 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
 
 def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, animals, capsys):
     """On the data of the export it is measured against the original's figure there; on other data it is refused."""
-    from orilla.runtime import bundle as bundles
-    from orilla.runtime.manifest import decode, encode
+    from orilla.runtime.bundle import bundle as bundles
+    from orilla.runtime.bundle.manifest import decode, encode
 
     opened = Bundle.open(picture_bundle)
     text = json.loads(encode(opened.manifest))
@@ -287,7 +287,7 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
 
         @pytest.mark.budget(PROBE, variant="litert_wi8_ai8", seconds=0.5, p90_ratio=[0, 99], max_drop=0.5)
         def test_all(bundle, session, samples):
-            from orilla.runtime.golden import read_frames
+            from orilla.runtime.bundle.golden import read_frames
 
             assert session.run(read_frames(bundle)[0].prepared).shape == (1, 10)
             assert samples.summary.at(90).ms > 0
@@ -335,7 +335,7 @@ def test_the_plugin_is_an_entry_point_and_brings_nothing_heavy(pytester):
 
         def test_light(pytestconfig):
             assert "orilla" in dict(pytestconfig.pluginmanager.list_name_plugin())
-            heavy = {"numpy", "cv2", "msgspec", "orilla.runtime.bundle"} & set(sys.modules)
+            heavy = {"numpy", "cv2", "msgspec", "orilla.runtime.bundle.bundle"} & set(sys.modules)
             assert not heavy, heavy
         """
     )

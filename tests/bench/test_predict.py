@@ -8,7 +8,7 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.spec import catalog
 from orilla.runtime.bench.predict import costs, models, predict, speed_of
 from orilla.runtime.bench.work import work_of
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 
 

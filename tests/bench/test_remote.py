@@ -18,7 +18,7 @@ from sshd import SSHD, Server
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench import result
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.remote import fleet, ssh
 from orilla.runtime.remote.ssh import Remote, RemoteError
@@ -144,7 +144,7 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
 
 def test_names_of_a_hostile_bundle_never_reach_a_shell():
     from orilla.devices.errors import BundleError
-    from orilla.runtime.manifest import decode, encode
+    from orilla.runtime.bundle.manifest import decode, encode
 
     text = encode(Bundle.open("probe").manifest).replace(b'"litert_wi8_ai8"', b'"x; touch /tmp/owned #"')
     with pytest.raises(BundleError, match="a variant can't be called"):
@@ -209,8 +209,8 @@ def test_no_room_there(board, capsys, monkeypatch):
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
     """The golden answers are another network's."""
     monkeypatch.setattr(fleet, "_verify", VERIFY)
-    from orilla.runtime import bundle as bundles
-    from orilla.runtime.manifest import decode, encode
+    from orilla.runtime.bundle import bundle as bundles
+    from orilla.runtime.bundle.manifest import decode, encode
 
     original = Bundle.open("probe")
     text = json.loads(encode(original.manifest))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import BundleError, ConfigError, EngineError
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines import compiled, registry, table
 from orilla.runtime.engines.probe import probe, providers
 from orilla.runtime.engines.table import is_package

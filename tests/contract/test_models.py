@@ -7,10 +7,10 @@ import pytest
 
 import orilla.runtime
 from orilla.export.export import ExportOptions, export
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
-from orilla.runtime.run_folder import Run, encode_json
 from orilla.runtime.verify import verify
 from orilla.train.models import MODELS, plan, road
 from orilla.train.plan import Build

@@ -16,10 +16,10 @@ from orilla.export import edgetpu, edgetpu_compiler
 from orilla.export.edgetpu import BEHIND, MAPPED
 from orilla.export.edgetpu_rules import DTYPE, LIMIT, RANK, UNKNOWN, VERSION
 from orilla.export.export import ExportOptions, export
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.cli import main
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.run_folder import Run, encode_json
 from orilla.runtime.tflite.graph import Operator, Tensor, read_operators
 from orilla.train.models import plan
 from orilla.train.plan import Build

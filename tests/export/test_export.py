@@ -13,7 +13,7 @@ from orilla.export import worker
 from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import recipes, select
 from orilla.export.recommend import recommended
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 
 FAST = "litert_fp32,litert_wi8_ai8"
 
@@ -187,7 +187,7 @@ def test_a_variant_that_loses_too_much_is_never_the_default(manifest):
 def test_the_fastest_of_the_good_variants_is_recommended(manifest):
     import msgspec
 
-    from orilla.runtime.manifest import Latency
+    from orilla.runtime.bundle.manifest import Latency
 
     def timed(name, milliseconds, **check):
         variant = manifest.variant(name)

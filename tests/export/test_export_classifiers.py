@@ -10,8 +10,8 @@ from orilla.devices.errors import DataError
 from orilla.export import samples
 from orilla.export.export import ExportOptions, export
 from orilla.export.recommend import recommended
-from orilla.runtime.bundle import Bundle
-from orilla.runtime.run_folder import encode_json, read_run
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.run_folder import encode_json, read_run
 from orilla.runtime.verify import verify
 
 

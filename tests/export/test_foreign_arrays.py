@@ -8,7 +8,7 @@ from keras import layers
 
 from orilla.devices.errors import ConversionError, DataError
 from orilla.export.subject import Told
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.model import Model
 from orilla.runtime.verify import verify

@@ -68,9 +68,9 @@ print(json.dumps(times[len(times) // 5 :]))
 LOADGEN = """
 import json, sys
 import mlperf_loadgen as loadgen
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines import registry
-from orilla.runtime.golden import read_frames
+from orilla.runtime.bundle.golden import read_frames
 bundle = Bundle.open(sys.argv[1])
 session = registry.load(bundle, bundle.manifest.variant(sys.argv[2]), threads=1)
 known = [one.prepared for one in read_frames(bundle)]
@@ -114,7 +114,7 @@ def compare(told: str, ours: Callable[[], float], theirs: Callable[[float], floa
 
 
 def rows(where: str, folder: Path, seconds: float, rounds: int) -> list[float]:
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle.bundle import Bundle
 
     bundle, off = Bundle.open(where), []
     for variant in bundle.manifest.variants:

@@ -26,9 +26,9 @@ CACHED = "compiled, weight cache"
 def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:
     """In its own process: one engine and one variant."""
     from orilla.devices.process import memory_mib
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.bundle.golden import read_frames
     from orilla.runtime.engines import registry
-    from orilla.runtime.golden import read_frames
 
     if engine == CACHED:
         use_weight_cache()
@@ -73,7 +73,7 @@ def ask(python: str, *words: object) -> dict[str, float]:
 
 def variants_of(where: str) -> dict[str, str]:
     """The variant for each family: the bundle's default, and the one of the same precision for the other."""
-    from orilla.runtime.bundle import Bundle
+    from orilla.runtime.bundle.bundle import Bundle
 
     manifest = Bundle.open(where).manifest
     chosen = {manifest.variant(manifest.default).engine: manifest.default}

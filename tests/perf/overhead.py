@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.frame import Frame
 from orilla.runtime.pipeline import Loop
 from orilla.runtime.policy import Policy

@@ -30,8 +30,8 @@ import cv2
 import numpy as np
 from loop import draw_clip
 
-from orilla.runtime.bundle import Bundle
-from orilla.runtime.metadata import with_metadata
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.metadata import with_metadata
 from orilla.runtime.preprocessing.image import Preprocess
 
 ORILLA = """

@@ -17,9 +17,9 @@ import numpy as np
 
 from orilla.devices.cores import available_cores
 from orilla.devices.detect import detect
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import onnx
-from orilla.runtime.golden import read_frames
 
 
 def session(data: bytes, *, spin: bool) -> object:

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 
 from orilla.runtime import scenes
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 
 BY_HAND = """
 import sys

@@ -12,9 +12,9 @@ import sys
 import time
 
 from orilla.devices.detect import detect
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import registry
-from orilla.runtime.golden import read_frames
 from orilla.runtime.tune import candidates, tune
 
 BOUND = 1.03

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 
 FULL = Path(__file__).parents[1] / "full_precision"
 DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import orilla.runtime
-from orilla.runtime.bundle import ZOO, Bundle
+from orilla.runtime.bundle.bundle import ZOO, Bundle
 from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.runtime.verify import verify
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import orilla.runtime
-from orilla.runtime.bundle import ZOO, Bundle
+from orilla.runtime.bundle.bundle import ZOO, Bundle
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.verify import verify
 

@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from orilla.devices.errors import BundleError, ConfigError, OutputError
-from orilla.runtime import bundle as bundles
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle.bundle import Bundle
 
 
 def unpack(path, folder):

@@ -9,7 +9,7 @@ import pytest
 
 import orilla.runtime
 from orilla.devices.errors import BundleError, ConfigError, DataError
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.tasks.classify import decode

@@ -9,7 +9,7 @@ import cv2
 import factories
 import pytest
 
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 
 
 def orilla(*words, **options):

@@ -15,7 +15,7 @@ import pytest
 from orilla.devices import elf
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime import open as open_model
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines import edgetpu, litert, registry
 from orilla.runtime.preprocessing.image import prepare
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import orilla.runtime
 from orilla.devices.errors import BundleError, DataError, SourceError
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.preprocessing.text import (
@@ -110,7 +110,7 @@ def test_a_text_bundle_verifies_itself_and_finds_another_vocabulary(text_bundle,
 
 
 def test_a_text_task_needs_its_vocabulary(text_bundle):
-    from orilla.runtime import manifest as manifests
+    from orilla.runtime.bundle import manifest as manifests
 
     manifest = Bundle.open(text_bundle).manifest
     broken = msgspec.structs.replace(manifest, vocabulary=None)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.metadata import IDENTIFIER, with_metadata
 from orilla.runtime.cli import main
 from orilla.runtime.commands.slim import slim
-from orilla.runtime.metadata import IDENTIFIER, with_metadata
 from orilla.runtime.verify import verify
 
 

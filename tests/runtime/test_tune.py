@@ -9,7 +9,7 @@ from orilla.devices.errors import ConfigError, EngineError
 from orilla.runtime import open as open_model
 from orilla.runtime import tune as tuning
 from orilla.runtime import tuned
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.engines import registry
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import BundleError
-from orilla.runtime import bundle as bundles
 from orilla.runtime import verify as module
-from orilla.runtime.bundle import Bundle
+from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import pack
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.engines import registry
-from orilla.runtime.golden import pack
 from orilla.runtime.verify import verify
 
 

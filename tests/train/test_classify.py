@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from orilla.runtime.run_folder import read_run
+from orilla.runtime.bundle.run_folder import read_run
 from orilla.train import classify
 from orilla.train import train as trainer
 from orilla.train.evaluate import BATCH

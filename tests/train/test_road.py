@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.bundle.run_folder import read_run
 from orilla.runtime.cli import main
 from orilla.runtime.datasets import open_dataset
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.run_folder import read_run
 from orilla.train.data import road as data
 from orilla.train.losses import RoadLoss
 from orilla.train.models import road

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.card import DataCard, SplitCard
+from orilla.runtime.bundle.card import DataCard, SplitCard
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.labelled import Item, digest_of
 

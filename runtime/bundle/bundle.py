@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from orilla.devices.errors import BundleError, ConfigError, unknown_name
-from orilla.runtime import manifest as manifests
+from orilla.runtime.bundle import manifest as manifests
+from orilla.runtime.bundle.manifest import FileEntry, Manifest
 from orilla.runtime.files import check_writable, replacing, replacing_folder
-from orilla.runtime.manifest import FileEntry, Manifest
 from orilla.runtime.preprocessing.preprocessor import Feed
 from orilla.runtime.preprocessing.text import decode_vocabulary
 
@@ -29,7 +29,7 @@ MAX_FILES = 1000
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every zip entry, so that equal content makes equal bytes."""
 
-ZOO = Path(__file__).parent / "zoo"
+ZOO = Path(__file__).parents[1] / "zoo"
 
 
 class Bundle:

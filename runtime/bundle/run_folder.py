@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from orilla.devices.errors import DataError
-from orilla.runtime.card import Card
+from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
 

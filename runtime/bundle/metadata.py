@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from orilla.runtime.bundle import EPOCH, Bundle
-from orilla.runtime.manifest import Manifest, Variant
+from orilla.runtime.bundle.bundle import EPOCH, Bundle
+from orilla.runtime.bundle.manifest import Manifest, Variant
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.tflite.rewrite import rewritten
 

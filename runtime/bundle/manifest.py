@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import BundleError, unknown_name
-from orilla.runtime.card import Card
+from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.text import TextPreprocess

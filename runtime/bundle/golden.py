@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
-from orilla.runtime.bundle import Bundle
-from orilla.runtime.manifest import MOST_AXES, Golden, Variant
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.manifest import MOST_AXES, Golden, Variant
 from orilla.runtime.preprocessing.image_file import decode_picture
 from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
