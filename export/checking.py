@@ -17,8 +17,8 @@ from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.recommend import recommended
 from orilla.runtime.bundle.golden import pack
 from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.engines import registry
-from orilla.runtime.engines.registry import MOST_THREADS
+from orilla.runtime.engines import loader
+from orilla.runtime.engines.loader import MOST_THREADS
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Checking:
         recipe, before = self.recipes[name], self.variants.get(name)
         threads = min(available_cores(), MOST_THREADS)
         try:
-            with closing(registry.load_bytes(recipe.engine, self.made[name], threads=threads)) as session:
+            with closing(loader.load_bytes(recipe.engine, self.made[name], threads=threads)) as session:
                 found = check(self.reference, session, seconds=seconds)
                 shape = self.golden.outputs.shape
                 known = answers(session, self.golden.inputs, range(shape[0]), shape[1:])

@@ -10,7 +10,7 @@ from orilla.devices.cores import loop_threads
 from orilla.devices.detect import detect
 from orilla.export.samples import Inputs, row
 from orilla.runtime.bundle.manifest import Latency
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
 
 ROUNDS, EACH = 20, 10
 """In every round each variant makes so many inferences."""
@@ -28,7 +28,7 @@ def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, 
     Args:
         files: engine and content by the variant's name.
     """
-    sessions = {name: registry.load_bytes(engine, data) for name, (engine, data) in files.items()}
+    sessions = {name: loader.load_bytes(engine, data) for name, (engine, data) in files.items()}
     sample = row(inputs, 0)
     times: dict[str, list[float]] = {name: [] for name in sessions}
     spent = dict.fromkeys(sessions, 0.0)

@@ -14,15 +14,15 @@ from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
+from orilla.runtime.engines.session import Session
+from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.preprocessor import Prepared, Raw
 from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess
 from orilla.runtime.runner import Runner
-from orilla.runtime.session import Session
 from orilla.runtime.tasks import classify, segment
-from orilla.runtime.tuned import lookup
 from orilla.runtime.work import Cascade, Cut, One, Together, around
 
 
@@ -90,9 +90,9 @@ class Model(Runner):
 
     @classmethod
     def _loaded(cls, bundle: Bundle, variant: str | None, engine: str | None, threads: int | None) -> Model:
-        chosen = registry.choose(bundle, variant, engine)
+        chosen = loader.choose(bundle, variant, engine)
         engine, threads = engine or chosen.engine, loop_threads() if threads is None else threads
-        return cls(bundle, chosen, registry.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
+        return cls(bundle, chosen, loader.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
 
     def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
         """Answers one picture, one text, or one sample of arrays.

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
-from orilla.runtime import tuned
+from orilla.runtime import doctor
 from orilla.runtime.bench.turns import in_turns, timed, warm_up
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
-from orilla.runtime.engines import probe, registry
-from orilla.runtime.session import Session
-from orilla.runtime.tuned import Candidate, Tuned
+from orilla.runtime.engines import loader, tuning_cache
+from orilla.runtime.engines.session import Session
+from orilla.runtime.engines.tuning_cache import Candidate, Tuned
 from orilla.runtime.verify import verify
 
 FIRST = 12
@@ -69,13 +69,13 @@ def candidates(
         ConfigError: an unknown engine, or nothing that is within the budget and can run here.
     """
     for engine in engines or ():
-        registry.known(engine)
-    offered = probe.providers()
+        loader.known(engine)
+    offered = doctor.providers()
     for engine in engines or ():
-        if not registry.here(engine, offered):
-            raise ConfigError(f"engine {engine} is not here: {registry.ENGINES[engine].install}")
-    here = [name for name in engines or registry.ENGINES if registry.here(name, offered)]
-    if "compiled" in here and (reason := probe.probe("compiled").reason):
+        if not loader.here(engine, offered):
+            raise ConfigError(f"engine {engine} is not here: {loader.ENGINES[engine].install}")
+    here = [name for name in engines or loader.ENGINES if loader.here(name, offered)]
+    if "compiled" in here and (reason := doctor.probe("compiled").reason):
         if engines:
             raise ConfigError(f"engine compiled does not work here: {reason}")
         here.remove("compiled")  # it ends the process on some processors
@@ -86,7 +86,7 @@ def candidates(
         for variant in manifest.variants
         if variant.check.drop <= max_drop
         for engine in here
-        if registry.fits(variant, engine)
+        if loader.fits(variant, engine)
         for count in counts
     ]
     if not found:
@@ -140,9 +140,9 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str],
 
 def remember(bundle: Bundle, chosen: Trial) -> str:
     """Keeps a choice for this machine; returns the file's path."""
-    machine, cores, packages = tuned.current()
+    machine, cores, packages = tuning_cache.current()
     made = Tuned(chosen.candidate, round(_p50(chosen), 4), cores, packages, machine)
-    return str(tuned.keep(bundle.manifest, made))
+    return str(tuning_cache.keep(bundle.manifest, made))
 
 
 def _first_round(
@@ -196,7 +196,7 @@ def _prove(bundle: Bundle, candidate: Candidate, wrong: dict[tuple[str, str], st
 def _load(bundle: Bundle, trial: Trial) -> Session:
     candidate = trial.candidate
     variant = bundle.manifest.variant(candidate.variant)
-    return registry.load(bundle, variant, engine=candidate.engine, threads=candidate.threads)
+    return loader.load(bundle, variant, engine=candidate.engine, threads=candidate.threads)
 
 
 def _in_turns(

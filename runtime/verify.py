@@ -13,9 +13,9 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.datasets import Dataset
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
+from orilla.runtime.engines.session import Session
 from orilla.runtime.preprocessing.preprocessor import Raw
-from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -69,7 +69,7 @@ def verify(
         ConfigError: an engine that is unknown, or takes none of these variants.
     """
     if engine is not None:
-        fitting = tuple(variant for variant in variants if registry.fits(variant, engine))
+        fitting = tuple(variant for variant in variants if loader.fits(variant, engine))
         if not fitting:
             raise ConfigError(f"engine {engine} takes none of {', '.join(variant.name for variant in variants)}")
         variants = fitting
@@ -80,11 +80,11 @@ def verify(
 def _verify_variant(
     bundle: Bundle, variant: Variant, engine: str, known: list[KnownFrame], dataset: Dataset | None
 ) -> VariantVerdict:
-    if engine in registry.ENGINES and not registry.installed(engine):
-        reason = f"engine {engine} is not installed: {registry.ENGINES[engine].install}"
+    if engine in loader.ENGINES and not loader.installed(engine):
+        reason = f"engine {engine} is not installed: {loader.ENGINES[engine].install}"
         return VariantVerdict(variant.name, engine, True, reason, None, (), {})
     try:
-        session = registry.load(bundle, variant, engine=engine)
+        session = loader.load(bundle, variant, engine=engine)
     except OrillaError as error:
         failed = Stage("load", False, str(error))
         return VariantVerdict(variant.name, engine, False, None, "load", (failed,), {})

@@ -8,8 +8,8 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Manifest
 from orilla.runtime.datasets import Dataset, open_dataset
 from orilla.runtime.datasets.raw import prepared
+from orilla.runtime.engines.session import Session
 from orilla.runtime.measures import Measures, measure, target_of, truth_of
-from orilla.runtime.session import Session
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 

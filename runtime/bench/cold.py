@@ -39,13 +39,13 @@ def main(where: str, name: str, engine: str, threads: int) -> dict[str, float | 
     from orilla.devices.process import memory_mib, peak_mib, reset_peak
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.bundle.golden import read_frames
-    from orilla.runtime.engines import registry
+    from orilla.runtime.engines import loader
 
     bundle = Bundle.open(where, every_file=False)
     known = [one.prepared for one in read_frames(bundle)]
     reset_peak()
     before, began = memory_mib(), time.perf_counter()
-    session = registry.load(bundle, bundle.manifest.variant(name), engine=engine, threads=threads)
+    session = loader.load(bundle, bundle.manifest.variant(name), engine=engine, threads=threads)
     loaded = time.perf_counter()
     session.run(known[0])
     answered = time.perf_counter()

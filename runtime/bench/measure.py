@@ -21,9 +21,9 @@ from orilla.runtime.bench.soak import Soaking
 from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.datasets import Dataset
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
+from orilla.runtime.engines.session import Session
 from orilla.runtime.model import Model
-from orilla.runtime.session import Session
 
 STEP_S = 0.5
 """By which the wall clock may move against the monotonic one during a run, before it is told."""
@@ -150,7 +150,7 @@ def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
         return Single(model.session, known)
 
     def another() -> Session:
-        return registry.load(model.bundle, model.variant, engine=model.engine, threads=model.threads)
+        return loader.load(model.bundle, model.variant, engine=model.engine, threads=model.threads)
 
     frames = plan.streams if plan.scenario == "multi-stream" else None
     return opened.enter_context(Together(model.session, another, known, model.threads, frames))

@@ -23,10 +23,10 @@ from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.datasets import Dataset
 from orilla.runtime.datasets.raw import prepared, raw_of
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
+from orilla.runtime.engines.session import Session
 from orilla.runtime.measures import Truth, measure, target_of, truth_of
 from orilla.runtime.preprocessing.preprocessor import Feed
-from orilla.runtime.session import Session
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -58,7 +58,7 @@ def subject_of(budget: Budget, bundle: Bundle) -> Subject:
         ConfigError: a variant that isn't there, an engine that does not take it, or a ratio to what isn't there.
         BundleError: no such reference.
     """
-    variant = registry.choose(bundle, budget.variant, budget.engine)
+    variant = loader.choose(bundle, budget.variant, budget.engine)
     reference = _reference(budget, bundle, variant)
     asked = [key for key in (*RATIOS, "size_ratio") if getattr(budget, key) is not None]
     if asked and reference is None:
@@ -171,14 +171,14 @@ class Measurement:
     def load(self) -> Session:
         """A session of the variant."""
         subject = self.subject
-        return registry.load(subject.bundle, subject.variant, engine=subject.engine, threads=subject.threads)
+        return loader.load(subject.bundle, subject.variant, engine=subject.engine, threads=subject.threads)
 
     def load_reference(self) -> Session:
         """A session of the full-precision variant, on the same engine where that takes it."""
         assert self.subject.reference is not None
         bundle, variant = self.subject.reference
-        engine = self.subject.engine if registry.fits(variant, self.subject.engine) else variant.engine
-        return registry.load(bundle, variant, engine=engine, threads=self.subject.threads)
+        engine = self.subject.engine if loader.fits(variant, self.subject.engine) else variant.engine
+        return loader.load(bundle, variant, engine=engine, threads=self.subject.threads)
 
     def cold(self) -> Cold:
         """Start-up and memory, in a process of its own."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orilla.runtime.bench.limits import Judged
     from orilla.runtime.bench.measurement import Measurement, Timed
     from orilla.runtime.bundle.bundle import Bundle
-    from orilla.runtime.session import Session
+    from orilla.runtime.engines.session import Session
 
 MARK = "budget"
 

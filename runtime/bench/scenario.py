@@ -19,11 +19,11 @@ from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bench.warmup import PATIENCE_S, Steadiness, WarmUp
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
+from orilla.runtime.engines.session import Session
 from orilla.runtime.frame import Event
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.preprocessor import Prepared
 from orilla.runtime.runner import Given
-from orilla.runtime.session import Session
 from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.lines import Texts
 from orilla.runtime.sources.paced import Paced

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from orilla.runtime.bundle.golden import KnownFrame
-from orilla.runtime.session import Session
+from orilla.runtime.engines.session import Session
 
 WARM_UP = 3
 EACH = 6

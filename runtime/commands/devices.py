@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from orilla.devices.detect import Machine, detect
 from orilla.devices.spec import Catalog, DeviceSpec, catalog
-from orilla.runtime.engines import probe, table
+from orilla.runtime import doctor
+from orilla.runtime.engines import registry
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,10 +39,10 @@ def _generic(known: Catalog, machine: Machine) -> list[str]:
 
 def _engines(known: Catalog) -> list[dict[str, object]]:
     """Each engine, whether it is here, and what brings it."""
-    offered = probe.providers()
+    offered = doctor.providers()
     rows: list[dict[str, object]] = []
-    for name, engine in table.ENGINES.items():
-        here = table.here(name, offered)
+    for name, engine in registry.ENGINES.items():
+        here = registry.here(name, offered)
         spec = known.engines[name]
         install = None if here else engine.install
         rows.append({"name": name, "title": spec.title, "runs_on": spec.runs_on, "here": here, "install": install})

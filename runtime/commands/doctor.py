@@ -7,7 +7,7 @@ import argparse
 from orilla.devices.detect import detect
 from orilla.devices.doctor import examine
 from orilla.devices.finding import Finding
-from orilla.runtime.engines import probe
+from orilla.runtime import doctor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     machine = detect()
     findings = examine(machine)
     if not arguments.no_engines:
-        findings += probe.examine(edgetpu=any(one.kind.startswith("edgetpu") for one in machine.accelerators))
+        findings += doctor.examine(edgetpu=any(one.kind.startswith("edgetpu") for one in machine.accelerators))
     return 0 if all(finding.passed for finding in findings) else 1, {"machine": machine, "findings": findings}
 
 

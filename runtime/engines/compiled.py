@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from orilla.devices.detect import features
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line, runtime, slots, span_of
+from orilla.runtime.engines.session import Inputs, Session, Slot, dequantise, joined
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.preprocessing.preprocessor import Prepared
-from orilla.runtime.session import Inputs, Session, Slot, dequantise, joined
 
 PACKAGE = "ai_edge_litert"
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
-from orilla.runtime.engines.table import is_package
+from orilla.runtime.engines.registry import is_package
+from orilla.runtime.engines.session import Inputs, Quantisation, Slot, dequantise, joined
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.preprocessing.preprocessor import Prepared
-from orilla.runtime.session import Inputs, Quantisation, Slot, dequantise, joined
 
 INTERPRETERS = (
     ("ai_edge_litert", "ai_edge_litert.interpreter"),

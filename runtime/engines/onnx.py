@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line
+from orilla.runtime.engines.session import Inputs, NotOfferedError, Session, Slot, joined
 from orilla.runtime.preprocessing.preprocessor import Prepared
-from orilla.runtime.session import Inputs, NotOfferedError, Session, Slot, joined
 
 CPU = "CPUExecutionProvider"
 

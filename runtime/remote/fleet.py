@@ -27,7 +27,7 @@ from orilla.runtime.bench.yardstick import PATIENCE
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import INTERRUPTED
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
 from orilla.runtime.remote.ssh import Remote, RemoteError
 from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
 
@@ -124,7 +124,7 @@ def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
 
 def _order(arguments: argparse.Namespace) -> Order:
     bundle = Bundle.open(arguments.bundle)
-    variant = registry.choose(bundle, arguments.variant, arguments.engine)
+    variant = loader.choose(bundle, arguments.variant, arguments.engine)
     words = ["--variant", variant.name, "--scenario", arguments.scenario, "--seconds", str(arguments.seconds)]
     for option in ("engine", "threads", "streams", "source", "policy"):
         if (value := getattr(arguments, option)) is not None:

@@ -9,9 +9,9 @@ import pytest
 
 from orilla.devices.errors import BundleError, ConfigError, EngineError
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.engines import compiled, registry, table
-from orilla.runtime.engines.probe import probe, providers
-from orilla.runtime.engines.table import is_package
+from orilla.runtime.doctor import probe, providers
+from orilla.runtime.engines import compiled, loader
+from orilla.runtime.engines.registry import is_package
 from orilla.runtime.preprocessing.image import prepare
 from orilla.runtime.verify import verify
 
@@ -21,12 +21,12 @@ PROBE = Bundle.open("probe")
 PROVIDERS = providers()
 HERE = [
     engine
-    for engine in registry.ENGINES
+    for engine in loader.ENGINES
     # LiteRT's compiled model ends the process on some processors, where the interpreter works.
-    if registry.here(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
+    if loader.here(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
 ]
 PAIRS = [
-    (engine, variant.name) for engine in HERE for variant in PROBE.manifest.variants if registry.fits(variant, engine)
+    (engine, variant.name) for engine in HERE for variant in PROBE.manifest.variants if loader.fits(variant, engine)
 ]
 FROZEN = not is_package("ai_edge_litert")
 """`litert` is `tflite_runtime` here."""
@@ -34,7 +34,7 @@ FROZEN = not is_package("ai_edge_litert")
 
 def load(engine, name, **options):
     try:
-        return registry.load(PROBE, PROBE.manifest.variant(name), engine=engine, **options)
+        return loader.load(PROBE, PROBE.manifest.variant(name), engine=engine, **options)
     except EngineError as error:
         refused = "computes dense layers" in str(error) and "\n" not in str(error)
         if not (refused and name == "litert_wi8_afp32" and (engine == "tflite" or FROZEN)):
@@ -65,9 +65,9 @@ def test_the_engines_that_this_environment_is_for_are_here():
 
 def test_a_provider_that_is_not_there_is_no_silent_cpu():
     onnxruntime = pytest.importorskip("onnxruntime")
-    absent = next(engine for engine in registry.ENGINES if engine.startswith("onnx:") and engine not in HERE)
+    absent = next(engine for engine in loader.ENGINES if engine.startswith("onnx:") and engine not in HERE)
     with pytest.raises(EngineError, match=r"here has no \w+, only .*: (pip install|take)") as caught:
-        registry.load(PROBE, PROBE.manifest.variant("onnx_fp32"), engine=absent)
+        loader.load(PROBE, PROBE.manifest.variant("onnx_fp32"), engine=absent)
     assert onnxruntime.__version__ in str(caught.value)
 
 
@@ -75,7 +75,7 @@ def test_a_provider_that_falls_back_is_refused(monkeypatch):
     onnxruntime = pytest.importorskip("onnxruntime")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with pytest.raises(EngineError, match=r"fell back to CPUExecutionProvider from CUDAExecutionProvider"):
-        registry.load(PROBE, PROBE.manifest.variant("onnx_fp32"), engine="onnx:cuda")
+        loader.load(PROBE, PROBE.manifest.variant("onnx_fp32"), engine="onnx:cuda")
 
 
 def test_answers_are_probabilities_of_the_right_shape(session, pictures):
@@ -139,28 +139,28 @@ def test_it_computes_what_was_exported(pair):
 @pytest.mark.parametrize("data", [b"", b"not a model", b"\0" * 4096])
 def test_what_is_no_model_is_an_error_of_one_line(engine, data, capfd):
     with pytest.raises(EngineError, match="cannot load this variant") as caught:
-        registry.load_bytes(engine, data)
+        loader.load_bytes(engine, data)
     assert "\n" not in str(caught.value)
 
 
 def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
-    monkeypatch.setattr(table, "is_package", lambda name: False)
+    monkeypatch.setattr(registry, "is_package", lambda name: False)
     with pytest.raises(EngineError, match=r'tflite is not installed: pip install "tflite-runtime==2.14.0" "numpy<2"'):
-        registry.load_bytes("tflite", b"")
+        loader.load_bytes("tflite", b"")
 
 
 def test_an_unknown_engine_names_the_known_ones():
     with pytest.raises(ConfigError, match="unknown engine 'onnx:openvin': did you mean onnx:openvino"):
-        registry.load_bytes("onnx:openvin", b"")
+        loader.load_bytes("onnx:openvin", b"")
 
 
 def test_a_compiled_model_is_refused_where_it_would_end_the_process(monkeypatch):
-    if not registry.installed("compiled"):
+    if not loader.installed("compiled"):
         pytest.skip("LiteRT is not installed")
     monkeypatch.setattr(compiled.platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(compiled, "features", lambda: ("asimd",))
     with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0, .* take --engine litert"):
-        registry.load_bytes("compiled", PROBE.read(PROBE.manifest.variant("litert_fp32").file))
+        loader.load_bytes("compiled", PROBE.read(PROBE.manifest.variant("litert_fp32").file))
 
 
 def test_a_model_with_another_input_is_refused():
@@ -171,4 +171,4 @@ def test_a_model_with_another_input_is_refused():
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [given], [made])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(BundleError, match=r"expected one sample, \[1,\.\.\.\]"):
-        registry.load_bytes("onnx", model.SerializeToString())
+        loader.load_bytes("onnx", model.SerializeToString())

@@ -8,7 +8,7 @@ from keras import layers
 from orilla.devices.errors import EngineError
 from orilla.export import keras_litert, keras_onnx
 from orilla.export.lower_recurrent import fused
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
 
 STEPS, FEATURES = 12, 5
 FUSED, LOOP, FLEX = "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "Flex"
@@ -73,15 +73,15 @@ def test_each_form_answers_as_keras_in_any_order(named, tmp_path):
     keras_litert.convert(model, str(tmp_path / "loop.tflite"))
     keras_onnx.convert(model, str(tmp_path / "model.onnx"))
     sessions = {
-        "loop": registry.load_bytes("litert", (tmp_path / "loop.tflite").read_bytes()),
-        "onnx": registry.load_bytes("onnx", (tmp_path / "model.onnx").read_bytes()),
+        "loop": loader.load_bytes("litert", (tmp_path / "loop.tflite").read_bytes()),
+        "onnx": loader.load_bytes("onnx", (tmp_path / "model.onnx").read_bytes()),
     }
     if name in WITHOUT_FUSED:
         with pytest.raises(ValueError, match=WITHOUT_FUSED[name]):
             fused(keras.models.load_model(model))
     else:
         keras_litert.convert_fused(model, str(tmp_path / "fused.tflite"))
-        sessions["fused"] = registry.load_bytes("litert", (tmp_path / "fused.tflite").read_bytes())
+        sessions["fused"] = loader.load_bytes("litert", (tmp_path / "fused.tflite").read_bytes())
         assert FUSED in operators(sessions["fused"])
         assert LOOP not in operators(sessions["fused"])
     assert LOOP in operators(sessions["loop"])
@@ -110,7 +110,7 @@ def stream_of(tmp_path_factory):
         model = keras.Sequential([keras.Input((STEPS, FEATURES)), *made])
         model.save(folder / "model.keras")
         convert(str(folder / "model.keras"), str(folder / "model.tflite"))
-        return model, registry.load_bytes("litert", (folder / "model.tflite").read_bytes())
+        return model, loader.load_bytes("litert", (folder / "model.tflite").read_bytes())
 
     return load
 

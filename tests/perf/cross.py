@@ -69,10 +69,10 @@ LOADGEN = """
 import json, sys
 import mlperf_loadgen as loadgen
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
 from orilla.runtime.bundle.golden import read_frames
 bundle = Bundle.open(sys.argv[1])
-session = registry.load(bundle, bundle.manifest.variant(sys.argv[2]), threads=1)
+session = loader.load(bundle, bundle.manifest.variant(sys.argv[2]), threads=1)
 known = [one.prepared for one in read_frames(bundle)]
 def issue(samples):
     for sample in samples:

@@ -28,7 +28,7 @@ def child(engine: str, where: str, variant: str, threads: int, seconds: float) -
     from orilla.devices.process import memory_mib
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.bundle.golden import read_frames
-    from orilla.runtime.engines import registry
+    from orilla.runtime.engines import loader
 
     if engine == CACHED:
         use_weight_cache()
@@ -36,7 +36,7 @@ def child(engine: str, where: str, variant: str, threads: int, seconds: float) -
     bundle = Bundle.open(where)
     known = [one.prepared for one in read_frames(bundle)]
     before, began = memory_mib(), time.perf_counter()
-    session = registry.load(bundle, bundle.manifest.variant(variant), engine=engine, threads=threads)
+    session = loader.load(bundle, bundle.manifest.variant(variant), engine=engine, threads=threads)
     session.run(known[0])
     start_ms = (time.perf_counter() - began) * 1e3
     times, ends = [], time.perf_counter() + seconds
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     from orilla.devices.detect import detect
-    from orilla.runtime.engines import registry
+    from orilla.runtime.engines import loader
 
     pythons = dict.fromkeys(("litert", "compiled", CACHED, "onnx"), sys.executable)
     pythons |= {name: path for name, _, path in (one.partition("=") for one in arguments.python)}
@@ -104,7 +104,7 @@ def main() -> None:
         reasons: dict[str, str] = {}
         for _ in range(arguments.rounds):
             for engine, python in pythons.items():
-                family = registry.ENGINES["compiled" if engine == CACHED else engine].family
+                family = loader.ENGINES["compiled" if engine == CACHED else engine].family
                 if family not in chosen or engine in reasons:
                     continue
                 try:
@@ -115,7 +115,7 @@ def main() -> None:
                 rows.setdefault(engine, []).append(found)
         base = statistics.median(one["p50"] for one in rows["litert"])
         for engine, found in rows.items():
-            family = registry.ENGINES["compiled" if engine == CACHED else engine].family
+            family = loader.ENGINES["compiled" if engine == CACHED else engine].family
             p50, p90, memory, start = (
                 statistics.median(one[key] for one in found) for key in ("p50", "p90", "memory", "start")
             )

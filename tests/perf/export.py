@@ -24,7 +24,7 @@ from typing import Any
 
 from orilla.export import keras_litert, keras_onnx, worker
 from orilla.export.export import ExportOptions, export
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
 from orilla.runtime.native import hidden_stderr
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -100,7 +100,7 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
                 file = Path(folder, f"{form}.model")
                 with hidden_stderr():
                     make(str(Path(folder, "m.keras")), str(file))
-                sessions[form] = registry.load_bytes(engine, file.read_bytes(), threads=1)
+                sessions[form] = loader.load_bytes(engine, file.read_bytes(), threads=1)
         function = tf.function(lambda x, model=model: model(x, training=False))
         given = tf.constant(sample[None])
         expected = function(given).numpy()

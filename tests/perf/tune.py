@@ -14,7 +14,7 @@ import time
 from orilla.devices.detect import detect
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import read_frames
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
 from orilla.runtime.tune import candidates, tune
 
 BOUND = 1.03
@@ -27,7 +27,7 @@ def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]
     known = read_frames(bundle)
     variant = bundle.manifest.variant
     sessions = {
-        str(one.candidate): registry.load(
+        str(one.candidate): loader.load(
             bundle, variant(one.candidate.variant), engine=one.candidate.engine, threads=one.candidate.threads
         )
         for one in trials

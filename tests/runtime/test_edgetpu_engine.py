@@ -16,7 +16,7 @@ from orilla.devices import elf
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime import open as open_model
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.engines import edgetpu, litert, registry
+from orilla.runtime.engines import edgetpu, litert, loader
 from orilla.runtime.preprocessing.image import prepare
 
 PROBE = Bundle.open("probe")
@@ -173,13 +173,13 @@ def test_without_a_model_for_the_cpu_a_loss_is_an_error(stick):
 
 def test_a_model_that_is_not_compiled_is_refused():
     with pytest.raises(EngineError, match="not compiled for the Edge TPU; run orilla edgetpu"):
-        registry.load_bytes("edgetpu", DATA)
+        loader.load_bytes("edgetpu", DATA)
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch):
     monkeypatch.setattr(edgetpu, "LIBRARY", "libedgetpu-nowhere.so.1")
     with pytest.raises(EngineError, match=r"libedgetpu-nowhere.so.1 is not installed; install libedgetpu1-std"):
-        registry.load_bytes("edgetpu", COMPILED)
+        loader.load_bytes("edgetpu", COMPILED)
 
 
 def test_a_library_of_another_architecture_is_told(tmp_path, monkeypatch):
@@ -189,7 +189,7 @@ def test_a_library_of_another_architecture_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv(elf.EDGETPU_VARIABLE, str(library))
     name = {183: "aarch64", 62: "x86_64"}[other]
     with pytest.raises(EngineError, match=rf"is built for {name}, this Python for {platform.machine()}"):
-        registry.load_bytes("edgetpu", COMPILED)
+        loader.load_bytes("edgetpu", COMPILED)
 
 
 DELEGATE = r"""

@@ -8,10 +8,9 @@ import pytest
 from orilla.devices.errors import ConfigError, EngineError
 from orilla.runtime import open as open_model
 from orilla.runtime import tune as tuning
-from orilla.runtime import tuned
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader, tuning_cache
 
 PROBE = Bundle.open("probe")
 
@@ -46,8 +45,8 @@ def played(monkeypatch):
         def load(bundle, variant, *, engine=None, threads=None):
             return Session((variant.name, engine, threads))
 
-        monkeypatch.setattr(registry, "load", load)
-        monkeypatch.setattr(registry, "here", lambda name, providers: name in offered)
+        monkeypatch.setattr(loader, "load", load)
+        monkeypatch.setattr(loader, "here", lambda name, providers: name in offered)
         monkeypatch.setattr(tuning, "loop_threads", lambda: cores - 1)
         monkeypatch.setattr(tuning, "_prove", lambda bundle, candidate, wrong: None)
         monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])
@@ -172,7 +171,7 @@ def test_where_nothing_runs_it_says_why(played, monkeypatch):
     def broken(*_, **__):
         raise EngineError("no luck")
 
-    monkeypatch.setattr(registry, "load", broken)
+    monkeypatch.setattr(loader, "load", broken)
     with pytest.raises(ConfigError, match="no candidate runs here: no luck"):
         tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 10)
 
@@ -196,16 +195,16 @@ def test_the_choice_is_kept_used_and_told(own_cache, capsys):
 def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     assert "orilla run uses it from now on" in capsys.readouterr().out
-    machine, cores, packages = tuned.current()
-    monkeypatch.setattr(tuned, "current", lambda: (machine, cores, {**packages, "ai-edge-litert": "9.9"}))
+    machine, cores, packages = tuning_cache.current()
+    monkeypatch.setattr(tuning_cache, "current", lambda: (machine, cores, {**packages, "ai-edge-litert": "9.9"}))
     with open_model("probe") as model:
         assert model.variant.name == "litert_wi8_ai8"
         assert model.note.startswith("tuned with ai-edge-litert ")
         assert "now 9.9: what was tuned is not used; run orilla tune probe again" in model.note
-    monkeypatch.setattr(tuned, "current", lambda: (machine, 77, packages))
-    assert tuned.lookup(PROBE.manifest)[1].endswith("cores, now 77")
-    monkeypatch.setattr(tuned, "current", lambda: ("Raspberry Pi 4 (Cortex-A72)", cores, packages))
-    assert "this is Raspberry Pi 4 (Cortex-A72)" in tuned.lookup(PROBE.manifest)[1]
+    monkeypatch.setattr(tuning_cache, "current", lambda: (machine, 77, packages))
+    assert tuning_cache.lookup(PROBE.manifest)[1].endswith("cores, now 77")
+    monkeypatch.setattr(tuning_cache, "current", lambda: ("Raspberry Pi 4 (Cortex-A72)", cores, packages))
+    assert "this is Raspberry Pi 4 (Cortex-A72)" in tuning_cache.lookup(PROBE.manifest)[1]
 
 
 @pytest.mark.parametrize(
@@ -219,9 +218,9 @@ def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
     ],
 )
 def test_a_choice_that_cannot_be_run_any_more_does_not_keep_a_robot_from_starting(variant, engine, threads, capsys):
-    machine, cores, packages = tuned.current()
-    choice = tuned.Candidate(variant, engine, threads)
-    tuned.keep(PROBE.manifest, tuned.Tuned(choice, 1.0, cores, packages, machine))
+    machine, cores, packages = tuning_cache.current()
+    choice = tuning_cache.Candidate(variant, engine, threads)
+    tuning_cache.keep(PROBE.manifest, tuning_cache.Tuned(choice, 1.0, cores, packages, machine))
     with open_model("probe") as model:
         assert (model.variant.name, model.session.engine.split()[0]) == ("litert_wi8_ai8", "ai_edge_litert")
         assert "what was tuned is not used; run orilla tune probe again" in model.note
@@ -231,7 +230,7 @@ def test_a_damaged_file_is_no_choice(own_cache, capsys):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     (file,) = (own_cache / "tuned").iterdir()
     file.write_text("{")
-    assert tuned.lookup(PROBE.manifest) == (None, "the file of what was tuned is damaged")
+    assert tuning_cache.lookup(PROBE.manifest) == (None, "the file of what was tuned is damaged")
 
 
 def test_a_dry_run_keeps_nothing(own_cache, capsys):

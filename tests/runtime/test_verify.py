@@ -14,7 +14,7 @@ from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import pack
 from orilla.runtime.datasets import open_dataset
-from orilla.runtime.engines import registry
+from orilla.runtime.engines import loader
 from orilla.runtime.verify import verify
 
 
@@ -134,12 +134,12 @@ def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(registry, "load", lambda *_, **__: Broken())
+    monkeypatch.setattr(loader, "load", lambda *_, **__: Broken())
     assert {one.first_difference for one in run(bundle)} == {"infer"}
 
 
 def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(tiny_bundle, monkeypatch):
-    monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
+    monkeypatch.setattr(module.loader, "installed", lambda engine: engine != "onnx")
     verdicts = run(Bundle.open(tiny_bundle))
     skipped = [one for one in verdicts if one.skipped]
     assert [one.variant for one in skipped] == [one.variant for one in verdicts if one.variant.startswith("onnx")]
@@ -156,6 +156,6 @@ def test_a_bundle_without_golden_frames_cannot_be_verified(tiny_bundle, tmp_path
 def test_the_install_line_is_printed_as_it_must_be_typed(tiny_bundle, monkeypatch, capsys):
     from orilla.runtime.cli import main
 
-    monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
+    monkeypatch.setattr(module.loader, "installed", lambda engine: engine != "onnx")
     assert main(["verify", str(tiny_bundle)]) == 0
     assert "orilla[onnx]" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """Whether an engine works here: imported and run in a process of its own, which may die of it.
 
-`python -m orilla.runtime.engines.probe ENGINE` is that process.
+`python -m orilla.runtime.doctor ENGINE` is that process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from orilla.devices.finding import Finding
 from orilla.devices.packages import installed as distributions
-from orilla.runtime.engines.table import ENGINES, is_package
+from orilla.runtime.engines.registry import ENGINES, is_package
 
 TIMEOUT_S = 60
 OPENCV = "opencv"
@@ -48,7 +48,7 @@ class Probe:
 def probe(name: str) -> Probe:
     """Runs one engine, or `opencv`, on the bundle that ships for it."""
     # Without -P, a file of the same name in the current folder would be taken for the package.
-    command = [sys.executable, "-P", "-m", "orilla.runtime.engines.probe", name]
+    command = [sys.executable, "-P", "-m", "orilla.runtime.doctor", name]
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
@@ -189,11 +189,11 @@ def main(name: str) -> dict[str, object]:
         return {"engine": edgetpu.try_library()}
     from orilla.devices.errors import OrillaError
     from orilla.runtime.bundle.bundle import Bundle
-    from orilla.runtime.engines import registry
+    from orilla.runtime.engines import loader
     from orilla.runtime.verify import verify
 
     bundle = Bundle.open("probe")
-    variants = tuple(one for one in bundle.manifest.variants if registry.fits(one, name))
+    variants = tuple(one for one in bundle.manifest.variants if loader.fits(one, name))
     engine, refused, wrong, first = "", {}, {}, None
     for verdict in verify(bundle, variants, engine=name):
         failed = next((stage for stage in verdict.stages if not stage.passed), None)

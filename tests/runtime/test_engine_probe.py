@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from orilla.runtime import doctor
 from orilla.runtime.cli import main
-from orilla.runtime.engines import probe
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ DIE = "import os, signal; os.kill(os.getpid(), signal.{})\n"
 )
 def test_an_engine_that_breaks_is_reported_not_suffered(planted, text, reason, mend):
     planted("ai_edge_litert.interpreter", text)
-    found = probe.finding(probe.probe("litert"))
+    found = doctor.finding(doctor.probe("litert"))
     assert found.level == "failure"
     assert reason in found.detail
     assert mend in found.mend
@@ -74,7 +74,7 @@ def test_an_engine_that_computes_something_else(planted):
         "    disable_fallback = lambda self: None\n"
         "    run = lambda self, *_: [np.full((1, 10), 0.1, np.float32)]\n",
     )
-    found = probe.finding(probe.probe("onnx"))
+    found = doctor.finding(doctor.probe("onnx"))
     assert found.level == "failure"
     assert "onnxruntime 9.9 runs, and computes something else: onnx_fp32: infer, mean error" in found.detail
 
@@ -89,19 +89,19 @@ def test_an_engine_that_computes_something_else(planted):
 )
 def test_an_opencv_that_lacks_a_library(planted, missing, mend):
     planted("cv2", f"raise ImportError('{missing}: cannot open shared object file: No such file or directory')\n")
-    found = probe.finding(probe.probe(probe.OPENCV))
+    found = doctor.finding(doctor.probe(doctor.OPENCV))
     assert (found.level, mend in found.mend) == ("failure", True)
 
 
 def test_a_process_that_does_not_end(planted, monkeypatch):
     planted("cv2", "import time; time.sleep(60)\n")
-    monkeypatch.setattr(probe, "TIMEOUT_S", 1)
-    assert "no answer for 1 s" in probe.finding(probe.probe(probe.OPENCV)).detail
+    monkeypatch.setattr(doctor, "TIMEOUT_S", 1)
+    assert "no answer for 1 s" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
 
 
 def test_an_illegal_instruction_of_onnxruntime_names_the_release(planted):
     planted("onnxruntime", DIE.format("SIGILL"))
-    assert 'pip install "onnxruntime!=1.21.*"' in probe.finding(probe.probe("onnx")).mend
+    assert 'pip install "onnxruntime!=1.21.*"' in doctor.finding(doctor.probe("onnx")).mend
 
 
 def test_doctor_says_it_all_and_exits_with_1(planted, capsys):
@@ -142,14 +142,14 @@ def test_a_file_of_the_same_name_in_the_current_folder_is_no_engine(tmp_path, mo
     for name in ("onnxruntime", "cv2", "json"):
         (tmp_path / f"{name}.py").write_text("open('ran', 'w')\n")
     monkeypatch.chdir(tmp_path)
-    assert "CPUExecutionProvider" in probe.providers()
-    assert probe.finding(probe.probe(probe.OPENCV)).level == "ok"
+    assert "CPUExecutionProvider" in doctor.providers()
+    assert doctor.finding(doctor.probe(doctor.OPENCV)).level == "ok"
     assert not (tmp_path / "ran").exists()
 
 
 def test_what_a_library_prints_is_no_answer(planted):
     planted("cv2", "import atexit; atexit.register(print, 7); print('{}'); raise ImportError('no')\n")
-    assert "ImportError: no" in probe.finding(probe.probe(probe.OPENCV)).detail
+    assert "ImportError: no" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
 
 
 def test_devices_needs_nothing_that_may_be_broken(planted):
