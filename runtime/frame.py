@@ -139,7 +139,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     """Monotonic clock when the answer was handed to the caller, nanoseconds."""
     drops: Mapping[str, int] = {}
     """Frames of this loop that got no answer so far, by reason: `newer`, `unread`, `rate`, `late`, `bad`; see
-    `orilla.runtime.traffic.Reason`."""
+    `orilla.runtime.loop.scheduler.Reason`."""
 
     @property
     def dropped(self) -> int:

@@ -18,12 +18,12 @@ from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
+from orilla.runtime.loop.stages import Cascade, Cut, One, Together, around
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.preprocessor import Prepared, Raw
 from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess
 from orilla.runtime.runner import Runner
 from orilla.runtime.tasks import classify, segment
-from orilla.runtime.work import Cascade, Cut, One, Together, around
 
 
 class Model(Runner):

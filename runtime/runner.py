@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import Event, Frame, Tick
-from orilla.runtime.pipeline import Loop, Work
-from orilla.runtime.policy import LIVE, RECORDED, Policy
+from orilla.runtime.loop.loop import Loop, Work
+from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
+from orilla.runtime.loop.recording import Recording
+from orilla.runtime.loop.stream import Stream, Watch
 from orilla.runtime.preprocessing.image import Image, check_image
-from orilla.runtime.recording import Recording
 from orilla.runtime.sources.source import Source, open_source, open_texts
-from orilla.runtime.stream import Stream, Watch
 
 if TYPE_CHECKING:
     from orilla.runtime.model import Model

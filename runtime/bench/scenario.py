@@ -21,13 +21,13 @@ from orilla.runtime.bench.warmup import PATIENCE_S, Steadiness, WarmUp
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.engines.session import Session
 from orilla.runtime.frame import Event
+from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.preprocessor import Prepared
 from orilla.runtime.runner import Given
 from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.lines import Texts
 from orilla.runtime.sources.paced import Paced
-from orilla.runtime.stream import Stream
 
 STREAMS = 8
 """Frames of a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live as Screen
 from rich.table import Table
 
-from orilla.runtime.stats import Figures
-from orilla.runtime.stream import Stream
+from orilla.runtime.loop.stats import Figures
+from orilla.runtime.loop.stream import Stream
 
 TABLE_S, LINE_S = 0.5, 5.0
 """Between two drawings, and between two lines."""

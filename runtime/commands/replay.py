@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.policy import Policy
-from orilla.runtime.quantiles import Quantiles
-from orilla.runtime.replay import Replay
-from orilla.runtime.simulate import Outcome
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.quantiles import Quantiles
+from orilla.runtime.loop.replay import Replay
+from orilla.runtime.loop.simulate import Outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame, Tick
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model, cascade, together
-from orilla.runtime.policy import Policy
 from orilla.runtime.runner import Runner
 from orilla.runtime.sinks.sink import Sink, sink_opener
-from orilla.runtime.stream import Stream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import pytest
 from orilla.devices.errors import BundleError, ConfigError, EngineError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.doctor import probe, providers
-from orilla.runtime.engines import compiled, loader
+from orilla.runtime.engines import compiled, loader, registry
 from orilla.runtime.engines.registry import is_package
 from orilla.runtime.preprocessing.image import prepare
 from orilla.runtime.verify import verify

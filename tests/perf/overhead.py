@@ -24,9 +24,9 @@ import numpy as np
 
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.frame import Frame
-from orilla.runtime.pipeline import Loop
-from orilla.runtime.policy import Policy
-from orilla.runtime.stream import Stream
+from orilla.runtime.loop.loop import Loop
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.stream import Stream
 from orilla.runtime.tasks.segment import decode
 
 ROUNDS, FRAMES = 7, 20_000

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import SourceError
-from orilla.runtime import traffic
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.pipeline import Loop
-from orilla.runtime.policy import Policy
+from orilla.runtime.loop import scheduler
+from orilla.runtime.loop.loop import Loop
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.stages import One
+from orilla.runtime.loop.stream import Stream
 from orilla.runtime.preprocessing.buffer_pool import Pool
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import Feed
-from orilla.runtime.stream import Stream
 from orilla.runtime.tasks.segment import decode
-from orilla.runtime.work import One
 
 SPEC = Feed(Preprocess(size_hw=(8, 8), color="bgr"))
 
@@ -101,7 +101,7 @@ def test_a_file_is_not_read_far_ahead_of_the_caller():
     source = factories.ListSource(bright([0] * 200))
     ticks = run(source, BrightnessSession().run)
     frames = [next(ticks).frame for _ in range(3)]
-    assert source._index <= 3 + 2 * traffic.QUEUE_DEPTH + 2
+    assert source._index <= 3 + 2 * scheduler.QUEUE_DEPTH + 2
     ticks.close()
     assert not loop_threads()
     assert [frame.index for frame in frames] == [0, 1, 2]
@@ -183,7 +183,7 @@ def test_buffers_are_used_again_when_nobody_holds_them():
     source = PoolSource(300)
     for _ in run(source, BrightnessSession().run):
         pass
-    assert len(source.pool._buffers) <= 2 * traffic.QUEUE_DEPTH + 4
+    assert len(source.pool._buffers) <= 2 * scheduler.QUEUE_DEPTH + 4
 
 
 def test_a_stream_that_nobody_holds_any_more_ends_its_threads():

@@ -9,8 +9,8 @@ import pytest
 import orilla.runtime
 from orilla.devices.errors import DataError
 from orilla.runtime.frame import Event
-from orilla.runtime.policy import Policy
-from orilla.runtime.replay import Replay
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.replay import Replay
 
 
 class Jumpy(factories.ListSource):
@@ -51,7 +51,7 @@ def test_a_change_of_the_loop_s_decisions_is_seen(model, tmp_path, monkeypatch):
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(60), policy="rate:50", record=path, on_event=lambda event: None))
     replay = Replay.read(path)
-    monkeypatch.setattr("orilla.runtime.policy.Sampler.takes", lambda self, time_ns: True)
+    monkeypatch.setattr("orilla.runtime.loop.policy.Sampler.takes", lambda self, time_ns: True)
     assert replay.decided() != replay.decide()
 
 

@@ -12,10 +12,10 @@ import pytest
 import orilla.runtime
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame, Tick
+from orilla.runtime.loop.quantiles import ERROR, Quantiles
+from orilla.runtime.loop.stages import around
+from orilla.runtime.loop.stats import LoopStats
 from orilla.runtime.preprocessing.buffer_pool import Pool
-from orilla.runtime.quantiles import ERROR, Quantiles
-from orilla.runtime.stats import LoopStats
-from orilla.runtime.work import around
 
 
 @pytest.fixture(scope="module")

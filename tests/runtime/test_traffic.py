@@ -4,8 +4,8 @@ import pytest
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import QUEUE_DEPTH
-from orilla.runtime.policy import Policy, Sampler
-from orilla.runtime.simulate import Given, simulate
+from orilla.runtime.loop.policy import Policy, Sampler
+from orilla.runtime.loop.simulate import Given, simulate
 
 MS = 1_000_000
 

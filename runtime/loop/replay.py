@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime import recording
-from orilla.runtime.policy import Policy
-from orilla.runtime.recording import Answered, Drop, Entry, Header, Step, Taken
-from orilla.runtime.simulate import Given, Outcome, simulate
-from orilla.runtime.traffic import Reason, Traffic
+from orilla.runtime.loop import recording
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.recording import Answered, Drop, Entry, Header, Step, Taken
+from orilla.runtime.loop.scheduler import Reason, Traffic
+from orilla.runtime.loop.simulate import Given, Outcome, simulate
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):

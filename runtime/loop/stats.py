@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from orilla.runtime.frame import Tick
-from orilla.runtime.quantiles import Quantiles
+from orilla.runtime.loop.quantiles import Quantiles
 
 WINDOW_S = 60.0
 """What the live figures look back on."""

@@ -17,10 +17,10 @@ import msgspec
 from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
 from orilla.runtime.frame import Event, Frame, Line, Result, Tick
-from orilla.runtime.policy import Policy
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.scheduler import Reason, Traffic, Verb
 from orilla.runtime.preprocessing.preprocessor import Raw
 from orilla.runtime.sources.source import Source
-from orilla.runtime.traffic import Reason, Traffic, Verb
 
 PATIENCE_S = 5.0
 """How long the end of a loop waits for a thread that hangs in a driver."""

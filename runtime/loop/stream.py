@@ -10,9 +10,9 @@ from contextlib import suppress
 from types import TracebackType
 
 from orilla.runtime.frame import Tick
-from orilla.runtime.pipeline import PATIENCE_S, Loop
-from orilla.runtime.recording import Recording
-from orilla.runtime.stats import Figures, LoopStats
+from orilla.runtime.loop.loop import PATIENCE_S, Loop
+from orilla.runtime.loop.recording import Recording
+from orilla.runtime.loop.stats import Figures, LoopStats
 
 INTERRUPTS = 5
 """So often may one be interrupted while a loop ends."""

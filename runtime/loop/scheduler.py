@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Generic, Literal, Protocol, TypeVar
 
 from orilla.runtime.frame import QUEUE_DEPTH
-from orilla.runtime.policy import Policy, Sampler
+from orilla.runtime.loop.policy import Policy, Sampler
 
 ABOUT_TO_COME = 0.15
 """Where only the newest frame counts, inference that is free waits for a frame that is due within this part of a

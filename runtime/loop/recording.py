@@ -15,9 +15,9 @@ import msgspec
 from orilla.devices.errors import DataError, OutputError
 from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Event, Frame, Line, Result
-from orilla.runtime.policy import Policy
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.scheduler import Reason, Verb
 from orilla.runtime.sources.source import Source
-from orilla.runtime.traffic import Reason, Verb
 
 SCHEMA = 1
 

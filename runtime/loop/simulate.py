@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orilla.runtime.policy import Policy
-from orilla.runtime.traffic import Reason, Traffic
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.scheduler import Reason, Traffic
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The camera loop: threads, scheduling, policies, statistics, recording and replay."""
