@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orilla.runtime.model import Model as Model
     from orilla.runtime.model import cascade as cascade
     from orilla.runtime.model import together as together
-    from orilla.runtime.sources.source import open_source as open_source
+    from orilla.runtime.sources.registry import open_source as open_source
 
     open = Model.open
 
@@ -24,7 +24,7 @@ _HOMES = {
     "open": "model",
     "cascade": "model",
     "together": "model",
-    "open_source": "sources.source",
+    "open_source": "sources.registry",
 }
 
 

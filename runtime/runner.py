@@ -22,7 +22,8 @@ from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stream import Stream, Watch
 from orilla.runtime.preprocessing.image import Image, check_image
-from orilla.runtime.sources.source import Source, open_source, open_texts
+from orilla.runtime.sources.registry import open_source, open_texts
+from orilla.runtime.sources.source import Source
 
 if TYPE_CHECKING:
     from orilla.runtime.model import Model

@@ -7,7 +7,7 @@ import pytest
 
 from orilla.runtime.frame import Tick
 from orilla.runtime.sinks.sink import SINKS, sink_opener
-from orilla.runtime.sources.source import open_source
+from orilla.runtime.sources.registry import open_source
 from orilla.runtime.tasks.segment import decode
 
 

@@ -30,7 +30,7 @@ from orilla.runtime import scenes
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.image import Preprocessor
 from orilla.runtime.sinks.jsonl import JsonLines
-from orilla.runtime.sources.source import open_source
+from orilla.runtime.sources.registry import open_source
 from orilla.runtime.tasks.segment import decode
 
 SIZE_HW = (720, 1280)

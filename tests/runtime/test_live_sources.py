@@ -17,7 +17,7 @@ from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.grab import MOST_BAD, BadFrames
 from orilla.runtime.sources.paced import Paced
 from orilla.runtime.sources.reconnect import LONGEST_WAIT_S, TRIES, Reconnecting
-from orilla.runtime.sources.source import open_source
+from orilla.runtime.sources.registry import open_source
 from orilla.runtime.sources.stamp import PresentationClock
 
 MS = 1_000_000

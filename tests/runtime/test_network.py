@@ -20,7 +20,7 @@ from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.scenes import clock
 from orilla.runtime.sources import mjpeg, network, reconnect
-from orilla.runtime.sources.source import open_source
+from orilla.runtime.sources.registry import open_source
 
 PATIENCE_S = 20.0
 """How long a test waits for something that must come."""

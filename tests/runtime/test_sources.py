@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import ConfigError, SourceError
-from orilla.runtime.sources.source import open_source
+from orilla.runtime.sources.registry import open_source
 
 
 def read_all(source):
