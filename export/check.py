@@ -14,7 +14,7 @@ from orilla.devices.errors import ConversionError
 from orilla.export.samples import Inputs, row
 from orilla.runtime.bundle.manifest import Check, Tolerance
 from orilla.runtime.engines.session import Session
-from orilla.runtime.measures import Measures, Target, Truth, measure
+from orilla.runtime.evaluation.metrics import Measures, Target, Truth, measure
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 

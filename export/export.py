@@ -24,10 +24,10 @@ from orilla.export.subject import Subject, Told, open_subject
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.bundle.run_folder import VOCABULARY
-from orilla.runtime.datasets import Dataset
-from orilla.runtime.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets import Dataset
+from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.metrics import check_labels, target_of
 from orilla.runtime.files import check_writable
-from orilla.runtime.measures import check_labels, target_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from orilla.export.check import Reference
 from orilla.export.golden import GoldenData, candidates, golden
 from orilla.export.samples import Drawn
 from orilla.export.subject import Subject
-from orilla.runtime.datasets import Dataset
-from orilla.runtime.measures import Target, target_of
+from orilla.runtime.evaluation.datasets import Dataset
+from orilla.runtime.evaluation.metrics import Target, target_of
 from orilla.runtime.preprocessing.preprocessor import Raw
 
 BATCH = 32

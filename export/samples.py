@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.export.subject import Subject
-from orilla.runtime.datasets import ArraySample, ClassifiedImage, Dataset, LabelledImage, Sample, Source, open_dataset
-from orilla.runtime.datasets.labelled import Item, digest_of, path_of
-from orilla.runtime.datasets.raw import prepared, raw_of
-from orilla.runtime.datasets.without import Without
-from orilla.runtime.measures import Truth, truth_of
+from orilla.runtime.evaluation.datasets import (
+    ArraySample,
+    ClassifiedImage,
+    Dataset,
+    LabelledImage,
+    Sample,
+    Source,
+    open_dataset,
+)
+from orilla.runtime.evaluation.datasets.labelled import Item, digest_of, path_of
+from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
+from orilla.runtime.evaluation.datasets.without import Without
+from orilla.runtime.evaluation.metrics import Truth, truth_of
 from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
 from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
 from orilla.runtime.preprocessing.tensor import TensorPreprocess

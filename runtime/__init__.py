@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orilla.runtime.composite import cascade as cascade
+    from orilla.runtime.composite import together as together
     from orilla.runtime.frame import Event as Event
     from orilla.runtime.frame import Tick as Tick
     from orilla.runtime.model import Model as Model
-    from orilla.runtime.model import cascade as cascade
-    from orilla.runtime.model import together as together
     from orilla.runtime.sources.registry import open_source as open_source
 
     open = Model.open
@@ -22,8 +22,8 @@ _HOMES = {
     "Tick": "frame",
     "Model": "model",
     "open": "model",
-    "cascade": "model",
-    "together": "model",
+    "cascade": "composite",
+    "together": "composite",
     "open_source": "sources.registry",
 }
 

@@ -18,7 +18,7 @@ from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
-from orilla.runtime.loop.stages import Cascade, Cut, One, Together, around
+from orilla.runtime.loop.stages import One
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.preprocessor import Prepared, Raw
 from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess
@@ -128,9 +128,13 @@ class Model(Runner):
         """What is done with each frame of one loop."""
         return One(self._feed, self._infer, self._decode)
 
-    def models(self) -> tuple[Model, ...]:
-        """Itself."""
-        return (self,)
+    def sessions(self) -> tuple[Session, ...]:
+        """Return the model's only session."""
+        return (self.session,)
+
+    def notes(self) -> list[str]:
+        """Return the note on tuning, after the bundle's name; empty where there is none."""
+        return [] if self.note is None else [f"{self.bundle.path.stem}: {self.note}"]
 
     def describe(self) -> dict[str, str]:
         """Variant and engine, by the bundle's name."""
@@ -167,95 +171,3 @@ def _framed(place: int, raw: Raw, captured_ns: int) -> Frame | Line | Record:
     if isinstance(raw, np.ndarray) and raw.ndim == 3 and raw.dtype == np.uint8:
         return Frame(place, raw, captured_ns)
     return Record(place, raw if isinstance(raw, Mapping) else {"x": np.asarray(raw)}, captured_ns)
-
-
-class Several(Runner):
-    """Several models on one source: one capture and one decoding, and a `tick.result` with each model's answer."""
-
-    kind = "picture"
-
-    def __init__(self, models: Mapping[str, Model]) -> None:
-        self._models = dict(models)
-        self.name = " and ".join(self._models)
-
-    def work(self) -> Together:
-        """What is done with each frame of one loop."""
-        return Together({name: model.work() for name, model in self._models.items()})
-
-    def models(self) -> tuple[Model, ...]:
-        """All of them."""
-        return tuple(self._models.values())
-
-    def describe(self) -> dict[str, str]:
-        """Variant and engine of each model, by name."""
-        return {name: next(iter(model.describe().values())) for name, model in self._models.items()}
-
-    def close(self) -> None:
-        """Closes the models."""
-        for model in self._models.values():
-            model.close()
-
-
-class Chain(Runner):
-    """A cascade: one model on the frame, another on the parts that are cut out where the first found something."""
-
-    kind = "picture"
-
-    def __init__(self, first: Model, second: Model, cut: Cut) -> None:
-        self._first, self._second, self._cut = first, second, cut
-        self.name = f"{first.name} then {second.name}"
-
-    def work(self) -> Cascade:
-        """What is done with each frame of one loop."""
-        return Cascade(self._first.work(), self._second.work(), self._cut)
-
-    def models(self) -> tuple[Model, ...]:
-        """Both, in their order."""
-        return self._first, self._second
-
-    def describe(self) -> dict[str, str]:
-        """Variant and engine of both models, by the bundles' names, or as first and second where these are the same."""
-        both = [next(iter(model.describe().items())) for model in (self._first, self._second)]
-        if both[0][0] != both[1][0]:
-            return dict(both)
-        return {"first": both[0][1], "second": both[1][1]}
-
-    def close(self) -> None:
-        """Closes both models."""
-        self._first.close()
-        self._second.close()
-
-
-def together(**models: Model) -> Several:
-    """Several models on the same frames; `tick.result["name"]` is what each says.
-
-    Raises:
-        ConfigError: none, or one that takes no pictures.
-    """
-    if not models:
-        raise ConfigError("together() needs a model: together(road=model, animal=other)")
-    _check_pictures(*models.values())
-    return Several(models)
-
-
-def cascade(first: Model, second: Model, *, cut: Cut = around) -> Chain:
-    """`second` on parts of the frame that `first` decides on; `tick.result.first`, and `tick.result.parts` with box
-    and answer.
-
-    Args:
-        first: on the whole frame.
-        second: on each part.
-        cut: from what `first` said, and the frame, to boxes: left, top, right, bottom in pixels. Where none is given,
-            the box around all that a segmentation found.
-
-    Raises:
-        ConfigError: a model that takes no pictures.
-    """
-    _check_pictures(first, second)
-    return Chain(first, second, cut)
-
-
-def _check_pictures(*models: Model) -> None:
-    for model in models:
-        if model.kind != "picture":
-            raise ConfigError(f"{model.name} takes no pictures: only models of pictures share a source")

@@ -9,13 +9,14 @@ from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError
+from orilla.runtime.engines.session import Recoverable, Session
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.loop import Loop, Work
 from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
@@ -24,9 +25,6 @@ from orilla.runtime.loop.stream import Stream, Watch
 from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.sources.registry import open_source, open_texts
 from orilla.runtime.sources.source import Source
-
-if TYPE_CHECKING:
-    from orilla.runtime.model import Model
 
 Pictures = Iterable[NDArray[np.uint8]]
 
@@ -63,21 +61,26 @@ class Runner(ABC):
             if (told := method()) is not None:
                 told(what)
 
-        for model in self.models():
-            if hasattr(model.session, "on_event"):
-                model.session.on_event = pass_on
+        for session in self.sessions():
+            if isinstance(session, Recoverable):
+                session.on_event = pass_on
 
     def counts(self) -> dict[str, int]:
         """How often an accelerator was lost, opened again, or replaced by the CPU; empty where there is none."""
         found: dict[str, int] = {}
-        for model in self.models():
-            for name, count in getattr(model.session, "counts", {}).items():
-                found[name] = found.get(name, 0) + count
+        for session in self.sessions():
+            if isinstance(session, Recoverable):
+                for name, count in session.counts.items():
+                    found[name] = found.get(name, 0) + count
         return found
 
     @abstractmethod
-    def models(self) -> Sequence[Model]:
-        """The models that it asks."""
+    def sessions(self) -> Sequence[Session]:
+        """Return the session of each model."""
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """Return what the user should know of each model's tuning, one line each; empty where there is nothing."""
 
     def __call__(self, image: Image) -> Tick:
         """Answers one picture, `[H,W,3]` uint8 BGR.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from orilla.devices.errors import ConfigError, OrillaError
-from orilla.runtime.bench.accuracy import answered, of_export
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.datasets import Dataset
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
+from orilla.runtime.evaluation.accuracy import answered, of_export
+from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.preprocessing.preprocessor import Raw
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC

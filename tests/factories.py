@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from orilla.runtime.bundle.card import Card, DataCard, Measured, SplitCard
 from orilla.runtime.bundle.run_folder import Run, encode_json
-from orilla.runtime.datasets import Source
+from orilla.runtime.evaluation.datasets import Source
 from orilla.runtime.frame import Frame
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary

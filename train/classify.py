@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.datasets import ClassifiedText, Dataset
-from orilla.runtime.datasets.labelled import Item, digest_of
-from orilla.runtime.datasets.raw import prepared
+from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset
+from orilla.runtime.evaluation.datasets.labelled import Item, digest_of
+from orilla.runtime.evaluation.datasets.raw import prepared
+from orilla.runtime.evaluation.metrics import Truth, measure, target_of
 from orilla.runtime.files import cache_folder
-from orilla.runtime.measures import Truth, measure, target_of
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import Feed
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
-from orilla.runtime.datasets.labelled import READERS
+from orilla.runtime.evaluation.datasets.labelled import READERS
 from orilla.runtime.names import readable, whole_number
 from orilla.runtime.native import hidden_stderr
 from orilla.train.models import MODELS

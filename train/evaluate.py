@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.bundle.card import Measured
-from orilla.runtime.datasets import Dataset, Sample
-from orilla.runtime.datasets.labelled import Item
-from orilla.runtime.measures import Measures, Truth, measure, target_of, truth_of
-from orilla.runtime.measures.classification import Classified
+from orilla.runtime.evaluation.datasets import Dataset, Sample
+from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.metrics import Measures, Truth, measure, target_of, truth_of
+from orilla.runtime.evaluation.metrics.classification import Classified
 
 BATCH = 32
 

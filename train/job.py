@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.datasets import Sample
+from orilla.runtime.evaluation.datasets import Sample
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.train.fit import Data, FitOptions

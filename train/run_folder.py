@@ -14,8 +14,8 @@ import numpy as np
 
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
-from orilla.runtime.datasets import ClassifiedText, Dataset, LabelledImage, Sample
-from orilla.runtime.datasets.labelled import absolute
+from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset, LabelledImage, Sample
+from orilla.runtime.evaluation.datasets.labelled import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.page import Page
 from orilla.runtime.preprocessing.text import encode_vocabulary

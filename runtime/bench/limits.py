@@ -9,9 +9,9 @@ import msgspec
 
 from orilla.devices.budget import Range
 from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.numbers import milliseconds
 from orilla.runtime.bench.result import Cold
 from orilla.runtime.bench.samples import Percentile, Z
-from orilla.runtime.bench.terminal import figure
 
 Status = Literal["met", "exceeded", "implausible", "elsewhere"]
 """`implausible`: better than the least that is believed; `elsewhere`: a budget of another device."""
@@ -90,7 +90,7 @@ def cold_figure(found: Cold, key: str) -> tuple[float, str]:
 def ratio_figure(one: Percentile, other: Percentile, name: str) -> tuple[float, str]:
     """A ratio to the full-precision variant of that name, and how it is told."""
     ratio, low, high = ratio_of(one, other)
-    return ratio, f"{ratio:.3f}{span(low, high)} of {name}'s {figure(other.ms)} ms"
+    return ratio, f"{ratio:.3f}{span(low, high)} of {name}'s {milliseconds(other.ms)} ms"
 
 
 def ratio_of(one: Percentile, other: Percentile) -> tuple[float, float | None, float | None]:
@@ -104,9 +104,9 @@ def ratio_of(one: Percentile, other: Percentile) -> tuple[float, float | None, f
 
 def time_figure(one: Percentile) -> tuple[float, str]:
     """A percentile, and how it is told."""
-    return one.ms, f"{figure(one.ms)} ms{span(one.low_ms, one.high_ms)}"
+    return one.ms, f"{milliseconds(one.ms)} ms{span(one.low_ms, one.high_ms)}"
 
 
 def span(low: float | None, high: float | None) -> str:
     """An interval in brackets, where it is bounded."""
-    return "" if low is None or high is None else f" ({figure(low)}–{figure(high)})"
+    return "" if low is None or high is None else f" ({milliseconds(low)}–{milliseconds(high)})"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from orilla.devices.process import peak_mib, reset_peak
 from orilla.runtime.bench import result as results
-from orilla.runtime.bench.accuracy import accuracy
 from orilla.runtime.bench.cold import cold
 from orilla.runtime.bench.disturbance import drift, judge
 from orilla.runtime.bench.monitor import Monitor
@@ -20,9 +19,10 @@ from orilla.runtime.bench.scenario import STREAMS, CameraLoop, Scenario, Single,
 from orilla.runtime.bench.soak import Soaking
 from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
 from orilla.runtime.bundle.golden import read_frames
-from orilla.runtime.datasets import Dataset
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
+from orilla.runtime.evaluation.accuracy import accuracy
+from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.model import Model
 
 STEP_S = 0.5

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from orilla.devices.budget import RATIOS, Budget
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.accuracy import accuracy, of_export
 from orilla.runtime.bench.cold import cold
 from orilla.runtime.bench.result import Cold
 from orilla.runtime.bench.samples import Summary, least_samples, summarise
@@ -21,11 +20,12 @@ from orilla.runtime.bench.turns import EACH, in_turns, warm_up
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.datasets import Dataset
-from orilla.runtime.datasets.raw import prepared, raw_of
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
-from orilla.runtime.measures import Truth, measure, target_of, truth_of
+from orilla.runtime.evaluation.accuracy import accuracy, of_export
+from orilla.runtime.evaluation.datasets import Dataset
+from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
+from orilla.runtime.evaluation.metrics import Truth, measure, target_of, truth_of
 from orilla.runtime.preprocessing.preprocessor import Feed
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC

@@ -106,9 +106,9 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
 
     from orilla.devices.budget import budget_of
     from orilla.devices.errors import ConfigError, OrillaError
-    from orilla.runtime.bench.accuracy import open_labelled
     from orilla.runtime.bench.measurement import LEAST_S, MOST_S, SECONDS, Measurement, subject_of
     from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.evaluation.accuracy import open_labelled
 
     given = dict(mark.kwargs)
     where = given.setdefault("bundle", mark.args[0] if mark.args else None)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from orilla.devices.errors import MissingExtraError
 from orilla.runtime.bench.limits import Judged
+from orilla.runtime.bench.numbers import milliseconds
 from orilla.runtime.bench.result import Result
 from orilla.runtime.bench.terminal import (
     BUDGET_HEADER,
     HEADER,
     budget_row,
-    figure,
     mib,
     percentile,
     result_parts,
@@ -89,7 +89,7 @@ def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> No
             [
                 name,
                 *(percentile(main.at(percent)) for percent in (50, 90, 99)),
-                figure(main.max_ms),
+                milliseconds(main.max_ms),
                 mib(cold.memory_mib) if cold else "–",
                 f"{cold.start_ms:.0f}" if cold else "–",
                 f"{measured.value:.4f}" if measured else "–",

@@ -19,6 +19,7 @@ from orilla.runtime.bench.warmup import WarmUp
 from orilla.runtime.bench.yardstick import Aside, Company, outside
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant, encode
+from orilla.runtime.evaluation.accuracy import Accuracy
 from orilla.runtime.files import make_folder, write_bytes
 
 SCHEMA = 1
@@ -76,20 +77,6 @@ class Cold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the process has grown by at its peak, from before the engine is imported; None where nothing tells."""
     peak_mib: float | None
     """Resident memory of the whole process at its peak."""
-
-
-class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the same session answered on data."""
-
-    data: str
-    split: str
-    count: int
-    metric: str
-    value: float
-    interval: tuple[float, float]
-    metrics: dict[str, float]
-    drop: float | None
-    """Points below what the original model had, where it is the data of the export; else None."""
 
 
 class Soak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

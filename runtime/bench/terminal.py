@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orilla.runtime.bench.numbers import milliseconds
 from orilla.runtime.bench.result import Result, told
 from orilla.runtime.bench.samples import PERCENTS, Percentile, Summary, mlperf_samples
 from orilla.runtime.bench.soak import BURST_S
@@ -69,13 +69,8 @@ def percentile(one: Percentile | None) -> str:
     """`4.10 (4.05–4.14)`, with a question mark for what no sample bounds; a dash where the samples can't carry it."""
     if one is None:
         return "–"
-    low, high = ("?" if bound is None else figure(bound) for bound in (one.low_ms, one.high_ms))
-    return f"{figure(one.ms)} ({low}–{high})"
-
-
-def figure(ms: float) -> str:
-    """Milliseconds in three digits."""
-    return f"{ms:.{max(0, min(5, 2 - math.floor(math.log10(ms))))}f}" if ms > 0 else "0"
+    low, high = ("?" if bound is None else milliseconds(bound) for bound in (one.low_ms, one.high_ms))
+    return f"{milliseconds(one.ms)} ({low}–{high})"
 
 
 def mib(size: float | None) -> str:
@@ -86,7 +81,7 @@ def mib(size: float | None) -> str:
 def summary_row(name: str, summary: Summary) -> list[str]:
     """One row of the table of stages."""
     cells = [percentile(summary.at(percent)) for percent in PERCENTS]
-    return [name, *cells, figure(summary.max_ms), f"{summary.count}"]
+    return [name, *cells, milliseconds(summary.max_ms), f"{summary.count}"]
 
 
 HEADER = ["ms", "p50 (95 %)", "p90 (95 %)", "p99 (95 %)", "max", "samples"]
@@ -109,7 +104,7 @@ def histogram(times: Sequence[float], width: int = 48) -> str:
         return ""
     counts, _ = np.histogram(np.minimum(values, high), bins=width, range=(low, high))
     bars = "".join(BARS[int(np.ceil(8 * count / counts.max()))] for count in counts)
-    return f"{figure(low)} {bars} {figure(high)} ms"
+    return f"{milliseconds(low)} {bars} {milliseconds(high)} ms"
 
 
 def result_parts(result: Result) -> tuple[list[Table], list[str]]:
@@ -133,7 +128,7 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
         )
     warm = result.warm_up
     lines.append(
-        f"warm-up {warm.count} in {warm.seconds:.1f} s, the first {figure(warm.first_ms)} ms, "
+        f"warm-up {warm.count} in {warm.seconds:.1f} s, the first {milliseconds(warm.first_ms)} ms, "
         f"{'steady' if warm.steady else 'not steady'}"
     )
     lines += _machine_lines(result)
@@ -202,8 +197,8 @@ def _compare_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     rows = [
         [
             change.percentile,
-            figure(change.a_ms),
-            figure(change.b_ms),
+            milliseconds(change.a_ms),
+            milliseconds(change.b_ms),
             f"{change.percent:+.1f} ± {change.plus_minus:.1f} %",
             change.verdict,
         ]
@@ -232,13 +227,13 @@ def _history_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
         line = "".join(BARS[1 + round(7 * (one - low) / span)] if span else BARS[4] for one in trend.p50_ms[-20:])
         last = f"{trend.last.verdict}, {trend.last.percent:+.1f} ± {trend.last.plus_minus:.1f} %" if trend.last else "–"
         runs = f"{len(trend.p50_ms)}, {sum(trend.valid)} valid"
-        rows.append([f"{trend.subject} ({trend.machine})", runs, line, figure(trend.p50_ms[-1]), last])
+        rows.append([f"{trend.subject} ({trend.machine})", runs, line, milliseconds(trend.p50_ms[-1]), last])
     return [("history", ["", "runs", "p50", "last ms", "against the run before"], rows)], []
 
 
 def _predict_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     rows = [
-        [one.variant, figure(one.ms), f"{figure(one.low_ms)} – {figure(one.high_ms)}", one.basis]
+        [one.variant, milliseconds(one.ms), f"{milliseconds(one.low_ms)} – {milliseconds(one.high_ms)}", one.basis]
         for one in document["predictions"]
     ]
     device = document["predictions"][0].device

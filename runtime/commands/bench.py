@@ -159,10 +159,10 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from orilla.runtime.bench import result as results
-    from orilla.runtime.bench.accuracy import open_labelled
     from orilla.runtime.bench.measure import Plan, run
     from orilla.runtime.bench.scenario import STREAMS
     from orilla.runtime.cli import INTERRUPTED
+    from orilla.runtime.evaluation.accuracy import open_labelled
     from orilla.runtime.model import Model
 
     with Model.open(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from orilla.runtime.datasets import open_dataset
-from orilla.runtime.datasets.download import Progress, get, published
+from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.datasets.download import Progress, get, published
 from orilla.runtime.files import cache_folder
 
 

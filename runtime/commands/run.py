@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.stream import Stream
-from orilla.runtime.model import Model, cascade, together
+from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
 from orilla.runtime.sinks.sink import Sink, sink_opener
 
@@ -71,9 +72,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     _check_files(inputs, specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
     with _opened(arguments) as runner:
-        for model in runner.models():
-            if model.note is not None:
-                print(f"orilla: {model.bundle.path.stem}: {model.note}", file=sys.stderr)
+        for note in runner.notes():
+            print(f"orilla: {note}", file=sys.stderr)
         source = runner.open_source(arguments.source)
         run = _Run(arguments, runner)
         sinks: list[Sink] = []

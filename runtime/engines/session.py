@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import msgspec
@@ -67,6 +67,18 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Frees the engine's memory."""
+
+
+@runtime_checkable
+class Recoverable(Protocol):
+    """A session that survives the loss of its accelerator: it reports what happened and counts it."""
+
+    on_event: Callable[[str], None] | None
+    """Called in the inferring thread with one line for each loss, replacement and return."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often each of these happened, by name."""
 
 
 class NotOfferedError(EngineError):

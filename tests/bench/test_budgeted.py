@@ -12,7 +12,6 @@ from results import made
 from orilla.devices.budget import budget_of
 from orilla.devices.detect import Machine
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.accuracy import open_labelled
 from orilla.runtime.bench.budgeted import holds_here, judge
 from orilla.runtime.bench.measurement import Measurement, subject_of
 from orilla.runtime.bench.recorded import judge_result
@@ -20,6 +19,7 @@ from orilla.runtime.bench.result import Accuracy
 from orilla.runtime.bundle.bundle import ZOO, Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.engines.litert import LiteRTSession
+from orilla.runtime.evaluation.accuracy import open_labelled
 
 pytest_plugins = "pytester"
 

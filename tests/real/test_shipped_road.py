@@ -7,7 +7,7 @@ import pytest
 
 import orilla.runtime
 from orilla.runtime.bundle.bundle import ZOO, Bundle
-from orilla.runtime.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.verify import verify
 
 EDGE_TPU = {"ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL", "PAD", "QUANTIZE", "RESHAPE"}

@@ -11,7 +11,7 @@ import orilla.runtime
 from orilla.devices.errors import BundleError, ConfigError, DataError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
-from orilla.runtime.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.tasks.classify import decode
 from orilla.runtime.verify import verify
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.datasets import open_dataset
-from orilla.runtime.datasets.labelled import absolute
+from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.datasets.labelled import absolute
 
 
 def test_a_telephone_s_picture_is_told_apart_from_a_damaged_one(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 
 from orilla.devices.errors import ConfigError, DataError, OutputError
 from orilla.runtime.cli import main
-from orilla.runtime.datasets import download, open_dataset
-from orilla.runtime.datasets.download import File, Published, fetch, get
+from orilla.runtime.evaluation.datasets import download, open_dataset
+from orilla.runtime.evaluation.datasets.download import File, Published, fetch, get
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

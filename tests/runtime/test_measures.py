@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.datasets import open_dataset
-from orilla.runtime.measures import Truth, measure, target_of
-from orilla.runtime.measures.bootstrap import intervals
-from orilla.runtime.measures.classification import Classified
-from orilla.runtime.measures.segmentation import Segmented, tally
+from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.metrics import Truth, measure, target_of
+from orilla.runtime.evaluation.metrics.bootstrap import intervals
+from orilla.runtime.evaluation.metrics.classification import Classified
+from orilla.runtime.evaluation.metrics.segmentation import Segmented, tally
 from orilla.runtime.tasks.classify import class_scores
 
 masks = arrays.arrays(np.bool_, (5, 7))

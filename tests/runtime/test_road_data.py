@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from orilla.devices.errors import DataError
-from orilla.runtime.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import open_dataset
 
 
 @pytest.fixture

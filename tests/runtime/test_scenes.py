@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from orilla.runtime import scenes
-from orilla.runtime.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.scenes.drive import Drive
 from orilla.runtime.scenes.ground import ROAD, VEHICLE, View
 

@@ -15,7 +15,7 @@ import orilla.runtime
 from orilla.devices.errors import BundleError, DataError, SourceError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
-from orilla.runtime.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.preprocessing.text import (
     FIRST,
     PADDING,

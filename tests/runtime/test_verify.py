@@ -13,8 +13,8 @@ from orilla.runtime import verify as module
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import pack
-from orilla.runtime.datasets import open_dataset
 from orilla.runtime.engines import loader
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.verify import verify
 
 

@@ -14,7 +14,7 @@ import pytest
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle.run_folder import read_run
 from orilla.runtime.cli import main
-from orilla.runtime.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.train.data import road as data
 from orilla.train.losses import RoadLoss

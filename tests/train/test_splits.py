@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.train.data.joined import Joined
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import data_card, split

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import OrillaError
-from orilla.runtime.datasets import Dataset, Sample
-from orilla.runtime.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets import Dataset, Sample
+from orilla.runtime.evaluation.datasets.labelled import Item
 from orilla.train.augment import apply
 
 CACHE_BYTES = 512 << 20

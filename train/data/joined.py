@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orilla.devices.errors import DataError
-from orilla.runtime.datasets import Dataset, Sample
-from orilla.runtime.datasets.labelled import require_split
+from orilla.runtime.evaluation.datasets import Dataset, Sample
+from orilla.runtime.evaluation.datasets.labelled import require_split
 
 
 class Joined(Dataset):

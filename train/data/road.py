@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.datasets import Dataset, LabelledImage
-from orilla.runtime.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
+from orilla.runtime.evaluation.datasets.labelled import Item
 from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
 from orilla.train.augment import RandomLight, RandomMirror, apply
 from orilla.train.data.batches import CACHE_BYTES, Epoch

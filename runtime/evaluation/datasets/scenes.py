@@ -5,7 +5,7 @@ from __future__ import annotations
 from orilla.devices.errors import ConfigError
 from orilla.runtime import scenes
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.datasets.labelled import Dataset, LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, require_split
 from orilla.runtime.names import whole_number
 
 COUNTS = {"train": 1200, "val": 200}

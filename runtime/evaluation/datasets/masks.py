@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, MissingExtraError
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.datasets import tree
-from orilla.runtime.datasets.labelled import LabelledImage, require_split
-from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.labelled import LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
 
 COLOUR_TYPE, PALETTE = 25, 3
 """Offset of the colour type in a PNG, and its value for a palette. Source: PNG specification, IHDR."""

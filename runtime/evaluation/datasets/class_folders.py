@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.datasets import tree
-from orilla.runtime.datasets.labelled import Dataset, require_split
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.labelled import Dataset, require_split
 from orilla.runtime.names import readable
 
 UNSUPERVISED = ("unsup",)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.measures.bootstrap import Interval, intervals
+from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 
 BINS = 256
 """Of probability; the middle one begins at the threshold 0.5."""

@@ -67,7 +67,7 @@ def published() -> dict[str, Published]:
     """All of `published.toml`, by name."""
     import tomllib
 
-    rows = tomllib.loads(files("orilla.runtime.datasets").joinpath("published.toml").read_text())
+    rows = tomllib.loads(files("orilla.runtime.evaluation.datasets").joinpath("published.toml").read_text())
     return {name: msgspec.convert(row, Published) for name, row in rows.items()}
 
 

@@ -13,9 +13,9 @@ import cv2
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.datasets import tree
-from orilla.runtime.datasets.labelled import LabelledImage, require_split
-from orilla.runtime.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.labelled import LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
 
 CLASSES = (
     "sky",

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from orilla.devices.errors import DataError
-from orilla.runtime.bench.result import Accuracy
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Manifest
-from orilla.runtime.datasets import Dataset, open_dataset
-from orilla.runtime.datasets.raw import prepared
 from orilla.runtime.engines.session import Session
-from orilla.runtime.measures import Measures, measure, target_of, truth_of
+from orilla.runtime.evaluation.datasets import Dataset, open_dataset
+from orilla.runtime.evaluation.datasets.raw import prepared
+from orilla.runtime.evaluation.metrics import Measures, measure, target_of, truth_of
 from orilla.runtime.tasks.task import FIRST_METRIC
+
+
+class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the same session answered on data."""
+
+    data: str
+    split: str
+    count: int
+    metric: str
+    value: float
+    interval: tuple[float, float]
+    metrics: dict[str, float]
+    drop: float | None
+    """Points below what the original model had, where it is the data of the export; else None."""
 
 
 def open_labelled(path: str, manifest: Manifest) -> Dataset:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, unknown_name
-from orilla.runtime.datasets import Dataset, Sample
-from orilla.runtime.datasets.labelled import ArraySample, LabelledImage
-from orilla.runtime.measures.arrays import Compared
-from orilla.runtime.measures.bootstrap import Interval
-from orilla.runtime.measures.classification import Classified
-from orilla.runtime.measures.segmentation import Segmented, tally
+from orilla.runtime.evaluation.datasets import Dataset, Sample
+from orilla.runtime.evaluation.datasets.labelled import ArraySample, LabelledImage
+from orilla.runtime.evaluation.metrics.arrays import Compared
+from orilla.runtime.evaluation.metrics.bootstrap import Interval
+from orilla.runtime.evaluation.metrics.classification import Classified
+from orilla.runtime.evaluation.metrics.segmentation import Segmented, tally
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.task import Task

@@ -30,7 +30,7 @@ READERS = {
     "arrays": "an .npz with an array x, one sample in each row, and y where the truth is known; export and verify only",
     "texts": "one folder of .txt files for each class, or a .csv with the columns text and label",
 }
-"""Kind of data set to what it is; `orilla.runtime.datasets.KIND` has its `recognise` and `open_dataset`."""
+"""Kind of data set to what it is; `orilla.runtime.evaluation.datasets.KIND` has its `recognise` and `open_dataset`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def open_dataset(spec: str | Path) -> Dataset:
         if isinstance(error, DataError):
             raise
         raise DataError(f"cannot read {text[:200]}: {error.strerror or error}") from error
-    published = import_module("orilla.runtime.datasets.download").published()
+    published = import_module("orilla.runtime.evaluation.datasets.download").published()
     downloaded = _downloaded(text) if text in published else None
     if downloaded is not None:
         return _open(_kind_of(downloaded), downloaded)
@@ -254,7 +254,7 @@ def _open(kind: str, path: Path) -> Dataset:
 
 @cache
 def _reader(kind: str) -> _Reader:
-    module = import_module(f"orilla.runtime.datasets.{kind}")
+    module = import_module(f"orilla.runtime.evaluation.datasets.{kind}")
     return _Reader(getattr(module, "recognise", lambda path: False), module.open_dataset)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.measures.bootstrap import Interval, intervals
+from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 from orilla.runtime.tasks.classify import Scores
 
 Labels = NDArray[np.int64]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from orilla.devices.errors import DataError
-from orilla.runtime.datasets.labelled import ClassifiedText, Dataset, require_split
-from orilla.runtime.datasets.texts import IMDB
+from orilla.runtime.evaluation.datasets.labelled import ClassifiedText, Dataset, require_split
+from orilla.runtime.evaluation.datasets.texts import IMDB
 
 CLASSES = ("negative", "positive")
 INDEX = "imdb_word_index.json"
