@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
-from orilla.devices.rules import DEVICES
+from orilla.devices.keras_rules import DEVICES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.export.wrap import PIXELS
 from orilla.runtime.bundle.bundle import check_new

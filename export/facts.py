@@ -50,7 +50,7 @@ def describe(model: str, out: str, device: str | None = None) -> None:
     import numpy as np
     from keras import layers
 
-    from orilla.devices import rules
+    from orilla.devices import keras_rules
     from orilla.export.frozen import fixed_shape, flat, input_names, load, output_names
     from orilla.export.lower_recurrent import not_fused, recurrent_layers
 
@@ -77,7 +77,7 @@ def describe(model: str, out: str, device: str | None = None) -> None:
         convolutions=tuple(layer.name for layer in every if "Conv" in type(layer).__name__),
         normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in every[:4]),
         activation=_activation(network.outputs[0]),
-        unmapped=tuple(str(one) for one in rules.check(network, device) if not one.maps) if device else (),
+        unmapped=tuple(str(one) for one in keras_rules.check(network, device) if not one.maps) if device else (),
     )
     Path(out).write_bytes(msgspec.json.encode(facts))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, unknown_name
-from orilla.devices.rules import DEVICES
+from orilla.devices.keras_rules import DEVICES
 from orilla.export import facts as facts_of
 from orilla.export import worker
 from orilla.export.facts import Facts

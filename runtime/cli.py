@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         return _main(sys.argv[1:])
     finally:
         if "orilla.runtime.engines.compiled" in sys.modules and sys.exc_info()[0] is None:
-            from orilla.runtime.native import drop_stderr
+            from orilla.runtime.stdio import drop_stderr
 
             drop_stderr()
 
@@ -136,12 +136,12 @@ def _main(words: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        from orilla.runtime.native import drop_stdout
+        from orilla.runtime.stdio import drop_stdout
 
         drop_stdout()
         return 0
     except OSError as error:
-        from orilla.runtime.native import drop_stdout
+        from orilla.runtime.stdio import drop_stdout
 
         drop_stdout()
         return _refuse(f"{error.filename or 'standard output'}: {error.strerror or error}")

@@ -1,5 +1,6 @@
 """The house itself: what is packaged, what may import what, what a robot loads."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -77,3 +78,16 @@ def test_a_running_loop_loads_nothing_heavy(tiny_bundle):
 def test_the_namespace_has_no_file_of_its_own():
     done = python("-c", "import orilla; print(orilla.__file__ if hasattr(orilla, '__file__') else None)")
     assert done.stdout.strip() == "None"
+
+
+def test_rooms_import_downwards_only():
+    """The limits of the layout: a new arrow that points up, or a circle, is a design fault and not a style matter."""
+    done = python(str(ROOT / "docs" / "architecture" / "rooms.py"))
+    assert done.returncode == 0, done.stderr
+    counts = [int(number) for number in re.findall(r"\d+", "".join(done.stdout.splitlines(keepends=True)[:2]))]
+    rooms, floors, arrows, upward, circles, loose = counts
+    assert (upward, circles) == (0, 0), done.stdout
+    assert rooms <= 30, done.stdout
+    assert floors <= 12, done.stdout
+    assert arrows <= 150, done.stdout
+    assert loose <= 16, done.stdout

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
 from orilla.runtime.evaluation.datasets.labelled import READERS
-from orilla.runtime.names import readable, whole_number
-from orilla.runtime.native import hidden_stderr
+from orilla.runtime.stdio import hidden_stderr
 from orilla.train.models import MODELS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, unknown_name
-from orilla.devices.rules import DEVICES
+from orilla.devices.keras_rules import DEVICES
 from orilla.train.fit import Schedule
 from orilla.train.models import MODELS, plan
 from orilla.train.plan import Head

@@ -17,7 +17,7 @@ from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset, LabelledImage, Sample
 from orilla.runtime.evaluation.datasets.labelled import absolute
 from orilla.runtime.files import replacing, write_bytes
-from orilla.runtime.page import Page
+from orilla.runtime.html_page import Page
 from orilla.runtime.preprocessing.text import encode_vocabulary
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from orilla.devices import rules
+from orilla.devices import keras_rules
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle.card import Card
@@ -134,7 +134,7 @@ def _search(
 def _advise(job: Job, device: str) -> None:
     """Says on standard error what the device will make of the network."""
     console = Console(stderr=True, markup=False, highlight=False)
-    for advice in rules.check(job.network, device):
+    for advice in keras_rules.check(job.network, device):
         console.print(f"{device}: {advice}", soft_wrap=True)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from orilla.devices.accelerators import USB3_MBIT, Accelerator
 from orilla.devices.detect import Machine
-from orilla.devices.elf import EDGETPU as LIBRARY
-from orilla.devices.elf import built_for, native
-from orilla.devices.elf import edgetpu_library as find_edgetpu
 from orilla.devices.finding import Finding, Level
 from orilla.devices.reading import read
+from orilla.devices.shared_libraries import EDGETPU as LIBRARY
+from orilla.devices.shared_libraries import built_for, native
+from orilla.devices.shared_libraries import edgetpu_library as find_edgetpu
 
 PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
 FORK = "feranick/libedgetpu"

@@ -20,7 +20,7 @@ from orilla.runtime.bench.terminal import (
     summary_row,
 )
 from orilla.runtime.files import write_bytes
-from orilla.runtime.page import Page
+from orilla.runtime.html_page import Page
 
 
 def check_plots() -> None:

@@ -81,7 +81,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         return 0, {"mode": "predict", "predictions": found_for, "markdown": arguments.markdown}
     check_plan(arguments)
     if arguments.on:
-        from orilla.runtime.remote.fleet import bench_on
+        from orilla.runtime.bench.remote.fleet import bench_on
 
         return bench_on(arguments)
     return _measure(arguments)

@@ -18,7 +18,7 @@ from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError, O
 from orilla.runtime import scenes
 from orilla.runtime.bundle.run_folder import read_run
 from orilla.runtime.files import make_folder, replacing, write_bytes
-from orilla.runtime.page import Page
+from orilla.runtime.html_page import Page
 
 NEEDS = ("keras", "tensorflow", "matplotlib", "litert_quantizer", "tf2onnx", "onnxruntime")
 """Packages that the steps import; the extra `export` brings them all."""

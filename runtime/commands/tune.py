@@ -9,9 +9,9 @@ from typing import Any
 from orilla.devices.cores import available_cores
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError
+from orilla.devices.names import whole_number
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines.tuning_cache import check_writable
-from orilla.runtime.names import whole_number
 from orilla.runtime.tune import Trial, candidates, order, remember, tune
 
 LEAST_S, MOST_S = 5.0, 3600.0

@@ -13,8 +13,8 @@ from orilla.devices.detect import features
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line, runtime, slots, span_of
 from orilla.runtime.engines.session import Inputs, Session, Slot, dequantise, joined
-from orilla.runtime.native import hidden_stderr
 from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.stdio import hidden_stderr
 
 PACKAGE = "ai_edge_litert"
 

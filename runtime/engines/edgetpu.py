@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.elf import EDGETPU as LIBRARY
-from orilla.devices.elf import built_for, edgetpu_library, native
 from orilla.devices.errors import EngineError
+from orilla.devices.shared_libraries import EDGETPU as LIBRARY
+from orilla.devices.shared_libraries import built_for, edgetpu_library, native
 from orilla.runtime.engines import litert
-from orilla.runtime.native import hidden_stderr
 from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.stdio import hidden_stderr
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.engines.registry import is_package
 from orilla.runtime.engines.session import Inputs, Quantisation, Slot, dequantise, joined
-from orilla.runtime.native import hidden_stderr
 from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.stdio import hidden_stderr
 
 INTERPRETERS = (
     ("ai_edge_litert", "ai_edge_litert.interpreter"),

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
-from orilla.devices.elf import edgetpu_library
 from orilla.devices.errors import unknown_name
+from orilla.devices.shared_libraries import edgetpu_library
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.native import hidden_stderr
+from orilla.runtime.stdio import hidden_stderr
 
 PICTURES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),

@@ -12,7 +12,7 @@ import msgspec
 from orilla.devices.errors import OutputError
 from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Tick
-from orilla.runtime.native import drop_stdout
+from orilla.runtime.stdio import drop_stdout
 
 NEEDS_ARGUMENT = False
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from orilla.devices.errors import SourceError
+from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.names import readable
 from orilla.runtime.preprocessing.image_file import decode_quietly, why_undecoded
 from orilla.runtime.sources.source import now_ns
 

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from orilla.devices.errors import ConfigError, SourceError
+from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.names import whole_number
 from orilla.runtime.sources.grab import BadFrames
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
-from orilla.runtime.names import whole_number
+from orilla.devices.names import whole_number
 from orilla.runtime.preprocessing.image_file import PICTURES
 from orilla.runtime.sources.source import Source, picture_files
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orilla.devices.errors import ConfigError
+from orilla.devices.names import whole_number
 from orilla.runtime.frame import Frame
-from orilla.runtime.names import whole_number
 from orilla.runtime.scenes import clock, render
 from orilla.runtime.sources.source import now_ns
 

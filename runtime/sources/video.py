@@ -11,10 +11,10 @@ import cv2
 from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.native import hidden_stderr
 from orilla.runtime.preprocessing.buffer_pool import Pool
 from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.source import READY_BUFFERS, now_ns
+from orilla.runtime.stdio import hidden_stderr
 
 MISSING_SHARE = 0.05
 """A file that ends this much before its declared frame count breaks off; some containers only estimate the count."""

@@ -18,11 +18,11 @@ from sshd import SSHD, Server
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench import result
+from orilla.runtime.bench.remote import fleet, ssh
+from orilla.runtime.bench.remote.ssh import Remote, RemoteError
+from orilla.runtime.bench.remote.wheel import ONNX, REQUIREMENTS, wheel
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
-from orilla.runtime.remote import fleet, ssh
-from orilla.runtime.remote.ssh import Remote, RemoteError
-from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
 
 
 def a_board(folder):

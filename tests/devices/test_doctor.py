@@ -7,7 +7,7 @@ import pytest
 from orilla.devices import doctor
 from orilla.devices.checks import accelerators, board, packages
 from orilla.devices.detect import detect
-from orilla.devices.elf import native
+from orilla.devices.shared_libraries import native
 
 
 def finding(found, name):

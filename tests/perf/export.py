@@ -25,7 +25,7 @@ from typing import Any
 from orilla.export import keras_litert, keras_onnx, worker
 from orilla.export.export import ExportOptions, export
 from orilla.runtime.engines import loader
-from orilla.runtime.native import hidden_stderr
+from orilla.runtime.stdio import hidden_stderr
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -20,7 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from orilla.runtime.native import hidden_stderr
+from orilla.runtime.stdio import hidden_stderr
 from orilla.train import surroundings
 from orilla.train.data.splits import split
 from orilla.train.fit import fit

@@ -12,7 +12,7 @@ import factories
 import numpy as np
 import pytest
 
-from orilla.devices import elf
+from orilla.devices import shared_libraries
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime import open as open_model
 from orilla.runtime.bundle.bundle import Bundle
@@ -186,7 +186,7 @@ def test_a_library_of_another_architecture_is_told(tmp_path, monkeypatch):
     other = 183 if platform.machine() == "x86_64" else 62
     library = tmp_path / "libedgetpu.so.1"
     library.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, other) + bytes(44))
-    monkeypatch.setenv(elf.EDGETPU_VARIABLE, str(library))
+    monkeypatch.setenv(shared_libraries.EDGETPU_VARIABLE, str(library))
     name = {183: "aarch64", 62: "x86_64"}[other]
     with pytest.raises(EngineError, match=rf"is built for {name}, this Python for {platform.machine()}"):
         loader.load_bytes("edgetpu", COMPILED)
@@ -214,7 +214,7 @@ def test_a_real_delegate_library_is_loaded(tmp_path, monkeypatch):
         subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no C compiler here")
-    monkeypatch.setenv(elf.EDGETPU_VARIABLE, str(library))
+    monkeypatch.setenv(shared_libraries.EDGETPU_VARIABLE, str(library))
     session = edgetpu.load(COMPILED, 1, fallback=DATA)
     assert np.abs(session.run(PICTURE) - ANSWER).max() < 0.02
     session.close()

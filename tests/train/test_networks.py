@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from orilla.devices import rules
+from orilla.devices import keras_rules
 from orilla.devices.errors import ConfigError
 from orilla.train.models import MODELS, plan, road
 from orilla.train.models.blocks import load_by_name
@@ -83,20 +83,20 @@ def test_a_device_s_rules_name_the_layer_and_what_would_do_better():
     x = keras.layers.UpSampling2D(name="larger")(x)
     x = keras.layers.Flatten()(x)
     network = keras.Model(image, keras.layers.Dense(200, activation="gelu", name="dense")(x))
-    coral = [str(advice) for advice in rules.check(network, "coral")]
+    coral = [str(advice) for advice in keras_rules.check(network, "coral")]
     assert any(line.startswith("leaky: LeakyReLU is not mapped; take ReLU") for line in coral)
     assert any(line.startswith("larger: ") and "Concatenate and Reshape" in line for line in coral)
     assert any("GlobalAveragePooling2D for Flatten" in line for line in coral)
     assert any("activation gelu" in line for line in coral)
     assert any("MiB of int8 weights" in line for line in coral)
-    assert not rules.check(plan("mobilenet").build(Build(2, (96, 96))).model, "coral")
+    assert not keras_rules.check(plan("mobilenet").build(Build(2, (96, 96))).model, "coral")
     slow = keras.Model(
         image, keras.layers.Conv2D(512, 3, padding="same", name="wide")(keras.layers.Conv2D(256, 1)(image))
     )
-    assert any(str(advice).startswith("wide: a full convolution over 256") for advice in rules.check(slow, "pi4"))
-    assert any("G multiplications" in str(advice) for advice in rules.check(slow, "pi4"))
+    assert any(str(advice).startswith("wide: a full convolution over 256") for advice in keras_rules.check(slow, "pi4"))
+    assert any("G multiplications" in str(advice) for advice in keras_rules.check(slow, "pi4"))
 
 
 def test_multiplications_are_counted_as_papers_count_them():
     network = keras.applications.MobileNetV2(weights=None)
-    assert rules.multiplications(network) == pytest.approx(300e6, rel=0.02)
+    assert keras_rules.multiplications(network) == pytest.approx(300e6, rel=0.02)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orilla.devices.errors import DataError
+from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.labelled import Dataset, require_split
-from orilla.runtime.names import readable
 
 UNSUPERVISED = ("unsup",)
 """Folders that are no class: aclImdb's unlabelled texts."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.names import readable
+from orilla.devices.names import readable
 from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
 
 Folder = Path | zipfile.Path

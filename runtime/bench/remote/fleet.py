@@ -22,14 +22,14 @@ import msgspec
 
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.bench import result as results
+from orilla.runtime.bench.remote.ssh import Remote, RemoteError
+from orilla.runtime.bench.remote.wheel import ONNX, REQUIREMENTS, wheel
 from orilla.runtime.bench.result import Result
 from orilla.runtime.bench.yardstick import PATIENCE
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import INTERRUPTED
 from orilla.runtime.engines import loader
-from orilla.runtime.remote.ssh import Remote, RemoteError
-from orilla.runtime.remote.wheel import ONNX, REQUIREMENTS, wheel
 
 FOLDER = ".cache/orilla/remote"
 """Of everything that is put there, from the remote home folder."""
