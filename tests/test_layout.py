@@ -91,3 +91,13 @@ def test_rooms_import_downwards_only():
     assert floors <= 12, done.stdout
     assert arrows <= 150, done.stdout
     assert loose <= 16, done.stdout
+
+
+def test_the_architecture_page_names_every_room():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    children = [
+        path for path in (ROOT / "runtime").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    rooms = {f"runtime.{path.stem}" for path in children} - {"runtime.__init__"}
+    assert len(rooms) > 20
+    assert not [room for room in (*sorted(rooms), "devices", "export", "train") if f"| `{room}` |" not in page]
