@@ -14,7 +14,7 @@ from orilla.devices.errors import ConversionError
 from orilla.export.samples import Inputs, row
 from orilla.runtime.bundle.manifest import Check, Tolerance
 from orilla.runtime.engines.session import Session
-from orilla.runtime.evaluation.metrics import Measures, Target, Truth, measure
+from orilla.runtime.evaluation.metrics import GroundTruth, Measures, Target, measure
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -37,7 +37,7 @@ class Reference:
     """The original model's answers on the validation data."""
 
     target: Target
-    truths: list[Truth]
+    truths: list[GroundTruth]
     inputs: Inputs
     """The samples as the network takes them."""
     outputs: NDArray[np.float32]

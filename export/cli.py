@@ -79,7 +79,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
     from orilla.export.export import ExportOptions, export
-    from orilla.export.subject import Told
+    from orilla.export.subject import ModelHints
 
     _check(arguments)
     with Console(stderr=True).status("") as status:
@@ -94,7 +94,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             seed=arguments.seed,
             max_drop=arguments.max_drop,
             timing=arguments.timing,
-            told=Told(
+            told=ModelHints(
                 arguments.task,
                 arguments.labels,
                 arguments.pixels,

@@ -20,7 +20,7 @@ from orilla.export.recipe import Recipe, select
 from orilla.export.recommend import MAX_DROP
 from orilla.export.reference import answered
 from orilla.export.samples import Drawn
-from orilla.export.subject import Subject, Told, open_subject
+from orilla.export.subject import ModelHints, Subject, open_subject
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.bundle.run_folder import VOCABULARY
@@ -45,7 +45,7 @@ class ExportOptions:
     max_drop: float = MAX_DROP
     timing: bool = True
     """Without, the same model makes the same bytes."""
-    told: Told = field(default_factory=Told)
+    told: ModelHints = field(default_factory=ModelHints)
     step: Callable[[str], None] = field(default=lambda text: None)
     """Told what is being done."""
 

@@ -15,7 +15,7 @@ from orilla.export.samples import Inputs
 from orilla.export.subject import Subject
 from orilla.runtime.bundle.golden import pack, raw_digest
 from orilla.runtime.bundle.manifest import Golden
-from orilla.runtime.preprocessing.preprocessor import Raw
+from orilla.runtime.preprocessing.preprocessor import RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 JPEG_QUALITY = 92
@@ -26,7 +26,7 @@ JPEG_QUALITY = 92
 class Candidates:
     """Raw inputs as a bundle stores them, of which some become golden."""
 
-    stored: list[tuple[bytes, Raw]]
+    stored: list[tuple[bytes, RawInput]]
     inputs: Inputs
 
 
@@ -40,7 +40,7 @@ class GoldenData:
     outputs: NDArray[np.float32]
 
 
-def candidates(raws: Sequence[tuple[str, Raw]], subject: Subject) -> Candidates:
+def candidates(raws: Sequence[tuple[str, RawInput]], subject: Subject) -> Candidates:
     """Raw inputs, by name, stored and read back: what a device will read."""
     stored = [_store(raw, name, subject) for name, raw in raws]
     prepared = [samples.named(subject, subject.feed(raw)) for _, raw in stored]
@@ -73,14 +73,14 @@ def golden(subject: Subject, given: Candidates, outputs: NDArray[np.float32], co
     return GoldenData(files, tuple(entries), inputs, outputs)
 
 
-def _packed(subject: Subject, raw: Raw) -> NDArray[np.float64]:
+def _packed(subject: Subject, raw: RawInput) -> NDArray[np.float64]:
     spec = subject.feed.spec
     assert isinstance(spec, TensorPreprocess)
     assert not isinstance(raw, np.ndarray | str)
     return spec.pack(raw)
 
 
-def _store(raw: Raw, name: str, subject: Subject) -> tuple[bytes, Raw]:
+def _store(raw: RawInput, name: str, subject: Subject) -> tuple[bytes, RawInput]:
     """A raw input as a bundle stores it, and what that decodes to."""
     if isinstance(raw, str):
         return raw.encode(), raw

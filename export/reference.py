@@ -16,7 +16,7 @@ from orilla.export.samples import Drawn
 from orilla.export.subject import Subject
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.metrics import Target, target_of
-from orilla.runtime.preprocessing.preprocessor import Raw
+from orilla.runtime.preprocessing.preprocessor import RawInput
 
 BATCH = 32
 
@@ -28,7 +28,7 @@ def answered(
     subject: Subject,
     checked: Drawn,
     dataset: Dataset,
-    raws: list[tuple[str, Raw]],
+    raws: list[tuple[str, RawInput]],
     count: int,
     work: Path,
 ) -> tuple[Reference, GoldenData]:

@@ -25,10 +25,10 @@ from orilla.runtime.evaluation.datasets import (
 )
 from orilla.runtime.evaluation.datasets.labelled import Item, digest_of, path_of
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
-from orilla.runtime.evaluation.datasets.without import Without
-from orilla.runtime.evaluation.metrics import Truth, truth_of
+from orilla.runtime.evaluation.datasets.without import Subset
+from orilla.runtime.evaluation.metrics import GroundTruth, truth_of
 from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
-from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.sources.lines import Lines
 from orilla.runtime.sources.source import picture_files
@@ -91,7 +91,7 @@ def open_samples(spec: str, subject: Subject) -> Dataset:
         return Pictures(folder, subject.task)
     dataset = open_dataset(spec)
     if subject.card is not None and subject.card.data.skipped and same_place(spec, subject.data or ""):
-        dataset = Without(dataset, subject.card.data.skipped)
+        dataset = Subset(dataset, subject.card.data.skipped)
     if not dataset.splits:
         raise DataError(f"data set {spec} has no samples")
     kind = _kind(dataset)
@@ -167,7 +167,7 @@ class Drawn:
     source: str
     sha256: str
     inputs: Inputs
-    truths: list[Truth]
+    truths: list[GroundTruth]
     sizes: list[tuple[int, int] | None]
     """Height and width of a segmentation's pictures."""
 
@@ -183,7 +183,7 @@ def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Pat
         DataError: a sample that can't be read, or that is not what the network takes.
     """
     inputs: Inputs = {}
-    truths: list[Truth] = []
+    truths: list[GroundTruth] = []
     sizes: list[tuple[int, int] | None] = []
     for place, item in enumerate(items):
         sample = dataset.load(*item)
@@ -209,14 +209,14 @@ def _mapped(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray
     return array
 
 
-def named(subject: Subject, prepared: Prepared) -> dict[str, NDArray[Any]]:
+def named(subject: Subject, prepared: ModelInput) -> dict[str, NDArray[Any]]:
     """A prepared sample by the names of the network's inputs."""
     if isinstance(prepared, np.ndarray):
         return {subject.facts.inputs[0].name: prepared}
     return {name: np.asarray(array) for name, array in prepared.items()}
 
 
-def row(inputs: Inputs, index: int) -> Prepared:
+def row(inputs: Inputs, index: int) -> ModelInput:
     """One sample of some."""
     if len(inputs) == 1:
         one: NDArray[Any] = next(iter(inputs.values()))[index]
@@ -288,7 +288,7 @@ def digest(drawn: Drawn) -> str:
 
 def golden(
     spec: str | None, dataset: Dataset, items: Sequence[Item], subject: Subject, count: int
-) -> list[tuple[str, Raw]]:
+) -> list[tuple[str, RawInput]]:
     """Raw inputs that a bundle may carry, by name: those of the validation data, or of `spec`, where the validation
     data may not be passed on. A classifier gets three times as many as asked for, to choose from.
 
@@ -314,7 +314,7 @@ def golden(
     return [(sample.name, _raw(sample, feed)) for sample in (source.load(*item) for item in chosen)]
 
 
-def _raw(sample: Sample, feed: Feed) -> Raw:
+def _raw(sample: Sample, feed: InputPreprocessor) -> RawInput:
     raw = raw_of(sample)
     if isinstance(feed.spec, TensorPreprocess) and not isinstance(raw, np.ndarray | str):
         return feed.spec.check(next(iter(raw.values())) if len(raw) == 1 else raw)
@@ -357,14 +357,14 @@ def clear(outputs: NDArray[np.float32], count: int) -> list[int]:
 
 def truths_of(
     outputs: Iterable[NDArray[np.float32]], names: Iterable[str], task: Task, sizes: Iterable[Any]
-) -> list[Truth]:
+) -> list[GroundTruth]:
     """The original's own answers as truths, where nothing else is known."""
     truths = []
     for output, name, size in zip(outputs, names, sizes, strict=True):
         if task == "tensor":
-            truths.append(Truth(name, output.ravel()))
+            truths.append(GroundTruth(name, output.ravel()))
         elif task == "segment":
-            truths.append(Truth(name, decisions(task, output, size).astype(np.uint8)))
+            truths.append(GroundTruth(name, decisions(task, output, size).astype(np.uint8)))
         else:
-            truths.append(Truth(name, int(decisions(task, output)[0])))
+            truths.append(GroundTruth(name, int(decisions(task, output)[0])))
     return truths

@@ -14,14 +14,14 @@ from orilla.export.wrap import PIXELS, Pixels, Wrap, write_wrap
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.preprocessor import Feed, Spec
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import FIRST, TextPreprocess, decode_vocabulary
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ModelHints:
     """What must be told of a model that Orilla didn't train."""
 
     task: str | None = None
@@ -47,14 +47,14 @@ class Subject:
     """Empty for a model of arrays."""
     named: bool
     """Whether the labels were told; if not, a data set may name them."""
-    feed: Feed
+    feed: InputPreprocessor
     vocabulary: bytes | None
     card: Card | None
     data: str | None
     """The data set it was trained on."""
 
 
-def open_subject(given: Path, told: Told, work: Path) -> Subject:
+def open_subject(given: Path, told: ModelHints, work: Path) -> Subject:
     """Reads what `given` is: a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
 
     Args:
@@ -75,7 +75,7 @@ def open_subject(given: Path, told: Told, work: Path) -> Subject:
     return _foreign(given, told, work)
 
 
-def _run(run: Path, told: Told, work: Path) -> Subject:
+def _run(run: Path, told: ModelHints, work: Path) -> Subject:
     card, settings = read_run(run)
     for name in ("task", "labels", "pixels", "input", "vocabulary"):
         if getattr(told, name) is not None:
@@ -84,7 +84,7 @@ def _run(run: Path, told: Told, work: Path) -> Subject:
     if not model.is_file():
         raise DataError(f"not a run folder: {model} is missing; orilla train writes it")
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
-    feed = Feed(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
+    feed = InputPreprocessor(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
     return Subject(
         card.model,
         model,
@@ -99,7 +99,7 @@ def _run(run: Path, told: Told, work: Path) -> Subject:
     )
 
 
-def _foreign(given: Path, told: Told, work: Path) -> Subject:
+def _foreign(given: Path, told: ModelHints, work: Path) -> Subject:
     if told.task is None:
         raise ConfigError(f"what is {given.name} for? give --task {', '.join(FIRST_METRIC)}")
     if told.task not in FIRST_METRIC:
@@ -121,7 +121,7 @@ def _foreign(given: Path, told: Told, work: Path) -> Subject:
         model = _wrap(work, wrap)
     spec, vocabulary = _spec(task, facts, told, pictures)
     labels = _labels(task, facts, told)
-    feed = Feed(spec, decode_vocabulary(vocabulary) if vocabulary else ())
+    feed = InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
     return Subject(given.stem, model, facts, task, labels, told.labels is not None, feed, vocabulary, None, None)
 
 
@@ -152,7 +152,7 @@ def _takes_pictures(facts: Facts) -> bool:
     return len(given.shape) == 3 and given.shape[-1] in (1, 3) and given.dtype.startswith(("float", "uint8", "int"))
 
 
-def _pixels(told: Told, facts: Facts, given: Path) -> Pixels:
+def _pixels(told: ModelHints, facts: Facts, given: Path) -> Pixels:
     if told.pixels is not None:
         return told.pixels  # type: ignore[return-value]
     if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
@@ -167,7 +167,7 @@ def _logits(facts: Facts) -> str | None:
     return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
 
 
-def _spec(task: Task, facts: Facts, told: Told, pictures: bool) -> tuple[Spec, bytes | None]:
+def _spec(task: Task, facts: Facts, told: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
     if task == "text":
         if told.vocabulary is None:
             raise ConfigError("a model of texts needs --vocabulary FILE: one word a line, that of token 3 first")
@@ -196,7 +196,7 @@ def _spec(task: Task, facts: Facts, told: Told, pictures: bool) -> tuple[Spec, b
     return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda one: one.name))), None
 
 
-def _labels(task: Task, facts: Facts, told: Told) -> tuple[str, ...]:
+def _labels(task: Task, facts: Facts, told: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if told.labels is not None:
             raise ConfigError("--labels is for models that tell classes apart, not for --task tensor")

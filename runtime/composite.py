@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.engines.session import Session
-from orilla.runtime.loop.stages import Cascade, Cut, Together, around
+from orilla.runtime.loop.stages import CascadeStages, Cut, ParallelStages, around
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
 
 
-class Several(Runner):
+class MultiModel(Runner):
     """Several models on one source: one capture and one decoding, and a `tick.result` with each model's answer."""
 
     kind = "picture"
@@ -20,9 +20,9 @@ class Several(Runner):
         self._models = dict(models)
         self.name = " and ".join(self._models)
 
-    def work(self) -> Together:
+    def work(self) -> ParallelStages:
         """What is done with each frame of one loop."""
-        return Together({name: model.work() for name, model in self._models.items()})
+        return ParallelStages({name: model.work() for name, model in self._models.items()})
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the session of each model."""
@@ -42,7 +42,7 @@ class Several(Runner):
             model.close()
 
 
-class Chain(Runner):
+class CascadeModel(Runner):
     """A cascade: one model on the frame, another on the parts that are cut out where the first found something."""
 
     kind = "picture"
@@ -51,9 +51,9 @@ class Chain(Runner):
         self._first, self._second, self._cut = first, second, cut
         self.name = f"{first.name} then {second.name}"
 
-    def work(self) -> Cascade:
+    def work(self) -> CascadeStages:
         """What is done with each frame of one loop."""
-        return Cascade(self._first.work(), self._second.work(), self._cut)
+        return CascadeStages(self._first.work(), self._second.work(), self._cut)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the sessions of the first and of the second model."""
@@ -76,7 +76,7 @@ class Chain(Runner):
         self._second.close()
 
 
-def together(**models: Model) -> Several:
+def together(**models: Model) -> MultiModel:
     """Several models on the same frames; `tick.result["name"]` is what each says.
 
     Raises:
@@ -85,10 +85,10 @@ def together(**models: Model) -> Several:
     if not models:
         raise ConfigError("together() needs a model: together(road=model, animal=other)")
     _check_pictures(*models.values())
-    return Several(models)
+    return MultiModel(models)
 
 
-def cascade(first: Model, second: Model, *, cut: Cut = around) -> Chain:
+def cascade(first: Model, second: Model, *, cut: Cut = around) -> CascadeModel:
     """`second` on parts of the frame that `first` decides on; `tick.result.first`, and `tick.result.parts` with box
     and answer.
 
@@ -102,7 +102,7 @@ def cascade(first: Model, second: Model, *, cut: Cut = around) -> Chain:
         ConfigError: a model that takes no pictures.
     """
     _check_pictures(first, second)
-    return Chain(first, second, cut)
+    return CascadeModel(first, second, cut)
 
 
 def _check_pictures(*models: Model) -> None:

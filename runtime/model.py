@@ -18,9 +18,9 @@ from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
-from orilla.runtime.loop.stages import One
+from orilla.runtime.loop.stages import ModelStages
 from orilla.runtime.preprocessing.image import Color
-from orilla.runtime.preprocessing.preprocessor import Prepared, Raw
+from orilla.runtime.preprocessing.preprocessor import ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess
 from orilla.runtime.runner import Runner
 from orilla.runtime.tasks import classify, segment
@@ -94,7 +94,7 @@ class Model(Runner):
         engine, threads = engine or chosen.engine, loop_threads() if threads is None else threads
         return cls(bundle, chosen, loader.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
 
-    def __call__(self, raw: Raw, *, color: Color = "bgr") -> Tick:
+    def __call__(self, raw: RawInput, *, color: Color = "bgr") -> Tick:
         """Answers one picture, one text, or one sample of arrays.
 
         Args:
@@ -124,9 +124,9 @@ class Model(Runner):
         }
         return Tick(frame, result, stages, time.monotonic_ns())
 
-    def work(self) -> One:
+    def work(self) -> ModelStages:
         """What is done with each frame of one loop."""
-        return One(self._feed, self._infer, self._decode)
+        return ModelStages(self._feed, self._infer, self._decode)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the model's only session."""
@@ -146,7 +146,7 @@ class Model(Runner):
             self._closed = True
             self.session.close()
 
-    def _infer(self, prepared: Prepared) -> NDArray[np.float32]:
+    def _infer(self, prepared: ModelInput) -> NDArray[np.float32]:
         with self._lock:
             self._check_open()
             return self.session.run(prepared)
@@ -155,7 +155,7 @@ class Model(Runner):
         if self._closed:
             raise ConfigError(f"{self.name} is closed: open it again")
 
-    def _decode(self, output: NDArray[np.float32], raw: Raw) -> Answer:
+    def _decode(self, output: NDArray[np.float32], raw: RawInput) -> Answer:
         manifest = self.bundle.manifest
         if manifest.task == "tensor":
             assert isinstance(manifest.preprocess, TensorPreprocess)
@@ -165,7 +165,7 @@ class Model(Runner):
         return classify.decode(output, manifest.labels)
 
 
-def _framed(place: int, raw: Raw, captured_ns: int) -> Frame | Line | Record:
+def _framed(place: int, raw: RawInput, captured_ns: int) -> Frame | Line | Record:
     if isinstance(raw, str):
         return Line(place, raw, captured_ns)
     if isinstance(raw, np.ndarray) and raw.ndim == 3 and raw.dtype == np.uint8:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError
 from orilla.runtime.engines.session import Recoverable, Session
 from orilla.runtime.frame import Event, Frame, Tick
-from orilla.runtime.loop.loop import Loop, Work
+from orilla.runtime.loop.loop import CameraLoop, Work
 from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stream import Stream, Watch
@@ -141,7 +141,7 @@ class Runner(ABC):
 
                 opened = Paced(opened)
             recording = Recording.create(record, chosen, opened, self.describe()) if record is not None else None
-            loop = Loop(opened, self.work(), chosen, on_event=on_event, recorder=recording)
+            loop = CameraLoop(opened, self.work(), chosen, on_event=on_event, recorder=recording)
             self.listen(loop.engine_event)
         except BaseException:
             opened.close()

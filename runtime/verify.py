@@ -15,7 +15,7 @@ from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import answered, of_export
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.preprocessing.preprocessor import Raw
+from orilla.runtime.preprocessing.preprocessor import RawInput
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -144,7 +144,7 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
     return [Stage("infer", close, detail), result]
 
 
-def _size(raw: Raw) -> tuple[int, int] | None:
+def _size(raw: RawInput) -> tuple[int, int] | None:
     return (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) else None
 
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.subject import Told
+from orilla.export.subject import ModelHints
 
 RNG = np.random.default_rng(5)
 PICTURES = RNG.integers(0, 256, (40, 24, 32, 3), np.uint8)
@@ -44,6 +44,6 @@ def refused(tmp_path, model, error, match, told=None, **options):
     """Saves the model and expects its export to end in one line, with nothing written."""
     model.save(tmp_path / "m.keras")
     with pytest.raises(error, match=match) as caught:
-        make(tmp_path / "m.keras", tmp_path / "m.orilla", told or Told(task="tensor"), **options)
+        make(tmp_path / "m.keras", tmp_path / "m.orilla", told or ModelHints(task="tensor"), **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "m.orilla").exists()

@@ -17,7 +17,7 @@ import keras
 from keras import layers
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.subject import Told
+from orilla.export.subject import ModelHints
 from orilla.runtime import scenes
 
 ZOO = Path(__file__).parents[1] / "runtime" / "zoo" / "probe.orilla"
@@ -58,7 +58,7 @@ def main() -> None:
             calibration_count=30,
             golden_count=3,
             timing=False,
-            told=Told(task="classify", labels=labels, pixels="0..255"),
+            told=ModelHints(task="classify", labels=labels, pixels="0..255"),
         )
         manifest = export(model, Path(temporary, "probe.orilla"), options)
         assert not manifest.report.refused, manifest.report.refused

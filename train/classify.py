@@ -15,12 +15,12 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset
 from orilla.runtime.evaluation.datasets.labelled import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared
-from orilla.runtime.evaluation.metrics import Truth, measure, target_of
+from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of
 from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.preprocessor import Feed
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
-from orilla.train.data.batches import Batches, Inputs, Prepared
+from orilla.train.data.batches import Batches, Inputs, ModelInput
 from orilla.train.data.features import features
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import BATCH, predict
@@ -49,7 +49,7 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     size = _input(options, chosen)
     vocabulary = _vocabulary(dataset, splits.train, chosen.vocabulary) if chosen.task == "text" else ()
     preprocess = TextPreprocess(length=size[0]) if len(size) == 1 else Preprocess(size_hw=(size[0], size[1]))
-    feed = Feed(preprocess, vocabulary)
+    feed = InputPreprocessor(preprocess, vocabulary)
     network = chosen.build(
         Build(
             classes=len(dataset.classes),
@@ -130,14 +130,14 @@ class _Work:
         dataset: Dataset,
         splits: Splits,
         network: keras.Model,
-        feed: Feed,
+        feed: InputPreprocessor,
     ) -> None:
         self._options, self._plan, self._dataset, self._splits = options, chosen, dataset, splits
         self._network, self._feed = network, feed
         self.batch = options.batch or chosen.batch
-        self._train = Prepared(dataset, splits.train, partial(prepared, feed=feed))
+        self._train = ModelInput(dataset, splits.train, partial(prepared, feed=feed))
         watched = splits.choose or splits.report
-        self._watched = Prepared(dataset, watched, partial(prepared, feed=feed))
+        self._watched = ModelInput(dataset, watched, partial(prepared, feed=feed))
         self._watched_items = watched
         self._prefix = "choose" if splits.choose else splits.reported
         self._of_train = self._labels(splits.train)
@@ -227,7 +227,7 @@ class _Work:
             for start in range(0, len(watched), each):
                 places = np.arange(start, min(start + each, len(watched)))
                 for place, output in zip(places, predict(model, watched.take(places, rng)), strict=True):
-                    yield Truth("", int(labels[place])), output
+                    yield GroundTruth("", int(labels[place])), output
 
         return measure(target, answered()).metrics()["accuracy"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orilla.runtime.bundle.card import Measured
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.labelled import Item
-from orilla.runtime.evaluation.metrics import Measures, Truth, measure, target_of, truth_of
+from orilla.runtime.evaluation.metrics import GroundTruth, Measures, measure, target_of, truth_of
 from orilla.runtime.evaluation.metrics.classification import Classified
 
 BATCH = 32
@@ -50,7 +50,7 @@ def measured(split: str, measures: Measures) -> Measured:
 
 def _batches(
     dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]
-) -> Iterator[tuple[NDArray[Any], list[Truth]]]:
+) -> Iterator[tuple[NDArray[Any], list[GroundTruth]]]:
     for start in range(0, len(items), BATCH):
         samples = [dataset.load(*item) for item in items[start : start + BATCH]]
         yield np.stack([prepare(sample) for sample in samples]), [truth_of(sample) for sample in samples]

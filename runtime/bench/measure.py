@@ -15,7 +15,7 @@ from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.result import HEADLINE, SCHEMA, Result, subject_of, this_host
 from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
-from orilla.runtime.bench.scenario import STREAMS, CameraLoop, Scenario, Single, Taken, Together
+from orilla.runtime.bench.scenario import STREAMS, LoopScenario, MultiStream, Scenario, Single, Taken
 from orilla.runtime.bench.soak import Soaking
 from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
 from orilla.runtime.bundle.golden import read_frames
@@ -109,7 +109,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         model.session.engine,
         threads,
         plan.scenario,
-        streams=scenario.frames if isinstance(scenario, Together) else 1,
+        streams=scenario.frames if isinstance(scenario, MultiStream) else 1,
         source=(plan.source or "golden frames") if loop else None,
         policy=plan.policy if loop else None,
     )
@@ -144,7 +144,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
 
 def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
     if plan.scenario == "loop":
-        return CameraLoop(model, plan.source, plan.policy)
+        return LoopScenario(model, plan.source, plan.policy)
     known = read_frames(model.bundle)
     if plan.scenario == "single-stream":
         return Single(model.session, known)
@@ -153,7 +153,7 @@ def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
         return loader.load(model.bundle, model.variant, engine=model.engine, threads=model.threads)
 
     frames = plan.streams if plan.scenario == "multi-stream" else None
-    return opened.enter_context(Together(model.session, another, known, model.threads, frames))
+    return opened.enter_context(MultiStream(model.session, another, known, model.threads, frames))
 
 
 def _measure(

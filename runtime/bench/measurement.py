@@ -25,8 +25,8 @@ from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import accuracy, of_export
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
-from orilla.runtime.evaluation.metrics import Truth, measure, target_of, truth_of
-from orilla.runtime.preprocessing.preprocessor import Feed
+from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of, truth_of
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -209,14 +209,14 @@ class Measurement:
         answered: list[NDArray[np.float32]] = []
         same: list[float] = []
 
-        def first(feed: Feed, whole: Session) -> Iterator[tuple[Truth, NDArray[np.float32]]]:
+        def first(feed: InputPreprocessor, whole: Session) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
             for place in range(len(names)):
                 self._tell(place, len(names))
                 sample = dataset.load(split, place)
                 answered.append(whole.run(prepared(sample, feed))[0])
                 yield truth_of(sample), answered[-1]
 
-        def second(feed: Feed, small: Session) -> Iterator[tuple[Truth, NDArray[np.float32]]]:
+        def second(feed: InputPreprocessor, small: Session) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
             for place, other in enumerate(answered):
                 self._tell(place, len(names))
                 sample = dataset.load(split, place)

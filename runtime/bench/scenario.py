@@ -23,7 +23,7 @@ from orilla.runtime.engines.session import Session
 from orilla.runtime.frame import Event
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
-from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.preprocessing.preprocessor import ModelInput
 from orilla.runtime.runner import Given
 from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.lines import Texts
@@ -106,7 +106,7 @@ class Single:
                 return
 
 
-class Together(AbstractContextManager["Together"]):
+class MultiStream(AbstractContextManager["MultiStream"]):
     """Several frames at once, over as many sessions as there are cores for.
 
     Args:
@@ -163,7 +163,7 @@ class Together(AbstractContextManager["Together"]):
             session.close()
 
 
-class CameraLoop:
+class LoopScenario:
     """The camera loop itself, over a source that is opened anew for warm-up and measurement."""
 
     def __init__(self, model: Model, source: str | None, policy: str | None) -> None:
@@ -206,7 +206,7 @@ class CameraLoop:
         return Texts(cycle(raws)) if self._model.kind == "text" else Paced(Arrays(cycle(raws), rate_hz=CAMERA_HZ))
 
 
-def _run_all(session: Session, inputs: Sequence[Prepared]) -> None:
+def _run_all(session: Session, inputs: Sequence[ModelInput]) -> None:
     for prepared in inputs:
         session.run(prepared)
 

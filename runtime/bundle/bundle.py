@@ -18,7 +18,7 @@ from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.bundle import manifest as manifests
 from orilla.runtime.bundle.manifest import FileEntry, Manifest
 from orilla.runtime.files import check_writable, replacing, replacing_folder
-from orilla.runtime.preprocessing.preprocessor import Feed
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.preprocessing.text import decode_vocabulary
 
 MANIFEST = "manifest.json"
@@ -65,10 +65,10 @@ class Bundle:
                 return _read_file(container, name, self.manifest)
         return self._files[name]
 
-    def feed(self) -> Feed:
+    def feed(self) -> InputPreprocessor:
         """What prepares raw inputs for the bundle's variants; raises `BundleError` for a vocabulary that is none."""
         listed = self.manifest.vocabulary
-        return Feed(self.manifest.preprocess, decode_vocabulary(self.read(listed)) if listed else ())
+        return InputPreprocessor(self.manifest.preprocess, decode_vocabulary(self.read(listed)) if listed else ())
 
 
 def find(where: str | Path) -> Path:

@@ -15,7 +15,7 @@ from orilla.devices.errors import BundleError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import MOST_AXES, Golden, Variant
 from orilla.runtime.preprocessing.image_file import decode_picture
-from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 
@@ -23,11 +23,11 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess
 class KnownFrame:
     """One golden frame."""
 
-    raw: Raw
+    raw: RawInput
     """`[H,W,3]` uint8 BGR, a text, or arrays by name."""
     intact: bool
     """Whether it decodes to what export saw."""
-    prepared: Prepared
+    prepared: ModelInput
     """As the network takes it."""
     output: NDArray[np.float32]
     """The original model's, without batch axis."""
@@ -58,7 +58,7 @@ def pack(array: NDArray[np.generic]) -> bytes:
     return buffer.getvalue()
 
 
-def raw_digest(raw: Raw | NDArray[np.float64]) -> str:
+def raw_digest(raw: RawInput | NDArray[np.float64]) -> str:
     """SHA-256 (hex) of a raw frame's pixels, of a text, or of packed arrays."""
     if isinstance(raw, np.ndarray):
         return hashlib.sha256(raw.tobytes()).hexdigest()
@@ -66,7 +66,7 @@ def raw_digest(raw: Raw | NDArray[np.float64]) -> str:
     return hashlib.sha256(raw.encode()).hexdigest()
 
 
-def _read(bundle: Bundle, golden: Golden, feed: Feed) -> KnownFrame:
+def _read(bundle: Bundle, golden: Golden, feed: InputPreprocessor) -> KnownFrame:
     output = _array(bundle, golden.output, (np.float32,)).astype(np.float32)
     if isinstance(feed.spec, TensorPreprocess):
         packed = _shaped(_array(bundle, golden.prepared, (np.float64,)), golden.prepared, feed)
@@ -77,13 +77,13 @@ def _read(bundle: Bundle, golden: Golden, feed: Feed) -> KnownFrame:
     return KnownFrame(raw, raw_digest(raw) == golden.raw_sha256, prepared, output)
 
 
-def _shaped(prepared: NDArray[Any], name: str, feed: Feed) -> NDArray[Any]:
+def _shaped(prepared: NDArray[Any], name: str, feed: InputPreprocessor) -> NDArray[Any]:
     if prepared.shape != feed.shape:
         raise BundleError(f"{name} is {list(prepared.shape)}, the network's input {list(feed.shape)}")
     return prepared
 
 
-def _raw(bundle: Bundle, name: str, feed: Feed) -> NDArray[np.uint8] | str:
+def _raw(bundle: Bundle, name: str, feed: InputPreprocessor) -> NDArray[np.uint8] | str:
     data = bundle.read(name)
     if feed.is_text:
         return data.decode(errors="replace")
@@ -93,7 +93,7 @@ def _raw(bundle: Bundle, name: str, feed: Feed) -> NDArray[np.uint8] | str:
     return image
 
 
-def _prepared(bundle: Bundle, name: str, feed: Feed) -> NDArray[Any]:
+def _prepared(bundle: Bundle, name: str, feed: InputPreprocessor) -> NDArray[Any]:
     if feed.is_text:
         return _array(bundle, name, (np.int32,))
     image = decode_picture(bundle.read(name))

@@ -13,7 +13,7 @@ from orilla.devices.detect import features
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line, runtime, slots, span_of
 from orilla.runtime.engines.session import Inputs, Session, Slot, dequantise, joined
-from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.preprocessing.preprocessor import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
 PACKAGE = "ai_edge_litert"
@@ -37,7 +37,7 @@ class CompiledSession:
             tensor[:] = 0
         self._infer()  # the first one sets things up, and talks about it
 
-    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         self._inputs.fill(prepared, self._tensors)
         return self._infer()
 

@@ -18,7 +18,7 @@ from orilla.devices.errors import EngineError
 from orilla.devices.shared_libraries import EDGETPU as LIBRARY
 from orilla.devices.shared_libraries import built_for, edgetpu_library, native
 from orilla.runtime.engines import litert
-from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.preprocessing.preprocessor import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class EdgeTpuSession:
             raise
         self.engine, self.span = f"{self._tpu.engine} edgetpu", self._tpu.span
 
-    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         for _ in range(2):  # once more after a reset, on the stick that was opened again
             if self._tpu is None and not self._reopen():
                 break
@@ -74,7 +74,7 @@ class EdgeTpuSession:
                 session.close()
         self._tpu = self._cpu = None
 
-    def _try(self, prepared: Prepared) -> NDArray[np.float32] | None:
+    def _try(self, prepared: ModelInput) -> NDArray[np.float32] | None:
         """The stick's answer; None where it is lost, and then nothing holds what was open."""
         tpu = self._tpu
         assert tpu is not None
@@ -133,7 +133,7 @@ class EdgeTpuSession:
             self._leave()
             raise EngineError(f"edgetpu cannot load this variant: it did not open in {WATCHDOG_S:.0f} s") from None
 
-    def _on_cpu(self, prepared: Prepared) -> NDArray[np.float32]:
+    def _on_cpu(self, prepared: ModelInput) -> NDArray[np.float32]:
         if self._fallback is None:
             raise EngineError("the Edge TPU is lost, and there is no model for the CPU to go on with")
         if self._cpu is None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.engines.registry import is_package
 from orilla.runtime.engines.session import Inputs, Quantisation, Slot, dequantise, joined
-from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.preprocessing.preprocessor import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
 INTERPRETERS = (
@@ -46,7 +46,7 @@ class LiteRTSession:
         self.span = span_of(self._outputs)
         self._keeps_state = STATEFUL in _operators(interpreter)
 
-    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         if self._keeps_state:
             self._interpreter.reset_all_variables()  # else the last sample's state leaks into this one
         return self._step(prepared)
@@ -75,7 +75,7 @@ class LiteRTSession:
     def close(self) -> None:
         self._interpreter = None
 
-    def _step(self, prepared: Prepared) -> NDArray[np.float32]:
+    def _step(self, prepared: ModelInput) -> NDArray[np.float32]:
         interpreter = self._interpreter
         try:
             self._fill(prepared)
@@ -87,7 +87,7 @@ class LiteRTSession:
             raise EngineError(f"{self.engine} failed: {first_line(error)}") from error
         return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
 
-    def _fill(self, prepared: Prepared) -> None:
+    def _fill(self, prepared: ModelInput) -> None:
         """Writes into the interpreter's own memory; the views of it end here, as it must have none when it runs."""
         self._inputs.fill(prepared, [self._interpreter.tensor(index)() for index in self._input_indices])
 

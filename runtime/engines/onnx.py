@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line
 from orilla.runtime.engines.session import Inputs, NotOfferedError, Session, Slot, joined
-from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.preprocessing.preprocessor import ModelInput
 
 CPU = "CPUExecutionProvider"
 
@@ -40,7 +40,7 @@ class OnnxSession:
         self._tensors = self._inputs.tensors()
         self._outputs = sorted(made.name for made in session.get_outputs())
 
-    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         self._inputs.fill(prepared, self._tensors)
         tensors = dict(zip(self._names, self._tensors, strict=True))
         try:

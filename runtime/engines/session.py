@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
-from orilla.runtime.preprocessing.preprocessor import Prepared
+from orilla.runtime.preprocessing.preprocessor import ModelInput
 
 
 class Quantisation(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class Session(Protocol):
     span: tuple[float, float] | None
     """The least and the greatest number that its output can say; None where it is float, or there are several."""
 
-    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         """One inference.
 
         Args:
@@ -108,7 +108,7 @@ class Inputs:
         """Memory for an engine that has none to be written into: `[1,...]` each, in the order of the slots."""
         return [np.empty(one.shape, one.dtype) for one in self._inputs.values()]
 
-    def fill(self, prepared: Prepared, tensors: Sequence[NDArray[np.generic]]) -> None:
+    def fill(self, prepared: ModelInput, tensors: Sequence[NDArray[np.generic]]) -> None:
         """Writes a sample into the engine's input tensors, quantised as they need it.
 
         Args:
@@ -121,7 +121,7 @@ class Inputs:
         for one, array, tensor in zip(self._inputs.values(), self._ordered(prepared), tensors, strict=True):
             one.fill(array, tensor)
 
-    def _ordered(self, prepared: Prepared) -> list[NDArray[Any]]:
+    def _ordered(self, prepared: ModelInput) -> list[NDArray[Any]]:
         if not isinstance(prepared, Mapping):
             if len(self._inputs) != 1:
                 raise BundleError(f"the variant takes {len(self._inputs)} arrays: {', '.join(self._inputs)}")

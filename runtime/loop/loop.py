@@ -2,7 +2,7 @@
 
 Capture (with preparation) and inference run in threads of their own, answers are taken in the caller's; the native
 calls they spend their time in release the GIL. What waits, what is answered and what is given up is decided by
-`traffic.Traffic`; here are the threads, and the waiting.
+`scheduler.FrameScheduler`; here are the threads, and the waiting.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from orilla.devices.cores import keep_to_core
 from orilla.devices.errors import ConfigError, DataError, SourceError
 from orilla.runtime.frame import Event, Frame, Line, Result, Tick
 from orilla.runtime.loop.policy import Policy
-from orilla.runtime.loop.scheduler import Reason, Traffic, Verb
-from orilla.runtime.preprocessing.preprocessor import Raw
+from orilla.runtime.loop.scheduler import FrameScheduler, Reason, Verb
+from orilla.runtime.preprocessing.preprocessor import RawInput
 from orilla.runtime.sources.source import Source
 
 PATIENCE_S = 5.0
@@ -29,7 +29,7 @@ PATIENCE_S = 5.0
 class Work(Protocol):
     """What is done with each frame."""
 
-    def prepare(self, raw: Raw) -> Any:
+    def prepare(self, raw: RawInput) -> Any:
         """From a frame to what the network takes, in the capturing thread; the buffer it is in is free again when
         nobody holds it.
 
@@ -40,7 +40,7 @@ class Work(Protocol):
     def infer(self, prepared: Any) -> Any:
         """The network's output, in the inferring thread."""
 
-    def decode(self, output: Any, raw: Raw) -> Result:
+    def decode(self, output: Any, raw: RawInput) -> Result:
         """The result, in the inferring thread."""
 
 
@@ -69,7 +69,7 @@ class _Item(msgspec.Struct):
         return self.frame.captured_ns
 
 
-class Loop:
+class CameraLoop:
     """One run over one source, which it closes at its end."""
 
     _counting, _running = threading.Lock(), 0
@@ -88,7 +88,7 @@ class Loop:
             raise ConfigError(f"policy {policy}: this source has no rate of its own; use every")
         self._source, self._work = source, work
         self._on_event, self._recorder = on_event, recorder
-        self._traffic: Traffic[_Item] = Traffic(
+        self._traffic: FrameScheduler[_Item] = FrameScheduler(
             policy,
             live=source.live,
             journal=recorder.step if recorder else None,
@@ -113,9 +113,9 @@ class Loop:
 
     def start(self) -> None:
         """Starts the threads."""
-        with Loop._counting:
-            self._alone = Loop._running == 0
-            Loop._running += 1
+        with CameraLoop._counting:
+            self._alone = CameraLoop._running == 0
+            CameraLoop._running += 1
         for thread in self._threads:
             thread.start()
 
@@ -314,8 +314,8 @@ class Loop:
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._error = self._error or error
         if capturing:
-            with Loop._counting:
-                Loop._running -= 1
+            with CameraLoop._counting:
+                CameraLoop._running -= 1
         with self._lock:
             self._all_taken |= capturing
             self._all_answered |= not capturing

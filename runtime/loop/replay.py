@@ -17,7 +17,7 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.loop import recording
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.recording import Answered, Drop, Entry, Header, Step, Taken
-from orilla.runtime.loop.scheduler import Reason, Traffic
+from orilla.runtime.loop.scheduler import FrameScheduler, Reason
 from orilla.runtime.loop.simulate import Given, Outcome, simulate
 
 
@@ -122,18 +122,20 @@ class Replay:
             frames.pop(index, None)
             dropped.append(Decision(index, at_ns, reason))
 
-        traffic: Traffic[_Frame] = Traffic(Policy.parse(self.header.policy), live=self.header.live, dropped=drop)
+        scheduler: FrameScheduler[_Frame] = FrameScheduler(
+            Policy.parse(self.header.policy), live=self.header.live, dropped=drop
+        )
         for entry in self.entries:
             if isinstance(entry, Taken):
                 frames[entry.index] = _Frame(entry.index, entry.captured_ns)
             elif isinstance(entry, Answered) and entry.index in frames:
                 frames[entry.index].result = entry.result
             elif isinstance(entry, Step):
-                found = _repeat(traffic, entry, frames)
+                found = _repeat(scheduler, entry, frames)
                 yield from dropped
                 dropped.clear()
                 if found is not None:
-                    yield _delivered(found, entry.at_ns, traffic.drops)
+                    yield _delivered(found, entry.at_ns, scheduler.drops)
 
     def _frames(self) -> Iterator[Given]:
         """The frames of the source, each with the times that were recorded, or usual ones where it was given up."""
@@ -162,22 +164,22 @@ class Replay:
             )
 
 
-def _repeat(traffic: Traffic[_Frame], step: Step, frames: dict[int, _Frame]) -> _Frame | None:
+def _repeat(scheduler: FrameScheduler[_Frame], step: Step, frames: dict[int, _Frame]) -> _Frame | None:
     """Asks for the decision that was asked for then; returns what is handed to the caller.
 
     A frame that was given up this time, and not then, is passed over.
     """
     if step.verb == "admit":
-        traffic.admit(step.index, step.time_ns, step.at_ns)
+        scheduler.admit(step.index, step.time_ns, step.at_ns)
     elif step.verb == "bad":
-        traffic.bad(step.index, step.at_ns)
+        scheduler.bad(step.index, step.at_ns)
     elif step.verb == "begin":
-        if (frame := traffic.begin(step.at_ns)) is not None:
+        if (frame := scheduler.begin(step.at_ns)) is not None:
             frame.began_ns = step.at_ns
     elif step.verb == "deliver":
-        return traffic.deliver(step.at_ns)
+        return scheduler.deliver(step.at_ns)
     elif step.verb in ("arrive", "answer") and step.index in frames:
-        getattr(traffic, step.verb)(frames[step.index], step.at_ns)
+        getattr(scheduler, step.verb)(frames[step.index], step.at_ns)
     return None
 
 

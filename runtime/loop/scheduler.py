@@ -48,7 +48,7 @@ Dropped = Callable[[int, int, Reason], None]
 """Is told each frame that is given up: the clock in nanoseconds, the frame's number, the reason."""
 
 
-class Traffic(Generic[T]):
+class FrameScheduler(Generic[T]):
     """One loop's decisions. Not for use by two threads at once: the loop holds a lock around each call.
 
     Args:

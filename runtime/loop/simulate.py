@@ -1,7 +1,7 @@
 """The camera loop in simulated time: the same decisions as the real one, without threads and without waiting.
 
 Three actors, as in `pipeline`: capture, inference, caller. Each takes as long as it is told, and asks the same
-`Traffic`; a second of camera takes a millisecond.
+`FrameScheduler`; a second of camera takes a millisecond.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orilla.runtime.loop.policy import Policy
-from orilla.runtime.loop.scheduler import Reason, Traffic
+from orilla.runtime.loop.scheduler import FrameScheduler, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def simulate(frames: Sequence[Given], policy: Policy, *, live: bool) -> Outcome:
 class _Simulation:
     def __init__(self, frames: Sequence[Given], policy: Policy, live: bool) -> None:
         self._outcome = Outcome()
-        self._traffic: Traffic[_Item] = Traffic(
+        self._traffic: FrameScheduler[_Item] = FrameScheduler(
             policy, live=live, dropped=lambda *told: self._outcome.dropped.append(told)
         )
         self._frames, self._live = iter(frames), live

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.frame import Answer, Answers, Cascaded, Part
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Image
-from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.tasks.segment import Segmentation
 
 Box = tuple[int, int, int, int]
@@ -22,48 +22,48 @@ Cut = Callable[[Answer, Image], Sequence[Box] | None]
 """From what the first model said of a frame, and the frame, to the parts that the second is asked about."""
 
 
-class One:
+class ModelStages:
     """One model's work; its prepared frames lie in buffers that are used again."""
 
     def __init__(
         self,
-        feed: Feed,
-        infer: Callable[[Prepared], NDArray[np.float32]],
-        decode: Callable[[NDArray[np.float32], Raw], Answer],
+        feed: InputPreprocessor,
+        infer: Callable[[ModelInput], NDArray[np.float32]],
+        decode: Callable[[NDArray[np.float32], RawInput], Answer],
     ) -> None:
-        self._feed, self._pool = feed, Pool()
+        self._feed, self._pool = feed, BufferPool()
         self.infer, self.decode = infer, decode
 
-    def prepare(self, raw: Raw) -> Prepared:
+    def prepare(self, raw: RawInput) -> ModelInput:
         return self._feed(raw, self._pool.take(self._feed.shape) if self._feed.kind == "picture" else None)
 
 
-class Together:
+class ParallelStages:
     """Several models' work on the same frame: one capture, one decoding."""
 
-    def __init__(self, works: Mapping[str, One]) -> None:
+    def __init__(self, works: Mapping[str, ModelStages]) -> None:
         self._works = works
 
-    def prepare(self, raw: Raw) -> dict[str, Prepared]:
+    def prepare(self, raw: RawInput) -> dict[str, ModelInput]:
         return {name: work.prepare(raw) for name, work in self._works.items()}
 
-    def infer(self, prepared: Mapping[str, Prepared]) -> dict[str, NDArray[np.float32]]:
+    def infer(self, prepared: Mapping[str, ModelInput]) -> dict[str, NDArray[np.float32]]:
         return {name: work.infer(prepared[name]) for name, work in self._works.items()}
 
-    def decode(self, output: Mapping[str, NDArray[np.float32]], raw: Raw) -> Answers:
+    def decode(self, output: Mapping[str, NDArray[np.float32]], raw: RawInput) -> Answers:
         return Answers({name: work.decode(output[name], raw) for name, work in self._works.items()})
 
 
-class Cascade:
+class CascadeStages:
     """The first model's work on the frame, then the second's on each part that `cut` takes from it."""
 
-    def __init__(self, first: One, second: One, cut: Cut) -> None:
+    def __init__(self, first: ModelStages, second: ModelStages, cut: Cut) -> None:
         self._first, self._second, self._cut = first, second, cut
 
-    def prepare(self, raw: Raw) -> tuple[Prepared, Raw]:
+    def prepare(self, raw: RawInput) -> tuple[ModelInput, RawInput]:
         return self._first.prepare(raw), raw
 
-    def infer(self, prepared: tuple[Prepared, Raw]) -> Cascaded:
+    def infer(self, prepared: tuple[ModelInput, RawInput]) -> Cascaded:
         given, raw = prepared
         if not isinstance(raw, np.ndarray):
             raise DataError("a cascade takes pictures")
@@ -77,7 +77,7 @@ class Cascade:
                 parts.append(Part((left, top, right, bottom), answer))
         return Cascaded(first, tuple(parts))
 
-    def decode(self, output: Cascaded, raw: Raw) -> Cascaded:
+    def decode(self, output: Cascaded, raw: RawInput) -> Cascaded:
         return output
 
 

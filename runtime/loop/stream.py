@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from orilla.runtime.frame import Tick
-from orilla.runtime.loop.loop import PATIENCE_S, Loop
+from orilla.runtime.loop.loop import PATIENCE_S, CameraLoop
 from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stats import Figures, LoopStats
 
@@ -23,7 +23,7 @@ class Stream:
     last, with `close`, with the `with` block, or when nobody holds the stream any more.
     """
 
-    def __init__(self, loop: Loop, recording: Recording | None = None) -> None:
+    def __init__(self, loop: CameraLoop, recording: Recording | None = None) -> None:
         self._loop = loop
         self._started = self._ended = False
         self._last: Tick | None = None
@@ -143,7 +143,7 @@ class Stream:
             self._stats.done(last, time.monotonic_ns())
 
 
-def _end(loop: Loop, recording: Recording | None, done: threading.Event) -> None:
+def _end(loop: CameraLoop, recording: Recording | None, done: threading.Event) -> None:
     """Stops the loop, also where Ctrl-C comes twice: threads that run on while Python ends would crash the process."""
     interrupted: KeyboardInterrupt | None = None
     try:

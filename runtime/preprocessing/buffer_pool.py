@@ -15,7 +15,7 @@ _UNHELD = 3
 """References to a buffer that only the pool holds: its list, the loop's variable and the argument of `getrefcount`."""
 
 
-class Pool:
+class BufferPool:
     """Hands out buffers of one shape at a time, to one thread.
 
     A buffer is handed out again only when no array or view refers to it any more, so that a steady stream allocates

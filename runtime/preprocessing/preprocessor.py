@@ -11,17 +11,17 @@ from orilla.runtime.preprocessing.image import Color, Image, Preprocess, Preproc
 from orilla.runtime.preprocessing.tensor import Arrays, TensorPreprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, Tokeniser, Tokens
 
-Prepared = Image | Tokens | Arrays
+ModelInput = Image | Tokens | Arrays
 """What a network takes, without the batch axis: one array, or several by name."""
 
-Raw = Image | str | Arrays
+RawInput = Image | str | Arrays
 """What a camera, a keyboard or a program gives: `[H,W,3]` uint8 BGR, a text, or arrays by name."""
 
 Spec = Preprocess | TextPreprocess | TensorPreprocess
 """What is left outside the graph."""
 
 
-class Feed:
+class InputPreprocessor:
     """Prepares raw inputs; safe from several threads, each of which has scratch memory of its own."""
 
     def __init__(self, spec: Spec, vocabulary: Sequence[str] = ()) -> None:
@@ -47,7 +47,7 @@ class Feed:
             return (sum(one.size for one in self.spec.inputs),)
         return (self.spec.length,) if isinstance(self.spec, TextPreprocess) else (*self.spec.size_hw, 3)
 
-    def __call__(self, raw: Raw, out: Image | None = None, *, color: Color = "bgr") -> Prepared:
+    def __call__(self, raw: RawInput, out: Image | None = None, *, color: Color = "bgr") -> ModelInput:
         """Prepares one raw input, a picture into `out` where it is given.
 
         Raises:

@@ -6,7 +6,7 @@ import cv2
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
@@ -25,7 +25,7 @@ class Camera:
     def __init__(self, device: str | int, capture: cv2.VideoCapture) -> None:
         self._name = f"camera {device}"
         self._capture = capture
-        self._pool, self._bad = Pool(READY_BUFFERS), BadFrames(self._name)
+        self._pool, self._bad = BufferPool(READY_BUFFERS), BadFrames(self._name)
         self._index = 0
         self.rate_hz = rate_of(capture)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from orilla.devices.errors import DataError, SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.sources.source import now_ns
@@ -22,7 +22,7 @@ def rate_of(capture: cv2.VideoCapture) -> float | None:
     return rate if 0 < rate <= 1000 else None
 
 
-def retrieved(capture: cv2.VideoCapture, pool: Pool) -> Image | None:
+def retrieved(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
     """The frame that was grabbed, in a buffer of `pool` where it fits; None where it cannot be decoded."""
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     buffer = pool.take((height, width, 3)) if width > 0 and height > 0 else None

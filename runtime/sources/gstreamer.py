@@ -6,7 +6,7 @@ import cv2
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
@@ -22,7 +22,7 @@ class Pipeline:
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture
-        self._pool, self._bad = Pool(READY_BUFFERS), BadFrames("the pipeline")
+        self._pool, self._bad = BufferPool(READY_BUFFERS), BadFrames("the pipeline")
         self._index = 0
         self.rate_hz = rate_of(capture)
 

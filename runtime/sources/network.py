@@ -9,7 +9,7 @@ import cv2
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
@@ -36,7 +36,7 @@ class NetworkStream:
 
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         self._name, self._capture = name, capture
-        self._pool, self._clock, self._bad = Pool(READY_BUFFERS), PresentationClock(), BadFrames(name)
+        self._pool, self._clock, self._bad = BufferPool(READY_BUFFERS), PresentationClock(), BadFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
         self._fresh = False

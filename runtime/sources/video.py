@@ -11,7 +11,7 @@ import cv2
 from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.source import READY_BUFFERS, now_ns
 from orilla.runtime.stdio import hidden_stderr
@@ -28,7 +28,7 @@ class VideoFile:
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         self._name = name
         self._capture = capture
-        self._pool, self._bad = Pool(READY_BUFFERS), BadFrames(name)
+        self._pool, self._bad = BufferPool(READY_BUFFERS), BadFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
         self._declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -21,7 +21,7 @@ def class_scores(outputs: NDArray[np.float32]) -> Scores:
     return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
 
 
-class Guess(msgspec.Struct, frozen=True):
+class ClassScore(msgspec.Struct, frozen=True):
     """A class and how likely it is."""
 
     label: str
@@ -37,16 +37,16 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
     """`[C]`, one for each label; the result's own copy."""
 
     @property
-    def top(self) -> Guess:
+    def top(self) -> ClassScore:
         """The most likely class."""
         return self.top_k(1)[0]
 
-    def top_k(self, count: int) -> list[Guess]:
+    def top_k(self, count: int) -> list[ClassScore]:
         """The `count` most likely classes, the most likely first; all of them where there are fewer."""
         if count < 1:
             raise ConfigError(f"top_k({count}): ask for 1 class or more")
         order = np.argsort(-self.scores, kind="stable")[:count]
-        return [Guess(self.labels[place], float(self.scores[place])) for place in order]
+        return [ClassScore(self.labels[place], float(self.scores[place])) for place in order]
 
     def to_dict(self) -> dict[str, object]:
         """What one JSON line says of the result."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 
 THRESHOLD = 0.5
 """A pixel belongs to the class from this probability on."""
@@ -90,7 +90,7 @@ class _Buffers(threading.local):
     """Memory for masks, of each thread that asks for one."""
 
     def __init__(self) -> None:
-        self.masks = Pool()
+        self.masks = BufferPool()
         self._scratch: NDArray[np.float32] = np.empty((0, 0), np.float32)
 
     def scratch(self, height: int, width: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from foreign import PICTURES, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError
-from orilla.export.subject import Told
+from orilla.export.subject import ModelHints
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.model import Model
 from orilla.runtime.verify import verify
@@ -27,7 +27,7 @@ from orilla.runtime.verify import verify
 def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, pixels, scaled):
     model = picture_model()
     model.save(tmp_path / "m.keras")
-    told = Told(task="classify", pixels=pixels)
+    told = ModelHints(task="classify", pixels=pixels)
     make(tmp_path / "m.keras", tmp_path / "m.orilla", told, recipes="litert_fp32", calibration=str(arrays / "x.npz"))
     expected = model.predict_on_batch(scaled(PICTURES[:5].astype(np.float64)).astype(np.float32))
     with Model.open(tmp_path / "m.orilla") as opened:
@@ -40,9 +40,16 @@ def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays)
     with pytest.raises(
         ConfigError, match=r"which pixel values was plain.keras trained on\? give --pixels 0..255, 0..1"
     ):
-        make(tmp_path / "plain.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(arrays / "x.npz"))
+        make(
+            tmp_path / "plain.keras",
+            tmp_path / "m.orilla",
+            ModelHints(task="classify"),
+            calibration=str(arrays / "x.npz"),
+        )
     picture_model(layers.Rescaling(1 / 255)).save(tmp_path / "own.keras")
-    made = make(tmp_path / "own.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(arrays / "x.npz"))
+    made = make(
+        tmp_path / "own.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(arrays / "x.npz")
+    )
     assert float_error(made) < 1e-5
 
 
@@ -50,7 +57,7 @@ def test_grey_logits_and_labels(tmp_path, arrays):
     """A model of grey pictures that ends in logits takes colour and answers probabilities."""
     picture_model(activation=None, channels=1).save(tmp_path / "grey.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\nhen\n")
-    told = Told(task="classify", pixels="0..1", labels=tmp_path / "labels.txt")
+    told = ModelHints(task="classify", pixels="0..1", labels=tmp_path / "labels.txt")
     made = make(tmp_path / "grey.keras", tmp_path / "m.orilla", told, calibration=str(arrays / "xy.npz"))
     assert made.labels == ("cat", "dog", "hen")
     assert made.report.truth == "labels"
@@ -68,7 +75,7 @@ def test_a_folder_of_pictures_serves_for_both_and_never_the_same_ones(tmp_path):
     for index, picture in enumerate(PICTURES):
         cv2.imwrite(str(folder / f"{index:02d}.png"), picture)
     picture_model().save(tmp_path / "m.keras")
-    told = Told(task="classify", pixels="0..1")
+    told = ModelHints(task="classify", pixels="0..1")
     made = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", told, "litert_fp32,litert_wi8_ai8", calibration=str(folder)
     )
@@ -85,7 +92,7 @@ def test_keras_2_and_saved_model(tmp_path, arrays):
     expected = model.predict_on_batch(PICTURES[:3].astype(np.float32) / 255)
     for given in ("m.h5", "saved"):
         out = tmp_path / f"{given}.orilla"
-        told = Told(task="classify", pixels="0..1")
+        told = ModelHints(task="classify", pixels="0..1")
         made = make(
             tmp_path / given, out, told, "litert_fp32,litert_wi8_ai8,onnx_fp32", calibration=str(arrays / "x.npz")
         )
@@ -100,21 +107,33 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
     keras.Model(x, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x))).save(tmp_path / "m.keras")
     options = {"calibration": str(arrays / "x.npz")}
     with pytest.raises(ConversionError, match=r"axis 1 of the input image, \[1,\?,\?,3\], is not fixed"):
-        make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify", pixels="0..1"), **options)
-    told = Told(task="classify", pixels="0..1", input=(16, 20))
+        make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify", pixels="0..1"), **options)
+    told = ModelHints(task="classify", pixels="0..1", input=(16, 20))
     assert make(tmp_path / "m.keras", tmp_path / "m.orilla", told, **options).preprocess.size_hw == (16, 20)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told", "error", "match"),
     [
-        ("m.keras", b"nonsense", Told(task="tensor"), ConversionError, "m.keras as a Keras model: it is no zip file"),
-        ("m.h5", b"nonsense", Told(task="tensor"), ConversionError, "m.h5 as a Keras model: it is no HDF5 file"),
-        ("m.tflite", b"x", Told(task="tensor"), DataError, "m.tflite is no Keras model"),
-        ("none.keras", None, Told(task="tensor"), DataError, "no such model"),
-        ("m.keras", b"x", Told(), ConfigError, r"what is m.keras for\? give --task segment, classify, text, tensor"),
-        ("m.keras", b"x", Told(task="detect"), ConfigError, "unknown task 'detect'"),
-        ("m.keras", b"x", Told(task="classify", pixels="bgr"), ConfigError, "unknown --pixels 'bgr'"),
+        (
+            "m.keras",
+            b"nonsense",
+            ModelHints(task="tensor"),
+            ConversionError,
+            "m.keras as a Keras model: it is no zip file",
+        ),
+        ("m.h5", b"nonsense", ModelHints(task="tensor"), ConversionError, "m.h5 as a Keras model: it is no HDF5 file"),
+        ("m.tflite", b"x", ModelHints(task="tensor"), DataError, "m.tflite is no Keras model"),
+        ("none.keras", None, ModelHints(task="tensor"), DataError, "no such model"),
+        (
+            "m.keras",
+            b"x",
+            ModelHints(),
+            ConfigError,
+            r"what is m.keras for\? give --task segment, classify, text, tensor",
+        ),
+        ("m.keras", b"x", ModelHints(task="detect"), ConfigError, "unknown task 'detect'"),
+        ("m.keras", b"x", ModelHints(task="classify", pixels="bgr"), ConfigError, "unknown --pixels 'bgr'"),
     ],
 )
 def test_what_is_no_model(tmp_path, name, content, told, error, match):
@@ -131,20 +150,29 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
     model.layers[0].set_weights([np.full((4, 2), np.nan), np.zeros(2)])
     model.save(tmp_path / "nan.keras")
     with pytest.raises(ConversionError, match="holds NaN or infinity"):
-        make(tmp_path / "nan.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(arrays / "x.npz"))
+        make(
+            tmp_path / "nan.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(arrays / "x.npz")
+        )
     x = np.ones((20, 4), np.float32)
     x[3, 2] = np.inf
     np.savez(tmp_path / "inf.npz", x=x)
     model.layers[0].set_weights([np.ones((4, 2)), np.zeros(2)])
     model.save(tmp_path / "good.keras")
     with pytest.raises(DataError, match=r"inf\.npz: x holds NaN or infinity"):
-        make(tmp_path / "good.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "inf.npz"))
+        make(
+            tmp_path / "good.keras",
+            tmp_path / "m.orilla",
+            ModelHints(task="tensor"),
+            calibration=str(tmp_path / "inf.npz"),
+        )
     np.savez(tmp_path / "same.npz", x=np.ones((20, 4), np.float32))
     same = {"recipes": "litert_wi8_ai8", "calibration": str(tmp_path / "same.npz")}
     with pytest.raises(DataError, match="is the same number everywhere"):
-        make(tmp_path / "good.keras", tmp_path / "m.orilla", Told(task="tensor"), **same)
+        make(tmp_path / "good.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), **same)
     with pytest.raises(DataError, match=r"holds pictures, the model takes arrays"):
-        make(tmp_path / "good.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(arrays / "x.npz"))
+        make(
+            tmp_path / "good.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(arrays / "x.npz")
+        )
 
 
 def test_a_model_that_takes_bytes(tmp_path, arrays):
@@ -154,7 +182,11 @@ def test_a_model_that_takes_bytes(tmp_path, arrays):
     model.save(tmp_path / "m.keras")
     recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32"
     made = make(
-        tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), recipes, calibration=str(arrays / "x.npz")
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        ModelHints(task="classify"),
+        recipes,
+        calibration=str(arrays / "x.npz"),
     )
     assert [one.name for one in made.variants] == recipes.split(",")
     assert float_error(made) < 1e-5
@@ -164,7 +196,7 @@ def test_a_vocabulary_of_another_layout_is_refused(tmp_path):
     model = keras.Sequential(
         [keras.Input((12,), dtype="int32"), layers.Embedding(50, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
     )
-    told = Told(task="text", vocabulary=tmp_path / "v.txt")
+    told = ModelHints(task="text", vocabulary=tmp_path / "v.txt")
     for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': give words only"), ("\nthe\n", "line 1")):
         (tmp_path / "v.txt").write_text(words)
         refused(tmp_path, model, ConfigError, match, told)

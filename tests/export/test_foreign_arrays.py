@@ -7,7 +7,7 @@ from foreign import PICTURES, RNG, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConversionError, DataError
-from orilla.export.subject import Told
+from orilla.export.subject import ModelHints
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.model import Model
@@ -35,7 +35,7 @@ def test_arrays_in_arrays_out(two_by_two, tmp_path):
     folder, model, given = two_by_two
     recipes = "litert_fp32,litert_wi8_afp32,onnx_fp32"
     made = make(
-        folder / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), recipes, calibration=str(folder / "x.npz")
+        folder / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), recipes, calibration=str(folder / "x.npz")
     )
     assert [one.name for one in made.preprocess.outputs] == ["speed", "steer"]
     assert float_error(made) < 1e-5
@@ -58,7 +58,9 @@ def test_several_inputs_that_end_in_logits(tmp_path):
     model = keras.Model([one, other], layers.Dense(3)(layers.Concatenate()([one, other])))
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", one=RNG.normal(size=(40, 4)), other=RNG.normal(size=(40, 5)))
-    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(tmp_path / "x.npz"))
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(tmp_path / "x.npz")
+    )
     assert float_error(made) < 1e-5
     with Model.open(tmp_path / "m.orilla") as opened:
         scores = opened({"one": np.ones(4), "other": np.ones(5)}).result.scores
@@ -71,7 +73,9 @@ def test_inputs_that_come_by_name(tmp_path):
     model.save(tmp_path / "m.keras")
     given = {"a": RNG.normal(size=(40, 3)).astype(np.float32), "b": RNG.normal(size=(40, 2)).astype(np.float32)}
     np.savez(tmp_path / "x.npz", **given)
-    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz")
+    )
     assert float_error(made) < 1e-5
     with Model.open(tmp_path / "m.orilla") as opened:
         found = opened({name: array[0] for name, array in given.items()}).result.arrays["output"]
@@ -87,7 +91,7 @@ def test_outputs_have_the_names_of_their_dictionary(tmp_path, saved):
     model.export(given, verbose=False) if saved else model.save(given)
     x = RNG.normal(size=(40, 6)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x)
-    made = make(given, tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    made = make(given, tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz"))
     assert float_error(made) < 1e-5
     expected = model.predict_on_batch(x[:1])
     for variant in ("litert_fp32", "onnx_fp32"):
@@ -102,7 +106,9 @@ def test_arrays_of_any_number_of_axes(tmp_path, shape):
     model = keras.Sequential([keras.Input((10,)), layers.Dense(size), layers.Reshape(shape)])
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 10)).astype(np.float32))
-    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz")
+    )
     assert float_error(made) < 1e-5
     assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), made.variants))
 
@@ -115,7 +121,7 @@ def test_one_array_and_its_truth(tmp_path):
     made = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        Told(task="tensor"),
+        ModelHints(task="tensor"),
         "litert_wi8_ai8",
         calibration=str(tmp_path / "xy.npz"),
     )
@@ -123,7 +129,12 @@ def test_one_array_and_its_truth(tmp_path):
     assert 0.99 < made.report.metrics["cosine"] < 1
     np.savez(tmp_path / "bad.npz", x=x, y=np.zeros((50, 3), np.float32))
     with pytest.raises(DataError, match="y of bad has 3 numbers for each sample, the model answers 4"):
-        make(tmp_path / "m.keras", tmp_path / "n.orilla", Told(task="tensor"), calibration=str(tmp_path / "bad.npz"))
+        make(
+            tmp_path / "m.keras",
+            tmp_path / "n.orilla",
+            ModelHints(task="tensor"),
+            calibration=str(tmp_path / "bad.npz"),
+        )
 
 
 def test_a_classifier_of_arrays(tmp_path):
@@ -135,7 +146,7 @@ def test_a_classifier_of_arrays(tmp_path):
     made = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        Told(task="classify"),
+        ModelHints(task="classify"),
         recipes,
         calibration=str(tmp_path / "xy.npz"),
     )
@@ -162,7 +173,7 @@ def test_truths_that_are_none(tmp_path, y, match):
         make(
             tmp_path / "m.keras",
             tmp_path / "m.orilla",
-            Told(task="classify", pixels="0..1"),
+            ModelHints(task="classify", pixels="0..1"),
             "litert_fp32",
             calibration=str(tmp_path / "xy.npz"),
         )
@@ -174,7 +185,7 @@ def test_data_without_labels_measures_no_accuracy(tmp_path, arrays, capsys):
     made = make(
         tmp_path / "m.keras",
         out,
-        Told(task="classify", pixels="0..1"),
+        ModelHints(task="classify", pixels="0..1"),
         "litert_fp32",
         calibration=str(arrays / "x.npz"),
     )
@@ -192,7 +203,7 @@ def test_one_file_under_two_names_is_divided(tmp_path):
     made = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        Told(task="tensor"),
+        ModelHints(task="tensor"),
         "litert_wi8_ai8",
         calibration=str(tmp_path / "x.npz"),
         validation=str(tmp_path / "other.npz"),

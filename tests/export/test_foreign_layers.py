@@ -7,7 +7,7 @@ from foreign import PICTURES, RNG, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError
-from orilla.export.subject import Told
+from orilla.export.subject import ModelHints
 from orilla.runtime.model import Model
 
 
@@ -21,7 +21,12 @@ def test_a_custom_layer_is_named(tmp_path):
     keras.Sequential([keras.Input((4,)), Odd(), layers.Dense(2)]).save(tmp_path / "odd.keras")
     np.savez(tmp_path / "x.npz", x=np.ones((20, 4), np.float32))
     with pytest.raises(ConversionError, match=r"has the layer .*Odd, which Keras doesn't know"):
-        make(tmp_path / "odd.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+        make(
+            tmp_path / "odd.keras",
+            tmp_path / "m.orilla",
+            ModelHints(task="tensor"),
+            calibration=str(tmp_path / "x.npz"),
+        )
 
 
 def test_what_an_answer_ends_in_is_seen_behind_layers_that_compute_nothing(tmp_path, arrays):
@@ -29,7 +34,9 @@ def test_what_an_answer_ends_in_is_seen_behind_layers_that_compute_nothing(tmp_p
     answer = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(x)))
     model = keras.Model(x, layers.Activation("linear")(layers.Dropout(0.1)(answer)))
     model.save(tmp_path / "m.keras")
-    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(arrays / "x.npz"))
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(arrays / "x.npz")
+    )
     with Model.open(tmp_path / "m.orilla") as opened:
         found = opened(PICTURES[0], color="rgb").result.scores
     assert found == pytest.approx(model.predict_on_batch(PICTURES[:1].astype(np.float32))[0], abs=1e-5)
@@ -42,7 +49,7 @@ def test_an_answer_made_by_an_operation_gets_no_second_softmax(tmp_path):
     model.save(tmp_path / "m.keras")
     given = 3 * RNG.normal(size=(40, 6)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=given)
-    make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), calibration=str(tmp_path / "x.npz"))
+    make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(tmp_path / "x.npz"))
     with Model.open(tmp_path / "m.orilla") as opened:
         found = opened(given[0]).result.scores
     assert found == pytest.approx(model.predict_on_batch(given[:1])[0], abs=1e-5)
@@ -60,7 +67,9 @@ def test_layers_that_leave_for_both_formats(tmp_path, layer):
     model = keras.Sequential([keras.Input((6,)), layer, layers.Dense(3)])
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 6)).astype(np.float32))
-    made = make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    made = make(
+        tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz")
+    )
     assert [one.name for one in made.variants] == ["litert_fp32", "onnx_fp32"]
     assert float_error(made) < 1e-5
 
@@ -70,7 +79,11 @@ def test_a_grouped_convolution(tmp_path, arrays):
     model.save(tmp_path / "m.keras")
     recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32,onnx_wi8_ai8"
     made = make(
-        tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="classify"), recipes, calibration=str(arrays / "x.npz")
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        ModelHints(task="classify"),
+        recipes,
+        calibration=str(arrays / "x.npz"),
     )
     assert [one.name for one in made.variants] == recipes.split(",")
     assert float_error(made) < 1e-5
@@ -83,7 +96,7 @@ def test_a_recurrent_layer_inside_another_is_a_loop(tmp_path):
     made = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        Told(task="tensor"),
+        ModelHints(task="tensor"),
         "all",
         calibration=str(tmp_path / "x.npz"),
     )
@@ -113,7 +126,7 @@ def test_half_precision_is_exported_as_it_computes_in_float32(tmp_path, arrays, 
     made = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        Told(task="classify", pixels="0..255"),
+        ModelHints(task="classify", pixels="0..255"),
         calibration=str(arrays / "x.npz"),
     )
     assert float_error(made) < 1e-5
@@ -129,7 +142,7 @@ def test_statistics_of_a_normalisation_survive_half_precision(tmp_path):
     finally:
         keras.config.set_dtype_policy("float32")
     np.savez(tmp_path / "x.npz", x=given)
-    make(tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz"))
     with Model.open(tmp_path / "m.orilla") as opened:
         found = opened(given[0]).result.arrays["output"]
     assert found == pytest.approx(model.predict_on_batch(given[:1])[0], abs=0.01)
@@ -146,7 +159,11 @@ def test_large_weights_and_those_that_are_moved(tmp_path):
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 8, 8, 128)).astype(np.float32))
     recipes = "litert_fp32,onnx_fp32,onnx_wi8_ai8"
     made = make(
-        tmp_path / "m.keras", tmp_path / "m.orilla", Told(task="tensor"), recipes, calibration=str(tmp_path / "x.npz")
+        tmp_path / "m.keras",
+        tmp_path / "m.orilla",
+        ModelHints(task="tensor"),
+        recipes,
+        calibration=str(tmp_path / "x.npz"),
     )
     assert float_error(made) < 1e-4
     sizes = {one.name: made.files[one.file].size for one in made.variants}
@@ -161,7 +178,7 @@ def test_what_a_quantiser_leaves_in_float_is_no_small_variant(tmp_path):
     made = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        Told(task="tensor"),
+        ModelHints(task="tensor"),
         "litert_fp32,litert_wi8_afp32,onnx_wi8_afp32",
         calibration=str(tmp_path / "x.npz"),
     )
@@ -178,14 +195,14 @@ def test_a_model_that_is_quantised_already(tmp_path):
 
 def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     model = keras.Sequential([keras.Input((16,)), layers.Dense(8, name="odd", activation="gelu")])
-    told = Told(task="tensor", device="coral")
+    told = ModelHints(task="tensor", device="coral")
     refused(tmp_path, model, ConversionError, "not for coral: odd: activation gelu is not mapped", told)
-    refused(tmp_path, model, ConfigError, "unknown device 'tpu'", Told(task="tensor", device="tpu"))
+    refused(tmp_path, model, ConfigError, "unknown device 'tpu'", ModelHints(task="tensor", device="tpu"))
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
     assert make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        Told(task="tensor", device="pi4"),
+        ModelHints(task="tensor", device="pi4"),
         calibration=str(tmp_path / "x.npz"),
     )
     (tmp_path / "m.orilla").unlink()

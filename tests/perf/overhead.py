@@ -24,7 +24,7 @@ import numpy as np
 
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.frame import Frame
-from orilla.runtime.loop.loop import Loop
+from orilla.runtime.loop.loop import CameraLoop
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.tasks.segment import decode
@@ -72,7 +72,7 @@ def overhead_ms() -> list[float]:
     rounds = []
     for _ in range(ROUNDS):
         source = Still(np.zeros((8, 8, 3), np.uint8), FRAMES)
-        stamps = [tick.delivered_ns for tick in Stream(Loop(source, Nothing(), Policy.parse("every")))]
+        stamps = [tick.delivered_ns for tick in Stream(CameraLoop(source, Nothing(), Policy.parse("every")))]
         rounds.append(float(np.percentile(np.diff(stamps), 50)) / 1e6)
     return rounds
 
@@ -125,14 +125,14 @@ GROWTH = (
 import sys
 import numpy
 import orilla.runtime
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.source import READY_BUFFERS
 from orilla.runtime.frame import Frame
 
 class Frames:
     live, rate_hz = False, None
     def __init__(self, count):
-        self.count, self.index, self.pool = count, 0, Pool(READY_BUFFERS)
+        self.count, self.index, self.pool = count, 0, BufferPool(READY_BUFFERS)
     def read(self):
         if self.index == self.count:
             return None

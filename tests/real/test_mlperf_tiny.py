@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.subject import Told
+from orilla.export.subject import ModelHints
 from orilla.runtime.model import Model
 
 MODELS = {
@@ -38,7 +38,7 @@ def test_a_keras_2_model_equals_the_published_one(name, data_root, tmp_path):
     options = ExportOptions(
         recipes="litert_fp32,onnx_fp32,litert_wi8_ai8",
         calibration=str(tmp_path / "x.npz"),
-        told=Told(task="classify", pixels=pixels),
+        told=ModelHints(task="classify", pixels=pixels),
     )
     made = export(folder / f"{name}.h5", tmp_path / "m.orilla", options)
     expected = published(folder / tflite, pictures[:8] / divisor)

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.runtime.evaluation.metrics import Truth, measure, target_of
+from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of
 from orilla.runtime.evaluation.metrics.bootstrap import intervals
 from orilla.runtime.evaluation.metrics.classification import Classified
 from orilla.runtime.evaluation.metrics.segmentation import Segmented, tally
@@ -146,7 +146,7 @@ def test_answers_are_measured_against_a_data_set(tiny_data):
     target = target_of(dataset, "segment", ("road",))
     sample = dataset.load("val", 0)
     answer = (sample.labels == 3).astype(np.float32)[..., None]
-    assert measure(target, [(Truth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
+    assert measure(target, [(GroundTruth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
     with pytest.raises(ConfigError, match="unknown class of camvid 'rood': did you mean road"):
         target_of(dataset, "segment", ("rood",))
     with pytest.raises(ConfigError, match="unknown task of camvid 'text'"):

@@ -9,16 +9,16 @@ import pytest
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.loop import scheduler
-from orilla.runtime.loop.loop import Loop
+from orilla.runtime.loop.loop import CameraLoop
 from orilla.runtime.loop.policy import Policy
-from orilla.runtime.loop.stages import One
+from orilla.runtime.loop.stages import ModelStages
 from orilla.runtime.loop.stream import Stream
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.preprocessor import Feed
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.tasks.segment import decode
 
-SPEC = Feed(Preprocess(size_hw=(8, 8), color="bgr"))
+SPEC = InputPreprocessor(Preprocess(size_hw=(8, 8), color="bgr"))
 
 
 class BrightnessSession:
@@ -49,7 +49,7 @@ def bright(values, size=(16, 16)):
 
 def run(source, infer, *, policy=None, on_event=None):
     chosen = Policy.parse(policy or ("latest" if source.live else "every"))
-    return Stream(Loop(source, One(SPEC, infer, brightness_decode), chosen, on_event=on_event))
+    return Stream(CameraLoop(source, ModelStages(SPEC, infer, brightness_decode), chosen, on_event=on_event))
 
 
 def loop_threads():
@@ -145,7 +145,7 @@ class PoolSource(factories.ListSource):
 
     def __init__(self, count, *, live=False):
         super().__init__([None] * count, live=live)
-        self.pool = Pool()
+        self.pool = BufferPool()
 
     def read(self):
         if self._index == len(self._images):

@@ -15,7 +15,7 @@ from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.quantiles import ERROR, Quantiles
 from orilla.runtime.loop.stages import around
 from orilla.runtime.loop.stats import LoopStats
-from orilla.runtime.preprocessing.buffer_pool import Pool
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +299,7 @@ class Reused:
     rate_hz = None
 
     def __init__(self, size_hw, count, *, live):
-        self.live, self._left, self._size_hw, self._pool = live, count, size_hw, Pool()
+        self.live, self._left, self._size_hw, self._pool = live, count, size_hw, BufferPool()
 
     def read(self):
         if not self._left:

@@ -29,7 +29,7 @@ class Inputs(Protocol):
         """Those of some samples, `[N,...]`; `rng` chooses among several views of a sample, where there are any."""
 
 
-class Prepared:
+class ModelInput:
     """Inputs made by `prepare` when they are first asked for; safe from several threads."""
 
     def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orilla.runtime.evaluation.datasets.labelled import ArraySample, ClassifiedText, Sample
-from orilla.runtime.preprocessing.preprocessor import Feed, Prepared, Raw
+from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 
-def raw_of(sample: Sample) -> Raw:
+def raw_of(sample: Sample) -> RawInput:
     """A sample's input."""
     if isinstance(sample, ArraySample):
         return sample.arrays
     return sample.text if isinstance(sample, ClassifiedText) else sample.image
 
 
-def prepared(sample: Sample, feed: Feed) -> Prepared:
+def prepared(sample: Sample, feed: InputPreprocessor) -> ModelInput:
     """A sample's input as `feed` prepares it; an array that is alone may have any name."""
     raw, spec = raw_of(sample), feed.spec
     if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:

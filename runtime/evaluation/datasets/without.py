@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from orilla.runtime.evaluation.datasets.labelled import Dataset, Sample, require_split
 
 
-class Without(Dataset):
+class Subset(Dataset):
     """Another data set without some of its samples.
 
     Args:

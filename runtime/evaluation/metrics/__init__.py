@@ -32,7 +32,7 @@ class Measures(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class GroundTruth:
     """What is true of one sample."""
 
     name: str
@@ -52,11 +52,11 @@ class Target:
     ignore: int
 
 
-def truth_of(sample: Sample) -> Truth:
+def truth_of(sample: Sample) -> GroundTruth:
     """A sample's truth, without its input."""
     if isinstance(sample, ArraySample):
-        return Truth(sample.name, -1 if sample.target is None else sample.target)
-    return Truth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
+        return GroundTruth(sample.name, -1 if sample.target is None else sample.target)
+    return GroundTruth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
 
 
 def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
@@ -81,7 +81,7 @@ def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
     return Target(task, labels, tuple(labels.index(name) for name in dataset.classes), dataset.ignore)
 
 
-def measure(target: Target, answered: Iterable[tuple[Truth, NDArray[np.float32]]]) -> Measures:
+def measure(target: Target, answered: Iterable[tuple[GroundTruth, NDArray[np.float32]]]) -> Measures:
     """Measures a network's outputs, each without the batch axis, beside what is true; keeps counts only."""
     if target.task == "segment":
         return _segmented(target, answered)
@@ -112,7 +112,7 @@ def _checked(target: Target, label: int, name: str) -> int:
     return label
 
 
-def _segmented(target: Target, answered: Iterable[tuple[Truth, NDArray[np.float32]]]) -> Segmented:
+def _segmented(target: Target, answered: Iterable[tuple[GroundTruth, NDArray[np.float32]]]) -> Segmented:
     names, tallies = [], []
     for truth, output in answered:
         labels = np.asarray(truth.value)
