@@ -141,7 +141,7 @@ class Model(Runner):
         return {self.bundle.path.stem: f"{self.variant.name} on {self.session.engine}"}
 
     def close(self) -> None:
-        """Frees the engine's memory; what is asked afterwards is refused."""
+        """Release the engine. Later calls raise `ConfigError`."""
         with self._lock:
             self._closed = True
             self.session.close()

@@ -19,7 +19,7 @@ from orilla.runtime import doctor
 from orilla.runtime.bench.turns import in_turns, timed, warm_up
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
-from orilla.runtime.engines import loader, tuning_cache
+from orilla.runtime.engines import loader, registry, tuning_cache
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import Candidate, Tuned
 from orilla.runtime.verify import verify
@@ -69,12 +69,12 @@ def candidates(
         ConfigError: an unknown engine, or nothing that is within the budget and can run here.
     """
     for engine in engines or ():
-        loader.known(engine)
+        registry.known(engine)
     offered = doctor.providers()
     for engine in engines or ():
-        if not loader.here(engine, offered):
-            raise ConfigError(f"engine {engine} is not here: {loader.ENGINES[engine].install}")
-    here = [name for name in engines or loader.ENGINES if loader.here(name, offered)]
+        if not registry.here(engine, offered):
+            raise ConfigError(f"engine {engine} is not here: {registry.ENGINES[engine].install}")
+    here = [name for name in engines or registry.ENGINES if registry.here(name, offered)]
     if "compiled" in here and (reason := doctor.probe("compiled").reason):
         if engines:
             raise ConfigError(f"engine compiled does not work here: {reason}")

@@ -11,7 +11,7 @@ from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.engines import loader
+from orilla.runtime.engines import loader, registry
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import answered, of_export
 from orilla.runtime.evaluation.datasets import Dataset
@@ -80,8 +80,8 @@ def verify(
 def _verify_variant(
     bundle: Bundle, variant: Variant, engine: str, known: list[KnownFrame], dataset: Dataset | None
 ) -> VariantVerdict:
-    if engine in loader.ENGINES and not loader.installed(engine):
-        reason = f"engine {engine} is not installed: {loader.ENGINES[engine].install}"
+    if engine in registry.ENGINES and not registry.installed(engine):
+        reason = f"engine {engine} is not installed: {registry.ENGINES[engine].install}"
         return VariantVerdict(variant.name, engine, True, reason, None, (), {})
     try:
         session = loader.load(bundle, variant, engine=engine)

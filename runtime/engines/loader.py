@@ -12,10 +12,7 @@ from orilla.devices.errors import ConfigError, EngineError
 from orilla.devices.memory import available_bytes
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.engines.registry import ENGINES as ENGINES
-from orilla.runtime.engines.registry import here as here
-from orilla.runtime.engines.registry import installed as installed
-from orilla.runtime.engines.registry import known as known
+from orilla.runtime.engines.registry import ENGINES, installed, known
 from orilla.runtime.engines.session import NotOfferedError, Session
 
 MOST_THREADS = 64
@@ -93,7 +90,7 @@ def _session(
 
 
 def check_memory(engine: str, size: int) -> None:
-    """Refuses a model file of so many bytes where there is not even the least that it takes; raises `EngineError`."""
+    """Raise `EngineError` when the memory here is less than a model file of `size` bytes needs."""
     needed = COPIES * size + BASE_BYTES[known(engine).family]
     free = available_bytes()
     if free is not None and free < needed:

@@ -45,7 +45,7 @@ class Work(Protocol):
 
 
 class Recorder(Protocol):
-    """Is told what happens, under the loop's lock, in order."""
+    """Receives the events of the loop, in order. The loop calls each method with its lock held."""
 
     def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None: ...
     def dropped(self, at_ns: int, index: int, reason: Reason) -> None: ...

@@ -1,4 +1,4 @@
-"""What a source is."""
+"""The protocol of a source of frames, and what all sources share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Source(Protocol):
     """Gives frames one by one, to one thread."""
 
     live: bool
-    """Whether time goes on when nobody reads: a camera, not a file."""
+    """True for a live source (a camera), False for a recording."""
     rate_hz: float | None
     """Frames per second by which a recording should be played; None where there is no such rate."""
 

@@ -21,9 +21,9 @@ PROBE = Bundle.open("probe")
 PROVIDERS = providers()
 HERE = [
     engine
-    for engine in loader.ENGINES
+    for engine in registry.ENGINES
     # LiteRT's compiled model ends the process on some processors, where the interpreter works.
-    if loader.here(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
+    if registry.here(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
 ]
 PAIRS = [
     (engine, variant.name) for engine in HERE for variant in PROBE.manifest.variants if loader.fits(variant, engine)
@@ -65,7 +65,7 @@ def test_the_engines_that_this_environment_is_for_are_here():
 
 def test_a_provider_that_is_not_there_is_no_silent_cpu():
     onnxruntime = pytest.importorskip("onnxruntime")
-    absent = next(engine for engine in loader.ENGINES if engine.startswith("onnx:") and engine not in HERE)
+    absent = next(engine for engine in registry.ENGINES if engine.startswith("onnx:") and engine not in HERE)
     with pytest.raises(EngineError, match=r"here has no \w+, only .*: (pip install|take)") as caught:
         loader.load(PROBE, PROBE.manifest.variant("onnx_fp32"), engine=absent)
     assert onnxruntime.__version__ in str(caught.value)
@@ -155,7 +155,7 @@ def test_an_unknown_engine_names_the_known_ones():
 
 
 def test_a_compiled_model_is_refused_where_it_would_end_the_process(monkeypatch):
-    if not loader.installed("compiled"):
+    if not registry.installed("compiled"):
         pytest.skip("LiteRT is not installed")
     monkeypatch.setattr(compiled.platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(compiled, "features", lambda: ("asimd",))

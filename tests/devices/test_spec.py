@@ -2,7 +2,7 @@ import pytest
 
 from orilla.devices.errors import ConfigError
 from orilla.devices.spec import catalog, own_file
-from orilla.runtime.engines import loader
+from orilla.runtime.engines import registry
 
 ROVER = """
 # mine
@@ -26,7 +26,7 @@ def own(tmp_path):
 
 
 def test_every_engine_of_the_catalogue_is_one_that_runs():
-    assert set(catalog().engines) == set(loader.ENGINES)
+    assert set(catalog().engines) == set(registry.ENGINES)
 
 
 def test_every_entry_says_where_it_is_from():

@@ -83,6 +83,8 @@ def variants_of(where: str) -> dict[str, str]:
 
 
 def main() -> None:
+    from orilla.runtime.engines import registry
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundles", nargs="*", default=["road", "convnet", "mobilenet", "sentiment"])
     parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PATH")
@@ -91,7 +93,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     from orilla.devices.detect import detect
-    from orilla.runtime.engines import loader
 
     pythons = dict.fromkeys(("litert", "compiled", CACHED, "onnx"), sys.executable)
     pythons |= {name: path for name, _, path in (one.partition("=") for one in arguments.python)}
@@ -104,7 +105,7 @@ def main() -> None:
         reasons: dict[str, str] = {}
         for _ in range(arguments.rounds):
             for engine, python in pythons.items():
-                family = loader.ENGINES["compiled" if engine == CACHED else engine].family
+                family = registry.ENGINES["compiled" if engine == CACHED else engine].family
                 if family not in chosen or engine in reasons:
                     continue
                 try:
@@ -115,7 +116,7 @@ def main() -> None:
                 rows.setdefault(engine, []).append(found)
         base = statistics.median(one["p50"] for one in rows["litert"])
         for engine, found in rows.items():
-            family = loader.ENGINES["compiled" if engine == CACHED else engine].family
+            family = registry.ENGINES["compiled" if engine == CACHED else engine].family
             p50, p90, memory, start = (
                 statistics.median(one[key] for one in found) for key in ("p50", "p90", "memory", "start")
             )

@@ -10,7 +10,7 @@ from orilla.runtime import open as open_model
 from orilla.runtime import tune as tuning
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
-from orilla.runtime.engines import loader, tuning_cache
+from orilla.runtime.engines import loader, registry, tuning_cache
 
 PROBE = Bundle.open("probe")
 
@@ -46,7 +46,7 @@ def played(monkeypatch):
             return Session((variant.name, engine, threads))
 
         monkeypatch.setattr(loader, "load", load)
-        monkeypatch.setattr(loader, "here", lambda name, providers: name in offered)
+        monkeypatch.setattr(registry, "here", lambda name, providers: name in offered)
         monkeypatch.setattr(tuning, "loop_threads", lambda: cores - 1)
         monkeypatch.setattr(tuning, "_prove", lambda bundle, candidate, wrong: None)
         monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])

@@ -139,7 +139,7 @@ def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
 
 
 def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(tiny_bundle, monkeypatch):
-    monkeypatch.setattr(module.loader, "installed", lambda engine: engine != "onnx")
+    monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
     verdicts = run(Bundle.open(tiny_bundle))
     skipped = [one for one in verdicts if one.skipped]
     assert [one.variant for one in skipped] == [one.variant for one in verdicts if one.variant.startswith("onnx")]
@@ -156,6 +156,6 @@ def test_a_bundle_without_golden_frames_cannot_be_verified(tiny_bundle, tmp_path
 def test_the_install_line_is_printed_as_it_must_be_typed(tiny_bundle, monkeypatch, capsys):
     from orilla.runtime.cli import main
 
-    monkeypatch.setattr(module.loader, "installed", lambda engine: engine != "onnx")
+    monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
     assert main(["verify", str(tiny_bundle)]) == 0
     assert "orilla[onnx]" in capsys.readouterr().out
