@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.keras_rules import DEVICES
+from orilla.export.convert.input_adapter import PIXELS
 from orilla.export.recipe import GROUPS, recipes
-from orilla.export.wrap import PIXELS
 from orilla.runtime.bundle.bundle import check_new
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -79,7 +79,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
     from orilla.export.export import ExportOptions, export
-    from orilla.export.subject import ModelHints
+    from orilla.export.source_model import ModelHints
 
     _check(arguments)
     with Console(stderr=True).status("") as status:

@@ -11,16 +11,18 @@ from pathlib import Path
 import msgspec
 
 from orilla.devices.errors import ConfigError, ConversionError, OrillaError
-from orilla.export import samples, timing, worker
-from orilla.export.check import SECONDS, Reference
-from orilla.export.checking import Checking
-from orilla.export.golden import GoldenData
-from orilla.export.making import make
+from orilla.export import samples
+from orilla.export.build import make
+from orilla.export.check import timing
+from orilla.export.check.compare import SECONDS, Reference
+from orilla.export.check.golden import GoldenData
+from orilla.export.check.reference import answered
+from orilla.export.check.variants import Checking
+from orilla.export.convert import fork_server
 from orilla.export.recipe import Recipe, select
 from orilla.export.recommend import MAX_DROP
-from orilla.export.reference import answered
 from orilla.export.samples import Drawn
-from orilla.export.subject import ModelHints, Subject, open_subject
+from orilla.export.source_model import ModelHints, Subject, open_subject
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.bundle.run_folder import VOCABULARY
@@ -70,7 +72,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
     except OSError as error:
         if error.errno != errno.ENOSPC or isinstance(error, OrillaError):
             raise
-        raise worker.no_space() from error
+        raise fork_server.no_space() from error
 
 
 def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Path) -> Manifest:

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import ConfigError, unknown_name
-from orilla.export.facts import Facts
+from orilla.export.model_info import Facts
 
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
 """Engine to the suffix of its files."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.export.subject import Subject
+from orilla.export.source_model import Subject
 from orilla.runtime.evaluation.datasets import (
     ArraySample,
     ClassifiedImage,

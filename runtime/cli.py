@@ -84,7 +84,7 @@ COMMANDS = {
         "orilla slim road.orilla --keep default --out robot.orilla",
     ),
     "edgetpu": Command(
-        "orilla.export.edgetpu_command",
+        "orilla.export.edgetpu.command",
         "say which operators of a .tflite file Coral's Edge TPU would run, and why not the others",
         "orilla edgetpu model.tflite",
         extra="export",

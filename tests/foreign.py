@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.subject import ModelHints
+from orilla.export.source_model import ModelHints
 
 RNG = np.random.default_rng(5)
 PICTURES = RNG.integers(0, 256, (40, 24, 32, 3), np.uint8)

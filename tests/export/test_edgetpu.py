@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import ConversionError, DataError
-from orilla.export import edgetpu, edgetpu_compiler
-from orilla.export.edgetpu import BEHIND, MAPPED
-from orilla.export.edgetpu_rules import DTYPE, LIMIT, RANK, UNKNOWN, VERSION
+from orilla.export.edgetpu import compiler, prediction
+from orilla.export.edgetpu.prediction import BEHIND, MAPPED
+from orilla.export.edgetpu.rules import DTYPE, LIMIT, RANK, UNKNOWN, VERSION
 from orilla.export.export import ExportOptions, export
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.run_folder import Run, encode_json
@@ -60,7 +60,7 @@ def chained(*operators):
 
 
 def statuses(*operators):
-    return [one.status for one in edgetpu.mapping_of(chained(*operators)).placed]
+    return [one.status for one in prediction.mapping_of(chained(*operators)).placed]
 
 
 def numbers(*values):
@@ -146,7 +146,7 @@ def test_a_branch_that_needs_nothing_of_what_is_refused_is_mapped():
     box, score, joined = tensor(1, 8, 8, 16), tensor(1, 8, 8, 16), tensor(1, 8, 8, 32)
     refused = operator("LEAKY_RELU", [X], [box])
     other = operator("LOGISTIC", [X], [score])
-    mapping = edgetpu.mapping_of([refused, other, operator("CONCATENATION", [box, score], [joined])])
+    mapping = prediction.mapping_of([refused, other, operator("CONCATENATION", [box, score], [joined])])
     assert [one.status for one in mapping.placed] == [UNKNOWN, MAPPED, BEHIND]
     assert mapping.cpu_ops == ["LEAKY_RELU", "CONCATENATION"]
     assert mapping.cut_ops == ["LEAKY_RELU", "LOGISTIC", "CONCATENATION"]
@@ -155,19 +155,19 @@ def test_a_branch_that_needs_nothing_of_what_is_refused_is_mapped():
 def test_every_float_input_is_brought_into_bytes_for_itself():
     one, other = tensor(1, 8, 8, 16), tensor(1, 8, 8, 16)
     given = [operator("QUANTIZE", [tensor(1, 8, 8, 16, dtype="FLOAT32")], [into]) for into in (one, other)]
-    mapping = edgetpu.mapping_of([given[0], given[1], operator("ADD", [one, other], [X])])
+    mapping = prediction.mapping_of([given[0], given[1], operator("ADD", [one, other], [X])])
     assert [placed.status for placed in mapping.placed] == [LIMIT, LIMIT, MAPPED]
 
 
 def test_parameters_that_do_not_fit_are_streamed():
     weights = tensor(4096, 4096, constant=np.ones(1))
     dense = operator("FULLY_CONNECTED", [tensor(1, 4096), weights], [tensor(1, 4096)])
-    mapping = edgetpu.mapping_of([dense])
+    mapping = prediction.mapping_of([dense])
     assert mapping.parameter_bytes == 4096 * 4096
-    assert mapping.cached_bytes == edgetpu.CACHE_BYTES
-    assert mapping.streaming_ms == pytest.approx(1e3 * (4096 * 4096 - edgetpu.CACHE_BYTES) / 450e6)
+    assert mapping.cached_bytes == prediction.CACHE_BYTES
+    assert mapping.streaming_ms == pytest.approx(1e3 * (4096 * 4096 - prediction.CACHE_BYTES) / 450e6)
     large = operator("ADD", [tensor(1, 512, 512, 64)] * 2, [tensor(1, 512, 512, 64)])
-    assert edgetpu.mapping_of([large]).likely_fails
+    assert prediction.mapping_of([large]).likely_fails
     assert not mapping.likely_fails
 
 
@@ -178,7 +178,7 @@ def test_nine_models_are_mapped_as_the_real_compiler_mapped_them(data_root):
     assert len(truth) == 9
     for name, found in truth.items():
         started = time.process_time()
-        mapping = edgetpu.predict((folder / name).read_bytes(), name)
+        mapping = prediction.predict((folder / name).read_bytes(), name)
         assert mapping.cpu_ops == found["cpu"], name
         assert len(mapping.placed) == found["total"], name
         assert time.process_time() - started < 1, name
@@ -187,7 +187,7 @@ def test_nine_models_are_mapped_as_the_real_compiler_mapped_them(data_root):
 def test_the_shipped_road_maps_completely():
     bundle = Bundle.open("road")
     variant = bundle.manifest.variant("litert_wi8_ai8")
-    assert edgetpu.predict(bundle.read(variant.file)).cpu_ops == []
+    assert prediction.predict(bundle.read(variant.file)).cpu_ops == []
 
 
 def test_a_classifier_s_dense_layer_maps_in_the_recipe_for_it(tmp_path, animals):
@@ -198,7 +198,7 @@ def test_a_classifier_s_dense_layer_maps_in_the_recipe_for_it(tmp_path, animals)
     options = ExportOptions(recipes="litert_wi8_ai8,litert_wi8_ai8_edgetpu")
     manifest = export(run, tmp_path / "b.orilla", options)
     bundle = Bundle.open(tmp_path / "b.orilla")
-    usual, made = (edgetpu.predict(bundle.read(manifest.variant(name).file)) for name in options.recipes.split(","))
+    usual, made = (prediction.predict(bundle.read(manifest.variant(name).file)) for name in options.recipes.split(","))
     assert "FULLY_CONNECTED" in usual.cpu_ops
     assert made.cpu_ops == []
 
@@ -213,20 +213,20 @@ def test_the_course_s_classifiers_map_completely_in_the_recipe_for_it(name, tmp_
     (run / "run.json").write_bytes(encode_json(Run(Preprocess(size_hw=size), str(animals))))
     export(run, tmp_path / "b.orilla", ExportOptions(recipes="litert_wi8_ai8_edgetpu", timing=False))
     bundle = Bundle.open(tmp_path / "b.orilla")
-    assert edgetpu.predict(bundle.read(bundle.manifest.variants[0].file)).cpu_ops == []
+    assert prediction.predict(bundle.read(bundle.manifest.variants[0].file)).cpu_ops == []
 
 
 def test_a_float_model_is_not_mapped_at_all(tiny_bundle):
     bundle = Bundle.open(tiny_bundle)
     data = bundle.read(bundle.manifest.variant("litert_fp32").file)
-    mapping = edgetpu.predict(data)
+    mapping = prediction.predict(data)
     assert mapping.cpu_ops == [one.name for one in read_operators(data, "tiny")]
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"hello world, no model", b"\0\0\0\0TFL3" + bytes(100)])
 def test_what_is_no_model(data):
     with pytest.raises(DataError, match=r"is no \.tflite file|is damaged"):
-        edgetpu.predict(data)
+        prediction.predict(data)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_what_is_no_model(data):
 )
 def test_an_operator_that_lacks_something_is_a_damaged_file(odd):
     with pytest.raises(DataError, match=rf"operator 0, {odd.name}, is damaged"):
-        edgetpu.mapping_of([odd])
+        prediction.mapping_of([odd])
 
 
 LOG = """Edge TPU Compiler version 16.0.384591198
@@ -260,7 +260,7 @@ LEAKY_RELU                     1          Operation not supported
 
 
 def fake_compiler(folder, text, code=0):
-    path = Path(folder, edgetpu_compiler.COMMAND)
+    path = Path(folder, compiler.COMMAND)
     path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
     path.chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
@@ -280,7 +280,7 @@ def test_the_real_compiler_is_asked_where_it_is_installed(tmp_path, tiny_bundle,
 
 def test_what_it_compiled_goes_into_a_bundle(tmp_path, tiny_bundle, monkeypatch, capsys):
     folder = fake_compiler(tmp_path, LOG)
-    script = tmp_path / edgetpu_compiler.COMMAND
+    script = tmp_path / compiler.COMMAND
     script.write_text(
         script.read_text().replace("cat <<", 'printf edgetpu-custom-op > "$3/model_edgetpu.tflite"\ncat <<')
     )
@@ -317,7 +317,7 @@ def test_without_the_compiler_nothing_is_written(tmp_path, monkeypatch, capsys):
 def test_what_the_compiler_refuses(tmp_path, monkeypatch, text, code, match):
     monkeypatch.setenv("PATH", fake_compiler(tmp_path, text, code))
     with pytest.raises(ConversionError, match=match):
-        edgetpu_compiler.compile_model(b"")
+        compiler.compile_model(b"")
 
 
 def test_the_command_s_table_and_refusals(tiny_bundle, tmp_path, capsys):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError
-from orilla.export import worker
+from orilla.export.convert import fork_server
 from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import recipes, select
 from orilla.export.recommend import recommended
@@ -149,14 +149,14 @@ def test_calibration_pictures_must_show_something(tiny_run, tmp_path):
 
 def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypatch):
     """The float file is real, the quantiser dies of a segmentation fault."""
-    real = worker.call
+    real = fork_server.call
 
     def call(function, **arguments):
         if function.endswith("quantize_litert:static"):
             real("ctypes:string_at", ptr=0)
         real(function, **arguments)
 
-    monkeypatch.setattr(worker, "call", call)
+    monkeypatch.setattr(fork_server, "call", call)
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes=FAST))
     assert [variant.name for variant in made.variants] == ["litert_fp32"]
     assert "crashed (SIGSEGV)" in made.report.refused["litert_wi8_ai8"]
@@ -164,7 +164,7 @@ def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypa
 
 def test_a_reason_is_told(tmp_path):
     with pytest.raises(ConversionError, match="No such file"):
-        worker.call("orilla.export.quantize_litert:float16", source=str(tmp_path / "none"), out="x")
+        fork_server.call("orilla.export.quantize.litert:float16", source=str(tmp_path / "none"), out="x")
 
 
 def test_a_variant_that_loses_too_much_is_never_the_default(manifest):
@@ -219,7 +219,7 @@ def test_a_graph_is_named_by_its_use_whatever_its_order():
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
-    from orilla.export.keras_onnx import canonical
+    from orilla.export.convert.keras_onnx import canonical
 
     def graph(order, prefix):
         weights = [numpy_helper.from_array(np.full((1, 2), value, np.float32), f"{prefix}{value}") for value in (2, 3)]
@@ -242,10 +242,10 @@ def test_a_graph_is_named_by_its_use_whatever_its_order():
 
 def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, tmp_path, monkeypatch):
     """Those that are slow are looked at in part first; what shows only in the whole then costs that variant."""
-    from orilla.export import checking
+    from orilla.export.check import variants
 
     looked: list[tuple[str, float | None]] = []
-    real = checking.check
+    real = variants.check
 
     def check(reference, session, *, seconds):
         looked.append((session.engine, seconds))
@@ -254,7 +254,7 @@ def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, 
         found = real(reference, session, seconds=seconds)
         return found if seconds is None else msgspec.structs.replace(found, count=1)
 
-    monkeypatch.setattr(checking, "check", check)
+    monkeypatch.setattr(variants, "check", check)
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_fp32"))
     assert [one.name for one in made.variants] == ["onnx_fp32"]
     assert made.default == "onnx_fp32"

@@ -7,7 +7,7 @@ from foreign import PICTURES, RNG, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConversionError, DataError
-from orilla.export.subject import ModelHints
+from orilla.export.source_model import ModelHints
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.model import Model

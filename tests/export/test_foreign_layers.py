@@ -7,7 +7,7 @@ from foreign import PICTURES, RNG, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError
-from orilla.export.subject import ModelHints
+from orilla.export.source_model import ModelHints
 from orilla.runtime.model import Model
 
 

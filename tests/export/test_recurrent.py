@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 
 from orilla.devices.errors import EngineError
-from orilla.export import keras_litert, keras_onnx
-from orilla.export.lower_recurrent import fused
+from orilla.export.convert import keras_litert, keras_onnx
+from orilla.export.convert.lower_recurrent import fused
 from orilla.runtime.engines import loader
 
 STEPS, FEATURES = 12, 5

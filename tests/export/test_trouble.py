@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orilla.devices.errors import ConversionError, OutputError
-from orilla.export import worker
+from orilla.export.convert import fork_server
 
 COMMAND = (sys.executable, "-m", "orilla.runtime.cli", "export")
 
@@ -89,14 +89,14 @@ def test_no_space_for_files_of_passage(tiny_run, tmp_path, size):
 
 def test_a_converter_that_the_system_kills_is_out_of_memory():
     with pytest.raises(ConversionError, match="was killed: out of memory, most likely"):
-        worker.call("subprocess:run", args=["sh", "-c", "kill -9 $PPID"])
+        fork_server.call("subprocess:run", args=["sh", "-c", "kill -9 $PPID"])
 
 
 def test_a_converter_that_is_refused_memory():
     with pytest.raises(ConversionError, match=r"^out of memory$"):
-        worker.call("numpy:zeros", shape=1 << 56)
+        fork_server.call("numpy:zeros", shape=1 << 56)
 
 
 def test_a_full_disk_ends_the_export_not_a_variant():
     with pytest.raises(OutputError, match=r"no space left in .*: set TMPDIR to a larger disk"):
-        worker.call("shutil:copyfile", src=__file__, dst="/dev/full")
+        fork_server.call("shutil:copyfile", src=__file__, dst="/dev/full")

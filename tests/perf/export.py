@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orilla.export import keras_litert, keras_onnx, worker
+from orilla.export.convert import fork_server, keras_litert, keras_onnx
 from orilla.export.export import ExportOptions, export
 from orilla.runtime.engines import loader
 from orilla.runtime.stdio import hidden_stderr
@@ -43,7 +43,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
         started = time.perf_counter()
         manifest = export(run, Path(folder, "b.orilla"), options)
         seconds = time.perf_counter() - started
-    worker.close()  # else its memory is not counted
+    fork_server.close()  # else its memory is not counted
     ends = [at for _, at in spans[1:]] + [started + seconds]
     making = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("making"))
     chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from orilla.export.wrap import read_wrap, wrapped
+from orilla.export.convert.input_adapter import read_wrap, wrapped
 
 
 def load(path: str) -> keras.Model:

@@ -10,9 +10,9 @@ import msgspec
 
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConversionError, OrillaError
-from orilla.export import timing
-from orilla.export.check import Reference, answers, check, tolerance
-from orilla.export.golden import GoldenData, half
+from orilla.export.check import timing
+from orilla.export.check.compare import Reference, answers, check, tolerance
+from orilla.export.check.golden import GoldenData, half
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.recommend import recommended
 from orilla.runtime.bundle.golden import pack

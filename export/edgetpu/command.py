@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError
-from orilla.export import edgetpu, edgetpu_compiler
+from orilla.export.edgetpu import compiler, prediction
 from orilla.runtime.bundle.bundle import Bundle, check_new, entries, write
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -31,7 +31,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     if arguments.out is not None:
         _check_out(arguments)
     data, name = _model(arguments)
-    mapping = edgetpu.predict(data, name)
+    mapping = prediction.predict(data, name)
     document: dict[str, object] = {
         "model": name,
         "by": "prediction",
@@ -48,16 +48,16 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         "largest_activation_bytes": mapping.largest_activation,
         "likely_fails": mapping.likely_fails,
     }
-    if edgetpu_compiler.installed() and not arguments.predict:
-        compiled = edgetpu_compiler.compile_model(data)
-        left = [name for name, count, status in compiled.rows if status != edgetpu.MAPPED for _ in range(count)]
+    if compiler.installed() and not arguments.predict:
+        compiled = compiler.compile_model(data)
+        left = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
         document |= {"by": f"edgetpu_compiler {compiled.version}", "rows": [list(row) for row in compiled.rows]}
         # The compiler counts by name; where it agrees with the prediction, that knows the order.
         document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(left) else left
-        document["mapped"] = sum(count for _, count, status in compiled.rows if status == edgetpu.MAPPED)
+        document["mapped"] = sum(count for _, count, status in compiled.rows if status == prediction.MAPPED)
         document["cut_ops"] = document["cpu_ops"]
         if compiled.cached_bytes is not None and compiled.streamed_bytes is not None:
-            time_ms = 1e3 * compiled.streamed_bytes / edgetpu.USB3_BYTES_PER_S
+            time_ms = 1e3 * compiled.streamed_bytes / prediction.USB3_BYTES_PER_S
             document |= {"cached_bytes": compiled.cached_bytes, "streamed_bytes": compiled.streamed_bytes}
             document["streaming_ms"] = round(time_ms, 2)
         if arguments.out is not None:
@@ -85,15 +85,15 @@ def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
 def _check_out(arguments: argparse.Namespace) -> None:
     if Path(arguments.model).suffix == ".tflite":
         raise ConfigError(f"--out {arguments.out}: {arguments.model} is no bundle; edgetpu_compiler writes a bare file")
-    if arguments.predict or not edgetpu_compiler.installed():
-        raise ConfigError(f"--out {arguments.out}: it takes {edgetpu_compiler.COMMAND}, for x86-64 Linux, on PATH")
+    if arguments.predict or not compiler.installed():
+        raise ConfigError(f"--out {arguments.out}: it takes {compiler.COMMAND}, for x86-64 Linux, on PATH")
     check_new(arguments.out)
 
 
-def _write(arguments: argparse.Namespace, compiled: edgetpu_compiler.Compiled) -> None:
+def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
     """The same bundle, with the compiled file; the variant itself stays for where there is no Edge TPU."""
     if not compiled.model:
-        raise ConversionError(f"{edgetpu_compiler.COMMAND} wrote no model")
+        raise ConversionError(f"{compiler.COMMAND} wrote no model")
     bundle = Bundle.open(arguments.model)
     manifest = bundle.manifest
     chosen = manifest.variant(arguments.variant or manifest.default)
@@ -105,18 +105,18 @@ def _write(arguments: argparse.Namespace, compiled: edgetpu_compiler.Compiled) -
     write(arguments.out, replace(manifest, variants=variants, files=entries(files)), files)
 
 
-def _rows(mapping: edgetpu.Mapping) -> list[list[object]]:
+def _rows(mapping: prediction.Mapping) -> list[list[object]]:
     """Operator, count, status: as the compiler's own log has it."""
     counted = Counter((one.operator.name, one.status) for one in mapping.placed)
     return [[name, count, status] for (name, status), count in sorted(counted.items())]
 
 
-def _advice(mapping: edgetpu.Mapping) -> list[dict[str, object]]:
+def _advice(mapping: prediction.Mapping) -> list[dict[str, object]]:
     """What is refused for its own sake, and what would map."""
     return [
         {"index": place, "operator": one.operator.name, "reason": one.reason, "instead": one.instead}
         for place, one in enumerate(mapping.placed)
-        if not one.mapped and one.status != edgetpu.BEHIND
+        if not one.mapped and one.status != prediction.BEHIND
     ]
 
 

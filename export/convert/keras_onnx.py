@@ -24,8 +24,8 @@ def convert(model: str, out: str) -> None:
     import onnx
     import tf2onnx
 
-    from orilla.export.frozen import freeze, load
-    from orilla.export.lower_recurrent import for_onnx
+    from orilla.export.convert.frozen import freeze, load
+    from orilla.export.convert.lower_recurrent import for_onnx
 
     network, handlers = for_onnx(load(model))
     large = {

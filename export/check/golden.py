@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 from orilla.export import samples
 from orilla.export.samples import Inputs
-from orilla.export.subject import Subject
+from orilla.export.source_model import Subject
 from orilla.runtime.bundle.golden import pack, raw_digest
 from orilla.runtime.bundle.manifest import Golden
 from orilla.runtime.preprocessing.preprocessor import RawInput

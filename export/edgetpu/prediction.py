@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orilla.devices.errors import DataError
-from orilla.export.edgetpu_rules import refusal
+from orilla.export.edgetpu.rules import refusal
 from orilla.runtime.tflite.graph import Operator, Tensor, read_operators
 
 MAPPED = "Mapped to Edge TPU"

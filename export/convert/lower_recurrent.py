@@ -24,7 +24,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from orilla.export.frozen import flat
+from orilla.export.convert.frozen import flat
 
 Recurrent = layers.LSTM | layers.GRU | layers.SimpleRNN
 Weights = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]

@@ -122,7 +122,7 @@ class _Forge:
     @staticmethod
     def _start() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "orilla.export.worker"],
+            [sys.executable, "-m", "orilla.export.convert.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

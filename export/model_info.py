@@ -51,8 +51,8 @@ def describe(model: str, out: str, device: str | None = None) -> None:
     from keras import layers
 
     from orilla.devices import keras_rules
-    from orilla.export.frozen import fixed_shape, flat, input_names, load, output_names
-    from orilla.export.lower_recurrent import not_fused, recurrent_layers
+    from orilla.export.convert.frozen import fixed_shape, flat, input_names, load, output_names
+    from orilla.export.convert.lower_recurrent import not_fused, recurrent_layers
 
     network = load(model)
     every = list(flat(network))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orilla.export.keras_litert import calibration_samples
+from orilla.export.convert.keras_litert import calibration_samples
 
 
 def float16(source: str, out: str) -> None:

@@ -85,8 +85,8 @@ def _as_input(array: np.ndarray) -> np.ndarray:
 
 
 def _loaded(model: str, *, fused: bool = False) -> Any:
-    from orilla.export.frozen import load
-    from orilla.export.lower_recurrent import fused as with_fused
+    from orilla.export.convert.frozen import load
+    from orilla.export.convert.lower_recurrent import fused as with_fused
 
     return with_fused(load(model)) if fused else load(model)
 
@@ -103,8 +103,8 @@ def _write(network: Any, out: str, configure: Any = lambda converter: None) -> N
     import keras
     import tensorflow as tf
 
-    from orilla.export.frozen import call_of, flat, freeze, signature_of
-    from orilla.export.lower_recurrent import has_sequences
+    from orilla.export.convert.frozen import call_of, flat, freeze, signature_of
+    from orilla.export.convert.lower_recurrent import has_sequences
 
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         if has_sequences(network) or any(isinstance(layer, keras.layers.TFSMLayer) for layer in flat(network)):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orilla.export.keras_litert import calibration_samples
+from orilla.export.convert.keras_litert import calibration_samples
 from orilla.runtime.files import replacing
 
 

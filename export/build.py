@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orilla.devices.errors import BundleError, ConversionError
-from orilla.export import samples, worker
+from orilla.export import samples
+from orilla.export.convert import fork_server
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.samples import Drawn
-from orilla.export.subject import Subject
+from orilla.export.source_model import Subject
 from orilla.runtime.tflite.rewrite import rewritten
 
 
@@ -55,7 +56,7 @@ def _base(recipe: Recipe, model: Path, calibration: Path, stem: Path) -> Path | 
     # A base that quantises sees the samples itself.
     extra = {"calibration": str(calibration)} if recipe.calibrated and recipe.quantise is None else {}
     try:
-        worker.call(recipe.base, model=str(model), out=str(out), **extra)
+        fork_server.call(recipe.base, model=str(model), out=str(out), **extra)
     except ConversionError as error:
         return error
     return out
@@ -68,5 +69,5 @@ def _variant(name: str, recipe: Recipe, base: Path, calibration: Path, work: Pat
     extra: dict[str, str] = dict(recipe.options)
     if recipe.calibrated:
         extra["calibration"] = str(calibration)
-    worker.call(recipe.quantise, source=str(base), out=str(out), **extra)
+    fork_server.call(recipe.quantise, source=str(base), out=str(out), **extra)
     return out

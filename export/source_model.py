@@ -7,10 +7,10 @@ from pathlib import Path
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, unknown_name
 from orilla.devices.keras_rules import DEVICES
-from orilla.export import facts as facts_of
-from orilla.export import worker
-from orilla.export.facts import Facts
-from orilla.export.wrap import PIXELS, Pixels, Wrap, write_wrap
+from orilla.export import model_info as facts_of
+from orilla.export.convert import fork_server
+from orilla.export.convert.input_adapter import PIXELS, Pixels, Wrap, write_wrap
+from orilla.export.model_info import Facts
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.preprocessing.image import Preprocess
@@ -137,7 +137,7 @@ def _wrap(work: Path, wrap: Wrap) -> Path:
 
 def _facts(model: Path, work: Path, device: str | None) -> Facts:
     out = work / "facts.json"
-    worker.call("orilla.export.facts:describe", model=str(model), out=str(out), device=device)
+    fork_server.call("orilla.export.model_info:describe", model=str(model), out=str(out), device=device)
     facts = facts_of.read(out)
     if facts.unmapped:
         more = f" (and {len(facts.unmapped) - 1} more)" if len(facts.unmapped) > 1 else ""

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.export import samples, worker
-from orilla.export.check import Reference
-from orilla.export.golden import GoldenData, candidates, golden
+from orilla.export import samples
+from orilla.export.check.compare import Reference
+from orilla.export.check.golden import GoldenData, candidates, golden
+from orilla.export.convert import fork_server
 from orilla.export.samples import Drawn
-from orilla.export.subject import Subject
+from orilla.export.source_model import Subject
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.metrics import Target, target_of
 from orilla.runtime.preprocessing.preprocessor import RawInput
@@ -51,7 +52,7 @@ def answered(
         for stem, out in outs.items()
     ]
     (work / "jobs.json").write_text(json.dumps(jobs))
-    worker.call("orilla.export.reference:predict", model=str(subject.model), jobs=str(work / "jobs.json"))
+    fork_server.call("orilla.export.check.reference:predict", model=str(subject.model), jobs=str(work / "jobs.json"))
     outputs: NDArray[np.float32] = np.load(outs["validation"])
     _check_scores(subject, outputs)
     labelled = dataset.labelled and (subject.task != "tensor" or _has_values(checked, outputs))
@@ -103,7 +104,7 @@ def predict(model: str, jobs: str) -> None:
     Raises:
         ValueError: an output that holds NaN or infinity.
     """
-    from orilla.export.frozen import input_names, load, output_names
+    from orilla.export.convert.frozen import input_names, load, output_names
 
     network = load(model)
     order = np.argsort(output_names(network), kind="stable")

@@ -1,0 +1,1 @@
+"""Comparison of each variant with the original model."""

@@ -1,0 +1,1 @@
+"""Conversion of a Keras model into LiteRT and ONNX files, each in a process of its own."""

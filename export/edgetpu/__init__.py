@@ -1,0 +1,1 @@
+"""Prediction of what the Edge TPU compiler maps, and the compiler itself."""
