@@ -7,10 +7,10 @@ from pathlib import Path
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.devices.keras_rules import DEVICES
-from orilla.train.fit import Schedule
+from orilla.train.fit.backend import Precision
+from orilla.train.fit.training import Schedule
+from orilla.train.jobs.plan import Head
 from orilla.train.models import MODELS, plan
-from orilla.train.plan import Head
-from orilla.train.surroundings import Precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from orilla.runtime.html_page import Page
 from orilla.runtime.preprocessing.text import encode_vocabulary
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
-from orilla.train.checkpoint import Row
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import predict
-from orilla.train.fit import write_history
-from orilla.train.job import Job
+from orilla.train.fit.checkpoint import Row
+from orilla.train.fit.training import write_history
+from orilla.train.jobs.job import Job
 
 SHOWN = 16
 """Samples in the picture of predictions."""

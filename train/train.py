@@ -20,14 +20,14 @@ from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.labelled import digest_of, path_of
 from orilla.runtime.files import make_folder, replacing
 from orilla.runtime.tasks.task import FIRST_METRIC
-from orilla.train import surroundings
-from orilla.train.checkpoint import Row, checkpoint_signature, remove_checkpoint
 from orilla.train.data.joined import Joined
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import Splits, data_card, split
 from orilla.train.evaluate import evaluate, measured
-from orilla.train.fit import Fitted, fit
-from orilla.train.job import Job, in_float32, is_float32
+from orilla.train.fit import backend
+from orilla.train.fit.checkpoint import Row, checkpoint_signature, remove_checkpoint
+from orilla.train.fit.training import Fitted, fit
+from orilla.train.jobs.job import Job, in_float32, is_float32
 from orilla.train.options import TrainOptions
 from orilla.train.run_folder import write_run
 from orilla.train.search import Method, search
@@ -63,7 +63,7 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
     found: dict[str, float | int | str] = {}
     if searched is not None:
         options, found = _search(options, searched, dataset, splits, out)
-    precision = surroundings.prepare(options.precision, options.seed)
+    precision = backend.prepare(options.precision, options.seed)
     job = make_job(options, dataset, splits)
     if options.device is not None:
         _advise(job, options.device)
@@ -90,7 +90,7 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
         seconds=round(sum(row["seconds"] for row in fitted.rows), 1),
         machine=str(detect()),
         precision=precision,
-        versions=surroundings.versions(),
+        versions=backend.versions(),
         command=command,
         measured=tuple(results),
         search=found,
@@ -111,14 +111,14 @@ def _search(
     if not splits.choose:
         raise DataError("a search needs samples held out: drop --hold-out none")
     blind = replace(splits, report=splits.choose)
-    surroundings.prepare(options.precision, options.seed)
+    backend.prepare(options.precision, options.seed)
     defaults = make_job(options, dataset, blind)
     epochs = options.epochs or defaults.epochs
     metric = f"choose_{FIRST_METRIC[dataset.task]}"
     make_folder(out)
 
     def score(chosen: TrainOptions, epochs: int, trial: str) -> float:
-        surroundings.prepare(chosen.precision, chosen.seed)
+        backend.prepare(chosen.precision, chosen.seed)
         chosen = replace(chosen, epochs=epochs)
         job = make_job(chosen, dataset, blind)
         with tempfile.TemporaryDirectory(prefix=f"trial-{trial}-") as folder:
@@ -147,10 +147,10 @@ def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
 def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     """The model's job; imports what it needs."""
     if options.model == "road":
-        from orilla.train.road import road_job
+        from orilla.train.jobs.road import road_job
 
         return road_job(options, dataset, splits)
-    from orilla.train.classify import classifier
+    from orilla.train.jobs.classify import classifier
 
     return classifier(options, dataset, splits)
 

@@ -12,8 +12,8 @@ from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
 from orilla.runtime.verify import verify
+from orilla.train.jobs.plan import Build
 from orilla.train.models import MODELS, plan, road
-from orilla.train.plan import Build
 
 WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
 SIDE, LENGTH = 64, 24

@@ -21,8 +21,8 @@ from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.cli import main
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.tflite.graph import Operator, Tensor, read_operators
+from orilla.train.jobs.plan import Build
 from orilla.train.models import plan
-from orilla.train.plan import Build
 
 
 class Options:

@@ -21,9 +21,9 @@ import keras
 import numpy as np
 
 from orilla.runtime.stdio import hidden_stderr
-from orilla.train import surroundings
 from orilla.train.data.splits import split
-from orilla.train.fit import fit
+from orilla.train.fit import backend
+from orilla.train.fit.training import fit
 from orilla.train.options import TrainOptions
 from orilla.train.train import make_job, open_data
 
@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         samples=arguments.samples,
         augment=arguments.augment,
     )
-    surroundings.prepare("float32", 0)
+    backend.prepare("float32", 0)
     _, dataset = open_data(options)
     splits = split(dataset, limit=arguments.samples, hold_out="none", drop_leaks=True)
     job = make_job(options, dataset, splits)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orilla.train import surroundings
 from orilla.train.data.splits import split
-from orilla.train.fit import fit
+from orilla.train.fit import backend
+from orilla.train.fit.training import fit
 from orilla.train.options import TrainOptions
 from orilla.train.train import make_job, open_data
 
@@ -28,7 +28,7 @@ def main(model: str, data: str, weights: str, folder: str) -> None:
         augment=False,
         hold_out="none",
     )
-    surroundings.prepare("float32", 0)
+    backend.prepare("float32", 0)
     _, dataset = open_data(options)
     job = make_job(options, dataset, split(dataset, hold_out="none"))
     stage = job.stages[0]()

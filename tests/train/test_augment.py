@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from orilla.train.augment import RandomAffine, RandomLight, RandomMirror, apply
 from orilla.train.data import by_class
+from orilla.train.data.augment import RandomAffine, RandomLight, RandomMirror, apply
 
 
 def test_affine_changes_are_seeded_and_keep_the_middle():

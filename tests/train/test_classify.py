@@ -8,9 +8,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orilla.runtime.bundle.run_folder import read_run
-from orilla.train import classify
 from orilla.train import train as trainer
 from orilla.train.evaluate import BATCH
+from orilla.train.jobs import classify
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
@@ -90,7 +90,7 @@ def mobilenet_weights(tmp_path_factory):
 
 
 def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, mobilenet_weights, tmp_path, monkeypatch):
-    import orilla.train.fit as fitting
+    import orilla.train.fit.training as fitting
 
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
     small = {"model": "mobilenet", "input": (32, 32), "batch": 8, "epochs": 2, "views": 2, "data": str(animals)}

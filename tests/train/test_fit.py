@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from orilla.train.fit import FitOptions, fit
+from orilla.train.fit.training import FitOptions, fit
 
 
 class OneBatch(keras.utils.PyDataset):

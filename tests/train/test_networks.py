@@ -6,9 +6,9 @@ import pytest
 
 from orilla.devices import keras_rules
 from orilla.devices.errors import ConfigError
+from orilla.train.jobs.plan import Build
 from orilla.train.models import MODELS, plan, road
 from orilla.train.models.blocks import load_by_name
-from orilla.train.plan import Build
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name not in ("road", "vgg-features", "vgg16-features")])

@@ -17,7 +17,7 @@ from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.train.data import road as data
-from orilla.train.losses import RoadLoss
+from orilla.train.fit.losses import RoadLoss
 from orilla.train.models import road
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
@@ -63,7 +63,7 @@ def test_the_run_folder_is_whole(trained, tiny_data):
 
 
 def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, tmp_path, monkeypatch):
-    import orilla.train.fit as fit
+    import orilla.train.fit.training as fit
 
     out = tmp_path / "run"
     save = fit.save

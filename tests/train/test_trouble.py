@@ -16,7 +16,7 @@ from orilla.train.train import train
 
 @pytest.mark.parametrize("options", [{"precision": "float16"}, {"best": True, "patience": 1, "epochs": 8}])
 def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, tmp_path, monkeypatch, options):
-    import orilla.train.fit as fitting
+    import orilla.train.fit.training as fitting
 
     named = {**SMALL_CONVNET, "data": str(animals), **options}
     whole = train(TrainOptions(**named), tmp_path / "whole", command="")
@@ -42,7 +42,7 @@ def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, t
 
 
 def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
-    import orilla.train.fit as fitting
+    import orilla.train.fit.training as fitting
 
     real = fitting.save
 
@@ -57,7 +57,7 @@ def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
 
 
 def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(animals, tmp_path, monkeypatch):
-    import orilla.train.fit as fitting
+    import orilla.train.fit.training as fitting
 
     real, rates = fitting._one_epoch, []
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import OrillaError
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.labelled import Item
-from orilla.train.augment import apply
+from orilla.train.data.augment import apply
 
 CACHE_BYTES = 512 << 20
 """Prepared samples are kept in memory where all of them fit into so much; else they are read anew in each epoch."""

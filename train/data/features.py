@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from orilla.runtime.files import make_folder, replacing
-from orilla.train.augment import apply
+from orilla.train.data.augment import apply
 from orilla.train.data.batches import Inputs
 
 BATCH = 16

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
 from orilla.runtime.evaluation.datasets.labelled import Item
 from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
-from orilla.train.augment import RandomLight, RandomMirror, apply
+from orilla.train.data.augment import RandomLight, RandomMirror, apply
 from orilla.train.data.batches import CACHE_BYTES, Epoch
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, mix_classes, numbers, relight, shade
 

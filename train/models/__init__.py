@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orilla.devices.errors import unknown_name
 
 if TYPE_CHECKING:
-    from orilla.train.plan import Plan
+    from orilla.train.jobs.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

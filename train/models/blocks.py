@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 
 from orilla.devices.errors import ConfigError
-from orilla.train.plan import Build
+from orilla.train.jobs.plan import Build
 
 
 def image_input(build: Build) -> Any:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from orilla.train.jobs.plan import Build, Network, Plan, Stage
 from orilla.train.models.blocks import answer, grey, image_input
-from orilla.train.plan import Build, Network, Plan, Stage
 
 
 def build(options: Build) -> Network:

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from orilla.train.jobs.plan import Build, Network, Plan, Stage
 from orilla.train.models.blocks import answer
-from orilla.train.plan import Build, Network, Plan, Stage
 
 
 def lstm(options: Build) -> Network:

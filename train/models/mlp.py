@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from orilla.train.augment import RandomAffine
+from orilla.train.data.augment import RandomAffine
+from orilla.train.jobs.plan import Build, Network, Plan, Stage
 from orilla.train.models.blocks import answer, grey, image_input
-from orilla.train.plan import Build, Network, Plan, Stage
 
 
 def sigmoid(options: Build) -> Network:

@@ -11,9 +11,9 @@ import keras
 from keras import layers
 
 from orilla.devices.errors import ConfigError
-from orilla.train.augment import RandomAffine
+from orilla.train.data.augment import RandomAffine
+from orilla.train.jobs.plan import Build, Network, Plan, Stage
 from orilla.train.models.blocks import answer, downloads, image_input
-from orilla.train.plan import Build, Network, Plan, Stage
 
 FEATURES, FINE = "pool", "block_12_add"
 """The layers that the two stages freeze up to."""

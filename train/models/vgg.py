@@ -15,9 +15,9 @@ import numpy as np
 from keras import layers
 
 from orilla.devices.errors import ConfigError
-from orilla.train.augment import RandomAffine
+from orilla.train.data.augment import RandomAffine
+from orilla.train.jobs.plan import Build, Network, Plan, Stage
 from orilla.train.models.blocks import answer, downloads, fixed_pointwise, image_input, load_by_name
-from orilla.train.plan import Build, Network, Plan, Stage
 
 FROZEN = "block3_pool"
 """The first twelve layers of VGG19 end here, and the first ten of VGG16."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orilla.runtime.evaluation.datasets import Sample
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
-from orilla.train.fit import Data, FitOptions
+from orilla.train.fit.training import Data, FitOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orilla.train.checkpoint import Row
+from orilla.train.fit.checkpoint import Row
 
 
 def progress_bar() -> Progress:

@@ -16,9 +16,9 @@ from orilla.runtime.preprocessing.image import Preprocess, prepare
 from orilla.train.data.road import RoadData
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import evaluate
-from orilla.train.fit import FitOptions
-from orilla.train.job import Job, StageJob
-from orilla.train.losses import RoadLoss
+from orilla.train.fit.losses import RoadLoss
+from orilla.train.fit.training import FitOptions
+from orilla.train.jobs.job import Job, StageJob
 from orilla.train.models import road
 from orilla.train.options import TrainOptions
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
-from orilla.train.checkpoint import Row, State, assign, restore, save, snapshot
-from orilla.train.progress import Bar, board, note_of, progress_bar
+from orilla.train.fit.checkpoint import Row, State, assign, restore, save, snapshot
+from orilla.train.fit.progress import Bar, board, note_of, progress_bar
 
 Schedule = Literal["cosine", "constant"]
 

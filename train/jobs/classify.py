@@ -24,11 +24,11 @@ from orilla.train.data.batches import Batches, Inputs, ModelInput
 from orilla.train.data.features import features
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import BATCH, predict
-from orilla.train.fit import FitOptions
-from orilla.train.job import Job, StageJob
+from orilla.train.fit.training import FitOptions
+from orilla.train.jobs.job import Job, StageJob
+from orilla.train.jobs.plan import Build, Plan, Stage
 from orilla.train.models import MODELS, plan
 from orilla.train.options import TrainOptions
-from orilla.train.plan import Build, Plan, Stage
 
 
 def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:

@@ -1,0 +1,1 @@
+"""Jobs: what one training consists of, for each kind of model."""
