@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime import doctor
-from orilla.runtime.bench.turns import in_turns, timed, warm_up
+from orilla.runtime.bench.interleaved import in_turns, timed, warm_up
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.engines import loader, registry, tuning_cache

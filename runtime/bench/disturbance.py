@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from orilla.runtime.bench.monitor import Monitor
-from orilla.runtime.bench.yardstick import PATIENCE, Aside, Company, Yardstick, outside
+from orilla.runtime.bench.reference_workload import PATIENCE, Aside, Company, Yardstick, outside
 
 DISTURBED = 0.1
 """Share of disturbed seconds from which on a run is marked invalid."""

@@ -14,9 +14,9 @@ import msgspec
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bench.monitor import Second
+from orilla.runtime.bench.reference_workload import Aside, Company, outside
 from orilla.runtime.bench.samples import Summary, summarise
 from orilla.runtime.bench.warmup import WarmUp
-from orilla.runtime.bench.yardstick import Aside, Company, outside
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant, encode
 from orilla.runtime.evaluation.accuracy import Accuracy

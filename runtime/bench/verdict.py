@@ -9,9 +9,9 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.reference_workload import SLOWER
 from orilla.runtime.bench.result import Result, merge, told
 from orilla.runtime.bench.samples import PERCENTS, Z
-from orilla.runtime.bench.yardstick import SLOWER
 
 MARGIN = 3.0
 """Per cent that two runs of the same thing may differ by, on a machine that nothing disturbs: memory is laid out

@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         _refuse_others(arguments, "--compare", {"compare", "margin"})
         return _compare(arguments)
     if arguments.bundle is None and arguments.history is not None:
-        from orilla.runtime.bench.history import trends
+        from orilla.runtime.bench.report.history import trends
 
         _refuse_others(arguments, "--history without a bundle", {"history"})
         found = trends(arguments.history)
@@ -73,7 +73,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     if arguments.bundle is None:
         raise ConfigError("which bundle? orilla bench BUNDLE, or --compare A B, or --history DIR")
     if arguments.predict:
-        from orilla.runtime.bench.predict import predict
+        from orilla.runtime.bench.estimate import predict
         from orilla.runtime.bundle.bundle import Bundle
 
         _refuse_others(arguments, "--predict", {"bundle", "predict", "variant"})
@@ -131,7 +131,7 @@ def check_plan(arguments: argparse.Namespace) -> None:
         if path is not None:
             check_writable(path)
     if arguments.report is not None:
-        from orilla.runtime.bench.report import check_plots
+        from orilla.runtime.bench.report.report import check_plots
 
         if arguments.report.suffix not in (".html", ".htm"):
             raise ConfigError(f"--report {arguments.report}: a page is NAME.html")
@@ -159,7 +159,7 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from orilla.runtime.bench import result as results
-    from orilla.runtime.bench.measure import Plan, run
+    from orilla.runtime.bench.runner import Plan, run
     from orilla.runtime.bench.scenario import STREAMS
     from orilla.runtime.cli import INTERRUPTED
     from orilla.runtime.evaluation.accuracy import open_labelled
@@ -198,12 +198,12 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         results.write(arguments.out, result)
     document: dict[str, object] = {"mode": "run", "result": result, "out": arguments.out and str(arguments.out)}
     if arguments.history is not None:
-        from orilla.runtime.bench.history import trends
+        from orilla.runtime.bench.report.history import trends
 
         document["history"] = str(results.keep(arguments.history, result))
         document["trends"] = trends(arguments.history)
     if arguments.report is not None:
-        from orilla.runtime.bench.report import page
+        from orilla.runtime.bench.report.report import page
 
         page([result], arguments.report)
         document["report"] = str(arguments.report)
@@ -213,6 +213,6 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 def show(document: dict[str, Any]) -> None:
     """Prints what was measured, compared or predicted."""
-    from orilla.runtime.bench import terminal
+    from orilla.runtime.bench.report import terminal
 
     terminal.show(document)

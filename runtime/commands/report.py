@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Writes the page; exit code 1 where a budget is broken."""
     from orilla.devices.budget import read_budgets
-    from orilla.runtime.bench.recorded import judge_result
-    from orilla.runtime.bench.report import check_plots, page
+    from orilla.runtime.bench.budgets.from_results import judge_result
+    from orilla.runtime.bench.report.report import check_plots, page
     from orilla.runtime.bench.result import read_all
 
     if arguments.out.suffix not in (".html", ".htm"):

@@ -8,10 +8,10 @@ from typing import Any
 
 from orilla.devices.budget import SHIPPED, read_budgets
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.budgeted import applying, judge
-from orilla.runtime.bench.limits import Judged
-from orilla.runtime.bench.measurement import Measurement, Subject, subject_of
-from orilla.runtime.bench.terminal import BUDGET_HEADER, budget_row, show_tables
+from orilla.runtime.bench.budgets.limits import Judged
+from orilla.runtime.bench.budgets.live import applying, judge
+from orilla.runtime.bench.budgets.measurement import Measurement, Subject, subject_of
+from orilla.runtime.bench.report.terminal import BUDGET_HEADER, budget_row, show_tables
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.evaluation.accuracy import open_labelled
 from orilla.runtime.evaluation.datasets import Dataset

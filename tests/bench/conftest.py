@@ -2,7 +2,7 @@
 
 import pytest
 
-from orilla.runtime.bench.yardstick import Yardstick
+from orilla.runtime.bench.reference_workload import Yardstick
 
 
 @pytest.fixture(autouse=True)

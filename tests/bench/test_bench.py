@@ -8,9 +8,9 @@ import pytest
 
 from orilla.devices.clocks import Usage
 from orilla.devices.errors import DataError
-from orilla.runtime.bench import measure, monitor, result, scenario
-from orilla.runtime.bench.measure import Plan, run
+from orilla.runtime.bench import monitor, result, runner, scenario
 from orilla.runtime.bench.monitor import Monitor, Second
+from orilla.runtime.bench.runner import Plan, run
 from orilla.runtime.bench.soak import Soaking
 from orilla.runtime.bench.warmup import Steadiness
 from orilla.runtime.cli import main
@@ -103,7 +103,7 @@ def test_interrupted_while_accuracy_is_measured(capsys, tmp_path, monkeypatch, p
     def interrupted(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure, "accuracy", interrupted)
+    monkeypatch.setattr(runner, "accuracy", interrupted)
     out = tmp_path / "r.json"
     words = ["bench", str(picture_bundle), "--seconds", "0.5", "--data", str(animals), "--out", str(out)]
     assert main(words) == 130
@@ -132,7 +132,7 @@ def test_too_many_samples_are_thinned(monkeypatch):
 
 def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
     """Not the bundle of the same name that ships."""
-    from orilla.runtime.bench import measure as measuring
+    from orilla.runtime.bench import runner as measuring
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.bundle import Bundle
 
@@ -163,7 +163,7 @@ def test_interrupted_before_the_first_sample(capsys, tmp_path, monkeypatch):
 def test_a_clock_that_steps_is_told_and_changes_nothing(monkeypatch):
     real, began = time.time, time.perf_counter()
     with Model.open("probe", threads=1) as model:
-        monkeypatch.setattr(measure.time, "time", lambda: real() + (3600 if time.perf_counter() - began > 1.5 else 0))
+        monkeypatch.setattr(runner.time, "time", lambda: real() + (3600 if time.perf_counter() - began > 1.5 else 0))
         found = run(model, Plan(seconds=2.0))
     assert any("the wall clock stepped by +3600" in note for note in found.notes)
     assert 1.9 < found.seconds < 2.5
@@ -326,8 +326,8 @@ def test_a_file_that_is_cut_off(tmp_path):
 
 
 def test_a_cold_process_that_dies_is_told(monkeypatch, capsys):
-    from orilla.runtime.bench import cold
+    from orilla.runtime.bench import cold_start
 
-    monkeypatch.setattr(cold.sys, "executable", "/bin/false")
+    monkeypatch.setattr(cold_start.sys, "executable", "/bin/false")
     assert main(["bench", "probe", "--seconds", "0.5"]) == 2
     assert "ended without an answer" in capsys.readouterr().err

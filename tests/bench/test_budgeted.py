@@ -12,9 +12,9 @@ from results import made
 from orilla.devices.budget import budget_of
 from orilla.devices.detect import Machine
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.budgeted import holds_here, judge
-from orilla.runtime.bench.measurement import Measurement, subject_of
-from orilla.runtime.bench.recorded import judge_result
+from orilla.runtime.bench.budgets.from_results import judge_result
+from orilla.runtime.bench.budgets.live import holds_here, judge
+from orilla.runtime.bench.budgets.measurement import Measurement, subject_of
 from orilla.runtime.bench.result import Accuracy
 from orilla.runtime.bundle.bundle import ZOO, Bundle
 from orilla.runtime.cli import main
@@ -61,7 +61,7 @@ def probe(tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """Measurements of a tenth of a second."""
-    from orilla.runtime.bench import measurement
+    from orilla.runtime.bench.budgets import measurement
 
     monkeypatch.setattr(measurement, "SECONDS", 0.1)
     monkeypatch.setattr(
@@ -227,7 +227,8 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
 
 def test_slow_models_get_their_samples(monkeypatch, probe):
     """Of 0.4 s an inference, by a clock that the test turns; what p99 takes is refused, not waited for without end."""
-    from orilla.runtime.bench import measurement, turns
+    from orilla.runtime.bench import interleaved
+    from orilla.runtime.bench.budgets import measurement
 
     now = [0.0]
 
@@ -235,9 +236,9 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
         now[0] += 0.4
         return np.zeros((1, 10), np.float32)
 
-    for module in (measurement, turns):
+    for module in (measurement, interleaved):
         monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(turns.time, "perf_counter_ns", lambda: int(1e9 * now[0]))
+    monkeypatch.setattr(interleaved.time, "perf_counter_ns", lambda: int(1e9 * now[0]))
     monkeypatch.setattr(LiteRTSession, "run", run)
     table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p90_ratio": 1.5}
     (one,) = judge(Measurement(subject_of(budget_of(table), Bundle.open(probe))))

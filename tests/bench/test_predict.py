@@ -6,7 +6,7 @@ import pytest
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.spec import catalog
-from orilla.runtime.bench.predict import costs, models, predict, speed_of
+from orilla.runtime.bench.estimate import costs, models, predict, speed_of
 from orilla.runtime.bench.work import work_of
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main

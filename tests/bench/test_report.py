@@ -7,9 +7,9 @@ from results import made
 
 from orilla.devices.budget import budget_of
 from orilla.runtime.bench import result
+from orilla.runtime.bench.budgets.from_results import judge_result
 from orilla.runtime.bench.monitor import Second
-from orilla.runtime.bench.recorded import judge_result
-from orilla.runtime.bench.report import page
+from orilla.runtime.bench.report.report import page
 from orilla.runtime.cli import main
 
 

@@ -9,7 +9,7 @@ from results import made
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench import result
-from orilla.runtime.bench.history import trends
+from orilla.runtime.bench.report.history import trends
 from orilla.runtime.bench.verdict import compare
 from orilla.runtime.cli import main
 

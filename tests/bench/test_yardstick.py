@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from results import made
 
-from orilla.runtime.bench import measure, yardstick
-from orilla.runtime.bench.measure import Plan, run
+from orilla.runtime.bench import reference_workload, runner
+from orilla.runtime.bench.reference_workload import Aside, Company, Yardstick, known_ns, outside, remember
 from orilla.runtime.bench.result import Result, merge
+from orilla.runtime.bench.runner import Plan, run
 from orilla.runtime.bench.verdict import compare
-from orilla.runtime.bench.yardstick import Aside, Company, Yardstick, known_ns, outside, remember
 from orilla.runtime.model import Model
 
 
@@ -60,7 +60,7 @@ def test_the_best_is_remembered():
 
 def test_what_was_remembered_too_long_ago_is_forgotten(monkeypatch):
     remember(10.0)
-    monkeypatch.setattr(yardstick.time, "time", lambda real=yardstick.time.time: real() + 31 * 86400)
+    monkeypatch.setattr(reference_workload.time, "time", lambda real=reference_workload.time.time: real() + 31 * 86400)
     assert known_ns() is None
     remember(25.0)
     assert known_ns() == 25.0
@@ -68,11 +68,11 @@ def test_what_was_remembered_too_long_ago_is_forgotten(monkeypatch):
 
 def test_another_governor_is_another_machine(monkeypatch):
     remember(10.0)
-    real = yardstick.detect()
-    monkeypatch.setattr(yardstick, "detect", lambda: replace(real, governor="powersave"))
+    real = reference_workload.detect()
+    monkeypatch.setattr(reference_workload, "detect", lambda: replace(real, governor="powersave"))
     assert known_ns() is None
     remember(20.0)
-    monkeypatch.setattr(yardstick, "detect", lambda: real)
+    monkeypatch.setattr(reference_workload, "detect", lambda: real)
     assert known_ns() == 10.0
 
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_remembered_is_no_failure(tmp_path, monkeypatch):
     assert known_ns() is None
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
     remember(30.0)
-    (tmp_path / "cache" / "yardstick.json").write_text("[1")
+    (tmp_path / "cache" / "reference_workload.json").write_text("[1")
     assert known_ns() is None
 
 
@@ -130,7 +130,7 @@ def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
     monkeypatch.setattr(Yardstick, "read", read)
     monkeypatch.setattr(Yardstick, "_once", lambda self: 25.0 if at[0] < 1.5 else 40.0)
     monkeypatch.setattr(monitor, "mhz", lambda root: 1500.0 if at[0] < 1.5 else 1000.0)
-    monkeypatch.setattr(measure, "PATIENCE", 1.0)
+    monkeypatch.setattr(runner, "PATIENCE", 1.0)
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=3.0))
     assert found.aside == ()
@@ -143,7 +143,7 @@ def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=1.5))
     assert not found.valid
-    assert found.seconds == pytest.approx(measure.PATIENCE * 1.5, rel=0.1)
+    assert found.seconds == pytest.approx(runner.PATIENCE * 1.5, rel=0.1)
     assert "the machine was slower than it can be, by its yardstick up to 2.50 times" in found.invalid[0]
     assert found.aside == ()
     assert found.main.count == len(found.samples_ms["infer"])
@@ -168,4 +168,4 @@ def test_what_is_set_aside_stays_so_when_runs_are_merged():
 def test_its_step_is_the_same_whatever_its_length(real_yardstick):
     steps = [Yardstick()._once() for _ in range(5)]
     assert max(steps) < 3 * min(steps)
-    assert yardstick.WORK_MS * 1e6 / min(steps) > 100
+    assert reference_workload.WORK_MS * 1e6 / min(steps) > 100

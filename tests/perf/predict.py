@@ -1,4 +1,4 @@
-"""The cost model behind `orilla bench --predict`: `python tests/perf/predict.py [--write]`.
+"""The cost model behind `orilla bench --predict`: `python tests/perf/estimate.py [--write]`.
 
 Networks of Keras Applications with random weights are converted to float and int8, measured here in turns on one
 thread, and a cost for each kind of work is fitted to their times (non-negative, by relative error). Then every
@@ -114,14 +114,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/predict"), help="of the converted networks")
     arguments = parser.parse_args()
     from orilla.devices.detect import detect
-    from orilla.runtime.bench import predict
+    from orilla.runtime.bench import estimate
     from orilla.runtime.bench.work import KINDS, work_of
 
     files = converted(arguments.folder)
     works = {key: work_of(data, key[0]) for key, data in files.items()}
     times = measure(files)
     lines = [
-        "# Written by tests/perf/predict.py. Costs are milliseconds of a million (of ops: of one), one thread of",
+        "# Written by tests/perf/estimate.py. Costs are milliseconds of a million (of ops: of one), one thread of",
         f"# {detect()}, LiteRT with XNNPACK.",
         "",
     ]
@@ -146,16 +146,16 @@ def main() -> None:
             "",
         ]
     if arguments.write:
-        predict.COSTS.write_text("\n".join(lines))
-        predict.costs.cache_clear()
-        predict.models.cache_clear()
+        estimate.COSTS.write_text("\n".join(lines))
+        estimate.costs.cache_clear()
+        estimate.models.cache_clear()
     show_errors()
 
 
 def show_errors() -> None:
     from orilla.devices.errors import DataError
     from orilla.devices.spec import catalog
-    from orilla.runtime.bench.predict import costs, models, speed_of
+    from orilla.runtime.bench.estimate import costs, models, speed_of
 
     known = catalog()
     print("\n| device | precision | model | published ms | predicted from the others ms | error |")

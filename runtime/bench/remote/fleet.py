@@ -22,10 +22,10 @@ import msgspec
 
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.bench import result as results
+from orilla.runtime.bench.reference_workload import PATIENCE
 from orilla.runtime.bench.remote.ssh import Remote, RemoteError
 from orilla.runtime.bench.remote.wheel import ONNX, REQUIREMENTS, wheel
 from orilla.runtime.bench.result import Result
-from orilla.runtime.bench.yardstick import PATIENCE
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import INTERRUPTED
@@ -319,7 +319,7 @@ def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]
         if arguments.history is not None:
             written.append(str(results.keep(arguments.history, result)))
     if arguments.report is not None and home:
-        from orilla.runtime.bench.report import page
+        from orilla.runtime.bench.report.report import page
 
         page([result for _, result in home], arguments.report)
         written.append(str(arguments.report))

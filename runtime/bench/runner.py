@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from orilla.devices.process import peak_mib, reset_peak
 from orilla.runtime.bench import result as results
-from orilla.runtime.bench.cold import cold
+from orilla.runtime.bench.cold_start import cold
 from orilla.runtime.bench.disturbance import drift, judge
 from orilla.runtime.bench.monitor import Monitor
+from orilla.runtime.bench.reference_workload import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
 from orilla.runtime.bench.result import HEADLINE, SCHEMA, Result, subject_of, this_host
 from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.scenario import STREAMS, LoopScenario, MultiStream, Scenario, Single, Taken
 from orilla.runtime.bench.soak import Soaking
-from orilla.runtime.bench.yardstick import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session

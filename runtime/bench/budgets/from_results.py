@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from orilla.devices.budget import RATIOS, TIMES, Budget
 from orilla.devices.spec import catalog
-from orilla.runtime.bench.limits import Judged, cold_figure, held, ratio_figure, time_figure
+from orilla.runtime.bench.budgets.limits import Judged, cold_figure, held, ratio_figure, time_figure
 from orilla.runtime.bench.result import Result
 
 FULL = "_fp32"

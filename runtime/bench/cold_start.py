@@ -1,4 +1,4 @@
-"""Start-up and memory of one variant, in a process of its own: `python -m orilla.runtime.bench.cold …` is that one."""
+"""Start-up time and memory of one variant, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cold(bundle: str, variant: str, engine: str, threads: int) -> Cold:
     Raises:
         EngineError: the process ended without an answer.
     """
-    command = [sys.executable, "-P", "-m", "orilla.runtime.bench.cold", bundle, variant, engine, str(threads)]
+    command = [sys.executable, "-P", "-m", "orilla.runtime.bench.cold_start", bundle, variant, engine, str(threads)]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:

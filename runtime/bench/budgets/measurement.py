@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from orilla.devices.budget import RATIOS, Budget
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.cold import cold
+from orilla.runtime.bench.cold_start import cold
+from orilla.runtime.bench.interleaved import EACH, in_turns, warm_up
 from orilla.runtime.bench.result import Cold
 from orilla.runtime.bench.samples import Summary, least_samples, summarise
-from orilla.runtime.bench.turns import EACH, in_turns, warm_up
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.bundle.manifest import Variant

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from orilla.runtime.bench.limits import Judged
-    from orilla.runtime.bench.measurement import Measurement, Timed
+    from orilla.runtime.bench.budgets.limits import Judged
+    from orilla.runtime.bench.budgets.measurement import Measurement, Timed
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.engines.session import Session
 
@@ -62,7 +62,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if item.get_closest_marker(MARK) is None:
         return
     from orilla.devices.errors import OrillaError
-    from orilla.runtime.bench.budgeted import judge
+    from orilla.runtime.bench.budgets.live import judge
 
     judged: list[Judged] = []
     try:
@@ -106,7 +106,7 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
 
     from orilla.devices.budget import budget_of
     from orilla.devices.errors import ConfigError, OrillaError
-    from orilla.runtime.bench.measurement import LEAST_S, MOST_S, SECONDS, Measurement, subject_of
+    from orilla.runtime.bench.budgets.measurement import LEAST_S, MOST_S, SECONDS, Measurement, subject_of
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.evaluation.accuracy import open_labelled
 

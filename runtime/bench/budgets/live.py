@@ -10,8 +10,8 @@ from orilla.devices.budget import RATIOS, TIMES, Budget, Range
 from orilla.devices.detect import Machine, detect
 from orilla.devices.errors import ConfigError
 from orilla.devices.spec import Catalog, catalog
-from orilla.runtime.bench.limits import Judged, allowed, cold_figure, held, ratio_figure, time_figure
-from orilla.runtime.bench.measurement import MOST_S, Measurement
+from orilla.runtime.bench.budgets.limits import Judged, allowed, cold_figure, held, ratio_figure, time_figure
+from orilla.runtime.bench.budgets.measurement import MOST_S, Measurement
 from orilla.runtime.bench.samples import least_samples
 from orilla.runtime.bundle.bundle import Bundle
 

@@ -14,7 +14,7 @@ from orilla.runtime.bench.samples import PERCENTS, Percentile, Summary, mlperf_s
 from orilla.runtime.bench.soak import BURST_S
 
 if TYPE_CHECKING:
-    from orilla.runtime.bench.limits import Judged
+    from orilla.runtime.bench.budgets.limits import Judged
 
 BARS = " ▁▂▃▄▅▆▇█"
 

@@ -7,10 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orilla.devices.errors import MissingExtraError
-from orilla.runtime.bench.limits import Judged
+from orilla.runtime.bench.budgets.limits import Judged
 from orilla.runtime.bench.numbers import milliseconds
-from orilla.runtime.bench.result import Result
-from orilla.runtime.bench.terminal import (
+from orilla.runtime.bench.report.terminal import (
     BUDGET_HEADER,
     HEADER,
     budget_row,
@@ -19,6 +18,7 @@ from orilla.runtime.bench.terminal import (
     result_parts,
     summary_row,
 )
+from orilla.runtime.bench.result import Result
 from orilla.runtime.files import write_bytes
 from orilla.runtime.html_page import Page
 
@@ -40,7 +40,7 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[Judged] = ()) -
         OutputError: it can't be written.
     """
     check_plots()
-    from orilla.runtime.bench import plots
+    from orilla.runtime.bench.report import plots
 
     names = _names(results)
     bundles = ", ".join(dict.fromkeys(result.subject.bundle for result in results))

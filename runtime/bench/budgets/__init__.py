@@ -1,0 +1,1 @@
+"""Budgets: limits of time, size and accuracy that a bundle must keep."""

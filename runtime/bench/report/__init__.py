@@ -1,0 +1,1 @@
+"""Reports of results: tables, plots, pages and trends."""
