@@ -27,7 +27,7 @@ from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.bundle.run_folder import VOCABULARY
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.metrics import check_labels, target_of
 from orilla.runtime.files import check_writable
 

@@ -23,15 +23,15 @@ from orilla.runtime.evaluation.datasets import (
     Source,
     open_dataset,
 )
-from orilla.runtime.evaluation.datasets.labelled import Item, digest_of, path_of
+from orilla.runtime.evaluation.datasets.dataset import Item, digest_of, path_of
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
-from orilla.runtime.evaluation.datasets.without import Subset
+from orilla.runtime.evaluation.datasets.subset import Subset
 from orilla.runtime.evaluation.metrics import GroundTruth, truth_of
 from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
-from orilla.runtime.sources.lines import Lines
 from orilla.runtime.sources.source import picture_files
+from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.decide import decisions
 from orilla.runtime.tasks.task import Task

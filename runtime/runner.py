@@ -172,7 +172,7 @@ class Runner(ABC):
         if not isinstance(spec, Iterable):
             raise ConfigError(f"{spec!r} is no source: give a camera number, a URL, a path or pictures")
         if self.kind == "text":
-            from orilla.runtime.sources.lines import Texts
+            from orilla.runtime.sources.text_lines import Texts
 
             return Texts(spec)
         from orilla.runtime.sources.arrays import Arrays

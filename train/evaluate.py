@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orilla.runtime.bundle.card import Measured
 from orilla.runtime.evaluation.datasets import Dataset, Sample
-from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.metrics import GroundTruth, Measures, measure, target_of, truth_of
 from orilla.runtime.evaluation.metrics.classification import Classified
 

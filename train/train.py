@@ -17,7 +17,7 @@ from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
-from orilla.runtime.evaluation.datasets.labelled import digest_of, path_of
+from orilla.runtime.evaluation.datasets.dataset import digest_of, path_of
 from orilla.runtime.files import make_folder, replacing
 from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.train.data.joined import Joined

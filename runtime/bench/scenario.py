@@ -26,8 +26,8 @@ from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.preprocessor import ModelInput
 from orilla.runtime.runner import Given
 from orilla.runtime.sources.arrays import Arrays
-from orilla.runtime.sources.lines import Texts
 from orilla.runtime.sources.paced import Paced
+from orilla.runtime.sources.text_lines import Texts
 
 STREAMS = 8
 """Frames of a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.image_file import decode_quietly
-from orilla.runtime.sources.grab import BadFrames
+from orilla.runtime.sources.capture import BadFrames
 from orilla.runtime.sources.source import now_ns
 
 KIND = "multipart/x-mixed-replace"

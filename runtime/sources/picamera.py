@@ -10,7 +10,7 @@ from typing import Any
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.sources.grab import BadFrames
+from orilla.runtime.sources.capture import BadFrames
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 

@@ -63,7 +63,7 @@ def open_texts(spec: str | Path) -> Source:
     Raises:
         SourceError: no such file.
     """
-    from orilla.runtime.sources.lines import Lines
+    from orilla.runtime.sources.text_lines import Lines
 
     return Lines.open(str(spec))
 

@@ -12,7 +12,7 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.grab import BadFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import BadFrames, rate_of, retrieved
 from orilla.runtime.sources.source import READY_BUFFERS, now_ns
 from orilla.runtime.stdio import hidden_stderr
 

@@ -14,11 +14,11 @@ from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.scenes import clock
 from orilla.runtime.sources import camera, picamera
 from orilla.runtime.sources.arrays import Arrays
-from orilla.runtime.sources.grab import MOST_BAD, BadFrames
+from orilla.runtime.sources.capture import MOST_BAD, BadFrames
 from orilla.runtime.sources.paced import Paced
 from orilla.runtime.sources.reconnect import LONGEST_WAIT_S, TRIES, Reconnecting
 from orilla.runtime.sources.registry import open_source
-from orilla.runtime.sources.stamp import PresentationClock
+from orilla.runtime.sources.timestamps import PresentationClock
 
 MS = 1_000_000
 

@@ -28,7 +28,7 @@ from orilla.runtime.preprocessing.text import (
     learn_vocabulary,
     words,
 )
-from orilla.runtime.sources.lines import Lines
+from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.verify import verify
 
 VOCABULARY = ("the", "film", "don't")

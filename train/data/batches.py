@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import OrillaError
 from orilla.runtime.evaluation.datasets import Dataset, Sample
-from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.train.data.augment import apply
 
 CACHE_BYTES = 512 << 20

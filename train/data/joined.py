@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import Dataset, Sample
-from orilla.runtime.evaluation.datasets.labelled import require_split
+from orilla.runtime.evaluation.datasets.dataset import require_split
 
 
 class Joined(Dataset):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
-from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
 from orilla.train.data.augment import RandomLight, RandomMirror, apply
 from orilla.train.data.batches import CACHE_BYTES, Epoch

@@ -12,7 +12,7 @@ from rich.progress import track
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image_file import decode_picture, is_heic
 
 CHUNK = 2048

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle.card import DataCard, SplitCard
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.evaluation.datasets.labelled import Item, digest_of
+from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 
 HELD_OUT = 0.1
 """Share of the training samples that is held out where a data set brings no `val` beside its `test`."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset
-from orilla.runtime.evaluation.datasets.labelled import Item, digest_of
+from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared
 from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of
 from orilla.runtime.files import cache_folder

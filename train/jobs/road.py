@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, Sample
-from orilla.runtime.evaluation.datasets.labelled import Item
+from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Preprocess, prepare
 from orilla.train.data.road import RoadData
 from orilla.train.data.splits import Splits

@@ -1,7 +1,7 @@
 """Labelled data, read the same way by training, export and verification; one file for each kind."""
 
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets.labelled import (
+from orilla.runtime.evaluation.datasets.dataset import (
     ArraySample,
     ClassifiedImage,
     ClassifiedText,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets.labelled import (
+from orilla.runtime.evaluation.datasets.dataset import (
     ArraySample,
     ClassifiedImage,
     Dataset,

@@ -11,7 +11,7 @@ from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.labelled import Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import Dataset, require_split
 
 UNSUPERVISED = ("unsup",)
 """Folders that are no class: aclImdb's unlabelled texts."""

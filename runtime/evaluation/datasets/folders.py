@@ -8,7 +8,7 @@ from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of
-from orilla.runtime.evaluation.datasets.labelled import ClassifiedImage
+from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage
 from orilla.runtime.preprocessing.image_file import PICTURES
 
 KNOWN = {

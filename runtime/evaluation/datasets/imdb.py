@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from orilla.devices.errors import DataError
-from orilla.runtime.evaluation.datasets.labelled import ClassifiedText, Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, Dataset, require_split
 from orilla.runtime.evaluation.datasets.texts import IMDB
 
 CLASSES = ("negative", "positive")

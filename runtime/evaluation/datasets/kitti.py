@@ -14,7 +14,7 @@ import numpy as np
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.labelled import LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.dataset import LabelledImage, require_split
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, size_error
 
 EVERY = 5

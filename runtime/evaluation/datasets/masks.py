@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError, MissingExtraError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.labelled import LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.dataset import LabelledImage, require_split
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
 
 COLOUR_TYPE, PALETTE = 25, 3

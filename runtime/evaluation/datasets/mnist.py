@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets.labelled import ClassifiedImage, Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage, Dataset, require_split
 
 DIGITS = tuple("0123456789")
 GARMENTS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.labelled import Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import Dataset, require_split
 from orilla.runtime.preprocessing.image_file import PICTURES
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orilla.runtime.evaluation.datasets.labelled import ArraySample, ClassifiedText, Sample
+from orilla.runtime.evaluation.datasets.dataset import ArraySample, ClassifiedText, Sample
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 

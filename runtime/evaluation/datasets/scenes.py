@@ -6,7 +6,7 @@ from orilla.devices.errors import ConfigError
 from orilla.devices.names import whole_number
 from orilla.runtime import scenes
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets.labelled import Dataset, LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, require_split
 
 COUNTS = {"train": 1200, "val": 200}
 SEED_SPAN = 1_000_000

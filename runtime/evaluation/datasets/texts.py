@@ -9,7 +9,7 @@ from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of
-from orilla.runtime.evaluation.datasets.labelled import ClassifiedText, Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, Dataset, require_split
 
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")

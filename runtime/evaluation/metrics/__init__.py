@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, unknown_name
 from orilla.runtime.evaluation.datasets import Dataset, Sample
-from orilla.runtime.evaluation.datasets.labelled import ArraySample, LabelledImage
+from orilla.runtime.evaluation.datasets.dataset import ArraySample, LabelledImage
 from orilla.runtime.evaluation.metrics.arrays import Compared
 from orilla.runtime.evaluation.metrics.bootstrap import Interval
 from orilla.runtime.evaluation.metrics.classification import Classified

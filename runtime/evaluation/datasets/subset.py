@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orilla.runtime.evaluation.datasets.labelled import Dataset, Sample, require_split
+from orilla.runtime.evaluation.datasets.dataset import Dataset, Sample, require_split
 
 
 class Subset(Dataset):
