@@ -268,7 +268,7 @@ def check_same_kind(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
 
 
 def save_calibration(drawn: Drawn, subject: Subject, file: Path) -> None:
-    """Writes what `export.keras_litert.calibration_samples` reads."""
+    """Writes what `export.convert.keras_litert.calibration_samples` reads."""
     floats = {one.name for one in subject.facts.inputs if one.dtype.startswith("float")}
     arrays = {
         name: array.astype(np.float32) if name in floats and array.dtype.kind == "i" else array

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import factories
 import pytest
+from helpers import factories
 
 from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.preprocessing.image import Preprocess

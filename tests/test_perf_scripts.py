@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import factories
+from helpers import factories
 
 SCRIPTS = Path(__file__).parent / "perf"
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import factories
 import pytest
+from helpers import factories
 
 from orilla.devices.budget import LIMITS, budget_of, read_budgets
 from orilla.runtime.cli import COMMANDS

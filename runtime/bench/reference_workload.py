@@ -171,7 +171,7 @@ def _kept() -> dict[str, _Known]:
 
 
 def _file() -> Path:
-    return cache_folder() / "yardstick.json"
+    return cache_folder() / "reference_workload.json"
 
 
 def _key() -> str:

@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "devices"))
+sys.path.append(str(Path(__file__).parents[1]))
 
-import boards
+from helpers import boards
 
 
 @dataclass(frozen=True)

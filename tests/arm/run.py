@@ -24,8 +24,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from helpers.sshd import SSHD, Server
 from machine import MACHINES, dress
-from sshd import SSHD, Server
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]

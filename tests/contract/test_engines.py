@@ -3,9 +3,9 @@
 
 import os
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import BundleError, ConfigError, EngineError
 from orilla.runtime.bundle.bundle import Bundle

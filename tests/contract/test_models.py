@@ -1,9 +1,9 @@
 """What every model of the curriculum must do: leave in every precision that is for it, verify, and run."""
 
-import factories
 import keras
 import numpy as np
 import pytest
+from helpers import factories
 
 import orilla.runtime
 from orilla.export.export import ExportOptions, export

@@ -1,9 +1,9 @@
 """What every source and every sink must do."""
 
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.runtime.frame import Tick
 from orilla.runtime.sinks.sink import SINKS, sink_opener

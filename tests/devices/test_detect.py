@@ -1,8 +1,8 @@
 import dataclasses
 import os
 
-import boards
 import pytest
+from helpers import boards
 
 from orilla.devices import cores
 from orilla.devices.cgroup import limits

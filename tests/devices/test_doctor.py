@@ -1,8 +1,8 @@
 import struct
 import sys
 
-import boards
 import pytest
+from helpers import boards
 
 from orilla.devices import doctor
 from orilla.devices.checks import accelerators, board, packages

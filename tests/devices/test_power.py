@@ -1,7 +1,7 @@
 """Energy, clock and usage, from trees of files as kernels show them."""
 
-import boards
 import pytest
+from helpers import boards
 
 from orilla.devices.clocks import mhz, usage
 from orilla.devices.power import PowerMeter

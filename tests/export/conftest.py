@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foreign import PICTURES, RNG
+from helpers.foreign import PICTURES, RNG
 
 
 @pytest.fixture(scope="module")

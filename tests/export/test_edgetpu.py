@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import factories
 import keras
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import ConversionError, DataError
 from orilla.export.edgetpu import compiler, prediction

@@ -3,10 +3,10 @@
 import json
 import shutil
 
-import factories
 import msgspec
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, OutputError
 from orilla.export.convert import fork_server
@@ -152,7 +152,7 @@ def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypa
     real = fork_server.call
 
     def call(function, **arguments):
-        if function.endswith("quantize_litert:static"):
+        if function.endswith("quantize.litert:static"):
             real("ctypes:string_at", ptr=0)
         real(function, **arguments)
 

@@ -1,10 +1,10 @@
 """Exports of classifiers: balanced calibration, golden data that may be passed on, recurrent models without Flex."""
 
-import factories
 import keras
 import msgspec
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import DataError
 from orilla.export import samples

@@ -4,7 +4,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from foreign import PICTURES, float_error, make, picture_model, refused
+from helpers.foreign import PICTURES, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from foreign import PICTURES, RNG, float_error, make, picture_model, refused
+from helpers.foreign import PICTURES, RNG, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import cv2
-import factories
 import pytest
+from helpers import factories
 
 from orilla.runtime.bundle.bundle import Bundle
 

@@ -1,7 +1,7 @@
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 import orilla.runtime
 from orilla.devices.errors import ConfigError, DataError

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import cv2
-import factories
 import pytest
+from helpers import factories
 
 from orilla.runtime.cli import main
 from orilla.runtime.commands import live

@@ -46,7 +46,7 @@ def test_a_sound_bundle_passes_on_its_own_data(tiny_bundle, tiny_data):
 
 
 def test_a_foreign_data_set_is_measured_but_not_held_against_the_export(tiny_bundle, tmp_path):
-    import factories
+    from helpers import factories
 
     other = factories.camvid_folder(tmp_path / "other", {"val": 3}, (60, 80))
     for verdict in run(Bundle.open(tiny_bundle), open_dataset(other)):

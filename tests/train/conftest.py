@@ -1,8 +1,8 @@
 """Data that several tests of training learn from; no test changes it."""
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
-SCRIPT = Path(__file__).with_name("one_epoch.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "one_epoch.py"
 TOLERANCE = np.array([1e-3, 1e-2])
 """Of the first epoch's loss and of the second's, relatively: sums are taken in another order, and AdamW's first steps
 divide by small numbers."""

@@ -1,10 +1,10 @@
 """Classifiers of pictures and texts: learn, resume over stages, choose on samples held out, say what they did."""
 
 import cv2
-import factories
 import keras
 import numpy as np
 import pytest
+from helpers import factories
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orilla.runtime.bundle.run_folder import read_run

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from factories import SMALL_CONVNET
+from helpers.factories import SMALL_CONVNET
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main

@@ -6,10 +6,10 @@ import math
 import shutil
 
 import cv2
-import factories
 import keras
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle.run_folder import read_run

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from factories import SMALL_CONVNET, trained_weights
+from helpers.factories import SMALL_CONVNET, trained_weights
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main

@@ -1,7 +1,7 @@
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import DataError
 from orilla.runtime.preprocessing.image import Preprocess, Preprocessor, prepare

@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from sshd import SSHD, Server
+from helpers.sshd import SSHD, Server
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench import result
@@ -300,7 +300,7 @@ def test_the_wheel_is_what_a_robot_needs():
 
 
 def test_what_it_needs_is_what_the_project_says():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert sorted(REQUIREMENTS.values()) == sorted(project["dependencies"])
     assert list(ONNX.values()) == project["optional-dependencies"]["onnx"]
 

@@ -4,9 +4,9 @@ import sys
 import types
 
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame

@@ -3,9 +3,9 @@
 import json
 
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 import orilla.runtime
 from orilla.devices.errors import BundleError, ConfigError, DataError

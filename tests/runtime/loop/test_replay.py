@@ -2,9 +2,9 @@
 
 import os
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 import orilla.runtime
 from orilla.devices.errors import DataError

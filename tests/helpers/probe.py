@@ -1,4 +1,4 @@
-"""Makes `runtime/zoo/probe.orilla`, which `orilla doctor` runs on each engine: `python tests/probe.py`.
+"""Makes `runtime/zoo/probe.orilla`, which `orilla doctor` runs on each engine: `python tests/helpers/probe.py`.
 
 A network of random weights with the operators that every engine has fast kernels for, in all precisions; what it
 answers is of no use but to be the same everywhere.
@@ -20,7 +20,7 @@ from orilla.export.export import ExportOptions, export
 from orilla.export.source_model import ModelHints
 from orilla.runtime import scenes
 
-ZOO = Path(__file__).parents[1] / "runtime" / "zoo" / "probe.orilla"
+ZOO = Path(__file__).parents[2] / "runtime" / "zoo" / "probe.orilla"
 RECIPES = "litert_fp32,litert_fp16,litert_wi8_afp32,litert_wi8_ai8,onnx_fp32,onnx_wi8_ai8"
 INPUT_HW, CLASSES = (48, 80), 10
 

@@ -5,9 +5,9 @@ import contextlib
 import threading
 import tracemalloc
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 import orilla.runtime
 from orilla.devices.errors import ConfigError, SourceError

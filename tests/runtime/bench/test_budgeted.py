@@ -4,10 +4,10 @@ import json
 import platform
 import time
 
-import factories
 import numpy as np
 import pytest
-from results import made
+from helpers import factories
+from helpers.results import made
 
 from orilla.devices.budget import budget_of
 from orilla.devices.detect import Machine

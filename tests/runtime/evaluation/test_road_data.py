@@ -3,9 +3,9 @@
 import shutil
 
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 from PIL import Image
 
 from orilla.devices.errors import DataError

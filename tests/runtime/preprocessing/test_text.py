@@ -4,10 +4,10 @@ import io
 import json
 import sys
 
-import factories
 import msgspec
 import numpy as np
 import pytest
+from helpers import factories
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,9 +1,9 @@
 import os
 
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.sources.registry import open_source

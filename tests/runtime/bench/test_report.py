@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from results import made
+from helpers.results import made
 
 from orilla.devices.budget import budget_of
 from orilla.runtime.bench import result

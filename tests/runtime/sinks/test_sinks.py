@@ -1,9 +1,9 @@
 import json
 
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.frame import Frame, Tick

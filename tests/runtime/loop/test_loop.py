@@ -2,9 +2,9 @@
 
 import threading
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from results import made
+from helpers.results import made
 
 from orilla.runtime.bench import reference_workload, runner
 from orilla.runtime.bench.reference_workload import Aside, Company, Yardstick, known_ns, outside, remember

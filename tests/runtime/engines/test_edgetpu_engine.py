@@ -8,9 +8,9 @@ import threading
 import time
 import weakref
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices import shared_libraries
 from orilla.devices.errors import BundleError, EngineError

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 import orilla.runtime
 from orilla.devices.errors import SourceError
@@ -306,7 +306,7 @@ class RtspServer:
         self.port, self.process = "0", None
 
     def start(self):
-        script = Path(__file__).with_name("rtsp_server.py")
+        script = Path(__file__).parents[2] / "helpers" / "rtsp_server.py"
         self.process = subprocess.Popen(
             ["/usr/bin/python3", str(script), self.port], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from helpers.results import made
 from msgspec import structs
-from results import made
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench import result

@@ -4,9 +4,9 @@ import gzip
 import os
 import shutil
 
-import factories
 import numpy as np
 import pytest
+from helpers import factories
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import open_dataset

@@ -1,0 +1,1 @@
+"""What tests share: small models, data, results, boards and servers."""
