@@ -1,4 +1,4 @@
-"""The errors a user can cause or mend; the command line prints their one line and exits with 2."""
+"""The errors a user can cause or fix; the command line prints their one line and exits with 2."""
 
 from __future__ import annotations
 

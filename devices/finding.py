@@ -1,4 +1,4 @@
-"""A finding: one fact about a machine or an installation, and how to mend what is wrong."""
+"""A finding: one fact about a machine or an installation, and how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Finding:
     name: str
     level: Level
     detail: str
-    mend: str | None = None
-    """The command that mends it, or what to do where there is none."""
+    fix: str | None = None
+    """The command that fixes it, or advice where there is no such command."""
 
     @property
     def passed(self) -> bool:

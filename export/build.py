@@ -9,38 +9,38 @@ from orilla.devices.errors import BundleError, ConversionError
 from orilla.export import samples
 from orilla.export.convert import fork_server
 from orilla.export.recipe import SUFFIXES, Recipe
-from orilla.export.samples import Drawn
-from orilla.export.source_model import Subject
+from orilla.export.samples import SampleSet
+from orilla.export.source_model import SourceModel
 from orilla.runtime.tflite.rewrite import rewritten
 
 
 def make(
-    subject: Subject,
+    source: SourceModel,
     fitting: dict[str, Recipe],
-    seen: Drawn | None,
+    seen: SampleSet | None,
     work: Path,
-    refused: dict[str, str],
+    failed: dict[str, str],
     step: Callable[[str], None],
 ) -> dict[str, bytes]:
     """Makes each recipe's file; a recipe that fails is refused with its reason, the others go on."""
     calibration = work / "calibration.npz"
     if seen is not None:
-        samples.save_calibration(seen, subject, calibration)
+        samples.save_calibration(seen, source, calibration)
     bases: dict[str, Path | ConversionError] = {}
     made: dict[str, bytes] = {}
     for name, recipe in fitting.items():
         step(f"making {name}")
         if recipe.base not in bases:
-            bases[recipe.base] = _base(recipe, subject.model, calibration, work / f"base{len(bases)}")
+            bases[recipe.base] = _base(recipe, source.model, calibration, work / f"base{len(bases)}")
         base = bases[recipe.base]
         if isinstance(base, ConversionError):
-            refused[name] = str(base)
+            failed[name] = str(base)
             continue
         try:
             data = _variant(name, recipe, base, calibration, work).read_bytes()
             made[name] = _smaller(data) if recipe.engine == "litert" else data
         except ConversionError as error:
-            refused[name] = str(error)
+            failed[name] = str(error)
     return made
 
 

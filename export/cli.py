@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.keras_rules import DEVICES
-from orilla.export.convert.input_adapter import PIXELS
+from orilla.export.convert.input_adapter import INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.runtime.bundle.bundle import check_new
 from orilla.runtime.tasks.task import FIRST_METRIC
@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     foreign.add_argument("--task", help=f"what it is for: {', '.join(FIRST_METRIC)} (arrays in, arrays out)")
     foreign.add_argument("--labels", type=Path, metavar="FILE", help="names of its classes, one a line")
     foreign.add_argument(
-        "--pixels", help="what it was trained on: " + "; ".join(f"{name}: {about}" for name, about in PIXELS.items())
+        "--input-range",
+        help="what it was trained on: " + "; ".join(f"{name}: {about}" for name, about in INPUT_RANGES.items()),
     )
     foreign.add_argument("--input", metavar="HxW|T", help="sides for axes of its input that are not fixed")
     foreign.add_argument("--vocabulary", type=Path, metavar="FILE", help="of a model of texts: one word a line")
@@ -97,7 +98,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             told=ModelHints(
                 arguments.task,
                 arguments.labels,
-                arguments.pixels,
+                arguments.input_range,
                 _sides(arguments.input),
                 arguments.vocabulary,
                 arguments.device,

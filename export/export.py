@@ -21,8 +21,8 @@ from orilla.export.check.variants import Checking
 from orilla.export.convert import fork_server
 from orilla.export.recipe import Recipe, select
 from orilla.export.recommend import MAX_DROP
-from orilla.export.samples import Drawn
-from orilla.export.source_model import ModelHints, Subject, open_subject
+from orilla.export.samples import SampleSet
+from orilla.export.source_model import ModelHints, SourceModel, open_source_model
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.bundle.run_folder import VOCABULARY
@@ -77,91 +77,91 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
 
 def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Path) -> Manifest:
     options.step("reading the model")
-    subject = open_subject(model, options.told, work)
-    fitting, unfit = _fit(chosen, subject)
+    source = open_source_model(model, options.told, work)
+    fitting, not_applicable = _fit(chosen, source)
     options.step("reading samples")
-    subject, dataset, other = _data(subject, fitting, options)
-    checked, seen, items = _draw(subject, dataset, other, options, work)
-    raws = samples.golden(options.golden, dataset, items, subject, options.golden_count)
+    source, dataset, other = _data(source, fitting, options)
+    checked, seen, items = _draw(source, dataset, other, options, work)
+    raws = samples.golden(options.golden, dataset, items, source, options.golden_count)
     options.step("original model on validation data")
-    reference, known = answered(subject, checked, dataset, raws, options.golden_count, work)
+    reference, known = answered(source, checked, dataset, raws, options.golden_count, work)
     seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
-    refused: dict[str, str] = {}
-    made = make(subject, fitting, seen, work, refused, options.step)
-    checking = Checking(made, fitting, reference, known, refused, options.step)
+    failed: dict[str, str] = {}
+    made = make(source, fitting, seen, work, failed, options.step)
+    checking = Checking(made, fitting, reference, known, failed, options.step)
     checking.check(seconds)
     if options.timing:
         checking.time()
     default = checking.settle(options.max_drop)
-    report = _report(reference, checked, seen, refused, unfit, options)
-    manifest = _manifest(subject, tuple(checking.variants.values()), default, known, report)
+    report = _report(reference, checked, seen, failed, not_applicable, options)
+    manifest = _manifest(source, tuple(checking.variants.values()), default, known, report)
     files = checking.files() | known.files
-    if subject.vocabulary is not None:
-        files[VOCABULARY] = subject.vocabulary
+    if source.vocabulary is not None:
+        files[VOCABULARY] = source.vocabulary
     manifest = msgspec.structs.replace(manifest, files=bundles.entries(files))
     options.step("writing the bundle")
     bundles.write(out, manifest, files)
     return manifest
 
 
-def _fit(chosen: dict[str, Recipe], subject: Subject) -> tuple[dict[str, Recipe], dict[str, str]]:
+def _fit(chosen: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Recipe], dict[str, str]]:
     """The recipes that are for this model, as they are for it, and why the others are not."""
-    reasons = {name: recipe.unfit(subject.facts) for name, recipe in chosen.items()}
-    unfit = {name: reason for name, reason in reasons.items() if reason is not None}
-    fitting = {name: recipe.fit(subject.facts) for name, recipe in chosen.items() if name not in unfit}
+    reasons = {name: recipe.not_applicable(source.facts) for name, recipe in chosen.items()}
+    not_applicable = {name: reason for name, reason in reasons.items() if reason is not None}
+    fitting = {name: recipe.fit(source.facts) for name, recipe in chosen.items() if name not in not_applicable}
     if not fitting:
-        name, reason = next(iter(unfit.items()))
+        name, reason = next(iter(not_applicable.items()))
         raise ConfigError(f"recipe {name} is not for this model: {reason}")
-    return fitting, unfit
+    return fitting, not_applicable
 
 
 def _data(
-    subject: Subject, fitting: dict[str, Recipe], options: ExportOptions
-) -> tuple[Subject, Dataset, Dataset | None]:
-    """The data to check on, and to calibrate on where a recipe must; the subject with the labels that they name."""
-    calibration = options.calibration or subject.data
-    validation = options.validation or subject.data or options.calibration
+    source: SourceModel, fitting: dict[str, Recipe], options: ExportOptions
+) -> tuple[SourceModel, Dataset, Dataset | None]:
+    """The data to check on, and to calibrate on where a recipe must; the source with the labels that they name."""
+    calibration = options.calibration or source.data
+    validation = options.validation or source.data or options.calibration
     needs = [name for name, recipe in fitting.items() if recipe.calibrated]
     if validation is None:
         raise ConfigError("what is the model to be checked on? give --calibration, or --validation with labels")
     if calibration is None and needs:
         raise ConfigError(f"{needs[0]} needs samples to calibrate on: give --calibration DATA, or other --recipes")
-    dataset = samples.open_samples(validation, subject)
-    if not subject.named and len(dataset.classes) == len(subject.labels) and dataset.task == subject.task:
-        subject = replace(subject, labels=dataset.classes)
+    dataset = samples.open_samples(validation, source)
+    if not source.named and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
+        source = replace(source, labels=dataset.classes)
     if dataset.labelled:
-        target = target_of(dataset, subject.task, subject.labels)
-        if subject.task in ("classify", "text"):
+        target = target_of(dataset, source.task, source.labels)
+        if source.task in ("classify", "text"):
             check_labels(target, dataset)
     if not needs or calibration is None:
-        return subject, dataset, None
+        return source, dataset, None
     same = samples.same_place(calibration, validation)
-    return subject, dataset, dataset if same else samples.open_samples(calibration, subject)
+    return source, dataset, dataset if same else samples.open_samples(calibration, source)
 
 
 def _draw(
-    subject: Subject, dataset: Dataset, other: Dataset | None, options: ExportOptions, work: Path
-) -> tuple[Drawn, Drawn | None, list[Item]]:
+    source: SourceModel, dataset: Dataset, other: Dataset | None, options: ExportOptions, work: Path
+) -> tuple[SampleSet, SampleSet | None, list[Item]]:
     """Samples to check on and to calibrate on, read and prepared."""
     calibrated_on, items = samples.divide(
         other, dataset, options.calibration_count, options.validation_count, options.seed
     )
-    checked = samples.prepare(dataset, items, subject, work, "validation")
+    checked = samples.prepare(dataset, items, source, work, "validation")
     if other is None:
         return checked, None, items
-    seen = samples.prepare(other, calibrated_on, subject, work, "calibration")
-    samples.check_calibration(seen, subject)
+    seen = samples.prepare(other, calibrated_on, source, work, "calibration")
+    samples.check_calibration(seen, source)
     if other is not dataset:  # else both are draws from one set
-        samples.check_same_kind(seen, checked, subject)
+        samples.check_same_kind(seen, checked, source)
     return checked, seen, items
 
 
 def _report(
     reference: Reference,
-    checked: Drawn,
-    seen: Drawn | None,
-    refused: dict[str, str],
-    unfit: dict[str, str],
+    checked: SampleSet,
+    seen: SampleSet | None,
+    failed: dict[str, str],
+    not_applicable: dict[str, str],
     options: ExportOptions,
 ) -> Report:
     return Report(
@@ -175,25 +175,25 @@ def _report(
         truth="labels" if reference.truths is checked.truths else "original",
         calibration_seed=options.seed,
         timed_on=timing.timed_on() if options.timing else None,
-        refused=refused,
-        unfit=unfit,
+        failed=failed,
+        not_applicable=not_applicable,
     )
 
 
 def _manifest(
-    subject: Subject, variants: tuple[Variant, ...], default: str, golden: GoldenData, report: Report
+    source: SourceModel, variants: tuple[Variant, ...], default: str, golden: GoldenData, report: Report
 ) -> Manifest:
     return Manifest(
         schema=SCHEMA,
-        name=subject.name,
-        task=subject.task,
-        labels=subject.labels,
-        preprocess=subject.feed.spec,
+        name=source.name,
+        task=source.task,
+        labels=source.labels,
+        preprocess=source.preprocessor.spec,
         variants=variants,
         default=default,
         golden=golden.entries,
-        card=subject.card,
+        card=source.card,
         report=report,
         files={},
-        vocabulary=VOCABULARY if subject.vocabulary is not None else None,
+        vocabulary=VOCABULARY if source.vocabulary is not None else None,
     )

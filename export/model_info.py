@@ -16,7 +16,7 @@ class Tensor(msgspec.Struct, frozen=True):
     dtype: str
 
 
-class Facts(msgspec.Struct, frozen=True):
+class ModelInfo(msgspec.Struct, frozen=True):
     """Of one Keras model."""
 
     inputs: tuple[Tensor, ...]
@@ -60,7 +60,7 @@ def describe(model: str, out: str, device: str | None = None) -> None:
         if not np.isfinite(np.asarray(weight)).all():
             raise ValueError(f"weight {weight.path} holds NaN or infinity: train it again")
     recurrent = recurrent_layers(network)
-    facts = Facts(
+    facts = ModelInfo(
         inputs=tuple(
             Tensor(name, fixed_shape(tensor, name)[1:], str(tensor.dtype))
             for name, tensor in zip(input_names(network), network.inputs, strict=True)
@@ -100,6 +100,6 @@ def _activation(output: Any) -> str:
 PASSING = ("Dropout", "Flatten", "Identity", "Reshape", "Cast", "Permute")
 
 
-def read(path: Path) -> Facts:
+def read(path: Path) -> ModelInfo:
     """What `describe` wrote."""
-    return msgspec.json.decode(path.read_bytes(), type=Facts)
+    return msgspec.json.decode(path.read_bytes(), type=ModelInfo)

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from orilla.devices.errors import ConfigError, unknown_name
-from orilla.export.model_info import Facts
+from orilla.export.model_info import ModelInfo
 
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
 """Engine to the suffix of its files."""
@@ -37,36 +37,36 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     needs: tuple[Need, ...] = ()
     fast: bool = False
 
-    def fit(self, facts: Facts) -> Recipe:
+    def fit(self, facts: ModelInfo) -> Recipe:
         """The recipe as it is for a model."""
         if self.sequences is None or not (facts.recurrent or facts.embeddings):
             return self
         return msgspec.structs.replace(self, base=self.sequences, quantise=None, options={})
 
-    def unfit(self, facts: Facts) -> str | None:
+    def not_applicable(self, facts: ModelInfo) -> str | None:
         """Why the recipe is not for a model; None where it is."""
         return next((reason for need in self.needs if (reason := _UNMET[need](facts)) is not None), None)
 
 
-def _lstm(facts: Facts) -> str | None:
+def _lstm(facts: ModelInfo) -> str | None:
     return facts.not_fused if facts.recurrent else "the model has no LSTM"
 
 
-def _no_loops(facts: Facts) -> str | None:
+def _no_loops(facts: ModelInfo) -> str | None:
     return "loops can't be quantised: the fused form can" if facts.recurrent else None
 
 
-def _no_sequences(facts: Facts) -> str | None:
+def _no_sequences(facts: ModelInfo) -> str | None:
     named = ", ".join([*facts.recurrent, *facts.embeddings])
     return f"the quantiser passes over {named}" if named else None
 
 
-def _no_convolutions(facts: Facts) -> str | None:
+def _no_convolutions(facts: ModelInfo) -> str | None:
     # Source: ONNX Runtime's documentation, "Quantize ONNX models": dynamic for RNN and transformers, static for CNN.
     return "dynamically quantised convolutions are slower than float ones" if facts.convolutions else None
 
 
-_UNMET: dict[Need, Callable[[Facts], str | None]] = {
+_UNMET: dict[Need, Callable[[ModelInfo], str | None]] = {
     "lstm": _lstm,
     "no loops": _no_loops,
     "no sequences": _no_sequences,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.export.source_model import Subject
+from orilla.export.source_model import SourceModel
 from orilla.runtime.evaluation.datasets import (
     ArraySample,
     ClassifiedImage,
@@ -36,7 +36,7 @@ from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.decide import decisions
 from orilla.runtime.tasks.task import Task
 
-LEAST_CALIBRATION = 8
+MIN_CALIBRATION = 8
 
 APART = 5
 """Of samples that serve both, one in so many is kept to be checked on."""
@@ -80,24 +80,24 @@ class Pictures(Dataset):
         return self._files[index].read_bytes()
 
 
-def open_samples(spec: str, subject: Subject) -> Dataset:
+def open_samples(spec: str, source: SourceModel) -> Dataset:
     """Opens a data set, or a folder of pictures.
 
     Raises:
         ConfigError, DataError: it is neither, or not what the model takes.
     """
     folder = Path(spec)
-    if subject.feed.kind == "picture" and folder.is_dir() and picture_files(folder):
-        return Pictures(folder, subject.task)
+    if source.preprocessor.kind == "picture" and folder.is_dir() and picture_files(folder):
+        return Pictures(folder, source.task)
     dataset = open_dataset(spec)
-    if subject.card is not None and subject.card.data.skipped and same_place(spec, subject.data or ""):
-        dataset = Subset(dataset, subject.card.data.skipped)
+    if source.card is not None and source.card.data.skipped and same_place(spec, source.data or ""):
+        dataset = Subset(dataset, source.card.data.skipped)
     if not dataset.splits:
         raise DataError(f"data set {spec} has no samples")
     kind = _kind(dataset)
-    if kind != subject.feed.kind:
+    if kind != source.preprocessor.kind:
         wanted = {"picture": "pictures", "text": "texts", "tensor": "arrays (.npz)"}
-        raise DataError(f"{spec} holds {wanted[kind]}, the model takes {wanted[subject.feed.kind]}")
+        raise DataError(f"{spec} holds {wanted[kind]}, the model takes {wanted[source.preprocessor.kind]}")
     return dataset
 
 
@@ -135,10 +135,10 @@ def divide(
     else:
         pool = [item for place, item in enumerate(whole) if place % APART]
         rest = whole[::APART]
-    if len(pool) < LEAST_CALIBRATION:
+    if len(pool) < MIN_CALIBRATION:
         kept = f", of which {len(rest)} are kept to be checked on" if rest is not whole else ""
         raise DataError(
-            f"calibration set has {len(pool) + len(rest) * bool(kept)} samples{kept}: give {LEAST_CALIBRATION} or more"
+            f"calibration set has {len(pool) + len(rest) * bool(kept)} samples{kept}: give {MIN_CALIBRATION} or more"
         )
     return _balanced(dataset, pool, count, seed), _spread(rest, limit)
 
@@ -161,7 +161,7 @@ def _balanced(dataset: Dataset, pool: Sequence[Item], count: int, seed: int) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class SampleSet:
     """Samples as the network takes them."""
 
     source: str
@@ -176,7 +176,7 @@ class Drawn:
         return len(self.truths)
 
 
-def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Path, stem: str) -> Drawn:
+def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: Path, stem: str) -> SampleSet:
     """Reads and prepares samples into files below `work`, one for each input; none is held in memory.
 
     Raises:
@@ -187,18 +187,18 @@ def prepare(dataset: Dataset, items: Sequence[Item], subject: Subject, work: Pat
     sizes: list[tuple[int, int] | None] = []
     for place, item in enumerate(items):
         sample = dataset.load(*item)
-        for name, array in named(subject, prepared(sample, subject.feed)).items():
+        for name, array in named(source, prepared(sample, source.preprocessor)).items():
             if name not in inputs:
                 inputs[name] = _mapped(work / f"{stem}.{name}.npy", array.dtype, (len(items), *array.shape))
             inputs[name][place] = array
         truths.append(truth_of(sample))
         raw = raw_of(sample)
-        pictured = subject.task == "segment" and isinstance(raw, np.ndarray)
+        pictured = source.task == "segment" and isinstance(raw, np.ndarray)
         sizes.append((raw.shape[0], raw.shape[1]) if pictured else None)  # type: ignore[union-attr]
     part = "" if items[0][0] == "all" else f" {items[0][0]}"
     whole = len(items) == len(dataset.names(items[0][0]))
     sha256 = dataset.digest(items[0][0]) if whole else digest_of(dataset, items)
-    return Drawn(f"{dataset.source.name}{part}", sha256, inputs, truths, sizes)
+    return SampleSet(f"{dataset.source.name}{part}", sha256, inputs, truths, sizes)
 
 
 def _mapped(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -209,10 +209,10 @@ def _mapped(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray
     return array
 
 
-def named(subject: Subject, prepared: ModelInput) -> dict[str, NDArray[Any]]:
+def named(source: SourceModel, prepared: ModelInput) -> dict[str, NDArray[Any]]:
     """A prepared sample by the names of the network's inputs."""
     if isinstance(prepared, np.ndarray):
-        return {subject.facts.inputs[0].name: prepared}
+        return {source.facts.inputs[0].name: prepared}
     return {name: np.asarray(array) for name, array in prepared.items()}
 
 
@@ -230,29 +230,29 @@ def same_place(one: str, other: str) -> bool:
     return one == other or (here is not None and there is not None and here.samefile(there))
 
 
-FAR, FEWEST_COMPARED = 4.0, 8
+FAR, MIN_COMPARED = 4.0, 8
 """Calibration arrays that are so many times larger or smaller than those checked on, in the median of the samples'
 greatest values, are of another kind; told from so many samples on."""
 
 
-def check_calibration(drawn: Drawn, subject: Subject) -> None:
+def check_calibration(drawn: SampleSet, source: SourceModel) -> None:
     """Raises `DataError` for samples that a quantiser can't find ranges in."""
     for name, array in drawn.inputs.items():
-        if subject.feed.is_text:
+        if source.preprocessor.is_text:
             continue
         flat = array.reshape(len(array), -1)
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
             raise DataError(f"calibration data {drawn.source}: {name} holds NaN or infinity")
         spread = max(float(one.astype(np.float64).std()) for one in flat)
-        if subject.feed.kind == "picture" and spread < 1.0:
+        if source.preprocessor.kind == "picture" and spread < 1.0:
             raise DataError(f"calibration pictures in {drawn.source} are all of one colour: give real ones")
         if spread == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
             raise DataError(f"calibration data {drawn.source}: {name} is the same number everywhere")
 
 
-def check_same_kind(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
+def check_same_kind(drawn: SampleSet, checked: SampleSet, source: SourceModel) -> None:
     """Raises `DataError` for calibration arrays of quite another range than those that are checked on."""
-    if subject.feed.kind != "tensor" or min(drawn.count, checked.count) < FEWEST_COMPARED:
+    if source.preprocessor.kind != "tensor" or min(drawn.count, checked.count) < MIN_COMPARED:
         return
     for name, array in drawn.inputs.items():
         if array.dtype.kind != "f":
@@ -267,9 +267,9 @@ def check_same_kind(drawn: Drawn, checked: Drawn, subject: Subject) -> None:
             )
 
 
-def save_calibration(drawn: Drawn, subject: Subject, file: Path) -> None:
+def save_calibration(drawn: SampleSet, source: SourceModel, file: Path) -> None:
     """Writes what `export.convert.keras_litert.calibration_samples` reads."""
-    floats = {one.name for one in subject.facts.inputs if one.dtype.startswith("float")}
+    floats = {one.name for one in source.facts.inputs if one.dtype.startswith("float")}
     arrays = {
         name: array.astype(np.float32) if name in floats and array.dtype.kind == "i" else array
         for name, array in drawn.inputs.items()
@@ -277,7 +277,7 @@ def save_calibration(drawn: Drawn, subject: Subject, file: Path) -> None:
     np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def digest(drawn: Drawn) -> str:
+def digest(drawn: SampleSet) -> str:
     """SHA-256 (hex) of prepared samples."""
     total = hashlib.sha256()
     for name in sorted(drawn.inputs):
@@ -287,7 +287,7 @@ def digest(drawn: Drawn) -> str:
 
 
 def golden(
-    spec: str | None, dataset: Dataset, items: Sequence[Item], subject: Subject, count: int
+    spec: str | None, dataset: Dataset, items: Sequence[Item], source: SourceModel, count: int
 ) -> list[tuple[str, RawInput]]:
     """Raw inputs that a bundle may carry, by name: those of the validation data, or of `spec`, where the validation
     data may not be passed on. A classifier gets three times as many as asked for, to choose from.
@@ -298,26 +298,26 @@ def golden(
     Raises:
         DataError: nothing that the model could be given.
     """
-    feed = subject.feed
-    if spec is not None and feed.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
+    preprocessor = source.preprocessor
+    if spec is not None and preprocessor.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
         texts = [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
         if not texts:
             raise DataError(f"golden texts {spec}: the file holds none")
         return texts
-    source = dataset if spec is None else open_samples(spec, subject)
-    pool = list(items) if spec is None else [(source.checked, i) for i in range(len(source.names(source.checked)))]
-    known = source.labelled and source.task == "segment" and set(subject.labels) <= set(source.classes)
+    origin = dataset if spec is None else open_samples(spec, source)
+    pool = list(items) if spec is None else [(origin.checked, i) for i in range(len(origin.names(origin.checked)))]
+    known = origin.labelled and origin.task == "segment" and set(source.labels) <= set(origin.classes)
     if known:
-        chosen = _by_share(source, pool, subject.labels[0], count)
+        chosen = _by_share(origin, pool, source.labels[0], count)
     else:
-        chosen = _balanced(source, pool, count if subject.task in ("segment", "tensor") else 3 * count, 0)
-    return [(sample.name, _raw(sample, feed)) for sample in (source.load(*item) for item in chosen)]
+        chosen = _balanced(origin, pool, count if source.task in ("segment", "tensor") else 3 * count, 0)
+    return [(sample.name, _raw(sample, preprocessor)) for sample in (origin.load(*item) for item in chosen)]
 
 
-def _raw(sample: Sample, feed: InputPreprocessor) -> RawInput:
+def _raw(sample: Sample, preprocessor: InputPreprocessor) -> RawInput:
     raw = raw_of(sample)
-    if isinstance(feed.spec, TensorPreprocess) and not isinstance(raw, np.ndarray | str):
-        return feed.spec.check(next(iter(raw.values())) if len(raw) == 1 else raw)
+    if isinstance(preprocessor.spec, TensorPreprocess) and not isinstance(raw, np.ndarray | str):
+        return preprocessor.spec.check(next(iter(raw.values())) if len(raw) == 1 else raw)
     return raw
 
 

@@ -9,8 +9,8 @@ from orilla.devices.errors import ConfigError, ConversionError, DataError, unkno
 from orilla.devices.keras_rules import DEVICES
 from orilla.export import model_info as facts_of
 from orilla.export.convert import fork_server
-from orilla.export.convert.input_adapter import PIXELS, Pixels, Wrap, write_wrap
-from orilla.export.model_info import Facts
+from orilla.export.convert.input_adapter import INPUT_RANGES, InputAdapter, InputRange, write_adapter
+from orilla.export.model_info import ModelInfo
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.preprocessing.image import Preprocess
@@ -27,7 +27,7 @@ class ModelHints:
     task: str | None = None
     labels: Path | None = None
     """A file with a label on each line."""
-    pixels: str | None = None
+    input_range: str | None = None
     input: tuple[int, ...] | None = None
     vocabulary: Path | None = None
     device: str | None = None
@@ -35,26 +35,26 @@ class ModelHints:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class SourceModel:
     """A model with all that export needs to know of it."""
 
     name: str
     model: Path
     """What the converters load."""
-    facts: Facts
+    facts: ModelInfo
     task: Task
     labels: tuple[str, ...]
     """Empty for a model of arrays."""
     named: bool
     """Whether the labels were told; if not, a data set may name them."""
-    feed: InputPreprocessor
+    preprocessor: InputPreprocessor
     vocabulary: bytes | None
     card: Card | None
     data: str | None
     """The data set it was trained on."""
 
 
-def open_subject(given: Path, told: ModelHints, work: Path) -> Subject:
+def open_source_model(given: Path, told: ModelHints, work: Path) -> SourceModel:
     """Reads what `given` is: a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
 
     Args:
@@ -75,67 +75,71 @@ def open_subject(given: Path, told: ModelHints, work: Path) -> Subject:
     return _foreign(given, told, work)
 
 
-def _run(run: Path, told: ModelHints, work: Path) -> Subject:
+def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
     card, settings = read_run(run)
-    for name in ("task", "labels", "pixels", "input", "vocabulary"):
+    for name in ("task", "labels", "input_range", "input", "vocabulary"):
         if getattr(told, name) is not None:
-            raise ConfigError(f"--{name} is for models that Orilla didn't train: {run} says it itself")
+            raise ConfigError(
+                f"--{name.replace(chr(95), chr(45))} is for models that Orilla didn't train: {run} says it itself"
+            )
     model = run / "model.keras"
     if not model.is_file():
         raise DataError(f"not a run folder: {model} is missing; orilla train writes it")
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
-    feed = InputPreprocessor(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
-    return Subject(
+    preprocessor = InputPreprocessor(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
+    return SourceModel(
         card.model,
         model,
         _facts(model, work, told.device),
         card.task,
         card.labels,
         True,
-        feed,
+        preprocessor,
         vocabulary,
         card,
         settings.data,
     )
 
 
-def _foreign(given: Path, told: ModelHints, work: Path) -> Subject:
+def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
     if told.task is None:
         raise ConfigError(f"what is {given.name} for? give --task {', '.join(FIRST_METRIC)}")
     if told.task not in FIRST_METRIC:
         raise unknown_name("task", told.task, FIRST_METRIC)
     task: Task = told.task  # type: ignore[assignment]
-    if told.pixels is not None and told.pixels not in PIXELS:
-        raise unknown_name("--pixels", told.pixels, PIXELS)
+    if told.input_range is not None and told.input_range not in INPUT_RANGES:
+        raise unknown_name("--input-range", told.input_range, INPUT_RANGES)
     model = given.absolute()
     if told.input is not None:
-        model = _wrap(work, Wrap(str(given.absolute()), told.input))
+        model = _wrap(work, InputAdapter(str(given.absolute()), told.input))
     facts = _facts(model, work, told.device)
     pictures = task in ("classify", "segment") and _takes_pictures(facts)
     answer = _logits(facts) if task in ("classify", "text", "segment") else None
-    pixels = _pixels(told, facts, given) if pictures else None
-    if pixels is None and told.pixels is not None:
-        raise ConfigError(f"--pixels is for models of pictures: {given.name} takes {_told_inputs(facts)}")
-    if pixels is not None or answer is not None:
-        wrap = Wrap(str(given.absolute()), told.input, pixels, answer)  # type: ignore[arg-type]
+    input_range = _input_range(told, facts, given) if pictures else None
+    if input_range is None and told.input_range is not None:
+        raise ConfigError(f"--input-range is for models of pictures: {given.name} takes {_told_inputs(facts)}")
+    if input_range is not None or answer is not None:
+        wrap = InputAdapter(str(given.absolute()), told.input, input_range, answer)  # type: ignore[arg-type]
         model = _wrap(work, wrap)
     spec, vocabulary = _spec(task, facts, told, pictures)
     labels = _labels(task, facts, told)
-    feed = InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
-    return Subject(given.stem, model, facts, task, labels, told.labels is not None, feed, vocabulary, None, None)
+    preprocessor = InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
+    return SourceModel(
+        given.stem, model, facts, task, labels, told.labels is not None, preprocessor, vocabulary, None, None
+    )
 
 
 ARRAYS = ("float32", "int32", "int64")
 """Types of arrays that both formats take in every precision."""
 
 
-def _wrap(work: Path, wrap: Wrap) -> Path:
+def _wrap(work: Path, wrap: InputAdapter) -> Path:
     path = work / "model.json"
-    write_wrap(path, wrap)
+    write_adapter(path, wrap)
     return path
 
 
-def _facts(model: Path, work: Path, device: str | None) -> Facts:
+def _facts(model: Path, work: Path, device: str | None) -> ModelInfo:
     out = work / "facts.json"
     fork_server.call("orilla.export.model_info:describe", model=str(model), out=str(out), device=device)
     facts = facts_of.read(out)
@@ -145,29 +149,29 @@ def _facts(model: Path, work: Path, device: str | None) -> Facts:
     return facts
 
 
-def _takes_pictures(facts: Facts) -> bool:
+def _takes_pictures(facts: ModelInfo) -> bool:
     if len(facts.inputs) != 1:
         return False
     (given,) = facts.inputs
     return len(given.shape) == 3 and given.shape[-1] in (1, 3) and given.dtype.startswith(("float", "uint8", "int"))
 
 
-def _pixels(told: ModelHints, facts: Facts, given: Path) -> Pixels:
-    if told.pixels is not None:
-        return told.pixels  # type: ignore[return-value]
+def _input_range(told: ModelHints, facts: ModelInfo, given: Path) -> InputRange:
+    if told.input_range is not None:
+        return told.input_range  # type: ignore[return-value]
     if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
         return "0..255"
-    raise ConfigError(f"which pixel values was {given.name} trained on? give --pixels {', '.join(PIXELS)}")
+    raise ConfigError(f"which pixel values was {given.name} trained on? give --input-range {', '.join(INPUT_RANGES)}")
 
 
-def _logits(facts: Facts) -> str | None:
+def _logits(facts: ModelInfo) -> str | None:
     """What is put behind a model of classes that ends without one."""
     if facts.activation != "linear" or len(facts.outputs) != 1:
         return None
     return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
 
 
-def _spec(task: Task, facts: Facts, told: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
+def _spec(task: Task, facts: ModelInfo, told: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
     if task == "text":
         if told.vocabulary is None:
             raise ConfigError("a model of texts needs --vocabulary FILE: one word a line, that of token 3 first")
@@ -196,7 +200,7 @@ def _spec(task: Task, facts: Facts, told: ModelHints, pictures: bool) -> tuple[S
     return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda one: one.name))), None
 
 
-def _labels(task: Task, facts: Facts, told: ModelHints) -> tuple[str, ...]:
+def _labels(task: Task, facts: ModelInfo, told: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if told.labels is not None:
             raise ConfigError("--labels is for models that tell classes apart, not for --task tensor")
@@ -223,7 +227,7 @@ def _labels(task: Task, facts: Facts, told: ModelHints) -> tuple[str, ...]:
     return named or tuple(map(str, range(classes)))
 
 
-def _told_inputs(facts: Facts) -> str:
+def _told_inputs(facts: ModelInfo) -> str:
     return ", ".join(f"{one.name} {list(one.shape)} {one.dtype}" for one in facts.inputs)
 
 

@@ -105,7 +105,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; 0 well, 1 a verdict of no, 2 an error that is the user's to mend."""
+    """Runs one command; 0 well, 1 a verdict of no, 2 an error that is that the user can fix."""
     if argv is not None:
         return _main(argv)
     try:

@@ -112,8 +112,8 @@ def finding(one: Probe) -> Finding:
     label = one.name if one.name == OPENCV else f"engine {one.name}"
     if one.answer is None and (one.name == "compiled" or one.name.startswith("onnx:")):
         # Nothing takes these unless they are asked for, and they come in one wheel with an engine that works.
-        mend = f"take --engine {'litert' if one.name == 'compiled' else 'onnx'}, or install what it lacks"
-        return Finding(label, "warning", f"{one.name} does not work here: {one.reason}", mend)
+        fix = f"take --engine {'litert' if one.name == 'compiled' else 'onnx'}, or install what it lacks"
+        return Finding(label, "warning", f"{one.name} does not work here: {one.reason}", fix)
     if one.answer is None:
         return Finding(label, "failure", f"{one.name} does not work: {one.reason}", _mend(one))
     refused: dict[str, str] = one.answer.get("refused", {})
@@ -121,8 +121,8 @@ def finding(one: Probe) -> Finding:
     detail = str(one.answer["engine"])
     if wrong:
         told = "; ".join(f"{name}: {why}" for name, why in wrong.items())
-        mend = "take another engine (--engine), and tell its makers"
-        return Finding(label, "failure", f"{detail} runs, and computes something else: {told}", mend)
+        fix = "take another engine (--engine), and tell its makers"
+        return Finding(label, "failure", f"{detail} runs, and computes something else: {told}", fix)
     if refused:
         detail += f"; not for {', '.join(refused)} ({next(iter(refused.values()))})"
     return Finding(label, "ok", detail)

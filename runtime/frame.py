@@ -62,7 +62,7 @@ class Cascaded(msgspec.Struct, frozen=True, eq=False):
 
 Result = Segmentation | Classification | ArrayResult | Answers | Cascaded
 
-EventKind = Literal["lost", "waiting", "back", "bad", "size", "engine"]
+EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
 """The source broke off or stalled; it is not there yet, and is tried again; it gives frames again; one frame is
 damaged, empty or no picture; frames have another size from here on; an accelerator was lost, or is back."""
 
@@ -138,7 +138,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     delivered_ns: int
     """Monotonic clock when the answer was handed to the caller, nanoseconds."""
     drops: Mapping[str, int] = {}
-    """Frames of this loop that got no answer so far, by reason: `newer`, `unread`, `rate`, `late`, `bad`; see
+    """Count of dropped frames so far, by reason: `superseded`, `unconsumed`, `rate`, `deadline` or `corrupt`; see
     `orilla.runtime.loop.scheduler.Reason`."""
 
     @property

@@ -43,8 +43,8 @@ class Model(Runner):
         self.name = bundle.path.name
         self.note: str | None = None
         """What `orilla tune` has to do with it, in one line; None where it has nothing."""
-        self._feed = bundle.feed()
-        self.kind = self._feed.kind
+        self._preprocessor = bundle.preprocessor()
+        self.kind = self._preprocessor.kind
         self._count = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -109,7 +109,7 @@ class Model(Runner):
         with self._lock:
             self._check_open()
             started = time.perf_counter_ns()
-            prepared = self._feed(raw, color=color)
+            prepared = self._preprocessor(raw, color=color)
             ready = time.perf_counter_ns()
             output = self.session.run(prepared)
             inferred = time.perf_counter_ns()
@@ -126,7 +126,7 @@ class Model(Runner):
 
     def work(self) -> ModelStages:
         """What is done with each frame of one loop."""
-        return ModelStages(self._feed, self._infer, self._decode)
+        return ModelStages(self._preprocessor, self._infer, self._decode)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the model's only session."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime import doctor
-from orilla.runtime.bench.interleaved import in_turns, timed, warm_up
+from orilla.runtime.bench.interleaved import interleaved, timed, warm_up
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.engines import loader, registry, tuning_cache
@@ -207,7 +207,7 @@ def _in_turns(
     warm_up(chosen, inputs, ends)
     if time.perf_counter() >= ends:
         return
-    found = in_turns(chosen, inputs, count, ends)
+    found = interleaved(chosen, inputs, count, ends)
     for trial, times in zip(trials, found, strict=True):
         trial.times_ms, trial.rounds = times, trial.rounds + 1
 

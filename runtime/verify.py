@@ -104,24 +104,24 @@ def _decode_stage(known: list[KnownFrame]) -> Stage:
 
 
 def _prepare_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
-    feed = bundle.feed()
-    if feed.kind == "tensor":
+    preprocessor = bundle.preprocessor()
+    if preprocessor.kind == "tensor":
         return Stage("prepare", True, "arrays go in as they are")
-    if feed.kind == "text":
-        same = sum(np.array_equal(np.asarray(feed(one.raw)), np.asarray(one.prepared)) for one in known)
+    if preprocessor.kind == "text":
+        same = sum(np.array_equal(np.asarray(preprocessor(one.raw)), np.asarray(one.prepared)) for one in known)
         return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts make the same tokens")
-    pairs = [(np.asarray(feed(one.raw), int), np.asarray(one.prepared, int)) for one in known]
+    pairs = [(np.asarray(preprocessor(one.raw), int), np.asarray(one.prepared, int)) for one in known]
     levels = [float(np.abs(one - other).mean()) for one, other in pairs]
     return Stage("resize", max(levels) <= RESIZE_MEAN, f"prepared pictures differ by {max(levels):.3f} grey levels")
 
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: list[KnownFrame]) -> list[Stage]:
     """`infer` feeds the prepared frames as they were at export; `result` goes the whole way from the raw frames."""
-    feed, task, allowed = bundle.feed(), bundle.manifest.task, variant.tolerance
+    preprocessor, task, allowed = bundle.preprocessor(), bundle.manifest.task, variant.tolerance
     try:
         expected = read_answers(bundle, variant)
         outputs = [session.run(one.prepared)[0] for one in known]
-        whole = [session.run(feed(one.raw))[0] for one in known]
+        whole = [session.run(preprocessor(one.raw))[0] for one in known]
         sizes = [_size(one.raw) for one in known]
         results = [
             float(np.mean(agreeing(task, one, other, size)))

@@ -69,7 +69,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Pat
 
     path = tmp_path_factory.mktemp("bundle") / "tiny.orilla"
     manifest = export(tiny_run, path, ExportOptions())
-    assert not manifest.report.refused
+    assert not manifest.report.failed
     return path
 
 

@@ -32,7 +32,7 @@ def test_start(tiny_bundle):
 
 def test_live():
     found = document("live.py", "--seconds", 3, "--infer-ms", 40)
-    assert set(found["dropped"]) <= {"newer", "unread"}
+    assert set(found["dropped"]) <= {"superseded", "unconsumed"}
     assert found["orilla_ms"]["p50"] <= found["orilla_by_clock_ms"]["p50"]
     assert found["naive_ms"]["p50"] > 0
 

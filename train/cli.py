@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", required=True, help=f"a folder, zip or file, or {', '.join(READERS)}:PATH, or scenes[:SEED]"
     )
-    parser.add_argument("--add", action="append", default=[], metavar="DATA", help="add the training samples of DATA")
+    parser.add_argument(
+        "--extra-data", action="append", default=[], metavar="DATA", help="add the training samples of DATA"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
     learning = parser.add_argument_group("learning (defaults are the model's own)")
     learning.add_argument("--epochs", type=int, help="passes over the training samples, in the last stage")
@@ -44,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learning.add_argument("--weight-decay", type=float)
     learning.add_argument("--schedule", choices=("cosine", "constant"), default="cosine", help="(default: cosine)")
     learning.add_argument(
-        "--patience", type=int, help="stop after so many evaluations without a better one; --best too"
+        "--patience", type=int, help="stop after so many evaluations without a better one; --keep-best too"
     )
-    learning.add_argument("--best", action="store_true", help="keep the epoch that was best on samples held out")
+    learning.add_argument("--keep-best", action="store_true", help="keep the epoch that was best on samples held out")
     learning.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     learning.add_argument(
         "--precision", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="auto: float16 on a GPU"
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--samples", type=int, help="use only so many samples of each split")
     data.add_argument("--hold-out", help="training samples to choose on: a share, sequence names, or none")
     data.add_argument("--drop-leaks", action="store_true", help="leave out training samples that another split holds")
-    data.add_argument("--skip-bad", action="store_true", help="leave out samples that can't be used, and name them")
+    data.add_argument("--skip-corrupt", action="store_true", help="leave out samples that can't be used, and name them")
     data.add_argument("--no-augment", dest="augment", action="store_false", help="no random changes of pictures")
     model = parser.add_argument_group("model")
     model.add_argument("--weights", default="none", help="none, imagenet (downloaded) or a file, complete or partial")
@@ -98,7 +100,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         extra = "backends" if (error.name or "").startswith(("jax", "torch")) else "train"
         raise MissingExtraError(error.name or "keras", extra) from error
     given = {name: value for name, value in vars(arguments).items() if name in TrainOptions.__dataclass_fields__}
-    given |= {"input": parse_size(arguments.input), "add": tuple(arguments.add)}
+    given |= {"input": parse_size(arguments.input), "extra_data": tuple(arguments.extra_data)}
     searched = Searched(arguments.search, arguments.trials or TRIALS) if arguments.search else None
     try:
         card = train(TrainOptions(**given), out, command=command_line(), searched=searched)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.bundle.card import Measured
+from orilla.runtime.bundle.card import EvaluationResult
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.metrics import GroundTruth, Measures, measure, target_of, truth_of
@@ -40,12 +40,12 @@ def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(keras.ops.convert_to_numpy(made), np.float32)
 
 
-def measured(split: str, measures: Measures) -> Measured:
+def measured(split: str, measures: Measures) -> EvaluationResult:
     """Measures as a card states them."""
     table: tuple[tuple[int, ...], ...] = ()
     if isinstance(measures, Classified):
         table = tuple(tuple(int(count) for count in row) for row in measures.confusion())
-    return Measured(split, measures.metrics(), measures.intervals(), table)
+    return EvaluationResult(split, measures.metrics(), measures.intervals(), table)
 
 
 def _batches(

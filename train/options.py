@@ -19,7 +19,7 @@ class TrainOptions:
 
     model: str
     data: str
-    add: tuple[str, ...] = ()
+    extra_data: tuple[str, ...] = ()
     """Data sets whose training samples are added."""
     epochs: int | None = None
     """Of the last stage, where there are several."""
@@ -41,8 +41,8 @@ class TrainOptions:
     samples: int | None = None
     hold_out: str | None = None
     drop_leaks: bool = False
-    skip_bad: bool = False
-    best: bool = False
+    skip_corrupt: bool = False
+    keep_best: bool = False
     """Keep the epoch that was best on the samples held out."""
     patience: int | None = None
     precision: Precision = "auto"
@@ -80,9 +80,9 @@ class TrainOptions:
             raise ConfigError(f"no such weights file: {self.weights}")
         if self.device is not None and self.device not in DEVICES:
             raise unknown_name("device", self.device, DEVICES)
-        if (self.best or self.patience is not None) and self.hold_out == "none":
+        if (self.keep_best or self.patience is not None) and self.hold_out == "none":
             raise ConfigError(
-                "--best and --patience choose an epoch, which needs samples held out: drop --hold-out none"
+                "--keep-best and --patience choose an epoch, which needs samples held out: drop --hold-out none"
             )
 
 

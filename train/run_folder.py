@@ -30,7 +30,7 @@ from orilla.train.jobs.job import Job
 SHOWN = 16
 """Samples in the picture of predictions."""
 
-MOST_CLASSES = 30
+MAX_CLASSES = 30
 """Of a confusion matrix that is drawn with its figures."""
 
 
@@ -86,7 +86,7 @@ def draw_confusion(path: Path, card: Card) -> None:
         axes.set_xticks(places, card.labels, rotation=45 if size > 8 else 90, ha="right", fontsize=size)
         axes.set_yticks(places, card.labels, fontsize=size)
         axes.set(xlabel="said", ylabel="true", title=f"Confusion, {card.measured[0].split}")
-        if len(counts) <= MOST_CLASSES:
+        if len(counts) <= MAX_CLASSES:
             for row in places:
                 for column in places:
                     colour = "white" if share[row, column] > 0.5 else "black"

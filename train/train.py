@@ -50,8 +50,8 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
     options.check()
     parts, dataset = open_data(options)
     _check_place(options, out)
-    skipped = scan(dataset, skip_bad=options.skip_bad)
-    choosing = options.best or options.patience is not None or searched is not None
+    skipped = scan(dataset, skip_corrupt=options.skip_corrupt)
+    choosing = options.keep_best or options.patience is not None or searched is not None
     splits = split(
         dataset,
         hold_out="0.1" if options.hold_out is None and choosing and "test" not in dataset.splits else options.hold_out,
@@ -140,7 +140,7 @@ def _advise(job: Job, device: str) -> None:
 
 def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
     """The data sets that the options name, and all of them as one."""
-    parts = [open_dataset(spec) for spec in (options.data, *options.add)]
+    parts = [open_dataset(spec) for spec in (options.data, *options.extra_data)]
     return parts, Joined(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
 
 
@@ -157,7 +157,7 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
 def _check_place(options: TrainOptions, out: Path) -> None:
     """Whether a later look at the data would find what this training leaves."""
-    for spec in (options.data, *options.add):
+    for spec in (options.data, *options.extra_data):
         path = path_of(spec)
         if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):
             raise ConfigError(f"--out {out} lies inside the data {spec}, and would be taken for data: give another")
@@ -176,7 +176,7 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
 
 def _signature(options: TrainOptions, dataset: Dataset, splits: Splits) -> str:
     """What a checkpoint belongs to; after a loss that is no number the training goes on at a lower rate."""
-    free = ("data", "add", "resume", "device", "learning_rate")
+    free = ("data", "extra_data", "resume", "device", "learning_rate")
     told = {name: value for name, value in asdict(options).items() if name not in free}
     return json.dumps({**told, "data": digest_of(dataset, splits.train)})
 

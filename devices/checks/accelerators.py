@@ -31,10 +31,10 @@ def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
 
 def _device(one: Accelerator) -> list[Finding]:
     if not one.usable:
-        mend = "sudo apt install gasket-dkms && sudo reboot" if one.kind == "edgetpu-pci" else "install its driver"
+        fix = "sudo apt install gasket-dkms && sudo reboot" if one.kind == "edgetpu-pci" else "install its driver"
         # An Intel GPU that nobody asks for is no fault; one that was plugged in for inference is.
         level: Level = "failure" if one.kind in ("edgetpu-pci", "hailo") else "warning"
-        return [Finding(one.kind, level, f"{one.name}: there is no device of it here", mend)]
+        return [Finding(one.kind, level, f"{one.name}: there is no device of it here", fix)]
     if one.kind == "edgetpu-usb" and one.link_mbit is not None and one.link_mbit < USB3_MBIT:
         detail = f"{one.name}: on a USB 2 port or cable ({one.link_mbit} Mbit/s), a tenth of the speed of USB 3"
         return [Finding(one.kind, "warning", detail, "put it into a blue port, with the cable that it came with")]

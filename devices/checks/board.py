@@ -30,11 +30,11 @@ def bits(machine: Machine) -> Finding | None:
     )
     if "tflite-runtime" in machine.engines:
         return Finding("system", "warning", detail, "for all engines, install the 64-bit system")
-    mend = (
+    fix = (
         "install the 64-bit system; or: sudo apt install python3-numpy python3-opencv && "
         "pip install --no-deps tflite-runtime==2.14.0"
     )
-    return Finding("system", "failure", detail, mend)
+    return Finding("system", "failure", detail, fix)
 
 
 def power(machine: Machine) -> Finding | None:
@@ -81,5 +81,5 @@ def memory(machine: Machine) -> Finding | None:
     detail = f"{machine.memory_free_mib} MiB can be had{of}"
     if machine.memory_free_mib >= LITTLE_MIB:
         return Finding("memory", "ok", detail)
-    mend = "end other programs (ps aux --sort=-rss | head), or give the container more"
-    return Finding("memory", "warning", f"{detail}: a loop with one small model takes about 100 MiB", mend)
+    fix = "end other programs (ps aux --sort=-rss | head), or give the container more"
+    return Finding("memory", "warning", f"{detail}: a loop with one small model takes about 100 MiB", fix)

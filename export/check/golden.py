@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 from orilla.export import samples
 from orilla.export.samples import Inputs
-from orilla.export.source_model import Subject
+from orilla.export.source_model import SourceModel
 from orilla.runtime.bundle.golden import pack, raw_digest
 from orilla.runtime.bundle.manifest import Golden
 from orilla.runtime.preprocessing.preprocessor import RawInput
@@ -40,17 +40,17 @@ class GoldenData:
     outputs: NDArray[np.float32]
 
 
-def candidates(raws: Sequence[tuple[str, RawInput]], subject: Subject) -> Candidates:
+def candidates(raws: Sequence[tuple[str, RawInput]], source: SourceModel) -> Candidates:
     """Raw inputs, by name, stored and read back: what a device will read."""
-    stored = [_store(raw, name, subject) for name, raw in raws]
-    prepared = [samples.named(subject, subject.feed(raw)) for _, raw in stored]
+    stored = [_store(raw, name, source) for name, raw in raws]
+    prepared = [samples.named(source, source.preprocessor(raw)) for _, raw in stored]
     return Candidates(stored, {name: np.stack([one[name] for one in prepared]) for name in prepared[0]})
 
 
-def golden(subject: Subject, given: Candidates, outputs: NDArray[np.float32], count: int) -> GoldenData:
+def golden(source: SourceModel, given: Candidates, outputs: NDArray[np.float32], count: int) -> GoldenData:
     """The files of `count` of the candidates, with what the original answers to them."""
     stored, inputs = given.stored, given.inputs
-    if subject.task in ("classify", "text"):
+    if source.task in ("classify", "text"):
         chosen = samples.clear(outputs, count)
         stored, outputs = [stored[place] for place in chosen], outputs[chosen]
         inputs = {name: array[chosen] for name, array in inputs.items()}
@@ -58,34 +58,36 @@ def golden(subject: Subject, given: Candidates, outputs: NDArray[np.float32], co
         "picture": (".jpg", ".prepared.png"),
         "text": (".txt", ".tokens.npy"),
         "tensor": (".npy", ".npy"),
-    }[subject.feed.kind]
+    }[source.preprocessor.kind]
     files: dict[str, bytes] = {}
     entries = []
     for index, (data, raw) in enumerate(stored):
         stem = f"golden/{index:03d}"
         one = samples.row(inputs, index)
         files[f"{stem}{suffix}"] = data
-        if subject.feed.kind != "tensor":
-            files[f"{stem}{prepared_suffix}"] = pack(np.asarray(one)) if subject.feed.is_text else _png(np.asarray(one))
+        if source.preprocessor.kind != "tensor":
+            files[f"{stem}{prepared_suffix}"] = (
+                pack(np.asarray(one)) if source.preprocessor.is_text else _png(np.asarray(one))
+            )
         files[f"{stem}.output.npy"] = pack(outputs[index])
-        digest = raw_digest(_packed(subject, raw) if subject.feed.kind == "tensor" else raw)
+        digest = raw_digest(_packed(source, raw) if source.preprocessor.kind == "tensor" else raw)
         entries.append(Golden(f"{stem}{suffix}", digest, f"{stem}{prepared_suffix}", f"{stem}.output.npy"))
     return GoldenData(files, tuple(entries), inputs, outputs)
 
 
-def _packed(subject: Subject, raw: RawInput) -> NDArray[np.float64]:
-    spec = subject.feed.spec
+def _packed(source: SourceModel, raw: RawInput) -> NDArray[np.float64]:
+    spec = source.preprocessor.spec
     assert isinstance(spec, TensorPreprocess)
     assert not isinstance(raw, np.ndarray | str)
     return spec.pack(raw)
 
 
-def _store(raw: RawInput, name: str, subject: Subject) -> tuple[bytes, RawInput]:
+def _store(raw: RawInput, name: str, source: SourceModel) -> tuple[bytes, RawInput]:
     """A raw input as a bundle stores it, and what that decodes to."""
     if isinstance(raw, str):
         return raw.encode(), raw
     if not isinstance(raw, np.ndarray):
-        return pack(_packed(subject, raw)), raw
+        return pack(_packed(source, raw)), raw
     ok, jpeg = cv2.imencode(".jpg", raw, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
         raise DataError(f"cannot store {name} as a golden frame")

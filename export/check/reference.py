@@ -13,8 +13,8 @@ from orilla.export import samples
 from orilla.export.check.compare import Reference
 from orilla.export.check.golden import GoldenData, candidates, golden
 from orilla.export.convert import fork_server
-from orilla.export.samples import Drawn
-from orilla.export.source_model import Subject
+from orilla.export.samples import SampleSet
+from orilla.export.source_model import SourceModel
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.metrics import Target, target_of
 from orilla.runtime.preprocessing.preprocessor import RawInput
@@ -26,8 +26,8 @@ SLACK = 1e-3
 
 
 def answered(
-    subject: Subject,
-    checked: Drawn,
+    source: SourceModel,
+    checked: SampleSet,
     dataset: Dataset,
     raws: list[tuple[str, RawInput]],
     count: int,
@@ -43,7 +43,7 @@ def answered(
         ConversionError: the original can't be run.
         DataError: it answers what its task can't be, or the data's truths are of another shape.
     """
-    given = candidates(raws, subject)
+    given = candidates(raws, source)
     for name, array in given.inputs.items():
         np.save(work / f"golden.{name}.npy", array)
     outs = {stem: work / f"{stem}.out.npy" for stem in ("validation", "golden")}
@@ -52,40 +52,40 @@ def answered(
         for stem, out in outs.items()
     ]
     (work / "jobs.json").write_text(json.dumps(jobs))
-    fork_server.call("orilla.export.check.reference:predict", model=str(subject.model), jobs=str(work / "jobs.json"))
+    fork_server.call("orilla.export.check.reference:predict", model=str(source.model), jobs=str(work / "jobs.json"))
     outputs: NDArray[np.float32] = np.load(outs["validation"])
-    _check_scores(subject, outputs)
-    labelled = dataset.labelled and (subject.task != "tensor" or _has_values(checked, outputs))
+    _check_scores(source, outputs)
+    labelled = dataset.labelled and (source.task != "tensor" or _has_values(checked, outputs))
     truths = checked.truths
     if not labelled:
-        truths = samples.truths_of(outputs, [one.name for one in truths], subject.task, checked.sizes)
+        truths = samples.truths_of(outputs, [one.name for one in truths], source.task, checked.sizes)
     reference = Reference(
-        target_of(dataset, subject.task, subject.labels) if labelled else _own_target(subject, dataset),
+        target_of(dataset, source.task, source.labels) if labelled else _own_target(source, dataset),
         truths,
         checked.inputs,
         outputs,
         checked.sizes,
-        sums=subject.task in ("classify", "text") and outputs.ndim == 2 and outputs.shape[1] > 1,
+        sums=source.task in ("classify", "text") and outputs.ndim == 2 and outputs.shape[1] > 1,
     )
-    return reference, golden(subject, given, np.load(outs["golden"]), count)
+    return reference, golden(source, given, np.load(outs["golden"]), count)
 
 
-def _check_scores(subject: Subject, outputs: NDArray[np.float32]) -> None:
+def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
     """Raises `DataError` for answers that are no probabilities, where the task takes them for such."""
     low, high = float(outputs.min()), float(outputs.max())
-    if subject.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
+    if source.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
         raise DataError(
             f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax, or give --task tensor"
         )
 
 
-def _own_target(subject: Subject, dataset: Dataset) -> Target:
+def _own_target(source: SourceModel, dataset: Dataset) -> Target:
     """Where nothing is known but what the original says: classes in its own order, masks of 0 and 1."""
-    places = (1,) if subject.task == "segment" else tuple(range(len(subject.labels)))
-    return Target(subject.task, subject.labels, places, dataset.ignore)
+    places = (1,) if source.task == "segment" else tuple(range(len(source.labels)))
+    return Target(source.task, source.labels, places, dataset.ignore)
 
 
-def _has_values(checked: Drawn, outputs: NDArray[np.float32]) -> bool:
+def _has_values(checked: SampleSet, outputs: NDArray[np.float32]) -> bool:
     """Whether the truths of a model of arrays are values of its output; raises `DataError` where they are others."""
     size = outputs[0].size
     sizes = {np.size(one.value) for one in checked.truths}

@@ -18,7 +18,7 @@ ROUNDS, EACH = 20, 10
 SECONDS = 1.0
 """A variant that has used so much time leaves the rounds."""
 
-LEAST_TAIL = 100
+MIN_TAIL = 100
 """Inferences that a 90th percentile takes at least: ten lie above it."""
 
 
@@ -61,5 +61,5 @@ def timed_on() -> str:
 
 
 def _latency(taken: list[float]) -> Latency:
-    p90 = float(np.percentile(taken, 90)) if len(taken) >= LEAST_TAIL else None
+    p90 = float(np.percentile(taken, 90)) if len(taken) >= MIN_TAIL else None
     return Latency(round(float(np.median(taken)), 4), None if p90 is None else round(p90, 4), len(taken))

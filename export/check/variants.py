@@ -18,7 +18,7 @@ from orilla.export.recommend import recommended
 from orilla.runtime.bundle.golden import pack
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
-from orilla.runtime.engines.loader import MOST_THREADS
+from orilla.runtime.engines.loader import MAX_THREADS
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Checking:
     recipes: dict[str, Recipe]
     reference: Reference
     golden: GoldenData
-    refused: dict[str, str]
+    failed: dict[str, str]
     """Gets the reason of each that can't be used."""
     step: Callable[[str], None]
     variants: dict[str, Variant] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Checking:
 
     def _one(self, name: str, seconds: float | None) -> None:
         recipe, before = self.recipes[name], self.variants.get(name)
-        threads = min(available_cores(), MOST_THREADS)
+        threads = min(available_cores(), MAX_THREADS)
         try:
             with closing(loader.load_bytes(recipe.engine, self.made[name], threads=threads)) as session:
                 found = check(self.reference, session, seconds=seconds)
@@ -92,7 +92,7 @@ class Checking:
                         f"golden/{index:03d}.{name}.npy": pack(half(answer)) for index, answer in enumerate(known)
                     }
         except OrillaError as error:
-            self.refused[name] = str(error)
+            self.failed[name] = str(error)
             self.variants.pop(name, None)
             return
         self.variants[name] = Variant(
@@ -107,5 +107,5 @@ class Checking:
 
     def _require_one(self) -> None:
         if not self.variants:
-            name, reason = next(iter(self.refused.items()))
+            name, reason = next(iter(self.failed.items()))
             raise ConversionError(f"no variant could be made: {name}: {reason}")

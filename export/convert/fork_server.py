@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from orilla.devices.errors import ConversionError, MissingExtraError, OutputError
 
-SURROUNDINGS = {
+CHILD_ENV = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONWARNINGS": "ignore",
     # The converters read TensorFlow graphs, so the child's Keras runs on TensorFlow whatever the parent's does.
@@ -71,7 +71,7 @@ def close() -> None:
     _FORGE.close()
 
 
-class _Forge:
+class _ForkServer:
     """The process that forks; started at the first job, ended with ours."""
 
     def __init__(self) -> None:
@@ -126,13 +126,13 @@ class _Forge:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **SURROUNDINGS},
+            env={**os.environ, **CHILD_ENV},
             text=True,
             start_new_session=True,
         )
 
 
-_FORGE = _Forge()
+_FORGE = _ForkServer()
 
 
 def main() -> int:

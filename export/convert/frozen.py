@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 
-from orilla.export.convert.input_adapter import read_wrap, wrapped
+from orilla.export.convert.input_adapter import adapted, read_adapter
 
 
 def load(path: str) -> keras.Model:
-    """Loads a `.keras` file, a Keras 2 `.h5`, a SavedModel folder, or what a `Wrap` file says, to compute in float32.
+    """Load a `.keras` file, a Keras 2 `.h5`, a SavedModel folder or an `InputAdapter` file, to compute in float32.
 
     Raises:
         ValueError: it is none of these, has layers that Keras doesn't know, or is quantised already; the message names
@@ -24,7 +24,7 @@ def load(path: str) -> keras.Model:
     """
     file = Path(path)
     if file.suffix == ".json":
-        return wrapped(read_wrap(file), load)
+        return adapted(read_adapter(file), load)
     if file.is_dir():
         return _saved_model(file)
     try:

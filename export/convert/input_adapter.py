@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-Pixels = Literal["0..255", "0..1", "-1..1", "torch", "caffe"]
+InputRange = Literal["0..255", "0..1", "-1..1", "torch", "caffe"]
 
-PIXELS: dict[Pixels, str] = {
+INPUT_RANGES: dict[InputRange, str] = {
     "0..255": "as a camera gives them, or normalised inside the model",
     "0..1": "divided by 255",
     "-1..1": "divided by 127.5, minus 1 (MobileNet)",
@@ -24,31 +24,31 @@ TORCH_MEAN, TORCH_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 
 CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
 
 
-class Wrap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class InputAdapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model and what is put around it."""
 
     model: str
     """Its file or folder."""
     input: tuple[int, ...] | None = None
     """Sides that replace axes which are not fixed."""
-    pixels: Pixels | None = None
+    input_range: InputRange | None = None
     """What it was trained on; None leaves its input as it is."""
     answer: Literal["softmax", "sigmoid"] | None = None
     """Put behind a model that ends in logits."""
 
 
-def write_wrap(path: Path, wrap: Wrap) -> None:
-    """Writes the file that `read_wrap` reads."""
+def write_adapter(path: Path, wrap: InputAdapter) -> None:
+    """Writes the file that `read_adapter` reads."""
     path.write_bytes(msgspec.json.encode(wrap))
 
 
-def read_wrap(path: Path) -> Wrap:
-    """Reads what `write_wrap` wrote."""
-    return msgspec.json.decode(path.read_bytes(), type=Wrap)
+def read_adapter(path: Path) -> InputAdapter:
+    """Reads what `write_adapter` wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=InputAdapter)
 
 
-def wrapped(wrap: Wrap, load: Callable[[str], Any]) -> Any:
-    """The Keras model that a `Wrap` describes.
+def adapted(wrap: InputAdapter, load: Callable[[str], Any]) -> Any:
+    """The Keras model that a `InputAdapter` describes.
 
     Raises:
         ValueError: it has several inputs, or another number of channels than 1 or 3.
@@ -56,7 +56,7 @@ def wrapped(wrap: Wrap, load: Callable[[str], Any]) -> Any:
     import keras
 
     model = load(wrap.model)
-    given, outputs = (model.inputs, model.outputs) if not (wrap.input or wrap.pixels) else _given(wrap, model)
+    given, outputs = (model.inputs, model.outputs) if not (wrap.input or wrap.input_range) else _given(wrap, model)
     if wrap.answer is not None:
         outputs = [keras.layers.Activation(wrap.answer, name="orilla_answer")(one) for one in outputs]
     return keras.Model(
@@ -64,8 +64,8 @@ def wrapped(wrap: Wrap, load: Callable[[str], Any]) -> Any:
     )
 
 
-def _given(wrap: Wrap, model: Any) -> tuple[list[Any], list[Any]]:
-    """Inputs of another size, or of other pixels, and what the model makes of them."""
+def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
+    """Inputs of another size, or of other input_range, and what the model makes of them."""
     import keras
 
     if len(model.inputs) != 1:
@@ -76,34 +76,34 @@ def _given(wrap: Wrap, model: Any) -> tuple[list[Any], list[Any]]:
     shape = tuple(inner.shape[1:])
     if wrap.input is not None:
         shape = (*wrap.input, *shape[len(wrap.input) :])
-    if wrap.pixels is None:
+    if wrap.input_range is None:
         given = x = keras.Input(shape, dtype=inner.dtype)
     else:
         if len(shape) != 3 or shape[-1] not in (1, 3):
             raise ValueError(f"the model's input is {list(shape)}: pictures have 1 or 3 channels, [height,width,3]")
         given = keras.Input((*shape[:2], 3))
-        x = _normalised(given, wrap.pixels, shape[-1])
+        x = _normalised(given, wrap.input_range, shape[-1])
         if inner.dtype != given.dtype:
             x = keras.ops.cast(x, inner.dtype)
     return [given], keras.tree.flatten(model(x))
 
 
-def _normalised(image: Any, pixels: Pixels, channels: int) -> Any:
+def _normalised(image: Any, input_range: InputRange, channels: int) -> Any:
     """RGB 0-255 as the model was trained on, by one 1x1 convolution, which every engine knows and fuses."""
     from keras import layers
 
     kernel, bias = np.eye(3), np.zeros(3)
-    if pixels == "0..1":
+    if input_range == "0..1":
         kernel = kernel / 255
-    elif pixels == "-1..1":
+    elif input_range == "-1..1":
         kernel, bias = kernel / 127.5, bias - 1
-    elif pixels == "torch":
+    elif input_range == "torch":
         kernel, bias = np.diag(1 / (255 * TORCH_DEVIATION)), -TORCH_MEAN / TORCH_DEVIATION
-    elif pixels == "caffe":
+    elif input_range == "caffe":
         kernel, bias = kernel[::-1], -CAFFE_MEAN_BGR
     if channels == 1:
         kernel, bias = kernel.mean(axis=1, keepdims=True), bias.mean(keepdims=True)
-    elif pixels == "0..255":
+    elif input_range == "0..255":
         return image
     layer = layers.Conv2D(channels, 1, trainable=False, name="orilla_normalise")
     made = layer(image)

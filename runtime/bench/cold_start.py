@@ -7,14 +7,14 @@ import subprocess
 import sys
 
 from orilla.devices.errors import EngineError
-from orilla.runtime.bench.result import Cold
+from orilla.runtime.bench.result import ColdStart
 
 MARK = "orilla-cold: "
 INFERENCES = 10
 TIMEOUT_S = 600
 
 
-def cold(bundle: str, variant: str, engine: str, threads: int) -> Cold:
+def cold(bundle: str, variant: str, engine: str, threads: int) -> ColdStart:
     """Loads and runs a variant in a new process.
 
     Raises:
@@ -27,7 +27,7 @@ def cold(bundle: str, variant: str, engine: str, threads: int) -> Cold:
         raise EngineError(f"{variant} on {engine} gave no answer in {TIMEOUT_S} s") from error
     for line in ended.stdout.splitlines():
         if line.startswith(MARK):
-            return Cold(**json.loads(line.removeprefix(MARK)))
+            return ColdStart(**json.loads(line.removeprefix(MARK)))
     lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
     raise EngineError(f"{variant} on {engine} ended without an answer: {lines[-1] if lines else ended.returncode}")
 

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from orilla.runtime.bench.monitor import Monitor
-from orilla.runtime.bench.reference_workload import PATIENCE, Aside, Company, Yardstick, outside
+from orilla.runtime.bench.reference_workload import PATIENCE, ExcludedInterval, Interference, ReferenceWorkload, outside
 
 DISTURBED = 0.1
 """Share of disturbed seconds from which on a run is marked invalid."""
@@ -24,11 +24,11 @@ class Disturbance:
 
     invalid: list[str]
     notes: list[str]
-    company: Company | None
-    aside: tuple[Aside, ...]
+    company: Interference | None
+    aside: tuple[ExcludedInterval, ...]
 
 
-def judge(monitor: Monitor, yardstick: Yardstick | None, seconds: float, *, soak: bool) -> Disturbance:
+def judge(monitor: Monitor, yardstick: ReferenceWorkload | None, seconds: float, *, soak: bool) -> Disturbance:
     """What the machine's counters and the yardstick have against a run.
 
     Args:
@@ -37,8 +37,8 @@ def judge(monitor: Monitor, yardstick: Yardstick | None, seconds: float, *, soak
     """
     invalid = [] if soak else [f"the machine was slowed down: {reason}" for reason in monitor.new_throttling()]
     notes: list[str] = []
-    aside: tuple[Aside, ...] = ()
-    company = yardstick.told() if yardstick is not None else None
+    aside: tuple[ExcludedInterval, ...] = ()
+    company = yardstick.summary() if yardstick is not None else None
     if yardstick is not None and company is not None and company.seconds:
         told = f"the machine was slower than it can be, by its yardstick up to {company.slowdown:.2f} times"
         if _clock_fell(monitor, yardstick.aside()):
@@ -51,7 +51,7 @@ def judge(monitor: Monitor, yardstick: Yardstick | None, seconds: float, *, soak
     return Disturbance([*invalid, *_used_by_others(monitor, aside)], notes, company, aside)
 
 
-def _used_by_others(monitor: Monitor, aside: tuple[Aside, ...]) -> list[str]:
+def _used_by_others(monitor: Monitor, aside: tuple[ExcludedInterval, ...]) -> list[str]:
     """Whether others used the machine, in the seconds that are not set aside."""
     stays = outside([one.at_s for one in monitor.seconds], aside)
     seconds = [one for one, kept in zip(monitor.seconds, stays, strict=True) if kept]
@@ -66,7 +66,7 @@ def _used_by_others(monitor: Monitor, aside: tuple[Aside, ...]) -> list[str]:
     ]
 
 
-def _clock_fell(monitor: Monitor, aside: list[Aside]) -> bool:
+def _clock_fell(monitor: Monitor, aside: list[ExcludedInterval]) -> bool:
     """Whether it is the clock that was slower in these stretches, which is the machine's own doing."""
     stays = outside([one.at_s for one in monitor.seconds], aside)
     halves: tuple[list[float], list[float]] = ([], [])

@@ -28,7 +28,7 @@ LONE = 2.0
 """Factor to either side of a prediction from a single figure, which says nothing of its error."""
 
 
-MOST_UNKNOWN = 0.1
+MAX_UNKNOWN = 0.1
 """Share of the multiply-accumulates that may be of a kind whose cost the networks that were measured don't tell."""
 
 
@@ -96,7 +96,7 @@ def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> P
     precision = precision_of(variant)
     speed = speed_of(device, precision, known)
     work, unit = work_of(bundle.read(variant.file), variant.name), costs()[precision]
-    if not unit.connected and work.connected > MOST_UNKNOWN * (work.dense + work.depthwise):
+    if not unit.connected and work.connected > MAX_UNKNOWN * (work.dense + work.depthwise):
         raise DataError(f"most of its work is in dense layers, whose cost in {precision} is not known")
     cost = work.cost(unit)
     ms, (low, high) = cost * speed.factor, speed.span

@@ -30,7 +30,7 @@ def warm_up(sessions: Sequence[Session], known: Sequence[Sequence[KnownFrame]], 
         timed(session, inputs, WARM_UP, ends)
 
 
-def in_turns(
+def interleaved(
     sessions: Sequence[Session], known: Sequence[Sequence[KnownFrame]], count: int, ends: float
 ) -> list[list[float]]:
     """Milliseconds of each, in turns, until each has `count` or the time is over; each has a turn at least.

@@ -47,14 +47,14 @@ PATIENCE = 3.0
 """Times the seconds that were asked for, until which a measurement waits for as many undisturbed ones."""
 
 
-class Aside(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExcludedInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A stretch of a run in which the machine was slower."""
 
     from_s: float
     to_s: float
 
 
-class Company(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Interference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the yardstick told of a run."""
 
     quiet_ns: float
@@ -72,7 +72,7 @@ class Company(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.worst_ns / min(self.quiet_ns, self.known_ns or self.quiet_ns)
 
 
-class Yardstick:
+class ReferenceWorkload:
     """Is read between inferences, every now and then.
 
     Args:
@@ -102,26 +102,26 @@ class Yardstick:
         """Seconds so far that are not set aside."""
         return (self._windows[-1][0] if self._windows else 0.0) - sum(one.to_s - one.from_s for one in self.aside())
 
-    def aside(self) -> list[Aside]:
+    def aside(self) -> list[ExcludedInterval]:
         """The stretches in which the machine was slower."""
         if len(self._windows) < 4:
             return []
-        found: list[Aside] = []
+        found: list[ExcludedInterval] = []
         limit, begin = SLOWER * self._own_ns(), 0.0
         for end, median in self._windows:
             if median > limit:
                 joined = found and found[-1].to_s == begin
-                found[-1 if joined else len(found) :] = [Aside(found[-1].from_s if joined else begin, end)]
+                found[-1 if joined else len(found) :] = [ExcludedInterval(found[-1].from_s if joined else begin, end)]
             begin = end
         return found
 
-    def told(self) -> Company | None:
+    def summary(self) -> Interference | None:
         """For the result; None of a run too short for it."""
         if len(self._windows) < 4:
             return None
         worst = max(median for _, median in self._windows)
         seconds = sum(one.to_s - one.from_s for one in self.aside())
-        return Company(round(self._quiet_ns(), 4), round(worst, 4), self._known_ns, round(seconds, 3))
+        return Interference(round(self._quiet_ns(), 4), round(worst, 4), self._known_ns, round(seconds, 3))
 
     def _own_ns(self) -> float:
         """A step at the machine's own speed."""
@@ -180,7 +180,7 @@ def _key() -> str:
     return f"{identity()}, {machine.governor}, {machine.max_mhz} MHz, Python {sys.version}"
 
 
-def outside(at_s: Sequence[float], aside: Sequence[Aside]) -> list[bool]:
+def outside(at_s: Sequence[float], aside: Sequence[ExcludedInterval]) -> list[bool]:
     """Of times in ascending order, which are in none of the stretches."""
     found, place = [], 0
     for at in at_s:

@@ -14,7 +14,7 @@ import msgspec
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bench.monitor import Second
-from orilla.runtime.bench.reference_workload import Aside, Company, outside
+from orilla.runtime.bench.reference_workload import ExcludedInterval, Interference, outside
 from orilla.runtime.bench.samples import Summary, summarise
 from orilla.runtime.bench.warmup import WarmUp
 from orilla.runtime.bundle.bundle import Bundle
@@ -31,7 +31,7 @@ HEADLINE = {"single-stream": "infer", "multi-stream": "query", "offline": "sampl
 """Of each scenario, the times that its verdict is about."""
 
 
-class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BenchmarkSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was measured."""
 
     bundle: str
@@ -66,7 +66,7 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The host's, where it was asked over the network."""
 
 
-class Cold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ColdStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Start-up and memory, in a process of its own."""
 
     start_ms: float
@@ -101,7 +101,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int
     created: str
     """UTC, ISO 8601."""
-    subject: Subject
+    subject: BenchmarkSubject
     host: Host
     seconds: float
     """That the samples were taken over, by the monotonic clock."""
@@ -122,7 +122,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpu_ms: float
     """Processor time for each frame."""
     peak_mib: float | None
-    cold: Cold | None
+    cold: ColdStart | None
     timeline: tuple[Second, ...]
     joules: float | None = None
     energy_source: str | None = None
@@ -130,9 +130,9 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     soak: Soak | None = None
     drops: dict[str, int] = {}
     """Frames that the loop gave up, by reason."""
-    company: Company | None = None
+    company: Interference | None = None
     """What the yardstick told; None of a loop, beside whose threads there is none."""
-    aside: tuple[Aside, ...] = ()
+    aside: tuple[ExcludedInterval, ...] = ()
     """Stretches of time in which the machine was slower; `summary` is of the other samples."""
 
     def kept(self, stage: str) -> list[float]:
@@ -157,19 +157,19 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.main.count >= MLPERF_QUERIES and self.seconds >= MLPERF_SECONDS
 
 
-def kept(times: list[float], at_s: Sequence[float], aside: Sequence[Aside]) -> list[float]:
+def kept(times: list[float], at_s: Sequence[float], aside: Sequence[ExcludedInterval]) -> list[float]:
     """The times that are not set aside; all of them, where none would be left."""
     if not aside:
         return times
     return [time for time, stays in zip(times, outside(at_s, aside), strict=True) if stays] or times
 
 
-def subject_of(
+def benchmark_subject(
     bundle: Bundle, variant: Variant, engine: str, engine_version: str, threads: int, scenario: Scenario, **more: object
-) -> Subject:
+) -> BenchmarkSubject:
     """Names what is measured."""
     digest = hashlib.sha256(encode(bundle.manifest)).hexdigest()
-    return Subject(
+    return BenchmarkSubject(
         bundle.path.stem,
         digest,
         variant.name,
@@ -256,7 +256,7 @@ def merge(results: list[Result]) -> Result:
         if other.host.identity != first.host.identity:
             raise ConfigError(f"runs on {first.host.identity} and on {other.host.identity} can't be merged")
         if other.subject != first.subject:
-            raise ConfigError(f"runs of {told(first.subject)} and of {told(other.subject)} can't be merged")
+            raise ConfigError(f"runs of {describe(first.subject)} and of {describe(other.subject)} can't be merged")
     if len(results) == 1:
         return first
     samples: dict[str, list[float]] = {}
@@ -268,7 +268,7 @@ def merge(results: list[Result]) -> Result:
     offsets = [sum(result.seconds for result in results[:place]) for place in range(len(results))]
     at_s = [at + offset for result, offset in zip(results, offsets, strict=True) for at in result.at_s]
     aside = tuple(
-        Aside(one.from_s + offset, one.to_s + offset)
+        ExcludedInterval(one.from_s + offset, one.to_s + offset)
         for result, offset in zip(results, offsets, strict=True)
         for one in result.aside
     )
@@ -289,7 +289,7 @@ def merge(results: list[Result]) -> Result:
     )
 
 
-def told(subject: Subject) -> str:
+def describe(subject: BenchmarkSubject) -> str:
     """A subject in a few words."""
     threads = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
     return f"{subject.bundle} {subject.variant} on {subject.engine_version}, {threads}, {subject.scenario}"

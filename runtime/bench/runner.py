@@ -12,8 +12,8 @@ from orilla.runtime.bench import result as results
 from orilla.runtime.bench.cold_start import cold
 from orilla.runtime.bench.disturbance import drift, judge
 from orilla.runtime.bench.monitor import Monitor
-from orilla.runtime.bench.reference_workload import EVERY_S, PATIENCE, READINGS, Yardstick, known_ns, remember
-from orilla.runtime.bench.result import HEADLINE, SCHEMA, Result, subject_of, this_host
+from orilla.runtime.bench.reference_workload import EVERY_S, PATIENCE, READINGS, ReferenceWorkload, known_ns, remember
+from orilla.runtime.bench.result import HEADLINE, SCHEMA, Result, benchmark_subject, this_host
 from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.scenario import STREAMS, LoopScenario, MultiStream, Scenario, Single, Taken
@@ -65,7 +65,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         progress("warm-up", 0.0)
         warm_up = scenario.warm_up()
         taken, monitor = Taken(), Monitor()
-        yardstick = None if plan.soak or plan.scenario == "loop" else Yardstick(known_ns())
+        yardstick = None if plan.soak or plan.scenario == "loop" else ReferenceWorkload(known_ns())
         cpu = time.process_time()
         soaking = Soaking(monitor.seconds) if plan.soak else None
         complete = _measure(scenario, taken, monitor, plan, soaking, yardstick, progress)
@@ -102,7 +102,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
             complete = False
             notes.append("interrupted while it measured accuracy")
     loop = plan.scenario == "loop"
-    subject = subject_of(
+    subject = benchmark_subject(
         model.bundle,
         model.variant,
         engine,
@@ -135,7 +135,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         joules=None if monitor.joules is None else round(monitor.joules, 3),
         energy_source=monitor.energy_source,
         accuracy=measured,
-        soak=soaking.told(at_s, headline) if soaking is not None else None,
+        soak=soaking.summary(at_s, headline) if soaking is not None else None,
         drops=taken.drops,
         company=found.company,
         aside=aside,
@@ -162,7 +162,7 @@ def _measure(
     monitor: Monitor,
     plan: Plan,
     soaking: Soaking | None,
-    yardstick: Yardstick | None,
+    yardstick: ReferenceWorkload | None,
     progress: Callable[[str, float], None],
 ) -> bool:
     """Takes the samples, for as many undisturbed seconds as were asked for where patience allows; whether nothing
@@ -184,7 +184,7 @@ def _measure(
                 return True
             return yardstick is not None and at_s < PATIENCE * plan.seconds and lacks(yardstick)
 
-        def lacks(stick: Yardstick) -> bool:
+        def lacks(stick: ReferenceWorkload) -> bool:
             return any(stick.aside()) and stick.quiet_s() < plan.seconds - READINGS * EVERY_S
 
         try:

@@ -51,7 +51,7 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def withheld(self) -> dict[str, int]:
         """The percentiles that are missing, with the samples that each takes."""
-        return {f"p{percent:g}": least_samples(percent) for percent in PERCENTS if self.at(percent) is None}
+        return {f"p{percent:g}": min_samples(percent) for percent in PERCENTS if self.at(percent) is None}
 
 
 def summarise(times_ms: ArrayLike, percents: Sequence[float] = PERCENTS) -> Summary:
@@ -68,7 +68,7 @@ def summarise(times_ms: ArrayLike, percents: Sequence[float] = PERCENTS) -> Summ
     return Summary(times.size, tuple(one for one in found if one is not None), float(ordered[-1]))
 
 
-def least_samples(percent: float) -> int:
+def min_samples(percent: float) -> int:
     """Samples from which on a percentile has a confidence interval with both ends among the samples, and is told.
 
     The greatest of n samples is below the percentile with probability p^n: 6 for p50, 36 for p90, 368 for p99.
@@ -112,7 +112,7 @@ def independent(times: NDArray[np.float64], percent: float) -> int:
 
 def _percentile(times: NDArray[np.float64], ordered: NDArray[np.float64], percent: float) -> Percentile | None:
     count = times.size
-    if count < least_samples(percent):
+    if count < min_samples(percent):
         return None
     worth = independent(times, percent)
     low, high = ranks(worth, percent)
@@ -140,7 +140,7 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
     masses = np.exp(logarithms - logarithms.max())
     cumulated = np.cumsum(masses / masses.sum())  # of at most so many below
     aim = (1 - CONFIDENCE) / 2
-    unbounded = count < least_samples(percent)
+    unbounded = count < min_samples(percent)
     best, chosen = math.inf, (0, count + 1)
     for low in range(max(least, 0 if unbounded else 1), middle + 2):
         lower = float(cumulated[low - 1 - least]) if low > least else 0.0

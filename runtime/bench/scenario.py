@@ -40,7 +40,7 @@ CAMERA_HZ = 30.0
 """Of the camera that the loop has where no source is given: the golden frames, at this rate."""
 
 
-MOST_SAMPLES = 1_000_000
+MAX_SAMPLES = 1_000_000
 """Queries that are kept; from then on every second one is dropped, again and again."""
 
 
@@ -67,7 +67,7 @@ class Taken:
         for name, value in stages_ms.items():
             self.times.setdefault(name, array("d")).append(value)
         self.began_s.append(began_ns / 1e9)
-        if len(self.began_s) >= MOST_SAMPLES:
+        if len(self.began_s) >= MAX_SAMPLES:
             self.times = {name: times[1::2] for name, times in self.times.items()}
             self.began_s, self.stride = self.began_s[1::2], 2 * self.stride
 
@@ -179,7 +179,7 @@ class LoopScenario:
                 steadiness.add(tick.stages_ms["infer"], time.perf_counter())
                 if steadiness.steady or time.perf_counter() > ends:
                     break
-        return steadiness.told()
+        return steadiness.summary()
 
     def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
         def note(event: Event) -> None:
@@ -218,4 +218,4 @@ def _warm_up(query: Callable[[], object]) -> WarmUp:
         query()
         ended = time.perf_counter_ns()
         steadiness.add((ended - began) / 1e6, ended / 1e9)
-    return steadiness.told()
+    return steadiness.summary()

@@ -9,7 +9,7 @@ from orilla.runtime.bench.result import Soak
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.warmup import WINDOWS, is_steady
 
-MOST_S = 1800.0
+MAX_S = 1800.0
 """A soak's limit where none is given; boards in their cases take 10 to 20 minutes."""
 
 BURST_S = 10.0
@@ -57,7 +57,7 @@ class Soaking:
             return False
         return abs(statistics.fmean(halves[1]) - statistics.fmean(halves[0])) <= SETTLED_C
 
-    def told(self, at_s: list[float], times_ms: list[float]) -> Soak:
+    def summary(self, at_s: list[float], times_ms: list[float]) -> Soak:
         """Burst against sustained, of all times."""
         last = at_s[-1]
         burst = [time for at, time in zip(at_s, times_ms, strict=True) if at <= BURST_S]

@@ -10,7 +10,7 @@ import msgspec
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.reference_workload import SLOWER
-from orilla.runtime.bench.result import Result, merge, told
+from orilla.runtime.bench.result import Result, describe, merge
 from orilla.runtime.bench.samples import PERCENTS, Z
 
 MARGIN = 3.0
@@ -103,8 +103,8 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
         first.percent,
         first.plus_minus,
         margin,
-        told(one.subject),
-        told(other.subject),
+        describe(one.subject),
+        describe(other.subject),
         one.headline,
         tuple(changes),
         memory,

@@ -58,7 +58,7 @@ class Steadiness:
         """Whether the last windows show no trend."""
         return is_steady(self._medians[-WINDOWS:])
 
-    def told(self) -> WarmUp:
+    def summary(self) -> WarmUp:
         """For the result."""
         return WarmUp(self.count, round(self.seconds, 3), self.steady, round(self.first_ms, 4))
 

@@ -65,7 +65,7 @@ class Bundle:
                 return _read_file(container, name, self.manifest)
         return self._files[name]
 
-    def feed(self) -> InputPreprocessor:
+    def preprocessor(self) -> InputPreprocessor:
         """What prepares raw inputs for the bundle's variants; raises `BundleError` for a vocabulary that is none."""
         listed = self.manifest.vocabulary
         return InputPreprocessor(self.manifest.preprocess, decode_vocabulary(self.read(listed)) if listed else ())

@@ -44,7 +44,7 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "; ".join(dict.fromkeys(source.licence for source in self.sources))
 
 
-class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How good the float model is on some samples."""
 
     split: str
@@ -84,7 +84,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precision: str
     versions: dict[str, str]
     command: str
-    measured: tuple[Measured, ...]
+    measured: tuple[EvaluationResult, ...]
     """The split that is reported comes first."""
     search: dict[str, float | int | str] = {}
     """How the settings were found: method, trials, and what was chosen; empty where nobody searched."""

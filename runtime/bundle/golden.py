@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.manifest import MOST_AXES, Golden, Variant
+from orilla.runtime.bundle.manifest import MAX_AXES, Golden, Variant
 from orilla.runtime.preprocessing.image_file import decode_picture
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
@@ -37,8 +37,8 @@ def read_frames(bundle: Bundle) -> list[KnownFrame]:
     """Reads all golden frames; raises `BundleError` where there is none, or one is not what it should be."""
     if not bundle.manifest.golden:
         raise BundleError(f"{bundle.path.name} holds no golden frames: there is nothing to verify against")
-    feed = bundle.feed()
-    return [_read(bundle, golden, feed) for golden in bundle.manifest.golden]
+    preprocessor = bundle.preprocessor()
+    return [_read(bundle, golden, preprocessor) for golden in bundle.manifest.golden]
 
 
 def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
@@ -66,26 +66,26 @@ def raw_digest(raw: RawInput | NDArray[np.float64]) -> str:
     return hashlib.sha256(raw.encode()).hexdigest()
 
 
-def _read(bundle: Bundle, golden: Golden, feed: InputPreprocessor) -> KnownFrame:
+def _read(bundle: Bundle, golden: Golden, preprocessor: InputPreprocessor) -> KnownFrame:
     output = _array(bundle, golden.output, (np.float32,)).astype(np.float32)
-    if isinstance(feed.spec, TensorPreprocess):
-        packed = _shaped(_array(bundle, golden.prepared, (np.float64,)), golden.prepared, feed)
-        arrays = feed.spec.unpack(packed)
+    if isinstance(preprocessor.spec, TensorPreprocess):
+        packed = _shaped(_array(bundle, golden.prepared, (np.float64,)), golden.prepared, preprocessor)
+        arrays = preprocessor.spec.unpack(packed)
         return KnownFrame(arrays, raw_digest(packed) == golden.raw_sha256, arrays, output)
-    raw = _raw(bundle, golden.raw, feed)
-    prepared = _shaped(_prepared(bundle, golden.prepared, feed), golden.prepared, feed)
+    raw = _raw(bundle, golden.raw, preprocessor)
+    prepared = _shaped(_prepared(bundle, golden.prepared, preprocessor), golden.prepared, preprocessor)
     return KnownFrame(raw, raw_digest(raw) == golden.raw_sha256, prepared, output)
 
 
-def _shaped(prepared: NDArray[Any], name: str, feed: InputPreprocessor) -> NDArray[Any]:
-    if prepared.shape != feed.shape:
-        raise BundleError(f"{name} is {list(prepared.shape)}, the network's input {list(feed.shape)}")
+def _shaped(prepared: NDArray[Any], name: str, preprocessor: InputPreprocessor) -> NDArray[Any]:
+    if prepared.shape != preprocessor.shape:
+        raise BundleError(f"{name} is {list(prepared.shape)}, the network's input {list(preprocessor.shape)}")
     return prepared
 
 
-def _raw(bundle: Bundle, name: str, feed: InputPreprocessor) -> NDArray[np.uint8] | str:
+def _raw(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[np.uint8] | str:
     data = bundle.read(name)
-    if feed.is_text:
+    if preprocessor.is_text:
         return data.decode(errors="replace")
     image = decode_picture(data)
     if image is None:
@@ -93,8 +93,8 @@ def _raw(bundle: Bundle, name: str, feed: InputPreprocessor) -> NDArray[np.uint8
     return image
 
 
-def _prepared(bundle: Bundle, name: str, feed: InputPreprocessor) -> NDArray[Any]:
-    if feed.is_text:
+def _prepared(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[Any]:
+    if preprocessor.is_text:
         return _array(bundle, name, (np.int32,))
     image = decode_picture(bundle.read(name))
     if image is None:
@@ -113,7 +113,7 @@ def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> N
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     except ValueError as error:
         raise BundleError(f"golden array {name} cannot be read: {error}") from error
-    if dtype not in dtypes or fortran or len(shape) > MOST_AXES:
+    if dtype not in dtypes or fortran or len(shape) > MAX_AXES:
         raise BundleError(f"golden array {name} is {list(shape)} {dtype}: expected {np.dtype(dtypes[0])}")
     if len(data) - stream.tell() != math.prod(shape) * dtype.itemsize:
         raise BundleError(f"golden array {name} has not the size that its header says")

@@ -17,7 +17,7 @@ from orilla.runtime.tasks.task import FIRST_METRIC, Task
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
 """Of a variant: names are file names, and words of commands on other machines."""
 
-SCHEMA = 3
+SCHEMA = 4
 """The version that this reader understands."""
 
 
@@ -128,9 +128,9 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration_seed: int
     timed_on: str | None = None
     """Machine and threads of the latencies; None where nothing was timed."""
-    refused: dict[str, str] = {}
+    failed: dict[str, str] = {}
     """Recipes that could not be made, with the reason."""
-    unfit: dict[str, str] = {}
+    not_applicable: dict[str, str] = {}
     """Recipes that are not for this model, with the reason."""
 
 
@@ -242,16 +242,16 @@ def _check_tensors(spec: TensorPreprocess) -> None:
     if not spec.inputs or not spec.outputs:
         raise BundleError("manifest.json: a model of arrays has inputs and outputs")
     for side in (spec.inputs, spec.outputs):
-        if len({one.name for one in side}) < len(side) or sum(one.size for one in side) > MOST_VALUES:
+        if len({one.name for one in side}) < len(side) or sum(one.size for one in side) > MAX_VALUES:
             raise BundleError("manifest.json: arrays of the same name, or too large together")
     for one in (*spec.inputs, *spec.outputs):
         if (
             one.dtype not in DTYPES
-            or len(one.shape) > MOST_AXES
-            or not all(1 <= axis <= MOST_VALUES for axis in one.shape)
+            or len(one.shape) > MAX_AXES
+            or not all(1 <= axis <= MAX_VALUES for axis in one.shape)
         ):
             raise BundleError(f"manifest.json: array {one.name} is {list(one.shape)[:9]} {one.dtype}: out of range")
 
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "int8", "bool")
-MOST_VALUES, MOST_AXES = 1 << 26, 8
+MAX_VALUES, MAX_AXES = 1 << 26, 8

@@ -10,7 +10,7 @@ from typing import Any
 from orilla.devices.errors import ConfigError
 from orilla.runtime.files import check_writable
 
-LEAST_S, MOST_S = 0.5, 86400.0
+MIN_S, MAX_S = 0.5, 86400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,15 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--margin", type=float, help="per cent of difference that does not matter (default: 3)")
     parser.add_argument(
-        "--on", action="append", metavar="ssh://USER@HOST", help="measure there, by ssh; may be given several times"
+        "--host", action="append", metavar="ssh://USER@HOST", help="measure there, by ssh; may be given several times"
     )
-    parser.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for machines that have no network (--on)")
+    parser.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for machines that have no network (--host)")
     parser.add_argument("--predict", metavar="DEVICE", help="do not measure: estimate for a device of orilla devices")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Measures, compares, predicts, or has other machines measure."""
-    modes = [name for name in ("compare", "on", "predict") if getattr(arguments, name)]
+    modes = [name for name in ("compare", "host", "predict") if getattr(arguments, name)]
     if len(modes) > 1:
         raise ConfigError(f"--{modes[0]} and --{modes[1]} are two different things: give one")
     if arguments.compare:
@@ -80,7 +80,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         found_for = predict(Bundle.open(arguments.bundle), arguments.predict, arguments.variant)
         return 0, {"mode": "predict", "predictions": found_for, "markdown": arguments.markdown}
     check_plan(arguments)
-    if arguments.on:
+    if arguments.host:
         from orilla.runtime.bench.remote.fleet import bench_on
 
         return bench_on(arguments)
@@ -99,15 +99,15 @@ def check_plan(arguments: argparse.Namespace) -> None:
     """Refuses what can't be measured, before anything is loaded; fills in defaults."""
     from orilla.devices.errors import unknown_name
     from orilla.runtime.bench.result import HEADLINE
-    from orilla.runtime.bench.soak import MOST_S as SOAK_S
+    from orilla.runtime.bench.soak import MAX_S as SOAK_S
 
     arguments.scenario = arguments.scenario or "single-stream"
     if arguments.scenario not in HEADLINE:
         raise unknown_name("scenario", arguments.scenario, HEADLINE)
     if arguments.seconds is None:
         arguments.seconds = SOAK_S if arguments.soak else 10.0
-    if not (math.isfinite(arguments.seconds) and LEAST_S <= arguments.seconds <= MOST_S):
-        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {LEAST_S:g} to {MOST_S:g}")
+    if not (math.isfinite(arguments.seconds) and MIN_S <= arguments.seconds <= MAX_S):
+        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}")
     if arguments.streams is not None and arguments.scenario != "multi-stream":
         raise ConfigError("--streams is for --scenario multi-stream")
     if arguments.streams is not None and not 1 <= arguments.streams <= 1000:
@@ -116,8 +116,8 @@ def check_plan(arguments: argparse.Namespace) -> None:
         raise ConfigError("--source and --policy are for --scenario loop")
     if arguments.margin is not None:
         raise ConfigError("--margin is for --compare A B")
-    if arguments.wheels is not None and not arguments.on:
-        raise ConfigError("--wheels is for --on ssh://HOST")
+    if arguments.wheels is not None and not arguments.host:
+        raise ConfigError("--wheels is for --host ssh://HOST")
     if arguments.threads is None and arguments.scenario in ("multi-stream", "offline"):
         arguments.threads = 1  # as many sessions as there are cores
     if arguments.history is not None:
@@ -186,7 +186,7 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             task = progress.add_task(arguments.scenario, total=1.0)
 
             def tell(text: str, share: float) -> None:
-                # Drawn between inferences: a thread that draws would be in their tail.
+                # SampleSet between inferences: a thread that draws would be in their tail.
                 progress.update(task, description=text, completed=min(1.0, share), refresh=True)
 
             try:

@@ -25,11 +25,11 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def show(document: dict[str, object]) -> None:
-    """Prints each finding, and how to mend it."""
+    """Prints each finding, and how to fix it."""
     findings: list[Finding] = document["findings"]  # type: ignore[assignment]
     print(document["machine"])
     marks = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
     for finding in findings:
         print(f"{marks[finding.level]} {finding.name}: {finding.detail}")
-        if finding.mend:
-            print(f"     mend it: {finding.mend}")
+        if finding.fix:
+            print(f"     fix: {finding.fix}")

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         help="latest, every, rate:HZ or deadline:MS (default: latest of a live source, every of a recording)",
     )
-    parser.add_argument("--then", metavar="BUNDLE", help="a second model, on what the first has found (a cascade)")
+    parser.add_argument("--cascade", metavar="BUNDLE", help="a second model, on what the first has found (a cascade)")
     parser.add_argument("--variant", help="a variant's name (default: the bundle's own)")
     parser.add_argument(
         "--engine",
@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
     if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
         raise ConfigError("--json and --sink jsonl both want standard output: use --sink jsonl:FILE")
-    inputs = [*arguments.bundle, *([arguments.then] if arguments.then else []), arguments.source]
+    inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), arguments.source]
     _check_files(inputs, specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
     with _opened(arguments) as runner:
@@ -95,8 +95,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 def _opened(arguments: argparse.Namespace) -> Runner:
     """The model, the models or the cascade."""
     several = len(arguments.bundle) > 1
-    if several and (arguments.then or arguments.variant):
-        raise ConfigError(f"{'--then' if arguments.then else '--variant'} goes with one bundle")
+    if several and (arguments.cascade or arguments.variant):
+        raise ConfigError(f"{'--cascade' if arguments.cascade else '--variant'} goes with one bundle")
     options = {"engine": arguments.engine, "threads": arguments.threads}
     with ExitStack() as opened:
 
@@ -112,7 +112,7 @@ def _opened(arguments: argparse.Namespace) -> Runner:
             runner = together(**dict(zip(names, loaded, strict=True)))
         else:
             first = load(arguments.bundle[0], arguments.variant)
-            runner = cascade(first, load(arguments.then, None)) if arguments.then else first
+            runner = cascade(first, load(arguments.cascade, None)) if arguments.cascade else first
         opened.pop_all()
         return runner
 

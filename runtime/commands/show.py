@@ -111,10 +111,10 @@ def variants(console: object, manifest: Manifest, limit: float) -> None:
     for variant in manifest.variants:
         for remark in _remarks(variant.check, report.count):
             console.print(f"{variant.name}: {remark}")
-    for name, reason in report.refused.items():
+    for name, reason in report.failed.items():
         console.print(f"{name} could not be made: {reason}")
-    for reason in dict.fromkeys(report.unfit.values()):
-        names = ", ".join(name for name, other in report.unfit.items() if other == reason)
+    for reason in dict.fromkeys(report.not_applicable.values()):
+        names = ", ".join(name for name, other in report.not_applicable.items() if other == reason)
         console.print(f"not for this model, {reason}: {names}")
     if report.timed_on:
         console.print(f"times: {report.timed_on}, variants in turns")

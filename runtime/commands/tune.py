@@ -14,7 +14,7 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines.tuning_cache import check_writable
 from orilla.runtime.tune import Trial, candidates, order, remember, tune
 
-LEAST_S, MOST_S = 5.0, 3600.0
+MIN_S, MAX_S = 5.0, 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     from rich.console import Console
 
     ends = time.perf_counter() + arguments.seconds
-    if not LEAST_S <= arguments.seconds <= MOST_S:
-        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {LEAST_S:g} to {MOST_S:g}")
+    if not MIN_S <= arguments.seconds <= MAX_S:
+        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}")
     if not 0 <= arguments.max_drop <= 100:
         raise ConfigError(f"--max-drop {arguments.max_drop:g}: must be 0 to 100 points")
     engines = arguments.engines.split(",") if arguments.engines is not None else None

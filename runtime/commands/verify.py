@@ -8,9 +8,9 @@ from typing import Any
 
 from orilla.devices.budget import SHIPPED, read_budgets
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.budgets.limits import Judged
+from orilla.runtime.bench.budgets.limits import LimitResult
 from orilla.runtime.bench.budgets.live import applying, judge
-from orilla.runtime.bench.budgets.measurement import Measurement, Subject, subject_of
+from orilla.runtime.bench.budgets.measurement import BudgetTarget, Measurement, budget_target
 from orilla.runtime.bench.report.terminal import BUDGET_HEADER, budget_row, show_tables
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.evaluation.accuracy import open_labelled
@@ -43,14 +43,14 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Verifies; exit code 0 where every variant passes and every budget is met, else 1."""
     bundle = Bundle.open(arguments.bundle)
     manifest = bundle.manifest
-    subjects = _subjects(arguments.budget, bundle) if arguments.budget is not None else []
+    targets = _targets(arguments.budget, bundle) if arguments.budget is not None else []
     variants = manifest.variants if arguments.variant is None else (manifest.variant(arguments.variant),)
     dataset = open_labelled(arguments.data, manifest) if arguments.data is not None else None
     verdicts = verify(bundle, variants, dataset, engine=arguments.engine)
     if all(verdict.skipped for verdict in verdicts):
         raise ConfigError(f"nothing to verify: {verdicts[0].skipped}")
     ran = [verdict for verdict in verdicts if verdict.skipped is None]
-    judged = _judge(subjects, dataset)
+    judged = _judge(targets, dataset)
     passed = all(verdict.passed for verdict in ran) and all(one.passed for one in judged)
     return 0 if passed else 1, {
         "bundle": str(bundle.path),
@@ -62,18 +62,18 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     }
 
 
-def _subjects(path: Path, bundle: Bundle) -> list[Subject]:
+def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
     """What the file asks of the bundle; refused before anything is measured."""
-    return [subject_of(budget, bundle) for budget in applying(read_budgets(path), bundle, path)]
+    return [budget_target(budget, bundle) for budget in applying(read_budgets(path), bundle, path)]
 
 
-def _judge(subjects: list[Subject], dataset: Dataset | None) -> list[Judged]:
+def _judge(targets: list[BudgetTarget], dataset: Dataset | None) -> list[LimitResult]:
     from rich.console import Console
 
-    judged: list[Judged] = []
-    if subjects:
+    judged: list[LimitResult] = []
+    if targets:
         with Console(stderr=True).status("", refresh_per_second=1) as status:  # it is drawn while times are taken
-            for subject in subjects:
+            for subject in targets:
                 judged += judge(Measurement(subject, dataset=dataset, step=status.update))
     return judged
 
@@ -81,7 +81,7 @@ def _judge(subjects: list[Subject], dataset: Dataset | None) -> list[Judged]:
 def show(document: dict[str, Any]) -> None:
     """Prints one row for each variant and each limit, and every stage of what fails."""
     verdicts: list[VariantVerdict] = document["variants"]
-    judged: list[Judged] = document["budgets"]
+    judged: list[LimitResult] = document["budgets"]
     rows, lines = [], []
     for verdict in verdicts:
         word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.engines.registry import is_package
-from orilla.runtime.engines.session import Inputs, Quantisation, Slot, dequantise, joined
+from orilla.runtime.engines.session import Inputs, Quantization, Slot, dequantise, joined
 from orilla.runtime.preprocessing.preprocessor import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
@@ -221,6 +221,6 @@ def _operators(interpreter: Any) -> set[str]:
     return {one["op_name"] for one in interpreter._get_ops_details()}
 
 
-def _quantisation(details: dict[str, Any]) -> Quantisation | None:
+def _quantisation(details: dict[str, Any]) -> Quantization | None:
     scale, zero_point = details["quantization"]
-    return Quantisation(float(scale), int(zero_point)) if scale else None
+    return Quantization(float(scale), int(zero_point)) if scale else None

@@ -15,7 +15,7 @@ from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines.registry import ENGINES, installed, known
 from orilla.runtime.engines.session import NotOfferedError, Session
 
-MOST_THREADS = 64
+MAX_THREADS = 64
 
 COPIES = 2
 """Times its file's size that a model takes in memory at least: the file, and its weights packed for the kernels."""
@@ -77,8 +77,8 @@ def _session(
     engine: str, data: bytes, threads: int | None, options: Mapping[str, Any] = MappingProxyType({})
 ) -> Session:
     chosen = known(engine)
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise ConfigError(f"{threads} threads: give 1 to {MOST_THREADS}")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"{threads} threads: give 1 to {MAX_THREADS}")
     if not installed(engine):
         raise EngineError(f"engine {engine} is not installed: {chosen.install}")
     try:

@@ -15,7 +15,7 @@ from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.preprocessing.preprocessor import ModelInput
 
 
-class Quantisation(msgspec.Struct, frozen=True):
+class Quantization(msgspec.Struct, frozen=True):
     """Affine quantisation, `real = scale * (quantised - zero_point)`.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -91,10 +91,10 @@ class Slot(msgspec.Struct, frozen=True):
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    quantisation: Quantisation | None
+    quantisation: Quantization | None
 
 
-MOST_VALUES = 1 << 28
+MAX_VALUES = 1 << 28
 """Of one input."""
 
 
@@ -136,7 +136,7 @@ class Inputs:
 class _Input:
     def __init__(self, slot: Slot) -> None:
         shape, dtype = slot.shape, slot.dtype
-        if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MOST_VALUES:
+        if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
             raise BundleError(f"the variant's input is {list(shape)}: expected one sample, [1,...]")
         self.shape, self.dtype = shape, dtype
         self._quantisation = slot.quantisation
@@ -169,7 +169,7 @@ def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate([output.reshape(1, -1) for output in outputs], axis=1)
 
 
-def dequantise(output: NDArray[np.generic], quantisation: Quantisation | None) -> NDArray[np.float32]:
+def dequantise(output: NDArray[np.generic], quantisation: Quantization | None) -> NDArray[np.float32]:
     """Quantised numbers as real ones, float32; float ones pass unchanged."""
     if quantisation is None:
         return output.astype(np.float32, copy=False)

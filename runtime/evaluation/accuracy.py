@@ -45,9 +45,9 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
 
 def answered(bundle: Bundle, session: Session, dataset: Dataset) -> Measures:
     """Runs the session over the data set's checked split."""
-    feed, split, manifest = bundle.feed(), dataset.checked, bundle.manifest
+    preprocessor, split, manifest = bundle.preprocessor(), dataset.checked, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
-    outputs = ((truth_of(sample), session.run(prepared(sample, feed))[0]) for sample in samples)
+    outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))[0]) for sample in samples)
     return measure(target_of(dataset, manifest.task, manifest.labels), outputs)
 
 

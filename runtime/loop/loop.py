@@ -105,7 +105,7 @@ class CameraLoop:
         self._inferring = 0
         self._listener: Callable[[], None] | None = None
         self._size: tuple[int, ...] | None = None
-        self._good, self._last_bad = 0, ""
+        self._good, self._last_corrupt = 0, ""
         self._threads = [
             threading.Thread(target=self._guard, args=(self._capture,), name="orilla-capture", daemon=True),
             threading.Thread(target=self._guard, args=(self._infer,), name="orilla-infer", daemon=True),
@@ -195,14 +195,14 @@ class CameraLoop:
             try:
                 prepared = self._work.prepare(found.raw)
             except DataError as error:
-                self._tell(Event("bad", found.index, time.monotonic_ns(), str(error)))
+                self._tell(Event("corrupt", found.index, time.monotonic_ns(), str(error)))
                 continue
             stages = {"capture": (taken - started) / 1e6, "prepare": (time.perf_counter_ns() - taken) / 1e6}
             self._follow_size(found)
             self._arrive(_Item(found, prepared, stages))
             del found, prepared  # or their buffers would be held until the next frame has been read
-        if not self._good and self._last_bad:
-            raise SourceError(f"nothing in it could be used: {self._last_bad}")
+        if not self._good and self._last_corrupt:
+            raise SourceError(f"nothing in it could be used: {self._last_corrupt}")
 
     def _admit(self, frame: Frame | Line) -> bool:
         time_ns = frame.captured_ns
@@ -280,9 +280,9 @@ class CameraLoop:
         if event.kind == "waiting":
             return
         with self._lock:
-            if event.kind == "bad":
-                self._last_bad = event.detail
-                self._traffic.bad(event.index, event.at_ns)
+            if event.kind == "corrupt":
+                self._last_corrupt = event.detail
+                self._traffic.corrupt(event.index, event.at_ns)
             if self._recorder is not None:
                 self._recorder.event(event)
         if self._on_event is None:

@@ -149,9 +149,9 @@ class Replay:
         prepared = {index: _ns(one.stages_ms, "prepare") for index, one in taken.items()}
         captured = {index: _ns(one.stages_ms, "capture") for index, one in taken.items()}
         usual = [_median(one.values()) for one in (captured, prepared, inferred, sinks)]
-        bad = {step.index for step in steps if step.verb == "bad"}
+        corrupt = {step.index for step in steps if step.verb == "corrupt"}
         # A frame that could not be prepared was admitted before it was found to be bad.
-        read = {step.index: step for step in reversed(steps) if step.verb in ("admit", "bad")}
+        read = {step.index: step for step in reversed(steps) if step.verb in ("admit", "corrupt")}
         for place, step in sorted(read.items()):
             yield Given(
                 index=place,
@@ -160,7 +160,7 @@ class Replay:
                 prepare_ns=prepared.get(place, usual[1]),
                 infer_ns=inferred.get(place, usual[2]),
                 sink_ns=sinks.get(place, usual[3]),
-                bad=place in bad,
+                corrupt=place in corrupt,
             )
 
 
@@ -171,8 +171,8 @@ def _repeat(scheduler: FrameScheduler[_Frame], step: Step, frames: dict[int, _Fr
     """
     if step.verb == "admit":
         scheduler.admit(step.index, step.time_ns, step.at_ns)
-    elif step.verb == "bad":
-        scheduler.bad(step.index, step.at_ns)
+    elif step.verb == "corrupt":
+        scheduler.corrupt(step.index, step.at_ns)
     elif step.verb == "begin":
         if (frame := scheduler.begin(step.at_ns)) is not None:
             frame.began_ns = step.at_ns

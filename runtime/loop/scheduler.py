@@ -20,11 +20,11 @@ period, rather than begin with one that is a period old: a slow network answers 
 INTERVALS = 9
 """Between the last arrivals; their median is the period."""
 
-Reason = Literal["rate", "newer", "late", "unread", "bad"]
+Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
 """Why a frame got no answer: between two periods of `rate:HZ`; a newer frame came before its inference began; older
 than `deadline:MS` by then; answered, but the caller took a newer answer; damaged, empty or no picture at all."""
 
-Verb = Literal["admit", "bad", "arrive", "begin", "answer", "deliver", "done"]
+Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done"]
 """What happens to a frame: it was read and may be prepared, or it is none; it is ready; its inference may begin; it is
 answered; the caller gets the answer; the caller is done with it."""
 
@@ -86,10 +86,10 @@ class FrameScheduler(Generic[T]):
         self._drop(now_ns, index, "rate")
         return False
 
-    def bad(self, index: int, now_ns: int) -> None:
+    def corrupt(self, index: int, now_ns: int) -> None:
         """A frame cannot be used."""
-        self._note("bad", now_ns, index)
-        self._drop(now_ns, index, "bad")
+        self._note("corrupt", now_ns, index)
+        self._drop(now_ns, index, "corrupt")
 
     @property
     def room(self) -> bool:
@@ -103,7 +103,7 @@ class FrameScheduler(Generic[T]):
             self._intervals.append(now_ns - self._arrived_ns)
         self._arrived_ns = now_ns
         if self._newest and self._waiting:
-            self._drop(now_ns, self._waiting.popleft().index, "newer")
+            self._drop(now_ns, self._waiting.popleft().index, "superseded")
         self._waiting.append(item)
 
     def hold_ns(self, now_ns: int) -> int:
@@ -123,7 +123,7 @@ class FrameScheduler(Generic[T]):
             if self._deadline_ns is None or now_ns - item.captured_ns <= self._deadline_ns:
                 self._note("begin", now_ns, item.index)
                 return item
-            self._drop(now_ns, item.index, "late")
+            self._drop(now_ns, item.index, "deadline")
         if item is not None:
             self._note("begin", now_ns, item.index)
         return None
@@ -137,7 +137,7 @@ class FrameScheduler(Generic[T]):
         """A frame has been answered."""
         self._note("answer", now_ns, item.index)
         if self._newest and self._answers:
-            self._drop(now_ns, self._answers.popleft().index, "unread")
+            self._drop(now_ns, self._answers.popleft().index, "unconsumed")
         self._answers.append(item)
 
     def deliver(self, now_ns: int) -> T | None:

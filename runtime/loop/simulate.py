@@ -26,7 +26,7 @@ class Given:
     prepare_ns: int
     infer_ns: int
     sink_ns: int
-    bad: bool = False
+    corrupt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ class _Simulation:
             self._after(done, "was_read", _Item(given, given.captured_ns if self._live else done))
 
     def _was_read(self, item: _Item) -> None:
-        if item.given.bad:
-            self._traffic.bad(item.index, self._now)
+        if item.given.corrupt:
+            self._traffic.corrupt(item.index, self._now)
         elif self._traffic.admit(item.index, item.given.captured_ns, self._now):
             self._after(self._now + item.given.prepare_ns, "was_prepared", item)
             return

@@ -27,15 +27,17 @@ class ModelStages:
 
     def __init__(
         self,
-        feed: InputPreprocessor,
+        preprocessor: InputPreprocessor,
         infer: Callable[[ModelInput], NDArray[np.float32]],
         decode: Callable[[NDArray[np.float32], RawInput], Answer],
     ) -> None:
-        self._feed, self._pool = feed, BufferPool()
+        self._preprocessor, self._pool = preprocessor, BufferPool()
         self.infer, self.decode = infer, decode
 
     def prepare(self, raw: RawInput) -> ModelInput:
-        return self._feed(raw, self._pool.take(self._feed.shape) if self._feed.kind == "picture" else None)
+        return self._preprocessor(
+            raw, self._pool.take(self._preprocessor.shape) if self._preprocessor.kind == "picture" else None
+        )
 
 
 class ParallelStages:

@@ -21,7 +21,7 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
 
 DEFAULT_RATE_HZ = 25.0
 
-LONGEST_STILL_S = 5.0
+MAX_STILL_S = 5.0
 """A gap is filled with the last picture before it, so that the video keeps time, for at most so long."""
 
 
@@ -65,7 +65,7 @@ class Video:
         if not self._due:
             self._begin = place
         repeats = place - self._begin + 1 - self._due
-        longest = int(LONGEST_STILL_S * self._rate_hz)
+        longest = int(MAX_STILL_S * self._rate_hz)
         if repeats > longest:
             self._begin += repeats - longest
             repeats = longest

@@ -33,7 +33,7 @@ def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Wi
     """Raises `MissingExtraError` for the headless build, `ConfigError` without a display (OpenCV would abort)."""
     found = opencv(installed(OPENCV_WHEELS))
     if not found.passed:
-        raise ConfigError(f"sink window: {found.detail}; run {found.mend}")
+        raise ConfigError(f"sink window: {found.detail}; run {found.fix}")
     if "GUI:                           NONE" in cv2.getBuildInformation():
         raise MissingExtraError("OpenCV's windowed build", "gui")
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

@@ -40,7 +40,7 @@ class Arrays:
         try:
             return Frame(index, as_bgr(picture), captured_ns)
         except DataError as error:
-            return Event("bad", index, captured_ns, f"picture {index} is passed over: {error}")
+            return Event("corrupt", index, captured_ns, f"picture {index} is passed over: {error}")
 
     def close(self) -> None:
         self._pictures = iter(())

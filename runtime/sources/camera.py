@@ -7,7 +7,7 @@ import cv2
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import BadFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
@@ -25,7 +25,7 @@ class Camera:
     def __init__(self, device: str | int, capture: cv2.VideoCapture) -> None:
         self._name = f"camera {device}"
         self._capture = capture
-        self._pool, self._bad = BufferPool(READY_BUFFERS), BadFrames(self._name)
+        self._pool, self._corrupt = BufferPool(READY_BUFFERS), CorruptFrames(self._name)
         self._index = 0
         self.rate_hz = rate_of(capture)
 
@@ -40,7 +40,7 @@ class Camera:
         captured_ns = _stamp(self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns())
         index = self._index
         self._index += 1
-        return self._bad.checked(index, retrieved(self._capture, self._pool), captured_ns)
+        return self._corrupt.checked(index, retrieved(self._capture, self._pool), captured_ns)
 
     def close(self) -> None:
         self._capture.release()

@@ -12,7 +12,7 @@ from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.sources.source import now_ns
 
-MOST_BAD = 100
+MAX_CORRUPT = 100
 """Frames in a row that cannot be used before a live source counts as lost."""
 
 
@@ -33,7 +33,7 @@ def retrieved(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
     return image if ok and isinstance(image, np.ndarray) else None
 
 
-class BadFrames:
+class CorruptFrames:
     """Makes an event of a frame that cannot be used, and a loss of many in a row."""
 
     def __init__(self, name: str) -> None:
@@ -44,7 +44,7 @@ class BadFrames:
         """The frame, its picture made BGR where it is grey, deep or has alpha; or the event that it is none.
 
         Raises:
-            SourceError: `MOST_BAD` in a row.
+            SourceError: `MAX_CORRUPT` in a row.
         """
         try:
             if image is None:
@@ -52,8 +52,8 @@ class BadFrames:
             frame = Frame(index, as_bgr(image), captured_ns)
         except DataError as error:
             self._in_a_row += 1
-            if self._in_a_row >= MOST_BAD:
-                raise SourceError(f"{self._name} gave {MOST_BAD} frames in a row that cannot be used") from error
-            return Event("bad", index, now_ns(), f"frame {index} of {self._name} is passed over: {error}")
+            if self._in_a_row >= MAX_CORRUPT:
+                raise SourceError(f"{self._name} gave {MAX_CORRUPT} frames in a row that cannot be used") from error
+            return Event("corrupt", index, now_ns(), f"frame {index} of {self._name} is passed over: {error}")
         self._in_a_row = 0
         return frame

@@ -7,7 +7,7 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import BadFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
@@ -22,7 +22,7 @@ class Pipeline:
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture
-        self._pool, self._bad = BufferPool(READY_BUFFERS), BadFrames("the pipeline")
+        self._pool, self._corrupt = BufferPool(READY_BUFFERS), CorruptFrames("the pipeline")
         self._index = 0
         self.rate_hz = rate_of(capture)
 
@@ -48,7 +48,7 @@ class Pipeline:
             raise SourceError("the pipeline ended")
         captured_ns, index = now_ns(), self._index
         self._index += 1
-        return self._bad.checked(index, retrieved(self._capture, self._pool), captured_ns)
+        return self._corrupt.checked(index, retrieved(self._capture, self._pool), captured_ns)
 
     def close(self) -> None:
         self._capture.release()

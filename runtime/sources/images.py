@@ -36,11 +36,11 @@ class Images:
         try:
             data = path.read_bytes()
         except OSError as error:
-            return Event("bad", index, now_ns(), f"cannot read {readable(str(path))}: {error.strerror or error}")
+            return Event("corrupt", index, now_ns(), f"cannot read {readable(str(path))}: {error.strerror or error}")
         captured_ns = now_ns()
         image = decode_quietly(data)
         if image is None:
-            return Event("bad", index, captured_ns, f"cannot decode {readable(str(path))}: {why_undecoded(data)}")
+            return Event("corrupt", index, captured_ns, f"cannot decode {readable(str(path))}: {why_undecoded(data)}")
         return Frame(index, image, captured_ns, readable(path.name))
 
     def close(self) -> None:

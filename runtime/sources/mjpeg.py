@@ -15,13 +15,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.image_file import decode_quietly
-from orilla.runtime.sources.capture import BadFrames
+from orilla.runtime.sources.capture import CorruptFrames
 from orilla.runtime.sources.source import now_ns
 
 KIND = "multipart/x-mixed-replace"
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 """Of one picture."""
-MOST_BETWEEN = 1 << 16
+MAX_BETWEEN = 1 << 16
 """Bytes between two pictures, header included."""
 CHUNK = 1 << 16
 
@@ -44,7 +44,7 @@ class MotionJpeg:
 
     def __init__(self, name: str, response: Response, timeout_s: float) -> None:
         self._name, self._response, self._timeout_s = name, response, timeout_s
-        self._bad = BadFrames(name)
+        self._corrupt = CorruptFrames(name)
         self._buffer = bytearray()
         self._index = 0
 
@@ -61,7 +61,7 @@ class MotionJpeg:
         image = decode_quietly(data)
         index = self._index
         self._index += 1
-        return self._bad.checked(index, image, captured_ns)
+        return self._corrupt.checked(index, image, captured_ns)
 
     def close(self) -> None:
         self._response.close()
@@ -72,7 +72,7 @@ class MotionJpeg:
         while True:
             line = self._line()
             passed += len(line)
-            if passed > MOST_BETWEEN:
+            if passed > MAX_BETWEEN:
                 raise ValueError("its parts have no boundary")
             line = line.strip()
             if not boundary:
@@ -81,12 +81,12 @@ class MotionJpeg:
                 return boundary, length
             elif line.lower().startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
-                if not 0 <= length <= MOST_BYTES:
+                if not 0 <= length <= MAX_BYTES:
                     raise ValueError(f"a picture of {length} bytes")
 
     def _line(self) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > MOST_BETWEEN:
+            if len(self._buffer) > MAX_BETWEEN:
                 raise ValueError("its parts have no header")
             self._fill()
         return self._cut(end + 1)
@@ -106,7 +106,7 @@ class MotionJpeg:
                 end = found if found >= 0 else None
             if end is not None:
                 return self._cut(end)
-            if len(self._buffer) > MOST_BYTES:
+            if len(self._buffer) > MAX_BYTES:
                 raise ValueError("a picture without an end")
             self._fill()
 

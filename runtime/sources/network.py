@@ -10,7 +10,7 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import BadFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.timestamps import PresentationClock
@@ -36,7 +36,7 @@ class NetworkStream:
 
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         self._name, self._capture = name, capture
-        self._pool, self._clock, self._bad = BufferPool(READY_BUFFERS), PresentationClock(), BadFrames(name)
+        self._pool, self._clock, self._corrupt = BufferPool(READY_BUFFERS), PresentationClock(), CorruptFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
         self._fresh = False
@@ -68,7 +68,7 @@ class NetworkStream:
         image = retrieved(self._capture, self._pool)
         index = self._index
         self._index += 1
-        return self._bad.checked(index, image, captured_ns)
+        return self._corrupt.checked(index, image, captured_ns)
 
     def close(self) -> None:
         self._capture.release()

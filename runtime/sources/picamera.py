@@ -10,7 +10,7 @@ from typing import Any
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
-from orilla.runtime.sources.capture import BadFrames
+from orilla.runtime.sources.capture import CorruptFrames
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 
@@ -28,7 +28,7 @@ class PiCamera:
 
     def __init__(self, camera: Any, name: str) -> None:
         self._camera, self._name = camera, name
-        self._bad = BadFrames(name)
+        self._corrupt = CorruptFrames(name)
         self._index = 0
         self.rate_hz: float | None = None
 
@@ -60,7 +60,7 @@ class PiCamera:
             raise SourceError(f"{self._name} stopped after {self._index} frames: {error}") from error
         index = self._index
         self._index += 1
-        return self._bad.checked(index, image, captured_ns)
+        return self._corrupt.checked(index, image, captured_ns)
 
     def close(self) -> None:
         with suppress(RuntimeError):  # it may be gone already

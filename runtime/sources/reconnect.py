@@ -11,7 +11,7 @@ from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, EventKind, Frame, Line
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 2.0
+FIRST_WAIT_S, MAX_WAIT_S = 0.25, 2.0
 """Between two tries: twice as long after each that fails, never longer than the second."""
 
 TRIES = 5
@@ -104,7 +104,7 @@ class Reconnecting:
         self._failures += 1
         if not self._gave and self._failures >= TRIES:
             raise SourceError(f"{reason}; {self._name} never gave a frame in {TRIES} tries")
-        wait_s = min(FIRST_WAIT_S * 2 ** min(self._failures - 1, 16), LONGEST_WAIT_S)
+        wait_s = min(FIRST_WAIT_S * 2 ** min(self._failures - 1, 16), MAX_WAIT_S)
         self._due_ns = self._clock() + int(1e9 * wait_s)
 
     def _event(self, kind: EventKind, detail: str) -> Event:

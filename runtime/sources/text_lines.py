@@ -103,7 +103,7 @@ class Texts:
             return None
         index, self._index = self._index, self._index + 1
         if not isinstance(text, str):
-            return Event("bad", index, now_ns(), f"text {index} is passed over: it is {type(text).__name__}")
+            return Event("corrupt", index, now_ns(), f"text {index} is passed over: it is {type(text).__name__}")
         return Line(index, text, now_ns())
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import BadFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
 from orilla.runtime.sources.source import READY_BUFFERS, now_ns
 from orilla.runtime.stdio import hidden_stderr
 
@@ -28,7 +28,7 @@ class VideoFile:
     def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         self._name = name
         self._capture = capture
-        self._pool, self._bad = BufferPool(READY_BUFFERS), BadFrames(name)
+        self._pool, self._corrupt = BufferPool(READY_BUFFERS), CorruptFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
         self._declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -54,7 +54,7 @@ class VideoFile:
             return None
         captured_ns, index = now_ns(), self._index
         self._index += 1
-        return self._bad.checked(index, retrieved(self._capture, self._pool), captured_ns)
+        return self._corrupt.checked(index, retrieved(self._capture, self._pool), captured_ns)
 
     def _check_end(self) -> None:
         if self._index == 0:

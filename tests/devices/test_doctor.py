@@ -33,12 +33,12 @@ def test_two_opencv_wheels_are_explained_with_the_command_that_mends_it():
     found = packages.opencv({"opencv-python": "5.0.0", "opencv-python-headless": "5.0.0"})
     assert not found.passed
     assert "the last one installed wins" in found.detail
-    assert found.mend == "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python"
+    assert found.fix == "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python"
 
 
 def test_what_is_missing_is_named():
-    assert packages.opencv({}).mend == "pip install opencv-python-headless"
-    assert packages.engines({}).mend == "pip install ai-edge-litert"
+    assert packages.opencv({}).fix == "pip install opencv-python-headless"
+    assert packages.engines({}).fix == "pip install ai-edge-litert"
 
 
 def dist(folder, name, release, text=""):
@@ -49,7 +49,7 @@ def dist(folder, name, release, text=""):
 
 
 @pytest.mark.parametrize(
-    ("planted", "name", "level", "match", "mend"),
+    ("planted", "name", "level", "match", "fix"),
     [
         (
             [("opencv-python", "5.0.0")],
@@ -69,12 +69,12 @@ def dist(folder, name, release, text=""):
         ),
     ],
 )
-def test_distributions_that_clash(tmp_path, monkeypatch, planted, name, level, match, mend):
+def test_distributions_that_clash(tmp_path, monkeypatch, planted, name, level, match, fix):
     for one, release in planted:
         dist(tmp_path, one, release)
     monkeypatch.syspath_prepend(str(tmp_path))
     found = finding(packages.examine(), name)
-    assert (found.level, match in found.detail, mend in found.mend) == (level, True, True)
+    assert (found.level, match in found.detail, fix in found.fix) == (level, True, True)
 
 
 def test_google_s_own_pycoral_is_no_fault(tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_board_on_a_weak_supply(looked_at):
     assert (power.level, "under-voltage now" in power.detail) == ("failure", True)
     assert finding(found, "temperature").level == "warning"
     assert "ondemand" in finding(found, "governor").detail
-    assert finding(found, "governor").mend.startswith("echo performance | sudo tee /sys/devices/system/cpu/cpu*")
+    assert finding(found, "governor").fix.startswith("echo performance | sudo tee /sys/devices/system/cpu/cpu*")
 
 
 def test_a_board_that_had_a_weak_supply(looked_at):
@@ -127,7 +127,7 @@ def test_a_32_bit_system_says_what_works(looked_at, engines, level):
     found = finding(board.examine(machine), "system")
     assert found.level == level
     assert "only tflite-runtime 2.14 has" in found.detail
-    assert "64-bit system" in found.mend
+    assert "64-bit system" in found.fix
 
 
 def test_a_coral_on_a_slow_port(looked_at):
@@ -188,7 +188,7 @@ def test_a_libedgetpu_of_another_architecture(tmp_path):
 def test_a_board_without_a_driver_for_its_accelerator(looked_at):
     files = {name: text for name, text in boards.CORAL_DEV.items() if not name.startswith("dev/")}
     found = finding(looked_at(files), "edgetpu-pci")
-    assert (found.level, "gasket-dkms" in found.mend) == ("failure", True)
+    assert (found.level, "gasket-dkms" in found.fix) == ("failure", True)
 
 
 def test_this_installation_is_sound():

@@ -54,8 +54,8 @@ def test_the_report_says_on_what_it_was_checked(manifest):
     assert (report.data, report.count) == ("camvid val", 4)
     assert (report.calibration, report.calibration_count) == ("camvid train", 12)
     assert set(report.metrics) >= {"iou", "pixel_accuracy", "iou/A", "iou/B"}
-    assert not report.refused
-    assert report.unfit["litert_fp32_fused"] == "the model has no LSTM"
+    assert not report.failed
+    assert report.not_applicable["litert_fp32_fused"] == "the model has no LSTM"
 
 
 def test_golden_frames_cover_little_and_much(manifest):
@@ -98,8 +98,10 @@ def test_unknown_recipes_list_the_known():
 
 def test_a_recipe_that_is_not_for_the_model_says_why(tiny_run, tmp_path):
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_wi8_afp32"))
-    assert not made.report.refused
-    assert made.report.unfit == {"onnx_wi8_afp32": "dynamically quantised convolutions are slower than float ones"}
+    assert not made.report.failed
+    assert made.report.not_applicable == {
+        "onnx_wi8_afp32": "dynamically quantised convolutions are slower than float ones"
+    }
     fails(
         tiny_run,
         tmp_path / "u.orilla",
@@ -159,7 +161,7 @@ def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypa
     monkeypatch.setattr(fork_server, "call", call)
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes=FAST))
     assert [variant.name for variant in made.variants] == ["litert_fp32"]
-    assert "crashed (SIGSEGV)" in made.report.refused["litert_wi8_ai8"]
+    assert "crashed (SIGSEGV)" in made.report.failed["litert_wi8_ai8"]
 
 
 def test_a_reason_is_told(tmp_path):
@@ -258,6 +260,6 @@ def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, 
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_fp32"))
     assert [one.name for one in made.variants] == ["onnx_fp32"]
     assert made.default == "onnx_fp32"
-    assert made.report.refused == {"litert_fp32": "its output holds NaN or infinity"}
+    assert made.report.failed == {"litert_fp32": "its output holds NaN or infinity"}
     assert made.variants[0].check.count == made.report.count
     assert not [name for name in made.files if "litert" in name]

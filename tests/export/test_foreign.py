@@ -15,7 +15,7 @@ from orilla.runtime.verify import verify
 
 
 @pytest.mark.parametrize(
-    ("pixels", "scaled"),
+    ("input_range", "scaled"),
     [
         ("0..255", lambda x: x),
         ("0..1", lambda x: x / 255),
@@ -24,10 +24,10 @@ from orilla.runtime.verify import verify
         ("caffe", lambda x: x[..., ::-1] - [103.939, 116.779, 123.68]),
     ],
 )
-def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, pixels, scaled):
+def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, input_range, scaled):
     model = picture_model()
     model.save(tmp_path / "m.keras")
-    told = ModelHints(task="classify", pixels=pixels)
+    told = ModelHints(task="classify", input_range=input_range)
     make(tmp_path / "m.keras", tmp_path / "m.orilla", told, recipes="litert_fp32", calibration=str(arrays / "x.npz"))
     expected = model.predict_on_batch(scaled(PICTURES[:5].astype(np.float64)).astype(np.float32))
     with Model.open(tmp_path / "m.orilla") as opened:
@@ -38,7 +38,7 @@ def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, pix
 def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays):
     picture_model().save(tmp_path / "plain.keras")
     with pytest.raises(
-        ConfigError, match=r"which pixel values was plain.keras trained on\? give --pixels 0..255, 0..1"
+        ConfigError, match=r"which pixel values was plain.keras trained on\? give --input-range 0..255, 0..1"
     ):
         make(
             tmp_path / "plain.keras",
@@ -57,7 +57,7 @@ def test_grey_logits_and_labels(tmp_path, arrays):
     """A model of grey pictures that ends in logits takes colour and answers probabilities."""
     picture_model(activation=None, channels=1).save(tmp_path / "grey.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\nhen\n")
-    told = ModelHints(task="classify", pixels="0..1", labels=tmp_path / "labels.txt")
+    told = ModelHints(task="classify", input_range="0..1", labels=tmp_path / "labels.txt")
     made = make(tmp_path / "grey.keras", tmp_path / "m.orilla", told, calibration=str(arrays / "xy.npz"))
     assert made.labels == ("cat", "dog", "hen")
     assert made.report.truth == "labels"
@@ -75,7 +75,7 @@ def test_a_folder_of_pictures_serves_for_both_and_never_the_same_ones(tmp_path):
     for index, picture in enumerate(PICTURES):
         cv2.imwrite(str(folder / f"{index:02d}.png"), picture)
     picture_model().save(tmp_path / "m.keras")
-    told = ModelHints(task="classify", pixels="0..1")
+    told = ModelHints(task="classify", input_range="0..1")
     made = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", told, "litert_fp32,litert_wi8_ai8", calibration=str(folder)
     )
@@ -92,7 +92,7 @@ def test_keras_2_and_saved_model(tmp_path, arrays):
     expected = model.predict_on_batch(PICTURES[:3].astype(np.float32) / 255)
     for given in ("m.h5", "saved"):
         out = tmp_path / f"{given}.orilla"
-        told = ModelHints(task="classify", pixels="0..1")
+        told = ModelHints(task="classify", input_range="0..1")
         made = make(
             tmp_path / given, out, told, "litert_fp32,litert_wi8_ai8,onnx_fp32", calibration=str(arrays / "x.npz")
         )
@@ -107,8 +107,8 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
     keras.Model(x, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x))).save(tmp_path / "m.keras")
     options = {"calibration": str(arrays / "x.npz")}
     with pytest.raises(ConversionError, match=r"axis 1 of the input image, \[1,\?,\?,3\], is not fixed"):
-        make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify", pixels="0..1"), **options)
-    told = ModelHints(task="classify", pixels="0..1", input=(16, 20))
+        make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify", input_range="0..1"), **options)
+    told = ModelHints(task="classify", input_range="0..1", input=(16, 20))
     assert make(tmp_path / "m.keras", tmp_path / "m.orilla", told, **options).preprocess.size_hw == (16, 20)
 
 
@@ -133,7 +133,7 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
             r"what is m.keras for\? give --task segment, classify, text, tensor",
         ),
         ("m.keras", b"x", ModelHints(task="detect"), ConfigError, "unknown task 'detect'"),
-        ("m.keras", b"x", ModelHints(task="classify", pixels="bgr"), ConfigError, "unknown --pixels 'bgr'"),
+        ("m.keras", b"x", ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown --input-range 'bgr'"),
     ],
 )
 def test_what_is_no_model(tmp_path, name, content, told, error, match):

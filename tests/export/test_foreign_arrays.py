@@ -173,7 +173,7 @@ def test_truths_that_are_none(tmp_path, y, match):
         make(
             tmp_path / "m.keras",
             tmp_path / "m.orilla",
-            ModelHints(task="classify", pixels="0..1"),
+            ModelHints(task="classify", input_range="0..1"),
             "litert_fp32",
             calibration=str(tmp_path / "xy.npz"),
         )
@@ -185,7 +185,7 @@ def test_data_without_labels_measures_no_accuracy(tmp_path, arrays, capsys):
     made = make(
         tmp_path / "m.keras",
         out,
-        ModelHints(task="classify", pixels="0..1"),
+        ModelHints(task="classify", input_range="0..1"),
         "litert_fp32",
         calibration=str(arrays / "x.npz"),
     )

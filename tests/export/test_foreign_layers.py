@@ -100,9 +100,9 @@ def test_a_recurrent_layer_inside_another_is_a_loop(tmp_path):
         "all",
         calibration=str(tmp_path / "x.npz"),
     )
-    assert "is called inside another layer" in made.report.unfit["litert_fp32_fused"]
+    assert "is called inside another layer" in made.report.not_applicable["litert_fp32_fused"]
     assert {"litert_fp32", "litert_wi8_afp32", "onnx_fp32"} <= {one.name for one in made.variants}
-    assert set(made.report.refused) == {"onnx_wi8_afp32"}  # weights in the loop stay in float
+    assert set(made.report.failed) == {"onnx_wi8_afp32"}  # weights in the loop stay in float
     assert float_error(made) < 1e-5
 
 
@@ -126,7 +126,7 @@ def test_half_precision_is_exported_as_it_computes_in_float32(tmp_path, arrays, 
     made = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
-        ModelHints(task="classify", pixels="0..255"),
+        ModelHints(task="classify", input_range="0..255"),
         calibration=str(arrays / "x.npz"),
     )
     assert float_error(made) < 1e-5
@@ -183,8 +183,8 @@ def test_what_a_quantiser_leaves_in_float_is_no_small_variant(tmp_path):
         calibration=str(tmp_path / "x.npz"),
     )
     assert [one.name for one in made.variants] == ["litert_fp32"]
-    assert "too small to be quantised" in made.report.refused["litert_wi8_afp32"]
-    assert "no operator for most of the weights" in made.report.refused["onnx_wi8_afp32"]
+    assert "too small to be quantised" in made.report.failed["litert_wi8_afp32"]
+    assert "no operator for most of the weights" in made.report.failed["onnx_wi8_afp32"]
 
 
 def test_a_model_that_is_quantised_already(tmp_path):

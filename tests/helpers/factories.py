@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.bundle.card import Card, DataCard, Measured, SplitCard
+from orilla.runtime.bundle.card import Card, DataCard, EvaluationResult, SplitCard
 from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.evaluation.datasets import Source
 from orilla.runtime.frame import Frame
@@ -108,7 +108,7 @@ def card(input_hw: tuple[int, int]) -> Card:
         precision="float32",
         versions={},
         command="orilla train road",
-        measured=(Measured("val", {"iou": 0.5}, {"iou": (0.4, 0.6)}),),
+        measured=(EvaluationResult("val", {"iou": 0.5}, {"iou": (0.4, 0.6)}),),
     )
 
 

@@ -61,7 +61,7 @@ def main() -> None:
             told=ModelHints(task="classify", labels=labels, pixels="0..255"),
         )
         manifest = export(model, Path(temporary, "probe.orilla"), options)
-        assert not manifest.report.refused, manifest.report.refused
+        assert not manifest.report.failed, manifest.report.failed
         ZOO.write_bytes(Path(temporary, "probe.orilla").read_bytes())
     print(f"{ZOO.name}: {ZOO.stat().st_size:,} bytes, {len(manifest.variants)} variants, default {manifest.default}")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from orilla.runtime.bench.result import SCHEMA, Cold, Host, Result, Subject
+from orilla.runtime.bench.result import SCHEMA, BenchmarkSubject, ColdStart, Host, Result
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.warmup import WarmUp
 
@@ -27,7 +27,7 @@ def made(
     given = {
         "schema": SCHEMA,
         "created": created,
-        "subject": Subject("road", "0" * 64, variant, "litert", "litert 2", 1, scenario),
+        "subject": BenchmarkSubject("road", "0" * 64, variant, "litert", "litert 2", 1, scenario),
         "host": Host(machine, f"{machine}, aarch64, 4 cores, 4 GiB", 4, "3.11.2", "0.1.0", {"ai-edge-litert": "2.3.0"}),
         "seconds": float(sum(times)) / 1e3,
         "complete": True,
@@ -41,7 +41,7 @@ def made(
         "per_second": 1e3 / ms,
         "cpu_ms": ms,
         "peak_mib": 80.0,
-        "cold": Cold(50.0, 20.0, 21.0, 70.0),
+        "cold": ColdStart(50.0, 20.0, 21.0, 70.0),
         "timeline": (),
     }
     return Result(**given | more)

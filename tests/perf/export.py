@@ -66,7 +66,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
         "float_mib": size[FLOAT] / 2**20,
         "peak_mib": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         / 1024,
-        "refused": manifest.report.refused,
+        "refused": manifest.report.failed,
     }
 
 

@@ -31,7 +31,7 @@ DIE = "import os, signal; os.kill(os.getpid(), signal.{})\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "reason", "mend"),
+    ("text", "reason", "fix"),
     [
         (DIE.format("SIGILL"), "illegal instruction: it was built for another CPU", "an older ai-edge-litert"),
         ("import ctypes; ctypes.string_at(0)\n", "segmentation fault", "pip install --force-reinstall ai-edge-litert"),
@@ -49,12 +49,12 @@ DIE = "import os, signal; os.kill(os.getpid(), signal.{})\n"
         ("import os; os._exit(3)\n", "exit code 3", "ai-edge-litert"),
     ],
 )
-def test_an_engine_that_breaks_is_reported_not_suffered(planted, text, reason, mend):
+def test_an_engine_that_breaks_is_reported_not_suffered(planted, text, reason, fix):
     planted("ai_edge_litert.interpreter", text)
     found = doctor.finding(doctor.probe("litert"))
     assert found.level == "failure"
     assert reason in found.detail
-    assert mend in found.mend
+    assert fix in found.fix
     assert "\n" not in found.detail
 
 
@@ -80,17 +80,17 @@ def test_an_engine_that_computes_something_else(planted):
 
 
 @pytest.mark.parametrize(
-    ("missing", "mend"),
+    ("missing", "fix"),
     [
         ("libGL.so.1", "pip install opencv-python-headless"),
         ("libxcb.so.1", "pip install opencv-python-headless"),
         ("libfoo.so.2", "apt-file search libfoo.so.2"),
     ],
 )
-def test_an_opencv_that_lacks_a_library(planted, missing, mend):
+def test_an_opencv_that_lacks_a_library(planted, missing, fix):
     planted("cv2", f"raise ImportError('{missing}: cannot open shared object file: No such file or directory')\n")
     found = doctor.finding(doctor.probe(doctor.OPENCV))
-    assert (found.level, mend in found.mend) == ("failure", True)
+    assert (found.level, fix in found.fix) == ("failure", True)
 
 
 def test_a_process_that_does_not_end(planted, monkeypatch):
@@ -101,7 +101,7 @@ def test_a_process_that_does_not_end(planted, monkeypatch):
 
 def test_an_illegal_instruction_of_onnxruntime_names_the_release(planted):
     planted("onnxruntime", DIE.format("SIGILL"))
-    assert 'pip install "onnxruntime!=1.21.*"' in doctor.finding(doctor.probe("onnx")).mend
+    assert 'pip install "onnxruntime!=1.21.*"' in doctor.finding(doctor.probe("onnx")).fix
 
 
 def test_doctor_says_it_all_and_exits_with_1(planted, capsys):
@@ -114,7 +114,7 @@ def test_doctor_says_it_all_and_exits_with_1(planted, capsys):
     assert main(["doctor"]) == 1
     told = capsys.readouterr().out
     assert "FAIL engine onnx: onnx does not work: segmentation fault" in told
-    assert "     mend it: pip install --force-reinstall onnxruntime" in told
+    assert "     fix: pip install --force-reinstall onnxruntime" in told
 
 
 def test_doctor_of_this_installation(capsys):

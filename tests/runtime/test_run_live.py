@@ -71,7 +71,9 @@ def test_several_models_and_a_cascade(tiny_bundle, second, clip, tmp_path):
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 12
     assert set(lines[0]["result"]["answers"]) == {"second", tiny_bundle.stem}
-    done = orilla("run", tiny_bundle, "--then", second, "--source", clip, "--sink", f"video:{tmp_path}/p.avi", "--json")
+    done = orilla(
+        "run", tiny_bundle, "--cascade", second, "--source", clip, "--sink", f"video:{tmp_path}/p.avi", "--json"
+    )
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["models"]) == {tiny_bundle.stem, "second"}
 
@@ -79,11 +81,11 @@ def test_several_models_and_a_cascade(tiny_bundle, second, clip, tmp_path):
 def test_what_does_not_go_together(tiny_bundle, second, clip, tmp_path):
     refused("run", tiny_bundle, tiny_bundle, "--source", clip, match="must have different names")
     refused("run", tiny_bundle, second, "--source", clip, "--variant", "litert_fp32", match="goes with one bundle")
-    refused("run", tiny_bundle, second, "--source", clip, "--then", second, match="goes with one bundle")
+    refused("run", tiny_bundle, second, "--source", clip, "--cascade", second, match="goes with one bundle")
     refused("run", tiny_bundle, "sentiment", "--source", clip, match="takes no pictures")
     refused("run", tiny_bundle, "--source", clip, "--policy", "newest", match="unknown policy 'newest'")
     refused("run", tiny_bundle, "--source", clip, "--record", clip, match="give another name")
-    refused("run", tiny_bundle, "--then", second, "--source", clip, "--record", second, match="give another name")
+    refused("run", tiny_bundle, "--cascade", second, "--source", clip, "--record", second, match="give another name")
     refused("run", tiny_bundle, "--source", clip, "--policy", "", match="unknown policy ''")
     refused("run", tiny_bundle, "--source", "rtsp://", match="not a URL")
     refused("run", tiny_bundle, "--source", tmp_path / "x.avi", "--record", "/none/x.rec", match="no such file")
@@ -114,7 +116,7 @@ def test_a_damaged_picture_does_not_end_a_folder(tiny_bundle, tmp_path):
     assert done.returncode == 0
     assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["a.png", "c.png"]
     assert "cannot decode" in done.stderr
-    assert "1 dropped (1 bad)" in done.stderr
+    assert "1 dropped (1 corrupt)" in done.stderr
     for name in ("a.png", "c.png"):
         (tmp_path / name).unlink()
     alone = orilla("run", tiny_bundle, "--source", tmp_path)

@@ -60,7 +60,7 @@ def test_texts_become_a_model_with_its_vocabulary(tmp_path):
 
 def test_the_best_epoch_is_chosen_on_samples_held_out(animals, tmp_path):
     options = TrainOptions(
-        data=str(animals), **{**factories.SMALL_CONVNET, "epochs": 30}, best=True, patience=3, hold_out="0.3"
+        data=str(animals), **{**factories.SMALL_CONVNET, "epochs": 30}, keep_best=True, patience=3, hold_out="0.3"
     )
     card = train(options, tmp_path / "run", command="")
     assert [one.name for one in card.data.splits] == ["train", "choose", "val"]

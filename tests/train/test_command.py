@@ -36,7 +36,7 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
         ({"model": "lstm", "augment": True}, DataError, r"lstm is not for animals \(task classify\): train convnet"),
         ({"input": (100,)}, ConfigError, "convnet takes height and width"),
         ({"input": (20, 20)}, ConfigError, "convnet needs 46x46 or more"),
-        ({"hold_out": "none", "best": True}, ConfigError, "needs samples held out"),
+        ({"hold_out": "none", "keep_best": True}, ConfigError, "needs samples held out"),
         ({"dropout": 1.0}, ConfigError, "dropout 1.0"),
         ({"width": 0.5}, ConfigError, "--width has no effect on convnet: leave it out"),
         ({"model": "lstm", "head": "gap"}, ConfigError, "--head has no effect on lstm"),
@@ -71,6 +71,15 @@ def test_what_cannot_be_gone_on_from_is_told(animals, tmp_path, capsys, monkeypa
 
 
 def test_a_card_s_command_can_be_typed_again(monkeypatch):
-    words = ["/usr/bin/orilla", "train", "lenet", "--data", "/data/my pictures/", "--add=mnist:../a/b/", "--out", "r/1"]
+    words = [
+        "/usr/bin/orilla",
+        "train",
+        "lenet",
+        "--data",
+        "/data/my pictures/",
+        "--extra-data=mnist:../a/b/",
+        "--out",
+        "r/1",
+    ]
     monkeypatch.setattr("sys.argv", words)
-    assert command_line() == "orilla train lenet --data 'my pictures' --add=mnist:b --out 1"
+    assert command_line() == "orilla train lenet --data 'my pictures' --extra-data=mnist:b --out 1"

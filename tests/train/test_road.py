@@ -223,8 +223,8 @@ def test_a_mask_with_an_unknown_value_is_found_before_training(tiny_data, tmp_pa
     folder = shutil.copytree(tiny_data, tmp_path / "camvid")
     bad = next(path for path in (folder / "trainannot").iterdir())
     cv2.imwrite(str(bad), np.full((48, 64), 77, np.uint8))
-    with pytest.raises(DataError, match=r"1 of 16 samples can't be used: .* is label 77 in .*add --skip-bad"):
+    with pytest.raises(DataError, match=r"1 of 16 samples can't be used: .* is label 77 in .*add --skip-corrupt"):
         train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
-    card = train(TrainOptions(data=str(folder), **SMALL, skip_bad=True), tmp_path / "run", command="")
+    card = train(TrainOptions(data=str(folder), **SMALL, skip_corrupt=True), tmp_path / "run", command="")
     assert card.samples == 11
     assert "label 77" in card.data.skipped[0]

@@ -124,28 +124,28 @@ def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
     (animals / "train" / "cat" / name).write_bytes(data)
     dataset = open_dataset(animals)
     with pytest.raises(
-        DataError, match=f"1 of 101 samples can't be used: cat/{name} is .*{reason.split()[0]}.*--skip-bad"
+        DataError, match=f"1 of 101 samples can't be used: cat/{name} is .*{reason.split()[0]}.*--skip-corrupt"
     ):
-        scan(dataset, skip_bad=False)
-    skipped = scan(dataset, skip_bad=True)
+        scan(dataset, skip_corrupt=False)
+    skipped = scan(dataset, skip_corrupt=True)
     assert [dataset.names(part)[index] for part, index in skipped] == [f"cat/{name}"]
     assert len(split(dataset, skipped=frozenset(skipped)).train) == 80
 
 
 def test_a_data_set_of_grey_pictures_is_one(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
-    assert scan(open_dataset(folder), skip_bad=False) == {}
+    assert scan(open_dataset(folder), skip_corrupt=False) == {}
 
 
 def test_a_coloured_picture_among_grey_ones_is_none_that_is_bad(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     factories.write_picture(folder / "train" / "cat" / "a.png", factories.picture(40, 48))
-    assert scan(open_dataset(folder), skip_bad=False) == {}
+    assert scan(open_dataset(folder), skip_corrupt=False) == {}
 
 
 def test_a_jpeg_of_some_pixels_is_a_picture(animals):
     factories.write_picture(animals / "train" / "cat" / "tiny.jpg", factories.picture(3, 5))
-    assert scan(open_dataset(animals), skip_bad=False) == {}
+    assert scan(open_dataset(animals), skip_corrupt=False) == {}
 
 
 def test_a_text_of_a_mark_alone_is_empty(tmp_path):
@@ -155,21 +155,21 @@ def test_a_text_of_a_mark_alone_is_empty(tmp_path):
             (tmp_path / name / f"{index}.txt").write_text(f"{name} {index}")
     (tmp_path / "bad" / "0.txt").write_bytes(b"\xef\xbb\xbf \n")
     with pytest.raises(DataError, match=r"1 of 6 samples can't be used: bad/0\.txt is empty"):
-        scan(open_dataset(tmp_path), skip_bad=False)
+        scan(open_dataset(tmp_path), skip_corrupt=False)
 
 
 def test_a_bad_file_among_grey_pictures_is_the_only_bad_one(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     (folder / "train" / "cat" / "a.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"1 of 11 samples can't be used: cat/a.jpg is empty: "):
-        scan(open_dataset(folder), skip_bad=False)
-    assert len(scan(open_dataset(folder), skip_bad=True)) == 1
+        scan(open_dataset(folder), skip_corrupt=False)
+    assert len(scan(open_dataset(folder), skip_corrupt=True)) == 1
 
 
 def test_a_camera_s_picture_with_a_preview_behind_it_is_one(animals):
     frames = [Image.fromarray(factories.picture(40, 40, seed=seed)) for seed in range(2)]
     frames[0].save(animals / "train" / "cat" / "phone.jpg", "MPO", save_all=True, append_images=frames[1:])
-    assert scan(open_dataset(animals), skip_bad=False) == {}
+    assert scan(open_dataset(animals), skip_corrupt=False) == {}
 
 
 def test_only_road_scenes_have_sequences(animals):

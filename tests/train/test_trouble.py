@@ -14,7 +14,7 @@ from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
 
-@pytest.mark.parametrize("options", [{"precision": "float16"}, {"best": True, "patience": 1, "epochs": 8}])
+@pytest.mark.parametrize("options", [{"precision": "float16"}, {"keep_best": True, "patience": 1, "epochs": 8}])
 def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, tmp_path, monkeypatch, options):
     import orilla.train.fit.training as fitting
 

@@ -1,4 +1,4 @@
-"""Further training samples beside a data set: `--add`."""
+"""Further training samples beside a data set: `--extra-data`."""
 
 from __future__ import annotations
 

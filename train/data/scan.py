@@ -29,14 +29,14 @@ EVERYWHERE = ("JPEG", "MPO", "PNG")
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
 
-def scan(dataset: Dataset, *, skip_bad: bool) -> dict[Item, str]:
+def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
     """Reads every sample once, and names those that can't be used.
 
     Returns:
         The reason by sample.
 
     Raises:
-        DataError: there are some, and `skip_bad` is False.
+        DataError: there are some, and `skip_corrupt` is False.
     """
     look = _Look(dataset)
     items = [(split, index) for split in dataset.splits for index in range(len(dataset.names(split)))]
@@ -53,12 +53,12 @@ def scan(dataset: Dataset, *, skip_bad: bool) -> dict[Item, str]:
     # A data set of grey pictures is one; a grey picture among coloured ones is a mistake.
     if len(reasons) - len(others) > len(items) / 2:
         reasons = others
-    if reasons and not skip_bad:
+    if reasons and not skip_corrupt:
         told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]
         more = f" and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
         raise DataError(
             f"{len(reasons)} of {len(items)} samples can't be used: {', '.join(told)}{more}: "
-            "mend them, or add --skip-bad"
+            "fix them, or add --skip-corrupt"
         )
     return reasons
 

@@ -49,7 +49,7 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     size = _input(options, chosen)
     vocabulary = _vocabulary(dataset, splits.train, chosen.vocabulary) if chosen.task == "text" else ()
     preprocess = TextPreprocess(length=size[0]) if len(size) == 1 else Preprocess(size_hw=(size[0], size[1]))
-    feed = InputPreprocessor(preprocess, vocabulary)
+    preprocessor = InputPreprocessor(preprocess, vocabulary)
     network = chosen.build(
         Build(
             classes=len(dataset.classes),
@@ -60,7 +60,7 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
             dropout=options.dropout,
         )
     )
-    work = _Work(options, chosen, dataset, splits, network.model, feed)
+    work = _Work(options, chosen, dataset, splits, network.model, preprocessor)
     stages = _stages(options, chosen.stages)
     return Job(
         network=network.model,
@@ -68,7 +68,7 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         labels=dataset.classes,
         preprocess=preprocess,
         vocabulary=vocabulary,
-        prepare=partial(prepared, feed=feed),
+        prepare=partial(prepared, preprocessor=preprocessor),
         stages=tuple(_bound(work, stage) for stage in stages),
         batch=work.batch,
         learning_rate=stages[-1].learning_rate,
@@ -130,14 +130,14 @@ class _Work:
         dataset: Dataset,
         splits: Splits,
         network: keras.Model,
-        feed: InputPreprocessor,
+        preprocessor: InputPreprocessor,
     ) -> None:
         self._options, self._plan, self._dataset, self._splits = options, chosen, dataset, splits
-        self._network, self._feed = network, feed
+        self._network, self._preprocessor = network, preprocessor
         self.batch = options.batch or chosen.batch
-        self._train = ModelInput(dataset, splits.train, partial(prepared, feed=feed))
+        self._train = ModelInput(dataset, splits.train, partial(prepared, preprocessor=preprocessor))
         watched = splits.choose or splits.report
-        self._watched = ModelInput(dataset, watched, partial(prepared, feed=feed))
+        self._watched = ModelInput(dataset, watched, partial(prepared, preprocessor=preprocessor))
         self._watched_items = watched
         self._prefix = "choose" if splits.choose else splits.reported
         self._of_train = self._labels(splits.train)
@@ -151,7 +151,7 @@ class _Work:
             train, watched = self._features(stage, augment)  # type: ignore[assignment]
             model = keras.Model(self._network.get_layer(stage.until).output, self._network.output)
             augment = None
-        choosing = bool(self._splits.choose) and (options.best or options.patience is not None)
+        choosing = bool(self._splits.choose) and (options.keep_best or options.patience is not None)
         metric = f"{self._prefix}_accuracy"
 
         def evaluate() -> dict[str, float]:
@@ -207,10 +207,10 @@ class _Work:
         folder = cache_folder() / "features"
         of_train = {
             "data": digest_of(self._dataset, self._splits.train),
-            "preprocess": str(self._feed.spec),
+            "preprocess": str(self._preprocessor.spec),
             "augment": None if augment is None else augment.settings(),
         }
-        of_watched = {"data": digest_of(self._dataset, self._watched_items), "preprocess": str(self._feed.spec)}
+        of_watched = {"data": digest_of(self._dataset, self._watched_items), "preprocess": str(self._preprocessor.spec)}
         return (
             features(front, given[0], folder, views=views, augment=augment, key=of_train),
             features(front, given[1], folder, views=1, augment=None, key=of_watched),

@@ -52,7 +52,7 @@ def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     batch = options.batch or BATCH
     rate = options.learning_rate or LEARNING_RATE
     watched, prefix = (splits.choose, "choose") if splits.choose else (splits.report, splits.reported)
-    choosing = bool(splits.choose) and (options.best or options.patience is not None)
+    choosing = bool(splits.choose) and (options.keep_best or options.patience is not None)
 
     def watch() -> dict[str, float]:
         metrics = evaluate(network, dataset, watched, (LABEL,), ready).metrics()

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from orilla.devices.budget import RATIOS, TIMES, Budget
 from orilla.devices.spec import catalog
-from orilla.runtime.bench.budgets.limits import Judged, cold_figure, held, ratio_figure, time_figure
+from orilla.runtime.bench.budgets.limits import LimitResult, cold_figure, held, ratio_figure, time_figure
 from orilla.runtime.bench.result import Result
 
 FULL = "_fp32"
 """In the names of full-precision variants."""
 
 
-def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) -> list[Judged]:
+def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) -> list[LimitResult]:
     """Holds a result that is there to a budget, as far as it tells; nothing is measured.
 
     Args:

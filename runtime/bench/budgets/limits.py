@@ -10,14 +10,14 @@ import msgspec
 from orilla.devices.budget import Range
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.numbers import milliseconds
-from orilla.runtime.bench.result import Cold
+from orilla.runtime.bench.result import ColdStart
 from orilla.runtime.bench.samples import Percentile, Z
 
 Status = Literal["met", "exceeded", "implausible", "elsewhere"]
 """`implausible`: better than the least that is believed; `elsewhere`: a budget of another device."""
 
 
-class Judged(msgspec.Struct, frozen=True):
+class LimitResult(msgspec.Struct, frozen=True):
     """One limit of a budget."""
 
     bundle: str
@@ -38,7 +38,7 @@ class Judged(msgspec.Struct, frozen=True):
         return self.status in ("met", "elsewhere")
 
 
-def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Range) -> Judged:
+def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Range) -> LimitResult:
     """A figure against its limit."""
     if math.isnan(value) or value > limit.most:
         status: Status = "exceeded"
@@ -46,7 +46,7 @@ def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Ra
         status = "exceeded" if key.startswith("min_") else "implausible"
     else:
         status = "met"
-    return Judged(
+    return LimitResult(
         bundle,
         variant,
         key,
@@ -78,7 +78,7 @@ def _edge(key: str, limit: Range) -> float:
     return limit.least if key.startswith("min_") else limit.most
 
 
-def cold_figure(found: Cold, key: str) -> tuple[float, str]:
+def cold_figure(found: ColdStart, key: str) -> tuple[float, str]:
     """Start-up or memory, and how it is told; raises `ConfigError` where the machine does not tell."""
     if key == "start_ms":
         return found.start_ms, f"{found.start_ms:.0f} ms"

@@ -10,9 +10,9 @@ from orilla.devices.budget import RATIOS, TIMES, Budget, Range
 from orilla.devices.detect import Machine, detect
 from orilla.devices.errors import ConfigError
 from orilla.devices.spec import Catalog, catalog
-from orilla.runtime.bench.budgets.limits import Judged, allowed, cold_figure, held, ratio_figure, time_figure
-from orilla.runtime.bench.budgets.measurement import MOST_S, Measurement
-from orilla.runtime.bench.samples import least_samples
+from orilla.runtime.bench.budgets.limits import LimitResult, allowed, cold_figure, held, ratio_figure, time_figure
+from orilla.runtime.bench.budgets.measurement import MAX_S, Measurement
+from orilla.runtime.bench.samples import min_samples
 from orilla.runtime.bundle.bundle import Bundle
 
 AGAIN = 2
@@ -31,7 +31,9 @@ def holds_here(budget: Budget, machine: Machine, known: Catalog | None = None) -
     return spec.arch == machine.arch
 
 
-def judge(measurement: Measurement, *, machine: Machine | None = None, known: Catalog | None = None) -> list[Judged]:
+def judge(
+    measurement: Measurement, *, machine: Machine | None = None, known: Catalog | None = None
+) -> list[LimitResult]:
     """Holds every limit of a budget against what is measured; a time that breaks its limit is measured again first."""
     subject = measurement.subject
     budget, machine = subject.budget, machine or detect()
@@ -39,7 +41,7 @@ def judge(measurement: Measurement, *, machine: Machine | None = None, known: Ca
         told = f"not measured: this is no {budget.device}"
         names = subject.bundle.path.stem, subject.variant.name
         return [
-            Judged(*names, key, None, told, allowed(key, limit), "elsewhere", None)
+            LimitResult(*names, key, None, told, allowed(key, limit), "elsewhere", None)
             for key, limit in budget.limits().items()
         ]
     found = {key: _judge(measurement, key, limit) for key, limit in budget.limits().items()}
@@ -55,7 +57,7 @@ def judge(measurement: Measurement, *, machine: Machine | None = None, known: Ca
     return list(found.values())
 
 
-def _judge(measurement: Measurement, key: str, limit: Range) -> Judged:
+def _judge(measurement: Measurement, key: str, limit: Range) -> LimitResult:
     subject = measurement.subject
     value, told = _figure(measurement, key)
     return held(subject.bundle.path.stem, subject.variant.name, key, value, told, limit)
@@ -88,8 +90,8 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
     one = timed.summary.at(percent)
     if one is None:
         raise ConfigError(
-            f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {least_samples(percent)} samples, "
-            f"{len(timed.times_ms)} were taken in {MOST_S:g} s: hold this model to a lower percentile"
+            f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {min_samples(percent)} samples, "
+            f"{len(timed.times_ms)} were taken in {MAX_S:g} s: hold this model to a lower percentile"
         )
     if not relative:
         return time_figure(one)
@@ -98,8 +100,8 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
     other = timed.reference.at(percent)
     if other is None:
         raise ConfigError(
-            f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {least_samples(percent)} samples, the full-"
-            f"precision variant gave {timed.reference.count} in {MOST_S:g} s: hold this model to a lower percentile"
+            f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {min_samples(percent)} samples, the full-"
+            f"precision variant gave {timed.reference.count} in {MAX_S:g} s: hold this model to a lower percentile"
         )
     return ratio_figure(one, other, measurement.subject.reference[1].name)
 

@@ -14,9 +14,9 @@ from orilla.devices.budget import RATIOS, Budget
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.cold_start import cold
-from orilla.runtime.bench.interleaved import EACH, in_turns, warm_up
-from orilla.runtime.bench.result import Cold
-from orilla.runtime.bench.samples import Summary, least_samples, summarise
+from orilla.runtime.bench.interleaved import EACH, interleaved, warm_up
+from orilla.runtime.bench.result import ColdStart
+from orilla.runtime.bench.samples import Summary, min_samples, summarise
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.bundle.manifest import Variant
@@ -30,16 +30,16 @@ from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
-LEAST_S = 0.1
+MIN_S = 0.1
 SECONDS = 3.0
 """Of a measurement of times; twice and four times as long where it has to be repeated."""
 
-MOST_S = 60.0
+MAX_S = 60.0
 """What a measurement may take to get the samples that its percentiles need."""
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class BudgetTarget:
     """What a budget is about, found in its bundle."""
 
     budget: Budget
@@ -51,7 +51,7 @@ class Subject:
     """Where the full-precision variant is."""
 
 
-def subject_of(budget: Budget, bundle: Bundle) -> Subject:
+def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
     """Finds variant and reference.
 
     Raises:
@@ -66,7 +66,7 @@ def subject_of(budget: Budget, bundle: Bundle) -> Subject:
             f"{asked[0]}: {bundle.path.name} has no full-precision variant to compare with; give reference, a bundle "
             "that has one (orilla export ... --recipes litert_fp32)"
         )
-    return Subject(
+    return BudgetTarget(
         budget, bundle, variant, budget.engine or variant.engine, budget.threads or loop_threads(), reference
     )
 
@@ -116,7 +116,7 @@ class Measurement:
 
     def __init__(
         self,
-        subject: Subject,
+        subject: BudgetTarget,
         *,
         dataset: Dataset | None = None,
         seconds: float = SECONDS,
@@ -125,7 +125,7 @@ class Measurement:
         self.subject = subject
         self._dataset, self._seconds, self._step = dataset, seconds, step
         self._timed: Timed | None = None
-        self._cold: Cold | None = None
+        self._cold: ColdStart | None = None
         self._answers: Answers | None = None
 
     def timed(self) -> Timed:
@@ -150,11 +150,11 @@ class Measurement:
                 sessions.append(opened.enter_context(closing(self.load_reference())))
                 known.append(self._inputs_of_reference(known[0]))
             warm_up(sessions, known)
-            in_turns(sessions, known, 1 << 30, time.perf_counter() + min(1.0, seconds / 3))
+            interleaved(sessions, known, 1 << 30, time.perf_counter() + min(1.0, seconds / 3))
             found: list[list[float]] = [[] for _ in sessions]
             began = time.perf_counter()
-            while (passed := time.perf_counter() - began) < seconds or (len(found[0]) < needed and passed < MOST_S):
-                more = in_turns(sessions, known, EACH, float("inf"))  # as many of each, however slow it is
+            while (passed := time.perf_counter() - began) < seconds or (len(found[0]) < needed and passed < MAX_S):
+                more = interleaved(sessions, known, EACH, float("inf"))  # as many of each, however slow it is
                 for times, new in zip(found, more, strict=True):
                     times += new
         self._timed = Timed(found[0], found[1] if len(found) > 1 else None)
@@ -180,7 +180,7 @@ class Measurement:
         engine = self.subject.engine if loader.fits(variant, self.subject.engine) else variant.engine
         return loader.load(bundle, variant, engine=engine, threads=self.subject.threads)
 
-    def cold(self) -> Cold:
+    def cold(self) -> ColdStart:
         """Start-up and memory, in a process of its own."""
         if self._cold is None:
             subject = self.subject
@@ -209,26 +209,28 @@ class Measurement:
         answered: list[NDArray[np.float32]] = []
         same: list[float] = []
 
-        def first(feed: InputPreprocessor, whole: Session) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
+        def first(preprocessor: InputPreprocessor, whole: Session) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
             for place in range(len(names)):
                 self._tell(place, len(names))
                 sample = dataset.load(split, place)
-                answered.append(whole.run(prepared(sample, feed))[0])
+                answered.append(whole.run(prepared(sample, preprocessor))[0])
                 yield truth_of(sample), answered[-1]
 
-        def second(feed: InputPreprocessor, small: Session) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
+        def second(
+            preprocessor: InputPreprocessor, small: Session
+        ) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
             for place, other in enumerate(answered):
                 self._tell(place, len(names))
                 sample = dataset.load(split, place)
-                raw, output = raw_of(sample), small.run(prepared(sample, feed))[0]
+                raw, output = raw_of(sample), small.run(prepared(sample, preprocessor))[0]
                 size = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
                 same.append(float(np.mean(agreeing(manifest.task, output, other, size))))
                 yield truth_of(sample), output
 
         with closing(self.load_reference()) as whole:
-            theirs = measure(target, first(subject.reference[0].feed(), whole)).metrics()[metric]
+            theirs = measure(target, first(subject.reference[0].preprocessor(), whole)).metrics()[metric]
         with closing(self.load()) as small:
-            ours = measure(target, second(subject.bundle.feed(), small)).metrics()[metric]
+            ours = measure(target, second(subject.bundle.preprocessor(), small)).metrics()[metric]
         where = f"{len(names)} of {dataset.source.name} {split}"
         return Answers(
             100 * (theirs - ours), float(np.mean(same)), f"{where}, {metric} {ours:.4f} against {theirs:.4f}", where
@@ -256,4 +258,4 @@ class Measurement:
 def _samples_for(budget: Budget) -> int:
     """What the percentiles of a budget take."""
     asked = [key for key in budget.limits() if key[0] == "p" and key.partition("_")[2] in ("ms", "ratio")]
-    return max((least_samples(float(key[1:].partition("_")[0])) for key in asked), default=1)
+    return max((min_samples(float(key[1:].partition("_")[0])) for key in asked), default=1)

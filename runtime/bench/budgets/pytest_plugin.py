@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from orilla.runtime.bench.budgets.limits import Judged
+    from orilla.runtime.bench.budgets.limits import LimitResult
     from orilla.runtime.bench.budgets.measurement import Measurement, Timed
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.engines.session import Session
@@ -26,7 +26,7 @@ ABOUT = (
 )
 
 _MEASURED = pytest.StashKey[list["Measurement"]]()
-_JUDGED = pytest.StashKey[list[tuple[str, "Judged"]]]()
+_JUDGED = pytest.StashKey[list[tuple[str, "LimitResult"]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,7 +64,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     from orilla.devices.errors import OrillaError
     from orilla.runtime.bench.budgets.live import judge
 
-    judged: list[Judged] = []
+    judged: list[LimitResult] = []
     try:
         for measurement in _measurements(item):
             judged += judge(measurement)
@@ -106,7 +106,7 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
 
     from orilla.devices.budget import budget_of
     from orilla.devices.errors import ConfigError, OrillaError
-    from orilla.runtime.bench.budgets.measurement import LEAST_S, MOST_S, SECONDS, Measurement, subject_of
+    from orilla.runtime.bench.budgets.measurement import MAX_S, MIN_S, SECONDS, Measurement, budget_target
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.evaluation.accuracy import open_labelled
 
@@ -116,15 +116,15 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
         if len(mark.args) > 1:
             raise ConfigError("takes the bundle, and everything else by name")
         data, seconds = given.pop("data", None), given.pop("seconds", SECONDS)
-        if type(seconds) not in (int, float) or not LEAST_S <= seconds <= MOST_S:
-            raise ConfigError(f"seconds = {seconds!r}: must be {LEAST_S:g} to {MOST_S:g}")
+        if type(seconds) not in (int, float) or not MIN_S <= seconds <= MAX_S:
+            raise ConfigError(f"seconds = {seconds!r}: must be {MIN_S:g} to {MAX_S:g}")
         for key in ("bundle", "reference"):
             if isinstance(given.get(key), Path):
                 given[key] = str(given[key].absolute())
         budget = budget_of(given)
         opened = Bundle.open(budget.bundle)
         dataset = open_labelled(str(data), opened.manifest) if data is not None else None
-        return Measurement(subject_of(budget, opened), dataset=dataset, seconds=seconds)
+        return Measurement(budget_target(budget, opened), dataset=dataset, seconds=seconds)
     except OrillaError as error:
         raise _refused(f"budget of {where}: {error}") from None
 

@@ -1,4 +1,4 @@
-"""`orilla bench BUNDLE --on ssh://…`: ships what is not there yet, has each machine examine, verify and measure, and
+"""`orilla bench BUNDLE --host ssh://…`: ships what is not there yet, has each machine examine, verify and measure, and
 brings the results home."""
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     if arguments.source is not None and Path(arguments.source).exists():
         raise ConfigError(f"--source {arguments.source} is a file of this machine: give one that is there, or scenes")
     console = Console(stderr=True, markup=False, highlight=False)
-    remotes = [Remote(url, console.print) for url in arguments.on]
+    remotes = [Remote(url, console.print) for url in arguments.host]
     if len({remote.name for remote in remotes}) < len(remotes):
-        raise ConfigError("--on names the same machine twice: they would disturb each other")
+        raise ConfigError("--host names the same machine twice: they would disturb each other")
     order = _order(arguments)
     with ThreadPoolExecutor(len(remotes)) as pool:
         asked = [pool.submit(_try, remote, order, console.print) for remote in remotes]

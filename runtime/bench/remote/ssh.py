@@ -67,11 +67,11 @@ class Remote:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ConfigError(f"--on {url}: {error}") from error
+            raise ConfigError(f"--host {url}: {error}") from error
         if parts.scheme != "ssh" or not host or parts.path.strip("/") or parts.query or parts.password:
-            raise ConfigError(f"--on {url}: give ssh://USER@HOST or ssh://USER@HOST:PORT")
+            raise ConfigError(f"--host {url}: give ssh://USER@HOST or ssh://USER@HOST:PORT")
         if host.startswith("-") or (parts.username or "").startswith("-"):
-            raise ConfigError(f"--on {url}: a name can't begin with a dash")
+            raise ConfigError(f"--host {url}: a name can't begin with a dash")
         self.name = host if port is None else f"{host}:{port}"
         self.host = host
         self.target = f"{parts.username}@{host}" if parts.username else host
@@ -150,7 +150,7 @@ class Remote:
         return ended.stdout
 
     def _failure(self, said: str) -> RemoteError:
-        """ssh's own failure: one that may pass, or one that is to be mended first."""
+        """ssh's own failure: one that may pass, or one that must be fixed first."""
         for sign, meaning in REASONS.items():
             if sign in said:
                 told = f"{self.name}: {meaning.format(target=self.target, host=self.host)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.result import Result, read_all, told
+from orilla.runtime.bench.result import Result, describe, read_all
 from orilla.runtime.bench.verdict import Verdict, compare
 
 
@@ -40,7 +40,7 @@ def trends(folder: Path) -> list[Trend]:
 def _trend(results: list[Result]) -> Trend:
     newest = results[-1]
     return Trend(
-        told(newest.subject),
+        describe(newest.subject),
         newest.host.identity,
         tuple(result.created for result in results),
         tuple(_p50(result) for result in results),

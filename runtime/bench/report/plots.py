@@ -33,7 +33,7 @@ SETTINGS = {
     "legend.frameon": False,
 }
 
-MOST_POINTS = 2000
+MAX_POINTS = 2000
 """Of a line in a page."""
 
 
@@ -44,7 +44,7 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
         for place, (result, name) in enumerate(zip(results, names, strict=True)):
             times = np.sort(result.kept(result.headline))
             rank = np.arange(1, times.size + 1) / (times.size + 1)
-            half = MOST_POINTS // 2
+            half = MAX_POINTS // 2
             kept = np.concatenate([np.geomspace(1, times.size, half), np.linspace(1, times.size, half)]).astype(int)
             keep = np.unique(np.concatenate([times.size - kept, kept - 1]))
             axes.plot(times[keep], _stretched(rank[keep]), color=LINES[place % len(LINES)], label=name, lw=1.8)
@@ -78,7 +78,7 @@ def time_line(result: Result) -> str:
         )
         axes: Axes = grid[0][0]
         at, times = np.asarray(result.at_s), np.asarray(result.samples_ms[result.headline])
-        step = max(1, at.size // MOST_POINTS)
+        step = max(1, at.size // MAX_POINTS)
         slow = np.argsort(times)[-50:]
         shown = np.unique(np.concatenate([np.arange(0, at.size, step), slow]))
         axes.plot(at[shown], times[shown], ".", ms=2.5, alpha=0.5, color=LINES[0], label="each", rasterized=False)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orilla.devices.errors import MissingExtraError
-from orilla.runtime.bench.budgets.limits import Judged
+from orilla.runtime.bench.budgets.limits import LimitResult
 from orilla.runtime.bench.numbers import milliseconds
 from orilla.runtime.bench.report.terminal import (
     BUDGET_HEADER,
@@ -29,7 +29,7 @@ def check_plots() -> None:
         raise MissingExtraError("matplotlib", "report")
 
 
-def page(results: Sequence[Result], path: Path, judged: Sequence[Judged] = ()) -> None:
+def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = ()) -> None:
     """Writes the page.
 
     Args:
@@ -103,7 +103,7 @@ def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> No
     )
 
 
-def _budgets(made: Page, judged: Sequence[Judged]) -> None:
+def _budgets(made: Page, judged: Sequence[LimitResult]) -> None:
     if judged:
         made.heading("Budgets")
         made.table(BUDGET_HEADER, [budget_row(one) for one in judged])

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orilla.runtime.bench.numbers import milliseconds
-from orilla.runtime.bench.result import Result, told
+from orilla.runtime.bench.result import Result, describe
 from orilla.runtime.bench.samples import PERCENTS, Percentile, Summary, mlperf_samples
 from orilla.runtime.bench.soak import BURST_S
 
 if TYPE_CHECKING:
-    from orilla.runtime.bench.budgets.limits import Judged
+    from orilla.runtime.bench.budgets.limits import LimitResult
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -90,7 +90,7 @@ HEADER = ["ms", "p50 (95 %)", "p90 (95 %)", "p99 (95 %)", "max", "samples"]
 BUDGET_HEADER = ["budget", "measured", "allowed", ""]
 
 
-def budget_row(one: Judged) -> list[str]:
+def budget_row(one: LimitResult) -> list[str]:
     """One limit of a budget."""
     word = {"met": "met", "exceeded": "EXCEEDED", "implausible": "IMPLAUSIBLE", "elsewhere": "elsewhere"}[one.status]
     return [f"{one.variant} {one.limit}", one.told, one.allowed, word]
@@ -148,7 +148,7 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
         lines.append(f"MLPerf's single-stream takes 1024 queries and 60 s; p90 within 0.5 % takes {needed} samples")
     lines += result.notes
     lines += [f"NOT VALID: {reason}" for reason in result.invalid]
-    return [(f"{told(result.subject)}\n{result.host.description}", HEADER, rows)], lines
+    return [(f"{describe(result.subject)}\n{result.host.description}", HEADER, rows)], lines
 
 
 def _beside(drop: float) -> str:

@@ -104,7 +104,7 @@ DATA_ERRORS = (
     pickle.UnpicklingError,
 )
 
-MOST_WORDS = 1_000_000
+MAX_WORDS = 1_000_000
 
 
 def _check(ranks: Any, labels: Any, words: int) -> None:
@@ -117,8 +117,8 @@ def _check(ranks: Any, labels: Any, words: int) -> None:
 
 
 def _words(ranks: dict[str, int]) -> list[str]:
-    if not all(isinstance(rank, int) and 1 <= rank <= MOST_WORDS for rank in ranks.values()):
-        raise ValueError(f"{INDEX} must give each word a rank from 1 to {MOST_WORDS}")
+    if not all(isinstance(rank, int) and 1 <= rank <= MAX_WORDS for rank in ranks.values()):
+        raise ValueError(f"{INDEX} must give each word a rank from 1 to {MAX_WORDS}")
     words = [""] * (max(ranks.values()) + 1)
     for word, rank in ranks.items():
         words[rank] = word

@@ -16,9 +16,9 @@ def raw_of(sample: Sample) -> RawInput:
     return sample.text if isinstance(sample, ClassifiedText) else sample.image
 
 
-def prepared(sample: Sample, feed: InputPreprocessor) -> ModelInput:
-    """A sample's input as `feed` prepares it; an array that is alone may have any name."""
-    raw, spec = raw_of(sample), feed.spec
+def prepared(sample: Sample, preprocessor: InputPreprocessor) -> ModelInput:
+    """A sample's input as `preprocessor` prepares it; an array that is alone may have any name."""
+    raw, spec = raw_of(sample), preprocessor.spec
     if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:
         raw = {spec.inputs[0].name: next(iter(raw.values()))}
-    return feed(raw)
+    return preprocessor(raw)

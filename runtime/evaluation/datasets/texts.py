@@ -13,7 +13,7 @@ from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, Dataset, 
 
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
-MOST_CHARACTERS = 1 << 24
+MAX_CHARACTERS = 1 << 24
 """Of a field of a table."""
 
 
@@ -91,7 +91,7 @@ def open_dataset(path: Path) -> TextFolders | TextTable:
 
 
 def _rows(path: Path) -> list[tuple[str, str, str]]:
-    csv.field_size_limit(MOST_CHARACTERS)
+    csv.field_size_limit(MAX_CHARACTERS)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orilla.runtime.bench.reference_workload import Yardstick
+from orilla.runtime.bench.reference_workload import ReferenceWorkload
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +14,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 def quiet(monkeypatch, request):
     """Else a neighbour on this machine makes a second three."""
     if "real_yardstick" not in request.fixturenames:
-        monkeypatch.setattr(Yardstick, "_once", lambda self: 25.0)
+        monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: 25.0)
 
 
 @pytest.fixture

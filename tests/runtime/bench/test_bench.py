@@ -122,7 +122,7 @@ def test_interrupted_between_two_stages_of_a_frame(monkeypatch):
 
 
 def test_too_many_samples_are_thinned(monkeypatch):
-    monkeypatch.setattr(scenario, "MOST_SAMPLES", 1000)
+    monkeypatch.setattr(scenario, "MAX_SAMPLES", 1000)
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=1.0))
     assert 400 < len(found.at_s) < 1000
@@ -224,7 +224,7 @@ def test_warm_up_ends_when_the_times_are_steady():
         if steadiness.steady:
             break
     assert 300 < steadiness.count < 700
-    assert steadiness.told().first_ms == 10.0
+    assert steadiness.summary().first_ms == 10.0
     never = Steadiness()
     for place in range(500):
         never.add(5.0 * 1.01**place, 0.05 * place)
@@ -245,7 +245,7 @@ def test_a_soak_ends_with_the_heat():
         times.append(10.0 + 5.0 * (heat[int(at)] > 60))
         if soaking.add(at_s[-1], times[-1]):
             break
-    told = soaking.told(at_s, times)
+    told = soaking.summary(at_s, times)
     assert told.steady
     assert 500 < told.steady_after_s < 1200
     assert told.slowdown == pytest.approx(1.5)
@@ -258,7 +258,7 @@ def test_a_soak_without_a_sensor_goes_by_the_times():
     at_s = [0.1 * place for place in range(2000)]
     settled = [soaking.add(at, 5.0) for at in at_s]
     assert settled.index(True) < 1300
-    assert "no temperature sensor" in soaking.told(at_s, [5.0] * 2000).judged_by
+    assert "no temperature sensor" in soaking.summary(at_s, [5.0] * 2000).judged_by
 
 
 def test_a_soak_of_a_second(capsys):
@@ -281,7 +281,7 @@ def test_a_soak_of_a_second(capsys):
         (["probe", "--variant", "other"], "unknown variant 'other'"),
         (["probe", "--compare", "a", "b", "--predict", "pi4"], "two different things"),
         (["probe", "--margin", "5"], "--margin is for --compare"),
-        (["probe", "--wheels", "."], "--wheels is for --on"),
+        (["probe", "--wheels", "."], "--wheels is for --host"),
         (["--compare", "a", "b", "--seconds", "5"], "--seconds has nothing to do with --compare"),
         (["probe", "--compare", "a", "b"], "a bundle has nothing to do with --compare"),
         (["probe", "--predict", "pi4", "--out", "a"], "--out has nothing to do with --predict"),

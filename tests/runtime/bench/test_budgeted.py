@@ -14,7 +14,7 @@ from orilla.devices.detect import Machine
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.budgets.from_results import judge_result
 from orilla.runtime.bench.budgets.live import holds_here, judge
-from orilla.runtime.bench.budgets.measurement import Measurement, subject_of
+from orilla.runtime.bench.budgets.measurement import Measurement, budget_target
 from orilla.runtime.bench.result import Accuracy
 from orilla.runtime.bundle.bundle import ZOO, Bundle
 from orilla.runtime.cli import main
@@ -145,7 +145,7 @@ def test_budgets_of_what_is_not_there(tmp_path, capsys, probe, table, told):
 
 def test_a_ratio_takes_a_full_precision_variant():
     with pytest.raises(ConfigError, match="no full-precision variant to compare with; give reference"):
-        subject_of(budget_of({"bundle": "mobilenet", "p90_ratio": 0.5}), Bundle.open("mobilenet"))
+        budget_target(budget_of({"bundle": "mobilenet", "p90_ratio": 0.5}), Bundle.open("mobilenet"))
 
 
 def test_a_slow_moment_is_measured_again(monkeypatch, probe):
@@ -160,7 +160,7 @@ def test_a_slow_moment_is_measured_again(monkeypatch, probe):
         return output
 
     budget = budget_of({"bundle": "probe", "device": "x86-64", "p50_ms": [0, 1.0]})
-    measurement = Measurement(subject_of(budget, Bundle.open(probe)), seconds=0.5)
+    measurement = Measurement(budget_target(budget, Bundle.open(probe)), seconds=0.5)
     monkeypatch.setattr(LiteRTSession, "run", run)
     (one,) = judge(measurement, machine=Machine("cpu", "x86_64", 2, 4096, "3.11"))
     assert one.passed, one
@@ -181,7 +181,7 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
     """The small variant answers the wrong class for every second picture: that breaks both limits."""
     opened = Bundle.open(picture_bundle)
     table = {"bundle": "tiny", "variant": "litert_wi8_ai8", "max_drop": 10, "min_agreement": 0.9}
-    subject = subject_of(budget_of(table), opened)
+    subject = budget_target(budget_of(table), opened)
     dataset = open_labelled(str(animals), opened.manifest)
     drop, agreement = judge(Measurement(subject, dataset=dataset))
     assert (drop.passed, agreement.passed) == (True, True)
@@ -241,13 +241,13 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
     monkeypatch.setattr(interleaved.time, "perf_counter_ns", lambda: int(1e9 * now[0]))
     monkeypatch.setattr(LiteRTSession, "run", run)
     table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p90_ratio": 1.5}
-    (one,) = judge(Measurement(subject_of(budget_of(table), Bundle.open(probe))))
+    (one,) = judge(Measurement(budget_target(budget_of(table), Bundle.open(probe))))
     assert one.status == "met"
     assert one.value == pytest.approx(1.0)
     assert now[0] < 70
     table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p99_ratio": 1.5}
     with pytest.raises(ConfigError, match="hold this model to a lower percentile"):
-        judge(Measurement(subject_of(budget_of(table), Bundle.open(probe))))
+        judge(Measurement(budget_target(budget_of(table), Bundle.open(probe))))
 
 
 def test_results_of_other_scenarios_and_variants_are_not_held():

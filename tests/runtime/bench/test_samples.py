@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from orilla.runtime.bench.samples import least_samples, mlperf_samples, ranks, summarise
+from orilla.runtime.bench.samples import min_samples, mlperf_samples, ranks, summarise
 
 ROUNDS = 1500
 
@@ -72,7 +72,7 @@ def test_times_that_are_like_the_one_before_widen_the_interval(likeness):
 
 
 def test_a_percentile_that_the_samples_cannot_carry_is_left_out():
-    assert [least_samples(percent) for percent in (50, 90, 99, 99.9)] == [6, 36, 368, 3688]
+    assert [min_samples(percent) for percent in (50, 90, 99, 99.9)] == [6, 36, 368, 3688]
     summary = summarise(np.arange(1, 101, dtype=float))
     assert summary.at(99) is None
     assert summary.withheld() == {"p99": 368}

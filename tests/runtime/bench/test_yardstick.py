@@ -7,7 +7,14 @@ import pytest
 from helpers.results import made
 
 from orilla.runtime.bench import reference_workload, runner
-from orilla.runtime.bench.reference_workload import Aside, Company, Yardstick, known_ns, outside, remember
+from orilla.runtime.bench.reference_workload import (
+    ExcludedInterval,
+    Interference,
+    ReferenceWorkload,
+    known_ns,
+    outside,
+    remember,
+)
 from orilla.runtime.bench.result import Result, merge
 from orilla.runtime.bench.runner import Plan, run
 from orilla.runtime.bench.verdict import compare
@@ -17,8 +24,8 @@ from orilla.runtime.model import Model
 def played(monkeypatch, step_ns, seconds=10.0, known=None):
     """A yardstick whose step takes `step_ns(at_s)`, read as often as it wants to be."""
     now = [0.0]
-    monkeypatch.setattr(Yardstick, "_once", lambda self: float(step_ns(now[0])))
-    stick = Yardstick(known)
+    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: float(step_ns(now[0])))
+    stick = ReferenceWorkload(known)
     while now[0] < seconds:
         stick.read(now[0])
         now[0] += 0.01
@@ -38,8 +45,8 @@ def test_a_neighbour_is_set_aside(monkeypatch):
     (one,) = stick.aside()
     assert one.from_s == pytest.approx(3, abs=0.3)
     assert one.to_s == pytest.approx(5, abs=0.3)
-    assert stick.told().seconds == pytest.approx(2, abs=0.4)
-    assert stick.told().slowdown == pytest.approx(1.6)
+    assert stick.summary().seconds == pytest.approx(2, abs=0.4)
+    assert stick.summary().slowdown == pytest.approx(1.6)
     assert stick.quiet_s() == pytest.approx(8, abs=0.7)
 
 
@@ -88,7 +95,7 @@ def test_what_cannot_be_remembered_is_no_failure(tmp_path, monkeypatch):
 
 
 def test_times_outside_of_the_stretches():
-    aside = [Aside(1.0, 2.0), Aside(4.0, 5.0)]
+    aside = [ExcludedInterval(1.0, 2.0), ExcludedInterval(4.0, 5.0)]
     assert outside([0.5, 1.0, 1.9, 2.0, 3.0, 4.5, 5.0], aside) == [True, False, False, True, True, False, True]
 
 
@@ -99,14 +106,14 @@ def slowed(at):
 def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
     """Half of the time somebody else is there: two seconds that were asked for take about four."""
     at = [0.0]
-    real = Yardstick.read
+    real = ReferenceWorkload.read
 
     def read(self, at_s):
         at[0] = at_s
         real(self, at_s)
 
-    monkeypatch.setattr(Yardstick, "read", read)
-    monkeypatch.setattr(Yardstick, "_once", lambda self: float(slowed(at[0])))
+    monkeypatch.setattr(ReferenceWorkload, "read", read)
+    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: float(slowed(at[0])))
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=2.0))
     assert 2.8 < found.seconds < 6.5
@@ -121,14 +128,14 @@ def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
     from orilla.runtime.bench import monitor
 
     at = [0.0]
-    real = Yardstick.read
+    real = ReferenceWorkload.read
 
     def read(self, at_s):
         at[0] = at_s
         real(self, at_s)
 
-    monkeypatch.setattr(Yardstick, "read", read)
-    monkeypatch.setattr(Yardstick, "_once", lambda self: 25.0 if at[0] < 1.5 else 40.0)
+    monkeypatch.setattr(ReferenceWorkload, "read", read)
+    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: 25.0 if at[0] < 1.5 else 40.0)
     monkeypatch.setattr(monitor, "mhz", lambda root: 1500.0 if at[0] < 1.5 else 1000.0)
     monkeypatch.setattr(runner, "PATIENCE", 1.0)
     with Model.open("probe", threads=1) as model:
@@ -139,7 +146,7 @@ def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
 
 def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
     remember(10.0)
-    monkeypatch.setattr(Yardstick, "_once", lambda self: 25.0)
+    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: 25.0)
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=1.5))
     assert not found.valid
@@ -150,13 +157,13 @@ def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
 
 
 def test_a_comparison_notes_another_speed_of_the_machine():
-    quiet, slow = (made(company=Company(step, step, None, 0.0)) for step in (25.0, 40.0))
+    quiet, slow = (made(company=Interference(step, step, None, 0.0)) for step in (25.0, 40.0))
     assert "the machine itself was 1.60 times slower in B" in compare([quiet], [slow]).notes
     assert not compare([quiet], [quiet]).notes
 
 
 def test_what_is_set_aside_stays_so_when_runs_are_merged():
-    one: Result = made(aside=(Aside(1.0, 2.0),))
+    one: Result = made(aside=(ExcludedInterval(1.0, 2.0),))
     merged = merge([one, one])
     assert [(part.from_s, part.to_s) for part in merged.aside] == [
         (1.0, 2.0),
@@ -166,6 +173,6 @@ def test_what_is_set_aside_stays_so_when_runs_are_merged():
 
 
 def test_its_step_is_the_same_whatever_its_length(real_yardstick):
-    steps = [Yardstick()._once() for _ in range(5)]
+    steps = [ReferenceWorkload()._once() for _ in range(5)]
     assert max(steps) < 3 * min(steps)
     assert reference_workload.WORK_MS * 1e6 / min(steps) > 100

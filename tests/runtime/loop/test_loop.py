@@ -198,7 +198,7 @@ class EventfulSource(factories.ListSource):
     def read(self):
         if self._index in (1, 2) and self._index not in self.told:
             self.told.append(self._index)
-            kind = "lost" if self._index == 1 else "bad"
+            kind = "lost" if self._index == 1 else "corrupt"
             return Event(kind, self._index, 0, f"{kind} at {self._index}")
         return super().read()
 
@@ -210,12 +210,12 @@ def test_what_happens_to_the_source_is_told_and_the_loop_goes_on(caplog):
     source.told = []
     ticks = list(run(source, BrightnessSession().run, on_event=events.append))
     assert [tick.index for tick in ticks] == [0, 1, 2]
-    assert [event.kind for event in events] == ["lost", "bad"]
-    assert ticks[-1].drops == {"bad": 1}
+    assert [event.kind for event in events] == ["lost", "corrupt"]
+    assert ticks[-1].drops == {"corrupt": 1}
     source = EventfulSource(bright([1, 2, 3]))
     source.told = []
     list(run(source, BrightnessSession().run))
-    assert [record.message for record in caplog.records] == ["lost at 1", "bad at 2"]
+    assert [record.message for record in caplog.records] == ["lost at 1", "corrupt at 2"]
 
 
 def test_frames_that_the_model_cannot_take_are_passed_over():
@@ -223,7 +223,7 @@ def test_frames_that_the_model_cannot_take_are_passed_over():
     events = []
     ticks = list(run(factories.ListSource(images), BrightnessSession().run, on_event=events.append))
     assert [tick.index for tick in ticks] == [0, 3]
-    assert ticks[-1].drops == {"bad": 2}
+    assert ticks[-1].drops == {"corrupt": 2}
     assert [event.index for event in events] == [1, 2]
 
 

@@ -18,7 +18,7 @@ class Jumpy(factories.ListSource):
 
     def __init__(self, count):
         super().__init__([factories.picture(seed=place) for place in range(count)], live=True)
-        self.told = iter([Event("lost", 5, 0, "lost"), Event("bad", 5, 0, "bad")])
+        self.told = iter([Event("lost", 5, 0, "lost"), Event("corrupt", 5, 0, "corrupt")])
 
     def read(self):
         return (next(self.told, None) if self._index == 5 else None) or super().read()
@@ -44,7 +44,7 @@ def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy,
     assert len(lines) == 61  # sixty frames and the bad one: each is answered, or given up for a reason
     if policy == "deadline:0.001":
         assert not ticks
-        assert decided.count(b'"late"') > 0
+        assert decided.count(b'"deadline"') > 0
 
 
 def test_a_change_of_the_loop_s_decisions_is_seen(model, tmp_path, monkeypatch):
@@ -83,8 +83,8 @@ def test_another_policy_in_simulated_time(tmp_path):
         replay.under(Policy.parse("deadline:20")),
         replay.under(infer_ms=5),
     )
-    assert {reason for _, _, reason in latest.dropped} == {"newer"}
-    assert "late" in {reason for _, _, reason in deadline.dropped}
+    assert {reason for _, _, reason in latest.dropped} == {"superseded"}
+    assert "deadline" in {reason for _, _, reason in deadline.dropped}
     assert max(one.began_ns - one.captured_ns for one in deadline.delivered) <= 20_000_000
     assert not fast.dropped
     assert len(fast.delivered) == 90
@@ -100,7 +100,7 @@ def test_simulations_are_equal(tmp_path):
     [
         ([], "is empty"),
         (["hello"], "line 1 is not one of a recording"),
-        (['{"line":"drop","at_ns":1,"index":1,"reason":"late"}'], "one header"),
+        (['{"line":"drop","at_ns":1,"index":1,"reason":"deadline"}'], "one header"),
         ([HEADER, HEADER], "one header"),
         ([HEADER.replace('"schema":1', '"schema":7')], "version 7"),
         ([HEADER, '{"line":"drop","at_ns":1,"index":1,"reason":"bored"}'], "line 2"),
@@ -158,7 +158,7 @@ def test_a_file_under_a_policy_that_plays_it(model, tmp_path):
     source.rate_hz = 30.0
     list(model.stream(source, record=path))
     latest = Replay.read(path).under(Policy.parse("latest"), infer_ms=90)
-    assert {reason for _, _, reason in latest.dropped} == {"newer"}
+    assert {reason for _, _, reason in latest.dropped} == {"superseded"}
     assert max(one.age_ms for one in latest.delivered[:-1]) < 33.4 + 90 + 10
     list(model.stream([factories.picture()] * 3, record=path))
     with pytest.raises(ValueError, match="no rate to be played at"):

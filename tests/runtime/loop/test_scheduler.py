@@ -10,7 +10,7 @@ from orilla.runtime.loop.simulate import Given, simulate
 MS = 1_000_000
 
 
-def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, bad=()):
+def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=()):
     """A camera's frames, read the moment they are taken."""
     return [
         Given(
@@ -20,7 +20,7 @@ def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, bad=()):
             prepare_ns=prepare_ms * MS,
             infer_ns=infer_ms * MS,
             sink_ns=sink_ms * MS,
-            bad=place in bad,
+            corrupt=place in corrupt,
         )
         for place in range(count)
     ]
@@ -28,7 +28,7 @@ def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, bad=()):
 
 def recording(count, *, read_ms=2, period_ms=33, **stages):
     return [
-        Given(one.index, place * period_ms * MS, read_ms * MS, one.prepare_ns, one.infer_ns, one.sink_ns, one.bad)
+        Given(one.index, place * period_ms * MS, read_ms * MS, one.prepare_ns, one.infer_ns, one.sink_ns, one.corrupt)
         for place, one in enumerate(camera(count, **stages))
     ]
 
@@ -57,7 +57,7 @@ def test_latest_is_never_stale():
     """With inference slower than the camera, an answer is at most one period and one inference old."""
     outcome = run(camera(300, infer_ms=50), "latest")
     assert max(one.age_ms for one in outcome.delivered) <= 33 + 1 + 50
-    assert {reason for _, reason in reasons(outcome)} == {"newer"}
+    assert {reason for _, reason in reasons(outcome)} == {"superseded"}
     assert len(outcome.delivered) + len(outcome.dropped) == 300
     assert indices(outcome)[-1] == 299
     # Inference never waits: one answer each 50 ms.
@@ -72,10 +72,10 @@ def test_every_makes_a_slow_loop_late_but_loses_nothing():
 
 def test_a_caller_who_is_slow_gets_the_newest_answer():
     outcome = run(camera(100, sink_ms=200), "latest")
-    assert {reason for _, reason in reasons(outcome)} == {"unread"}
+    assert {reason for _, reason in reasons(outcome)} == {"unconsumed"}
     # The last answer waits for the caller, since the camera has ended.
     assert max(one.age_ms for one in outcome.delivered[:-1]) <= 33 + 1 + 5
-    assert outcome.delivered[-1].drops == {"unread": len(outcome.dropped)}
+    assert outcome.delivered[-1].drops == {"unconsumed": len(outcome.dropped)}
 
 
 def test_a_frame_too_old_is_given_up_before_its_inference():
@@ -85,7 +85,7 @@ def test_a_frame_too_old_is_given_up_before_its_inference():
         for one in camera(30)
     ]
     outcome = run(frames, "deadline:30")
-    assert reasons(outcome) == [(index, "late") for index in range(10, 20)]
+    assert reasons(outcome) == [(index, "deadline") for index in range(10, 20)]
     assert max(one.began_ns - one.captured_ns for one in outcome.delivered) <= 30 * MS
     assert indices(run(frames, "deadline:60")) == list(range(30))
 
@@ -125,10 +125,10 @@ def test_a_recording_waits_for_the_loop():
 
 
 def test_bad_frames_are_counted_and_nothing_waits_for_them():
-    outcome = run(camera(10, bad=(3, 4)), "latest")
+    outcome = run(camera(10, corrupt=(3, 4)), "latest")
     assert indices(outcome) == [0, 1, 2, 5, 6, 7, 8, 9]
-    assert reasons(outcome) == [(3, "bad"), (4, "bad")]
-    assert outcome.delivered[-1].drops == {"bad": 2}
+    assert reasons(outcome) == [(3, "corrupt"), (4, "corrupt")]
+    assert outcome.delivered[-1].drops == {"corrupt": 2}
 
 
 def test_a_gap_of_the_camera_costs_nothing_but_its_frames():

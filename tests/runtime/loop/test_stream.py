@@ -380,7 +380,7 @@ def test_figures_of_a_loop():
         tick = Tick(frame, result, {"infer": 5.0}, frame.captured_ns + 20_000_000, {})
         stats.delivered(tick)
         stats.done(tick, tick.delivered_ns + 3_000_000)
-    stats.drops = {"newer": 11}
+    stats.drops = {"superseded": 11}
     figures = stats.figures(1_100_000_000)
     assert figures.frames == 11
     assert figures.fps == pytest.approx(10)

@@ -14,9 +14,9 @@ from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.scenes import clock
 from orilla.runtime.sources import camera, picamera
 from orilla.runtime.sources.arrays import Arrays
-from orilla.runtime.sources.capture import MOST_BAD, BadFrames
+from orilla.runtime.sources.capture import MAX_CORRUPT, CorruptFrames
 from orilla.runtime.sources.paced import Paced
-from orilla.runtime.sources.reconnect import LONGEST_WAIT_S, TRIES, Reconnecting
+from orilla.runtime.sources.reconnect import MAX_WAIT_S, TRIES, Reconnecting
 from orilla.runtime.sources.registry import open_source
 from orilla.runtime.sources.timestamps import PresentationClock
 
@@ -77,7 +77,7 @@ def test_the_wait_between_tries_grows_and_is_capped():
     assert take(source, 2)[0] == 0
     assert take(source, 1)[0].kind == "back"
     assert max(time.waits) <= 0.25, "the loop could not be stopped meanwhile"
-    assert sum(time.waits) == pytest.approx(0.25 + 0.5 + 1 + LONGEST_WAIT_S * 10)
+    assert sum(time.waits) == pytest.approx(0.25 + 0.5 + 1 + MAX_WAIT_S * 10)
 
 
 def test_a_camera_that_is_away_for_a_day_comes_back():
@@ -93,7 +93,7 @@ def test_frames_that_are_all_bad_are_no_sign_of_life():
             self._index += 1
             if self._index > 3:
                 raise SourceError("the cable is out")
-            return Event("bad", self._index - 1, 0, "bad")
+            return Event("corrupt", self._index - 1, 0, "corrupt")
 
     time = Time()
     source = Reconnecting(lambda: Garbage([], live=True), "camera 0", clock=time.clock, wait=time.wait)
@@ -204,7 +204,7 @@ def test_pictures_of_the_caller():
     ]
     found = list(iter(Arrays(given).read, None))
     assert [one.index for one in found] == list(range(9))
-    assert [getattr(one, "kind", "frame") for one in found] == ["frame"] * 5 + ["bad"] * 3 + ["frame"]
+    assert [getattr(one, "kind", "frame") for one in found] == ["frame"] * 5 + ["corrupt"] * 3 + ["frame"]
     assert np.shares_memory(found[0].image, given[0])
     for frame in found[1:5]:
         assert frame.image.shape == (4, 6, 3)
@@ -213,14 +213,14 @@ def test_pictures_of_the_caller():
 
 
 def test_many_bad_frames_in_a_row_are_a_loss():
-    bad = BadFrames("camera 0")
-    for place in range(MOST_BAD - 1):
-        assert bad.checked(place, None, 0).kind == "bad"
-    assert bad.checked(MOST_BAD, factories.picture(), 0).index == MOST_BAD
-    for place in range(MOST_BAD - 1):
+    bad = CorruptFrames("camera 0")
+    for place in range(MAX_CORRUPT - 1):
+        assert bad.checked(place, None, 0).kind == "corrupt"
+    assert bad.checked(MAX_CORRUPT, factories.picture(), 0).index == MAX_CORRUPT
+    for place in range(MAX_CORRUPT - 1):
         bad.checked(place, np.zeros((0, 0, 3), np.uint8), 0)
     with pytest.raises(SourceError, match="in a row"):
-        bad.checked(MOST_BAD, None, 0)
+        bad.checked(MAX_CORRUPT, None, 0)
 
 
 @pytest.mark.parametrize("size", [(36, 64), (360, 640), (2160, 3840)])

@@ -133,7 +133,7 @@ def test_a_picture_that_cannot_be_read_is_told_and_passed_over(tmp_path, name, d
     (tmp_path / name).write_bytes(data)
     first, event, last = iter(open_source(tmp_path).read, None)
     assert (first.name, last.name, last.index) == ("a.png", "c.png", 2)
-    assert (event.kind, event.index) == ("bad", 1)
+    assert (event.kind, event.index) == ("corrupt", 1)
     assert event.detail == f"cannot decode {tmp_path / name}: {why}"
 
 
