@@ -85,14 +85,16 @@ def read_budgets(path: Path, known: Catalog | None = None) -> list[Budget]:
     file.check("", file.content, {"budget"})
     tables = file.several("budget")
     if not tables:
-        raise ConfigError(f"{path} has no [[budget]] table")
+        msg = f"{path} has no [[budget]] table"
+        raise ConfigError(msg)
     found = []
     for place, table in enumerate(tables):
         file.check("budget", table, [one.name for one in fields(Budget)], place)
         try:
             budget = budget_of(table, known)
         except _BadKeyError as error:
-            raise file.error("budget", error.key, str(error), place) from error
+            msg = "budget"
+            raise file.error(msg, error.key, str(error), place) from error
         if budget.reference is not None:
             table["reference"] = str(path.absolute().parent / budget.reference)
             budget = budget_of(table, known)
@@ -125,17 +127,21 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
         else:
             given[key] = _range(key, value)
     if "bundle" not in given:
-        raise _BadKeyError("", "a budget has no bundle")
+        msg = ""
+        raise _BadKeyError(msg, "a budget has no bundle")
     device = given.get("device")
     if device is not None:
         devices = (known or catalog()).devices
         if device not in devices:
-            raise _BadKeyError("device", str(unknown_name("device", device, devices)))
+            msg = "device"
+            raise _BadKeyError(msg, str(unknown_name("device", device, devices)))
         if not devices[device].match and devices[device].arch is None:
-            raise _BadKeyError("device", f"device = {device!r}: no machine can be told to be one; name its host")
+            msg = "device"
+            raise _BadKeyError(msg, f"device = {device!r}: no machine can be told to be one; name its host")
     budget = Budget(**given)
     if not budget.limits():
-        raise _BadKeyError("bundle", f"the budget of {budget.bundle} asks nothing: {', '.join(LIMITS)}")
+        msg = "bundle"
+        raise _BadKeyError(msg, f"the budget of {budget.bundle} asks nothing: {', '.join(LIMITS)}")
     for key in TIMES:
         if device is None and key in given:
             raise _BadKeyError(key, f"{key} without device: milliseconds are those of a machine; say which, or a ratio")

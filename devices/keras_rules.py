@@ -45,7 +45,8 @@ class Advice:
 def check(network: Any, device: str) -> list[Advice]:
     """Holds a Keras model against a device's rules; raises `ConfigError` for an unknown device."""
     if device not in DEVICES:
-        raise unknown_name("device", device, DEVICES)
+        msg = "device"
+        raise unknown_name(msg, device, DEVICES)
     rules = CORAL if device == "coral" else PI4
     found = [warning for layer in _flat(network) for rule in rules for warning in rule(layer)]
     return found + list(_of_network(network, device))

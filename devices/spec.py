@@ -76,7 +76,8 @@ class Catalog:
     def device(self, name: str) -> DeviceSpec:
         """Raises `ConfigError` for an unknown name."""
         if name not in self.devices:
-            raise unknown_name("device", name, self.devices)
+            msg = "device"
+            raise unknown_name(msg, name, self.devices)
         return self.devices[name]
 
     def of_board(self, board: str | None) -> str | None:
@@ -125,13 +126,16 @@ def _read(path: Path, base: Catalog) -> Catalog:
     for name, table in file.tables("devices").items():
         like = table.pop("like", None)
         if like is not None and not isinstance(like, str):
-            raise file.error(f"devices.{name}", "like", f"like = {like!r}: must be a text")
+            msg = f"devices.{name}"
+            raise file.error(msg, "like", f"like = {like!r}: must be a text")
         if like is not None and like not in devices:
-            raise file.error(f"devices.{name}", "like", str(unknown_name("device", str(like), devices)))
+            msg = f"devices.{name}"
+            raise file.error(msg, "like", str(unknown_name("device", str(like), devices)))
         devices[name] = _build(file, DeviceSpec, f"devices.{name}", table, devices[like] if like else None, like)
         for engine in devices[name].engines:
             if engine not in engines:
-                raise file.error(f"devices.{name}", "engines", str(unknown_name("engine", engine, engines)))
+                msg = f"devices.{name}"
+                raise file.error(msg, "engines", str(unknown_name("engine", engine, engines)))
     return Catalog(devices, engines)
 
 

@@ -27,9 +27,11 @@ class Tables:
             text = path.read_text()
             return cls(path, text, tomllib.loads(text))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+            msg = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+            raise ConfigError(msg) from error
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+            msg = f"{path}: {error}"
+            raise ConfigError(msg) from error
 
     def error(self, table: str, key: str, what: str, place: int = 0) -> ConfigError:
         """An error at a key of a table; of several tables of that name, the one at `place`."""
@@ -46,14 +48,16 @@ class Tables:
         """The tables `[key.NAME]`, by name."""
         value = self.content.get(key, {})
         if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
-            raise self.error("", key, f"{key} holds tables: [{key}.NAME]")
+            msg = ""
+            raise self.error(msg, key, f"{key} holds tables: [{key}.NAME]")
         return {name: dict(one) for name, one in value.items()}
 
     def several(self, key: str) -> list[dict[str, Any]]:
         """The tables `[[key]]`, in their order."""
         value = self.content.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-            raise self.error("", key, f"{key} is a list of tables: [[{key}]]")
+            msg = ""
+            raise self.error(msg, key, f"{key} is a list of tables: [[{key}]]")
         return [dict(one) for one in value]
 
     def _line(self, table: str, key: str, place: int) -> int:

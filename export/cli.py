@@ -130,11 +130,14 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 def _check(arguments: argparse.Namespace) -> None:
     for name in ("calibration_count", "validation_count", "golden_count"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be 1 or more")
+            msg = f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be 1 or more"
+            raise ConfigError(msg)
     if not 0 <= arguments.max_drop <= 100:
-        raise ConfigError(f"--max-drop {arguments.max_drop}: must be 0 to 100 points")
+        msg = f"--max-drop {arguments.max_drop}: must be 0 to 100 points"
+        raise ConfigError(msg)
     if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed}: must be 0 or more")
+        msg = f"--seed {arguments.seed}: must be 0 or more"
+        raise ConfigError(msg)
     check_new(arguments.out)
 
 
@@ -142,7 +145,8 @@ def _sides(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}", text):
-        raise ConfigError(f"--input {text}: give height and width as in 224x224, or a length as in 200")
+        msg = f"--input {text}: give height and width as in 224x224, or a length as in 200"
+        raise ConfigError(msg)
     return tuple(map(int, text.split("x")))
 
 

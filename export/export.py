@@ -66,9 +66,8 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
             return _export(model, out, chosen, options, Path(temporary))
     except MemoryError as error:
-        raise ConversionError(
-            "out of memory: give fewer samples by --validation-count and --calibration-count"
-        ) from error
+        msg = "out of memory: give fewer samples by --validation-count and --calibration-count"
+        raise ConversionError(msg) from error
     except OSError as error:
         if error.errno != errno.ENOSPC or isinstance(error, OrillaError):
             raise
@@ -111,7 +110,8 @@ def _fit(chosen: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Reci
     fitting = {name: recipe.fit(source.facts) for name, recipe in chosen.items() if name not in not_applicable}
     if not fitting:
         name, reason = next(iter(not_applicable.items()))
-        raise ConfigError(f"recipe {name} is not for this model: {reason}")
+        msg = f"recipe {name} is not for this model: {reason}"
+        raise ConfigError(msg)
     return fitting, not_applicable
 
 
@@ -123,9 +123,11 @@ def _data(
     validation = options.validation or source.data or options.calibration
     needs = [name for name, recipe in fitting.items() if recipe.calibrated]
     if validation is None:
-        raise ConfigError("what is the model to be checked on? give --calibration, or --validation with labels")
+        msg = "what is the model to be checked on? give --calibration, or --validation with labels"
+        raise ConfigError(msg)
     if calibration is None and needs:
-        raise ConfigError(f"{needs[0]} needs samples to calibrate on: give --calibration DATA, or other --recipes")
+        msg = f"{needs[0]} needs samples to calibrate on: give --calibration DATA, or other --recipes"
+        raise ConfigError(msg)
     dataset = samples.open_samples(validation, source)
     if not source.named and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
         source = replace(source, labels=dataset.classes)

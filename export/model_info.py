@@ -58,7 +58,8 @@ def describe(model: str, out: str, device: str | None = None) -> None:
     every = list(flat(network))
     for weight in network.weights:
         if not np.isfinite(np.asarray(weight)).all():
-            raise ValueError(f"weight {weight.path} holds NaN or infinity: train it again")
+            msg = f"weight {weight.path} holds NaN or infinity: train it again"
+            raise ValueError(msg)
     recurrent = recurrent_layers(network)
     facts = ModelInfo(
         inputs=tuple(

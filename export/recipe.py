@@ -88,7 +88,8 @@ def select(text: str) -> dict[str, Recipe]:
     known = recipes()
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise ConfigError(f"--recipes {text!r} names no recipe: known are all, fast, {', '.join(known)}")
+        msg = f"--recipes {text!r} names no recipe: known are all, fast, {', '.join(known)}"
+        raise ConfigError(msg)
     chosen: dict[str, Recipe] = {}
     for name in names:
         if name in GROUPS:
@@ -96,7 +97,8 @@ def select(text: str) -> dict[str, Recipe]:
         elif name in known:
             chosen[name] = known[name]
         else:
-            raise unknown_name("recipe", name, [*GROUPS, *known])
+            msg = "recipe"
+            raise unknown_name(msg, name, [*GROUPS, *known])
     return chosen
 
 

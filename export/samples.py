@@ -70,7 +70,8 @@ class Pictures(Dataset):
         data = self.content(split, index)
         image = decode_picture(data)
         if image is None:
-            raise DataError(f"cannot decode {self._files[index]}: {why_undecoded(data)}")
+            msg = f"cannot decode {self._files[index]}: {why_undecoded(data)}"
+            raise DataError(msg)
         return ClassifiedImage(self._files[index].name, image, -1)
 
     def truth(self, split: str, index: int) -> bytes:
@@ -93,11 +94,13 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
     if source.card is not None and source.card.data.skipped and same_place(spec, source.data or ""):
         dataset = Subset(dataset, source.card.data.skipped)
     if not dataset.splits:
-        raise DataError(f"data set {spec} has no samples")
+        msg = f"data set {spec} has no samples"
+        raise DataError(msg)
     kind = _kind(dataset)
     if kind != source.preprocessor.kind:
         wanted = {"picture": "pictures", "text": "texts", "tensor": "arrays (.npz)"}
-        raise DataError(f"{spec} holds {wanted[kind]}, the model takes {wanted[source.preprocessor.kind]}")
+        msg = f"{spec} holds {wanted[kind]}, the model takes {wanted[source.preprocessor.kind]}"
+        raise DataError(msg)
     return dataset
 
 
@@ -126,9 +129,8 @@ def divide(
     if dataset is None:
         return [], _spread(whole, limit)
     if "train" not in dataset.splits and len(dataset.splits) > 1:
-        raise DataError(
-            f"calibration needs the train split of {dataset.source.name}: calibrate on others than are checked"
-        )
+        msg = f"calibration needs the train split of {dataset.source.name}: calibrate on others than are checked"
+        raise DataError(msg)
     if "train" in dataset.splits or dataset is not checked:
         part = "train" if "train" in dataset.splits else dataset.checked
         pool, rest = [(part, index) for index in range(len(dataset.names(part)))], whole
@@ -137,9 +139,8 @@ def divide(
         rest = whole[::APART]
     if len(pool) < MIN_CALIBRATION:
         kept = f", of which {len(rest)} are kept to be checked on" if rest is not whole else ""
-        raise DataError(
-            f"calibration set has {len(pool) + len(rest) * bool(kept)} samples{kept}: give {MIN_CALIBRATION} or more"
-        )
+        msg = f"calibration set has {len(pool) + len(rest) * bool(kept)} samples{kept}: give {MIN_CALIBRATION} or more"
+        raise DataError(msg)
     return _balanced(dataset, pool, count, seed), _spread(rest, limit)
 
 
@@ -242,12 +243,15 @@ def check_calibration(drawn: SampleSet, source: SourceModel) -> None:
             continue
         flat = array.reshape(len(array), -1)
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-            raise DataError(f"calibration data {drawn.source}: {name} holds NaN or infinity")
+            msg = f"calibration data {drawn.source}: {name} holds NaN or infinity"
+            raise DataError(msg)
         spread = max(float(one.astype(np.float64).std()) for one in flat)
         if source.preprocessor.kind == "picture" and spread < 1.0:
-            raise DataError(f"calibration pictures in {drawn.source} are all of one colour: give real ones")
+            msg = f"calibration pictures in {drawn.source} are all of one colour: give real ones"
+            raise DataError(msg)
         if spread == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
-            raise DataError(f"calibration data {drawn.source}: {name} is the same number everywhere")
+            msg = f"calibration data {drawn.source}: {name} is the same number everywhere"
+            raise DataError(msg)
 
 
 def check_same_kind(drawn: SampleSet, checked: SampleSet, source: SourceModel) -> None:
@@ -261,10 +265,11 @@ def check_same_kind(drawn: SampleSet, checked: SampleSet, source: SourceModel) -
             float(np.median([np.abs(sample).max() for sample in one.inputs[name]])) for one in (drawn, checked)
         )
         if reach > FAR * wanted or wanted > FAR * reach:
-            raise DataError(
+            msg = (
                 f"calibration data {drawn.source}: {name} goes up to {reach:.3g}, in {checked.source} to {wanted:.3g} "
                 "(medians): calibrate on samples of the same kind"
             )
+            raise DataError(msg)
 
 
 def save_calibration(drawn: SampleSet, source: SourceModel, file: Path) -> None:
@@ -302,7 +307,8 @@ def golden(
     if spec is not None and preprocessor.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
         texts = [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
         if not texts:
-            raise DataError(f"golden texts {spec}: the file holds none")
+            msg = f"golden texts {spec}: the file holds none"
+            raise DataError(msg)
         return texts
     origin = dataset if spec is None else open_samples(spec, source)
     pool = list(items) if spec is None else [(origin.checked, i) for i in range(len(origin.names(origin.checked)))]

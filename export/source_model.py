@@ -65,13 +65,16 @@ def open_source_model(given: Path, told: ModelHints, work: Path) -> SourceModel:
         ConversionError: Keras can't load it.
     """
     if told.device is not None and told.device not in DEVICES:
-        raise unknown_name("device", told.device, DEVICES)
+        msg = "device"
+        raise unknown_name(msg, told.device, DEVICES)
     if (given / "card.json").is_file() or (given.is_dir() and not (given / "saved_model.pb").exists()):
         return _run(given, told, work)
     if not given.exists():
-        raise DataError(f"no such model: {given}")
+        msg = f"no such model: {given}"
+        raise DataError(msg)
     if given.is_file() and given.suffix not in (".keras", ".h5", ".hdf5"):
-        raise DataError(f"{given.name} is no Keras model: export starts from a float .keras, .h5 or SavedModel")
+        msg = f"{given.name} is no Keras model: export starts from a float .keras, .h5 or SavedModel"
+        raise DataError(msg)
     return _foreign(given, told, work)
 
 
@@ -79,12 +82,12 @@ def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
     card, settings = read_run(run)
     for name in ("task", "labels", "input_range", "input", "vocabulary"):
         if getattr(told, name) is not None:
-            raise ConfigError(
-                f"--{name.replace(chr(95), chr(45))} is for models that Orilla didn't train: {run} says it itself"
-            )
+            msg = f"--{name.replace(chr(95), chr(45))} is for models that Orilla didn't train: {run} says it itself"
+            raise ConfigError(msg)
     model = run / "model.keras"
     if not model.is_file():
-        raise DataError(f"not a run folder: {model} is missing; orilla train writes it")
+        msg = f"not a run folder: {model} is missing; orilla train writes it"
+        raise DataError(msg)
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
     preprocessor = InputPreprocessor(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
     return SourceModel(
@@ -103,12 +106,15 @@ def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
 
 def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
     if told.task is None:
-        raise ConfigError(f"what is {given.name} for? give --task {', '.join(FIRST_METRIC)}")
+        msg = f"what is {given.name} for? give --task {', '.join(FIRST_METRIC)}"
+        raise ConfigError(msg)
     if told.task not in FIRST_METRIC:
-        raise unknown_name("task", told.task, FIRST_METRIC)
+        msg = "task"
+        raise unknown_name(msg, told.task, FIRST_METRIC)
     task: Task = told.task  # type: ignore[assignment]
     if told.input_range is not None and told.input_range not in INPUT_RANGES:
-        raise unknown_name("--input-range", told.input_range, INPUT_RANGES)
+        msg = "--input-range"
+        raise unknown_name(msg, told.input_range, INPUT_RANGES)
     model = given.absolute()
     if told.input is not None:
         model = _wrap(work, InputAdapter(str(given.absolute()), told.input))
@@ -117,7 +123,8 @@ def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
     answer = _logits(facts) if task in ("classify", "text", "segment") else None
     input_range = _input_range(told, facts, given) if pictures else None
     if input_range is None and told.input_range is not None:
-        raise ConfigError(f"--input-range is for models of pictures: {given.name} takes {_told_inputs(facts)}")
+        msg = f"--input-range is for models of pictures: {given.name} takes {_told_inputs(facts)}"
+        raise ConfigError(msg)
     if input_range is not None or answer is not None:
         wrap = InputAdapter(str(given.absolute()), told.input, input_range, answer)  # type: ignore[arg-type]
         model = _wrap(work, wrap)
@@ -145,7 +152,8 @@ def _facts(model: Path, work: Path, device: str | None) -> ModelInfo:
     facts = facts_of.read(out)
     if facts.unmapped:
         more = f" (and {len(facts.unmapped) - 1} more)" if len(facts.unmapped) > 1 else ""
-        raise ConversionError(f"not for {device}: {facts.unmapped[0]}{more}")
+        msg = f"not for {device}: {facts.unmapped[0]}{more}"
+        raise ConversionError(msg)
     return facts
 
 
@@ -161,7 +169,8 @@ def _input_range(told: ModelHints, facts: ModelInfo, given: Path) -> InputRange:
         return told.input_range  # type: ignore[return-value]
     if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
         return "0..255"
-    raise ConfigError(f"which pixel values was {given.name} trained on? give --input-range {', '.join(INPUT_RANGES)}")
+    msg = f"which pixel values was {given.name} trained on? give --input-range {', '.join(INPUT_RANGES)}"
+    raise ConfigError(msg)
 
 
 def _logits(facts: ModelInfo) -> str | None:
@@ -174,56 +183,62 @@ def _logits(facts: ModelInfo) -> str | None:
 def _spec(task: Task, facts: ModelInfo, told: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
     if task == "text":
         if told.vocabulary is None:
-            raise ConfigError("a model of texts needs --vocabulary FILE: one word a line, that of token 3 first")
+            msg = "a model of texts needs --vocabulary FILE: one word a line, that of token 3 first"
+            raise ConfigError(msg)
         if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
-            raise ConfigError(f"a model of texts takes tokens [T]: this one takes {_told_inputs(facts)}")
+            msg = f"a model of texts takes tokens [T]: this one takes {_told_inputs(facts)}"
+            raise ConfigError(msg)
         vocabulary = _read_vocabulary(told.vocabulary).replace(b"\r\n", b"\n")
         _check_words(told.vocabulary, vocabulary)
         numbers = FIRST + len(decode_vocabulary(vocabulary))
         if facts.words is not None and numbers > facts.words:
-            raise ConfigError(f"{told.vocabulary} makes {numbers} tokens, the model's embedding has {facts.words} rows")
+            msg = f"{told.vocabulary} makes {numbers} tokens, the model's embedding has {facts.words} rows"
+            raise ConfigError(msg)
         return TextPreprocess(length=facts.inputs[0].shape[0]), vocabulary
     if pictures:
         height, width, _ = facts.inputs[0].shape
         return Preprocess(size_hw=(height, width)), None
     if task == "segment":
-        raise ConfigError(f"a segmentation takes pictures [height,width,3]: this model takes {_told_inputs(facts)}")
+        msg = f"a segmentation takes pictures [height,width,3]: this model takes {_told_inputs(facts)}"
+        raise ConfigError(msg)
     for one in facts.inputs:
         if one.dtype not in ARRAYS:
-            raise ConversionError(
-                f"the input {one.name} is {one.dtype}: take {', '.join(ARRAYS)}, and cast inside the model"
-            )
+            msg = f"the input {one.name} is {one.dtype}: take {', '.join(ARRAYS)}, and cast inside the model"
+            raise ConversionError(msg)
     inputs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in facts.inputs)
     outputs = tuple(TensorSpec(one.name, one.shape, "float32") for one in facts.outputs)
     if any(0 in one.shape for one in outputs):
-        raise ConversionError(f"an output of the model has no fixed shape: {', '.join(str(one) for one in outputs)}")
+        msg = f"an output of the model has no fixed shape: {', '.join(str(one) for one in outputs)}"
+        raise ConversionError(msg)
     return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda one: one.name))), None
 
 
 def _labels(task: Task, facts: ModelInfo, told: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if told.labels is not None:
-            raise ConfigError("--labels is for models that tell classes apart, not for --task tensor")
+            msg = "--labels is for models that tell classes apart, not for --task tensor"
+            raise ConfigError(msg)
         return ()
     if len(facts.outputs) != 1:
-        raise ConfigError(
-            f"--task {task} takes a model with one output, this one has {len(facts.outputs)}: --task tensor"
-        )
+        msg = f"--task {task} takes a model with one output, this one has {len(facts.outputs)}: --task tensor"
+        raise ConfigError(msg)
     shape = facts.outputs[0].shape
     named = _read_labels(told.labels) if told.labels is not None else ()
     if task == "segment":
         if len(shape) != 3 or shape[-1] != 1:
-            raise ConfigError(
-                f"a segmentation answers [height,width,1], the probability of one class, not {list(shape)}"
-            )
+            msg = f"a segmentation answers [height,width,1], the probability of one class, not {list(shape)}"
+            raise ConfigError(msg)
         if len(named) > 1:
-            raise ConfigError(f"{told.labels} has {len(named)} lines: a segmentation of one class has one label")
+            msg = f"{told.labels} has {len(named)} lines: a segmentation of one class has one label"
+            raise ConfigError(msg)
         return named or ("mask",)
     classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
     if not classes:
-        raise ConfigError(f"a classifier answers [classes], not {list(shape)}: --task tensor takes any output")
+        msg = f"a classifier answers [classes], not {list(shape)}: --task tensor takes any output"
+        raise ConfigError(msg)
     if named and len(named) != classes:
-        raise ConfigError(f"{told.labels} has {len(named)} lines, the model {classes} classes")
+        msg = f"{told.labels} has {len(named)} lines, the model {classes} classes"
+        raise ConfigError(msg)
     return named or tuple(map(str, range(classes)))
 
 
@@ -235,9 +250,11 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read --labels {path}: {error}") from error
+        msg = f"cannot read --labels {path}: {error}"
+        raise DataError(msg) from error
     if not lines or len(set(lines)) < len(lines):
-        raise DataError(f"--labels {path} {'is empty' if not lines else 'names a label twice'}")
+        msg = f"--labels {path} {'is empty' if not lines else 'names a label twice'}"
+        raise DataError(msg)
     return lines
 
 
@@ -245,10 +262,11 @@ def _check_words(path: Path, vocabulary: bytes) -> None:
     """Raises `ConfigError` where lines stand for tokens that are no words: all numbers would be shifted, unseen."""
     for number, line in enumerate(vocabulary.decode(errors="replace").removesuffix("\n").split("\n")[:8], start=1):
         if line in ("", *NO_WORDS):
-            raise ConfigError(
+            msg = (
                 f"line {number} of {path} is {line!r}: give words only, that of token 3 first; tokens 0, 1 and 2 are "
                 "padding, start and unknown here, and texts are filled up in front"
             )
+            raise ConfigError(msg)
 
 
 NO_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[START]", "<pad>", "<unk>", "<oov>", "<PAD>", "<UNK>", "<OOV>")
@@ -258,4 +276,5 @@ def _read_vocabulary(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read the vocabulary {path}: {error.strerror or error}") from error
+        msg = f"cannot read the vocabulary {path}: {error.strerror or error}"
+        raise DataError(msg) from error

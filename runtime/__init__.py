@@ -31,6 +31,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Imports at first use, so that `import orilla.runtime` costs nothing."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
     module = import_module(f"{__name__}.{_HOMES[name]}")
     return module.Model.open if name == "open" else getattr(module, name)

@@ -162,7 +162,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"orilla {version('orilla')}")
         return 0
     if words[0] not in COMMANDS:
-        raise unknown_name("command", words[0], COMMANDS)
+        msg = "command"
+        raise unknown_name(msg, words[0], COMMANDS)
     command = COMMANDS[words[0]]
     module = _load(command)
     parser = _Parser(
@@ -188,7 +189,8 @@ class _Parser(argparse.ArgumentParser):
     """Refuses in one line, as every command does."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; {self.prog} --help shows the options")
+        msg = f"{message}; {self.prog} --help shows the options"
+        raise ConfigError(msg)
 
 
 def _load(command: Command) -> Any:

@@ -83,7 +83,8 @@ def together(**models: Model) -> MultiModel:
         ConfigError: none, or one that takes no pictures.
     """
     if not models:
-        raise ConfigError("together() needs a model: together(road=model, animal=other)")
+        msg = "together() needs a model: together(road=model, animal=other)"
+        raise ConfigError(msg)
     _check_pictures(*models.values())
     return MultiModel(models)
 
@@ -108,4 +109,5 @@ def cascade(first: Model, second: Model, *, cut: Cut = around) -> CascadeModel:
 def _check_pictures(*models: Model) -> None:
     for model in models:
         if model.kind != "picture":
-            raise ConfigError(f"{model.name} takes no pictures: only models of pictures share a source")
+            msg = f"{model.name} takes no pictures: only models of pictures share a source"
+            raise ConfigError(msg)

@@ -89,7 +89,8 @@ def _answer(output: str) -> dict[str, Any]:
             found = json.loads(line.removeprefix(MARK))
             if isinstance(found, dict):
                 return found
-    raise ValueError("no answer")
+    msg = "no answer"
+    raise ValueError(msg)
 
 
 def examine(*, edgetpu: bool = False) -> list[Finding]:

@@ -24,7 +24,8 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "orilla"
     except RuntimeError as error:
-        raise ConfigError("this user has no home folder: set ORILLA_CACHE to a folder") from error
+        msg = "this user has no home folder: set ORILLA_CACHE to a folder"
+        raise ConfigError(msg) from error
 
 
 @contextmanager
@@ -104,13 +105,15 @@ def _replaceable(path: Path) -> Path:
     except OSError as error:
         raise _output_error(path, error) from error
     if exists and not regular:
-        raise OutputError(f"cannot write {path}: it is a {'folder' if target.is_dir() else 'device or pipe'}")
+        msg = f"cannot write {path}: it is a {'folder' if target.is_dir() else 'device or pipe'}"
+        raise OutputError(msg)
     return target
 
 
 def _beside(path: Path, suffix: str) -> Path:
     if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
+        msg = f"cannot write {path}: the folder {path.parent} does not exist"
+        raise OutputError(msg)
     import tempfile  # with its random numbers, a millisecond at each start of a robot that may never write
 
     try:

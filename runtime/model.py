@@ -153,7 +153,8 @@ class Model(Runner):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ConfigError(f"{self.name} is closed: open it again")
+            msg = f"{self.name} is closed: open it again"
+            raise ConfigError(msg)
 
     def _decode(self, output: NDArray[np.float32], raw: RawInput) -> Answer:
         manifest = self.bundle.manifest

@@ -159,18 +159,22 @@ class Runner(ABC):
     def open_source(self, spec: Given) -> Source:
         """Opens a source of what is taken: pictures, or texts; raises `SourceError`, `ConfigError`."""
         if self.kind == "tensor":
-            raise ConfigError(f"{self.name} is a model of arrays: call it with arrays, it has no sources")
+            msg = f"{self.name} is a model of arrays: call it with arrays, it has no sources"
+            raise ConfigError(msg)
         if isinstance(spec, str | Integral | Path):
             return open_texts(str(spec)) if self.kind == "text" else open_source(str(spec))
         if isinstance(spec, np.ndarray) and spec.ndim < 4:
-            raise ConfigError(f"a source of pictures is [N,H,W,3], got {list(spec.shape)}: call the model with one")
+            msg = f"a source of pictures is [N,H,W,3], got {list(spec.shape)}: call the model with one"
+            raise ConfigError(msg)
         if isinstance(spec, Source):
             return spec
         if hasattr(spec, "read"):
             lacks = [name for name in ("live", "rate_hz", "close") if not hasattr(spec, name)]
-            raise ConfigError(f"{type(spec).__name__} is no source: it lacks {', '.join(lacks)}")
+            msg = f"{type(spec).__name__} is no source: it lacks {', '.join(lacks)}"
+            raise ConfigError(msg)
         if not isinstance(spec, Iterable):
-            raise ConfigError(f"{spec!r} is no source: give a camera number, a URL, a path or pictures")
+            msg = f"{spec!r} is no source: give a camera number, a URL, a path or pictures"
+            raise ConfigError(msg)
         if self.kind == "text":
             from orilla.runtime.sources.text_lines import Texts
 

@@ -73,11 +73,13 @@ def candidates(
     offered = doctor.providers()
     for engine in engines or ():
         if not registry.here(engine, offered):
-            raise ConfigError(f"engine {engine} is not here: {registry.ENGINES[engine].install}")
+            msg = f"engine {engine} is not here: {registry.ENGINES[engine].install}"
+            raise ConfigError(msg)
     here = [name for name in engines or registry.ENGINES if registry.here(name, offered)]
     if "compiled" in here and (reason := doctor.probe("compiled").reason):
         if engines:
-            raise ConfigError(f"engine compiled does not work here: {reason}")
+            msg = f"engine compiled does not work here: {reason}"
+            raise ConfigError(msg)
         here.remove("compiled")  # it ends the process on some processors
     manifest = bundle.manifest
     counts = sorted(set(threads)) if threads else range(1, loop_threads() + 1)
@@ -91,10 +93,11 @@ def candidates(
     ]
     if not found:
         drops = ", ".join(f"{variant.name} {variant.check.drop:+.2f}" for variant in manifest.variants)
-        raise ConfigError(
+        msg = (
             f"{bundle.path.name}: no variant loses {max_drop:g} points or less and has an engine here ({drops}; "
             f"engines: {', '.join(here) or 'none'})"
         )
+        raise ConfigError(msg)
     return found
 
 
@@ -112,7 +115,8 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str],
     left = _first_round(bundle, trials, known, began + (ends - began) / 2, step)
     if not left:
         reasons = "; ".join(dict.fromkeys(str(trial.left_out) for trial in trials))
-        raise ConfigError(f"{bundle.path.name}: no candidate runs here: {reasons}")
+        msg = f"{bundle.path.name}: no candidate runs here: {reasons}"
+        raise ConfigError(msg)
     left = _best(left, min(AT_ONCE, max(3, len(left) // 2)))
     with ExitStack() as opened:
         sessions: dict[int, Session] = {}

@@ -71,7 +71,8 @@ def verify(
     if engine is not None:
         fitting = tuple(variant for variant in variants if loader.fits(variant, engine))
         if not fitting:
-            raise ConfigError(f"engine {engine} takes none of {', '.join(variant.name for variant in variants)}")
+            msg = f"engine {engine} takes none of {', '.join(variant.name for variant in variants)}"
+            raise ConfigError(msg)
         variants = fitting
     known = read_frames(bundle)
     return [_verify_variant(bundle, variant, engine or variant.engine, known, dataset) for variant in variants]

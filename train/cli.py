@@ -77,19 +77,24 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Trains; returns the exit code and the JSON document."""
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file: give a folder")
+        msg = f"--out {out} is a file: give a folder"
+        raise ConfigError(msg)
     if (out / "model.keras").exists():
-        raise ConfigError(f"--out {out} already holds a trained model: give another folder")
+        msg = f"--out {out} already holds a trained model: give another folder"
+        raise ConfigError(msg)
     _check_search(arguments)
     if (out / SEARCH).exists() and not arguments.search:
-        raise ConfigError(f"--out {out} holds the trials of a search: add --search METHOD, or give another folder")
+        msg = f"--out {out} holds the trials of a search: add --search METHOD, or give another folder"
+        raise ConfigError(msg)
     if arguments.resume and not _interrupted(out):
         print(f"orilla: {out} holds nothing to go on from: the training begins anew", file=sys.stderr)
     backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
     if backend not in BACKENDS:
-        raise ConfigError(f"KERAS_BACKEND={backend}: give {', '.join(BACKENDS)}")
+        msg = f"KERAS_BACKEND={backend}: give {', '.join(BACKENDS)}"
+        raise ConfigError(msg)
     if not arguments.resume and _interrupted(out):
-        raise ConfigError(f"--out {out} holds an interrupted training: add --resume, or give another folder")
+        msg = f"--out {out} holds an interrupted training: add --resume, or give another folder"
+        raise ConfigError(msg)
     try:
         with hidden_stderr():  # TensorFlow introduces itself in six lines
             from orilla.train.options import TrainOptions
@@ -113,12 +118,15 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 def _check_search(arguments: argparse.Namespace) -> None:
     if arguments.trials is not None and not arguments.search:
-        raise ConfigError(f"--trials {arguments.trials} has no effect without --search: leave it out")
+        msg = f"--trials {arguments.trials} has no effect without --search: leave it out"
+        raise ConfigError(msg)
     if arguments.trials is not None and arguments.trials < 1:
-        raise ConfigError(f"--trials {arguments.trials}: must be 1 or more")
+        msg = f"--trials {arguments.trials}: must be 1 or more"
+        raise ConfigError(msg)
     for name in ("dropout", "weight_decay"):
         if arguments.search and getattr(arguments, name) is not None:
-            raise ConfigError(f"--search finds the {name.replace('_', ' ')}: leave --{name.replace('_', '-')} out")
+            msg = f"--search finds the {name.replace('_', ' ')}: leave --{name.replace('_', '-')} out"
+            raise ConfigError(msg)
 
 
 def _interrupted(out: Path) -> bool:
@@ -159,7 +167,8 @@ def parse_size(text: str | None) -> tuple[int, ...] | None:
         return None
     sides = text.split("x")
     if len(sides) > 2 or not all(whole_number(side) for side in sides):
-        raise ConfigError(f"--input {text}: give height and width as in 224x352, or a length in tokens as in 200")
+        msg = f"--input {text}: give height and width as in 224x352, or a length in tokens as in 200"
+        raise ConfigError(msg)
     return tuple(map(int, sides))
 
 

@@ -54,36 +54,47 @@ class TrainOptions:
     def check(self) -> None:
         """Raises `ConfigError` for the first value that can't be used."""
         if self.model not in MODELS:
-            raise unknown_name("model", self.model, MODELS)
+            msg = "model"
+            raise unknown_name(msg, self.model, MODELS)
         for name in ("epochs", "batch", "samples", "patience", "views"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"--{name} {value}: must be 1 or more")
+                msg = f"--{name} {value}: must be 1 or more"
+                raise ConfigError(msg)
         if self.seed < 0:
-            raise ConfigError(f"seed {self.seed}: must be 0 or more")
+            msg = f"seed {self.seed}: must be 0 or more"
+            raise ConfigError(msg)
         for name in ("weights", "width", "head", "dropout", "views"):
             if getattr(self, name) not in (None, "none") and name not in MODELS[self.model].takes:
-                raise ConfigError(f"--{name} has no effect on {self.model}: leave it out")
+                msg = f"--{name} has no effect on {self.model}: leave it out"
+                raise ConfigError(msg)
         if not self.augment and not _augments(self.model):
-            raise ConfigError(f"--no-augment has no effect on {self.model}: leave it out")
+            msg = f"--no-augment has no effect on {self.model}: leave it out"
+            raise ConfigError(msg)
         if not self.augment and self.views is not None:
-            raise ConfigError(f"--views {self.views} has no effect with --no-augment: leave one out")
+            msg = f"--views {self.views} has no effect with --no-augment: leave one out"
+            raise ConfigError(msg)
         if self.width is not None and not 0 < self.width <= 2:
-            raise ConfigError(f"width {self.width}: must be above 0, at most 2")
+            msg = f"width {self.width}: must be above 0, at most 2"
+            raise ConfigError(msg)
         if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
-            raise ConfigError(f"learning rate {self.learning_rate}: must be above 0, at most 1")
+            msg = f"learning rate {self.learning_rate}: must be above 0, at most 1"
+            raise ConfigError(msg)
         if self.weight_decay is not None and not 0 <= self.weight_decay <= 1:
-            raise ConfigError(f"weight decay {self.weight_decay}: must be 0 to 1")
+            msg = f"weight decay {self.weight_decay}: must be 0 to 1"
+            raise ConfigError(msg)
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout {self.dropout}: must be 0 or more, below 1")
+            msg = f"dropout {self.dropout}: must be 0 or more, below 1"
+            raise ConfigError(msg)
         if self.weights not in ("none", "imagenet") and not Path(self.weights).is_file():
-            raise ConfigError(f"no such weights file: {self.weights}")
+            msg = f"no such weights file: {self.weights}"
+            raise ConfigError(msg)
         if self.device is not None and self.device not in DEVICES:
-            raise unknown_name("device", self.device, DEVICES)
+            msg = "device"
+            raise unknown_name(msg, self.device, DEVICES)
         if (self.keep_best or self.patience is not None) and self.hold_out == "none":
-            raise ConfigError(
-                "--keep-best and --patience choose an epoch, which needs samples held out: drop --hold-out none"
-            )
+            msg = "--keep-best and --patience choose an epoch, which needs samples held out: drop --hold-out none"
+            raise ConfigError(msg)
 
 
 def _augments(model: str) -> bool:

@@ -46,14 +46,16 @@ def search(
         tuner.search(verbose=0)
     except RuntimeError as error:  # KerasTuner gives up after three failures in a row
         told = [line for line in str(error).strip().splitlines() if line.strip()]
-        raise DataError(f"trial after trial of the search fails: {told[-1].strip() if told else error}") from error
+        msg = f"trial after trial of the search fails: {told[-1].strip() if told else error}"
+        raise DataError(msg) from error
     # Of equal ones the first: KerasTuner's own order is another after a resume.
     ended = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED" and trial.score is not None]
     best = min(ended, key=lambda trial: (-trial.score, trial.trial_id), default=None)
     if best is None:
         messages = [trial.message.strip() for trial in tuner.oracle.trials.values() if trial.message]
         reason = messages[-1].splitlines()[-1] if messages else f"see {out / SEARCH}"
-        raise DataError(f"no trial of the search came to an end: {reason}")
+        msg = f"no trial of the search came to an end: {reason}"
+        raise DataError(msg)
     values = _values(best.hyperparameters, options)
     done = len(tuner.oracle.trials)
     found: dict[str, float | int | str] = {
@@ -68,7 +70,8 @@ def search(
 def _sign(folder: Path, signature: str) -> None:
     file = folder / "signature.json"
     if file.exists() and file.read_text() != signature:
-        raise ConfigError(f"{folder.parent} holds the trials of another search: give another --out")
+        msg = f"{folder.parent} holds the trials of another search: give another --out"
+        raise ConfigError(msg)
     make_folder(folder)
     write_bytes(file, signature.encode())
 
@@ -79,7 +82,8 @@ def _tuner(options: TrainOptions, method: Method, trials: int, epochs: int, fold
 
     base = {"hyperband": keras_tuner.Hyperband, "random": keras_tuner.RandomSearch}.get(method)
     if base is None:
-        raise ConfigError(f"--search {method}: known are hyperband, random")
+        msg = f"--search {method}: known are hyperband, random"
+        raise ConfigError(msg)
     console = Console(stderr=True, markup=False, highlight=False)
 
     class Tuner(base):  # type: ignore[misc, valid-type]

@@ -109,7 +109,8 @@ def _search(
 ) -> tuple[TrainOptions, dict[str, float | int | str]]:
     """Runs the trials on the samples held out; the reported split is not looked at."""
     if not splits.choose:
-        raise DataError("a search needs samples held out: drop --hold-out none")
+        msg = "a search needs samples held out: drop --hold-out none"
+        raise DataError(msg)
     blind = replace(splits, report=splits.choose)
     backend.prepare(options.precision, options.seed)
     defaults = make_job(options, dataset, blind)
@@ -160,7 +161,8 @@ def _check_place(options: TrainOptions, out: Path) -> None:
     for spec in (options.data, *options.extra_data):
         path = path_of(spec)
         if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):
-            raise ConfigError(f"--out {out} lies inside the data {spec}, and would be taken for data: give another")
+            msg = f"--out {out} lies inside the data {spec}, and would be taken for data: give another"
+            raise ConfigError(msg)
 
 
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
@@ -171,7 +173,8 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
         present = {labels[name][index] for name, index in part}
         for label, name in enumerate(dataset.classes):
             if label not in present:
-                raise DataError(f"class {name} has no usable sample in {part[0][0]}: add some")
+                msg = f"class {name} has no usable sample in {part[0][0]}: add some"
+                raise DataError(msg)
 
 
 def _signature(options: TrainOptions, dataset: Dataset, splits: Splits) -> str:
@@ -228,7 +231,8 @@ def _read_stage(path: Path, network: keras.Model, signature: str) -> list[Row]:
     with np.load(path) as saved:
         told = json.loads(saved["state"].tobytes())
         if told["signature"] != signature:
-            raise DataError(f"cannot resume {path.parent}: {path.name} was written with other options")
+            msg = f"cannot resume {path.parent}: {path.name} was written with other options"
+            raise DataError(msg)
         for index, variable in enumerate(network.variables):
             variable.assign(saved[f"v{index}"])
     rows: list[Row] = told["rows"]

@@ -147,10 +147,12 @@ def answers(session: Session, inputs: Inputs, places: range, shape: tuple[int, .
     for index, place in enumerate(places):
         output = session.run(row(inputs, place))
         if output.shape[1:] != shape:
-            raise ConversionError(f"the variant's output is {list(output.shape[1:])}, the original's {list(shape)}")
+            msg = f"the variant's output is {list(output.shape[1:])}, the original's {list(shape)}"
+            raise ConversionError(msg)
         outputs[index] = output[0]
     if not np.isfinite(outputs).all():
-        raise ConversionError("the variant's output holds NaN or infinity")
+        msg = "the variant's output holds NaN or infinity"
+        raise ConversionError(msg)
     return outputs
 
 

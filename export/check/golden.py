@@ -90,7 +90,8 @@ def _store(raw: RawInput, name: str, source: SourceModel) -> tuple[bytes, RawInp
         return pack(_packed(source, raw)), raw
     ok, jpeg = cv2.imencode(".jpg", raw, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
-        raise DataError(f"cannot store {name} as a golden frame")
+        msg = f"cannot store {name} as a golden frame"
+        raise DataError(msg)
     return jpeg.tobytes(), cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
 
 

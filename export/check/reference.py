@@ -74,9 +74,8 @@ def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
     """Raises `DataError` for answers that are no probabilities, where the task takes them for such."""
     low, high = float(outputs.min()), float(outputs.max())
     if source.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
-        raise DataError(
-            f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax, or give --task tensor"
-        )
+        msg = f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax, or give --task tensor"
+        raise DataError(msg)
 
 
 def _own_target(source: SourceModel, dataset: Dataset) -> Target:
@@ -90,7 +89,8 @@ def _has_values(checked: SampleSet, outputs: NDArray[np.float32]) -> bool:
     size = outputs[0].size
     sizes = {np.size(one.value) for one in checked.truths}
     if sizes != {size}:
-        raise DataError(f"y of {checked.source} has {max(sizes)} numbers for each sample, the model answers {size}")
+        msg = f"y of {checked.source} has {max(sizes)} numbers for each sample, the model answers {size}"
+        raise DataError(msg)
     return True
 
 
@@ -117,7 +117,8 @@ def predict(model: str, jobs: str) -> None:
             made.append(_joined(outputs, order))
         result = np.concatenate(made).astype(np.float32)
         if not np.isfinite(result).all():
-            raise ValueError("the original model's output holds NaN or infinity: train it again")
+            msg = "the original model's output holds NaN or infinity: train it again"
+            raise ValueError(msg)
         np.save(job["out"], result)
 
 

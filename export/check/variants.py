@@ -108,4 +108,5 @@ class Checking:
     def _require_one(self) -> None:
         if not self.variants:
             name, reason = next(iter(self.failed.items()))
-            raise ConversionError(f"no variant could be made: {name}: {reason}")
+            msg = f"no variant could be made: {name}: {reason}"
+            raise ConversionError(msg)

@@ -54,7 +54,8 @@ def call(function: str, **arguments: Any) -> None:
         if code == FULL:
             raise no_space()
         if not answer.exists():
-            raise ConversionError(f"the converter {_ended(code)}{_last_line(log)}")
+            msg = f"the converter {_ended(code)}{_last_line(log)}"
+            raise ConversionError(msg)
         problem = json.loads(answer.read_text())
         if problem["missing"]:
             raise MissingExtraError(problem["missing"], "export")

@@ -33,10 +33,11 @@ def load(path: str) -> keras.Model:
         raise ValueError(_reason(file, error)) from error
     for layer in flat(model):
         if getattr(layer, "quantization_mode", None):
-            raise ValueError(
+            msg = (
                 f"layer {layer.name} of {file.name} is quantised already ({layer.quantization_mode}): "
                 "export starts from the float model"
             )
+            raise ValueError(msg)
     if isinstance(getattr(model, "input", None), dict):  # fed by name; what is made of it here is fed in order
         model = keras.Model(model.inputs, model.output, name=model.name)
     return _in_float32(model)
@@ -147,10 +148,11 @@ def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
     shape = (1, *given.shape[1:])
     if None in shape:
         axis = shape.index(None)
-        raise ValueError(
+        msg = (
             f"axis {axis} of the input {name}, {_told(shape)}, is not fixed: build the model with a size, or give "
             f"--input, e.g. {'224x224' if len(shape) == 4 else '200'}"
         )
+        raise ValueError(msg)
     return shape
 
 
@@ -167,13 +169,16 @@ def _saved_model(folder: Path) -> keras.Model:
     import tensorflow as tf
 
     if not (folder / "saved_model.pb").is_file():
-        raise ValueError(f"{folder.name} is a folder without saved_model.pb: not a SavedModel, and not a run folder")
+        msg = f"{folder.name} is a folder without saved_model.pb: not a SavedModel, and not a run folder"
+        raise ValueError(msg)
     signatures = tf.saved_model.load(str(folder)).signatures
     if "serving_default" not in signatures:
-        raise ValueError(f"{folder.name} has no signature serving_default: it has {', '.join(signatures) or 'none'}")
+        msg = f"{folder.name} has no signature serving_default: it has {', '.join(signatures) or 'none'}"
+        raise ValueError(msg)
     (_, given) = signatures["serving_default"].structured_input_signature
     if len(given) != 1:
-        raise ValueError(f"{folder.name} takes {len(given)} inputs: a SavedModel with one is supported")
+        msg = f"{folder.name} takes {len(given)} inputs: a SavedModel with one is supported"
+        raise ValueError(msg)
     ((name, spec),) = given.items()
     x = keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=name)
     made = keras.layers.TFSMLayer(str(folder), call_endpoint="serving_default")(x)

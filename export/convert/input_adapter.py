@@ -69,9 +69,8 @@ def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
     import keras
 
     if len(model.inputs) != 1:
-        raise ValueError(
-            f"the model has {len(model.inputs)} inputs: only a model with one can be given a size or pixels"
-        )
+        msg = f"the model has {len(model.inputs)} inputs: only a model with one can be given a size or pixels"
+        raise ValueError(msg)
     (inner,) = model.inputs
     shape = tuple(inner.shape[1:])
     if wrap.input is not None:
@@ -80,7 +79,8 @@ def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
         given = x = keras.Input(shape, dtype=inner.dtype)
     else:
         if len(shape) != 3 or shape[-1] not in (1, 3):
-            raise ValueError(f"the model's input is {list(shape)}: pictures have 1 or 3 channels, [height,width,3]")
+            msg = f"the model's input is {list(shape)}: pictures have 1 or 3 channels, [height,width,3]"
+            raise ValueError(msg)
         given = keras.Input((*shape[:2], 3))
         x = _normalised(given, wrap.input_range, shape[-1])
         if inner.dtype != given.dtype:

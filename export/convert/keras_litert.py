@@ -46,7 +46,8 @@ def _check_small(file: str) -> None:
     interpreter = Interpreter(file)
     every = (interpreter.get_tensor_details(subgraph_index=index) for index in range(interpreter.num_subgraphs()))
     if not any(tensor["dtype"] == np.int8 for tensors in every for tensor in tensors):
-        raise ValueError("every weight is too small to be quantised, it would be the float32 variant")
+        msg = "every weight is too small to be quantised, it would be the float32 variant"
+        raise ValueError(msg)
 
 
 def convert_static_uint8(model: str, out: str, calibration: str) -> None:

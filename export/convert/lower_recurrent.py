@@ -88,7 +88,8 @@ def fused(model: keras.Model) -> keras.Model:
     """
     found = recurrent_layers(model)
     if not found:
-        raise ValueError("the model has no LSTM")
+        msg = "the model has no LSTM"
+        raise ValueError(msg)
     for layer in found:
         reason = not_fused(layer)
         if reason is not None:
@@ -239,7 +240,8 @@ class _Marked(_StandIn):
 
 
 def _never_called(_: Any) -> Any:
-    raise AssertionError("a stand-in is converted, not run")
+    msg = "a stand-in is converted, not run"
+    raise AssertionError(msg)
 
 
 def _weights(layer: Any) -> Weights:

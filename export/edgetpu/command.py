@@ -70,30 +70,36 @@ def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
     path = Path(arguments.model)
     if path.suffix == ".tflite":
         if arguments.variant:
-            raise ConfigError(f"--variant {arguments.variant}: {path.name} is a model file, not a bundle")
+            msg = f"--variant {arguments.variant}: {path.name} is a model file, not a bundle"
+            raise ConfigError(msg)
         try:
             return path.read_bytes(), path.name
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+            msg = f"cannot read {path}: {error.strerror or error}"
+            raise DataError(msg) from error
     bundle = Bundle.open(arguments.model, every_file=False)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     if not variant.file.endswith(".tflite"):
-        raise ConfigError(f"variant {variant.name} is no .tflite file: the Edge TPU runs nothing else")
+        msg = f"variant {variant.name} is no .tflite file: the Edge TPU runs nothing else"
+        raise ConfigError(msg)
     return bundle.read(variant.file), f"{bundle.path.stem} {variant.name}"
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
     if Path(arguments.model).suffix == ".tflite":
-        raise ConfigError(f"--out {arguments.out}: {arguments.model} is no bundle; edgetpu_compiler writes a bare file")
+        msg = f"--out {arguments.out}: {arguments.model} is no bundle; edgetpu_compiler writes a bare file"
+        raise ConfigError(msg)
     if arguments.predict or not compiler.installed():
-        raise ConfigError(f"--out {arguments.out}: it takes {compiler.COMMAND}, for x86-64 Linux, on PATH")
+        msg = f"--out {arguments.out}: it takes {compiler.COMMAND}, for x86-64 Linux, on PATH"
+        raise ConfigError(msg)
     check_new(arguments.out)
 
 
 def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
     """The same bundle, with the compiled file; the variant itself stays for where there is no Edge TPU."""
     if not compiled.model:
-        raise ConversionError(f"{compiler.COMMAND} wrote no model")
+        msg = f"{compiler.COMMAND} wrote no model"
+        raise ConversionError(msg)
     bundle = Bundle.open(arguments.model)
     manifest = bundle.manifest
     chosen = manifest.variant(arguments.variant or manifest.default)

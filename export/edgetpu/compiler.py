@@ -53,13 +53,15 @@ def compile_model(data: bytes) -> Compiled:
         try:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConversionError(f"{COMMAND} did not end: {error}") from error
+            msg = f"{COMMAND} did not end: {error}"
+            raise ConversionError(msg) from error
         made = Path(folder, "model_edgetpu.tflite")
         compiled = made.read_bytes() if made.is_file() else b""
     log = f"{ended.stdout}\n{ended.stderr}".strip()
     reason = next((line.strip() for line in log.splitlines() if line.strip().startswith(FAILED)), None)
     if ended.returncode or reason:
-        raise ConversionError(f"{COMMAND} refuses the model: {reason or f'exit code {ended.returncode}'}")
+        msg = f"{COMMAND} refuses the model: {reason or f'exit code {ended.returncode}'}"
+        raise ConversionError(msg)
     return replace(parse(log), model=compiled)
 
 
@@ -71,7 +73,8 @@ def parse(log: str) -> Compiled:
         if (match := ROW.match(line.strip())) and match[1] != "Operator"
     ]
     if not rows:
-        raise ConversionError(f"{COMMAND} printed no table of operators")
+        msg = f"{COMMAND} printed no table of operators"
+        raise ConversionError(msg)
     version = VERSION.search(log)
     sizes = [_size(line, log) for line in ("On-chip memory used", "Off-chip memory used")]
     return Compiled(version[1] if version else "unknown", tuple(rows), log, *sizes)

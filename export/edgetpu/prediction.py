@@ -115,7 +115,8 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
         try:
             found = refusal(operator)
         except ODD as error:
-            raise DataError(f"operator {len(placed)}, {operator.name}, is damaged: {error}") from error
+            msg = f"operator {len(placed)}, {operator.name}, is damaged: {error}"
+            raise DataError(msg) from error
         late = any(tensor in behind for tensor in operator.given)
         if found:
             placed.append(Placed(operator, *found))

@@ -32,7 +32,8 @@ def dynamic_int8(source: str, out: str) -> None:
     for weight in onnx.load(out).graph.initializer:
         sizes[weight.data_type == onnx.TensorProto.INT8] += math.prod(weight.dims)
     if sizes[True] < sizes[False]:
-        raise ValueError("the quantiser has no operator for most of the weights, they would stay in float32")
+        msg = "the quantiser has no operator for most of the weights, they would stay in float32"
+        raise ValueError(msg)
 
 
 def static_int8(source: str, out: str, calibration: str, method: str) -> None:

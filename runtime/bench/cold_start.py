@@ -24,12 +24,14 @@ def cold(bundle: str, variant: str, engine: str, threads: int) -> ColdStart:
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"{variant} on {engine} gave no answer in {TIMEOUT_S} s") from error
+        msg = f"{variant} on {engine} gave no answer in {TIMEOUT_S} s"
+        raise EngineError(msg) from error
     for line in ended.stdout.splitlines():
         if line.startswith(MARK):
             return ColdStart(**json.loads(line.removeprefix(MARK)))
     lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-    raise EngineError(f"{variant} on {engine} ended without an answer: {lines[-1] if lines else ended.returncode}")
+    msg = f"{variant} on {engine} ended without an answer: {lines[-1] if lines else ended.returncode}"
+    raise EngineError(msg)
 
 
 def main(where: str, name: str, engine: str, threads: int) -> dict[str, float | None]:

@@ -76,20 +76,23 @@ def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Pre
         except DataError as error:
             reasons.append(f"{one.name}: {error}")
     if not found:
-        raise ConfigError(f"nothing can be predicted of {bundle.path.name} on {device}: {'; '.join(reasons)}")
+        msg = f"nothing can be predicted of {bundle.path.name} on {device}: {'; '.join(reasons)}"
+        raise ConfigError(msg)
     return found
 
 
 def precision_of(variant: Variant) -> str:
     """What its kernels compute in; raises `DataError` for what nothing was published of."""
     if variant.engine != "litert":
-        raise DataError("published figures are of LiteRT and XNNPACK")
+        msg = "published figures are of LiteRT and XNNPACK"
+        raise DataError(msg)
     numbers = variant.name.partition("_")[2]
     if numbers.startswith("wi8_ai8"):
         return "int8"
     if numbers.startswith(("fp32", "fp16")) or numbers.endswith("_wo"):
         return "float32"
-    raise DataError("nothing was published for its precision")
+    msg = "nothing was published for its precision"
+    raise DataError(msg)
 
 
 def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> Prediction:
@@ -97,7 +100,8 @@ def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> P
     speed = speed_of(device, precision, known)
     work, unit = work_of(bundle.read(variant.file), variant.name), costs()[precision]
     if not unit.connected and work.connected > MAX_UNKNOWN * (work.dense + work.depthwise):
-        raise DataError(f"most of its work is in dense layers, whose cost in {precision} is not known")
+        msg = f"most of its work is in dense layers, whose cost in {precision} is not known"
+        raise DataError(msg)
     cost = work.cost(unit)
     ms, (low, high) = cost * speed.factor, speed.span
     return Prediction(
@@ -140,7 +144,8 @@ def speed_of(device: str, precision: str, known: Catalog) -> Speed:
     if found:  # the device that is most like it
         ratio, base, basis = min(found, key=lambda one: abs(math.log(one[0])))
         return Speed(base.factor * ratio, base.errors, basis)
-    raise DataError(f"nothing was published of {device} that leads to its speed in {precision}")
+    msg = f"nothing was published of {device} that leads to its speed in {precision}"
+    raise DataError(msg)
 
 
 def _own(device: str, precision: str, known: Catalog) -> Speed | None:

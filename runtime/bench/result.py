@@ -216,20 +216,25 @@ def read(path: Path) -> Result:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(msg) from error
     try:
         version = msgspec.json.decode(data, type=_Version).schema
         if version > SCHEMA:
-            raise DataError(f"{path} is of version {version}: this orilla reads {SCHEMA}; install a newer one")
+            msg = f"{path} is of version {version}: this orilla reads {SCHEMA}; install a newer one"
+            raise DataError(msg)
         found = msgspec.json.decode(data, type=Result)
     except msgspec.DecodeError as error:
-        raise DataError(f"{path} is no result of orilla bench: {error}") from error
+        msg = f"{path} is no result of orilla bench: {error}"
+        raise DataError(msg) from error
     times = found.samples_ms.get(found.headline)
     if not times:
-        raise DataError(f"{path} holds no samples: measure again")
+        msg = f"{path} holds no samples: measure again"
+        raise DataError(msg)
     whole = all(len(stage) == len(found.at_s) for stage in found.samples_ms.values())
     if not whole or found.headline not in found.summary or not min(times) > 0 or not math.isfinite(max(times)):
-        raise DataError(f"{path} is damaged: its samples don't fit each other; measure again")
+        msg = f"{path} is damaged: its samples don't fit each other; measure again"
+        raise DataError(msg)
     # The samples are what was measured; a summary beside them is for other programs to read.
     summary = {stage: summarise(found.kept(stage)) for stage in found.samples_ms}
     return msgspec.structs.replace(found, summary=summary)
@@ -241,7 +246,8 @@ def read_all(path: Path) -> list[Result]:
         return [read(path)]
     found = [read(one) for one in sorted(path.glob("*.json"))]
     if not found:
-        raise DataError(f"{path} holds no results (*.json)")
+        msg = f"{path} holds no results (*.json)"
+        raise DataError(msg)
     return sorted(found, key=lambda one: one.created)
 
 
@@ -254,9 +260,11 @@ def merge(results: list[Result]) -> Result:
     first = results[0]
     for other in results[1:]:
         if other.host.identity != first.host.identity:
-            raise ConfigError(f"runs on {first.host.identity} and on {other.host.identity} can't be merged")
+            msg = f"runs on {first.host.identity} and on {other.host.identity} can't be merged"
+            raise ConfigError(msg)
         if other.subject != first.subject:
-            raise ConfigError(f"runs of {describe(first.subject)} and of {describe(other.subject)} can't be merged")
+            msg = f"runs of {describe(first.subject)} and of {describe(other.subject)} can't be merged"
+            raise ConfigError(msg)
     if len(results) == 1:
         return first
     samples: dict[str, list[float]] = {}

@@ -62,7 +62,8 @@ def summarise(times_ms: ArrayLike, percents: Sequence[float] = PERCENTS) -> Summ
     """
     times = np.asarray(times_ms, np.float64)
     if not times.size:
-        raise ValueError("no samples")
+        msg = "no samples"
+        raise ValueError(msg)
     ordered = np.sort(times)
     found = [_percentile(times, ordered, percent) for percent in percents]
     return Summary(times.size, tuple(one for one in found if one is not None), float(ordered[-1]))

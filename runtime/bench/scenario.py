@@ -168,7 +168,8 @@ class LoopScenario:
 
     def __init__(self, model: Model, source: str | None, policy: str | None) -> None:
         if model.kind == "tensor":
-            raise ConfigError(f"{model.name} is a model of arrays: it has no loop; take single-stream")
+            msg = f"{model.name} is a model of arrays: it has no loop; take single-stream"
+            raise ConfigError(msg)
         self._model, self._source, self._policy = model, source, policy
         self._known = read_frames(model.bundle) if source is None else []
 
@@ -194,7 +195,8 @@ class LoopScenario:
                 if not going_on():
                     break
         if not taken.frames:
-            raise DataError(f"{self._source} gave no frame to measure")
+            msg = f"{self._source} gave no frame to measure"
+            raise DataError(msg)
 
     def _stream(self, on_event: Callable[[Event], None]) -> Stream:
         return self._model.stream(self._opened(), policy=self._policy, on_event=on_event)

@@ -63,18 +63,21 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
     """
     one, other = merge(a), merge(b)
     if one.host.identity != other.host.identity:
-        raise ConfigError(
+        msg = (
             f"A was measured on {one.host.identity}, B on {other.host.identity}: times of different machines are not "
             "compared; orilla report shows them side by side"
         )
+        raise ConfigError(msg)
     if (one.subject.scenario, one.subject.streams) != (other.subject.scenario, other.subject.streams):
-        raise ConfigError(f"A is a run of {one.subject.scenario}, B of {other.subject.scenario}: measure the same way")
+        msg = f"A is a run of {one.subject.scenario}, B of {other.subject.scenario}: measure the same way"
+        raise ConfigError(msg)
     changes = [change for percent in PERCENTS if (change := _change(a, b, percent, margin)) is not None]
     if not changes or changes[0].percentile != "p50":
-        raise ConfigError(
+        msg = (
             f"too few samples to compare ({one.main.count} and {other.main.count}, many of them alike): measure longer "
             "(--seconds)"
         )
+        raise ConfigError(msg)
     first = changes[0]
     unsure = first.verdict == "same" and abs(first.percent) + first.plus_minus > 2 * margin
     notes = [

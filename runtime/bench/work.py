@@ -52,7 +52,8 @@ def work_of(data: bytes, name: str) -> Work:
     found = dict.fromkeys(KINDS, 0.0)
     for operator in read_operators(data, name):
         if operator.custom or operator.name in OPAQUE:
-            raise DataError(f"{name} has the operator {operator.name}, whose work is not known")
+            msg = f"{name} has the operator {operator.name}, whose work is not known"
+            raise DataError(msg)
         kind, macs = _macs(operator)
         if kind is not None:
             found[kind] += macs / 1e6

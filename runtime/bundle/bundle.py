@@ -87,20 +87,26 @@ def find(where: str | Path) -> Path:
         if path.exists():
             return path
     except OSError as error:
-        raise BundleError(f"cannot read {text[:200]}: {error.strerror or error}") from error
+        msg = f"cannot read {text[:200]}: {error.strerror or error}"
+        raise BundleError(msg) from error
     if path.suffix or len(path.parts) > 1:
-        raise BundleError(f"no such bundle: {text}")
-    raise unknown_name("bundle", text, shipped)
+        msg = f"no such bundle: {text}"
+        raise BundleError(msg)
+    msg = "bundle"
+    raise unknown_name(msg, text, shipped)
 
 
 def check_new(path: Path) -> None:
     """Refuses, before any work, what no bundle can be written to; raises `ConfigError`, `OutputError`."""
     if path.suffix not in (".orilla", ""):
-        raise ConfigError(f"--out {path}: a bundle is NAME.orilla, or a folder without a suffix")
+        msg = f"--out {path}: a bundle is NAME.orilla, or a folder without a suffix"
+        raise ConfigError(msg)
     if path.suffix == "" and path.is_file():
-        raise ConfigError(f"--out {path} is a file that exists: remove it, or give another name")
+        msg = f"--out {path} is a file that exists: remove it, or give another name"
+        raise ConfigError(msg)
     if path.is_dir():
-        raise ConfigError(f"--out {path} is a folder that exists: remove it, or give another name")
+        msg = f"--out {path} is a folder that exists: remove it, or give another name"
+        raise ConfigError(msg)
     check_writable(path)
 
 
@@ -150,7 +156,8 @@ class _Zip:
         entries = self._archive.infolist()
         for entry in entries:
             if stat.S_ISLNK(entry.external_attr >> 16):
-                raise BundleError(f"{entry.filename} is a link")
+                msg = f"{entry.filename} is a link"
+                raise BundleError(msg)
         return [(entry.filename, entry.file_size) for entry in entries]
 
     def read(self, name: str, limit: int) -> bytes:
@@ -187,19 +194,24 @@ def _container(path: Path) -> Iterator[_Zip | _Folder]:
     try:
         if path.is_dir():
             if not (path / MANIFEST).is_file():
-                raise BundleError(f"not a bundle: it has no {MANIFEST}")
+                msg = f"not a bundle: it has no {MANIFEST}"
+                raise BundleError(msg)
             yield _Folder(path)
         elif path.is_file():
             with zipfile.ZipFile(path) as archive:
                 yield _Zip(archive)
         else:
-            raise BundleError("not a bundle: neither a file nor a folder")
+            msg = "not a bundle: neither a file nor a folder"
+            raise BundleError(msg)
     except BundleError as error:
-        raise BundleError(f"{path.name}: {error}") from error
+        msg = f"{path.name}: {error}"
+        raise BundleError(msg) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise BundleError(f"{path} is not a bundle, or damaged: {error}") from error
+        msg = f"{path} is not a bundle, or damaged: {error}"
+        raise BundleError(msg) from error
     except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise BundleError(msg) from error
 
 
 def _read_manifest(container: _Zip | _Folder) -> Manifest:
@@ -208,10 +220,12 @@ def _read_manifest(container: _Zip | _Folder) -> Manifest:
     _check_paths([name for name, _ in found])
     sizes = dict(found)
     if MANIFEST not in sizes:
-        raise BundleError(f"not a bundle: it has no {MANIFEST}")
+        msg = f"not a bundle: it has no {MANIFEST}"
+        raise BundleError(msg)
     data = container.read(MANIFEST, MAX_MANIFEST_BYTES + 1)
     if len(data) > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{MANIFEST} has more than {MAX_MANIFEST_BYTES} bytes")
+        msg = f"{MANIFEST} has more than {MAX_MANIFEST_BYTES} bytes"
+        raise BundleError(msg)
     manifest = manifests.decode(data)
     del sizes[MANIFEST]
     _check_sizes(manifest.files, sizes)
@@ -223,21 +237,25 @@ def _read_file(container: _Zip | _Folder, name: str, manifest: Manifest) -> byte
     entry = manifest.files[name]
     data = container.read(name, entry.size + 1)
     if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise BundleError(f"{name} has a wrong hash: the bundle is damaged, get it again")
+        msg = f"{name} has a wrong hash: the bundle is damaged, get it again"
+        raise BundleError(msg)
     return data
 
 
 def _check_paths(names: list[str]) -> None:
     if len(names) > MAX_FILES:
-        raise BundleError(f"bundle holds {len(names)} files: {MAX_FILES} at most")
+        msg = f"bundle holds {len(names)} files: {MAX_FILES} at most"
+        raise BundleError(msg)
     seen: set[str] = set()
     for name in names:
         path = PurePosixPath(name)
         outside = path.is_absolute() or ".." in path.parts or path.as_posix() != name
         if outside or any(sign in name for sign in ("\\", ":", "\0")):
-            raise BundleError(f"bundle holds {name!r}: a path must stay inside the bundle")
+            msg = f"bundle holds {name!r}: a path must stay inside the bundle"
+            raise BundleError(msg)
         if name in seen:
-            raise BundleError(f"bundle holds {name} twice")
+            msg = f"bundle holds {name} twice"
+            raise BundleError(msg)
         seen.add(name)
 
 
@@ -246,9 +264,12 @@ def _check_sizes(listed: dict[str, FileEntry], sizes: dict[str, int]) -> None:
         raise BundleError(f"{name} is missing" if name in listed else f"{name} is not in the manifest")
     for name, entry in listed.items():
         if sizes[name] != entry.size:
-            raise BundleError(f"{name} has {sizes[name]} bytes, the manifest says {entry.size}")
+            msg = f"{name} has {sizes[name]} bytes, the manifest says {entry.size}"
+            raise BundleError(msg)
         if not 0 <= entry.size <= MAX_FILE_BYTES:
-            raise BundleError(f"{name} has {entry.size} bytes: {MAX_FILE_BYTES} at most")
+            msg = f"{name} has {entry.size} bytes: {MAX_FILE_BYTES} at most"
+            raise BundleError(msg)
     total = sum(sizes.values())
     if total > MAX_TOTAL_BYTES:
-        raise BundleError(f"bundle holds {total} bytes: {MAX_TOTAL_BYTES} at most")
+        msg = f"bundle holds {total} bytes: {MAX_TOTAL_BYTES} at most"
+        raise BundleError(msg)

@@ -36,7 +36,8 @@ class KnownFrame:
 def read_frames(bundle: Bundle) -> list[KnownFrame]:
     """Reads all golden frames; raises `BundleError` where there is none, or one is not what it should be."""
     if not bundle.manifest.golden:
-        raise BundleError(f"{bundle.path.name} holds no golden frames: there is nothing to verify against")
+        msg = f"{bundle.path.name} holds no golden frames: there is nothing to verify against"
+        raise BundleError(msg)
     preprocessor = bundle.preprocessor()
     return [_read(bundle, golden, preprocessor) for golden in bundle.manifest.golden]
 
@@ -44,10 +45,12 @@ def read_frames(bundle: Bundle) -> list[KnownFrame]:
 def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
     """What the variant itself answered at export, `[N,...]`."""
     if len(variant.golden) != len(bundle.manifest.golden):
-        raise BundleError(f"{variant.name} has {len(variant.golden)} golden answers: expected one for each frame")
+        msg = f"{variant.name} has {len(variant.golden)} golden answers: expected one for each frame"
+        raise BundleError(msg)
     known = [_array(bundle, name, (np.float32, np.float16)).astype(np.float32) for name in variant.golden]
     if any(one.shape != known[0].shape for one in known):
-        raise BundleError(f"golden answers of {variant.name} are of different shapes")
+        msg = f"golden answers of {variant.name} are of different shapes"
+        raise BundleError(msg)
     return np.stack(known)
 
 
@@ -79,7 +82,8 @@ def _read(bundle: Bundle, golden: Golden, preprocessor: InputPreprocessor) -> Kn
 
 def _shaped(prepared: NDArray[Any], name: str, preprocessor: InputPreprocessor) -> NDArray[Any]:
     if prepared.shape != preprocessor.shape:
-        raise BundleError(f"{name} is {list(prepared.shape)}, the network's input {list(preprocessor.shape)}")
+        msg = f"{name} is {list(prepared.shape)}, the network's input {list(preprocessor.shape)}"
+        raise BundleError(msg)
     return prepared
 
 
@@ -89,7 +93,8 @@ def _raw(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[
         return data.decode(errors="replace")
     image = decode_picture(data)
     if image is None:
-        raise BundleError(f"golden frame {name} cannot be decoded")
+        msg = f"golden frame {name} cannot be decoded"
+        raise BundleError(msg)
     return image
 
 
@@ -98,7 +103,8 @@ def _prepared(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDA
         return _array(bundle, name, (np.int32,))
     image = decode_picture(bundle.read(name))
     if image is None:
-        raise BundleError(f"golden frame {name} cannot be decoded")
+        msg = f"golden frame {name} cannot be decoded"
+        raise BundleError(msg)
     return image
 
 
@@ -109,12 +115,16 @@ def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> N
     try:
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):
-            raise ValueError(f"version {version}")
+            msg = f"version {version}"
+            raise ValueError(msg)
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     except ValueError as error:
-        raise BundleError(f"golden array {name} cannot be read: {error}") from error
+        msg = f"golden array {name} cannot be read: {error}"
+        raise BundleError(msg) from error
     if dtype not in dtypes or fortran or len(shape) > MAX_AXES:
-        raise BundleError(f"golden array {name} is {list(shape)} {dtype}: expected {np.dtype(dtypes[0])}")
+        msg = f"golden array {name} is {list(shape)} {dtype}: expected {np.dtype(dtypes[0])}"
+        raise BundleError(msg)
     if len(data) - stream.tell() != math.prod(shape) * dtype.itemsize:
-        raise BundleError(f"golden array {name} has not the size that its header says")
+        msg = f"golden array {name} has not the size that its header says"
+        raise BundleError(msg)
     return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)

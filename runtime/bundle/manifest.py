@@ -160,7 +160,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        raise unknown_name("variant", name, [variant.name for variant in self.variants])
+        msg = "variant"
+        raise unknown_name(msg, name, [variant.name for variant in self.variants])
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -177,13 +178,16 @@ def decode(data: bytes) -> Manifest:
     try:
         version = msgspec.json.decode(data, type=_Version).schema
     except msgspec.DecodeError as error:
-        raise BundleError(f"manifest.json is damaged: {error}") from error
+        msg = f"manifest.json is damaged: {error}"
+        raise BundleError(msg) from error
     if version != SCHEMA:
-        raise BundleError(f"bundle schema {version} is not known: this version of orilla reads schema {SCHEMA}")
+        msg = f"bundle schema {version} is not known: this version of orilla reads schema {SCHEMA}"
+        raise BundleError(msg)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
-        raise BundleError(f"manifest.json breaks its schema: {error}") from error
+        msg = f"manifest.json breaks its schema: {error}"
+        raise BundleError(msg) from error
     _check_names(manifest)
     return manifest
 
@@ -195,34 +199,44 @@ class _Version(msgspec.Struct):
 def _check_names(manifest: Manifest) -> None:
     names = [variant.name for variant in manifest.variants]
     if manifest.default not in names:
-        raise BundleError(f"manifest.json: default variant {manifest.default!r} is not among {', '.join(names)}")
+        msg = f"manifest.json: default variant {manifest.default!r} is not among {', '.join(names)}"
+        raise BundleError(msg)
     for name in names:
         if not NAME.fullmatch(name):
-            raise BundleError(f"manifest.json: a variant can't be called {name[:60]!r}")
+            msg = f"manifest.json: a variant can't be called {name[:60]!r}"
+            raise BundleError(msg)
     if len(set(names)) != len(names):
-        raise BundleError("manifest.json: two variants have the same name")
+        msg = "manifest.json: two variants have the same name"
+        raise BundleError(msg)
     if not manifest.labels and manifest.task != "tensor":
-        raise BundleError("manifest.json: labels are empty")
+        msg = "manifest.json: labels are empty"
+        raise BundleError(msg)
     spec = manifest.preprocess
     text = isinstance(spec, TextPreprocess)
     if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
-        raise BundleError(f"manifest.json: task {manifest.task} does not fit its preprocess or vocabulary")
+        msg = f"manifest.json: task {manifest.task} does not fit its preprocess or vocabulary"
+        raise BundleError(msg)
     if isinstance(spec, TensorPreprocess):
         if manifest.task not in ("tensor", "classify"):
-            raise BundleError(f"manifest.json: task {manifest.task} does not fit its preprocess")
+            msg = f"manifest.json: task {manifest.task} does not fit its preprocess"
+            raise BundleError(msg)
         _check_tensors(spec)
     elif manifest.task == "tensor":
-        raise BundleError("manifest.json: task tensor does not fit its preprocess")
+        msg = "manifest.json: task tensor does not fit its preprocess"
+        raise BundleError(msg)
     else:
         size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
         if not all(1 <= side <= 8192 for side in size):
-            raise BundleError(f"manifest.json: input size {size} is out of range")
+            msg = f"manifest.json: input size {size} is out of range"
+            raise BundleError(msg)
     named = [path for variant in manifest.variants for path in variant.files]
     metric = FIRST_METRIC[manifest.task]
     if any(metric not in variant.check.metrics for variant in manifest.variants):
-        raise BundleError(f"manifest.json: a variant's check has no {metric}")
+        msg = f"manifest.json: a variant's check has no {metric}"
+        raise BundleError(msg)
     if metric not in manifest.report.metrics:
-        raise BundleError(f"manifest.json: the report has no {metric}")
+        msg = f"manifest.json: the report has no {metric}"
+        raise BundleError(msg)
     card = manifest.card
     if card is not None and (
         card.task != manifest.task
@@ -230,27 +244,32 @@ def _check_names(manifest: Manifest) -> None:
         or metric not in card.measured[0].metrics
         or metric not in card.measured[0].intervals
     ):
-        raise BundleError(f"manifest.json: the card does not say the {metric} of a model for task {manifest.task}")
+        msg = f"manifest.json: the card does not say the {metric} of a model for task {manifest.task}"
+        raise BundleError(msg)
     named += [path for golden in manifest.golden for path in (golden.raw, golden.prepared, golden.output)]
     named += [manifest.vocabulary] if manifest.vocabulary is not None else []
     for path in named:
         if path not in manifest.files:
-            raise BundleError(f"manifest.json names {path}, which its list of files lacks")
+            msg = f"manifest.json names {path}, which its list of files lacks"
+            raise BundleError(msg)
 
 
 def _check_tensors(spec: TensorPreprocess) -> None:
     if not spec.inputs or not spec.outputs:
-        raise BundleError("manifest.json: a model of arrays has inputs and outputs")
+        msg = "manifest.json: a model of arrays has inputs and outputs"
+        raise BundleError(msg)
     for side in (spec.inputs, spec.outputs):
         if len({one.name for one in side}) < len(side) or sum(one.size for one in side) > MAX_VALUES:
-            raise BundleError("manifest.json: arrays of the same name, or too large together")
+            msg = "manifest.json: arrays of the same name, or too large together"
+            raise BundleError(msg)
     for one in (*spec.inputs, *spec.outputs):
         if (
             one.dtype not in DTYPES
             or len(one.shape) > MAX_AXES
             or not all(1 <= axis <= MAX_VALUES for axis in one.shape)
         ):
-            raise BundleError(f"manifest.json: array {one.name} is {list(one.shape)[:9]} {one.dtype}: out of range")
+            msg = f"manifest.json: array {one.name} is {list(one.shape)[:9]} {one.dtype}: out of range"
+            raise BundleError(msg)
 
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "int8", "bool")

@@ -46,6 +46,8 @@ def _read(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"not a run folder: {path} is missing; orilla train writes it") from error
+        msg = f"not a run folder: {path} is missing; orilla train writes it"
+        raise DataError(msg) from error
     except msgspec.DecodeError as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        msg = f"cannot read {path}: {error}"
+        raise DataError(msg) from error

@@ -55,7 +55,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Measures, compares, predicts, or has other machines measure."""
     modes = [name for name in ("compare", "host", "predict") if getattr(arguments, name)]
     if len(modes) > 1:
-        raise ConfigError(f"--{modes[0]} and --{modes[1]} are two different things: give one")
+        msg = f"--{modes[0]} and --{modes[1]} are two different things: give one"
+        raise ConfigError(msg)
     if arguments.compare:
         _refuse_others(arguments, "--compare", {"compare", "margin"})
         return _compare(arguments)
@@ -71,7 +72,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             "markdown": arguments.markdown,
         }
     if arguments.bundle is None:
-        raise ConfigError("which bundle? orilla bench BUNDLE, or --compare A B, or --history DIR")
+        msg = "which bundle? orilla bench BUNDLE, or --compare A B, or --history DIR"
+        raise ConfigError(msg)
     if arguments.predict:
         from orilla.runtime.bench.estimate import predict
         from orilla.runtime.bundle.bundle import Bundle
@@ -92,7 +94,8 @@ def _refuse_others(arguments: argparse.Namespace, mode: str, read: set[str]) -> 
     for name, value in vars(arguments).items():
         if value not in (None, False) and name not in {*read, "json", "markdown"}:
             told = "a bundle" if name == "bundle" else f"--{name}"
-            raise ConfigError(f"{told} has nothing to do with {mode}: leave it out")
+            msg = f"{told} has nothing to do with {mode}: leave it out"
+            raise ConfigError(msg)
 
 
 def check_plan(arguments: argparse.Namespace) -> None:
@@ -103,21 +106,28 @@ def check_plan(arguments: argparse.Namespace) -> None:
 
     arguments.scenario = arguments.scenario or "single-stream"
     if arguments.scenario not in HEADLINE:
-        raise unknown_name("scenario", arguments.scenario, HEADLINE)
+        msg = "scenario"
+        raise unknown_name(msg, arguments.scenario, HEADLINE)
     if arguments.seconds is None:
         arguments.seconds = SOAK_S if arguments.soak else 10.0
     if not (math.isfinite(arguments.seconds) and MIN_S <= arguments.seconds <= MAX_S):
-        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}")
+        msg = f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}"
+        raise ConfigError(msg)
     if arguments.streams is not None and arguments.scenario != "multi-stream":
-        raise ConfigError("--streams is for --scenario multi-stream")
+        msg = "--streams is for --scenario multi-stream"
+        raise ConfigError(msg)
     if arguments.streams is not None and not 1 <= arguments.streams <= 1000:
-        raise ConfigError(f"--streams {arguments.streams}: must be 1 to 1000")
+        msg = f"--streams {arguments.streams}: must be 1 to 1000"
+        raise ConfigError(msg)
     if (arguments.source or arguments.policy) and arguments.scenario != "loop":
-        raise ConfigError("--source and --policy are for --scenario loop")
+        msg = "--source and --policy are for --scenario loop"
+        raise ConfigError(msg)
     if arguments.margin is not None:
-        raise ConfigError("--margin is for --compare A B")
+        msg = "--margin is for --compare A B"
+        raise ConfigError(msg)
     if arguments.wheels is not None and not arguments.host:
-        raise ConfigError("--wheels is for --host ssh://HOST")
+        msg = "--wheels is for --host ssh://HOST"
+        raise ConfigError(msg)
     if arguments.threads is None and arguments.scenario in ("multi-stream", "offline"):
         arguments.threads = 1  # as many sessions as there are cores
     if arguments.history is not None:
@@ -134,7 +144,8 @@ def check_plan(arguments: argparse.Namespace) -> None:
         from orilla.runtime.bench.report.report import check_plots
 
         if arguments.report.suffix not in (".html", ".htm"):
-            raise ConfigError(f"--report {arguments.report}: a page is NAME.html")
+            msg = f"--report {arguments.report}: a page is NAME.html"
+            raise ConfigError(msg)
         check_plots()
 
 
@@ -144,7 +155,8 @@ def _compare(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
     margin = MARGIN if arguments.margin is None else arguments.margin
     if not 0 <= margin <= 100:
-        raise ConfigError(f"--margin {margin:g}: must be 0 to 100 per cent")
+        msg = f"--margin {margin:g}: must be 0 to 100 per cent"
+        raise ConfigError(msg)
     a, b = (read_all(path) for path in arguments.compare)
     verdict = compare(a, b, margin=margin)
     import msgspec

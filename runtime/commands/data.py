@@ -27,7 +27,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         }
         return 0, {"cache": str(cache_folder()), "published": rows}
     if not arguments.name:
-        raise ConfigError(f"orilla data {arguments.action} needs a name")
+        msg = f"orilla data {arguments.action} needs a name"
+        raise ConfigError(msg)
     if arguments.action == "get":
         with _bars() as told:
             folder = get(arguments.name, told)

@@ -43,7 +43,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Runs every step; returns the exit code and what was made."""
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file: give a folder")
+        msg = f"--out {out} is a file: give a folder"
+        raise ConfigError(msg)
     for package in NEEDS:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
@@ -51,7 +52,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     started = time.monotonic()
     run, bundle, clip, video = (out / name for name in ("run", "road.orilla", "clip.mp4", "road.mp4"))
     if (run / "model.keras").exists() and read_run(run)[0].seed != arguments.seed:
-        raise ConfigError(f"{run} was trained with seed {read_run(run)[0].seed}: remove {out}, or give another --out")
+        msg = f"{run} was trained with seed {read_run(run)[0].seed}: remove {out}, or give another --out"
+        raise ConfigError(msg)
     if not (run / "model.keras").exists():
         _say("1/5 train a small road model on procedural scenes")
         _orilla("train", "road", "--data", "scenes", "--out", run, "--seed", arguments.seed, *_options(), "--resume")
@@ -113,7 +115,8 @@ def _orilla(*words: object) -> dict[str, Any]:
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode not in (0, 1) or not done.stdout:
-        raise OrillaError(f"the demo stopped: orilla {words[0]} ended with code {done.returncode}")
+        msg = f"the demo stopped: orilla {words[0]} ended with code {done.returncode}"
+        raise OrillaError(msg)
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 
@@ -123,7 +126,8 @@ def _write_clip(path: Path) -> None:
     with replacing(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), CLIP_HZ, (width, height))
         if not writer.isOpened():
-            raise OutputError(f"cannot write {path}: OpenCV refuses the video")
+            msg = f"cannot write {path}: OpenCV refuses the video"
+            raise OutputError(msg)
         each = CLIP_FRAMES // len(CLIP_DRIVES)
         for drive in CLIP_DRIVES:
             for frame in range(each):

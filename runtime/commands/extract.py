@@ -25,7 +25,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     suffix = Path(variant.file).suffix
     if arguments.out.suffix != suffix:
-        raise ConfigError(f"--out {arguments.out}: {variant.name} is a {suffix} file")
+        msg = f"--out {arguments.out}: {variant.name} is a {suffix} file"
+        raise ConfigError(msg)
     check_writable(arguments.out)
     data = bundle.read(variant.file) if arguments.bare else with_metadata(bundle, variant)
     write_bytes(arguments.out, data)

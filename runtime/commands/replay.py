@@ -23,7 +23,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Replays; 1 where today's loop decides otherwise than the recorded one."""
     policy = Policy.parse(arguments.policy) if arguments.policy else None
     if arguments.infer_ms is not None and not 0 <= arguments.infer_ms < 1e6:
-        raise ConfigError(f"--infer-ms {arguments.infer_ms:g}: must be 0 to 1000000 milliseconds")
+        msg = f"--infer-ms {arguments.infer_ms:g}: must be 0 to 1000000 milliseconds"
+        raise ConfigError(msg)
     replay = Replay.read(arguments.recording)
     document: dict[str, object] = {"policy": replay.header.policy, "models": replay.header.models}
     if policy is None and arguments.infer_ms is None:

@@ -27,14 +27,16 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     from orilla.runtime.bench.result import read_all
 
     if arguments.out.suffix not in (".html", ".htm"):
-        raise ConfigError(f"--out {arguments.out}: a page is NAME.html")
+        msg = f"--out {arguments.out}: a page is NAME.html"
+        raise ConfigError(msg)
     check_plots()
     check_writable(arguments.out)
     budgets = read_budgets(arguments.budget) if arguments.budget is not None else []
     results = [result for path in arguments.results for result in read_all(path)]
     judged = [one for budget in budgets for result in results for one in judge_result(budget, result, results)]
     if budgets and not judged:
-        raise ConfigError(f"{arguments.budget} asks nothing that these results tell")
+        msg = f"{arguments.budget} asks nothing that these results tell"
+        raise ConfigError(msg)
     page(results, arguments.out, judged)
     passed = all(one.passed for one in judged)
     return 0 if passed else 1, {"page": str(arguments.out), "results": len(results), "budgets": judged}

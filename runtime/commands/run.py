@@ -63,11 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Runs the loop; returns the exit code and the summary."""
     if arguments.frames is not None and arguments.frames < 1:
-        raise ConfigError(f"--frames {arguments.frames}: must be 1 or more")
+        msg = f"--frames {arguments.frames}: must be 1 or more"
+        raise ConfigError(msg)
     policy = Policy.parse(arguments.policy) if arguments.policy is not None else None
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
     if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
-        raise ConfigError("--json and --sink jsonl both want standard output: use --sink jsonl:FILE")
+        msg = "--json and --sink jsonl both want standard output: use --sink jsonl:FILE"
+        raise ConfigError(msg)
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), arguments.source]
     _check_files(inputs, specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
@@ -96,7 +98,8 @@ def _opened(arguments: argparse.Namespace) -> Runner:
     """The model, the models or the cascade."""
     several = len(arguments.bundle) > 1
     if several and (arguments.cascade or arguments.variant):
-        raise ConfigError(f"{'--cascade' if arguments.cascade else '--variant'} goes with one bundle")
+        msg = f"{'--cascade' if arguments.cascade else '--variant'} goes with one bundle"
+        raise ConfigError(msg)
     options = {"engine": arguments.engine, "threads": arguments.threads}
     with ExitStack() as opened:
 
@@ -107,7 +110,8 @@ def _opened(arguments: argparse.Namespace) -> Runner:
         if several:
             names = [Path(name).stem for name in arguments.bundle]
             if len(set(names)) < len(names):
-                raise ConfigError(f"the bundles {', '.join(arguments.bundle)} must have different names")
+                msg = f"the bundles {', '.join(arguments.bundle)} must have different names"
+                raise ConfigError(msg)
             loaded = [load(name, None) for name in arguments.bundle]
             runner = together(**dict(zip(names, loaded, strict=True)))
         else:
@@ -182,17 +186,18 @@ def _live(stream: Stream) -> AbstractContextManager[object]:
 def _check_files(inputs: list[str], specs: list[str], record: str | None) -> None:
     """Refuses an output that would replace an input, a file in an input folder, or another output."""
     if len(set(specs)) < len(specs):
-        raise ConfigError("the same --sink is given twice")
+        msg = "the same --sink is given twice"
+        raise ConfigError(msg)
     taken = {Path(name).resolve() for name in inputs}
     outputs = [("--sink", Path(spec.partition(":")[2]).resolve()) for spec in specs if ":" in spec]
     outputs += [("--record", Path(record).resolve())] if record else []
     for option, path in outputs:
         if path in taken:
-            raise ConfigError(
-                f"{option} {path.name} is the source, the bundle or another sink's file: give another name"
-            )
+            msg = f"{option} {path.name} is the source, the bundle or another sink's file: give another name"
+            raise ConfigError(msg)
         if path.exists() and taken & set(path.parents):
-            raise ConfigError(f"{option} {path.name} is a file of the source or the bundle: give another name")
+            msg = f"{option} {path.name} is a file of the source or the bundle: give another name"
+            raise ConfigError(msg)
         taken.add(path)
 
 

@@ -38,9 +38,11 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
     ends = time.perf_counter() + arguments.seconds
     if not MIN_S <= arguments.seconds <= MAX_S:
-        raise ConfigError(f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}")
+        msg = f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}"
+        raise ConfigError(msg)
     if not 0 <= arguments.max_drop <= 100:
-        raise ConfigError(f"--max-drop {arguments.max_drop:g}: must be 0 to 100 points")
+        msg = f"--max-drop {arguments.max_drop:g}: must be 0 to 100 points"
+        raise ConfigError(msg)
     engines = arguments.engines.split(",") if arguments.engines is not None else None
     if not arguments.dry_run:
         check_writable()
@@ -65,7 +67,8 @@ def _threads(text: str | None) -> list[int] | None:
         return None
     words, most = text.split(","), available_cores()
     if not all(whole_number(word) and 1 <= int(word) <= most for word in words):
-        raise ConfigError(f"--threads {text}: give numbers from 1 to {most}, the cores that may be used, as in 1,2")
+        msg = f"--threads {text}: give numbers from 1 to {most}, the cores that may be used, as in 1,2"
+        raise ConfigError(msg)
     return [int(word) for word in words]
 
 

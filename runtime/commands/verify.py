@@ -48,7 +48,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     dataset = open_labelled(arguments.data, manifest) if arguments.data is not None else None
     verdicts = verify(bundle, variants, dataset, engine=arguments.engine)
     if all(verdict.skipped for verdict in verdicts):
-        raise ConfigError(f"nothing to verify: {verdicts[0].skipped}")
+        msg = f"nothing to verify: {verdicts[0].skipped}"
+        raise ConfigError(msg)
     ran = [verdict for verdict in verdicts if verdict.skipped is None]
     judged = _judge(targets, dataset)
     passed = all(verdict.passed for verdict in ran) and all(one.passed for one in judged)

@@ -51,7 +51,8 @@ class CompiledSession:
                 for buffer, slot in zip(self._made, self._outputs, strict=True)
             ]
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"{self.engine} failed: {first_line(error)}") from error
+            msg = f"{self.engine} failed: {first_line(error)}"
+            raise EngineError(msg) from error
         return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
 
     def close(self) -> None:
@@ -69,27 +70,29 @@ def load(data: bytes, threads: int) -> Session:
     """
     package, interpreters = runtime(PACKAGE)
     if platform.machine() == "aarch64" and NEEDED not in features():
-        raise EngineError(
+        msg = (
             f"{package} cannot load this variant as a compiled model: its library ends with an illegal instruction on "
             f"Armv8.0, which has no {NEEDED}; take --engine litert"
         )
+        raise EngineError(msg)
     try:
         from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
     except ImportError as error:
-        raise EngineError(
-            f"{package} has no compiled model: {first_line(error)}; run pip install -U ai-edge-litert"
-        ) from error
+        msg = f"{package} has no compiled model: {first_line(error)}; run pip install -U ai-edge-litert"
+        raise EngineError(msg) from error
     with hidden_stderr():
         try:
             # It tells neither scale nor zero point; an interpreter that never allocates its memory does.
             inputs, outputs = slots(interpreters.Interpreter(model_content=data))
             if len(inputs) != 1 or len(outputs) != 1:
-                raise EngineError(f"{package}'s compiled model takes one array and answers one here")
+                msg = f"{package}'s compiled model takes one array and answers one here"
+                raise EngineError(msg)
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
             reason = first_line(error)  # what was made goes with the error, and talks about it
-    raise EngineError(f"{package} cannot load this variant as a compiled model: {reason}; take --engine litert")
+    msg = f"{package} cannot load this variant as a compiled model: {reason}; take --engine litert"
+    raise EngineError(msg)
 
 
 def _version() -> str:

@@ -131,11 +131,13 @@ class EdgeTpuSession:
             return self._worker.do(partial(_open, self._data, self._threads), WATCHDOG_S)
         except TimeoutError:
             self._leave()
-            raise EngineError(f"edgetpu cannot load this variant: it did not open in {WATCHDOG_S:.0f} s") from None
+            msg = f"edgetpu cannot load this variant: it did not open in {WATCHDOG_S:.0f} s"
+            raise EngineError(msg) from None
 
     def _on_cpu(self, prepared: ModelInput) -> NDArray[np.float32]:
         if self._fallback is None:
-            raise EngineError("the Edge TPU is lost, and there is no model for the CPU to go on with")
+            msg = "the Edge TPU is lost, and there is no model for the CPU to go on with"
+            raise EngineError(msg)
         if self._cpu is None:
             self._cpu = litert.load(self._fallback, self._threads)
         self.counts["on_cpu"] += 1
@@ -201,10 +203,11 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
         EngineError: the model is not compiled, the library is missing or of another machine, or there is no stick.
     """
     if OPERATOR not in data:
-        raise EngineError(
+        msg = (
             "edgetpu cannot load this variant: it is not compiled for the Edge TPU; run orilla edgetpu BUNDLE "
             "--out COMPILED.orilla where edgetpu_compiler is"
         )
+        raise EngineError(msg)
     return EdgeTpuSession(data, fallback, threads)
 
 
@@ -224,7 +227,8 @@ def _delegate(module: Any) -> Any:
         library = str(found)
         machine = built_for(found)
         if machine is not None and machine != native():
-            raise EngineError(f"{found} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}")
+            msg = f"{found} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}"
+            raise EngineError(msg)
     try:
         ctypes.CDLL(library)  # load_delegate's own failure leaves a half-made object that complains at its end
         with hidden_stderr():
@@ -233,4 +237,5 @@ def _delegate(module: Any) -> Any:
         reason = str(error).strip() or "no Edge TPU answers"
         if found is None and "cannot open shared object" in reason:
             reason = f"{library} is not installed"
-        raise EngineError(f"edgetpu cannot load this variant: {reason}; {INSTALL}") from None
+        msg = f"edgetpu cannot load this variant: {reason}; {INSTALL}"
+        raise EngineError(msg) from None

@@ -60,7 +60,8 @@ class LiteRTSession:
         operators = _operators(self._interpreter)
         if STATEFUL not in operators or LOOP in operators or REVERSE in operators:
             why = "it looks at later steps too" if REVERSE in operators else "it has no fused LSTM"
-            raise EngineError(f"this variant can't be fed step by step: {why}; a variant named *_fused may")
+            msg = f"this variant can't be fed step by step: {why}; a variant named *_fused may"
+            raise EngineError(msg)
         _, module = runtime(self.engine.split()[0])
         with hidden_stderr():
             interpreter = module.Interpreter(model_content=self._data, num_threads=self._threads)
@@ -69,7 +70,8 @@ class LiteRTSession:
             try:
                 interpreter.allocate_tensors()
             except (RuntimeError, ValueError) as error:
-                raise EngineError(f"this variant can't be fed step by step: {first_line(error)}") from error
+                msg = f"this variant can't be fed step by step: {first_line(error)}"
+                raise EngineError(msg) from error
         return Stream(LiteRTSession(interpreter, self.engine, self._data, self._threads))
 
     def close(self) -> None:
@@ -84,7 +86,8 @@ class LiteRTSession:
         except BundleError:
             raise
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"{self.engine} failed: {first_line(error)}") from error
+            msg = f"{self.engine} failed: {first_line(error)}"
+            raise EngineError(msg) from error
         return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
 
     def _fill(self, prepared: ModelInput) -> None:
@@ -130,10 +133,11 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
     """
     package, module = runtime(package)
     if package == FROZEN and np.__version__.split(".")[0] != "1":
-        raise EngineError(
+        msg = (
             f"{package} cannot load this variant: it needs numpy 1, this is {np.__version__}; run pip install "
             '"numpy<2" "opencv-python-headless<5"'
         )
+        raise EngineError(msg)
     try:
         with hidden_stderr():  # the runtime greets with a line for every interpreter
             interpreter = module.Interpreter(
@@ -143,7 +147,8 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
         _refuse_wrong(package, interpreter)
         return LiteRTSession(interpreter, named(package), data, threads)
     except Exception as error:  # a wheel for another numpy raises whatever it likes
-        raise EngineError(f"{package} cannot load this variant: {first_line(error)}") from error
+        msg = f"{package} cannot load this variant: {first_line(error)}"
+        raise EngineError(msg) from error
 
 
 def _refuse_wrong(package: str, interpreter: Any) -> None:
@@ -158,10 +163,11 @@ def _refuse_wrong(package: str, interpreter: Any) -> None:
         given, weights = (tensors[index] for index in operator["inputs"][:2])
         scales = weights["quantization_parameters"]["scales"]
         if given["dtype"] == np.float32 and weights["dtype"] == np.int8 and len(scales) > 1:
-            raise ValueError(
+            msg = (
                 "it computes dense layers with int8 weights for each channel wrongly; take a variant in int8, float16 "
                 "or float32"
             )
+            raise ValueError(msg)
 
 
 def runtime(package: str | None = None) -> tuple[str, Any]:
@@ -175,8 +181,10 @@ def runtime(package: str | None = None) -> tuple[str, Any]:
             try:
                 return name, import_module(module)
             except Exception as error:
-                raise EngineError(f"{name} can't be imported: {first_line(error)}; orilla doctor says why") from error
-    raise EngineError(f"no {package or 'LiteRT runtime'} is installed: run pip install {package or 'ai-edge-litert'}")
+                msg = f"{name} can't be imported: {first_line(error)}; orilla doctor says why"
+                raise EngineError(msg) from error
+    msg = f"no {package or 'LiteRT runtime'} is installed: run pip install {package or 'ai-edge-litert'}"
+    raise EngineError(msg)
 
 
 def named(package: str) -> str:

@@ -41,15 +41,18 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
         chosen = manifest.variant(variant)
         if engine is not None and not fits(chosen, engine):
             if known(engine).compiled and chosen.engine == known(engine).family:
-                raise ConfigError(f"variant {variant} is not compiled for {engine}: orilla edgetpu {bundle.path.name}")
-            raise ConfigError(f"variant {variant} runs on engine {chosen.engine}, not {engine}")
+                msg = f"variant {variant} is not compiled for {engine}: orilla edgetpu {bundle.path.name}"
+                raise ConfigError(msg)
+            msg = f"variant {variant} runs on engine {chosen.engine}, not {engine}"
+            raise ConfigError(msg)
         return chosen
     default = manifest.variant(manifest.default)
     if engine is None or fits(default, engine):
         return default
     fitting = [candidate for candidate in manifest.variants if fits(candidate, engine)]
     if not fitting:
-        raise ConfigError(f"{bundle.path.name} has no variant for engine {engine}: {_offer(manifest.variants)}")
+        msg = f"{bundle.path.name} has no variant for engine {engine}: {_offer(manifest.variants)}"
+        raise ConfigError(msg)
     return min(fitting, key=lambda candidate: manifest.files[candidate.file].size)
 
 
@@ -78,14 +81,17 @@ def _session(
 ) -> Session:
     chosen = known(engine)
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise ConfigError(f"{threads} threads: give 1 to {MAX_THREADS}")
+        msg = f"{threads} threads: give 1 to {MAX_THREADS}"
+        raise ConfigError(msg)
     if not installed(engine):
-        raise EngineError(f"engine {engine} is not installed: {chosen.install}")
+        msg = f"engine {engine} is not installed: {chosen.install}"
+        raise EngineError(msg)
     try:
         load_on = import_module(chosen.module).load
         session: Session = load_on(data, threads or loop_threads(), **chosen.options, **options)
     except NotOfferedError as error:
-        raise EngineError(f"{error}: {chosen.install}") from error
+        msg = f"{error}: {chosen.install}"
+        raise EngineError(msg) from error
     return session
 
 
@@ -94,10 +100,11 @@ def check_memory(engine: str, size: int) -> None:
     needed = COPIES * size + BASE_BYTES[known(engine).family]
     free = available_bytes()
     if free is not None and free < needed:
-        raise EngineError(
+        msg = (
             f"{engine} cannot load this variant: it takes {needed >> 20} MiB or more, and {free >> 20} MiB can be had "
             "here (orilla devices); give the container more, or take a smaller variant"
         )
+        raise EngineError(msg)
 
 
 def _offer(variants: tuple[Variant, ...]) -> str:

@@ -46,10 +46,12 @@ class OnnxSession:
         try:
             made = self._session.run(self._outputs, tensors)
         except Exception as error:
-            raise EngineError(f"{self.engine} failed: {first_line(error)}") from error
+            msg = f"{self.engine} failed: {first_line(error)}"
+            raise EngineError(msg) from error
         for output in made:
             if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb" or output.ndim < 1:
-                raise EngineError("the variant's output is no array of numbers")
+                msg = "the variant's output is no array of numbers"
+                raise EngineError(msg)
         return joined([output.astype(np.float32, copy=False) for output in made])
 
     def close(self) -> None:
@@ -58,7 +60,8 @@ class OnnxSession:
 
 def _slot(given: Any) -> Slot:
     if given.type not in DTYPES:
-        raise EngineError(f"onnxruntime variant takes {given.type}: expected {', '.join(DTYPES)}")
+        msg = f"onnxruntime variant takes {given.type}: expected {', '.join(DTYPES)}"
+        raise EngineError(msg)
     shape = tuple(side if isinstance(side, int) else 0 for side in given.shape)
     return Slot(given.name, shape, np.dtype(DTYPES[given.type]), None)
 
@@ -77,11 +80,11 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
         offered = onnxruntime.get_available_providers()
     except Exception as error:
-        raise EngineError(f"onnxruntime can't be imported: {first_line(error)}; orilla doctor says why") from error
+        msg = f"onnxruntime can't be imported: {first_line(error)}; orilla doctor says why"
+        raise EngineError(msg) from error
     if provider not in offered:
-        raise NotOfferedError(
-            f"onnxruntime {onnxruntime.__version__} here has no {provider}, only {', '.join(offered)}"
-        )
+        msg = f"onnxruntime {onnxruntime.__version__} here has no {provider}, only {', '.join(offered)}"
+        raise NotOfferedError(msg)
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -94,12 +97,14 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     try:
         session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
     except Exception as error:  # its own exception types have no common parent but this one
-        raise EngineError(f"onnxruntime cannot load this variant: {first_line(error)}") from error
+        msg = f"onnxruntime cannot load this variant: {first_line(error)}"
+        raise EngineError(msg) from error
     session.disable_fallback()  # its own would print, and go on with the CPU, in the middle of a run
     if provider != CPU:
         _require(session, provider)
     if session.get_providers() != chosen:
-        raise EngineError(f"onnxruntime fell back to {', '.join(session.get_providers())} from {provider}")
+        msg = f"onnxruntime fell back to {', '.join(session.get_providers())} from {provider}"
+        raise EngineError(msg)
     engine = f"onnxruntime {onnxruntime.__version__}"
     return OnnxSession(session, engine if provider == CPU else f"{engine} {provider.removesuffix('ExecutionProvider')}")
 
@@ -110,7 +115,8 @@ def _require(session: Any, provider: str) -> None:
     if told is None:  # before ONNX Runtime 1.24
         return
     if provider not in {part.ep_name for part in told()}:
-        raise EngineError(f"onnxruntime fell back to {CPU} from {provider}: it takes no operator of this variant")
+        msg = f"onnxruntime fell back to {CPU} from {provider}: it takes no operator of this variant"
+        raise EngineError(msg)
 
 
 def _threads_of(provider: str, threads: int) -> dict[str, str]:

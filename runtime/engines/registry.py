@@ -67,7 +67,8 @@ ENGINES = {
 def known(engine: str) -> Engine:
     """Raises `ConfigError` for an unknown name."""
     if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
+        msg = "engine"
+        raise unknown_name(msg, engine, ENGINES)
     return ENGINES[engine]
 
 

@@ -124,12 +124,14 @@ class Inputs:
     def _ordered(self, prepared: ModelInput) -> list[NDArray[Any]]:
         if not isinstance(prepared, Mapping):
             if len(self._inputs) != 1:
-                raise BundleError(f"the variant takes {len(self._inputs)} arrays: {', '.join(self._inputs)}")
+                msg = f"the variant takes {len(self._inputs)} arrays: {', '.join(self._inputs)}"
+                raise BundleError(msg)
             return [prepared]
         if len(prepared) == len(self._inputs) == 1:
             return list(prepared.values())
         if set(prepared) != set(self._inputs):
-            raise BundleError(f"the variant takes {', '.join(self._inputs)}, not {', '.join(prepared)}")
+            msg = f"the variant takes {', '.join(self._inputs)}, not {', '.join(prepared)}"
+            raise BundleError(msg)
         return [prepared[name] for name in self._inputs]
 
 
@@ -137,12 +139,14 @@ class _Input:
     def __init__(self, slot: Slot) -> None:
         shape, dtype = slot.shape, slot.dtype
         if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
-            raise BundleError(f"the variant's input is {list(shape)}: expected one sample, [1,...]")
+            msg = f"the variant's input is {list(shape)}: expected one sample, [1,...]"
+            raise BundleError(msg)
         self.shape, self.dtype = shape, dtype
         self._quantisation = slot.quantisation
         self._table: NDArray[np.generic] | None = None
         if dtype.itemsize == 1 and slot.quantisation is None:
-            raise BundleError(f"the variant's input is {dtype} without scale and zero point")
+            msg = f"the variant's input is {dtype} without scale and zero point"
+            raise BundleError(msg)
         if slot.quantisation is not None and dtype.itemsize == 1:
             self._table = slot.quantisation.table(dtype)
         self._as_is = slot.quantisation is None or (
@@ -152,7 +156,8 @@ class _Input:
     def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
         if prepared.shape != self.shape[1:]:
             expected = list(self.shape[1:])
-            raise BundleError(f"prepared input is {list(prepared.shape)}, the variant takes {expected}")
+            msg = f"prepared input is {list(prepared.shape)}, the variant takes {expected}"
+            raise BundleError(msg)
         if self._as_is and (self._quantisation is None or prepared.dtype == np.uint8):
             np.copyto(tensor[0], prepared, casting="unsafe")
         elif self._table is not None and prepared.dtype == np.uint8 and prepared.ndim == 3:

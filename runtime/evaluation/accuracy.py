@@ -36,9 +36,11 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
     """
     dataset = open_dataset(path)
     if not dataset.splits:
-        raise DataError(f"data set {path} has no labelled samples")
+        msg = f"data set {path} has no labelled samples"
+        raise DataError(msg)
     if not dataset.labelled:
-        raise DataError(f"{path} has no labels: there is nothing to measure accuracy by")
+        msg = f"{path} has no labels: there is nothing to measure accuracy by"
+        raise DataError(msg)
     target_of(dataset, manifest.task, manifest.labels)
     return dataset
 

@@ -85,7 +85,8 @@ class CameraLoop:
         recorder: Recorder | None = None,
     ) -> None:
         if policy.name == "rate" and not source.live and not source.rate_hz:
-            raise ConfigError(f"policy {policy}: this source has no rate of its own; use every")
+            msg = f"policy {policy}: this source has no rate of its own; use every"
+            raise ConfigError(msg)
         self._source, self._work = source, work
         self._on_event, self._recorder = on_event, recorder
         self._traffic: FrameScheduler[_Item] = FrameScheduler(
@@ -188,7 +189,8 @@ class CameraLoop:
                 self._tell(found)
                 continue
             if not isinstance(found, Frame | Line):
-                raise SourceError(f"{type(self._source).__name__}.read() gave {type(found).__name__}: it gives a Frame")
+                msg = f"{type(self._source).__name__}.read() gave {type(found).__name__}: it gives a Frame"
+                raise SourceError(msg)
             if not self._admit(found):
                 continue
             taken = time.perf_counter_ns()
@@ -202,7 +204,8 @@ class CameraLoop:
             self._arrive(_Item(found, prepared, stages))
             del found, prepared  # or their buffers would be held until the next frame has been read
         if not self._good and self._last_corrupt:
-            raise SourceError(f"nothing in it could be used: {self._last_corrupt}")
+            msg = f"nothing in it could be used: {self._last_corrupt}"
+            raise SourceError(msg)
 
     def _admit(self, frame: Frame | Line) -> bool:
         time_ns = frame.captured_ns

@@ -39,17 +39,20 @@ class Policy(msgspec.Struct, frozen=True):
         """Reads `NAME` or `NAME:NUMBER`; raises `ConfigError`."""
         name, colon, number = text.partition(":")
         if name not in ("latest", "every", *UNITS):
-            raise unknown_name("policy", name, ["latest", "every", "rate:HZ", "deadline:MS"])
+            msg = "policy"
+            raise unknown_name(msg, name, ["latest", "every", "rate:HZ", "deadline:MS"])
         if name not in UNITS:
             if colon:
-                raise ConfigError(f"policy {text}: {name} takes no number")
+                msg = f"policy {text}: {name} takes no number"
+                raise ConfigError(msg)
             return cls(name)  # type: ignore[arg-type]
         try:
             value = float(number)
         except ValueError:
             value = math.nan
         if not LEAST <= value <= GREATEST:
-            raise ConfigError(f"policy {text}: {name} needs {UNITS[name]}")
+            msg = f"policy {text}: {name} needs {UNITS[name]}"
+            raise ConfigError(msg)
         return cls(name, value)  # type: ignore[arg-type]
 
     @property
@@ -62,9 +65,8 @@ class Policy(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if (self.name in UNITS) != (self.value is not None):
-            raise ConfigError(
-                f"policy {self.name} {'needs ' + UNITS[self.name] if self.name in UNITS else 'takes none'}"
-            )
+            msg = f"policy {self.name} {'needs ' + UNITS[self.name] if self.name in UNITS else 'takes none'}"
+            raise ConfigError(msg)
 
 
 EARLY = 0.25

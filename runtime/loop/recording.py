@@ -120,7 +120,8 @@ class Recording:
         close_files(self._files, complete=self._failure is None)
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            raise OutputError(f"cannot write {self._path}: {failure.strerror or failure}") from failure
+            msg = f"cannot write {self._path}: {failure.strerror or failure}"
+            raise OutputError(msg) from failure
 
     def _write(self, entry: Entry) -> None:
         # The loop goes on where the disk is full: its answers matter more. The end says so.
@@ -144,11 +145,15 @@ def read(path: str | Path) -> Iterator[Entry]:
                 try:
                     entry = decoder.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    raise DataError(f"{path} line {number} is not one of a recording: {error}") from error
+                    msg = f"{path} line {number} is not one of a recording: {error}"
+                    raise DataError(msg) from error
                 if (number == 1) != isinstance(entry, Header):
-                    raise DataError(f"{path} line {number}: a recording has one header, in its first line")
+                    msg = f"{path} line {number}: a recording has one header, in its first line"
+                    raise DataError(msg)
                 if isinstance(entry, Header) and entry.schema != SCHEMA:
-                    raise DataError(f"{path} is a recording of version {entry.schema}, this is version {SCHEMA}")
+                    msg = f"{path} is a recording of version {entry.schema}, this is version {SCHEMA}"
+                    raise DataError(msg)
                 yield entry
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(msg) from error

@@ -56,7 +56,8 @@ class Replay:
         entries = recording.read(path)
         header = next(entries, None)
         if not isinstance(header, Header):
-            raise DataError(f"{path} is empty: not a recording")
+            msg = f"{path} is empty: not a recording"
+            raise DataError(msg)
         Policy.parse(header.policy)
         return cls(header, list(entries))
 
@@ -65,7 +66,8 @@ class Replay:
         try:
             return _lines(self._decided())
         except KeyError as error:
-            raise DataError(f"the recording is damaged: it lacks a line of frame {error}") from error
+            msg = f"the recording is damaged: it lacks a line of frame {error}"
+            raise DataError(msg) from error
 
     def decide(self) -> bytes:
         """The decisions that the loop makes of the same events today, one JSON line each."""
@@ -93,7 +95,8 @@ class Replay:
         """A file's frames as a camera of its rate would have given them."""
         rate_hz = self.header.rate_hz
         if not rate_hz:
-            raise ConfigError("what was recorded has no rate to be played at: try every")
+            msg = "what was recorded has no rate to be played at: try every"
+            raise ConfigError(msg)
         due = ((one, int(1e9 * one.index / rate_hz)) for one in frames)
         return [replace(one, captured_ns=due_ns, read_ns=max(due_ns, one.read_ns)) for one, due_ns in due]
 

@@ -68,7 +68,8 @@ class CascadeStages:
     def infer(self, prepared: tuple[ModelInput, RawInput]) -> Cascaded:
         given, raw = prepared
         if not isinstance(raw, np.ndarray):
-            raise DataError("a cascade takes pictures")
+            msg = "a cascade takes pictures"
+            raise DataError(msg)
         first = self._first.decode(self._first.infer(given), raw)
         parts = []
         for box in self._cut(first, raw) or ():
@@ -90,7 +91,8 @@ def around(answer: Answer, image: Image) -> Sequence[Box]:
         ConfigError: another answer than a segmentation.
     """
     if not isinstance(answer, Segmentation):
-        raise ConfigError("what a classifier says has no place in the frame: give the cascade a cut of your own")
+        msg = "what a classifier says has no place in the frame: give the cascade a cut of your own"
+        raise ConfigError(msg)
     return [] if (box := answer.box_xyxy) is None else [box]
 
 
@@ -100,5 +102,6 @@ def _inside(box: Sequence[Any], image: Image) -> Box:
     try:
         left, top, right, bottom = (round(float(edge)) for edge in box)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"cut gave {box!r}: a box is left, top, right, bottom in pixels") from error
+        msg = f"cut gave {box!r}: a box is left, top, right, bottom in pixels"
+        raise ConfigError(msg) from error
     return max(0, left), max(0, top), min(width, right), min(height, bottom)

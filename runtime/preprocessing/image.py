@@ -55,7 +55,8 @@ class Preprocessor:
         """
         check_image(image)
         if color not in ("bgr", "rgb"):
-            raise unknown_name("colour order", color, ("bgr", "rgb"))
+            msg = "colour order"
+            raise unknown_name(msg, color, ("bgr", "rgb"))
         if image.shape != self._shape:
             self._shape, self._scratch = image.shape, {}
         height, width = self.spec.size_hw
@@ -87,8 +88,11 @@ def prepare(image: Image, spec: Preprocess, *, color: Color = "bgr") -> Image:
 def check_image(image: Image) -> None:
     """Raises `DataError` unless `image` is `[H,W,3]` uint8 with at least one pixel."""
     if not isinstance(image, np.ndarray):
-        raise DataError(f"expected a picture as a NumPy array [H,W,3] uint8, got {type(image).__name__}")
+        msg = f"expected a picture as a NumPy array [H,W,3] uint8, got {type(image).__name__}"
+        raise DataError(msg)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(f"expected a picture [H,W,3] uint8, got {list(image.shape)} {image.dtype}: convert it first")
+        msg = f"expected a picture [H,W,3] uint8, got {list(image.shape)} {image.dtype}: convert it first"
+        raise DataError(msg)
     if image.size == 0:
-        raise DataError(f"expected a picture with pixels, got {list(image.shape)}")
+        msg = f"expected a picture with pixels, got {list(image.shape)}"
+        raise DataError(msg)

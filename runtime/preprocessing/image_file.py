@@ -72,10 +72,12 @@ def as_bgr(picture: NDArray[Any]) -> NDArray[np.uint8]:
     """
     if not isinstance(picture, np.ndarray) or picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3):
         found = f"{list(picture.shape)} {picture.dtype}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        raise DataError(f"expected a picture [H,W,3] uint8, got {found}")
+        msg = f"expected a picture [H,W,3] uint8, got {found}"
+        raise DataError(msg)
     channels = 1 if picture.ndim == 2 else picture.shape[2]
     if picture.size == 0 or channels not in (1, 3, 4):
-        raise DataError(f"expected a picture [H,W,3] uint8 with pixels, got {list(picture.shape)}")
+        msg = f"expected a picture [H,W,3] uint8 with pixels, got {list(picture.shape)}"
+        raise DataError(msg)
     if picture.dtype == np.uint16:
         picture = (picture >> 8).astype(np.uint8)
     if channels == 3:

@@ -55,13 +55,15 @@ class InputPreprocessor:
         """
         if isinstance(self.spec, TensorPreprocess):
             if isinstance(raw, str):
-                raise DataError("expected arrays by name, got a text")
+                msg = "expected arrays by name, got a text"
+                raise DataError(msg)
             return self.spec.check(raw)
         if self._tokenise is not None:
             return self._tokenise(raw)  # type: ignore[arg-type]
         if isinstance(raw, str | Mapping):
             got = "a text" if isinstance(raw, str) else "arrays by name"
-            raise DataError(f"expected a picture as a NumPy array [H,W,3] uint8, got {got}")
+            msg = f"expected a picture as a NumPy array [H,W,3] uint8, got {got}"
+            raise DataError(msg)
         assert isinstance(self.spec, Preprocess)
         preprocessor = getattr(self._local, "preprocessor", None)
         if preprocessor is None:

@@ -43,9 +43,8 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         named = given if isinstance(given, Mapping) else {self.inputs[0].name: given}
         wanted = {spec.name for spec in self.inputs}
         if set(named) != wanted:
-            raise DataError(
-                f"expected the arrays {', '.join(sorted(wanted))}, got {', '.join(sorted(named)) or 'none'}"
-            )
+            msg = f"expected the arrays {', '.join(sorted(wanted))}, got {', '.join(sorted(named)) or 'none'}"
+            raise DataError(msg)
         return {spec.name: _checked(spec, named[spec.name]) for spec in self.inputs}
 
     def pack(self, arrays: Arrays) -> NDArray[np.float64]:
@@ -75,18 +74,22 @@ class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
 def _checked(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
     given = np.asarray(array)
     if given.shape != spec.shape:
-        raise DataError(f"array {spec.name} is {list(given.shape)}, the network takes {list(spec.shape)}")
+        msg = f"array {spec.name} is {list(given.shape)}, the network takes {list(spec.shape)}"
+        raise DataError(msg)
     if given.dtype.kind not in "iufb" or (given.dtype.kind == "f" and np.dtype(spec.dtype).kind in "iu"):
-        raise DataError(f"array {spec.name} is {given.dtype}, the network takes {spec.dtype}")
+        msg = f"array {spec.name} is {given.dtype}, the network takes {spec.dtype}"
+        raise DataError(msg)
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        raise DataError(f"array {spec.name} holds NaN or infinity")
+        msg = f"array {spec.name} holds NaN or infinity"
+        raise DataError(msg)
     return np.ascontiguousarray(given, np.dtype(spec.dtype))
 
 
 def _cut(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[tuple[str, NDArray[np.generic], str]]:
     flat = vector.ravel()
     if flat.size != sum(spec.size for spec in specs):
-        raise DataError(f"{flat.size} numbers for {', '.join(f'{one.name} {list(one.shape)}' for one in specs)}")
+        msg = f"{flat.size} numbers for {', '.join(f'{one.name} {list(one.shape)}' for one in specs)}"
+        raise DataError(msg)
     ends = np.cumsum([spec.size for spec in specs]).tolist()
     return [
         (spec.name, flat[end - spec.size : end].reshape(spec.shape), spec.dtype)

@@ -48,7 +48,8 @@ class Tokeniser:
     def __call__(self, text: str) -> Tokens:
         """Raises `DataError` for what is not a text."""
         if not isinstance(text, str):
-            raise DataError(f"expected a text, got {type(text).__name__}")
+            msg = f"expected a text, got {type(text).__name__}"
+            raise DataError(msg)
         length = self.spec.length
         numbers = [START, *(self._numbers.get(word, UNKNOWN) for word in words(text))]
         numbers = numbers[-length:] if self.spec.truncation == "pre" else numbers[:length]
@@ -88,7 +89,9 @@ def decode_vocabulary(data: bytes) -> tuple[str, ...]:
     try:
         vocabulary = tuple(data.decode().removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:
-        raise BundleError(f"the vocabulary is not UTF-8 (byte {error.start})") from error
+        msg = f"the vocabulary is not UTF-8 (byte {error.start})"
+        raise BundleError(msg) from error
     if not all(vocabulary) or len(set(vocabulary)) < len(vocabulary):
-        raise BundleError("the vocabulary has an empty or a repeated line")
+        msg = "the vocabulary has an empty or a repeated line"
+        raise BundleError(msg)
     return vocabulary

@@ -20,7 +20,8 @@ GUESSES = 3
 def annotate(tick: Tick) -> Image:
     """The frame with what was found and a line of figures, a new picture; raises `ConfigError` for what is none."""
     if not isinstance(tick.frame, Frame):
-        raise ConfigError("there is no picture to draw on: use --sink jsonl")
+        msg = "there is no picture to draw on: use --sink jsonl"
+        raise ConfigError(msg)
     picture = tick.frame.image.copy()
     words = _draw(picture, tick.result)
     if words:

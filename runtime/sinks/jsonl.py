@@ -35,7 +35,8 @@ class JsonLines:
         except OSError as error:
             if self._stream is sys.stdout.buffer:
                 drop_stdout()
-            raise OutputError(f"cannot write {self._name}: {error.strerror or error}") from error
+            msg = f"cannot write {self._name}: {error.strerror or error}"
+            raise OutputError(msg) from error
         return True
 
     def close(self, *, complete: bool) -> None:

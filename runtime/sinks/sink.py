@@ -36,10 +36,12 @@ def sink_opener(spec: str) -> Opener:
     """Checks `NAME` or `NAME:ARGUMENT` and returns what opens it for a source's rate; raises `ConfigError`."""
     name, _, argument = spec.partition(":")
     if name not in SINKS:
-        raise unknown_name("sink", name, SINKS)
+        msg = "sink"
+        raise unknown_name(msg, name, SINKS)
     module = import_module(SINKS[name])
     if module.NEEDS_ARGUMENT and not argument:
-        raise ConfigError(f"sink {name} needs a file: {name}:OUT.mp4")
+        msg = f"sink {name} needs a file: {name}:OUT.mp4"
+        raise ConfigError(msg)
 
     def opener(rate_hz: float | None, *, live: bool = False) -> Sink:
         sink: Sink = module.open_sink(argument, rate_hz, live=live)

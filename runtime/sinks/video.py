@@ -80,9 +80,8 @@ class Video:
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
         if not self._writer.isOpened():
             self.close(complete=False)
-            raise OutputError(
-                f"cannot write {self._path}: OpenCV refuses a {self._size[0]}x{self._size[1]} video there"
-            )
+            msg = f"cannot write {self._path}: OpenCV refuses a {self._size[0]}x{self._size[1]} video there"
+            raise OutputError(msg)
 
     def close(self, *, complete: bool) -> None:
         if self._writer is not None:
@@ -90,7 +89,8 @@ class Video:
         whole = complete and self._writer is not None and self._readable()
         close_files(self._files, complete=whole)
         if complete and self._written and not whole:
-            raise OutputError(f"cannot write {self._path}: the file came out incomplete; is the disk full?")
+            msg = f"cannot write {self._path}: the file came out incomplete; is the disk full?"
+            raise OutputError(msg)
 
     def _readable(self) -> bool:
         """Whether what was written can be read back: OpenCV's writer never says that the disk is full."""
@@ -106,5 +106,6 @@ def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Vi
     """`video:OUT.mp4`, `.avi` or `.webm`; the file appears when the loop has ended well."""
     path = Path(argument)
     if path.suffix.lower() not in CODECS:
-        raise ConfigError(f"sink video:{argument}: the file must end in {', '.join(CODECS)}")
+        msg = f"sink video:{argument}: the file must end in {', '.join(CODECS)}"
+        raise ConfigError(msg)
     return Video(path, rate_hz, live=live)

@@ -33,9 +33,12 @@ def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Wi
     """Raises `MissingExtraError` for the headless build, `ConfigError` without a display (OpenCV would abort)."""
     found = opencv(installed(OPENCV_WHEELS))
     if not found.passed:
-        raise ConfigError(f"sink window: {found.detail}; run {found.fix}")
+        msg = f"sink window: {found.detail}; run {found.fix}"
+        raise ConfigError(msg)
     if "GUI:                           NONE" in cv2.getBuildInformation():
-        raise MissingExtraError("OpenCV's windowed build", "gui")
+        msg = "OpenCV's windowed build"
+        raise MissingExtraError(msg, "gui")
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise ConfigError("sink window: there is no display; use --sink video:OUT.mp4")
+        msg = "sink window: there is no display; use --sink video:OUT.mp4"
+        raise ConfigError(msg)
     return Window()

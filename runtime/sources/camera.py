@@ -36,7 +36,8 @@ class Camera:
 
     def read(self) -> Frame | Event | None:
         if not self._capture.grab():
-            raise SourceError(f"{self._name} stopped after {self._index} frames")
+            msg = f"{self._name} stopped after {self._index} frames"
+            raise SourceError(msg)
         captured_ns = _stamp(self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns())
         index = self._index
         self._index += 1
@@ -52,7 +53,8 @@ def _connected(device: str | int) -> cv2.VideoCapture:
     except (cv2.error, OverflowError, SystemError):
         capture = cv2.VideoCapture()
     if not capture.isOpened():
-        raise SourceError(f"no camera at {device}: check that it is connected and not in use")
+        msg = f"no camera at {device}: check that it is connected and not in use"
+        raise SourceError(msg)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return capture
 

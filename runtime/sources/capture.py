@@ -48,12 +48,14 @@ class CorruptFrames:
         """
         try:
             if image is None:
-                raise DataError("it cannot be decoded")
+                msg = "it cannot be decoded"
+                raise DataError(msg)
             frame = Frame(index, as_bgr(image), captured_ns)
         except DataError as error:
             self._in_a_row += 1
             if self._in_a_row >= MAX_CORRUPT:
-                raise SourceError(f"{self._name} gave {MAX_CORRUPT} frames in a row that cannot be used") from error
+                msg = f"{self._name} gave {MAX_CORRUPT} frames in a row that cannot be used"
+                raise SourceError(msg) from error
             return Event("corrupt", index, now_ns(), f"frame {index} of {self._name} is passed over: {error}")
         self._in_a_row = 0
         return frame

@@ -36,16 +36,17 @@ class Pipeline:
         """
         text = pipeline.removeprefix(PREFIX).strip()
         if "appsink" not in text:
-            raise ConfigError(
-                f"pipeline {text[:120]!r}: it must end in appsink, as in v4l2src ! videoconvert ! appsink"
-            )
+            msg = f"pipeline {text[:120]!r}: it must end in appsink, as in v4l2src ! videoconvert ! appsink"
+            raise ConfigError(msg)
         if not _has_gstreamer():
-            raise ConfigError("this OpenCV has no GStreamer: use Debian's python3-opencv, or a URL or camera number")
+            msg = "this OpenCV has no GStreamer: use Debian's python3-opencv, or a URL or camera number"
+            raise ConfigError(msg)
         return Reconnecting(lambda: cls(_opened(text)), "the pipeline")
 
     def read(self) -> Frame | Event | None:
         if not self._capture.grab():
-            raise SourceError("the pipeline ended")
+            msg = "the pipeline ended"
+            raise SourceError(msg)
         captured_ns, index = now_ns(), self._index
         self._index += 1
         return self._corrupt.checked(index, retrieved(self._capture, self._pool), captured_ns)
@@ -61,5 +62,6 @@ def _has_gstreamer() -> bool:
 def _opened(text: str) -> cv2.VideoCapture:
     capture = quiet_capture(text, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
-        raise SourceError(f"GStreamer refuses the pipeline {text[:120]!r}: try it with gst-launch-1.0")
+        msg = f"GStreamer refuses the pipeline {text[:120]!r}: try it with gst-launch-1.0"
+        raise SourceError(msg)
     return capture

@@ -25,7 +25,8 @@ class Images:
     def open(cls, paths: list[Path], where: str) -> Images:
         """Raises `SourceError` where there is no picture."""
         if not paths:
-            raise SourceError(f"no pictures in {where}")
+            msg = f"no pictures in {where}"
+            raise SourceError(msg)
         return cls(paths)
 
     def read(self) -> Frame | Event | None:

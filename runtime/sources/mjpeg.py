@@ -57,7 +57,8 @@ class MotionJpeg:
             data = self._take(length) if length is not None else self._take_up_to(boundary)
         except (OSError, EOFError, http.client.HTTPException, ValueError) as error:
             reason = f": {error}" if isinstance(error, ValueError) else f", or gave nothing for {self._timeout_s:g} s"
-            raise SourceError(f"{self._name} ended{reason}") from error
+            msg = f"{self._name} ended{reason}"
+            raise SourceError(msg) from error
         image = decode_quietly(data)
         index = self._index
         self._index += 1
@@ -73,7 +74,8 @@ class MotionJpeg:
             line = self._line()
             passed += len(line)
             if passed > MAX_BETWEEN:
-                raise ValueError("its parts have no boundary")
+                msg = "its parts have no boundary"
+                raise ValueError(msg)
             line = line.strip()
             if not boundary:
                 boundary = line if line.startswith(b"--") else b""
@@ -82,12 +84,14 @@ class MotionJpeg:
             elif line.lower().startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
                 if not 0 <= length <= MAX_BYTES:
-                    raise ValueError(f"a picture of {length} bytes")
+                    msg = f"a picture of {length} bytes"
+                    raise ValueError(msg)
 
     def _line(self) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_BETWEEN:
-                raise ValueError("its parts have no header")
+                msg = "its parts have no header"
+                raise ValueError(msg)
             self._fill()
         return self._cut(end + 1)
 
@@ -107,7 +111,8 @@ class MotionJpeg:
             if end is not None:
                 return self._cut(end)
             if len(self._buffer) > MAX_BYTES:
-                raise ValueError("a picture without an end")
+                msg = "a picture without an end"
+                raise ValueError(msg)
             self._fill()
 
     def _cut(self, count: int) -> bytes:
@@ -164,7 +169,8 @@ def connect(url: str, timeout_s: float) -> Response:
     try:
         response: Response = opener.open(urlunsplit(parts._replace(netloc=host)), timeout=timeout_s)
     except urllib.error.HTTPError as error:
-        raise OSError(f"the server answers {error.code} {error.reason}") from error
+        msg = f"the server answers {error.code} {error.reason}"
+        raise OSError(msg) from error
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(str(error)) from error
     return response

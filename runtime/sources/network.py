@@ -59,7 +59,8 @@ class NetworkStream:
 
     def read(self) -> Frame | Event | None:
         if not self._grab():
-            raise SourceError(f"{self._name} ended, or gave nothing for {READ_MS / 1e3:g} s")
+            msg = f"{self._name} ended, or gave nothing for {READ_MS / 1e3:g} s"
+            raise SourceError(msg)
         arrived_ns = now_ns()
         presented_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         timed = presented_ms > self._last_ms >= 0.0
@@ -95,9 +96,11 @@ def _checked(url: str) -> str:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
     except ValueError as error:
-        raise ConfigError(f"source {_shown(url)}: not a URL: {error}") from error
+        msg = f"source {_shown(url)}: not a URL: {error}"
+        raise ConfigError(msg) from error
     if not host or any(character.isspace() for character in url):
-        raise ConfigError(f"source {_shown(url)}: not a URL; it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO")
+        msg = f"source {_shown(url)}: not a URL; it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO"
+        raise ConfigError(msg)
     where = f"[{host}]" if ":" in host else host
     return urlunsplit((parts.scheme, f"{where}:{port}" if port else where, parts.path, "", ""))
 
@@ -116,7 +119,8 @@ def _open(url: str, name: str) -> Source:
             response = mjpeg.connect(url, READ_MS / 1e3)
         except OSError as error:
             reason = getattr(error, "reason", None) or error
-            raise SourceError(f"no video at {name}: {reason}; check the address, the user and that it is on") from error
+            msg = f"no video at {name}: {reason}; check the address, the user and that it is on"
+            raise SourceError(msg) from error
         if response.headers.get_content_type() == mjpeg.KIND:
             return mjpeg.MotionJpeg(name, response, READ_MS / 1e3)
         response.close()
@@ -131,5 +135,6 @@ def _connect(url: str, name: str) -> cv2.VideoCapture:
     settings += decoding_threads(1)  # each further one would hold a frame back
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
-        raise SourceError(f"no video at {name}: check the address, the user and that the camera is on")
+        msg = f"no video at {name}: check the address, the user and that the camera is on"
+        raise SourceError(msg)
     return capture

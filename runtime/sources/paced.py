@@ -31,7 +31,8 @@ class Paced:
         self, source: Source, *, clock: Callable[[], int] = now_ns, wait: Callable[[float], None] = time.sleep
     ) -> None:
         if not source.rate_hz:
-            raise ConfigError("this source has no rate to be played at: use policy every")
+            msg = "this source has no rate to be played at: use policy every"
+            raise ConfigError(msg)
         self._source, self._clock, self._wait = source, clock, wait
         self.rate_hz: float | None = source.rate_hz
         self._period_ns = 1e9 / source.rate_hz

@@ -37,14 +37,16 @@ class PiCamera:
         """`picamera2` or `picamera2:NUMBER`; raises `ConfigError` where it is not installed, `SourceError` where there
         is no camera."""
         if argument and not whole_number(argument):
-            raise ConfigError(f"picamera2:{argument}: the camera after the colon must be a number")
+            msg = f"picamera2:{argument}: the camera after the colon must be a number"
+            raise ConfigError(msg)
         try:
             module = import_module("picamera2")
         except ImportError as error:
-            raise ConfigError(
+            msg = (
                 "picamera2 is not installed: on Raspberry Pi OS run sudo apt install python3-picamera2, and make the "
                 "environment with --system-site-packages"
-            ) from error
+            )
+            raise ConfigError(msg) from error
         number = int(argument or 0)
         return Reconnecting(lambda: cls(_started(module, number), f"picamera2:{number}"), f"picamera2:{number}")
 
@@ -57,7 +59,8 @@ class PiCamera:
             finally:
                 request.release()
         except RuntimeError as error:
-            raise SourceError(f"{self._name} stopped after {self._index} frames: {error}") from error
+            msg = f"{self._name} stopped after {self._index} frames: {error}"
+            raise SourceError(msg) from error
         index = self._index
         self._index += 1
         return self._corrupt.checked(index, image, captured_ns)
@@ -76,7 +79,8 @@ def _started(module: Any, number: int) -> Any:
         camera.configure(camera.create_video_configuration(main=main, buffer_count=BUFFERS))
         camera.start()
     except (RuntimeError, IndexError) as error:
-        raise SourceError(f"no camera at picamera2:{number}: {error}") from error
+        msg = f"no camera at picamera2:{number}: {error}"
+        raise SourceError(msg) from error
     return camera
 
 

@@ -103,7 +103,8 @@ class Reconnecting:
     def _fail(self, reason: str) -> None:
         self._failures += 1
         if not self._gave and self._failures >= TRIES:
-            raise SourceError(f"{reason}; {self._name} never gave a frame in {TRIES} tries")
+            msg = f"{reason}; {self._name} never gave a frame in {TRIES} tries"
+            raise SourceError(msg)
         wait_s = min(FIRST_WAIT_S * 2 ** min(self._failures - 1, 16), MAX_WAIT_S)
         self._due_ns = self._clock() + int(1e9 * wait_s)
 

@@ -27,7 +27,8 @@ def open_source(spec: str | int | Path) -> Source:
     """
     text = str(spec)
     if not text:
-        raise ConfigError("the source is empty: give a camera number, a URL, a file, a folder or scenes")
+        msg = "the source is empty: give a camera number, a URL, a file, a folder or scenes"
+        raise ConfigError(msg)
     if whole_number(text) or text.startswith("/dev/video"):
         from orilla.runtime.sources.camera import Camera
 
@@ -54,7 +55,8 @@ def open_source(spec: str | int | Path) -> Source:
     except OSError as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"cannot read {text[:200]}: {error.strerror or error}") from error
+        msg = f"cannot read {text[:200]}: {error.strerror or error}"
+        raise SourceError(msg) from error
 
 
 def open_texts(spec: str | Path) -> Source:
@@ -72,7 +74,8 @@ def _open_url(url: str, scheme: str) -> Source:
     from orilla.runtime.sources.network import SCHEMES, NetworkStream
 
     if scheme not in SCHEMES:
-        raise unknown_name("kind of URL", scheme, SCHEMES)
+        msg = "kind of URL"
+        raise unknown_name(msg, scheme, SCHEMES)
     return NetworkStream.open(url)
 
 
@@ -86,9 +89,12 @@ def _open_path(path: Path) -> Source:
 
         return VideoFile.open(path)
     if path.exists():
-        raise SourceError(f"{path} is neither a file nor a folder")
+        msg = f"{path} is neither a file nor a folder"
+        raise SourceError(msg)
     if path.suffix or len(path.parts) > 1:
-        raise SourceError(f"no such file: {path}")
+        msg = f"no such file: {path}"
+        raise SourceError(msg)
+    msg = "source"
     raise unknown_name(
-        "source", str(path), ["a camera number", "a URL", "a file", "a folder of pictures", "picamera2", "scenes"]
+        msg, str(path), ["a camera number", "a URL", "a file", "a folder of pictures", "picamera2", "scenes"]
     )

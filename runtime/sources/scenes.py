@@ -30,7 +30,8 @@ class Scenes:
     def open(cls, argument: str, *, clocked: bool = False) -> Scenes:
         """`scenes` or `scenes:SEED`; with a clock in the picture, `scenes+clock`."""
         if argument and not whole_number(argument):
-            raise ConfigError(f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more")
+            msg = f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more"
+            raise ConfigError(msg)
         return cls(int(argument) if argument else UNSEEN_DRIVE, clocked=clocked)
 
     def read(self) -> Frame | None:

@@ -44,12 +44,12 @@ class Lines:
         path = Path(spec)
         try:
             if path.is_dir():
-                raise SourceError(f"{path} is a folder: a text model reads a text file, or - for standard input")
+                msg = f"{path} is a folder: a text model reads a text file, or - for standard input"
+                raise SourceError(msg)
             file = path.open("rb")
         except FileNotFoundError as error:
-            raise SourceError(
-                f"no such file: {path}; a text model reads a text file, or - for standard input"
-            ) from error
+            msg = f"no such file: {path}; a text model reads a text file, or - for standard input"
+            raise SourceError(msg) from error
         return cls(str(path), lambda: file.read(CHUNK), file.close)
 
     def read(self) -> Line | Event | None:
@@ -58,7 +58,8 @@ class Lines:
             try:
                 text = data.decode("utf-8-sig" if self._line == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
-                raise SourceError(f"{self._name} line {self._line} is not UTF-8: store it as UTF-8") from error
+                msg = f"{self._name} line {self._line} is not UTF-8: store it as UTF-8"
+                raise SourceError(msg) from error
             if text:
                 line = Line(self._index, text, now_ns())
                 self._index += 1
@@ -72,7 +73,8 @@ class Lines:
         """The next line; None where none is there yet, or at the end."""
         while b"\n" not in self._buffer and not self._ended:
             if len(self._buffer) > LONGEST:
-                raise SourceError(f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: cut it")
+                msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: cut it"
+                raise SourceError(msg)
             found = self._chunk()
             if found is None:
                 return None
@@ -82,7 +84,8 @@ class Lines:
             return None
         data, _, self._buffer = self._buffer.partition(b"\n")
         if len(data) > LONGEST:
-            raise SourceError(f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: cut it")
+            msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: cut it"
+            raise SourceError(msg)
         return data
 
 

@@ -40,12 +40,14 @@ class VideoFile:
             with path.open("rb") as file:
                 empty = not file.read(1)
         except OSError as error:
-            raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+            msg = f"cannot read {path}: {error.strerror or error}"
+            raise SourceError(msg) from error
         # A decoder that takes every core, as FFmpeg's does by itself, keeps inference waiting.
         settings = decoding_threads(max(1, available_cores() - loop_threads()))
         capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, settings)
         if capture is None or not capture.isOpened():
-            raise SourceError(f"not a video, or damaged: {path}{' is empty' if empty else ''}")
+            msg = f"not a video, or damaged: {path}{' is empty' if empty else ''}"
+            raise SourceError(msg)
         return cls(str(path), capture)
 
     def read(self) -> Frame | Event | None:
@@ -58,9 +60,11 @@ class VideoFile:
 
     def _check_end(self) -> None:
         if self._index == 0:
-            raise SourceError(f"no frames in {self._name}: not a video, or damaged")
+            msg = f"no frames in {self._name}: not a video, or damaged"
+            raise SourceError(msg)
         if self._declared - self._index > max(2, MISSING_SHARE * self._declared):
-            raise SourceError(f"{self._name} breaks off at frame {self._index} of {self._declared}: get it again")
+            msg = f"{self._name} breaks off at frame {self._index} of {self._declared}: get it again"
+            raise SourceError(msg)
 
     def close(self) -> None:
         self._capture.release()

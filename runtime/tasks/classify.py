@@ -44,7 +44,8 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
     def top_k(self, count: int) -> list[ClassScore]:
         """The `count` most likely classes, the most likely first; all of them where there are fewer."""
         if count < 1:
-            raise ConfigError(f"top_k({count}): ask for 1 class or more")
+            msg = f"top_k({count}): ask for 1 class or more"
+            raise ConfigError(msg)
         order = np.argsort(-self.scores, kind="stable")[:count]
         return [ClassScore(self.labels[place], float(self.scores[place])) for place in order]
 
@@ -62,5 +63,6 @@ def decode(output: NDArray[np.float32], labels: tuple[str, ...]) -> Classificati
         BundleError: an output of another size.
     """
     if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
-        raise BundleError(f"the variant's output is {list(output.shape)}: there are {len(labels)} labels")
+        msg = f"the variant's output is {list(output.shape)}: there are {len(labels)} labels"
+        raise BundleError(msg)
     return Classification(labels, class_scores(output.reshape(1, -1))[0].astype(np.float32, copy=True))

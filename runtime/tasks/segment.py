@@ -109,5 +109,6 @@ def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -
         BundleError: an output of another shape.
     """
     if output.ndim not in (3, 4) or output.shape[-1] != 1 or output.size != output.shape[-3] * output.shape[-2]:
-        raise BundleError(f"the variant's output is {list(output.shape)}: a segmentation gives [1,height,width,1]")
+        msg = f"the variant's output is {list(output.shape)}: a segmentation gives [1,height,width,1]"
+        raise BundleError(msg)
     return Segmentation(np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1]), frame_hw, label)

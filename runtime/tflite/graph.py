@@ -97,13 +97,16 @@ def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
     try:
         from ai_edge_litert import schema_py_generated as schema
     except ImportError as error:
-        raise MissingExtraError("ai_edge_litert", "export") from error
+        msg = "ai_edge_litert"
+        raise MissingExtraError(msg, "export") from error
     if data[4:8] != b"TFL3":
-        raise DataError(f"{name} is no .tflite file")
+        msg = f"{name} is no .tflite file"
+        raise DataError(msg)
     try:
         return _operators(schema.ModelT.InitFromPackedBuf(data, 0), data, schema)
     except (struct.error, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-        raise DataError(f"{name} is damaged: {error}") from error
+        msg = f"{name} is damaged: {error}"
+        raise DataError(msg) from error
 
 
 def _operators(model: Any, data: bytes, schema: Any) -> tuple[Operator, ...]:

@@ -32,7 +32,8 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda model, sche
     try:
         return _rewritten(data, edit, flatbuffers, schema)
     except (struct.error, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise BundleError(f"the model file can't be rewritten: {error}") from error
+        msg = f"the model file can't be rewritten: {error}"
+        raise BundleError(msg) from error
 
 
 def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, schema: Any) -> bytes:

@@ -252,7 +252,8 @@ def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, 
     def check(reference, session, *, seconds):
         looked.append((session.engine, seconds))
         if seconds is None and "onnx" not in session.engine:
-            raise ConversionError("its output holds NaN or infinity")
+            msg = "its output holds NaN or infinity"
+            raise ConversionError(msg)
         found = real(reference, session, seconds=seconds)
         return found if seconds is None else msgspec.structs.replace(found, count=1)
 

@@ -68,7 +68,8 @@ def ask(python: str, *words: object) -> dict[str, float]:
     except (IndexError, ValueError):
         told = (line.strip() for line in ended.stderr.splitlines())
         lines = [line for line in told if line and not line.startswith(("INFO", "WARNING"))]
-        raise SystemExit(f"{words[0]} of {words[1]}: {lines[-1] if lines else ended.returncode}") from None
+        msg = f"{words[0]} of {words[1]}: {lines[-1] if lines else ended.returncode}"
+        raise SystemExit(msg) from None
 
 
 def variants_of(where: str) -> dict[str, str]:

@@ -145,7 +145,8 @@ def test_what_computes_something_else_here_is_not_chosen(played, monkeypatch):
 def test_one_that_fails_while_it_is_timed_is_left_out(played, monkeypatch):
     def cost(variant, engine, threads, call):
         if variant == "litert_wi8_ai8" and call > 5:
-            raise EngineError("broken")
+            msg = "broken"
+            raise EngineError(msg)
         return cost_of(variant, engine, threads, call)
 
     played(cost)
@@ -169,7 +170,8 @@ def test_where_nothing_runs_it_says_why(played, monkeypatch):
     played(cost_of)
 
     def broken(*_, **__):
-        raise EngineError("no luck")
+        msg = "no luck"
+        raise EngineError(msg)
 
     monkeypatch.setattr(loader, "load", broken)
     with pytest.raises(ConfigError, match="no candidate runs here: no luck"):

@@ -66,7 +66,8 @@ def test_a_partial_weights_file_says_what_it_covers(tmp_path):
 
 def test_weights_that_cannot_be_downloaded_are_told_in_a_line(animals, tmp_path, monkeypatch):
     def gone(*given, **named):
-        raise Exception("URL fetch failure on https://example.org: None -- [Errno -2]")
+        msg = "URL fetch failure on https://example.org: None -- [Errno -2]"
+        raise Exception(msg)
 
     for name in ("MobileNetV2", "VGG19"):
         monkeypatch.setattr(keras.applications, name, gone)

@@ -39,7 +39,8 @@ def test_of_equal_trials_the_same_is_chosen_after_a_resume(tmp_path):
 
 def test_a_search_of_which_no_trial_comes_to_an_end_says_why(digits, tmp_path, monkeypatch):
     def failing(*arguments, **named):
-        raise DataError("loss is nan in epoch 1")
+        msg = "loss is nan in epoch 1"
+        raise DataError(msg)
 
     monkeypatch.setattr(trainer, "run_job", failing)
     options = TrainOptions(model="mlp-relu", data=str(digits), epochs=3, hold_out="0.2", drop_leaks=True)

@@ -104,11 +104,13 @@ def test_out_of_memory_says_which_batch_fits(animals, tmp_path, monkeypatch):
     step = keras.Model.train_on_batch
 
     def fit(self, *arguments, **named):
-        raise ResourceExhaustedError("failed to allocate memory")
+        msg = "failed to allocate memory"
+        raise ResourceExhaustedError(msg)
 
     def train_on_batch(self, inputs, truths):
         if len(inputs) > 2:
-            raise ResourceExhaustedError("failed to allocate memory")
+            msg = "failed to allocate memory"
+            raise ResourceExhaustedError(msg)
         return step(self, inputs, truths)
 
     monkeypatch.setattr(keras.Model, "fit", fit)
@@ -126,7 +128,8 @@ def test_a_picture_that_goes_while_training_is_named(animals, tmp_path):
     def spoil(self, index, make=batches._Epoch.make):
         seen.append(index)
         if len(seen) == 2:
-            raise DataError("cannot decode cat/cat003.png: not a picture, or damaged")
+            msg = "cannot decode cat/cat003.png: not a picture, or damaged"
+            raise DataError(msg)
         return make(self, index)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -20,12 +20,14 @@ class Joined(Dataset):
         self.source, self.task, self.classes, self.ignore = first.source, first.task, first.classes, first.ignore
         for other in others:
             if (other.task, other.classes) != (first.task, first.classes):
-                raise DataError(
+                msg = (
                     f"cannot add {other.source.name} ({', '.join(other.classes)}) to {first.source.name} "
                     f"({', '.join(first.classes)}): their classes differ"
                 )
+                raise DataError(msg)
             if "train" not in other.splits:
-                raise DataError(f"cannot add {other.source.name}: it has no train split")
+                msg = f"cannot add {other.source.name}: it has no train split"
+                raise DataError(msg)
         self._parts = [first, *others]
         self._splits = first.splits
         self._places = [(part, index) for part in self._parts for index in range(len(part.names("train")))]

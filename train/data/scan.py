@@ -56,10 +56,11 @@ def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
     if reasons and not skip_corrupt:
         told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]
         more = f" and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
-        raise DataError(
+        msg = (
             f"{len(reasons)} of {len(items)} samples can't be used: {', '.join(told)}{more}: "
             "fix them, or add --skip-corrupt"
         )
+        raise DataError(msg)
     return reasons
 
 

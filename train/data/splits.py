@@ -53,9 +53,8 @@ def split(
         DataError: a split is missing or empty, or shares samples with another.
     """
     if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
-        raise DataError(
-            f"data set {dataset.source.name} has {', '.join(dataset.splits)}: it needs train and val or test"
-        )
+        msg = f"data set {dataset.source.name} has {', '.join(dataset.splits)}: it needs train and val or test"
+        raise DataError(msg)
     items = {name: _usable(dataset, name, skipped) for name in dataset.splits}
     reported = "test" if "test" in items else "val"
     train, choose = items["train"], items["val"] if reported == "test" and "val" in items else ()
@@ -68,7 +67,8 @@ def split(
     train, choose, report = (_limited(part, limit) for part in (train, choose, items[reported]))
     train, choose, dropped = _without_leaks(dataset, train, choose, report, drop_leaks)
     if not train or not report:
-        raise DataError(f"data set {dataset.source.name} has no usable sample in {'train' if not train else reported}")
+        msg = f"data set {dataset.source.name} has no usable sample in {'train' if not train else reported}"
+        raise DataError(msg)
     return Splits(train, choose, report, dropped)
 
 
@@ -96,7 +96,8 @@ def _held_out(dataset: Dataset, train: tuple[Item, ...], wanted: str) -> tuple[t
         chosen = _sequences(dataset, train, {name.strip() for name in wanted.split(",")})
     else:
         if not 0 < share < 1:
-            raise ConfigError(f"--hold-out {wanted}: a share must be above 0 and below 1")
+            msg = f"--hold-out {wanted}: a share must be above 0 and below 1"
+            raise ConfigError(msg)
         # By content: a sample stays held out when others are added, and equal samples never part.
         places = {item: _place(dataset, item) for item in train}
         chosen = {item for item, place in places.items() if place < share}
@@ -105,23 +106,22 @@ def _held_out(dataset: Dataset, train: tuple[Item, ...], wanted: str) -> tuple[t
     choose = tuple(item for item in train if item in chosen)
     rest = tuple(item for item in train if item not in chosen)
     if not choose or not rest:
-        raise ConfigError(
-            f"--hold-out {wanted} holds {len(choose)} of {len(train)} training samples: give another share"
-        )
+        msg = f"--hold-out {wanted} holds {len(choose)} of {len(train)} training samples: give another share"
+        raise ConfigError(msg)
     return rest, choose
 
 
 def _sequences(dataset: Dataset, train: tuple[Item, ...], wanted: set[str]) -> set[Item]:
     if dataset.task != "segment":
-        raise ConfigError(f"--hold-out {', '.join(sorted(wanted))}: give a share of the training samples, or none")
+        msg = f"--hold-out {', '.join(sorted(wanted))}: give a share of the training samples, or none"
+        raise ConfigError(msg)
     names = dataset.names("train")
     sequences = {item: names[item[1]].partition("_")[0] for item in train}
     unknown = sorted(wanted - set(sequences.values()))
     if unknown:
         known = ", ".join(sorted(set(sequences.values()))[:10])
-        raise ConfigError(
-            f"--hold-out {unknown[0]}: not a share of the training samples, nor one of the sequences {known}"
-        )
+        msg = f"--hold-out {unknown[0]}: not a share of the training samples, nor one of the sequences {known}"
+        raise ConfigError(msg)
     return {item for item, sequence in sequences.items() if sequence in wanted}
 
 
@@ -142,10 +142,11 @@ def _without_leaks(
     leaked = leaked_train + leaked_choose
     if leaked and not drop:
         part, index = leaked[0]
-        raise DataError(
+        msg = (
             f"{len(leaked)} training samples of {dataset.source.name} are in another split too, the first is "
             f"{dataset.names(part)[index]}: remove them, or add --drop-leaks"
         )
+        raise DataError(msg)
     return kept_train, kept_choose, len(leaked)
 
 

@@ -84,10 +84,12 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
         with np.load(path) as saved:
             told = json.loads(saved["state"].tobytes())
             if told["signature"] != signature:
-                raise ConfigError(f"cannot resume {folder}: it was started with {_other(told['signature'], signature)}")
+                msg = f"cannot resume {folder}: it was started with {_other(told['signature'], signature)}"
+                raise ConfigError(msg)
             variables = _variables(model)
             if sum(name.startswith("v") for name in saved.files) != len(variables):
-                raise ValueError(f"it holds another number of arrays than {len(variables)}")
+                msg = f"it holds another number of arrays than {len(variables)}"
+                raise ValueError(msg)
             for index, variable in enumerate(variables):
                 variable.assign(saved[f"v{index}"])
             best, average = (
@@ -98,7 +100,8 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
         if isinstance(error, ConfigError):
             raise
         reason = "it is no .npz file" if "pickle" in str(error) else error
-        raise DataError(f"cannot resume {folder}: {CHECKPOINT} is damaged: {reason}") from error
+        msg = f"cannot resume {folder}: {CHECKPOINT} is damaged: {reason}"
+        raise DataError(msg) from error
     return State(told["rows"], told["best_epoch"], best, average)
 
 

@@ -149,7 +149,8 @@ def _one_epoch(
         inputs, truths = batches[0]
         fits = _fitting_batch(model, inputs, truths)
         advice = f"--batch {fits} fits" if fits else "not even one sample fits: give a smaller --input"
-        raise ConfigError(f"out of memory with --batch {len(inputs)}: {advice}") from error
+        msg = f"out of memory with --batch {len(inputs)}: {advice}"
+        raise ConfigError(msg) from error
     found: dict[str, list[float]] = history.history
     return found
 
@@ -255,4 +256,5 @@ class _Finite(keras.callbacks.Callback):
                 if self._epoch > 1
                 else "lower --learning-rate; nothing is kept"
             )
-            raise DataError(f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: {advice}")
+            msg = f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: {advice}"
+            raise DataError(msg)

@@ -41,11 +41,11 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     chosen = plan(options.model)
     if dataset.task != chosen.task:
         fitting = [name for name in MODELS if name != "road" and plan(name).task == dataset.task] or ["road"]
-        raise DataError(
-            f"{options.model} is not for {dataset.source.name} (task {dataset.task}): train {' or '.join(fitting)}"
-        )
+        msg = f"{options.model} is not for {dataset.source.name} (task {dataset.task}): train {' or '.join(fitting)}"
+        raise DataError(msg)
     if options.weights == "none" and any(stage.until for stage in chosen.stages):
-        raise ConfigError(f"{options.model} freezes layers, so it needs --weights: imagenet (downloaded), or a file")
+        msg = f"{options.model} freezes layers, so it needs --weights: imagenet (downloaded), or a file"
+        raise ConfigError(msg)
     size = _input(options, chosen)
     vocabulary = _vocabulary(dataset, splits.train, chosen.vocabulary) if chosen.task == "text" else ()
     preprocess = TextPreprocess(length=size[0]) if len(size) == 1 else Preprocess(size_hw=(size[0], size[1]))
@@ -98,12 +98,12 @@ def _input(options: TrainOptions, chosen: Plan) -> tuple[int, ...]:
     size = options.input or chosen.input
     if len(size) != len(chosen.input):
         wanted = "height and width, as in 150x150" if len(chosen.input) == 2 else "a length in tokens, as in 200"
-        raise ConfigError(f"--input {'x'.join(map(str, size))}: {options.model} takes {wanted}")
+        msg = f"--input {'x'.join(map(str, size))}: {options.model} takes {wanted}"
+        raise ConfigError(msg)
     least = chosen.minimum or (1,) * len(size)
     if any(side < bound for side, bound in zip(size, least, strict=True)):
-        raise ConfigError(
-            f"--input {'x'.join(map(str, size))}: {options.model} needs {'x'.join(map(str, least))} or more"
-        )
+        msg = f"--input {'x'.join(map(str, size))}: {options.model} needs {'x'.join(map(str, least))} or more"
+        raise ConfigError(msg)
     return size
 
 
@@ -116,7 +116,8 @@ def _vocabulary(dataset: Dataset, items: Sequence[Item], size: int) -> tuple[str
 
     vocabulary = learn_vocabulary(texts(), size)
     if not vocabulary:
-        raise DataError(f"the training texts of {dataset.source.name} hold no word")
+        msg = f"the training texts of {dataset.source.name} hold no word"
+        raise DataError(msg)
     return vocabulary
 
 

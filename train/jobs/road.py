@@ -36,9 +36,10 @@ def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     """
     input_hw = _input(options)
     if dataset.task != "segment" or LABEL not in dataset.classes:
-        raise DataError(
+        msg = (
             f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {', '.join(dataset.classes[:20])}"
         )
+        raise DataError(msg)
     for name, items in (("train", splits.train), (splits.reported, splits.report)):
         _require_road(dataset, name, items)
     preprocess = Preprocess(size_hw=input_hw)
@@ -90,13 +91,15 @@ def _require_road(dataset: Dataset, name: str, items: Sequence[Item]) -> None:
         sample = dataset.load(*item)
         if isinstance(sample, LabelledImage) and (sample.labels == road_label).any():
             return
-    raise DataError(f"no mask of {name} marks a {LABEL}: look at what the masks' values mean")
+    msg = f"no mask of {name} marks a {LABEL}: look at what the masks' values mean"
+    raise DataError(msg)
 
 
 def _input(options: TrainOptions) -> tuple[int, int]:
     size = options.input or road.INPUT_HW
     if len(size) != 2 or any(side % 32 or side < 64 for side in size):
-        raise ConfigError(f"input {'x'.join(map(str, size))}: both sides must be multiples of 32, from 64 on")
+        msg = f"input {'x'.join(map(str, size))}: both sides must be multiples of 32, from 64 on"
+        raise ConfigError(msg)
     return size[0], size[1]
 
 
@@ -112,7 +115,8 @@ def _model(options: TrainOptions, input_hw: tuple[int, int], classes: int) -> ke
         if weights is None:
             raise
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"cannot use --weights {options.weights} at width {_width(options)}: {reason}") from error
+        msg = f"cannot use --weights {options.weights} at width {_width(options)}: {reason}"
+        raise ConfigError(msg) from error
     if weights is not None:
         road.freeze(model)
     return model

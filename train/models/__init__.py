@@ -48,6 +48,7 @@ MODELS = {
 def plan(name: str) -> Plan:
     """The plan of a classifier; `road` has its own command path."""
     if name not in MODELS:
-        raise unknown_name("model", name, MODELS)
+        msg = "model"
+        raise unknown_name(msg, name, MODELS)
     found: Plan = import_module(f"orilla.train.models.{MODELS[name].module}").PLANS[name]
     return found

@@ -61,7 +61,8 @@ def downloads() -> Iterator[None]:
         if not str(error).startswith(("URL fetch failure", "Incomplete or corrupted")):
             raise
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"cannot download ImageNet weights: give --weights FILE ({reason})") from error
+        msg = f"cannot download ImageNet weights: give --weights FILE ({reason})"
+        raise ConfigError(msg) from error
 
 
 def load_by_name(network: keras.Model, file: str) -> list[str]:
@@ -76,7 +77,8 @@ def load_by_name(network: keras.Model, file: str) -> list[str]:
     import h5py
 
     if not Path(file).is_file():
-        raise ConfigError(f"no such weights file: {file}")
+        msg = f"no such weights file: {file}"
+        raise ConfigError(msg)
     covered = []
     try:
         with h5py.File(file) as content:
@@ -89,9 +91,11 @@ def load_by_name(network: keras.Model, file: str) -> list[str]:
                     covered.append(layer.name)
     except (OSError, KeyError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"cannot use --weights {Path(file).name}: {reason}") from error
+        msg = f"cannot use --weights {Path(file).name}: {reason}"
+        raise ConfigError(msg) from error
     if not covered:
-        raise ConfigError(f"--weights {Path(file).name} holds none of the layers of {network.name}")
+        msg = f"--weights {Path(file).name} holds none of the layers of {network.name}"
+        raise ConfigError(msg)
     return covered
 
 

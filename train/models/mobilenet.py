@@ -47,7 +47,8 @@ def _pretrained(options: Build) -> keras.Model:
             base.load_weights(weights)
         except (ValueError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"cannot use --weights {weights}: {reason}") from error
+            msg = f"cannot use --weights {weights}: {reason}"
+            raise ConfigError(msg) from error
     return base
 
 

@@ -89,7 +89,8 @@ def _quieten(image: Any, layer: Any) -> None:
 def _covered_end(base: keras.Model, started: str) -> str:
     """The pooling layer of the last block that the weights cover."""
     if started == "random":
-        raise ConfigError("vgg-features needs pre-trained weights: --weights imagenet, or a file")
+        msg = "vgg-features needs pre-trained weights: --weights imagenet, or a file"
+        raise ConfigError(msg)
     if started == "imagenet":
         return "block5_pool"
     last = started.partition(" to ")[2].partition(",")[0]

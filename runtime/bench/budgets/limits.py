@@ -83,7 +83,8 @@ def cold_figure(found: ColdStart, key: str) -> tuple[float, str]:
     if key == "start_ms":
         return found.start_ms, f"{found.start_ms:.0f} ms"
     if found.memory_mib is None:
-        raise ConfigError("memory_mib: this machine does not tell what a process takes")
+        msg = "memory_mib: this machine does not tell what a process takes"
+        raise ConfigError(msg)
     return found.memory_mib, f"{found.memory_mib:.1f} MiB"
 
 

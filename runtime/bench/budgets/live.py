@@ -89,20 +89,22 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
     timed = measurement.timed()
     one = timed.summary.at(percent)
     if one is None:
-        raise ConfigError(
+        msg = (
             f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {min_samples(percent)} samples, "
             f"{len(timed.times_ms)} were taken in {MAX_S:g} s: hold this model to a lower percentile"
         )
+        raise ConfigError(msg)
     if not relative:
         return time_figure(one)
     assert timed.reference is not None
     assert measurement.subject.reference is not None
     other = timed.reference.at(percent)
     if other is None:
-        raise ConfigError(
+        msg = (
             f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {min_samples(percent)} samples, the full-"
             f"precision variant gave {timed.reference.count} in {MAX_S:g} s: hold this model to a lower percentile"
         )
+        raise ConfigError(msg)
     return ratio_figure(one, other, measurement.subject.reference[1].name)
 
 
@@ -112,5 +114,6 @@ def applying(budgets: list[Budget], bundle: Bundle, where: Path) -> list[Budget]
     found = [budget for budget in budgets if budget.bundle == name]
     if not found:
         names = ", ".join(dict.fromkeys(budget.bundle for budget in budgets))
-        raise ConfigError(f"{where} has no budget for {name} (it has {names})")
+        msg = f"{where} has no budget for {name} (it has {names})"
+        raise ConfigError(msg)
     return found

@@ -62,10 +62,11 @@ def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
     reference = _reference(budget, bundle, variant)
     asked = [key for key in (*RATIOS, "size_ratio") if getattr(budget, key) is not None]
     if asked and reference is None:
-        raise ConfigError(
+        msg = (
             f"{asked[0]}: {bundle.path.name} has no full-precision variant to compare with; give reference, a bundle "
             "that has one (orilla export ... --recipes litert_fp32)"
         )
+        raise ConfigError(msg)
     return BudgetTarget(
         budget, bundle, variant, budget.engine or variant.engine, budget.threads or loop_threads(), reference
     )
@@ -75,7 +76,8 @@ def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle
     found = Bundle.open(budget.reference) if budget.reference is not None else bundle
     whole = [one for one in found.manifest.variants if one.full_precision]
     if budget.reference is not None and not whole:
-        raise ConfigError(f"reference {budget.reference} has no full-precision variant (litert_fp32, onnx_fp32)")
+        msg = f"reference {budget.reference} has no full-precision variant (litert_fp32, onnx_fp32)"
+        raise ConfigError(msg)
     same = [one for one in whole if one.engine == variant.engine]
     chosen = next(iter(same or whole), None)
     return None if chosen is None else (found, chosen)
@@ -240,10 +242,11 @@ class Measurement:
         """The drop that is measured on the export's own data, below what the original had there."""
         subject, check = self.subject, self.subject.variant.check
         if not of_export(subject.bundle.manifest, dataset):
-            raise ConfigError(
+            msg = (
                 f"{subject.bundle.path.name} has no full-precision variant to compare with on {dataset.source.name}, "
                 "which is not the data of its export: give reference"
             )
+            raise ConfigError(msg)
         with closing(self.load()) as session:
             found = accuracy(subject.bundle, session, dataset)
         assert found.drop is not None

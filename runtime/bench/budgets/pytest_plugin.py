@@ -69,7 +69,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         for measurement in _measurements(item):
             judged += judge(measurement)
     except OrillaError as error:
-        raise _refused(f"budget: {error}") from None
+        msg = f"budget: {error}"
+        raise _refused(msg) from None
     item.config.stash[_JUDGED] += [(item.nodeid, one) for one in judged]
     if broken := [one for one in judged if not one.passed]:
         rows = "\n".join(f"  {one.limit:<14} {one.told:<44} {one.allowed:<18} {one.status}" for one in judged)
@@ -114,10 +115,12 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
     where = given.setdefault("bundle", mark.args[0] if mark.args else None)
     try:
         if len(mark.args) > 1:
-            raise ConfigError("takes the bundle, and everything else by name")
+            msg = "takes the bundle, and everything else by name"
+            raise ConfigError(msg)
         data, seconds = given.pop("data", None), given.pop("seconds", SECONDS)
         if type(seconds) not in (int, float) or not MIN_S <= seconds <= MAX_S:
-            raise ConfigError(f"seconds = {seconds!r}: must be {MIN_S:g} to {MAX_S:g}")
+            msg = f"seconds = {seconds!r}: must be {MIN_S:g} to {MAX_S:g}"
+            raise ConfigError(msg)
         for key in ("bundle", "reference"):
             if isinstance(given.get(key), Path):
                 given[key] = str(given[key].absolute())
@@ -126,7 +129,8 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
         dataset = open_labelled(str(data), opened.manifest) if data is not None else None
         return Measurement(budget_target(budget, opened), dataset=dataset, seconds=seconds)
     except OrillaError as error:
-        raise _refused(f"budget of {where}: {error}") from None
+        msg = f"budget of {where}: {error}"
+        raise _refused(msg) from None
 
 
 def _refused(reason: str) -> BaseException:

@@ -98,13 +98,16 @@ def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from rich.console import Console
 
     if arguments.data is not None:
-        raise ConfigError("--data stays here: accuracy is measured here; verify says whether another machine agrees")
+        msg = "--data stays here: accuracy is measured here; verify says whether another machine agrees"
+        raise ConfigError(msg)
     if arguments.source is not None and Path(arguments.source).exists():
-        raise ConfigError(f"--source {arguments.source} is a file of this machine: give one that is there, or scenes")
+        msg = f"--source {arguments.source} is a file of this machine: give one that is there, or scenes"
+        raise ConfigError(msg)
     console = Console(stderr=True, markup=False, highlight=False)
     remotes = [Remote(url, console.print) for url in arguments.host]
     if len({remote.name for remote in remotes}) < len(remotes):
-        raise ConfigError("--host names the same machine twice: they would disturb each other")
+        msg = "--host names the same machine twice: they would disturb each other"
+        raise ConfigError(msg)
     order = _order(arguments)
     with ThreadPoolExecutor(len(remotes)) as pool:
         asked = [pool.submit(_try, remote, order, console.print) for remote in remotes]
@@ -133,7 +136,8 @@ def _order(arguments: argparse.Namespace) -> Order:
     paths = sorted(arguments.wheels.glob("*.whl")) if arguments.wheels else []
     wheels = {path.name: path.read_bytes() for path in paths}
     if arguments.wheels and not wheels:
-        raise ConfigError(f"--wheels {arguments.wheels}: there is no wheel in it")
+        msg = f"--wheels {arguments.wheels}: there is no wheel in it"
+        raise ConfigError(msg)
     needs_onnx = (arguments.engine or variant.engine).startswith("onnx")
     return Order(bundle, _packed(bundle), wheel(), wheels, words, arguments.seconds, needs_onnx)
 
@@ -188,7 +192,8 @@ def _bench(remote: Remote, order: Order, report: HostReport, say: Callable[[str]
 
 def _check_stop(order: Order) -> None:
     if order.stop.is_set():
-        raise RemoteError("interrupted before it could measure")
+        msg = "interrupted before it could measure"
+        raise RemoteError(msg)
 
 
 def _python(remote: Remote) -> str:
@@ -200,7 +205,8 @@ def _python(remote: Remote) -> str:
         if (numbers := re.fullmatch(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) >= (3, 11):
             return name
     told = f"found {', '.join(sorted(set(found.values())))}" if found else "found none"
-    raise RemoteError(f"{remote.name}: it takes Python 3.11 or newer, {told}: sudo apt install python3")
+    msg = f"{remote.name}: it takes Python 3.11 or newer, {told}: sudo apt install python3"
+    raise RemoteError(msg)
 
 
 def _environment(remote: Remote, python: str, order: Order, report: HostReport, say: Callable[[str], None]) -> str:
@@ -213,7 +219,8 @@ def _environment(remote: Remote, python: str, order: Order, report: HostReport, 
     home = remote.run('df -Pk "$HOME" | tail -n 1').split()
     if len(home) > 3 and home[3].isdigit() and int(home[3]) < NEEDED_KIB:
         free = int(home[3]) >> 10
-        raise RemoteError(f"{remote.name}: {free} MiB are free, an environment takes {NEEDED_KIB >> 10}: make room")
+        msg = f"{remote.name}: {free} MiB are free, an environment takes {NEEDED_KIB >> 10}: make room"
+        raise RemoteError(msg)
     say(f"{remote.name}: installing {', '.join(needed[name] for name in missing)}")
     offline = ""
     for name, data in order.wheels.items():
@@ -224,7 +231,8 @@ def _environment(remote: Remote, python: str, order: Order, report: HostReport, 
         timeout_s=INSTALL_S,
     )
     if "NO VENV" in made:
-        raise RemoteError(f"{remote.name}: it can't make an environment: sudo apt install python3-venv")
+        msg = f"{remote.name}: it can't make an environment: sudo apt install python3-venv"
+        raise RemoteError(msg)
     wanted = shlex.join(needed.values())
     remote.run(f"{own} -m pip install --quiet --disable-pip-version-check {offline} {wanted}", timeout_s=INSTALL_S)
     report.sent.append("environment")
@@ -267,7 +275,8 @@ def _verify(remote: Remote, command: str, engine: list[str]) -> None:
         if not stage["passed"]
     ]
     details += [line for line in said.splitlines()[-1:] if line.strip()]
-    raise RemoteError(f"{remote.name}: verify fails there: {details[0] if details else 'no answer'}")
+    msg = f"{remote.name}: verify fails there: {details[0] if details else 'no answer'}"
+    raise RemoteError(msg)
 
 
 def _measure(remote: Remote, command: str, order: Order) -> Result:
@@ -287,7 +296,8 @@ def _measure(remote: Remote, command: str, order: Order) -> Result:
     while not (code := remote.run(f"cat {at}/code 2>/dev/null || true").strip()):
         if time.monotonic() > ends:
             remote.run(f"kill -KILL $(cat {at}/pid)", check=False)
-            raise RemoteError(f"{remote.name}: no result after {limit:.0f} s")
+            msg = f"{remote.name}: no result after {limit:.0f} s"
+            raise RemoteError(msg)
         if order.stop.wait(POLL_S) and not stopped:  # it keeps what it has, and ends by itself
             remote.run(f"kill -TERM $(cat {at}/pid)", check=False)
             stopped, limit, ends = True, STOP_S, time.monotonic() + STOP_S
@@ -295,7 +305,8 @@ def _measure(remote: Remote, command: str, order: Order) -> Result:
             time.sleep(POLL_S)
     if code not in ("0", str(INTERRUPTED)):
         said = [line for line in remote.run(f"cat {at}/said || true").splitlines() if line.strip()]
-        raise RemoteError(f"{remote.name}: {said[-1][:300] if said else f'exit code {code}'}")
+        msg = f"{remote.name}: {said[-1][:300] if said else f'exit code {code}'}"
+        raise RemoteError(msg)
     data = remote.run(f"cat {at}/result.json", timeout_s=GRACE_S).encode()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"

@@ -67,11 +67,14 @@ class Remote:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ConfigError(f"--host {url}: {error}") from error
+            msg = f"--host {url}: {error}"
+            raise ConfigError(msg) from error
         if parts.scheme != "ssh" or not host or parts.path.strip("/") or parts.query or parts.password:
-            raise ConfigError(f"--host {url}: give ssh://USER@HOST or ssh://USER@HOST:PORT")
+            msg = f"--host {url}: give ssh://USER@HOST or ssh://USER@HOST:PORT"
+            raise ConfigError(msg)
         if host.startswith("-") or (parts.username or "").startswith("-"):
-            raise ConfigError(f"--host {url}: a name can't begin with a dash")
+            msg = f"--host {url}: a name can't begin with a dash"
+            raise ConfigError(msg)
         self.name = host if port is None else f"{host}:{port}"
         self.host = host
         self.target = f"{parts.username}@{host}" if parts.username else host
@@ -79,7 +82,8 @@ class Remote:
         self._reached = False
         command = shlex.split(os.environ.get(COMMAND, "ssh"))
         if not command or shutil.which(command[0]) is None:
-            raise ConfigError(f"{command[0] if command else COMMAND} is not installed: sudo apt install openssh-client")
+            msg = f"{command[0] if command else COMMAND} is not installed: sudo apt install openssh-client"
+            raise ConfigError(msg)
         self._ssh = [*command, *OPTIONS, *(["-p", str(port)] if port is not None else []), self.target]
 
     def run(self, script: str, *, timeout_s: float = SHORT_S, check: bool = True) -> str:
@@ -138,15 +142,18 @@ class Remote:
             )
         except subprocess.TimeoutExpired as error:
             if timeout_s > SHORT_S:  # it is slow there, and would be started a second time
-                raise RemoteError(f"{self.name}: no answer for {timeout_s:g} s") from error
-            raise LostError(f"no answer for {timeout_s:g} s") from error
+                msg = f"{self.name}: no answer for {timeout_s:g} s"
+                raise RemoteError(msg) from error
+            msg = f"no answer for {timeout_s:g} s"
+            raise LostError(msg) from error
         said = ended.stderr.decode(errors="replace")
         if ended.returncode == FAILED:
             raise self._failure(said)
         self._reached = True
         if check and ended.returncode != 0:
             lines = [line.strip() for line in said.splitlines() if line.strip()]
-            raise RemoteError(f"{self.name}: {lines[-1][:300] if lines else f'exit code {ended.returncode}'}")
+            msg = f"{self.name}: {lines[-1][:300] if lines else f'exit code {ended.returncode}'}"
+            raise RemoteError(msg)
         return ended.stdout
 
     def _failure(self, said: str) -> RemoteError:

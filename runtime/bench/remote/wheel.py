@@ -40,7 +40,8 @@ def wheel() -> bytes:
     try:
         installed = distribution("orilla")
     except PackageNotFoundError as error:
-        raise ConfigError("orilla is not installed here, it only runs: pip install it first") from error
+        msg = "orilla is not installed here, it only runs: pip install it first"
+        raise ConfigError(msg) from error
     folder = f"orilla-{installed.version}.dist-info"
     files = dict(sorted(_sources().items()))
     files[f"{folder}/METADATA"] = _metadata(installed)

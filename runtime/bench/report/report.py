@@ -26,7 +26,8 @@ from orilla.runtime.html_page import Page
 def check_plots() -> None:
     """Raises `MissingExtraError` where plots can't be drawn."""
     if find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "report")
+        msg = "matplotlib"
+        raise MissingExtraError(msg, "report")
 
 
 def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = ()) -> None:

@@ -99,21 +99,24 @@ def open_dataset(path: Path) -> ArrayFile:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
     except (ValueError, EOFError, zipfile.BadZipFile, OSError, KeyError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        msg = f"cannot read {path}: {error}"
+        raise DataError(msg) from error
     y = _truths(path, arrays.pop("y", None))
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if not arrays or not min(lengths.values()):
-        raise DataError(f"{path.name} holds no samples: give an array x with one in each row")
+        msg = f"{path.name} holds no samples: give an array x with one in each row"
+        raise DataError(msg)
     if len(set(lengths.values())) > 1 or (y is not None and len(y) != min(lengths.values())):
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"{path.name}: arrays of different length ({told}{'' if y is None else f', y {len(y)}'})")
+        msg = f"{path.name}: arrays of different length ({told}{'' if y is None else f', y {len(y)}'})"
+        raise DataError(msg)
     if y is not None and _are_pictures(arrays) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
-        raise DataError(
-            f"{path.name}: y is {list(y.shape)} {y.dtype}: of pictures give class numbers [N] or masks [N,H,W]"
-        )
+        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: of pictures give class numbers [N] or masks [N,H,W]"
+        raise DataError(msg)
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DataError(f"{path.name}: {name} holds NaN or infinity")
+            msg = f"{path.name}: {name} holds NaN or infinity"
+            raise DataError(msg)
     return ArrayFile(path, arrays, y)
 
 
@@ -121,7 +124,8 @@ def _truths(path: Path, y: NDArray[np.generic] | None) -> NDArray[np.generic] | 
     if y is None:
         return None
     if y.ndim == 0 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
-        raise DataError(f"{path.name}: y is {list(y.shape)} {y.dtype}: give numbers, one row for each sample")
+        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: give numbers, one row for each sample"
+        raise DataError(msg)
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind in "iu" else y
 
 

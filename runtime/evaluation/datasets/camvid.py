@@ -66,7 +66,8 @@ class CamVid(Pairs):
         if labels.shape != image.shape[:2]:
             raise size_error(image_path, image.shape, label_path, labels.shape)
         if int(labels.max()) > UNLABELLED:
-            raise DataError(f"label {int(labels.max())} in {label_path.name}: labels are 0 to {UNLABELLED}")
+            msg = f"label {int(labels.max())} in {label_path.name}: labels are 0 to {UNLABELLED}"
+            raise DataError(msg)
         return LabelledImage(Path(image_path.name).stem, image, labels)
 
 
@@ -88,4 +89,5 @@ def open_dataset(path: Path) -> CamVid:
             dataset = CamVid(candidate, path)
             if dataset.splits:
                 return dataset
-    raise DataError(f"not a data set: {path} has no train/ and trainannot/ (or val/ and valannot/) folders")
+    msg = f"not a data set: {path} has no train/ and trainannot/ (or val/ and valannot/) folders"
+    raise DataError(msg)

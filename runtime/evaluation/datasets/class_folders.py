@@ -41,7 +41,8 @@ class ClassFolders(Dataset):
         self.classes = tuple(sorted({child.name for parent in parents for child in _classes(parent)}))
         for name in self.classes:
             if readable(name) != name:
-                raise DataError(f"class {readable(name)}: the name of its folder is not UTF-8: rename it")
+                msg = f"class {readable(name)}: the name of its folder is not UTF-8: rename it"
+                raise DataError(msg)
 
     @abstractmethod
     def source_of(self, name: str) -> Source:
@@ -55,7 +56,8 @@ class ClassFolders(Dataset):
                 folder = parent / name
                 files = tree.files_below(folder, self.suffixes) if folder.is_dir() else []
                 if not files:
-                    raise DataError(f"class {name} has no {self.kind} in {parent.name or self.source.name}/: add some")
+                    msg = f"class {name} has no {self.kind} in {parent.name or self.source.name}/: add some"
+                    raise DataError(msg)
                 for file in files:
                     sample = File(readable(f"{name}/{tree.below(folder, file)}"), file, label)
                     found.setdefault(split or tree.split_of(tree.read(file)), []).append(sample)

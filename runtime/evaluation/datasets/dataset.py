@@ -184,18 +184,23 @@ def open_dataset(spec: str | Path) -> Dataset:
     except OSError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"cannot read {text[:200]}: {error.strerror or error}") from error
+        msg = f"cannot read {text[:200]}: {error.strerror or error}"
+        raise DataError(msg) from error
     published = import_module("orilla.runtime.evaluation.datasets.download").published()
     downloaded = _downloaded(text) if text in published else None
     if downloaded is not None:
         return _open(_kind_of(downloaded), downloaded)
     if path.suffix or "/" in text:
-        raise DataError(f"no such data set: {text}")
+        msg = f"no such data set: {text}"
+        raise DataError(msg)
     if text in published:
-        raise DataError(f"data set {text} is not here: run orilla data get {text}, or give the path of its file")
+        msg = f"data set {text} is not here: run orilla data get {text}, or give the path of its file"
+        raise DataError(msg)
     if text in READERS:
-        raise DataError(f"data set {text} is not shipped: give the path of its folder or zip")
-    raise unknown_name("data set", text, [*READERS, *published])
+        msg = f"data set {text} is not shipped: give the path of its folder or zip"
+        raise DataError(msg)
+    msg = "data set"
+    raise unknown_name(msg, text, [*READERS, *published])
 
 
 def path_of(spec: str) -> Path | None:
@@ -222,7 +227,8 @@ def _kind_and_place(spec: str) -> tuple[str, str]:
 def require_split(dataset: Dataset, split: str) -> None:
     """Raises `ConfigError` unless `dataset` has `split`."""
     if split not in dataset.splits:
-        raise unknown_name(f"split of {dataset.source.name}", split, dataset.splits)
+        msg = f"split of {dataset.source.name}"
+        raise unknown_name(msg, split, dataset.splits)
 
 
 def _downloaded(name: str) -> Path | None:
@@ -237,18 +243,21 @@ def _kind_of(path: Path) -> str:
     for kind in READERS:
         if kind != "scenes" and _reader(kind).recognise(path):
             return kind
-    raise DataError(f"not a data set: {path}: none of {', '.join(READERS)} has that layout")
+    msg = f"not a data set: {path}: none of {', '.join(READERS)} has that layout"
+    raise DataError(msg)
 
 
 def _open(kind: str, path: Path) -> Dataset:
     if not path.exists():
-        raise DataError(f"no such data set: {path}")
+        msg = f"no such data set: {path}"
+        raise DataError(msg)
     try:
         dataset: Dataset = _reader(kind).open_dataset(path)
     except ConfigError:
         raise
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(msg) from error
     return dataset
 
 

@@ -85,7 +85,8 @@ def get(name: str, progress: Callable[[str], Progress], known: dict[str, Publish
     """
     known = published() if known is None else known
     if name not in known:
-        raise unknown_name("published data set", name, known)
+        msg = "published data set"
+        raise unknown_name(msg, name, known)
     folder = cache_folder() / name
     if (folder / COMPLETE).exists():
         return folder
@@ -117,7 +118,8 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
         except _BrokenOff as error:
             failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= ATTEMPTS:
-                raise DataError(f"{file.url} broke off ({error}): run it again to go on from there") from error
+                msg = f"{file.url} broke off ({error}): run it again to go on from there"
+                raise DataError(msg) from error
             pause(min(8.0, 0.5 * 2**failures))
     _check(file, part)
     part.replace(target)
@@ -133,8 +135,10 @@ def _errors_named(file: File) -> Iterator[None]:
         yield
     except urllib.error.HTTPError as error:
         if error.code >= 500 or error.code == 429:
-            raise _BrokenOff(f"HTTP {error.code}") from error
-        raise DataError(f"{file.url}: the server answers {error.code} {error.reason}") from error
+            msg = f"HTTP {error.code}"
+            raise _BrokenOff(msg) from error
+        msg = f"{file.url}: the server answers {error.code} {error.reason}"
+        raise DataError(msg) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise _BrokenOff(str(error) or type(error).__name__) from error
     except urllib.error.URLError as error:
@@ -158,7 +162,8 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
         total = start + int(length) if length else None
         _write(answer, part, start, total, progress)
     if total is not None and part.stat().st_size < total:
-        raise _BrokenOff(f"after {part.stat().st_size} of {total} bytes")
+        msg = f"after {part.stat().st_size} of {total} bytes"
+        raise _BrokenOff(msg)
 
 
 def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: Progress) -> None:
@@ -181,7 +186,8 @@ def _writing(part: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {part}: {error.strerror or error}") from error
+        msg = f"cannot write {part}: {error.strerror or error}"
+        raise OutputError(msg) from error
 
 
 def _check(file: File, part: Path) -> None:
@@ -192,11 +198,13 @@ def _check(file: File, part: Path) -> None:
             found = hashlib.file_digest(stream, kind).hexdigest()
         if found != expected:
             part.unlink()
-            raise DataError(f"{file.url} has {kind} {found}, published is {expected}: it was not kept")
+            msg = f"{file.url} has {kind} {found}, published is {expected}: it was not kept"
+            raise DataError(msg)
     if file.bytes and part.stat().st_size != file.bytes:
         size = part.stat().st_size
         part.unlink()
-        raise DataError(f"{file.url} has {size} bytes, published is {file.bytes}: it was not kept")
+        msg = f"{file.url} has {size} bytes, published is {file.bytes}: it was not kept"
+        raise DataError(msg)
 
 
 def _extract(archive: Path, folder: Path) -> None:
@@ -206,7 +214,8 @@ def _extract(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as content:
                 content.extractall(temporary, filter="data")
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise DataError(f"cannot unpack {archive.name}: {error}") from error
+            msg = f"cannot unpack {archive.name}: {error}"
+            raise DataError(msg) from error
         for child in Path(temporary).iterdir():
             target = folder / child.name
             if target.is_dir():

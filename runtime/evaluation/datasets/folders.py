@@ -46,5 +46,6 @@ def open_dataset(path: Path) -> Folders:
     """Opens the folder or zip at `path`, or the single folder inside it."""
     top = top_of(path, PICTURES)
     if top is None:
-        raise DataError(f"not a data set: {path} has no two folders of pictures, one for each class")
+        msg = f"not a data set: {path} has no two folders of pictures, one for each class"
+        raise DataError(msg)
     return Folders(top, path)

@@ -80,14 +80,16 @@ def open_dataset(path: Path) -> Imdb:
     file = path / "imdb.npz" if path.is_dir() else path
     index = file.parent / INDEX
     if not index.is_file():
-        raise DataError(f"{index} is missing: {file.name} holds word ranks, {INDEX} the words")
+        msg = f"{index} is missing: {file.name} holds word ranks, {INDEX} the words"
+        raise DataError(msg)
     try:
         words = _words(json.loads(index.read_text(encoding="utf-8")))
         arrays = {name: _read(file, name) for name in ("x_train", "x_test", "y_train", "y_test")}
         for split in ("train", "test"):
             _check(arrays[f"x_{split}"], arrays[f"y_{split}"], len(words))
     except DATA_ERRORS as error:
-        raise DataError(f"cannot read {file} with {INDEX}: {error}") from error
+        msg = f"cannot read {file} with {INDEX}: {error}"
+        raise DataError(msg) from error
     ranks = {split: arrays[f"x_{split}"] for split in ("train", "test")}
     return Imdb(ranks, {split: [int(label) for label in arrays[f"y_{split}"]] for split in ranks}, words)
 
@@ -109,16 +111,19 @@ MAX_WORDS = 1_000_000
 
 def _check(ranks: Any, labels: Any, words: int) -> None:
     if len(ranks) != len(labels) or not {int(label) for label in labels} <= {0, 1}:
-        raise ValueError(f"{len(ranks)} reviews with {len(labels)} labels, which must be 0 or 1")
+        msg = f"{len(ranks)} reviews with {len(labels)} labels, which must be 0 or 1"
+        raise ValueError(msg)
     for review in ranks:
         if not all(isinstance(rank, int) and 1 <= rank < words for rank in review):
             odd = next(rank for rank in review if not (isinstance(rank, int) and 1 <= rank < words))
-            raise ValueError(f"word rank {odd!r} of {words - 1}")
+            msg = f"word rank {odd!r} of {words - 1}"
+            raise ValueError(msg)
 
 
 def _words(ranks: dict[str, int]) -> list[str]:
     if not all(isinstance(rank, int) and 1 <= rank <= MAX_WORDS for rank in ranks.values()):
-        raise ValueError(f"{INDEX} must give each word a rank from 1 to {MAX_WORDS}")
+        msg = f"{INDEX} must give each word a rank from 1 to {MAX_WORDS}"
+        raise ValueError(msg)
     words = [""] * (max(ranks.values()) + 1)
     for word, rank in ranks.items():
         words[rank] = word
@@ -138,5 +143,6 @@ def _read(file: Path, name: str) -> Any:
 class _Lists(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which a list of word ranks does not need")
+            msg = f"it names {module}.{name}, which a list of word ranks does not need"
+            raise pickle.UnpicklingError(msg)
         return super().find_class(module, name)

@@ -37,11 +37,13 @@ class Kitti(Pairs):
             kind, _, number = image.name.partition("_")
             labels = self._labels / f"{kind}_road_{number}"
             if not labels.is_file():
-                raise DataError(f"pictures without labels: {image.name} is there, {labels.name} is not")
+                msg = f"pictures without labels: {image.name} is there, {labels.name} is not"
+                raise DataError(msg)
             seen[kind] = seen.get(kind, 0) + 1
             found["train" if seen[kind] % EVERY else "val"].append((image, labels))
         if not found["train"]:
-            raise DataError(f"no pictures in {self._images.name}/")
+            msg = f"no pictures in {self._images.name}/"
+            raise DataError(msg)
         return {split: pairs for split, pairs in found.items() if pairs}
 
     def load(self, split: str, index: int) -> LabelledImage:
@@ -64,7 +66,8 @@ def open_dataset(path: Path) -> Kitti:
     """Opens the folder or zip at `path`, or the single folder inside it."""
     top = _top(path)
     if top is None:
-        raise DataError(f"not a data set: {path} has no training/image_2 and training/gt_image_2")
+        msg = f"not a data set: {path} has no training/image_2 and training/gt_image_2"
+        raise DataError(msg)
     return Kitti(top)
 
 

@@ -43,7 +43,8 @@ class Masks(Pairs):
         found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
             if not (parent / "images").is_dir():
-                raise DataError(f"{parent.name}/ has no images/ and masks/, as other splits have: add them, or move it")
+                msg = f"{parent.name}/ has no images/ and masks/, as other splits have: add them, or move it"
+                raise DataError(msg)
             for image, mask in pair_up(parent / "images", parent / "masks"):
                 found.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
         return {split: found[split] for split in ("train", "val", "test") if split in found}
@@ -73,16 +74,16 @@ class Masks(Pairs):
         if self._binary:
             if not (values <= {0, 255} or values <= {0, 1}):
                 odd = sorted(values - {0, 255})[0]
-                raise DataError(
-                    f"value {odd} in mask {name}: without classes.txt a mask is 0 and 255, or 0 and 1{_lossy(name)}"
-                )
+                msg = f"value {odd} in mask {name}: without classes.txt a mask is 0 and 255, or 0 and 1{_lossy(name)}"
+                raise DataError(msg)
             return (mask > 0).astype(np.uint8)
         odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})
         if odd_values:
-            raise DataError(
+            msg = (
                 f"value {odd_values[0]} in mask {name}: classes.txt names 0 to {len(self.classes) - 1}; 255 is ignored"
                 f"{_lossy(name)}"
             )
+            raise DataError(msg)
         return mask.astype(np.uint8)
 
 
@@ -97,7 +98,8 @@ def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise MissingExtraError("pillow", "train") from error
+        msg = "pillow"
+        raise MissingExtraError(msg, "train") from error
     with Image.open(io.BytesIO(data)) as picture:
         return np.asarray(picture, np.uint8)
 
@@ -106,9 +108,11 @@ def _names(data: bytes) -> tuple[str, ...]:
     try:
         names = tuple(line.strip() for line in data.decode("utf-8-sig").rstrip().splitlines())
     except UnicodeDecodeError as error:
-        raise DataError(f"classes.txt is not UTF-8 (byte {error.start}): store it as UTF-8") from error
+        msg = f"classes.txt is not UTF-8 (byte {error.start}): store it as UTF-8"
+        raise DataError(msg) from error
     if not names or not all(names):
-        raise DataError("classes.txt has an empty line: a mask's value is the number of its class's line, from 0")
+        msg = "classes.txt has an empty line: a mask's value is the number of its class's line, from 0"
+        raise DataError(msg)
     return names
 
 
@@ -121,7 +125,8 @@ def open_dataset(path: Path) -> Masks:
     """Opens the folder or zip at `path`, or the single folder inside it."""
     top = _top(path)
     if top is None:
-        raise DataError(f"not a data set: {path} has no images/ and masks/ folders")
+        msg = f"not a data set: {path} has no images/ and masks/ folders"
+        raise DataError(msg)
     return Masks(top, path)
 
 

@@ -99,7 +99,8 @@ def open_dataset(path: Path) -> Mnist:
     ) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"cannot read {path}: {error}") from error
+        msg = f"cannot read {path}: {error}"
+        raise DataError(msg) from error
     for split, (images, labels) in arrays.items():
         if (
             images.ndim != 3
@@ -108,7 +109,8 @@ def open_dataset(path: Path) -> Mnist:
             or not len(images)
             or not set(np.unique(labels)) <= set(range(10))
         ):
-            raise DataError(f"{path}: {split} is {list(images.shape)} {images.dtype} with {list(labels.shape)} labels")
+            msg = f"{path}: {split} is {list(images.shape)} {images.dtype} with {list(labels.shape)} labels"
+            raise DataError(msg)
     return Mnist(arrays, fashion="fashion" in _name(path).lower())
 
 
@@ -155,11 +157,13 @@ def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
     """Big-endian: the magic number, whose last byte counts the axes, the axes' lengths, then bytes."""
     path = _idx_file(folder, name)
     if path is None:
-        raise DataError(f"{folder} has no {name}, with or without .gz")
+        msg = f"{folder} has no {name}, with or without .gz"
+        raise DataError(msg)
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     axes = magic & 0xFF
     if len(data) < 4 * (1 + axes) or int.from_bytes(data[:4], "big") != magic:
-        raise DataError(f"{path} is not an idx file of this kind: its first bytes are {data[:4].hex()}")
+        msg = f"{path} is not an idx file of this kind: its first bytes are {data[:4].hex()}"
+        raise DataError(msg)
     shape = tuple(np.frombuffer(data, ">u4", axes, 4).tolist())
     return np.frombuffer(data, np.uint8, offset=4 * (1 + axes)).reshape(shape)
 

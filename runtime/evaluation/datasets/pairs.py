@@ -54,18 +54,19 @@ def size_error(
 def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:
     """Pairs pictures and label images of the same stem; raises `DataError` where one has no other."""
     if not labels.is_dir():
-        raise DataError(
-            f"pictures without labels: {_home(images)} is there, {_home(labels)} is not: add it, or move the pictures"
-        )
+        msg = f"pictures without labels: {_home(images)} is there, {_home(labels)} is not: add it, or move the pictures"
+        raise DataError(msg)
     by_stem = [_by_stem(images), _by_stem(labels)]
     odd = sorted(by_stem[0].keys() ^ by_stem[1].keys())
     if odd:
-        raise DataError(
+        msg = (
             f"{len(by_stem[0])} pictures in {images.name}/ and {len(by_stem[1])} in {labels.name}/ don't match: "
             f"{odd[0]} is in one of them only ({len(odd)} such)"
         )
+        raise DataError(msg)
     if not by_stem[0]:
-        raise DataError(f"no pictures in {images.name}/")
+        msg = f"no pictures in {images.name}/"
+        raise DataError(msg)
     return tuple((by_stem[0][stem], by_stem[1][stem]) for stem in sorted(by_stem[0]))
 
 
@@ -78,6 +79,7 @@ def _by_stem(folder: tree.Folder) -> dict[str, tree.Folder]:
     for path in tree.files(folder, PICTURES):
         stem = Path(path.name).stem
         if stem in found:
-            raise DataError(f"{found[stem].name} and {path.name} in {folder.name}/ have the same name: remove one")
+            msg = f"{found[stem].name} and {path.name} in {folder.name}/ have the same name: remove one"
+            raise DataError(msg)
         found[stem] = path
     return found

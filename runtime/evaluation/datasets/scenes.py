@@ -56,5 +56,6 @@ def open_dataset(argument: str) -> Scenes:
     if not argument:
         return Scenes()
     if not whole_number(argument):
-        raise ConfigError(f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more")
+        msg = f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more"
+        raise ConfigError(msg)
     return Scenes(seed=int(argument))

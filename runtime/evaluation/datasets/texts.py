@@ -42,13 +42,15 @@ class TextTable(Dataset):
         rows = _rows(path)
         self.classes = tuple(sorted({label for _, label, _ in rows}))
         if len(self.classes) < 2:
-            raise DataError(f"{path} has {len(self.classes)} label: a classifier needs two or more")
+            msg = f"{path} has {len(self.classes)} label: a classifier needs two or more"
+            raise DataError(msg)
         order = {name: label for label, name in enumerate(self.classes)}
         self._samples: dict[str, list[ClassifiedText]] = {split: [] for split in ("train", "val", "test")}
         for number, (text, label, split) in enumerate(rows):
             home = tree.SPLITS.get(split.lower()) if split else tree.split_of(text.encode())
             if home is None:
-                raise DataError(f"{path} row {number + 1}: split {split!r} is none of train, val, test")
+                msg = f"{path} row {number + 1}: split {split!r} is none of train, val, test"
+                raise DataError(msg)
             self._samples[home].append(ClassifiedText(f"row {number + 1}", text, order[label]))
         self._samples = {split: samples for split, samples in self._samples.items() if samples}
 
@@ -86,7 +88,8 @@ def open_dataset(path: Path) -> TextFolders | TextTable:
         return TextTable(path)
     top = top_of(path, TextFolders.suffixes)
     if top is None:
-        raise DataError(f"not a data set: {path} has no two folders of .txt files, one for each class")
+        msg = f"not a data set: {path} has no two folders of .txt files, one for each class"
+        raise DataError(msg)
     return TextFolders(top, path)
 
 
@@ -98,23 +101,27 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
             if missing:
                 found = ", ".join(map(repr, reader.fieldnames or [])) or "nothing"
-                raise DataError(
-                    f"{path} has no column {missing[0]!r}: its first line must name text and label, and names {found}"
-                )
+                msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, and names {found}"
+                raise DataError(msg)
             rows: list[tuple[str, str, str]] = []
             for row in reader:
                 if None in row:
-                    raise DataError(f"{path} row {len(rows) + 1} has too many fields: put texts with commas in quotes")
+                    msg = f"{path} row {len(rows) + 1} has too many fields: put texts with commas in quotes"
+                    raise DataError(msg)
                 rows.append((row["text"] or "", (row["label"] or "").strip(), (row.get("split") or "").strip()))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start}): store it as UTF-8") from error
+        msg = f"{path} is not UTF-8 (byte {error.start}): store it as UTF-8"
+        raise DataError(msg) from error
     except csv.Error as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        msg = f"cannot read {path}: {error}"
+        raise DataError(msg) from error
     for number, (_, label, _) in enumerate(rows):
         if not label:
-            raise DataError(f"{path} row {number + 1} has no label")
+            msg = f"{path} row {number + 1} has no label"
+            raise DataError(msg)
     if not rows:
-        raise DataError(f"{path} has no rows")
+        msg = f"{path} has no rows"
+        raise DataError(msg)
     return rows
 
 
@@ -122,7 +129,9 @@ def _text(data: bytes, name: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is not UTF-8 (byte {error.start}): store it as UTF-8") from error
+        msg = f"{name} is not UTF-8 (byte {error.start}): store it as UTF-8"
+        raise DataError(msg) from error
     if not text.strip():
-        raise DataError(f"{name} is empty: remove it")
+        msg = f"{name} is empty: remove it"
+        raise DataError(msg)
     return text

@@ -45,7 +45,8 @@ def _inside(path: Path, version: int) -> zipfile.Path:
     try:
         return zipfile.Path(path)
     except UNREADABLE as error:
-        raise DataError(f"cannot read {path}: the zip is damaged: {error}") from error
+        msg = f"cannot read {path}: the zip is damaged: {error}"
+        raise DataError(msg) from error
 
 
 def candidates(path: Path) -> list[Folder]:
@@ -113,7 +114,8 @@ def split_folders(parent: Folder) -> dict[str, Folder]:
         if split is None:
             continue
         if split in found:
-            raise DataError(f"{found[split].name}/ and {child.name}/ are both the {split} split: keep one")
+            msg = f"{found[split].name}/ and {child.name}/ are both the {split} split: keep one"
+            raise DataError(msg)
         found[split] = child
     return found
 
@@ -123,9 +125,8 @@ def read(path: Folder) -> bytes:
     try:
         return path.read_bytes()
     except UNREADABLE as error:
-        raise DataError(
-            f"cannot read {path.name}: the zip is damaged, or of a kind that is not read: {error}"
-        ) from error
+        msg = f"cannot read {path.name}: the zip is damaged, or of a kind that is not read: {error}"
+        raise DataError(msg) from error
 
 
 def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
@@ -133,7 +134,8 @@ def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
     data = read(path)
     image = decode_picture(data, flags)
     if image is None:
-        raise DataError(f"cannot decode {path}: {why_undecoded(data)}")
+        msg = f"cannot decode {path}: {why_undecoded(data)}"
+        raise DataError(msg)
     return image
 
 

@@ -69,15 +69,18 @@ def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
     if task == "segment" and dataset.classes == ("background", "mask") and len(labels) == 1:
         return Target(task, labels, (1,), dataset.ignore)
     if task != dataset.task:
-        raise unknown_name(f"task of {dataset.source.name}", task, (dataset.task,))
+        msg = f"task of {dataset.source.name}"
+        raise unknown_name(msg, task, (dataset.task,))
     missing = [name for name in labels if name not in dataset.classes]
     if missing and task == "segment":
-        raise unknown_name(f"class of {dataset.source.name}", missing[0], dataset.classes)
+        msg = f"class of {dataset.source.name}"
+        raise unknown_name(msg, missing[0], dataset.classes)
     if task == "segment":
         return Target(task, labels, tuple(dataset.classes.index(name) for name in labels), dataset.ignore)
     for name in dataset.classes:
         if name not in labels:
-            raise unknown_name("class of the model", name, labels)
+            msg = "class of the model"
+            raise unknown_name(msg, name, labels)
     return Target(task, labels, tuple(labels.index(name) for name in dataset.classes), dataset.ignore)
 
 
@@ -89,9 +92,8 @@ def measure(target: Target, answered: Iterable[tuple[GroundTruth, NDArray[np.flo
         pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answered]
         for output, expected in pairs:
             if output.size != expected.size:
-                raise DataError(
-                    f"the data has {expected.size} numbers for each sample, the model answers {output.size}"
-                )
+                msg = f"the data has {expected.size} numbers for each sample, the model answers {output.size}"
+                raise DataError(msg)
         return Compared(np.stack([one for one, _ in pairs]), np.stack([other for _, other in pairs]))
     labels, outputs = [], []
     for truth, output in answered:
@@ -108,7 +110,8 @@ def check_labels(target: Target, dataset: Dataset) -> None:
 
 def _checked(target: Target, label: int, name: str) -> int:
     if not 0 <= label < len(target.places):
-        raise DataError(f"sample {name} has class {label}: there are classes 0 to {len(target.places) - 1}")
+        msg = f"sample {name} has class {label}: there are classes 0 to {len(target.places) - 1}"
+        raise DataError(msg)
     return label
 
 

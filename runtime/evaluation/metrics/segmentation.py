@@ -42,7 +42,8 @@ class Segmented:
             if underscore:
                 self._sequences.setdefault(sequence, []).append(index)
         if math.isnan(_measures(self._tallies.sum(axis=0))["iou"]):
-            raise DataError("no picture has a labelled pixel of the class: there is nothing to measure")
+            msg = "no picture has a labelled pixel of the class: there is nothing to measure"
+            raise DataError(msg)
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
         """IoU of the class, mean IoU of class and background, pixel accuracy, precision, recall, F1, and the greatest

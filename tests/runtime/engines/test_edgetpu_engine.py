@@ -43,7 +43,8 @@ class Stick:
     def open(self, data, threads):
         real_sleep(self.slow_s)
         if not self.plugged:
-            raise EngineError("no Edge TPU answers")
+            msg = "no Edge TPU answers"
+            raise EngineError(msg)
         gc.collect()
         self.held_at_opening.append(sum(one() is not None for one in self.sessions))
         self.opened, self.broken = self.opened + 1, self.breaks_at_once
@@ -54,7 +55,8 @@ class Stick:
         def watched(prepared):
             self.hang.wait()
             if not self.plugged or self.broken or generation != self.opened:
-                raise EngineError("ai_edge_litert failed: Node number 0 (EdgeTpuDelegateForCustomOp) failed to invoke.")
+                msg = "ai_edge_litert failed: Node number 0 (EdgeTpuDelegateForCustomOp) failed to invoke."
+                raise EngineError(msg)
             return run(prepared)
 
         session.run = watched

@@ -119,7 +119,8 @@ def test_frames_before_a_break_are_answered_then_the_error_is_raised():
 def test_an_error_of_the_engine_reaches_the_caller():
     class Broken(BrightnessSession):
         def run(self, image):
-            raise RuntimeError("no memory")
+            msg = "no memory"
+            raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="no memory"):
         list(run(factories.ListSource(bright([1])), Broken().run))
@@ -250,7 +251,8 @@ def test_an_error_of_who_is_told_of_events_ends_the_loop():
 def test_a_source_that_cannot_be_closed_does_not_hang_the_loop():
     class Stuck(factories.ListSource):
         def close(self):
-            raise SourceError("the driver is gone")
+            msg = "the driver is gone"
+            raise SourceError(msg)
 
     ticks = run(Stuck(bright([1, 2])), BrightnessSession().run)
     assert [next(ticks).index for _ in range(2)] == [0, 1]

@@ -92,7 +92,8 @@ def test_frames_that_are_all_bad_are_no_sign_of_life():
         def read(self):
             self._index += 1
             if self._index > 3:
-                raise SourceError("the cable is out")
+                msg = "the cable is out"
+                raise SourceError(msg)
             return Event("corrupt", self._index - 1, 0, "corrupt")
 
     time = Time()
@@ -299,7 +300,8 @@ class FakePicamera2:
 
     def __init__(self, number):
         if number > 0:
-            raise IndexError("list index out of range")
+            msg = "list index out of range"
+            raise IndexError(msg)
         self.count, self.requests = 0, []
 
     def create_video_configuration(self, main, buffer_count):
@@ -313,7 +315,8 @@ class FakePicamera2:
 
     def capture_request(self):
         if not FakePicamera2.plugged:
-            raise RuntimeError("camera frontend has timed out")
+            msg = "camera frontend has timed out"
+            raise RuntimeError(msg)
         self.requests.append(FakeRequest(self.count))
         self.count += 1
         return self.requests[-1]

@@ -140,7 +140,8 @@ def until(source, wanted):
             found.append(one)
             if wanted(one):
                 return found
-    raise AssertionError(f"waited in vain: {found[-5:]}")
+    msg = f"waited in vain: {found[-5:]}"
+    raise AssertionError(msg)
 
 
 def kind(name):
