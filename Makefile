@@ -5,11 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo
 
-.PHONY: demo test test-backends test-engines test-arm lint format wheel clean help
+.PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-arm lint format wheel clean help
 
 help:
 	@echo "make demo    train, export, verify and run a small road model; results in $(DEMO)/"
-	@echo "make test    all tests"
+	@echo "make test    all tests except the slow ones"
+	@echo "make test-fast   tests of runtime and devices, without TensorFlow"
+	@echo "make test-slow   long trainings, kill and resume, exports of every layer"
+	@echo "make coverage    coverage of the tests"
+	@echo "make docs    the documentation with the API reference, in build/site"
 	@echo "make test-backends  the same losses on JAX and PyTorch; downloads both"
 	@echo "make test-engines   the contract of engines on tflite_runtime and OpenVINO, in environments of their own"
 	@echo "make test-arm       doctor, verify and that contract on emulated Arm boards; takes qemu-user-static and proot"
@@ -25,12 +29,28 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/orilla demo --out $(DEMO)
 
-# What computes is spread over two processes; what waits and measures time has the machine to itself.
-COMPUTES := tests/train tests/export tests/contract
+# The tests of the runtime and the devices, from committed bundles: TensorFlow is not loaded. Tests that wait or take
+# time measurements are left to `make test`.
+FAST := tests/devices tests/runtime --ignore=tests/runtime/bench -m "not slow and not timing"
 
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST)
+
+# Tests that compute share the cores; tests that measure time run alone.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(COMPUTES)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(COMPUTES))
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not timing"
+	$(BIN)/python -m pytest -m "timing and not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov=devices --cov=runtime --cov=export --cov=train --cov-report=term
+
+docs: $(STAMP) build/typing
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "the documentation is in build/site/index.html"
 
 test-backends: $(STAMP)
 	$(BIN)/python -m pip install --quiet -e ".[dev,backends]"

@@ -38,7 +38,7 @@ ALLOWED_FILES = {"docs/words.py"}
 
 
 def texts(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield the first line number and the text of each comment and string of a Python file, or of each line of a page."""
+    """Yield the line number and text of each comment and string of a Python file, or each line of a page."""
     if file.suffix == ".md":
         yield from enumerate(file.read_text().splitlines(), start=1)
         return

@@ -15,7 +15,12 @@ from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError, u
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
-QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
+QUIET = {
+    "OPENCV_LOG_LEVEL": "SILENT",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
 """What libraries read when they are imported: in a command's process their messages are said by our errors."""
 
 

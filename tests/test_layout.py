@@ -37,7 +37,7 @@ def test_the_top_level_is_what_the_user_fixed():
     if listed.returncode:
         pytest.skip("not a git checkout")
     folders = {line.split("/")[0] for line in listed.stdout.splitlines() if "/" in line}
-    assert folders == {*PARTS, "tests", "docs", ".ci"}
+    assert folders == {*PARTS, "tests", "docs", ".ci", ".github"}
 
 
 def test_every_module_says_what_it_is():
@@ -91,6 +91,11 @@ def test_rooms_import_downwards_only():
     assert floors <= 12, done.stdout
     assert arrows <= 150, done.stdout
     assert loose <= 16, done.stdout
+
+
+def test_the_picture_of_the_rooms_is_current():
+    done = python(str(ROOT / "docs" / "architecture" / "draw.py"), "--check")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_architecture_page_names_every_room():

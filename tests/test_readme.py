@@ -13,7 +13,7 @@ from orilla.devices.budget import LIMITS, budget_of, read_budgets
 from orilla.runtime.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_camera_loop_in_ten_lines(tmp_path, capsys):
@@ -48,14 +48,14 @@ def test_every_example_of_the_camera_loop_runs(tmp_path, capsys):
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "camera-loop.md").read_text(), re.DOTALL)
     assert len(examples) == 5
     for example in examples:
-        exec(compile(example, "camera-loop.md", "exec"), {"SOURCE": str(clip), "PICTURE": str(picture)})
+        exec(compile(example, "camera-loop.md", "exec"), {"SOURCE": str(clip), "IMAGE": str(picture)})
     assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+        assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -75,3 +75,12 @@ def test_the_results_are_what_the_cards_say():
     script = ROOT / "docs" / "results" / "table.py"
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "docs" / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_every_example_runs(example, tmp_path):
+    image = factories.write_picture(tmp_path / "image.png", factories.picture(240, 320))
+    words = [str(image)] if example.stem == "single_image" else []
+    done = subprocess.run([sys.executable, str(example), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

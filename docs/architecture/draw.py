@@ -22,7 +22,8 @@ def svg(root: Path) -> str:
     top = max(level.values())
     height = 2 * MARGIN + top * ROW_H
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="14">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        'font-family="sans-serif" font-size="14">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
     ]
     for floor in range(top, 0, -1):
@@ -36,7 +37,8 @@ def svg(root: Path) -> str:
             fill = COLORS[name.split(".")[0]]
             label = name.removeprefix("runtime.")
             parts.append(
-                f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{BOX_H}" rx="5" fill="{fill}" stroke="#444444"/>'
+                f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{BOX_H}" '
+                f'rx="5" fill="{fill}" stroke="#444444"/>'
                 f'<text x="{x + width / 2:.0f}" y="{y + 22}" text-anchor="middle">{label}</text>'
             )
     return "\n".join([*parts, "</svg>", ""])

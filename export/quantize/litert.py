@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,9 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
     from litert_quantizer import calibrator, recipe_manager
     from litert_quantizer.utils import qsv_utils
 
-    kept = Path(f"{source}.ranges")
-    if kept.exists():
-        with kept.open("rb") as file:
-            return pickle.load(file)  # our own, in the export's folder
+    file = Path(f"{source}.ranges.npz")
+    if file.exists():
+        return _read_ranges(file)
     ((key, signature),) = Interpreter(source).get_signature_list().items()
     samples = [dict(_named(one, signature["inputs"])) for one in calibration_samples(calibration)]
     recipes = recipe_manager.RecipeManager()
@@ -91,10 +89,32 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
         qsv_update_func=qsv_utils.min_max_update,
     )
     seen.calibrate({key: samples}, recipes)
-    found: dict[str, Any] = seen.get_model_qsvs()
-    with replacing(kept) as temporary:
-        temporary.write_bytes(pickle.dumps(found))
-    return found
+    ranges: dict[str, dict[str, np.ndarray]] = seen.get_model_qsvs()
+    _write_ranges(file, ranges)
+    return ranges
+
+
+def _write_ranges(file: Path, ranges: dict[str, dict[str, np.ndarray]]) -> None:
+    """Store the ranges of the tensors for the other recipes of the same file."""
+    arrays = {
+        f"{place}.{bound}": np.asarray(value)
+        for place, bounds in enumerate(ranges.values())
+        for bound, value in bounds.items()
+    }
+    with replacing(file) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, names=np.array(list(ranges)), **arrays)  # type: ignore[arg-type]
+
+
+def _read_ranges(file: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Read what `_write_ranges` stored."""
+    with np.load(file, allow_pickle=False) as data:
+        ranges: dict[str, dict[str, np.ndarray]] = {str(name): {} for name in data["names"]}
+        names = list(ranges)
+        for key in data.files:
+            place, _, bound = key.partition(".")
+            if bound:
+                ranges[names[int(place)]][bound] = data[key]
+    return ranges
 
 
 def _named(sample: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:

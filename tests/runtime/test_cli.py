@@ -8,23 +8,9 @@ import sys
 import cv2
 import pytest
 from helpers import factories
+from helpers.command import orilla, refuse
 
 from orilla.runtime.bundle.bundle import Bundle
-
-
-def orilla(*words, **options):
-    command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
-
-
-def refuse(*words, match):
-    done = orilla(*words)
-    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("orilla: ")
-    assert match in lines[0], lines[0]
 
 
 @pytest.fixture
@@ -100,14 +86,8 @@ def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
     refuse("run", tiny_bundle, "--source", clip, "--sink", "video:x.gif", match="must end in")
     refuse("run", tiny_bundle, "--source", clip, "--threads", 0, match="0 threads")
     refuse("run", tiny_bundle, "--source", clip, "--threads", 100000, match="100000 threads")
-    refuse("train", "road", "--data", "scenes", "--out", tmp_path / "run", "--seed", -1, match="seed -1")
-    refuse("train", "road", "--data", "scenes", "--out", tmp_path / "run", "--input", "\u00b2x64", match="--input")
-    refuse("export", clip, "--out", tmp_path / "a.orilla", match="clip.avi is no Keras model")
-    refuse("export", tmp_path, "--out", tmp_path / "a.zip", match="a bundle is NAME.orilla")
     refuse("verify", tiny_bundle, "--data", "scnes", match="did you mean scenes")
     refuse("verify", tmp_path / "none.orilla", match="no such bundle")
-    refuse("train", "road", "--data", "scnes", "--out", tmp_path / "run", match="did you mean scenes")
-    refuse("export", tmp_path, "--out", tmp_path / "a.orilla", match="card.json is missing")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "cut.orilla", "notes.mp4"]
 
 

@@ -1,0 +1,44 @@
+"""The committed bundles of the tests are what today's export builds."""
+
+import msgspec
+import numpy as np
+import pytest
+from helpers import bundles
+
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import read_answers
+from orilla.runtime.verify import verify
+
+
+def without_measurements(bundle):
+    """Return the manifest's document without hashes, latencies and figures that depend on the processor."""
+    document = msgspec.to_builtins(bundle.manifest)
+    for key in ("files", "default"):
+        del document[key]
+    for key in ("timed_on", "metrics"):
+        del document["report"][key]
+    for variant in document["variants"]:
+        for key in ("latency", "check", "tolerance"):
+            variant.pop(key, None)
+    if document["card"]:
+        del document["card"]
+    return document
+
+
+@pytest.mark.parametrize("name", bundles.PLANS)
+def test_a_committed_bundle_is_what_export_builds(name, tmp_path):
+    built = Bundle.open(bundles.build(name, tmp_path / "built.orilla"))
+    committed = Bundle.open(bundles.BUNDLES / f"{name}.orilla")
+    assert without_measurements(built) == without_measurements(committed)
+    for variant in committed.manifest.variants:
+        expected = np.stack(read_answers(committed, variant)).astype(np.float32)
+        answers = np.stack(read_answers(built, built.manifest.variant(variant.name))).astype(np.float32)
+        assert np.abs(answers - expected).max() <= 0.05, variant.name
+
+
+@pytest.mark.parametrize("name", bundles.PLANS)
+def test_a_committed_bundle_verifies(name):
+    bundle = Bundle.open(bundles.BUNDLES / f"{name}.orilla")
+    verdicts = verify(bundle, bundle.manifest.variants)
+    assert verdicts
+    assert all(verdict.passed for verdict in verdicts), verdicts

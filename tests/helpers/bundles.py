@@ -1,0 +1,82 @@
+"""Build the small bundles in `tests/bundles`, which the runtime's tests open: `python tests/helpers/bundles.py`.
+
+The networks have random weights from a fixed seed, so their answers mean nothing, but depend on the input.
+`tests/export/test_bundles.py` builds the bundles again and compares.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS))
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+from helpers import factories  # noqa: E402 - a script finds the package only by the line above
+
+BUNDLES = TESTS / "bundles"
+INPUT_HW = (32, 64)
+
+
+def road_run(folder: Path, data: Path) -> Path:
+    """Write the run folder of a small segmentation with random weights."""
+    import keras
+
+    from orilla.runtime.bundle.run_folder import Run, encode_json
+    from orilla.runtime.preprocessing.image import Preprocess
+
+    folder.mkdir(parents=True)
+    keras.utils.set_random_seed(3)
+    image = keras.Input((*INPUT_HW, 3), name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(image)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = keras.layers.DepthwiseConv2D(3, padding="same")(x)
+    logit = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.RandomNormal(stddev=2.0, seed=1))(x)
+    keras.Model(image, keras.layers.Activation("sigmoid")(logit)).save(folder / "model.keras")
+    (folder / "card.json").write_bytes(encode_json(factories.card(INPUT_HW)))
+    (folder / "run.json").write_bytes(encode_json(Run(Preprocess(size_hw=INPUT_HW), str(data))))
+    return folder
+
+
+def road_data(folder: Path) -> Path:
+    """Write the data set of the segmentation."""
+    return factories.camvid_folder(folder / "camvid", {"train": 12, "val": 4})
+
+
+def animals(folder: Path) -> Path:
+    """Write images of two classes in folders."""
+    return factories.class_folders(folder / "animals", {"train": 12, "validation": 8})
+
+
+def reviews(folder: Path) -> Path:
+    """Write a table of texts of two classes."""
+    return factories.text_table(folder / "reviews.csv")
+
+
+PLANS: dict[str, tuple[Callable[[Path], Path], Callable[[Path, Path], Path], str]] = {
+    "road": (road_data, road_run, "all"),
+    "animals": (animals, factories.classifier_run, "litert_fp32,litert_wi8_ai8,onnx_fp32"),
+    "reviews": (reviews, factories.text_run, "litert_fp32,litert_wi8_afp32"),
+}
+"""Bundle name to the functions that write its data set and its run folder, and its recipes."""
+
+
+def build(name: str, out: Path) -> Path:
+    """Export one of the bundles to `out`."""
+    from orilla.export.export import ExportOptions, export
+
+    data, run, recipes = PLANS[name]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        export(run(folder / "run", data(folder)), out, ExportOptions(recipes=recipes))
+    return out
+
+
+if __name__ == "__main__":
+    BUNDLES.mkdir(exist_ok=True)
+    for bundle in PLANS:
+        print(build(bundle, BUNDLES / f"{bundle}.orilla"))
