@@ -1,1 +1,1 @@
-"""What a machine is: its errors, its hardware, what is wrong with it. Standard library only."""
+"""Detect the machine, describe known devices, diagnose problems, and define the errors. Standard library only."""

@@ -1,4 +1,4 @@
-"""The accelerators that a machine has, read from `/sys` and `/proc`."""
+"""Find the accelerators of a machine in `/sys` and `/proc`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from orilla.devices.reading import read
 
 CORAL_USB = {("1a6e", "089a"): "not yet woken by its library", ("18d1", "9302"): "awake"}
-"""Vendor and product of the Coral USB Accelerator: it shows another one after libedgetpu has loaded its firmware.
+"""Vendor and product ID of the Coral USB Accelerator. The ID changes when libedgetpu has loaded the firmware.
 Source: coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
 
 CORAL_PCI = ("0x1ac1", "0x089a")
@@ -20,19 +20,19 @@ USB3_MBIT = 5000
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """One that is plugged in or built in."""
+    """An accelerator that is plugged in or built in."""
 
     kind: str
-    """`edgetpu-usb`, `edgetpu-pci`, `nvidia-gpu`, `intel-gpu`, `intel-npu` or `hailo`."""
+    """Kind of the accelerator: `edgetpu-usb`, `edgetpu-pci`, `nvidia-gpu`, `intel-gpu`, `intel-npu` or `hailo`."""
     name: str
     link_mbit: int | None = None
-    """Speed of its USB port, in megabits a second."""
+    """Speed of its USB port, megabits per second."""
     usable: bool = True
-    """Whether its driver has made a device of it."""
+    """True if its driver has created a device for it."""
 
 
 def accelerators(root: Path = Path("/")) -> tuple[Accelerator, ...]:
-    """All that are found below `root`."""
+    """Return all accelerators found below `root`."""
     return (*_usb(root), *_pci(root), *_nvidia(root), *_intel_npu(root))
 
 

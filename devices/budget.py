@@ -1,4 +1,4 @@
-"""Budgets: what a bundle may take and lose, on any machine or on a named device, from TOML tables."""
+"""Budgets: limits for the time, size, memory and accuracy of a bundle, read from TOML tables."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from orilla.devices.spec import Catalog, catalog
 from orilla.devices.tables import Tables
 
 SHIPPED = Path(__file__).with_name("budgets.toml")
-"""Budgets of the bundles that ship."""
+"""Budgets of the bundles that ship with Orilla."""
 
 IMPLAUSIBLE = 0.05
-"""A time below this share of its budget is a question too: did the whole model run? `[least, most]` says otherwise."""
+"""Share of its budget below which a time is implausible: perhaps only a part of the model ran. `[low, high]` sets
+another lower limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a figure may be, both ends included."""
+    """The allowed range of a figure, both ends included."""
 
     least: float
     most: float
@@ -28,18 +29,18 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One table. Everything that is None is not asked."""
+    """The limits of one `[[budget]]` table. A limit of None is not checked."""
 
     bundle: str
-    """Its name: of one that ships, or of its file without the suffix."""
+    """Name of a shipped bundle, or the file name without its suffix."""
     variant: str | None = None
-    """The bundle's default where None."""
+    """Name of the variant. None selects the bundle's default."""
     device: str | None = None
-    """Of the catalogue: the budget holds there only. Absolute times need one."""
+    """Name of a device in the catalogue; the budget applies only there. Limits in milliseconds need it."""
     engine: str | None = None
     threads: int | None = None
     reference: str | None = None
-    """A bundle with the full-precision variant, where the bundle itself has none; a path from the file's folder."""
+    """Bundle with the full-precision variant, if the bundle itself has none: a path relative to the budget file."""
     p50_ms: Range | None = None
     p90_ms: Range | None = None
     p99_ms: Range | None = None
@@ -47,22 +48,22 @@ class Budget:
     p50_ratio: Range | None = None
     p90_ratio: Range | None = None
     p99_ratio: Range | None = None
-    """By the full-precision variant's, both measured in turns in the same run."""
+    """Ratio to the full-precision variant, interleaved in the same run."""
     start_ms: Range | None = None
-    """From before the engine is imported to the first answer, in a new process."""
+    """Time from before the import of the engine to the first answer, in a new process, milliseconds."""
     memory_mib: Range | None = None
-    """What the process grows by, at its peak."""
+    """Growth of that process at its peak, MiB."""
     max_mib: Range | None = None
-    """Of the variant's file."""
+    """Size of the variant's file, MiB."""
     size_ratio: Range | None = None
-    """By the full-precision variant's file."""
+    """Ratio of the file sizes of the variant and the full-precision variant."""
     max_drop: Range | None = None
-    """Points of the first metric below the original."""
+    """Loss of the primary metric against the original model, points."""
     min_agreement: Range | None = None
-    """Share of the original's decisions that are equal, 0-1."""
+    """Share of decisions that equal those of the original model, 0–1."""
 
     def limits(self) -> dict[str, Range]:
-        """What is asked, by name."""
+        """Return the limits that are set, by name."""
         found = {name: getattr(self, name) for name in LIMITS}
         return {name: limit for name, limit in found.items() if limit is not None}
 
@@ -70,16 +71,16 @@ class Budget:
 TIMES = ("p50_ms", "p90_ms", "p99_ms", "start_ms")
 RATIOS = ("p50_ratio", "p90_ratio", "p99_ratio")
 LIMITS = (*TIMES, *RATIOS, "memory_mib", "max_mib", "size_ratio", "max_drop", "min_agreement")
-"""All that a budget can ask."""
+"""Names of all limits."""
 
 _TEXTS = ("bundle", "variant", "device", "engine", "reference")
 
 
 def read_budgets(path: Path, known: Catalog | None = None) -> list[Budget]:
-    """Reads a file of `[[budget]]` tables.
+    """Read a file of `[[budget]]` tables.
 
     Raises:
-        ConfigError: what is wrong, with its line and the known keys.
+        ConfigError: The file is invalid. The message names the line and the known keys.
     """
     file = Tables.read(path)
     file.check("", file.content, {"budget"})
@@ -103,10 +104,10 @@ def read_budgets(path: Path, known: Catalog | None = None) -> list[Budget]:
 
 
 def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
-    """A budget from names and numbers.
+    """Create a budget from names and numbers.
 
     Raises:
-        ConfigError: a key or device that is unknown, a value that is none, absolute times without a device.
+        ConfigError: A key or device is unknown, a value is invalid, or a limit in milliseconds has no device.
     """
     names = [one.name for one in fields(Budget)]
     for key in table:
@@ -137,19 +138,21 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
             raise _BadKeyError(msg, str(unknown_name("device", device, devices)))
         if not devices[device].match and devices[device].arch is None:
             msg = "device"
-            raise _BadKeyError(msg, f"device = {device!r}: no machine can be told to be one; name its host")
+            raise _BadKeyError(msg, f"device = {device!r}: this name matches no machine; name its board instead")
     budget = Budget(**given)
     if not budget.limits():
         msg = "bundle"
-        raise _BadKeyError(msg, f"the budget of {budget.bundle} asks nothing: {', '.join(LIMITS)}")
+        raise _BadKeyError(msg, f"the budget of {budget.bundle} sets no limit: choose from {', '.join(LIMITS)}")
     for key in TIMES:
         if device is None and key in given:
-            raise _BadKeyError(key, f"{key} without device: milliseconds are those of a machine; say which, or a ratio")
+            raise _BadKeyError(
+                key, f"{key} needs device: milliseconds depend on the machine; name the device, or use a ratio"
+            )
     return budget
 
 
 class _BadKeyError(ConfigError):
-    """What is wrong with one key."""
+    """An invalid key of a budget."""
 
     def __init__(self, key: str, what: str) -> None:
         super().__init__(what)
@@ -157,7 +160,7 @@ class _BadKeyError(ConfigError):
 
 
 def _range(key: str, value: Any) -> Range:
-    """A number is what a figure may be at most, or at least where the key begins with `min_`."""
+    """Convert a number into a range: a lower limit for keys that start with `min_`, else an upper limit."""
     pair = value if isinstance(value, list | tuple) else None
     numbers = pair if pair is not None else [value]
     if not all(type(one) in (int, float) and math.isfinite(one) for one in numbers) or (
@@ -165,14 +168,14 @@ def _range(key: str, value: Any) -> Range:
     ):
         raise _BadKeyError(key, f"{key} = {value!r}: must be a number, or [least, most]")
     if key != "max_drop" and any(one < 0 for one in numbers):
-        raise _BadKeyError(key, f"{key} = {value!r}: must not be below 0")
+        raise _BadKeyError(key, f"{key} = {value!r}: must be 0 or more")
     if pair is not None:
         if pair[0] > pair[1]:
-            raise _BadKeyError(key, f"{key} = {value!r}: the least comes first")
+            raise _BadKeyError(key, f"{key} = {value!r}: the lower limit comes first")
         return Range(float(pair[0]), float(pair[1]))
     if key.startswith("min_"):
         if value > 1:
-            raise _BadKeyError(key, f"{key} = {value!r}: is a share, 0 to 1")
+            raise _BadKeyError(key, f"{key} = {value!r}: must be a share, 0 to 1")
         return Range(float(value), 1.0)
     if key == "max_drop":
         return Range(float("-inf"), float(value))

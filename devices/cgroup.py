@@ -1,4 +1,4 @@
-"""What a container or a service may use: the limits of Linux' control groups, versions 1 and 2."""
+"""Resource limits of containers and services: Linux control groups, versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from orilla.devices.reading import number, read
 
 GROUPS = "sys/fs/cgroup"
 UNLIMITED = 1 << 60
-"""Version 1 says so many bytes and more where it means none: the greatest page-aligned number."""
+"""Smallest number that means "no limit" in version 1, which reports the greatest page-aligned number instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None where there is no limit."""
+    """Limits of the process. None means no limit."""
 
     cpus: float | None = None
-    """CPU time a second of time."""
+    """CPU seconds per second."""
     memory_bytes: int | None = None
-    """The tightest of all groups."""
+    """Tightest memory limit of all groups, bytes."""
     memory_left: int | None = None
-    """What can still be had in the group that has the least left; file pages that would be given up count as free."""
+    """Free memory of the group with the least free memory, bytes. Reclaimable file pages count as free."""
 
 
 def limits(root: Path = Path("/")) -> Limits:
-    """The tightest limits on this process, of its own group and of all above it.
+    """Return the tightest limits of this process, over its group and all parent groups.
 
     Source: Linux, `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/{memory,cpu}`.
     """
@@ -44,14 +44,14 @@ def limits(root: Path = Path("/")) -> Limits:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """The folders of this process's groups and of those above; a container sees its own at the top."""
+    """Yield the folders of this process's groups and their parents. A container sees its own group at the top."""
     seen = set()
     for line in read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         names = controllers.split(",")
         if controllers and not {"cpu", "memory"} & set(names):
             continue
-        # Version 1 mounts controllers together, as in `cpu,cpuacct`, and links their single names to it, not always.
+        # Version 1 mounts some controllers together, as in `cpu,cpuacct`. It does not always link their single names.
         for mounted in dict.fromkeys((controllers, *names)):
             for group in (PurePosixPath(path), *PurePosixPath(path).parents):
                 folder = root / GROUPS / mounted / str(group).strip("/.")
@@ -70,7 +70,10 @@ def _quota(folder: Path) -> float | None:
 
 
 def _inactive(folder: Path) -> int:
-    """Bytes of cached files that the kernel gives up first; in version 1 of the groups below too, as the usage is."""
+    """Return the bytes of cached files that the kernel reclaims first.
+
+    In version 1 the value includes child groups, as the usage does.
+    """
     found = {}
     for line in read(folder / "memory.stat").splitlines():
         name, _, value = line.partition(" ")

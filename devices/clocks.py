@@ -1,4 +1,4 @@
-"""What moves while a machine works: the clock of its cores, and who uses them."""
+"""Read the clock of the cores and their use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orilla.devices.reading import fields, number, read
 
 
 def mhz(root: Path = Path("/")) -> float | None:
-    """The fastest core's clock now, as the kernel's frequency driver tells it, else as `/proc/cpuinfo` does."""
+    """Return the clock of the fastest core, MHz, from the kernel's frequency driver or else from `/proc/cpuinfo`."""
     found = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
     if khz := [one for one in found if one]:
         return max(khz) / 1000
@@ -20,18 +20,18 @@ def mhz(root: Path = Path("/")) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Processor time since the machine started, seconds over all cores; columns of `/proc/stat`."""
+    """Processor time since boot, seconds, summed over all cores. Fields are columns of `/proc/stat`."""
 
     busy: float
     stolen: float
-    """Taken by the hypervisor for other machines."""
+    """Time that the hypervisor gave to other machines."""
     cores: int
 
 
 def usage(root: Path = Path("/")) -> Usage | None:
-    """Reads `/proc/stat`; None where there is none.
+    """Read `/proc/stat`. Return None if it is absent.
 
-    Busy is user, nice, system, irq and softirq time. Source: proc(5).
+    Busy time is user, nice, system, irq and softirq time. Source: proc(5).
     """
     lines = read(root / "proc/stat").splitlines()
     if not lines or not lines[0].startswith("cpu "):

@@ -1,4 +1,4 @@
-"""What this machine is, read from the operating system."""
+"""Detect this machine from the files of the operating system."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ARM_CORES = {
     "0xd80": "Cortex-A520",
     "0xd81": "Cortex-A720",
 }
-"""Part numbers of Arm's own cores, implementer 0x41. Source: each core's Technical Reference Manual, MIDR_EL1."""
+"""Part numbers of Arm's own cores, implementer 0x41. Source: Technical Reference Manual of each core, MIDR_EL1."""
 
 FEATURES = (
     *("neon", "asimd", "atomics", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),
     *("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
 )
-"""Instruction sets that inference engines have kernels for, as the kernel names them; asimdhp is half precision,
-asimddp the dot product of bytes, atomics came with Armv8.1."""
+"""Instruction sets for which inference engines have kernels, as the kernel names them. `asimdhp` is half precision,
+`asimddp` the dot product of bytes; `atomics` came with Armv8.1."""
 
 THROTTLE = {
     0: "under-voltage now",
@@ -50,21 +50,21 @@ THROTTLE = {
     18: "throttled since boot",
     19: "at its soft temperature limit since boot",
 }
-"""Bits of the Raspberry Pi firmware's report. Source: Raspberry Pi documentation, `vcgencmd get_throttled`."""
+"""Bits of the Raspberry Pi firmware's throttling report. Source: Raspberry Pi documentation, `get_throttled`."""
 
 ZONES = re.compile(r"cpu|soc|pkg|tegra", re.IGNORECASE)
-"""Names of thermal zones that tell of the processor."""
+"""Names of the thermal zones of the processor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine as a result names it."""
+    """Description of a machine."""
 
     cpu: str
     arch: str
-    """As the kernel names it; a 32-bit Python on a 64-bit kernel has 32 `bits` all the same."""
+    """Architecture, as the kernel names it. A 32-bit Python on a 64-bit kernel still has 32 `bits`."""
     cores: int
-    """CPUs that this process may use: affinity and control group count."""
+    """Cores that this process may use, after affinity and control group."""
     memory_mib: int
     python: str
     board: str | None = None
@@ -76,12 +76,12 @@ class Machine:
     temperature_c: float | None = None
     throttled: tuple[str, ...] = ()
     memory_free_mib: int | None = None
-    """What can be had without swapping, within the control group's limit; None where nothing tells."""
+    """Memory that is available without swapping, within the limit of the control group, MiB. None if unknown."""
     memory_limit_mib: int | None = None
-    """The control group's."""
+    """Memory limit of the control group, MiB."""
     accelerators: tuple[Accelerator, ...] = ()
     engines: dict[str, str] = field(default_factory=dict)
-    """Version by distribution."""
+    """Versions of installed engines, by distribution."""
 
     def __str__(self) -> str:
         name = f"{self.board} ({self.cpu})" if self.board else self.cpu
@@ -89,13 +89,14 @@ class Machine:
 
 
 def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None = None) -> Machine:
-    """Reads `/proc` and `/sys` below `root`; what cannot be read is named `unknown`, is None, or is left out.
+    """Read `/proc` and `/sys` below `root`. Unknown values are `unknown`, None, or absent.
 
     Args:
-        arch: the kernel's; this one's where None.
-        bits: of a pointer in user programs; those of this Python where None.
+        root: Root of the file system.
+        arch: Architecture of the kernel. None detects it.
+        bits: Pointer size of user programs. None uses that of this Python.
     """
-    import platform  # not needed by a loop, which asks for threads only
+    import platform  # a loop needs only the number of threads
 
     info = read(root / "proc/cpuinfo")
     found = memory(root)
@@ -121,7 +122,7 @@ def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None 
 
 
 def identity(root: Path = Path("/")) -> str:
-    """Board and processor: what stays the same as long as it is the same machine."""
+    """Return board and processor, which stay the same for one machine."""
     import platform
 
     info = read(root / "proc/cpuinfo")
@@ -131,7 +132,7 @@ def identity(root: Path = Path("/")) -> str:
 
 
 def temperature(root: Path = Path("/")) -> float | None:
-    """Of the processor, in degrees Celsius; the hottest zone's where none is named after it."""
+    """Return the temperature of the processor, degrees Celsius. Without a named zone, return the hottest zone."""
     zones = [
         (bool(ZONES.search(read(zone / "type"))), milli / 1000)
         for zone in (root / "sys/class/thermal").glob("thermal_zone*")
@@ -141,7 +142,7 @@ def temperature(root: Path = Path("/")) -> float | None:
 
 
 def throttled(root: Path = Path("/")) -> tuple[str, ...]:
-    """Why the machine is or was slowed down, as far as it tells."""
+    """Return the reasons why the machine is or was throttled."""
     found = []
     for firmware in sorted((root / "sys/devices/platform").glob("soc*/*firmware/get_throttled")):
         try:
@@ -174,7 +175,7 @@ def _board(root: Path, info: str) -> str | None:
 
 
 def features(root: Path = Path("/")) -> tuple[str, ...]:
-    """Those of `FEATURES` that the processor has."""
+    """Return the instruction sets of `FEATURES` that the processor has."""
     return _features(read(root / "proc/cpuinfo"))
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a machine and its installation, as far as files tell; the command runs the engines too."""
+"""Diagnose a machine and its installation from files. The command `orilla doctor` also runs the engines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from orilla.devices.finding import Finding
 
 
 def examine(machine: Machine | None = None, root: Path = Path("/")) -> list[Finding]:
-    """All findings, the good ones too."""
+    """Return all findings, including the positive ones."""
     machine = machine or detect(root)
     return [*board.examine(machine), *packages.examine(machine.bits), *accelerators.examine(machine, root)]

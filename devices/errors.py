@@ -1,4 +1,4 @@
-"""The errors a user can cause or fix; the command line prints their one line and exits with 2."""
+"""Errors that a user can cause or fix. The command line prints their one line and exits with 2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class OrillaError(Exception):
-    """Root of the tree. The message is one line: what, which value, what to do."""
+    """Root of the error tree. The message is one line: what happened, which value, what to do."""
 
 
 class ConfigError(OrillaError, ValueError):
@@ -14,7 +14,7 @@ class ConfigError(OrillaError, ValueError):
 
 
 class DataError(OrillaError, ValueError):
-    """A data set, picture or label that cannot be used."""
+    """A data set, image or label that cannot be used."""
 
 
 class BundleError(OrillaError, ValueError):
@@ -38,14 +38,14 @@ class ConversionError(OrillaError, RuntimeError):
 
 
 class MissingExtraError(OrillaError, ImportError):
-    """A package that an optional extra brings."""
+    """A package that is missing because its optional extra is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f'{package} is not installed: run pip install "orilla[{extra}]"')
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
-    """The error for a name that is not in a registry: lists the known ones, the nearest first."""
+    """Return the error for a name that is not in a registry. The message lists the known names, the nearest first."""
     from difflib import get_close_matches
 
     names = sorted(known)

@@ -1,4 +1,4 @@
-"""A finding: one fact about a machine or an installation, and how to fix what is wrong."""
+"""A finding: one fact about a machine or an installation, and how to fix a problem."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "warning", "failure"]
-"""A warning costs time or accuracy of figures; with a failure something does not work."""
+"""Severity. A warning costs time or accuracy of figures; after a failure, something does not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +21,5 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is broken."""
+        """Return True unless the finding is a failure."""
         return self.level != "failure"

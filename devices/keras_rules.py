@@ -1,8 +1,7 @@
-"""What a device will make of a Keras network, told before it is trained or converted: layers that won't map, or will
-be slow there. Layers are known by the names of their classes; Keras itself is not needed.
+"""Predict, before training or conversion, which layers of a Keras network a device cannot run or runs slowly.
 
-Sources of the Edge TPU's rules: Coral's documentation, "TensorFlow models on the Edge TPU", supported operations; for
-the resize operators google-coral/edgetpu issue 420.
+Layers are recognised by class name, so Keras is not needed. Sources of the Edge TPU's rules: Coral's documentation,
+"TensorFlow models on the Edge TPU", supported operations; for resize operators google-coral/edgetpu issue 420.
 """
 
 from __future__ import annotations
@@ -20,30 +19,30 @@ DEVICES = {
 }
 
 TPU_CACHE = 8 << 20
-"""Bytes of parameters that the Edge TPU keeps on the chip; more are sent for every frame. Source: Coral's
+"""Bytes of parameters that the Edge TPU keeps on the chip. The rest is sent for every frame. Source: Coral's
 documentation, "Edge TPU performance: parameter data caching"."""
 
 PI4_MACS = 800_000_000
-"""Multiplications of an inference that a Pi 4 makes in about a tenth of a second: those of SSDLite with MobileNet v2
+"""Multiplications that a Pi 4 computes in about a tenth of a second: those of SSDLite with MobileNet v2
 (Sandler et al. 2018, table 6), which takes 113 ms there (aallan/benchmarking-ml-on-the-edge)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One layer, or the network, and what would do better."""
+    """A problem of one layer or of the network, and a better alternative."""
 
     layer: str
     problem: str
     instead: str
     maps: bool = True
-    """Whether the device's operators can express it; else it is slow there at most."""
+    """True if the device has operators for the layer, which is then only slow."""
 
     def __str__(self) -> str:
         return f"{self.layer}: {self.problem}; {self.instead}"
 
 
 def check(network: Any, device: str) -> list[Advice]:
-    """Holds a Keras model against a device's rules; raises `ConfigError` for an unknown device."""
+    """Check a Keras model against the rules of a device. Raises `ConfigError` for an unknown device."""
     if device not in DEVICES:
         msg = "device"
         raise unknown_name(msg, device, DEVICES)
@@ -61,7 +60,7 @@ def _flatten_before_dense(layer: Any) -> Iterator[Advice]:
         yield Advice(
             layer.name,
             f"{count:,} weights on a flattened grid, read from memory for every frame",
-            "take GlobalAveragePooling2D for Flatten (--head gap)",
+            "use GlobalAveragePooling2D instead of Flatten (--head gap)",
         )
 
 
@@ -72,29 +71,34 @@ def _activation(layer: Any) -> Iterator[Advice]:
         yield Advice(layer.name, f"{name} is not mapped", "take ReLU or ReLU6", maps=False)
     elif function in ("selu", "elu", "gelu", "leaky_relu", "silu", "swish", "mish", "softplus"):
         yield Advice(
-            layer.name, f"activation {function} is not mapped, and cuts the graph", "take relu or relu6", maps=False
+            layer.name, f"activation {function} is not mapped and splits the graph", "use relu or relu6", maps=False
         )
 
 
 def _recurrent(layer: Any) -> Iterator[Advice]:
     if _is(layer, "GRU", "SimpleRNN", "Bidirectional"):
         yield Advice(
-            layer.name, f"{type(layer).__name__} is not mapped", "take one LSTM, fused and in full int8", maps=False
+            layer.name, f"{type(layer).__name__} is not mapped", "use one LSTM, fused and in full int8", maps=False
         )
     if _is(layer, "Embedding"):
-        yield Advice(layer.name, "a lookup stays on the CPU, and all behind it too", "run texts on the CPU", maps=False)
+        yield Advice(
+            layer.name,
+            "an embedding stays on the CPU, and so does everything behind it",
+            "run text models on the CPU",
+            maps=False,
+        )
 
 
 def _transpose(layer: Any) -> Iterator[Advice]:
     if _is(layer, "Permute"):
-        yield Advice(layer.name, "a transposition may not map", "keep channels last from the beginning")
+        yield Advice(layer.name, "a transposition may not map", "keep channels last throughout the model")
     if _is(layer, "Conv2DTranspose") and max(layer.kernel_size) > 4:
-        yield Advice(layer.name, "a large transposed convolution may not map", "take upsampling and a 3x3 convolution")
+        yield Advice(layer.name, "a large transposed convolution may not map", "use upsampling and a 3x3 convolution")
     if _is(layer, "UpSampling2D"):
         yield Advice(
             layer.name,
-            "its resize operator is of a version that the compiler refuses",
-            "repeat by Concatenate and Reshape, as the road model does",
+            "the compiler rejects the version of its resize operator",
+            "repeat values with Concatenate and Reshape, as the road model does",
             maps=False,
         )
 
@@ -104,21 +108,23 @@ def _normalisation(layer: Any) -> Iterator[Advice]:
         yield Advice(
             layer.name,
             f"{type(layer).__name__} is not mapped",
-            "take BatchNormalization, which is folded away",
+            "use BatchNormalization, which is folded into the layer before",
             maps=False,
         )
 
 
 def _attention(layer: Any) -> Iterator[Advice]:
     if _is(layer, "MultiHeadAttention"):
-        yield Advice(layer.name, "attention is not mapped", "take depthwise-separable convolutions", maps=False)
+        yield Advice(layer.name, "attention is not mapped", "use depthwise-separable convolutions", maps=False)
 
 
 def _others(layer: Any) -> Iterator[Advice]:
     if _is(layer, "Conv3D", "Conv3DTranspose"):
         yield Advice(layer.name, f"{type(layer).__name__} is not mapped", "take 2-D convolutions", maps=False)
     if _is(layer, "TFSMLayer"):
-        yield Advice(layer.name, "a SavedModel shows none of its layers", "give the model as .keras", maps=False)
+        yield Advice(
+            layer.name, "a SavedModel does not reveal its layers", "give the model as a .keras file", maps=False
+        )
 
 
 def _dilated(layer: Any) -> Iterator[Advice]:
@@ -132,7 +138,7 @@ def _large_kernel(layer: Any) -> Iterator[Advice]:
         yield Advice(
             layer.name,
             f"a full convolution over {layer.kernel.shape[2]} channels",
-            "take SeparableConv2D: about nine times fewer multiplications",
+            "use SeparableConv2D: about nine times fewer multiplications",
         )
 
 
@@ -154,19 +160,19 @@ def _of_network(network: Any, device: str) -> Iterator[Advice]:
         yield Advice(
             network.name,
             f"{weights / 2**20:.1f} MiB of int8 weights, of which 8 MiB stay on the chip",
-            "the rest is sent for every frame: take a smaller network",
+            "the rest is sent for every frame: use a smaller network",
         )
     if device == "coral" and any(None in given.shape[1:] for given in network.inputs):
-        yield Advice(network.name, "its input has no fixed size", "fix every side of keras.Input", maps=False)
+        yield Advice(network.name, "its input has no fixed size", "set every side of keras.Input", maps=False)
     count = multiplications(network)
     if device == "pi4" and count > PI4_MACS:
         yield Advice(
-            network.name, f"{count / 1e9:.1f} G multiplications an inference", "take a smaller --input, or mobilenet"
+            network.name, f"{count / 1e9:.1f} G multiplications per inference", "use a smaller --input, or mobilenet"
         )
 
 
 def multiplications(network: Any) -> int:
-    """Multiplications and additions of convolutions and dense layers, for one sample."""
+    """Return the multiply-accumulate operations of convolutions and dense layers for one sample."""
     total = 0
     for layer in _flat(network):
         if _is(layer, "DepthwiseConv2D"):
@@ -184,7 +190,7 @@ def _size(layer: Any) -> int:
 
 
 def _flat(network: Any) -> Iterator[Any]:
-    """All layers and operations, those of nested models and wrappers too."""
+    """Yield all layers and operations, including those of nested models and wrappers."""
     for layer in getattr(network, "operations", network.layers):
         if hasattr(layer, "layers"):
             yield from _flat(layer)
@@ -195,5 +201,5 @@ def _flat(network: Any) -> Iterator[Any]:
 
 
 def _is(layer: Any, *kinds: str) -> bool:
-    """Whether a layer is of one of Keras' classes, or of one that is derived from it."""
+    """Return True if a layer is an instance of one of the named Keras classes or of a subclass."""
     return any(one.__name__ in kinds for one in type(layer).__mro__)

@@ -1,4 +1,4 @@
-"""How much memory this process can still have, in the machine and in its control group."""
+"""Memory that is available to this process, in the machine and in its control group."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from orilla.devices.reading import fields, read
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """In bytes."""
+    """Available memory and limit, bytes."""
 
     total: int
     free: int | None
-    """What can be had without swapping, in the machine and in the control group; None where nothing tells."""
+    """Memory that is available without swapping, in the machine and in the control group. None if unknown."""
     limit: int | None
-    """The control group's; None where it has none below the machine's."""
+    """Limit of the control group. None if it is not below the memory of the machine."""
 
 
 def memory(root: Path = Path("/")) -> Memory:
-    """Reads `/proc/meminfo` and the control group's files."""
+    """Read `/proc/meminfo` and the files of the control group."""
     text = read(root / "proc/meminfo")
     total, free = (_bytes(text, key) for key in ("MemTotal", "MemAvailable"))
     group = limits(root)
@@ -33,7 +33,7 @@ def memory(root: Path = Path("/")) -> Memory:
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """What can still be had; None where nothing tells."""
+    """Return the available memory, bytes. None if unknown."""
     return memory(root).free
 
 

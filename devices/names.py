@@ -1,13 +1,13 @@
-"""Names and numbers as a user types them."""
+"""Names and numbers that a user types."""
 
 from __future__ import annotations
 
 
 def readable(name: str) -> str:
-    """The name of a file as text, also where its bytes are none."""
+    """Return a file name as text, even if its bytes are not valid text."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def whole_number(text: str) -> bool:
-    """Whether `text` is a whole number in plain digits; `str.isdigit` would take superscripts too."""
+    """Return True if `text` is a whole number in plain digits. `str.isdigit` would accept superscripts."""
     return text.isascii() and text.isdecimal() and len(text) <= 9

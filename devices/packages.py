@@ -1,4 +1,4 @@
-"""Which distributions are installed in this Python."""
+"""Distributions that are installed in this Python."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-"""Distributions that all install the same package `cv2`: the last one installed wins, silently."""
+"""Distributions that all install the package `cv2`. The last one installed silently replaces the others."""
 
 ORT_WHEELS = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-directml")
-"""Distributions that all install the same package `onnxruntime`, each with other providers."""
+"""Distributions that all install the package `onnxruntime`, each with other providers."""
 
 LITERT_WHEELS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 
@@ -17,13 +17,13 @@ ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """The versions of those distributions that are installed."""
+    """Return the versions of the given distributions that are installed."""
     found = {}
     for name in names:
         try:
             release = version(name)
         except PackageNotFoundError:
             continue
-        if release:  # what is left of an uninstalled one may have none
+        if release:  # the remains of an uninstalled distribution may have no version
             found[name] = release
     return found

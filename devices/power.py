@@ -1,4 +1,4 @@
-"""Energy and power, where the machine shows them: Intel's and AMD's RAPL counters, and INA current sensors."""
+"""Energy and power, from the RAPL counters of Intel and AMD and from INA current sensors."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from orilla.devices.reading import number, read
 
 PACKAGE = ("package", "psys")
-"""RAPL domains that hold the others; `psys` is the whole platform, and holds the packages."""
+"""RAPL domains that contain the others. `psys` is the whole platform and contains the packages."""
 
 SENSORS = ("ina219", "ina220", "ina226", "ina230", "ina231", "ina3221")
-"""Names of the current sensors that boards carry, as the kernel's drivers give them."""
+"""Names of current sensors on boards, as the kernel's drivers name them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One RAPL domain's energy, microjoules, which begins again at `wraps`."""
+    """Energy counter of one RAPL domain, microjoules. It restarts from zero at `wraps`."""
 
     path: Path
     wraps: int
 
 
 class PowerMeter:
-    """Adds up energy between readings; a sensor of power is taken to hold its value until the next one.
+    """Sum of the energy between readings. A power sensor counts as constant until its next reading.
 
     Args:
-        root: below which `/sys` is.
+        root: Root of the file system that contains `/sys`.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -38,13 +38,13 @@ class PowerMeter:
 
     @property
     def source(self) -> str | None:
-        """What the figure comes from; None where the machine shows none."""
+        """Return the source of the figure. None if the machine has no sensor."""
         if self._counters:
             return "RAPL, processor package"
         return "INA sensors, board" if self._monitors else None
 
     def read(self, now_s: float) -> float | None:
-        """Adds what was used since the last reading, and returns the power over that time, watts."""
+        """Add the energy since the last reading, and return the mean power over that time, watts."""
         if self.source is None:
             return None
         passed = 0.0 if self._last_s is None else now_s - self._last_s
@@ -67,7 +67,7 @@ class PowerMeter:
 
 
 def _counters(root: Path) -> list[Counter]:
-    """The readable domains that hold the others: `psys` alone where it is there, else every package."""
+    """Return the readable top-level domains: `psys` if it exists, else every package."""
     found: dict[str, list[Counter]] = {name: [] for name in PACKAGE}
     for domain in sorted((root / "sys/class/powercap").glob("intel-rapl:*")):
         kind = read(domain / "name").strip().partition("-")[0]
@@ -86,10 +86,10 @@ def _monitors(root: Path) -> list[Path]:
 
 
 def _watts(monitor: Path) -> float:
-    """Of one sensor: microwatts where it tells them, else millivolts times milliamperes of each channel.
+    """Return the power of one sensor, watts: its own value, or millivolts times milliamperes of each channel.
 
-    A channel that is the sum of the others (INA3221's seventh) is left out; Jetson boards name the rail that all
-    others hang on `VDD_IN`, and then only that one counts.
+    A channel that is the sum of the others (INA3221's seventh) is ignored. Jetson boards name the main rail `VDD_IN`;
+    then only that one counts.
     """
     if (power := number(monitor / "power1_input")) is not None:
         return power / 1e6

@@ -1,4 +1,4 @@
-"""What this process takes of the machine."""
+"""Memory of this process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _STATUS = Path("/proc/self/status")
 
 
 def memory_mib() -> float | None:
-    """Resident memory now; None where the kernel does not tell."""
+    """Return the resident memory, MiB. None if the kernel does not report it."""
     return _mib("VmRSS")
 
 
 def peak_mib() -> float | None:
-    """Resident memory at its peak, since the last `reset_peak`, where that worked."""
+    """Return the peak of the resident memory since the last successful `reset_peak`, MiB."""
     return _mib("VmHWM")
 
 
 def reset_peak() -> bool:
-    """Forgets the peak so far; False where the kernel does not let it. Source: proc(5), clear_refs."""
+    """Reset the peak. Return False if the kernel does not allow it. Source: proc(5), clear_refs."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -1,4 +1,4 @@
-"""Reading the small files of `/proc` and `/sys`, which may be missing, unreadable or end in a NUL."""
+"""Read small files of `/proc` and `/sys`, which may be absent, unreadable or end in a NUL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def read(path: Path) -> str:
-    """The text of a file, without NULs; empty where it can't be read."""
+    """Return the text of a file without NULs. The text is empty if the file cannot be read."""
     try:
         return path.read_text(errors="replace").replace("\0", "")
     except OSError:
@@ -14,7 +14,7 @@ def read(path: Path) -> str:
 
 
 def number(path: Path) -> int | None:
-    """The integer in a file, decimal or hexadecimal with `0x`; None where there is none."""
+    """Return the integer in a file, decimal or hexadecimal with `0x`. None if there is none."""
     try:
         return int(read(path), 0)
     except ValueError:
@@ -22,7 +22,7 @@ def number(path: Path) -> int | None:
 
 
 def fields(text: str, key: str) -> list[str]:
-    """The values of all lines `key: value`, in their order."""
+    """Return the values of all lines `key: value`, in order."""
     found = []
     for line in text.splitlines():
         name, colon, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""What machine a shared library was built for, read from its ELF header."""
+"""Find shared libraries and read their architecture from the ELF header."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
-"""`e_machine` to the kernel's name of it. Source: System V ABI, ELF header."""
+"""`e_machine` to the name that the kernel uses. Source: System V ABI, ELF header."""
 
 EDGETPU = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(sys.platform, "libedgetpu.so.1")
-"""Coral's library."""
+"""File name of Coral's library."""
 
 EDGETPU_VARIABLE = "ORILLA_EDGETPU"
-"""Environment variable that names another one, which is not where the loader looks."""
+"""Environment variable with the path of another library, for one that the loader would not find."""
 
 FOLDERS = ("/usr/local/lib", "/usr/lib", "/lib", "/usr/lib64")
 
 
 def built_for(library: Path) -> str | None:
-    """The architecture that a library is for; None where it is no ELF file."""
+    """Return the architecture of a library. None if it is not an ELF file."""
     try:
         with library.open("rb") as file:
             header = file.read(20)
@@ -34,7 +34,7 @@ def built_for(library: Path) -> str | None:
 
 
 def native() -> str:
-    """The architecture of this Python, which on a 64-bit kernel may be a 32-bit one, by the names of `MACHINES`."""
+    """Return the architecture of this Python in the names of `MACHINES`. On a 64-bit kernel it may be 32-bit."""
     machine = platform.machine()
     if struct.calcsize("P") == 4:
         machine = {"aarch64": "armv7l", "x86_64": "i686"}.get(machine, machine)
@@ -42,9 +42,9 @@ def native() -> str:
 
 
 def find_library(name: str, root: Path = Path("/")) -> Path | None:
-    """A shared library by its file name, where the loader would look for it, and one for this Python before others.
+    """Find a shared library by file name in the folders of the loader. One for this Python comes first.
 
-    None where it is in none of these folders.
+    Return None if none of the folders contains it.
     """
     folders = [Path(one) for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one]
     for folder in FOLDERS:
@@ -55,7 +55,7 @@ def find_library(name: str, root: Path = Path("/")) -> Path | None:
 
 
 def edgetpu_library(root: Path = Path("/")) -> Path | None:
-    """Coral's library: the one that `$ORILLA_EDGETPU` names, else where the loader would look."""
+    """Find Coral's library: the path in `$ORILLA_EDGETPU`, else the loader's choice."""
     named = os.environ.get(EDGETPU_VARIABLE)
     return Path(named) if named else find_library(EDGETPU, root)
 
@@ -63,5 +63,5 @@ def edgetpu_library(root: Path = Path("/")) -> Path | None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder that may not be read
+    except OSError:  # the folder may be unreadable
         return False

@@ -1,4 +1,4 @@
-"""The catalogue: what known devices and engines can do, from TOML tables that are checked to the last key."""
+"""The catalogue of known devices and engines, from strictly checked TOML tables."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from orilla.devices.tables import Tables
 
 CATALOG = Path(__file__).with_name("catalog.toml")
 OWN = "ORILLA_DEVICES"
-"""Environment variable that names the user's own file."""
+"""Environment variable with the path of the user's own file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A published figure."""
+    """A published latency."""
 
     model: str
     precision: str
@@ -30,25 +30,25 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
-    """What a device can do."""
+    """Properties of a device."""
 
     title: str
     source: str
     engines: tuple[str, ...]
     precisions: tuple[str, ...]
     match: tuple[str, ...] = ()
-    """How the model in its device tree begins."""
+    """Prefixes of the model name in the device tree."""
     arch: str | None = None
     cpu: str | None = None
     cores: int = 4
     mhz: int | None = None
     memory_mib: tuple[int, ...] = ()
-    """Of its models."""
+    """Memory sizes of its models, MiB."""
     features: tuple[str, ...] = ()
     """Instruction sets, as the kernel names them."""
     accelerators: tuple[str, ...] = ()
     threads: int = 0
-    """For inference in a loop; what leaves a core to the loop where it is not given."""
+    """Threads for inference in a loop. 0 leaves one core to the loop."""
     latencies: tuple[Latency, ...] = ()
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class DeviceSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What an engine can do."""
+    """Properties of an engine."""
 
     title: str
     precisions: tuple[str, ...]
@@ -74,14 +74,14 @@ class Catalog:
     engines: dict[str, EngineSpec] = field(default_factory=dict)
 
     def device(self, name: str) -> DeviceSpec:
-        """Raises `ConfigError` for an unknown name."""
+        """Return a device by name. Raises `ConfigError` for an unknown name."""
         if name not in self.devices:
             msg = "device"
             raise unknown_name(msg, name, self.devices)
         return self.devices[name]
 
     def of_board(self, board: str | None) -> str | None:
-        """The name of the device whose device tree begins so; the longest beginning wins."""
+        """Return the device whose `match` is the longest prefix of the board's name."""
         found = [
             (len(start), name)
             for name, spec in self.devices.items()
@@ -92,7 +92,10 @@ class Catalog:
 
 
 def own_file() -> Path:
-    """Where a user's own devices stand: `$ORILLA_DEVICES`, else `orilla/devices.toml` in the configuration folder."""
+    """Return the path of the user's own devices.
+
+    It is `$ORILLA_DEVICES`, else `orilla/devices.toml` in the configuration folder.
+    """
     if OWN in os.environ:
         return Path(os.environ[OWN])
     if chosen := os.environ.get("XDG_CONFIG_HOME"):
@@ -101,13 +104,13 @@ def own_file() -> Path:
 
 
 def catalog(own: Path | None = None) -> Catalog:
-    """The catalogue that ships, and a user's own devices over it.
+    """Return the shipped catalogue, extended by the user's own devices.
 
     Args:
-        own: their file; the usual one, if it is there, where None.
+        own: The user's file. None uses the default file if it exists.
 
     Raises:
-        ConfigError: what is wrong in it, with its line and the known keys.
+        ConfigError: The file is invalid. The message names the line and the known keys.
     """
     found = _read(CATALOG, Catalog())
     if own is None:
@@ -142,12 +145,12 @@ def _read(path: Path, base: Catalog) -> Catalog:
 def _build(
     file: Tables, kind: type[Any], table: str, found: dict[str, Any], base: Any = None, found_name: str | None = None
 ) -> Any:
-    """One of the dataclasses above from a table; what is missing is taken from `base`, which is named so."""
+    """Create one of the dataclasses above from a table. Missing keys come from `base`."""
     hints = get_type_hints(kind)
     file.check(table, found, {*hints, *(("like",) if kind is DeviceSpec else ())})
     given = {key: _value(file, table, key, value, hints[key]) for key, value in found.items()}
     if base is not None:
-        # What a board is recognised by and what was measured on it are its own; so is what its cores leave it.
+        # Recognition, measurements and the thread count belong to one board, so `like` does not inherit them.
         own = {"match": (), "latencies": (), "threads": 0} if found_name != table.rpartition(".")[2] else {}
         return replace(base, **{**own, **given})
     for one in fields(kind):

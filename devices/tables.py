@@ -1,4 +1,4 @@
-"""TOML files whose tables are checked to the last key, with errors that name the line."""
+"""TOML files with strictly checked tables. Errors name the line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.devices.errors import ConfigError, unknown_name
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """A file that has been read."""
+    """A TOML file that was read."""
 
     path: Path
     text: str
@@ -22,7 +22,7 @@ class Tables:
 
     @classmethod
     def read(cls, path: Path) -> Tables:
-        """Raises `ConfigError` for what is not there, or is no TOML."""
+        """Read a file. Raises `ConfigError` if it is absent or not valid TOML."""
         try:
             text = path.read_text()
             return cls(path, text, tomllib.loads(text))
@@ -34,34 +34,34 @@ class Tables:
             raise ConfigError(msg) from error
 
     def error(self, table: str, key: str, what: str, place: int = 0) -> ConfigError:
-        """An error at a key of a table; of several tables of that name, the one at `place`."""
+        """Return an error for a key of a table. `place` selects among several tables of that name."""
         return ConfigError(f"{self.path}:{self._line(table, key, place)}: {what}")
 
     def check(self, table: str, found: dict[str, Any], known: Collection[str], place: int = 0) -> None:
-        """Refuses a key that nothing reads."""
+        """Raise `ConfigError` for an unknown key."""
         for key in found:
             if key not in known:
                 where = f" in [{table}]" if table else ""
                 raise self.error(table, key, str(unknown_name("key", key, known)) + where, place)
 
     def tables(self, key: str) -> dict[str, dict[str, Any]]:
-        """The tables `[key.NAME]`, by name."""
+        """Return the tables `[key.NAME]` by name."""
         value = self.content.get(key, {})
         if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
             msg = ""
-            raise self.error(msg, key, f"{key} holds tables: [{key}.NAME]")
+            raise self.error(msg, key, f"{key} must hold tables: [{key}.NAME]")
         return {name: dict(one) for name, one in value.items()}
 
     def several(self, key: str) -> list[dict[str, Any]]:
-        """The tables `[[key]]`, in their order."""
+        """Return the tables `[[key]]` in order."""
         value = self.content.get(key, [])
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             msg = ""
-            raise self.error(msg, key, f"{key} is a list of tables: [[{key}]]")
+            raise self.error(msg, key, f"{key} must be a list of tables: [[{key}]]")
         return [dict(one) for one in value]
 
     def _line(self, table: str, key: str, place: int) -> int:
-        """Where a key stands; where its table begins, if the key is in none of its lines."""
+        """Return the line of a key, or the line of its table if the key is not found."""
         header = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
         wanted = re.compile(rf"(^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
         inside, begin, seen = table == "", 1, -1

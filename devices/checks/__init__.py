@@ -1,1 +1,1 @@
-"""What may be wrong with a machine or an installation, one file for each kind of thing."""
+"""Checks of a machine and its installation, one file per subject."""

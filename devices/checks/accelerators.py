@@ -1,4 +1,4 @@
-"""Accelerators: their port, their driver and their library."""
+"""Checks of accelerators: port, driver and library."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from orilla.devices.shared_libraries import edgetpu_library as find_edgetpu
 
 PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
 FORK = "feranick/libedgetpu"
-"""On GitHub: the library that is still built for today's runtimes. Source: google-coral/libedgetpu issue 53,
+"""GitHub repository of a libedgetpu build for current runtimes. Source: google-coral/libedgetpu issue 53,
 google-ai-edge/LiteRT issue 3611."""
 
 
 def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
-    """All findings; none where there is no accelerator and no library of one."""
+    """Return all findings. The list is empty without an accelerator and without libedgetpu."""
     sticks = [one for one in machine.accelerators if one.kind.startswith("edgetpu")]
     found = [finding for one in machine.accelerators for finding in _device(one)]
     library = find_edgetpu(root)
@@ -32,9 +32,9 @@ def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
 def _device(one: Accelerator) -> list[Finding]:
     if not one.usable:
         fix = "sudo apt install gasket-dkms && sudo reboot" if one.kind == "edgetpu-pci" else "install its driver"
-        # An Intel GPU that nobody asks for is no fault; one that was plugged in for inference is.
+        # An unused Intel GPU is no problem. An unused device that was plugged in for inference is one.
         level: Level = "failure" if one.kind in ("edgetpu-pci", "hailo") else "warning"
-        return [Finding(one.kind, level, f"{one.name}: there is no device of it here", fix)]
+        return [Finding(one.kind, level, f"{one.name}: its driver has created no device", fix)]
     if one.kind == "edgetpu-usb" and one.link_mbit is not None and one.link_mbit < USB3_MBIT:
         detail = f"{one.name}: on a USB 2 port or cable ({one.link_mbit} Mbit/s), a tenth of the speed of USB 3"
         return [Finding(one.kind, "warning", detail, "put it into a blue port, with the cable that it came with")]
@@ -42,10 +42,12 @@ def _device(one: Accelerator) -> list[Finding]:
 
 
 def edgetpu_library(library: Path | None, version: str | None, machine: Machine) -> Finding:
-    """Whether libedgetpu is there, for this machine, and of the age of the runtime that loads it.
+    """Check that libedgetpu is installed, built for this machine, and fits the runtime that loads it.
 
     Args:
-        version: of its Debian package; None where it has none.
+        library: Path of the library, or None.
+        version: Version of its Debian package. None if it belongs to no package.
+        machine: This machine.
     """
     get = f"take the package for your system from github.com/{FORK} and run sudo apt install ./libedgetpu1-std_*.deb"
     if library is None:
@@ -55,7 +57,9 @@ def edgetpu_library(library: Path | None, version: str | None, machine: Machine)
         return Finding("libedgetpu", "failure", f"{library} is built for {machine_of}, not for {native()}", get)
     if version is None:
         return Finding(
-            "libedgetpu", "ok", f"{library}, of no Debian package: whether it fits the runtime can't be told"
+            "libedgetpu",
+            "ok",
+            f"{library} belongs to no Debian package, so its version is unknown and may not fit the runtime",
         )
     built = re.search(r"tf(\d+\.\d+)", version)
     tflite = machine.engines.get("tflite-runtime") if "ai-edge-litert" not in machine.engines else None
@@ -69,7 +73,7 @@ def edgetpu_library(library: Path | None, version: str | None, machine: Machine)
 
 
 def _version(root: Path) -> str | None:
-    """Of the Debian package that it came with."""
+    """Return the version of the Debian package that contains libedgetpu."""
     for paragraph in read(root / "var/lib/dpkg/status").split("\n\n"):
         lines = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
         if lines.get("Package") in PACKAGES and lines.get("Status", "").endswith(" installed"):

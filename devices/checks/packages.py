@@ -1,4 +1,4 @@
-"""Python packages that clash with each other, or are not what their name says."""
+"""Checks of Python packages: conflicts, and packages that are not what their name suggests."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from orilla.devices.finding import Finding
 from orilla.devices.packages import ENGINES, OPENCV_WHEELS, ORT_WHEELS, installed
 
 GOOGLE = "coral.ai"
-"""Stands in the metadata of Google's own `pycoral`, which is not on PyPI."""
+"""Text that occurs in the metadata of Google's `pycoral`, which is not on PyPI."""
 
 
 def examine(bits: int = 64) -> list[Finding]:
-    """All findings, the good ones too.
+    """Return all findings, including the positive ones.
 
     Args:
-        bits: of user programs; there are hardly any wheels for 32.
+        bits: Pointer size of user programs. Few wheels exist for 32.
     """
     numpy = installed(["numpy"]).get("numpy")
     found = [
@@ -29,7 +29,7 @@ def examine(bits: int = 64) -> list[Finding]:
 
 
 def opencv(wheels: dict[str, str]) -> Finding:
-    """Whether exactly one OpenCV wheel is installed."""
+    """Check that exactly one OpenCV wheel is installed."""
     listed = _listed(wheels)
     if not wheels:
         return Finding("opencv wheel", "failure", "OpenCV is not installed", "pip install opencv-python-headless")
@@ -41,26 +41,26 @@ def opencv(wheels: dict[str, str]) -> Finding:
 
 
 def engines(packages: dict[str, str]) -> Finding:
-    """Whether at least one inference engine is installed."""
+    """Check that at least one inference engine is installed."""
     if not packages:
         return Finding("engines", "failure", "no inference engine is installed", "pip install ai-edge-litert")
     return Finding("engines", "ok", _listed(packages))
 
 
 def onnxruntime(wheels: dict[str, str]) -> Finding | None:
-    """Whether several builds of ONNX Runtime overwrite each other."""
+    """Check that only one build of ONNX Runtime is installed. Several builds overwrite each other."""
     if len(wheels) < 2:
         return None
     keep = next(name for name in wheels if name != "onnxruntime")
-    detail = f"{_listed(wheels)} share the package onnxruntime: the last one installed wins, with its providers only"
+    detail = f"{_listed(wheels)} share the package onnxruntime: only the providers of the last one installed work"
     return Finding("onnxruntime", "failure", detail, f"pip uninstall -y {' '.join(wheels)} && pip install {keep}")
 
 
 def tflite_numpy(tflite: str | None, numpy: str | None) -> Finding | None:
-    """Whether `tflite_runtime`, which was built for numpy 1, stands beside numpy 2."""
+    """Check that `tflite_runtime`, which was built for numpy 1, is not installed together with numpy 2."""
     if tflite is None or numpy is None or numpy.startswith(("0.", "1.")):
         return None
-    detail = f"tflite-runtime {tflite} is built for numpy 1, and numpy {numpy} is installed: it is imported, then fails"
+    detail = f"tflite-runtime {tflite} is built for numpy 1, but numpy {numpy} is installed: inference will fail"
     return Finding(
         "tflite-runtime",
         "failure",
@@ -70,16 +70,16 @@ def tflite_numpy(tflite: str | None, numpy: str | None) -> Finding | None:
 
 
 def pycoral(page: str | None) -> Finding | None:
-    """Whether the `pycoral` that is installed is Google's.
+    """Check that the installed `pycoral` is Google's.
 
     Args:
-        page: its metadata; None where it is not installed.
+        page: Its metadata. None if it is not installed.
     """
     if page is None:
         return None
     if GOOGLE in page:
-        return Finding("pycoral", "ok", "Google's own; Orilla does without it")
-    detail = "the pycoral on PyPI is another project, not Google's, and Orilla does without either"
+        return Finding("pycoral", "ok", "Google's own; Orilla does not need it")
+    detail = "the pycoral on PyPI is another project, not Google's; Orilla needs neither"
     return Finding("pycoral", "warning", detail, "pip uninstall -y pycoral")
 
 

@@ -116,7 +116,7 @@ def test_little_memory(looked_at):
     small = {**boards.PI5, **boards.group_v2(limit=str(200 << 20), used=100 << 20)}
     found = finding(looked_at(small), "memory")
     assert found.level == "warning"
-    assert "100 MiB can be had, of the 200 MiB of its control group" in found.detail
+    assert "100 MiB are free, of the 200 MiB of its control group" in found.detail
 
 
 @pytest.mark.parametrize(("engines", "level"), [({}, "failure"), ({"tflite-runtime": "2.14.0"}, "warning")])
@@ -165,7 +165,7 @@ def library(root, version=None, machine=None):
         ("16.0tf2.19.1-1.bookworm", {"ai-edge-litert": "2.3.0"}, "ok", "for TensorFlow 2.19"),
         ("16.0tf2.17.0-1.bookworm", {"tflite-runtime": "2.14.0"}, "failure", "and tflite-runtime is 2.14.0"),
         ("16.0tf2.14.0-1.bookworm", {"tflite-runtime": "2.14.0"}, "ok", "for TensorFlow 2.14"),
-        (None, {"ai-edge-litert": "2.3.0"}, "ok", "of no Debian package"),
+        (None, {"ai-edge-litert": "2.3.0"}, "ok", "belongs to no Debian package"),
     ],
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux' file names")

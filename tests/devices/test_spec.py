@@ -91,8 +91,8 @@ def test_an_unknown_device_names_the_known_ones():
         ("[device.rover]\n", r":1: unknown key 'device': did you mean devices"),
         (ROVER.replace('"pi5"', '["pi5"]'), r":4: like = .* must be a text"),
         ("x = " + "[" * 3000, "devices.toml: "),
-        ("devices = 3\n", r":1: devices holds tables"),
-        ("\n\n[devices]\nrover = 3\n", r":3: devices holds tables"),
+        ("devices = 3\n", r":1: devices must hold tables"),
+        ("\n\n[devices]\nrover = 3\n", r":3: devices must hold tables"),
     ],
 )
 def test_what_is_wrong_in_a_user_s_file_is_told_with_its_line(own, text, match):
