@@ -1,1 +1,1 @@
-"""From one float model to many small ones, each checked against it."""
+"""Convert one float model into many small ones, and compare each with the original."""

@@ -1,4 +1,4 @@
-"""Model files by recipe: each base is converted once, and quantised as often as there are recipes for it."""
+"""Build model files by recipe. Each base is converted once, and quantised once per recipe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def make(
     failed: dict[str, str],
     step: Callable[[str], None],
 ) -> dict[str, bytes]:
-    """Makes each recipe's file; a recipe that fails is refused with its reason, the others go on."""
+    """Build the file of each recipe.
+
+    A recipe that fails is recorded in `failed` with its reason, and the others continue.
+    """
     calibration = work / "calibration.npz"
     if seen is not None:
         samples.save_calibration(seen, source, calibration)
@@ -47,13 +50,13 @@ def make(
 def _smaller(data: bytes) -> bytes:
     try:
         return rewritten(data)
-    except BundleError:  # it is as good as it was
+    except BundleError:  # the original bytes are just as good
         return data
 
 
 def _base(recipe: Recipe, model: Path, calibration: Path, stem: Path) -> Path | ConversionError:
     out = stem.with_suffix(SUFFIXES[recipe.engine])
-    # A base that quantises sees the samples itself.
+    # A base that quantises reads the calibration samples itself.
     extra = {"calibration": str(calibration)} if recipe.calibrated and recipe.quantise is None else {}
     try:
         fork_server.call(recipe.base, model=str(model), out=str(out), **extra)

@@ -18,60 +18,67 @@ if TYPE_CHECKING:
     from orilla.runtime.bundle.manifest import Manifest
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
-"""Packages that the converters import, in processes of their own."""
+"""Packages that the converters import in their own processes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="a run folder of orilla train, a .keras or .h5 file, or a SavedModel"
+        "model", type=Path, metavar="MODEL", help="run folder of orilla train, .keras or .h5 file, or SavedModel folder"
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
     parser.add_argument(
-        "--recipes", default="all", help=f"{', '.join(GROUPS)}, or some of {','.join(recipes())} (default: all)"
+        "--recipes", default="all", help=f"{', '.join(GROUPS)}, or names from {','.join(recipes())} (default: all)"
     )
     parser.add_argument(
-        "--max-drop", type=float, default=1.0, help="points that a variant may lose and still be chosen (default: 1)"
+        "--max-drop", type=float, default=1.0, help="accuracy that the default variant may lose, points (default: 1)"
     )
     parser.add_argument(
-        "--device", help=f"refuse, before anything is converted, a model that it can't run: {', '.join(DEVICES)}"
+        "--device", help=f"reject a model that this device cannot run, before the conversion: {', '.join(DEVICES)}"
     )
     parser.add_argument(
         "--no-timing",
         dest="timing",
         action="store_false",
-        help="measure no latency: the same model makes the same bytes",
+        help="do not measure latency, so that the same model gives the same bytes",
     )
-    foreign = parser.add_argument_group("a model that Orilla did not train")
-    foreign.add_argument("--task", help=f"what it is for: {', '.join(FIRST_METRIC)} (arrays in, arrays out)")
-    foreign.add_argument("--labels", type=Path, metavar="FILE", help="names of its classes, one a line")
+    foreign = parser.add_argument_group("models that Orilla did not train")
+    foreign.add_argument("--task", help=f"task of the model: {', '.join(FIRST_METRIC)} (tensor: arrays in, arrays out)")
+    foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
     foreign.add_argument(
         "--input-range",
-        help="what it was trained on: " + "; ".join(f"{name}: {about}" for name, about in INPUT_RANGES.items()),
+        help="value range of the training images: "
+        + "; ".join(f"{name}: {about}" for name, about in INPUT_RANGES.items()),
     )
-    foreign.add_argument("--input", metavar="HxW|T", help="sides for axes of its input that are not fixed")
-    foreign.add_argument("--vocabulary", type=Path, metavar="FILE", help="of a model of texts: one word a line")
+    foreign.add_argument("--input", metavar="HxW|T", help="size of the input axes that are not fixed, e.g. 224x224")
+    foreign.add_argument(
+        "--vocabulary", type=Path, metavar="FILE", help="vocabulary of a text model, one word per line"
+    )
     data = parser.add_argument_group(
-        "data: a data set as orilla train takes it, a folder of pictures, or a .npz with x (and y)"
+        "data: a data set as for orilla train, a folder of images, or a .npz with x (and y)"
     )
-    data.add_argument("--calibration", metavar="DATA", help="to find the range of activations on (default: the run's)")
-    data.add_argument("--calibration-count", type=int, default=100, help="samples to calibrate on (default: 100)")
+    data.add_argument("--calibration", metavar="DATA", help="data for the ranges of activations (default: the run's)")
+    data.add_argument("--calibration-count", type=int, default=100, help="number of calibration samples (default: 100)")
     data.add_argument(
-        "--validation", metavar="DATA", help="to check on (default: the run's; else what calibration leaves)"
+        "--validation",
+        metavar="DATA",
+        help="data for the check (default: the run's, else a part of the calibration data)",
     )
-    data.add_argument("--validation-count", type=int, help="check only on so many samples, evenly over the split")
+    data.add_argument(
+        "--validation-count", type=int, help="number of validation samples, evenly spread over the split (default: all)"
+    )
     data.add_argument(
         "--golden",
         metavar="DATA",
-        help="pictures (e.g. scenes) or a .txt file of texts for golden data, where the validation data may not be "
+        help="images (e.g. scenes) or a .txt file of texts for golden data, if the validation data may not be "
         "passed on",
     )
-    data.add_argument("--golden-count", type=int, default=4, help="golden frames (default: 4)")
-    data.add_argument("--seed", type=int, default=0, help="of the calibration draw (default: 0)")
+    data.add_argument("--golden-count", type=int, default=4, help="number of golden samples (default: 4)")
+    data.add_argument("--seed", type=int, default=0, help="seed of the calibration draw (default: 0)")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Exports; returns the exit code and the JSON document."""
+    """Export a model. Return the exit code and the JSON document."""
     from importlib.util import find_spec
 
     from rich.console import Console
@@ -151,7 +158,7 @@ def _sides(text: str | None) -> tuple[int, ...] | None:
 
 
 def show(document: dict[str, object]) -> None:
-    """Prints each variant against the original."""
+    """Print the comparison of each variant with the original model."""
     from rich.console import Console
 
     from orilla.runtime.commands.show import variants

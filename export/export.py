@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: convert once, quantise by recipe, check each variant, write."""
+"""Export a trained model to a bundle: convert once, quantise by recipe, check each variant, write."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from orilla.runtime.files import check_writable
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What `orilla export` can be told."""
+    """Options of `orilla export`."""
 
     recipes: str = "all"
     calibration: str | None = None
@@ -46,19 +46,22 @@ class ExportOptions:
     seed: int = 0
     max_drop: float = MAX_DROP
     timing: bool = True
-    """Without, the same model makes the same bytes."""
+    """False leaves latencies out, so that the same model gives the same bytes."""
     told: ModelHints = field(default_factory=ModelHints)
     step: Callable[[str], None] = field(default=lambda text: None)
-    """Told what is being done."""
+    """Function that receives the name of each step."""
 
 
 def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
-    """Writes the bundle `out` from a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
+    """Write the bundle `out` from a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
+
+    Nothing half-written remains after an error.
 
     Raises:
-        ConfigError, DataError: options or data that can't be used.
-        ConversionError: no variant could be made.
-        OutputError: `out` cannot be written. Nothing is left half-written in any case.
+        ConfigError: An option cannot be used.
+        DataError: Data or a model file cannot be used.
+        ConversionError: No variant could be built.
+        OutputError: `out` cannot be written.
     """
     chosen = select(options.recipes)
     check_writable(out)
@@ -66,7 +69,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
             return _export(model, out, chosen, options, Path(temporary))
     except MemoryError as error:
-        msg = "out of memory: give fewer samples by --validation-count and --calibration-count"
+        msg = "out of memory: use fewer samples with --validation-count and --calibration-count"
         raise ConversionError(msg) from error
     except OSError as error:
         if error.errno != errno.ENOSPC or isinstance(error, OrillaError):
@@ -82,9 +85,9 @@ def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOp
     source, dataset, other = _data(source, fitting, options)
     checked, seen, items = _draw(source, dataset, other, options, work)
     raws = samples.golden(options.golden, dataset, items, source, options.golden_count)
-    options.step("original model on validation data")
+    options.step("running the original model on the validation data")
     reference, known = answered(source, checked, dataset, raws, options.golden_count, work)
-    seconds = SECONDS if options.timing else None  # how many samples are looked at depends on no clock then
+    seconds = SECONDS if options.timing else None  # without timing, no clock limits the number of checked samples
     failed: dict[str, str] = {}
     made = make(source, fitting, seen, work, failed, options.step)
     checking = Checking(made, fitting, reference, known, failed, options.step)
@@ -104,13 +107,13 @@ def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOp
 
 
 def _fit(chosen: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """The recipes that are for this model, as they are for it, and why the others are not."""
+    """Return the recipes that apply to the model, adapted to it, and the reasons of the others."""
     reasons = {name: recipe.not_applicable(source.facts) for name, recipe in chosen.items()}
     not_applicable = {name: reason for name, reason in reasons.items() if reason is not None}
     fitting = {name: recipe.fit(source.facts) for name, recipe in chosen.items() if name not in not_applicable}
     if not fitting:
         name, reason = next(iter(not_applicable.items()))
-        msg = f"recipe {name} is not for this model: {reason}"
+        msg = f"recipe {name} does not apply to this model: {reason}"
         raise ConfigError(msg)
     return fitting, not_applicable
 
@@ -118,15 +121,15 @@ def _fit(chosen: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Reci
 def _data(
     source: SourceModel, fitting: dict[str, Recipe], options: ExportOptions
 ) -> tuple[SourceModel, Dataset, Dataset | None]:
-    """The data to check on, and to calibrate on where a recipe must; the source with the labels that they name."""
+    """Return the source with its labels, the data for the check, and the data for calibration if a recipe needs it."""
     calibration = options.calibration or source.data
     validation = options.validation or source.data or options.calibration
     needs = [name for name, recipe in fitting.items() if recipe.calibrated]
     if validation is None:
-        msg = "what is the model to be checked on? give --calibration, or --validation with labels"
+        msg = "no data for the check: give --calibration, or --validation with labels"
         raise ConfigError(msg)
     if calibration is None and needs:
-        msg = f"{needs[0]} needs samples to calibrate on: give --calibration DATA, or other --recipes"
+        msg = f"{needs[0]} needs calibration samples: give --calibration DATA, or other --recipes"
         raise ConfigError(msg)
     dataset = samples.open_samples(validation, source)
     if not source.named and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
@@ -144,7 +147,7 @@ def _data(
 def _draw(
     source: SourceModel, dataset: Dataset, other: Dataset | None, options: ExportOptions, work: Path
 ) -> tuple[SampleSet, SampleSet | None, list[Item]]:
-    """Samples to check on and to calibrate on, read and prepared."""
+    """Read and prepare the samples for the check and for calibration."""
     calibrated_on, items = samples.divide(
         other, dataset, options.calibration_count, options.validation_count, options.seed
     )
@@ -153,7 +156,7 @@ def _draw(
         return checked, None, items
     seen = samples.prepare(other, calibrated_on, source, work, "calibration")
     samples.check_calibration(seen, source)
-    if other is not dataset:  # else both are draws from one set
+    if other is not dataset:  # otherwise both are drawn from one data set
         samples.check_same_kind(seen, checked, source)
     return checked, seen, items
 

@@ -1,4 +1,4 @@
-"""What must be known of a model before it is converted."""
+"""Properties of a model that the export needs before the conversion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """Of one Keras model."""
+    """Properties of one Keras model."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -25,27 +25,29 @@ class ModelInfo(msgspec.Struct, frozen=True):
     recurrent: tuple[str, ...]
     """Names of the recurrent layers."""
     not_fused: str | None
-    """Why the recurrent layers can't all be LiteRT's fused LSTM; None where they can, or there are none."""
+    """Reason why LiteRT's fused LSTM cannot replace the recurrent layers. None if it can, or if there are none."""
     embeddings: tuple[str, ...]
     words: int | None
-    """Rows of the smallest embedding's table; None where there is none."""
+    """Rows of the smallest embedding table. None without an embedding."""
     convolutions: tuple[str, ...]
     normalises: bool
-    """Whether the model scales its input itself."""
+    """True if the model scales its input itself."""
     activation: str
-    """Of the last layer: `softmax`, `sigmoid`, `linear`, ..., or nothing where it has none."""
+    """Activation of the last layer: `softmax`, `sigmoid`, `linear`, ...; empty without one."""
     unmapped: tuple[str, ...] = ()
-    """What the asked device has no operators for."""
+    """Layers that the requested device has no operators for."""
 
 
 def describe(model: str, out: str, device: str | None = None) -> None:
-    """Writes the facts of the model file `model` as JSON.
+    """Write the properties of the model file `model` as JSON.
 
     Args:
-        device: one of `devices.rules.DEVICES`, whose rules the model is held against.
+        model: Path of the model file.
+        out: Path of the JSON file.
+        device: One of `devices.keras_rules.DEVICES`. The model is checked against its rules.
 
     Raises:
-        ValueError: it can't be loaded, has an axis that is not fixed, or weights that are no numbers.
+        ValueError: The model cannot be loaded, has an axis that is not fixed, or weights that are NaN or infinite.
     """
     import numpy as np
     from keras import layers
@@ -58,7 +60,7 @@ def describe(model: str, out: str, device: str | None = None) -> None:
     every = list(flat(network))
     for weight in network.weights:
         if not np.isfinite(np.asarray(weight)).all():
-            msg = f"weight {weight.path} holds NaN or infinity: train it again"
+            msg = f"weight {weight.path} contains NaN or infinity: train the model again"
             raise ValueError(msg)
     recurrent = recurrent_layers(network)
     facts = ModelInfo(
@@ -84,11 +86,11 @@ def describe(model: str, out: str, device: str | None = None) -> None:
 
 
 def _activation(output: Any) -> str:
-    """Of the last operation that computes: behind it, some only change the shape or the type."""
+    """Return the activation of the last operation that computes. Operations behind it may change the shape or type."""
     while True:
         operation, index, place = output._keras_history
         kind, found = type(operation).__name__, getattr(getattr(operation, "activation", None), "__name__", "")
-        if hasattr(operation, "outputs"):  # a model inside the model
+        if hasattr(operation, "outputs"):  # a nested model
             output = operation.outputs[place]
         elif kind in ("Softmax", "Sigmoid", "ReLU"):
             return kind.lower()
@@ -102,5 +104,5 @@ PASSING = ("Dropout", "Flatten", "Identity", "Reshape", "Cast", "Permute")
 
 
 def read(path: Path) -> ModelInfo:
-    """What `describe` wrote."""
+    """Read what `describe` wrote."""
     return msgspec.json.decode(path.read_bytes(), type=ModelInfo)

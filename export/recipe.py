@@ -19,32 +19,32 @@ Need = Literal["lstm", "no loops", "no sequences", "no convolutions"]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to shrink a model; functions are named `module:function`."""
+    """One way to build a variant. Functions are named `module:function`."""
 
     engine: str
     base: str
-    """Converts the Keras model, once for all recipes that share it."""
+    """Function that converts the Keras model, once for all recipes that share it."""
     weights: str
     activations: str
     quantise: str | None = None
-    """Makes the variant from what `base` made; None where that is the variant."""
+    """Function that makes the variant from the base. None if the base is the variant."""
     options: dict[str, str] = {}
-    """What `quantise` is told beside files."""
+    """Further arguments of `quantise`."""
     sequences: str | None = None
-    """In place of `base` and `quantise` for models with recurrent layers or embeddings."""
+    """Replaces `base` and `quantise` for models with recurrent layers or embeddings."""
     calibrated: bool = False
-    """Whether the variant's maker sees calibration samples."""
+    """True if the recipe needs calibration samples."""
     needs: tuple[Need, ...] = ()
     fast: bool = False
 
     def fit(self, facts: ModelInfo) -> Recipe:
-        """The recipe as it is for a model."""
+        """Return the recipe adapted to a model."""
         if self.sequences is None or not (facts.recurrent or facts.embeddings):
             return self
         return msgspec.structs.replace(self, base=self.sequences, quantise=None, options={})
 
     def not_applicable(self, facts: ModelInfo) -> str | None:
-        """Why the recipe is not for a model; None where it is."""
+        """Return the reason why the recipe does not apply to a model, or None."""
         return next((reason for need in self.needs if (reason := _UNMET[need](facts)) is not None), None)
 
 
@@ -53,12 +53,12 @@ def _lstm(facts: ModelInfo) -> str | None:
 
 
 def _no_loops(facts: ModelInfo) -> str | None:
-    return "loops can't be quantised: the fused form can" if facts.recurrent else None
+    return "loops cannot be quantised; use the fused form" if facts.recurrent else None
 
 
 def _no_sequences(facts: ModelInfo) -> str | None:
     named = ", ".join([*facts.recurrent, *facts.embeddings])
-    return f"the quantiser passes over {named}" if named else None
+    return f"the quantiser skips {named}" if named else None
 
 
 def _no_convolutions(facts: ModelInfo) -> str | None:
@@ -76,7 +76,7 @@ _UNMET: dict[Need, Callable[[ModelInfo], str | None]] = {
 
 @cache
 def recipes() -> dict[str, Recipe]:
-    """All recipes by name, in the file's order."""
+    """Return all recipes by name, in file order."""
     import tomllib
 
     rows = tomllib.loads(files("orilla.export").joinpath("recipes.toml").read_text())
@@ -84,11 +84,11 @@ def recipes() -> dict[str, Recipe]:
 
 
 def select(text: str) -> dict[str, Recipe]:
-    """`all`, `fast`, names, with commas between; raises `ConfigError` for an unknown one."""
+    """Return recipes for `all`, `fast` or names separated by commas. Raises `ConfigError` for an unknown name."""
     known = recipes()
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        msg = f"--recipes {text!r} names no recipe: known are all, fast, {', '.join(known)}"
+        msg = f"--recipes {text!r} names no recipe: choose from all, fast, {', '.join(known)}"
         raise ConfigError(msg)
     chosen: dict[str, Recipe] = {}
     for name in names:

@@ -1,23 +1,26 @@
-"""Which of a bundle's variants runs where nothing else is asked for."""
+"""Choose the default variant of a bundle."""
 
 from __future__ import annotations
 
 from orilla.runtime.bundle.manifest import Latency, Variant
 
 MAX_DROP = 1.0
-"""Points that a variant may lose and still be the default."""
+"""Accuracy that the default variant may lose, points."""
 
 GOOD_DROP, GOOD_AGREEMENT = 0.5, 0.99
-"""A variant that loses no more, and decides as the original so often, is recommended before others."""
+"""Drop and agreement within which variants are preferred."""
 
 EQUALLY_FAST = 1.05
-"""Variants whose medians are within this factor count as equally fast: the smaller one is recommended."""
+"""Factor within which medians count as equally fast; the smaller variant is then preferred."""
 
 
 def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: float = MAX_DROP) -> str:
-    """The variant to run where nothing else is asked for: of those that lose little, the fastest here; LiteRT before
-    others, which need an extra; of the equally fast, or where nothing was timed, the smallest. The one that loses
-    least, where all lose too much."""
+    """Return the name of the default variant.
+
+    Among variants with a small loss, it is the fastest on this machine. LiteRT comes before engines that need an extra.
+    Among
+    equally fast variants, or without timing, it is the smallest. If all lose too much, it is the one that loses least.
+    """
     good = [
         one for one in variants if one.check.drop <= min(GOOD_DROP, max_drop) and one.check.agreement >= GOOD_AGREEMENT
     ]
@@ -39,5 +42,8 @@ def _median(latency: Latency | None) -> float:
 
 
 def _without_mixed(variants: list[Variant]) -> list[Variant]:
-    """Integer weights with float activations are the smallest, and on convolutions often the slowest: not untimed."""
+    """Return the variants without those with integer weights and float activations.
+
+    They are the smallest, but often the slowest on convolutions, so they need timing.
+    """
     return [one for one in variants if not ("_wi" in one.name and "_afp32" in one.name)] or variants

@@ -1,4 +1,4 @@
-"""The samples that export works with, all through the one way in: calibration, validation, golden."""
+"""Samples of an export: calibration, validation and golden data, all read through the same preprocessing."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from orilla.runtime.tasks.task import Task
 MIN_CALIBRATION = 8
 
 APART = 5
-"""Of samples that serve both, one in so many is kept to be checked on."""
+"""Share of the samples kept for validation, one in this number, if one data set serves both purposes."""
 
 CLEAR = 0.6
-"""A golden sample's best class has at least this score: on another CPU a coin's edge may fall to the other side."""
+"""Minimum score of a golden sample's best class. A closer decision may differ on another processor."""
 
 Inputs = dict[str, NDArray[Any]]
-"""Prepared samples, `[N,...]` for each input of the network by its name."""
+"""Prepared samples, `[N,...]`, by the name of the network's input."""
 
 
 class Pictures(Dataset):
-    """A folder of pictures of which nothing is known."""
+    """A folder of images without labels."""
 
     classes = ()
     labelled = False
@@ -57,7 +57,7 @@ class Pictures(Dataset):
     def __init__(self, folder: Path, task: Task) -> None:
         self._files = picture_files(folder)
         self.task = task
-        self.source = Source("pictures", "a folder of pictures", "not stated")
+        self.source = Source("pictures", "a folder of images", "not stated")
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -82,10 +82,11 @@ class Pictures(Dataset):
 
 
 def open_samples(spec: str, source: SourceModel) -> Dataset:
-    """Opens a data set, or a folder of pictures.
+    """Open a data set or a folder of images.
 
     Raises:
-        ConfigError, DataError: it is neither, or not what the model takes.
+        ConfigError: The specification is invalid.
+        DataError: The data cannot be read, or does not fit the model.
     """
     folder = Path(spec)
     if source.preprocessor.kind == "picture" and folder.is_dir() and picture_files(folder):
@@ -99,7 +100,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
     kind = _kind(dataset)
     if kind != source.preprocessor.kind:
         wanted = {"picture": "pictures", "text": "texts", "tensor": "arrays (.npz)"}
-        msg = f"{spec} holds {wanted[kind]}, the model takes {wanted[source.preprocessor.kind]}"
+        msg = f"{spec} contains {wanted[kind]}, but the model takes {wanted[source.preprocessor.kind]}"
         raise DataError(msg)
     return dataset
 
@@ -114,22 +115,24 @@ def _kind(dataset: Dataset) -> str:
 def divide(
     dataset: Dataset | None, checked: Dataset, count: int, limit: int | None, seed: int
 ) -> tuple[list[Item], list[Item]]:
-    """Which samples are calibrated on, and which are checked on: never the same.
+    """Divide samples into calibration and validation samples, which never overlap.
 
     Args:
-        dataset: to calibrate on; None for none.
-        checked: to check on; the same object where one set serves both.
-        limit: most samples to check on, evenly spread; None for all.
+        dataset: Data for calibration, or None.
+        checked: Data for validation; the same object if one data set serves both.
+        count: Number of calibration samples.
+        limit: Maximum number of validation samples, evenly spread. None takes all.
+        seed: Seed of the draw.
 
     Raises:
-        DataError: too few samples, or a set without a training split to calibrate on.
+        DataError: There are too few samples, or the data set for calibration has no train split.
     """
     split = checked.checked
     whole = [(split, index) for index in range(len(checked.names(split)))]
     if dataset is None:
         return [], _spread(whole, limit)
     if "train" not in dataset.splits and len(dataset.splits) > 1:
-        msg = f"calibration needs the train split of {dataset.source.name}: calibrate on others than are checked"
+        msg = f"calibration needs the train split of {dataset.source.name}, because the others are for validation"
         raise DataError(msg)
     if "train" in dataset.splits or dataset is not checked:
         part = "train" if "train" in dataset.splits else dataset.checked
@@ -138,7 +141,7 @@ def divide(
         pool = [item for place, item in enumerate(whole) if place % APART]
         rest = whole[::APART]
     if len(pool) < MIN_CALIBRATION:
-        kept = f", of which {len(rest)} are kept to be checked on" if rest is not whole else ""
+        kept = f", of which {len(rest)} are kept for validation" if rest is not whole else ""
         msg = f"calibration set has {len(pool) + len(rest) * bool(kept)} samples{kept}: give {MIN_CALIBRATION} or more"
         raise DataError(msg)
     return _balanced(dataset, pool, count, seed), _spread(rest, limit)
@@ -150,7 +153,7 @@ def _spread(items: list[Item], limit: int | None) -> list[Item]:
 
 
 def _balanced(dataset: Dataset, pool: Sequence[Item], count: int, seed: int) -> list[Item]:
-    """Items drawn class by class in turn, until there are `count`."""
+    """Draw `count` items, one class after the other."""
     labels = {split: dataset.labels(split) for split in {split for split, _ in pool}}
     order = np.random.default_rng(seed).permutation(len(pool)).tolist()
     queues: dict[int, list[int]] = {}
@@ -170,7 +173,7 @@ class SampleSet:
     inputs: Inputs
     truths: list[GroundTruth]
     sizes: list[tuple[int, int] | None]
-    """Height and width of a segmentation's pictures."""
+    """Height and width of the images of a segmentation."""
 
     @property
     def count(self) -> int:
@@ -178,10 +181,10 @@ class SampleSet:
 
 
 def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: Path, stem: str) -> SampleSet:
-    """Reads and prepares samples into files below `work`, one for each input; none is held in memory.
+    """Read and prepare samples into files below `work`, one per input, so that none stays in memory.
 
     Raises:
-        DataError: a sample that can't be read, or that is not what the network takes.
+        DataError: A sample cannot be read, or does not fit the network.
     """
     inputs: Inputs = {}
     truths: list[GroundTruth] = []
@@ -203,7 +206,10 @@ def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: 
 
 
 def _mapped(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """A new array in a file whose place on the disk is taken: writing into a hole of a full one kills the process."""
+    """Create an array in a file whose disk space is allocated.
+
+    Writing into a hole on a full disk would kill the process.
+    """
     array = np.lib.format.open_memmap(file, "w+", dtype, shape)
     with file.open("r+b") as opened:
         os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
@@ -211,14 +217,14 @@ def _mapped(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray
 
 
 def named(source: SourceModel, prepared: ModelInput) -> dict[str, NDArray[Any]]:
-    """A prepared sample by the names of the network's inputs."""
+    """Return a prepared sample by the names of the network's inputs."""
     if isinstance(prepared, np.ndarray):
         return {source.facts.inputs[0].name: prepared}
     return {name: np.asarray(array) for name, array in prepared.items()}
 
 
 def row(inputs: Inputs, index: int) -> ModelInput:
-    """One sample of some."""
+    """Return one of the prepared samples."""
     if len(inputs) == 1:
         one: NDArray[Any] = next(iter(inputs.values()))[index]
         return one
@@ -226,36 +232,37 @@ def row(inputs: Inputs, index: int) -> ModelInput:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Whether two names of data are of the same file or folder."""
+    """Return True if two data specifications name the same file or folder."""
     here, there = path_of(one), path_of(other)
     return one == other or (here is not None and there is not None and here.samefile(there))
 
 
 FAR, MIN_COMPARED = 4.0, 8
-"""Calibration arrays that are so many times larger or smaller than those checked on, in the median of the samples'
-greatest values, are of another kind; told from so many samples on."""
+"""Calibration arrays are rejected if the median of the samples' largest values differs by this factor from the
+validation
+arrays, and if there are at least this many samples."""
 
 
 def check_calibration(drawn: SampleSet, source: SourceModel) -> None:
-    """Raises `DataError` for samples that a quantiser can't find ranges in."""
+    """Raise `DataError` if a quantiser cannot find ranges in the samples."""
     for name, array in drawn.inputs.items():
         if source.preprocessor.is_text:
             continue
         flat = array.reshape(len(array), -1)
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-            msg = f"calibration data {drawn.source}: {name} holds NaN or infinity"
+            msg = f"calibration data {drawn.source}: {name} contains NaN or infinity"
             raise DataError(msg)
         spread = max(float(one.astype(np.float64).std()) for one in flat)
         if source.preprocessor.kind == "picture" and spread < 1.0:
-            msg = f"calibration pictures in {drawn.source} are all of one colour: give real ones"
+            msg = f"calibration images in {drawn.source} have only one colour: give real images"
             raise DataError(msg)
         if spread == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
-            msg = f"calibration data {drawn.source}: {name} is the same number everywhere"
+            msg = f"calibration data {drawn.source}: {name} has the same value everywhere"
             raise DataError(msg)
 
 
 def check_same_kind(drawn: SampleSet, checked: SampleSet, source: SourceModel) -> None:
-    """Raises `DataError` for calibration arrays of quite another range than those that are checked on."""
+    """Raise `DataError` if the range of calibration arrays differs much from the validation arrays."""
     if source.preprocessor.kind != "tensor" or min(drawn.count, checked.count) < MIN_COMPARED:
         return
     for name, array in drawn.inputs.items():
@@ -266,14 +273,14 @@ def check_same_kind(drawn: SampleSet, checked: SampleSet, source: SourceModel) -
         )
         if reach > FAR * wanted or wanted > FAR * reach:
             msg = (
-                f"calibration data {drawn.source}: {name} goes up to {reach:.3g}, in {checked.source} to {wanted:.3g} "
+                f"calibration data {drawn.source}: {name} reaches {reach:.3g}, but {wanted:.3g} in {checked.source} "
                 "(medians): calibrate on samples of the same kind"
             )
             raise DataError(msg)
 
 
 def save_calibration(drawn: SampleSet, source: SourceModel, file: Path) -> None:
-    """Writes what `export.convert.keras_litert.calibration_samples` reads."""
+    """Write the file that `export.convert.keras_litert.calibration_samples` reads."""
     floats = {one.name for one in source.facts.inputs if one.dtype.startswith("float")}
     arrays = {
         name: array.astype(np.float32) if name in floats and array.dtype.kind == "i" else array
@@ -283,7 +290,7 @@ def save_calibration(drawn: SampleSet, source: SourceModel, file: Path) -> None:
 
 
 def digest(drawn: SampleSet) -> str:
-    """SHA-256 (hex) of prepared samples."""
+    """Return the SHA-256 (hex) of prepared samples."""
     total = hashlib.sha256()
     for name in sorted(drawn.inputs):
         for one in drawn.inputs[name]:
@@ -294,20 +301,27 @@ def digest(drawn: SampleSet) -> str:
 def golden(
     spec: str | None, dataset: Dataset, items: Sequence[Item], source: SourceModel, count: int
 ) -> list[tuple[str, RawInput]]:
-    """Raw inputs that a bundle may carry, by name: those of the validation data, or of `spec`, where the validation
-    data may not be passed on. A classifier gets three times as many as asked for, to choose from.
+    """Return raw inputs for golden data, by name.
+
+    They come from the validation data, or from `spec` if the validation data may not be redistributed. For a
+    classifier, three
+    times as many are returned, to choose from.
 
     Args:
-        spec: a data set of pictures, whatever its classes (`scenes`), or a file with a text on each line.
+        spec: A data set of images, whose classes do not matter (`scenes`), or a file with one text per line.
+        dataset: The validation data.
+        items: Its samples.
+        source: The model.
+        count: Number of golden samples.
 
     Raises:
-        DataError: nothing that the model could be given.
+        DataError: There is no usable sample.
     """
     preprocessor = source.preprocessor
     if spec is not None and preprocessor.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
         texts = [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
         if not texts:
-            msg = f"golden texts {spec}: the file holds none"
+            msg = f"golden texts {spec}: the file is empty"
             raise DataError(msg)
         return texts
     origin = dataset if spec is None else open_samples(spec, source)
@@ -328,7 +342,7 @@ def _raw(sample: Sample, preprocessor: InputPreprocessor) -> RawInput:
 
 
 def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -> list[Item]:
-    """From the picture with least to the one with most of a class, evenly spaced between."""
+    """Return images from the smallest to the largest share of a class, evenly spaced."""
     target = dataset.classes.index(label)
     shares = []
     for place in range(0, len(items), max(1, len(items) // 40)):
@@ -341,8 +355,12 @@ def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -
 
 
 def clear(outputs: NDArray[np.float32], count: int) -> list[int]:
-    """Which of a classifier's candidates become golden: as many of each class as there are, those that it is clear
-    about, the hardest of them and the easiest, evenly spaced between; the clearest where too few are."""
+    """Choose the golden samples of a classifier.
+
+    The choice has equally many samples of each class, and only samples with a clear decision, evenly spaced from the
+    hardest
+    to the easiest. If too few are clear, it takes the clearest.
+    """
     scores = class_scores(outputs)
     best, said = scores.max(axis=1), scores.argmax(axis=1)
     order = np.argsort(best, kind="stable")
@@ -364,7 +382,7 @@ def clear(outputs: NDArray[np.float32], count: int) -> list[int]:
 def truths_of(
     outputs: Iterable[NDArray[np.float32]], names: Iterable[str], task: Task, sizes: Iterable[Any]
 ) -> list[GroundTruth]:
-    """The original's own answers as truths, where nothing else is known."""
+    """Return the answers of the original model as ground truth for unlabelled data."""
     truths = []
     for output, name, size in zip(outputs, names, sizes, strict=True):
         if task == "tensor":

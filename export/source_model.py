@@ -1,4 +1,4 @@
-"""What is exported: a run of `orilla train`, or anybody's Keras model."""
+"""Open the model to export: a run of `orilla train`, or a Keras model from elsewhere."""
 
 from __future__ import annotations
 
@@ -22,47 +22,50 @@ from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 @dataclass(frozen=True, slots=True)
 class ModelHints:
-    """What must be told of a model that Orilla didn't train."""
+    """What the user must state about a model that Orilla did not train."""
 
     task: str | None = None
     labels: Path | None = None
-    """A file with a label on each line."""
+    """File with one label per line."""
     input_range: str | None = None
     input: tuple[int, ...] | None = None
     vocabulary: Path | None = None
     device: str | None = None
-    """What it must run on, one of `devices.rules.DEVICES`."""
+    """Device that the model must run on, one of `devices.keras_rules.DEVICES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceModel:
-    """A model with all that export needs to know of it."""
+    """The original model and everything that the export needs to know about it."""
 
     name: str
     model: Path
-    """What the converters load."""
+    """File that the converters load."""
     facts: ModelInfo
     task: Task
     labels: tuple[str, ...]
-    """Empty for a model of arrays."""
+    """Class names; empty for a model of arrays."""
     named: bool
-    """Whether the labels were told; if not, a data set may name them."""
+    """True if the user stated the labels. If not, a data set may name them."""
     preprocessor: InputPreprocessor
     vocabulary: bytes | None
     card: Card | None
     data: str | None
-    """The data set it was trained on."""
+    """Data set of the training."""
 
 
 def open_source_model(given: Path, told: ModelHints, work: Path) -> SourceModel:
-    """Reads what `given` is: a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
+    """Open a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
 
     Args:
-        work: a folder for files of passage.
+        given: Path of the model.
+        told: What the user states about it.
+        work: Folder for temporary files.
 
     Raises:
-        ConfigError, DataError: it is nothing of that, or something that must be told is not.
-        ConversionError: Keras can't load it.
+        ConfigError: A required statement is missing or wrong.
+        DataError: The path is none of these.
+        ConversionError: Keras cannot load the model.
     """
     if told.device is not None and told.device not in DEVICES:
         msg = "device"
@@ -73,7 +76,7 @@ def open_source_model(given: Path, told: ModelHints, work: Path) -> SourceModel:
         msg = f"no such model: {given}"
         raise DataError(msg)
     if given.is_file() and given.suffix not in (".keras", ".h5", ".hdf5"):
-        msg = f"{given.name} is no Keras model: export starts from a float .keras, .h5 or SavedModel"
+        msg = f"{given.name} is not a Keras model: export needs a float .keras, .h5 or SavedModel"
         raise DataError(msg)
     return _foreign(given, told, work)
 
@@ -82,7 +85,7 @@ def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
     card, settings = read_run(run)
     for name in ("task", "labels", "input_range", "input", "vocabulary"):
         if getattr(told, name) is not None:
-            msg = f"--{name.replace(chr(95), chr(45))} is for models that Orilla didn't train: {run} says it itself"
+            msg = f"--{name.replace(chr(95), chr(45))} is only for models from elsewhere: {run} states it"
             raise ConfigError(msg)
     model = run / "model.keras"
     if not model.is_file():
@@ -106,7 +109,7 @@ def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
 
 def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
     if told.task is None:
-        msg = f"what is {given.name} for? give --task {', '.join(FIRST_METRIC)}"
+        msg = f"the task of {given.name} is unknown: give --task {', '.join(FIRST_METRIC)}"
         raise ConfigError(msg)
     if told.task not in FIRST_METRIC:
         msg = "task"
@@ -123,7 +126,7 @@ def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
     answer = _logits(facts) if task in ("classify", "text", "segment") else None
     input_range = _input_range(told, facts, given) if pictures else None
     if input_range is None and told.input_range is not None:
-        msg = f"--input-range is for models of pictures: {given.name} takes {_told_inputs(facts)}"
+        msg = f"--input-range is only for image models: {given.name} takes {_told_inputs(facts)}"
         raise ConfigError(msg)
     if input_range is not None or answer is not None:
         wrap = InputAdapter(str(given.absolute()), told.input, input_range, answer)  # type: ignore[arg-type]
@@ -137,7 +140,7 @@ def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
 
 
 ARRAYS = ("float32", "int32", "int64")
-"""Types of arrays that both formats take in every precision."""
+"""Array types that both formats support in every precision."""
 
 
 def _wrap(work: Path, wrap: InputAdapter) -> Path:
@@ -152,7 +155,7 @@ def _facts(model: Path, work: Path, device: str | None) -> ModelInfo:
     facts = facts_of.read(out)
     if facts.unmapped:
         more = f" (and {len(facts.unmapped) - 1} more)" if len(facts.unmapped) > 1 else ""
-        msg = f"not for {device}: {facts.unmapped[0]}{more}"
+        msg = f"{device} cannot run the model: {facts.unmapped[0]}{more}"
         raise ConversionError(msg)
     return facts
 
@@ -169,12 +172,12 @@ def _input_range(told: ModelHints, facts: ModelInfo, given: Path) -> InputRange:
         return told.input_range  # type: ignore[return-value]
     if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
         return "0..255"
-    msg = f"which pixel values was {given.name} trained on? give --input-range {', '.join(INPUT_RANGES)}"
+    msg = f"the value range of {given.name}'s training images is unknown: give --input-range {', '.join(INPUT_RANGES)}"
     raise ConfigError(msg)
 
 
 def _logits(facts: ModelInfo) -> str | None:
-    """What is put behind a model of classes that ends without one."""
+    """Return the activation to add to a classifier that ends in logits, or None."""
     if facts.activation != "linear" or len(facts.outputs) != 1:
         return None
     return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
@@ -183,27 +186,27 @@ def _logits(facts: ModelInfo) -> str | None:
 def _spec(task: Task, facts: ModelInfo, told: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
     if task == "text":
         if told.vocabulary is None:
-            msg = "a model of texts needs --vocabulary FILE: one word a line, that of token 3 first"
+            msg = "a text model needs --vocabulary FILE: one word per line, starting with that of token 3"
             raise ConfigError(msg)
         if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
-            msg = f"a model of texts takes tokens [T]: this one takes {_told_inputs(facts)}"
+            msg = f"a text model takes tokens [T], but this one takes {_told_inputs(facts)}"
             raise ConfigError(msg)
         vocabulary = _read_vocabulary(told.vocabulary).replace(b"\r\n", b"\n")
         _check_words(told.vocabulary, vocabulary)
         numbers = FIRST + len(decode_vocabulary(vocabulary))
         if facts.words is not None and numbers > facts.words:
-            msg = f"{told.vocabulary} makes {numbers} tokens, the model's embedding has {facts.words} rows"
+            msg = f"{told.vocabulary} gives {numbers} tokens, but the model's embedding has {facts.words} rows"
             raise ConfigError(msg)
         return TextPreprocess(length=facts.inputs[0].shape[0]), vocabulary
     if pictures:
         height, width, _ = facts.inputs[0].shape
         return Preprocess(size_hw=(height, width)), None
     if task == "segment":
-        msg = f"a segmentation takes pictures [height,width,3]: this model takes {_told_inputs(facts)}"
+        msg = f"a segmentation takes images [height,width,3], but this model takes {_told_inputs(facts)}"
         raise ConfigError(msg)
     for one in facts.inputs:
         if one.dtype not in ARRAYS:
-            msg = f"the input {one.name} is {one.dtype}: take {', '.join(ARRAYS)}, and cast inside the model"
+            msg = f"the input {one.name} is {one.dtype}: use {', '.join(ARRAYS)}, and cast inside the model"
             raise ConversionError(msg)
     inputs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in facts.inputs)
     outputs = tuple(TensorSpec(one.name, one.shape, "float32") for one in facts.outputs)
@@ -216,28 +219,28 @@ def _spec(task: Task, facts: ModelInfo, told: ModelHints, pictures: bool) -> tup
 def _labels(task: Task, facts: ModelInfo, told: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if told.labels is not None:
-            msg = "--labels is for models that tell classes apart, not for --task tensor"
+            msg = "--labels is only for classifiers and segmentations, not for --task tensor"
             raise ConfigError(msg)
         return ()
     if len(facts.outputs) != 1:
-        msg = f"--task {task} takes a model with one output, this one has {len(facts.outputs)}: --task tensor"
+        msg = f"--task {task} needs a model with one output, but this one has {len(facts.outputs)}: use --task tensor"
         raise ConfigError(msg)
     shape = facts.outputs[0].shape
     named = _read_labels(told.labels) if told.labels is not None else ()
     if task == "segment":
         if len(shape) != 3 or shape[-1] != 1:
-            msg = f"a segmentation answers [height,width,1], the probability of one class, not {list(shape)}"
+            msg = f"a segmentation outputs [height,width,1], the probability of one class, not {list(shape)}"
             raise ConfigError(msg)
         if len(named) > 1:
-            msg = f"{told.labels} has {len(named)} lines: a segmentation of one class has one label"
+            msg = f"{told.labels} has {len(named)} lines, but a segmentation of one class has one label"
             raise ConfigError(msg)
         return named or ("mask",)
     classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
     if not classes:
-        msg = f"a classifier answers [classes], not {list(shape)}: --task tensor takes any output"
+        msg = f"a classifier outputs [classes], not {list(shape)}: use --task tensor for other outputs"
         raise ConfigError(msg)
     if named and len(named) != classes:
-        msg = f"{told.labels} has {len(named)} lines, the model {classes} classes"
+        msg = f"{told.labels} has {len(named)} lines, but the model has {classes} classes"
         raise ConfigError(msg)
     return named or tuple(map(str, range(classes)))
 
@@ -253,18 +256,18 @@ def _read_labels(path: Path) -> tuple[str, ...]:
         msg = f"cannot read --labels {path}: {error}"
         raise DataError(msg) from error
     if not lines or len(set(lines)) < len(lines):
-        msg = f"--labels {path} {'is empty' if not lines else 'names a label twice'}"
+        msg = f"--labels {path} {'is empty' if not lines else 'contains a label twice'}"
         raise DataError(msg)
     return lines
 
 
 def _check_words(path: Path, vocabulary: bytes) -> None:
-    """Raises `ConfigError` where lines stand for tokens that are no words: all numbers would be shifted, unseen."""
+    """Raise `ConfigError` if lines are special tokens instead of words. All token numbers would be shifted silently."""
     for number, line in enumerate(vocabulary.decode(errors="replace").removesuffix("\n").split("\n")[:8], start=1):
         if line in ("", *NO_WORDS):
             msg = (
-                f"line {number} of {path} is {line!r}: give words only, that of token 3 first; tokens 0, 1 and 2 are "
-                "padding, start and unknown here, and texts are filled up in front"
+                f"line {number} of {path} is {line!r}: give only words, starting with that of token 3; tokens 0, 1 "
+                "and 2 are padding, start and unknown, and texts are padded in front"
             )
             raise ConfigError(msg)
 

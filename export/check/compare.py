@@ -1,4 +1,4 @@
-"""The check: every variant against the original, on the validation data, through the code that the robot runs."""
+"""Compare every variant with the original model on the validation data, through the code that runs on the robot."""
 
 from __future__ import annotations
 
@@ -19,50 +19,53 @@ from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 SECONDS = 3.0
-"""A variant that would take longer over all samples is checked on fewer, evenly spread; not the recommended one."""
+"""Time limit of one check, seconds. A slower variant is checked on fewer, evenly spread samples, except the recommended
+one."""
 
 FEWEST = 6
-"""Samples that every variant is checked on, however slow, where there are so many."""
+"""Minimum number of samples of a check, however slow the variant is."""
 
 EXACT = Tolerance(mean_error=1e-3, max_error=0.05, agreement=0.998)
 ROUNDED = Tolerance(mean_error=0.003, max_error=0.2, agreement=0.998)
-"""Least tolerance of a variant on another machine against itself at export, where it computes in float, and where it
-rounds to integers: several times what was seen between x86-64 and Arm, where float32 differed by 4e-7, int8 in LiteRT
-by nothing, and int8 in ONNX Runtime by 0.03 at most and in 6 of 100,000 decisions. For outputs with a root mean square
-of one or less; more for greater ones."""
+"""Minimum tolerance between a variant at export and on another machine, for variants that compute in float and for
+variants that round to integers. The values are several times the differences between x86-64 and Arm: 4e-7 in
+float32,
+none in int8 in LiteRT, and in ONNX Runtime's int8 at most 0.03 and 6 of 100,000 decisions. They hold for outputs
+with a
+root mean square of at most one, and are scaled for larger outputs."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The original model's answers on the validation data."""
+    """Answers of the original model to the validation data."""
 
     target: Target
     truths: list[GroundTruth]
     inputs: Inputs
-    """The samples as the network takes them."""
+    """Samples as the network takes them."""
     outputs: NDArray[np.float32]
-    """`[N,...]`."""
+    """Outputs, `[N,...]`."""
     sizes: list[tuple[int, int] | None]
-    """Height and width that a segmentation's masks are compared at."""
+    """Height and width at which the masks of a segmentation are compared."""
     sums: bool
-    """Whether the outputs of a sample are probabilities that sum to one."""
+    """True if the outputs of a sample are probabilities that sum to one."""
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Of the original model itself."""
+        """Return the metrics of the original model."""
         return self.measure(self.outputs, range(len(self.outputs))).metrics()
 
     @cached_property
     def scale(self) -> float:
-        """Root mean square of the outputs, one at least."""
+        """Return the root mean square of the outputs, at least one."""
         return max(1.0, float(np.sqrt(np.mean(np.square(self.outputs, dtype=np.float64)))))
 
     def measure(self, outputs: NDArray[np.float32], places: range) -> Measures:
-        """Of some outputs for the samples at `places`."""
+        """Return the metrics of outputs for the samples at `places`."""
         return measure(self.target, zip((self.truths[place] for place in places), outputs, strict=True))
 
     def agreement(self, outputs: NDArray[np.float32], places: range) -> float:
-        """Share of decisions (pixels at the pictures' own size, classes, or numbers) that are the original's."""
+        """Return the share of decisions that equal the original's: pixels at image size, classes, or numbers."""
         equal = total = 0
         for output, place in zip(outputs, places, strict=True):
             same = agreeing(self.target.task, output, self.outputs[place], self.sizes[place])
@@ -71,13 +74,15 @@ class Reference:
 
 
 def check(reference: Reference, session: Session, *, seconds: float | None = SECONDS) -> Check:
-    """Runs a variant over the validation data, or, where it is slow, over an even part of it.
+    """Run a variant on the validation data, or on an even part of it if the variant is slow.
 
     Args:
-        seconds: what it may take; None for as long as all samples take.
+        reference: Answers of the original model.
+        session: The loaded variant.
+        seconds: Time limit. None checks all samples.
 
     Raises:
-        ConversionError: its output has another shape, or holds NaN or infinity.
+        ConversionError: The output has another shape, or contains NaN or infinity.
     """
     shape = reference.outputs.shape[1:]
     count = len(reference.outputs)
@@ -103,11 +108,11 @@ def check(reference: Reference, session: Session, *, seconds: float | None = SEC
 
 
 def _stride(session: Session, reference: Reference, seconds: float | None) -> int:
-    """Every how many samples one is looked at."""
+    """Return the step between checked samples."""
     if seconds is None:
         return 1
     each = math.inf
-    for _ in range(3):  # the first one allocates
+    for _ in range(3):  # the first run allocates memory
         started = time.perf_counter()
         answers(session, reference.inputs, range(1), reference.outputs.shape[1:])
         each = min(each, time.perf_counter() - started)
@@ -120,16 +125,20 @@ def _stride(session: Session, reference: Reference, seconds: float | None) -> in
 def tolerance(
     found: Check, reference: Reference, known: NDArray[np.float32], originals: NDArray[np.float32], *, rounded: bool
 ) -> Tolerance:
-    """How far a variant may be from itself on another machine: no further than quantisation moved it from the original,
-    on the validation data or on the golden samples themselves, and never less than what machines were seen to differ
-    by.
+    """Return the allowed difference between a variant and itself on another machine.
 
-    Golden samples that the network was not made for leave it undecided, and rounding on another CPU then moves it more.
+    It is the change that quantisation caused on the validation data or on the golden samples, but at least the
+    difference
+    that was observed between machines. The network is undecided about golden samples of an unfamiliar kind, and
+    rounding on
+    another processor then changes more.
 
     Args:
-        known: the variant's answers to the golden samples, `[N,...]`.
-        originals: the original's.
-        rounded: whether it computes in integers.
+        found: Result of the check.
+        reference: Answers of the original model.
+        known: Answers of the variant to the golden samples, `[N,...]`.
+        originals: Answers of the original model to the golden samples.
+        rounded: True if the variant computes in integers.
     """
     least, scale, task = ROUNDED if rounded else EXACT, reference.scale, reference.target.task
     error = np.abs(known - originals).reshape(len(known), -1)
@@ -142,16 +151,16 @@ def tolerance(
 
 
 def answers(session: Session, inputs: Inputs, places: range, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The variant's outputs for some prepared samples, `[N, *shape]`."""
+    """Return the variant's outputs for the prepared samples at `places`, `[N, *shape]`."""
     outputs = np.empty((len(places), *shape), np.float32)
     for index, place in enumerate(places):
         output = session.run(row(inputs, place))
         if output.shape[1:] != shape:
-            msg = f"the variant's output is {list(output.shape[1:])}, the original's {list(shape)}"
+            msg = f"the variant's output has the shape {list(output.shape[1:])}, the original's {list(shape)}"
             raise ConversionError(msg)
         outputs[index] = output[0]
     if not np.isfinite(outputs).all():
-        msg = "the variant's output holds NaN or infinity"
+        msg = "the variant's output contains NaN or infinity"
         raise ConversionError(msg)
     return outputs
 
@@ -163,7 +172,7 @@ def _sqnr(original: NDArray[np.float32], outputs: NDArray[np.float32]) -> float 
 
 
 def _saturated(original: NDArray[np.float32], outputs: NDArray[np.float32], span: tuple[float, float] | None) -> float:
-    """Share of values at the end of the variant's range where the original's are beyond it by a step."""
+    """Return the share of values at the end of the variant's range whose original lies beyond the range by a step."""
     if span is None:
         return 0.0
     low, high = span

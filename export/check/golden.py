@@ -1,4 +1,4 @@
-"""Golden data: samples whose answers are known, as a bundle carries them."""
+"""Golden data: samples with known answers, as a bundle stores them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from orilla.runtime.preprocessing.preprocessor import RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 JPEG_QUALITY = 92
-"""Of golden frames: what cameras store."""
+"""JPEG quality of golden frames, which is typical of cameras."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Raw inputs as a bundle stores them, of which some become golden."""
+    """Raw inputs as a bundle stores them. Some of them become golden data."""
 
     stored: list[tuple[bytes, RawInput]]
     inputs: Inputs
@@ -32,7 +32,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class GoldenData:
-    """What a bundle carries of them."""
+    """Golden data of a bundle."""
 
     files: dict[str, bytes]
     entries: tuple[Golden, ...]
@@ -41,14 +41,14 @@ class GoldenData:
 
 
 def candidates(raws: Sequence[tuple[str, RawInput]], source: SourceModel) -> Candidates:
-    """Raw inputs, by name, stored and read back: what a device will read."""
+    """Store raw inputs and read them back, as a device will read them."""
     stored = [_store(raw, name, source) for name, raw in raws]
     prepared = [samples.named(source, source.preprocessor(raw)) for _, raw in stored]
     return Candidates(stored, {name: np.stack([one[name] for one in prepared]) for name in prepared[0]})
 
 
 def golden(source: SourceModel, given: Candidates, outputs: NDArray[np.float32], count: int) -> GoldenData:
-    """The files of `count` of the candidates, with what the original answers to them."""
+    """Return the files of `count` candidates with the answers of the original model."""
     stored, inputs = given.stored, given.inputs
     if source.task in ("classify", "text"):
         chosen = samples.clear(outputs, count)
@@ -83,7 +83,7 @@ def _packed(source: SourceModel, raw: RawInput) -> NDArray[np.float64]:
 
 
 def _store(raw: RawInput, name: str, source: SourceModel) -> tuple[bytes, RawInput]:
-    """A raw input as a bundle stores it, and what that decodes to."""
+    """Return a raw input as a bundle stores it, and the decoded result."""
     if isinstance(raw, str):
         return raw.encode(), raw
     if not isinstance(raw, np.ndarray):
@@ -101,5 +101,5 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 
 def half(answer: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Probabilities are as good in float16; numbers that it can't hold stay as they are."""
+    """Return an answer as float16 if its values are probabilities, else unchanged."""
     return answer.astype(np.float16) if float(np.abs(answer).max()) <= 1.0 else answer

@@ -1,4 +1,4 @@
-"""What the original model answers: the truth that every variant is held against."""
+"""Run the original model. Every variant is compared with its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orilla.runtime.preprocessing.preprocessor import RawInput
 BATCH = 32
 
 SLACK = 1e-3
-"""By which rounding may take a probability out of 0-1."""
+"""Rounding error by which a probability may leave 0–1."""
 
 
 def answered(
@@ -33,15 +33,19 @@ def answered(
     count: int,
     work: Path,
 ) -> tuple[Reference, GoldenData]:
-    """What the original answers to the validation data and to the golden candidates, in one process.
+    """Run the original model on the validation data and the golden candidates, in one process.
 
     Args:
-        raws: golden candidates by name, of which `count` are taken.
-        work: the folder with the prepared samples.
+        source: The original model.
+        checked: Prepared validation samples.
+        dataset: Data set of the validation samples.
+        raws: Golden candidates by name.
+        count: Number of golden samples to choose.
+        work: Folder with the prepared samples.
 
     Raises:
-        ConversionError: the original can't be run.
-        DataError: it answers what its task can't be, or the data's truths are of another shape.
+        ConversionError: The original model cannot run.
+        DataError: Its answers do not fit the task, or the labels have another shape.
     """
     given = candidates(raws, source)
     for name, array in given.inputs.items():
@@ -71,38 +75,40 @@ def answered(
 
 
 def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
-    """Raises `DataError` for answers that are no probabilities, where the task takes them for such."""
+    """Raise `DataError` if the task needs probabilities and the answers are none."""
     low, high = float(outputs.min()), float(outputs.max())
     if source.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
-        msg = f"the model answers {low:.3g} to {high:.3g}, no probabilities: end it in softmax, or give --task tensor"
+        msg = f"the outputs are {low:.3g} to {high:.3g}, not probabilities: end it in softmax or use --task tensor"
         raise DataError(msg)
 
 
 def _own_target(source: SourceModel, dataset: Dataset) -> Target:
-    """Where nothing is known but what the original says: classes in its own order, masks of 0 and 1."""
+    """Return the target for unlabelled data: classes in the model's own order, masks of 0 and 1."""
     places = (1,) if source.task == "segment" else tuple(range(len(source.labels)))
     return Target(source.task, source.labels, places, dataset.ignore)
 
 
 def _has_values(checked: SampleSet, outputs: NDArray[np.float32]) -> bool:
-    """Whether the truths of a model of arrays are values of its output; raises `DataError` where they are others."""
+    """Return True if the labels are values of the output. Raises `DataError` if they have another size."""
     size = outputs[0].size
     sizes = {np.size(one.value) for one in checked.truths}
     if sizes != {size}:
-        msg = f"y of {checked.source} has {max(sizes)} numbers for each sample, the model answers {size}"
+        msg = f"y of {checked.source} has {max(sizes)} numbers per sample, but the model outputs {size}"
         raise DataError(msg)
     return True
 
 
 def predict(model: str, jobs: str) -> None:
-    """Writes the outputs for prepared samples.
+    """Write the outputs for prepared samples.
 
     Args:
-        jobs: a JSON file: a list of `inputs`, name of an input to its `.npy`, `[N,...]`, and `out`, the `.npy` to
-            write, `[N,...]` float32, of several outputs `[N,D]`, one after the other in the order of their names.
+        model: Path of the model file.
+        jobs: Path of a JSON file: a list of `inputs`, which maps the name of an input to its `.npy` `[N,...]`, and
+            `out`,
+            the `.npy` to write, `[N,...]` float32. Several outputs are concatenated in name order to `[N,D]`.
 
     Raises:
-        ValueError: an output that holds NaN or infinity.
+        ValueError: An output contains NaN or infinity.
     """
     from orilla.export.convert.frozen import input_names, load, output_names
 
@@ -117,7 +123,7 @@ def predict(model: str, jobs: str) -> None:
             made.append(_joined(outputs, order))
         result = np.concatenate(made).astype(np.float32)
         if not np.isfinite(result).all():
-            msg = "the original model's output holds NaN or infinity: train it again"
+            msg = "the original model's output contains NaN or infinity: train it again"
             raise ValueError(msg)
         np.save(job["out"], result)
 

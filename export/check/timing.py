@@ -1,4 +1,4 @@
-"""How fast the variants are here: in turns, so that what disturbs one disturbs all."""
+"""Time the variants on this machine, interleaved, so that a disturbance affects all of them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from orilla.runtime.bundle.manifest import Latency
 from orilla.runtime.engines import loader
 
 ROUNDS, EACH = 20, 10
-"""In every round each variant makes so many inferences."""
+"""Number of rounds, and inferences of each variant per round."""
 
 SECONDS = 1.0
-"""A variant that has used so much time leaves the rounds."""
+"""Time limit of one variant, seconds."""
 
 MIN_TAIL = 100
-"""Inferences that a 90th percentile takes at least: ten lie above it."""
+"""Minimum number of inferences for a 90th percentile: ten lie above it."""
 
 
 def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, Latency]:
-    """Times one inference of each variant, with the threads that a loop gives it.
+    """Time one inference of each variant, with as many threads as a loop uses.
 
     Args:
-        files: engine and content by the variant's name.
+        files: Engine and content of each variant, by name.
+        inputs: Prepared samples.
     """
     sessions = {name: loader.load_bytes(engine, data) for name, (engine, data) in files.items()}
     sample = row(inputs, 0)
     times: dict[str, list[float]] = {name: [] for name in sessions}
     spent = dict.fromkeys(sessions, 0.0)
-    for name, session in sessions.items():  # the first inference allocates, and counts where there will be no other
+    for (
+        name,
+        session,
+    ) in (
+        sessions.items()
+    ):  # The first inference allocates memory. It counts only if the variant is too slow for another one.
         started = time.perf_counter_ns()
         session.run(sample)
         taken = (time.perf_counter_ns() - started) / 1e6
@@ -55,7 +61,7 @@ def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, 
 
 
 def timed_on() -> str:
-    """The machine and the threads of the timing, for the report."""
+    """Return the machine and the threads of the timing, for the report."""
     threads = loop_threads()
     return f"{detect()}, {threads} thread{'s' if threads > 1 else ''}"
 

@@ -1,4 +1,4 @@
-"""The variants of one export: each held against the original, timed, and one of them recommended."""
+"""Check, time and recommend the variants of one export."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from orilla.runtime.engines.loader import MAX_THREADS
 
 @dataclass
 class Checking:
-    """Model files and what is found of them."""
+    """The model files of an export and the results of their checks."""
 
     made: dict[str, bytes]
     recipes: dict[str, Recipe]
     reference: Reference
     golden: GoldenData
     failed: dict[str, str]
-    """Gets the reason of each that can't be used."""
+    """Reason of each variant that cannot be used; `check` adds to it."""
     step: Callable[[str], None]
     variants: dict[str, Variant] = field(default_factory=dict)
     _answers: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     def check(self, seconds: float | None) -> None:
-        """Checks every variant.
+        """Check every variant.
 
         Args:
-            seconds: what one may take; None for as long as all samples take.
+            seconds: Time limit of one variant. None checks all samples.
 
         Raises:
-            ConversionError: none can be used.
+            ConversionError: No variant can be used.
         """
         for name in self.made:
             self.step(f"checking {name}")
@@ -50,17 +50,17 @@ class Checking:
         self._require_one()
 
     def time(self) -> None:
-        """Adds latencies."""
-        self.step("timing the variants in turns")
+        """Add latencies."""
+        self.step("timing the variants")
         files = {name: (one.engine, self.made[name]) for name, one in self.variants.items()}
         for name, found in timing.latencies(files, self.reference.inputs).items():
             self.variants[name] = msgspec.structs.replace(self.variants[name], latency=found)
 
     def settle(self, max_drop: float) -> str:
-        """The variant that is recommended, which is then one that was checked on all samples.
+        """Return the recommended variant, and check it on all samples.
 
         Raises:
-            ConversionError: none can be used.
+            ConversionError: No variant can be used.
         """
         count = len(self.reference.truths)
         while True:
@@ -73,7 +73,7 @@ class Checking:
             self._one(name, None)
 
     def files(self) -> dict[str, bytes]:
-        """What the bundle holds of the variants."""
+        """Return the files of the variants for the bundle."""
         found: dict[str, bytes] = {}
         for name, variant in self.variants.items():
             found |= {variant.file: self.made[name], **self._answers[name]}
@@ -108,5 +108,5 @@ class Checking:
     def _require_one(self) -> None:
         if not self.variants:
             name, reason = next(iter(self.failed.items()))
-            msg = f"no variant could be made: {name}: {reason}"
+            msg = f"no variant could be built: {name}: {reason}"
             raise ConversionError(msg)

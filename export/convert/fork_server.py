@@ -1,7 +1,7 @@
-"""Runs each conversion in a process of its own: a converter that crashes costs one variant, not the export.
+"""Run each conversion in a process of its own, so that a crash of a converter costs one variant, not the export.
 
-The processes are forks of one that has imported TensorFlow and done nothing else: importing takes seconds, forking
-milliseconds, and each job finds the same clean state.
+The processes are forks of a server that has imported TensorFlow and done nothing else. The import takes seconds, a fork
+takes milliseconds, and each job starts from the same clean state.
 """
 
 from __future__ import annotations
@@ -26,24 +26,28 @@ from orilla.devices.errors import ConversionError, MissingExtraError, OutputErro
 CHILD_ENV = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONWARNINGS": "ignore",
-    # The converters read TensorFlow graphs, so the child's Keras runs on TensorFlow whatever the parent's does.
+    # The converters read TensorFlow graphs, so Keras in the child runs on TensorFlow, whatever the parent uses.
     "KERAS_BACKEND": "tensorflow",
     "CUDA_VISIBLE_DEVICES": "-1",
-    # ONNX Runtime's quantiser walks sets: with random hashes the same model would make other bytes every time.
+    # ONNX Runtime's quantiser iterates over sets: random hashes would give different bytes for the same model.
     "PYTHONHASHSEED": "0",
-    # A keras.py in the folder where export is called is not Keras.
+    # A keras.py in the current folder must not hide Keras.
     "PYTHONSAFEPATH": "1",
 }
-"""What a child's environment says beside the parent's."""
+"""Environment variables that the child process adds to the parent's."""
 
 
 def call(function: str, **arguments: Any) -> None:
-    """Calls `module:function` with JSON arguments in a child process.
+    """Call `module:function` with JSON arguments in a child process.
+
+    Args:
+        function: Name of the function, `module:function`.
+        arguments: Its arguments.
 
     Raises:
-        ConversionError: it failed or crashed, with its reason.
-        MissingExtraError: a package that it needs is not installed.
-        OutputError: the disk is full.
+        ConversionError: The call failed or crashed. The message gives the reason.
+        MissingExtraError: A required package is not installed.
+        OutputError: The disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         answer, log = Path(folder, "answer.json"), Path(folder, "log.txt")
@@ -63,17 +67,17 @@ def call(function: str, **arguments: Any) -> None:
 
 
 def no_space() -> OutputError:
-    """What is said of a disk that is full of files of passage."""
+    """Return the error for a disk that is full of temporary files."""
     return OutputError(f"no space left in {tempfile.gettempdir()}: set TMPDIR to a larger disk")
 
 
 def close() -> None:
-    """Ends the process that forks, until the next call starts another."""
+    """Stop the fork server. The next call starts a new one."""
     _FORGE.close()
 
 
 class _ForkServer:
-    """The process that forks; started at the first job, ended with ours."""
+    """The process that forks. It starts with the first job and ends with this process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -81,7 +85,7 @@ class _ForkServer:
         atexit.register(self.close)
 
     def run(self, job: dict[str, Any]) -> int:
-        """The exit code of one job's process; negative, the signal that ended it."""
+        """Run one job in a fork. Return its exit code; a negative code is the signal that ended it."""
         with self._lock:
             process = self._process
             if process is None or process.poll() is not None:
@@ -95,7 +99,7 @@ class _ForkServer:
                 line = stdout.readline()
             except BrokenPipeError:
                 line = ""
-            except BaseException:  # interrupted: the job goes down with the forge
+            except BaseException:  # an interrupted job ends together with the server
                 self._end()
                 raise
             if not line:
@@ -105,7 +109,7 @@ class _ForkServer:
             return int(line)
 
     def close(self) -> None:
-        """Ends the process."""
+        """Stop the process."""
         with self._lock:
             self._end()
 
@@ -116,7 +120,7 @@ class _ForkServer:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
-                with contextlib.suppress(BrokenPipeError):  # half a job was left in it
+                with contextlib.suppress(BrokenPipeError):  # the pipe contains half a job
                     pipe.close()
             self._process = None
 
@@ -137,14 +141,14 @@ _FORGE = _ForkServer()
 
 
 def main() -> int:
-    """The forge: a job on each line of standard input, its exit code on a line of standard output."""
+    """Serve jobs: read one job per line from standard input, and write its exit code to standard output."""
     replies = os.fdopen(os.dup(1), "w")
     _silence(Path(os.devnull))
     for name in ("tensorflow", "keras"):
         try:
             import_module(name)
         except ImportError:
-            continue  # the job that needs it tells
+            continue  # the job that needs the package reports it
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
@@ -160,15 +164,15 @@ def main() -> int:
 
 
 def _work(job: dict[str, Any]) -> int:
-    """Does one job, and leaves the reason where it fails."""
+    """Run one job. If it fails, write the reason."""
     _silence(Path(job["log"]))
-    # Files of passage of this job, TensorFlow's generated code too, go with its folder.
+    # Temporary files of this job, including TensorFlow's generated code, disappear with its folder.
     tempfile.tempdir = os.environ["TMPDIR"] = str(Path(job["answer"]).parent)
     module, _, name = job["function"].partition(":")
     try:
         getattr(import_module(module), name)(**job["arguments"])
     except Exception as error:  # noqa: BLE001 - whatever a converter raises is the reason that the parent tells
-        if NO_SPACE in str(error):  # nor is there any for the reason
+        if NO_SPACE in str(error):  # there is no space for the reason either
             return FULL
         missing = error.name if isinstance(error, ImportError) else None
         answer = Path(job["answer"])
@@ -184,17 +188,17 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError) or any(sign in text for sign in ("bad_alloc", "RESOURCE_EXHAUSTED", "OOM when")):
         return "out of memory"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered"):  # Keras, before the reason
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):  # Keras prints this line before the reason
         del lines[0]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:400]
 
 
 NO_SPACE, FULL = os.strerror(errno.ENOSPC), 128 + errno.ENOSPC
-"""What is said of a full disk, and the exit code of a job that meets one."""
+"""Message of the operating system for a full disk, and the exit code of a job that meets one."""
 
 
 def _silence(log: Path) -> None:
-    """Sends what is printed, by Python and by libraries, into a file."""
+    """Redirect the output of Python and of libraries into a file."""
     with log.open("wb") as output:
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)
@@ -208,8 +212,8 @@ def _flush(stream: IO[str]) -> None:
 
 def _ended(code: int) -> str:
     if -code == signal.SIGKILL:
-        return "was killed: out of memory, most likely"
-    return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+        return "was killed, probably because memory ran out"
+    return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
 
 
 def _last_line(log: Path) -> str:

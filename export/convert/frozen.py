@@ -1,4 +1,4 @@
-"""A Keras model as one TensorFlow function without variables, which is what the converters read."""
+"""Turn a Keras model into one TensorFlow function without variables, which the converters can read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def load(path: str) -> keras.Model:
     """Load a `.keras` file, a Keras 2 `.h5`, a SavedModel folder or an `InputAdapter` file, to compute in float32.
 
     Raises:
-        ValueError: it is none of these, has layers that Keras doesn't know, or is quantised already; the message names
-            what.
+        ValueError: The file is none of these, has layers that Keras does not know, or is already quantised. The message
+            names the cause.
     """
     file = Path(path)
     if file.suffix == ".json":
@@ -34,17 +34,19 @@ def load(path: str) -> keras.Model:
     for layer in flat(model):
         if getattr(layer, "quantization_mode", None):
             msg = (
-                f"layer {layer.name} of {file.name} is quantised already ({layer.quantization_mode}): "
-                "export starts from the float model"
+                f"layer {layer.name} of {file.name} is already quantised ({layer.quantization_mode}): "
+                "give the float model"
             )
             raise ValueError(msg)
-    if isinstance(getattr(model, "input", None), dict):  # fed by name; what is made of it here is fed in order
+    if isinstance(
+        getattr(model, "input", None), dict
+    ):  # The model takes its inputs by name; the code below feeds them in order.
         model = keras.Model(model.inputs, model.output, name=model.name)
     return _in_float32(model)
 
 
 class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """Keras 2 wrote `groups`, always 1, which Keras 3 refuses."""
+    """Depthwise convolution of Keras 2, whose configuration has `groups` (always 1), which Keras 3 rejects."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> keras.layers.Layer:
@@ -55,7 +57,7 @@ OF_KERAS_2 = {"DepthwiseConv2D": _DepthwiseConv2D}
 
 
 def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers of a model, and those of models inside it."""
+    """Yield the layers of a model, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from flat(layer)
@@ -66,14 +68,14 @@ def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None) -> Any:
-    """A `tf.Module` whose function `call` takes the model's inputs for one sample and returns its outputs by name.
+    """Return a `tf.Module` whose function `call` maps the inputs of one sample to its outputs by name.
 
-    The weights are constants from the start, because a loop over live variables fails in `READ_VARIABLE` when it is
-    converted.
+    The weights are constants from the start, because the conversion of a loop over variables fails in `READ_VARIABLE`.
 
     Args:
-        given: weights by name that are further inputs instead, behind the model's own. Functions inside are then
-            written out, where Keras has one be compiled (grouped convolutions): ONNX has no word for that.
+        model: The Keras model.
+        given: Weights by name that become additional inputs after the model's own. Nested functions are then inlined,
+            because ONNX has no equivalent for functions that Keras compiles (grouped convolutions).
     """
     import tensorflow as tf
 
@@ -97,13 +99,13 @@ def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None
                 tf.config.run_functions_eagerly(False)
 
     module = tf.Module()
-    module.owner = model  # of what a SavedModel brings with it
+    module.owner = model  # part of a SavedModel
     module.call = tf.function(call, input_signature=signature, autograph=False)
     return module
 
 
 def call_of(model: keras.Model) -> Callable[..., dict[str, Any]]:
-    """A function of the model's inputs that returns its outputs by name."""
+    """Return a function that maps the model's inputs to its outputs by name."""
     named, several = output_names(model), len(model.inputs) > 1
 
     def call(*given: Any) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def call_of(model: keras.Model) -> Callable[..., dict[str, Any]]:
 
 
 def signature_of(model: keras.Model) -> list[Any]:
-    """What a function for one sample takes: a `tf.TensorSpec` for each input."""
+    """Return the signature for one sample: a `tf.TensorSpec` per input."""
     import tensorflow as tf
 
     return [
@@ -124,7 +126,7 @@ def signature_of(model: keras.Model) -> list[Any]:
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """`image`, `tokens` or `x` of a model with one input, Keras' names of several."""
+    """Return the input names: `image`, `tokens` or `x` for one input, Keras' names for several."""
     if len(model.inputs) == 1:
         (given,) = model.inputs
         return ["image" if len(given.shape) == 4 else "tokens" if given.dtype == "int32" else "x"]
@@ -132,7 +134,7 @@ def input_names(model: keras.Model) -> list[str]:
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """`output` of a model with one; of several, the keys of its dictionary, or Keras' names, each once."""
+    """Return `output` for one output; for several, the keys of the dictionary or Keras' unique names."""
     if len(model.outputs) == 1:
         return ["output"]
     keyed = getattr(model, "output", None)
@@ -144,7 +146,7 @@ def output_names(model: keras.Model) -> list[str]:
 
 
 def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
-    """An input's shape for one sample; raises `ValueError` for an axis that is not fixed."""
+    """Return an input's shape for one sample. Raises `ValueError` for an axis that is not fixed."""
     shape = (1, *given.shape[1:])
     if None in shape:
         axis = shape.index(None)
@@ -161,7 +163,7 @@ def _told(shape: tuple[int | None, ...]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name that file formats and shells take."""
+    """Return a name that file formats and shells accept."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
@@ -169,7 +171,7 @@ def _saved_model(folder: Path) -> keras.Model:
     import tensorflow as tf
 
     if not (folder / "saved_model.pb").is_file():
-        msg = f"{folder.name} is a folder without saved_model.pb: not a SavedModel, and not a run folder"
+        msg = f"{folder.name} is a folder without saved_model.pb: neither a SavedModel nor a run folder"
         raise ValueError(msg)
     signatures = tf.saved_model.load(str(folder)).signatures
     if "serving_default" not in signatures:
@@ -177,7 +179,7 @@ def _saved_model(folder: Path) -> keras.Model:
         raise ValueError(msg)
     (_, given) = signatures["serving_default"].structured_input_signature
     if len(given) != 1:
-        msg = f"{folder.name} takes {len(given)} inputs: a SavedModel with one is supported"
+        msg = f"{folder.name} has {len(given)} inputs: only a SavedModel with one input is supported"
         raise ValueError(msg)
     ((name, spec),) = given.items()
     x = keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=name)
@@ -186,12 +188,14 @@ def _saved_model(folder: Path) -> keras.Model:
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    """The same model computing in float32, where it was trained in half precision."""
+    """Return the model with float32 arithmetic, if it was trained in half precision."""
     if all(layer.compute_dtype not in HALF for layer in flat(model)):
         return model
     keras.config.set_dtype_policy("float32")
     exact = type(model).from_config(_replaced(model.get_config()))
-    with tempfile.TemporaryDirectory(prefix="orilla-") as folder:  # layers make more of a file than of arrays
+    with tempfile.TemporaryDirectory(
+        prefix="orilla-"
+    ) as folder:  # layers of a file are created with more than their arrays
         file = Path(folder, "m.weights.h5")
         model.save_weights(file)
         exact.load_weights(file)
@@ -202,7 +206,7 @@ HALF = ("float16", "bfloat16")
 
 
 def _replaced(config: Any) -> Any:
-    """A configuration whose policies of half precision are float32."""
+    """Return a configuration whose half-precision policies are replaced by float32."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy" and config["config"]["name"].removeprefix("mixed_") in HALF:
             return "float32"
@@ -215,22 +219,22 @@ def _replaced(config: Any) -> Any:
 
 
 def _reason(file: Path, error: Exception) -> str:
-    """What Keras' many lines come to."""
+    """Return the reason within Keras' multi-line message."""
     unknown = _custom_layer(file) or next(iter(re.findall(r"Unknown layer: '([^']+)'", str(error))), None)
     if unknown is not None:
-        return f"{file.name} has the layer {unknown}, which Keras doesn't know: save the model without custom layers"
+        return f"{file.name} has the layer {unknown}, which Keras does not know: save the model without custom layers"
     told = str(error).strip().splitlines()
     if "Lambda" in str(error):
-        return f"{file.name} has a Lambda layer, whose Python code is not run: put a layer of Keras' own in its place"
+        return f"{file.name} has a Lambda layer, whose Python code is not run: replace it by a layer of Keras"
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
-        return f"cannot read {file.name} as a Keras model: it is no zip file, as every .keras file is"
+        return f"cannot read {file.name} as a Keras model: it is not a zip file, as every .keras file is"
     if "Unable to synchronously open" in str(error):
-        return f"cannot read {file.name} as a Keras model: it is no HDF5 file, or is damaged"
+        return f"cannot read {file.name} as a Keras model: it is not an HDF5 file, or is damaged"
     return f"cannot read {file.name} as a Keras model: {told[0][:200] if told else type(error).__name__}"
 
 
 def _custom_layer(file: Path) -> str | None:
-    """The first class in a `.keras` file that is not Keras' own."""
+    """Return the first class in a `.keras` file that is not part of Keras."""
     try:
         with zipfile.ZipFile(file) as archive:
             config = json.loads(archive.read("config.json"))

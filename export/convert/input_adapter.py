@@ -1,4 +1,4 @@
-"""A foreign model made to take what every picture model takes here: RGB values 0-255."""
+"""Adapt a model from elsewhere to the input of all image models: RGB values 0–255."""
 
 from __future__ import annotations
 
@@ -12,46 +12,50 @@ import numpy as np
 InputRange = Literal["0..255", "0..1", "-1..1", "torch", "caffe"]
 
 INPUT_RANGES: dict[InputRange, str] = {
-    "0..255": "as a camera gives them, or normalised inside the model",
+    "0..255": "camera values, or normalisation inside the model",
     "0..1": "divided by 255",
     "-1..1": "divided by 127.5, minus 1 (MobileNet)",
     "torch": "0..1, minus ImageNet's mean, divided by its standard deviation (DenseNet, PyTorch's models)",
     "caffe": "BGR, minus ImageNet's mean (VGG, ResNet of Keras)",
 }
-"""Pixel values that a model may have been trained on. Source of the last two: `keras.applications.imagenet_utils`."""
+"""Value ranges of training images. Source of the last two: `keras.applications.imagenet_utils`."""
 
 TORCH_MEAN, TORCH_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
 
 
 class InputAdapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model and what is put around it."""
+    """A model and the operations that are added around it."""
 
     model: str
-    """Its file or folder."""
+    """Path of the model's file or folder."""
     input: tuple[int, ...] | None = None
-    """Sides that replace axes which are not fixed."""
+    """Sizes for axes that are not fixed."""
     input_range: InputRange | None = None
-    """What it was trained on; None leaves its input as it is."""
+    """Value range of the training images. None leaves the input unchanged."""
     answer: Literal["softmax", "sigmoid"] | None = None
-    """Put behind a model that ends in logits."""
+    """Activation that is added to a model that ends in logits."""
 
 
 def write_adapter(path: Path, wrap: InputAdapter) -> None:
-    """Writes the file that `read_adapter` reads."""
+    """Write an adapter to a JSON file."""
     path.write_bytes(msgspec.json.encode(wrap))
 
 
 def read_adapter(path: Path) -> InputAdapter:
-    """Reads what `write_adapter` wrote."""
+    """Read an adapter from a JSON file."""
     return msgspec.json.decode(path.read_bytes(), type=InputAdapter)
 
 
 def adapted(wrap: InputAdapter, load: Callable[[str], Any]) -> Any:
-    """The Keras model that a `InputAdapter` describes.
+    """Return the Keras model that an adapter describes.
+
+    Args:
+        wrap: The adapter.
+        load: Function that loads a model file.
 
     Raises:
-        ValueError: it has several inputs, or another number of channels than 1 or 3.
+        ValueError: The model has several inputs, or neither 1 nor 3 channels.
     """
     import keras
 
@@ -65,11 +69,11 @@ def adapted(wrap: InputAdapter, load: Callable[[str], Any]) -> Any:
 
 
 def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
-    """Inputs of another size, or of other input_range, and what the model makes of them."""
+    """Return new inputs of another size or value range, and the model's outputs for them."""
     import keras
 
     if len(model.inputs) != 1:
-        msg = f"the model has {len(model.inputs)} inputs: only a model with one can be given a size or pixels"
+        msg = f"the model has {len(model.inputs)} inputs: --input and --input-range need a model with one"
         raise ValueError(msg)
     (inner,) = model.inputs
     shape = tuple(inner.shape[1:])
@@ -79,7 +83,7 @@ def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
         given = x = keras.Input(shape, dtype=inner.dtype)
     else:
         if len(shape) != 3 or shape[-1] not in (1, 3):
-            msg = f"the model's input is {list(shape)}: pictures have 1 or 3 channels, [height,width,3]"
+            msg = f"the model's input is {list(shape)}: images have 1 or 3 channels, [height,width,3]"
             raise ValueError(msg)
         given = keras.Input((*shape[:2], 3))
         x = _normalised(given, wrap.input_range, shape[-1])
@@ -89,7 +93,7 @@ def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _normalised(image: Any, input_range: InputRange, channels: int) -> Any:
-    """RGB 0-255 as the model was trained on, by one 1x1 convolution, which every engine knows and fuses."""
+    """Convert RGB 0–255 to the range of the training by one 1×1 convolution, which every engine knows and fuses."""
     from keras import layers
 
     kernel, bias = np.eye(3), np.zeros(3)

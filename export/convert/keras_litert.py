@@ -1,4 +1,4 @@
-"""Keras to a LiteRT file: float, or made small by TensorFlow's own quantiser, where that does better than ours."""
+"""Convert Keras models to LiteRT files: float, or quantised by TensorFlow where its quantiser does better."""
 
 from __future__ import annotations
 
@@ -11,56 +11,63 @@ import numpy as np
 
 
 def convert(model: str, out: str) -> None:
-    """Writes `out` (`.tflite`, float32, one signature) from the model file `model`; recurrent layers become loops."""
+    """Write `out` (`.tflite`, float32, one signature) from the model file `model`. Recurrent layers become loops."""
     _write(_loaded(model), out)
 
 
 def convert_fused(model: str, out: str) -> None:
-    """The same with each LSTM as one operator, which keeps its state until the interpreter's variables are reset."""
+    """Convert like `convert`, with each LSTM as one operator that keeps its state until the interpreter is reset."""
     _write(_loaded(model, fused=True), out)
 
 
 def convert_float16(model: str, out: str) -> None:
-    """Every constant in float16, tables of embeddings and weights inside loops too."""
+    """Convert with every constant in float16, including embedding tables and weights inside loops."""
     import tensorflow as tf
 
     _write(_loaded(model), out, lambda converter: _set(converter, supported_types=[tf.float16]))
 
 
 def convert_dynamic(model: str, out: str) -> None:
-    """Weights in int8, tables of embeddings and weights inside loops too; activations in int8 inside operators."""
+    """Convert with int8 weights, including embedding tables and weights inside loops.
+
+    Activations are int8 inside operators.
+    """
     _write(_loaded(model), out, _set)
     _check_small(out)
 
 
 def convert_fused_dynamic(model: str, out: str) -> None:
-    """The same with each LSTM as one operator."""
+    """Convert like `convert_dynamic`, with each LSTM as one operator."""
     _write(_loaded(model, fused=True), out, _set)
     _check_small(out)
 
 
 def _check_small(file: str) -> None:
-    """Raises `ValueError` where the converter quantised nothing: it passes over weights with less than 1024 numbers."""
+    """Raise `ValueError` if the converter quantised nothing. It skips weights with fewer than 1024 numbers."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file)
     every = (interpreter.get_tensor_details(subgraph_index=index) for index in range(interpreter.num_subgraphs()))
     if not any(tensor["dtype"] == np.int8 for tensors in every for tensor in tensors):
-        msg = "every weight is too small to be quantised, it would be the float32 variant"
+        msg = "every weight is too small to be quantised; the result would be the float32 variant"
         raise ValueError(msg)
 
 
 def convert_static_uint8(model: str, out: str, calibration: str) -> None:
-    """Weights and activations in int8, inputs and outputs in uint8: what the Edge TPU's published models look like.
+    """Convert with int8 weights and activations, and uint8 inputs and outputs.
+
+    The published models for the Edge TPU have this form.
 
     Args:
-        calibration: see `calibration_samples`.
+        model: Path of the model file.
+        out: Path of the file to write.
+        calibration: Path of a file for `calibration_samples`.
     """
     import tensorflow as tf
 
     def full(converter: Any) -> None:
         _set(converter, supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8])
-        # By name where there are several: the converter has an order of its own.
+        # The samples are passed by name if there are several inputs, because the converter reorders them.
         converter.representative_dataset = lambda: (
             one if len(one) > 1 else [*one.values()] for one in calibration_samples(calibration)
         )
@@ -70,10 +77,10 @@ def convert_static_uint8(model: str, out: str, calibration: str) -> None:
 
 
 def calibration_samples(file: str) -> Iterator[dict[str, np.ndarray]]:
-    """The samples of a calibration file, each a batch of one.
+    """Yield the samples of a calibration file, each a batch of one.
 
     Args:
-        file: `.npz`, an array `[N,...]` for each input, by name: pictures uint8, tokens int32, others as they are.
+        file: Path of a `.npz` with an array `[N,...]` per input: images uint8, tokens int32, others unchanged.
     """
     with np.load(file) as arrays:
         inputs = {name: arrays[name] for name in arrays.files}
@@ -111,7 +118,7 @@ def _write(network: Any, out: str, configure: Any = lambda converter: None) -> N
         if has_sequences(network) or any(isinstance(layer, keras.layers.TFSMLayer) for layer in flat(network)):
             module = freeze(network)
             tf.saved_model.save(module, folder, signatures={"serving_default": module.call})
-        else:  # with live variables it takes a third of the memory
+        else:  # variables would triple the memory
             archive = keras.export.ExportArchive()
             archive.track(network)
             archive.add_endpoint("serving_default", call_of(network), input_signature=signature_of(network))

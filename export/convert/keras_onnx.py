@@ -1,4 +1,4 @@
-"""Keras to a float ONNX file, the same bytes for the same model."""
+"""Convert Keras models to float ONNX files. The same model gives the same bytes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPSET = 17
-"""Old enough for the ONNX Runtime builds of small boards, new enough for per-channel QDQ (13)."""
+"""ONNX operator set: old enough for ONNX Runtime builds of small boards, new enough for per-channel QDQ (13)."""
 
 LARGE = 1 << 19
-"""Elements from which a weight passes tf2onnx by: that copies every constant some thirty times."""
+"""Number of elements from which a weight bypasses tf2onnx, which copies every constant about thirty times."""
 
 MOVES = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-"""Operators by which a weight gets into the form that another one wants."""
+"""Operators that only rearrange a weight."""
 
 
 def convert(model: str, out: str) -> None:
-    """Writes `out` (`.onnx`, float32, inputs and outputs for one sample) from the Keras file `model`."""
+    """Write `out` (`.onnx`, float32, inputs and outputs for one sample) from the Keras file `model`."""
     import onnx
     import tf2onnx
 
@@ -35,7 +35,7 @@ def convert(model: str, out: str) -> None:
     converted, _ = tf2onnx.convert.from_function(
         call, input_signature=call.input_signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, []), **handlers}
     )
-    # Tensors that a layer keeps beside its weights, as Normalization does, become inputs too.
+    # Tensors that a layer keeps in addition to its weights, as Normalization does, become inputs too.
     kept = call.get_concrete_function().graph.captures
     weights = {placeholder.name: one.numpy() for one, placeholder in kept if one.dtype.name != "resource"}
     _fill(converted.graph, weights | {name: np.asarray(one) for name, one in large.items()})
@@ -43,7 +43,7 @@ def convert(model: str, out: str) -> None:
 
 
 def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
-    """1 - erf(x), of which ONNX knows only the latter; Keras' exact GELU is made of it."""
+    """Express erfc as 1 - erf(x), because ONNX has only erf. Keras' exact GELU needs it."""
     (x,) = node.input
     made = graph.make_node("Erf", [x]).output[0]
     one = graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
@@ -52,7 +52,7 @@ def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
 
 
 def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Makes those inputs constants that are weights, and what is only moved of them too."""
+    """Replace the inputs that are weights by constants, including weights that are only rearranged."""
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
 
@@ -72,7 +72,7 @@ def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _read(nodes: Any) -> Iterator[str]:
-    """Names that nodes read, those in their bodies too."""
+    """Yield the names that nodes read, including nodes in their bodies."""
     for node in nodes:
         yield from node.input
         for attribute in node.attribute:
@@ -82,18 +82,17 @@ def _read(nodes: Any) -> Iterator[str]:
 
 
 def _keep(field: Any, kept: list[Any]) -> None:
-    """Leaves only some of a repeated field's messages."""
+    """Keep only some messages of a repeated field."""
     copies = [type(one).FromString(one.SerializeToString()) for one in kept]
     del field[:]
     field.extend(copies)
 
 
 def canonical(model: Any) -> Any:
-    """Orders nodes and weights by their use, from the outputs back, and names them by that order.
+    """Sort and rename nodes and weights by their use, from the outputs back.
 
-    tf2onnx numbers them as it meets them in sets of objects, so that two conversions of a model differ in names and
-    order, and so do the quantised files made of them. A graph with control flow is left as it is: its bodies refer to
-    names outside.
+    tf2onnx iterates over sets of objects, so that two conversions of a model differ in names and order, and so do the
+    quantised files. A graph with control flow stays unchanged, because its bodies refer to outer names.
     """
     graph = model.graph
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
@@ -117,7 +116,7 @@ def canonical(model: Any) -> Any:
 
 
 def _by_use(graph: Any) -> list[Any]:
-    """The nodes that the outputs need, each after those that it needs."""
+    """Return the nodes that the outputs need, each after its inputs."""
     producers = {name: node for node in graph.node for name in node.output}
     ordered: list[Any] = []
     done: set[str] = set()

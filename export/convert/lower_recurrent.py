@@ -1,15 +1,13 @@
-"""LSTM, GRU and SimpleRNN in the forms that edge runtimes have operators for.
+"""Express LSTM, GRU and SimpleRNN in forms for which edge runtimes have operators.
 
-Three forms, all equal to Keras:
+There are three forms. All of them equal Keras:
 
-- the *loop* that Keras itself traces to, for any recurrent layer: LiteRT's `WHILE`, ONNX' `Loop`. It keeps nothing
-  between two calls;
-- LiteRT's fused `UNIDIRECTIONAL_SEQUENCE_LSTM`, the only one that full int8 and the Edge TPU know. It keeps its state
-  in the interpreter until that is reset;
+- The *loop* that Keras traces for any recurrent layer: LiteRT's `WHILE`, ONNX' `Loop`. It keeps no state between calls.
+- LiteRT's fused `UNIDIRECTIONAL_SEQUENCE_LSTM`, the only form for full int8 and the Edge TPU. It keeps its state in the
+  interpreter until a reset.
 - ONNX' `LSTM`, `GRU` and `RNN`.
 
-The last two are made by putting a stand-in for the layer into the model before it is traced, which the converter then
-finds.
+For the last two, a stand-in replaces the layer before the model is traced, and the converter recognises the stand-in.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ Recurrent = layers.LSTM | layers.GRU | layers.SimpleRNN
 Weights = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """Kernel, recurrent kernel, bias."""
 
-# Source: the operators' specification, https://onnx.ai/onnx/operators/onnx__LSTM.html
+# Source: specification of the operators, https://onnx.ai/onnx/operators/onnx__LSTM.html
 ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "tanh": ("Tanh", 0.0, 0.0),
     "sigmoid": ("Sigmoid", 0.0, 0.0),
@@ -40,27 +38,27 @@ ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "linear": ("Affine", 1.0, 0.0),
     "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
 }
-"""Keras' name to ONNX' with its alpha and beta."""
+"""Keras' name of an activation to ONNX' name, alpha and beta."""
 
 
 def recurrent_layers(model: keras.Model) -> list[layers.Layer]:
-    """The recurrent layers of a model, those of nested models too; of a `Bidirectional`, itself."""
+    """Return the recurrent layers, including those of nested models. A `Bidirectional` counts as one."""
     return [layer for layer in flat(model) if isinstance(layer, layers.RNN | layers.Bidirectional | Recurrent)]
 
 
 def has_sequences(model: keras.Model) -> bool:
-    """Whether a model has recurrent layers, or what stands for them."""
+    """Return True if a model has recurrent layers or stand-ins for them."""
     return bool(recurrent_layers(model)) or any(isinstance(layer, _StandIn) for layer in flat(model))
 
 
 def not_fused(layer: layers.Layer) -> str | None:
-    """Why LiteRT's fused LSTM can't stand for a layer."""
+    """Return the reason why LiteRT's fused LSTM cannot replace a layer, or None."""
     common = _not_plain(layer)
     if common is not None:
         return common
     for one in _directions(layer):
         if not isinstance(one, layers.LSTM):
-            return f"{layer.name} is a {type(one).__name__}, which LiteRT has no fused operator for"
+            return f"{layer.name} is a {type(one).__name__}, for which LiteRT has no fused operator"
         if _activations(one) != ["sigmoid", "tanh"]:
             return (
                 f"{layer.name} has the activations {' and '.join(_activations(one))}: only sigmoid and tanh are fused"
@@ -69,22 +67,22 @@ def not_fused(layer: layers.Layer) -> str | None:
 
 
 def not_onnx(layer: layers.Layer) -> str | None:
-    """Why ONNX' operators can't stand for a layer."""
+    """Return the reason why ONNX' operators cannot replace a layer, or None."""
     common = _not_plain(layer)
     if common is not None:
         return common
     for one in _directions(layer):
         unknown = set(_activations(one)) - set(ONNX_ACTIVATIONS)
         if unknown:
-            return f"{layer.name} has the activation {', '.join(sorted(unknown))}, which ONNX' operators don't know"
+            return f"{layer.name} has the activation {', '.join(sorted(unknown))}, which ONNX' operators do not support"
     return None
 
 
 def fused(model: keras.Model) -> keras.Model:
-    """The model with each LSTM as the converter recognises it; for LiteRT's converter only.
+    """Return the model with each LSTM in the form that LiteRT's converter recognises.
 
     Raises:
-        ValueError: the model has no recurrent layer, or one that has no fused form; the message names it.
+        ValueError: The model has no recurrent layer, or one without a fused form. The message names it.
     """
     found = recurrent_layers(model)
     if not found:
@@ -98,8 +96,10 @@ def fused(model: keras.Model) -> keras.Model:
 
 
 def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
-    """The model with stand-ins for those layers that ONNX has an operator for, and tf2onnx' handlers of them; the
-    others stay loops."""
+    """Return the model with stand-ins for layers that ONNX has an operator for, and their tf2onnx handlers.
+
+    Other recurrent layers stay loops.
+    """
     marked = [_Marked(layer) for layer in recurrent_layers(model) if not_onnx(layer) is None]
     if not marked:
         return model, {}
@@ -113,7 +113,7 @@ def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def _rebuilt(model: keras.Model, instead: dict[int, layers.Layer]) -> keras.Model:
-    """The model with some layers replaced; all others are shared with it."""
+    """Return the model with some layers replaced. It shares all other layers."""
 
     def choose(layer: layers.Layer) -> layers.Layer:
         if id(layer) in instead:
@@ -135,7 +135,7 @@ def _activations(layer: Any) -> list[str]:
 
 
 def _not_plain(layer: layers.Layer) -> str | None:
-    """What neither the fused operator nor ONNX' can express."""
+    """Return what neither the fused operator nor ONNX can express, or None."""
     for one in _directions(layer):
         if not isinstance(one, Recurrent):
             return f"{layer.name} has a cell of its own ({type(getattr(one, 'cell', one)).__name__})"
@@ -154,7 +154,7 @@ def _not_plain(layer: layers.Layer) -> str | None:
 
 
 class _StandIn(layers.Layer):
-    """Has a recurrent layer's name and shape, its weights as arrays, and none of its variables."""
+    """Layer with the name, shape and weight arrays of a recurrent layer, but without variables."""
 
     def __init__(self, original: layers.Layer) -> None:
         super().__init__(name=original.name)
@@ -166,15 +166,16 @@ class _StandIn(layers.Layer):
 
 
 class _Hidden:
-    """Keeps Keras from tracking what it holds."""
+    """Container that hides its content from Keras' tracking."""
 
     def __init__(self, layer: layers.Layer) -> None:
         self.layer = layer
 
 
 class _Fused(_StandIn):
-    """Calls of a function that LiteRT's converter replaces by its operator, whatever it computes: it goes by the
-    attribute and the arguments alone.
+    """Calls of a function that LiteRT's converter replaces by its operator.
+
+    The converter looks only at the attribute and the arguments of the function, not at its content.
 
     Source: TensorFlow, `tensorflow/compiler/mlir/lite/utils/lstm_utils.cc` (`ConvertKerasLSTMLayer`).
     """
@@ -221,11 +222,11 @@ MERGES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "mul": lambda tf, one, other: one * other,
     "ave": lambda tf, one, other: (one + other) / 2.0,
 }
-"""Of a `Bidirectional`, by Keras' name."""
+"""Merge modes of a `Bidirectional`, by Keras' name."""
 
 
 class _Marked(_StandIn):
-    """A node that tf2onnx leaves alone, known by its name."""
+    """Node that tf2onnx leaves unchanged, recognised by its name."""
 
     def __init__(self, original: layers.Layer) -> None:
         super().__init__(original)
@@ -245,7 +246,7 @@ def _never_called(_: Any) -> Any:
 
 
 def _weights(layer: Any) -> Weights:
-    """Kernel, recurrent kernel and bias as Keras keeps them; a bias of zeros where there is none."""
+    """Return kernel, recurrent kernel and bias in Keras' layout. A missing bias becomes zeros."""
     cell = layer.cell
     kernel, recurrent = (np.asarray(keras.ops.convert_to_numpy(one)) for one in (cell.kernel, cell.recurrent_kernel))
     if cell.bias is not None:
@@ -255,13 +256,13 @@ def _weights(layer: Any) -> Weights:
 
 
 def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
-    """Puts ONNX' operators in the place of a stand-in."""
+    """Replace a stand-in by ONNX' operators."""
     layer, name = stand_in.original.layer, node.name
     steps_first = graph.make_node("Transpose", [node.input[0]], attr={"perm": [1, 0, 2]}).output[0]
     made = []
     for place, (one, arrays) in enumerate(zip(_directions(layer), stand_in.arrays, strict=True)):
-        # ONNX tells the outputs of a reversed layer in the order of time; Keras, in that of work, and turns those of
-        # the second direction round.
+        # ONNX returns the outputs of a reversed layer in time order. Keras returns them in processing order, and
+        # reverses those of the second direction.
         of_work = one.go_backwards != (place == 1)
         made.append(_direction(graph, f"{name}_{place}", steps_first, one, arrays, of_work))
     if len(made) == 2:
@@ -271,7 +272,7 @@ def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
 
 
 def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, in_order_of_work: bool) -> str:
-    """One direction's outputs, `[B,T,H]`, or the last, `[B,H]`, of the input `x`, `[T,B,F]`."""
+    """Return one direction's outputs, `[B,T,H]`, or the last, `[B,H]`, for the input `x`, `[T,B,F]`."""
     kernel, recurrent, bias = arrays
     operator, order = {layers.LSTM: ("LSTM", (0, 3, 1, 2)), layers.GRU: ("GRU", (0, 1, 2))}.get(
         type(layer), ("RNN", (0,))
@@ -289,13 +290,13 @@ def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, in_or
     weights = [graph.make_const(f"{name}_{key}", array.astype(np.float32)).output[0] for key, array in gates.items()]
     used = [ONNX_ACTIVATIONS[one] for one in _activations(layer)]
     if isinstance(layer, layers.LSTM):
-        used.append(used[1])  # of the cell, and of what leaves it
+        used.append(used[1])  # activations of the cell and of its output
     attributes: dict[str, Any] = {
         "hidden_size": units,
         "direction": "reverse" if layer.go_backwards else "forward",
         "activations": [one[0] for one in used],
     }
-    # Only those activations take from the lists that have parameters.
+    # Only activations with parameters take values from these lists.
     with_parameters = [one for one in used if one[1:] != (0.0, 0.0)]
     if with_parameters:
         attributes |= {
@@ -318,7 +319,7 @@ def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, in_or
 
 
 def _gates(array: NDArray[np.float32], order: tuple[int, ...], units: int) -> NDArray[np.float32]:
-    """Keras' gates in the order of ONNX, along the first axis."""
+    """Reorder Keras' gates along the first axis as ONNX expects them."""
     return np.concatenate([array[gate * units : (gate + 1) * units] for gate in order])
 
 

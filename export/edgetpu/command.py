@@ -1,4 +1,4 @@
-"""The command `orilla edgetpu`: what Coral's Edge TPU would run of a `.tflite` file."""
+"""The command `orilla edgetpu`: predict what Coral's Edge TPU would run of a `.tflite` file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("model", help="a .tflite file; or a bundle, with --variant")
-    parser.add_argument("--variant", help="a bundle's variant (default: the one that runs by default)")
+    """Declare the options."""
+    parser.add_argument("model", help="a .tflite file, or a bundle together with --variant")
+    parser.add_argument("--variant", help="variant of the bundle (default: the bundle's default)")
     parser.add_argument(
-        "--out", type=Path, help="bundle to write, with what edgetpu_compiler made of the variant beside it"
+        "--out", type=Path, help="bundle to write, with the output of edgetpu_compiler added to the variant"
     )
-    parser.add_argument("--predict", action="store_true", help="predict, also where edgetpu_compiler is on PATH")
+    parser.add_argument("--predict", action="store_true", help="predict even if edgetpu_compiler is on PATH")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Predicts, or asks the compiler; 1 where something stays on the CPU."""
+    """Predict the mapping or run the compiler. The exit code is 1 if an operator stays on the CPU."""
     if arguments.out is not None:
         _check_out(arguments)
     data, name = _model(arguments)
@@ -52,7 +52,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         compiled = compiler.compile_model(data)
         left = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
         document |= {"by": f"edgetpu_compiler {compiled.version}", "rows": [list(row) for row in compiled.rows]}
-        # The compiler counts by name; where it agrees with the prediction, that knows the order.
+        # The compiler only counts operators by name. If its counts equal the prediction's, the prediction gives the
+        # order.
         document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(left) else left
         document["mapped"] = sum(count for _, count, status in compiled.rows if status == prediction.MAPPED)
         document["cut_ops"] = document["cpu_ops"]
@@ -80,23 +81,23 @@ def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
     bundle = Bundle.open(arguments.model, every_file=False)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     if not variant.file.endswith(".tflite"):
-        msg = f"variant {variant.name} is no .tflite file: the Edge TPU runs nothing else"
+        msg = f"variant {variant.name} is not a .tflite file, and the Edge TPU runs nothing else"
         raise ConfigError(msg)
     return bundle.read(variant.file), f"{bundle.path.stem} {variant.name}"
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
     if Path(arguments.model).suffix == ".tflite":
-        msg = f"--out {arguments.out}: {arguments.model} is no bundle; edgetpu_compiler writes a bare file"
+        msg = f"--out {arguments.out}: {arguments.model} is not a bundle; use edgetpu_compiler to write a bare file"
         raise ConfigError(msg)
     if arguments.predict or not compiler.installed():
-        msg = f"--out {arguments.out}: it takes {compiler.COMMAND}, for x86-64 Linux, on PATH"
+        msg = f"--out {arguments.out}: needs {compiler.COMMAND} on PATH, which exists for x86-64 Linux"
         raise ConfigError(msg)
     check_new(arguments.out)
 
 
 def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
-    """The same bundle, with the compiled file; the variant itself stays for where there is no Edge TPU."""
+    """Write the bundle with the compiled file. The variant itself stays for machines without an Edge TPU."""
     if not compiled.model:
         msg = f"{compiler.COMMAND} wrote no model"
         raise ConversionError(msg)
@@ -112,13 +113,13 @@ def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
 
 
 def _rows(mapping: prediction.Mapping) -> list[list[object]]:
-    """Operator, count, status: as the compiler's own log has it."""
+    """Return operator, count and status, as in the compiler's log."""
     counted = Counter((one.operator.name, one.status) for one in mapping.placed)
     return [[name, count, status] for (name, status), count in sorted(counted.items())]
 
 
 def _advice(mapping: prediction.Mapping) -> list[dict[str, object]]:
-    """What is refused for its own sake, and what would map."""
+    """Return the operators that are rejected themselves, with alternatives that would map."""
     return [
         {"index": place, "operator": one.operator.name, "reason": one.reason, "instead": one.instead}
         for place, one in enumerate(mapping.placed)
@@ -127,18 +128,18 @@ def _advice(mapping: prediction.Mapping) -> list[dict[str, object]]:
 
 
 def show(document: dict[str, Any]) -> None:
-    """Prints the table of operators as the compiler does, memory and advice."""
+    """Print the table of operators in the compiler's format, the memory, and the advice."""
     print(f"{document['model']}, by {document['by']}")
     print(f"{'Operator':<30} {'Count':<10} Status\n")
     for name, count, status in document["rows"]:
         print(f"{name:<30} {count:<10} {status}")
     streamed = document["streamed_bytes"]
-    time = f" (about {document['streaming_ms']:.1f} ms for each inference over USB 3)" if streamed else ""
-    fails = "; the compiler is likely to give up at it" if document["likely_fails"] else ""
+    time = f" (about {document['streaming_ms']:.1f} ms per inference over USB 3)" if streamed else ""
+    fails = "; the compiler is likely to fail on it" if document["likely_fails"] else ""
     print(f"\nNumber of operations that will run on Edge TPU: {document['mapped']}")
     print(f"Number of operations that will run on CPU: {len(document['cpu_ops'])}")
     if len(document["cut_ops"]) != len(document["cpu_ops"]):
-        print(f"(cut at the first that is refused, whatever depends on it, {len(document['cut_ops'])} would)")
+        print(f"({len(document['cut_ops'])} if the graph were cut at the first rejected operator)")
     print(f"On-chip memory used for caching model parameters: {_size(document['cached_bytes'])}")
     print(f"Off-chip memory used for streaming uncached model parameters: {_size(streamed)}{time}")
     print(f"Largest activation: {_size(document['largest_activation_bytes'])}{fails}")

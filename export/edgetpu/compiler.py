@@ -1,4 +1,4 @@
-"""Coral's own compiler, where it is on PATH: run on a `.tflite` file, and its table of operators read."""
+"""Run Coral's compiler, if it is on PATH, on a `.tflite` file and read its table of operators."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ FAILED = ("Model not quantized", "Internal compiler error", "Compilation failed"
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What the compiler said."""
+    """Output of the compiler."""
 
     version: str
     rows: tuple[tuple[str, int, str], ...]
-    """Operator, how many, status; the same operator may stand in several rows."""
+    """Operator, count and status. An operator may occur in several rows."""
     log: str
     cached_bytes: int | None = None
-    """Parameters on the chip; None where the log does not say."""
+    """Parameters on the chip, bytes. None if the log does not state them."""
     streamed_bytes: int | None = None
-    """Parameters that are sent for each inference."""
+    """Parameters that are sent for each inference, bytes."""
     model: bytes = b""
-    """The file for the Edge TPU."""
+    """File for the Edge TPU."""
 
 
 def installed() -> str | None:
-    """The compiler's path, or None."""
+    """Return the path of the compiler, or None."""
     return shutil.which(COMMAND)
 
 
 def compile_model(data: bytes) -> Compiled:
-    """Runs the compiler.
+    """Run the compiler.
 
     Raises:
-        ConversionError: it refuses the model, says why, or does not end.
+        ConversionError: It rejects the model, with its reason, or does not end.
     """
     with tempfile.TemporaryDirectory(prefix="orilla-edgetpu-") as folder:
         model = Path(folder, "model.tflite")
@@ -60,13 +60,13 @@ def compile_model(data: bytes) -> Compiled:
     log = f"{ended.stdout}\n{ended.stderr}".strip()
     reason = next((line.strip() for line in log.splitlines() if line.strip().startswith(FAILED)), None)
     if ended.returncode or reason:
-        msg = f"{COMMAND} refuses the model: {reason or f'exit code {ended.returncode}'}"
+        msg = f"{COMMAND} rejects the model: {reason or f'exit code {ended.returncode}'}"
         raise ConversionError(msg)
     return replace(parse(log), model=compiled)
 
 
 def parse(log: str) -> Compiled:
-    """Reads a log of `edgetpu_compiler -s`; raises `ConversionError` where it holds no table of operators."""
+    """Read a log of `edgetpu_compiler -s`. Raises `ConversionError` if it has no table of operators."""
     rows = [
         (match[1], int(match[2]), match[3].strip())
         for line in log.splitlines()

@@ -1,8 +1,9 @@
-"""Which operators of a `.tflite` file Coral's Edge TPU would run, and why not the others; without its compiler.
+"""Predict which operators of a `.tflite` file Coral's Edge TPU would run, without Coral's compiler.
 
-The compiler is closed, x86-64 only, and was last released in 2021. Its rules are Coral's documentation, "TensorFlow
-models on the Edge TPU" (model requirements, supported operations); what that leaves open is read off published logs
-and compiled models, and said beside each rule. Where the compiler is on PATH, it is asked instead: `edgetpu_compiler`.
+The compiler is closed, x86-64 only, and was last released in 2021. Its rules are in Coral's documentation, "TensorFlow
+models on the Edge TPU" (model requirements, supported operations). The comment of each rule names the published logs
+and
+compiled models that settle open points. If the compiler is on PATH, `orilla edgetpu` runs it instead.
 """
 
 from __future__ import annotations
@@ -18,32 +19,32 @@ MAPPED = "Mapped to Edge TPU"
 BEHIND = "More than one subgraph is not supported"
 
 CACHE_BYTES = int(7.7 * (1 << 20))
-"""Of parameters that stay on the chip, as the compiler's logs show it. Source: Coral's documentation, "Edge TPU
-Compiler: parameter data caching" (8 MB), less what the program takes."""
+"""Bytes of parameters that stay on the chip, according to the compiler's logs. Source: Coral's documentation, "Edge TPU
+Compiler: parameter data caching" (8 MB), minus the program."""
 
 USB3_BYTES_PER_S = 450e6
-"""At which parameters that don't stay are sent for each inference. Source: Coral's benchmarks, VGG16: 138 MB in 296 ms
-of which little is computing."""
+"""Rate at which other parameters are sent for each inference. Source: Coral's benchmarks, VGG16: 138 MB in 296 ms, of
+which little is computation."""
 
 ODD = (IndexError, AttributeError, TypeError, ValueError, KeyError, ZeroDivisionError)
-"""What reading an operator raises that lacks inputs, outputs or options, or has others than its kind."""
+"""Errors that reading an operator raises if its inputs, outputs or options do not fit its kind."""
 
 LARGE_ACTIVATION = 12 << 20
-"""Bytes of one tensor that the compiler is likely to give up at. Source: google-coral/edgetpu issue 60: a 512x512
+"""Size of one tensor at which the compiler is likely to fail, bytes. Source: google-coral/edgetpu issue 60: a 512x512
 tensor of 64 channels fails, one of 32 does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One operator and where it runs."""
+    """One operator and the place where it runs."""
 
     operator: Operator
     status: str
-    """`MAPPED`, or the compiler's words for why not."""
+    """`MAPPED`, or the compiler's reason."""
     reason: str
-    """What in this operator it is; empty where it is mapped."""
+    """Property of this operator that causes the reason; empty if it is mapped."""
     instead: str
-    """What would map."""
+    """Alternative that would map."""
 
     @property
     def mapped(self) -> bool:
@@ -52,59 +53,60 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """What the compiler would make of a file."""
+    """Predicted output of the compiler."""
 
     placed: tuple[Placed, ...]
     parameter_bytes: int
-    """Of the mapped operators."""
+    """Parameters of the mapped operators, bytes."""
     cached_bytes: int
     largest_activation: int
-    """Bytes of the largest tensor that a mapped operator reads or writes."""
+    """Size of the largest tensor that a mapped operator reads or writes, bytes."""
     cut_at: int
-    """Place of the first operator that is refused; behind the last where none is."""
+    """Index of the first rejected operator; the number of operators if none is rejected."""
 
     @property
     def cpu_ops(self) -> list[str]:
-        """Operators left on the CPU, by name, in the order of the graph."""
+        """Return the names of the operators on the CPU, in graph order."""
         return [one.operator.name for one in self.placed if not one.mapped]
 
     @property
     def cut_ops(self) -> list[str]:
-        """What would be left if the graph were cut at the first operator that is refused, whatever depends on it."""
+        """Return the operators on the CPU if the graph were cut at the first rejected operator."""
         return [one.operator.name for place, one in enumerate(self.placed) if not one.mapped or place > self.cut_at]
 
     @property
     def streamed_bytes(self) -> int:
-        """Sent to the device for each inference."""
+        """Return the parameters that are sent for each inference, bytes."""
         return self.parameter_bytes - self.cached_bytes
 
     @property
     def streaming_ms(self) -> float:
-        """What that takes over USB 3."""
+        """Return the transfer time of these parameters over USB 3, milliseconds."""
         return 1e3 * self.streamed_bytes / USB3_BYTES_PER_S
 
     @property
     def likely_fails(self) -> bool:
-        """Whether an activation is so large that the compiler may give up."""
+        """Return True if an activation is so large that the compiler may fail."""
         return self.largest_activation > LARGE_ACTIVATION
 
 
 def predict(data: bytes, name: str = "the model") -> Mapping:
-    """Predicts the mapping of a `.tflite` file.
+    """Predict the mapping of a `.tflite` file.
 
     Raises:
-        DataError: it is no such file.
+        DataError: The file is not a `.tflite` file.
     """
     return mapping_of(read_operators(data, name))
 
 
 def mapping_of(operators: Iterable[Operator]) -> Mapping:
-    """Places each operator: it is mapped where it is supported and nothing that it needs was refused before.
+    """Place each operator. It is mapped if it is supported and depends on no rejected operator.
 
-    The compiler is a delegate of TensorFlow Lite, which divides a graph by what depends on what; only the first part
-    that it takes becomes a subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation puts it
-    simpler, as a cut at the first operator that is refused: `Mapping.cut_ops` says what would be left by that. A
-    quantisation of float inputs is refused and leaves nothing behind it (logs of models with float inputs).
+    The compiler is a delegate of TensorFlow Lite. The delegate partitions a graph by dependencies, and only the first
+    part
+    that it accepts becomes a subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation describes a
+    simpler cut at the first rejected operator; `Mapping.cut_ops` has that result. A quantisation of float inputs is
+    rejected, but operators behind it may map (logs of models with float inputs).
     """
     placed: list[Placed] = []
     made: set[Tensor] = set()
@@ -121,7 +123,7 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
         if found:
             placed.append(Placed(operator, *found))
         elif late:
-            placed.append(Placed(operator, BEHIND, "it needs what is not mapped", ""))
+            placed.append(Placed(operator, BEHIND, "it depends on an operator that is not mapped", ""))
         else:
             placed.append(Placed(operator, MAPPED, "", ""))
         if late or (found and not _feeds_in(operator, made)):
@@ -135,5 +137,5 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
 
 
 def _feeds_in(operator: Operator, made: set[Tensor]) -> bool:
-    """Whether an operator only brings one of the model's float inputs into bytes."""
+    """Return True if an operator only quantises one of the model's float inputs."""
     return operator.name == "QUANTIZE" and not any(tensor in made for tensor in operator.given)

@@ -1,7 +1,7 @@
-"""What Coral's compiler asks of each operator, as rules that say what is refused, why, and what would map instead.
+"""Rules of Coral's compiler for each operator: what it rejects, why, and what would map instead.
 
-Source: Coral's documentation, "TensorFlow models on the Edge TPU" (model requirements, supported operations); what that
-leaves open is read off published logs and compiled models, and said beside each rule.
+Source: Coral's documentation, "TensorFlow models on the Edge TPU" (model requirements, supported operations). The
+comment of each rule names the published logs and compiled models that settle open points.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 BYTES = ("INT8", "UINT8")
 SOFTMAX_MOST = 16_000
 RESIZE_LIMIT = 16
-"""Times by which a side may grow in one resize "to avoid loss in precision": assumed."""
+"""Factor by which one resize may enlarge a side "to avoid loss in precision"; assumed."""
 
 Refusal = tuple[str, str, str]
-"""The compiler's words, what it is here, and what would map."""
+"""The compiler's words, the property of this operator, and an alternative that would map."""
 
 Rule = Callable[[Operator], Refusal | None]
 
 
 def refusal(operator: Operator) -> Refusal | None:
-    """Why an operator is not mapped for its own sake; None where it is."""
-    if operator.name == "DEQUANTIZE":  # the compiler's logs say so
+    """Return the reason why an operator itself is not mapped, or None."""
+    if operator.name == "DEQUANTIZE":  # the compiler's logs show this
         return DTYPE, "its output is float", INSTEAD["DEQUANTIZE"]
     if operator.custom or operator.name not in RULES:
         return UNKNOWN, f"{operator.name} is not an operator of the Edge TPU", INSTEAD.get(operator.name, "")
@@ -47,16 +47,16 @@ def _dtype(operator: Operator) -> Refusal | None:
     state = ("INT16",) if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM" else ()
     for tensor in (*operator.given, *operator.outputs):
         if tensor.dtype not in (*BYTES, *state):
-            return DTYPE, f"{tensor.name} is {tensor.dtype}", "quantise the model fully to int8"
+            return DTYPE, f"{tensor.name} is {tensor.dtype}", "quantise the whole model to int8"
     return None
 
 
 def _shape(operator: Operator) -> Refusal | None:
     for tensor in (*operator.given, *operator.outputs):
         if tensor.dynamic or 0 in tensor.shape:
-            return LIMIT, f"{tensor.name} has an open side", "fix the input's shape, batch 1 included"
+            return LIMIT, f"{tensor.name} has an axis of unknown size", "fix the input's shape, batch 1 included"
         if any(side > 1 for side in tensor.shape[:-3]):
-            return RANK, f"{tensor.name} is {list(tensor.shape)}", "batch 1; no more than three sides above 1"
+            return RANK, f"{tensor.name} is {list(tensor.shape)}", "use batch 1 and at most three axes above 1"
     return None
 
 
@@ -66,30 +66,30 @@ def _always(operator: Operator) -> Refusal | None:
 
 def _no_activation(operator: Operator) -> Refusal | None:
     if operator.options is not None and operator.options.fusedActivationFunction != 0:
-        return LIMIT, "it has a fused activation", "put the activation into a layer of its own"
+        return LIMIT, "it has a fused activation", "use a separate activation layer"
     return None
 
 
 def _convolution(operator: Operator) -> Refusal | None:
     if _weights(operator) is None:
-        return LIMIT, "its weights are computed", "weights must be constants"
+        return LIMIT, "its weights are computed", "make the weights constants"
     options = operator.options
     if options.dilationWFactor != options.dilationHFactor:
-        return LIMIT, "its dilation differs in x and y", "the same dilation in both"
+        return LIMIT, "its dilation differs in x and y", "use the same dilation in both axes"
     return None
 
 
 def _fully_connected(operator: Operator) -> Refusal | None:
     weights = _weights(operator)
     if weights is None:
-        return LIMIT, "its weights are computed", "weights must be constants"
+        return LIMIT, "its weights are computed", "make the weights constants"
     if operator.options is not None and operator.options.weightsFormat != 0:
-        return LIMIT, "its weights are shuffled", "the default format of weights"
-    # Per-channel dense layers are younger than the compiler.
+        return LIMIT, "its weights are shuffled", "use the default weight format"
+    # Dense layers with per-channel scales are newer than the compiler.
     if weights.scales > 1:
-        return VERSION, "its weights are quantised per channel", "per-tensor scales for dense layers"
+        return VERSION, "its weights are quantised per channel", "use per-tensor scales for dense layers"
     if any(side > 1 for side in operator.outputs[0].shape[:-1]):
-        return LIMIT, f"its output is {list(operator.outputs[0].shape)}", "one vector at a time"
+        return LIMIT, f"its output is {list(operator.outputs[0].shape)}", "use one vector at a time"
     return None
 
 
@@ -107,7 +107,7 @@ def _concatenation(operator: Operator) -> Refusal | None:
     constants = operator.parameters
     zeros = all(not one.constant.any() for one in constants if one.constant is not None)
     if constants and (len(operator.inputs) > 2 or not zeros):
-        return LIMIT, "one of its inputs is a constant", "a constant of zeros, beside one other input"
+        return LIMIT, "one of its inputs is a constant", "use one input and a constant of zeros"
     return _no_activation(operator)
 
 
@@ -143,7 +143,7 @@ def _resize(operator: Operator) -> Refusal | None:
     rows, columns = operator.outputs[0].shape[1:3]
     instead = "UpSampling by repeating (concatenation and reshape) or a transposed convolution"
     if getattr(options, "halfPixelCenters", False):
-        return VERSION, "half-pixel centres are younger than the compiler", instead
+        return VERSION, "half-pixel centres are newer than the compiler", instead
     grows = (rows > height == 1) or (columns > width == 1)
     if grows or rows > RESIZE_LIMIT * height or columns > RESIZE_LIMIT * width:
         return LIMIT, f"from {height}x{width} to {rows}x{columns}: precision would be lost", instead
@@ -153,7 +153,11 @@ def _resize(operator: Operator) -> Refusal | None:
 def _softmax(operator: Operator) -> Refusal | None:
     shape = operator.given[0].shape
     if any(side > 1 for side in shape[:-1]) or shape[-1] > SOFTMAX_MOST:
-        return LIMIT, f"its input is {list(shape)}", f"one vector of at most {SOFTMAX_MOST} values; or on the host"
+        return (
+            LIMIT,
+            f"its input is {list(shape)}",
+            f"use one vector of at most {SOFTMAX_MOST} values, or compute it on the host",
+        )
     return None
 
 
@@ -175,7 +179,7 @@ def _split(operator: Operator) -> Refusal | None:
 def _prelu(operator: Operator) -> Refusal | None:
     alpha = operator.inputs[1]
     if alpha is None or sum(side > 1 for side in alpha.shape) > 1:
-        return LIMIT, "a slope for each place", "PReLU with shared_axes=[1, 2]"
+        return LIMIT, "it has a slope for each position", "use PReLU with shared_axes=[1, 2]"
     return None
 
 
@@ -221,11 +225,11 @@ RULES: dict[str, Rule] = {
     "TRANSPOSE_CONV": _transposed,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _always,
 }
-"""The operators that runtime 14 knows, and what else is asked of them. Source: Coral's documentation, supported
-operations; google-coral/edgetpu, CHANGES.md."""
+"""Operators that runtime 14 knows, and further rules for each. Source: Coral's documentation, supported operations;
+google-coral/edgetpu, CHANGES.md."""
 
 VERSIONS = {"RESIZE_BILINEAR": 2, "RESIZE_NEAREST_NEIGHBOR": 2, "TRANSPOSE_CONV": 2}
-"""The newest that the compiler takes. Source: google-coral/edgetpu issues 420 and 147."""
+"""Newest operator versions that the compiler accepts. Source: google-coral/edgetpu issues 420 and 147."""
 
 INSTEAD = {
     "LEAKY_RELU": "ReLU, or PReLU with shared_axes=[1, 2]",
@@ -242,4 +246,4 @@ INSTEAD = {
     "RESIZE_BILINEAR": "repeating by concatenation and reshape, or a transposed convolution",
     "TRANSPOSE_CONV": "a transposed convolution without bias, then an addition",
 }
-"""What would map, where one operator is refused as such."""
+"""Alternatives to operators that are never mapped."""

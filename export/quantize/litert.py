@@ -1,4 +1,4 @@
-"""Float LiteRT files made small, by `litert-quantizer`."""
+"""Quantise float LiteRT files with `litert-quantizer`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orilla.runtime.files import replacing
 
 
 def float16(source: str, out: str) -> None:
-    """Stores weights as float16; they are widened when the model is loaded."""
+    """Store weights as float16. Engines widen them when they load the model."""
     from litert_quantizer import qtyping, quantizer
 
     weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
@@ -26,10 +26,12 @@ def float16(source: str, out: str) -> None:
 
 
 def dynamic(source: str, out: str, recipe: str) -> None:
-    """Weights in integers, activations in float: nothing to calibrate.
+    """Quantise weights to integers and keep activations in float. No calibration is needed.
 
     Args:
-        recipe: the quantiser's name of it, such as `dynamic_wi8_afp32`.
+        source: Path of the float file.
+        out: Path of the file to write.
+        recipe: Name of a recipe of the quantiser, such as `dynamic_wi8_afp32`.
     """
     from litert_quantizer import quantizer
     from litert_quantizer import recipe as known
@@ -39,14 +41,17 @@ def dynamic(source: str, out: str, recipe: str) -> None:
 
 
 def static(source: str, out: str, calibration: str, recipe: str) -> None:
-    """Weights in int8 per channel, activations in integers between the least and the greatest value seen.
+    """Quantise weights to int8 per channel, and activations to integers between the observed minimum and maximum.
 
-    Not the quantiser's own moving average of each sample's range: of a tensor with one element, the logit before a
-    sigmoid, least and greatest are the same in every sample, and their averages leave no range.
+    The quantiser's own moving average of each sample's range is not used. For a tensor with one element, such as the
+    logit
+    before a sigmoid, minimum and maximum are equal in every sample, and their averages leave no range.
 
     Args:
-        calibration: see `calibration_samples`.
-        recipe: the quantiser's name of it, such as `static_wi8_ai8`.
+        source: Path of the float file.
+        out: Path of the file to write.
+        calibration: Path of a file for `calibration_samples`.
+        recipe: Name of a recipe of the quantiser, such as `static_wi8_ai8`.
     """
     from litert_quantizer import quantizer
     from litert_quantizer import recipe as known
@@ -57,8 +62,10 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
 
 
 def edgetpu(source: str, out: str, calibration: str) -> None:
-    """As `static` in int8, but with one scale for all of a dense layer's weights: Coral's compiler is older than dense
-    layers with a scale for each channel."""
+    """Quantise like `static` in int8, with one scale for all weights of a dense layer.
+
+    Coral's compiler does not know dense layers with a scale per channel.
+    """
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer import recipe as known
 
@@ -71,7 +78,7 @@ def edgetpu(source: str, out: str, calibration: str) -> None:
 
 
 def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
-    """The range of each tensor, which another variant of the same file has perhaps found already."""
+    """Return the range of each tensor. Recipes of the same file share the result."""
     from ai_edge_litert.interpreter import Interpreter
     from litert_quantizer import calibrator, recipe_manager
     from litert_quantizer.utils import qsv_utils
@@ -118,5 +125,5 @@ def _read_ranges(file: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _named(sample: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-    """A sample under the names that the file has for its inputs."""
+    """Return a sample under the input names of the file."""
     return sample if set(sample) == set(names) else dict(zip(names, sample.values(), strict=True))

@@ -1,4 +1,4 @@
-"""Float ONNX files made small, by ONNX Runtime's quantiser."""
+"""Quantise float ONNX files with ONNX Runtime's quantiser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.export.convert.keras_litert import calibration_samples
 
 
 def float16(source: str, out: str) -> None:
-    """Weights and activations in float16, inputs and outputs in float32."""
+    """Convert weights and activations to float16. Inputs and outputs stay float32."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -22,7 +22,7 @@ def float16(source: str, out: str) -> None:
 
 
 def dynamic_int8(source: str, out: str) -> None:
-    """Weights in int8; activations are quantised inside operators."""
+    """Quantise weights to int8. Activations are quantised inside operators."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -32,16 +32,18 @@ def dynamic_int8(source: str, out: str) -> None:
     for weight in onnx.load(out).graph.initializer:
         sizes[weight.data_type == onnx.TensorProto.INT8] += math.prod(weight.dims)
     if sizes[True] < sizes[False]:
-        msg = "the quantiser has no operator for most of the weights, they would stay in float32"
+        msg = "the quantiser supports no operator with most of the weights, so they would stay in float32"
         raise ValueError(msg)
 
 
 def static_int8(source: str, out: str, calibration: str, method: str) -> None:
-    """Static QDQ: weights int8 per channel, activations int8.
+    """Quantise statically (QDQ): weights to int8 per channel, activations to int8.
 
     Args:
-        calibration: see `calibration_samples`.
-        method: how the range of activations is found: `MinMax`, `Entropy` or `Percentile`.
+        source: Path of the float file.
+        out: Path of the file to write.
+        calibration: Path of a file for `calibration_samples`.
+        method: Calibration method: `MinMax`, `Entropy` or `Percentile`.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -55,7 +57,7 @@ def static_int8(source: str, out: str, calibration: str, method: str) -> None:
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[method],
-            # One sample at a time: the calibrators of histograms keep every tensor of every sample otherwise.
+            # The histogram calibrators get one sample at a time. Otherwise they keep every tensor of every sample.
             extra_options={"CalibStridedMinMax": 1},
         )
 
@@ -66,13 +68,13 @@ def _simplified(source: str, folder: str) -> str:
 
     onnxruntime.set_default_logger_severity(3)
     simplified = str(Path(folder, "simplified.onnx"))
-    # Shapes are static, so there is nothing to infer symbolically (that would need SymPy).
+    # Shapes are static, so symbolic inference, which would need SymPy, is not needed.
     quant_pre_process(source, simplified, skip_symbolic_shape=True)
     return simplified
 
 
 class _Reader:
-    """Hands the calibration samples out one by one."""
+    """Reader that delivers the calibration samples one by one."""
 
     def __init__(self, source: str, calibration: str) -> None:
         import onnx
@@ -85,7 +87,7 @@ class _Reader:
         return len(self._samples)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        """What `get_next` hands out from now on."""
+        """Select the samples that `get_next` delivers from now on."""
         self._waiting = islice(iter(self._samples), start_index, end_index)
 
     def get_next(self) -> dict[str, np.ndarray] | None:

@@ -301,7 +301,7 @@ def test_what_it_compiled_goes_into_a_bundle(tmp_path, tiny_bundle, monkeypatch,
 def test_without_the_compiler_nothing_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["edgetpu", "road", "--out", str(tmp_path / "coral.orilla")]) == 2
-    assert "takes edgetpu_compiler" in capsys.readouterr().err
+    assert "needs edgetpu_compiler" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -329,7 +329,7 @@ def test_the_command_s_table_and_refusals(tiny_bundle, tmp_path, capsys):
     assert "instead: quantise" in capsys.readouterr().out
     for words, match in (
         ((str(tmp_path / "none.tflite"),), "cannot read"),
-        ((str(tiny_bundle), "--variant", "onnx_wi8_ai8"), "is no .tflite file"),
+        ((str(tiny_bundle), "--variant", "onnx_wi8_ai8"), "is not a .tflite file"),
         (("road", "--variant", "int4"), "unknown variant"),
     ):
         assert main(["edgetpu", *words]) == 2

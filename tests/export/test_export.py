@@ -106,7 +106,7 @@ def test_a_recipe_that_is_not_for_the_model_says_why(tiny_run, tmp_path):
         tiny_run,
         tmp_path / "u.orilla",
         ConfigError,
-        "litert_fp32_fused is not for this model",
+        "litert_fp32_fused does not apply to this model",
         recipes="litert_fp32_fused",
     )
 
@@ -146,7 +146,7 @@ def test_calibration_pictures_must_show_something(tiny_run, tmp_path):
         (tmp_path / "grey").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / "grey" / f"{index}.png"), np.full((20, 20, 3), 7, np.uint8))
     options = {"recipes": "litert_wi8_ai8", "calibration": str(tmp_path / "grey")}
-    fails(tiny_run, tmp_path / "t.orilla", DataError, "all of one colour", **options)
+    fails(tiny_run, tmp_path / "t.orilla", DataError, "have only one colour", **options)
 
 
 def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypatch):
@@ -252,7 +252,7 @@ def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, 
     def check(reference, session, *, seconds):
         looked.append((session.engine, seconds))
         if seconds is None and "onnx" not in session.engine:
-            msg = "its output holds NaN or infinity"
+            msg = "its output contains NaN or infinity"
             raise ConversionError(msg)
         found = real(reference, session, seconds=seconds)
         return found if seconds is None else msgspec.structs.replace(found, count=1)
@@ -261,6 +261,6 @@ def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, 
     made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_fp32"))
     assert [one.name for one in made.variants] == ["onnx_fp32"]
     assert made.default == "onnx_fp32"
-    assert made.report.failed == {"litert_fp32": "its output holds NaN or infinity"}
+    assert made.report.failed == {"litert_fp32": "its output contains NaN or infinity"}
     assert made.variants[0].check.count == made.report.count
     assert not [name for name in made.files if "litert" in name]

@@ -38,7 +38,7 @@ def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, inp
 def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays):
     picture_model().save(tmp_path / "plain.keras")
     with pytest.raises(
-        ConfigError, match=r"which pixel values was plain.keras trained on\? give --input-range 0..255, 0..1"
+        ConfigError, match=r"value range of plain.keras's training images is unknown: give --input-range 0..255, 0..1"
     ):
         make(
             tmp_path / "plain.keras",
@@ -65,7 +65,7 @@ def test_grey_logits_and_labels(tmp_path, arrays):
         result = opened(PICTURES[0]).result
     assert abs(result.scores.sum() - 1) < 1e-5
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    with pytest.raises(ConfigError, match="has 2 lines, the model 3 classes"):
+    with pytest.raises(ConfigError, match="has 2 lines, but the model has 3 classes"):
         make(tmp_path / "grey.keras", tmp_path / "n.orilla", told, calibration=str(arrays / "x.npz"))
 
 
@@ -120,17 +120,17 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
             b"nonsense",
             ModelHints(task="tensor"),
             ConversionError,
-            "m.keras as a Keras model: it is no zip file",
+            "m.keras as a Keras model: it is not a zip file",
         ),
-        ("m.h5", b"nonsense", ModelHints(task="tensor"), ConversionError, "m.h5 as a Keras model: it is no HDF5 file"),
-        ("m.tflite", b"x", ModelHints(task="tensor"), DataError, "m.tflite is no Keras model"),
+        ("m.h5", b"nonsense", ModelHints(task="tensor"), ConversionError, "m.h5 as a Keras model: it is not an HDF5 file"),
+        ("m.tflite", b"x", ModelHints(task="tensor"), DataError, "m.tflite is not a Keras model"),
         ("none.keras", None, ModelHints(task="tensor"), DataError, "no such model"),
         (
             "m.keras",
             b"x",
             ModelHints(),
             ConfigError,
-            r"what is m.keras for\? give --task segment, classify, text, tensor",
+            r"the task of m.keras is unknown: give --task segment, classify, text, tensor",
         ),
         ("m.keras", b"x", ModelHints(task="detect"), ConfigError, "unknown task 'detect'"),
         ("m.keras", b"x", ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown --input-range 'bgr'"),
@@ -149,7 +149,7 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     model.layers[0].set_weights([np.full((4, 2), np.nan), np.zeros(2)])
     model.save(tmp_path / "nan.keras")
-    with pytest.raises(ConversionError, match="holds NaN or infinity"):
+    with pytest.raises(ConversionError, match="contains NaN or infinity"):
         make(
             tmp_path / "nan.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(arrays / "x.npz")
         )
@@ -158,7 +158,7 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
     np.savez(tmp_path / "inf.npz", x=x)
     model.layers[0].set_weights([np.ones((4, 2)), np.zeros(2)])
     model.save(tmp_path / "good.keras")
-    with pytest.raises(DataError, match=r"inf\.npz: x holds NaN or infinity"):
+    with pytest.raises(DataError, match=r"inf\.npz: x contains NaN or infinity"):
         make(
             tmp_path / "good.keras",
             tmp_path / "m.orilla",
@@ -197,6 +197,6 @@ def test_a_vocabulary_of_another_layout_is_refused(tmp_path):
         [keras.Input((12,), dtype="int32"), layers.Embedding(50, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
     )
     told = ModelHints(task="text", vocabulary=tmp_path / "v.txt")
-    for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': give words only"), ("\nthe\n", "line 1")):
+    for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': give only words"), ("\nthe\n", "line 1")):
         (tmp_path / "v.txt").write_text(words)
         refused(tmp_path, model, ConfigError, match, told)

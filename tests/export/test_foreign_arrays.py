@@ -128,7 +128,7 @@ def test_one_array_and_its_truth(tmp_path):
     assert made.report.truth == "labels"
     assert 0.99 < made.report.metrics["cosine"] < 1
     np.savez(tmp_path / "bad.npz", x=x, y=np.zeros((50, 3), np.float32))
-    with pytest.raises(DataError, match="y of bad has 3 numbers for each sample, the model answers 4"):
+    with pytest.raises(DataError, match="y of bad has 3 numbers per sample, but the model outputs 4"):
         make(
             tmp_path / "m.keras",
             tmp_path / "n.orilla",
@@ -220,7 +220,7 @@ def test_calibration_of_another_kind_than_what_is_checked_on(tmp_path):
         tmp_path,
         model,
         DataError,
-        r"calibration data raw: x goes up to \d+, in x to [\d.]+ \(medians\): calibrate on samples of the same kind",
+        r"calibration data raw: x reaches \d+, but [\d.]+ in x \(medians\): calibrate on samples of the same kind",
         recipes="litert_wi8_ai8",
         calibration=str(tmp_path / "raw.npz"),
         validation=str(tmp_path / "x.npz"),
@@ -230,4 +230,4 @@ def test_calibration_of_another_kind_than_what_is_checked_on(tmp_path):
 def test_types_that_not_every_precision_takes(tmp_path):
     x = keras.Input((3,), dtype="bool", name="flags")
     model = keras.Model(x, layers.Dense(2)(keras.ops.cast(x, "float32")))
-    refused(tmp_path, model, ConversionError, "the input x is bool: take float32, int32, int64, and cast inside")
+    refused(tmp_path, model, ConversionError, "the input x is bool: use float32, int32, int64, and cast inside")

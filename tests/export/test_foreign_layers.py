@@ -20,7 +20,7 @@ class Odd(keras.layers.Layer):
 def test_a_custom_layer_is_named(tmp_path):
     keras.Sequential([keras.Input((4,)), Odd(), layers.Dense(2)]).save(tmp_path / "odd.keras")
     np.savez(tmp_path / "x.npz", x=np.ones((20, 4), np.float32))
-    with pytest.raises(ConversionError, match=r"has the layer .*Odd, which Keras doesn't know"):
+    with pytest.raises(ConversionError, match=r"has the layer .*Odd, which Keras does not know"):
         make(
             tmp_path / "odd.keras",
             tmp_path / "m.orilla",
@@ -184,19 +184,19 @@ def test_what_a_quantiser_leaves_in_float_is_no_small_variant(tmp_path):
     )
     assert [one.name for one in made.variants] == ["litert_fp32"]
     assert "too small to be quantised" in made.report.failed["litert_wi8_afp32"]
-    assert "no operator for most of the weights" in made.report.failed["onnx_wi8_afp32"]
+    assert "no operator with most of the weights" in made.report.failed["onnx_wi8_afp32"]
 
 
 def test_a_model_that_is_quantised_already(tmp_path):
     model = keras.Sequential([keras.Input((16,)), layers.Dense(8, name="wide")])
     model.quantize("int8")
-    refused(tmp_path, model, ConversionError, r"layer wide of m\.keras is quantised already \(int8\)")
+    refused(tmp_path, model, ConversionError, r"layer wide of m\.keras is already quantised \(int8\)")
 
 
 def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     model = keras.Sequential([keras.Input((16,)), layers.Dense(8, name="odd", activation="gelu")])
     told = ModelHints(task="tensor", device="coral")
-    refused(tmp_path, model, ConversionError, "not for coral: odd: activation gelu is not mapped", told)
+    refused(tmp_path, model, ConversionError, "coral cannot run the model: odd: activation gelu is not mapped", told)
     refused(tmp_path, model, ConfigError, "unknown device 'tpu'", ModelHints(task="tensor", device="tpu"))
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
     assert make(

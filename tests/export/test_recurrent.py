@@ -37,7 +37,7 @@ MODELS = {
     "own cell": lambda: [layers.RNN(layers.GRUCell(4))],
 }
 WITHOUT_FUSED = {
-    "gru": "gru.* is a GRU, which LiteRT has no fused operator for",
+    "gru": "gru.* is a GRU, for which LiteRT has no fused operator",
     "gru, reset before": "GRU",
     "bidirectional gru": "GRU",
     "simple rnn": "SimpleRNN",
