@@ -25,18 +25,22 @@ INPUT_HW = (32, 64)
 def road_run(folder: Path, data: Path) -> Path:
     """Write the run folder of a small segmentation with random weights."""
     import keras
+    from keras import layers
 
     from orilla.runtime.bundle.run_folder import Run, encode_json
     from orilla.runtime.preprocessing.image import Preprocess
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(3)
+    # Every layer has a name: Keras would number them by what the process built before.
+    initial = keras.initializers.RandomNormal(stddev=2.0, seed=1)
     image = keras.Input((*INPUT_HW, 3), name="image")
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(image)
-    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
-    x = keras.layers.DepthwiseConv2D(3, padding="same")(x)
-    logit = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.RandomNormal(stddev=2.0, seed=1))(x)
-    keras.Model(image, keras.layers.Activation("sigmoid")(logit)).save(folder / "model.keras")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="conv")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    x = layers.Conv2D(1, 1, kernel_initializer=initial, name="logit")(x)
+    x = layers.Activation("sigmoid", name="probability")(x)
+    keras.Model(image, x, name="road").save(folder / "model.keras")
     (folder / "card.json").write_bytes(encode_json(factories.card(INPUT_HW)))
     (folder / "run.json").write_bytes(encode_json(Run(Preprocess(size_hw=INPUT_HW), str(data))))
     return folder
