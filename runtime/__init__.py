@@ -1,4 +1,4 @@
-"""What runs on the robot: bundles, engines, the camera loop."""
+"""Everything that runs on the robot: bundles, engines, and the camera loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports at first use, so that `import orilla.runtime` costs nothing."""
+    """Import a public name at its first use, so that `import orilla.runtime` costs nothing."""
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -1,4 +1,4 @@
-"""The command `orilla`: finds the subcommand, imports only what it needs, and turns an error into one line."""
+"""The command `orilla`: find the subcommand, import only what it needs, and turn errors into one line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "ORT_DISABLE_TELEMETRY": "1",
 }
-"""What libraries read when they are imported: in a command's process their messages are said by our errors."""
+"""Environment variables that libraries read at import. In a command, Orilla's errors replace their messages."""
 
 
 class Command(NamedTuple):
-    """A subcommand: the module with its `add_arguments`, `execute` and `show`."""
+    """A subcommand: a module with `add_arguments`, `execute` and `show`."""
 
     module: str
     about: str
@@ -36,48 +36,50 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command(
         "orilla.runtime.commands.run",
-        "run a bundle over a camera, video, folder of pictures or scenes",
+        "run a bundle on a camera, video, folder of images or procedural scenes",
         "orilla run road --source drive.mp4 --sink video:out.mp4",
     ),
     "tune": Command(
         "orilla.runtime.commands.tune",
-        "find the fastest variant, engine and threads here, for orilla run to use",
+        "find the fastest variant, engine and thread count on this machine",
         "orilla tune road",
     ),
     "bench": Command(
         "orilla.runtime.commands.bench",
-        "measure a bundle here: percentiles, memory, heat; compare two results",
+        "measure a bundle: percentiles, memory, temperature; compare results",
         "orilla bench road --out now.json",
     ),
     "report": Command(
         "orilla.runtime.commands.report",
-        "make a page of benchmark results",
+        "write a page of benchmark results",
         "orilla report now.json --out report.html",
         extra="report",
     ),
     "replay": Command(
         "orilla.runtime.commands.replay",
-        "decide again what a recorded loop decided, or what another policy would have",
+        "repeat the decisions of a recorded loop, or simulate another policy",
         "orilla replay drive.rec --policy deadline:80",
     ),
     "verify": Command(
         "orilla.runtime.commands.verify",
-        "prove that a bundle still computes here what was exported",
+        "verify that a bundle computes on this machine what was exported",
         "orilla verify road --data camvid.zip",
     ),
     "data": Command(
-        "orilla.runtime.commands.data", "download published data sets, and look into any", "orilla data get mnist"
+        "orilla.runtime.commands.data",
+        "download published data sets, and show the contents of any",
+        "orilla data get mnist",
     ),
     "train": Command(
-        "orilla.train.cli", "train a model", "orilla train convnet --data PICTURES --out runs/convnet", extra="train"
+        "orilla.train.cli", "train a model", "orilla train convnet --data IMAGES --out runs/convnet", extra="train"
     ),
     "export": Command(
         "orilla.export.cli",
-        "make a bundle of small, checked variants from a run",
+        "convert and quantise a model into a bundle, and check each variant",
         "orilla export runs/road --out road.orilla",
         extra="export",
     ),
-    "show": Command("orilla.runtime.commands.show", "say what is in a bundle", "orilla show road"),
+    "show": Command("orilla.runtime.commands.show", "show the contents of a bundle", "orilla show road"),
     "extract": Command(
         "orilla.runtime.commands.extract",
         "write a bundle's variant as a bare .tflite or .onnx with its metadata",
@@ -85,12 +87,12 @@ COMMANDS = {
     ),
     "slim": Command(
         "orilla.runtime.commands.slim",
-        "write a bundle with some of its variants only",
+        "write a bundle with only some of its variants",
         "orilla slim road.orilla --keep default --out robot.orilla",
     ),
     "edgetpu": Command(
         "orilla.export.edgetpu.command",
-        "say which operators of a .tflite file Coral's Edge TPU would run, and why not the others",
+        "predict which operators of a .tflite file Coral's Edge TPU would run",
         "orilla edgetpu model.tflite",
         extra="export",
     ),
@@ -101,16 +103,16 @@ COMMANDS = {
         extra="export",
     ),
     "devices": Command(
-        "orilla.runtime.commands.devices", "say what this machine is, and what is known of others", "orilla devices pi4"
+        "orilla.runtime.commands.devices", "describe this machine and known devices", "orilla devices pi4"
     ),
     "doctor": Command(
-        "orilla.runtime.commands.doctor", "find what is wrong with this machine and installation", "orilla doctor"
+        "orilla.runtime.commands.doctor", "find problems of this machine and installation", "orilla doctor"
     ),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; 0 well, 1 a verdict of no, 2 an error that is that the user can fix."""
+    """Run one command. Return 0 for success, 1 for a negative verdict, 2 for an error that the user can fix."""
     if argv is not None:
         return _main(argv)
     try:
@@ -126,7 +128,7 @@ def _main(words: list[str]) -> int:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if threading.current_thread() is threading.main_thread():
-        # A service that is stopped ends as one that is interrupted: outputs are closed, nothing is left half-written.
+        # A stopped service ends like an interrupted one: outputs are closed, and nothing half-written remains.
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, signal.default_int_handler)
@@ -137,7 +139,7 @@ def _main(words: list[str]) -> int:
     except ImportError as error:
         if error.name and error.name.startswith("orilla"):
             raise
-        return _refuse(f"{error}; orilla doctor says what is wrong with this installation")
+        return _refuse(f"{error}; orilla doctor checks this installation")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -191,7 +193,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses in one line, as every command does."""
+    """Parser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         msg = f"{message}; {self.prog} --help shows the options"

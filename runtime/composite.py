@@ -1,4 +1,4 @@
-"""Several models on one source: side by side, or one on what another found."""
+"""Several models on one source: in parallel, or as a cascade."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.runner import Runner
 
 
 class MultiModel(Runner):
-    """Several models on one source: one capture and one decoding, and a `tick.result` with each model's answer."""
+    """Several models on one source, with one capture and one decoding. `tick.result` has each model's answer."""
 
     kind = "picture"
 
@@ -21,7 +21,7 @@ class MultiModel(Runner):
         self.name = " and ".join(self._models)
 
     def work(self) -> ParallelStages:
-        """What is done with each frame of one loop."""
+        """Return the processing of each frame of one loop."""
         return ParallelStages({name: model.work() for name, model in self._models.items()})
 
     def sessions(self) -> tuple[Session, ...]:
@@ -33,17 +33,17 @@ class MultiModel(Runner):
         return [note for model in self._models.values() for note in model.notes()]
 
     def describe(self) -> dict[str, str]:
-        """Variant and engine of each model, by name."""
+        """Return variant and engine of each model, by name."""
         return {name: next(iter(model.describe().values())) for name, model in self._models.items()}
 
     def close(self) -> None:
-        """Closes the models."""
+        """Close the models."""
         for model in self._models.values():
             model.close()
 
 
 class CascadeModel(Runner):
-    """A cascade: one model on the frame, another on the parts that are cut out where the first found something."""
+    """A cascade: one model on the frame, another on the crops that the first selects."""
 
     kind = "picture"
 
@@ -52,7 +52,7 @@ class CascadeModel(Runner):
         self.name = f"{first.name} then {second.name}"
 
     def work(self) -> CascadeStages:
-        """What is done with each frame of one loop."""
+        """Return the processing of each frame of one loop."""
         return CascadeStages(self._first.work(), self._second.work(), self._cut)
 
     def sessions(self) -> tuple[Session, ...]:
@@ -64,23 +64,23 @@ class CascadeModel(Runner):
         return [*self._first.notes(), *self._second.notes()]
 
     def describe(self) -> dict[str, str]:
-        """Variant and engine of both models, by the bundles' names, or as first and second where these are the same."""
+        """Return variant and engine of both models, by bundle name, or by `first` and `second` for equal names."""
         both = [next(iter(model.describe().items())) for model in (self._first, self._second)]
         if both[0][0] != both[1][0]:
             return dict(both)
         return {"first": both[0][1], "second": both[1][1]}
 
     def close(self) -> None:
-        """Closes both models."""
+        """Close both models."""
         self._first.close()
         self._second.close()
 
 
 def together(**models: Model) -> MultiModel:
-    """Several models on the same frames; `tick.result["name"]` is what each says.
+    """Run several models on the same frames. `tick.result["name"]` is the answer of each.
 
     Raises:
-        ConfigError: none, or one that takes no pictures.
+        ConfigError: There is no model, or one that takes no images.
     """
     if not models:
         msg = "together() needs a model: together(road=model, animal=other)"
@@ -90,17 +90,18 @@ def together(**models: Model) -> MultiModel:
 
 
 def cascade(first: Model, second: Model, *, cut: Cut = around) -> CascadeModel:
-    """`second` on parts of the frame that `first` decides on; `tick.result.first`, and `tick.result.parts` with box
-    and answer.
+    """Run `second` on crops that `first` selects.
+
+    `tick.result.first` is the answer to the frame. `tick.result.parts` has a box and an answer per crop.
 
     Args:
-        first: on the whole frame.
-        second: on each part.
-        cut: from what `first` said, and the frame, to boxes: left, top, right, bottom in pixels. Where none is given,
-            the box around all that a segmentation found.
+        first: Model for the whole frame.
+        second: Model for each crop.
+        cut: Function from the answer of `first` and the frame to boxes: left, top, right, bottom in pixels. The default
+            is the bounding box of a segmentation.
 
     Raises:
-        ConfigError: a model that takes no pictures.
+        ConfigError: A model takes no images.
     """
     _check_pictures(first, second)
     return CascadeModel(first, second, cut)
@@ -109,5 +110,5 @@ def cascade(first: Model, second: Model, *, cut: Cut = around) -> CascadeModel:
 def _check_pictures(*models: Model) -> None:
     for model in models:
         if model.kind != "picture":
-            msg = f"{model.name} takes no pictures: only models of pictures share a source"
+            msg = f"{model.name} takes no images: only image models can share a source"
             raise ConfigError(msg)

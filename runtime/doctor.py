@@ -1,7 +1,4 @@
-"""Whether an engine works here: imported and run in a process of its own, which may die of it.
-
-`python -m orilla.runtime.doctor ENGINE` is that process.
-"""
+"""Run each engine in a process of its own, which may crash: `python -m orilla.runtime.doctor ENGINE`."""
 
 from __future__ import annotations
 
@@ -21,33 +18,33 @@ from orilla.runtime.engines.registry import ENGINES, is_package
 TIMEOUT_S = 60
 OPENCV = "opencv"
 MARK = "orilla-probe: "
-"""Begins the line that a process answers with."""
+"""Prefix of the line with the process's answer."""
 
 DIED = {
-    "SIGILL": "illegal instruction: it was built for another CPU than this one",
+    "SIGILL": "illegal instruction: it was built for another processor",
     "SIGSEGV": "segmentation fault",
     "SIGBUS": "bus error",
     "SIGABRT": "aborted",
-    "SIGKILL": "killed, as the system does where memory runs out",
+    "SIGKILL": "killed, probably because memory ran out",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What became of one engine's process."""
+    """Outcome of one engine's process."""
 
     name: str
     answer: dict[str, Any] | None
-    """What it found; None where it did not end well."""
+    """Answer of the process. None if it failed."""
     reason: str
-    """Why not, in one line."""
+    """Reason of the failure, one line."""
     missing: str | None = None
-    """A shared library or a package that it lacks."""
+    """Missing shared library or package."""
 
 
 def probe(name: str) -> Probe:
-    """Runs one engine, or `opencv`, on the bundle that ships for it."""
-    # Without -P, a file of the same name in the current folder would be taken for the package.
+    """Run one engine, or `opencv`, on the bundle that ships for it."""
+    # Without -P, a file in the current folder with the package's name would be imported instead.
     command = [sys.executable, "-P", "-m", "orilla.runtime.doctor", name]
     try:
         ended = subprocess.run(
@@ -69,7 +66,7 @@ def probe(name: str) -> Probe:
 
 
 def providers() -> tuple[str, ...]:
-    """ONNX Runtime's providers here, asked in a process of its own; none where it is not installed or dies."""
+    """Return ONNX Runtime's providers, from a process of its own; empty if it is not installed or crashes."""
     if not is_package("onnxruntime"):
         return ()
     code = "import json, onnxruntime; found = {'providers': onnxruntime.get_available_providers()}; "
@@ -83,7 +80,7 @@ def providers() -> tuple[str, ...]:
 
 
 def _answer(output: str) -> dict[str, Any]:
-    """What a process told behind the mark; libraries print before and after it. Raises `ValueError` for nothing."""
+    """Return the answer after the mark. Libraries print before and after it. Raises `ValueError` without an answer."""
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
             found = json.loads(line.removeprefix(MARK))
@@ -94,10 +91,10 @@ def _answer(output: str) -> dict[str, Any]:
 
 
 def examine(*, edgetpu: bool = False) -> list[Finding]:
-    """OpenCV, and each engine whose package is installed, run one beside the other.
+    """Run OpenCV and each installed engine, several at a time.
 
     Args:
-        edgetpu: whether there is a stick to be opened.
+        edgetpu: True if there is a stick to open.
     """
     names = [OPENCV, *_names(), *(["edgetpu"] if edgetpu else [])]
     with ThreadPoolExecutor(2) as pool:
@@ -109,11 +106,11 @@ def examine(*, edgetpu: bool = False) -> list[Finding]:
 
 
 def finding(one: Probe) -> Finding:
-    """What a user is told of a probe."""
+    """Convert a probe into a finding."""
     label = one.name if one.name == OPENCV else f"engine {one.name}"
     if one.answer is None and (one.name == "compiled" or one.name.startswith("onnx:")):
-        # Nothing takes these unless they are asked for, and they come in one wheel with an engine that works.
-        fix = f"take --engine {'litert' if one.name == 'compiled' else 'onnx'}, or install what it lacks"
+        # Nobody uses these engines without requesting them, and they come in one wheel with an engine that works.
+        fix = f"use --engine {'litert' if one.name == 'compiled' else 'onnx'}, or install what is missing"
         return Finding(label, "warning", f"{one.name} does not work here: {one.reason}", fix)
     if one.answer is None:
         return Finding(label, "failure", f"{one.name} does not work: {one.reason}", _mend(one))
@@ -122,15 +119,15 @@ def finding(one: Probe) -> Finding:
     detail = str(one.answer["engine"])
     if wrong:
         told = "; ".join(f"{name}: {why}" for name, why in wrong.items())
-        fix = "take another engine (--engine), and tell its makers"
-        return Finding(label, "failure", f"{detail} runs, and computes something else: {told}", fix)
+        fix = "use another engine (--engine), and report it to the makers of this one"
+        return Finding(label, "failure", f"{detail} runs, but its result is wrong: {told}", fix)
     if refused:
-        detail += f"; not for {', '.join(refused)} ({next(iter(refused.values()))})"
+        detail += f"; rejects {', '.join(refused)} ({next(iter(refused.values()))})"
     return Finding(label, "ok", detail)
 
 
 def _names() -> list[str]:
-    """Engines whose packages are there; nothing is imported that could die of it."""
+    """Return the engines whose packages are installed. Nothing is imported, because that could crash."""
     found = []
     if is_package("ai_edge_litert"):
         found += ["litert", "compiled"]
@@ -142,20 +139,20 @@ def _names() -> list[str]:
 
 
 def _offered(answer: dict[str, Any]) -> list[str]:
-    """The engines whose providers this build of ONNX Runtime has; its others are none here."""
+    """Return the engines whose providers this build of ONNX Runtime has."""
     providers = answer.get("providers", [])
     return [name for name, engine in ENGINES.items() if name != "onnx" and engine.options.get("provider") in providers]
 
 
 def _mend(one: Probe) -> str:
-    """The command that helps, for what is known of it."""
+    """Return the command that fixes a known problem."""
     reason, missing = one.reason, one.missing or ""
     if missing.startswith(("libGL", "libxcb", "libX11", "libSM", "libgthread", "libglib")):
         return "pip uninstall -y opencv-python opencv-contrib-python && pip install opencv-python-headless"
     if missing.startswith("libgomp"):
         return "sudo apt install libgomp1"
     if missing.startswith("lib"):
-        return f"install the package that has {missing} (apt-file search {missing})"
+        return f"install the package that contains {missing} (apt-file search {missing})"
     if one.name == "edgetpu":
         return "unplug it and plug it in again; then see docs/devices.md, Coral"
     if one.name == OPENCV:
@@ -167,9 +164,11 @@ def _mend(one: Probe) -> str:
         iter(distributions(["onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime"])), "onnxruntime"
     )
     if "illegal instruction" in reason and wheel == "onnxruntime":
-        return 'pip install "onnxruntime!=1.21.*" (its wheels of 1.21.0 did so on a Raspberry Pi 4), or --engine litert'
+        return (
+            'pip install "onnxruntime!=1.21.*" (its wheels of 1.21.0 crashed on a Raspberry Pi 4), or --engine litert'
+        )
     if "illegal instruction" in reason:
-        return f"take another engine (--engine), or an older {wheel}: pip index versions {wheel}"
+        return f"use another engine (--engine), or an older {wheel}: pip index versions {wheel}"
     return f"pip install --force-reinstall {wheel}"
 
 
@@ -181,7 +180,7 @@ def _name(number: int) -> str:
 
 
 def main(name: str) -> dict[str, object]:
-    """In the process of its own: imports and runs."""
+    """Import and run an engine in this process."""
     if name == OPENCV:
         return _run_opencv()
     if name == "edgetpu":
@@ -207,7 +206,7 @@ def main(name: str) -> dict[str, object]:
         if failed is not None:
             wrong[verdict.variant] = f"{failed.name}, {failed.detail}"
     if not engine:
-        raise first or OrillaError("no variant is for it")
+        raise first or OrillaError("it runs no variant")
     found: dict[str, object] = {"engine": engine, "refused": refused, "wrong": wrong}
     if name == "onnx":
         import onnxruntime
@@ -223,16 +222,16 @@ def _run_opencv() -> dict[str, object]:
     picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     smaller = cv2.resize(picture, (2, 2), interpolation=cv2.INTER_AREA)
     right = np.abs(smaller[0, 0] - picture[:2, :2].mean(axis=(0, 1))).max() <= 1
-    wrong = {} if right else {"resize": "a small picture is not its mean"}
+    wrong = {} if right else {"resize": "a resized image is not its mean"}
     return {"engine": f"OpenCV {cv2.__version__} on numpy {np.__version__}", "wrong": wrong}
 
 
 def _told(failure: Exception) -> dict[str, object]:
-    """An error, and the shared library that the loader did not find."""
+    """Return an error, and the shared library that the loader did not find."""
     root: BaseException = failure
     while root.__cause__ is not None:
         root = root.__cause__
-    line = next(iter(str(root).strip().splitlines()), "").removesuffix("; orilla doctor says why")
+    line = next(iter(str(root).strip().splitlines()), "").removesuffix("; orilla doctor gives details")
     kind = "" if type(root).__module__.startswith("orilla.") else type(root).__name__
     lacks = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", line)
     told = ": ".join(part for part in (kind, line) if part)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written under a temporary name, then renamed."""
+"""Write files completely or not at all: under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orilla.devices.errors import ConfigError, OutputError
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept, and what was tuned: `$ORILLA_CACHE`, else `~/.cache/orilla`.
+    """Return the folder for downloads and tuned choices: `$ORILLA_CACHE`, else `~/.cache/orilla`.
 
     Raises:
-        ConfigError: there is no home folder.
+        ConfigError: There is no home folder.
     """
     if chosen := os.environ.get("ORILLA_CACHE"):
         return Path(chosen)
@@ -30,12 +30,14 @@ def cache_folder() -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, of the same suffix; renamed to `path` when the block ends well.
+    """Yield a temporary path next to `path` with the same suffix.
+
+    It is renamed to `path` when the block ends without an error.
 
     A link is followed, so that its target is replaced.
 
     Raises:
-        OutputError: the folder is missing, cannot be written, or is full; or `path` is a device, a pipe or a folder.
+        OutputError: The folder is missing, read-only or full; or `path` is a device, a pipe or a folder.
     """
     path = _replaceable(path)
     temporary = _beside(path, path.suffix)
@@ -50,7 +52,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`; renamed to `path`, which must not exist, when the block ends well."""
+    """Yield a temporary folder next to `path`, which must not exist.
+
+    It is renamed when the block ends without an error.
+    """
     temporary = _beside(path, "")
     try:
         temporary.mkdir()
@@ -63,7 +68,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and its parents, where they are not there yet; raises `OutputError`."""
+    """Create a folder and its parents if they are missing. Raises `OutputError`."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -72,22 +77,22 @@ def make_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises `OutputError` where `path` could not be written, before the work that is to be written."""
+    """Raise `OutputError` if `path` cannot be written, before the work begins."""
     _beside(_replaceable(path), path.suffix)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to `path`, whole or not at all; raises `OutputError`."""
+    """Write `data` to `path` completely or not at all. Raises `OutputError`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 class Incomplete(Exception):  # noqa: N818 - tells `replacing` to drop the file
-    """The output is not complete."""
+    """Tells `replacing` to discard an incomplete output."""
 
 
 def close_files(files: ExitStack, *, complete: bool) -> None:
-    """Ends a stack of `replacing` contexts: kept where complete, dropped where not."""
+    """Close a stack of `replacing` contexts. Keep the files if complete, else discard them."""
     if complete:
         files.close()
         return
@@ -114,7 +119,7 @@ def _beside(path: Path, suffix: str) -> Path:
     if not path.parent.is_dir():
         msg = f"cannot write {path}: the folder {path.parent} does not exist"
         raise OutputError(msg)
-    import tempfile  # with its random numbers, a millisecond at each start of a robot that may never write
+    import tempfile  # this import takes a millisecond, which a robot that never writes need not spend
 
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=suffix, dir=path.parent)
@@ -127,7 +132,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _output_error(path: Path, error: OSError) -> OSError:
-    """An `OutputError` with the reason; an error of our own passes unchanged."""
+    """Return an `OutputError` with the reason. Errors of Orilla pass unchanged."""
     if isinstance(error, OutputError) or type(error).__module__.startswith("orilla"):
         return error
     return OutputError(f"cannot write {path}: {error.strerror or error}")

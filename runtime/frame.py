@@ -1,4 +1,4 @@
-"""What travels through the loop: a frame with the moment it was taken, a tick with the answer to it."""
+"""Frames, events and ticks: the data that travels through the loop."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 
 QUEUE_DEPTH = 2
-"""Frames that may wait between two stages of the loop when the policy answers every frame."""
+"""Frames that may wait between two stages if the policy answers every frame."""
 
 Answer = Segmentation | Classification | ArrayResult
-"""What one model says."""
+"""Answer of one model."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answers(Mapping[str, Answer]):
-    """What several models say of one frame, by the names they were given."""
+    """Answers of several models to one frame, by the models' names."""
 
     by_name: Mapping[str, Answer]
 
@@ -36,26 +36,26 @@ class Answers(Mapping[str, Answer]):
         return len(self.by_name)
 
     def to_dict(self) -> dict[str, object]:
-        """What one JSON line says of the result."""
+        """Return the result as a JSON document."""
         return {"task": "several", "answers": {name: answer.to_dict() for name, answer in self.by_name.items()}}
 
 
 class Part(msgspec.Struct, frozen=True, eq=False):
-    """What the second model of a cascade says of a part of the frame."""
+    """Answer of a cascade's second model to a part of the frame."""
 
     box_xyxy: tuple[int, int, int, int]
-    """Left, top, right and bottom edge in the frame, pixels; right and bottom are outside."""
+    """Left, top, right and bottom edge in the frame, pixels; right and bottom are exclusive."""
     answer: Answer
 
 
 class Cascaded(msgspec.Struct, frozen=True, eq=False):
-    """What a cascade says: the first model of the frame, the second of each part that was cut out."""
+    """Answer of a cascade: of the first model to the frame, and of the second to each crop."""
 
     first: Answer
     parts: tuple[Part, ...]
 
     def to_dict(self) -> dict[str, object]:
-        """What one JSON line says of the result."""
+        """Return the result as a JSON document."""
         parts = [{"box_xyxy": list(part.box_xyxy), **part.answer.to_dict()} for part in self.parts]
         return {"task": "cascade", "first": self.first.to_dict(), "parts": parts}
 
@@ -63,33 +63,35 @@ class Cascaded(msgspec.Struct, frozen=True, eq=False):
 Result = Segmentation | Classification | ArrayResult | Answers | Cascaded
 
 EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
-"""The source broke off or stalled; it is not there yet, and is tried again; it gives frames again; one frame is
-damaged, empty or no picture; frames have another size from here on; an accelerator was lost, or is back."""
+"""`lost`: the source failed or stalled. `waiting`: it is still absent and is retried. `back`: it delivers frames again.
+`corrupt`: one frame cannot be used. `size`: frames have another size from here on. `engine`: an accelerator was
+lost, or
+is back."""
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened to a source or an accelerator, and did not end the loop."""
+    """A change of a source or an accelerator that did not end the loop."""
 
     kind: EventKind
     index: int
-    """Of the frame that it happened to, or the next one."""
+    """Number of the affected frame, or of the next one."""
     at_ns: int
     """Monotonic clock, nanoseconds."""
     detail: str
-    """One line."""
+    """Description, one line."""
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
-    """One picture and its identity."""
+    """One image with its identity."""
 
     index: int
-    """Counts every frame that the source took, from 0, also over a loss of the camera; a gap is a dropped frame."""
+    """Number of the frame, from 0, which continues after a loss of the camera. A gap is a dropped frame."""
     image: Image
-    """`[H,W,3]` uint8 BGR; unchanged for as long as you, or a view of yours, hold it."""
+    """Image, `[H,W,3]` uint8 BGR. It stays unchanged as long as you hold it or a view of it."""
     captured_ns: int
-    """Monotonic clock when the frame was taken, nanoseconds."""
+    """Capture time on the monotonic clock, nanoseconds."""
     name: str | None = None
-    """The picture's file name, where the source is a folder."""
+    """File name of the image, if the source is a folder."""
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -101,12 +103,12 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
 
 class Line(msgspec.Struct, frozen=True, eq=False):
-    """One text and its identity: the frame of a text model."""
+    """One text with its identity: the frame of a text model."""
 
     index: int
     text: str
     captured_ns: int
-    """Monotonic clock when the text was read, nanoseconds."""
+    """Time of reading the text on the monotonic clock, nanoseconds."""
     name: str | None = None
 
     @property
@@ -115,12 +117,12 @@ class Line(msgspec.Struct, frozen=True, eq=False):
 
 
 class Record(msgspec.Struct, frozen=True, eq=False):
-    """One sample of arrays and its identity: the frame of a model of arrays."""
+    """One sample of arrays with its identity: the frame of a model of arrays."""
 
     index: int
     arrays: Arrays
     captured_ns: int
-    """Monotonic clock when the arrays were handed over, nanoseconds."""
+    """Time of receiving the arrays on the monotonic clock, nanoseconds."""
     name: str | None = None
 
     @property
@@ -134,16 +136,16 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     frame: Frame | Line | Record
     result: Result
     stages_ms: dict[str, float]
-    """Time in each stage: `capture`, `prepare`, `infer`, `decode`."""
+    """Time in `capture`, `prepare`, `infer` and `decode`, milliseconds."""
     delivered_ns: int
-    """Monotonic clock when the answer was handed to the caller, nanoseconds."""
+    """Time of delivery to the caller on the monotonic clock, nanoseconds."""
     drops: Mapping[str, int] = {}
     """Count of dropped frames so far, by reason: `superseded`, `unconsumed`, `rate`, `deadline` or `corrupt`; see
     `orilla.runtime.loop.scheduler.Reason`."""
 
     @property
     def dropped(self) -> int:
-        """Frames of this loop that got no answer so far, for whatever reason."""
+        """Return the number of dropped frames so far."""
         return sum(self.drops.values())
 
     @property
@@ -156,14 +158,14 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def age_ms(self) -> float:
-        """From capture to the caller's hands, waiting included."""
+        """Return the time from capture to delivery, including waiting, milliseconds."""
         return (self.delivered_ns - self.frame.captured_ns) / 1e6
 
     def __repr__(self) -> str:
         return f"Tick({self.to_dict()})"
 
     def to_dict(self) -> dict[str, object]:
-        """What one JSON line says; `docs/json.md` describes it."""
+        """Return the tick as a JSON document; see `docs/json.md`."""
         named: dict[str, object] = {"name": self.frame.name} if self.frame.name else {}
         if isinstance(self.frame, Line):
             named["text"] = self.frame.text

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: headings, tables and pictures, readable offline, light and dark."""
+"""Self-contained HTML pages: headings, tables and images, readable offline, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ pre code { background: none; padding: 0; }
 
 
 class Page:
-    """Collects parts in order; everything given is text and is escaped."""
+    """Collects the parts of a page in order. All texts are escaped."""
 
     def __init__(self, title: str, lead: str) -> None:
         self._title = title
         self._parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(lead)}</p>']
 
     def heading(self, text: str) -> None:
-        """Begins a section."""
+        """Start a section."""
         self._parts.append(f"<h2>{escape(text)}</h2>")
 
     def text(self, text: str) -> None:
-        """Adds a paragraph."""
+        """Add a paragraph."""
         self._parts.append(f"<p>{escape(text)}</p>")
 
     def commands(self, lines: Sequence[str]) -> None:
-        """Adds commands to type."""
+        """Add commands to type."""
         self._parts.append(f"<pre><code>{escape(chr(10).join(lines))}</code></pre>")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Adds a table; the first column is the row's name."""
+        """Add a table. The first column names the row."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
         body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
         self._parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
 
     def picture(self, path: Path, description: str) -> None:
-        """Adds a PNG or JPEG, embedded."""
+        """Embed a PNG or JPEG."""
         kind = "png" if path.suffix == ".png" else "jpeg"
         data = base64.b64encode(path.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{escape(description)}" src="data:image/{kind};base64,{data}"></p>')
 
     def drawing(self, svg: str, description: str) -> None:
-        """Adds an SVG drawing of our own, as it is."""
+        """Add an SVG drawing of our own without changes."""
         self._parts.append(f'<div role="img" aria-label="{escape(description)}">{svg}</div>')
 
     def html(self) -> bytes:
-        """The whole page."""
+        """Return the whole page."""
         parts = [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',

@@ -1,4 +1,4 @@
-"""The Python interface: open a bundle, ask it about a picture or a stream; or several about the same one."""
+"""`Model`: one variant of a bundle, loaded on an engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from orilla.runtime.tasks import classify, segment
 class Model(Runner):
     """One variant of a bundle, loaded and ready. Close it, or use it in a `with` block.
 
-    Threads may share it: inferences take turns.
+    Threads may share it; inferences take turns.
     """
 
     def __init__(self, bundle: Bundle, variant: Variant, session: Session, engine: str, threads: int) -> None:
@@ -37,12 +37,12 @@ class Model(Runner):
         self.variant = variant
         self.session = session
         self.engine = engine
-        """As `--engine` takes it."""
+        """Name of the engine, as for `--engine`."""
         self.threads = threads
-        """That the engine was given for inference."""
+        """Inference threads of the engine."""
         self.name = bundle.path.name
         self.note: str | None = None
-        """What `orilla tune` has to do with it, in one line; None where it has nothing."""
+        """Note on the tuning by `orilla tune`, one line, or None."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
         self._count = 0
@@ -58,18 +58,20 @@ class Model(Runner):
         engine: str | None = None,
         threads: int | None = None,
     ) -> Model:
-        """Opens a bundle.
+        """Open a bundle.
+
+        Without variant, engine and threads, the choice of `orilla tune` for this bundle and machine is used.
 
         Args:
-            bundle: a path, or the name of a bundle that ships with Orilla.
-            variant: a variant's name; the bundle's default where None.
-            engine: one of `orilla devices`; the variant's where None.
-            threads: for inference; leaves one core to the loop where None.
-
-        Where none of the three is given, what `orilla tune` chose for the bundle on this machine is taken.
+            bundle: Path, or the name of a shipped bundle.
+            variant: Name of a variant. None uses the bundle's default.
+            engine: Name of an engine of `orilla devices`. None uses the variant's.
+            threads: Threads for inference. None leaves one core to the loop.
 
         Raises:
-            BundleError, ConfigError, EngineError
+            BundleError: The bundle is damaged.
+            ConfigError: A name is unknown, or the combination is not possible.
+            EngineError: The engine cannot load the variant.
         """
         opened = Bundle.open(bundle, every_file=False)
         if variant is not None or engine is not None or threads is not None:
@@ -81,11 +83,11 @@ class Model(Runner):
             except OrillaError as error:
                 reason = str(error)
             else:
-                model.note = f"{tuned}, as orilla tune chose"
+                model.note = f"{tuned}, chosen by orilla tune"
                 return model
         model = cls._loaded(opened, None, None, None)
         if reason is not None:
-            model.note = f"{reason}: what was tuned is not used; run orilla tune {bundle} again"
+            model.note = f"{reason}: the tuned choice is not used; run orilla tune {bundle} again"
         return model
 
     @classmethod
@@ -95,15 +97,16 @@ class Model(Runner):
         return cls(bundle, chosen, loader.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
 
     def __call__(self, raw: RawInput, *, color: Color = "bgr") -> Tick:
-        """Answers one picture, one text, or one sample of arrays.
+        """Answer one image, one text, or one sample of arrays.
 
         Args:
-            raw: `[H,W,3]` uint8, as OpenCV gives it, read only; or a text, where the model is one of texts; or arrays
-                by name, where it is one of arrays (one array without a name, where it takes one).
-            color: `"rgb"` where the picture is in that order; `tick.frame.image` is the picture as it was given.
+            raw: Image `[H,W,3]` uint8, as OpenCV reads it; or a text; or arrays by name, or one array for a model with
+                one
+                input. It is only read.
+            color: `"rgb"` for an image in RGB order. `tick.frame.image` is the image as given.
 
         Raises:
-            DataError: a picture of another shape or type, or not what the model takes.
+            DataError: The input has another shape or type than the model takes.
         """
         captured_ns = time.monotonic_ns()
         with self._lock:
@@ -125,7 +128,7 @@ class Model(Runner):
         return Tick(frame, result, stages, time.monotonic_ns())
 
     def work(self) -> ModelStages:
-        """What is done with each frame of one loop."""
+        """Return the processing of each frame of one loop."""
         return ModelStages(self._preprocessor, self._infer, self._decode)
 
     def sessions(self) -> tuple[Session, ...]:
@@ -133,11 +136,11 @@ class Model(Runner):
         return (self.session,)
 
     def notes(self) -> list[str]:
-        """Return the note on tuning, after the bundle's name; empty where there is none."""
+        """Return the note on tuning after the bundle's name; empty if there is none."""
         return [] if self.note is None else [f"{self.bundle.path.stem}: {self.note}"]
 
     def describe(self) -> dict[str, str]:
-        """Variant and engine, by the bundle's name."""
+        """Return variant and engine, by the bundle's name."""
         return {self.bundle.path.stem: f"{self.variant.name} on {self.session.engine}"}
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Over a source: what a model, several together and a cascade have in common."""
+"""Common interface of a model, several models and a cascade: run on a source."""
 
 from __future__ import annotations
 
@@ -29,32 +29,34 @@ from orilla.runtime.sources.source import Source
 Pictures = Iterable[NDArray[np.uint8]]
 
 Given = Source | str | int | Path | Pictures
-"""An opened source; what `open_source` opens; or pictures, `[H,W,3]` uint8 BGR each."""
+"""An opened source, a specification for `open_source`, or images, each `[H,W,3]` uint8 BGR."""
 
 
 class Runner(ABC):
-    """Answers the frames of a source. Close it, or use it in a `with` block."""
+    """Base of everything that answers the frames of a source. Close it, or use it in a `with` block."""
 
     name: str
-    """In messages."""
+    """Name in messages."""
     kind: Literal["picture", "text", "tensor"]
-    """What it takes."""
+    """Kind of its input."""
 
     @abstractmethod
     def work(self) -> Work:
-        """What is done with each frame, with buffers of its own, for one loop."""
+        """Return the processing of each frame, with buffers of its own, for one loop."""
 
     @abstractmethod
     def close(self) -> None:
-        """Frees the engine's memory."""
+        """Release the engine."""
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
-        """Variant and engine of each model, by name."""
+        """Return variant and engine of each model, by name."""
 
     def listen(self, tell: Callable[[str], None]) -> None:
-        """Has `tell`, a method, called in the inferring thread with what happens to an accelerator, while there is its
-        object."""
+        """Register the method `tell` for events of an accelerator, as long as its object exists.
+
+        The inference thread calls it.
+        """
         method = WeakMethod(tell)
 
         def pass_on(what: str) -> None:
@@ -66,7 +68,7 @@ class Runner(ABC):
                 session.on_event = pass_on
 
     def counts(self) -> dict[str, int]:
-        """How often an accelerator was lost, opened again, or replaced by the CPU; empty where there is none."""
+        """Return how often an accelerator was lost, reopened or replaced by the CPU; empty without an accelerator."""
         found: dict[str, int] = {}
         for session in self.sessions():
             if isinstance(session, Recoverable):
@@ -80,13 +82,13 @@ class Runner(ABC):
 
     @abstractmethod
     def notes(self) -> list[str]:
-        """Return what the user should know of each model's tuning, one line each; empty where there is nothing."""
+        """Return notes on each model's tuning, one line each; empty if there are none."""
 
     def __call__(self, image: Image) -> Tick:
-        """Answers one picture, `[H,W,3]` uint8 BGR.
+        """Answer one image, `[H,W,3]` uint8 BGR.
 
         Raises:
-            DataError: a picture of another shape or type.
+            DataError: The image has another shape or type.
         """
         check_image(image)
         captured_ns, work, times = time.monotonic_ns(), self.work(), [time.perf_counter_ns()]
@@ -110,26 +112,27 @@ class Runner(ABC):
         on_event: Callable[[Event], None] | None = None,
         record: str | Path | None = None,
     ) -> Stream:
-        """Answers the frames of a source, while the caller works on the last answer.
+        """Answer the frames of a source while the caller works on the previous answer.
 
         Args:
-            source: an opened source, what `open_source` takes (of a text model, a text file or `-`), or pictures: an
-                array `[N,H,W,3]`, a list, a generator.
-            policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`); `latest` of a live source and `every`
-                of a recording where None. With `latest` and `deadline` a recording is played at its own rate.
-            on_event: is called, in the capturing thread, when the camera is lost or back, a frame is bad or frames
-                change their size, and in the inferring one when an accelerator is lost or back; where None these are
-                warnings of the logger `orilla`. The loop holds it: what refers to the stream itself keeps the stream
-                running until it is closed.
-            record: a file that arrivals, times, drops and results are written to, for `orilla replay`.
+            source: An opened source, a specification for `open_source` (for a text model, a text file or `-`), or
+                images: an
+                array `[N,H,W,3]`, a list or a generator.
+            policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). None means `latest` for a live source
+                and
+                `every` for a recording. With `latest` and `deadline`, a recording plays at its own rate.
+            on_event: Function that the capture thread calls when the camera is lost or back, a frame is corrupt, or the
+                frame size changes, and that the inference thread calls when an accelerator is lost or back. None logs
+                warnings with the logger `orilla`. The loop holds the function, so a function that refers to the stream
+                keeps it running until it is closed.
+            record: File for arrivals, times, drops and results, for `orilla replay`.
 
         Returns:
-            An iterator over `Tick`, also for `async for`. Errors of the source come where the answer to the frame
-            would have come.
+            An iterator over `Tick`, also for `async for`. An error of the source is raised in place of the answer.
 
         Raises:
-            SourceError: no such source.
-            ConfigError: a policy that this source can't have.
+            SourceError: The source does not exist.
+            ConfigError: The source does not support the policy.
         """
         chosen = Policy.parse(policy) if isinstance(policy, str) else policy
         opened = self.open_source(source)
@@ -149,31 +152,31 @@ class Runner(ABC):
         return Stream(loop, recording)
 
     def watch(self, source: Given, on_tick: Callable[[Tick], object], **options: Any) -> Watch:
-        """Calls `on_tick` with each answer, in a thread of its own; takes what `stream` takes.
+        """Call `on_tick` with each answer, in a thread of its own. Accepts the arguments of `stream`.
 
         Returns:
-            The running watch: `stop()`, `wait()`, or a `with` block that stops it.
+            The running watch with `stop()` and `wait()`. A `with` block stops it.
         """
         return Watch(self.stream(source, **options), on_tick).start()
 
     def open_source(self, spec: Given) -> Source:
-        """Opens a source of what is taken: pictures, or texts; raises `SourceError`, `ConfigError`."""
+        """Open a source of images or texts. Raises `SourceError` or `ConfigError`."""
         if self.kind == "tensor":
-            msg = f"{self.name} is a model of arrays: call it with arrays, it has no sources"
+            msg = f"{self.name} is a model of arrays and has no sources: call it with arrays"
             raise ConfigError(msg)
         if isinstance(spec, str | Integral | Path):
             return open_texts(str(spec)) if self.kind == "text" else open_source(str(spec))
         if isinstance(spec, np.ndarray) and spec.ndim < 4:
-            msg = f"a source of pictures is [N,H,W,3], got {list(spec.shape)}: call the model with one"
+            msg = f"a source of images is [N,H,W,3], got {list(spec.shape)}: call the model with a single image"
             raise ConfigError(msg)
         if isinstance(spec, Source):
             return spec
         if hasattr(spec, "read"):
             lacks = [name for name in ("live", "rate_hz", "close") if not hasattr(spec, name)]
-            msg = f"{type(spec).__name__} is no source: it lacks {', '.join(lacks)}"
+            msg = f"{type(spec).__name__} is not a source: it lacks {', '.join(lacks)}"
             raise ConfigError(msg)
         if not isinstance(spec, Iterable):
-            msg = f"{spec!r} is no source: give a camera number, a URL, a path or pictures"
+            msg = f"{spec!r} is not a source: give a camera number, a URL, a path or images"
             raise ConfigError(msg)
         if self.kind == "text":
             from orilla.runtime.sources.text_lines import Texts

@@ -1,4 +1,4 @@
-"""The process's own standard output and error, as file descriptors that native libraries write to as well."""
+"""Redirect the process's standard output and error at the level of file descriptors, which native libraries use too."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ _LOCK = RLock()
 
 
 def drop_stdout() -> None:
-    """Sends standard output nowhere from now on: its reader has gone, or its disk is full, and Python would still
-    flush into it at exit."""
+    """Discard standard output from now on, because its reader is gone or its disk is full.
+
+    Python would still flush it at exit.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def drop_stderr() -> None:
-    """Sends standard error nowhere from now on: libraries talk while they are unloaded, when all has been said."""
+    """Discard standard error from now on, because libraries print messages while they are unloaded."""
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @contextmanager
 def hidden_stderr() -> Iterator[None]:
-    """Sends file descriptor 2 nowhere meanwhile; one thread at a time.
+    """Discard file descriptor 2 within the block; one thread at a time.
 
-    The whole process is affected, so keep the block short.
+    The whole process is affected, so the block must be short.
     """
     with _LOCK:
         try:
             saved = os.dup(2)
-        except OSError:  # a daemon without standard error: nothing to hide
+        except OSError:  # a daemon without standard error has nothing to hide
             yield
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)

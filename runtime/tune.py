@@ -1,8 +1,8 @@
-"""Which variant, engine and number of threads are the fastest here, within a loss of accuracy that is allowed.
+"""Find the fastest variant, engine and thread count on this machine, within a limit for the loss of accuracy.
 
-Successive halving: every candidate is timed briefly, the slower half is left out, and what remains is timed longer, in
-turns, so that what disturbs one disturbs all. Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification
-and Hyperparameter Optimization" (2016), algorithm 1.
+Successive halving: every candidate is timed briefly, the slower half is removed, and the others are timed longer and
+interleaved, so that a disturbance affects all of them. Source: Jamieson and Talwalkar, "Non-stochastic Best Arm
+Identification and Hyperparameter Optimization" (2016), algorithm 1.
 """
 
 from __future__ import annotations
@@ -25,48 +25,47 @@ from orilla.runtime.engines.tuning_cache import Candidate, Tuned
 from orilla.runtime.verify import verify
 
 FIRST = 12
-"""Inferences of each candidate in the first round; each round that follows takes twice as many."""
+"""Inferences of each candidate in the first round. Each further round takes twice as many."""
 
 HOPELESS = 3.0
-"""A candidate that takes so many times the best is left out after its warm-up."""
+"""Ratio to the best time from which a candidate is removed after its warm-up."""
 
 AT_ONCE = 6
-"""Sessions that are held in memory together, from the second round on."""
+"""Number of sessions in memory at the same time, from the second round on."""
 
 LAST_S = 4.0
-"""Time of the last round, in which two or three are left."""
+"""Duration of the last round with two or three candidates, seconds."""
 
 ALIKE = 0.01
-"""Of candidates so near to the fastest, the one with the fewest threads and the smallest file is taken."""
+"""Relative difference to the fastest within which fewer threads and a smaller file win."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """One candidate and what became of it."""
+    """One candidate and its outcome."""
 
     candidate: Candidate
     size: int
-    """Bytes of its model file."""
+    """Size of its model file, bytes."""
     times_ms: list[float] = field(default_factory=list)
-    """Of its last round."""
+    """Times of its last round, milliseconds."""
     rounds: int = 0
     left_out: str | None = None
-    """Why it is none of the last."""
+    """Reason why it was removed before the last round."""
 
     @property
     def p50_ms(self) -> float | None:
-        """Median of its last round."""
+        """Return the median of its last round, milliseconds."""
         return statistics.median(self.times_ms) if self.times_ms else None
 
 
 def candidates(
     bundle: Bundle, *, max_drop: float, threads: Sequence[int] | None = None, engines: Sequence[str] | None = None
 ) -> list[Trial]:
-    """Every variant within `max_drop` points on every engine that is here, with one thread up to what leaves a core
-    to the loop.
+    """Return every variant within `max_drop` points, on every available engine, with each thread count.
 
     Raises:
-        ConfigError: an unknown engine, or nothing that is within the budget and can run here.
+        ConfigError: An engine is unknown, or no variant within the limit can run here.
     """
     for engine in engines or ():
         registry.known(engine)
@@ -80,7 +79,7 @@ def candidates(
         if engines:
             msg = f"engine compiled does not work here: {reason}"
             raise ConfigError(msg)
-        here.remove("compiled")  # it ends the process on some processors
+        here.remove("compiled")  # it kills the process on some processors
     manifest = bundle.manifest
     counts = sorted(set(threads)) if threads else range(1, loop_threads() + 1)
     found = [
@@ -94,7 +93,7 @@ def candidates(
     if not found:
         drops = ", ".join(f"{variant.name} {variant.check.drop:+.2f}" for variant in manifest.variants)
         msg = (
-            f"{bundle.path.name}: no variant loses {max_drop:g} points or less and has an engine here ({drops}; "
+            f"{bundle.path.name}: no variant loses at most {max_drop:g} points and has an engine here ({drops}; "
             f"engines: {', '.join(here) or 'none'})"
         )
         raise ConfigError(msg)
@@ -102,13 +101,16 @@ def candidates(
 
 
 def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str], None] = lambda text: None) -> Trial:
-    """Times the candidates, verifies them, and returns the fastest; all tell in themselves what became of them.
+    """Time and verify the candidates, and return the fastest. Each trial records its outcome.
 
     Args:
-        ends: when it is to be done, by `time.perf_counter`. It takes longer only where one candidate alone does.
+        bundle: The bundle.
+        trials: The candidates.
+        ends: End of the search by `time.perf_counter`. It takes longer only if a single candidate does.
+        step: Function that receives the current step.
 
     Raises:
-        ConfigError: none of them computes here what was exported.
+        ConfigError: No candidate computes here what was exported.
     """
     known = read_frames(bundle)
     began = time.perf_counter()
@@ -123,7 +125,7 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str],
         for trial in left:
             try:
                 sessions[id(trial)] = opened.enter_context(closing(_load(bundle, trial)))
-            except OrillaError as error:  # together they may take more memory than each for itself
+            except OrillaError as error:  # together they may need more memory than each alone
                 trial.left_out = str(error)
         left = [trial for trial in left if id(trial) in sessions] or left[:1]
         count = 2 * FIRST
@@ -138,12 +140,12 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str],
     alike = [trial for trial in left if _p50(trial) <= fastest * (1 + ALIKE)]
     chosen = min(alike, key=lambda trial: (trial.candidate.threads, trial.size, _p50(trial)))
     for trial in left:
-        trial.left_out = None if trial is chosen else "one of the last"
+        trial.left_out = None if trial is chosen else "in the last round"
     return chosen
 
 
 def remember(bundle: Bundle, chosen: Trial) -> str:
-    """Keeps a choice for this machine; returns the file's path."""
+    """Store a choice for this machine. Return the file's path."""
     machine, cores, packages = tuning_cache.current()
     made = Tuned(chosen.candidate, round(_p50(chosen), 4), cores, packages, machine)
     return str(tuning_cache.keep(bundle.manifest, made))
@@ -152,9 +154,9 @@ def remember(bundle: Bundle, chosen: Trial) -> str:
 def _first_round(
     bundle: Bundle, trials: list[Trial], known: list[KnownFrame], ends: float, step: Callable[[str], None]
 ) -> list[Trial]:
-    """One after the other, the default first: each is loaded, proved against the golden data, timed and closed.
+    """Load, verify, time and close each candidate, the default first.
 
-    One that is hopeless, or could not be proved in the time that is left, is not waited for; but one is always tried.
+    A hopeless candidate, or one that could not be verified in the remaining time, is removed. At least one is tried.
     """
     ordered = sorted(trials, key=lambda trial: trial.candidate.variant != bundle.manifest.default)
     wrong: dict[tuple[str, str], str | None] = {}
@@ -163,17 +165,17 @@ def _first_round(
     for place, trial in enumerate(ordered, 1):
         step(f"{place} of {len(ordered)}: {trial.candidate}")
         if left and time.perf_counter() > ends:
-            trial.left_out = "no time was left to try it"
+            trial.left_out = "no time was left to test it"
             continue
         try:
             with closing(_load(bundle, trial)) as session:
                 trial.times_ms = timed(session, known, 1) + timed(session, known, 1)
                 once = min(trial.times_ms)
                 if once > HOPELESS * fastest:
-                    trial.left_out = f"more than {HOPELESS:g} times as slow as the best"
+                    trial.left_out = f"more than {HOPELESS:g} times slower than the best"
                     continue
                 if left and time.perf_counter() + once * 2 * len(known) / 1e3 > ends:
-                    trial.left_out = "no time was left to prove it"
+                    trial.left_out = "no time was left to verify it"
                     continue
                 trial.left_out = _prove(bundle, trial.candidate, wrong)
                 if trial.left_out is not None:
@@ -188,7 +190,10 @@ def _first_round(
 
 
 def _prove(bundle: Bundle, candidate: Candidate, wrong: dict[tuple[str, str], str | None]) -> str | None:
-    """Why this variant may not run on this engine; asked once for all numbers of threads."""
+    """Return the reason why this variant may not run on this engine, or None.
+
+    It is determined once for all thread counts.
+    """
     key = (candidate.variant, candidate.engine)
     if key not in wrong:
         (verdict,) = verify(bundle, (bundle.manifest.variant(candidate.variant),), engine=candidate.engine)
@@ -206,7 +211,7 @@ def _load(bundle: Bundle, trial: Trial) -> Session:
 def _in_turns(
     trials: list[Trial], sessions: dict[int, Session], known: list[KnownFrame], count: int, ends: float
 ) -> None:
-    """Times all; without time, what is known stays."""
+    """Time all candidates interleaved. Without time left, the known times stay."""
     chosen, inputs = [sessions[id(trial)] for trial in trials], [known] * len(trials)
     warm_up(chosen, inputs, ends)
     if time.perf_counter() >= ends:
@@ -217,7 +222,7 @@ def _in_turns(
 
 
 def _best(trials: list[Trial], count: int) -> list[Trial]:
-    """The fastest; the others are told that they are not."""
+    """Return the fastest candidates and mark the others as slower."""
     ordered = sorted(trials, key=_p50)
     for trial in ordered[count:]:
         trial.left_out = f"slower, in round {trial.rounds}"
@@ -230,5 +235,5 @@ def _p50(trial: Trial) -> float:
 
 
 def order(trials: Iterable[Trial]) -> list[Trial]:
-    """As people look for them: the last ones first, then by time, those that never ran at the end."""
+    """Sort trials for display: the last round first, then by time, those that never ran at the end."""
     return sorted(trials, key=lambda one: (-one.rounds, one.p50_ms if one.p50_ms is not None else float("inf")))

@@ -1,4 +1,4 @@
-"""Proof on the device: does this machine compute what was exported, and which stage differs first where it doesn't."""
+"""Verify a bundle on this machine, and find the first stage that differs from the export."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 RESIZE_MEAN = 0.5
-"""Grey levels by which prepared pictures may differ on average: bilinear resizing differs by 1 on a quarter of the
-values between x86-64 and Arm."""
+"""Mean difference of prepared images that is allowed, grey levels. Bilinear resizing differs by 1 in a quarter of the
+values
+between x86-64 and Arm."""
 
 RESULT_SLACK = 0.01
-"""Agreement that masks of the whole path may lose beside the network's own tolerance, for another CPU's resize."""
+"""Agreement that masks of the whole path may lose, in addition to the network's tolerance, to another processor's
+resize."""
 
 NAMES = {"iou": "IoU", "accuracy": "accuracy", "cosine": "cosine similarity"}
 
 METRIC_SLACK = 0.5
-"""Points by which a metric may be below what export measured, on the same data."""
+"""Points by which a metric may be below the export's on the same data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the path, compared with the golden data."""
+    """One stage, compared with the golden data."""
 
     name: str
     passed: bool
@@ -43,35 +45,38 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class VariantVerdict:
-    """What was found of one variant."""
+    """Result for one variant."""
 
     variant: str
     engine: str
     passed: bool
     skipped: str | None
-    """Why it was not run; None where it was."""
+    """Reason why it did not run, or None."""
     first_difference: str | None
-    """The first stage that differs from the export."""
+    """First stage that differs from the export, or None."""
     stages: tuple[Stage, ...]
     metrics: dict[str, float]
-    """On the data given, empty without."""
+    """Metrics on the given data; empty without data."""
 
 
 def verify(
     bundle: Bundle, variants: tuple[Variant, ...], dataset: Dataset | None = None, *, engine: str | None = None
 ) -> list[VariantVerdict]:
-    """Compares each variant's stages with the golden data, and its accuracy with the export's where data is given.
+    """Compare each variant's stages with the golden data, and its accuracy on a data set with the export's.
 
     Args:
-        engine: to run them on; each variant's own where None.
+        bundle: The bundle.
+        variants: Variants to verify.
+        dataset: Labelled data, or None.
+        engine: Engine to run them on. None uses each variant's own.
 
     Raises:
-        ConfigError: an engine that is unknown, or takes none of these variants.
+        ConfigError: The engine is unknown, or runs none of these variants.
     """
     if engine is not None:
         fitting = tuple(variant for variant in variants if loader.fits(variant, engine))
         if not fitting:
-            msg = f"engine {engine} takes none of {', '.join(variant.name for variant in variants)}"
+            msg = f"engine {engine} runs none of {', '.join(variant.name for variant in variants)}"
             raise ConfigError(msg)
         variants = fitting
     known = read_frames(bundle)
@@ -107,17 +112,17 @@ def _decode_stage(known: list[KnownFrame]) -> Stage:
 def _prepare_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
     preprocessor = bundle.preprocessor()
     if preprocessor.kind == "tensor":
-        return Stage("prepare", True, "arrays go in as they are")
+        return Stage("prepare", True, "arrays are passed unchanged")
     if preprocessor.kind == "text":
         same = sum(np.array_equal(np.asarray(preprocessor(one.raw)), np.asarray(one.prepared)) for one in known)
-        return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts make the same tokens")
+        return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts give the same tokens")
     pairs = [(np.asarray(preprocessor(one.raw), int), np.asarray(one.prepared, int)) for one in known]
     levels = [float(np.abs(one - other).mean()) for one, other in pairs]
-    return Stage("resize", max(levels) <= RESIZE_MEAN, f"prepared pictures differ by {max(levels):.3f} grey levels")
+    return Stage("resize", max(levels) <= RESIZE_MEAN, f"prepared images differ by {max(levels):.3f} grey levels")
 
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: list[KnownFrame]) -> list[Stage]:
-    """`infer` feeds the prepared frames as they were at export; `result` goes the whole way from the raw frames."""
+    """Check the stage `infer` on the export's prepared samples, and `result` on the path from raw samples."""
     preprocessor, task, allowed = bundle.preprocessor(), bundle.manifest.task, variant.tolerance
     try:
         expected = read_answers(bundle, variant)
@@ -135,10 +140,10 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
     error = np.abs(np.stack(outputs) - expected).reshape(len(known), -1)
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
     same = min(float(np.mean(agreeing(task, one, other))) for one, other in zip(outputs, expected, strict=True))
-    # Written so that NaN fails.
+    # These comparisons fail for NaN.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
-    detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with what it answered at export"
+    detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with its answers at export"
     least = allowed.agreement - RESULT_SLACK
     told = {"segment": "masks agree on", "tensor": "numbers agree on"}.get(task, "classes agree on")
     result = Stage("result", min(results) >= least, f"{told} {min(results):.5f} (>= {least:.5f})")
@@ -152,7 +157,10 @@ def _size(raw: RawInput) -> tuple[int, int] | None:
 def _accuracy_stage(
     bundle: Bundle, variant: Variant, session: Session, dataset: Dataset
 ) -> tuple[dict[str, float], Stage]:
-    """Accuracy on data; held to the export's figure where it is the same data, else only told."""
+    """Measure the accuracy on data.
+
+    It must reach the export's figure on the same data, and is only reported on other data.
+    """
     manifest, split = bundle.manifest, dataset.checked
     metrics, same = answered(bundle, session, dataset).metrics(), of_export(manifest, dataset)
     metric = FIRST_METRIC[manifest.task]

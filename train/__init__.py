@@ -1,1 +1,1 @@
-"""Data and models of the curriculum, on any Keras backend."""
+"""Train the course models on any Keras backend."""

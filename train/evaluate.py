@@ -1,4 +1,4 @@
-"""How good a model is, through the path that the robot takes: raw samples, the one way in, the one way out."""
+"""Measure a model through the preprocessing and decoding that the robot uses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluate(
     labels: tuple[str, ...],
     prepare: Callable[[Sample], NDArray[Any]],
 ) -> Measures:
-    """Measures a model on samples, read one by one."""
+    """Measure a model on samples, which are read one by one."""
     answered = (
         pair
         for inputs, truths in _batches(dataset, items, prepare)
@@ -35,13 +35,13 @@ def evaluate(
 
 
 def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
-    """A model's outputs for prepared inputs, `[N,...]` float32."""
+    """Return a model's outputs for prepared inputs, `[N,...]` float32."""
     made = model.predict_on_batch(inputs.astype(np.float32) if inputs.dtype == np.uint8 else inputs)
     return np.asarray(keras.ops.convert_to_numpy(made), np.float32)
 
 
 def measured(split: str, measures: Measures) -> EvaluationResult:
-    """Measures as a card states them."""
+    """Convert metrics into the entry of a card."""
     table: tuple[tuple[int, ...], ...] = ()
     if isinstance(measures, Classified):
         table = tuple(tuple(int(count) for count in row) for row in measures.confusion())

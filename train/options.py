@@ -1,4 +1,4 @@
-"""What `orilla train` can be told, and what of it makes no sense."""
+"""Options of `orilla train`, and the check of their values."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from orilla.train.models import MODELS, plan
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """None stands for the model's own default."""
+    """Options of a training. None selects the model's default."""
 
     model: str
     data: str
     extra_data: tuple[str, ...] = ()
     """Data sets whose training samples are added."""
     epochs: int | None = None
-    """Of the last stage, where there are several."""
+    """Epochs of the last stage."""
     batch: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
     schedule: Schedule = "cosine"
     seed: int = 0
     weights: str = "none"
-    """`none`, `imagenet` (downloaded by Keras), or a local file."""
+    """Initial weights: `none`, `imagenet` (downloaded by Keras), or a local file."""
     input: tuple[int, ...] | None = None
     """Height and width in pixels, or the length in tokens."""
     width: float | None = None
-    """Of the road model's channels, against its own."""
+    """Width factor of the road model's channels."""
     head: Head | None = None
     dropout: float | None = None
     views: int | None = None
@@ -43,16 +43,16 @@ class TrainOptions:
     drop_leaks: bool = False
     skip_corrupt: bool = False
     keep_best: bool = False
-    """Keep the epoch that was best on the samples held out."""
+    """True keeps the epoch that was best on held-out samples."""
     patience: int | None = None
     precision: Precision = "auto"
     tensorboard: bool = False
     device: str | None = None
-    """Advise about this device before the first epoch."""
+    """Device to give advice for before the first epoch."""
     resume: bool = False
 
     def check(self) -> None:
-        """Raises `ConfigError` for the first value that can't be used."""
+        """Raise `ConfigError` for the first invalid value."""
         if self.model not in MODELS:
             msg = "model"
             raise unknown_name(msg, self.model, MODELS)
@@ -93,7 +93,7 @@ class TrainOptions:
             msg = "device"
             raise unknown_name(msg, self.device, DEVICES)
         if (self.keep_best or self.patience is not None) and self.hold_out == "none":
-            msg = "--keep-best and --patience choose an epoch, which needs samples held out: drop --hold-out none"
+            msg = "--keep-best and --patience choose an epoch, which needs held-out samples: drop --hold-out none"
             raise ConfigError(msg)
 
 

@@ -1,4 +1,4 @@
-"""The run folder: the model with its card, and what a person wants to see of the training."""
+"""The run folder: model, card, plots and page."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from orilla.train.fit.training import write_history
 from orilla.train.jobs.job import Job
 
 SHOWN = 16
-"""Samples in the picture of predictions."""
+"""Number of samples in the picture of predictions."""
 
 MAX_CLASSES = 30
-"""Of a confusion matrix that is drawn with its figures."""
+"""Maximum number of classes of a confusion matrix with figures."""
 
 
 def write_run(
@@ -44,7 +44,7 @@ def write_run(
     splits: Splits,
     rows: list[Row],
 ) -> None:
-    """Writes everything but the model itself; `data` is the data set as the command named it."""
+    """Write everything except the model itself. `data` is the data set as given in the command."""
     write_history(folder / "history.csv", rows)
     draw_curves(folder / "curves.png", rows)
     if card.measured[0].confusion:
@@ -58,7 +58,7 @@ def write_run(
 
 
 def draw_curves(path: Path, rows: list[Row]) -> None:
-    """Loss and measures of the epochs, as a PNG."""
+    """Draw loss and metrics of the epochs as a PNG."""
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("epoch", "seconds")]
     with _figure(path, 2) as (left, right):
         for name in names:
@@ -75,14 +75,14 @@ def draw_curves(path: Path, rows: list[Row]) -> None:
 
 
 def draw_confusion(path: Path, card: Card) -> None:
-    """Share of each true class that was said to be each class, with the counts where they fit."""
+    """Draw the confusion matrix: shares per true class, and counts if they fit."""
     counts = np.array(card.measured[0].confusion, np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, min(12.0, 0.45 * len(counts) + 2.5))
     with _figure(path, 1, (side, side)) as (axes,):
         axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
         places = range(len(card.labels))
-        size = min(10.0, 50 * side / len(counts))  # of many classes small ones, that don't lie on each other
+        size = min(10.0, 50 * side / len(counts))  # many classes need small labels to avoid overlap
         axes.set_xticks(places, card.labels, rotation=45 if size > 8 else 90, ha="right", fontsize=size)
         axes.set_yticks(places, card.labels, fontsize=size)
         axes.set(xlabel="said", ylabel="true", title=f"Confusion, {card.measured[0].split}")
@@ -96,7 +96,7 @@ def draw_confusion(path: Path, card: Card) -> None:
 
 
 def draw_samples(path: Path, job: Job, network: keras.Model, dataset: Dataset, splits: Splits) -> None:
-    """What the model says of some samples of the reported split, spread evenly over it; mistakes in red."""
+    """Draw predictions for samples of the reported split, evenly spread. Mistakes are red."""
     places = np.linspace(0, len(splits.report) - 1, min(SHOWN, len(splits.report))).round().astype(int)
     samples = [dataset.load(*splits.report[place]) for place in dict.fromkeys(places.tolist())]
     outputs = predict(network, np.stack([job.prepare(sample) for sample in samples]))
@@ -137,7 +137,7 @@ def _draw_sample(axes: Any, sample: Sample, output: np.ndarray, job: Job, datase
 
 
 def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Green where rightly found, red where wrongly, blue where missed; RGB."""
+    """Colour a mask over an image, RGB: green where correct, red where wrong, blue where missed."""
     picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)
     for where, tint in ((mask & true, (40, 190, 70)), (mask & ~true, (230, 40, 40)), (~mask & true, (40, 90, 240))):
         picture[where] = 0.5 * picture[where] + 0.5 * np.array(tint, np.float32)
@@ -146,15 +146,17 @@ def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarra
 
 @contextmanager
 def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] = (10, 3.6)) -> Iterator[list[Any]]:
-    """Axes to draw on; the PNG is written when the block ends well."""
+    """Open a figure and yield its axes. The PNG is written when the block ends without an error."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     rows, columns = grid if isinstance(grid, tuple) else (1, grid)
-    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a class may be called $5
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that its font lacks; the page has all
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a class may be named $5
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing"
+        )  # the font may lack the script of a class name; the page shows it
         figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         try:
             yield list(axes.flat)
@@ -165,31 +167,33 @@ def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] =
 
 
 def _page(folder: Path, card: Card) -> bytes:
-    page = Page(f"{card.model} on {card.data.title}", "What was trained, on what, and how good it is.")
+    page = Page(f"{card.model} on {card.data.title}", "Model, data and accuracy of one training.")
     page.heading("How good")
     for one in card.measured:
         page.text(_told(card, one.split))
         rows = [(name, f"{value:.4f}", _interval(one.intervals.get(name))) for name, value in one.metrics.items()]
         page.table(("measure", one.split, "95 % interval"), rows)
     if (folder / "confusion.png").exists():
-        page.picture(folder / "confusion.png", "confusion matrix: rows are true, columns are said")
-    page.heading("What it says")
+        page.picture(folder / "confusion.png", "confusion matrix: rows are the truth, columns are predictions")
+    page.heading("Predictions")
     page.picture(folder / "samples.png", "predictions on samples of the reported split")
     page.heading("Training")
-    page.picture(folder / "curves.png", "loss and measures by epoch")
+    page.picture(folder / "curves.png", "loss and metrics by epoch")
     page.text(
         f"{card.parameters:,} parameters, {card.epochs} epochs over {card.samples:,} samples in {card.seconds:.0f} s "
         f"on {card.machine} ({card.precision}), seed {card.seed}, started from {card.start_weights}; the weights are "
         f"those of epoch {card.best_epoch}."
     )
     if card.search:
-        page.text("Settings found by search: " + ", ".join(f"{name} {value}" for name, value in card.search.items()))
+        page.text(
+            "Settings chosen by the search: " + ", ".join(f"{name} {value}" for name, value in card.search.items())
+        )
     page.commands([card.command])
     page.heading("Data")
     page.text(f"{card.data.title}. Licence: {card.data.licence}.")
     page.table(("split", "samples", "SHA-256"), [(one.name, one.count, one.sha256[:16]) for one in card.data.splits])
     if card.data.leaks_dropped:
-        page.text(f"{card.data.leaks_dropped} training samples were left out: they are in another split too.")
+        page.text(f"{card.data.leaks_dropped} training samples were dropped, because they also occur in another split.")
     for line in card.data.skipped[:50]:
         page.text(f"skipped: {line}")
     return page.html()
@@ -197,7 +201,7 @@ def _page(folder: Path, card: Card) -> bytes:
 
 def _told(card: Card, split: str) -> str:
     if split == "choose":
-        return "Samples held out of the training ones, on which the epoch was chosen, if one was:"
+        return "Held-out training samples, on which the epoch was chosen (if any was):"
     return f"The {split} split, on which nothing was chosen:"
 
 

@@ -19,42 +19,46 @@ from orilla.train.options import TrainOptions
 Method = Literal["hyperband", "random"]
 
 Score = Callable[[TrainOptions, int, str], float]
-"""Trains with some options for some epochs, under a trial's name, and says how good it is on the samples held out."""
+"""Function that trains with options for a number of epochs, under the name of a trial, and returns the score on
+held-out samples."""
 
 
 def search(
     options: TrainOptions, method: Method, trials: int, epochs: int, out: Path, score: Score, *, signature: str
 ) -> tuple[TrainOptions, dict[str, float | int | str]]:
-    """Finds learning rate, weight decay, batch and dropout.
+    """Search learning rate, weight decay, batch size and dropout.
 
     Args:
-        options: what is not searched for.
-        epochs: the most that a trial gets; Hyperband gives most trials fewer.
-        out: the run folder.
-        signature: names what is being searched for; the trials of another search are refused.
+        options: Fixed options.
+        method: Search method.
+        trials: Number of trials.
+        epochs: Maximum epochs of a trial. Hyperband gives most trials fewer.
+        out: The run folder.
+        score: Function that trains and scores.
+        signature: Identifies the search. Trials of another search are rejected.
 
     Returns:
-        The options with the best values, and how they were found, for the card.
+        The options with the best values, and the description of the search for the card.
 
     Raises:
-        ConfigError: the folder holds the trials of another search.
-        DataError: trial after trial fails.
+        ConfigError: The folder contains the trials of another search.
+        DataError: Several trials in a row failed.
     """
     _sign(out / SEARCH, signature)
     tuner = _tuner(options, method, trials, epochs, out / SEARCH, score)
     try:
         tuner.search(verbose=0)
-    except RuntimeError as error:  # KerasTuner gives up after three failures in a row
+    except RuntimeError as error:  # KerasTuner stops after three failures in a row
         told = [line for line in str(error).strip().splitlines() if line.strip()]
-        msg = f"trial after trial of the search fails: {told[-1].strip() if told else error}"
+        msg = f"several trials of the search failed in a row: {told[-1].strip() if told else error}"
         raise DataError(msg) from error
-    # Of equal ones the first: KerasTuner's own order is another after a resume.
+    # The first of equally good trials wins, because KerasTuner's order changes after a resumption.
     ended = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED" and trial.score is not None]
     best = min(ended, key=lambda trial: (-trial.score, trial.trial_id), default=None)
     if best is None:
         messages = [trial.message.strip() for trial in tuner.oracle.trials.values() if trial.message]
         reason = messages[-1].splitlines()[-1] if messages else f"see {out / SEARCH}"
-        msg = f"no trial of the search came to an end: {reason}"
+        msg = f"no trial of the search finished: {reason}"
         raise DataError(msg)
     values = _values(best.hyperparameters, options)
     done = len(tuner.oracle.trials)
@@ -70,7 +74,7 @@ def search(
 def _sign(folder: Path, signature: str) -> None:
     file = folder / "signature.json"
     if file.exists() and file.read_text() != signature:
-        msg = f"{folder.parent} holds the trials of another search: give another --out"
+        msg = f"{folder.parent} contains the trials of another search: give another --out"
         raise ConfigError(msg)
     make_folder(folder)
     write_bytes(file, signature.encode())
@@ -87,7 +91,7 @@ def _tuner(options: TrainOptions, method: Method, trials: int, epochs: int, fold
     console = Console(stderr=True, markup=False, highlight=False)
 
     class Tuner(base):  # type: ignore[misc, valid-type]
-        """KerasTuner's choice of trials around this project's training."""
+        """KerasTuner's choice of trials combined with Orilla's training."""
 
         def run_trial(self, trial: Any, *arguments: Any, **named: Any) -> dict[str, float]:
             values = _values(trial.hyperparameters, options)
@@ -106,7 +110,7 @@ def _tuner(options: TrainOptions, method: Method, trials: int, epochs: int, fold
         "overwrite": False,
     }
     if method == "hyperband":
-        # As many brackets as the trials allow: Li et al., "Hyperband" (2018).
+        # The number of brackets follows from the trials: Li et al., "Hyperband" (2018).
         tuner = Tuner(max_epochs=max(2, epochs), factor=3, hyperband_iterations=1, **named)
         tuner.oracle.max_trials = trials
         return tuner
@@ -114,7 +118,7 @@ def _tuner(options: TrainOptions, method: Method, trials: int, epochs: int, fold
 
 
 def _values(parameters: Any, options: TrainOptions) -> dict[str, Any]:
-    """Declares the space, and reads a trial's place in it."""
+    """Declare the search space, and return the values of a trial."""
     rate = options.learning_rate or 1e-3
     values: dict[str, Any] = {
         "learning_rate": float(

@@ -1,4 +1,4 @@
-"""Trains any model of the curriculum: `orilla train`."""
+"""Train any course model: `orilla train`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ from orilla.train.search import Method, search
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """How settings are to be searched for."""
+    """Settings of a search."""
 
     method: Method
     trials: int
 
 
 def train(options: TrainOptions, out: Path, *, command: str, searched: Searched | None = None) -> Card:
-    """Trains, evaluates, and writes the run folder `out`; searches for settings first, where `searched` asks for it.
+    """Train, evaluate, and write the run folder `out`. With `searched`, search for settings first.
 
     Raises:
-        ConfigError, DataError: options or data that can't be used; nothing is written.
+        ConfigError: An option cannot be used; nothing is written.
+        DataError: The data cannot be used; nothing is written.
     """
     options.check()
     parts, dataset = open_data(options)
@@ -96,7 +97,7 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
         search=found,
     )
     write_run(out, card, job, network, options.data, dataset, splits, fitted.rows)
-    with replacing(out / "model.keras") as temporary:  # last: a folder that holds it is whole
+    with replacing(out / "model.keras") as temporary:  # written last, so a folder with a card is complete
         network.save(temporary)
     remove_checkpoint(out)
     for file in out.glob("stage*.npz"):
@@ -107,9 +108,9 @@ def train(options: TrainOptions, out: Path, *, command: str, searched: Searched 
 def _search(
     options: TrainOptions, searched: Searched, dataset: Dataset, splits: Splits, out: Path
 ) -> tuple[TrainOptions, dict[str, float | int | str]]:
-    """Runs the trials on the samples held out; the reported split is not looked at."""
+    """Run the trials on the held-out samples. The reported split is not used."""
     if not splits.choose:
-        msg = "a search needs samples held out: drop --hold-out none"
+        msg = "a search needs held-out samples: drop --hold-out none"
         raise DataError(msg)
     blind = replace(splits, report=splits.choose)
     backend.prepare(options.precision, options.seed)
@@ -133,20 +134,20 @@ def _search(
 
 
 def _advise(job: Job, device: str) -> None:
-    """Says on standard error what the device will make of the network."""
+    """Print on standard error which problems the network has on the device."""
     console = Console(stderr=True, markup=False, highlight=False)
     for advice in keras_rules.check(job.network, device):
         console.print(f"{device}: {advice}", soft_wrap=True)
 
 
 def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
-    """The data sets that the options name, and all of them as one."""
+    """Open the data sets that the options name. Return them, and their union."""
     parts = [open_dataset(spec) for spec in (options.data, *options.extra_data)]
     return parts, Joined(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
 
 
 def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """The model's job; imports what it needs."""
+    """Create the job of the model. Only its modules are imported."""
     if options.model == "road":
         from orilla.train.jobs.road import road_job
 
@@ -157,35 +158,35 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
 
 def _check_place(options: TrainOptions, out: Path) -> None:
-    """Whether a later look at the data would find what this training leaves."""
+    """Raise `ConfigError` if the run folder lies inside the data, where later readings would find it."""
     for spec in (options.data, *options.extra_data):
         path = path_of(spec)
         if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):
-            msg = f"--out {out} lies inside the data {spec}, and would be taken for data: give another"
+            msg = f"--out {out} lies inside the data {spec} and would be read as data: give another folder"
             raise ConfigError(msg)
 
 
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
     if dataset.task == "segment":
-        return  # of a class for each pixel the job knows which it needs
+        return  # for segmentations, the job checks the classes that it needs
     labels = {name: dataset.labels(name) for name in dataset.splits}
     for part in (splits.train, splits.report):
         present = {labels[name][index] for name, index in part}
         for label, name in enumerate(dataset.classes):
             if label not in present:
-                msg = f"class {name} has no usable sample in {part[0][0]}: add some"
+                msg = f"class {name} has no usable sample in {part[0][0]}: add samples"
                 raise DataError(msg)
 
 
 def _signature(options: TrainOptions, dataset: Dataset, splits: Splits) -> str:
-    """What a checkpoint belongs to; after a loss that is no number the training goes on at a lower rate."""
+    """Return the signature of a checkpoint. It omits the learning rate, which may be lowered after a loss of NaN."""
     free = ("data", "extra_data", "resume", "device", "learning_rate")
     told = {name: value for name, value in asdict(options).items() if name not in free}
     return json.dumps({**told, "data": digest_of(dataset, splits.train)})
 
 
 def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitted:
-    """Runs the stages; one that was finished before an interruption is read back."""
+    """Run the stages. A stage that finished before an interruption is read back."""
     rows: list[Row] = []
     best = 0
     for number, make in enumerate(job.stages):
@@ -193,7 +194,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitte
         of_stage = f"{signature} stage {number}"
         if options.resume and finished.exists():
             rows = _read_stage(finished, job.network, of_stage)
-            if checkpoint_signature(out) == of_stage:  # killed between the two
+            if checkpoint_signature(out) == of_stage:  # the process was killed between the two writes
                 remove_checkpoint(out)
             continue
         started = time.monotonic()
@@ -212,7 +213,9 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitte
             resume=options.resume,
         )
         best = len(rows) + fitted.best_epoch
-        fitted.rows[0]["seconds"] = round(fitted.rows[0]["seconds"] + preparing, 2)  # features of frozen layers count
+        fitted.rows[0]["seconds"] = round(
+            fitted.rows[0]["seconds"] + preparing, 2
+        )  # features of frozen layers count as epochs
         rows += [{**row, "epoch": len(rows) + row["epoch"]} for row in fitted.rows]
         if number + 1 < len(job.stages):
             _write_stage(finished, job.network, of_stage, rows)

@@ -1,1 +1,1 @@
-"""Measurement: times as distributions, with the machine they were taken on and how sure they are."""
+"""Benchmarks: distributions of times, the machine of the measurement, and the confidence of each figure."""

@@ -15,10 +15,10 @@ TIMEOUT_S = 600
 
 
 def cold(bundle: str, variant: str, engine: str, threads: int) -> ColdStart:
-    """Loads and runs a variant in a new process.
+    """Load and run a variant in a new process.
 
     Raises:
-        EngineError: the process ended without an answer.
+        EngineError: The process ended without an answer.
     """
     command = [sys.executable, "-P", "-m", "orilla.runtime.bench.cold_start", bundle, variant, engine, str(threads)]
     try:
@@ -35,7 +35,7 @@ def cold(bundle: str, variant: str, engine: str, threads: int) -> ColdStart:
 
 
 def main(where: str, name: str, engine: str, threads: int) -> dict[str, float | None]:
-    """In the process of its own."""
+    """Measure start-up and memory in this process, which must be new."""
     import time
 
     from orilla.devices.process import memory_mib, peak_mib, reset_peak
@@ -69,4 +69,4 @@ if __name__ == "__main__":
     sys.stdout.flush()
     import os
 
-    os._exit(0)  # some engines write to standard error as they are taken down
+    os._exit(0)  # some engines write to standard error when they are unloaded

@@ -1,4 +1,4 @@
-"""Whether something disturbed a measurement, and which part of it is set aside for that."""
+"""Detect disturbances of a measurement, and the part that must be excluded."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import PATIENCE, ExcludedInterval, Interference, ReferenceWorkload, outside
 
 DISTURBED = 0.1
-"""Share of disturbed seconds from which on a run is marked invalid."""
+"""Share of disturbed seconds from which a result is invalid."""
 
 DRIFT = 0.05
-"""Relative difference of the medians of a run's first and last third from which on it is marked invalid."""
+"""Relative difference between the medians of the first and last third from which a result is invalid."""
 
 CLOCK_FELL = 0.95
-"""Of the clock in quiet stretches, below which it explains that others were slower."""
+"""Ratio to the clock in quiet intervals below which the clock explains slower intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What is said of a run."""
+    """Disturbances of one result."""
 
     invalid: list[str]
     notes: list[str]
@@ -29,30 +29,32 @@ class Disturbance:
 
 
 def judge(monitor: Monitor, yardstick: ReferenceWorkload | None, seconds: float, *, soak: bool) -> Disturbance:
-    """What the machine's counters and the yardstick have against a run.
+    """Judge a result by the counters of the machine and by the reference workload.
 
     Args:
-        seconds: that the samples were taken over.
-        soak: whether the machine was to get hot.
+        monitor: Readings of the machine.
+        yardstick: The reference workload, or None.
+        seconds: Duration of the measurement.
+        soak: True if the machine was expected to heat up.
     """
-    invalid = [] if soak else [f"the machine was slowed down: {reason}" for reason in monitor.new_throttling()]
+    invalid = [] if soak else [f"the machine was throttled: {reason}" for reason in monitor.new_throttling()]
     notes: list[str] = []
     aside: tuple[ExcludedInterval, ...] = ()
     company = yardstick.summary() if yardstick is not None else None
     if yardstick is not None and company is not None and company.seconds:
-        told = f"the machine was slower than it can be, by its yardstick up to {company.slowdown:.2f} times"
+        told = f"the machine was up to {company.slowdown:.2f} times slower, according to the reference workload"
         if _clock_fell(monitor, yardstick.aside()):
-            invalid.append(f"the clock fell meanwhile, as it does with heat: {told}")
+            invalid.append(f"the clock fell, as it does with heat: {told}")
         elif seconds - company.seconds < seconds / PATIENCE:
             invalid.append(f"in {company.seconds:.1f} of {seconds:.1f} s {told}")
         else:
             aside = tuple(yardstick.aside())
-            notes.append(f"{company.seconds:.1f} of {seconds:.1f} s are set aside: {told}")
+            notes.append(f"{company.seconds:.1f} of {seconds:.1f} s are excluded: {told}")
     return Disturbance([*invalid, *_used_by_others(monitor, aside)], notes, company, aside)
 
 
 def _used_by_others(monitor: Monitor, aside: tuple[ExcludedInterval, ...]) -> list[str]:
-    """Whether others used the machine, in the seconds that are not set aside."""
+    """Return a reason if other processes used the machine in the seconds that are not excluded."""
     stays = outside([one.at_s for one in monitor.seconds], aside)
     seconds = [one for one, kept in zip(monitor.seconds, stays, strict=True) if kept]
     disturbed = [one for one in seconds if one.disturbed]
@@ -67,7 +69,7 @@ def _used_by_others(monitor: Monitor, aside: tuple[ExcludedInterval, ...]) -> li
 
 
 def _clock_fell(monitor: Monitor, aside: list[ExcludedInterval]) -> bool:
-    """Whether it is the clock that was slower in these stretches, which is the machine's own doing."""
+    """Return True if a lower clock explains the slower intervals. The machine itself then causes them."""
     stays = outside([one.at_s for one in monitor.seconds], aside)
     halves: tuple[list[float], list[float]] = ([], [])
     for one, kept in zip(monitor.seconds, stays, strict=True):
@@ -77,11 +79,11 @@ def _clock_fell(monitor: Monitor, aside: list[ExcludedInterval]) -> bool:
 
 
 def drift(times: list[float]) -> list[str]:
-    """Whether the times moved within the run."""
+    """Return a reason if the times drifted during the run."""
     third = len(times) // 3
     if third < 10:
         return []
     first, last = statistics.median(times[:third]), statistics.median(times[-third:])
     if abs(last / first - 1) <= DRIFT:
         return []
-    return [f"p50 went from {first:.3f} to {last:.3f} ms within the run"]
+    return [f"p50 changed from {first:.3f} to {last:.3f} ms during the run"]

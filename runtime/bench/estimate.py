@@ -1,8 +1,9 @@
-"""What a bundle would take on a device that is not at hand: a prediction, from figures published for that device.
+"""Estimate the time of a bundle on a device that is not available, from figures published for that device.
 
-A cost for each kind of work, calibrated on runs that were measured (`devices/costs.toml`), says how much more one
-model is than another; how fast the device is, is the mean of what was published for it. How far the published models
-are from what the others predict of them is the span that is told.
+A cost per kind of work, fitted to measured runs (`devices/costs.toml`), gives the ratio between models. The speed of
+the
+device is the mean of its published figures. The span of an estimate is the worst error when each published model is
+predicted from the others.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from orilla.runtime.bundle.manifest import Variant
 COSTS = CATALOG.with_name("costs.toml")
 
 LONE = 2.0
-"""Factor to either side of a prediction from a single figure, which says nothing of its error."""
+"""Factor to both sides of an estimate from a single figure, whose error is unknown."""
 
 
 MAX_UNKNOWN = 0.1
-"""Share of the multiply-accumulates that may be of a kind whose cost the networks that were measured don't tell."""
+"""Maximum share of the multiply-accumulates whose cost is unknown."""
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """Of one variant; never a measurement."""
+    """Estimate for one variant; never a measurement."""
 
     device: str
     variant: str
@@ -46,25 +47,25 @@ class Prediction(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A device's time by the cost model's, in one precision."""
+    """Ratio of a device's times to the cost model's, in one precision."""
 
     factor: float
     errors: Mapping[str, float]
-    """By model: its published time by what the device's other figures predict of it."""
+    """Published time of each model divided by its prediction from the other figures of the device."""
     basis: str
 
     @property
     def span(self) -> tuple[float, float]:
-        """Factors to both sides: the worst that was seen, in either direction."""
+        """Return the factors to both sides: the worst errors in either direction."""
         worst = max((max(error, 1 / error) for error in self.errors.values()), default=LONE)
         return 1 / worst, worst
 
 
 def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Prediction]:
-    """Predicts the CPU time of a bundle's LiteRT variants, with all of the device's cores.
+    """Estimate the CPU time of a bundle's LiteRT variants with all cores of a device.
 
     Raises:
-        ConfigError: an unknown device or variant, or none that anything was published for.
+        ConfigError: The device or variant is unknown, or has no published figures.
     """
     known = catalog()
     known.device(device)
@@ -76,22 +77,22 @@ def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Pre
         except DataError as error:
             reasons.append(f"{one.name}: {error}")
     if not found:
-        msg = f"nothing can be predicted of {bundle.path.name} on {device}: {'; '.join(reasons)}"
+        msg = f"no estimate for {bundle.path.name} on {device}: {'; '.join(reasons)}"
         raise ConfigError(msg)
     return found
 
 
 def precision_of(variant: Variant) -> str:
-    """What its kernels compute in; raises `DataError` for what nothing was published of."""
+    """Return the precision of a variant's kernels. Raises `DataError` if no figures are published for it."""
     if variant.engine != "litert":
-        msg = "published figures are of LiteRT and XNNPACK"
+        msg = "published figures exist only for LiteRT with XNNPACK"
         raise DataError(msg)
     numbers = variant.name.partition("_")[2]
     if numbers.startswith("wi8_ai8"):
         return "int8"
     if numbers.startswith(("fp32", "fp16")) or numbers.endswith("_wo"):
         return "float32"
-    msg = "nothing was published for its precision"
+    msg = "no figures are published for its precision"
     raise DataError(msg)
 
 
@@ -100,7 +101,7 @@ def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> P
     speed = speed_of(device, precision, known)
     work, unit = work_of(bundle.read(variant.file), variant.name), costs()[precision]
     if not unit.connected and work.connected > MAX_UNKNOWN * (work.dense + work.depthwise):
-        msg = f"most of its work is in dense layers, whose cost in {precision} is not known"
+        msg = f"most of its work is in dense layers, whose cost in {precision} is unknown"
         raise DataError(msg)
     cost = work.cost(unit)
     ms, (low, high) = cost * speed.factor, speed.span
@@ -111,23 +112,26 @@ def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> P
 
 @cache
 def costs() -> dict[str, Work]:
-    """Milliseconds of one unit of each kind of work, by precision, on the machine that they were measured on."""
+    """Return milliseconds per unit of each kind of work, by precision, on the reference machine."""
     tables = tomllib.loads(COSTS.read_text())["costs"]
     return {name: Work(**table) for name, table in tables.items()}
 
 
 @cache
 def models() -> dict[str, Work]:
-    """The work of published models."""
+    """Return the work of published models."""
     return {name: Work(**table) for name, table in tomllib.loads(COSTS.read_text())["models"].items()}
 
 
 def speed_of(device: str, precision: str, known: Catalog) -> Speed:
-    """How fast a device is: by its own figures; else by models that it and another device have both run; else by
-    another device with the same cores and another clock.
+    """Return the speed of a device.
+
+    It comes from the device's own figures, else from models that it and another device have run, else from another
+    device
+    with the same cores and another clock.
 
     Raises:
-        DataError: nothing leads from what was published to this device.
+        DataError: No published figure leads to this device.
     """
     if (own := _own(device, precision, known)) is not None:
         return own
@@ -138,13 +142,13 @@ def speed_of(device: str, precision: str, known: Catalog) -> Speed:
             continue
         if common := _common(device, other, precision, known):
             ratio = statistics.geometric_mean(list(common.values()))
-            found.append((ratio, base, f"{other}'s figures, by {', '.join(common)}, which both have run"))
+            found.append((ratio, base, f"{other}'s figures, through {', '.join(common)}, which both have run"))
         elif spec.cpu == its.cpu and spec.cores == its.cores and spec.mhz and its.mhz:
             found.append((its.mhz / spec.mhz, base, f"{other}'s figures, the same cores at {its.mhz} MHz"))
-    if found:  # the device that is most like it
+    if found:  # the most similar device
         ratio, base, basis = min(found, key=lambda one: abs(math.log(one[0])))
         return Speed(base.factor * ratio, base.errors, basis)
-    msg = f"nothing was published of {device} that leads to its speed in {precision}"
+    msg = f"no published figure leads to the speed of {device} in {precision}"
     raise DataError(msg)
 
 
@@ -166,7 +170,7 @@ def _own(device: str, precision: str, known: Catalog) -> Speed | None:
 
 
 def _common(device: str, other: str, precision: str, known: Catalog) -> dict[str, float]:
-    """Times of the device by those of the other one, of the models that both have run on the same engine."""
+    """Return the ratios of the two devices' times for models that both have run on the same engine."""
     theirs = {(one.model, one.engine): one.ms for one in known.devices[other].latencies if one.precision == precision}
     return {
         one.model: one.ms / theirs[one.model, one.engine]

@@ -1,4 +1,4 @@
-"""Several sessions timed in turns, so that what disturbs one disturbs all."""
+"""Time several sessions interleaved, so that a disturbance affects all of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orilla.runtime.engines.session import Session
 
 WARM_UP = 3
 EACH = 6
-"""Inferences of one session before the next one has its turn."""
+"""Inferences of one session before the next one."""
 
 
 def timed(session: Session, known: Sequence[KnownFrame], count: int, ends: float = float("inf")) -> list[float]:
-    """Milliseconds of so many inferences; of fewer, but one, where the time is over by `time.perf_counter`."""
+    """Return the milliseconds of `count` inferences. Stop after at least one when `perf_counter` reaches `ends`."""
     times: list[float] = []
     while len(times) < count and (not times or time.perf_counter() < ends):
         prepared = known[len(times) % len(known)].prepared
@@ -25,7 +25,7 @@ def timed(session: Session, known: Sequence[KnownFrame], count: int, ends: float
 
 
 def warm_up(sessions: Sequence[Session], known: Sequence[Sequence[KnownFrame]], ends: float = float("inf")) -> None:
-    """A few inferences of each, of one at least."""
+    """Run a few inferences of each session, at least one."""
     for session, inputs in zip(sessions, known, strict=True):
         timed(session, inputs, WARM_UP, ends)
 
@@ -33,10 +33,15 @@ def warm_up(sessions: Sequence[Session], known: Sequence[Sequence[KnownFrame]], 
 def interleaved(
     sessions: Sequence[Session], known: Sequence[Sequence[KnownFrame]], count: int, ends: float
 ) -> list[list[float]]:
-    """Milliseconds of each, in turns, until each has `count` or the time is over; each has a turn at least.
+    """Return the milliseconds of each session, interleaved, until each has `count` or the time ends.
+
+    Each session runs at least once.
 
     Args:
-        known: the inputs of each.
+        sessions: The sessions.
+        known: Inputs of each session.
+        count: Inferences of each session.
+        ends: End of the measurement by `time.perf_counter`.
     """
     found: list[list[float]] = [[] for _ in sessions]
     while True:

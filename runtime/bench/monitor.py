@@ -1,4 +1,4 @@
-"""Watches the machine once a second while something is measured: heat, clock, power, and who else uses the cores."""
+"""Record temperature, clock, power and the use of the cores once per second during a measurement."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from orilla.devices.power import PowerMeter
 PERIOD_S = 1.0
 
 OTHERS = 0.25
-"""Share of the cores left free by the measurement that other processes may use, before a second counts as disturbed;
-of one core at least."""
+"""Share of the free cores that other processes may use before a second counts as disturbed; at least a share of one
+core."""
 
 STOLEN = 0.05
-"""Share of the used cores' time that the hypervisor may take, before a second counts as disturbed."""
+"""Share of the used cores' time that the hypervisor may take before a second counts as disturbed."""
 
 
 class Second(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The machine at one moment, and over the time since the one before."""
+    """State of the machine at one moment, and its use since the previous one."""
 
     at_s: float
-    """Since the measurement began."""
+    """Seconds since the measurement began."""
     temperature_c: float | None = None
     mhz: float | None = None
     watts: float | None = None
     own_cores: float | None = None
-    """Cores kept busy by this process."""
+    """Cores that this process used."""
     other_cores: float | None = None
-    """Cores kept busy by all other processes."""
+    """Cores that all other processes used."""
     stolen_cores: float | None = None
-    """Cores taken by the hypervisor."""
+    """Cores that the hypervisor took."""
     disturbed: bool = False
 
 
 class Monitor:
-    """A thread that looks once a second, between `with` and its end."""
+    """Thread that reads the machine once per second within a `with` block."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.seconds: list[Second] = []
@@ -68,21 +68,21 @@ class Monitor:
 
     @property
     def began(self) -> float:
-        """By `time.perf_counter`."""
+        """Return the start by `time.perf_counter`."""
         return self._began
 
     @property
     def joules(self) -> float | None:
-        """Energy used; None where the machine shows none."""
+        """Return the used energy, joules. None if the machine has no sensor."""
         return self._meter.joules if self._meter.source is not None else None
 
     @property
     def energy_source(self) -> str | None:
-        """What tells the energy."""
+        """Return the source of the energy figure."""
         return self._meter.source
 
     def new_throttling(self) -> tuple[str, ...]:
-        """Reasons of slowing down that were not there before."""
+        """Return the reasons for throttling that were absent before."""
         return tuple(one for one in throttled(self._root) if one not in self._throttled or one.endswith("now"))
 
     def _watch(self) -> None:
@@ -104,7 +104,7 @@ class Monitor:
 def _disturbance(
     before: Usage | None, now: Usage | None, own: float, passed: float
 ) -> tuple[float | None, float | None, bool]:
-    """Cores used by others and stolen, and whether that is too much."""
+    """Return the cores that others used and that were stolen, and True if that is too much."""
     if before is None or now is None or passed <= 0:
         return None, None, False
     others = max(0.0, (now.busy - before.busy) / passed - own)

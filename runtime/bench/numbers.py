@@ -1,4 +1,4 @@
-"""How the reports write a number."""
+"""Number format of reports."""
 
 from __future__ import annotations
 

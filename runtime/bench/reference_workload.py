@@ -1,8 +1,7 @@
-"""A piece of work that is always the same, done between inferences: when it takes longer, it is the machine that is
-slower, not the model.
+"""Run a fixed computation between inferences. When it takes longer, the machine is slower, not the model.
 
-A neighbour on the other thread of the same core, or on another machine of the same host, shows in no counter of this
-system and slows an inference by a third. What was measured meanwhile is set aside.
+A neighbour on the other thread of the core, or on another virtual machine, slows inference by a third and shows in no
+counter of this system. Such intervals are excluded.
 """
 
 from __future__ import annotations
@@ -21,62 +20,63 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 
 WORK_MS = 0.1
-"""Of the yardstick, about, on an undisturbed machine."""
+"""Approximate duration on an undisturbed machine, milliseconds."""
 
 EVERY_S = 0.05
-"""Time between readings: they take a five-hundredth of the time."""
+"""Interval between readings, seconds. The readings take a five-hundredth of the time."""
 
 READINGS = 5
-"""That are judged together, by their median."""
+"""Readings of one window, which is judged by their median."""
 
 QUIET = 0.1
-"""The share of windows by whose slowest the machine's own speed is told."""
+"""Share of the quietest windows. The slowest of them defines the machine's own speed."""
 
 SLOWER = 1.1
-"""By which a window's readings are above that, before it is set aside. A clock that moves with the heat is slower in
-smaller steps; a neighbour takes a quarter or more."""
+"""Ratio to that speed from which a window is excluded. A clock that follows the heat changes in smaller steps; a
+neighbour
+takes a quarter or more."""
 
 HELD_DOWN = 1.25
-"""By which a whole run is slower than this machine has been before, until all of it is set aside: a neighbour may stay
-for minutes."""
+"""Ratio to the best speed of earlier runs from which a whole run is excluded: a neighbour may stay for minutes."""
 
 FORGOTTEN_S = 30 * 86400.0
-"""A machine may have changed since."""
+"""Age at which the speed of earlier runs is ignored, because the machine may have changed, seconds."""
 
 PATIENCE = 3.0
-"""Times the seconds that were asked for, until which a measurement waits for as many undisturbed ones."""
+"""Maximum duration of a measurement that waits for undisturbed seconds, as a multiple of the requested seconds."""
 
 
 class ExcludedInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A stretch of a run in which the machine was slower."""
+    """Interval of a run in which the machine was slower."""
 
     from_s: float
     to_s: float
 
 
 class Interference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the yardstick told of a run."""
+    """Interference that the reference workload detected in a run."""
 
     quiet_ns: float
-    """The yardstick's step in the quietest windows."""
+    """Time of one step in the quietest windows, nanoseconds."""
     worst_ns: float
-    """In the slowest window."""
+    """Time of one step in the slowest window, nanoseconds."""
     known_ns: float | None
-    """In the quietest windows of any run before, on this machine; None where there was none."""
+    """Time of one step in the quietest windows of all earlier runs on this machine, nanoseconds. None without earlier
+    runs."""
     seconds: float
-    """That were set aside."""
+    """Excluded seconds."""
 
     @property
     def slowdown(self) -> float:
-        """How much slower the machine was at times."""
+        """Return the factor by which the machine was slower at times."""
         return self.worst_ns / min(self.quiet_ns, self.known_ns or self.quiet_ns)
 
 
 class ReferenceWorkload:
-    """Is read between inferences, every now and then.
+    """The reference workload, which is read between inferences.
 
     Args:
-        known_ns: a step of it in the quietest windows of the runs before.
+        known_ns: Time of one step in the quietest windows of earlier runs, or None.
     """
 
     def __init__(self, known_ns: float | None = None) -> None:
@@ -86,10 +86,10 @@ class ReferenceWorkload:
         self._next_s = 0.0
         self._readings: list[float] = []
         self._windows: list[tuple[float, float]] = []
-        """End, seconds since the beginning, and median nanoseconds of a step, of each window."""
+        """End of each window, seconds since the start, and its median time of one step, nanoseconds."""
 
     def read(self, at_s: float) -> None:
-        """Takes a reading, if it is time for one."""
+        """Take a reading if one is due."""
         if at_s < self._next_s:
             return
         self._readings.append(self._once())
@@ -99,11 +99,11 @@ class ReferenceWorkload:
             self._readings.clear()
 
     def quiet_s(self) -> float:
-        """Seconds so far that are not set aside."""
+        """Return the seconds so far that are not excluded."""
         return (self._windows[-1][0] if self._windows else 0.0) - sum(one.to_s - one.from_s for one in self.aside())
 
     def aside(self) -> list[ExcludedInterval]:
-        """The stretches in which the machine was slower."""
+        """Return the intervals in which the machine was slower."""
         if len(self._windows) < 4:
             return []
         found: list[ExcludedInterval] = []
@@ -116,7 +116,7 @@ class ReferenceWorkload:
         return found
 
     def summary(self) -> Interference | None:
-        """For the result; None of a run too short for it."""
+        """Return the interference for the result. None if the run was too short."""
         if len(self._windows) < 4:
             return None
         worst = max(median for _, median in self._windows)
@@ -124,7 +124,7 @@ class ReferenceWorkload:
         return Interference(round(self._quiet_ns(), 4), round(worst, 4), self._known_ns, round(seconds, 3))
 
     def _own_ns(self) -> float:
-        """A step at the machine's own speed."""
+        """Return the time of one step at the machine's own speed, nanoseconds."""
         quiet = self._quiet_ns()
         return quiet if self._known_ns is None or quiet <= HELD_DOWN * self._known_ns else self._known_ns
 
@@ -133,7 +133,7 @@ class ReferenceWorkload:
         return ordered[int(QUIET * (len(ordered) - 1))]
 
     def _once(self) -> float:
-        """Nanoseconds of a step."""
+        """Run the computation once and return the time of one step, nanoseconds."""
         began, total = time.perf_counter_ns(), 0
         for number in range(self._count):
             total += number * number
@@ -141,14 +141,16 @@ class ReferenceWorkload:
 
 
 def known_ns() -> float | None:
-    """A step of the yardstick in the quietest windows of the runs on this machine so far; None before the first, and
-    where the last was too long ago."""
+    """Return the best time of one step on this machine so far, nanoseconds.
+
+    None before the first run or if it is outdated.
+    """
     kept = _kept().get(_key())
     return kept.quiet_ns if kept is not None and time.time() - kept.at < FORGOTTEN_S else None
 
 
 def remember(quiet_ns: float) -> None:
-    """Keeps the best; where nothing can be kept, the next run begins without."""
+    """Store the best time. If it cannot be stored, the next run starts without it."""
     known = known_ns()
     if known is not None and known <= quiet_ns:
         return
@@ -175,13 +177,13 @@ def _file() -> Path:
 
 
 def _key() -> str:
-    """A machine as far as its speed goes: what changes it makes another one of it."""
+    """Return a key of everything that determines the machine's speed."""
     machine = detect()
     return f"{identity()}, {machine.governor}, {machine.max_mhz} MHz, Python {sys.version}"
 
 
 def outside(at_s: Sequence[float], aside: Sequence[ExcludedInterval]) -> list[bool]:
-    """Of times in ascending order, which are in none of the stretches."""
+    """Return, for each of the ascending times, True if it lies in no excluded interval."""
     found, place = [], 0
     for at in at_s:
         while place < len(aside) and at >= aside[place].to_s:

@@ -1,4 +1,4 @@
-"""A benchmark's result: raw times, the machine, the engine and the bundle, as one JSON document of a version."""
+"""Result of a benchmark: raw times, machine, engine and bundle, as one versioned JSON document."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from orilla.runtime.evaluation.accuracy import Accuracy
 from orilla.runtime.files import make_folder, write_bytes
 
 SCHEMA = 1
-"""The version that this reader understands."""
+"""Schema version that this reader understands."""
 
 Scenario = Literal["single-stream", "multi-stream", "offline", "loop"]
 
 HEADLINE = {"single-stream": "infer", "multi-stream": "query", "offline": "sample", "loop": "age"}
-"""Of each scenario, the times that its verdict is about."""
+"""Stage of each scenario that its verdict uses."""
 
 
 class BenchmarkSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was measured."""
+    """Subject of a measurement."""
 
     bundle: str
     sha256: str
-    """Of the bundle's manifest, which holds the hashes of all its files."""
+    """SHA-256 of the bundle's manifest, which contains the hashes of all its files."""
     variant: str
     engine: str
-    """As `--engine` takes it."""
+    """Engine, as for `--engine`."""
     engine_version: str
     threads: int
     scenario: Scenario
     streams: int = 1
-    """Frames of one query."""
+    """Frames per query."""
     source: str | None = None
-    """Of the loop."""
+    """Source of the loop."""
     policy: str | None = None
 
 
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where it was measured."""
+    """Machine of a measurement."""
 
     identity: str
-    """Board and processor: results of one identity may be compared and merged."""
+    """Board and processor. Results with the same identity can be compared and merged."""
     description: str
     cores: int
     python: str
@@ -63,64 +63,64 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Versions of the engines."""
     governor: str | None = None
     name: str | None = None
-    """The host's, where it was asked over the network."""
+    """Name of the host, if it was measured over the network."""
 
 
 class ColdStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Start-up and memory, in a process of its own."""
+    """Start-up time and memory of a new process."""
 
     start_ms: float
-    """From before the engine is imported to the first answer."""
+    """Time from before the import of the engine to the first answer, milliseconds."""
     load_ms: float
-    """Of it, until the variant is loaded."""
+    """Part of it until the variant is loaded, milliseconds."""
     memory_mib: float | None
-    """What the process has grown by at its peak, from before the engine is imported; None where nothing tells."""
+    """Growth of the process at its peak since before the import of the engine, MiB. None if unknown."""
     peak_mib: float | None
-    """Resident memory of the whole process at its peak."""
+    """Peak resident memory of the whole process, MiB."""
 
 
 class Soak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Burst against sustained."""
+    """Burst and sustained times."""
 
     burst: Summary
-    """The first ten seconds."""
+    """Times of the first ten seconds."""
     sustained: Summary
-    """The last minute."""
+    """Times of the last minute."""
     steady: bool
-    """Whether the end was a thermal steady state."""
+    """True if the machine reached a thermal steady state."""
     steady_after_s: float | None
     judged_by: str
-    """Temperature, or, where no sensor is, the times alone."""
+    """Basis of the judgement: the temperature, or only the times without a sensor."""
     slowdown: float
-    """Sustained p50 by burst p50."""
+    """Ratio of sustained p50 to burst p50."""
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One run."""
+    """Result of one run."""
 
     schema: int
     created: str
-    """UTC, ISO 8601."""
+    """Time of the measurement, UTC, ISO 8601."""
     subject: BenchmarkSubject
     host: Host
     seconds: float
-    """That the samples were taken over, by the monotonic clock."""
+    """Duration of the measurement by the monotonic clock, seconds."""
     complete: bool
-    """Whether it ran to its end; an interrupted one keeps what it had."""
+    """True if it was not interrupted. An interrupted result contains the samples so far."""
     valid: bool
-    """Whether nothing disturbed it."""
+    """True if nothing disturbed it."""
     invalid: tuple[str, ...]
-    """What did."""
+    """Disturbances."""
     notes: tuple[str, ...]
     warm_up: WarmUp
     samples_ms: dict[str, list[float]]
-    """Raw, in their order, by stage; `at_s` says when each began."""
+    """Raw times in order, by stage, milliseconds. `at_s` contains the start of each."""
     at_s: list[float]
     summary: dict[str, Summary]
     per_second: float
-    """Frames answered a second."""
+    """Frames answered per second."""
     cpu_ms: float
-    """Processor time for each frame."""
+    """Processor time per frame, milliseconds."""
     peak_mib: float | None
     cold: ColdStart | None
     timeline: tuple[Second, ...]
@@ -129,36 +129,36 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accuracy: Accuracy | None = None
     soak: Soak | None = None
     drops: dict[str, int] = {}
-    """Frames that the loop gave up, by reason."""
+    """Frames that the loop dropped, by reason."""
     company: Interference | None = None
-    """What the yardstick told; None of a loop, beside whose threads there is none."""
+    """Interference that the reference workload detected. None for a loop, whose threads leave no room for it."""
     aside: tuple[ExcludedInterval, ...] = ()
-    """Stretches of time in which the machine was slower; `summary` is of the other samples."""
+    """Excluded intervals. `summary` covers the other samples."""
 
     def kept(self, stage: str) -> list[float]:
-        """The times of a stage that are not set aside."""
+        """Return the times of a stage outside the excluded intervals."""
         return kept(self.samples_ms[stage], self.at_s, self.aside)
 
     @property
     def headline(self) -> str:
-        """The stage that its verdict is about."""
+        """Return the stage of the verdict."""
         return HEADLINE[self.subject.scenario]
 
     @property
     def main(self) -> Summary:
-        """Of the headline."""
+        """Return the summary of the headline stage."""
         return self.summary[self.headline]
 
     @property
     def meets_mlperf(self) -> bool:
-        """Whether queries and duration are those of a single-stream run of MLPerf."""
+        """Return True if queries and duration fulfil MLPerf's single-stream scenario."""
         from orilla.runtime.bench.samples import MLPERF_QUERIES, MLPERF_SECONDS
 
         return self.main.count >= MLPERF_QUERIES and self.seconds >= MLPERF_SECONDS
 
 
 def kept(times: list[float], at_s: Sequence[float], aside: Sequence[ExcludedInterval]) -> list[float]:
-    """The times that are not set aside; all of them, where none would be left."""
+    """Return the times outside the excluded intervals, or all times if none would remain."""
     if not aside:
         return times
     return [time for time, stays in zip(times, outside(at_s, aside), strict=True) if stays] or times
@@ -167,7 +167,7 @@ def kept(times: list[float], at_s: Sequence[float], aside: Sequence[ExcludedInte
 def benchmark_subject(
     bundle: Bundle, variant: Variant, engine: str, engine_version: str, threads: int, scenario: Scenario, **more: object
 ) -> BenchmarkSubject:
-    """Names what is measured."""
+    """Describe the subject of a measurement."""
     digest = hashlib.sha256(encode(bundle.manifest)).hexdigest()
     return BenchmarkSubject(
         bundle.path.stem,
@@ -182,7 +182,7 @@ def benchmark_subject(
 
 
 def this_host() -> Host:
-    """This machine, as a result names it."""
+    """Describe this machine."""
     from importlib.metadata import PackageNotFoundError, version
 
     from orilla.devices.detect import detect, identity
@@ -198,20 +198,20 @@ def this_host() -> Host:
 
 
 def now() -> str:
-    """The wall clock, UTC."""
+    """Return the wall clock time, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write(path: Path, result: Result) -> None:
-    """Writes a result, whole or not at all; raises `OutputError`."""
+    """Write a result completely or not at all. Raises `OutputError`."""
     write_bytes(path, msgspec.json.encode(result) + b"\n")
 
 
 def read(path: Path) -> Result:
-    """Reads one result.
+    """Read one result.
 
     Raises:
-        DataError: no result, a damaged one, one of a newer version, or one without samples.
+        DataError: The file is not a result, is damaged, is of a newer version, or has no samples.
     """
     try:
         data = path.read_bytes()
@@ -221,49 +221,49 @@ def read(path: Path) -> Result:
     try:
         version = msgspec.json.decode(data, type=_Version).schema
         if version > SCHEMA:
-            msg = f"{path} is of version {version}: this orilla reads {SCHEMA}; install a newer one"
+            msg = f"{path} has version {version}, but this orilla reads {SCHEMA}: install a newer one"
             raise DataError(msg)
         found = msgspec.json.decode(data, type=Result)
     except msgspec.DecodeError as error:
-        msg = f"{path} is no result of orilla bench: {error}"
+        msg = f"{path} is not a result of orilla bench: {error}"
         raise DataError(msg) from error
     times = found.samples_ms.get(found.headline)
     if not times:
-        msg = f"{path} holds no samples: measure again"
+        msg = f"{path} contains no samples: measure again"
         raise DataError(msg)
     whole = all(len(stage) == len(found.at_s) for stage in found.samples_ms.values())
     if not whole or found.headline not in found.summary or not min(times) > 0 or not math.isfinite(max(times)):
-        msg = f"{path} is damaged: its samples don't fit each other; measure again"
+        msg = f"{path} is damaged: its samples do not fit each other; measure again"
         raise DataError(msg)
-    # The samples are what was measured; a summary beside them is for other programs to read.
+    # The samples are the measurement. The summary in the file is only for other programs.
     summary = {stage: summarise(found.kept(stage)) for stage in found.samples_ms}
     return msgspec.structs.replace(found, summary=summary)
 
 
 def read_all(path: Path) -> list[Result]:
-    """The result in a file, or all those in a folder, oldest first; raises `DataError`."""
+    """Return the result in a file, or all results in a folder, oldest first. Raises `DataError`."""
     if not path.is_dir():
         return [read(path)]
     found = [read(one) for one in sorted(path.glob("*.json"))]
     if not found:
-        msg = f"{path} holds no results (*.json)"
+        msg = f"{path} contains no results (*.json)"
         raise DataError(msg)
     return sorted(found, key=lambda one: one.created)
 
 
 def merge(results: list[Result]) -> Result:
-    """Several runs of the same thing on the same machine as one, in their order.
+    """Merge runs of the same subject on the same machine, in their order.
 
     Raises:
-        ConfigError: runs of different machines, bundles, variants, engines or scenarios.
+        ConfigError: The runs differ in machine, bundle, variant, engine or scenario.
     """
     first = results[0]
     for other in results[1:]:
         if other.host.identity != first.host.identity:
-            msg = f"runs on {first.host.identity} and on {other.host.identity} can't be merged"
+            msg = f"runs on {first.host.identity} and on {other.host.identity} cannot be merged"
             raise ConfigError(msg)
         if other.subject != first.subject:
-            msg = f"runs of {describe(first.subject)} and of {describe(other.subject)} can't be merged"
+            msg = f"runs of {describe(first.subject)} and of {describe(other.subject)} cannot be merged"
             raise ConfigError(msg)
     if len(results) == 1:
         return first
@@ -298,13 +298,13 @@ def merge(results: list[Result]) -> Result:
 
 
 def describe(subject: BenchmarkSubject) -> str:
-    """A subject in a few words."""
+    """Describe a subject in a few words."""
     threads = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
     return f"{subject.bundle} {subject.variant} on {subject.engine_version}, {threads}, {subject.scenario}"
 
 
 def keep(folder: Path, result: Result) -> Path:
-    """Adds a result to a history; returns its file."""
+    """Add a result to a history. Return its file."""
     make_folder(folder)
     subject = result.subject
     words = (subject.bundle, subject.variant, subject.engine, subject.scenario, result.created)

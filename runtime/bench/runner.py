@@ -1,4 +1,4 @@
-"""One run of a benchmark, from warm-up to result."""
+"""Run one benchmark, from warm-up to result."""
 
 from __future__ import annotations
 
@@ -26,36 +26,38 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.model import Model
 
 STEP_S = 0.5
-"""By which the wall clock may move against the monotonic one during a run, before it is told."""
+"""Step of the wall clock against the monotonic clock that is reported, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be measured."""
+    """Settings of a benchmark."""
 
     scenario: Name = "single-stream"
     seconds: float = 10.0
     streams: int = STREAMS
     source: str | None = None
-    """Of the loop; the golden frames, at the rate of a camera, where None."""
+    """Source of the loop. None uses the golden frames at the rate of a camera."""
     policy: str | None = None
     soak: bool = False
     dataset: Dataset | None = None
 
 
 def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambda text, share: None) -> Result:
-    """Measures a model that is loaded.
+    """Benchmark a loaded model.
 
-    An interrupt ends the samples; what there is becomes a result that says so.
+    An interrupt ends the measurement. The samples so far become a result with `complete` False.
 
     Args:
-        progress: is told what is done, and which share of it, some times a second.
+        model: The model.
+        plan: The settings.
+        progress: Function that receives the current step and its completed share, several times per second.
 
     Raises:
-        DataError: a source without frames.
-        KeyboardInterrupt: before the first sample.
+        DataError: The source has no frames.
+        KeyboardInterrupt: The interrupt came before the first sample.
     """
-    progress("start-up and memory, in a process of its own", 0.0)
+    progress("start-up and memory, in a new process", 0.0)
     threads, engine = model.threads, model.engine
     started = cold(str(model.bundle.path.resolve()), model.variant.name, engine, threads)
     wall = time.time() - time.perf_counter()
@@ -76,7 +78,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     at_s = [round(began - monitor.began, 6) for began in taken.began_s[:whole]]
     samples = {name: [round(value, 6) for value in times[:whole]] for name, times in taken.times.items()}
     headline = samples[HEADLINE[plan.scenario]]
-    # Before the first frame of a loop its source is opened.
+    # The source is opened before the first frame of a loop.
     seconds = at_s[-1] - at_s[0] + _last_ms(plan, headline, taken) / 1e3
     found = judge(monitor, yardstick, seconds, soak=plan.soak)
     aside, notes = found.aside, [*taken.notes, *found.notes]
@@ -84,15 +86,15 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     if found.company is not None and complete:
         remember(found.company.quiet_ns)
     if not warm_up.steady:
-        notes.append(f"warm-up: still no steady state after {warm_up.seconds:.1f} s")
+        notes.append(f"warm-up: no steady state after {warm_up.seconds:.1f} s")
     if abs(stepped := time.time() - time.perf_counter() - wall) > STEP_S:
-        notes.append(f"the wall clock stepped by {stepped:+.1f} s meanwhile; times are by the monotonic clock")
+        notes.append(f"the wall clock stepped by {stepped:+.1f} s; times are from the monotonic clock")
     if model.note:
         notes.append(model.note)
     if not complete:
         notes.append(f"interrupted after {seconds:.1f} s")
     if taken.stride > 1:
-        notes.append(f"one of {taken.stride} samples is kept: there were too many")
+        notes.append(f"one of {taken.stride} samples is kept, because there were too many")
     measured = None
     if plan.dataset is not None and complete:
         progress("accuracy", 0.0)
@@ -100,7 +102,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
             measured = accuracy(model.bundle, model.session, plan.dataset)
         except KeyboardInterrupt:
             complete = False
-            notes.append("interrupted while it measured accuracy")
+            notes.append("interrupted during the measurement of accuracy")
     loop = plan.scenario == "loop"
     subject = benchmark_subject(
         model.bundle,
@@ -165,8 +167,7 @@ def _measure(
     yardstick: ReferenceWorkload | None,
     progress: Callable[[str, float], None],
 ) -> bool:
-    """Takes the samples, for as many undisturbed seconds as were asked for where patience allows; whether nothing
-    interrupted it."""
+    """Measure until there are enough undisturbed seconds, within the patience. Return False after an interrupt."""
     headline, told = HEADLINE[plan.scenario], 0.0
     with monitor:
 
@@ -195,6 +196,6 @@ def _measure(
 
 
 def _last_ms(plan: Plan, headline: list[float], taken: Taken) -> float:
-    """How long the last query took."""
+    """Return the duration of the last query, milliseconds."""
     per_query = taken.frames / (len(headline) * taken.stride)
     return headline[-1] * (per_query if plan.scenario == "offline" else 1.0)

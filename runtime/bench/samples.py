@@ -1,4 +1,4 @@
-"""Raw times, and what may be said of them: percentiles with confidence intervals, and none that they can't carry."""
+"""Raw times and their percentiles with confidence intervals. A percentile without enough samples is omitted."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CONFIDENCE = 0.95
 PERCENTS = (50.0, 90.0, 99.0)
 
 Z = 1.959964
-"""Standard errors to either side of a 95 % interval of a normal distribution."""
+"""Standard errors to both sides of a 95 % interval of a normal distribution."""
 
 MLPERF_QUERIES, MLPERF_SECONDS = 1024, 60.0
-"""Least queries and duration of a single-stream run. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), 3.3."""
+"""Minimum queries and seconds of single-stream. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), 3.3."""
 
 
 class Percentile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,39 +26,39 @@ class Percentile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ms: float
     low_ms: float | None
     high_ms: float | None
-    """None where times that follow each other are so much alike that no sample bounds it."""
+    """Upper end of the interval. None if correlation leaves no sample that bounds it."""
     independent: int
-    """What the samples are worth for it: as much as so many independent ones."""
+    """Effective sample size for this percentile."""
 
     @property
     def error(self) -> float | None:
-        """Standard error of its logarithm, from the interval; None where that is not bounded."""
+        """Return the standard error of the logarithm, from the interval. None if the interval is unbounded."""
         if self.low_ms is None or self.high_ms is None:
             return None
         return math.log(self.high_ms / self.low_ms) / (2 * Z)
 
 
 class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What some times tell. Where their number can't carry a percentile, it is not in `percentiles`."""
+    """Percentiles and maximum of a series of times. `percentiles` omits those without enough samples."""
 
     count: int
     percentiles: tuple[Percentile, ...]
     max_ms: float
 
     def at(self, percent: float) -> Percentile | None:
-        """The percentile, or None where the samples can't carry it."""
+        """Return the percentile, or None without enough samples."""
         return next((one for one in self.percentiles if one.percent == percent), None)
 
     def withheld(self) -> dict[str, int]:
-        """The percentiles that are missing, with the samples that each takes."""
+        """Return the omitted percentiles with the samples that each needs."""
         return {f"p{percent:g}": min_samples(percent) for percent in PERCENTS if self.at(percent) is None}
 
 
 def summarise(times_ms: ArrayLike, percents: Sequence[float] = PERCENTS) -> Summary:
-    """Percentiles of times in the order in which they were taken.
+    """Summarise times, given in the order of their measurement.
 
     Raises:
-        ValueError: no times.
+        ValueError: There are no times.
     """
     times = np.asarray(times_ms, np.float64)
     if not times.size:
@@ -70,19 +70,20 @@ def summarise(times_ms: ArrayLike, percents: Sequence[float] = PERCENTS) -> Summ
 
 
 def min_samples(percent: float) -> int:
-    """Samples from which on a percentile has a confidence interval with both ends among the samples, and is told.
+    """Return the samples from which both ends of a percentile's confidence interval lie among the samples.
 
-    The greatest of n samples is below the percentile with probability p^n: 6 for p50, 36 for p90, 368 for p99.
+    The largest of n samples is below the percentile with probability p^n: 6 for p50, 36 for p90, 368 for p99.
     """
     rarer = max(percent, 100 - percent) / 100
     return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(rarer))
 
 
 def mlperf_samples(percent: float, *, confidence: float = 0.99) -> int:
-    """Samples for a percentile within a twentieth of its distance to 100 %.
+    """Return the samples for a percentile within a twentieth of its distance to 100 %.
 
     Source: Reddi et al., "MLPerf Inference Benchmark" (2020), equations 1 and 2, which round up to 8,192: 24,576 for
-    p90, 270,336 for p99.
+    p90,
+    270,336 for p99.
     """
     from statistics import NormalDist
 
@@ -93,7 +94,7 @@ def mlperf_samples(percent: float, *, confidence: float = 0.99) -> int:
 
 
 def independent(times: NDArray[np.float64], percent: float) -> int:
-    """How many independent samples tell as much of a percentile as these, by the autocorrelation of being below it.
+    """Return the effective sample size for a percentile, from the autocorrelation of being below it.
 
     Source: Geyer, "Practical Markov Chain Monte Carlo" (1992), the initial positive sequence.
     """
@@ -124,12 +125,13 @@ def _percentile(times: NDArray[np.float64], ordered: NDArray[np.float64], percen
 
 
 def ranks(count: int, percent: float) -> tuple[int, int]:
-    """Ranks, from 1, of the two of `count` ordered samples that a percentile is between with 95 % confidence; 0 or
-    `count + 1` where no sample bounds it on that side.
+    """Return the ranks, from 1, of the two of `count` ordered samples that enclose a percentile with 95 % confidence.
 
-    The number of samples below the percentile is binomial, whatever the distribution of the times; of the pairs of
-    ranks around it, the one is taken whose coverage is nearest to 95 %, with tails as even as that allows.
-    Source: Hahn and Meeker, "Statistical Intervals" (1991), section 5.2.
+    0 or `count + 1` means that no sample bounds it on that side. The number of samples below the percentile is binomial
+    for
+    any distribution. Of the pairs of ranks around it, the pair with a coverage nearest to 95 % and the most even tails
+    is
+    chosen. Source: Hahn and Meeker, "Statistical Intervals" (1991), section 5.2.
     """
     share = percent / 100
     reach = math.ceil(8 * math.sqrt(count * share * (1 - share)) + 8)
@@ -139,7 +141,7 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
     steps = np.log((count - below[:-1]) / (below[:-1] + 1)) + math.log(share / (1 - share))
     logarithms = np.concatenate([[0.0], np.cumsum(steps)])
     masses = np.exp(logarithms - logarithms.max())
-    cumulated = np.cumsum(masses / masses.sum())  # of at most so many below
+    cumulated = np.cumsum(masses / masses.sum())  # probability of at most this many samples below
     aim = (1 - CONFIDENCE) / 2
     unbounded = count < min_samples(percent)
     best, chosen = math.inf, (0, count + 1)
@@ -147,7 +149,7 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
         lower = float(cumulated[low - 1 - least]) if low > least else 0.0
         if lower > 2 * aim:
             break
-        # Coverage of [x_low, x_high) is P(low <= below < high).
+        # The coverage of [x_low, x_high) is P(low <= below < high).
         high = least + int(np.searchsorted(cumulated, 1 - 2 * aim + lower)) + 1
         for candidate in (high - 1, high, high + 1):
             if not max(low, middle) < candidate <= count + unbounded:

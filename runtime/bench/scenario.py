@@ -1,8 +1,8 @@
-"""What is timed: MLPerf's scenarios over prepared inputs in memory, and the real camera loop.
+"""Load patterns: MLPerf's scenarios over prepared inputs in memory, and the camera loop.
 
-Single-stream asks one frame after the other; multi-stream a query of several at once, the time being that of the
-whole query; offline keeps all cores busy and asks for the rate alone. As in MLPerf, inputs are prepared before; `loop`
-is where capture, preparation and decoding count. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), 3.2.
+Single-stream issues one frame after the other. Multi-stream issues several frames per query and times the whole query.
+Offline keeps all cores busy and measures the rate. As in MLPerf, inputs are prepared in advance. `loop` also includes
+capture, preparation and decoding. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), 3.2.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ STREAMS = 8
 """Frames of a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""
 
 OFFLINE_EACH = 16
-"""Frames that each session takes at a time, offline."""
+"""Frames that each session processes at a time in the offline scenario."""
 
 
 CAMERA_HZ = 30.0
-"""Of the camera that the loop has where no source is given: the golden frames, at this rate."""
+"""Frame rate of the loop without a source, which then repeats the golden frames."""
 
 
 MAX_SAMPLES = 1_000_000
-"""Queries that are kept; from then on every second one is dropped, again and again."""
+"""Maximum number of stored queries. Beyond it, every second one is discarded, repeatedly."""
 
 
 class Taken:
-    """Times as they are taken: by stage, and when each began."""
+    """Times by stage and start of each query, as they are measured."""
 
     def __init__(self) -> None:
         self.times: dict[str, array[float]] = {}
         self.began_s: array[float] = array("d")
-        """By `time.perf_counter`."""
+        """Start of each query by `time.perf_counter`."""
         self.frames = 0
         self.stride = 1
-        """One of so many queries is kept."""
+        """One of this number of queries is kept."""
         self.drops: dict[str, int] = {}
         self.notes: list[str] = []
         self._queries = 0
 
     def add(self, began_ns: int, frames: int, **stages_ms: float) -> None:
-        """One query."""
+        """Add one query."""
         self.frames += frames
         self._queries += 1
         if self._queries % self.stride:
@@ -72,18 +72,18 @@ class Taken:
             self.began_s, self.stride = self.began_s[1::2], 2 * self.stride
 
     def whole(self) -> int:
-        """Samples of which everything is there: an interrupt may come between two stages."""
+        """Return the number of complete samples. An interrupt may come between two stages."""
         return min(len(self.began_s), *map(len, self.times.values()))
 
 
 class Scenario(Protocol):
-    """One way of asking."""
+    """A load pattern: how queries are issued."""
 
     def warm_up(self) -> WarmUp:
-        """Asks until the times show no trend any more, or patience ends."""
+        """Issue queries until the times show no trend or the patience ends."""
 
     def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
-        """Asks, and adds to `taken`, at least once and as long as `going_on` says; may be interrupted."""
+        """Issue at least one query, and continue while `going_on` returns True. An interrupt may end it."""
 
 
 class Single:
@@ -107,11 +107,11 @@ class Single:
 
 
 class MultiStream(AbstractContextManager["MultiStream"]):
-    """Several frames at once, over as many sessions as there are cores for.
+    """Several frames at once, over as many sessions as the cores allow.
 
     Args:
-        load: makes another session like the first.
-        frames: of one query; `OFFLINE_EACH` for each session where None, and then the time of one frame is kept.
+        load: Function that loads another session like the first.
+        frames: Frames per query. None means `OFFLINE_EACH` per session, and the time of one frame is stored.
     """
 
     def __init__(
@@ -164,11 +164,11 @@ class MultiStream(AbstractContextManager["MultiStream"]):
 
 
 class LoopScenario:
-    """The camera loop itself, over a source that is opened anew for warm-up and measurement."""
+    """The camera loop over a source, which is opened separately for warm-up and measurement."""
 
     def __init__(self, model: Model, source: str | None, policy: str | None) -> None:
         if model.kind == "tensor":
-            msg = f"{model.name} is a model of arrays: it has no loop; take single-stream"
+            msg = f"{model.name} is a model of arrays and has no loop: use single-stream"
             raise ConfigError(msg)
         self._model, self._source, self._policy = model, source, policy
         self._known = read_frames(model.bundle) if source is None else []

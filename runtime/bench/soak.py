@@ -1,4 +1,4 @@
-"""When a machine that works without a pause has reached its thermal steady state, and what it does from then on."""
+"""Detect the thermal steady state of a machine under continuous load, and compare it with the start."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.warmup import WINDOWS, is_steady
 
 MAX_S = 1800.0
-"""A soak's limit where none is given; boards in their cases take 10 to 20 minutes."""
+"""Default limit of a soak, seconds. Boards in cases need 10 to 20 minutes."""
 
 BURST_S = 10.0
 SUSTAINED_S = 60.0
 
 SETTLED_S = 120.0
-"""What must be steady: so long, in `WINDOWS` windows."""
+"""Duration of the steady state, divided into `WINDOWS` windows, seconds."""
 
 SETTLED_C = 1.0
-"""Degrees that the windows' means may differ by."""
+"""Maximum difference between the windows' mean temperatures, degrees."""
 
 
 class Soaking:
-    """Is asked again and again whether the machine has settled."""
+    """Detects when the machine has settled."""
 
     def __init__(self, seconds: list[Second], settled_s: float = SETTLED_S) -> None:
         self._seconds, self._window_s = seconds, settled_s / WINDOWS
@@ -33,7 +33,7 @@ class Soaking:
         self.settled_at_s: float | None = None
 
     def add(self, at_s: float, time_ms: float) -> bool:
-        """One inference at so many seconds; whether the machine has settled."""
+        """Add one inference. Return True if the machine has settled."""
         if at_s >= self._ends_s and self._window:
             self._medians.append(statistics.median(self._window))
             self._window.clear()
@@ -58,7 +58,7 @@ class Soaking:
         return abs(statistics.fmean(halves[1]) - statistics.fmean(halves[0])) <= SETTLED_C
 
     def summary(self, at_s: list[float], times_ms: list[float]) -> Soak:
-        """Burst against sustained, of all times."""
+        """Return burst and sustained times."""
         last = at_s[-1]
         burst = [time for at, time in zip(at_s, times_ms, strict=True) if at <= BURST_S]
         kept = min(SUSTAINED_S, last / 2)

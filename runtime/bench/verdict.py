@@ -1,4 +1,4 @@
-"""Whether one result is as fast as another: the ratio of their percentiles with its interval, and a word for it."""
+"""Compare two results: the ratio of their percentiles with its interval, and a verdict."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from orilla.runtime.bench.result import Result, describe, merge
 from orilla.runtime.bench.samples import PERCENTS, Z
 
 MARGIN = 3.0
-"""Per cent that two runs of the same thing may differ by, on a machine that nothing disturbs: memory is laid out
-otherwise in each process, the clock is not the same to the last megahertz."""
+"""Difference between two runs of the same subject on an undisturbed machine, per cent. Each process has another memory
+layout, and the clock varies by some megahertz."""
 
 Word = Literal["same", "faster", "slower"]
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of one percentile, from A to B."""
+    """Change of one percentile from A to B."""
 
     percentile: str
     a_ms: float
     b_ms: float
     percent: float
-    """By which B is slower; negative where it is faster."""
+    """Per cent by which B is slower; negative if B is faster."""
     plus_minus: float
     """Half of the 95 % interval, per cent."""
     verdict: Word
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of a comparison; by its p50."""
+    """Verdict of a comparison, from its p50."""
 
     verdict: Word
     percent: float
@@ -44,27 +44,28 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     b: str
     headline: str
     changes: tuple[Change, ...]
-    """p50, p90 and p99, as far as both can carry them."""
+    """Changes of p50, p90 and p99, if both have enough samples."""
     memory_mib: tuple[float, float] | None
     notes: tuple[str, ...]
 
 
 def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verdict:
-    """Compares runs of A with runs of B, on the same machine, in the same scenario.
+    """Compare runs of A with runs of B, on the same machine and in the same scenario.
 
-    `slower` and `faster` are said where the whole interval of the ratio lies beyond the margin.
+    The verdict is `slower` or `faster` if the whole interval of the ratio lies beyond the margin.
 
     Args:
-        a: one run, or several of the same thing.
-        margin: per cent of difference that does not matter.
+        a: One or several runs of the same subject.
+        b: One or several runs of the same subject.
+        margin: Difference that does not matter, per cent.
 
     Raises:
-        ConfigError: another machine or scenario, too few samples, or runs of different things on one side.
+        ConfigError: Machine or scenario differ, there are too few samples, or one side mixes subjects.
     """
     one, other = merge(a), merge(b)
     if one.host.identity != other.host.identity:
         msg = (
-            f"A was measured on {one.host.identity}, B on {other.host.identity}: times of different machines are not "
+            f"A was measured on {one.host.identity}, B on {other.host.identity}: times of different machines cannot be "
             "compared; orilla report shows them side by side"
         )
         raise ConfigError(msg)
@@ -74,7 +75,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
     changes = [change for percent in PERCENTS if (change := _change(a, b, percent, margin)) is not None]
     if not changes or changes[0].percentile != "p50":
         msg = (
-            f"too few samples to compare ({one.main.count} and {other.main.count}, many of them alike): measure longer "
+            f"too few samples to compare ({one.main.count} and {other.main.count}, many correlated): measure longer "
             "(--seconds)"
         )
         raise ConfigError(msg)
@@ -92,7 +93,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
                 f"the machine itself was {max(ratio, 1 / ratio):.2f} times slower in {'B' if ratio > 1 else 'A'}"
             )
     if unsure:
-        notes.append(f"± {first.plus_minus:.1f} % can't tell a small difference: measure longer, or several times")
+        notes.append(f"± {first.plus_minus:.1f} % is too wide for a small difference: measure longer, or several times")
     for what in ("bundle", "variant", "engine_version", "threads"):
         was, now = getattr(one.subject, what), getattr(other.subject, what)
         if was != now:
@@ -133,7 +134,7 @@ def _change(a: list[Result], b: list[Result], percent: float, margin: float) -> 
 
 
 def _estimate(results: list[Result], percent: float) -> tuple[float, float] | None:
-    """Logarithm of a percentile, and its standard error: from the times within the runs, and from run to run."""
+    """Return the logarithm of a percentile and its standard error, from the times within the runs and between runs."""
     pooled = merge(results).main.at(percent)
     if pooled is None or (error := pooled.error) is None:
         return None

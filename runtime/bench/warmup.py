@@ -1,4 +1,4 @@
-"""When a machine has warmed up: caches, lazy initialisation, the clock's governor."""
+"""Detect the end of the warm-up: caches, lazy initialisation, governor."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from collections.abc import Sequence
 import msgspec
 
 WINDOW_S = 0.1
-"""Times are judged by the median of so long, of three inferences at least."""
+"""Length of a window, seconds. It contains at least three inferences and is judged by its median."""
 
 WINDOWS = 6
-"""The older half of the last so many is compared with the newer."""
+"""Number of windows. The older half is compared with the newer half."""
 
 ALIKE = 0.02
-"""Relative difference of both halves, below which they are alike."""
+"""Relative difference below which both halves count as equal."""
 
 PATIENCE_S = 10.0
-"""A machine that has not become steady by then is measured all the same, and the result says so."""
+"""Maximum duration, seconds. Then the measurement starts anyway, and the result says so."""
 
 
 class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What went before the samples."""
+    """The warm-up of a measurement."""
 
     count: int
-    """Inferences."""
+    """Number of inferences."""
     seconds: float
     steady: bool
     first_ms: float
-    """The first inference, which is often another matter."""
+    """Time of the first inference, which often takes much longer."""
 
 
 class Steadiness:
-    """Is fed the times of a warm-up, in their order."""
+    """Detects steady times during a warm-up."""
 
     def __init__(self) -> None:
         self._medians: list[float] = []
@@ -41,7 +41,7 @@ class Steadiness:
         self.count, self.seconds, self.first_ms = 0, 0.0, 0.0
 
     def add(self, time_ms: float, at_s: float) -> None:
-        """One inference, that ended at so many seconds of any clock."""
+        """Add one inference that ended at `at_s` by any clock."""
         if not self.count:
             self.first_ms = time_ms
             self._began_s = self._window_s = at_s - time_ms / 1e3
@@ -55,16 +55,16 @@ class Steadiness:
 
     @property
     def steady(self) -> bool:
-        """Whether the last windows show no trend."""
+        """Return True if the last windows show no trend."""
         return is_steady(self._medians[-WINDOWS:])
 
     def summary(self) -> WarmUp:
-        """For the result."""
+        """Return the warm-up for the result."""
         return WarmUp(self.count, round(self.seconds, 3), self.steady, round(self.first_ms, 4))
 
 
 def is_steady(medians: Sequence[float], alike: float = ALIKE) -> bool:
-    """Whether the newer half of some windows is as fast as the older half."""
+    """Return True if the newer half of the windows is as fast as the older half."""
     if len(medians) < WINDOWS:
         return False
     half = len(medians) // 2

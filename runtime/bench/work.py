@@ -1,4 +1,4 @@
-"""How much work an inference is, by kind, from the operators of a `.tflite` file."""
+"""Count the work of an inference by kind, from the operators of a `.tflite` file."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ OPAQUE = (
     "BIDIRECTIONAL_SEQUENCE_LSTM",
     "STABLEHLO_COMPOSITE",
 )
-"""Operators whose work the graph around them does not tell."""
+"""Operators whose work cannot be derived from the graph."""
 
 
 class Work(msgspec.Struct, frozen=True):
-    """Of one inference."""
+    """Work of one inference."""
 
     dense: float
     """Million multiply-accumulates of convolutions over all channels."""
     depthwise: float
     """Million multiply-accumulates of depthwise convolutions."""
     connected: float
-    """Million multiply-accumulates of dense layers, each of which reads a weight of its own."""
+    """Million multiply-accumulates of dense layers, each of which reads its own weight."""
     values: float
-    """Million values that operators read and write, weights not counted."""
+    """Million values that operators read and write, without weights."""
     ops: float
-    """Operators."""
+    """Number of operators."""
 
     def cost(self, unit: Work) -> float:
-        """The sum over all kinds, with what one of each costs."""
+        """Return the sum over all kinds, weighted by the cost of one unit each."""
         return float(sum(getattr(self, kind) * getattr(unit, kind) for kind in KINDS))
 
 
@@ -44,15 +44,15 @@ KINDS = tuple(Work.__struct_fields__)
 
 
 def work_of(data: bytes, name: str) -> Work:
-    """Counts a file's operators.
+    """Count the operators of a file.
 
     Raises:
-        DataError: no such file, or operators that don't tell.
+        DataError: The file is invalid, or the work of an operator is unknown.
     """
     found = dict.fromkeys(KINDS, 0.0)
     for operator in read_operators(data, name):
         if operator.custom or operator.name in OPAQUE:
-            msg = f"{name} has the operator {operator.name}, whose work is not known"
+            msg = f"{name} has the operator {operator.name}, whose work is unknown"
             raise DataError(msg)
         kind, macs = _macs(operator)
         if kind is not None:
@@ -63,7 +63,7 @@ def work_of(data: bytes, name: str) -> Work:
 
 
 def _macs(operator: Operator) -> tuple[str | None, float]:
-    """Kind and multiply-accumulates; None of an operator that only moves values."""
+    """Return the kind and the multiply-accumulates. The kind is None for an operator that only moves values."""
     if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D"):
         return None, 0.0
     weights = next((one for one in operator.inputs[1:] if one is not None and len(one.shape) >= 2), None)

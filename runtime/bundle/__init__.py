@@ -1,1 +1,1 @@
-"""The bundle: one model's variants with everything they need to run and to prove themselves."""
+"""Bundles: the variants of one model, with everything that they need to run and to verify themselves."""

@@ -1,7 +1,8 @@
-"""A bundle: one model's variants with all they need to run and to prove themselves, as a folder or a `.orilla` zip.
+"""Read and write bundles, as a folder or a `.orilla` zip file.
 
-A bundle is hostile until checked: names, sizes and hashes of all files are compared with the manifest before any
-byte of them reaches a decoder or an engine.
+A bundle is untrusted until it is checked. Names, sizes and hashes of all files are compared with the manifest before
+any byte
+of them reaches a decoder or an engine.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ MAX_FILE_BYTES = 1 << 30
 MAX_TOTAL_BYTES = 2 << 30
 MAX_FILES = 1000
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time of every zip entry, so that equal content makes equal bytes."""
+"""Time of every zip entry, so that equal content gives equal bytes."""
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
 
 class Bundle:
-    """A bundle whose manifest has been checked, and each file before anyone gets to see it."""
+    """A bundle with a checked manifest. Each file is checked before anyone can read it."""
 
     def __init__(self, path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
         self.path = path
@@ -42,15 +43,17 @@ class Bundle:
 
     @classmethod
     def open(cls, where: str | Path, *, every_file: bool = True) -> Bundle:
-        """Reads and checks a bundle.
+        """Read and check a bundle.
 
         Args:
-            where: a folder, a `.orilla` file, or the name of a bundle that ships with Orilla.
-            every_file: read and check all files now. Otherwise each is read and checked when it is asked for: a loop
-                needs one variant, and starts sooner, in less memory.
+            where: A folder, a `.orilla` file, or the name of a shipped bundle.
+            every_file: True reads and checks all files now. False checks each file when it is read, so that a loop,
+                which
+                needs one variant, starts sooner and in less memory.
 
         Raises:
-            BundleError: truncated, a wrong hash or size, an unknown schema, a path that leaves its folder.
+            BundleError: The file is truncated, has a wrong hash or size, an unknown schema, or a path outside its
+                folder.
         """
         path = find(where)
         with _container(path) as container:
@@ -59,24 +62,24 @@ class Bundle:
         return cls(path, manifest, files)
 
     def read(self, name: str) -> bytes:
-        """The content of a file that the manifest lists; raises `BundleError` where it has been damaged."""
+        """Return the content of a listed file. Raises `BundleError` if it is damaged."""
         if name not in self._files:
             with _container(self.path) as container:
                 return _read_file(container, name, self.manifest)
         return self._files[name]
 
     def preprocessor(self) -> InputPreprocessor:
-        """What prepares raw inputs for the bundle's variants; raises `BundleError` for a vocabulary that is none."""
+        """Return the preprocessor of the bundle's variants. Raises `BundleError` for an invalid vocabulary."""
         listed = self.manifest.vocabulary
         return InputPreprocessor(self.manifest.preprocess, decode_vocabulary(self.read(listed)) if listed else ())
 
 
 def find(where: str | Path) -> Path:
-    """The path of a bundle by its name in the zoo, else by path (`./road` is a path).
+    """Return the path of a bundle by its name in the zoo, else by path. `./road` is a path.
 
     Raises:
-        BundleError: nothing is there.
-        ConfigError: an unknown name.
+        BundleError: The path does not exist.
+        ConfigError: The name is unknown.
     """
     text = str(where)
     shipped = {bundle.stem: bundle for bundle in ZOO.glob("*.orilla")}
@@ -97,7 +100,7 @@ def find(where: str | Path) -> Path:
 
 
 def check_new(path: Path) -> None:
-    """Refuses, before any work, what no bundle can be written to; raises `ConfigError`, `OutputError`."""
+    """Raise `ConfigError` or `OutputError` if no bundle can be written to `path`."""
     if path.suffix not in (".orilla", ""):
         msg = f"--out {path}: a bundle is NAME.orilla, or a folder without a suffix"
         raise ConfigError(msg)
@@ -111,15 +114,15 @@ def check_new(path: Path) -> None:
 
 
 def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
-    """Writes a bundle, whole or not at all; equal content makes equal bytes.
+    """Write a bundle completely or not at all. Equal content gives equal bytes.
 
     Args:
-        path: a zip where it ends in `.orilla`, else a folder, which must not exist yet.
-        manifest: its `files` are filled in from `files`.
-        files: content by path.
+        path: A zip file if it ends in `.orilla`, else a folder, which must not exist.
+        manifest: The manifest. Its `files` are replaced.
+        files: Content by path.
     """
     content = {MANIFEST: manifests.encode(manifest), **{name: files[name] for name in sorted(files)}}
-    manifests.decode(content[MANIFEST])  # what could not be read back is not written
+    manifests.decode(content[MANIFEST])  # a bundle that could not be read back is not written
     if path.suffix == ".orilla":
         with replacing(path) as temporary:
             _write_zip(temporary, content)
@@ -132,12 +135,12 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 def entries(files: dict[str, bytes]) -> dict[str, FileEntry]:
-    """The manifest's table of `files`."""
+    """Return the manifest's table of `files`."""
     return {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())}
 
 
 def _write_zip(path: Path, content: dict[str, bytes]) -> None:
-    # Stored, not deflated: weights hardly shrink, a robot starts sooner, and no zlib version changes the bytes.
+    # Entries are not compressed: weights hardly shrink, a robot starts sooner, and no zlib version changes the bytes.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, data in content.items():
             info = zipfile.ZipInfo(name, EPOCH)
@@ -147,7 +150,7 @@ def _write_zip(path: Path, content: dict[str, bytes]) -> None:
 
 
 class _Zip:
-    """The entries of a zip, nothing of which is unpacked before it is asked for."""
+    """Entries of a zip file, each unpacked when it is read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -166,7 +169,7 @@ class _Zip:
 
 
 class _Folder:
-    """The files below a folder."""
+    """Files below a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -190,11 +193,11 @@ class _Folder:
 
 @contextmanager
 def _container(path: Path) -> Iterator[_Zip | _Folder]:
-    """The bundle's files; what goes wrong while they are read is a `BundleError` that names the bundle."""
+    """Open the bundle's files. Errors while reading become a `BundleError` that names the bundle."""
     try:
         if path.is_dir():
             if not (path / MANIFEST).is_file():
-                msg = f"not a bundle: it has no {MANIFEST}"
+                msg = f"not a bundle: {MANIFEST} is missing"
                 raise BundleError(msg)
             yield _Folder(path)
         elif path.is_file():
@@ -215,12 +218,12 @@ def _container(path: Path) -> Iterator[_Zip | _Folder]:
 
 
 def _read_manifest(container: _Zip | _Folder) -> Manifest:
-    """The manifest, compared with what is there."""
+    """Read the manifest and compare it with the files."""
     found = container.sizes()
     _check_paths([name for name, _ in found])
     sizes = dict(found)
     if MANIFEST not in sizes:
-        msg = f"not a bundle: it has no {MANIFEST}"
+        msg = f"not a bundle: {MANIFEST} is missing"
         raise BundleError(msg)
     data = container.read(MANIFEST, MAX_MANIFEST_BYTES + 1)
     if len(data) > MAX_MANIFEST_BYTES:
@@ -233,28 +236,28 @@ def _read_manifest(container: _Zip | _Folder) -> Manifest:
 
 
 def _read_file(container: _Zip | _Folder, name: str, manifest: Manifest) -> bytes:
-    """One file that the manifest lists, and no byte more than it says."""
+    """Read one listed file, at most as many bytes as the manifest states."""
     entry = manifest.files[name]
     data = container.read(name, entry.size + 1)
     if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
-        msg = f"{name} has a wrong hash: the bundle is damaged, get it again"
+        msg = f"{name} has a wrong hash: the bundle is damaged; get it again"
         raise BundleError(msg)
     return data
 
 
 def _check_paths(names: list[str]) -> None:
     if len(names) > MAX_FILES:
-        msg = f"bundle holds {len(names)} files: {MAX_FILES} at most"
+        msg = f"the bundle has {len(names)} files: at most {MAX_FILES} are allowed"
         raise BundleError(msg)
     seen: set[str] = set()
     for name in names:
         path = PurePosixPath(name)
         outside = path.is_absolute() or ".." in path.parts or path.as_posix() != name
         if outside or any(sign in name for sign in ("\\", ":", "\0")):
-            msg = f"bundle holds {name!r}: a path must stay inside the bundle"
+            msg = f"the bundle contains {name!r}: a path must stay inside the bundle"
             raise BundleError(msg)
         if name in seen:
-            msg = f"bundle holds {name} twice"
+            msg = f"the bundle contains {name} twice"
             raise BundleError(msg)
         seen.add(name)
 
@@ -264,12 +267,12 @@ def _check_sizes(listed: dict[str, FileEntry], sizes: dict[str, int]) -> None:
         raise BundleError(f"{name} is missing" if name in listed else f"{name} is not in the manifest")
     for name, entry in listed.items():
         if sizes[name] != entry.size:
-            msg = f"{name} has {sizes[name]} bytes, the manifest says {entry.size}"
+            msg = f"{name} has {sizes[name]} bytes, but the manifest states {entry.size}"
             raise BundleError(msg)
         if not 0 <= entry.size <= MAX_FILE_BYTES:
-            msg = f"{name} has {entry.size} bytes: {MAX_FILE_BYTES} at most"
+            msg = f"{name} has {entry.size} bytes: at most {MAX_FILE_BYTES} are allowed"
             raise BundleError(msg)
     total = sum(sizes.values())
     if total > MAX_TOTAL_BYTES:
-        msg = f"bundle holds {total} bytes: {MAX_TOTAL_BYTES} at most"
+        msg = f"the bundle has {total} bytes: at most {MAX_TOTAL_BYTES} are allowed"
         raise BundleError(msg)

@@ -1,4 +1,4 @@
-"""The model card: what was trained, on which data, how, and how good it is."""
+"""The model card: data, settings and accuracy of a training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orilla.runtime.tasks.task import Task
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a data set comes from, as a model card states it."""
+    """Origin of a data set."""
 
     name: str
     title: str
@@ -16,24 +16,24 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SplitCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Samples that were used together: equal hashes mean equal data."""
+    """Samples that were used together. Equal hashes mean equal data."""
 
     name: str
-    """`train`; `choose`, on which epochs and settings were chosen; `val` or `test`, on which the model is reported."""
+    """Name: `train`; `choose` for choices of epochs and settings; `val` or `test` for the reported figures."""
     count: int
     sha256: str
 
 
 class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The data, as its licences ask to be named."""
+    """The data of a training, with the names that its licences require."""
 
     sources: tuple[Source, ...]
     splits: tuple[SplitCard, ...]
-    """No sample is in two of them."""
+    """Splits, which share no sample."""
     skipped: tuple[str, ...] = ()
-    """Samples that can't be used, with the reason."""
+    """Samples that could not be used, with the reason."""
     leaks_dropped: int = 0
-    """Training samples left out because they are in another split too."""
+    """Training samples that were dropped because they also occur in another split."""
 
     @property
     def title(self) -> str:
@@ -45,51 +45,51 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How good the float model is on some samples."""
+    """Accuracy of the float model on some samples."""
 
     split: str
     metrics: dict[str, float]
-    """0-1; `NAME/CLASS` is of one class, `iou/NAME` of sequence NAME."""
+    """Metrics, 0–1. `NAME/CLASS` is for one class, `iou/NAME` for the sequence NAME."""
     intervals: dict[str, tuple[float, float]]
     """95 % bootstrap intervals of the metrics."""
     confusion: tuple[tuple[int, ...], ...] = ()
-    """Rows are true classes, columns are said ones; empty where the task has none."""
+    """Confusion matrix: rows are true classes, columns are predictions. Empty if the task has none."""
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Written by training as `card.json`, carried in the bundle."""
+    """The card, which training writes as `card.json` and a bundle contains."""
 
     model: str
     task: Task
     labels: tuple[str, ...]
-    """The classes that the model tells apart; of a segmentation the one that it finds."""
+    """Classes that the model distinguishes; for a segmentation, the one that it finds."""
     data: DataCard
     start_weights: str
-    """What training started from: `random`, `imagenet`, or a file's name and the layers that it covered."""
+    """Initial weights: `random`, `imagenet`, or the name of a file and the layers that it covered."""
     parameters: int
-    """Of the network that leaves for the edge."""
+    """Number of parameters of the exported network."""
     input: tuple[int, ...]
     """Height and width of the network's input in pixels, or its length in tokens."""
     seed: int
     epochs: int
-    """Trained in all, over all stages."""
+    """Epochs of all stages."""
     best_epoch: int
-    """Whose weights are kept."""
+    """Epoch whose weights are kept."""
     batch: int
     learning_rate: float
     samples: int
-    """Training samples seen in an epoch."""
+    """Training samples per epoch."""
     seconds: float
     machine: str
     precision: str
     versions: dict[str, str]
     command: str
     measured: tuple[EvaluationResult, ...]
-    """The split that is reported comes first."""
+    """Results, the reported split first."""
     search: dict[str, float | int | str] = {}
-    """How the settings were found: method, trials, and what was chosen; empty where nobody searched."""
+    """Search of the settings: method, trials and choice; empty without a search."""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Of the split that is reported."""
+        """Return the metrics of the reported split."""
         return self.measured[0].metrics

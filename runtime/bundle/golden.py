@@ -1,4 +1,4 @@
-"""Golden data: raw frames whose answers are known, as a bundle carries them."""
+"""Golden data: raw samples with known answers, as a bundle stores them."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 @dataclass(frozen=True, eq=False)
 class KnownFrame:
-    """One golden frame."""
+    """One golden sample."""
 
     raw: RawInput
-    """`[H,W,3]` uint8 BGR, a text, or arrays by name."""
+    """Raw input: `[H,W,3]` uint8 BGR, a text, or arrays by name."""
     intact: bool
-    """Whether it decodes to what export saw."""
+    """True if it decodes to the data that the export saw."""
     prepared: ModelInput
-    """As the network takes it."""
+    """Input of the network."""
     output: NDArray[np.float32]
-    """The original model's, without batch axis."""
+    """Output of the original model, without batch axis."""
 
 
 def read_frames(bundle: Bundle) -> list[KnownFrame]:
-    """Reads all golden frames; raises `BundleError` where there is none, or one is not what it should be."""
+    """Read all golden samples. Raises `BundleError` if there is none, or one is invalid."""
     if not bundle.manifest.golden:
-        msg = f"{bundle.path.name} holds no golden frames: there is nothing to verify against"
+        msg = f"{bundle.path.name} has no golden frames, so there is nothing to verify against"
         raise BundleError(msg)
     preprocessor = bundle.preprocessor()
     return [_read(bundle, golden, preprocessor) for golden in bundle.manifest.golden]
 
 
 def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
-    """What the variant itself answered at export, `[N,...]`."""
+    """Return the variant's own answers at export, `[N,...]`."""
     if len(variant.golden) != len(bundle.manifest.golden):
         msg = f"{variant.name} has {len(variant.golden)} golden answers: expected one for each frame"
         raise BundleError(msg)
@@ -55,14 +55,14 @@ def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
 
 
 def pack(array: NDArray[np.generic]) -> bytes:
-    """An array as the `.npy` file that `read_frames` and `read_answers` take."""
+    """Encode an array as a `.npy` file for `read_frames` and `read_answers`."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def raw_digest(raw: RawInput | NDArray[np.float64]) -> str:
-    """SHA-256 (hex) of a raw frame's pixels, of a text, or of packed arrays."""
+    """Return the SHA-256 (hex) of an image's pixels, of a text, or of packed arrays."""
     if isinstance(raw, np.ndarray):
         return hashlib.sha256(raw.tobytes()).hexdigest()
     assert isinstance(raw, str)
@@ -82,7 +82,7 @@ def _read(bundle: Bundle, golden: Golden, preprocessor: InputPreprocessor) -> Kn
 
 def _shaped(prepared: NDArray[Any], name: str, preprocessor: InputPreprocessor) -> NDArray[Any]:
     if prepared.shape != preprocessor.shape:
-        msg = f"{name} is {list(prepared.shape)}, the network's input {list(preprocessor.shape)}"
+        msg = f"{name} is {list(prepared.shape)}, but the network's input is {list(preprocessor.shape)}"
         raise BundleError(msg)
     return prepared
 
@@ -109,7 +109,7 @@ def _prepared(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDA
 
 
 def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> NDArray[np.generic]:
-    """Reads a `.npy`; its header is checked against its size before anything is allocated."""
+    """Read a `.npy` file. Its header is compared with its size before anything is allocated."""
     data = bundle.read(name)
     stream = io.BytesIO(data)
     try:
@@ -125,6 +125,6 @@ def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> N
         msg = f"golden array {name} is {list(shape)} {dtype}: expected {np.dtype(dtypes[0])}"
         raise BundleError(msg)
     if len(data) - stream.tell() != math.prod(shape) * dtype.itemsize:
-        msg = f"golden array {name} has not the size that its header says"
+        msg = f"golden array {name} does not have the size in its header"
         raise BundleError(msg)
     return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape)

@@ -1,4 +1,4 @@
-"""The manifest: the contract inside a bundle. `docs/bundle-format.md` states its rules."""
+"""The manifest: the contract of a bundle. `docs/bundle-format.md` states its rules."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
-"""Of a variant: names are file names, and words of commands on other machines."""
+"""Pattern of variant names, which are file names and words of remote commands."""
 
 SCHEMA = 4
-"""The version that this reader understands."""
+"""Schema version that this reader understands."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the bundle: read only when size and hash agree."""
+    """A file of the bundle. Readers check size and hash before its use."""
 
     size: int
     sha256: str
 
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a variant may be, on another machine, from what it answered at export, in any one frame."""
+    """Allowed difference in any one sample between a variant at export and on another machine."""
 
     mean_error: float
     """Mean absolute difference of the outputs."""
     max_error: float
     agreement: float
-    """Least share of equal decisions, 0-1."""
+    """Minimum share of equal decisions, 0–1."""
 
 
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What export measured of a variant against the original model, on the validation data."""
+    """Comparison of a variant with the original model on the validation data."""
 
     metrics: dict[str, float]
-    """Of the variant itself, e.g. `iou`, 0-1."""
+    """Metrics of the variant itself, e.g. `iou`, 0–1."""
     interval: tuple[float, float]
-    """95 % bootstrap interval of the first metric."""
+    """95 % bootstrap interval of the primary metric."""
     drop: float
-    """Of the first metric, in points (hundredths), against the original; negative where the variant is better."""
+    """Loss of the primary metric against the original model, points (hundredths). A negative value is a gain."""
     agreement: float
-    """Share of the original's decisions that are equal, 0-1."""
+    """Share of decisions that equal the original's, 0–1."""
     mean_error: float
     max_error: float
     sqnr_db: float | None
-    """Signal to quantisation noise of the outputs, 10 log10 of the ratio of their mean squares; None where equal."""
+    """Signal to quantisation noise of the outputs: 10 log10 of the ratio of mean squares. None if they are equal."""
     saturated: float
-    """Share of output values that the variant's range cuts off, 0-1."""
+    """Share of output values that the variant's range clips, 0–1."""
     sum_error: float | None
-    """How far the probabilities of a sample are from a sum of one, at most; None where they need not sum to it."""
+    """Maximum error of a sample's sum of probabilities. None if they need not sum to one."""
     count: int
-    """Samples; fewer than the report's for a variant that is too slow for all."""
+    """Number of samples; fewer than the report's for a variant that is too slow for all."""
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Time of one inference where the bundle was made; another machine is another matter."""
+    """Time of one inference on the exporting machine."""
 
     p50_ms: float
     p90_ms: float | None
-    """None where too few were timed."""
+    """90th percentile. None if too few inferences were timed."""
     count: int
 
 
@@ -74,40 +74,41 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """One model file, made by one recipe."""
 
     name: str
-    """The recipe's name."""
+    """Name of the recipe."""
     file: str
     engine: str
     check: Check
     golden: tuple[str, ...]
-    """`.npy` float16: what this variant answered at export to each golden frame, prepared."""
+    """Files (`.npy`, float16) with the answers of this variant to the prepared golden samples at export."""
     tolerance: Tolerance
     latency: Latency | None = None
     compiled: str | None = None
-    """What Coral's compiler made of `file`, for the Edge TPU; None where it was not asked."""
+    """Output of Coral's compiler for the Edge TPU. None if the variant was not compiled."""
 
     @property
     def full_precision(self) -> bool:
-        """Whether its recipe keeps weights and activations as they were trained."""
+        """Return True if the recipe keeps the precision of weights and activations."""
         return self.name.partition("_")[2].startswith("fp32")
 
     @property
     def files(self) -> tuple[str, ...]:
-        """All of the bundle's files that belong to it alone."""
+        """Return the bundle's files that belong only to this variant."""
         return (self.file, *self.golden, *((self.compiled,) if self.compiled is not None else ()))
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One known answer: a raw frame and what the original model makes of it."""
+    """One golden sample: a raw input and the answer of the original model."""
 
     raw: str
-    """The raw frame as it is stored: a JPEG, a UTF-8 text, or a sample of arrays as `.npy` float64."""
+    """Raw input as stored: a JPEG, a UTF-8 text, or arrays as `.npy` float64."""
     raw_sha256: str
-    """Of the decoded raw frame: BGR bytes in row order, UTF-8, or the packed arrays' bytes."""
+    """Hash of the decoded raw input: BGR bytes in row order, UTF-8, or the bytes of the packed arrays."""
     prepared: str
-    """The network's input: a PNG in the network's channel order stored as RGB, tokens as `.npy` int32, or packed arrays
-    as `.npy` float64."""
+    """Input of the network: a PNG in the network's channel order stored as RGB, tokens as `.npy` int32, or packed
+    arrays as
+    `.npy` float64."""
     output: str
-    """`.npy` float32, the original's output."""
+    """Output of the original model, `.npy` float32."""
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,47 +117,47 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     """Name of the validation data."""
     sha256: str
-    """Of its split."""
+    """Hash of its split."""
     count: int
     calibration: str
     calibration_count: int
     calibration_sha256: str
     metrics: dict[str, float]
-    """Of the original model."""
+    """Metrics of the original model."""
     truth: Literal["labels", "original"]
-    """What the metrics are against: labels of the data, or, where it has none, the original's own answers."""
+    """Ground truth of the metrics: labels of the data or, for unlabelled data, the original's own answers."""
     calibration_seed: int
     timed_on: str | None = None
-    """Machine and threads of the latencies; None where nothing was timed."""
+    """Machine and threads of the latencies. None without timing."""
     failed: dict[str, str] = {}
-    """Recipes that could not be made, with the reason."""
+    """Recipes that failed, with the reason."""
     not_applicable: dict[str, str] = {}
-    """Recipes that are not for this model, with the reason."""
+    """Recipes that do not apply to this model, with the reason."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`manifest.json`."""
+    """Content of `manifest.json`."""
 
     schema: int
     name: str
     task: Task
     labels: tuple[str, ...]
-    """Names of the classes; for a two-class segmentation the one that the probability is of."""
+    """Class names; for a two-class segmentation, the class whose probability is the output."""
     preprocess: Preprocess | TextPreprocess | TensorPreprocess
     variants: tuple[Variant, ...]
     default: str
-    """The variant that runs where nothing else is asked for."""
+    """Variant that runs unless another is requested."""
     golden: tuple[Golden, ...]
     card: Card | None
-    """None where the model was not trained by Orilla."""
+    """Card of the training. None if Orilla did not train the model."""
     report: Report
     files: dict[str, FileEntry]
-    """Every file of the bundle but the manifest, by its path."""
+    """Every file of the bundle except the manifest, by path."""
     vocabulary: str | None = None
-    """Of a text model: the file of its words."""
+    """File with the words of a text model."""
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name; an unknown one lists the known."""
+        """Return a variant by name. The error for an unknown name lists the known ones."""
         for variant in self.variants:
             if variant.name == name:
                 return variant
@@ -165,15 +166,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The same bytes for the same manifest."""
+    """Encode a manifest. The same manifest gives the same bytes."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Manifest:
-    """Reads `manifest.json` strictly.
+    """Decode `manifest.json` strictly.
 
     Raises:
-        BundleError: another schema version, an unknown or missing key, a value of another type, a dangling name.
+        BundleError: The schema version is another, a key is unknown or missing, or a value or name is invalid.
     """
     try:
         version = msgspec.json.decode(data, type=_Version).schema
@@ -181,7 +182,7 @@ def decode(data: bytes) -> Manifest:
         msg = f"manifest.json is damaged: {error}"
         raise BundleError(msg) from error
     if version != SCHEMA:
-        msg = f"bundle schema {version} is not known: this version of orilla reads schema {SCHEMA}"
+        msg = f"bundle schema {version} is unknown: this version of orilla reads schema {SCHEMA}"
         raise BundleError(msg)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
@@ -203,7 +204,7 @@ def _check_names(manifest: Manifest) -> None:
         raise BundleError(msg)
     for name in names:
         if not NAME.fullmatch(name):
-            msg = f"manifest.json: a variant can't be called {name[:60]!r}"
+            msg = f"manifest.json: {name[:60]!r} is not a valid variant name"
             raise BundleError(msg)
     if len(set(names)) != len(names):
         msg = "manifest.json: two variants have the same name"
@@ -250,7 +251,7 @@ def _check_names(manifest: Manifest) -> None:
     named += [manifest.vocabulary] if manifest.vocabulary is not None else []
     for path in named:
         if path not in manifest.files:
-            msg = f"manifest.json names {path}, which its list of files lacks"
+            msg = f"manifest.json names {path}, which is missing in its list of files"
             raise BundleError(msg)
 
 

@@ -1,7 +1,8 @@
-"""Bare model files that tell other people's runtimes what they take and answer.
+"""Write bare model files with metadata for other runtimes.
 
-A `.tflite` gets TensorFlow Lite's metadata (labels, normalisation, description), which MediaPipe Tasks and Android's
-tools read; an `.onnx` gets metadata properties.
+A `.tflite` file gets TensorFlow Lite's metadata (labels, normalisation, description), which MediaPipe Tasks and
+Android's
+tools read. An `.onnx` file gets metadata properties.
 
 Source of the tables: tensorflow/tflite-support, `tensorflow_lite_support/metadata/metadata_schema.fbs`, version 1.1.0.
 """
@@ -30,10 +31,10 @@ RGB, IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 1, 2, 1, 1
 
 
 def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
-    """The variant's file with what the bundle knows of it.
+    """Return the variant's file with the bundle's metadata.
 
     Raises:
-        MissingExtraError: the packages that rewrite a `.tflite` are not installed.
+        MissingExtraError: The packages that rewrite a `.tflite` file are not installed.
     """
     data = bundle.read(variant.file)
     if variant.engine == "onnx":
@@ -44,7 +45,7 @@ def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
 
 
 def _properties(manifest: Manifest, variant: Variant) -> bytes:
-    """Entries of `ModelProto.metadata_props`; a protobuf message is added to by appending fields."""
+    """Return entries of `ModelProto.metadata_props`. Appending fields extends a protobuf message."""
     told = {
         "orilla.name": manifest.name,
         "orilla.task": manifest.task,
@@ -59,7 +60,7 @@ def _properties(manifest: Manifest, variant: Variant) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of a protobuf message."""
+    """Return a length-delimited field of a protobuf message."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
@@ -97,7 +98,7 @@ def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
         model.metadata = [one for one in model.metadata or [] if one.name not in (NAME, NAME.encode())] + [entry]
 
     stream = io.BytesIO(rewritten(data, add))
-    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # readers find the files at the end
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # readers expect the files at the end
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
     return stream.getvalue()
@@ -146,7 +147,7 @@ def _features(b: Any) -> int:
 
 
 def _normalisation(b: Any) -> int:
-    """Mean 0, deviation 1: what there is to normalise is done inside the graph."""
+    """Write mean 0 and deviation 1, because normalisation is inside the graph."""
     options = _table(b, 2, {0: _floats(b, [0.0]), 1: _floats(b, [1.0])})
     return _vector(b, [_table(b, 2, {1: options}, lambda: b.PrependUint8Slot(0, NORMALISATION, 0))])
 
@@ -181,7 +182,7 @@ def _vector(b: Any, offsets: Sequence[int]) -> int:
 
 
 def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], None] = lambda: None) -> int:
-    """A table with references in some slots (0: none); `scalars` writes the others."""
+    """Write a table with references in some slots (0: none). `scalars` writes the other slots."""
     b.StartObject(slots)
     scalars()
     for slot, offset in offsets.items():

@@ -1,4 +1,4 @@
-"""The run folder, where training and export meet: the card, and how the model is fed."""
+"""The run folder, through which training passes a model to the export: card and preprocessing."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from orilla.runtime.preprocessing.text import TextPreprocess
 T = TypeVar("T")
 
 CHECKPOINT = "checkpoint.npz"
-"""What an interrupted training leaves in its run folder."""
+"""Checkpoint of an interrupted training."""
 
 SEARCH = "search"
-"""Inside the run folder: KerasTuner's own files, by which an interrupted search goes on."""
+"""Folder with KerasTuner's files, for the resumption of a search."""
 
 VOCABULARY = "vocabulary.txt"
-"""Of a text model: one word a line."""
+"""Vocabulary of a text model, one word per line."""
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`run.json`: what export needs beside the model and its card."""
+    """Content of `run.json`: what the export needs besides model and card."""
 
     preprocess: Preprocess | TextPreprocess
     data: str
-    """The data set it was trained on, a name or an absolute path; never leaves this machine."""
+    """Data set of the training: a name or an absolute path. It never leaves this machine."""
 
 
 def encode_json(value: object) -> bytes:
-    """JSON for people: two spaces, keys in the order of the type, a final newline."""
+    """Encode JSON for people: two spaces, keys in the order of the type, a final newline."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def read_run(folder: Path) -> tuple[Card, Run]:
-    """Reads `card.json` and `run.json`; raises `DataError` where one is missing or not what it should be."""
+    """Read `card.json` and `run.json`. Raises `DataError` if one is missing or invalid."""
     return _read(folder / "card.json", Card), _read(folder / "run.json", Run)
 
 

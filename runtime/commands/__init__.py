@@ -1,1 +1,1 @@
-"""The subcommands of the base install, one file each."""
+"""Commands of the base install, one file each."""

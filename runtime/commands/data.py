@@ -1,4 +1,4 @@
-"""The command `orilla data`: published data sets, and what is in one."""
+"""The command `orilla data`: download published data sets, and show the contents of any."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from orilla.runtime.files import cache_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("action", choices=("list", "get", "show"), help="list or get published ones, or show any")
-    parser.add_argument("name", nargs="?", help="of a published data set, or what orilla train takes as --data")
+    """Declare the options."""
+    parser.add_argument("action", choices=("list", "get", "show"), help="list or get published data sets, or show any")
+    parser.add_argument("name", nargs="?", help="name of a published data set, or a value of --data of orilla train")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Downloads or describes; returns the exit code and the JSON document."""
+    """Download or describe a data set. Return the exit code and the JSON document."""
     from orilla.devices.errors import ConfigError
 
     if arguments.action == "list":
@@ -54,7 +54,7 @@ def _describe(spec: str) -> dict[str, object]:
 
 
 class _bars:  # noqa: N801 - used as a context manager
-    """One progress bar for each file."""
+    """One progress bar per file."""
 
     def __enter__(self) -> _bars:
         from rich.console import Console
@@ -75,14 +75,14 @@ class _bars:  # noqa: N801 - used as a context manager
 
 
 def show(document: dict[str, object]) -> None:
-    """Prints tables."""
+    """Print tables."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(markup=False, highlight=False)
     if "published" in document:
         table = Table(title=f"published data sets; the cache is {document['cache']}")
-        for column in ("name", "what it is", "licence", "here"):
+        for column in ("name", "description", "licence", "here"):
             table.add_column(column, no_wrap=column == "name")
         for name, one in document["published"].items():  # type: ignore[attr-defined]
             table.add_row(name, one["title"], one["licence"], "yes" if one["here"] else "")
@@ -90,7 +90,7 @@ def show(document: dict[str, object]) -> None:
         return
     console.print(f"{document['title']} ({document['task']}); licence: {document['licence']}")
     table = Table()
-    for column in ("split", "samples", "of each class"):
+    for column in ("split", "samples", "per class"):
         table.add_column(column)
     for split, one in document["splits"].items():  # type: ignore[attr-defined]
         counts = list(one["classes"].items())

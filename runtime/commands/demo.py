@@ -1,4 +1,4 @@
-"""The command `orilla demo`: the whole path on an embedded default, by the commands that a user would type."""
+"""The command `orilla demo`: the whole path on an embedded default, through the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from orilla.runtime.files import make_folder, replacing, write_bytes
 from orilla.runtime.html_page import Page
 
 NEEDS = ("keras", "tensorflow", "matplotlib", "litert_quantizer", "tf2onnx", "onnxruntime")
-"""Packages that the steps import; the extra `export` brings them all."""
+"""Packages that the steps import. The extra `export` installs all of them."""
 
 TRAIN = {"input": "96x160", "width": 0.35, "samples": 600, "epochs": 18, "batch": 16, "learning-rate": 2e-3}
-"""Small enough for two cores and some minutes."""
+"""Training options for two cores and a few minutes."""
 
 CLIP_HW, CLIP_FRAMES, CLIP_HZ = (360, 640), 250, 25.0
 CLIP_DRIVES = (7, 12, 18, 26, 31)
-"""The drives of the clip, none of which is in the training split."""
+"""Drives of the clip, none of which is in the training split."""
 
 SHEET_COLUMNS, SHEET_ROWS = 4, 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for what is made (default: demo)")
-    parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+    """Declare the options."""
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (default: demo)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training (default: 0)")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Runs every step; returns the exit code and what was made."""
+    """Run every step. Return the exit code and the results."""
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
         msg = f"--out {out} is a file: give a folder"
@@ -58,12 +58,12 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         _say("1/5 train a small road model on procedural scenes")
         _orilla("train", "road", "--data", "scenes", "--out", run, "--seed", arguments.seed, *_options(), "--resume")
     else:
-        _say(f"1/5 train: {run} is there already")
-    _say("2/5 export it, each variant checked against the original")
+        _say(f"1/5 train: {run} exists already")
+    _say("2/5 export it, and compare each variant with the original")
     exported = _orilla("export", run, "--out", bundle, "--validation-count", 100)
     _say("3/5 verify the bundle on this machine")
     verified = _orilla("verify", bundle)
-    _say("4/5 run the camera loop over a generated clip")
+    _say("4/5 run the camera loop on a generated clip")
     _write_clip(clip)
     ticks = out / "ticks.jsonl"
     loop = _orilla("run", bundle, "--source", clip, "--sink", f"jsonl:{ticks}")
@@ -84,8 +84,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def show(document: dict[str, Any]) -> None:
-    """Says what was made, and what to try next."""
-    print(f"\ndone in {document['seconds']:.0f} s; the bundle's verdict is {document['verdict']}")
+    """Print the results and further commands to try."""
+    print(f"\ndone in {document['seconds']:.0f} s; verification of the bundle: {document['verdict']}")
     for name, path in document["made"].items():
         print(f"  {name:<7} {path}")
     print("\ntry next:")
@@ -95,7 +95,7 @@ def show(document: dict[str, Any]) -> None:
 
 def _next(bundle: str) -> list[str]:
     return [
-        "orilla run road --source YOUR_VIDEO.mp4 --sink video:out.mp4    # the model that ships",
+        "orilla run road --source YOUR_VIDEO.mp4 --sink video:out.mp4    # the shipped model",
         "orilla run road --source 0                                      # your camera",
         f"orilla run {bundle} --source scenes --engine onnx",
         "orilla train road --data camvid.zip --weights imagenet --out runs/camvid",
@@ -111,7 +111,7 @@ def _say(text: str) -> None:
 
 
 def _orilla(*words: object) -> dict[str, Any]:
-    """Runs one command in a process of its own, as a user would, and reads its JSON document."""
+    """Run one command in a process of its own, as a user would, and return its JSON document."""
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode not in (0, 1) or not done.stdout:
@@ -126,7 +126,7 @@ def _write_clip(path: Path) -> None:
     with replacing(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), CLIP_HZ, (width, height))
         if not writer.isOpened():
-            msg = f"cannot write {path}: OpenCV refuses the video"
+            msg = f"cannot write {path}: OpenCV cannot create the video"
             raise OutputError(msg)
         each = CLIP_FRAMES // len(CLIP_DRIVES)
         for drive in CLIP_DRIVES:
@@ -136,7 +136,7 @@ def _write_clip(path: Path) -> None:
 
 
 def _unseen(drive: int) -> int:
-    """A drive that no split of the `scenes` data sets holds."""
+    """Return a drive that is in no split of the `scenes` data sets."""
     return 10_000_000_000 + drive
 
 
@@ -156,7 +156,7 @@ def _contact_sheet(video: Path, sheet: Path) -> None:
 
 
 def _plot_loop(ticks: Path, out: Path) -> None:
-    """Time in each stage frame by frame, and how many frames were answered within a time of their capture."""
+    """Plot the time in each stage per frame, and the distribution of the answers' age."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -170,7 +170,9 @@ def _plot_loop(ticks: Path, out: Path) -> None:
     left.legend(loc="upper right")
     ages = sorted(row["age_ms"] for row in rows)
     right.step(ages, [(rank + 1) / len(ages) for rank in range(len(ages))], where="post")
-    right.set(xlabel="ms from capture to result, waiting included", ylabel="share of frames", title="Age of the answer")
+    right.set(
+        xlabel="ms from capture to result, including waiting", ylabel="share of frames", title="Age of the answer"
+    )
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.set_xlim(left=0)
@@ -183,7 +185,8 @@ def _plot_loop(ticks: Path, out: Path) -> None:
 def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop: dict[str, Any], sheet: Path) -> bytes:
     card = exported["manifest"]["card"]
     page = Page(
-        "Orilla: a road, found", "A small network trained on procedural scenes, exported, verified and run here."
+        "Orilla: road segmentation",
+        "A small network that was trained on procedural scenes, exported, verified and run on this machine.",
     )
     page.picture(sheet, "frames of the clip with the road tinted")
     page.heading("Training")
@@ -192,14 +195,14 @@ def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop
         f"{card['seconds']:.0f} s on {card['machine']}. Validation IoU {card['measured'][0]['metrics']['iou']:.4f}."
     )
     page.picture(bundle.parent / "run" / "curves.png", "loss and validation metrics by epoch")
-    page.heading("Export: every variant against the original")
+    page.heading("Export: every variant compared with the original")
     original = exported["report"]["metrics"]["iou"]
     page.table(
         ("variant", "MiB", "IoU", "drop, points", "pixel agreement", "mean error", "max error"),
         [("original (Keras)", "", f"{original:.4f}", "", "", "", "")]
         + [_variant_row(one, exported["default"]) for one in exported["variants"]],
     )
-    page.text("* runs by default: the smallest one that loses no more than a point.")
+    page.text("* default: the smallest variant that loses at most one point.")
     page.heading("Verification on this machine")
     page.table(
         ("variant", "engine", "verdict", "stages"),
@@ -215,7 +218,7 @@ def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop
     )
     page.heading("The camera loop")
     page.text(
-        f"{loop['frames']} frames in {loop['seconds']} s: {loop['fps']} a second with {loop['variant']}; "
+        f"{loop['frames']} frames in {loop['seconds']} s: {loop['fps']} per second with {loop['variant']}; "
         "the stages overlap, so the loop takes about as long as the slowest."
     )
     rows = [(name, f"{loop['p50_ms'][name]:.2f}", f"{loop['p90_ms'][name]:.2f}") for name in loop["p50_ms"]]

@@ -1,4 +1,4 @@
-"""The command `orilla devices`: this machine, and what is known of others."""
+"""The command `orilla devices`: describe this machine and the known devices."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("device", nargs="?", help="one of the catalogue, with its published latencies (default: all)")
-    parser.add_argument("--catalog", type=Path, metavar="FILE", help="devices of your own, in TOML (docs/devices.md)")
+    """Declare the options."""
+    parser.add_argument(
+        "device", nargs="?", help="a device of the catalogue, with its published latencies (default: all)"
+    )
+    parser.add_argument(
+        "--catalog", type=Path, metavar="FILE", help="file with your own devices, TOML (docs/devices.md)"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Detects and looks up."""
+    """Detect the machine and read the catalogue."""
     known = catalog(arguments.catalog)
     if arguments.device is not None:
         return 0, {"name": arguments.device, "device": known.device(arguments.device)}
@@ -33,12 +37,12 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def _generic(known: Catalog, machine: Machine) -> list[str]:
-    """Devices that any board of this architecture is one of."""
+    """Return the generic devices of this architecture."""
     return [name for name, spec in known.devices.items() if spec.arch == machine.arch and not spec.match]
 
 
 def _engines(known: Catalog) -> list[dict[str, object]]:
-    """Each engine, whether it is here, and what brings it."""
+    """Return each engine with its availability and installation."""
     offered = doctor.providers()
     rows: list[dict[str, object]] = []
     for name, engine in registry.ENGINES.items():
@@ -50,7 +54,7 @@ def _engines(known: Catalog) -> list[dict[str, object]]:
 
 
 def show(document: dict[str, Any]) -> None:
-    """Prints the machine, the engines and the catalogue; or one device."""
+    """Print the machine, the engines and the catalogue, or one device."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)
@@ -61,17 +65,17 @@ def show(document: dict[str, Any]) -> None:
     _table(
         console,
         "engines",
-        ("engine", "what", "here, or what brings it"),
+        ("engine", "what", "available, or how to install"),
         [(row["name"], row["title"], "yes" if row["here"] else row["install"]) for row in document["engines"]],
     )
     devices: dict[str, DeviceSpec] = document["catalog"].devices
     _table(
         console,
-        "catalogue (orilla devices NAME: one of them, with published latencies)",
+        "catalogue (orilla devices NAME shows one, with published latencies)",
         ("device", "what", "CPU", "threads of a loop"),
         [(name, spec.title, _cpu(spec), str(spec.threads)) for name, spec in devices.items()],
     )
-    console.print("orilla doctor runs the engines that are here, and says what is wrong")
+    console.print("orilla doctor runs the installed engines and reports problems")
 
 
 def _machine(console: Console, machine: Machine, device: str | None) -> None:
@@ -79,7 +83,7 @@ def _machine(console: Console, machine: Machine, device: str | None) -> None:
         "machine": str(machine),
         "known as": device,
         "CPU features": " ".join(machine.features),
-        "cores": f"{machine.cores} of {machine.cores_online} may be used",
+        "cores": f"{machine.cores} of {machine.cores_online} usable",
         "clock": _clock(machine),
         "temperature": None if machine.temperature_c is None else f"{machine.temperature_c:.0f} degrees Celsius",
         "slowed down": ", ".join(machine.throttled),
@@ -99,8 +103,8 @@ def _clock(machine: Machine) -> str:
 
 
 def _memory(machine: Machine) -> str:
-    limit = f", the control group's limit is {machine.memory_limit_mib} MiB" if machine.memory_limit_mib else ""
-    free = "" if machine.memory_free_mib is None else f", {machine.memory_free_mib} MiB can be had"
+    limit = f", limited to {machine.memory_limit_mib} MiB by the control group" if machine.memory_limit_mib else ""
+    free = "" if machine.memory_free_mib is None else f", {machine.memory_free_mib} MiB free"
     return f"{machine.memory_mib} MiB{free}{limit}"
 
 

@@ -11,12 +11,12 @@ from orilla.runtime import doctor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("--no-engines", action="store_true", help="run no engine: look at files only")
+    """Declare the options."""
+    parser.add_argument("--no-engines", action="store_true", help="run no engine; check only files")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Examines; exit code 0 where nothing is broken, else 1."""
+    """Examine the machine. The exit code is 0 without failures, else 1."""
     machine = detect()
     findings = examine(machine)
     if not arguments.no_engines:
@@ -25,7 +25,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def show(document: dict[str, object]) -> None:
-    """Prints each finding, and how to fix it."""
+    """Print each finding, and how to fix it."""
     findings: list[Finding] = document["findings"]  # type: ignore[assignment]
     print(document["machine"])
     marks = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}

@@ -12,15 +12,15 @@ from orilla.runtime.files import check_writable, write_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
-    parser.add_argument("variant", nargs="?", help="a variant's name (default: the one that runs by default)")
+    """Declare the options."""
+    parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
+    parser.add_argument("variant", nargs="?", help="name of a variant (default: the bundle's default)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write: .tflite or .onnx")
-    parser.add_argument("--bare", action="store_true", help="the file as it is in the bundle, without metadata")
+    parser.add_argument("--bare", action="store_true", help="write the file as in the bundle, without metadata")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Writes the file; returns the exit code and the JSON document."""
+    """Write the file. Return the exit code and the JSON document."""
     bundle = Bundle.open(arguments.bundle)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     suffix = Path(variant.file).suffix
@@ -34,5 +34,5 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def show(document: dict[str, object]) -> None:
-    """Says what was written."""
+    """Print what was written."""
     print(f"{document['file']}: {document['variant']}, {document['bytes']:,} bytes")

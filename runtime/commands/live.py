@@ -1,4 +1,4 @@
-"""Figures of a running loop on standard error: a table that is drawn anew in a terminal, else a line now and then."""
+"""Live statistics of a running loop on standard error: a table in a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
 
 TABLE_S, LINE_S = 0.5, 5.0
-"""Between two drawings, and between two lines."""
+"""Intervals between two tables and between two lines, seconds."""
 
 
 class Live:
-    """Shows a stream's figures for as long as the `with` block lasts."""
+    """Shows a stream's statistics within a `with` block."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -47,19 +47,19 @@ class Live:
 
 
 def line(figures: Figures) -> str:
-    """The figures in one line."""
+    """Format the statistics as one line."""
     stages = figures.stages
     shown = [
         f"{name} {stages[name].p50_ms:.1f}/{stages[name].p99_ms:.1f}" for name in ("infer", "age") if name in stages
     ]
-    told = f"{figures.frames} frames, {figures.fps:.1f} a second, {100 * figures.drop_ratio:.1f} % dropped"
+    told = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
     return f"{told}, newest {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(shown)}"
 
 
 def table(figures: Figures) -> Table:
-    """The figures as a table: stages down, percentiles across."""
+    """Format the statistics as a table with one row per stage."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
-    title = f"{figures.frames} frames   {figures.fps:.1f} a second   newest {figures.age_ms:.0f} ms old"
+    title = f"{figures.frames} frames   {figures.fps:.1f} per second   newest {figures.age_ms:.0f} ms old"
     drawn = Table(title=title, caption=f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)", title_justify="left")
     drawn.add_column("last minute")
     for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"):

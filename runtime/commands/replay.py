@@ -1,4 +1,4 @@
-"""The command `orilla replay`: a recording's decisions again, or under another policy, in simulated time."""
+"""The command `orilla replay`: repeat a recording's decisions, or simulate another policy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from orilla.runtime.loop.simulate import Outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("recording", help="a file that orilla run --record wrote")
-    parser.add_argument("--policy", help="what latest, every, rate:HZ or deadline:MS would have done")
-    parser.add_argument("--infer-ms", type=float, help="what would have been, had each inference taken so long")
+    """Declare the options."""
+    parser.add_argument("recording", help="file of orilla run --record")
+    parser.add_argument("--policy", help="simulate another policy: latest, every, rate:HZ or deadline:MS")
+    parser.add_argument("--infer-ms", type=float, help="simulate this time of each inference, milliseconds")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Replays; 1 where today's loop decides otherwise than the recorded one."""
+    """Replay a recording. The exit code is 1 if today's loop decides differently."""
     policy = Policy.parse(arguments.policy) if arguments.policy else None
     if arguments.infer_ms is not None and not 0 <= arguments.infer_ms < 1e6:
         msg = f"--infer-ms {arguments.infer_ms:g}: must be 0 to 1000000 milliseconds"
@@ -52,7 +52,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
 
 
 def show(document: dict[str, Any]) -> None:
-    """Prints the verdict, or the two figures beside each other."""
+    """Print the verdict, or the recorded and the simulated figures."""
     if "identical" in document:
         verdict = "the same" if document["identical"] else f"different from line {document['first_difference']} on"
         print(f"{document['decisions']} decisions under {document['policy']}: {verdict}")

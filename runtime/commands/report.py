@@ -11,16 +11,16 @@ from orilla.runtime.files import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument(
-        "results", nargs="+", type=Path, help="what orilla bench --out has written, or folders of it; of any machines"
+        "results", nargs="+", type=Path, help="files of orilla bench run --out, or folders of them, from any machines"
     )
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
-    parser.add_argument("--budget", type=Path, metavar="F.toml", help="hold the results to the budgets of a file")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: report.html)")
+    parser.add_argument("--budget", type=Path, metavar="F.toml", help="compare the results with the budgets of a file")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Writes the page; exit code 1 where a budget is broken."""
+    """Write the page. The exit code is 1 if a budget is exceeded."""
     from orilla.devices.budget import read_budgets
     from orilla.runtime.bench.budgets.from_results import judge_result
     from orilla.runtime.bench.report.report import check_plots, page
@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     results = [result for path in arguments.results for result in read_all(path)]
     judged = [one for budget in budgets for result in results for one in judge_result(budget, result, results)]
     if budgets and not judged:
-        msg = f"{arguments.budget} asks nothing that these results tell"
+        msg = f"{arguments.budget} sets no limit that these results have figures for"
         raise ConfigError(msg)
     page(results, arguments.out, judged)
     passed = all(one.passed for one in judged)
@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def show(document: dict[str, Any]) -> None:
-    """Says where the page is, and which budgets are broken."""
+    """Print the path of the page and the exceeded budgets."""
     for one in document["budgets"]:
         if one.reason is not None:
             print(f"FAIL {one.reason}")

@@ -1,4 +1,4 @@
-"""The command `orilla run`: the camera loop, from a source to sinks."""
+"""The command `orilla run`: run the camera loop from a source to sinks."""
 
 from __future__ import annotations
 
@@ -20,55 +20,57 @@ from orilla.runtime.sinks.sink import Sink, sink_opener
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument(
         "bundle",
         nargs="+",
-        help="a bundle's path, or the name of one that ships with Orilla: road, convnet, mobilenet, sentiment; several "
-        "look at the same frames",
+        help="path of a bundle, or the name of a shipped one: road, convnet, mobilenet, sentiment; several bundles "
+        "answer the same frames",
     )
     parser.add_argument(
         "--source",
         required=True,
-        help="a camera's number or /dev/video*, a URL (rtsp://, http://), a video file, a picture or a folder of "
-        "pictures, scenes[:SEED], picamera2, a GStreamer pipeline; of a text model, a text file, or - for standard "
+        help="camera number or /dev/video*, URL (rtsp://, http://), video file, image or folder of images, "
+        "scenes[:SEED], picamera2, GStreamer pipeline; for a text model a text file, or - for standard "
         "input",
     )
     parser.add_argument(
         "--sink",
         action="append",
-        help="jsonl[:FILE], video:OUT.mp4 (or .avi, .webm) or window; may be given several times (default: jsonl)",
+        help="jsonl[:FILE], video:OUT.mp4 (or .avi, .webm) or window; may be repeated (default: jsonl)",
     )
     parser.add_argument(
         "--policy",
-        help="latest, every, rate:HZ or deadline:MS (default: latest of a live source, every of a recording)",
+        help="latest, every, rate:HZ or deadline:MS (default: latest for a live source, every for a recording)",
     )
-    parser.add_argument("--cascade", metavar="BUNDLE", help="a second model, on what the first has found (a cascade)")
-    parser.add_argument("--variant", help="a variant's name (default: the bundle's own)")
+    parser.add_argument(
+        "--cascade", metavar="BUNDLE", help="second model, which runs on what the first found (a cascade)"
+    )
+    parser.add_argument("--variant", help="name of a variant (default: the bundle's default)")
     parser.add_argument(
         "--engine",
-        help="one that orilla devices lists: litert, onnx, onnx:openvino, edgetpu, ... (default: the variant's)",
+        help="engine of orilla devices: litert, onnx, onnx:openvino, edgetpu, ... (default: the variant's)",
     )
-    parser.add_argument("--threads", type=int, help="for inference (default: all cores but one, at most 4)")
-    parser.add_argument("--frames", type=int, help="stop after so many answers")
-    parser.add_argument("--stats", action="store_true", help="show rate, drops and percentiles while it runs")
+    parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most 4)")
+    parser.add_argument("--frames", type=int, help="stop after this number of answers")
+    parser.add_argument("--stats", action="store_true", help="show rate, drops and percentiles while the loop runs")
     parser.add_argument("--record", metavar="FILE", help="write arrivals, times, drops and results, for orilla replay")
     parser.add_argument(
         "--clock",
         action="store_true",
-        help="read the clock that scenes+clock draws into its pictures: the true latency, camera and display included",
+        help="read the clock in the images of scenes+clock: the true latency, including camera and display",
     )
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Runs the loop; returns the exit code and the summary."""
+    """Run the loop. Return the exit code and the summary."""
     if arguments.frames is not None and arguments.frames < 1:
         msg = f"--frames {arguments.frames}: must be 1 or more"
         raise ConfigError(msg)
     policy = Policy.parse(arguments.policy) if arguments.policy is not None else None
     specs = arguments.sink or ([] if arguments.json else ["jsonl"])
     if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
-        msg = "--json and --sink jsonl both want standard output: use --sink jsonl:FILE"
+        msg = "--json and --sink jsonl both need standard output: use --sink jsonl:FILE"
         raise ConfigError(msg)
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), arguments.source]
     _check_files(inputs, specs, arguments.record)
@@ -86,7 +88,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
                 summary = run.loop(stream, sinks)
             complete = True
         except SourceError:
-            # What a camera gave before it was lost is whole; a file that breaks off is not.
+            # The outputs of a lost camera are complete. Those of a truncated file are not.
             complete = source.live
             raise
         finally:
@@ -95,10 +97,10 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def _opened(arguments: argparse.Namespace) -> Runner:
-    """The model, the models or the cascade."""
+    """Open the model, the models or the cascade."""
     several = len(arguments.bundle) > 1
     if several and (arguments.cascade or arguments.variant):
-        msg = f"{'--cascade' if arguments.cascade else '--variant'} goes with one bundle"
+        msg = f"{'--cascade' if arguments.cascade else '--variant'} needs exactly one bundle"
         raise ConfigError(msg)
     options = {"engine": arguments.engine, "threads": arguments.threads}
     with ExitStack() as opened:
@@ -122,19 +124,19 @@ def _opened(arguments: argparse.Namespace) -> Runner:
 
 
 class _Run:
-    """One run: what it counts beside the stream's own figures."""
+    """One run with its own counts."""
 
     def __init__(self, arguments: argparse.Namespace, runner: Runner) -> None:
         self._arguments, self._runner, self._models = arguments, runner, runner.describe()
         self._events: dict[str, int] = {}
 
     def tell(self, event: Event) -> None:
-        """Says on standard error what happened to the source."""
+        """Report an event of the source on standard error."""
         self._events[event.kind] = self._events.get(event.kind, 0) + 1
         print(f"orilla: {event.detail}", file=sys.stderr)
 
     def loop(self, stream: Stream, sinks: list[Sink]) -> dict[str, object]:
-        """From the first answer to the last; returns the summary."""
+        """Process all answers. Return the summary."""
         count, limit = 0, self._arguments.frames
         started = time.perf_counter()
         with _live(stream) if self._arguments.stats else nullcontext():
@@ -147,13 +149,13 @@ class _Run:
                     if not all(wanted) or count == limit:
                         break
             except KeyboardInterrupt:
-                # The usual end of a camera loop: what was recorded is kept.
+                # An interrupt is the normal end of a camera loop, so the recording is kept.
                 pass
             finally:
-                stream.close()  # with it the last answer is done with
+                stream.close()  # closing also marks the last answer as done
         seconds = time.perf_counter() - started
         if self._arguments.clock and "clock" not in stream.stats(recent=False).stages:
-            print("orilla: --clock: there is no clock in the pictures; scenes+clock draws one", file=sys.stderr)
+            print("orilla: --clock: the images have no clock; scenes+clock draws one", file=sys.stderr)
         models = [text.split(" on ", 1) for text in self._models.values()]
         return {
             "variant": ", ".join(
@@ -184,7 +186,7 @@ def _live(stream: Stream) -> AbstractContextManager[object]:
 
 
 def _check_files(inputs: list[str], specs: list[str], record: str | None) -> None:
-    """Refuses an output that would replace an input, a file in an input folder, or another output."""
+    """Raise an error for an output that would replace an input, a file in an input folder, or another output."""
     if len(set(specs)) < len(specs):
         msg = "the same --sink is given twice"
         raise ConfigError(msg)
@@ -202,7 +204,7 @@ def _check_files(inputs: list[str], specs: list[str], record: str | None) -> Non
 
 
 def _close(sinks: list[Sink], *, complete: bool) -> None:
-    """Ends every sink, also after one that fails; the first failure is raised when all are closed."""
+    """Close every sink, even after one fails. The first failure is raised at the end."""
     failure: BaseException | None = None
     for sink in sinks:
         try:
@@ -214,13 +216,13 @@ def _close(sinks: list[Sink], *, complete: bool) -> None:
 
 
 def show(document: dict[str, Any]) -> None:
-    """Prints the summary on standard error: standard output belongs to the JSON lines."""
+    """Print the summary on standard error, because standard output contains the JSON lines."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in document["drops"].items())
     dropped = f"{document['dropped']} dropped" + (f" ({reasons})" if reasons else "")
     columns = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
     lines = [
         f"{document['variant']} on {document['engine']}: {document['frames']} frames in {document['seconds']} s, "
-        f"{document['fps']} a second, {dropped}",
+        f"{document['fps']} per second, {dropped}",
         f"{'stage':<10}" + "".join(f"{column.replace('_', ' '):>9}" for column in columns),
         *(
             f"{name:<10}" + "".join(f"{document[column][name]:>9.2f}" for column in columns)

@@ -1,4 +1,4 @@
-"""The command `orilla show`: what is in a bundle."""
+"""The command `orilla show`: show the contents of a bundle."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
+    """Declare the options."""
+    parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Reads and checks the bundle; returns the exit code and the JSON document."""
+    """Read and check the bundle. Return the exit code and the JSON document."""
     bundle = Bundle.open(arguments.bundle)
     return 0, {"bundle": str(bundle.path), "manifest": bundle.manifest}
 
 
 def show(document: dict[str, object]) -> None:
-    """Prints what the model is, its variants, and its card."""
+    """Print the model, its variants, and its card."""
     from rich.console import Console
 
     manifest: Manifest = document["manifest"]  # type: ignore[assignment]
@@ -57,7 +57,7 @@ def show(document: dict[str, object]) -> None:
 
 
 class _Plain:
-    """Standard output without the escape sequences that a stranger's bundle may hold in its texts."""
+    """Standard output without escape sequences, which a bundle from elsewhere may contain in its texts."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -70,11 +70,12 @@ class _Plain:
 
 
 def variants(console: object, manifest: Manifest, limit: float) -> None:
-    """Prints each variant against the original.
+    """Print the comparison of each variant with the original model.
 
     Args:
-        console: a `rich.console.Console`.
-        limit: points that a variant may lose.
+        console: A `rich.console.Console`.
+        manifest: The manifest.
+        limit: Accuracy that a variant may lose, points.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -82,8 +83,8 @@ def variants(console: object, manifest: Manifest, limit: float) -> None:
 
     assert isinstance(console, Console)
     report, metric = manifest.report, FIRST_METRIC[manifest.task]
-    truth = "" if report.truth == "labels" else ", against its own answers"
-    title = f"{manifest.name} against the original, {report.count} samples of {report.data}{truth}"
+    truth = "" if report.truth == "labels" else ", compared with its own answers"
+    title = f"{manifest.name} compared with the original, {report.count} samples of {report.data}{truth}"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
     columns = ("MiB", f"{metric}, 95 %", "drop", "agree", "p50 ms", *(WIDE if console.width >= WIDE_FROM else ()))
     table.add_column("variant", no_wrap=True)
@@ -105,32 +106,32 @@ def variants(console: object, manifest: Manifest, limit: float) -> None:
         )
         table.add_row(variant.name + (" *" if variant.name == manifest.default else ""), *cells[: len(columns)])
     console.print(table)
-    console.print(f"drop: points of {metric}   *: runs by default   !: loses more than {limit:g}, not by default")
+    console.print(f"drop: points of {metric}   *: default   !: loses more than {limit:g}, so it cannot be the default")
     if manifest.variant(manifest.default).check.drop > limit:
-        console.print(f"no variant loses less than {limit:g}: {manifest.default}, which loses least, runs by default")
+        console.print(f"no variant loses less than {limit:g}: {manifest.default}, which loses least, is the default")
     for variant in manifest.variants:
         for remark in _remarks(variant.check, report.count):
             console.print(f"{variant.name}: {remark}")
     for name, reason in report.failed.items():
-        console.print(f"{name} could not be made: {reason}")
+        console.print(f"{name} failed: {reason}")
     for reason in dict.fromkeys(report.not_applicable.values()):
         names = ", ".join(name for name, other in report.not_applicable.items() if other == reason)
-        console.print(f"not for this model, {reason}: {names}")
+        console.print(f"not applicable, {reason}: {names}")
     if report.timed_on:
-        console.print(f"times: {report.timed_on}, variants in turns")
+        console.print(f"times: {report.timed_on}, variants interleaved")
 
 
 WIDE, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
-"""Columns for a terminal with so many characters in a line."""
+"""Columns for wide terminals, and the width from which they are shown."""
 
 
 def _remarks(found: Check, count: int) -> list[str]:
-    """What is odd about a variant's outputs."""
+    """Return unusual properties of a variant's outputs."""
     said = []
     if found.saturated > 0.001:
-        said.append(f"{100 * found.saturated:.1f} % of its outputs are cut off at the end of its range")
+        said.append(f"{100 * found.saturated:.1f} % of its outputs are clipped at the end of its range")
     if found.sum_error is not None and found.sum_error > 0.02:
-        said.append(f"its probabilities miss a sum of one by up to {found.sum_error:.3f}")
+        said.append(f"its probabilities differ from a sum of one by up to {found.sum_error:.3f}")
     if found.count < count:
         said.append(f"checked on {found.count} of {count} samples, because it is slow")
     return said
@@ -142,7 +143,7 @@ def _input(manifest: Manifest) -> str:
 
     spec = manifest.preprocess
     if isinstance(spec, Preprocess):
-        return f"pictures of any size, resized to {spec.size_hw[0]}x{spec.size_hw[1]}, {spec.color.upper()} 0-255"
+        return f"images of any size, resized to {spec.size_hw[0]}x{spec.size_hw[1]}, {spec.color.upper()} 0-255"
     if isinstance(spec, TextPreprocess):
         return f"texts, as {spec.length} tokens"
     return ", ".join(f"{one.name} {list(one.shape)} {one.dtype}" for one in spec.inputs)

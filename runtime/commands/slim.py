@@ -14,17 +14,19 @@ from orilla.runtime.bundle.manifest import Manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
+    """Declare the options."""
+    parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
     parser.add_argument(
-        "--keep", required=True, help="variants to keep, with commas between; default stands for the default one"
+        "--keep",
+        required=True,
+        help="names of the variants to keep, separated by commas; default means the default variant",
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
-    parser.add_argument("--default", help="the one of them to run by default (default: the bundle's, else the first)")
+    parser.add_argument("--default", help="new default variant (default: the bundle's if it is kept, else the first)")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Writes the smaller bundle; returns the exit code and the JSON document."""
+    """Write the smaller bundle. Return the exit code and the JSON document."""
     bundle = Bundle.open(arguments.bundle)
     bundles.check_new(arguments.out)
     manifest, files = slim(bundle, arguments.keep, arguments.default)
@@ -39,13 +41,15 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest and files of a bundle with some of its variants only.
+    """Return the manifest and the files of a bundle with only some of its variants.
 
     Args:
-        keep: names with commas between; `default` stands for the bundle's default.
+        bundle: The bundle.
+        keep: Names separated by commas; `default` means the bundle's default.
+        default: New default variant, or None.
 
     Raises:
-        ConfigError: a variant that the bundle doesn't have, or a default that is not kept.
+        ConfigError: A variant does not exist, or the default is not kept.
     """
     manifest = bundle.manifest
     names = [manifest.default if name == "default" else name for name in _split(keep)]
@@ -70,7 +74,7 @@ def _split(text: str) -> list[str]:
 
 
 def show(document: dict[str, object]) -> None:
-    """Says what is left."""
+    """Print what is left."""
     size, before = (float(document[name]) / 2**20 for name in ("bytes", "bytes_before"))  # type: ignore[arg-type]
     variants: list[str] = document["variants"]  # type: ignore[assignment]
     print(

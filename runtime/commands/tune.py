@@ -18,22 +18,25 @@ MIN_S, MAX_S = 5.0, 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("bundle", help="a bundle's path, or the name of one that ships with Orilla")
+    """Declare the options."""
+    parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
     parser.add_argument(
         "--max-drop",
         type=float,
         default=1.0,
-        help="points of accuracy that may be lost against the original (default: 1)",
+        help="accuracy that may be lost against the original, points (default: 1)",
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit (default: 60)")
-    parser.add_argument("--engines", help="only these, with commas between, as orilla devices lists them")
-    parser.add_argument("--threads", help="numbers of threads, with commas between (default: up to all cores but one)")
+    parser.add_argument("--engines", help="test only these engines of orilla devices, separated by commas")
+    parser.add_argument(
+        "--threads",
+        help="test only these numbers of threads, separated by commas (default: up to all cores except one)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="keep nothing")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Measures, and keeps the winner."""
+    """Find the fastest candidate and store it."""
     from rich.console import Console
 
     ends = time.perf_counter() + arguments.seconds
@@ -67,7 +70,7 @@ def _threads(text: str | None) -> list[int] | None:
         return None
     words, most = text.split(","), available_cores()
     if not all(whole_number(word) and 1 <= int(word) <= most for word in words):
-        msg = f"--threads {text}: give numbers from 1 to {most}, the cores that may be used, as in 1,2"
+        msg = f"--threads {text}: give numbers from 1 to {most}, the usable cores, as in 1,2"
         raise ConfigError(msg)
     return [int(word) for word in words]
 
@@ -85,7 +88,7 @@ def _row(trial: Trial) -> dict[str, object]:
 
 
 def show(document: dict[str, Any]) -> None:
-    """Prints all candidates, and what was chosen."""
+    """Print all candidates and the choice."""
     from rich.console import Console
     from rich.table import Table
 
@@ -99,4 +102,4 @@ def show(document: dict[str, Any]) -> None:
     console.print(table)
     console.print(f"chosen: {document['choice']}, p50 {document['p50_ms']:.3f} ms")
     if document["kept"]:
-        console.print(f"orilla run uses it from now on; kept in {document['kept']}")
+        console.print(f"orilla run uses it from now on; stored in {document['kept']}")

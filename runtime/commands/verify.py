@@ -19,28 +19,31 @@ from orilla.runtime.verify import VariantVerdict, verify
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
+    """Declare the options."""
     parser.add_argument(
-        "bundle", help="a bundle's path, or the name of one that ships with Orilla: road, convnet, mobilenet, sentiment"
+        "bundle", help="path of a bundle, or the name of a shipped one: road, convnet, mobilenet, sentiment"
     )
     parser.add_argument(
-        "--data", help="also measure accuracy: a data set as orilla train takes it (its val split, else its test split)"
+        "--data",
+        help="also measure accuracy on this data set, as for orilla train (its val split, else its test split)",
     )
-    parser.add_argument("--variant", help="only this variant (default: all)")
-    parser.add_argument("--engine", help="on this engine, as orilla devices lists them (default: each variant's own)")
+    parser.add_argument("--variant", help="verify only this variant (default: all)")
+    parser.add_argument("--engine", help="engine of orilla devices (default: each variant's own)")
     parser.add_argument(
         "--budget",
         nargs="?",
         const=SHIPPED,
         type=Path,
         metavar="F.toml",
-        help="hold times, accuracy, size and memory to the budgets of a file (docs/ci.md; without F those that ship)",
+        help="check times, accuracy, size and memory against the budgets of a file (docs/ci.md; default: the shipped ones)",
     )
-    parser.add_argument("--markdown", action="store_true", help="print tables that a comment on a change can hold")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print tables as Markdown, for a comment on a pull request"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Verifies; exit code 0 where every variant passes and every budget is met, else 1."""
+    """Verify the bundle. The exit code is 0 if every variant passes and every budget is met, else 1."""
     bundle = Bundle.open(arguments.bundle)
     manifest = bundle.manifest
     targets = _targets(arguments.budget, bundle) if arguments.budget is not None else []
@@ -64,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 
 def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
-    """What the file asks of the bundle; refused before anything is measured."""
+    """Return the targets of the bundle's budgets. Invalid ones are rejected before anything is measured."""
     return [budget_target(budget, bundle) for budget in applying(read_budgets(path), bundle, path)]
 
 
@@ -73,14 +76,14 @@ def _judge(targets: list[BudgetTarget], dataset: Dataset | None) -> list[LimitRe
 
     judged: list[LimitResult] = []
     if targets:
-        with Console(stderr=True).status("", refresh_per_second=1) as status:  # it is drawn while times are taken
+        with Console(stderr=True).status("", refresh_per_second=1) as status:  # it is drawn during the time measurement
             for subject in targets:
                 judged += judge(Measurement(subject, dataset=dataset, step=status.update))
     return judged
 
 
 def show(document: dict[str, Any]) -> None:
-    """Prints one row for each variant and each limit, and every stage of what fails."""
+    """Print one row per variant and limit, and every stage of a failure."""
     verdicts: list[VariantVerdict] = document["variants"]
     judged: list[LimitResult] = document["budgets"]
     rows, lines = [], []

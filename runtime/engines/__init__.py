@@ -1,1 +1,1 @@
-"""The executors, one file each."""
+"""Engines, one file each."""

@@ -1,4 +1,4 @@
-"""LiteRT's compiled model, its newer interface to `.tflite` files."""
+"""Engine with LiteRT's compiled model, its newer interface to `.tflite` files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from orilla.runtime.stdio import hidden_stderr
 PACKAGE = "ai_edge_litert"
 
 NEEDED = "atomics"
-"""What its library takes for granted on Arm, as 2.3.0 was seen to: it dies on Cortex-A53 and A72 (Raspberry Pi 3 and
-4), and works on A76."""
+"""Arm feature that its library needs, as observed with 2.3.0: it dies on Cortex-A53 and A72 (Raspberry Pi 3 and 4), and
+works
+on A76."""
 
 
 class CompiledSession:
@@ -35,7 +36,7 @@ class CompiledSession:
         self._given, self._made = model.create_input_buffers(0), model.create_output_buffers(0)
         for tensor in self._tensors:
             tensor[:] = 0
-        self._infer()  # the first one sets things up, and talks about it
+        self._infer()  # the first call initialises the library, which prints messages
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         self._inputs.fill(prepared, self._tensors)
@@ -62,17 +63,17 @@ class CompiledSession:
 
 
 def load(data: bytes, threads: int) -> Session:
-    """Compiles the bytes of a `.tflite` file for the CPU.
+    """Compile the bytes of a `.tflite` file for the CPU.
 
     Raises:
-        EngineError: LiteRT is not installed or too old, or it refuses the model; it takes none with several inputs or
-            outputs here, whose order it does not tell.
+        EngineError: LiteRT is not installed, too old, or rejects the model. Models with several inputs or outputs are
+            rejected here, because their order is unknown.
     """
     package, interpreters = runtime(PACKAGE)
     if platform.machine() == "aarch64" and NEEDED not in features():
         msg = (
             f"{package} cannot load this variant as a compiled model: its library ends with an illegal instruction on "
-            f"Armv8.0, which has no {NEEDED}; take --engine litert"
+            f"Armv8.0, which has no {NEEDED}; use --engine litert"
         )
         raise EngineError(msg)
     try:
@@ -82,16 +83,16 @@ def load(data: bytes, threads: int) -> Session:
         raise EngineError(msg) from error
     with hidden_stderr():
         try:
-            # It tells neither scale nor zero point; an interpreter that never allocates its memory does.
+            # The library reports neither scale nor zero point. An interpreter without allocated memory does.
             inputs, outputs = slots(interpreters.Interpreter(model_content=data))
             if len(inputs) != 1 or len(outputs) != 1:
-                msg = f"{package}'s compiled model takes one array and answers one here"
+                msg = f"{package}'s compiled model supports only one input and one output here"
                 raise EngineError(msg)
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
-            reason = first_line(error)  # what was made goes with the error, and talks about it
-    msg = f"{package} cannot load this variant as a compiled model: {reason}; take --engine litert"
+            reason = first_line(error)  # the half-made object is released with the error and prints messages
+    msg = f"{package} cannot load this variant as a compiled model: {reason}; use --engine litert"
     raise EngineError(msg)
 
 

@@ -1,4 +1,7 @@
-"""Coral's Edge TPU by libedgetpu, watched: a stick that is reset or hangs is opened again, or the CPU goes on."""
+"""Engine for Coral's Edge TPU through libedgetpu, with a watchdog.
+
+A stick that is reset or hangs is reopened, or the CPU takes over.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,14 @@ from orilla.runtime.stdio import hidden_stderr
 T = TypeVar("T")
 
 WATCHDOG_S = 5.0
-"""An inference, or an opening, that takes longer hangs; the slowest model of Coral's own table takes 0.36 s, and the
-first inference sends the weights."""
+"""Time limit of an inference or an opening, seconds. The slowest model of Coral's table takes 0.36 s, and the first
+inference
+also sends the weights."""
 
 AGAIN_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-"""How long after a loss the stick is tried again, by how many losses came before without a hundred inferences between;
-a USB reset takes some seconds."""
+"""Waits before the next attempt, by the number of losses without a hundred inferences between them, seconds. A USB
+reset takes
+some seconds."""
 
 STEADY = 100
 """Inferences after which a loss counts as the first one again."""
@@ -39,16 +44,16 @@ INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again where the
 
 
 class EdgeTpuSession:
-    """A network on the stick, and the same on the CPU for as long as the stick is away."""
+    """A network on the stick, and the same network on the CPU while the stick is absent."""
 
     def __init__(self, data: bytes, fallback: bytes | None, threads: int) -> None:
         self.counts = {"resets": 0, "reopened": 0, "on_cpu": 0}
-        """What happened so far: the stick lost, opened again, and inferences that the CPU did."""
+        """Number of losses, of reopenings, and of inferences on the CPU."""
         self.on_event: Callable[[str], None] | None = None
         self._data, self._fallback, self._threads = data, fallback, threads
         self._cpu: litert.LiteRTSession | None = None
         self._again_at: float | None = 0.0
-        """When a lost stick is tried again; None where it is left alone."""
+        """Time of the next attempt to open a lost stick. None if there is no further attempt."""
         self._losses, self._steady, self._told_away = 0, 0, False
         self._worker = _Worker()
         try:
@@ -59,7 +64,7 @@ class EdgeTpuSession:
         self.engine, self.span = f"{self._tpu.engine} edgetpu", self._tpu.span
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
-        for _ in range(2):  # once more after a reset, on the stick that was opened again
+        for _ in range(2):  # retry once after a reset, on the reopened stick
             if self._tpu is None and not self._reopen():
                 break
             answer = self._try(prepared)
@@ -75,18 +80,19 @@ class EdgeTpuSession:
         self._tpu = self._cpu = None
 
     def _try(self, prepared: ModelInput) -> NDArray[np.float32] | None:
-        """The stick's answer; None where it is lost, and then nothing holds what was open."""
+        """Return the stick's answer. None if the stick is lost; nothing then holds the device."""
         tpu = self._tpu
         assert tpu is not None
         try:
             answer = self._worker.do(partial(tpu.run, prepared), WATCHDOG_S)
         except EngineError as error:
-            # libedgetpu gives the device that it has for as long as anything of it is held: all goes before the next.
+            # libedgetpu keeps the device as long as any object of it exists, so all objects are released before the
+            # next attempt.
             tpu.close()
             self._lose(str(error))
             return None
         except TimeoutError:
-            self._lose(f"no answer for {WATCHDOG_S:.0f} s; it is left alone until this program is started anew")
+            self._lose(f"no answer for {WATCHDOG_S:.0f} s; it is not used again until this program restarts")
             self._leave()
             return None
         self._steady += 1
@@ -101,7 +107,7 @@ class EdgeTpuSession:
         self._wait()
 
     def _leave(self) -> None:
-        """Of a thread that waits in the library for ever, and of the device that it holds, nothing can be had again."""
+        """Abandon a thread that hangs in the library, and the device that it holds."""
         self._again_at = None
 
     def _wait(self) -> None:
@@ -116,17 +122,17 @@ class EdgeTpuSession:
             self._tpu = self._opened()
         except EngineError as error:
             if not self._told_away:
-                self._tell(f"the CPU goes on: {error}")
+                self._tell(f"the CPU takes over: {error}")
                 self._told_away = True
             if self._again_at is not None:
                 self._wait()
             return False
         self.counts["reopened"] += 1
-        self._tell("Edge TPU opened again")
+        self._tell("Edge TPU reopened")
         return True
 
     def _opened(self) -> litert.LiteRTSession:
-        """Opens the stick, under the watchdog too."""
+        """Open the stick under the watchdog."""
         try:
             return self._worker.do(partial(_open, self._data, self._threads), WATCHDOG_S)
         except TimeoutError:
@@ -136,7 +142,7 @@ class EdgeTpuSession:
 
     def _on_cpu(self, prepared: ModelInput) -> NDArray[np.float32]:
         if self._fallback is None:
-            msg = "the Edge TPU is lost, and there is no model for the CPU to go on with"
+            msg = "the Edge TPU is lost, and there is no model for the CPU"
             raise EngineError(msg)
         if self._cpu is None:
             self._cpu = litert.load(self._fallback, self._threads)
@@ -149,14 +155,14 @@ class EdgeTpuSession:
 
 
 class _Worker:
-    """A thread that the stick is asked in, so that a question which is never answered can be left behind."""
+    """Thread that calls the stick, so that a call that never returns can be abandoned."""
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="orilla-edgetpu", daemon=True).start()
 
     def do(self, task: Callable[[], T], seconds: float) -> T:
-        """The task's result or error; `TimeoutError` where it does not end in time."""
+        """Return the task's result or raise its error. Raises `TimeoutError` if it does not end in time."""
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._tasks.put((task, answer))
         try:
@@ -170,7 +176,7 @@ class _Worker:
         return made
 
     def stop(self) -> None:
-        """Ends the thread, when it has done what it does."""
+        """Stop the thread after its current task."""
         self._tasks.put(None)
 
     def _work(self) -> None:
@@ -179,7 +185,7 @@ class _Worker:
             try:
                 answer.put(task())
             except BaseException as error:  # noqa: BLE001 - raised again by who asked
-                # Without its trace and causes, which would hold the session that failed.
+                # The trace and the causes are removed, because they would hold the failed session.
                 error.__cause__ = error.__context__ = None
                 answer.put(_Failed(error.with_traceback(None)))
             del taken, task, answer
@@ -187,20 +193,21 @@ class _Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A task that raised."""
+    """A task that raised an error."""
 
     error: BaseException
 
 
 def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSession:
-    """Opens a compiled model on the first Edge TPU that is free.
+    """Open a compiled model on the first free Edge TPU.
 
     Args:
-        data: as `edgetpu_compiler` wrote it.
-        fallback: what it was compiled from, for the CPU.
+        data: Output of `edgetpu_compiler`.
+        threads: Threads of the CPU.
+        fallback: The uncompiled model, for the CPU.
 
     Raises:
-        EngineError: the model is not compiled, the library is missing or of another machine, or there is no stick.
+        EngineError: The model is not compiled, the library is missing or for another machine, or there is no stick.
     """
     if OPERATOR not in data:
         msg = (
@@ -212,7 +219,7 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
 
 
 def try_library() -> str:
-    """Opens and closes the first stick that is free; says with what. Raises `EngineError`."""
+    """Open and close the first free stick. Return the library. Raises `EngineError`."""
     _delegate(litert.runtime()[1])
     return f"{edgetpu_library() or LIBRARY}, which finds an Edge TPU"
 
@@ -230,11 +237,13 @@ def _delegate(module: Any) -> Any:
             msg = f"{found} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}"
             raise EngineError(msg)
     try:
-        ctypes.CDLL(library)  # load_delegate's own failure leaves a half-made object that complains at its end
+        ctypes.CDLL(
+            library
+        )  # a failure of load_delegate leaves a half-made object that prints an error when it is released
         with hidden_stderr():
             return module.load_delegate(library)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip() or "no Edge TPU answers"
+        reason = str(error).strip() or "no Edge TPU responds"
         if found is None and "cannot open shared object" in reason:
             reason = f"{library} is not installed"
         msg = f"edgetpu cannot load this variant: {reason}; {INSTALL}"

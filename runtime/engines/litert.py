@@ -1,4 +1,4 @@
-"""LiteRT's interpreter of `.tflite` files: `ai_edge_litert` first, then `tflite_runtime`, then TensorFlow's copy."""
+"""Engine with an interpreter of `.tflite` files: of `ai_edge_litert`, else of `tflite_runtime`, else of TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ INTERPRETERS = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite.python.interpreter"),
 )
-"""Package to the module that holds its `Interpreter`, in the order of preference."""
+"""Package to the module that contains its `Interpreter`, in the order of preference."""
 
 
 FROZEN = "tflite_runtime"
-"""The package whose last release, 2.14, is of 2023."""
+"""Package whose last release, 2.14, is from 2023."""
 
 STATEFUL, LOOP, REVERSE = "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "REVERSE_V2"
 """Operators: one that keeps its state between calls, one whose state ends with the call, and one that looks ahead."""
@@ -48,19 +48,19 @@ class LiteRTSession:
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         if self._keeps_state:
-            self._interpreter.reset_all_variables()  # else the last sample's state leaks into this one
+            self._interpreter.reset_all_variables()  # otherwise the state of the last sample would leak into this one
         return self._step(prepared)
 
     def stream(self) -> Stream:
-        """Opens the same network for one step of a sequence at a time; what it has seen so far is kept.
+        """Open the same network for one step of a sequence at a time. It keeps its state between steps.
 
         Raises:
-            EngineError: the network is not an LSTM in its fused form, or looks at what comes later.
+            EngineError: The network is not an LSTM in its fused form, or looks ahead.
         """
         operators = _operators(self._interpreter)
         if STATEFUL not in operators or LOOP in operators or REVERSE in operators:
-            why = "it looks at later steps too" if REVERSE in operators else "it has no fused LSTM"
-            msg = f"this variant can't be fed step by step: {why}; a variant named *_fused may"
+            why = "it looks ahead" if REVERSE in operators else "it has no fused LSTM"
+            msg = f"this variant cannot be fed step by step: {why}; use a variant named *_fused"
             raise EngineError(msg)
         _, module = runtime(self.engine.split()[0])
         with hidden_stderr():
@@ -70,7 +70,7 @@ class LiteRTSession:
             try:
                 interpreter.allocate_tensors()
             except (RuntimeError, ValueError) as error:
-                msg = f"this variant can't be fed step by step: {first_line(error)}"
+                msg = f"this variant cannot be fed step by step: {first_line(error)}"
                 raise EngineError(msg) from error
         return Stream(LiteRTSession(interpreter, self.engine, self._data, self._threads))
 
@@ -91,45 +91,47 @@ class LiteRTSession:
         return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
 
     def _fill(self, prepared: ModelInput) -> None:
-        """Writes into the interpreter's own memory; the views of it end here, as it must have none when it runs."""
+        """Write into the interpreter's memory. No view of it may exist when it runs, so they end here."""
         self._inputs.fill(prepared, [self._interpreter.tensor(index)() for index in self._input_indices])
 
 
 class Stream:
-    """A recurrent network given a sequence step by step; it answers after each as it would to the whole so far."""
+    """A recurrent network that receives a sequence step by step. Each answer covers the sequence so far."""
 
     def __init__(self, session: LiteRTSession) -> None:
         self._session = session
         self.reset()
 
     def step(self, prepared: NDArray[np.generic]) -> NDArray[np.float32]:
-        """The answer after one more step.
+        """Return the answer after one more step.
 
         Args:
-            prepared: `[F]`, one step of the sequence; of tokens `[]` or `[1]`.
+            prepared: One step of the sequence, `[F]`; for tokens `[]` or `[1]`.
         """
         given = np.asarray(prepared)
         return self._session._step(given[None] if self._features or given.ndim == 0 else given)
 
     def reset(self) -> None:
-        """Begins a new sequence."""
+        """Start a new sequence."""
         self._session._interpreter.reset_all_variables()
 
     @property
     def _features(self) -> bool:
-        """Whether a step is a vector."""
+        """Return True if a step is a vector."""
         return len(self._session._interpreter.get_input_details()[0]["shape"]) > 2
 
 
 def load(data: bytes, threads: int, package: str | None = None, delegates: Sequence[Any] = ()) -> LiteRTSession:
-    """Builds an interpreter over the bytes of a `.tflite` file.
+    """Create an interpreter for the bytes of a `.tflite` file.
 
     Args:
-        package: the one of `INTERPRETERS` to use; the first that is installed where None.
-        delegates: as `load_delegate` made them.
+        data: Content of the file.
+        threads: Threads for inference.
+        package: One of `INTERPRETERS`. None uses the first one that is installed.
+        delegates: Results of `load_delegate`.
 
     Raises:
-        EngineError: no LiteRT runtime is installed, or it refuses the model.
+        EngineError: No LiteRT runtime is installed, or it rejects the model.
     """
     package, module = runtime(package)
     if package == FROZEN and np.__version__.split(".")[0] != "1":
@@ -139,21 +141,23 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
         )
         raise EngineError(msg)
     try:
-        with hidden_stderr():  # the runtime greets with a line for every interpreter
+        with hidden_stderr():  # the runtime prints a line for every interpreter
             interpreter = module.Interpreter(
                 model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
             )
             interpreter.allocate_tensors()
         _refuse_wrong(package, interpreter)
         return LiteRTSession(interpreter, named(package), data, threads)
-    except Exception as error:  # a wheel for another numpy raises whatever it likes
+    except Exception as error:  # a wheel for another numpy version may raise anything
         msg = f"{package} cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
 
 
 def _refuse_wrong(package: str, interpreter: Any) -> None:
-    """Refuses what a frozen runtime takes and computes wrongly, silently: its dense kernel for float inputs and int8
-    weights knows one scale only, and uses it for all channels."""
+    """Reject models that a frozen runtime silently computes wrongly.
+
+    Its dense kernel for float inputs and int8 weights uses one scale for all channels.
+    """
     if package != FROZEN:
         return
     tensors = {one["index"]: one for one in interpreter.get_tensor_details()}
@@ -164,54 +168,54 @@ def _refuse_wrong(package: str, interpreter: Any) -> None:
         scales = weights["quantization_parameters"]["scales"]
         if given["dtype"] == np.float32 and weights["dtype"] == np.int8 and len(scales) > 1:
             msg = (
-                "it computes dense layers with int8 weights for each channel wrongly; take a variant in int8, float16 "
+                "it computes dense layers with per-channel int8 weights wrongly; use a variant in int8, float16 "
                 "or float32"
             )
             raise ValueError(msg)
 
 
 def runtime(package: str | None = None) -> tuple[str, Any]:
-    """The package that runs `.tflite` files, and its module with `Interpreter` and `load_delegate`.
+    """Return the package that runs `.tflite` files, and its module with `Interpreter` and `load_delegate`.
 
     Raises:
-        EngineError: it is not installed, or can't be imported.
+        EngineError: The package is not installed or cannot be imported.
     """
     for name, module in INTERPRETERS:
         if package in (None, name) and is_package(name):
             try:
                 return name, import_module(module)
             except Exception as error:
-                msg = f"{name} can't be imported: {first_line(error)}; orilla doctor says why"
+                msg = f"{name} cannot be imported: {first_line(error)}; orilla doctor gives details"
                 raise EngineError(msg) from error
     msg = f"no {package or 'LiteRT runtime'} is installed: run pip install {package or 'ai-edge-litert'}"
     raise EngineError(msg)
 
 
 def named(package: str) -> str:
-    """A package with its version, in which `litert` and `tflite_runtime` are told apart."""
+    """Return a package with its version. The name distinguishes `litert` and `tflite_runtime`."""
     return f"{package} {getattr(sys.modules[package], '__version__', '')}".strip()
 
 
 def slots(interpreter: Any) -> tuple[list[Slot], list[Slot]]:
-    """Inputs and outputs of a model."""
+    """Return the inputs and outputs of a model."""
     given, made = _details(interpreter)
     return [_slot(name, details) for name, details in given], [_slot(name, details) for name, details in made]
 
 
 def span_of(outputs: Sequence[Slot]) -> tuple[float, float] | None:
-    """The least and the greatest number that the one output can say; None where it is float, or one of several."""
+    """Return minimum and maximum of the only output. None for float or several outputs."""
     quantisation = outputs[0].quantisation
     return quantisation.span(outputs[0].dtype) if quantisation is not None and len(outputs) == 1 else None
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message."""
+    """Return the first line of an error's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def _details(interpreter: Any) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
-    """Inputs and outputs with their names; those of the signature where the names are needed to tell them apart."""
+    """Return inputs and outputs with their names, from the signature if the names must distinguish them."""
     given, made = interpreter.get_input_details(), interpreter.get_output_details()
     if len(given) == len(made) == 1 or not interpreter.get_signature_list():
         return [(one["name"], one) for one in given], [(one["name"], one) for one in made]
@@ -225,7 +229,7 @@ def _slot(name: str, details: dict[str, Any]) -> Slot:
 
 
 def _operators(interpreter: Any) -> set[str]:
-    # The names are told by every runtime, and by no public method of any.
+    # Every runtime knows the names, but none has a public method for them.
     return {one["op_name"] for one in interpreter._get_ops_details()}
 
 

@@ -1,4 +1,4 @@
-"""How a variant becomes a session on one of the engines."""
+"""Load a variant as a session on one of the engines."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from orilla.runtime.engines.session import NotOfferedError, Session
 MAX_THREADS = 64
 
 COPIES = 2
-"""Times its file's size that a model takes in memory at least: the file, and its weights packed for the kernels."""
+"""Minimum memory of a model as a multiple of its file size: the file, and its weights packed for the kernels."""
 
 BASE_BYTES = {"litert": 12 << 20, "onnx": 40 << 20}
-"""What the runtime itself takes at least. Source: `python tests/perf/engines.py`."""
+"""Minimum memory of the runtime itself, bytes. Source: `python tests/perf/engines.py`."""
 
 
 def fits(variant: Variant, engine: str) -> bool:
-    """Whether a variant's file is one for this engine."""
+    """Return True if the engine can run the variant's file."""
     chosen = known(engine)
     return chosen.family == variant.engine and (variant.compiled is not None or not chosen.compiled)
 
 
 def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None) -> Variant:
-    """The variant to run: the one asked for, or the bundle's default, or the smallest file for the engine asked for.
+    """Choose the requested variant, the bundle's default, or the smallest file for the requested engine.
 
     Raises:
-        ConfigError: an unknown engine or variant, or a variant that another engine runs.
+        ConfigError: The engine or variant is unknown, or another engine runs the variant.
     """
     manifest = bundle.manifest
     if variant is not None:
@@ -57,20 +57,20 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
 
 
 def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads: int | None = None) -> Session:
-    """Loads a variant on its engine, or on another one that takes its file; see `load_bytes`."""
+    """Load a variant on its engine, or on another one that can run its file; see `load_bytes`."""
     engine = engine or variant.engine
-    check_memory(engine, bundle.manifest.files[variant.file].size)  # before it is read
+    check_memory(engine, bundle.manifest.files[variant.file].size)  # checked before the file is read
     if engine in ENGINES and ENGINES[engine].compiled and variant.compiled is not None:
         return _session(engine, bundle.read(variant.compiled), threads, {"fallback": bundle.read(variant.file)})
     return _session(engine, bundle.read(variant.file), threads)
 
 
 def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Session:
-    """Loads a model file on `engine`; `threads` defaults to what leaves a core to the loop.
+    """Load a model file on `engine`. Without `threads`, one core is left to the loop.
 
     Raises:
-        ConfigError: an unknown engine, or a number of threads that none takes.
-        EngineError: it cannot load the file, is not installed, or has not the memory.
+        ConfigError: The engine is unknown, or the number of threads is invalid.
+        EngineError: The engine is not installed, cannot load the file, or lacks memory.
     """
     check_memory(engine, len(data))
     return _session(engine, data, threads)
@@ -81,7 +81,7 @@ def _session(
 ) -> Session:
     chosen = known(engine)
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        msg = f"{threads} threads: give 1 to {MAX_THREADS}"
+        msg = f"{threads} threads: must be 1 to {MAX_THREADS}"
         raise ConfigError(msg)
     if not installed(engine):
         msg = f"engine {engine} is not installed: {chosen.install}"
@@ -96,13 +96,13 @@ def _session(
 
 
 def check_memory(engine: str, size: int) -> None:
-    """Raise `EngineError` when the memory here is less than a model file of `size` bytes needs."""
+    """Raise `EngineError` if the free memory is less than a model file of `size` bytes needs."""
     needed = COPIES * size + BASE_BYTES[known(engine).family]
     free = available_bytes()
     if free is not None and free < needed:
         msg = (
-            f"{engine} cannot load this variant: it takes {needed >> 20} MiB or more, and {free >> 20} MiB can be had "
-            "here (orilla devices); give the container more, or take a smaller variant"
+            f"{engine} cannot load this variant: it needs at least {needed >> 20} MiB, but only {free >> 20} MiB are free "
+            "here (orilla devices); give the container more memory, or use a smaller variant"
         )
         raise EngineError(msg)
 

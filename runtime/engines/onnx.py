@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU or by any execution provider that it was built with."""
+"""Engine with ONNX Runtime, on the CPU or with any of its execution providers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orilla.runtime.preprocessing.preprocessor import ModelInput
 CPU = "CPUExecutionProvider"
 
 OPTIONS: dict[str, dict[str, str]] = {"OpenVINOExecutionProvider": {"device_type": "CPU"}}
-"""Of providers that would else choose a device by themselves."""
+"""Options of providers that would otherwise choose a device themselves."""
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -50,7 +50,7 @@ class OnnxSession:
             raise EngineError(msg) from error
         for output in made:
             if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb" or output.ndim < 1:
-                msg = "the variant's output is no array of numbers"
+                msg = "the variant's output is not an array of numbers"
                 raise EngineError(msg)
         return joined([output.astype(np.float32, copy=False) for output in made])
 
@@ -67,20 +67,21 @@ def _slot(given: Any) -> Slot:
 
 
 def load(data: bytes, threads: int, provider: str = CPU) -> Session:
-    """Builds a session over the bytes of an `.onnx` file.
+    """Create a session for the bytes of an `.onnx` file.
 
-    Threads don't spin while they wait: the rest of the loop needs the cores. A provider that is asked for runs the
-    model, or nothing does: ONNX Runtime itself would go on with its CPU kernels, and only write a line of warning.
+    Threads do not spin while they wait, because the rest of the loop needs the cores. If the requested provider cannot
+    run the
+    model, an error is raised. ONNX Runtime itself would continue on its CPU kernels with only a warning.
 
     Raises:
-        EngineError: the runtime can't be imported, refuses the model, lacks the provider, or falls back from it.
+        EngineError: The runtime cannot be imported, rejects the model, lacks the provider, or falls back from it.
     """
     try:
         import onnxruntime
 
         offered = onnxruntime.get_available_providers()
     except Exception as error:
-        msg = f"onnxruntime can't be imported: {first_line(error)}; orilla doctor says why"
+        msg = f"onnxruntime cannot be imported: {first_line(error)}; orilla doctor gives details"
         raise EngineError(msg) from error
     if provider not in offered:
         msg = f"onnxruntime {onnxruntime.__version__} here has no {provider}, only {', '.join(offered)}"
@@ -92,14 +93,14 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider != CPU:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    chosen = [provider, *(() if provider == CPU else (CPU,))]  # the latter for the operators that the first leaves
+    chosen = [provider, *(() if provider == CPU else (CPU,))]  # the CPU runs the operators that the provider leaves
     settings = [{**OPTIONS.get(name, {}), **_threads_of(name, threads)} for name in chosen]
     try:
         session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
-    except Exception as error:  # its own exception types have no common parent but this one
+    except Exception as error:  # this is the only common parent of its exception types
         msg = f"onnxruntime cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
-    session.disable_fallback()  # its own would print, and go on with the CPU, in the middle of a run
+    session.disable_fallback()  # its own fallback would print and continue on the CPU in the middle of a run
     if provider != CPU:
         _require(session, provider)
     if session.get_providers() != chosen:
@@ -110,16 +111,16 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
 
 def _require(session: Any, provider: str) -> None:
-    """Refuses where a provider that was asked for took no operator: all would run on the CPU."""
+    """Raise an error if the requested provider accepted no operator, so that everything would run on the CPU."""
     told = getattr(session, "get_provider_graph_assignment_info", None)
     if told is None:  # before ONNX Runtime 1.24
         return
     if provider not in {part.ep_name for part in told()}:
-        msg = f"onnxruntime fell back to {CPU} from {provider}: it takes no operator of this variant"
+        msg = f"onnxruntime fell back to {CPU} from {provider}, which supports no operator of this variant"
         raise EngineError(msg)
 
 
 def _threads_of(provider: str, threads: int) -> dict[str, str]:
-    """The option that says how many threads a provider with a pool of its own may use."""
+    """Return the option for the number of threads of a provider with its own pool."""
     name = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
     return {name[provider]: str(threads)} if provider in name else {}

@@ -1,4 +1,4 @@
-"""Which engines there are and what brings them; nothing is imported that could be broken."""
+"""Table of the engines and their packages. Nothing is imported that could be broken."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from orilla.devices.shared_libraries import edgetpu_library
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An executor: its module's `load(data, threads, **options)` makes a session."""
+    """An engine: the `load(data, threads, **options)` of its module creates a session."""
 
     module: str
     family: str
-    """The engine that a bundle names for files of this kind: `litert` for `.tflite`, `onnx` for `.onnx`."""
+    """Engine name in a bundle for files of this kind: `litert` for `.tflite`, `onnx` for `.onnx`."""
     packages: tuple[str, ...]
-    """Any one of these is enough."""
+    """Packages of which any one is enough."""
     install: str
-    """The command that brings one, or what to look for."""
+    """Command that installs one, or a hint."""
     options: dict[str, str] = field(default_factory=dict)
     compiled: bool = False
-    """Whether it runs what `Variant.compiled` names, with `Variant.file` for the CPU."""
+    """True if the engine runs `Variant.compiled`, with `Variant.file` for the CPU."""
 
 
 LITERT = ("ai_edge_litert", "tflite_runtime", "tensorflow")
@@ -42,7 +42,7 @@ ENGINES = {
         "orilla.runtime.engines.litert",
         "litert",
         ("tflite_runtime",),
-        'pip install "tflite-runtime==2.14.0" "numpy<2" "opencv-python-headless<5", for Python to 3.11',
+        'pip install "tflite-runtime==2.14.0" "numpy<2" "opencv-python-headless<5", for Python up to 3.11',
         {"package": "tflite_runtime"},
     ),
     "edgetpu": Engine(
@@ -53,19 +53,19 @@ ENGINES = {
         compiled=True,
     ),
     "onnx": _onnx("CPU", 'pip install "orilla[onnx]"'),
-    "onnx:xnnpack": _onnx("Xnnpack", "take a build of onnxruntime with XNNPACK"),
+    "onnx:xnnpack": _onnx("Xnnpack", "use a build of onnxruntime with XNNPACK"),
     "onnx:openvino": _onnx("OpenVINO", f"pip install onnxruntime-openvino{ALONE}"),
     "onnx:cuda": _onnx("CUDA", f"pip install onnxruntime-gpu{ALONE}"),
     "onnx:tensorrt": _onnx("Tensorrt", f"pip install onnxruntime-gpu{ALONE}"),
-    "onnx:acl": _onnx("ACL", "take a build of onnxruntime with Arm Compute Library"),
+    "onnx:acl": _onnx("ACL", "use a build of onnxruntime with Arm Compute Library"),
     "onnx:qnn": _onnx("QNN", f"pip install onnxruntime-qnn{ALONE}"),
     "onnx:coreml": _onnx("CoreML", 'pip install "orilla[onnx]", on macOS'),
-    "onnx:nnapi": _onnx("Nnapi", "take a build of onnxruntime for Android"),
+    "onnx:nnapi": _onnx("Nnapi", "use a build of onnxruntime for Android"),
 }
 
 
 def known(engine: str) -> Engine:
-    """Raises `ConfigError` for an unknown name."""
+    """Return an engine by name. Raises `ConfigError` for an unknown name."""
     if engine not in ENGINES:
         msg = "engine"
         raise unknown_name(msg, engine, ENGINES)
@@ -73,7 +73,7 @@ def known(engine: str) -> Engine:
 
 
 def is_package(name: str) -> bool:
-    """Whether a package is there; a folder that an uninstalled one left behind is none."""
+    """Return True if a package is installed. The folder of an uninstalled package does not count."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):
@@ -82,12 +82,12 @@ def is_package(name: str) -> bool:
 
 
 def installed(engine: str) -> bool:
-    """Whether a package that the engine needs is there; nothing is imported."""
+    """Return True if a package of the engine is installed. Nothing is imported."""
     return any(is_package(package) for package in known(engine).packages)
 
 
 def here(engine: str, providers: Collection[str]) -> bool:
-    """Whether an engine can be asked for: its package, its library, and its provider among those of ONNX Runtime."""
+    """Return True if an engine is available: its package, its library, and its provider in ONNX Runtime."""
     chosen = known(engine)
     provider = chosen.options.get("provider")
     library = not chosen.compiled or edgetpu_library() is not None

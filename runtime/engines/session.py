@@ -1,4 +1,4 @@
-"""A session: one variant loaded on one engine, arrays in, arrays out."""
+"""Sessions: a variant loaded on an engine, from arrays to arrays."""
 
 from __future__ import annotations
 
@@ -18,55 +18,57 @@ from orilla.runtime.preprocessing.preprocessor import ModelInput
 class Quantization(msgspec.Struct, frozen=True):
     """Affine quantisation, `real = scale * (quantised - zero_point)`.
 
-    Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference" (2018), eq. 1.
+    Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
+    (2018),
+    eq. 1.
     """
 
     scale: float
     zero_point: int
 
     def table(self, dtype: np.dtype) -> NDArray[np.generic]:
-        """The quantised value of each picture value 0-255, `[256]` of `dtype`."""
+        """Return the quantised value of each pixel value 0–255, `[256]` of `dtype`."""
         return self.quantise(np.arange(256), dtype)
 
     def quantise(self, real: NDArray[np.generic], dtype: np.dtype) -> NDArray[np.generic]:
-        """Real numbers as `dtype`; those out of range become the nearest that it has."""
+        """Quantise real numbers to `dtype`. Values out of range are clipped."""
         limits = np.iinfo(dtype)
         steps = np.round(np.asarray(real, np.float64) / self.scale) + self.zero_point
         quantised: NDArray[np.generic] = np.clip(steps, limits.min, limits.max).astype(dtype)
         return quantised
 
     def span(self, dtype: np.dtype) -> tuple[float, float]:
-        """The least and the greatest real number that `dtype` can hold."""
+        """Return the smallest and largest real number that `dtype` can represent."""
         limits = np.iinfo(dtype)
         return self.scale * (limits.min - self.zero_point), self.scale * (limits.max - self.zero_point)
 
 
 class Session(Protocol):
-    """What every engine makes of a variant. Not for use by two threads at once."""
+    """A variant loaded on an engine. It is not thread-safe."""
 
     engine: str
-    """Name and version of what runs it."""
+    """Name and version of the engine."""
     span: tuple[float, float] | None
-    """The least and the greatest number that its output can say; None where it is float, or there are several."""
+    """Smallest and largest value of the output. None for float or several outputs."""
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
-        """One inference.
+        """Run one inference.
 
         Args:
-            prepared: `[h,w,3]` uint8, `[T]` int32 tokens, or arrays by name; read only, free again when the call
-                returns.
+            prepared: `[h,w,3]` uint8, `[T]` int32 tokens, or arrays by name. It is only read, and not held after the
+                call.
 
         Returns:
-            The output as real numbers, `[1,...]` float32, the caller's own; of several outputs one vector `[1,D]`,
-            one after the other in the order of their names.
+            The output as real numbers, `[1,...]` float32, owned by the caller. Several outputs are concatenated in name
+            order
+            to one vector `[1,D]`.
 
         Raises:
-            EngineError: the engine failed.
+            EngineError: The engine failed.
         """
 
     def close(self) -> None:
-        """Frees the engine's memory."""
+        """Release the engine. Later calls of `run` fail."""
 
 
 @runtime_checkable
@@ -74,19 +76,19 @@ class Recoverable(Protocol):
     """A session that survives the loss of its accelerator: it reports what happened and counts it."""
 
     on_event: Callable[[str], None] | None
-    """Called in the inferring thread with one line for each loss, replacement and return."""
+    """Function that the inference thread calls with one line for each loss, replacement and recovery."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often each of these happened, by name."""
+        """Return the count of each of these events, by name."""
 
 
 class NotOfferedError(EngineError):
-    """The engine was built without what was asked for."""
+    """The engine was built without the requested feature."""
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """An input or output of a model file, as its engine tells of it."""
+    """An input or output of a model file, as its engine reports it."""
 
     name: str
     shape: tuple[int, ...]
@@ -95,28 +97,28 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 MAX_VALUES = 1 << 28
-"""Of one input."""
+"""Maximum number of values of one input."""
 
 
 class Inputs:
-    """Puts a prepared sample into the form that a variant's input tensors have."""
+    """Converts a prepared sample into a variant's input tensors."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._inputs = {slot.name: _Input(slot) for slot in slots}
 
     def tensors(self) -> list[NDArray[np.generic]]:
-        """Memory for an engine that has none to be written into: `[1,...]` each, in the order of the slots."""
+        """Allocate input tensors, `[1,...]` each in slot order, for an engine that has no memory of its own."""
         return [np.empty(one.shape, one.dtype) for one in self._inputs.values()]
 
     def fill(self, prepared: ModelInput, tensors: Sequence[NDArray[np.generic]]) -> None:
-        """Writes a sample into the engine's input tensors, quantised as they need it.
+        """Write a sample into the engine's input tensors, quantised as they require.
 
         Args:
-            prepared: as `Session.run` takes it; read only.
-            tensors: `[1,...]` each, in the order of the slots; written.
+            prepared: Sample, as for `Session.run`. It is only read.
+            tensors: Tensors to write, `[1,...]` each, in slot order.
 
         Raises:
-            BundleError: another shape than the variant takes, or arrays of other names.
+            BundleError: The shape or the names differ from those of the variant.
         """
         for one, array, tensor in zip(self._inputs.values(), self._ordered(prepared), tensors, strict=True):
             one.fill(array, tensor)
@@ -156,7 +158,7 @@ class _Input:
     def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
         if prepared.shape != self.shape[1:]:
             expected = list(self.shape[1:])
-            msg = f"prepared input is {list(prepared.shape)}, the variant takes {expected}"
+            msg = f"the prepared input is {list(prepared.shape)}, but the variant takes {expected}"
             raise BundleError(msg)
         if self._as_is and (self._quantisation is None or prepared.dtype == np.uint8):
             np.copyto(tensor[0], prepared, casting="unsafe")
@@ -168,14 +170,14 @@ class _Input:
 
 
 def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """One output as it is, several as one vector `[1,D]`."""
+    """Return one output unchanged, or several as one vector `[1,D]`."""
     if len(outputs) == 1:
         return outputs[0]
     return np.concatenate([output.reshape(1, -1) for output in outputs], axis=1)
 
 
 def dequantise(output: NDArray[np.generic], quantisation: Quantization | None) -> NDArray[np.float32]:
-    """Quantised numbers as real ones, float32; float ones pass unchanged."""
+    """Convert quantised numbers to real ones, float32. Float numbers pass unchanged."""
     if quantisation is None:
         return output.astype(np.float32, copy=False)
     return (output.astype(np.float32) - np.float32(quantisation.zero_point)) * np.float32(quantisation.scale)

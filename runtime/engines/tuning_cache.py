@@ -1,4 +1,4 @@
-"""What `orilla tune` chose for a bundle on this machine, and whether it still holds."""
+"""Cache of the choices of `orilla tune` for bundles on this machine, and their validity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orilla.runtime.bundle.run_folder import encode_json
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 
 OFF = "ORILLA_NO_TUNED"
-"""Environment variable: set, nothing that was tuned is used."""
+"""Environment variable that turns tuned choices off."""
 
 
 class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,22 +32,22 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file: a choice, and what it depends on."""
+    """Content of the file: a choice, and what it depends on."""
 
     choice: Candidate
     p50_ms: float
     cores: int
-    """That the process could use."""
+    """Number of usable cores."""
     packages: dict[str, str]
-    """Versions of the engines that were installed."""
+    """Versions of the installed engines."""
     machine: str
-    """That it was tuned on."""
+    """Machine of the tuning."""
 
 
 def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
-    """The choice for a bundle; or None, and why one that is there is not used.
+    """Return the choice for a bundle; or None, and the reason why an existing choice is not used.
 
-    A file that cannot be read counts as none, a damaged one is told: a loop starts all the same.
+    An unreadable file counts as none, and a damaged one is reported. Both leave the loop able to start.
     """
     if os.environ.get(OFF):
         return None, None
@@ -56,18 +56,18 @@ def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
     except (OSError, ConfigError):
         return None, None
     except msgspec.DecodeError:
-        return None, "the file of what was tuned is damaged"
+        return None, "the file with the tuned choice is damaged"
     stale = _stale(tuned)
     return (None, stale) if stale else (tuned.choice, None)
 
 
 def check_writable() -> None:
-    """Raises `OutputError`, `ConfigError` where nothing could be kept, before the work."""
+    """Raise `OutputError` or `ConfigError` if a choice could not be stored."""
     make_folder(cache_folder() / "tuned")
 
 
 def keep(manifest: Manifest, tuned: Tuned) -> Path:
-    """Writes a choice; raises `OutputError`."""
+    """Store a choice. Raises `OutputError`."""
     path = _path(manifest)
     make_folder(path.parent)
     write_bytes(path, encode_json(tuned))
@@ -75,7 +75,7 @@ def keep(manifest: Manifest, tuned: Tuned) -> Path:
 
 
 def current() -> tuple[str, int, dict[str, str]]:
-    """What a choice depends on: the machine, the cores that may be used, and the versions of all engines."""
+    """Return what a choice depends on: machine, usable cores, and versions of all engines."""
     return identity(), available_cores(), installed(ENGINES)
 
 

@@ -1,1 +1,1 @@
-"""Accuracy on real data: data sets, metrics, and a session held to both."""
+"""Accuracy on real data: data sets, metrics, and the evaluation of a session."""

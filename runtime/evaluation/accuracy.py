@@ -1,4 +1,4 @@
-"""What a session answers on labelled data: the same code that is timed, and the one that `verify` holds to export's."""
+"""Measure the accuracy of a session on labelled data. Benchmarks and `verify` use the same code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 
 
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the same session answered on data."""
+    """Accuracy of a session on a data set."""
 
     data: str
     split: str
@@ -25,28 +25,29 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: tuple[float, float]
     metrics: dict[str, float]
     drop: float | None
-    """Points below what the original model had, where it is the data of the export; else None."""
+    """Loss against the original model, points, if this is the data of the export; else None."""
 
 
 def open_labelled(path: str, manifest: Manifest) -> Dataset:
-    """A data set that accuracy can be measured on.
+    """Open a data set with the labels of a model.
 
     Raises:
-        DataError, ConfigError: no labels, or not those of the model.
+        DataError: The data set has no labels.
+        ConfigError: Its labels are not those of the model.
     """
     dataset = open_dataset(path)
     if not dataset.splits:
         msg = f"data set {path} has no labelled samples"
         raise DataError(msg)
     if not dataset.labelled:
-        msg = f"{path} has no labels: there is nothing to measure accuracy by"
+        msg = f"{path} has no labels, so accuracy cannot be measured"
         raise DataError(msg)
     target_of(dataset, manifest.task, manifest.labels)
     return dataset
 
 
 def answered(bundle: Bundle, session: Session, dataset: Dataset) -> Measures:
-    """Runs the session over the data set's checked split."""
+    """Run the session on the split that the export checks on."""
     preprocessor, split, manifest = bundle.preprocessor(), dataset.checked, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))[0]) for sample in samples)
@@ -54,7 +55,7 @@ def answered(bundle: Bundle, session: Session, dataset: Dataset) -> Measures:
 
 
 def of_export(manifest: Manifest, dataset: Dataset) -> bool:
-    """Whether this is the labelled data that export checked the variants on."""
+    """Return True if this is the labelled data of the export's check."""
     report, split = manifest.report, dataset.checked
     return (
         report.truth == "labels"
@@ -64,7 +65,7 @@ def of_export(manifest: Manifest, dataset: Dataset) -> bool:
 
 
 def accuracy(bundle: Bundle, session: Session, dataset: Dataset) -> Accuracy:
-    """For a result: the task's first metric with its interval, and its drop where the original's is known."""
+    """Return the task's primary metric with its interval, and its drop if the original's metric is known."""
     manifest, split = bundle.manifest, dataset.checked
     measures, metric = answered(bundle, session, dataset), FIRST_METRIC[manifest.task]
     metrics = measures.metrics()

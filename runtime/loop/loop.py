@@ -1,8 +1,10 @@
-"""The camera loop: capture, inference and the caller's own work overlap, each in its own thread.
+"""The camera loop: capture, inference and the caller's work overlap, each in its own thread.
 
-Capture (with preparation) and inference run in threads of their own, answers are taken in the caller's; the native
-calls they spend their time in release the GIL. What waits, what is answered and what is given up is decided by
-`scheduler.FrameScheduler`; here are the threads, and the waiting.
+Capture with preparation and inference have threads of their own. The caller takes answers in its thread. The native
+calls
+in which they spend their time release the GIL. `scheduler.FrameScheduler` decides which frames wait, are answered or
+are
+dropped. This module contains the threads and the waiting.
 """
 
 from __future__ import annotations
@@ -23,25 +25,26 @@ from orilla.runtime.preprocessing.preprocessor import RawInput
 from orilla.runtime.sources.source import Source
 
 PATIENCE_S = 5.0
-"""How long the end of a loop waits for a thread that hangs in a driver."""
+"""Time that the end of a loop waits for a thread that hangs in a driver, seconds."""
 
 
 class Work(Protocol):
-    """What is done with each frame."""
+    """The processing of each frame."""
 
     def prepare(self, raw: RawInput) -> Any:
-        """From a frame to what the network takes, in the capturing thread; the buffer it is in is free again when
-        nobody holds it.
+        """Convert a frame into the network's input, in the capture thread.
+
+        Its buffer is reused when nobody holds it.
 
         Raises:
-            DataError: not what the network takes; the frame is given up.
+            DataError: The frame does not fit the network and is dropped.
         """
 
     def infer(self, prepared: Any) -> Any:
-        """The network's output, in the inferring thread."""
+        """Return the network's output, in the inference thread."""
 
     def decode(self, output: Any, raw: RawInput) -> Result:
-        """The result, in the inferring thread."""
+        """Return the result, in the inference thread."""
 
 
 class Recorder(Protocol):
@@ -70,10 +73,10 @@ class _Item(msgspec.Struct):
 
 
 class CameraLoop:
-    """One run over one source, which it closes at its end."""
+    """One run over one source. The loop closes the source at its end."""
 
     _counting, _running = threading.Lock(), 0
-    """Loops of this process: only one that is alone has cores to itself."""
+    """Number of loops of this process, with its lock. Only a single loop has the cores to itself."""
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class CameraLoop:
         recorder: Recorder | None = None,
     ) -> None:
         if policy.name == "rate" and not source.live and not source.rate_hz:
-            msg = f"policy {policy}: this source has no rate of its own; use every"
+            msg = f"policy {policy}: this source has no frame rate; use every"
             raise ConfigError(msg)
         self._source, self._work = source, work
         self._on_event, self._recorder = on_event, recorder
@@ -113,7 +116,7 @@ class CameraLoop:
         ]
 
     def start(self) -> None:
-        """Starts the threads."""
+        """Start the threads."""
         with CameraLoop._counting:
             self._alone = CameraLoop._running == 0
             CameraLoop._running += 1
@@ -121,7 +124,7 @@ class CameraLoop:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the threads and closes the source; may be called twice."""
+        """Stop the threads and close the source. A second call does nothing."""
         with self._lock:
             self._stopped = True
             self._wake()
@@ -132,10 +135,10 @@ class CameraLoop:
                 thread.join(PATIENCE_S)
 
     def next(self) -> Tick | None:
-        """The next answer, waiting for one; None at the end.
+        """Wait for the next answer and return it, or None at the end.
 
         Raises:
-            SourceError: the source broke off; every frame before it was answered.
+            SourceError: The source failed. Every frame before the failure was answered.
         """
         with self._lock:
             while (tick := self._deliver()) is None and not self._over():
@@ -143,13 +146,13 @@ class CameraLoop:
             return tick
 
     def poll(self) -> tuple[Tick | None, bool]:
-        """The next answer, where there is one, and whether this is the end; without waiting; raises as `next` does."""
+        """Return the next answer, if there is one, and True at the end. Never wait. Raises the errors of `next`."""
         with self._lock:
             tick = self._deliver()
             return tick, tick is None and self._over()
 
     def listen(self, listener: Callable[[], None] | None) -> None:
-        """Calls `listener`, in another thread, whenever `poll` may have something new; None: no more."""
+        """Call `listener`, in another thread, whenever `poll` may have something new. None stops the calls."""
         with self._lock:
             self._listener = listener
 
@@ -166,14 +169,14 @@ class CameraLoop:
         return Tick(item.frame, item.result, item.stages_ms, time.monotonic_ns(), dict(self._traffic.drops))
 
     def _over(self) -> bool:
-        """Whether no answer will come any more; raises what ended the loop."""
+        """Return True if no answer will follow. Raises the error that ended the loop."""
         if not self._stopped and self._all_answered and self._error is not None:
             raise self._error
         return self._stopped or self._all_answered
 
     @property
     def drops(self) -> dict[str, int]:
-        """Frames given up so far, by reason."""
+        """Return the number of dropped frames so far, by reason."""
         with self._lock:
             return dict(self._traffic.drops)
 
@@ -189,7 +192,7 @@ class CameraLoop:
                 self._tell(found)
                 continue
             if not isinstance(found, Frame | Line):
-                msg = f"{type(self._source).__name__}.read() gave {type(found).__name__}: it gives a Frame"
+                msg = f"{type(self._source).__name__}.read() returned a {type(found).__name__}; it must return a Frame"
                 raise SourceError(msg)
             if not self._admit(found):
                 continue
@@ -202,9 +205,9 @@ class CameraLoop:
             stages = {"capture": (taken - started) / 1e6, "prepare": (time.perf_counter_ns() - taken) / 1e6}
             self._follow_size(found)
             self._arrive(_Item(found, prepared, stages))
-            del found, prepared  # or their buffers would be held until the next frame has been read
+            del found, prepared  # otherwise their buffers would be held until the next frame is read
         if not self._good and self._last_corrupt:
-            msg = f"nothing in it could be used: {self._last_corrupt}"
+            msg = f"no frame could be used: {self._last_corrupt}"
             raise SourceError(msg)
 
     def _admit(self, frame: Frame | Line) -> bool:
@@ -215,7 +218,10 @@ class CameraLoop:
             return self._traffic.admit(frame.index, time_ns, time.monotonic_ns())
 
     def _may_read(self) -> bool:
-        """Waits until there is room for the next frame: what is read early only takes memory; False: the loop ends."""
+        """Wait until there is room for the next frame, because an early read only uses memory.
+
+        Return False if the loop ends.
+        """
         with self._lock:
             while not self._traffic.room and not self._stopped:
                 self._may_arrive.wait()
@@ -275,11 +281,11 @@ class CameraLoop:
                 self._listener()
 
     def engine_event(self, detail: str) -> None:
-        """Passes on what happened to an accelerator, in the inferring thread."""
+        """Report an event of an accelerator, in the inference thread."""
         self._tell(Event("engine", self._inferring, time.monotonic_ns(), detail))
 
     def _tell(self, event: Event) -> None:
-        """Counts and passes on what happened to the source."""
+        """Count and report an event of the source."""
         if event.kind == "waiting":
             return
         with self._lock:
@@ -296,23 +302,24 @@ class CameraLoop:
             self._on_event(event)
 
     def _follow_size(self, frame: Frame | Line) -> None:
-        """Tells where a live source's frames change their size."""
+        """Report a change of a live source's frame size."""
         if not isinstance(frame, Frame) or not self._source.live:
             return
         if self._size is not None and self._size != frame.image.shape:
             old, new = (f"{shape[1]}x{shape[0]}" for shape in (self._size, frame.image.shape))
-            self._tell(Event("size", frame.index, time.monotonic_ns(), f"frames are {new} now, they were {old}"))
+            self._tell(Event("size", frame.index, time.monotonic_ns(), f"frames are now {new}, before {old}"))
         self._size = frame.image.shape
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Runs a thread's work; its error travels down the loop, behind the frames that came before it."""
+        """Run the work of a thread. An error travels down the loop, behind the frames that came before it."""
         capturing = threading.current_thread() is self._threads[0]
         try:
             try:
                 work()
             finally:
                 if capturing:
-                    # By who reads from it: taking a device away from a read that hangs would crash the process.
+                    # The reading thread closes the source. Closing a device under a hanging read would crash the
+                    # process.
                     self._source.close()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._error = self._error or error

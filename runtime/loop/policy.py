@@ -1,4 +1,4 @@
-"""Policies: which frames of a source are answered, by name."""
+"""Policies: which frames of a source are answered."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from orilla.devices.errors import ConfigError, unknown_name
 Name = Literal["latest", "every", "rate", "deadline"]
 
 UNITS = {"rate": "hertz, as in rate:5", "deadline": "milliseconds, as in deadline:80"}
-"""Policies that need a number, and what it is in."""
+"""Policies that need a number, and the unit of the number."""
 
 LEAST, GREATEST = 1e-6, 1e9
-"""The range of their numbers."""
+"""Range of the numbers."""
 
 LIVE, RECORDED = "latest", "every"
-"""The policies of a live source and of a file, where none is named."""
+"""Default policies of a live source and of a recording."""
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Which frames are answered.
+    """The rule that selects which frames are answered.
 
-    - `latest`: the newest frame; one that is passed over is given up.
-    - `every`: all frames; the source waits where the loop is slower.
-    - `rate:HZ`: one frame in each period; of a live source the newest.
-    - `deadline:MS`: the newest frame, unless it is older than this when its inference would begin.
+    - `latest`: the newest frame; older ones are dropped.
+    - `every`: every frame; the source waits when the loop is slower.
+    - `rate:HZ`: one frame per period; for a live source, the newest.
+    - `deadline:MS`: the newest frame, unless it is older than this limit when its inference would begin.
     """
 
     name: Name
     value: float | None = None
-    """Hertz of `rate`, milliseconds of `deadline`."""
+    """Hertz for `rate`, milliseconds for `deadline`."""
 
     @classmethod
     def parse(cls, text: str) -> Policy:
-        """Reads `NAME` or `NAME:NUMBER`; raises `ConfigError`."""
+        """Parse `NAME` or `NAME:NUMBER`. Raises `ConfigError`."""
         name, colon, number = text.partition(":")
         if name not in ("latest", "every", *UNITS):
             msg = "policy"
@@ -57,7 +57,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     @property
     def plays(self) -> bool:
-        """Whether time matters to it, so that a recording must be played as a camera would give it."""
+        """Return True if the policy depends on time, so that a recording must play at its own rate."""
         return self.name in ("latest", "deadline")
 
     def __str__(self) -> str:
@@ -70,22 +70,22 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 EARLY = 0.25
-"""A frame may come this part of a period before it is due: cameras jitter."""
+"""Share of a period by which a frame may arrive early, because cameras jitter."""
 
 
 class Sampler:
-    """One frame in each period of a rate."""
+    """Selects one frame per period."""
 
     def __init__(self, rate_hz: float) -> None:
         self._period_ns = 1e9 / rate_hz
         self._due_ns: float | None = None
 
     def takes(self, time_ns: int) -> bool:
-        """Whether the frame of this time is due; the rate is kept on average, whatever the source's jitter."""
+        """Return True if the frame of this time is due. The mean rate is kept for any jitter of the source."""
         if self._due_ns is None:
             self._due_ns = time_ns
         if time_ns < self._due_ns - EARLY * self._period_ns:
             return False
-        # After a gap the count begins anew: what was missed is not made up for.
+        # After a gap, the periods start again. Missed frames are not made up for.
         self._due_ns = max(self._due_ns, time_ns - self._period_ns) + self._period_ns
         return True

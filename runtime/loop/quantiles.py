@@ -1,6 +1,6 @@
-"""Percentiles of a stream of times, in constant memory, over all of it or over its last minute.
+"""Percentiles of a stream of times in constant memory, over all of it or over its last minute.
 
-A histogram with buckets that grow by a constant factor: each percentile is within 1 % of the true one.
+The buckets of the histogram grow by a constant factor, so that each percentile is within 1 % of the exact one.
 Source: Masson, Rim, Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees" (2019).
 """
 
@@ -10,10 +10,10 @@ import math
 from array import array
 
 ERROR = 0.01
-"""Relative, of each percentile."""
+"""Relative error of each percentile."""
 
 LEAST, GREATEST = 1e-3, 1e7
-"""The range that is told apart, milliseconds: a microsecond to some hours."""
+"""Range of distinguishable values, milliseconds: from a microsecond to some hours."""
 
 _GAMMA = (1 + ERROR) / (1 - ERROR)
 _SCALE = 1 / math.log(_GAMMA)
@@ -21,14 +21,14 @@ _FIRST = math.ceil(math.log(LEAST) * _SCALE)
 _BUCKETS = math.ceil(math.log(GREATEST) * _SCALE) - _FIRST + 1
 
 PARTS = 10
-"""A window moves on by a tenth of its length."""
+"""Number of parts of a window, which advances by one part at a time."""
 
 
 class Quantiles:
-    """Counts values; for one thread that adds, while others may ask.
+    """Histogram of values. One thread adds, and others may read.
 
     Args:
-        window_s: seconds that are looked back on; everything where None.
+        window_s: Length of the window, seconds. None counts everything.
     """
 
     def __init__(self, window_s: float | None = None) -> None:
@@ -39,7 +39,7 @@ class Quantiles:
         self._now = 0
 
     def add(self, value: float, now_ns: int = 0) -> None:
-        """Counts one value, in milliseconds, at the monotonic clock `now_ns`."""
+        """Count one value, milliseconds, at the monotonic clock `now_ns`."""
         place = 0
         if self._part_ns is not None:
             self._advance(now_ns // self._part_ns)
@@ -53,22 +53,22 @@ class Quantiles:
             self._maxima[place] = value
 
     def forget(self, now_ns: int) -> None:
-        """Lets go of what has left the window by `now_ns`."""
+        """Remove the values that have left the window by `now_ns`."""
         if self._part_ns is not None:
             self._advance(now_ns // self._part_ns)
 
     @property
     def count(self) -> int:
-        """Values counted."""
+        """Return the number of values."""
         return sum(map(sum, self._counts))
 
     @property
     def max(self) -> float:
-        """The greatest value, exactly; 0 of none."""
+        """Return the exact maximum; 0 without values."""
         return max(self._maxima)
 
     def at(self, *percents: float) -> tuple[float, ...]:
-        """Percentiles by nearest rank, within `ERROR`; 0 of no values."""
+        """Return percentiles by nearest rank, within `ERROR`; 0 without values."""
         total = (
             [sum(column) for column in zip(*self._counts, strict=True)] if len(self._counts) > 1 else self._counts[0]
         )
@@ -82,12 +82,12 @@ class Quantiles:
         for bucket, found in enumerate(total):
             seen += found
             if seen >= rank:
-                # The middle of the bucket by its relative error; never above what was seen.
+                # Return the relative centre of the bucket, but at most the observed maximum.
                 return min(2 * _GAMMA ** (bucket + _FIRST) / (1 + _GAMMA), self.max)
         return self.max
 
     def _advance(self, part: int) -> None:
-        """Empties the parts of the window that time has passed over."""
+        """Empty the parts that the window has left."""
         for passed in range(max(self._now + 1, part - len(self._counts) + 1), part + 1):
             place = passed % len(self._counts)
             self._counts[place] = array("Q", bytes(8 * _BUCKETS))

@@ -1,6 +1,6 @@
-"""What happened in a loop, line by line: arrivals, stage times, drops and results, but no pictures.
+"""Write the events of a loop, one JSON document per line: arrivals, stage times, drops and results, but no images.
 
-`docs/recording.md` describes the file. It is read again by `replay`.
+`docs/recording.md` describes the file. `replay` reads it.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_d
     schema: int
     policy: str
     live: bool
-    """Whether the source's time went on when nobody read."""
+    """True for a live source."""
     rate_hz: float | None = None
     models: dict[str, str] = {}
     """Variant and engine of each model, by name."""
 
 
 class Step(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_defaults=True):
-    """The loop asked for a decision."""
+    """A request of the loop for a decision."""
 
     verb: Verb
     at_ns: int
     index: int
     time_ns: int = 0
-    """Of `admit`: when the frame was taken; of a recording, where in it."""
+    """For `admit`, the capture time; for a recorded source, the position in it."""
 
 
 class Drop(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
-    """A frame was given up."""
+    """A dropped frame."""
 
     at_ns: int
     index: int
@@ -55,7 +55,7 @@ class Drop(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
 
 
 class Taken(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
-    """A frame is ready for inference."""
+    """A frame that is ready for inference."""
 
     index: int
     captured_ns: int
@@ -63,7 +63,7 @@ class Taken(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
 
 
 class Answered(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
-    """A frame was answered."""
+    """An answered frame."""
 
     index: int
     stages_ms: dict[str, Milliseconds]
@@ -71,7 +71,7 @@ class Answered(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
 
 
 class Happened(msgspec.Struct, frozen=True, tag_field="line", tag="event"):
-    """Something happened to the source."""
+    """An event of the source."""
 
     kind: str
     index: int
@@ -83,7 +83,7 @@ Entry = Header | Step | Drop | Taken | Answered | Happened
 
 
 class Recording:
-    """Writes a recording; the file appears when the loop has ended."""
+    """Writer of a recording. The file appears when the loop has ended."""
 
     def __init__(self, path: Path, stream: BinaryIO, files: ExitStack) -> None:
         self._path, self._stream, self._files = path, stream, files
@@ -92,7 +92,7 @@ class Recording:
 
     @classmethod
     def create(cls, path: str | Path, policy: Policy, source: Source, models: Mapping[str, str]) -> Recording:
-        """Begins a file; raises `OutputError`."""
+        """Create a file. Raises `OutputError`."""
         files = ExitStack()
         temporary = files.enter_context(replacing(Path(path)))
         recording = cls(Path(path), files.enter_context(temporary.open("wb")), files)
@@ -116,7 +116,7 @@ class Recording:
         self._write(Answered(frame.index, dict(stages_ms), result.to_dict()))
 
     def close(self) -> None:
-        """Ends the file; raises `OutputError` where it could not be written."""
+        """Finish the file. Raises `OutputError` if it could not be written."""
         close_files(self._files, complete=self._failure is None)
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -124,7 +124,7 @@ class Recording:
             raise OutputError(msg) from failure
 
     def _write(self, entry: Entry) -> None:
-        # The loop goes on where the disk is full: its answers matter more. The end says so.
+        # A full disk does not stop the loop, because its answers matter more. `close` reports the error.
         if self._failure is None and not self._stream.closed:
             try:
                 self._stream.write(self._encoder.encode(entry) + b"\n")
@@ -133,10 +133,10 @@ class Recording:
 
 
 def read(path: str | Path) -> Iterator[Entry]:
-    """The entries of a recording, the header first.
+    """Yield the entries of a recording, the header first.
 
     Raises:
-        DataError: not a recording, of another version, or damaged.
+        DataError: The file is not a recording, has another version, or is damaged.
     """
     decoder = msgspec.json.Decoder(Entry)
     try:
@@ -145,13 +145,13 @@ def read(path: str | Path) -> Iterator[Entry]:
                 try:
                     entry = decoder.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    msg = f"{path} line {number} is not one of a recording: {error}"
+                    msg = f"{path} line {number} is not a line of a recording: {error}"
                     raise DataError(msg) from error
                 if (number == 1) != isinstance(entry, Header):
-                    msg = f"{path} line {number}: a recording has one header, in its first line"
+                    msg = f"{path} line {number}: a recording has exactly one header, in its first line"
                     raise DataError(msg)
                 if isinstance(entry, Header) and entry.schema != SCHEMA:
-                    msg = f"{path} is a recording of version {entry.schema}, this is version {SCHEMA}"
+                    msg = f"{path} is a recording of version {entry.schema}, but this orilla reads {SCHEMA}"
                     raise DataError(msg)
                 yield entry
     except OSError as error:

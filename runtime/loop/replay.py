@@ -1,6 +1,6 @@
-"""Replay of a recording: do the same events still lead to the same decisions, and what would another policy have done.
+"""Replay a recording: check that the same events lead to the same decisions, or simulate another policy.
 
-Time is what the recording says, or is simulated: an hour of camera is replayed in seconds.
+The clock comes from the recording or is simulated, so an hour of camera replays in seconds.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from orilla.runtime.loop.simulate import Given, Outcome, simulate
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a frame: an answer, or the reason why there is none."""
+    """The outcome of a frame: an answer, or the reason for its drop."""
 
     index: int
     at_ns: int
-    """Monotonic clock when it was handed to the caller, or given up."""
+    """Monotonic clock when the answer was delivered or the frame was dropped, nanoseconds."""
     reason: Reason | None = None
     captured_ns: int = 0
     began_ns: int = 0
     drops: dict[str, int] = {}
-    """Frames given up by then."""
+    """Frames dropped by then, by reason."""
     result: dict[str, Any] | None = None
 
 
@@ -45,14 +45,14 @@ class _Frame:
 
 @dataclass(slots=True)
 class Replay:
-    """A recording, read."""
+    """A recording that was read."""
 
     header: Header
     entries: list[Entry] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: str | Path) -> Replay:
-        """Reads a recording; raises `DataError`."""
+        """Read a recording. Raises `DataError`."""
         entries = recording.read(path)
         header = next(entries, None)
         if not isinstance(header, Header):
@@ -62,26 +62,26 @@ class Replay:
         return cls(header, list(entries))
 
     def decided(self) -> bytes:
-        """The decisions as they were made, one JSON line each; raises `DataError` where the recording lacks a line."""
+        """Return the recorded decisions, one JSON line each. Raises `DataError` if the recording lacks a line."""
         try:
             return _lines(self._decided())
         except KeyError as error:
-            msg = f"the recording is damaged: it lacks a line of frame {error}"
+            msg = f"the recording is damaged: a line of frame {error} is missing"
             raise DataError(msg) from error
 
     def decide(self) -> bytes:
-        """The decisions that the loop makes of the same events today, one JSON line each."""
+        """Return the decisions that the loop makes for the same events today, one JSON line each."""
         return _lines(self._decide())
 
     def under(self, policy: Policy | None = None, *, infer_ms: float | None = None) -> Outcome:
-        """What the loop would have done with the same camera.
+        """Simulate the loop with the same camera.
 
         Args:
-            policy: another policy; that of the recording where None.
-            infer_ms: how long each inference takes; as recorded where None.
+            policy: Another policy. None uses the recorded one.
+            infer_ms: Time of each inference, milliseconds. None uses the recorded times.
 
         Raises:
-            ConfigError: the policy plays a file at its own rate, and this one had none.
+            ConfigError: The policy needs a frame rate, and the recorded source had none.
         """
         policy, live = policy or Policy.parse(self.header.policy), self.header.live
         frames = list(self._frames())
@@ -92,10 +92,10 @@ class Replay:
         return simulate(frames, policy, live=live)
 
     def _played(self, frames: list[Given]) -> list[Given]:
-        """A file's frames as a camera of its rate would have given them."""
+        """Return a file's frames as a camera of its rate would have delivered them."""
         rate_hz = self.header.rate_hz
         if not rate_hz:
-            msg = "what was recorded has no rate to be played at: try every"
+            msg = "the recorded source has no frame rate: use every"
             raise ConfigError(msg)
         due = ((one, int(1e9 * one.index / rate_hz)) for one in frames)
         return [replace(one, captured_ns=due_ns, read_ns=max(due_ns, one.read_ns)) for one, due_ns in due]
@@ -141,7 +141,7 @@ class Replay:
                     yield _delivered(found, entry.at_ns, scheduler.drops)
 
     def _frames(self) -> Iterator[Given]:
-        """The frames of the source, each with the times that were recorded, or usual ones where it was given up."""
+        """Yield the frames of the source with their recorded times, or with typical times if they were dropped."""
         taken = {entry.index: entry for entry in self.entries if isinstance(entry, Taken)}
         answered = {entry.index: entry for entry in self.entries if isinstance(entry, Answered)}
         steps = [entry for entry in self.entries if isinstance(entry, Step)]
@@ -153,7 +153,7 @@ class Replay:
         captured = {index: _ns(one.stages_ms, "capture") for index, one in taken.items()}
         usual = [_median(one.values()) for one in (captured, prepared, inferred, sinks)]
         corrupt = {step.index for step in steps if step.verb == "corrupt"}
-        # A frame that could not be prepared was admitted before it was found to be bad.
+        # A frame that could not be prepared was admitted before it proved to be corrupt.
         read = {step.index: step for step in reversed(steps) if step.verb in ("admit", "corrupt")}
         for place, step in sorted(read.items()):
             yield Given(
@@ -168,9 +168,9 @@ class Replay:
 
 
 def _repeat(scheduler: FrameScheduler[_Frame], step: Step, frames: dict[int, _Frame]) -> _Frame | None:
-    """Asks for the decision that was asked for then; returns what is handed to the caller.
+    """Ask for a recorded decision again. Return the item that is delivered to the caller.
 
-    A frame that was given up this time, and not then, is passed over.
+    A frame that is dropped in the replay, but was not in the recording, is skipped.
     """
     if step.verb == "admit":
         scheduler.admit(step.index, step.time_ns, step.at_ns)

@@ -1,7 +1,7 @@
-"""The decisions of the camera loop: which frame waits, which is answered, which is given up and why.
+"""Decide which frame of a camera loop waits, is answered, or is dropped.
 
-Nothing here waits, sleeps or asks for the time: the loop's threads, the simulation and the replay of a recording drive
-the same object, each with its own clock, so that what is tested is what runs.
+This module never waits and never reads a clock. The threads of the loop, the simulation and the replay drive the same
+object, each with its own clock, so that the tests cover the code that runs.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from orilla.runtime.frame import QUEUE_DEPTH
 from orilla.runtime.loop.policy import Policy, Sampler
 
 ABOUT_TO_COME = 0.15
-"""Where only the newest frame counts, inference that is free waits for a frame that is due within this part of a
-period, rather than begin with one that is a period old: a slow network answers fresher, and hardly less often."""
+"""Share of a period for which idle inference waits for a frame that is about to arrive, if only the newest frame
+counts.
+It would otherwise start with a frame that is a period old. Answers become fresher and hardly less frequent."""
 
 INTERVALS = 9
-"""Between the last arrivals; their median is the period."""
+"""Number of arrival intervals whose median is the period."""
 
 Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
-"""Why a frame got no answer: between two periods of `rate:HZ`; a newer frame came before its inference began; older
-than `deadline:MS` by then; answered, but the caller took a newer answer; damaged, empty or no picture at all."""
+"""Reason for a drop: skipped by `rate:HZ`; replaced by a newer frame before its inference; older than `deadline:MS`;
+answered, but replaced by a newer answer; damaged, empty or not an image."""
 
 Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done"]
-"""What happens to a frame: it was read and may be prepared, or it is none; it is ready; its inference may begin; it is
-answered; the caller gets the answer; the caller is done with it."""
+"""Step of a frame: it was read and may be prepared, or it is corrupt; it is ready; its inference may begin; it is
+answered;
+the caller receives the answer; the caller is done with it."""
 
 
 class Item(Protocol):
-    """What travels: a frame's number and when it was taken."""
+    """Item that travels through the loop: the number of a frame and its capture time."""
 
     @property
     def index(self) -> int: ...
@@ -42,20 +44,20 @@ class Item(Protocol):
 T = TypeVar("T", bound=Item)
 
 Journal = Callable[[Verb, int, int, int], None]
-"""Is told each step: the verb, the clock in nanoseconds, the frame's number, and the time that `admit` was given."""
+"""Receiver of each step: verb, clock in nanoseconds, frame number, and the time that `admit` received."""
 
 Dropped = Callable[[int, int, Reason], None]
-"""Is told each frame that is given up: the clock in nanoseconds, the frame's number, the reason."""
+"""Receiver of each dropped frame: clock in nanoseconds, frame number, reason."""
 
 
 class FrameScheduler(Generic[T]):
-    """One loop's decisions. Not for use by two threads at once: the loop holds a lock around each call.
+    """Decisions of one loop. It is not thread-safe; the loop holds a lock around each call.
 
     Args:
-        policy: which frames are answered.
-        live: whether time goes on when nobody reads.
-        journal: is told each step.
-        dropped: is told each frame that is given up.
+        policy: Rule that selects the frames.
+        live: True for a live source.
+        journal: Receiver of each step.
+        dropped: Receiver of each dropped frame.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is done with each frame: by one model, by several, or by one on what another found."""
+"""Processing of each frame: by one model, by several in parallel, or by a cascade."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelIn
 from orilla.runtime.tasks.segment import Segmentation
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom edge in the frame, pixels; right and bottom are outside."""
+"""Left, top, right and bottom edge in the frame, pixels; right and bottom are exclusive."""
 
 Cut = Callable[[Answer, Image], Sequence[Box] | None]
-"""From what the first model said of a frame, and the frame, to the parts that the second is asked about."""
+"""Function from the first model's answer and the frame to the boxes for the second model."""
 
 
 class ModelStages:
-    """One model's work; its prepared frames lie in buffers that are used again."""
+    """Processing by one model. Its prepared frames use pooled buffers."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ModelStages:
 
 
 class ParallelStages:
-    """Several models' work on the same frame: one capture, one decoding."""
+    """Processing of the same frame by several models, with one capture and one decoding."""
 
     def __init__(self, works: Mapping[str, ModelStages]) -> None:
         self._works = works
@@ -57,7 +57,7 @@ class ParallelStages:
 
 
 class CascadeStages:
-    """The first model's work on the frame, then the second's on each part that `cut` takes from it."""
+    """Processing by the first model, then by the second on each box that `cut` returns."""
 
     def __init__(self, first: ModelStages, second: ModelStages, cut: Cut) -> None:
         self._first, self._second, self._cut = first, second, cut
@@ -68,7 +68,7 @@ class CascadeStages:
     def infer(self, prepared: tuple[ModelInput, RawInput]) -> Cascaded:
         given, raw = prepared
         if not isinstance(raw, np.ndarray):
-            msg = "a cascade takes pictures"
+            msg = "a cascade takes images"
             raise DataError(msg)
         first = self._first.decode(self._first.infer(given), raw)
         parts = []
@@ -85,23 +85,23 @@ class CascadeStages:
 
 
 def around(answer: Answer, image: Image) -> Sequence[Box]:
-    """The box around all that a segmentation found; none where it found nothing.
+    """Return the bounding box of a segmentation; none if nothing was found.
 
     Raises:
-        ConfigError: another answer than a segmentation.
+        ConfigError: The answer is not a segmentation.
     """
     if not isinstance(answer, Segmentation):
-        msg = "what a classifier says has no place in the frame: give the cascade a cut of your own"
+        msg = "a classification has no position in the frame: give the cascade a crop function"
         raise ConfigError(msg)
     return [] if (box := answer.box_xyxy) is None else [box]
 
 
 def _inside(box: Sequence[Any], image: Image) -> Box:
-    """A box of whole pixels that lies in the picture."""
+    """Return the box in whole pixels, limited to the image."""
     height, width = image.shape[:2]
     try:
         left, top, right, bottom = (round(float(edge)) for edge in box)
     except (TypeError, ValueError, OverflowError) as error:
-        msg = f"cut gave {box!r}: a box is left, top, right, bottom in pixels"
+        msg = f"crop returned {box!r}: a box is left, top, right, bottom in pixels"
         raise ConfigError(msg) from error
     return max(0, left), max(0, top), min(width, right), min(height, bottom)

@@ -1,4 +1,4 @@
-"""Figures of a running loop: every stage and end to end, with the tail, over the last minute and over the whole run."""
+"""Statistics of a running loop: every stage and end to end, over the last minute and over the whole run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from orilla.runtime.frame import Tick
 from orilla.runtime.loop.quantiles import Quantiles
 
 WINDOW_S = 60.0
-"""What the live figures look back on."""
+"""Window of the live statistics, seconds."""
 
 RECENT = 64
-"""Answers that the live rate is taken over."""
+"""Number of answers for the live rate."""
 
 
 class StageFigures(msgspec.Struct, frozen=True):
-    """Milliseconds of one stage, by nearest rank within 1 %."""
+    """Percentiles of one stage by nearest rank, within 1 %, milliseconds."""
 
     p50_ms: float
     p90_ms: float
@@ -28,24 +28,24 @@ class StageFigures(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What a loop does, at one moment."""
+    """Statistics of a loop at one moment."""
 
     frames: int
-    """Answers handed over, of the whole run."""
+    """Answers delivered in the whole run."""
     fps: float
-    """Answers a second, lately or over the whole run."""
+    """Answers per second, recently or in the whole run."""
     drops: Mapping[str, int]
-    """Frames given up, by reason, of the whole run."""
+    """Dropped frames of the whole run, by reason."""
     drop_ratio: float
-    """Share of the frames that got no answer, of the whole run."""
+    """Share of frames without an answer in the whole run."""
     age_ms: float
-    """Since the frame of the newest answer was taken; 0 before the first."""
+    """Age of the newest answer's frame, milliseconds; 0 before the first answer."""
     stages: Mapping[str, StageFigures]
-    """`capture`, `prepare`, `infer`, `decode`; `age`, from capture into the caller's hands; `sink`, what the caller
-    does with it; `total`, from capture until the caller is done."""
+    """Stages `capture`, `prepare`, `infer`, `decode`; `age`, from capture until the caller has the answer; `sink`, the
+    caller's work; `total`, from capture until the caller is done."""
 
     def to_dict(self) -> dict[str, object]:
-        """As a JSON document says it."""
+        """Return the statistics as a JSON document."""
         return {
             "frames": self.frames,
             "fps": round(self.fps, 1),
@@ -60,7 +60,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class LoopStats:
-    """Collects the figures of one loop: fed by the caller's thread, asked by any."""
+    """Collector of a loop's statistics. The caller's thread adds, and any thread may read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -73,7 +73,7 @@ class LoopStats:
         self.drops: Mapping[str, int] = {}
 
     def delivered(self, tick: Tick) -> None:
-        """An answer goes into the caller's hands."""
+        """Record that an answer was delivered."""
         with self._lock:
             now_ns = tick.delivered_ns
             if not self._frames:
@@ -86,18 +86,18 @@ class LoopStats:
             self._add("age", tick.age_ms, now_ns)
 
     def done(self, tick: Tick, now_ns: int) -> None:
-        """The caller is done with an answer."""
+        """Record that the caller is done with an answer."""
         with self._lock:
             self._add("sink", (now_ns - tick.delivered_ns) / 1e6, now_ns)
             self._add("total", (now_ns - tick.captured_ns) / 1e6, now_ns)
 
     def add(self, name: str, value_ms: float, now_ns: int) -> None:
-        """A time of the caller's own, by a name of its own."""
+        """Add a time of the caller under a name."""
         with self._lock:
             self._add(name, value_ms, now_ns)
 
     def figures(self, now_ns: int, *, recent: bool = True) -> Figures:
-        """The figures at the monotonic clock `now_ns`: of the last minute, or of the whole run."""
+        """Return the statistics at the monotonic clock `now_ns`, of the last minute or of the whole run."""
         with self._lock:
             stages = {}
             for name, quantiles in (self._recent if recent else self._all).items():
@@ -105,7 +105,7 @@ class LoopStats:
                 p50, p90, p99 = quantiles.at(50, 90, 99)
                 stages[name] = StageFigures(p50, p90, p99, quantiles.max)
             first, count = (self._first_ns, self._frames) if not recent else (self._since(), len(self._arrivals))
-            # While none comes, the last answer's own period has not passed, and then the rate falls.
+            # Without new answers, the time since the last one counts, so that the rate falls.
             usual_ns = (self._last_ns - first) / max(1, count - 1)
             span_s = (max(self._last_ns, now_ns - usual_ns if recent else 0) - first) / 1e9
             given_up = sum(self.drops.values())

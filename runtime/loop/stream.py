@@ -1,4 +1,4 @@
-"""A running loop in the caller's hands: a `for`, an `async for`, or a function that is called with each answer."""
+"""A running loop as an iterator, an asynchronous iterator, or a callback."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stats import Figures, LoopStats
 
 INTERRUPTS = 5
-"""So often may one be interrupted while a loop ends."""
+"""Number of interrupts that are tolerated while a loop ends."""
 
 
 class Stream:
-    """Answers one after the other, to one caller. The loop starts with the first that is asked for, and ends with the
-    last, with `close`, with the `with` block, or when nobody holds the stream any more.
+    """Iterator over answers for one caller.
+
+    The loop starts with the first answer that is requested. It ends with the last, with `close`, with the `with` block,
+    or when
+    nobody holds the stream.
     """
 
     def __init__(self, loop: CameraLoop, recording: Recording | None = None) -> None:
@@ -28,7 +31,7 @@ class Stream:
         self._started = self._ended = False
         self._last: Tick | None = None
         self._stats = LoopStats()
-        # The threads hold the loop, not this object: a caller who leaves a `for` early lets go of it.
+        # The threads hold the loop, not this object. A caller who leaves a `for` early releases the stream.
         self._done = threading.Event()
         self._finalizer = weakref.finalize(self, _end, loop, recording, self._done)
 
@@ -51,7 +54,7 @@ class Stream:
         events, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the event loop may have ended meanwhile
+            with suppress(RuntimeError):  # the event loop may have ended
                 events.call_soon_threadsafe(ready.set)
 
         self._loop.listen(wake)
@@ -64,7 +67,7 @@ class Stream:
                 if over:
                     await self.aclose()
                     raise StopAsyncIteration
-                await ready.wait()  # who cancels here leaves the answer where it is
+                await ready.wait()  # a cancellation leaves the answer in place
         except Exception as error:
             if not isinstance(error, StopAsyncIteration):
                 await self.aclose()
@@ -73,16 +76,16 @@ class Stream:
             self._loop.listen(None)
 
     def stats(self, *, recent: bool = True) -> Figures:
-        """Figures up to now: percentiles of the last minute, or of the whole run; may be asked from any thread."""
+        """Return the statistics so far, of the last minute or of the whole run. Any thread may call it."""
         self._stats.drops = self._loop.drops
         return self._stats.figures(time.monotonic_ns(), recent=recent)
 
     def note(self, name: str, value_ms: float) -> None:
-        """Adds a time of your own to the figures, under a name of your own."""
+        """Add a time of your own to the statistics, under a name of your own."""
         self._stats.add(name, value_ms, time.monotonic_ns())
 
     def close(self) -> None:
-        """Ends the loop and closes its source; returns when that is done, whoever began it."""
+        """End the loop and close its source. Return when both are done, regardless of which thread started it."""
         self._end_last()
         self._ended = True
         self._finalizer()
@@ -90,7 +93,7 @@ class Stream:
             self._done.wait(2 * PATIENCE_S)
 
     async def aclose(self) -> None:
-        """`close`, while the event loop goes on; `async with` does it."""
+        """Run `close` without blocking the event loop. `async with` calls it."""
         import asyncio
 
         await asyncio.to_thread(self.close)
@@ -126,7 +129,7 @@ class Stream:
         return self._hand_over(tick)
 
     def _begin_next(self) -> None:
-        """The caller is done with the last answer; before the first, the loop starts."""
+        """Record that the caller is done with the last answer. Before the first answer, start the loop."""
         self._end_last()
         if not self._started and not self._ended:
             self._started = True
@@ -138,13 +141,13 @@ class Stream:
         return tick
 
     def _end_last(self) -> None:
-        last, self._last = self._last, None  # its picture may be used again
+        last, self._last = self._last, None  # the buffer of its image may be reused
         if last is not None:
             self._stats.done(last, time.monotonic_ns())
 
 
 def _end(loop: CameraLoop, recording: Recording | None, done: threading.Event) -> None:
-    """Stops the loop, also where Ctrl-C comes twice: threads that run on while Python ends would crash the process."""
+    """Stop the loop, even if Ctrl-C comes twice. Threads that run while Python ends would crash the process."""
     interrupted: KeyboardInterrupt | None = None
     try:
         for _ in range(INTERRUPTS):
@@ -164,7 +167,7 @@ def _end(loop: CameraLoop, recording: Recording | None, done: threading.Event) -
 
 
 class Watch:
-    """Calls a function with each answer, in a thread of its own, until it is stopped or the source ends."""
+    """Thread that calls a function with each answer until it is stopped or the source ends."""
 
     def __init__(self, stream: Stream, on_tick: Callable[[Tick], object]) -> None:
         self._stream, self._on_tick = stream, on_tick
@@ -172,24 +175,23 @@ class Watch:
         self._thread = threading.Thread(target=self._work, name="orilla-watch", daemon=True)
 
     def start(self) -> Watch:
-        """Starts the thread."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     @property
     def running(self) -> bool:
-        """Whether answers may still come."""
+        """Return True if answers may follow."""
         return self._thread.is_alive()
 
     def stats(self, *, recent: bool = True) -> Figures:
-        """See `Stream.stats`."""
+        """Return the statistics; see `Stream.stats`."""
         return self._stream.stats(recent=recent)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Waits for the end; False where it has not come in time.
+        """Wait for the end.
 
-        Raises:
-            whatever the source, the model or the function raised.
+        Return False if it does not come within `timeout_s`. Raises any error of the source, model or function.
         """
         self._thread.join(timeout_s)
         if self._error is not None:
@@ -198,7 +200,7 @@ class Watch:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ends the loop after the answer that is being worked on; raises what `wait` raises."""
+        """End the loop after the current answer. Raises the errors of `wait`."""
         self._stream.close()
         if threading.current_thread() is not self._thread:
             self.wait()

@@ -1,1 +1,1 @@
-"""From a raw sample to the array that a network takes."""
+"""Preprocessing: from a raw sample to the array that a network takes."""

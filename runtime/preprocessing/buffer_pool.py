@@ -1,4 +1,4 @@
-"""Picture buffers that are used again as soon as nobody holds them."""
+"""Image buffers that are reused when nobody holds them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 from orilla.runtime.preprocessing.image import Image
 
 KEPT = 32
-"""Buffers kept for use again; more are allocated where the caller holds more, and freed when it lets go."""
+"""Buffers that the pool keeps. More are allocated if the caller holds more, and are freed when they are released."""
 
 _UNHELD = 3
-"""References to a buffer that only the pool holds: its list, the loop's variable and the argument of `getrefcount`."""
+"""References to a buffer that only the pool holds: its list, the loop variable and the argument of `getrefcount`."""
 
 
 class BufferPool:
-    """Hands out buffers of one shape at a time, to one thread.
+    """Buffers of one shape at a time, for one thread.
 
-    A buffer is handed out again only when no array or view refers to it any more, so that a steady stream allocates
-    nothing, and who keeps a picture keeps it unchanged.
+    A buffer is reused only when no array or view refers to it. A steady stream therefore allocates nothing, and an
+    image
+    stays unchanged as long as the caller holds it.
 
     Args:
-        ready: buffers that are allocated and touched at once.
+        ready: Number of buffers that are allocated and touched at the first use.
     """
 
     def __init__(self, ready: int = 0) -> None:
@@ -30,7 +31,7 @@ class BufferPool:
         self._buffers: list[Image] = []
 
     def take(self, shape: tuple[int, ...]) -> Image:
-        """A buffer `[H,W,3]` uint8 with any content."""
+        """Return a buffer `[H,W,3]` uint8 with undefined content."""
         if self._buffers and self._buffers[0].shape != shape:
             self._buffers = []
         if not self._buffers:

@@ -1,4 +1,4 @@
-"""The one way from a raw frame to a network's input; training, calibration, verification and the loop all call it."""
+"""Preprocessing of images. Training, calibration, verification and the loop all call it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError, unknown_name
 
 Image = NDArray[np.uint8]
-"""`[H,W,3]` uint8."""
+"""Image, `[H,W,3]` uint8."""
 
 Color = Literal["bgr", "rgb"]
 
 
 class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="picture"):
-    """What is left outside the graph; normalisation is inside it, so a network takes values 0-255."""
+    """Preprocessing outside the graph. Normalisation is inside the graph, so a network takes values 0–255."""
 
     size_hw: tuple[int, int]
     """Height and width of the network's input, pixels."""
     color: Color = "rgb"
     """Channel order of the network's input."""
     resize: Literal["stretch"] = "stretch"
-    """`stretch`: both axes are scaled to the input size, the picture's aspect is not kept."""
+    """`stretch` scales both axes to the input size independently."""
     interpolation: Literal["halve-linear"] = "halve-linear"
-    """`halve-linear`: 2x2 means while the picture is at least twice the input in both axes, then bilinear."""
+    """`halve-linear` takes 2x2 means while the image is at least twice the input in both axes, then interpolates
+    bilinearly."""
 
 
 class Preprocessor:
-    """Runs one `Preprocess`, reusing its scratch pictures from frame to frame. Not for use by two threads at once."""
+    """Runs one `Preprocess` and reuses its scratch images. It is not thread-safe."""
 
     def __init__(self, spec: Preprocess) -> None:
         self.spec = spec
@@ -39,19 +40,19 @@ class Preprocessor:
         self._shape: tuple[int, ...] = ()
 
     def __call__(self, image: Image, out: Image | None = None, *, color: Color = "bgr") -> Image:
-        """Resizes and reorders one frame.
+        """Resize and reorder one frame.
 
         Args:
-            image: `[H,W,3]` uint8; read only.
-            out: `[h,w,3]` uint8, C-contiguous, written in place; allocated where None.
-            color: channel order of `image`.
+            image: Image, `[H,W,3]` uint8. It is only read.
+            out: Output buffer, `[h,w,3]` uint8, C-contiguous. None allocates one.
+            color: Channel order of `image`.
 
         Returns:
-            `out`, `[h,w,3]` uint8 in the channel order that the network expects.
+            `out`, `[h,w,3]` uint8 in the channel order of the network.
 
         Raises:
             DataError: `image` has another shape or type, or no pixels.
-            ConfigError: an unknown colour order.
+            ConfigError: The channel order is unknown.
         """
         check_image(image)
         if color not in ("bgr", "rgb"):
@@ -74,25 +75,25 @@ class Preprocessor:
             scratch = self._scratch.get((rows, columns))
             if scratch is None:
                 scratch = self._scratch[rows, columns] = np.empty((rows, columns, 3), np.uint8)
-            # An odd last row or column is left out, so that every mean is over exactly 2x2 pixels.
+            # An odd last row or column is dropped, so that every mean covers exactly 2x2 pixels.
             even = image[: 2 * rows, : 2 * columns]
             image = cv2.resize(even, (columns, rows), dst=scratch, interpolation=cv2.INTER_AREA)
         return image
 
 
 def prepare(image: Image, spec: Preprocess, *, color: Color = "bgr") -> Image:
-    """One frame through `spec`, without a `Preprocessor` to keep; see `Preprocessor.__call__`."""
+    """Preprocess one frame without keeping a `Preprocessor`; see `Preprocessor.__call__`."""
     return Preprocessor(spec)(image, color=color)
 
 
 def check_image(image: Image) -> None:
-    """Raises `DataError` unless `image` is `[H,W,3]` uint8 with at least one pixel."""
+    """Raise `DataError` unless `image` is `[H,W,3]` uint8 with at least one pixel."""
     if not isinstance(image, np.ndarray):
-        msg = f"expected a picture as a NumPy array [H,W,3] uint8, got {type(image).__name__}"
+        msg = f"expected an image as a NumPy array [H,W,3] uint8, got {type(image).__name__}"
         raise DataError(msg)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        msg = f"expected a picture [H,W,3] uint8, got {list(image.shape)} {image.dtype}: convert it first"
+        msg = f"expected an image [H,W,3] uint8, got {list(image.shape)} {image.dtype}: convert it first"
         raise DataError(msg)
     if image.size == 0:
-        msg = f"expected a picture with pixels, got {list(image.shape)}"
+        msg = f"expected an image with pixels, got {list(image.shape)}"
         raise DataError(msg)

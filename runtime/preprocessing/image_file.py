@@ -1,4 +1,4 @@
-"""Picture files: from bytes to pixels, whatever the bytes are."""
+"""Decode image files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PICTURES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
     *(".ppm", ".pgm", ".heic", ".heif"),
 )
-"""Suffixes of what is taken for a picture in a folder; HEIC so that it is told, not passed over."""
+"""Suffixes of image files in a folder. HEIC is included so that it is reported instead of ignored."""
 
 
 def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
-    """Decodes a picture file; None where it is none, is damaged or is too large for OpenCV."""
+    """Decode an image file. Return None if it is not an image, is damaged, or is too large for OpenCV."""
     if not data:
         return None
     try:
@@ -30,8 +30,7 @@ def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uin
 
 
 def is_heic(data: bytes) -> bool:
-    """Whether it is a telephone's HEIC, by the brands in its first box, whatever the file is called: OpenCV has no
-    decoder of it.
+    """Return True for HEIC data of a telephone, by the brands in its first box. OpenCV cannot decode HEIC.
 
     Source: ISO/IEC 23008-12, brands `heic` and `heix`.
     """
@@ -40,16 +39,16 @@ def is_heic(data: bytes) -> bool:
 
 
 def why_undecoded(data: bytes) -> str:
-    """What to say of a file that `decode_picture` gives no picture of."""
+    """Return the reason why `decode_picture` could not decode a file."""
     if not data:
         return "the file is empty"
-    return "HEIC is not read, convert it to JPEG" if is_heic(data) else "not a picture, or damaged"
+    return "HEIC is not supported; convert it to JPEG" if is_heic(data) else "not an image, or damaged"
 
 
 def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
-    """Decodes a picture file, without what the codecs say of a damaged one on standard error.
+    """Decode an image file without messages of the codecs on standard error.
 
-    The process's standard error is touched only where the file does not look whole: other threads write there too.
+    Standard error is redirected only if the file looks damaged, because other threads write there too.
     """
     stripped = data.rstrip(b"\0\r\n ")
     jpeg = data.startswith(b"\xff\xd8") and stripped.endswith(b"\xff\xd9")
@@ -61,22 +60,23 @@ def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def as_bgr(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture as `[H,W,3]` uint8 BGR: the same array where it is one already.
+    """Return an image as `[H,W,3]` uint8 BGR. An image of this form is returned unchanged.
 
     Args:
-        picture: `[H,W]` or `[H,W,1]` grey, `[H,W,3]` BGR or `[H,W,4]` BGRA; uint8, or uint16 of which the upper byte
-            is taken.
+        picture: Grey `[H,W]` or `[H,W,1]`, BGR `[H,W,3]` or BGRA `[H,W,4]`; uint8, or uint16, of which the upper byte
+            is
+            used.
 
     Raises:
-        DataError: anything else, or no pixels.
+        DataError: The array has another form, or no pixels.
     """
     if not isinstance(picture, np.ndarray) or picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3):
         found = f"{list(picture.shape)} {picture.dtype}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        msg = f"expected a picture [H,W,3] uint8, got {found}"
+        msg = f"expected an image [H,W,3] uint8, got {found}"
         raise DataError(msg)
     channels = 1 if picture.ndim == 2 else picture.shape[2]
     if picture.size == 0 or channels not in (1, 3, 4):
-        msg = f"expected a picture [H,W,3] uint8 with pixels, got {list(picture.shape)}"
+        msg = f"expected an image [H,W,3] uint8 with pixels, got {list(picture.shape)}"
         raise DataError(msg)
     if picture.dtype == np.uint16:
         picture = (picture >> 8).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""From a sample, a picture or a text to a network's input, as a bundle or a run folder states it."""
+"""Convert a raw sample into a network's input, as a bundle or run folder specifies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from orilla.runtime.preprocessing.tensor import Arrays, TensorPreprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, Tokeniser, Tokens
 
 ModelInput = Image | Tokens | Arrays
-"""What a network takes, without the batch axis: one array, or several by name."""
+"""Input of a network without the batch axis: one array, or several by name."""
 
 RawInput = Image | str | Arrays
-"""What a camera, a keyboard or a program gives: `[H,W,3]` uint8 BGR, a text, or arrays by name."""
+"""Raw input: an image `[H,W,3]` uint8 BGR, a text, or arrays by name."""
 
 Spec = Preprocess | TextPreprocess | TensorPreprocess
-"""What is left outside the graph."""
+"""Preprocessing outside the graph."""
 
 
 class InputPreprocessor:
-    """Prepares raw inputs; safe from several threads, each of which has scratch memory of its own."""
+    """Prepares raw inputs. It is thread-safe; each thread has its own scratch memory."""
 
     def __init__(self, spec: Spec, vocabulary: Sequence[str] = ()) -> None:
         self.spec = spec
@@ -35,23 +35,23 @@ class InputPreprocessor:
 
     @property
     def kind(self) -> Literal["picture", "text", "tensor"]:
-        """What it takes."""
+        """Return the kind of the raw input."""
         if isinstance(self.spec, TensorPreprocess):
             return "tensor"
         return "text" if self.is_text else "picture"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what comes out; of arrays, of the vector that they are packed into."""
+        """Return the shape of the output; for arrays, of the packed vector."""
         if isinstance(self.spec, TensorPreprocess):
             return (sum(one.size for one in self.spec.inputs),)
         return (self.spec.length,) if isinstance(self.spec, TextPreprocess) else (*self.spec.size_hw, 3)
 
     def __call__(self, raw: RawInput, out: Image | None = None, *, color: Color = "bgr") -> ModelInput:
-        """Prepares one raw input, a picture into `out` where it is given.
+        """Prepare one raw input. An image is written to `out` if given.
 
         Raises:
-            DataError: a picture where a text is expected, or the other way round; or one of another shape or type.
+            DataError: The input has another kind, shape or type.
         """
         if isinstance(self.spec, TensorPreprocess):
             if isinstance(raw, str):
@@ -62,7 +62,7 @@ class InputPreprocessor:
             return self._tokenise(raw)  # type: ignore[arg-type]
         if isinstance(raw, str | Mapping):
             got = "a text" if isinstance(raw, str) else "arrays by name"
-            msg = f"expected a picture as a NumPy array [H,W,3] uint8, got {got}"
+            msg = f"expected an image as a NumPy array [H,W,3] uint8, got {got}"
             raise DataError(msg)
         assert isinstance(self.spec, Preprocess)
         preprocessor = getattr(self._local, "preprocessor", None)

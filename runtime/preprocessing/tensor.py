@@ -1,4 +1,4 @@
-"""Models of plain arrays: what goes in and comes out, by name."""
+"""Inputs and outputs of models of arrays, by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 
 Arrays = Mapping[str, NDArray[np.generic]]
-"""One sample's arrays by name, without a batch axis."""
+"""Arrays of one sample by name, without a batch axis."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,17 +28,17 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tensor"):
-    """Nothing is done to arrays: they go in as they are."""
+    """Preprocessing of arrays, which changes nothing."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    """In the order of their names."""
+    """Outputs in name order."""
 
     def check(self, given: Arrays | NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
-        """A sample's arrays in the network's types; one array, where the network takes one.
+        """Convert a sample's arrays into the network's types. One array is enough for a network with one input.
 
         Raises:
-            DataError: an array that is missing, not known, of another shape or kind, or that holds NaN or infinity.
+            DataError: An array is missing, unknown, of another shape or kind, or contains NaN or infinity.
         """
         named = given if isinstance(given, Mapping) else {self.inputs[0].name: given}
         wanted = {spec.name for spec in self.inputs}
@@ -48,39 +48,39 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return {spec.name: _checked(spec, named[spec.name]) for spec in self.inputs}
 
     def pack(self, arrays: Arrays) -> NDArray[np.float64]:
-        """A sample as one vector, its inputs one after the other; float64 holds every int32."""
+        """Pack a sample into one vector, one input after the other. float64 can hold every int32."""
         return np.concatenate([np.asarray(arrays[spec.name], np.float64).ravel() for spec in self.inputs])
 
     def unpack(self, vector: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
-        """What `pack` packed; raises `DataError` for a vector of another length."""
+        """Unpack a vector of `pack`. Raises `DataError` for another length."""
         return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _cut(vector, self.inputs)}
 
     def results(self, output: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """A session's output by name, each with its shape; raises `DataError` for one of another size."""
+        """Return a session's outputs by name, each with its shape. Raises `DataError` for another size."""
         return {name: array.astype(np.float32) for name, array, _ in _cut(output, self.outputs)}
 
 
 class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """What a model of arrays answers."""
+    """Answer of a model of arrays."""
 
     arrays: dict[str, NDArray[np.float32]]
-    """By the outputs' names; the result's own copies."""
+    """Outputs by name; the result owns them."""
 
     def to_dict(self) -> dict[str, object]:
-        """What one JSON line says of the result."""
+        """Return the result as a JSON document."""
         return {"task": "tensor", "arrays": {name: array.tolist() for name, array in self.arrays.items()}}
 
 
 def _checked(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
     given = np.asarray(array)
     if given.shape != spec.shape:
-        msg = f"array {spec.name} is {list(given.shape)}, the network takes {list(spec.shape)}"
+        msg = f"array {spec.name} is {list(given.shape)}, but the network takes {list(spec.shape)}"
         raise DataError(msg)
     if given.dtype.kind not in "iufb" or (given.dtype.kind == "f" and np.dtype(spec.dtype).kind in "iu"):
-        msg = f"array {spec.name} is {given.dtype}, the network takes {spec.dtype}"
+        msg = f"array {spec.name} is {given.dtype}, but the network takes {spec.dtype}"
         raise DataError(msg)
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        msg = f"array {spec.name} holds NaN or infinity"
+        msg = f"array {spec.name} contains NaN or infinity"
         raise DataError(msg)
     return np.ascontiguousarray(given, np.dtype(spec.dtype))
 

@@ -1,4 +1,4 @@
-"""The one way from a text to a network's input; training, calibration, verification and the robot all call it."""
+"""Preprocessing of texts. Training, calibration, verification and the robot all call it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, DataError
 
 PADDING, START, UNKNOWN, FIRST = 0, 1, 2, 3
-"""Numbers of what is no word, and of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
+"""Numbers of the special tokens, and of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
 
 SEPARATORS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'
-"""What stands between words besides blanks; the apostrophe belongs to its word. Source: Keras' `Tokenizer`."""
+"""Characters that separate words, like blanks. An apostrophe belongs to its word. Source: Keras' `Tokenizer`."""
 
 Tokens = NDArray[np.int32]
 
 
 class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="text"):
-    """How a text becomes numbers: lower case, cut at `SEPARATORS` and blanks, looked up in the vocabulary."""
+    """Conversion of a text into numbers: lower case, split at `SEPARATORS` and blanks, looked up in the vocabulary."""
 
     length: int
     """Tokens of the network's input."""
     padding: Literal["pre", "post"] = "pre"
-    """Where a short text is filled with `PADDING`."""
+    """Side of a short text that is filled with `PADDING`."""
     truncation: Literal["pre", "post"] = "pre"
-    """Where a long text is cut off: `pre` keeps its end."""
+    """Side of a long text that is cut off: `pre` keeps its end."""
 
 
 class Tokeniser:
-    """Turns texts into `[length]` int32; safe from several threads."""
+    """Converts texts into `[length]` int32. It is thread-safe."""
 
     def __init__(self, spec: TextPreprocess, vocabulary: Sequence[str]) -> None:
         self.spec = spec
@@ -42,11 +42,11 @@ class Tokeniser:
 
     @property
     def size(self) -> int:
-        """How many different numbers there are: the rows of an embedding."""
+        """Return the number of different tokens: the rows of an embedding."""
         return FIRST + len(self.vocabulary)
 
     def __call__(self, text: str) -> Tokens:
-        """Raises `DataError` for what is not a text."""
+        """Convert a text. Raises `DataError` for anything else."""
         if not isinstance(text, str):
             msg = f"expected a text, got {type(text).__name__}"
             raise DataError(msg)
@@ -62,12 +62,12 @@ _TABLE = str.maketrans(SEPARATORS, " " * len(SEPARATORS))
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in lower case."""
+    """Return the words of a text in lower case."""
     return text.lower().translate(_TABLE).split()
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
-    """The most frequent words, most frequent first, so many that `Tokeniser.size` is `size` at most."""
+    """Return the most frequent words, most frequent first, so that `Tokeniser.size` is at most `size`."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(words(text))
@@ -76,15 +76,15 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
 
 
 def encode_vocabulary(vocabulary: Sequence[str]) -> bytes:
-    """A vocabulary file: UTF-8, one word a line, the most frequent first."""
+    """Encode a vocabulary file: UTF-8, one word per line, the most frequent first."""
     return ("\n".join(vocabulary) + "\n").encode()
 
 
 def decode_vocabulary(data: bytes) -> tuple[str, ...]:
-    """Reads a vocabulary file.
+    """Read a vocabulary file.
 
     Raises:
-        BundleError: not UTF-8, a word twice, or none.
+        BundleError: The file is not UTF-8, contains a word twice, or is empty.
     """
     try:
         vocabulary = tuple(data.decode().removesuffix("\n").split("\n"))

@@ -1,7 +1,8 @@
-"""A clock in the picture: squares along its upper edge that a program reads back, through display and camera.
+"""A clock in the image: squares along its upper edge that a program can read through display and camera.
 
-What lies between the moment that is drawn and the moment that the answer is there is the true latency, which no time
-stamp on the way can leave out. Both programs must run on the same machine: the monotonic clock is one machine's own.
+The time from drawing to answer is the true latency, which includes what no time stamp can. Both programs must run on
+the
+same machine, because the monotonic clock belongs to one machine.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import numpy as np
 from orilla.runtime.preprocessing.image import Image
 
 BITS, CHECK = 24, 8
-"""Of the time, in milliseconds: it repeats every 4.7 hours; and of the sum that tells a clock from a picture."""
+"""Bits of the time in milliseconds, which repeats every 4.7 hours, and of the check sum that distinguishes a clock from
+an image."""
 
 HEIGHT = 16
-"""The squares take this part of the picture's height."""
+"""Share of the image's height for the squares, as a divisor."""
 
 BLACK, WHITE, MIDDLE = 16, 235, 128
 
 
 def draw(image: Image, now_ns: int) -> None:
-    """Draws the time into `[H,W,3]` uint8, in place."""
+    """Draw the time into `[H,W,3]` uint8, in place."""
     word = _word(now_ns // 1_000_000 % (1 << BITS))
     height, width = image.shape[:2]
     edges = np.linspace(0, width, len(word) + 1).round().astype(int)
@@ -31,7 +33,7 @@ def draw(image: Image, now_ns: int) -> None:
 
 
 def read(image: Image) -> int | None:
-    """The time in a picture, milliseconds; None where there is no clock, or one that cannot be read."""
+    """Return the time in an image, milliseconds. None if there is no readable clock."""
     height, width = image.shape[:2]
     if width < 2 * (BITS + CHECK):
         return None
@@ -43,11 +45,14 @@ def read(image: Image) -> int | None:
 
 
 def since_ms(drawn: int, now_ns: int) -> float:
-    """Milliseconds from the time that was read to `now_ns`."""
+    """Return the milliseconds from a time that was read until `now_ns`."""
     return (now_ns / 1e6 - drawn) % (1 << BITS)
 
 
 def _word(time_ms: int) -> list[bool]:
-    """The bits, the lowest first, then the check sum: that of the bytes, so that all black is no clock."""
+    """Return the bits, the lowest first, followed by the check sum of the bytes.
+
+    The sum makes an all-black image invalid.
+    """
     check = (0xA5 + sum((time_ms >> shift) & 0xFF for shift in range(0, BITS, 8))) & 0xFF
     return [bool(time_ms >> place & 1) for place in range(BITS)] + [bool(check >> place & 1) for place in range(CHECK)]

@@ -1,4 +1,4 @@
-"""What a seed decides of a drive: camera, road, weather, light and traffic."""
+"""Properties of a drive that follow from its seed: camera, road, weather, light and traffic."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 
 Color = tuple[float, float, float]
-"""BGR, 0-255."""
+"""Colour, BGR 0–255."""
 
 VERGE_COLORS = ((60, 115, 85), (95, 120, 140), (120, 125, 125), (70, 90, 100))
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """Everything that one seed decides; distances in metres, angles in radians, colours BGR 0-255."""
+    """All properties of one drive; distances in metres, angles in radians, colours BGR 0–255."""
 
     seed: int
     focal: float
-    """In picture widths."""
+    """Focal length, in image widths."""
     horizon: float
-    """In picture heights from the top."""
+    """Position of the horizon from the top, in image heights."""
     camera_m: float
     speed_mps: float
     half_width_m: float
     offset_m: float
     curvature: float
-    """Of the road, 1/m, about which it swings."""
+    """Mean curvature of the road, 1/m."""
     swing: float
     lanes: int
     pavement_m: float
@@ -34,7 +34,7 @@ class Drive:
     verge: Color
     sky: Color
     shadow: float
-    """How dark shadows are: 0 none to 0.7."""
+    """Darkness of shadows, from 0 (none) to 0.7."""
     visibility_m: float
     exposure: float
     night: bool
@@ -45,7 +45,7 @@ class Drive:
 
     @classmethod
     def from_seed(cls, seed: int) -> Drive:
-        """Draws the drive that `seed` names; the same on every machine."""
+        """Create the drive of a seed. It is the same on every machine."""
         rng = np.random.default_rng([seed, 0x0A111A])
         night = rng.random() < 0.15
         fog = rng.random() < 0.2
@@ -76,6 +76,6 @@ class Drive:
 
 
 def tint(rng: np.random.Generator, color: float | tuple[int, ...]) -> Color:
-    """A colour near `color`, or near the grey of that value."""
+    """Return a colour near `color`, or near the grey of that value."""
     b, g, r = np.asarray(color, np.float64) * rng.uniform(0.85, 1.15) + rng.normal(0, 5, 3)
     return float(b), float(g), float(r)

@@ -1,4 +1,4 @@
-"""The flat ground as a camera sees it: road, marks, shadows, verge, and the sky above."""
+"""Draw the flat ground as a camera sees it: road, marks, shadows, verge, and the sky above."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
 FAR_M = 220.0
-"""The ground is drawn up to here, metres."""
+"""Distance up to which the ground is drawn, metres."""
 
 
 class View:
@@ -39,21 +39,21 @@ class View:
         self.z = (self.focal * drive.camera_m / (rows - self.horizon)).astype(np.float32)
         lateral = (columns - width / 2) * self.z / self.focal
         self.u = (lateral - self.centre(self.z)).astype(np.float32)
-        """Metres to the right of the road's middle."""
+        """Metres to the right of the road's centre."""
         self.s = np.broadcast_to(self.z + np.float32(self.travel % 4096), self.u.shape).astype(np.float32)
 
     def centre(self, z: Any) -> Any:
-        """Where the road's middle lies at distance `z` (one or an array), metres to the right of the camera's axis."""
+        """Return the road's centre at distance `z` (a number or an array), metres right of the camera's axis."""
         return 0.5 * self.curvature * z * z - self.offset
 
     def project(self, u: float, z: float, up: float) -> tuple[int, int]:
-        """The pixel (column, row) of a point `u` right of the road's middle, `z` ahead and `up` above ground."""
+        """Return the pixel (column, row) of a point `u` right of the road's centre, `z` ahead and `up` above ground."""
         column = self.width / 2 + (u + self.centre(z)) * self.focal / z
         row = self.horizon + (self.drive.camera_m - up) * self.focal / z
         return int(np.clip(round(column), -20000, 20000)), int(np.clip(round(row), -20000, 20000))
 
     def haze(self, z: Any) -> Any:
-        """How much of the light from distance `z` is the air's, 0-1 (Koschmieder's law)."""
+        """Return the share of the light from distance `z` that the air adds, 0–1 (Koschmieder's law)."""
         return 1 - np.exp(-3.0 / self.drive.visibility_m * z)
 
 
@@ -110,20 +110,20 @@ def _marks(view: View, color: Floats) -> None:
 
 
 def _texture(view: View, per_metre: float) -> Floats:
-    """Noise about 0 that lies on the ground, `[rows,W]`, with `per_metre` grains to the metre."""
+    """Return noise around 0 that lies on the ground, `[rows,W]`, with `per_metre` grains per metre."""
     noise = _noise(view.drive.seed % 16)
     size = len(noise)
     across = (view.u * per_metre * 2 + size / 2) % size
     along = (view.s * per_metre) % size
     values: Floats = cv2.remap(noise, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    # Far away a pixel covers many grains: fade to their mean instead of letting them flicker.
+    # Distant pixels cover many grains. They fade to the mean instead of flickering.
     faded: Floats = values * np.minimum(1, view.focal / (view.z * view.z * per_metre * 2)).astype(np.float32)
     return faded
 
 
 @lru_cache(maxsize=16)
 def _noise(seed: int) -> Floats:
-    """A tile of smooth noise, `[256,256]` float32, mean 0, standard deviation about 0.3; read only."""
+    """Return a tile of smooth noise, `[256,256]` float32, mean 0, standard deviation about 0.3; read-only."""
     rng = np.random.default_rng([seed, 3])
     tile = sum(
         cv2.resize(rng.standard_normal((cells, cells)).astype(np.float32), (256, 256), interpolation=cv2.INTER_CUBIC)

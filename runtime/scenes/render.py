@@ -1,4 +1,4 @@
-"""Draws a drive: ground, things, then what light, weather and camera do to the picture."""
+"""Render a drive: ground, objects, and the effects of light, weather and camera."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orilla.runtime.scenes.things import Canvas, things_near
 
 
 def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)) -> tuple[Image, Labels]:
-    """Draws the drive `seed` as seen at `time_s`.
+    """Render the drive `seed` as seen at `time_s`.
 
     Returns:
-        The picture, `[H,W,3]` uint8 BGR, and its labels, `[H,W]` uint8 indices into `CLASSES`; both the caller's.
+        The image, `[H,W,3]` uint8 BGR, and its labels, `[H,W]` uint8 indices into `CLASSES`. The caller owns both.
     """
     drive = Drive.from_seed(seed)
     height, width = size_hw
@@ -28,7 +28,7 @@ def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)
 
 
 def _expose(view: View, picture: Floats) -> Image:
-    """Light, rain, lens and sensor: linear float picture to what a camera would have stored."""
+    """Apply light, rain, lens and sensor: from a linear float image to what a camera stores."""
     drive = view.drive
     if drive.night:
         rows, columns = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)

@@ -1,4 +1,4 @@
-"""What stands and drives on the ground: trees, buildings and vehicles, painted from far to near."""
+"""Objects on the ground: trees, buildings and vehicles, painted from far to near."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ TREE_COLORS = ((35, 75, 45), (30, 60, 30), (50, 95, 70), (45, 85, 95))
 WALL_COLORS = ((110, 125, 145), (150, 155, 160), (90, 105, 150), (130, 140, 130))
 
 Box = tuple[int, int, int, int]
-"""Left, top, right, foot; pixels."""
+"""Left, top, right and foot, pixels."""
 Point = tuple[int, int]
 """Column and row, pixels."""
 
 
 class Canvas:
-    """A picture and its labels, drawn on together."""
+    """An image and its labels, which are drawn together."""
 
     def __init__(self, picture: Floats, labels: Labels) -> None:
         self.picture, self.labels = picture, labels
 
     def rectangle(self, box: Box, color: Color, label: int | None) -> None:
-        """Fills a box; where `label` is None the labels stay as they are."""
+        """Fill a box. None as `label` leaves the labels unchanged."""
         for layer, value in self._layers(color, label):
             cv2.rectangle(layer, box[:2], box[2:], value, -1)
 
     def ellipse(self, middle: Point, half: Point, color: Color, label: int | None) -> None:
-        """Fills an ellipse with upright axes of half lengths `half`."""
+        """Fill an ellipse with upright axes of half lengths `half`."""
         for layer, value in self._layers(color, label):
             cv2.ellipse(layer, middle, half, 0, 0, 360, value, -1)
 
     def polygon(self, corners: list[Point], color: Color, label: int | None) -> None:
-        """Fills a polygon."""
+        """Fill a polygon."""
         for layer, value in self._layers(color, label):
             cv2.fillPoly(layer, [np.array(corners, np.int32)], value)
 
@@ -48,7 +48,7 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A vehicle, tree or building: what it is, where its foot stands, how large it is (metres)."""
+    """A vehicle, tree or building with the position of its foot and its size, metres."""
 
     kind: str
     u: float
@@ -58,7 +58,7 @@ class Thing:
     color: Color
 
     def paint(self, view: View, canvas: Canvas) -> None:
-        """Draws it as the camera sees it, hazy with distance."""
+        """Draw the object as the camera sees it, with haze."""
         left, foot = view.project(self.u - self.width / 2, self.z, 0.0)
         right, top = view.project(self.u + self.width / 2, self.z, self.tall)
         if right <= left or foot <= top or right < 0 or left >= view.width:
@@ -113,7 +113,7 @@ def _shade(color: Color, share: float) -> Color:
 
 
 def things_near(view: View) -> list[Thing]:
-    """What stands near the camera now; each stands at a fixed place of the drive, or moves along its lane."""
+    """Return the objects near the camera. Each has a fixed position in the drive, or moves along its lane."""
     drive = view.drive
     things: list[Thing] = []
     spacing = 9.0

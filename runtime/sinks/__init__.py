@@ -1,1 +1,1 @@
-"""Where answers go, one file for each kind."""
+"""Sinks of ticks, one file per kind."""

@@ -1,4 +1,4 @@
-"""Draws a result over its frame."""
+"""Draw a result over its frame."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 
 TINT = (70, 200, 60)
-"""BGR of what was found."""
+"""BGR colour of a mask."""
 OPACITY = 0.45
 GUESSES = 3
 
 
 def annotate(tick: Tick) -> Image:
-    """The frame with what was found and a line of figures, a new picture; raises `ConfigError` for what is none."""
+    """Return a new image of the frame with the result and a line of figures. Raises `ConfigError` without an image."""
     if not isinstance(tick.frame, Frame):
-        msg = "there is no picture to draw on: use --sink jsonl"
+        msg = "there is no image to draw on: use --sink jsonl"
         raise ConfigError(msg)
     picture = tick.frame.image.copy()
     words = _draw(picture, tick.result)
@@ -30,7 +30,7 @@ def annotate(tick: Tick) -> Image:
 
 
 def _draw(picture: Image, result: Result) -> list[str]:
-    """Draws what has a place in the picture; returns what is to be said of it."""
+    """Draw the parts of the result that have a position. Return the text about the others."""
     if isinstance(result, Segmentation):
         _tint(picture, result)
         return [f"{result.label} {100 * result.fraction:.0f} %"]
@@ -49,7 +49,7 @@ def _draw(picture: Image, result: Result) -> list[str]:
 
 
 def _tint(picture: Image, result: Segmentation) -> None:
-    """The mask tinted, and its edge drawn."""
+    """Tint the mask and draw its edge."""
     mask = result.mask.view(np.uint8)
     tinted = cv2.addWeighted(picture, 1 - OPACITY, np.full_like(picture, TINT), OPACITY, 0)
     cv2.copyTo(tinted, mask, picture)

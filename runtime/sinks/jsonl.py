@@ -1,4 +1,4 @@
-"""One JSON document for each tick, on standard output or in a file."""
+"""Sink that writes one JSON document per tick, to standard output or a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEEDS_ARGUMENT = False
 
 
 class JsonLines:
-    """Writes and flushes line by line, so that a reader sees each answer when it is there."""
+    """Writes and flushes line by line, so that a reader sees each answer immediately."""
 
     def __init__(self, name: str, stream: BinaryIO, files: ExitStack) -> None:
         self._name = name
@@ -44,7 +44,7 @@ class JsonLines:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> JsonLines:
-    """`jsonl` writes to standard output, `jsonl:FILE` to a file that appears when the loop has ended well."""
+    """Open the sink on standard output, or on a file that appears when the loop has ended well."""
     files = ExitStack()
     if not argument:
         return JsonLines("standard output", sys.stdout.buffer, files)

@@ -1,4 +1,4 @@
-"""What a sink is, and how `jsonl` or `video:OUT.mp4` becomes one."""
+"""The protocol of a sink, the table of sinks, and how `jsonl` or `video:OUT.mp4` becomes one."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ SINKS = {
     "video": "orilla.runtime.sinks.video",
     "window": "orilla.runtime.sinks.window",
 }
-"""Name to the module whose `open_sink(argument, rate_hz, live)` makes it."""
+"""Name of a sink to its module, whose `open_sink(argument, rate_hz, live)` creates it."""
 
 
 class Opener(Protocol):
-    """Opens a sink for a source."""
+    """Creates a sink for a source."""
 
     def __call__(self, rate_hz: float | None, *, live: bool = False) -> Sink: ...
 
 
 class Sink(Protocol):
-    """Takes the ticks of one loop, in order."""
+    """Receives the ticks of one loop, in order."""
 
     def write(self, tick: Tick) -> bool:
-        """Takes one tick; False asks the loop to end."""
+        """Write one tick. Return False to end the loop."""
 
     def close(self, *, complete: bool) -> None:
-        """Ends the output; what is not complete is not kept as if it were."""
+        """Finish the output. An incomplete output is not kept under its final name."""
 
 
 def sink_opener(spec: str) -> Opener:
-    """Checks `NAME` or `NAME:ARGUMENT` and returns what opens it for a source's rate; raises `ConfigError`."""
+    """Parse `NAME` or `NAME:ARGUMENT` and return the function that opens the sink. Raises `ConfigError`."""
     name, _, argument = spec.partition(":")
     if name not in SINKS:
         msg = "sink"

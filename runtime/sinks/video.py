@@ -1,4 +1,4 @@
-"""An annotated video file, by OpenCV's FFmpeg."""
+"""Sink that writes an annotated video file through OpenCV's FFmpeg."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from orilla.runtime.stdio import hidden_stderr
 NEEDS_ARGUMENT = True
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
-"""File suffix to the codec that OpenCV's wheels can write into it; browsers play `.webm`."""
+"""File suffix to the codec that OpenCV's wheels can write into it. Browsers play `.webm`."""
 
 DEFAULT_RATE_HZ = 25.0
 
 MAX_STILL_S = 5.0
-"""A gap is filled with the last picture before it, so that the video keeps time, for at most so long."""
+"""Maximum still that fills a gap, seconds. Gaps are filled with the previous image, so that the video keeps time."""
 
 
 class Video:
-    """Opened at the first tick, which sets the size; later frames of another size are scaled to it.
+    """Video file. The first tick sets its size, and later frames are scaled to it.
 
-    It plays as fast as what it shows: a frame that got no answer is stood in for by the next that did.
+    The video plays at the speed of its content: a frame without an answer is replaced by the next one with an answer.
     """
 
     def __init__(self, path: Path, rate_hz: float | None, *, live: bool) -> None:
@@ -57,8 +57,10 @@ class Video:
         return True
 
     def _repeats(self, tick: Tick) -> int:
-        """How often this picture is written, until the video has come to its time; of a live source by the clock, of a
-        recording by the frame's number, of pictures without a rate once."""
+        """Return how often this image is written until the video has reached its time.
+
+        For a live source the clock counts, for a recording the frame number. Images without a rate are written once.
+        """
         if not self._live and not self._counted:
             return 1
         place = round(tick.captured_ns * self._rate_hz / 1e9) if self._live else tick.index
@@ -73,14 +75,14 @@ class Video:
         return max(0, repeats)
 
     def _open(self, width: int, height: int) -> None:
-        # The codecs store colour at half resolution: sides are even.
+        # The codecs store colour at half resolution, so both sides must be even.
         self._size = (max(2, width - width % 2), max(2, height - height % 2))
         codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        with hidden_stderr():  # FFmpeg is surprised at VP8 in WebM, and writes it all the same
+        with hidden_stderr():  # FFmpeg warns about VP8 in WebM but writes it
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
         if not self._writer.isOpened():
             self.close(complete=False)
-            msg = f"cannot write {self._path}: OpenCV refuses a {self._size[0]}x{self._size[1]} video there"
+            msg = f"cannot write {self._path}: OpenCV cannot write a {self._size[0]}x{self._size[1]} video there"
             raise OutputError(msg)
 
     def close(self, *, complete: bool) -> None:
@@ -89,11 +91,11 @@ class Video:
         whole = complete and self._writer is not None and self._readable()
         close_files(self._files, complete=whole)
         if complete and self._written and not whole:
-            msg = f"cannot write {self._path}: the file came out incomplete; is the disk full?"
+            msg = f"cannot write {self._path}: the file is incomplete, perhaps because the disk is full"
             raise OutputError(msg)
 
     def _readable(self) -> bool:
-        """Whether what was written can be read back: OpenCV's writer never says that the disk is full."""
+        """Return True if the written file can be read. OpenCV's writer never reports a full disk."""
         capture = quiet_capture(str(self._temporary), cv2.CAP_FFMPEG)
         try:
             missing = self._written - capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -103,7 +105,7 @@ class Video:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Video:
-    """`video:OUT.mp4`, `.avi` or `.webm`; the file appears when the loop has ended well."""
+    """Open the sink `video:OUT.mp4`, `.avi` or `.webm`. The file appears when the loop has ended well."""
     path = Path(argument)
     if path.suffix.lower() not in CODECS:
         msg = f"sink video:{argument}: the file must end in {', '.join(CODECS)}"

@@ -1,4 +1,4 @@
-"""A window on the screen, where OpenCV's windowed build is installed; `q` or Escape ends the loop."""
+"""Sink that shows ticks in a window. It needs OpenCV's windowed build. `q` or Escape ends the loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUIT_KEYS = (ord("q"), 27)
 
 
 class Window:
-    """Shows each tick as it comes."""
+    """Shows each tick when it arrives."""
 
     def write(self, tick: Tick) -> bool:
         cv2.imshow(TITLE, annotate(tick))
@@ -30,7 +30,7 @@ class Window:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Window:
-    """Raises `MissingExtraError` for the headless build, `ConfigError` without a display (OpenCV would abort)."""
+    """Open the window. Raises `MissingExtraError` for the headless build, `ConfigError` without a display."""
     found = opencv(installed(OPENCV_WHEELS))
     if not found.passed:
         msg = f"sink window: {found.detail}; run {found.fix}"

@@ -1,1 +1,1 @@
-"""Where frames come from, one file for each kind."""
+"""Sources of frames, one file per kind."""

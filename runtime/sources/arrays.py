@@ -1,4 +1,4 @@
-"""Pictures that the caller has: an array of them, a list, or a generator that makes one after the other."""
+"""Source of images that the caller has: an array, a list or a generator."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from orilla.runtime.sources.source import now_ns
 
 
 class Arrays:
-    """One frame for each picture, stamped when it is handed over.
+    """One frame per image, stamped when it is taken from the iterable.
 
     Args:
-        pictures: `[H,W,3]` uint8 BGR each, or grey, 16-bit or with alpha (see `as_bgr`). Each belongs to the loop from
-            then on: don't write into it again.
-        live: whether the pictures come as time goes on, as from a camera: then policy `latest` is the default.
-        rate_hz: pictures per second of a recording, where there is such a rate.
+        pictures: Images, `[H,W,3]` uint8 BGR each, or grey, 16-bit or with alpha (see `as_bgr`). The loop owns each
+            from
+            then on, so do not write into it.
+        live: True if the images arrive in real time, as from a camera. The default policy is then `latest`.
+        rate_hz: Images per second of a recording, or None.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Arrays:
         try:
             return Frame(index, as_bgr(picture), captured_ns)
         except DataError as error:
-            return Event("corrupt", index, captured_ns, f"picture {index} is passed over: {error}")
+            return Event("corrupt", index, captured_ns, f"image {index} is skipped: {error}")
 
     def close(self) -> None:
         self._pictures = iter(())

@@ -1,4 +1,4 @@
-"""A camera of the operating system; the newest frame counts, time goes on by itself."""
+"""Source of a camera of the operating system."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
 
 OLDEST_STAMP_NS = 5_000_000_000
-"""A driver's time stamp that is further back than this is of another clock."""
+"""Age from which a driver's time stamp must come from another clock, nanoseconds."""
 
 
 class Camera:
-    """Frames of one device; stamped by the driver where it tells the monotonic clock (V4L2 does), else when it hands
-    the frame over, before it is converted."""
+    """Frames of one device.
+
+    The driver stamps them if it uses the monotonic clock (V4L2 does). Otherwise they are stamped on arrival.
+    """
 
     live = True
 
@@ -31,7 +33,10 @@ class Camera:
 
     @classmethod
     def open(cls, device: str | int) -> Source:
-        """Opens camera number or path `device`, again when it is lost; raises `SourceError` where there is none."""
+        """Open camera number or path `device`, and reopen it when it is lost.
+
+        Raises `SourceError` if it does not exist.
+        """
         return Reconnecting(lambda: cls(device, _connected(device)), f"camera {device}")
 
     def read(self) -> Frame | Event | None:
@@ -60,7 +65,7 @@ def _connected(device: str | int) -> cv2.VideoCapture:
 
 
 def _stamp(driver_ms: float, now: int) -> int:
-    """The driver's time stamp in nanoseconds, where it is one of the monotonic clock; else `now`.
+    """Return the driver's time stamp in nanoseconds if it is from the monotonic clock, else `now`.
 
     Source: Linux, V4L2 buffers, `V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC`, which USB cameras set.
     """

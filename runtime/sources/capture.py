@@ -1,4 +1,4 @@
-"""From OpenCV's capture to a BGR picture, in a buffer that is used again."""
+"""Read OpenCV captures into BGR images in pooled buffers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.sources.source import now_ns
 
 MAX_CORRUPT = 100
-"""Frames in a row that cannot be used before a live source counts as lost."""
+"""Consecutive unusable frames after which a live source counts as lost."""
 
 
 def rate_of(capture: cv2.VideoCapture) -> float | None:
-    """Frames per second that the capture names, where they are ones."""
+    """Return the capture's frames per second, if the value is plausible."""
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     return rate if 0 < rate <= 1000 else None
 
 
 def retrieved(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
-    """The frame that was grabbed, in a buffer of `pool` where it fits; None where it cannot be decoded."""
+    """Return the grabbed frame, in a buffer of `pool` if it fits. None if it cannot be decoded."""
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     buffer = pool.take((height, width, 3)) if width > 0 and height > 0 else None
     try:
@@ -34,17 +34,17 @@ def retrieved(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
 
 
 class CorruptFrames:
-    """Makes an event of a frame that cannot be used, and a loss of many in a row."""
+    """Turns an unusable frame into an event, and many in a row into a loss of the source."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._in_a_row = 0
 
     def checked(self, index: int, image: Image | None, captured_ns: int) -> Frame | Event:
-        """The frame, its picture made BGR where it is grey, deep or has alpha; or the event that it is none.
+        """Return the frame with its image as BGR, or an event if the frame cannot be used.
 
         Raises:
-            SourceError: `MAX_CORRUPT` in a row.
+            SourceError: `MAX_CORRUPT` frames in a row were unusable.
         """
         try:
             if image is None:
@@ -54,8 +54,8 @@ class CorruptFrames:
         except DataError as error:
             self._in_a_row += 1
             if self._in_a_row >= MAX_CORRUPT:
-                msg = f"{self._name} gave {MAX_CORRUPT} frames in a row that cannot be used"
+                msg = f"{self._name} delivered {MAX_CORRUPT} unusable frames in a row"
                 raise SourceError(msg) from error
-            return Event("corrupt", index, now_ns(), f"frame {index} of {self._name} is passed over: {error}")
+            return Event("corrupt", index, now_ns(), f"frame {index} of {self._name} is skipped: {error}")
         self._in_a_row = 0
         return frame

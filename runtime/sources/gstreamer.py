@@ -1,4 +1,4 @@
-"""A GStreamer pipeline, where OpenCV was built with it: its wheels are not, Debian's `python3-opencv` is."""
+"""Source of a GStreamer pipeline. OpenCV's wheels are built without GStreamer; Debian's `python3-opencv` has it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "gst:"
 
 
 class Pipeline:
-    """Frames of a pipeline that ends in `appsink`; stamped when it hands them over."""
+    """Frames of a pipeline that ends in `appsink`, stamped when they are received."""
 
     live = True
 
@@ -28,11 +28,11 @@ class Pipeline:
 
     @classmethod
     def open(cls, pipeline: str) -> Source:
-        """Opens `gst:…`, or what has ` ! ` in it.
+        """Open `gst:…`, or a text with ` ! ` in it.
 
         Raises:
-            ConfigError: OpenCV has no GStreamer, or the pipeline gives nothing to take.
-            SourceError: GStreamer refuses the pipeline.
+            ConfigError: OpenCV has no GStreamer, or the pipeline does not end in appsink.
+            SourceError: GStreamer rejects the pipeline.
         """
         text = pipeline.removeprefix(PREFIX).strip()
         if "appsink" not in text:
@@ -62,6 +62,6 @@ def _has_gstreamer() -> bool:
 def _opened(text: str) -> cv2.VideoCapture:
     capture = quiet_capture(text, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
-        msg = f"GStreamer refuses the pipeline {text[:120]!r}: try it with gst-launch-1.0"
+        msg = f"GStreamer rejects the pipeline {text[:120]!r}: test it with gst-launch-1.0"
         raise SourceError(msg)
     return capture

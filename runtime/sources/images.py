@@ -1,4 +1,4 @@
-"""Pictures from files, in the order of their names; one that cannot be read is told and passed over."""
+"""Source of image files in name order. An unreadable file is reported and skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.sources.source import now_ns
 
 
 class Images:
-    """One frame for each file."""
+    """One frame per file."""
 
     live = False
     rate_hz: float | None = None
@@ -23,9 +23,9 @@ class Images:
 
     @classmethod
     def open(cls, paths: list[Path], where: str) -> Images:
-        """Raises `SourceError` where there is no picture."""
+        """Create the source. Raises `SourceError` if there is no image."""
         if not paths:
-            msg = f"no pictures in {where}"
+            msg = f"no images in {where}"
             raise SourceError(msg)
         return cls(paths)
 

@@ -1,7 +1,8 @@
-"""A camera that sends JPEG after JPEG over HTTP (`multipart/x-mixed-replace`), part by part.
+"""Source of a camera that sends JPEG after JPEG over HTTP (`multipart/x-mixed-replace`).
 
-Read here and not by FFmpeg, which probes for a second, has no time stamps, keeps the first picture's size for good and
-ends at a damaged picture.
+This module replaces FFmpeg's reader, which probes for a second, has no time stamps, keeps the first image's size
+forever
+and ends at a damaged image.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from orilla.runtime.sources.source import now_ns
 
 KIND = "multipart/x-mixed-replace"
 MAX_BYTES = 64 << 20
-"""Of one picture."""
+"""Maximum size of one image, bytes."""
 MAX_BETWEEN = 1 << 16
-"""Bytes between two pictures, header included."""
+"""Maximum size of the data between two images, including the header, bytes."""
 CHUNK = 1 << 16
 
 SOI, EOI, SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
-"""A JPEG's start, its end, and the marker that pixels follow."""
+"""Start and end of a JPEG, and the marker before the pixels."""
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""What ends the pixels: stuffed bytes and restarts stand among them. Source: ITU-T T.81, B.1.1.5."""
+"""Pattern that ends the pixels. Stuffed bytes and restarts occur among them. Source: ITU-T T.81, B.1.1.5."""
 
 Response = http.client.HTTPResponse
 
 
 class MotionJpeg:
-    """Frames of one connection; stamped when the first byte of a picture has arrived.
+    """Frames of one connection, stamped when the first byte of an image arrives.
 
-    Cameras don't agree on how the boundary that they name stands before each part: what is seen there counts.
+    Cameras disagree on how the announced boundary precedes each part, so the boundary is taken from the stream.
     """
 
     live = True
@@ -56,7 +57,7 @@ class MotionJpeg:
             captured_ns = now_ns()
             data = self._take(length) if length is not None else self._take_up_to(boundary)
         except (OSError, EOFError, http.client.HTTPException, ValueError) as error:
-            reason = f": {error}" if isinstance(error, ValueError) else f", or gave nothing for {self._timeout_s:g} s"
+            reason = f": {error}" if isinstance(error, ValueError) else f", or sent nothing for {self._timeout_s:g} s"
             msg = f"{self._name} ended{reason}"
             raise SourceError(msg) from error
         image = decode_quietly(data)
@@ -68,7 +69,7 @@ class MotionJpeg:
         self._response.close()
 
     def _header(self) -> tuple[bytes, int | None]:
-        """The line that a part begins with, and the length that its header states."""
+        """Return the first line of a part and the length in its header."""
         passed, boundary, length = 0, b"", None
         while True:
             line = self._line()
@@ -84,7 +85,7 @@ class MotionJpeg:
             elif line.lower().startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
                 if not 0 <= length <= MAX_BYTES:
-                    msg = f"a picture of {length} bytes"
+                    msg = f"an image of {length} bytes"
                     raise ValueError(msg)
 
     def _line(self) -> bytes:
@@ -101,8 +102,10 @@ class MotionJpeg:
         return self._cut(length)
 
     def _take_up_to(self, boundary: bytes) -> bytes:
-        """A picture without a stated length: up to its own end, for the next boundary comes a period later; or up to
-        that, where it is no JPEG."""
+        """Read an image of unknown length up to its own end, because the next boundary comes a period later.
+
+        If it is not a JPEG, read up to the boundary.
+        """
         while True:
             end = _jpeg_end(self._buffer)
             if end is None and not self._buffer.startswith(SOI[: len(self._buffer)]):
@@ -111,7 +114,7 @@ class MotionJpeg:
             if end is not None:
                 return self._cut(end)
             if len(self._buffer) > MAX_BYTES:
-                msg = "a picture without an end"
+                msg = "an image without an end"
                 raise ValueError(msg)
             self._fill()
 
@@ -128,10 +131,9 @@ class MotionJpeg:
 
 
 def _jpeg_end(data: bytearray) -> int | None:
-    """Where the JPEG ends that `data` begins with; None where it has no end yet, or is none.
+    """Return the end of the JPEG at the start of `data`. None if it has no end yet, or is not a JPEG.
 
-    Its segments are passed over by their length, since a thumbnail in one has an end of its own. Source: ITU-T T.81,
-    B.1.1.
+    Segments are skipped by their length, because a thumbnail in one has an end of its own. Source: ITU-T T.81, B.1.1.
     """
     if not data.startswith(SOI):
         return None
@@ -152,10 +154,10 @@ def _jpeg_end(data: bytearray) -> int | None:
 
 
 def connect(url: str, timeout_s: float) -> Response:
-    """Asks for a URL, with the user and password in it where the server wants some (basic or digest).
+    """Request a URL, with the user and password in it if the server needs them (basic or digest).
 
     Raises:
-        OSError: nothing there, or refused.
+        OSError: The server is absent or rejects the request.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

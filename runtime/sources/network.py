@@ -1,4 +1,4 @@
-"""A camera in the network: RTSP and what else OpenCV's FFmpeg reads, or HTTP with JPEG after JPEG."""
+"""Source of a network camera: RTSP and other streams through OpenCV's FFmpeg, or JPEG after JPEG over HTTP."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from orilla.runtime.sources.video import VideoFile, decoding_threads, quiet_capt
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 
 OPEN_MS, READ_MS = 5000, 3000
-"""A server that says nothing for so long is not there, or has stalled."""
+"""Time limits for opening a stream and for each frame, milliseconds."""
 
 QUEUED_S, WAITED = 2.0, 0.5
-"""What had queued up while the stream was opened comes at once; it is passed over, for at most so long, until a frame
-has to be waited for this part of a period."""
+"""Frames that were queued during the opening arrive at once. They are skipped for at most the first number of seconds,
+until
+a frame takes at least the second number, as a share of a period."""
 
 USUAL_RATE_HZ = 30.0
-"""Of a stream that names none."""
+"""Frame rate of a stream that states none."""
 
 
 class NetworkStream:
-    """Frames of one connection; stamped with their presentation time, or with their arrival where they have none."""
+    """Frames of one connection, stamped with their presentation time, or with their arrival without one."""
 
     live = True
 
@@ -44,11 +45,11 @@ class NetworkStream:
 
     @staticmethod
     def open(url: str) -> Source:
-        """Opens a URL: a live stream that is opened again when it breaks off, or a recording that ends.
+        """Open a URL: a live stream that is reopened when it fails, or a recording that ends.
 
         Raises:
-            ConfigError: not a URL that can be opened.
-            SourceError: nothing there, or no video.
+            ConfigError: The URL is invalid.
+            SourceError: Nothing is there, or it has no video.
         """
         name = _checked(url)
         opened = _open(url, name)
@@ -59,7 +60,7 @@ class NetworkStream:
 
     def read(self) -> Frame | Event | None:
         if not self._grab():
-            msg = f"{self._name} ended, or gave nothing for {READ_MS / 1e3:g} s"
+            msg = f"{self._name} ended, or sent nothing for {READ_MS / 1e3:g} s"
             raise SourceError(msg)
         arrived_ns = now_ns()
         presented_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
@@ -75,12 +76,12 @@ class NetworkStream:
         self._capture.release()
 
     def _grab(self) -> bool:
-        """Takes the next frame; of a stream just opened, the first that had to be waited for."""
+        """Take the next frame. After the opening, take the first one that had to be waited for."""
         if self._fresh:
             return bool(self._capture.grab())
         began_ns = now_ns()
         wait_s = WAITED / (self.rate_hz or USUAL_RATE_HZ)
-        waited = not self._capture.grab()  # the first one takes long whether it was there or not
+        waited = not self._capture.grab()  # the first frame always takes long
         while not waited:
             started_ns = now_ns()
             if not self._capture.grab():
@@ -91,27 +92,27 @@ class NetworkStream:
 
 
 def _checked(url: str) -> str:
-    """The URL without its password, to be shown; raises `ConfigError`."""
+    """Return the URL without its password, for messages. Raises `ConfigError`."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
     except ValueError as error:
-        msg = f"source {_shown(url)}: not a URL: {error}"
+        msg = f"source {_shown(url)} is not a URL: {error}"
         raise ConfigError(msg) from error
     if not host or any(character.isspace() for character in url):
-        msg = f"source {_shown(url)}: not a URL; it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO"
+        msg = f"source {_shown(url)} is not a URL: it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO"
         raise ConfigError(msg)
     where = f"[{host}]" if ":" in host else host
     return urlunsplit((parts.scheme, f"{where}:{port}" if port else where, parts.path, "", ""))
 
 
 def _shown(url: str) -> str:
-    """A malformed URL, without what may be a password."""
+    """Return a malformed URL without a possible password."""
     return re.sub(r"//.*@", "//...@", url)[:200]
 
 
 def _open(url: str, name: str) -> Source:
-    """One connection, by what the server says it sends."""
+    """Open one connection, depending on what the server says that it sends."""
     if urlsplit(url).scheme.lower().startswith("http"):
         from orilla.runtime.sources import mjpeg
 
@@ -119,7 +120,7 @@ def _open(url: str, name: str) -> Source:
             response = mjpeg.connect(url, READ_MS / 1e3)
         except OSError as error:
             reason = getattr(error, "reason", None) or error
-            msg = f"no video at {name}: {reason}; check the address, the user and that it is on"
+            msg = f"no video at {name}: {reason}; check the address, the user and that the camera is on"
             raise SourceError(msg) from error
         if response.headers.get_content_type() == mjpeg.KIND:
             return mjpeg.MotionJpeg(name, response, READ_MS / 1e3)
@@ -132,7 +133,7 @@ def _open(url: str, name: str) -> Source:
 
 def _connect(url: str, name: str) -> cv2.VideoCapture:
     settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
-    settings += decoding_threads(1)  # each further one would hold a frame back
+    settings += decoding_threads(1)  # each further thread would delay frames by one
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         msg = f"no video at {name}: check the address, the user and that the camera is on"

@@ -1,4 +1,4 @@
-"""A recording that is played at its own rate, as a camera would have given it."""
+"""Play a recording at its own rate, as a camera would deliver it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
 class Paced:
-    """Gives each frame when its time has come, and stamps it with that time. Where decoding is slower than the rate,
-    all that follows comes later too: the recording plays slower, and no frame is older than it is.
+    """Delivers each frame when its time has come, and stamps it with that time.
+
+    If decoding is slower than the rate, the recording plays slower, and no frame is older than it is.
 
     Args:
-        source: a recording with a rate.
-        clock: monotonic, nanoseconds.
-        wait: sleeps so many seconds.
+        source: A recording with a frame rate.
+        clock: Monotonic clock, nanoseconds.
+        wait: Function that sleeps for seconds.
 
     Raises:
-        ConfigError: the source has no rate.
+        ConfigError: The source has no frame rate.
     """
 
     live = True
@@ -31,7 +32,7 @@ class Paced:
         self, source: Source, *, clock: Callable[[], int] = now_ns, wait: Callable[[float], None] = time.sleep
     ) -> None:
         if not source.rate_hz:
-            msg = "this source has no rate to be played at: use policy every"
+            msg = "this source has no frame rate: use policy every"
             raise ConfigError(msg)
         self._source, self._clock, self._wait = source, clock, wait
         self.rate_hz: float | None = source.rate_hz

@@ -1,4 +1,4 @@
-"""A Raspberry Pi camera by `picamera2`, which Raspberry Pi OS brings; stamped by the sensor."""
+"""Source of a Raspberry Pi camera through `picamera2`, which Raspberry Pi OS installs. The sensor stamps the frames."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 
 SIZE_WH = (1280, 720)
-"""Pixels that are asked for."""
+"""Requested width and height, pixels."""
 
 BUFFERS = 4
-"""Of the camera: one is exposed, one is read out, two may be held by the loop."""
+"""Buffers of the camera: one is exposed, one is read out, and the loop may hold two."""
 
 
 class PiCamera:
@@ -34,8 +34,12 @@ class PiCamera:
 
     @classmethod
     def open(cls, argument: str) -> Source:
-        """`picamera2` or `picamera2:NUMBER`; raises `ConfigError` where it is not installed, `SourceError` where there
-        is no camera."""
+        """Open `picamera2` or `picamera2:NUMBER`.
+
+        Raises:
+            ConfigError: picamera2 is not installed.
+            SourceError: There is no camera.
+        """
         if argument and not whole_number(argument):
             msg = f"picamera2:{argument}: the camera after the colon must be a number"
             raise ConfigError(msg)
@@ -43,7 +47,7 @@ class PiCamera:
             module = import_module("picamera2")
         except ImportError as error:
             msg = (
-                "picamera2 is not installed: on Raspberry Pi OS run sudo apt install python3-picamera2, and make the "
+                "picamera2 is not installed: on Raspberry Pi OS run sudo apt install python3-picamera2, and create the "
                 "environment with --system-site-packages"
             )
             raise ConfigError(msg) from error
@@ -66,7 +70,7 @@ class PiCamera:
         return self._corrupt.checked(index, image, captured_ns)
 
     def close(self) -> None:
-        with suppress(RuntimeError):  # it may be gone already
+        with suppress(RuntimeError):  # the camera may be gone
             self._camera.stop()
             self._camera.close()
 
@@ -74,7 +78,7 @@ class PiCamera:
 def _started(module: Any, number: int) -> Any:
     try:
         camera = module.Picamera2(number)
-        # libcamera's RGB888 lies in memory as blue, green, red.
+        # libcamera's RGB888 is stored as blue, green, red.
         main = {"size": SIZE_WH, "format": "RGB888"}
         camera.configure(camera.create_video_configuration(main=main, buffer_count=BUFFERS))
         camera.start()
@@ -85,7 +89,7 @@ def _started(module: Any, number: int) -> Any:
 
 
 def _monotonic(sensor_ns: int | None) -> int:
-    """The sensor's time stamp, of the clock that also counts while the machine sleeps, on the monotonic one.
+    """Convert the sensor's time stamp, whose clock also counts while the machine sleeps, to the monotonic clock.
 
     Source: libcamera's `SensorTimestamp` control: "CLOCK_BOOTTIME".
     """

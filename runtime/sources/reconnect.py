@@ -1,4 +1,4 @@
-"""A live source that is lost and found again: unplugged, stalled or ended is an event, and the loop goes on."""
+"""Reopen a live source that was unplugged, stalled or ended. The loop receives events and continues."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from orilla.runtime.frame import Event, EventKind, Frame, Line
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 FIRST_WAIT_S, MAX_WAIT_S = 0.25, 2.0
-"""Between two tries: twice as long after each that fails, never longer than the second."""
+"""First and maximum wait between two attempts, seconds. The wait doubles after each failure."""
 
 TRIES = 5
-"""A source that opens but never gave a frame is given up after so many."""
+"""Attempts after which a source that opens but never delivers a frame is an error."""
 
 
 class Reconnecting:
-    """Opens its source again whenever it breaks off; frames go on counting.
+    """Source that reopens another one whenever it fails. Frame numbers continue.
 
     Args:
-        opener: opens the source; raises `SourceError`.
-        name: of the source, in events.
-        clock: monotonic, nanoseconds.
-        wait: sleeps so many seconds.
+        opener: Function that opens the source. It raises `SourceError`.
+        name: Name of the source in events.
+        clock: Monotonic clock, nanoseconds.
+        wait: Function that sleeps for seconds.
     """
 
     live = True
@@ -53,7 +53,7 @@ class Reconnecting:
             kept, self._kept = self._kept, None
             return kept
         if self._source is None and not self._open_again():
-            return self._event("waiting", f"{self._name} is not there yet")
+            return self._event("waiting", f"{self._name} is still absent")
         assert self._source is not None
         try:
             found = self._source.read()
@@ -86,7 +86,7 @@ class Reconnecting:
         if self._lost:
             return self._event("waiting", reason)
         self._lost, self._lost_ns = True, self._clock()
-        return self._event("lost", f"{reason}; trying again")
+        return self._event("lost", f"{reason}; retrying")
 
     def _open_again(self) -> bool:
         left_s = (self._due_ns - self._clock()) / 1e9
@@ -103,7 +103,7 @@ class Reconnecting:
     def _fail(self, reason: str) -> None:
         self._failures += 1
         if not self._gave and self._failures >= TRIES:
-            msg = f"{reason}; {self._name} never gave a frame in {TRIES} tries"
+            msg = f"{reason}; {self._name} delivered no frame in {TRIES} tries"
             raise SourceError(msg)
         wait_s = min(FIRST_WAIT_S * 2 ** min(self._failures - 1, 16), MAX_WAIT_S)
         self._due_ns = self._clock() + int(1e9 * wait_s)

@@ -1,4 +1,4 @@
-"""How a name, a path, a URL or a camera's number becomes a source."""
+"""Open a source from a name, a path, a URL or a camera number."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from orilla.runtime.preprocessing.image_file import PICTURES
 from orilla.runtime.sources.source import Source, picture_files
 
 ANIMATED = ".gif"
-"""A file that is played like a video, unless it lies among pictures in a folder."""
+"""Suffix of a file that plays like a video, except in a folder of images."""
 
 
 def open_source(spec: str | int | Path) -> Source:
-    """Opens a camera, a network stream, a pipeline, a video file, a folder of pictures or one picture, or `scenes`.
+    """Open a camera, a network stream, a pipeline, a video file, a folder of images, one image, or `scenes`.
 
     Args:
-        spec: a camera's number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline, with ` ! ` in
-            it or `gst:` before it; `picamera2` or `picamera2:NUMBER`; `scenes` or `scenes:SEED`,
-            `scenes+clock` with the time drawn into it; or a path: `./scenes` is one.
+        spec: A camera number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline that contains ` !
+            ` or
+            starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`, which
+            draws the time into the images; or a path. `./scenes` is a path.
 
     Raises:
-        SourceError: no such file, camera or server, or not a video.
-        ConfigError: an unknown name, or not a URL or pipeline that can be opened.
+        SourceError: The file, camera or server does not exist, or the file is not a video.
+        ConfigError: The name is unknown, or the URL or pipeline is invalid.
     """
     text = str(spec)
     if not text:
@@ -60,10 +61,10 @@ def open_source(spec: str | int | Path) -> Source:
 
 
 def open_texts(spec: str | Path) -> Source:
-    """Opens the texts that a text model answers: a text file, or `-` for standard input, line by line.
+    """Open a source of texts: a text file, or `-` for standard input, line by line.
 
     Raises:
-        SourceError: no such file.
+        SourceError: The file does not exist.
     """
     from orilla.runtime.sources.text_lines import Lines
 
@@ -96,5 +97,5 @@ def _open_path(path: Path) -> Source:
         raise SourceError(msg)
     msg = "source"
     raise unknown_name(
-        msg, str(path), ["a camera number", "a URL", "a file", "a folder of pictures", "picamera2", "scenes"]
+        msg, str(path), ["a camera number", "a URL", "a file", "a folder of images", "picamera2", "scenes"]
     )

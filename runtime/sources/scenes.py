@@ -1,4 +1,4 @@
-"""A drive through procedural scenes, as a video of ten seconds."""
+"""Source of procedural road scenes, as a video of ten seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FRAMES = 300
 RATE_HZ = 30.0
 
 UNSEEN_DRIVE = 999_999_999
-"""The drive that is shown where none is named: beyond those of the data set's usual seeds."""
+"""Default drive, beyond the usual seeds of the data set."""
 SIZE_HW = (360, 640)
 
 
@@ -28,7 +28,7 @@ class Scenes:
 
     @classmethod
     def open(cls, argument: str, *, clocked: bool = False) -> Scenes:
-        """`scenes` or `scenes:SEED`; with a clock in the picture, `scenes+clock`."""
+        """Open `scenes` or `scenes:SEED`; with a clock in the image, `scenes+clock`."""
         if argument and not whole_number(argument):
             msg = f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more"
             raise ConfigError(msg)
@@ -45,4 +45,4 @@ class Scenes:
         return frame
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Release nothing."""

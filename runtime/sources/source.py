@@ -1,4 +1,4 @@
-"""The protocol of a source of frames, and what all sources share."""
+"""The protocol of a source of frames, and shared functions."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from orilla.runtime.frame import QUEUE_DEPTH, Event, Frame, Line
 from orilla.runtime.preprocessing.image_file import PICTURES
 
 READY_BUFFERS = 2 * QUEUE_DEPTH + 3
-"""Buffers that a source allocates and touches with its first frame: as many frames as a loop ever has in flight. One
-is being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller
-holds one. The loop takes its memory when it starts, not when the machine is busy for the first time."""
+"""Buffers that a source allocates and touches with its first frame: as many frames as a loop ever has in flight. One is
+being
+read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller holds
+one.
+The loop thus takes its memory at the start, not when the machine first becomes busy."""
 
 SLICE_S = 0.25
-"""A wait of a source is given back to the loop in pieces, so that it can be stopped meanwhile."""
+"""Maximum wait within `read`, seconds. A longer wait returns control to the loop, so that it can be stopped."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Gives frames one by one, to one thread."""
+    """Delivers frames one by one, to one thread."""
 
     live: bool
     """True for a live source (a camera), False for a recording."""
     rate_hz: float | None
-    """Frames per second by which a recording should be played; None where there is no such rate."""
+    """Frames per second at which a recording plays. None if there is no such rate."""
 
     def read(self) -> Frame | Line | Event | None:
-        """The next frame; or what happened instead, after which reading goes on; or None at the end.
+        """Return the next frame; or an event, after which reading continues; or None at the end.
 
         Raises:
-            SourceError: it breaks off for good.
+            SourceError: The source failed permanently.
         """
 
     def close(self) -> None:
-        """Frees the device or file."""
+        """Release the device or file."""
 
 
 def now_ns() -> int:
-    """The clock that stamps frames: monotonic, nanoseconds."""
+    """Return the monotonic clock that stamps frames, nanoseconds."""
     return time.monotonic_ns()
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures in a folder, by name."""
+    """Return the image files of a folder in name order."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)

@@ -1,4 +1,4 @@
-"""Texts, one a line, from a file or from standard input; or those that the caller has."""
+"""Sources of texts: lines of a file or of standard input, or texts that the caller has."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from orilla.runtime.frame import Event, Line
 from orilla.runtime.sources.source import SLICE_S, now_ns
 
 LONGEST = 1 << 20
-"""Bytes of a line."""
+"""Maximum length of a line, bytes."""
 
 CHUNK = 1 << 16
 
 
 class Lines:
-    """One text for each line that isn't blank.
+    """One text per line that is not blank.
 
     Args:
-        name: in messages.
-        chunk: the next bytes; none at the end, None where there are none yet.
-        close: frees what is read.
+        name: Name in messages.
+        chunk: Function that returns the next bytes; empty at the end, None if there are none yet.
+        close: Function that releases the file.
     """
 
     live = False
@@ -38,7 +38,7 @@ class Lines:
 
     @classmethod
     def open(cls, spec: str) -> Lines:
-        """Opens `-`, standard input, or a file; raises `SourceError`."""
+        """Open `-` for standard input, or a file. Raises `SourceError`."""
         if spec == "-":
             return cls("standard input", _standard_input, lambda: None)
         path = Path(spec)
@@ -70,10 +70,10 @@ class Lines:
         self._close()
 
     def _next(self) -> bytes | None:
-        """The next line; None where none is there yet, or at the end."""
+        """Return the next line. None if there is none yet, or at the end."""
         while b"\n" not in self._buffer and not self._ended:
             if len(self._buffer) > LONGEST:
-                msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: cut it"
+                msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: shorten it"
                 raise SourceError(msg)
             found = self._chunk()
             if found is None:
@@ -84,13 +84,13 @@ class Lines:
             return None
         data, _, self._buffer = self._buffer.partition(b"\n")
         if len(data) > LONGEST:
-            msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: cut it"
+            msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: shorten it"
             raise SourceError(msg)
         return data
 
 
 class Texts:
-    """Texts that the caller has: a list, or a generator that makes one after the other."""
+    """Texts that the caller has: a list or a generator."""
 
     live = False
     rate_hz: float | None = None
@@ -106,7 +106,7 @@ class Texts:
             return None
         index, self._index = self._index, self._index + 1
         if not isinstance(text, str):
-            return Event("corrupt", index, now_ns(), f"text {index} is passed over: it is {type(text).__name__}")
+            return Event("corrupt", index, now_ns(), f"text {index} is skipped: it is {type(text).__name__}")
         return Line(index, text, now_ns())
 
     def close(self) -> None:
@@ -114,10 +114,10 @@ class Texts:
 
 
 def _standard_input() -> bytes | None:
-    """What has come; a thread that waits in a read of it could not be ended."""
+    """Return the available bytes. A thread that blocks in a read of standard input could not be stopped."""
     try:
         number = sys.stdin.fileno()
-    except (OSError, ValueError):  # a program has put a stream of its own in its place
+    except (OSError, ValueError):  # a program may have replaced standard input by its own stream
         return sys.stdin.buffer.read(CHUNK)
     ready, _, _ = select.select([number], [], [], SLICE_S)
     return os.read(number, CHUNK) if ready else None

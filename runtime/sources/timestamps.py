@@ -1,17 +1,18 @@
-"""From a stream's own clock to the monotonic one."""
+"""Map a stream's clock to the monotonic clock."""
 
 from __future__ import annotations
 
 WINDOW_NS = 5_000_000_000
-"""Looked back on for the shortest way: this long at least, twice as long at most. What lies further back is forgotten,
-so that a clock that drifts, or a server that paused, is followed."""
+"""Window for the smallest delay, nanoseconds: between this length and twice this length. Older delays are forgotten, to
+follow
+a clock that drifts or a server that paused."""
 
 
 class PresentationClock:
-    """Maps presentation times to the monotonic clock by the frame that had the shortest way lately.
+    """Maps presentation times to the monotonic clock through the frame with the smallest recent delay.
 
-    A frame that waited in a network or a decoder arrives late, never early: the least difference between arrival and
-    presentation time is the nearest to the moment of capture. What stays in it is the shortest delay itself.
+    A frame that waited in a network or decoder arrives late, never early. The minimum difference between arrival and
+    presentation time is therefore the best estimate of the capture time. The smallest delay itself remains in it.
     """
 
     def __init__(self) -> None:
@@ -21,12 +22,12 @@ class PresentationClock:
         self._least = 0.0
 
     def captured_ns(self, presented_ms: float, arrived_ns: int) -> int:
-        """When a frame was taken: never after it arrived.
+        """Return the capture time of a frame, which is never after its arrival.
 
         Args:
-            presented_ms: its presentation time, milliseconds from any moment on; one that goes back is of a stream that
-                began anew.
-            arrived_ns: the monotonic clock when it was handed over.
+            presented_ms: Presentation time, milliseconds from any origin. A time that goes back means that the stream
+                restarted.
+            arrived_ns: Monotonic clock at arrival, nanoseconds.
         """
         offset_ns = arrived_ns - 1e6 * presented_ms
         if self._presented_ms is None or presented_ms < self._presented_ms:

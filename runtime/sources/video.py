@@ -1,4 +1,4 @@
-"""A video file, decoded by OpenCV's FFmpeg; every frame, in order."""
+"""Source of a video file, decoded by OpenCV's FFmpeg: every frame, in order."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from orilla.runtime.sources.source import READY_BUFFERS, now_ns
 from orilla.runtime.stdio import hidden_stderr
 
 MISSING_SHARE = 0.05
-"""A file that ends this much before its declared frame count breaks off; some containers only estimate the count."""
+"""Share of the declared frames that may be missing at the end before a file counts as truncated. Some containers only
+estimate
+the count."""
 
 
 class VideoFile:
-    """Frames of one file; the capture time is the moment a frame was decoded."""
+    """Frames of one file. The capture time is the moment of decoding."""
 
     live = False
 
@@ -35,14 +37,14 @@ class VideoFile:
 
     @classmethod
     def open(cls, path: Path) -> VideoFile:
-        """Opens the file; raises `SourceError` where it is not a video."""
+        """Open the file. Raises `SourceError` if it is not a video."""
         try:
             with path.open("rb") as file:
                 empty = not file.read(1)
         except OSError as error:
             msg = f"cannot read {path}: {error.strerror or error}"
             raise SourceError(msg) from error
-        # A decoder that takes every core, as FFmpeg's does by itself, keeps inference waiting.
+        # FFmpeg by default decodes on every core, which delays inference.
         settings = decoding_threads(max(1, available_cores() - loop_threads()))
         capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, settings)
         if capture is None or not capture.isOpened():
@@ -71,17 +73,17 @@ class VideoFile:
 
 
 def decoding_threads(count: int) -> list[int]:
-    """The setting of a capture by which FFmpeg decodes in so many threads; none in an OpenCV that does not know it."""
+    """Return the capture setting for this number of FFmpeg threads; empty for an OpenCV that does not know it."""
     return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
 
 
 def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
-    """Opens a capture without OpenCV's own messages; what matters is said by our errors.
+    """Open a capture without messages of OpenCV. Orilla's errors report what matters.
 
     Args:
-        target: a file, URL, pipeline or camera.
-        backend: OpenCV's number of what opens it.
-        settings: properties and their values, in turn.
+        target: A file, URL, pipeline or camera.
+        backend: OpenCV's number of the backend.
+        settings: Properties and their values, alternating.
     """
     with _quiet():
         return cv2.VideoCapture(target, backend, list(settings)) if settings else cv2.VideoCapture(target, backend)

@@ -1,1 +1,1 @@
-"""Pure decoding, one file for each task: a network's arrays in, a result out."""
+"""Decoding of a network's outputs into results, one file per task."""

@@ -1,4 +1,4 @@
-"""What two answers are compared by: the decisions that a robot would act on."""
+"""Compare two answers by the decisions on which a robot would act."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.task import Task
 
 SAME = 0.05
-"""Two numbers of a model of arrays are the same where they differ by no more than this share of the outputs' root mean
-square."""
+"""Two numbers are equal decisions if they differ by at most this share of the outputs' root mean square."""
 
 Bools = NDArray[np.bool_]
 
@@ -19,8 +18,10 @@ Bools = NDArray[np.bool_]
 def agreeing(
     task: Task, one: NDArray[np.float32], other: NDArray[np.float32], size_hw: tuple[int, int] | None = None
 ) -> Bools:
-    """Where two outputs without batch axis say the same: pixels of the mask at `size_hw`, or on the network's own grid;
-    the most likely class, `[1]`; numbers, of a model of arrays."""
+    """Return where two outputs without batch axis decide equally.
+
+    Decisions are the pixels of the mask at `size_hw` or on the network's grid, the most likely class `[1]`, or numbers.
+    """
     if task == "tensor":
         close: Bools = np.abs(one - other) <= SAME * np.sqrt(np.mean(np.square(other, dtype=np.float64)))
         return close
@@ -29,8 +30,10 @@ def agreeing(
 
 
 def decisions(task: Task, output: NDArray[np.float32], size_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
-    """The mask of one output without batch axis, at `size_hw` or on the network's own grid; or its most likely class,
-    `[1]`."""
+    """Return the decisions of one output without batch axis.
+
+    They are the mask at `size_hw` or on the network's grid, the most likely class `[1]`, or the numbers.
+    """
     if task != "segment":
         best: NDArray[np.intp] = np.argmax(class_scores(output[None]), axis=1)
         return best

@@ -1,4 +1,4 @@
-"""Segmentation: a grid of probabilities in, a mask of the frame's own size out."""
+"""Segmentation: from a grid of probabilities to a mask at the size of the frame."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from orilla.devices.errors import BundleError
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 
 THRESHOLD = 0.5
-"""A pixel belongs to the class from this probability on."""
+"""Probability from which a pixel belongs to the class."""
 
 
 class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """Where in a frame a class was found."""
+    """Position of a class in a frame."""
 
     probability: NDArray[np.float32]
-    """`[h,w]` float32 in 0-1, the network's own grid; the result's own copy."""
+    """Probability, `[h,w]` float32 in 0–1, on the network's grid; the result owns it."""
     frame_hw: tuple[int, int]
     """Height and width of the frame, pixels."""
     label: str
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
-        """`[H,W]` bool at the frame's own size, computed at first use: probability interpolated, then thresholded.
+        """Return the mask, `[H,W]` bool at the size of the frame: interpolated probability above the threshold.
 
-        Read only; it stays what it is for as long as you, or a view of yours, hold it, and its memory is used again
-        afterwards.
+        It is computed at first use and read-only. It stays valid as long as you hold it or a view of it; afterwards its
+        memory is
+        reused.
         """
         height, width = self.frame_hw
         mask = _BUFFERS.masks.take((height, width)).view(np.bool_)
@@ -41,13 +42,15 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def resized(self) -> NDArray[np.float32]:
-        """`[H,W]` float32 in 0-1: the probability interpolated to the frame's own size, anew at each use."""
+        """Return the probability at the size of the frame, `[H,W]` float32 in 0–1, interpolated at each call."""
         return self._interpolated(None)
 
     @property
     def box_xyxy(self) -> tuple[int, int, int, int] | None:
-        """Left, top, right and bottom edge of all that was found, in pixels of the frame, right and bottom outside;
-        None where nothing was."""
+        """Return the bounding box in pixels of the frame: left, top, right, bottom, the last two exclusive.
+
+        None if nothing was found.
+        """
         found = self.probability >= THRESHOLD
         rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
         if not len(rows):
@@ -59,11 +62,11 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def fraction(self) -> float:
-        """Share of the network's grid that belongs to the class, 0-1."""
+        """Return the share of the network's grid that belongs to the class, 0–1."""
         return float(np.count_nonzero(self.probability >= THRESHOLD)) / self.probability.size
 
     def to_dict(self) -> dict[str, object]:
-        """What one JSON line says of the result."""
+        """Return the result as a JSON document."""
         return {"task": "segment", "label": self.label, "fraction": round(self.fraction, 4), **self._extent()}
 
     def _interpolated(self, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
@@ -74,7 +77,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         return resized
 
     def _extent(self) -> dict[str, object]:
-        """Centre (0-1 of width and height) and topmost row (0-1 of height) of the class; None where it is absent."""
+        """Return centre (0–1 of width and height) and topmost row (0–1 of height), or None if it is absent."""
         found = self.probability >= THRESHOLD
         rows, columns = np.count_nonzero(found, axis=1), np.count_nonzero(found, axis=0)
         total = int(rows.sum())
@@ -87,7 +90,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 
 class _Buffers(threading.local):
-    """Memory for masks, of each thread that asks for one."""
+    """Memory for masks, per thread."""
 
     def __init__(self) -> None:
         self.masks = BufferPool()
@@ -103,12 +106,12 @@ _BUFFERS = _Buffers()
 
 
 def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -> Segmentation:
-    """Turns one output, `[1,h,w,1]` or `[h,w,1]` float32 probabilities, into a result that owns its data.
+    """Convert one output, `[1,h,w,1]` or `[h,w,1]` float32 probabilities, into a result that owns its data.
 
     Raises:
-        BundleError: an output of another shape.
+        BundleError: The output has another shape.
     """
     if output.ndim not in (3, 4) or output.shape[-1] != 1 or output.size != output.shape[-3] * output.shape[-2]:
-        msg = f"the variant's output is {list(output.shape)}: a segmentation gives [1,height,width,1]"
+        msg = f"the variant's output is {list(output.shape)}, but a segmentation outputs [1,height,width,1]"
         raise BundleError(msg)
     return Segmentation(np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1]), frame_hw, label)

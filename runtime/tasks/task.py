@@ -1,4 +1,4 @@
-"""The tasks, and what each is judged by."""
+"""The tasks and their primary metrics."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Literal
 Task = Literal["segment", "classify", "text", "tensor"]
 
 FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy", "tensor": "cosine"}
-"""The measure that a model of each task is chosen and held by."""
+"""Metric by which a model of each task is chosen and compared."""

@@ -1,1 +1,1 @@
-"""TFLite model files: read without an engine, and written again."""
+"""Read and rewrite TFLite model files without an engine."""

@@ -1,4 +1,4 @@
-"""The operators of a `.tflite` file, in the order they run, with the tensors they read and write."""
+"""Operators of a `.tflite` file in execution order, with their tensors."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ BITS = {
     "BOOL": 8,
     "INT4": 4,
 }
-"""Of an element; 32 of every other type."""
+"""Bits per element; 32 for every other type."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """One value of the graph; itself, wherever it is read."""
+    """One value of the graph. Operators that read the same value share the object."""
 
     name: str
     dtype: str
-    """The schema's name, such as `INT8`."""
+    """Type name in the schema, such as `INT8`."""
     shape: tuple[int, ...]
     constant: np.ndarray | None
-    """Its content as bytes, where the file holds it."""
+    """Content as bytes if the file contains it, else None."""
     dynamic: bool
-    """Whether a side is open until the model runs."""
+    """True if a side is unknown until the model runs."""
     scales: int
-    """How many scales it has; more than one is per channel."""
+    """Number of scales; more than one means per channel."""
 
     @property
     def size(self) -> int:
-        """Elements."""
+        """Return the number of elements."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """What it takes."""
+        """Return the size in bytes."""
         return self.size * BITS.get(self.dtype, 32) // 8
 
     def numbers(self) -> np.ndarray | None:
-        """The content of a constant of int32 or int64, in its shape."""
+        """Return the content of an int32 or int64 constant, in its shape."""
         if self.constant is None or self.dtype not in ("INT32", "INT64"):
             return None
         kind = np.int32 if self.dtype == "INT32" else np.int64
@@ -60,39 +60,39 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One step."""
+    """One operator."""
 
     name: str
-    """The schema's name, such as `CONV_2D`; of a custom operator its own."""
+    """Operator name in the schema, such as `CONV_2D`, or the name of a custom operator."""
     custom: bool
     version: int
     inputs: tuple[Tensor | None, ...]
-    """In the operator's order; None where one is left out."""
+    """Inputs in the operator's order; None for an omitted one."""
     outputs: tuple[Tensor, ...]
     options: Any
-    """The schema's table of options, or None."""
+    """Options table of the schema, or None."""
 
     @property
     def given(self) -> list[Tensor]:
-        """What is not in the file: activations, not weights."""
+        """Return the inputs that are not in the file: activations, not weights."""
         return [one for one in self.inputs if one is not None and one.constant is None]
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What is in the file."""
+        """Return the inputs that are in the file."""
         return [one for one in self.inputs if one is not None and one.constant is not None]
 
 
 def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
-    """Reads the operators of a `.tflite` file's main graph.
+    """Read the operators of a `.tflite` file's main graph.
 
     Args:
-        data: the file.
-        name: of the file, in messages.
+        data: Content of the file.
+        name: Name of the file in messages.
 
     Raises:
-        DataError: it is none, or damaged.
-        MissingExtraError: the schema is not installed.
+        DataError: The file is not a `.tflite` file, or is damaged.
+        MissingExtraError: The schema is not installed.
     """
     try:
         from ai_edge_litert import schema_py_generated as schema
@@ -100,7 +100,7 @@ def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
         msg = "ai_edge_litert"
         raise MissingExtraError(msg, "export") from error
     if data[4:8] != b"TFL3":
-        msg = f"{name} is no .tflite file"
+        msg = f"{name} is not a .tflite file"
         raise DataError(msg)
     try:
         return _operators(schema.ModelT.InitFromPackedBuf(data, 0), data, schema)
@@ -135,7 +135,7 @@ def _tensor(one: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tensor
     shape = () if one.shape is None else tuple(int(side) for side in one.shape)
     open_sides = one.shapeSignature is not None and any(side < 0 for side in one.shapeSignature)
     content = buffer.data
-    if content is None and buffer.offset > 1:  # behind the tables, in files above two gigabytes
+    if content is None and buffer.offset > 1:  # content behind the tables, in files above two gigabytes
         content = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
     scales = one.quantization.scale if one.quantization is not None else None
     return Tensor(

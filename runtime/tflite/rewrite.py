@@ -1,4 +1,4 @@
-"""`.tflite` files read into objects and written again, smaller where the same thing stands in them twice."""
+"""Rewrite `.tflite` files. Repeated content is written once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ import numpy as np
 from orilla.devices.errors import BundleError, MissingExtraError
 
 ALIGNMENT = 16
-"""Of constants, in bytes. Source: TensorFlow, `tensorflow/compiler/mlir/lite/schema/schema.fbs` (`Buffer`)."""
+"""Alignment of constants, bytes. Source: TensorFlow, `tensorflow/compiler/mlir/lite/schema/schema.fbs` (`Buffer`)."""
 
 
 def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda model, schema: None) -> bytes:
-    """A model file, changed by `edit(model, schema)`: the file's `ModelT` and the module of its tables.
+    """Rewrite a model file after `edit(model, schema)`, which receives its `ModelT` and the module of its tables.
 
-    Equal strings and vectors are written once: the zero points of int8 weights, one for each channel and all of them 0,
-    are a tenth of a small network's file.
+    Equal strings and vectors are written once. The zero points of int8 weights, which are all 0 with one per channel,
+    are a
+    tenth of a small network's file.
+
+    Args:
+        data: Content of the file.
+        edit: Function that changes the model.
 
     Raises:
-        MissingExtraError: the packages that write it are not installed.
-        BundleError: it is no such file.
+        MissingExtraError: The packages that write the file are not installed.
+        BundleError: The file cannot be read.
     """
     try:
         import flatbuffers
@@ -32,20 +37,20 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda model, sche
     try:
         return _rewritten(data, edit, flatbuffers, schema)
     except (struct.error, TypeError, ValueError, IndexError, AttributeError) as error:
-        msg = f"the model file can't be rewritten: {error}"
+        msg = f"the model file cannot be rewritten: {error}"
         raise BundleError(msg) from error
 
 
 def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, schema: Any) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     for one in model.buffers:
-        if one.offset > 1:  # content behind the tables, which moves when they change
+        if one.offset > 1:  # content behind the tables moves when they change
             one.data = np.frombuffer(data, np.uint8, one.size, one.offset)
             one.offset = one.size = 0
     edit(model, schema)
 
     class Builder(flatbuffers.Builder):  # type: ignore[misc]
-        """Keeps the place of what it wrote."""
+        """Builder that remembers the position of what it wrote."""
 
         def __init__(self, size: int) -> None:
             super().__init__(size)
@@ -61,7 +66,7 @@ def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, 
             key = (x.dtype.str, x.tobytes())
             if key not in self._known:
                 if x.dtype == np.uint8:
-                    # What the base class writes next is a vector aligned to its elements; this is where it begins.
+                    # The base class next writes a vector that is aligned to its elements, which starts here.
                     self.Prep(ALIGNMENT, x.nbytes)
                 self._known[key] = super().CreateNumpyVector(x)
             return self._known[key]

@@ -1,1 +1,1 @@
-"""The bundles that ship with Orilla, by name; docs/zoo.md says how each was made."""
+"""Bundles that ship with Orilla. `docs/zoo.md` describes how each was made."""

@@ -122,7 +122,13 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
             ConversionError,
             "m.keras as a Keras model: it is not a zip file",
         ),
-        ("m.h5", b"nonsense", ModelHints(task="tensor"), ConversionError, "m.h5 as a Keras model: it is not an HDF5 file"),
+        (
+            "m.h5",
+            b"nonsense",
+            ModelHints(task="tensor"),
+            ConversionError,
+            "m.h5 as a Keras model: it is not an HDF5 file",
+        ),
         ("m.tflite", b"x", ModelHints(task="tensor"), DataError, "m.tflite is not a Keras model"),
         ("none.keras", None, ModelHints(task="tensor"), DataError, "no such model"),
         (
@@ -167,7 +173,7 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
         )
     np.savez(tmp_path / "same.npz", x=np.ones((20, 4), np.float32))
     same = {"recipes": "litert_wi8_ai8", "calibration": str(tmp_path / "same.npz")}
-    with pytest.raises(DataError, match="is the same number everywhere"):
+    with pytest.raises(DataError, match="has the same value everywhere"):
         make(tmp_path / "good.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), **same)
     with pytest.raises(DataError, match=r"holds pictures, the model takes arrays"):
         make(

@@ -210,4 +210,4 @@ def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     hidden = keras.Model(x, keras.ops.gelu(layers.Dense(3)(x)))
     refused(tmp_path, hidden, ConversionError, "coral cannot run the model: .*Gelu is not mapped", told)
     inside = keras.Sequential([keras.Input((3, 4, 6)), layers.TimeDistributed(layers.GRU(2, name="deep"))])
-    refused(tmp_path, inside, ConversionError, "not for coral: deep: GRU is not mapped", told)
+    refused(tmp_path, inside, ConversionError, "coral cannot run the model: deep: GRU is not mapped", told)

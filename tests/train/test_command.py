@@ -24,7 +24,10 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
         (["--trials", "0", "--search", "random"], "--trials 0: must be 1 or more"),
         (["--trials", "3"], "--trials 3 has no effect without --search"),
         (["--out", str(animals / "run")], "lies inside the data"),
-        (["--search", "random", "--weight-decay", "0.1"], "--search finds the weight decay: leave --weight-decay out"),
+        (
+            ["--search", "random", "--weight-decay", "0.1"],
+            "--search chooses the weight decay: leave --weight-decay out",
+        ),
     ):
         assert main([*again, *more]) == 2
         assert told in capsys.readouterr().err
@@ -33,10 +36,10 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"model": "lstm", "augment": True}, DataError, r"lstm is not for animals \(task classify\): train convnet"),
+        ({"model": "lstm", "augment": True}, DataError, r"lstm does not fit animals \(task classify\): train convnet"),
         ({"input": (100,)}, ConfigError, "convnet takes height and width"),
-        ({"input": (20, 20)}, ConfigError, "convnet needs 46x46 or more"),
-        ({"hold_out": "none", "keep_best": True}, ConfigError, "needs samples held out"),
+        ({"input": (20, 20)}, ConfigError, "convnet needs at least 46x46"),
+        ({"hold_out": "none", "keep_best": True}, ConfigError, "needs held-out samples"),
         ({"dropout": 1.0}, ConfigError, "dropout 1.0"),
         ({"width": 0.5}, ConfigError, "--width has no effect on convnet: leave it out"),
         ({"model": "lstm", "head": "gap"}, ConfigError, "--head has no effect on lstm"),
@@ -61,7 +64,7 @@ def test_what_cannot_be_gone_on_from_is_told(animals, tmp_path, capsys, monkeypa
     out = tmp_path / "run"
     words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(out), "--epochs", "1", "--resume"]
     assert main(words) == 0
-    assert "holds nothing to go on from: the training begins anew" in capsys.readouterr().err
+    assert "starting a new training" in capsys.readouterr().err
     (tmp_path / "other" / "search").mkdir(parents=True)
     assert main([*words, "--out", str(tmp_path / "other")]) == 2
     assert "holds the trials of a search: add --search METHOD" in capsys.readouterr().err

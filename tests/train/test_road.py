@@ -212,7 +212,7 @@ def test_masks_without_a_road_are_told_before_training(tiny_data, tmp_path):
     folder = shutil.copytree(tiny_data, tmp_path / "data")
     for mask in (folder / "trainannot").iterdir():
         cv2.imwrite(str(mask), np.zeros_like(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)))
-    with pytest.raises(DataError, match="no mask of train marks a road"):
+    with pytest.raises(DataError, match="no mask of train contains a road"):
         train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run").exists()
 
@@ -223,7 +223,7 @@ def test_a_mask_with_an_unknown_value_is_found_before_training(tiny_data, tmp_pa
     folder = shutil.copytree(tiny_data, tmp_path / "camvid")
     bad = next(path for path in (folder / "trainannot").iterdir())
     cv2.imwrite(str(bad), np.full((48, 64), 77, np.uint8))
-    with pytest.raises(DataError, match=r"1 of 16 samples can't be used: .* is label 77 in .*add --skip-corrupt"):
+    with pytest.raises(DataError, match=r"1 of 16 samples cannot be used: .* is label 77 in .*add --skip-corrupt"):
         train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
     card = train(TrainOptions(data=str(folder), **SMALL, skip_corrupt=True), tmp_path / "run", command="")
     assert card.samples == 11

@@ -44,5 +44,5 @@ def test_a_search_of_which_no_trial_comes_to_an_end_says_why(digits, tmp_path, m
 
     monkeypatch.setattr(trainer, "run_job", failing)
     options = TrainOptions(model="mlp-relu", data=str(digits), epochs=3, hold_out="0.2", drop_leaks=True)
-    with pytest.raises(DataError, match=r"no trial of the search came to an end: .*loss is nan in epoch 1"):
+    with pytest.raises(DataError, match=r"no trial of the search finished: .*loss is nan in epoch 1"):
         train(options, tmp_path / "run", command="", searched=Searched("random", 2))

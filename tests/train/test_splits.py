@@ -56,7 +56,7 @@ def test_sequences_are_held_out_by_name(tiny_data):
     assert {dataset.names("train")[index][0] for _, index in parts.choose} == {"A"}
     assert {dataset.names("train")[index][0] for _, index in parts.train} == {"B"}
     with pytest.raises(
-        ConfigError, match="--hold-out C: not a share of the training samples, nor one of the sequences A"
+        ConfigError, match="--hold-out C: neither a share of the training samples nor one of the sequences A"
     ):
         split(dataset, hold_out="C")
     with pytest.raises(ConfigError, match=r"--hold-out 1\.5"):
@@ -68,7 +68,7 @@ def test_a_leak_between_splits_is_an_error_and_can_be_dropped(animals):
     (animals / "train" / "dog" / "zz.png").write_bytes(leaked.read_bytes())
     dataset = open_dataset(animals)
     with pytest.raises(
-        DataError, match=r"1 training samples of animals are in another split too, the first is dog/zz\.png"
+        DataError, match=r"1 training samples of animals also occur in another split, the first is dog/zz\.png"
     ):
         split(dataset)
     parts = split(dataset, drop_leaks=True)
@@ -124,7 +124,7 @@ def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
     (animals / "train" / "cat" / name).write_bytes(data)
     dataset = open_dataset(animals)
     with pytest.raises(
-        DataError, match=f"1 of 101 samples can't be used: cat/{name} is .*{reason.split()[0]}.*--skip-corrupt"
+        DataError, match=f"1 of 101 samples cannot be used: cat/{name} is .*{reason.split()[0]}.*--skip-corrupt"
     ):
         scan(dataset, skip_corrupt=False)
     skipped = scan(dataset, skip_corrupt=True)
@@ -154,14 +154,14 @@ def test_a_text_of_a_mark_alone_is_empty(tmp_path):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{index}.txt").write_text(f"{name} {index}")
     (tmp_path / "bad" / "0.txt").write_bytes(b"\xef\xbb\xbf \n")
-    with pytest.raises(DataError, match=r"1 of 6 samples can't be used: bad/0\.txt is empty"):
+    with pytest.raises(DataError, match=r"1 of 6 samples cannot be used: bad/0\.txt is empty"):
         scan(open_dataset(tmp_path), skip_corrupt=False)
 
 
 def test_a_bad_file_among_grey_pictures_is_the_only_bad_one(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     (folder / "train" / "cat" / "a.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 11 samples can't be used: cat/a.jpg is empty: "):
+    with pytest.raises(DataError, match=r"1 of 11 samples cannot be used: cat/a.jpg is empty: "):
         scan(open_dataset(folder), skip_corrupt=False)
     assert len(scan(open_dataset(folder), skip_corrupt=True)) == 1
 

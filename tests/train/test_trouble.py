@@ -53,7 +53,7 @@ def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fitting, "save", save_then_stop)
     words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(tmp_path / "run"), "--epochs", "2"]
     assert main(words) == 130
-    assert "--resume goes on from there" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
 
 
 def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(animals, tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_pa
 
     monkeypatch.setattr(batches._Epoch, "make", spoilt)
     with pytest.raises(
-        DataError, match=r"loss is nan in epoch 2, batch 4: go on from epoch 1 with --resume and a lower"
+        DataError, match=r"loss is nan in epoch 2, batch 4: continue from epoch 1 with --resume and a lower"
     ):
         train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
     assert (tmp_path / "run" / "checkpoint.npz").exists()

@@ -1,1 +1,1 @@
-"""From labelled pictures to batches."""
+"""Training data: from labelled samples to batches."""

@@ -1,8 +1,8 @@
-"""Random changes of a batch of pictures, as Keras layers that run on any backend.
+"""Random changes of image batches, as Keras layers that run on any backend.
 
-They belong to the training data, never to the network: no exported graph holds one. Each takes a `seed` with its
-call, so that a batch is the same whatever was drawn before it, and an interrupted training goes on as if it had never
-stopped.
+They belong to the training data, never to the network, so no exported graph contains one. Each call takes a `seed`, so
+that
+a batch does not depend on earlier draws, and a resumed training gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class RandomAffine(keras.layers.Layer):
-    """Turns, shifts, shears, zooms and mirrors each picture on its own, by one interpolation for all of it.
+    """Rotate, shift, shear, zoom and mirror each image independently, in one interpolation.
 
     Args:
-        rotation: degrees either way.
-        shift: part of the side either way, in both axes.
-        shear: in radians either way.
-        zoom: factor either way, in both axes alike.
-        mirror: left and right, for half of the pictures.
-        share: of the pictures are changed; the others stay as sharp as those that the network will be asked about.
+        rotation: Maximum rotation in both directions, degrees.
+        shift: Maximum shift in both axes, share of the side.
+        shear: Maximum shear in both directions, radians.
+        zoom: Maximum zoom factor, equal in both axes.
+        mirror: True mirrors half of the images left to right.
+        share: Share of the images that are changed. The others stay as sharp as those at inference.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class RandomAffine(keras.layers.Layer):
         self.mirror, self.share = mirror, share
 
     def call(self, images: Any, seed: int = 0) -> Any:
-        """`[N,H,W,C]` float to the same; what comes from outside the picture repeats its edge."""
+        """Change `[N,H,W,C]` float images. Pixels outside the image repeat its edge."""
         count, height, width = len(images), images.shape[1], images.shape[2]
         draw = _Draw(count, seed)
         turn = np.deg2rad(self.rotation) * draw.flat(-1, 1)
         shear = self.shear * draw.flat(-1, 1)
         scale = 1 + self.zoom * draw.flat(-1, 1)
         side = ops.where(draw.flat(0, 1) < 0.5, -1.0, 1.0) if self.mirror else ops.ones((count,))
-        # Output pixel to input pixel, about the middle: (x, y) = M (x', y') + shift.
+        # Map output pixels to input pixels around the centre: (x, y) = M (x', y') + shift.
         a, b = scale * ops.cos(turn) * side, -scale * ops.sin(turn + shear)
         c, d = scale * ops.sin(turn) * side, scale * ops.cos(turn + shear)
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
@@ -67,7 +67,7 @@ class RandomAffine(keras.layers.Layer):
         return changed if self.share == 1.0 else ops.where(draw.uniform(0.0, 1.0) < self.share, changed, images)
 
     def settings(self) -> dict[str, Any]:
-        """How far it goes, by name."""
+        """Return the settings by name."""
         return {name: getattr(self, name) for name in ("rotation", "shift", "shear", "zoom", "mirror", "share")}
 
     def get_config(self) -> dict[str, Any]:
@@ -75,24 +75,24 @@ class RandomAffine(keras.layers.Layer):
 
 
 class RandomMirror(keras.layers.Layer):
-    """Mirrors half of the pictures left to right, each with its map of truths."""
+    """Mirror half of the images left to right, together with their target maps."""
 
     def call(self, pair: tuple[Any, Any], seed: int = 0) -> tuple[Any, Any]:
-        """`[N,H,W,C]` and `[N,h,w,K]` to the same."""
+        """Change a pair of `[N,H,W,C]` and `[N,h,w,K]`."""
         images, truths = map(ops.convert_to_tensor, pair)
         flip = _Draw(len(images), seed).uniform(0.0, 1.0) < 0.5
         return ops.where(flip, images[:, :, ::-1], images), ops.where(flip, truths[:, :, ::-1], truths)
 
 
 class RandomLight(keras.layers.Layer):
-    """Changes exposure, gamma, white balance, contrast, shadow, rain, focus and noise of each picture on its own."""
+    """Change exposure, gamma, white balance, contrast, shadow, rain, focus and noise of each image independently."""
 
     def call(self, images: Any, seed: int = 0) -> Any:
-        """`[N,H,W,3]` float RGB, 0-255, to the same."""
+        """Change `[N,H,W,3]` float RGB images, 0–255."""
         x = ops.convert_to_tensor(images) / 255.0
         draw = _Draw(len(images), seed)
         height, width = x.shape[1], x.shape[2]
-        # Gamma falls more often on the dark side: a camera that exposes for the sky leaves the ground in the dark.
+        # Darker gamma is more frequent, because a camera that exposes for the sky darkens the ground.
         x = ops.power(ops.clip(x, 1e-4, 1.0), ops.exp(0.2 + draw.normal(0.45)))
         x = x * ops.exp(draw.normal(0.35)) * ops.exp(draw.normal(0.12, channels=3))
         x = x * _slope(draw, height)
@@ -110,13 +110,13 @@ class RandomLight(keras.layers.Layer):
 
 
 def apply(layer: keras.layers.Layer, images: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """A layer's changes of NumPy pictures, as NumPy pictures."""
+    """Apply a layer to NumPy images and return NumPy images."""
     changed: NDArray[np.float32] = np.asarray(ops.convert_to_numpy(layer(images, seed=seed)), np.float32)
     return changed
 
 
 class _Draw:
-    """Random numbers of one batch, each call with a seed of its own."""
+    """Random numbers of one batch. Each call has its own seed."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count = count
@@ -140,13 +140,13 @@ class _Draw:
 
 
 def _slope(draw: _Draw, height: int) -> Any:
-    """Light that falls off or grows from top to bottom, `[N,H,1,1]` factors, 1 at the top."""
+    """Return a vertical light gradient, `[N,H,1,1]` factors that are 1 at the top."""
     rows = ops.reshape(ops.linspace(0.0, 1.0, height), (1, height, 1, 1))
     return ops.exp(draw.normal(0.4) * rows)
 
 
 def _shadow(draw: _Draw, height: int, width: int) -> Any:
-    """A half plane of shade across each picture, and a wedge of it, `[N,H,W,1]` factors up to 1."""
+    """Return a half plane of shade across each image and a wedge of it, `[N,H,W,1]` factors up to 1."""
     half = _edge(draw, height, width)
     wedge = _edge(draw, height, width) * _edge(draw, height, width)
     depth, of_wedge = (ops.maximum(draw.uniform(-0.7, 0.75), 0.0) for _ in range(2))
@@ -154,7 +154,7 @@ def _shadow(draw: _Draw, height: int, width: int) -> Any:
 
 
 def _edge(draw: _Draw, height: int, width: int) -> Any:
-    """1 on one side of a random line, 0 on the other, with an edge between sharp and soft; `[N,H,W,1]`."""
+    """Return 1 on one side of a random line and 0 on the other, with a sharp or soft edge, `[N,H,W,1]`."""
     rows = ops.reshape(ops.linspace(-1.0, 1.0, height), (1, height, 1, 1))
     columns = ops.reshape(ops.linspace(-1.0, 1.0, width), (1, 1, width, 1))
     angle = draw.uniform(0.0, 2 * np.pi)
@@ -163,7 +163,7 @@ def _edge(draw: _Draw, height: int, width: int) -> Any:
 
 
 def _rain(x: Any, draw: _Draw) -> Any:
-    """Bright streaks, more or less upright, over a fifth of the pictures."""
+    """Draw bright, nearly vertical streaks over a fifth of the images."""
     height, width = x.shape[1], x.shape[2]
     drops = ops.cast(draw.field(height, width) > 2.7, x.dtype)
     streaks = 9.0 * ops.average_pool(drops, (9, 1), strides=1, padding="same")
@@ -171,7 +171,7 @@ def _rain(x: Any, draw: _Draw) -> Any:
 
 
 def _blur(x: Any, draw: _Draw) -> Any:
-    """Mixes each picture with its 3x3 mean: out of focus for a third of them, sharper than it was for some."""
+    """Mix each image with its 3x3 mean: a third becomes blurred, and some become sharper."""
     mean = ops.average_pool(x, 3, strides=1, padding="same")
     amount = draw.uniform(-0.5, 1.0)
     return x + (mean - x) * amount

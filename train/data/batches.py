@@ -1,4 +1,4 @@
-"""Batches of prepared samples: read and decoded by worker threads, in an order that a seed decides."""
+"""Batches of prepared samples. Worker threads read and decode them in a seeded order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.train.data.augment import apply
 
 CACHE_BYTES = 512 << 20
-"""Prepared samples are kept in memory where all of them fit into so much; else they are read anew in each epoch."""
+"""Memory limit for prepared samples, bytes. Larger data sets are read again in each epoch."""
 
 
 class Inputs(Protocol):
@@ -26,11 +26,11 @@ class Inputs(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
-        """Those of some samples, `[N,...]`; `rng` chooses among several views of a sample, where there are any."""
+        """Return the inputs of the samples at `indices`, `[N,...]`. `rng` chooses among several views of a sample."""
 
 
 class ModelInput:
-    """Inputs made by `prepare` when they are first asked for; safe from several threads."""
+    """Inputs that `prepare` makes at first use. Several threads may use them."""
 
     def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:
         self._dataset, self._items, self._prepare = dataset, items, prepare
@@ -73,12 +73,12 @@ class Batches:
         return len(self.labels)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """The batches of one epoch; the same for the same seed and number, whatever came before."""
+        """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
         return _Epoch(self, number, workers)
 
 
 class Epoch(keras.utils.PyDataset):
-    """The batches of one epoch, made by worker threads in a seeded order; keeps the error that a thread ends with."""
+    """Batches of one epoch, made by worker threads in a seeded order. The error of a failed thread is kept."""
 
     def __init__(self, count: int, batch: int, seed: int, number: int, workers: int) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
@@ -90,8 +90,8 @@ class Epoch(keras.utils.PyDataset):
         return math.ceil(len(self._order) / self._batch)
 
     def chosen(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
-        """The samples of a batch, and what draws its random changes."""
-        # The last batch is filled up from the beginning: every batch has the same shape.
+        """Return the samples of a batch and the generator of its random changes."""
+        # The last batch is filled up from the beginning, so that all batches have the same shape.
         places = range(index * self._batch, (index + 1) * self._batch)
         return np.take(self._order, places, mode="wrap"), np.random.default_rng([self._seed, self._number, index])
 
@@ -103,7 +103,7 @@ class Epoch(keras.utils.PyDataset):
             raise
 
     def make(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The inputs and truths of one batch."""
+        """Return the inputs and targets of one batch."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Changes of labelled pictures that know the classes: things of one put into another, shade, a light for each class."""
+"""Random changes of labelled images by class: mixing of two images, shadows, and separate light for each class."""
 
 from __future__ import annotations
 
@@ -9,43 +9,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIXED = 0.5
-"""Share of samples that get things of another sample put into them."""
+"""Share of samples that receive parts of another sample."""
 
 GROUND = ("road", "pavement")
-"""Classes that are put into another picture together or not at all: what tells them apart is their edge."""
+"""Classes that are pasted together or not at all, because only the edge between them tells them apart."""
 
 SKIES = ("sky",)
-"""Classes that may be as dark as the ground: at dusk, and where a camera exposes for its lamps."""
+"""Classes that may be as dark as the ground: at dusk, or when a camera exposes for its lamps."""
 
 RELIT = 0.6
-"""Share of samples in which each class gets a light and a tint of its own."""
+"""Share of samples in which each class gets its own light and tint."""
 
 SHADED = ("car",)
-"""Classes that stand on the ground and keep the light from it."""
+"""Classes that stand on the ground and shade it."""
 
 SHADES = 0.6
-"""Share of samples in which what stands on the ground darkens it."""
+"""Share of samples in which they darken the ground."""
 
 Labels = NDArray[np.uint8]
 
 
 def numbers(classes: Sequence[str], names: Sequence[str]) -> list[int]:
-    """The labels of those of the names that a data set has."""
+    """Return the labels of the given class names that a data set has."""
     return [place for place, name in enumerate(classes) if name in names]
 
 
 def mix_classes(
     images: NDArray[np.uint8], labels: Labels, ignore: int, ground: Sequence[int], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Labels]:
-    """Puts half of the classes of one picture of a batch, as they lie there, into the one before it, in a light of
-    their own: the same cars and kerbs before many grounds.
+    """Paste half of the classes of each image into the previous image of the batch, in their own light.
 
-    Source: Olsson et al., "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (2021).
+    The network then sees the same cars and kerbs in front of many grounds. Source: Olsson et al., "ClassMix:
+    Segmentation-Based Data Augmentation for Semi-Supervised Learning" (2021).
 
     Args:
-        images: `[N,h,w,3]`.
-        labels: `[N,h,w]`.
-        ground: classes that go together or not at all.
+        images: Images, `[N,h,w,3]`.
+        labels: Labels, `[N,h,w]`.
+        ignore: Label of pixels that do not count.
+        ground: Classes that are pasted together or not at all.
+        rng: Random generator.
     """
     mixed, of_mixed = images.copy(), labels.copy()
     for place in range(len(images)):
@@ -65,12 +67,13 @@ def mix_classes(
 def shade(
     images: NDArray[np.uint8], labels: Labels, shaded: Sequence[int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Darkens the ground under and beside what stands on it, down to black: low light leaves none there.
+    """Darken the ground below and next to the objects that stand on it, down to black, as in low light.
 
     Args:
-        images: `[N,h,w,3]`.
-        labels: `[N,h,w]`.
-        shaded: the classes that stand on the ground.
+        images: Images, `[N,h,w,3]`.
+        labels: Labels, `[N,h,w]`.
+        shaded: Classes that stand on the ground.
+        rng: Random generator.
     """
     result = images.copy()
     for image, of_image in zip(result, labels, strict=True):
@@ -89,13 +92,15 @@ def shade(
 def relight(
     images: NDArray[np.uint8], labels: Labels, skies: Sequence[int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Gives each class a light and a tint of its own, and a sky often less than it had: how bright a pavement is
-    beside its road, or a sky above it, is another matter at dusk, in rain or under lamps.
+    """Give each class its own light and tint, and often darken the sky.
+
+    The brightness of a pavement relative to its road, or of the sky above, changes at dusk, in rain and under lamps.
 
     Args:
-        images: `[N,h,w,3]`.
-        labels: `[N,h,w]`.
-        skies: the classes that are often darkened.
+        images: Images, `[N,h,w,3]`.
+        labels: Labels, `[N,h,w]`.
+        skies: Classes that are often darkened.
+        rng: Random generator.
     """
     result = images.copy()
     for image, of_image in zip(result, labels, strict=True):

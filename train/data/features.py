@@ -1,4 +1,4 @@
-"""What the frozen part of a network makes of the training samples, computed once and kept in a file."""
+"""Outputs of the frozen part of a network for the training samples, computed once and stored in a file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ BATCH = 16
 
 
 class Features:
-    """`[views, N, ...]` float16 in a file from which each batch is read: more than fits in memory is no trouble."""
+    """Features `[views, N, ...]` float16 in a file. Each batch is read from the file, so they may exceed the memory."""
 
     def __init__(self, file: Path) -> None:
         self.name = file.stem
-        whole = np.load(file, mmap_mode="r")  # a mapping tells where things are; read through, it counts as memory
+        whole = np.load(
+            file, mmap_mode="r"
+        )  # The arrays are read instead of memory-mapped, because mapped pages count as memory of the process.
         (self._views, self._count, *shape), self._begin = whole.shape, whole.offset
         self._shape, self._dtype = tuple(shape), whole.dtype
         self._bytes = math.prod(shape) * whole.itemsize
@@ -44,7 +46,7 @@ class Features:
         return self._read(views * self._count + indices)
 
     def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
-        """One view of some samples."""
+        """Return one view of some samples."""
         return self._read(view * self._count + indices)
 
     def _read(self, places: NDArray[np.int64]) -> NDArray[Any]:
@@ -55,11 +57,17 @@ class Features:
 def features(
     front: keras.Model, inputs: Inputs, folder: Path, *, views: int, augment: keras.layers.Layer | None, key: object
 ) -> Features:
-    """Runs `front` over all inputs, as they are and changed by `augment` `views - 1` times; a file made before by the
-    same weights from the same data is used again.
+    """Run `front` over all inputs: once unchanged, and `views - 1` times changed by `augment`.
+
+    A file of the same weights and data is used again.
 
     Args:
-        key: names the data and how it was prepared.
+        front: The frozen part of the network.
+        inputs: Inputs of the samples.
+        folder: Folder for the file.
+        views: Number of views per sample.
+        augment: Layer that changes the inputs, or None.
+        key: Identifies the data and its preparation.
     """
     make_folder(folder)
     below = inputs.name if isinstance(inputs, Features) else None
@@ -78,12 +86,16 @@ def features(
 def _run(
     front: keras.Model, inputs: Inputs, views: int, augment: keras.layers.Layer | None
 ) -> Iterator[NDArray[np.floating]]:
-    """The features of one batch after the other, view by view."""
+    """Yield the features of one batch after the other, view by view."""
     steps = [(view, start) for view in range(views) for start in range(0, len(inputs), BATCH)]
     console = Console(stderr=True)
     rng = np.random.default_rng(0)
     told = track(
-        steps, "features of the frozen layers", console=console, transient=True, disable=not console.is_terminal
+        steps,
+        "computing the features of the frozen layers",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     )
     for view, start in told:
         places = np.arange(start, min(start + BATCH, len(inputs)))

@@ -1,4 +1,4 @@
-"""Further training samples beside a data set: `--extra-data`."""
+"""Data sets with additional training samples: `--extra-data`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from orilla.runtime.evaluation.datasets.dataset import require_split
 
 
 class Joined(Dataset):
-    """A data set whose training split goes on with those of others; its other splits are its own.
+    """A data set whose training split is extended by those of other data sets. Its other splits stay unchanged.
 
     Raises:
-        DataError: another task or other classes, or nothing to add.
+        DataError: Another data set has another task, other classes or no train split.
     """
 
     def __init__(self, first: Dataset, others: Sequence[Dataset]) -> None:

@@ -1,4 +1,4 @@
-"""Batches of road pictures: decoded, cropped and prepared by worker threads, in an order that a seed decides."""
+"""Batches of road images. Worker threads decode, crop and prepare them in a seeded order."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from orilla.train.data.batches import CACHE_BYTES, Epoch
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, mix_classes, numbers, relight, shade
 
 CLOSE_UPS = 0.12
-"""Share of samples that are turned close-ups, so that the road is known by its surface too, not by its place alone."""
+"""Share of rotated close-ups, which teach the network to know the road by its surface and not only by its position."""
 
 AROUND_ROAD = 0.6
-"""Share of the close-ups that are drawn around a pixel of road; the others show anything, also what looks like it."""
+"""Share of the close-ups that are centred on the road. The others show anything, also surfaces like a road."""
 
 Labels = NDArray[np.uint8]
 
 FRACTION, COUNTED, CLASS = range(3)
-"""Channels of a target: share of the cell that is road, share that is labelled, class of its middle."""
+"""Channels of a target: share of the cell that is road, share that is labelled, class at its centre."""
 
 
 @dataclass
 class RoadData:
-    """Training samples of a data set, ready to be cut into batches."""
+    """Training samples of a data set, from which batches are made."""
 
     dataset: Dataset
     items: Sequence[Item]
@@ -42,7 +42,7 @@ class RoadData:
     batch: int
     seed: int
     augment: bool = True
-    """Change light, crop, turn and mirror; without, the pictures are as they are."""
+    """True changes light, crops, rotates and mirrors the images; False leaves them unchanged."""
     _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 
@@ -51,11 +51,11 @@ class RoadData:
         return len(self.items)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """The batches of one epoch; the same for the same seed and number, whatever came before."""
+        """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
         return _Epoch(self, number, workers)
 
     def sample(self, index: int) -> LabelledImage:
-        """Loads one training sample, from memory where it was kept."""
+        """Return one training sample, from memory if it was kept."""
         sample = self._cache.get(index)
         if sample is None:
             loaded = self.dataset.load(*self.items[index])
@@ -106,7 +106,7 @@ def _view(sample: LabelledImage, target: int, data: RoadData, rng: np.random.Gen
 
 
 def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """A random part of a picture with its labels: 50-100 % of its height, its aspect changed by up to a fifth."""
+    """Return a random part of an image with its labels: 50–100 % of its height, aspect changed by up to a fifth."""
     height, width = sample.labels.shape
     scale = rng.uniform(0.5, 1.0)
     rows = max(1, round(height * scale))
@@ -119,8 +119,12 @@ def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels
 def close_up(
     sample: LabelledImage, target: int, ignore: int, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image, Labels]:
-    """A small part turned by any angle, as a camera that looks down sees it: 15-50 % of the picture's height, mostly
-    around a pixel of the class `target`; what lies outside the picture gets the label `ignore`."""
+    """Return a small part of an image, rotated by any angle, as a camera that looks down sees it.
+
+    The part has 15–50 % of the height of the image and mostly surrounds a pixel of the class `target`. Pixels outside
+    the
+    image get the label `ignore`.
+    """
     height, width = sample.labels.shape
     rows, columns = np.nonzero(sample.labels == target)
     around = len(rows) > 0 and rng.random() < AROUND_ROAD
@@ -139,7 +143,7 @@ def close_up(
 
 
 def truth(labels: Labels, target: int, ignore: int, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """What the network should say: `[h,w,3]` float32, channels `FRACTION`, `COUNTED`, `CLASS`."""
+    """Return the target of the network: `[h,w,3]` float32, channels `FRACTION`, `COUNTED`, `CLASS`."""
     size = grid_hw[::-1]
     counted = cv2.resize((labels != ignore).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     found = cv2.resize((labels == target).astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Looks at every sample before the first epoch: pictures that a camera would not give, texts that can't be read."""
+"""Check every sample before the first epoch: images that no camera would produce, and unreadable texts."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ from orilla.runtime.preprocessing.image_file import decode_picture, is_heic
 CHUNK = 2048
 
 TOLD = 5
-"""Bad samples that an error names; the card names all that were skipped."""
+"""Number of corrupt samples that an error names. The card names all skipped samples."""
 
 COLOUR = ("RGB", "RGBA", "P", "YCbCr")
-"""Pillow's names of what becomes three channels of 8 bits as it is."""
+"""Pillow's modes that convert to three channels of 8 bits without loss."""
 
 EVERYWHERE = ("JPEG", "MPO", "PNG")
-"""Pillow's names of formats that OpenCV reads where Pillow does; of others, as TIFF, each has kinds of its own."""
+"""Pillow's formats that OpenCV reads completely. Of others, such as TIFF, OpenCV reads only some kinds."""
 
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
 
 def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
-    """Reads every sample once, and names those that can't be used.
+    """Read every sample once and find those that cannot be used.
+
+    Args:
+        dataset: The data set.
+        skip_corrupt: True returns corrupt samples instead of raising an error.
 
     Returns:
-        The reason by sample.
+        The reason for each corrupt sample.
 
     Raises:
-        DataError: there are some, and `skip_corrupt` is False.
+        DataError: There are corrupt samples, and `skip_corrupt` is False.
     """
     look = _Look(dataset)
     items = [(split, index) for split in dataset.splits for index in range(len(dataset.names(split)))]
@@ -44,20 +48,18 @@ def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
     parts = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     reasons: dict[Item, str] = {}
     with ThreadPoolExecutor(available_cores()) as pool:
-        for part in track(
-            parts, "looking at the data", console=console, transient=True, disable=not console.is_terminal
-        ):
-            found = pool.map(look, part)  # as many tasks wait in memory as a part has samples
+        for part in track(parts, "checking the data", console=console, transient=True, disable=not console.is_terminal):
+            found = pool.map(look, part)  # limits the tasks that wait in memory to the samples of a part
             reasons |= {item: reason for item, reason in zip(part, found, strict=True) if reason}
     others = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
-    # A data set of grey pictures is one; a grey picture among coloured ones is a mistake.
+    # A data set may be completely grey. A grey image among colour images is a mistake.
     if len(reasons) - len(others) > len(items) / 2:
         reasons = others
     if reasons and not skip_corrupt:
         told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]
         more = f" and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
         msg = (
-            f"{len(reasons)} of {len(items)} samples can't be used: {', '.join(told)}{more}: "
+            f"{len(reasons)} of {len(items)} samples cannot be used: {', '.join(told)}{more}: "
             "fix them, or add --skip-corrupt"
         )
         raise DataError(msg)
@@ -65,7 +67,7 @@ def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
 
 
 class _Look:
-    """The reason why a sample can't be used, or None."""
+    """Reads one sample and returns the reason why it cannot be used, or None."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -79,7 +81,7 @@ class _Look:
         try:
             reason = self._check(self._dataset.content(*item))
             if reason is None and self._dataset.task == "segment":
-                self._dataset.load(*item)  # its mask too
+                self._dataset.load(*item)  # reads its mask too
         except DataError as error:
             return str(error)
         return reason
@@ -93,7 +95,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _picture(data: bytes) -> str | None:
-    """By Pillow, which reads to the last row, where OpenCV fills what is missing with grey."""
+    """Check an image with Pillow, which reads to the last row. OpenCV would fill missing rows with grey."""
     from PIL import Image
 
     if not data:
@@ -103,19 +105,19 @@ def _picture(data: bytes) -> str | None:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             frames = getattr(picture, "n_frames", 1)
-            if frames > 1 and picture.format != "MPO":  # a camera's JPEG with a preview behind it is read as a JPEG
-                return f"animated ({frames} pictures)"
+            if frames > 1 and picture.format != "MPO":  # a JPEG of a camera with an embedded preview is read as a JPEG
+                return f"animated ({frames} images)"
             if picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile):
                 return "16-bit"
             if picture.mode not in COLOUR:
                 return REASONS.get(picture.mode, picture.mode)
             eighth = max(1, picture.width // 8), max(1, picture.height // 8)
-            picture.draft("RGB", eighth)  # JPEG: so much of the work
+            picture.draft("RGB", eighth)  # for JPEG, decoding at a lower scale saves most of the time
             picture.load()
             if picture.format not in EVERYWHERE and decode_picture(data) is None:
-                return f"{picture.format} of a kind that is not read"
+                return f"a {picture.format} of an unsupported kind"
     except OSError as error:
-        return "truncated" if "truncated" in str(error) else "damaged, or no picture"
+        return "truncated" if "truncated" in str(error) else "damaged, or not an image"
     except Image.DecompressionBombError:
         return "too large"
     except Exception:  # noqa: BLE001 - Pillow's readers raise whatever a damaged file makes of them

@@ -1,4 +1,4 @@
-"""Which samples a model learns from, is chosen on and is reported on, kept apart by their content."""
+"""Divide samples into those for training, choices and reporting, separated by content."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 
 HELD_OUT = 0.1
-"""Share of the training samples that is held out where a data set brings no `val` beside its `test`."""
+"""Share of training samples that is held out if a data set has a `test` but no `val`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Samples by their use."""
+    """Samples by purpose."""
 
     train: tuple[Item, ...]
     choose: tuple[Item, ...]
-    """For early stopping, best weights and search; empty where nothing is chosen."""
+    """Samples for early stopping, best weights and search; empty if nothing is chosen."""
     report: tuple[Item, ...]
     leaks_dropped: int = 0
 
@@ -39,21 +39,26 @@ def split(
     skipped: frozenset[Item] = frozenset(),
     limit: int | None = None,
 ) -> Splits:
-    """Divides a data set: reported on `test` where it has one, else on `val`; chosen on `val` where that is another.
+    """Divide a data set.
+
+    The reported split is `test` if it exists, else `val`; choices use `val` if that is another split.
 
     Args:
-        hold_out: what of `train` is chosen on: a share, sequence names with commas between, or `none`. By default a
-            tenth where `test` has no `val` beside it, and nothing where the reported split is `val`.
-        drop_leaks: leave training samples out that are in another split too; an error without.
-        skipped: samples that can't be used.
-        limit: use only so many samples of each split, evenly over it.
+        dataset: The data set.
+        hold_out: Training samples for choices: a share, sequence names separated by commas, or `none`. The default is a
+            tenth if there is a `test` without a `val`, and none if the reported split is `val`.
+        drop_leaks: True removes training samples that occur in another split. False raises an error for them.
+        skipped: Samples that cannot be used.
+        limit: Maximum number of samples per split, evenly spread.
 
     Raises:
-        ConfigError: a hold-out that names nothing.
-        DataError: a split is missing or empty, or shares samples with another.
+        ConfigError: `hold_out` selects no samples.
+        DataError: A split is missing or empty, or shares samples with another.
     """
     if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
-        msg = f"data set {dataset.source.name} has {', '.join(dataset.splits)}: it needs train and val or test"
+        msg = (
+            f"data set {dataset.source.name} has the splits {', '.join(dataset.splits)}: it needs train and val or test"
+        )
         raise DataError(msg)
     items = {name: _usable(dataset, name, skipped) for name in dataset.splits}
     reported = "test" if "test" in items else "val"
@@ -73,7 +78,7 @@ def split(
 
 
 def data_card(datasets: Sequence[Dataset], dataset: Dataset, splits: Splits, skipped: Sequence[str]) -> DataCard:
-    """What a card says of the data."""
+    """Return the description of the data for a card."""
     parts = [("train", splits.train), ("choose", splits.choose), (splits.reported, splits.report)]
     cards = tuple(SplitCard(name, len(part), digest_of(dataset, part)) for name, part in parts if part)
     return DataCard(tuple(one.source for one in datasets), cards, tuple(skipped), splits.leaks_dropped)
@@ -98,15 +103,16 @@ def _held_out(dataset: Dataset, train: tuple[Item, ...], wanted: str) -> tuple[t
         if not 0 < share < 1:
             msg = f"--hold-out {wanted}: a share must be above 0 and below 1"
             raise ConfigError(msg)
-        # By content: a sample stays held out when others are added, and equal samples never part.
+        # Samples are chosen by content, so a held-out sample stays held out when others are added, and equal samples
+        # stay together.
         places = {item: _place(dataset, item) for item in train}
         chosen = {item for item, place in places.items() if place < share}
-        if not chosen:  # of few samples the least of them, rather than none
+        if not chosen:  # with few samples, at least one
             chosen = set(sorted(places, key=places.__getitem__)[: math.ceil(share * len(places))])
     choose = tuple(item for item in train if item in chosen)
     rest = tuple(item for item in train if item not in chosen)
     if not choose or not rest:
-        msg = f"--hold-out {wanted} holds {len(choose)} of {len(train)} training samples: give another share"
+        msg = f"--hold-out {wanted} selects {len(choose)} of {len(train)} training samples: give another share"
         raise ConfigError(msg)
     return rest, choose
 
@@ -120,7 +126,7 @@ def _sequences(dataset: Dataset, train: tuple[Item, ...], wanted: set[str]) -> s
     unknown = sorted(wanted - set(sequences.values()))
     if unknown:
         known = ", ".join(sorted(set(sequences.values()))[:10])
-        msg = f"--hold-out {unknown[0]}: not a share of the training samples, nor one of the sequences {known}"
+        msg = f"--hold-out {unknown[0]}: neither a share of the training samples nor one of the sequences {known}"
         raise ConfigError(msg)
     return {item for item, sequence in sequences.items() if sequence in wanted}
 
@@ -143,7 +149,7 @@ def _without_leaks(
     if leaked and not drop:
         part, index = leaked[0]
         msg = (
-            f"{len(leaked)} training samples of {dataset.source.name} are in another split too, the first is "
+            f"{len(leaked)} training samples of {dataset.source.name} also occur in another split, the first is "
             f"{dataset.names(part)[index]}: remove them, or add --drop-leaks"
         )
         raise DataError(msg)

@@ -1,4 +1,4 @@
-"""What training runs on: the backend, its devices, and the precision of the arithmetic."""
+"""Set up the Keras backend: devices and precision."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 def prepare(precision: Precision, seed: int) -> str:
-    """Seeds everything random, shares batches among several devices, and sets the precision; returns the precision.
+    """Set the random seed, the distribution over devices, and the precision. Return the precision.
 
-    `auto` is mixed float16 on a GPU, float32 elsewhere. With several devices, data parallelism by `keras.distribution`,
-    which Keras has for JAX.
+    `auto` is mixed float16 on a GPU and float32 elsewhere. On several devices, JAX uses data parallelism through
+    `keras.distribution`.
     """
     keras.utils.set_random_seed(seed)
     if precision == "auto":
@@ -28,7 +28,7 @@ def prepare(precision: Precision, seed: int) -> str:
 
 
 def gpus() -> list[Any]:
-    """The GPUs that the backend sees."""
+    """Return the GPUs of the backend."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -42,10 +42,10 @@ def gpus() -> list[Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Keras and what it runs on."""
+    """Return the versions of Keras and of its backend."""
     backend = keras.backend.backend()
     try:
         found = version(backend)
-    except PackageNotFoundError:  # builds for other devices go by other names
+    except PackageNotFoundError:  # builds for other devices have other names
         found = "unknown"
     return {"keras": keras.__version__, backend: found}

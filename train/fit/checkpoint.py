@@ -1,4 +1,4 @@
-"""What an interrupted training goes on from: variables of network and optimizer, and what is known of the epochs."""
+"""Checkpoints: the variables of network and optimizer, and the results of the epochs so far."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from orilla.runtime.bundle.run_folder import CHECKPOINT
 from orilla.runtime.files import replacing
 
 Row = dict[str, float]
-"""What is known of one epoch."""
+"""Results of one epoch, by name."""
 
 
 @dataclass(slots=True)
 class State:
-    """What is known of a training between two epochs."""
+    """State of a training between two epochs."""
 
     rows: list[Row] = field(default_factory=list)
     best_epoch: int = 0
     best: list[np.ndarray] = field(default_factory=list)
-    """The model's variables in the best epoch; empty where none is chosen."""
+    """Variables of the model in the best epoch; empty if no epoch is chosen."""
     average: list[np.ndarray] = field(default_factory=list)
-    """Of the model's variables; empty where the last ones are kept."""
+    """Average of the model's variables; empty if the last ones are kept."""
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Deletes what only a resumed training needs."""
+    """Delete the checkpoint files."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def checkpoint_signature(folder: Path) -> str | None:
-    """Of the folder's checkpoint; None where there is none that can be read."""
+    """Return the signature of the folder's checkpoint. None if there is no readable checkpoint."""
     try:
         with np.load(folder / CHECKPOINT) as saved:
             signature: str = json.loads(saved["state"].tobytes())["signature"]
@@ -46,12 +46,12 @@ def checkpoint_signature(folder: Path) -> str | None:
 
 
 def snapshot(model: keras.Model) -> list[np.ndarray]:
-    """A copy of all that a model holds: weights, statistics, states of random generators."""
+    """Return a copy of everything that a model holds: weights, statistics, states of random generators."""
     return [np.array(variable.numpy()) for variable in model.variables]
 
 
 def assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    """Gives a model what `snapshot` took."""
+    """Restore what `snapshot` copied."""
     for variable, value in zip(model.variables, values, strict=True):
         variable.assign(value)
 
@@ -61,7 +61,7 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def save(model: keras.Model, state: State, folder: Path, signature: str) -> None:
-    """Writes the folder's checkpoint; an older one stays where this fails."""
+    """Write the checkpoint. If writing fails, the previous one stays."""
     arrays = {f"v{i}": np.asarray(v.numpy()) for i, v in enumerate(_variables(model))}
     arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
     arrays |= {f"a{i}": value for i, value in enumerate(state.average)}
@@ -71,11 +71,11 @@ def save(model: keras.Model, state: State, folder: Path, signature: str) -> None
 
 
 def restore(model: keras.Model, folder: Path, signature: str) -> State:
-    """Gives a compiled model back what a checkpoint holds; an empty state where there is none.
+    """Restore a compiled model from a checkpoint. Without one, return an empty state.
 
     Raises:
-        ConfigError: it belongs to a training with another signature.
-        DataError: it is damaged.
+        ConfigError: The checkpoint belongs to a training with another signature.
+        DataError: The checkpoint is damaged.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -88,7 +88,7 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
                 raise ConfigError(msg)
             variables = _variables(model)
             if sum(name.startswith("v") for name in saved.files) != len(variables):
-                msg = f"it holds another number of arrays than {len(variables)}"
+                msg = f"it has a different number of arrays than {len(variables)}"
                 raise ValueError(msg)
             for index, variable in enumerate(variables):
                 variable.assign(saved[f"v{index}"])
@@ -99,14 +99,14 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        reason = "it is no .npz file" if "pickle" in str(error) else error
+        reason = "it is not an .npz file" if "pickle" in str(error) else error
         msg = f"cannot resume {folder}: {CHECKPOINT} is damaged: {reason}"
         raise DataError(msg) from error
     return State(told["rows"], told["best_epoch"], best, average)
 
 
 def _other(old: str, new: str) -> str:
-    """What differs between two signatures, for people."""
+    """Describe the difference between two signatures."""
     try:
         (before, rest), (now, of_now) = (json.JSONDecoder().raw_decode(text) for text in (old, new))
         differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""Loss functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keras import ops
 from orilla.train.data.road import CLASS, COUNTED, FRACTION
 
 CLASS_WEIGHT = 0.6
-"""Of the auxiliary class loss against the road's."""
+"""Weight of the auxiliary class loss relative to the road loss."""
 
 
 class RoadLoss(keras.losses.Loss):
@@ -23,7 +23,10 @@ class RoadLoss(keras.losses.Loss):
         self._classes = classes
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Targets `[N,h,w,3]` (see `train.data.road`) against logits `[N,h,w,1+classes]`: one loss each, `[N]`."""
+        """Compare targets `[N,h,w,3]` (see `train.data.road`) with logits `[N,h,w,1+classes]`.
+
+        Return one loss per sample, `[N]`.
+        """
         fraction, counted = y_true[..., FRACTION], y_true[..., COUNTED]
         logit = y_pred[..., 0]
         cells = ops.sum(counted, axis=(1, 2)) + 1.0

@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs: a bar, lines where nobody watches, TensorBoard."""
+"""Progress of a training: a bar on a terminal, lines elsewhere, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from orilla.train.fit.checkpoint import Row
 
 
 def progress_bar() -> Progress:
-    """On standard error: share done, time left, and the note of its task."""
+    """Return a progress bar on standard error: share, remaining time, and the note of its task."""
     return Progress(
-        BarColumn(10),  # a terminal of 80 columns has room for the rest
+        BarColumn(10),  # leaves room for the rest on a terminal of 80 columns
         TextColumn("{task.percentage:3.0f}%"),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
@@ -28,7 +28,7 @@ def progress_bar() -> Progress:
 
 
 class Bar(keras.callbacks.Callback):
-    """Moves the progress bar; a line for each epoch where nobody watches."""
+    """Callback that moves the progress bar, or prints a line per epoch without a terminal."""
 
     def __init__(self, progress: Progress, task: Any, epochs: int) -> None:
         super().__init__()
@@ -50,14 +50,14 @@ class Bar(keras.callbacks.Callback):
 
 
 def note_of(row: Row, watch: str | None) -> str:
-    """What an evaluation found, in a few words: the measure that is watched, or the first ones."""
+    """Summarise an evaluation: the watched metric, or the first ones."""
     told = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
     return "  ".join(f"{name} {row[name]:.4f}" for name in told if name and "pixel" not in name)
 
 
 @contextmanager
 def board(folder: Path | None) -> Iterator[Callable[[Row], None]]:
-    """Writes the rows of epochs for TensorBoard, on every backend; nothing where there is no folder."""
+    """Write the results of epochs for TensorBoard, on every backend. Without a folder, write nothing."""
     if folder is None:
         yield lambda row: None
         return

@@ -1,4 +1,4 @@
-"""The training loop of every model: epochs with progress, a checkpoint after each, a way back after an interruption."""
+"""The training loop of every model: epochs with progress, a checkpoint after each, and resumption."""
 
 from __future__ import annotations
 
@@ -22,44 +22,46 @@ Schedule = Literal["cosine", "constant"]
 
 
 class Data(Protocol):
-    """What `fit` asks of the training data."""
+    """Training data of `fit`."""
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """The batches of one epoch; the same for the same number, whatever came before."""
+        """Return the batches of one epoch. They depend only on the number of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How long and how fast to learn."""
+    """Duration and speed of a training."""
 
     epochs: int
     learning_rate: float
     weight_decay: float = 1e-4
     schedule: Schedule = "cosine"
     average: float = 0.05
-    """Share of all steps that the running average of weights and batch-norm statistics spans. It is what is evaluated
-    and kept; the training goes on from the last step's. 0: no average. Source: Izmailov et al., "Averaging Weights
-    Leads to Wider Optima and Better Generalization" (2018)."""
+    """Share of all steps that the running average of weights and batch-norm statistics spans. The average is evaluated
+    and
+    kept, while training continues from the last step. 0 means no average. Source: Izmailov et al., "Averaging
+    Weights Leads
+    to Wider Optima and Better Generalization" (2018)."""
     warmup_epochs: float = 1.0
     evaluate_every: int = 1
-    """Epochs between two evaluations; the last epoch always has one."""
+    """Epochs between two evaluations. The last epoch is always evaluated."""
     watch: str | None = None
-    """The measure, of those that `evaluate` gives, whose best epoch is kept; None keeps the last epoch."""
+    """Metric of `evaluate` whose best epoch is kept. None keeps the last epoch."""
     patience: int | None = None
-    """Evaluations without a better one after which training stops; None trains all epochs."""
+    """Evaluations without improvement after which training stops. None trains all epochs."""
     workers: int = 2
     """Threads that make batches."""
     tensorboard: Path | None = None
-    """Folder for TensorBoard's logs."""
+    """Folder for TensorBoard logs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a training left beside the weights."""
+    """Result of a training, in addition to the weights."""
 
     rows: list[Row]
     best_epoch: int
-    """From 1; whose weights the model has."""
+    """Epoch whose weights the model has, from 1."""
 
 
 def fit(
@@ -74,25 +76,29 @@ def fit(
     metrics: Sequence[str] = (),
     resume: bool = False,
 ) -> Fitted:
-    """Trains `model` in place.
+    """Train `model` in place.
 
     Args:
-        evaluate: called between epochs; its values go into the rows.
-        folder: gets the checkpoint.
-        signature: names what is being trained; a checkpoint with another one is refused.
-        metrics: Keras' names of what is measured on the training batches.
-        resume: go on from the folder's checkpoint, where there is one.
+        model: The compiled or uncompiled model.
+        data: Training data.
+        loss: Keras loss.
+        evaluate: Function that is called between epochs. Its values go into the rows.
+        options: Duration and speed.
+        folder: Folder of the checkpoint.
+        signature: Identifies the training. A checkpoint with another signature is rejected.
+        metrics: Keras' names of metrics on the training batches.
+        resume: True continues from the folder's checkpoint, if there is one.
 
     Raises:
-        ConfigError: the checkpoint belongs to other options, or a batch doesn't fit into memory.
-        DataError: the loss is no longer a number; the checkpoint holds the last epoch where it was one.
+        ConfigError: The checkpoint belongs to other options, or a batch does not fit into memory.
+        DataError: The loss became NaN or infinite. The checkpoint contains the last good epoch.
     """
     steps = len(data.epoch(0, workers=1))
     optimizer = _optimizer(options, steps)
     model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
-    model.optimizer.build(model.trainable_variables)  # half precision wraps it, with variables of its own
+    model.optimizer.build(model.trainable_variables)  # half precision wraps the optimizer with variables of its own
     state = restore(model, folder, signature) if resume else State()
-    if resume and options.schedule == "constant":  # a checkpoint holds the rate that it was made with
+    if resume and options.schedule == "constant":  # a checkpoint contains the learning rate of its training
         model.optimizer.learning_rate = options.learning_rate
     average = _Average(state, steps, options)
     with progress_bar() as progress, board(options.tensorboard) as log:
@@ -104,7 +110,7 @@ def fit(
                 break
             started = time.monotonic()
             batches = data.epoch(epoch, workers=options.workers)
-            # The data has its own seeded order; Keras' shuffling would not be the same after a resume.
+            # The data has its own seeded order. Keras' shuffling would differ after a resumption.
             history = _one_epoch(model, batches, epoch, callbacks)
             row: Row = {"epoch": epoch + 1, **{name: float(values[-1]) for name, values in history.items()}}
             if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
@@ -125,7 +131,7 @@ def fit(
 
 
 def write_history(path: Path, rows: list[Row]) -> None:
-    """One line for each epoch; a column that an epoch has no value for is empty."""
+    """Write one line per epoch. A missing value leaves its column empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
@@ -142,7 +148,7 @@ def _one_epoch(
         )
     except Exception as error:
         failure = getattr(batches, "failure", None)
-        if failure is not None:  # TensorFlow wraps what a worker raises into an error of its own
+        if failure is not None:  # TensorFlow wraps the error of a worker
             raise failure from error
         if not _out_of_memory(error):
             raise
@@ -156,13 +162,16 @@ def _one_epoch(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether TensorFlow, JAX or PyTorch says so, each in its own words."""
+    """Return True for an out-of-memory error of TensorFlow, JAX or PyTorch."""
     text = f"{type(error).__name__} {error}".lower()
     return any(words in text for words in ("out of memory", "resource_exhausted", "resourceexhausted", "outofmemory"))
 
 
 def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -> int:
-    """The greatest batch, by halving, that a step can be made with; 0 where none can. The model is spoilt by it."""
+    """Return the largest batch, by halving, for which a step works; 0 if none works.
+
+    The model cannot be used afterwards.
+    """
     size = len(inputs) // 2
     while size:
         try:
@@ -206,7 +215,7 @@ def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
 
 
 class _Average(keras.callbacks.Callback):
-    """Keeps the running average of a model's variables in a state, from some twenty looks at them in its span."""
+    """Callback that keeps the running average of a model's variables, from about twenty snapshots in its span."""
 
     def __init__(self, state: State, steps: int, options: FitOptions) -> None:
         super().__init__()
@@ -223,13 +232,13 @@ class _Average(keras.callbacks.Callback):
         if self._share == 1.0 or self._step % self._every:
             return
         if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # the variables are elsewhere while it trains
+            self.model.jax_state_sync()  # during training, the variables are elsewhere
         if not self._state.average:
             self._state.average = snapshot(self.model)
             return
-        share = max(self._share, self._every / self._step)  # the first looks count alike
+        share = max(self._share, self._every / self._step)  # the first snapshots count equally
         for average, variable in zip(self._state.average, self.model.variables, strict=True):
-            latest = variable.numpy()  # a look, not a copy, which `convert_to_numpy` would be
+            latest = variable.numpy()  # a view; `convert_to_numpy` would copy
             if average.dtype.kind == "f":
                 change = np.subtract(latest, average)
                 change *= share
@@ -239,7 +248,7 @@ class _Average(keras.callbacks.Callback):
 
 
 class _Finite(keras.callbacks.Callback):
-    """Stops at the first batch after which the loss is no number."""
+    """Callback that stops at the first batch with a loss of NaN or infinity."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
@@ -252,9 +261,9 @@ class _Finite(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             advice = (
-                f"go on from epoch {self._epoch - 1} with --resume and a lower --learning-rate"
+                f"continue from epoch {self._epoch - 1} with --resume and a lower --learning-rate"
                 if self._epoch > 1
-                else "lower --learning-rate; nothing is kept"
+                else "lower --learning-rate; no epoch was completed"
             )
             msg = f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: {advice}"
             raise DataError(msg)

@@ -1,4 +1,4 @@
-"""Jobs of classifiers: of pictures and of texts."""
+"""Jobs of image and text classifiers."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from orilla.train.options import TrainOptions
 
 
 def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """Builds the network and its stages.
+    """Build the network and its stages.
 
     Raises:
-        ConfigError: weights or an input that don't fit the model.
-        DataError: data of another task.
+        ConfigError: Weights or input do not fit the model.
+        DataError: The data has another task.
     """
     chosen = plan(options.model)
     if dataset.task != chosen.task:
         fitting = [name for name in MODELS if name != "road" and plan(name).task == dataset.task] or ["road"]
-        msg = f"{options.model} is not for {dataset.source.name} (task {dataset.task}): train {' or '.join(fitting)}"
+        msg = f"{options.model} does not fit {dataset.source.name} (task {dataset.task}): train {' or '.join(fitting)}"
         raise DataError(msg)
     if options.weights == "none" and any(stage.until for stage in chosen.stages):
         msg = f"{options.model} freezes layers, so it needs --weights: imagenet (downloaded), or a file"
@@ -81,7 +81,7 @@ def _bound(work: _Work, stage: Stage) -> Callable[[], StageJob]:
 
 
 def _stages(options: TrainOptions, stages: Sequence[Stage]) -> list[Stage]:
-    """The model's stages; options change the last one, views all."""
+    """Return the model's stages. Options change the last stage; `views` changes all of them."""
     changed = list(stages)
     last = changed[-1]
     changed[-1] = replace(
@@ -97,12 +97,12 @@ def _stages(options: TrainOptions, stages: Sequence[Stage]) -> list[Stage]:
 def _input(options: TrainOptions, chosen: Plan) -> tuple[int, ...]:
     size = options.input or chosen.input
     if len(size) != len(chosen.input):
-        wanted = "height and width, as in 150x150" if len(chosen.input) == 2 else "a length in tokens, as in 200"
+        wanted = "height and width, as in 150x150" if len(chosen.input) == 2 else "a number of tokens, as in 200"
         msg = f"--input {'x'.join(map(str, size))}: {options.model} takes {wanted}"
         raise ConfigError(msg)
     least = chosen.minimum or (1,) * len(size)
     if any(side < bound for side, bound in zip(size, least, strict=True)):
-        msg = f"--input {'x'.join(map(str, size))}: {options.model} needs {'x'.join(map(str, least))} or more"
+        msg = f"--input {'x'.join(map(str, size))}: {options.model} needs at least {'x'.join(map(str, least))}"
         raise ConfigError(msg)
     return size
 
@@ -116,13 +116,13 @@ def _vocabulary(dataset: Dataset, items: Sequence[Item], size: int) -> tuple[str
 
     vocabulary = learn_vocabulary(texts(), size)
     if not vocabulary:
-        msg = f"the training texts of {dataset.source.name} hold no word"
+        msg = f"the training texts of {dataset.source.name} contain no word"
         raise DataError(msg)
     return vocabulary
 
 
 class _Work:
-    """What the stages of one job share."""
+    """Data that the stages of one job share."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class _Work:
         self._frozen: dict[str, tuple[Inputs, Inputs]] = {}
 
     def stage(self, stage: Stage) -> StageJob:
-        """Cuts the network where the stage says, and makes its batches."""
+        """Cut the network as the stage requires, and make its batches."""
         options, augment = self._options, self._augment()
         model, train, watched = self._network, self._train, self._watched
         if stage.until is not None:
@@ -179,7 +179,7 @@ class _Work:
         return self._plan.augment() if self._plan.augment is not None and self._options.augment else None
 
     def _features(self, stage: Stage, augment: keras.layers.Layer | None) -> tuple[Inputs, Inputs]:
-        """Of the frozen part; a deeper cut starts from what a shallower one made."""
+        """Return the features of the frozen part. A deeper cut starts from the result of a shallower one."""
         cut = str(stage.until)
         if cut in self._frozen:
             return self._frozen[cut]
@@ -196,7 +196,7 @@ class _Work:
         return self._frozen[cut]
 
     def _shallowest(self, cut: str) -> str | None:
-        """The cut of another stage that lies before `cut`, if there is one."""
+        """Return the cut of another stage that lies before `cut`, if any."""
         order = [layer.name for layer in self._network.layers]
         cuts = [stage.until for stage in self._plan.stages if stage.until is not None]
         before = [name for name in cuts if order.index(name) < order.index(cut)]
@@ -222,7 +222,7 @@ class _Work:
         target = target_of(self._dataset, self._dataset.task, self._dataset.classes)
         labels = self._labels(self._watched_items)
 
-        each = BATCH if len(model.input.shape) > 2 else 8 * BATCH  # pictures fill the memory, vectors and tokens don't
+        each = BATCH if len(model.input.shape) > 2 else 8 * BATCH  # images fill the memory, vectors and tokens do not
 
         def answered() -> Any:
             for start in range(0, len(watched), each):

@@ -1,4 +1,4 @@
-"""A job: what one training is made of, whatever the model."""
+"""A job: the parts of one training, for any model."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ class StageJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What `train` trains and writes."""
+    """A model to train, with its data and stages."""
 
     network: keras.Model
-    """What leaves for the edge; the stages train its layers."""
+    """Network that is exported. The stages train its layers."""
     started: str
     labels: tuple[str, ...]
     preprocess: Preprocess | TextPreprocess
     vocabulary: tuple[str, ...]
     prepare: Callable[[Sample], NDArray[Any]]
     stages: tuple[Callable[[], StageJob], ...]
-    """Made one after the other: a later stage freezes what an earlier one trained."""
+    """Stages, created one after the other, because a later stage freezes what an earlier one trained."""
     batch: int
     learning_rate: float
     epochs: int
-    """Of the last stage."""
+    """Epochs of the last stage."""
 
 
 def in_float32(network: keras.Model) -> keras.Model:
-    """The same network with the arithmetic of the edge, where it was trained in half precision."""
-    keras.config.set_dtype_policy("float32")  # layers without a policy of their own take this one
+    """Return the same network in float32, the arithmetic of the edge, if it was trained in half precision."""
+    keras.config.set_dtype_policy("float32")  # layers without a policy of their own use this one
     config = _replaced(network.get_config())
     exact = type(network).from_config(config)
     exact.set_weights(network.get_weights())
@@ -57,7 +57,7 @@ def in_float32(network: keras.Model) -> keras.Model:
 
 
 def _replaced(config: Any) -> Any:
-    """A layer's configuration with every policy of mixed precision replaced."""
+    """Return a layer's configuration with every mixed-precision policy replaced."""
     if isinstance(config, dict):
         return {key: _replaced(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
@@ -66,5 +66,5 @@ def _replaced(config: Any) -> Any:
 
 
 def is_float32(network: keras.Model) -> bool:
-    """Whether no layer computes in half precision."""
+    """Return True if no layer computes in half precision."""
     return all(np.dtype(layer.compute_dtype).itemsize >= 4 for layer in network.layers if layer.compute_dtype)

@@ -1,4 +1,4 @@
-"""A plan: how one model of the curriculum is built and trained where nothing else is asked for."""
+"""Plans: architecture and default training of each course model."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ Head = Literal["gap", "flatten"]
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a model's architecture depends on."""
+    """Options of a model's architecture."""
 
     classes: int
     input: tuple[int, ...]
     """Height and width in pixels, or the length in tokens."""
     vocabulary: int = 0
-    """Different tokens; of text models only."""
+    """Number of different tokens; text models only."""
     weights: str | None = None
-    """`imagenet`, a local file, or None."""
+    """Initial weights: `imagenet`, a local file, or None."""
     head: Head = "gap"
-    """How a picture model goes from its last grid to one vector."""
+    """Layer between the last grid and the classifier of an image model."""
     dropout: float | None = None
-    """The model's own where None."""
+    """Dropout rate. None uses the model's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network and where its weights came from."""
+    """A network and the origin of its weights."""
 
     model: keras.Model
-    """From RGB pictures `[N,H,W,3]`, values 0-255, or tokens `[N,T]` int32, to probabilities: `[N,C]`, or `[N,1]`
-    of the second of two classes."""
+    """Model from RGB images `[N,H,W,3]`, values 0–255, or tokens `[N,T]` int32, to probabilities: `[N,C]`, or `[N,1]`
+    for the
+    second of two classes."""
     started: str = "random"
 
 
@@ -47,9 +48,9 @@ class Stage:
     epochs: int
     learning_rate: float
     until: str | None = None
-    """The layers up to this one are frozen, and what they make of the data is computed once; None trains everything."""
+    """Last frozen layer. The outputs of the frozen layers are computed once. None trains everything."""
     views: int = 1
-    """How many random changes of each sample the frozen layers see."""
+    """Random changes per sample for the frozen layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +67,4 @@ class Plan:
     vocabulary: int = 0
     head: Head = "gap"
     minimum: tuple[int, ...] = field(default=())
-    """The least sides of the input."""
+    """Minimum sides of the input."""

@@ -28,11 +28,11 @@ EVALUATE_EVERY = 5
 
 
 def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """Builds the network and its one stage.
+    """Build the network and its one stage.
 
     Raises:
-        ConfigError: an input or weights that don't fit.
-        DataError: a data set without road.
+        ConfigError: Input or weights do not fit.
+        DataError: The data set has no road.
     """
     input_hw = _input(options)
     if dataset.task != "segment" or LABEL not in dataset.classes:
@@ -91,14 +91,14 @@ def _require_road(dataset: Dataset, name: str, items: Sequence[Item]) -> None:
         sample = dataset.load(*item)
         if isinstance(sample, LabelledImage) and (sample.labels == road_label).any():
             return
-    msg = f"no mask of {name} marks a {LABEL}: look at what the masks' values mean"
+    msg = f"no mask of {name} contains a {LABEL}: check what the values of the masks mean"
     raise DataError(msg)
 
 
 def _input(options: TrainOptions) -> tuple[int, int]:
     size = options.input or road.INPUT_HW
     if len(size) != 2 or any(side % 32 or side < 64 for side in size):
-        msg = f"input {'x'.join(map(str, size))}: both sides must be multiples of 32, from 64 on"
+        msg = f"input {'x'.join(map(str, size))}: both sides must be multiples of 32 and at least 64"
         raise ConfigError(msg)
     return size[0], size[1]
 

@@ -1,4 +1,4 @@
-"""Architectures, one file each; nothing heavy is loaded before one is asked for."""
+"""Table of the models. Each architecture is one file, which is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What is known of a model before Keras is loaded."""
+    """Properties of a model that are known without Keras."""
 
     module: str
-    """Of this package; its `PLANS` hold the model."""
+    """Module of this package whose `PLANS` contain the model."""
     about: str
     takes: tuple[str, ...] = ()
-    """Those options that have an effect on some models only."""
+    """Options that affect only some models."""
 
 
 PRETRAINED = ("weights", "head", "dropout", "views")
 
 MODELS = {
     "convnet": Model(
-        "convnet", "four convolutions and a dense layer, for pictures of a few classes", ("head", "dropout")
+        "convnet", "four convolutions and a dense layer, for images of a few classes", ("head", "dropout")
     ),
     "vgg-features": Model("vgg", "a dense layer on features of a pre-trained VGG19", PRETRAINED),
     "vgg": Model("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
@@ -35,8 +35,8 @@ MODELS = {
     "vgg16": Model("vgg", "VGG16, fine-tuned above its third block", PRETRAINED),
     "mobilenet": Model("mobilenet", "MobileNetV2, features first, then fine-tuned", ("weights", "dropout", "views")),
     "lstm": Model("lstm", "embedding and LSTM, for texts", ("dropout",)),
-    "bilstm": Model("lstm", "bidirectional LSTM beside weights of words and pairs, for texts", ("dropout",)),
-    "road": Model("road", "a U-Net that finds the road, below 1 M parameters", ("weights", "width")),
+    "bilstm": Model("lstm", "bidirectional LSTM plus weights of words and word pairs, for texts", ("dropout",)),
+    "road": Model("road", "a U-Net for road segmentation, below 1 M parameters", ("weights", "width")),
     "mlp-sigmoid": Model("mlp", "784-10-10 with sigmoid"),
     "mlp-relu": Model("mlp", "784-100-10 with ReLU"),
     "mlp-selu": Model("mlp", "784-200-100-10 with batch norm and SELU", ("dropout",)),
@@ -46,7 +46,7 @@ MODELS = {
 
 
 def plan(name: str) -> Plan:
-    """The plan of a classifier; `road` has its own command path."""
+    """Return the plan of a classifier. `road` has a job of its own."""
     if name not in MODELS:
         msg = "model"
         raise unknown_name(msg, name, MODELS)

@@ -1,4 +1,4 @@
-"""What several architectures share."""
+"""Layers that several architectures share."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from orilla.train.jobs.plan import Build
 
 
 def image_input(build: Build) -> Any:
-    """RGB `[N,H,W,3]`, values 0-255."""
+    """Return an input for RGB `[N,H,W,3]`, values 0–255."""
     return keras.Input((*build.input, 3), name="image")
 
 
 def grey(x: Any) -> Any:
-    """The mean of three channels, 0-1: `[N,H,W,1]`, by a fixed 1x1 convolution that every engine knows."""
+    """Return the mean of three channels, 0–1, `[N,H,W,1]`, by a fixed 1x1 convolution that every engine supports."""
     return fixed_pointwise(x, np.full((3, 1), 1 / (3 * 255)), np.zeros(1))
 
 
 def fixed_pointwise(x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
-    """Channels times a constant matrix plus a constant: normalisation inside the graph."""
+    """Multiply channels by a constant matrix and add a constant: normalisation inside the graph."""
     return layers.Conv2D(
         kernel.shape[1],
         1,
@@ -38,9 +38,9 @@ def fixed_pointwise(x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
 
 
 def answer(x: Any, classes: int, *, binary: bool = False) -> Any:
-    """The last layer: softmax over classes, or one sigmoid where there are two and `binary` asks for it.
+    """Return the last layer: softmax over classes, or one sigmoid for two classes with `binary`.
 
-    In float32 also where the rest is trained in half precision.
+    It computes in float32 even if the rest is trained in half precision.
     """
     if binary and classes == 2:
         return layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
@@ -49,15 +49,15 @@ def answer(x: Any, classes: int, *, binary: bool = False) -> Any:
 
 @contextmanager
 def downloads() -> Iterator[None]:
-    """Around what lets Keras download weights: without a network that is the user's to know, in one line.
+    """Wrap a download of weights by Keras, so that a failure gives one line.
 
     Raises:
-        ConfigError: they can't be had.
+        ConfigError: The weights cannot be downloaded.
     """
     try:
         yield
     except Exception as error:
-        # `keras.utils.get_file` raises a bare Exception, or ValueError for a file that is not what it should be.
+        # `keras.utils.get_file` raises a bare Exception, or ValueError for a file with a wrong hash.
         if not str(error).startswith(("URL fetch failure", "Incomplete or corrupted")):
             raise
         reason = str(error).strip().splitlines()[0]
@@ -66,13 +66,13 @@ def downloads() -> Iterator[None]:
 
 
 def load_by_name(network: keras.Model, file: str) -> list[str]:
-    """Loads a Keras 2 `.h5` weights file, complete or partial, into the layers of the same names.
+    """Load a Keras 2 `.h5` weights file, complete or partial, into the layers of the same names.
 
     Returns:
         The layers with weights that it covered, in order.
 
     Raises:
-        ConfigError: it can't be read, covers nothing, or a layer has another shape.
+        ConfigError: The file cannot be read, covers no layer, or a layer has another shape.
     """
     import h5py
 
@@ -94,7 +94,7 @@ def load_by_name(network: keras.Model, file: str) -> list[str]:
         msg = f"cannot use --weights {Path(file).name}: {reason}"
         raise ConfigError(msg) from error
     if not covered:
-        msg = f"--weights {Path(file).name} holds none of the layers of {network.name}"
+        msg = f"--weights {Path(file).name} contains none of the layers of {network.name}"
         raise ConfigError(msg)
     return covered
 

@@ -24,7 +24,7 @@ def build(options: Build) -> Network:
 
 
 def as_written_by_others() -> RandomAffine:
-    """Digits leaning, larger and elsewhere; never mirrored, which makes other signs of them."""
+    """Return changes that make digits slanted, larger and shifted. Mirroring would turn them into other signs."""
     return RandomAffine(rotation=10.0, shift=0.08, shear=0.15, zoom=0.1, mirror=False, share=0.5)
 
 

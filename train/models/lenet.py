@@ -1,4 +1,4 @@
-"""LeNet as the TensorFlow course has it: conv 32 5x5, conv 64 5x5, each with max-pooling, then a dense layer.
+"""LeNet as in the TensorFlow course: conv 32 5x5, conv 64 5x5, each with max-pooling, then a dense layer.
 
 Source of the idea: LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
 """

@@ -1,7 +1,8 @@
-"""Recurrent models of texts.
+"""Recurrent models for texts.
 
-Source of the LSTM: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). No layer masks: texts are padded in
-front with a token of its own, whose meaning is learnt, so that the edge runs the same static loop.
+Source of the LSTM: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). No layer masks. Texts are padded in
+front
+with a token whose meaning is learnt, so that the edge runs the same static loop.
 """
 
 from __future__ import annotations
@@ -16,22 +17,26 @@ from orilla.train.models.blocks import answer
 
 
 def lstm(options: Build) -> Network:
-    """Embedding 32, LSTM 32, sigmoid."""
+    """Build embedding 32, LSTM 32, sigmoid."""
     tokens, x = _words(options, 32, 0.2)
     x = layers.LSTM(32, name="lstm")(x)
     return Network(keras.Model(tokens, answer(x, options.classes, binary=True), name="lstm"))
 
 
 def bilstm(options: Build) -> Network:
-    """Deep: embedding 48, a convolution over three words, pooled by four; bidirectional LSTM 2x32 over that; the
-    greatest of the convolution's and the LSTM's units over time, and the mean of the LSTM's. Wide: a weight for each
-    word and each pair of words. The sum of both, sigmoid.
+    """Build a sum of a deep and a wide part, followed by a sigmoid.
 
-    The wide part knows what a rare word says; the deep part, which learns words by their neighbours, takes the names in
-    a review for opinions, and errs where other names come.
+    The deep part is embedding 48, a convolution over three words with pooling by four, and a bidirectional LSTM 2x32.
+    It
+    outputs the maxima of convolution and LSTM over time, and the mean of the LSTM. The wide part has a weight for each
+    word
+    and each pair of words. The wide part knows what a rare word says. The deep part learns words from their neighbours,
+    so it
+    mistakes names for opinions and fails on other names.
 
     Sources: Zhou et al., "A C-LSTM Neural Network for Text Classification" (2015); Cheng et al., "Wide & Deep Learning
-    for Recommender Systems" (2016); word pairs: Wang and Manning, "Baselines and Bigrams" (2012).
+    for
+    Recommender Systems" (2016); word pairs: Wang and Manning, "Baselines and Bigrams" (2012).
     """
     tokens, words = _words(options, 48, 0.3)
     words = layers.Dropout(_share(options, 0.2), name="dropout_words")(words)
@@ -45,7 +50,8 @@ def bilstm(options: Build) -> Network:
     ]
     x = layers.Dropout(_share(options, 0.5), name="dropout")(layers.Concatenate(name="pooled")(pooled))
     outputs = 1 if options.classes == 2 else options.classes
-    # No sum: of two vectors for one sample Keras makes a bias on TensorFlow, which LiteRT has in float only.
+    # A dense layer is used instead of a sum. On TensorFlow, Keras turns the sum of two vectors of one sample into a
+    # bias, which LiteRT supports only in float.
     pairs = (tokens[:, 1:] - tokens[:, :-1] * PAIR_FACTOR) % PAIRS
     parts = [
         layers.Dense(outputs, name="deep")(x),
@@ -59,11 +65,11 @@ def bilstm(options: Build) -> Network:
 
 
 PAIRS, PAIR_FACTOR = 131_071, 7_919
-"""Primes: pairs of words share so many weights, by a hash that stays below 2^31 for 200,000 words."""
+"""Primes. Pairs of words share this number of weights, through a hash that stays below 2^31 for 200,000 words."""
 
 
 def _weighed(numbers: Any, size: int, outputs: int, options: Build, name: str) -> Any:
-    """The sum of a weight for each number that occurs, `[N,outputs]`."""
+    """Return the sum of a weight for each number that occurs, `[N,outputs]`."""
     x = layers.Embedding(size, outputs, embeddings_initializer="zeros", name=name)(numbers)
     x = layers.Dropout(_share(options, 0.5), noise_shape=(None, numbers.shape[1], 1), name=f"{name}_dropout")(x)
     return keras.ops.sum(x, axis=1)
@@ -77,7 +83,7 @@ def _share(options: Build, default: float) -> float:
 
 
 def _words(options: Build, size: int, dropped: float) -> tuple[Any, Any]:
-    """Tokens and their vectors; while training, whole words are left out, so that no single one is relied on."""
+    """Return tokens and their vectors. Training drops whole words, so that the network relies on no single one."""
     tokens = keras.Input(options.input, dtype="int32", name="tokens")
     x = layers.Embedding(options.vocabulary, size, name="embedding")(tokens)
     share = _share(options, dropped)

@@ -11,7 +11,7 @@ from orilla.train.models.blocks import answer, grey, image_input
 
 
 def sigmoid(options: Build) -> Network:
-    """784-10-10."""
+    """Build 784-10-10 with sigmoid."""
     image = image_input(options)
     x = layers.Flatten(name="flatten")(grey(image))
     x = layers.Dense(10, activation="sigmoid", name="dense")(x)
@@ -19,7 +19,7 @@ def sigmoid(options: Build) -> Network:
 
 
 def relu(options: Build) -> Network:
-    """784-100-10."""
+    """Build 784-100-10 with ReLU."""
     image = image_input(options)
     x = layers.Flatten(name="flatten")(grey(image))
     x = layers.Dense(100, activation="relu", name="dense")(x)
@@ -27,7 +27,7 @@ def relu(options: Build) -> Network:
 
 
 def selu(options: Build) -> Network:
-    """784-200-100-10, batch norm before each SELU.
+    """Build 784-200-100-10 with batch norm before each SELU.
 
     Source of SELU: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
     """
@@ -37,7 +37,7 @@ def selu(options: Build) -> Network:
 
 
 def dense_bn(x: keras.KerasTensor, dropout: float | None) -> keras.KerasTensor:
-    """Dense 200 and 100, each with batch norm and SELU."""
+    """Add dense 200 and 100, each with batch norm and SELU."""
     for index, units in enumerate((200, 100), 1):
         x = layers.Dense(units, use_bias=False, kernel_initializer="lecun_normal", name=f"dense{index}")(x)
         x = layers.BatchNormalization(momentum=0.95, name=f"dense{index}_bn")(x)
@@ -48,7 +48,7 @@ def dense_bn(x: keras.KerasTensor, dropout: float | None) -> keras.KerasTensor:
 
 
 def _as_written() -> RandomAffine:
-    """As far as digits differ by the hand that writes them; half of them stay as they are."""
+    """Return changes within the variation of handwriting. Half of the digits stay unchanged."""
     return RandomAffine(rotation=8.0, shift=0.06, shear=0.1, zoom=0.1, mirror=False, share=0.5)
 
 

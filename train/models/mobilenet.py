@@ -1,4 +1,4 @@
-"""MobileNetV2, pre-trained: the head on frozen features first, then everything above block 12 with it.
+"""MobileNetV2, pre-trained: first the head on frozen features, then everything above block 12.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
 """
@@ -16,20 +16,20 @@ from orilla.train.jobs.plan import Build, Network, Plan, Stage
 from orilla.train.models.blocks import answer, downloads, image_input
 
 FEATURES, FINE = "pool", "block_12_add"
-"""The layers that the two stages freeze up to."""
+"""Last frozen layers of the two stages."""
 
 
 def build(options: Build) -> Network:
     base = _pretrained(options)
     image = image_input(options)
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)
-    # Built again on this input, so that the whole is one flat graph that can be cut at any layer.
+    # The base is built again on this input, so that the whole is one flat graph that can be cut at any layer.
     flat = keras.applications.MobileNetV2(input_tensor=x, include_top=False, weights=None)
     for layer in flat.layers:
         if layer.weights and layer.name != "normalise":
             layer.set_weights(base.get_layer(layer.name).get_weights())
         if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = False  # small data would blur the statistics of a million pictures
+            layer.trainable = False  # statistics of a million images would be worse after training on few
     x = layers.GlobalAveragePooling2D(name=FEATURES)(flat.output)
     x = layers.Dropout(0.3 if options.dropout is None else options.dropout, name="dropout")(x)
     started = "random" if options.weights is None else Path(options.weights).name
@@ -53,7 +53,7 @@ def _pretrained(options: Build) -> keras.Model:
 
 
 def gentle() -> RandomAffine:
-    """Changes that a pre-trained network's features are worth keeping under."""
+    """Return changes that keep the features of a pre-trained network useful."""
     return RandomAffine(rotation=15.0, shift=0.1, shear=0.1, zoom=0.15)
 
 

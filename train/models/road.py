@@ -1,9 +1,11 @@
 """The road model: a U-Net on the first thirteen blocks of MobileNetV2, below one million parameters.
 
-The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to
-stride 16; the decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with
-depthwise-separable convolutions. Every layer is one that int8 kernels and the Edge TPU know: upsampling is
-nearest-neighbour written as concatenation and reshape, because the compiler refuses the newer resize operators.
+The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to stride
+16.
+The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with depthwise-separable
+convolutions. Int8 kernels and the Edge TPU support every layer. Upsampling is nearest-neighbour, written as
+concatenation
+and reshape, because the compiler rejects the newer resize operators.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from keras import layers
 from orilla.train.models.blocks import downloads
 
 INPUT_HW = (224, 352)
-"""Input height and width in pixels: 1.57 wide, between the 4:3 and the 16:9 of cameras."""
+"""Input height and width in pixels. The aspect of 1.57 lies between the 4:3 and 16:9 of cameras."""
 
 OUTPUT_STRIDE = 2
 """Input pixels per cell of the output grid, in each direction."""
@@ -28,14 +30,14 @@ CONTEXT = 128
 """Channels at stride 32, at width 1."""
 
 MOMENTUM = 0.95
-"""Of the running batch-norm statistics: Keras' 0.999 for this encoder would need thousands of steps to follow."""
+"""Momentum of the running batch-norm statistics. Keras' 0.999 for this encoder would need thousands of steps."""
 
 FROZEN_TO = "block_6_depthwise"
-"""The pre-trained encoder is trained behind this layer only, which is where stride 16 begins."""
+"""Last layer of the frozen part of the pre-trained encoder, where stride 16 begins."""
 
 ENCODER_END = "block_12_add"
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
-"""Encoder activations at strides 2, 4 and 8, joined by the decoder."""
+"""Encoder activations at strides 2, 4 and 8 that the decoder joins."""
 
 
 def build(
@@ -45,16 +47,16 @@ def build(
     input_hw: tuple[int, int] = INPUT_HW,
     width: float = 1.0,
 ) -> keras.Model:
-    """Builds the network that is trained.
+    """Build the network for training.
 
     Args:
-        classes: channels of the auxiliary per-class logits; 0 for none.
+        classes: Channels of the auxiliary per-class logits; 0 for none.
         weights: `"imagenet"` (downloaded by Keras), a local `no_top` weights file of MobileNetV2, or None.
-        input_hw: multiples of 32.
-        width: MobileNetV2's width multiplier alpha; the decoder's channels follow it.
+        input_hw: Input height and width, multiples of 32.
+        width: MobileNetV2's width multiplier alpha, which also scales the decoder's channels.
 
     Returns:
-        A model from RGB `[N,H,W,3]`, values 0-255, to logits `[N,H/2,W/2,1+classes]`; channel 0 is the road.
+        A model from RGB `[N,H,W,3]`, values 0–255, to logits `[N,H/2,W/2,1+classes]`. Channel 0 is the road.
     """
     image = keras.Input((*input_hw, 3), name="image")
     encoder = _encoder(input_hw, width, weights)
@@ -70,17 +72,18 @@ def build(
 
 
 def deployable(model: keras.Model) -> keras.Model:
-    """The part of a trained model that leaves for the edge: `[N,H,W,3]` to road probability `[N,H/2,W/2,1]`."""
+    """Return the exported part of a trained model: `[N,H,W,3]` to road probability `[N,H/2,W/2,1]`."""
     logit = model.get_layer("road_logit").output
     return keras.Model(model.input, layers.Activation("sigmoid", name="road")(logit), name="road")
 
 
 def freeze(model: keras.Model) -> None:
-    """Keeps the encoder's first blocks as they were pre-trained, and its batch-norm layers.
+    """Freeze the encoder's first blocks and its batch-norm layers.
 
-    A few hundred pictures of one town in sunshine make the first blocks worse for other light: trained along, the road
-    at dusk is found less and less well from the middle of the training on. Statistics of few pictures a batch would
-    blur what the layers know.
+    A few hundred images of one sunny town make the first blocks worse for other light. If they are trained, the road at
+    dusk
+    is found less and less from the middle of the training on. Batch-norm statistics of small batches would blur the
+    pre-trained features.
     """
     encoder = model.get_layer("encoder").layers
     first = next(place for place, layer in enumerate(encoder) if layer.name == FROZEN_TO)
@@ -107,12 +110,12 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
 
 
 def _scaled(channels: int, width: float) -> int:
-    """Channels at a width multiplier, a multiple of 8 as int8 kernels like them."""
+    """Return channels at a width multiplier, rounded to a multiple of 8 for int8 kernels."""
     return max(16, 8 * round(channels * width / 8))
 
 
 def _context(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
-    """Widens the view at stride 32, where a cell sees most of the picture, and adds it back at stride 16."""
+    """Process the grid at stride 32, where a cell sees most of the image, and add the result at stride 16."""
     y = _separable(x, channels, "context_down", stride=2)
     y = _separable(y, channels, "context_a", kernel=5)
     y = _separable(y, channels, "context_b", kernel=5)
@@ -144,7 +147,7 @@ def _separable(
 
 
 def _double(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Doubles height and width by repetition: beside itself along the channels, then along the width."""
+    """Double height and width by repetition, through concatenation and reshape."""
     _, height, width, channels = x.shape
     x = layers.Concatenate(name=f"{name}_columns")([x, x])
     x = layers.Reshape((height, 2 * width, channels), name=f"{name}_wide")(x)

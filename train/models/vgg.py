@@ -1,4 +1,4 @@
-"""VGG16 and VGG19, pre-trained: features with a dense layer on them, or fine-tuned above the third block.
+"""VGG16 and VGG19, pre-trained: a dense layer on frozen features, or fine-tuning above the third block.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
 """
@@ -20,10 +20,10 @@ from orilla.train.jobs.plan import Build, Network, Plan, Stage
 from orilla.train.models.blocks import answer, downloads, fixed_pointwise, image_input, load_by_name
 
 FROZEN = "block3_pool"
-"""The first twelve layers of VGG19 end here, and the first ten of VGG16."""
+"""Last frozen layer: the first twelve layers of VGG19 end here, and the first ten of VGG16."""
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
-"""What ImageNet's pictures are on average. Source: the Caffe models of the authors, `keras.applications.vgg19`."""
+"""Mean of ImageNet's images. Source: the Caffe models of the authors, `keras.applications.vgg19`."""
 
 SWAP = np.eye(3)[::-1]
 
@@ -32,7 +32,7 @@ Application = Callable[..., keras.Model]
 
 
 def fine_tuned(application: Application, options: Build) -> Network:
-    """The base, one vector of its last grid, dense 100, softmax."""
+    """Build the base, one vector of its last grid, dense 100, softmax."""
     image, base, started = _base(options, application)
     x = _vector(base.output, options)
     x = layers.Dense(100, activation="relu", kernel_initializer="he_normal", name="dense")(x)
@@ -42,7 +42,10 @@ def fine_tuned(application: Application, options: Build) -> Network:
 
 
 def features(application: Application, options: Build) -> Network:
-    """Frozen features, dense 256 with dropout, softmax; of a partial weights file, those of its last whole block."""
+    """Build frozen features, dense 256 with dropout, softmax.
+
+    With a partial weights file, the features end at its last whole block.
+    """
     image, base, started = _base(options, application)
     end = _covered_end(base, started)
     x = _vector(base.get_layer(end).output, options)
@@ -59,7 +62,7 @@ def _vector(x: Any, options: Build) -> Any:
 
 def _base(options: Build, application: Application) -> tuple[Any, keras.Model, str]:
     image = image_input(options)
-    # RGB to BGR minus the mean, as the weights expect it.
+    # RGB to BGR minus the mean, as the weights require.
     x = fixed_pointwise(image, SWAP, -MEAN_BGR)
     imagenet = options.weights == "imagenet"
     with downloads():
@@ -69,7 +72,7 @@ def _base(options: Build, application: Application) -> tuple[Any, keras.Model, s
     covered = load_by_name(base, options.weights)
     convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D) and layer.name != "normalise"]
     new = [layer for layer in convolutions if layer.name not in covered]
-    for layer in new:  # eight layers without batch norm: variance must be kept from the start
+    for layer in new:  # eight layers without batch norm need an initial scale that keeps the variance
         layer.kernel.assign(keras.initializers.HeNormal()(layer.kernel.shape))
     if covered and new:
         _quieten(image, base.get_layer(covered[-1]))
@@ -78,8 +81,12 @@ def _base(options: Build, application: Application) -> tuple[Any, keras.Model, s
 
 
 def _quieten(image: Any, layer: Any) -> None:
-    """Scales the last pre-trained layer so that it answers with a root mean square of one: what these weights make of a
-    picture is above a thousand, and layers that begin would be thrown about by it. ReLU and pooling keep scales."""
+    """Scale the last pre-trained layer, so that its outputs have a root mean square of one.
+
+    The outputs of these weights for an image exceed a thousand, which would destabilise new layers. ReLU and pooling
+    keep
+    the scale.
+    """
     part = keras.Model(image, layer.output)
     noise = np.random.default_rng(0).uniform(0, 255, (2, *part.input.shape[1:])).astype(np.float32)
     level = float(np.sqrt(np.mean(np.square(part.predict_on_batch(noise)))))
@@ -87,7 +94,7 @@ def _quieten(image: Any, layer: Any) -> None:
 
 
 def _covered_end(base: keras.Model, started: str) -> str:
-    """The pooling layer of the last block that the weights cover."""
+    """Return the pooling layer of the last block that the weights cover."""
     if started == "random":
         msg = "vgg-features needs pre-trained weights: --weights imagenet, or a file"
         raise ConfigError(msg)

@@ -1,4 +1,4 @@
-"""Results that are there, held to budgets: nothing is measured."""
+"""Compare existing results with budgets. Nothing is measured."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from orilla.runtime.bench.budgets.limits import LimitResult, cold_figure, held, 
 from orilla.runtime.bench.result import Result
 
 FULL = "_fp32"
-"""In the names of full-precision variants."""
+"""Part of the names of full-precision variants."""
 
 
 def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) -> list[LimitResult]:
-    """Holds a result that is there to a budget, as far as it tells; nothing is measured.
+    """Compare a result with the limits of a budget that it has figures for.
 
     Args:
-        others: among which a run of the full-precision variant on the same machine is looked for.
+        budget: The budget.
+        result: The result.
+        others: Further results, among them possibly one of the full-precision variant on the same machine.
     """
     subject = result.subject
     if budget.bundle != subject.bundle or subject.scenario != "single-stream":
         return []
-    # A budget without a variant is of the bundle's default, which is never the full-precision one beside a smaller one.
+    # A budget without a variant belongs to the bundle's default. If there is a smaller variant, that is never the
+    # full-precision one.
     if subject.variant != budget.variant if budget.variant is not None else FULL in subject.variant:
         return []
     if budget.engine not in (None, subject.engine) or budget.threads not in (None, subject.threads):
@@ -54,7 +57,7 @@ def _compares_with(result: Result, other: Result) -> bool:
 
 
 def _figure_of(result: Result, whole: Result | None, key: str) -> tuple[float, str] | None:
-    """A figure that a result has, and how it is told."""
+    """Return a figure of a result with its description, or None."""
     if key in ("start_ms", "memory_mib"):
         untold = result.cold is None or (key == "memory_mib" and result.cold.memory_mib is None)
         return None if untold or result.cold is None else cold_figure(result.cold, key)

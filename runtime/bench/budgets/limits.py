@@ -1,4 +1,4 @@
-"""One figure against one limit of a budget: met or not, and why, in a line."""
+"""Compare one figure with one limit of a budget, and give the reason if the limit is not met."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from orilla.runtime.bench.result import ColdStart
 from orilla.runtime.bench.samples import Percentile, Z
 
 Status = Literal["met", "exceeded", "implausible", "elsewhere"]
-"""`implausible`: better than the least that is believed; `elsewhere`: a budget of another device."""
+"""`implausible` is better than the lower limit; `elsewhere` is a budget of another device."""
 
 
 class LimitResult(msgspec.Struct, frozen=True):
-    """One limit of a budget."""
+    """Result of one limit of a budget."""
 
     bundle: str
     variant: str
     limit: str
-    """The budget's key."""
+    """Key of the budget."""
     value: float | None
     told: str
-    """The figure with its unit, interval and where it is from."""
+    """Figure with its unit, interval and source, as text."""
     allowed: str
     status: Status
     reason: str | None
-    """Why it is not met, in one line."""
+    """Reason why the limit is not met, one line."""
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Return True if the limit is met or does not apply."""
         return self.status in ("met", "elsewhere")
 
 
 def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Range) -> LimitResult:
-    """A figure against its limit."""
+    """Compare a figure with its limit."""
     if math.isnan(value) or value > limit.most:
         status: Status = "exceeded"
     elif value < limit.least:
@@ -59,7 +59,7 @@ def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Ra
 
 
 def allowed(key: str, limit: Range) -> str:
-    """A limit, as it is told."""
+    """Format a limit."""
     if key.startswith("min_"):
         return f"at least {limit.least:g}"
     return f"{limit.least:g} to {limit.most:g}" if limit.least > 0 else f"at most {limit.most:g}"
@@ -70,7 +70,7 @@ def _reason(bundle: str, variant: str, key: str, told: str, limit: Range, status
         return None
     name = f"{bundle} {variant}: {key} is {told}"
     if status == "implausible":
-        return f"{name}, below {limit.least:g}: too good to be true; did the whole model run?"
+        return f"{name}, below {limit.least:g}: implausibly good; check that the whole model ran"
     return f"{name}, {'at least' if key.startswith('min_') else 'at most'} {_edge(key, limit):g} is allowed"
 
 
@@ -79,23 +79,23 @@ def _edge(key: str, limit: Range) -> float:
 
 
 def cold_figure(found: ColdStart, key: str) -> tuple[float, str]:
-    """Start-up or memory, and how it is told; raises `ConfigError` where the machine does not tell."""
+    """Return start-up time or memory with its description. Raises `ConfigError` if the machine does not report it."""
     if key == "start_ms":
         return found.start_ms, f"{found.start_ms:.0f} ms"
     if found.memory_mib is None:
-        msg = "memory_mib: this machine does not tell what a process takes"
+        msg = "memory_mib: this machine does not report the memory of a process"
         raise ConfigError(msg)
     return found.memory_mib, f"{found.memory_mib:.1f} MiB"
 
 
 def ratio_figure(one: Percentile, other: Percentile, name: str) -> tuple[float, str]:
-    """A ratio to the full-precision variant of that name, and how it is told."""
+    """Return the ratio to the full-precision variant `name` with its description."""
     ratio, low, high = ratio_of(one, other)
     return ratio, f"{ratio:.3f}{span(low, high)} of {name}'s {milliseconds(other.ms)} ms"
 
 
 def ratio_of(one: Percentile, other: Percentile) -> tuple[float, float | None, float | None]:
-    """A ratio of percentiles with its 95 % interval, from the errors of both."""
+    """Return a ratio of percentiles with its 95 % interval, from the errors of both."""
     ratio, errors = one.ms / other.ms, (one.error, other.error)
     if errors[0] is None or errors[1] is None:
         return ratio, None, None
@@ -104,10 +104,10 @@ def ratio_of(one: Percentile, other: Percentile) -> tuple[float, float | None, f
 
 
 def time_figure(one: Percentile) -> tuple[float, str]:
-    """A percentile, and how it is told."""
+    """Return a percentile with its description."""
     return one.ms, f"{milliseconds(one.ms)} ms{span(one.low_ms, one.high_ms)}"
 
 
 def span(low: float | None, high: float | None) -> str:
-    """An interval in brackets, where it is bounded."""
+    """Format an interval in brackets, if it is bounded."""
     return "" if low is None or high is None else f" ({milliseconds(low)}–{milliseconds(high)})"

@@ -1,4 +1,4 @@
-"""Whether a bundle keeps its budget here: each figure measured, held against its limits, with the reason where not."""
+"""Measure the figures of a bundle on this machine and compare them with a budget."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from orilla.runtime.bench.samples import min_samples
 from orilla.runtime.bundle.bundle import Bundle
 
 AGAIN = 2
-"""Times that what breaks a budget of time is measured again, before it is believed."""
+"""Number of repetitions before an exceeded time limit counts."""
 
 
 def holds_here(budget: Budget, machine: Machine, known: Catalog | None = None) -> bool:
-    """Whether the budget's device is this machine: by its board's name, or by its architecture where the catalogue has
-    no board of that name."""
+    """Return True if the budget's device is this machine.
+
+    The board decides, or the architecture if the catalogue has no such board.
+    """
     if budget.device is None:
         return True
     known = known or catalog()
@@ -34,11 +36,11 @@ def holds_here(budget: Budget, machine: Machine, known: Catalog | None = None) -
 def judge(
     measurement: Measurement, *, machine: Machine | None = None, known: Catalog | None = None
 ) -> list[LimitResult]:
-    """Holds every limit of a budget against what is measured; a time that breaks its limit is measured again first."""
+    """Compare every limit of a budget with a measured figure. An exceeded time limit is measured again first."""
     subject = measurement.subject
     budget, machine = subject.budget, machine or detect()
     if not holds_here(budget, machine, known):
-        told = f"not measured: this is no {budget.device}"
+        told = f"not measured: this machine is not a {budget.device}"
         names = subject.bundle.path.stem, subject.variant.name
         return [
             LimitResult(*names, key, None, told, allowed(key, limit), "elsewhere", None)
@@ -64,7 +66,7 @@ def _judge(measurement: Measurement, key: str, limit: Range) -> LimitResult:
 
 
 def _figure(measurement: Measurement, key: str) -> tuple[float, str]:
-    """A figure, and how it is told."""
+    """Return a figure with its description."""
     subject = measurement.subject
     if key in ("start_ms", "memory_mib"):
         return cold_figure(measurement.cold(), key)
@@ -90,8 +92,8 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
     one = timed.summary.at(percent)
     if one is None:
         msg = (
-            f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {min_samples(percent)} samples, "
-            f"{len(timed.times_ms)} were taken in {MAX_S:g} s: hold this model to a lower percentile"
+            f"{measurement.subject.bundle.path.stem}: p{percent:g} needs {min_samples(percent)} samples, but only "
+            f"{len(timed.times_ms)} were measured in {MAX_S:g} s: use a lower percentile for this model"
         )
         raise ConfigError(msg)
     if not relative:
@@ -101,15 +103,15 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
     other = timed.reference.at(percent)
     if other is None:
         msg = (
-            f"{measurement.subject.bundle.path.stem}: p{percent:g} takes {min_samples(percent)} samples, the full-"
-            f"precision variant gave {timed.reference.count} in {MAX_S:g} s: hold this model to a lower percentile"
+            f"{measurement.subject.bundle.path.stem}: p{percent:g} needs {min_samples(percent)} samples, but the full-"
+            f"precision variant gave {timed.reference.count} in {MAX_S:g} s: use a lower percentile for this model"
         )
         raise ConfigError(msg)
     return ratio_figure(one, other, measurement.subject.reference[1].name)
 
 
 def applying(budgets: list[Budget], bundle: Bundle, where: Path) -> list[Budget]:
-    """The budgets of a bundle, by its name; raises `ConfigError` where there is none."""
+    """Return the budgets of a bundle, by its name. Raises `ConfigError` if there is none."""
     name = bundle.path.stem
     found = [budget for budget in budgets if budget.bundle == name]
     if not found:

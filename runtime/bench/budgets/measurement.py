@@ -1,4 +1,4 @@
-"""What is measured for a budget, each thing when it is first asked for."""
+"""Measure the figures of a budget, each when it is first needed."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 
 MIN_S = 0.1
 SECONDS = 3.0
-"""Of a measurement of times; twice and four times as long where it has to be repeated."""
+"""Duration of a time measurement, seconds. A repetition takes twice, then four times as long."""
 
 MAX_S = 60.0
-"""What a measurement may take to get the samples that its percentiles need."""
+"""Maximum duration to get the samples that the percentiles need, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetTarget:
-    """What a budget is about, found in its bundle."""
+    """The variant of a budget, found in its bundle."""
 
     budget: Budget
     bundle: Bundle
@@ -48,15 +48,15 @@ class BudgetTarget:
     engine: str
     threads: int
     reference: tuple[Bundle, Variant] | None
-    """Where the full-precision variant is."""
+    """Bundle and name of the full-precision variant."""
 
 
 def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
-    """Finds variant and reference.
+    """Find the variant and the reference of a budget.
 
     Raises:
-        ConfigError: a variant that isn't there, an engine that does not take it, or a ratio to what isn't there.
-        BundleError: no such reference.
+        ConfigError: The variant does not exist, the engine does not run it, or a ratio has no reference.
+        BundleError: The reference bundle cannot be read.
     """
     variant = loader.choose(bundle, budget.variant, budget.engine)
     reference = _reference(budget, bundle, variant)
@@ -85,36 +85,36 @@ def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle
 
 @dataclass(frozen=True)
 class Timed:
-    """Times of the variant, and in turns with them those of the full-precision one."""
+    """Times of the variant, interleaved with those of the full-precision variant."""
 
     times_ms: list[float]
     reference_ms: list[float] | None
 
     @property
     def summary(self) -> Summary:
-        """Of the variant's times."""
+        """Return the summary of the variant's times."""
         return summarise(self.times_ms)
 
     @property
     def reference(self) -> Summary | None:
-        """Of the full-precision variant's."""
+        """Return the summary of the full-precision variant's times."""
         return None if self.reference_ms is None else summarise(self.reference_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How right a variant is, beside the original."""
+    """Accuracy of a variant compared with the original model."""
 
     drop: float
-    """Points of the first metric."""
+    """Loss of the primary metric, points."""
     agreement: float
     drop_from: str
-    """What it was measured on."""
+    """Data of the drop."""
     agreement_from: str
 
 
 class Measurement:
-    """What is measured for a subject, each thing when it is first asked for."""
+    """Figures of a budget target, each measured when it is first needed."""
 
     def __init__(
         self,
@@ -131,11 +131,11 @@ class Measurement:
         self._answers: Answers | None = None
 
     def timed(self) -> Timed:
-        """The last measurement of times."""
+        """Return the latest time measurement."""
         return self._timed or self._time(self._seconds)
 
     def again(self, keys: Collection[str], turn: int) -> None:
-        """Forgets what the limits `keys` are held against, and measures it anew, longer with each turn."""
+        """Discard the measurements of the limits `keys`, and repeat them with a longer duration each turn."""
         if "start_ms" in keys:
             self._cold = None
         if any(key != "start_ms" for key in keys):
@@ -156,14 +156,14 @@ class Measurement:
             found: list[list[float]] = [[] for _ in sessions]
             began = time.perf_counter()
             while (passed := time.perf_counter() - began) < seconds or (len(found[0]) < needed and passed < MAX_S):
-                more = interleaved(sessions, known, EACH, float("inf"))  # as many of each, however slow it is
+                more = interleaved(sessions, known, EACH, float("inf"))  # equally many of each, however slow it is
                 for times, new in zip(found, more, strict=True):
                     times += new
         self._timed = Timed(found[0], found[1] if len(found) > 1 else None)
         return self._timed
 
     def _inputs_of_reference(self, known: list[KnownFrame]) -> list[KnownFrame]:
-        """The reference's own golden frames; the same pictures where both bundles prepare alike."""
+        """Return the reference's own golden frames, or the same images if both bundles preprocess alike."""
         assert self.subject.reference is not None
         bundle = self.subject.reference[0]
         if bundle is self.subject.bundle or bundle.manifest.preprocess == self.subject.bundle.manifest.preprocess:
@@ -171,19 +171,19 @@ class Measurement:
         return read_frames(bundle)
 
     def load(self) -> Session:
-        """A session of the variant."""
+        """Load the variant."""
         subject = self.subject
         return loader.load(subject.bundle, subject.variant, engine=subject.engine, threads=subject.threads)
 
     def load_reference(self) -> Session:
-        """A session of the full-precision variant, on the same engine where that takes it."""
+        """Load the full-precision variant, on the same engine if possible."""
         assert self.subject.reference is not None
         bundle, variant = self.subject.reference
         engine = self.subject.engine if loader.fits(variant, self.subject.engine) else variant.engine
         return loader.load(bundle, variant, engine=engine, threads=self.subject.threads)
 
     def cold(self) -> ColdStart:
-        """Start-up and memory, in a process of its own."""
+        """Return start-up time and memory, measured in a new process."""
         if self._cold is None:
             subject = self.subject
             self._step(f"{subject.bundle.path.stem}: start-up and memory")
@@ -191,9 +191,9 @@ class Measurement:
         return self._cold
 
     def answers(self) -> Answers:
-        """Points lost, and the share of equal decisions.
+        """Return the drop and the share of equal decisions.
 
-        With data and a full-precision variant both are run on it; else these are the figures of the export.
+        With data and a full-precision variant, both run on the data. Otherwise the figures of the export are returned.
         """
         if self._answers is None:
             check = self.subject.variant.check
@@ -239,7 +239,7 @@ class Measurement:
         )
 
     def _against_export(self, dataset: Dataset) -> Answers:
-        """The drop that is measured on the export's own data, below what the original had there."""
+        """Return the drop on the export's own data, relative to the original's metric there."""
         subject, check = self.subject, self.subject.variant.check
         if not of_export(subject.bundle.manifest, dataset):
             msg = (
@@ -259,6 +259,6 @@ class Measurement:
 
 
 def _samples_for(budget: Budget) -> int:
-    """What the percentiles of a budget take."""
+    """Return the number of samples that a budget's percentiles need."""
     asked = [key for key in budget.limits() if key[0] == "p" and key.partition("_")[2] in ("ms", "ratio")]
     return max((min_samples(float(key[1:].partition("_")[0])) for key in asked), default=1)

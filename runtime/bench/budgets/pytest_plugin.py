@@ -1,7 +1,8 @@
-"""pytest's plugin: `@pytest.mark.budget(bundle="road", p90_ratio=0.5, max_drop=0.5)` holds a bundle to a budget.
+"""pytest plugin: `@pytest.mark.budget(bundle="road", p90_ratio=0.5, max_drop=0.5)` checks a bundle against a budget.
 
-The test's body runs first, then every limit is measured; the names of the limits are those of `orilla verify --budget`.
-A test without a body is a budget alone.
+The body of the test runs first, then every limit is measured. The names of the limits are those of `orilla verify
+--budget`.
+A test without a body checks only the budget.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MARK = "budget"
 ABOUT = (
     "budget(bundle, variant=None, device=None, engine=None, threads=None, reference=None, data=None, seconds=3, "
     "p50_ratio=..., p90_ratio=..., p99_ratio=..., p50_ms=..., p90_ms=..., p99_ms=..., start_ms=..., memory_mib=..., "
-    "max_mib=..., size_ratio=..., max_drop=..., min_agreement=...): holds a bundle to a budget (docs/ci.md)"
+    "max_mib=..., size_ratio=..., max_drop=..., min_agreement=...): checks a bundle against a budget (docs/ci.md)"
 )
 
 _MEASURED = pytest.StashKey[list["Measurement"]]()
@@ -30,20 +31,20 @@ _JUDGED = pytest.StashKey[list[tuple[str, "LimitResult"]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the mark known."""
+    """Register the mark."""
     config.addinivalue_line("markers", ABOUT)
     config.stash[_JUDGED] = []
 
 
 @pytest.fixture
 def bundle(request: pytest.FixtureRequest) -> Bundle:
-    """The bundle of the test's budget."""
+    """Return the bundle of the test's budget."""
     return _measurements(request.node)[0].subject.bundle
 
 
 @pytest.fixture
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    """The variant of the test's budget, loaded on its engine."""
+    """Return the variant of the test's budget, loaded on its engine."""
     loaded = _measurements(request.node)[0].load()
     yield loaded
     loaded.close()
@@ -51,13 +52,13 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 @pytest.fixture
 def samples(request: pytest.FixtureRequest) -> Timed:
-    """Times of the variant, and, where a ratio is asked for, in turns with them those of the full-precision one."""
+    """Return times of the variant, interleaved with those of the full-precision variant if the budget has a ratio."""
     return _measurements(request.node)[0].timed()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Runs the test, and then holds the bundle to its budgets."""
+    """Run the test, then check the budgets."""
     yield
     if item.get_closest_marker(MARK) is None:
         return
@@ -81,7 +82,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """All budgets of the session in one table."""
+    """Print all budgets of the session in one table."""
     judged = config.stash[_JUDGED]
     if not judged:
         return
@@ -93,11 +94,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _measurements(item: pytest.Item) -> list[Measurement]:
-    """What is measured for each of a test's marks, the nearest first."""
+    """Return the measurements of a test's marks, the nearest first."""
     if _MEASURED not in item.stash:
         marks = list(item.iter_markers(MARK))
         if not marks:
-            pytest.fail("these fixtures take a mark: @pytest.mark.budget(bundle=...)", pytrace=False)
+            pytest.fail("these fixtures need a mark: @pytest.mark.budget(bundle=...)", pytrace=False)
         item.stash[_MEASURED] = [_measurement(item, mark) for mark in marks]
     return item.stash[_MEASURED]
 
@@ -115,7 +116,7 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
     where = given.setdefault("bundle", mark.args[0] if mark.args else None)
     try:
         if len(mark.args) > 1:
-            msg = "takes the bundle, and everything else by name"
+            msg = "takes the bundle as its only positional argument"
             raise ConfigError(msg)
         data, seconds = given.pop("data", None), given.pop("seconds", SECONDS)
         if type(seconds) not in (int, float) or not MIN_S <= seconds <= MAX_S:
@@ -134,5 +135,5 @@ def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
 
 
 def _refused(reason: str) -> BaseException:
-    """A failure that is told in its own line, without a trace through this plugin."""
+    """Return a failure that pytest prints as one line, without a traceback of this plugin."""
     return pytest.fail.Exception(reason, pytrace=False)

@@ -1,5 +1,7 @@
-"""`orilla bench BUNDLE --host ssh://…`: ships what is not there yet, has each machine examine, verify and measure, and
-brings the results home."""
+"""Benchmark other machines: `orilla bench run BUNDLE --host ssh://…`.
+
+Each machine receives what it lacks, runs doctor and verify, measures, and returns its result.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,10 @@ from orilla.runtime.cli import INTERRUPTED
 from orilla.runtime.engines import loader
 
 FOLDER = ".cache/orilla/remote"
-"""Of everything that is put there, from the remote home folder."""
+"""Folder for all files on the other machine, relative to the home folder."""
 
 NEEDED_KIB = 800 << 10
-"""Disk for an environment with numpy, OpenCV and LiteRT."""
+"""Disk space of an environment with numpy, OpenCV and LiteRT, KiB."""
 
 MARK = "orilla-lacks:"
 CHECK = """
@@ -50,63 +52,63 @@ def old(wanted):
         return False
 print({mark!r}, *[n for n, wanted in {needed!r}.items() if find_spec(n) is None or old(wanted)])
 """
-"""Says what is not there; a package that another distribution brings counts."""
+"""Script that prints the missing packages. A package of another distribution counts as present."""
 
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
 INSTALL_S = 1800.0
 POLL_S = 1.0
 STOP_S = 30.0
-"""For a run that is interrupted to write what it has."""
+"""Time in which an interrupted run must write its result, seconds."""
 
 GRACE_S = 600.0
-"""Beyond the measurement itself: emulated and small machines take long to begin."""
+"""Additional time for slow and emulated machines, seconds."""
 
 
 @dataclass
 class HostReport:
-    """What came of one machine."""
+    """Outcome of one machine."""
 
     name: str
     result: Result | None = None
     error: str | None = None
     findings: list[str] = field(default_factory=list)
-    """What its doctor warns of, and what verify found."""
+    """Warnings of doctor and results of verify."""
     sent: list[str] = field(default_factory=list)
-    """What was not there yet."""
+    """Items that had to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The same for all machines."""
+    """Work that is the same for all machines."""
 
     bundle: Bundle
     data: bytes
     """The bundle as one file."""
     wheel: bytes
     wheels: dict[str, bytes]
-    """For machines without a network."""
+    """Wheels for machines without a network."""
     words: list[str]
-    """Options of `orilla bench`."""
+    """Options of `orilla bench run`."""
     seconds: float
     needs_onnx: bool
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set where this process is interrupted."""
+    """Event that an interrupt of this process sets."""
 
 
 def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    """Measures on all machines at once; exit code 1 where one of them failed."""
+    """Measure on all machines at once. The exit code is 1 if one of them failed."""
     from rich.console import Console
 
     if arguments.data is not None:
-        msg = "--data stays here: accuracy is measured here; verify says whether another machine agrees"
+        msg = "--data is not possible with --host: accuracy is measured on this machine; verify checks the other ones"
         raise ConfigError(msg)
     if arguments.source is not None and Path(arguments.source).exists():
-        msg = f"--source {arguments.source} is a file of this machine: give one that is there, or scenes"
+        msg = f"--source {arguments.source} is a file on this machine: give one of the other machine, or scenes"
         raise ConfigError(msg)
     console = Console(stderr=True, markup=False, highlight=False)
     remotes = [Remote(url, console.print) for url in arguments.host]
     if len({remote.name for remote in remotes}) < len(remotes):
-        msg = "--host names the same machine twice: they would disturb each other"
+        msg = "--host names the same machine twice, and both runs would disturb each other"
         raise ConfigError(msg)
     order = _order(arguments)
     with ThreadPoolExecutor(len(remotes)) as pool:
@@ -114,7 +116,7 @@ def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         try:
             wait(asked)
         except KeyboardInterrupt:
-            console.print("interrupted: fetching what there is")
+            console.print("interrupted: fetching the samples so far")
             order.stop.set()
         reports = [one.result() for one in asked]
     written = _keep(reports, arguments)
@@ -136,14 +138,14 @@ def _order(arguments: argparse.Namespace) -> Order:
     paths = sorted(arguments.wheels.glob("*.whl")) if arguments.wheels else []
     wheels = {path.name: path.read_bytes() for path in paths}
     if arguments.wheels and not wheels:
-        msg = f"--wheels {arguments.wheels}: there is no wheel in it"
+        msg = f"--wheels {arguments.wheels}: the folder contains no wheel"
         raise ConfigError(msg)
     needs_onnx = (arguments.engine or variant.engine).startswith("onnx")
     return Order(bundle, _packed(bundle), wheel(), wheels, words, arguments.seconds, needs_onnx)
 
 
 def _packed(bundle: Bundle) -> bytes:
-    """A bundle as one file, whatever it is here."""
+    """Pack a bundle into one file."""
     if bundle.path.is_file():
         return bundle.path.read_bytes()
     files = {name: bundle.read(name) for name in bundle.manifest.files}
@@ -163,7 +165,7 @@ def _try(remote: Remote, order: Order, say: Callable[[str], None]) -> HostReport
 
 
 def _bench(remote: Remote, order: Order, report: HostReport, say: Callable[[str], None]) -> None:
-    """Everything that is done on one machine."""
+    """Run all steps on one machine."""
     python = _python(remote)
     code = f"{FOLDER}/code-{hashlib.sha256(order.wheel).hexdigest()[:16]}"
     if remote.run(f'test -f "$HOME"/{code}/.ready && echo yes || true').strip() != "yes":
@@ -192,12 +194,12 @@ def _bench(remote: Remote, order: Order, report: HostReport, say: Callable[[str]
 
 def _check_stop(order: Order) -> None:
     if order.stop.is_set():
-        msg = "interrupted before it could measure"
+        msg = "interrupted before the measurement"
         raise RemoteError(msg)
 
 
 def _python(remote: Remote) -> str:
-    """A Python there that is new enough."""
+    """Return the command of a Python there that is new enough."""
     tell = "import sys; print('%d.%d' % sys.version_info[:2])"
     script = "; ".join(f'command -v {name} >/dev/null && echo {name} $({name} -c "{tell}")' for name in PYTHONS)
     found = dict(line.split() for line in remote.run(f"{script}; true").splitlines() if len(line.split()) == 2)
@@ -205,12 +207,12 @@ def _python(remote: Remote) -> str:
         if (numbers := re.fullmatch(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) >= (3, 11):
             return name
     told = f"found {', '.join(sorted(set(found.values())))}" if found else "found none"
-    msg = f"{remote.name}: it takes Python 3.11 or newer, {told}: sudo apt install python3"
+    msg = f"{remote.name}: needs Python 3.11 or newer, {told}: sudo apt install python3"
     raise RemoteError(msg)
 
 
 def _environment(remote: Remote, python: str, order: Order, report: HostReport, say: Callable[[str], None]) -> str:
-    """A Python there that has what Orilla needs: its own, where it has all, else one in an environment of ours."""
+    """Return a Python there with all packages: its own, or one in a new environment."""
     needed = {**REQUIREMENTS, **(ONNX if order.needs_onnx else {})}
     own = f'"$HOME"/{FOLDER}/env/bin/python'
     for candidate in (python, own):
@@ -219,7 +221,7 @@ def _environment(remote: Remote, python: str, order: Order, report: HostReport, 
     home = remote.run('df -Pk "$HOME" | tail -n 1').split()
     if len(home) > 3 and home[3].isdigit() and int(home[3]) < NEEDED_KIB:
         free = int(home[3]) >> 10
-        msg = f"{remote.name}: {free} MiB are free, an environment takes {NEEDED_KIB >> 10}: make room"
+        msg = f"{remote.name}: {free} MiB are free, but an environment needs {NEEDED_KIB >> 10}: free some space"
         raise RemoteError(msg)
     say(f"{remote.name}: installing {', '.join(needed[name] for name in missing)}")
     offline = ""
@@ -231,7 +233,7 @@ def _environment(remote: Remote, python: str, order: Order, report: HostReport, 
         timeout_s=INSTALL_S,
     )
     if "NO VENV" in made:
-        msg = f"{remote.name}: it can't make an environment: sudo apt install python3-venv"
+        msg = f"{remote.name}: cannot create an environment: sudo apt install python3-venv"
         raise RemoteError(msg)
     wanted = shlex.join(needed.values())
     remote.run(f"{own} -m pip install --quiet --disable-pip-version-check {offline} {wanted}", timeout_s=INSTALL_S)
@@ -240,7 +242,7 @@ def _environment(remote: Remote, python: str, order: Order, report: HostReport, 
 
 
 def _missing(remote: Remote, python: str, needed: dict[str, str]) -> list[str]:
-    """Packages that a Python there has not, or too old; all, where there is no such Python."""
+    """Return the packages that a Python there lacks or has in too old a version; all if there is no such Python."""
     code = CHECK.format(needed=needed, mark=MARK)
     said = remote.run(f"{python} -c {shlex.quote(code)} 2>/dev/null || true")
     lines = [line.removeprefix(MARK) for line in said.splitlines() if line.startswith(MARK)]
@@ -248,7 +250,7 @@ def _missing(remote: Remote, python: str, needed: dict[str, str]) -> list[str]:
 
 
 def _doctor(remote: Remote, run: str) -> list[str]:
-    """What its doctor finds wrong; the loop may be none the worse for it."""
+    """Return the problems that doctor finds there. They do not stop the measurement."""
     said = remote.run(f"{run} doctor --json", timeout_s=GRACE_S, check=False)
     try:
         found = json.loads(said)["findings"]
@@ -258,7 +260,7 @@ def _doctor(remote: Remote, run: str) -> list[str]:
 
 
 def _verify(remote: Remote, command: str, engine: list[str]) -> None:
-    """Nothing is measured of a bundle that computes something else there."""
+    """Verify the bundle there. A bundle that computes something else is not measured."""
     words = f" --engine {shlex.quote(engine[0])}" if engine else ""
     said = remote.run(f"{command}{words} --json 2>&1", timeout_s=GRACE_S, check=False)
     begins = said.find("{")
@@ -280,11 +282,11 @@ def _verify(remote: Remote, command: str, engine: list[str]) -> None:
 
 
 def _measure(remote: Remote, command: str, order: Order) -> Result:
-    """Measures there, apart from the connection: one that is lost and found again goes on waiting."""
+    """Measure there, independently of the connection. After a lost connection, wait again."""
     run = f"{FOLDER}/runs/{uuid.uuid4().hex[:16]}"
     at = f'"$HOME"/{run}'
     job = f"echo $$ > {at}/pid; exec {command} --out {at}/result.json"
-    # A second start of the same run does nothing: the folder is there.
+    # A second start of the same run does nothing, because its folder exists.
     remote.run(
         f'mkdir -p "$HOME"/{FOLDER}/runs; mkdir {at} 2>/dev/null && '
         f"{{ (nohup sh -c {shlex.quote(job)} > {at}/said 2>&1 < /dev/null; echo $? > {at}/code) > /dev/null 2>&1 & }}; "
@@ -298,7 +300,7 @@ def _measure(remote: Remote, command: str, order: Order) -> Result:
             remote.run(f"kill -KILL $(cat {at}/pid)", check=False)
             msg = f"{remote.name}: no result after {limit:.0f} s"
             raise RemoteError(msg)
-        if order.stop.wait(POLL_S) and not stopped:  # it keeps what it has, and ends by itself
+        if order.stop.wait(POLL_S) and not stopped:  # the run writes its samples so far and ends by itself
             remote.run(f"kill -TERM $(cat {at}/pid)", check=False)
             stopped, limit, ends = True, STOP_S, time.monotonic() + STOP_S
         elif stopped:
@@ -317,7 +319,7 @@ def _measure(remote: Remote, command: str, order: Order) -> Result:
 
 
 def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]:
-    """Writes what came home."""
+    """Write the returned results."""
     written = []
     home = [(report, report.result) for report in reports if report.result is not None]
     for report, result in home:

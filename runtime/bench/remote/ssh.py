@@ -1,4 +1,4 @@
-"""Commands and files on another machine, by the system's ssh: its keys, jump hosts and configuration work as usual."""
+"""Run commands on another machine and send files to it, through the system's ssh with its configuration."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from urllib.parse import urlsplit
 from orilla.devices.errors import ConfigError, OrillaError
 
 COMMAND = "ORILLA_SSH"
-"""Environment variable: another command than `ssh`, with options of its own, such as `ssh -F FILE`."""
+"""Environment variable with another command than `ssh`, including options, such as `ssh -F FILE`."""
 
 OPTIONS = (
     *("-o", "BatchMode=yes", "-o", "ConnectTimeout=10"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
 )
-"""Nobody is there to type a password, and a connection that has died is noticed in 15 s."""
+"""Options: nobody can type a password, and a dead connection is noticed within 15 s."""
 
 FAILED = 255
-"""ssh's own exit code; any other one is the command's. Source: ssh(1)."""
+"""Exit code of ssh itself; any other code is the command's. Source: ssh(1)."""
 
 SHORT_S = 120.0
-"""Of a script that is run again where it does not answer for so long."""
+"""Time limit of a script that can be repeated, seconds."""
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Before the next try, where a connection was lost."""
+"""Pauses before each retry after a lost connection, seconds."""
 
 REASONS = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: find out why, then ssh-keygen -R {host}",
     "Host key verification failed": "its host key is not known here: ssh {target} once, and compare its fingerprint",
-    "Permission denied": "it refuses the login: ssh-copy-id {target}",
-    "Could not resolve hostname": "there is no host of that name",
+    "Permission denied": "it rejects the login: ssh-copy-id {target}",
+    "Could not resolve hostname": "there is no host with that name",
     "Connection refused": "nothing listens there: is sshd running, and is this its port?",
-    "timed out": "it does not answer",
-    "No route to host": "there is no way to it",
+    "timed out": "it does not respond",
+    "No route to host": "there is no route to it",
 }
-"""What ssh says, and what that means; of several, the first."""
+"""Messages of ssh and their meaning. The first match counts."""
 
 
 class RemoteError(OrillaError):
-    """A machine could not be reached, or something failed there."""
+    """A machine could not be reached, or a command failed there."""
 
 
 class LostError(RemoteError):
-    """The connection broke; the next try may work."""
+    """The connection broke. A retry may work."""
 
 
 class Remote:
     """One machine.
 
     Args:
-        url: `ssh://[USER@]HOST[:PORT]`; HOST may be a name of `~/.ssh/config`.
-        note: is told when a connection was lost and is tried again.
+        url: `ssh://[USER@]HOST[:PORT]`. HOST may be a name of `~/.ssh/config`.
+        note: Function that receives a line when a lost connection is retried.
 
     Raises:
-        ConfigError: another URL, or no ssh here.
+        ConfigError: The URL is invalid, or ssh is not installed.
     """
 
     def __init__(self, url: str, note: Callable[[str], None] = lambda text: None) -> None:
@@ -73,7 +73,7 @@ class Remote:
             msg = f"--host {url}: give ssh://USER@HOST or ssh://USER@HOST:PORT"
             raise ConfigError(msg)
         if host.startswith("-") or (parts.username or "").startswith("-"):
-            msg = f"--host {url}: a name can't begin with a dash"
+            msg = f"--host {url}: a host name cannot start with a dash"
             raise ConfigError(msg)
         self.name = host if port is None else f"{host}:{port}"
         self.host = host
@@ -87,23 +87,27 @@ class Remote:
         self._ssh = [*command, *OPTIONS, *(["-p", str(port)] if port is not None else []), self.target]
 
     def run(self, script: str, *, timeout_s: float = SHORT_S, check: bool = True) -> str:
-        """Runs a shell script there, again where the connection is lost: it must bear being run twice.
+        """Run a shell script there. After a lost connection it runs again, so it must tolerate that.
 
         Raises:
-            RemoteError: the machine can't be reached, or, with `check`, the script failed.
+            RemoteError: The machine cannot be reached, or, with `check`, the script failed.
         """
         return self.again(lambda: self._once(script, None, timeout_s, check)).decode(errors="replace")
 
     def send(self, data: bytes, path: str) -> bool:
-        """Puts a file there, unless it is there already; goes on where a lost connection has left off.
+        """Send a file unless it already exists there. A transfer that was cut off is resumed.
 
         Args:
-            path: from the remote home folder; its name must tell its content.
+            data: Content of the file.
+            path: Path relative to the remote home folder. Its name must identify its content.
 
         Returns:
-            Whether anything was sent.
+            True if anything was sent.
         """
-        quoted, part = _quoted(path), _quoted(f"{path}.{self.name}.part")  # two names of a machine are two senders
+        quoted, part = (
+            _quoted(path),
+            _quoted(f"{path}.{self.name}.part"),
+        )  # two names of one machine would be two senders
         size = f"wc -c < {quoted} 2>/dev/null || echo 0"
         if int(self.run(f"mkdir -p {_quoted(str(Path(path).parent))}; {size}").split()[-1]) == len(data):
             return False
@@ -121,12 +125,12 @@ class Remote:
         return True
 
     def again(self, work: Callable[[], bytes]) -> bytes:
-        """Does something over the connection, up to so many times where it is lost."""
+        """Repeat an action after a lost connection, with growing pauses."""
         for pause in PAUSES_S:
             try:
                 return work()
             except LostError as error:
-                self._note(f"{self.name}: {error}; once more in {pause:g} s")
+                self._note(f"{self.name}: {error}; retrying in {pause:g} s")
                 time.sleep(pause)
         return work()
 
@@ -138,10 +142,10 @@ class Remote:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
-                start_new_session=True,  # a Ctrl-C is ours to handle, not to break it in the middle
+                start_new_session=True,  # this process handles Ctrl-C, and ssh must not end on it
             )
         except subprocess.TimeoutExpired as error:
-            if timeout_s > SHORT_S:  # it is slow there, and would be started a second time
+            if timeout_s > SHORT_S:  # the machine is slow, and a retry would start the script twice
                 msg = f"{self.name}: no answer for {timeout_s:g} s"
                 raise RemoteError(msg) from error
             msg = f"no answer for {timeout_s:g} s"
@@ -157,7 +161,7 @@ class Remote:
         return ended.stdout
 
     def _failure(self, said: str) -> RemoteError:
-        """ssh's own failure: one that may pass, or one that must be fixed first."""
+        """Classify a failure of ssh: temporary, or one that must be fixed first."""
         for sign, meaning in REASONS.items():
             if sign in said:
                 told = f"{self.name}: {meaning.format(target=self.target, host=self.host)}"
@@ -168,5 +172,5 @@ class Remote:
 
 
 def _quoted(path: str) -> str:
-    """A path from the home folder, for a shell."""
+    """Quote a path relative to the home folder for a shell."""
     return f'"$HOME"/{shlex.quote(path)}'

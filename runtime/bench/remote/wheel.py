@@ -1,4 +1,7 @@
-"""The part of Orilla that a robot needs, as a wheel made from the files that run here: no build tools, equal bytes."""
+"""Build a wheel of the packages that a robot needs from the running files, without build tools.
+
+Equal files give equal bytes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from orilla.runtime.bundle.bundle import EPOCH
 
 PARTS = ("devices", "runtime")
 LEFT_OUT = (".orilla",)
-"""Of the zoo's bundles only `LEFT_IN`: a benchmark brings its own."""
+"""Suffix of files that are omitted, except `LEFT_IN`: a benchmark sends its own bundle."""
 
 LEFT_IN = ("probe.orilla",)
 
@@ -26,21 +29,21 @@ REQUIREMENTS = {
     "cv2": "opencv-python-headless>=4.10",
     "rich": "rich>=13",
 }
-"""What the base install needs, by the name that is imported; a test compares it with `pyproject.toml`."""
+"""Requirements of the base install, by import name. A test compares them with `pyproject.toml`."""
 
 ONNX = {"onnxruntime": "onnxruntime>=1.20"}
 
 
 def wheel() -> bytes:
-    """Makes the wheel.
+    """Build the wheel.
 
     Raises:
-        ConfigError: Orilla runs here without being installed.
+        ConfigError: Orilla is not installed here.
     """
     try:
         installed = distribution("orilla")
     except PackageNotFoundError as error:
-        msg = "orilla is not installed here, it only runs: pip install it first"
+        msg = "orilla runs here without being installed: pip install it first"
         raise ConfigError(msg) from error
     folder = f"orilla-{installed.version}.dist-info"
     files = dict(sorted(_sources().items()))
@@ -76,7 +79,7 @@ def _metadata(installed: Distribution) -> bytes:
 
 
 def _record(files: dict[str, bytes], own: str) -> bytes:
-    """Hash and size of every file. Source: PyPA, "Recording installed projects"."""
+    """Return hash and size of every file. Source: PyPA, "Recording installed projects"."""
     lines = []
     for name, data in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""A folder of results: what each thing took on each machine, from run to run."""
+"""Trends in a folder of results, from run to run, for each subject on each machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.bench.verdict import Verdict, compare
 
 
 class Trend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing on one machine."""
+    """Trend of one subject on one machine."""
 
     subject: str
     machine: str
@@ -20,14 +20,14 @@ class Trend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     p50_ms: tuple[float, ...]
     valid: tuple[bool, ...]
     last: Verdict | None
-    """The newest run against the one before; None of a single run."""
+    """Comparison of the newest run with the previous one. None for a single run."""
 
 
 def trends(folder: Path) -> list[Trend]:
-    """What a history tells; other versions of an engine or a bundle are points of the same line.
+    """Return the trends of a history. Other versions of an engine or bundle are points of the same line.
 
     Raises:
-        DataError: not a folder of results.
+        DataError: The folder contains no results.
     """
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in read_all(folder):
@@ -54,7 +54,7 @@ def _last(results: list[Result]) -> Verdict | None:
         return None
     try:
         return compare(results[-2:-1], results[-1:])
-    except ConfigError:  # too few samples
+    except ConfigError:  # there are too few samples
         return None
 
 

@@ -1,4 +1,4 @@
-"""Plots of results as SVG whose colours are the page's, so that they are light and dark with it."""
+"""Plots of results as SVG that use the colours of the page, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orilla.runtime.bench.result import Result
 
 INK = "#b00001"
 LINES = tuple(f"#a0000{place}" for place in range(1, 7))
-"""Stand for the page's colours until `_svg` has put these in their place."""
+"""Placeholder colours that `_svg` replaces by the page's colours."""
 
 SETTINGS = {
     "svg.fonttype": "none",
@@ -34,11 +34,11 @@ SETTINGS = {
 }
 
 MAX_POINTS = 2000
-"""Of a line in a page."""
+"""Maximum points of a line on a page."""
 
 
 def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Share of answers that took at most so long (ECDF), with the tail stretched out."""
+    """Plot the cumulative distribution of the times (ECDF) with a stretched tail."""
     with rc_context(SETTINGS):
         figure, axes = _figure(4.2)
         for place, (result, name) in enumerate(zip(results, names, strict=True)):
@@ -53,14 +53,14 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
         shares = [share for share in shares if share <= 1 - 1 / most]
         axes.set_yticks(_stretched(np.array(shares)), [f"{100 * share:g} %" for share in shares])
         axes.set_xlabel("milliseconds")
-        axes.set_ylabel("answers that took at most so long")
+        axes.set_ylabel("share of answers within this time")
         if len(results) > 1:
             axes.legend(loc="lower right")
         return _svg(figure)
 
 
 def time_line(result: Result) -> str:
-    """The times as they came, and the machine's heat, clock and company below."""
+    """Plot the times in order, with temperature, clock and other processes below."""
     panels = [
         (label, [(one.at_s, value) for one in result.timeline if (value := getattr(one, key)) is not None])
         for key, label in (
@@ -106,7 +106,7 @@ def time_line(result: Result) -> str:
 
 
 def bars(names: Sequence[str], values: Sequence[float], spans: Sequence[tuple[float, float]], label: str) -> str:
-    """A bar for each name, with its interval."""
+    """Plot a bar with its interval for each name."""
     with rc_context(SETTINGS):
         figure, axes = _figure(0.8 + 0.45 * len(names))
         places = np.arange(len(names))
@@ -125,7 +125,7 @@ def bars(names: Sequence[str], values: Sequence[float], spans: Sequence[tuple[fl
 
 
 def stages(results: Sequence[Result], names: Sequence[str]) -> str:
-    """The median of each stage of a loop, one behind the other."""
+    """Plot the median of each stage of a loop, one after the other."""
     order = ("prepare", "infer", "decode")
     with rc_context(SETTINGS):
         figure, axes = _figure(1.0 + 0.5 * len(results))
@@ -149,7 +149,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def _stretched(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log odds: each nine more is as far as the one before."""
+    """Return log odds, in which each further nine has the same distance."""
     stretched: NDArray[np.float64] = np.log10(share / (1 - share))
     return stretched
 

@@ -1,4 +1,4 @@
-"""One self-contained page of results: distributions, time lines, stages, runs side by side, budgets."""
+"""Write a self-contained page of results: distributions, time lines, stages, comparisons and budgets."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ from orilla.runtime.html_page import Page
 
 
 def check_plots() -> None:
-    """Raises `MissingExtraError` where plots can't be drawn."""
+    """Raise `MissingExtraError` if plots cannot be drawn."""
     if find_spec("matplotlib") is None:
         msg = "matplotlib"
         raise MissingExtraError(msg, "report")
 
 
 def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = ()) -> None:
-    """Writes the page.
+    """Write the page.
 
     Args:
-        results: of any machines.
-        judged: what became of the budgets that they were held to.
+        results: Results of any machines.
+        path: Path of the page.
+        judged: Results of budgets.
 
     Raises:
-        OutputError: it can't be written.
+        OutputError: The page cannot be written.
     """
     check_plots()
     from orilla.runtime.bench.report import plots
@@ -50,11 +51,11 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     _overview(made, results, names)
     made.heading("Distribution")
     made.text(
-        "The share of answers that took at most so long. Each nine is as far as the one before: the tail is at the top."
+        "The share of answers within each time. Each further nine has the same distance, so the tail is at the top."
     )
     made.drawing(plots.distribution(results, names), "cumulative distribution of the times")
     if len(results) > 1:
-        made.heading("Side by side")
+        made.heading("Comparison")
         medians = [result.main.at(50) for result in results]
         values = [one.ms if one else result.main.max_ms for one, result in zip(medians, results, strict=True)]
         spans = [
@@ -71,7 +72,7 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     _budgets(made, judged)
     for result, name in zip(results, names, strict=True):
         made.heading(f"Run: {name}" if len(results) > 1 else "The run")
-        made.drawing(plots.time_line(result), f"times of {name} as they came, with the machine's state")
+        made.drawing(plots.time_line(result), f"times of {name} in order, with the state of the machine")
         _, lines = result_parts(result)
         made.table(HEADER, [summary_row(stage, summary) for stage, summary in result.summary.items()])
         for line in (line for line in lines if not line.startswith(f"{result.headline}  ")):
@@ -99,8 +100,8 @@ def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> No
         )
     made.table(header, rows)
     made.text(
-        "In brackets 95 % intervals; a dash where there are too few samples for a percentile, a question mark where no "
-        "sample bounds it."
+        "Brackets contain 95 % intervals. A dash means too few samples for a percentile; a question mark means that no "
+        "sample bounds the interval."
     )
 
 
@@ -123,7 +124,7 @@ def _versions(made: Page, result: Result) -> None:
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """What tells the runs apart, and no more."""
+    """Return names that contain what distinguishes the runs."""
     parts = [
         (
             result.subject.bundle,

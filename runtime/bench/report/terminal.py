@@ -1,4 +1,4 @@
-"""What `orilla bench` prints: tables, a small histogram, and the same as Markdown."""
+"""Output of `orilla bench`: tables, a small histogram, and Markdown."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ if TYPE_CHECKING:
 BARS = " ▁▂▃▄▅▆▇█"
 
 Table = tuple[str, list[str], list[list[str]]]
-"""Title, header, rows; the first column is a name."""
+"""Title, header and rows. The first column is a name."""
 
 
 def show(document: dict[str, Any]) -> None:
-    """Prints one document of the command."""
+    """Print one document of the command."""
     tables, lines = _PARTS[document["mode"]](document)
     show_tables(tables, lines, as_markdown=bool(document.get("markdown")))
 
 
 def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: bool, left: int = 1) -> None:
-    """Prints tables and what follows them.
+    """Print tables and the lines below them.
 
     Args:
-        left: columns that are texts; the others are aligned to the right.
+        tables: The tables.
+        lines: Lines below the tables.
+        as_markdown: True prints Markdown.
+        left: Number of text columns, which are left-aligned.
     """
     if as_markdown:
         print(markdown(tables, lines))
@@ -40,7 +43,7 @@ def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: b
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    # Into a file or a pipe nothing is cut into lines: reasons and paths are searched there.
+    # Files and pipes get lines of full length, so that reasons and paths can be searched.
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240)
     for title, header, rows in tables:
         table = RichTable(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -54,7 +57,7 @@ def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: b
 
 
 def markdown(tables: Sequence[Table], lines: Sequence[str]) -> str:
-    """Tables that a comment on a change can hold."""
+    """Format tables as Markdown, for comments on a pull request."""
     parts = []
     for title, header, rows in tables:
         parts += [f"**{title}**", ""]
@@ -66,7 +69,7 @@ def markdown(tables: Sequence[Table], lines: Sequence[str]) -> str:
 
 
 def percentile(one: Percentile | None) -> str:
-    """`4.10 (4.05–4.14)`, with a question mark for what no sample bounds; a dash where the samples can't carry it."""
+    """Format `4.10 (4.05–4.14)`. A question mark is an unbounded end; a dash means too few samples."""
     if one is None:
         return "–"
     low, high = ("?" if bound is None else milliseconds(bound) for bound in (one.low_ms, one.high_ms))
@@ -74,12 +77,12 @@ def percentile(one: Percentile | None) -> str:
 
 
 def mib(size: float | None) -> str:
-    """A size in memory, as far as it is known."""
+    """Format a memory size."""
     return "unknown" if size is None else f"{size:.0f} MiB"
 
 
 def summary_row(name: str, summary: Summary) -> list[str]:
-    """One row of the table of stages."""
+    """Return one row of the table of stages."""
     cells = [percentile(summary.at(percent)) for percent in PERCENTS]
     return [name, *cells, milliseconds(summary.max_ms), f"{summary.count}"]
 
@@ -91,13 +94,13 @@ BUDGET_HEADER = ["budget", "measured", "allowed", ""]
 
 
 def budget_row(one: LimitResult) -> list[str]:
-    """One limit of a budget."""
+    """Return one row of the table of budgets."""
     word = {"met": "met", "exceeded": "EXCEEDED", "implausible": "IMPLAUSIBLE", "elsewhere": "elsewhere"}[one.status]
     return [f"{one.variant} {one.limit}", one.told, one.allowed, word]
 
 
 def histogram(times: Sequence[float], width: int = 48) -> str:
-    """Counts from the least to the 99th percentile, in one line; what is slower is in the last place."""
+    """Return a one-line histogram from the minimum to the 99th percentile. Slower times are in the last place."""
     values = np.asarray(times)
     low, high = float(values.min()), float(np.percentile(values, 99))
     if high <= low:
@@ -108,23 +111,23 @@ def histogram(times: Sequence[float], width: int = 48) -> str:
 
 
 def result_parts(result: Result) -> tuple[list[Table], list[str]]:
-    """Table and lines of one run."""
+    """Return the table and the lines of one result."""
     rows = [summary_row(stage, summary) for stage, summary in result.summary.items()]
     main, lines = result.main, []
     if drawn := histogram(result.kept(result.headline)):
         lines.append(f"{result.headline}  {drawn}")
     for name, needed in main.withheld().items():
-        lines.append(f"{name} is left out: it takes {needed} samples or more")
+        lines.append(f"{name} is omitted: it needs at least {needed} samples")
     if (median := main.at(50)) is not None and median.independent < main.count / 2:
-        lines.append(f"times that follow each other are alike: worth {median.independent} independent ones for p50")
+        lines.append(f"consecutive times are correlated: the effective sample size of p50 is {median.independent}")
     lines.append(
-        f"{result.per_second:.1f} frames a second over {result.seconds:.1f} s; processor time {result.cpu_ms:.2f} ms a "
-        f"frame; process at its peak {mib(result.peak_mib)}"
+        f"{result.per_second:.1f} frames per second over {result.seconds:.1f} s; processor time {result.cpu_ms:.2f} ms "
+        f"per frame; peak memory of the process {mib(result.peak_mib)}"
     )
     if result.cold is not None:
         lines.append(
             f"start {result.cold.start_ms:.0f} ms to the first answer, memory {mib(result.cold.memory_mib)} "
-            "(a process of its own)"
+            "(new process)"
         )
     warm = result.warm_up
     lines.append(
@@ -145,7 +148,7 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
         lines += _soak_lines(result)
     if result.subject.scenario == "single-stream" and not result.meets_mlperf:
         needed = mlperf_samples(90)
-        lines.append(f"MLPerf's single-stream takes 1024 queries and 60 s; p90 within 0.5 % takes {needed} samples")
+        lines.append(f"MLPerf's single-stream needs 1024 queries and 60 s; p90 within 0.5 % needs {needed} samples")
     lines += result.notes
     lines += [f"NOT VALID: {reason}" for reason in result.invalid]
     return [(f"{describe(result.subject)}\n{result.host.description}", HEADER, rows)], lines
@@ -165,7 +168,7 @@ def _machine_lines(result: Result) -> list[str]:
         told_of.append(f"clock {min(clock):.0f} to {max(clock):.0f} MHz")
     if result.joules is not None:
         frames = result.per_second * result.seconds
-        told_of.append(f"{1e3 * result.joules / frames:.2f} mJ a frame ({result.energy_source})")
+        told_of.append(f"{1e3 * result.joules / frames:.2f} mJ per frame ({result.energy_source})")
     missing = [name for name, known in (("temperature", heat), ("energy", result.joules is not None)) if not known]
     if missing:
         told_of.append(f"no sensor of {' or '.join(missing)} here")
@@ -176,11 +179,11 @@ def _soak_lines(result: Result) -> list[str]:
     soak = result.soak
     assert soak is not None
     if result.seconds < 2 * BURST_S:
-        return [f"soak: {result.seconds:.0f} s are too short to tell what is sustained from a burst of {BURST_S:g} s"]
+        return [f"soak: {result.seconds:.0f} s are too short to compare sustained times with a burst of {BURST_S:g} s"]
     settled = f"settled after {soak.steady_after_s:.0f} s" if soak.steady_after_s is not None else "not settled"
     return [
-        f"soak: {settled}, judged by {soak.judged_by}; sustained p50 {percentile(soak.sustained.at(50))} against burst "
-        f"{percentile(soak.burst.at(50))}: {100 * (soak.slowdown - 1):+.1f} %"
+        f"soak: {settled}, judged by {soak.judged_by}; sustained p50 {percentile(soak.sustained.at(50))} compared "
+        f"with burst {percentile(soak.burst.at(50))}: {100 * (soak.slowdown - 1):+.1f} %"
     ]
 
 
@@ -213,7 +216,9 @@ def _compare_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
         "" if document["verdict"] == "same" else f", by {abs(document['percent']):.1f} ± {document['plus_minus']:.1f} %"
     )
     lines.append(f"verdict: B is {_WORDS[document['verdict']]}{by} (margin {document['margin']:g} %)")
-    return [(f"{document['headline']}, A against B", ["", "A ms", "B ms", "B is slower by", "verdict"], rows)], lines
+    return [
+        (f"{document['headline']}, A compared with B", ["", "A ms", "B ms", "B is slower by", "verdict"], rows)
+    ], lines
 
 
 _WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower than A"}
@@ -228,7 +233,7 @@ def _history_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
         last = f"{trend.last.verdict}, {trend.last.percent:+.1f} ± {trend.last.plus_minus:.1f} %" if trend.last else "–"
         runs = f"{len(trend.p50_ms)}, {sum(trend.valid)} valid"
         rows.append([f"{trend.subject} ({trend.machine})", runs, line, milliseconds(trend.p50_ms[-1]), last])
-    return [("history", ["", "runs", "p50", "last ms", "against the run before"], rows)], []
+    return [("history", ["", "runs", "p50", "last ms", "compared with the previous run"], rows)], []
 
 
 def _predict_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
@@ -238,9 +243,9 @@ def _predict_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     ]
     device = document["predictions"][0].device
     lines = [
-        "PREDICTION, nothing was measured on that device; the span is the error on models that were published for it"
+        "ESTIMATE: nothing was measured on that device; the span is the error for models that were published for it"
     ]
-    return [(f"prediction for {device}, all its cores", ["variant", "p50 ms", "span", "from"], rows)], lines
+    return [(f"estimate for {device}, all its cores", ["variant", "p50 ms", "span", "from"], rows)], lines
 
 
 def _fleet_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:

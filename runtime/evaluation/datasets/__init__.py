@@ -1,4 +1,4 @@
-"""Labelled data, read the same way by training, export and verification; one file for each kind."""
+"""Data sets, one file per kind. Training, export and verification read them through the same code."""
 
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets.dataset import (

@@ -1,7 +1,8 @@
-"""Arrays in a `.npz`: `x` with a sample in each row, and `y` where the truth is known.
+"""Data set of arrays in a `.npz`: `x` with one sample per row, and optionally `y` with the ground truth.
 
-`x` of uint8 with three channels are RGB pictures; with `y` whole numbers, of the classes as the model numbers them, or
-masks. Everything else is a sample of arrays: `x`, or several under the names of the model's inputs.
+`x` of uint8 with three channels contains RGB images. Then `y` contains class numbers of the model, or masks. Anything
+else is
+a sample of arrays: `x`, or several arrays under the names of the model's inputs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SPLIT = "all"
 
 
 class ArrayFile(Dataset):
-    """All in memory."""
+    """A `.npz` file, completely in memory."""
 
     def __init__(self, path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
         self._inputs, self._y = inputs, y
@@ -85,15 +86,16 @@ class ArrayFile(Dataset):
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is an `.npz` that no other reader knows."""
+    """Return True for an `.npz` that no other reader recognises."""
     return path.suffix == ".npz" and path.is_file() and zipfile.is_zipfile(path)
 
 
 def open_dataset(path: Path) -> ArrayFile:
-    """Reads the file.
+    """Read the file.
 
     Raises:
-        DataError: it is no `.npz`, has no arrays, arrays of different length, or numbers that are none.
+        DataError: The file is not an `.npz`, has no arrays, arrays of different lengths, or values that are NaN or
+            infinite.
     """
     try:
         with np.load(path, allow_pickle=False) as data:
@@ -104,18 +106,18 @@ def open_dataset(path: Path) -> ArrayFile:
     y = _truths(path, arrays.pop("y", None))
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if not arrays or not min(lengths.values()):
-        msg = f"{path.name} holds no samples: give an array x with one in each row"
+        msg = f"{path.name} contains no samples: give an array x with one sample per row"
         raise DataError(msg)
     if len(set(lengths.values())) > 1 or (y is not None and len(y) != min(lengths.values())):
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
         msg = f"{path.name}: arrays of different length ({told}{'' if y is None else f', y {len(y)}'})"
         raise DataError(msg)
     if y is not None and _are_pictures(arrays) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
-        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: of pictures give class numbers [N] or masks [N,H,W]"
+        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: for images give class numbers [N] or masks [N,H,W]"
         raise DataError(msg)
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            msg = f"{path.name}: {name} holds NaN or infinity"
+            msg = f"{path.name}: {name} contains NaN or infinity"
             raise DataError(msg)
     return ArrayFile(path, arrays, y)
 
@@ -124,7 +126,7 @@ def _truths(path: Path, y: NDArray[np.generic] | None) -> NDArray[np.generic] | 
     if y is None:
         return None
     if y.ndim == 0 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
-        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: give numbers, one row for each sample"
+        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: give numbers, one row per sample"
         raise DataError(msg)
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind in "iu" else y
 

@@ -1,7 +1,8 @@
-"""CamVid road scenes in the SegNet layout: `train/ trainannot/ val/ valannot/`, as a folder or a zip.
+"""Data set CamVid in the SegNet layout: `train/ trainannot/ val/ valannot/`, as a folder or a zip.
 
-Source: Brostow, Fauqueur, Cipolla, "Semantic object classes in video: a high-definition ground truth database"
-(2009); the twelve-label version of Badrinarayanan et al., "SegNet" (2015).
+Source: Brostow, Fauqueur, Cipolla, "Semantic object classes in video: a high-definition ground truth database" (2009);
+the
+twelve-label version of Badrinarayanan et al., "SegNet" (2015).
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ CLASSES = (
 UNLABELLED = 11
 
 SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
-"""How the names of CamVid's own pictures begin."""
+"""Prefixes of the names of CamVid's own images."""
 
 PUBLISHED = Source("camvid", "CamVid, 480x360, twelve labels (SegNet layout)", "CC BY-NC 4.0 (research use)")
 
 
 class CamVid(Pairs):
-    """Reads pairs of a picture and a label image of the same stem."""
+    """Pairs of an image and a label image of the same stem."""
 
     classes = CLASSES
     ignore = UNLABELLED
@@ -72,18 +73,18 @@ class CamVid(Pairs):
 
 
 def _published(root: tree.Folder) -> bool:
-    """Whether pictures are CamVid's, by their names: others' scenes in its layout are not under its licence."""
+    """Return True for CamVid's own images, by name. Other images in its layout have another licence."""
     folders = (root / split for split in ("train", "val", "test"))
     return any(file.name.startswith(SEQUENCES) for folder in folders if folder.is_dir() for file in folder.iterdir())
 
 
 def recognise(path: Path) -> bool:
-    """Whether a folder or zip has a split beside its annotations, or inside its only folder."""
+    """Return True if a folder or zip, or its only folder, has a split next to its annotations."""
     return any((at / f"{split}annot").is_dir() for at in tree.candidates(path) for split in ("train", "val"))
 
 
 def open_dataset(path: Path) -> CamVid:
-    """Opens the folder or zip at `path`, or the single folder inside it."""
+    """Open the folder or zip at `path`, or its only folder."""
     for candidate in tree.candidates(path):
         if (candidate / "train").is_dir() or (candidate / "val").is_dir():
             dataset = CamVid(candidate, path)

@@ -1,4 +1,4 @@
-"""What data sets with one folder of files for each class share."""
+"""Base of data sets with one folder of files per class."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import Dataset, require_split
 
 UNSUPERVISED = ("unsup",)
-"""Folders that are no class: aclImdb's unlabelled texts."""
+"""Folders that are not a class: aclImdb's unlabelled texts."""
 
 
 class File(NamedTuple):
-    """A sample: a file below the folder of its class."""
+    """A file below the folder of its class."""
 
     name: str
-    """From the class on, with `/` between."""
+    """Path from the class on, with `/` as separator."""
     file: tree.Folder
     label: int
 
 
 class ClassFolders(Dataset):
-    """Classes are the folders' names, in alphabetical order, below split folders or without."""
+    """Classes are the folder names in alphabetical order, below split folders or without splits."""
 
     suffixes: tuple[str, ...]
     kind: str
-    """What a file is called in messages."""
+    """Word for a file in messages."""
 
     def __init__(self, top: tree.Folder, where: Path) -> None:
         self._top = top
@@ -46,7 +46,7 @@ class ClassFolders(Dataset):
 
     @abstractmethod
     def source_of(self, name: str) -> Source:
-        """What is known of a data set by its folder's name."""
+        """Return the description of a data set with this folder name."""
 
     @cached_property
     def _samples(self) -> dict[str, list[File]]:
@@ -56,7 +56,7 @@ class ClassFolders(Dataset):
                 folder = parent / name
                 files = tree.files_below(folder, self.suffixes) if folder.is_dir() else []
                 if not files:
-                    msg = f"class {name} has no {self.kind} in {parent.name or self.source.name}/: add some"
+                    msg = f"class {name} has no {self.kind} in {parent.name or self.source.name}/: add some files"
                     raise DataError(msg)
                 for file in files:
                     sample = File(readable(f"{name}/{tree.below(folder, file)}"), file, label)
@@ -76,7 +76,7 @@ class ClassFolders(Dataset):
         return [sample.label for sample in self._samples[split]]
 
     def sample(self, split: str, index: int) -> File:
-        """Where a sample is, and its class."""
+        """Return the file and the class of a sample."""
         require_split(self, split)
         return self._samples[split][index]
 
@@ -85,15 +85,17 @@ class ClassFolders(Dataset):
 
 
 def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
-    """Where the classes, or the splits above them, are; None where there are none with such files."""
+    """Return the folder that contains the classes or their splits. None without such files."""
     at = tree.candidates(path)
     of_splits = (candidate for candidate in at if _splits(candidate, suffixes))
     return next(of_splits, None) or next((candidate for candidate in at if _holds_classes(candidate, suffixes)), None)
 
 
 def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folder]:
-    """The split folders of `top`, or the only folder inside each; none where they hold no classes: a class may be
-    called `train`."""
+    """Return the split folders of `top`, or the only folder inside each.
+
+    The result is empty if they contain no classes, because a class may be named `train`.
+    """
     found = {split: _inner(parent, suffixes) for split, parent in tree.split_folders(top).items()}
     return found if any(_holds_classes(parent, suffixes) for parent in found.values()) else {}
 
@@ -108,8 +110,10 @@ def _classes(parent: tree.Folder) -> list[tree.Folder]:
 
 
 def _holds_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
-    """Whether there are two folders of files, or one and others that may have lost theirs: that is told when they are
-    listed, not taken for another layout. A class's files may all lie in folders inside it."""
+    """Return True if there are two or more folders of files, or one and others without files.
+
+    The folders without files are reported when they are listed. The files of a class may all lie in subfolders.
+    """
     children = _classes(folder)
     if len(children) < 2:
         return False

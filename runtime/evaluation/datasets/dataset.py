@@ -1,4 +1,4 @@
-"""What a labelled data set is, and how a name or a path becomes one."""
+"""The data set classes, and the opening of a data set by name or path."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ READERS = {
     "scenes": "procedural road scenes; scenes:SEED draws others",
     "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
     "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
-    "masks": "images/ and masks/ of the same names, below train/ val/ test/ or without splits",
-    "folders": "one folder of pictures for each class, below train/ val/ test/ or without splits",
+    "masks": "images/ and masks/ with equal names, below train/ val/ test/ or without splits",
+    "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
-    "imdb": "IMDB reviews: Keras' imdb.npz beside imdb_word_index.json",
-    "arrays": "an .npz with an array x, one sample in each row, and y where the truth is known; export and verify only",
-    "texts": "one folder of .txt files for each class, or a .csv with the columns text and label",
+    "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
+    "arrays": "an .npz with an array x, one sample per row, and optionally y; export and verify only",
+    "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
 }
-"""Kind of data set to what it is; `orilla.runtime.evaluation.datasets.KIND` has its `recognise` and `open_dataset`."""
+"""Kind of data set to its description. `orilla.runtime.evaluation.datasets.KIND` has `recognise` and `open_dataset`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One picture and the class of each of its pixels."""
+    """An image and the class of each pixel."""
 
     name: str
-    """Unique within its split; what stands before the first `_` names the sequence, where there is one."""
+    """Name, unique within its split. The part before the first `_` names the sequence, if any."""
     image: Image
-    """`[H,W,3]` uint8 BGR."""
+    """Image, `[H,W,3]` uint8 BGR."""
     labels: NDArray[np.uint8]
-    """`[H,W]` class indices into `Dataset.classes`, or `Dataset.ignore`."""
+    """Labels, `[H,W]` class indices into `Dataset.classes`, or `Dataset.ignore`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedImage:
-    """One picture and its class."""
+    """An image and its class."""
 
     name: str
     image: Image
-    """`[H,W,3]` uint8 BGR."""
+    """Image, `[H,W,3]` uint8 BGR."""
     label: int
     """Index into `Dataset.classes`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedText:
-    """One text and its class."""
+    """A text and its class."""
 
     name: str
     text: str
@@ -68,13 +68,13 @@ class ClassifiedText:
 
 @dataclass(frozen=True, slots=True)
 class ArraySample:
-    """Arrays and what should come of them."""
+    """Arrays and the expected answer."""
 
     name: str
     arrays: Mapping[str, NDArray[np.generic]]
-    """By the network's inputs; one of any name, where the network takes one."""
+    """Arrays by the network's inputs. The name does not matter for a network with one input."""
     target: NDArray[np.generic] | int | None
-    """The class, the output's values, or None where nothing is known."""
+    """Class, output values, or None if unknown."""
 
 
 Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample
@@ -85,52 +85,52 @@ Item = tuple[str, int]
 
 
 class Dataset(ABC):
-    """Splits of labelled samples; loading is lazy, and safe from several threads."""
+    """Labelled samples in splits. Samples are loaded when they are needed; loading is thread-safe."""
 
     source: Source
     task: Task
     classes: tuple[str, ...]
     ignore: int = 255
-    """The label of pixels that count neither in a loss nor in a metric; of segmentation only."""
+    """Label of pixels that count neither in a loss nor in a metric; segmentation only."""
     labelled: bool = True
-    """Whether the truth is known."""
+    """True if the samples have labels."""
 
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """`train`, `val` and `test`, as far as they are there."""
+        """Return the existing ones of `train`, `val` and `test`."""
 
     @abstractmethod
     def names(self, split: str) -> tuple[str, ...]:
-        """Names of the split's samples, in order; raises `ConfigError` for a split that is not there."""
+        """Return the names of a split's samples in order. Raises `ConfigError` for a missing split."""
 
     @abstractmethod
     def load(self, split: str, index: int) -> Sample:
-        """Reads one sample; raises `DataError` where it is damaged or its labels don't fit."""
+        """Load one sample. Raises `DataError` if it is damaged or its labels are invalid."""
 
     @abstractmethod
     def content(self, split: str, index: int) -> bytes:
-        """The stored bytes of the sample's input: equal bytes mean the same sample."""
+        """Return the stored bytes of a sample's input. Equal bytes mean equal samples."""
 
     @property
     def checked(self) -> str:
-        """The split that exported variants are held against: `val`, else `test`, else the last."""
+        """Return the split for the check of exported variants: `val`, else `test`, else the last."""
         return next((split for split in ("val", "test") if split in self.splits), self.splits[-1])
 
     def labels(self, split: str) -> Sequence[int]:
-        """The class of each sample, without reading its input; of segmentation, which has none, all 0."""
+        """Return the class of each sample without reading its input. For segmentations, all are 0."""
         return [0] * len(self.names(split))
 
     def truth(self, split: str, index: int) -> bytes:
-        """The stored bytes of the labels of a segmentation's sample."""
+        """Return the stored bytes of the labels of a segmentation's sample."""
         raise NotImplementedError
 
     def is_file(self, split: str, index: int) -> bool:
-        """Whether `content` is a file that may be damaged, not an array or a drawing."""
+        """Return True if `content` is a file that may be damaged, instead of an array or a rendering."""
         return True
 
     def fingerprint(self, split: str, index: int) -> bytes:
-        """SHA-256 of the sample's content, kept: a large data set is read for it once."""
+        """Return the SHA-256 of the sample's content. It is cached, so that a large data set is read for it once."""
         known = self._fingerprints.get((split, index))
         if known is None:
             known = self._fingerprints[split, index] = hashlib.sha256(self.content(split, index)).digest()
@@ -141,12 +141,12 @@ class Dataset(ABC):
         return {}
 
     def digest(self, split: str) -> str:
-        """SHA-256 (hex) of the split's inputs and truths in order: equal digests mean equal data."""
+        """Return the SHA-256 (hex) of the split's inputs and labels in order. Equal digests mean equal data."""
         return digest_of(self, [(split, index) for index in range(len(self.names(split)))])
 
 
 def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
-    """SHA-256 (hex) of some samples in order."""
+    """Return the SHA-256 (hex) of some samples in order."""
     total = hashlib.sha256()
     labels = (
         {}
@@ -161,15 +161,16 @@ def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
 
 
 def open_dataset(spec: str | Path) -> Dataset:
-    """Opens a data set by name or path.
+    """Open a data set by name or path.
 
     Args:
-        spec: `scenes[:SEED]`, a path whose kind is recognised by its content, `KIND:PATH` to say the kind, or the
-            name of one that `orilla data get` downloaded.
+        spec: `scenes[:SEED]`; a path, whose kind is recognised by its content; `KIND:PATH`; or the name of a data set
+            that
+            `orilla data get` has downloaded.
 
     Raises:
-        ConfigError: a name that is not known.
-        DataError: a path that is not there or not a data set.
+        ConfigError: The name is unknown.
+        DataError: The path does not exist or is not a data set.
     """
     text = str(spec)
     kind, place = _kind_and_place(text)
@@ -194,23 +195,23 @@ def open_dataset(spec: str | Path) -> Dataset:
         msg = f"no such data set: {text}"
         raise DataError(msg)
     if text in published:
-        msg = f"data set {text} is not here: run orilla data get {text}, or give the path of its file"
+        msg = f"data set {text} is not downloaded: run orilla data get {text}, or give the path of its file"
         raise DataError(msg)
     if text in READERS:
-        msg = f"data set {text} is not shipped: give the path of its folder or zip"
+        msg = f"data set {text} does not ship with orilla: give the path of its folder or zip"
         raise DataError(msg)
     msg = "data set"
     raise unknown_name(msg, text, [*READERS, *published])
 
 
 def path_of(spec: str) -> Path | None:
-    """The file or folder that a data set's spec names; None for a name of one."""
+    """Return the path in a data set specification. None for a name."""
     kind, place = _kind_and_place(spec)
     return Path(place) if kind != "scenes" and Path(place).exists() else None
 
 
 def absolute(spec: str) -> str:
-    """A data set's spec that means the same from every folder."""
+    """Return a specification that means the same from every folder."""
     path = path_of(spec)
     if path is None:
         return spec
@@ -219,13 +220,13 @@ def absolute(spec: str) -> str:
 
 
 def _kind_and_place(spec: str) -> tuple[str, str]:
-    """The kind where it is said, else an empty one, and what follows."""
+    """Return the kind, if the specification states one, and the rest."""
     kind, colon, place = spec.partition(":")
     return (kind, place) if kind == "scenes" or (colon and kind in READERS) else ("", spec)
 
 
 def require_split(dataset: Dataset, split: str) -> None:
-    """Raises `ConfigError` unless `dataset` has `split`."""
+    """Raise `ConfigError` unless `dataset` has `split`."""
     if split not in dataset.splits:
         msg = f"split of {dataset.source.name}"
         raise unknown_name(msg, split, dataset.splits)

@@ -1,4 +1,4 @@
-"""Fetches published data sets: resumed where it broke off, held against a checksum, whole or not there."""
+"""Download published data sets: resumed after an interruption, verified by checksum, complete or absent."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from orilla.devices.errors import DataError, OutputError, unknown_name
 from orilla.runtime.files import cache_folder, make_folder
 
 ATTEMPTS = 5
-"""Connections in a row that bring nothing, before it gives up."""
+"""Connections in a row without data after which the download fails."""
 
 BLOCK = 1 << 16
 TIMEOUT_S = 30.0
 
 COMPLETE = "complete"
-"""A file in the folder of a data set that is whole."""
+"""File in the folder of a complete data set."""
 
 PART = ".part"
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that are there, and of how many, where the server says."""
+"""Function that receives the bytes so far, and the total if the server states it."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,13 +41,13 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     name: str = ""
-    """What it is stored as; the address's own name where empty."""
+    """Name of the stored file. An empty name means that of the address."""
     sha256: str = ""
     md5: str = ""
     bytes: int = 0
-    """Its size; 0 where unknown."""
+    """Size in bytes; 0 if unknown."""
     extract: bool = False
-    """Unpack the tar, and keep what is in it instead."""
+    """True unpacks the tar file and keeps only its content."""
 
     @property
     def stored(self) -> str:
@@ -64,7 +64,7 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def published() -> dict[str, Published]:
-    """All of `published.toml`, by name."""
+    """Return all data sets of `published.toml`, by name."""
     import tomllib
 
     rows = tomllib.loads(files("orilla.runtime.evaluation.datasets").joinpath("published.toml").read_text())
@@ -72,16 +72,17 @@ def published() -> dict[str, Published]:
 
 
 def get(name: str, progress: Callable[[str], Progress], known: dict[str, Published] | None = None) -> Path:
-    """Downloads a data set into the cache, unless it is there; returns its folder.
+    """Download a data set into the cache unless it is there. Return its folder.
 
     Args:
-        progress: given a file's name, returns what is told of its download.
-        known: the data sets there are; `published()` where None.
+        name: Name of the data set.
+        progress: Function that takes a file's name and returns the receiver of its progress.
+        known: The data sets. None uses `published()`.
 
     Raises:
-        ConfigError: an unknown name.
-        DataError: the server refuses, breaks off for good, or sends another file than is published.
-        OutputError: the cache can't be written.
+        ConfigError: The name is unknown.
+        DataError: The server rejects the request, fails permanently, or sends another file than published.
+        OutputError: The cache cannot be written.
     """
     known = published() if known is None else known
     if name not in known:
@@ -106,7 +107,7 @@ def get(name: str, progress: Callable[[str], Progress], known: dict[str, Publish
 
 
 def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Downloads one file to `target`; what came of it stays beside it, for the next try, until it is whole."""
+    """Download one file to `target`. A partial file stays next to it for the next attempt."""
     part = target.with_name(target.name + PART)
     failures = 0
     while True:
@@ -118,7 +119,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
         except _BrokenOff as error:
             failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= ATTEMPTS:
-                msg = f"{file.url} broke off ({error}): run it again to go on from there"
+                msg = f"{file.url} broke off ({error}): run the command again to resume"
                 raise DataError(msg) from error
             pause(min(8.0, 0.5 * 2**failures))
     _check(file, part)
@@ -126,7 +127,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
 
 
 class _BrokenOff(Exception):  # noqa: N818
-    """The connection ended early; another may bring the rest."""
+    """The connection ended early. Another one may bring the rest."""
 
 
 @contextmanager
@@ -152,12 +153,12 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing is left, or the file has become another: the checksum will say
+        if error.code == 416 and start:  # nothing is left, or the file has changed, which the checksum will show
             return
         raise
     with answer:
         if answer.status != 206 or not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
-            start = 0  # the server sends all of it again
+            start = 0  # the server sends the whole file again
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
         _write(answer, part, start, total, progress)
@@ -172,7 +173,7 @@ def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int 
         while True:
             try:
                 block = answer.read(BLOCK)
-            except OSError as error:  # a connection's, TLS included, is no fault of the disk
+            except OSError as error:  # an error of the connection, including TLS, is not an error of the disk
                 raise _BrokenOff(str(error) or type(error).__name__) from error
             if not block:
                 return
@@ -198,17 +199,17 @@ def _check(file: File, part: Path) -> None:
             found = hashlib.file_digest(stream, kind).hexdigest()
         if found != expected:
             part.unlink()
-            msg = f"{file.url} has {kind} {found}, published is {expected}: it was not kept"
+            msg = f"{file.url} has {kind} {found}, but {expected} is published: the file was discarded"
             raise DataError(msg)
     if file.bytes and part.stat().st_size != file.bytes:
         size = part.stat().st_size
         part.unlink()
-        msg = f"{file.url} has {size} bytes, published is {file.bytes}: it was not kept"
+        msg = f"{file.url} has {size} bytes, but {file.bytes} are published: the file was discarded"
         raise DataError(msg)
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Unpacks a tar beside itself; no entry may leave the folder."""
+    """Unpack a tar file next to itself. No entry may leave the folder."""
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
         try:
             with tarfile.open(archive) as content:

@@ -1,4 +1,4 @@
-"""Pictures sorted into one folder for each class, in a folder or a zip, with or without split folders above them."""
+"""Data set of images in one folder per class, in a folder or zip, with or without split folders."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from orilla.runtime.preprocessing.image_file import PICTURES
 
 KNOWN = {
     "cats_and_dogs_filtered": Source(
-        "cats_and_dogs_filtered", "Cats and dogs, 2000 + 1000 of the Asirra pictures", "Kaggle/Asirra terms"
+        "cats_and_dogs_filtered", "Cats and dogs, 2000 + 1000 images of Asirra", "Kaggle/Asirra terms"
     ),
     "cats_and_dogs_more": Source(
-        "cats_and_dogs_more", "Cats and dogs, 6000 further Asirra pictures, 160x160", "Kaggle/Asirra terms"
+        "cats_and_dogs_more", "Cats and dogs, 6000 further images of Asirra, 160x160", "Kaggle/Asirra terms"
     ),
 }
-"""Name of an archive's folder to what is known of it."""
+"""Folder name of an archive to its description."""
 
 
 class Folders(ClassFolders):
-    """Classes are the folders' names, in alphabetical order."""
+    """Images in class folders. Classes are the folder names in alphabetical order."""
 
     task = "classify"
     suffixes = PICTURES
     kind = "picture"
 
     def source_of(self, name: str) -> Source:
-        return KNOWN.get(name) or Source(name, f"pictures in {name}/", "not stated")
+        return KNOWN.get(name) or Source(name, f"images in {name}/", "not stated")
 
     def load(self, split: str, index: int) -> ClassifiedImage:
         sample = self.sample(split, index)
@@ -38,14 +38,14 @@ class Folders(ClassFolders):
 
 
 def recognise(path: Path) -> bool:
-    """Whether there are two or more folders of pictures, beside each other or below split folders."""
+    """Return True if there are two or more folders of images, side by side or below split folders."""
     return top_of(path, PICTURES) is not None
 
 
 def open_dataset(path: Path) -> Folders:
-    """Opens the folder or zip at `path`, or the single folder inside it."""
+    """Open the folder or zip at `path`, or its only folder."""
     top = top_of(path, PICTURES)
     if top is None:
-        msg = f"not a data set: {path} has no two folders of pictures, one for each class"
+        msg = f"not a data set: {path} does not have two folders of images, one per class"
         raise DataError(msg)
     return Folders(top, path)

@@ -1,7 +1,8 @@
-"""IMDB reviews in Keras' form: `imdb.npz` with lists of word ranks, `imdb_word_index.json` with the words.
+"""Data set IMDB in Keras' form: `imdb.npz` with lists of word ranks, `imdb_word_index.json` with the words.
 
-Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are given as texts again, their
-words with a blank between, so that training and the robot read them through the same tokeniser.
+Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are converted back into texts
+with
+blanks between the words, so that training and the robot use the same tokeniser.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray",
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
 }
-"""What the pickled lists in the file may name; anything else is refused, for a pickle can run code."""
+"""Names that the pickled lists may contain. Any other is rejected, because a pickle can run code."""
 
 
 class Imdb(Dataset):
-    """Texts are put together when they are asked for."""
+    """IMDB reviews. Texts are put together when they are read."""
 
     source = IMDB
     task = "text"
@@ -62,7 +63,7 @@ class Imdb(Dataset):
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is Keras' `imdb.npz`, or a folder with it and the word index."""
+    """Return True for Keras' `imdb.npz`, or a folder with it and the word index."""
     if path.is_dir():
         return (path / "imdb.npz").is_file()
     if path.suffix != ".npz":
@@ -76,11 +77,11 @@ def recognise(path: Path) -> bool:
 
 
 def open_dataset(path: Path) -> Imdb:
-    """Opens `imdb.npz`; the word index must lie beside it."""
+    """Open `imdb.npz`. The word index must lie next to it."""
     file = path / "imdb.npz" if path.is_dir() else path
     index = file.parent / INDEX
     if not index.is_file():
-        msg = f"{index} is missing: {file.name} holds word ranks, {INDEX} the words"
+        msg = f"{index} is missing: {file.name} contains word ranks, {INDEX} the words"
         raise DataError(msg)
     try:
         words = _words(json.loads(index.read_text(encoding="utf-8")))
@@ -131,7 +132,7 @@ def _words(ranks: dict[str, int]) -> list[str]:
 
 
 def _read(file: Path, name: str) -> Any:
-    """An array of the `.npz`; lists are unpickled by a reader that knows lists and arrays only."""
+    """Read an array of the `.npz`. Lists are unpickled by a reader that accepts only lists and arrays."""
     with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as stream:
         np.lib.format.read_magic(stream)
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)

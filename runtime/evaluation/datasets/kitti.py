@@ -1,7 +1,8 @@
-"""KITTI road: `training/image_2/um_000000.png` and `training/gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
+"""Data set KITTI road: `training/image_2/um_000000.png` and `training/gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
 
 Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms"
-(2013). The labels of its test pictures aren't public, so every fifth training picture of each scene kind is `val`.
+(2013).
+The labels of its test images are not public, so every fifth training image of each scene kind is `val`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ EVERY = 5
 
 
 class Kitti(Pairs):
-    """Names begin with the scene kind, so that measures are told for each."""
+    """KITTI road. Names start with the scene kind, so that metrics are reported for each."""
 
     source = Source("kitti_road", "KITTI road", "CC BY-NC-SA 3.0")
     classes = ("background", "road")
@@ -37,17 +38,17 @@ class Kitti(Pairs):
             kind, _, number = image.name.partition("_")
             labels = self._labels / f"{kind}_road_{number}"
             if not labels.is_file():
-                msg = f"pictures without labels: {image.name} is there, {labels.name} is not"
+                msg = f"images without labels: {image.name} exists, {labels.name} does not"
                 raise DataError(msg)
             seen[kind] = seen.get(kind, 0) + 1
             found["train" if seen[kind] % EVERY else "val"].append((image, labels))
         if not found["train"]:
-            msg = f"no pictures in {self._images.name}/"
+            msg = f"no images in {self._images.name}/"
             raise DataError(msg)
         return {split: pairs for split, pairs in found.items() if pairs}
 
     def load(self, split: str, index: int) -> LabelledImage:
-        """Blue marks the road, red what is labelled at all (RGB magenta, red and black)."""
+        """Load a sample. Blue marks the road, red everything that is labelled (RGB magenta, red and black)."""
         require_split(self, split)
         image_path, label_path = self.pairs[split][index]
         image, colours = tree.picture(image_path), tree.picture(label_path)
@@ -58,12 +59,12 @@ class Kitti(Pairs):
 
 
 def recognise(path: Path) -> bool:
-    """Whether there is `training/image_2` beside `training/gt_image_2`, at the top or in the only folder."""
+    """Return True if `training/image_2` and `training/gt_image_2` exist, at the top or in the only folder."""
     return _top(path) is not None
 
 
 def open_dataset(path: Path) -> Kitti:
-    """Opens the folder or zip at `path`, or the single folder inside it."""
+    """Open the folder or zip at `path`, or its only folder."""
     top = _top(path)
     if top is None:
         msg = f"not a data set: {path} has no training/image_2 and training/gt_image_2"

@@ -1,7 +1,8 @@
-"""Any pictures with masks: `images/` and `masks/`, below split folders or without splits.
+"""Data set of any images with masks: `images/` and `masks/`, below split folders or without splits.
 
-Without `classes.txt` a mask marks one class, the road: 0 is elsewhere, 255 (or 1) is road. With it, one name a line,
-a mask's values are line numbers from 0, and 255 is not counted.
+Without `classes.txt` a mask marks one class, the road: 0 is background, 255 (or 1) is road. With `classes.txt`, which
+has one
+name per line, the values of a mask are line numbers from 0, and 255 is ignored.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ BINARY = ("background", "road")
 
 
 class Masks(Pairs):
-    """Reads pairs of a picture and a mask of the same stem."""
+    """Pairs of an image and a mask of the same stem."""
 
     def __init__(self, top: tree.Folder, where: Path) -> None:
         self._top = top
         name = tree.name_of(top, where)
-        self.source = Source(name, f"pictures and masks in {name}/", "not stated")
+        self.source = Source(name, f"images and masks in {name}/", "not stated")
         listed = top / "classes.txt"
         self._binary = not listed.is_file()
         self.classes = BINARY if self._binary else _names(tree.read(listed))
@@ -43,7 +44,7 @@ class Masks(Pairs):
         found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
             if not (parent / "images").is_dir():
-                msg = f"{parent.name}/ has no images/ and masks/, as other splits have: add them, or move it"
+                msg = f"{parent.name}/ has no images/ and masks/, but other splits have: add them, or move it"
                 raise DataError(msg)
             for image, mask in pair_up(parent / "images", parent / "masks"):
                 found.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
@@ -61,8 +62,12 @@ class Masks(Pairs):
         return LabelledImage(Path(image_path.name).stem, image, self._labels(mask, mask_path.name))
 
     def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
-        """One value for each pixel of a mask that OpenCV gives in colour. What marks classes in a palette are its
-        indices, as in Pascal VOC's masks; a mask of one class may have been made black and white by any program."""
+        """Convert a colour mask into one value per pixel.
+
+        In a palette, as in Pascal VOC, the indices mark the classes. A mask of one class may have been made black and
+        white by any
+        program.
+        """
         grey = all(np.array_equal(colours[..., 0], colours[..., other]) for other in (1, 2))
         if grey and self._binary:
             return colours[..., 0]
@@ -74,7 +79,7 @@ class Masks(Pairs):
         if self._binary:
             if not (values <= {0, 255} or values <= {0, 1}):
                 odd = sorted(values - {0, 255})[0]
-                msg = f"value {odd} in mask {name}: without classes.txt a mask is 0 and 255, or 0 and 1{_lossy(name)}"
+                msg = f"value {odd} in mask {name}: without classes.txt, masks contain 0 and 255, or 0 and 1{_lossy(name)}"
                 raise DataError(msg)
             return (mask > 0).astype(np.uint8)
         odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})
@@ -88,11 +93,11 @@ class Masks(Pairs):
 
 
 def _lossy(name: str) -> str:
-    return "; JPEG changes values, store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
+    return "; JPEG changes values, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
 
 
 def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What a PNG with a palette stores, as Pascal VOC's masks do: OpenCV gives the colours. Others as they are."""
+    """Return the palette indices of a PNG, because OpenCV returns the colours. Other images are returned unchanged."""
     if not (data.startswith(b"\x89PNG") and data[COLOUR_TYPE] == PALETTE):
         return colours
     try:
@@ -111,18 +116,18 @@ def _names(data: bytes) -> tuple[str, ...]:
         msg = f"classes.txt is not UTF-8 (byte {error.start}): store it as UTF-8"
         raise DataError(msg) from error
     if not names or not all(names):
-        msg = "classes.txt has an empty line: a mask's value is the number of its class's line, from 0"
+        msg = "classes.txt has an empty line: the value in a mask is the line number of its class, from 0"
         raise DataError(msg)
     return names
 
 
 def recognise(path: Path) -> bool:
-    """Whether there is `images/` beside `masks/`, at the top or below split folders."""
+    """Return True if `images/` and `masks/` exist, at the top or below split folders."""
     return _top(path) is not None
 
 
 def open_dataset(path: Path) -> Masks:
-    """Opens the folder or zip at `path`, or the single folder inside it."""
+    """Open the folder or zip at `path`, or its only folder."""
     top = _top(path)
     if top is None:
         msg = f"not a data set: {path} has no images/ and masks/ folders"
@@ -133,7 +138,7 @@ def open_dataset(path: Path) -> Masks:
 def _top(path: Path) -> tree.Folder | None:
     for candidate in tree.candidates(path):
         parents = list(tree.split_folders(candidate).values()) or [candidate]
-        # One whole split is enough: what another lacks is told, not passed over.
+        # One complete split is enough. A folder that is missing in another split is reported later.
         if any((parent / "images").is_dir() and (parent / "masks").is_dir() for parent in parents):
             return candidate
     return None

@@ -1,7 +1,8 @@
-"""MNIST and Fashion-MNIST: Keras' `.npz`, or a folder of the four idx files, gzipped or not.
+"""Data sets MNIST and Fashion-MNIST: Keras' `.npz`, or a folder of the four idx files, gzipped or not.
 
 Sources: LeCun, Cortes, Burges, "The MNIST database of handwritten digits"; Xiao, Rasul, Vollgraf, "Fashion-MNIST: a
-Novel Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
+Novel
+Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Arrays = dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
 class Mnist(Dataset):
-    """All in memory, 55 MB; grey pictures are given as BGR with three equal channels, as a camera gives them."""
+    """Digits or fashion, completely in memory (55 MB). Grey images become BGR with three equal channels."""
 
     task = "classify"
 
@@ -76,15 +77,19 @@ class Mnist(Dataset):
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is Keras' `.npz` with 28x28 pictures, or a folder with the idx files."""
+    """Return True for Keras' `.npz` with 28x28 images, or a folder with the idx files."""
     if path.is_dir():
         return _idx_file(_home(path), "train-images-idx3-ubyte") is not None
     return path.suffix == ".npz" and _shape(path) == (28, 28)
 
 
 def open_dataset(path: Path) -> Mnist:
-    """Fashion-MNIST is known by `fashion` in the file's or the folder's name: the layouts are the same. torchvision
-    puts the files into a folder `raw` inside."""
+    """Open the data set.
+
+    Both data sets have the same layout. `fashion` in the name of the file or folder means Fashion-MNIST. torchvision
+    puts the
+    files into an inner folder `raw`.
+    """
     try:
         arrays = _read_idx(_home(path)) if path.is_dir() else _read_npz(path)
     except (
@@ -124,7 +129,7 @@ def _name(path: Path) -> str:
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    """Of one picture, read from the header alone."""
+    """Return the shape of one image from the header."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("x_train.npy") as stream:
             version = np.lib.format.read_magic(stream)
@@ -154,7 +159,7 @@ def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
-    """Big-endian: the magic number, whose last byte counts the axes, the axes' lengths, then bytes."""
+    """Read a big-endian idx file: the magic number, whose last byte is the number of axes, their lengths, then bytes."""
     path = _idx_file(folder, name)
     if path is None:
         msg = f"{folder} has no {name}, with or without .gz"

@@ -1,4 +1,4 @@
-"""What data sets of pictures with label images share."""
+"""Base of data sets of images with label images."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, require_split
 from orilla.runtime.preprocessing.image_file import PICTURES
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
-"""Picture and label image of each sample, by split."""
+"""Image and label image of each sample, by split."""
 
 
 class Pairs(Dataset):
-    """Two files for each sample."""
+    """Two files per sample."""
 
     task = "segment"
 
     @property
     @abstractmethod
     def pairs(self) -> PairsBySplit:
-        """The samples' files; listed once."""
+        """Return the files of the samples. They are listed once."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -44,28 +44,28 @@ class Pairs(Dataset):
 def size_error(
     image: tree.Folder, image_shape: tuple[int, ...], labels: tree.Folder, shape: tuple[int, ...]
 ) -> DataError:
-    """The error for labels that don't lie on their picture."""
+    """Return the error for labels of another size than their image."""
     return DataError(
-        f"labels {labels.name} are {list(shape)}, picture {image.name} is {list(image_shape[:2])}: "
+        f"labels {labels.name} are {list(shape)}, image {image.name} is {list(image_shape[:2])}: "
         "they must have the same height and width, one channel"
     )
 
 
 def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:
-    """Pairs pictures and label images of the same stem; raises `DataError` where one has no other."""
+    """Pair images and label images of the same stem. Raises `DataError` if one has no partner."""
     if not labels.is_dir():
-        msg = f"pictures without labels: {_home(images)} is there, {_home(labels)} is not: add it, or move the pictures"
+        msg = f"images without labels: {_home(images)} exists, {_home(labels)} does not: add it, or move the images"
         raise DataError(msg)
     by_stem = [_by_stem(images), _by_stem(labels)]
     odd = sorted(by_stem[0].keys() ^ by_stem[1].keys())
     if odd:
         msg = (
-            f"{len(by_stem[0])} pictures in {images.name}/ and {len(by_stem[1])} in {labels.name}/ don't match: "
-            f"{odd[0]} is in one of them only ({len(odd)} such)"
+            f"{len(by_stem[0])} images in {images.name}/ and {len(by_stem[1])} in {labels.name}/ do not match: "
+            f"{odd[0]} is in only one of them (one of {len(odd)})"
         )
         raise DataError(msg)
     if not by_stem[0]:
-        msg = f"no pictures in {images.name}/"
+        msg = f"no images in {images.name}/"
         raise DataError(msg)
     return tuple((by_stem[0][stem], by_stem[1][stem]) for stem in sorted(by_stem[0]))
 

@@ -1,4 +1,4 @@
-"""From a labelled sample to a network's input, as a bundle or a run folder states it."""
+"""Convert labelled samples into inputs of a network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 
 def raw_of(sample: Sample) -> RawInput:
-    """A sample's input."""
+    """Return a sample's raw input."""
     if isinstance(sample, ArraySample):
         return sample.arrays
     return sample.text if isinstance(sample, ClassifiedText) else sample.image
 
 
 def prepared(sample: Sample, preprocessor: InputPreprocessor) -> ModelInput:
-    """A sample's input as `preprocessor` prepares it; an array that is alone may have any name."""
+    """Return a sample's input after `preprocessor`. A single array may have any name."""
     raw, spec = raw_of(sample), preprocessor.spec
     if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:
         raw = {spec.inputs[0].name: next(iter(raw.values()))}

@@ -1,4 +1,4 @@
-"""The embedded data set: procedural road scenes, no two samples of the same drive."""
+"""The embedded data set: procedural road scenes, each sample from its own drive."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, r
 
 COUNTS = {"train": 1200, "val": 200}
 SEED_SPAN = 1_000_000
-"""Drives of one data set; each split takes its own range, so that none is in two."""
+"""Number of drives of one data set. Each split has its own range, so that no drive is in two."""
 
 
 class Scenes(Dataset):
-    """Draws each sample when it is asked for."""
+    """Procedural scenes, rendered when they are read."""
 
     source = Source("scenes", "Orilla's procedural road scenes", "Apache-2.0")
     task = "segment"
@@ -38,7 +38,10 @@ class Scenes(Dataset):
         return LabelledImage(f"scene_{drive}", image, labels)
 
     def content(self, split: str, index: int) -> bytes:
-        """What the sample is drawn from: drawing all of them to compare their pixels would take minutes."""
+        """Return the description that determines the sample.
+
+        Rendering all samples to compare pixels would take minutes.
+        """
         return f"scenes v1 {self.size_hw} drive {self._drive(split, index)} at {index % 10}".encode()
 
     def truth(self, split: str, index: int) -> bytes:
@@ -52,7 +55,7 @@ class Scenes(Dataset):
 
 
 def open_dataset(argument: str) -> Scenes:
-    """`scenes` or `scenes:SEED`."""
+    """Open `scenes` or `scenes:SEED`."""
     if not argument:
         return Scenes()
     if not whole_number(argument):

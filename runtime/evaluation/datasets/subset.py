@@ -1,4 +1,4 @@
-"""A data set as it was trained on: without the samples that were skipped as bad."""
+"""A data set without the samples that a training skipped as corrupt."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ class Subset(Dataset):
     """Another data set without some of its samples.
 
     Args:
-        skipped: a line for each of them, its name, `: ` and why, as a card holds it; the split is not told, so the
-            name is left out of all.
+        dataset: The other data set.
+        skipped: One line per sample, as on a card: name, `: ` and reason. The line does not state the split, so the
+            name is
+            removed from all splits.
     """
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:
         self.source, self.task, self.classes = whole.source, whole.task, whole.classes
         self.ignore, self.labelled = whole.ignore, whole.labelled
         self._whole = whole
-        # A name may hold `: ` too.
+        # A name may contain `: ` too.
         names = {line[:end] for line in skipped for end in range(len(line)) if line.startswith(": ", end)}
         kept = {split: [i for i, name in enumerate(whole.names(split)) if name not in names] for split in whole.splits}
         self._kept = {split: indices for split, indices in kept.items() if indices}

@@ -1,4 +1,4 @@
-"""Texts of two or more classes: one folder of `.txt` files for each (as aclImdb has them), or a `.csv`."""
+"""Data set of texts in two or more classes: one folder of `.txt` files per class (like aclImdb), or a `.csv`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, Dataset, 
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
 MAX_CHARACTERS = 1 << 24
-"""Of a field of a table."""
+"""Maximum length of a field of a table, characters."""
 
 
 class TextFolders(ClassFolders):
-    """Classes are the folders' names, in alphabetical order."""
+    """Texts in class folders. Classes are the folder names in alphabetical order."""
 
     task = "text"
     suffixes = (".txt",)
@@ -33,7 +33,7 @@ class TextFolders(ClassFolders):
 
 
 class TextTable(Dataset):
-    """A `.csv` with the columns `text` and `label`, and `split` where it states one."""
+    """A `.csv` with the columns `text` and `label`, and optionally `split`."""
 
     task = "text"
 
@@ -75,20 +75,19 @@ class TextTable(Dataset):
 
 
 def recognise(path: Path) -> bool:
-    """Whether it is a `.csv`, or a folder or zip with two or more folders of texts, beside each other or below split
-    folders."""
+    """Return True for a `.csv`, or a folder or zip with two or more folders of texts, side by side or below split folders."""
     if path.is_file() and path.suffix.lower() != ".zip":
         return path.suffix.lower() == ".csv"
     return top_of(path, TextFolders.suffixes) is not None
 
 
 def open_dataset(path: Path) -> TextFolders | TextTable:
-    """Opens a `.csv`, or the folder or zip at `path`, or the single folder inside it."""
+    """Open a `.csv`, or the folder or zip at `path`, or its only folder."""
     if path.is_file() and path.suffix.lower() == ".csv":
         return TextTable(path)
     top = top_of(path, TextFolders.suffixes)
     if top is None:
-        msg = f"not a data set: {path} has no two folders of .txt files, one for each class"
+        msg = f"not a data set: {path} does not have two folders of .txt files, one per class"
         raise DataError(msg)
     return TextFolders(top, path)
 
@@ -101,7 +100,7 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
             if missing:
                 found = ", ".join(map(repr, reader.fieldnames or [])) or "nothing"
-                msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, and names {found}"
+                msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, but names {found}"
                 raise DataError(msg)
             rows: list[tuple[str, str, str]] = []
             for row in reader:

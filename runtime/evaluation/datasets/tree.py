@@ -1,4 +1,4 @@
-"""Files of a data set, in a folder or a zip alike."""
+"""Access to the files of a data set in a folder or a zip."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from orilla.runtime.preprocessing.image_file import decode_picture, why_undecode
 Folder = Path | zipfile.Path
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
-"""What `zipfile` raises for archives that are damaged, encrypted or packed by another method."""
+"""Errors of `zipfile` for archives that are damaged, encrypted or compressed by another method."""
 
 FEW = 3
-"""Folders in whose insides a data set is looked for."""
+"""Maximum number of folders that are searched for a data set."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""Name of a folder to the split that it holds."""
+"""Name of a folder to its split."""
 
 
 def root(path: Path) -> Folder | None:
-    """The folder, or the inside of the zip, at `path`; None where it is neither."""
+    """Return the folder, or the inside of the zip, at `path`. None if it is neither."""
     if path.is_dir():
         return path
     return _inside(path, path.stat().st_mtime_ns) if path.is_file() and zipfile.is_zipfile(path) else None
@@ -50,8 +50,10 @@ def _inside(path: Path, version: int) -> zipfile.Path:
 
 
 def candidates(path: Path) -> list[Folder]:
-    """The folder or zip at `path`, and the folders inside it, two deep where they are few: archives often hold one
-    folder around everything."""
+    """Return the folder or zip at `path`, and the folders inside it, two levels deep if they are few.
+
+    Archives often contain one folder around everything.
+    """
     top = root(path)
     if top is None:
         return []
@@ -61,13 +63,13 @@ def candidates(path: Path) -> list[Folder]:
 
 
 def folders(parent: Folder) -> list[Folder]:
-    """The folders in a folder, by name, but hidden ones and what macOS adds to zips."""
+    """Return the folders in a folder by name, without hidden ones and those that macOS adds to zips."""
     found = [child for child in parent.iterdir() if child.is_dir()]
     return sorted((child for child in found if not child.name.startswith((".", "__"))), key=lambda child: child.name)
 
 
 def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
-    """The files in a folder with one of the suffixes, by name."""
+    """Return the files in a folder with one of the suffixes, by name."""
     fitting = (file for file in folder.iterdir() if Path(file.name).suffix.lower() in suffixes)
     return sorted(
         (file for file in fitting if not file.name.startswith(".") and file.is_file()), key=lambda file: file.name
@@ -75,17 +77,17 @@ def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
 
 
 def files_below(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
-    """The files in a folder and in those inside it; a link to a folder above is not followed."""
+    """Return the files in a folder and its subfolders. A link to a parent folder is not followed."""
     return [file for inside in _walk(folder) for file in files(inside, suffixes)]
 
 
 def holds_below(folder: Folder, suffixes: tuple[str, ...]) -> bool:
-    """Whether there is a file with one of the suffixes in a folder or in those inside it."""
+    """Return True if a folder or its subfolders contain a file with one of the suffixes."""
     return any(files(inside, suffixes) for inside in _walk(folder))
 
 
 def _walk(folder: Folder, above: tuple[Path, ...] = ()) -> Iterator[Folder]:
-    """The folder and all inside it, but links to a folder above."""
+    """Yield the folder and its subfolders, without links to a parent folder."""
     if isinstance(folder, Path):
         real = folder.resolve()
         if real in above:
@@ -97,17 +99,17 @@ def _walk(folder: Folder, above: tuple[Path, ...] = ()) -> Iterator[Folder]:
 
 
 def name_of(top: Folder, where: Path) -> str:
-    """What to call the data in `top`, which was found at `where`."""
+    """Return the name of the data in `top`, which was found at `where`."""
     return readable(top.name or where.resolve().stem)
 
 
 def below(folder: Folder, file: Folder) -> str:
-    """The path of a file from a folder above it."""
+    """Return the path of a file relative to a folder above it."""
     return str(file)[len(str(folder).rstrip("/")) + 1 :]
 
 
 def split_folders(parent: Folder) -> dict[str, Folder]:
-    """The folders named after a split, by the split; raises `DataError` where two name the same."""
+    """Return the folders named after a split, by split. Raises `DataError` if two name the same split."""
     found: dict[str, Folder] = {}
     for child in folders(parent):
         split = SPLITS.get(child.name.lower())
@@ -121,16 +123,16 @@ def split_folders(parent: Folder) -> dict[str, Folder]:
 
 
 def read(path: Folder) -> bytes:
-    """The bytes of a file; raises `DataError` where the zip around it is damaged."""
+    """Return the bytes of a file. Raises `DataError` if its zip is damaged."""
     try:
         return path.read_bytes()
     except UNREADABLE as error:
-        msg = f"cannot read {path.name}: the zip is damaged, or of a kind that is not read: {error}"
+        msg = f"cannot read {path.name}: the zip is damaged, or of an unsupported kind: {error}"
         raise DataError(msg) from error
 
 
 def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
-    """Decodes a picture file; raises `DataError` where it is none."""
+    """Decode an image file. Raises `DataError` if it cannot be decoded."""
     data = read(path)
     image = decode_picture(data, flags)
     if image is None:
@@ -140,11 +142,13 @@ def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
 
 
 SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))
-"""Splits of a data set that has none of its own, with the upper end of each on the scale of hashes."""
+"""Splits of a data set without splits, each with its upper end on the scale of hashes."""
 
 
 def split_of(content: bytes) -> str:
-    """The split that a sample belongs to where the data set states none: by its content, so that equal samples never
-    part, and samples added later leave the others where they are. 80 % train, 10 % val, 10 % test."""
+    """Return the split of a sample by its content: 80 % train, 10 % val, 10 % test.
+
+    Equal samples thus stay together, and samples that are added later do not move others.
+    """
     place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
     return next(split for split, end in SHARES if place < end)

@@ -1,4 +1,4 @@
-"""How right, and how sure of it: the measures that training, the export check and verification share."""
+"""Metrics with confidence intervals, shared by training, the export check and verification."""
 
 from __future__ import annotations
 
@@ -22,47 +22,50 @@ from orilla.runtime.tasks.task import Task
 
 
 class Measures(Protocol):
-    """Of some samples' answers."""
+    """Metrics of some samples' answers."""
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
-        """By name; the task's first metric is among them."""
+        """Return the metrics by name. The task's primary metric is among them."""
 
     def intervals(self) -> dict[str, Interval]:
-        """95 % bootstrap intervals of the metrics."""
+        """Return 95 % bootstrap intervals of the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """What is true of one sample."""
+    """Ground truth of one sample."""
 
     name: str
     value: NDArray[np.generic] | int
-    """`[H,W]` class of each pixel, or the class, as the data set numbers classes; or the output's values."""
+    """Class of each pixel `[H,W]`, or the class, in the numbers of the data set; or values of the output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a model answers, in the terms of a data set."""
+    """The relation between a model's answers and a data set."""
 
     task: Task
     labels: tuple[str, ...]
-    """The model's."""
+    """Labels of the model."""
     places: tuple[int, ...]
-    """The model's number of each class of the data set; of a segmentation, the data set's number of each label."""
+    """The model's number of each class of the data set; for a segmentation, the data set's number of each label."""
     ignore: int
 
 
 def truth_of(sample: Sample) -> GroundTruth:
-    """A sample's truth, without its input."""
+    """Return a sample's ground truth, without its input."""
     if isinstance(sample, ArraySample):
         return GroundTruth(sample.name, -1 if sample.target is None else sample.target)
     return GroundTruth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
 
 
 def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
-    """Raises `ConfigError` where the data set lacks what the model finds, or holds what it doesn't know.
+    """Relate a model to a data set.
 
-    A data set without names of classes numbers them as the model does.
+    A data set without class names numbers its classes like the model.
+
+    Raises:
+        ConfigError: The data set lacks a class of the model, or has one that the model does not know.
     """
     if task == "tensor" or (not dataset.classes and dataset.task == task):
         return Target(task, labels, tuple(range(len(labels))), dataset.ignore)
@@ -85,14 +88,14 @@ def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
 
 
 def measure(target: Target, answered: Iterable[tuple[GroundTruth, NDArray[np.float32]]]) -> Measures:
-    """Measures a network's outputs, each without the batch axis, beside what is true; keeps counts only."""
+    """Measure a network's outputs, without the batch axis, against the ground truth. Only counts are kept."""
     if target.task == "segment":
         return _segmented(target, answered)
     if target.task == "tensor":
         pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answered]
         for output, expected in pairs:
             if output.size != expected.size:
-                msg = f"the data has {expected.size} numbers for each sample, the model answers {output.size}"
+                msg = f"the data has {expected.size} numbers per sample, but the model outputs {output.size}"
                 raise DataError(msg)
         return Compared(np.stack([one for one, _ in pairs]), np.stack([other for _, other in pairs]))
     labels, outputs = [], []
@@ -103,14 +106,14 @@ def measure(target: Target, answered: Iterable[tuple[GroundTruth, NDArray[np.flo
 
 
 def check_labels(target: Target, dataset: Dataset) -> None:
-    """Raises `DataError` for a class number that the model doesn't have."""
+    """Raise `DataError` for a class number that the model does not have."""
     for index, label in enumerate(dataset.labels(dataset.checked)):
         _checked(target, label, str(index))
 
 
 def _checked(target: Target, label: int, name: str) -> int:
     if not 0 <= label < len(target.places):
-        msg = f"sample {name} has class {label}: there are classes 0 to {len(target.places) - 1}"
+        msg = f"sample {name} has class {label}: the classes are 0 to {len(target.places) - 1}"
         raise DataError(msg)
     return label
 

@@ -1,4 +1,4 @@
-"""Measures of a model of plain arrays: how like what should come what comes is."""
+"""Metrics of a model of arrays: similarity of outputs and expected values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 
 
 class Compared:
-    """Outputs beside what they should be.
+    """Outputs and expected values.
 
     Args:
-        outputs: `[N,D]`.
-        truths: `[N,D]`.
+        outputs: Outputs, `[N,D]`.
+        truths: Expected values, `[N,D]`.
     """
 
     def __init__(self, outputs: NDArray[np.float32], truths: NDArray[np.float32]) -> None:
@@ -24,10 +24,10 @@ class Compared:
         self._errors = np.abs(outputs - truths).mean(axis=1)
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
-        """Cosine similarity and mean absolute error, each a mean over samples.
+        """Return cosine similarity and mean absolute error, each as a mean over samples.
 
         Args:
-            weights: `[N]`, how often each sample counts; once where None.
+            weights: Count of each sample, `[N]`. None counts each once.
         """
         return {
             "cosine": float(np.average(self._cosines, weights=weights)),
@@ -35,5 +35,5 @@ class Compared:
         }
 
     def intervals(self) -> dict[str, Interval]:
-        """Of each measure, over samples."""
+        """Return an interval of each metric, over samples."""
         return intervals(self.metrics, len(self._cosines))

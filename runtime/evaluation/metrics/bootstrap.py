@@ -17,13 +17,14 @@ Interval = tuple[float, float]
 def intervals(
     measure: Callable[[NDArray[np.float64]], dict[str, float]], count: int, *, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
-    """Percentile bootstrap intervals at 95 % of every measure.
+    """Return percentile bootstrap intervals at 95 % of every metric.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
     Args:
-        measure: from how often each sample is taken, `[count]`, to the measures.
-        count: samples.
+        measure: Function from the count of each sample, `[count]`, to the metrics.
+        count: Number of samples.
+        resamples: Number of resamples.
     """
     rng = np.random.default_rng(SEED)
     found: dict[str, list[float]] = {}

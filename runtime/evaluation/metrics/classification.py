@@ -1,4 +1,4 @@
-"""Measures of classifiers: from scores and true classes."""
+"""Metrics of classifiers, from scores and true classes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ Labels = NDArray[np.int64]
 
 
 class Classified:
-    """Scores and true classes of some samples, and the measures of them.
+    """Scores and true classes of some samples, and their metrics.
 
     Args:
-        scores: `[N,C]`, see `class_scores`.
-        labels: `[N]` indices into `classes`.
+        scores: Scores, `[N,C]`, see `class_scores`.
+        labels: Indices into `classes`, `[N]`.
+        classes: Class names.
     """
 
     def __init__(self, scores: Scores, labels: Labels, classes: tuple[str, ...]) -> None:
@@ -28,20 +29,22 @@ class Classified:
             self._values = len(values)
 
     def confusion(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Counts `[C,C]`: rows are true classes, columns are said ones."""
+        """Return the confusion matrix `[C,C]`: rows are true classes, columns are predictions."""
         count = len(self.classes)
         table = np.bincount(self.labels * count + self.said, weights, count * count)
         return table.reshape(count, count).astype(np.float64)
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
-        """Accuracy; precision, recall (sensitivity) and F1, their means over classes and those of each class; of two
-        classes, the area under the ROC curve (the second class is the positive one).
+        """Return accuracy; precision, recall (sensitivity) and F1 per class and as means; for two classes also ROC AUC.
 
-        A class that was never said has a precision of 0, one without a sample a recall of 0.
+        The second of two classes is the positive one. A class that was never predicted has a precision of 0, and one
+        without samples
+        a recall of 0.
 
         Args:
-            weights: `[N]`, how often each sample counts; once where None. Of a resample that misses a class, what is
-                not defined is left out: the other classes' means are over those that are there.
+            weights: Count of each sample, `[N]`. None counts each once. If a resample misses a class, undefined metrics
+                are
+                omitted, and means cover the other classes.
         """
         table = self.confusion(weights)
         hits, said, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
@@ -62,11 +65,11 @@ class Classified:
         return metrics
 
     def intervals(self) -> dict[str, Interval]:
-        """Of each measure, over samples."""
+        """Return an interval of each metric, over samples."""
         return intervals(self.metrics, len(self.labels))
 
     def _roc_auc(self, weights: NDArray[np.float64]) -> float | None:
-        """The chance that a positive scores above a negative, ties counting half; None where either is missing.
+        """Return the probability that a positive scores above a negative. Ties count half. None if either is missing.
 
         Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic curve"
         (1982).

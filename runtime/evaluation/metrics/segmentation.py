@@ -1,4 +1,4 @@
-"""Measures of a segmentation, pixel by pixel at the pictures' own size."""
+"""Metrics of a segmentation, per pixel at image size."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 
 BINS = 256
-"""Of probability; the middle one begins at the threshold 0.5."""
+"""Bins of the probability. The middle bin starts at the threshold 0.5."""
 
 Tally = NDArray[np.int64]
-"""`[2,256]`: pixels elsewhere and pixels of the class, by the probability that was said of them."""
+"""Counts of background and class pixels by predicted probability, `[2,256]`."""
 
 
 def tally(probability: NDArray[np.float32], truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Tally:
-    """Counts the pixels of one picture, `[H,W]` each, where `counted` holds."""
+    """Count the pixels of one image, `[H,W]` each, where `counted` is True."""
     place = np.clip(probability * BINS, 0, BINS - 1).astype(np.int64) + BINS * truth
     return np.bincount(place[counted], minlength=2 * BINS).reshape(2, BINS)
 
 
 class Segmented:
-    """Tallies of some pictures, and the measures of them.
+    """Counts of some images, and their metrics.
 
     Args:
-        names: of the pictures; what stands before the first `_` names the sequence, where there is one.
-        tallies: one for each picture.
+        names: Names of the images. The part before the first `_` names the sequence, if any.
+        tallies: Counts of each image.
 
     Raises:
-        DataError: no labelled pixel belongs to the class, and none was said to.
+        DataError: No labelled pixel belongs to the class, and none was predicted.
     """
 
     def __init__(self, names: list[str], tallies: list[Tally]) -> None:
@@ -42,18 +42,19 @@ class Segmented:
             if underscore:
                 self._sequences.setdefault(sequence, []).append(index)
         if math.isnan(_measures(self._tallies.sum(axis=0))["iou"]):
-            msg = "no picture has a labelled pixel of the class: there is nothing to measure"
+            msg = "no image has a labelled pixel of the class, so nothing can be measured"
             raise DataError(msg)
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
-        """IoU of the class, mean IoU of class and background, pixel accuracy, precision, recall, F1, and the greatest
-        F1 over all thresholds (MaxF), over all pixels; and the IoU of each sequence where there are several. What has
-        nothing to be measured on is left out.
+        """Return IoU, mean IoU with the background, pixel accuracy, precision, recall, F1 and MaxF over all pixels.
 
-        Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the picture, not seen from above.
+        MaxF is the maximum F1 over all thresholds. With several sequences, the IoU of each is included. Undefined
+        metrics are
+        omitted. Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the image, not from
+        above.
 
         Args:
-            weights: `[N]`, how often each picture counts; once where None.
+            weights: Count of each image, `[N]`. None counts each once.
         """
         weight = np.ones(len(self._tallies)) if weights is None else weights
         found = _measures(np.tensordot(weight, self._tallies, 1))
@@ -65,13 +66,16 @@ class Segmented:
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def intervals(self) -> dict[str, Interval]:
-        """Of each measure, over pictures. Pictures of one drive are alike, so another drive may lie outside."""
+        """Return an interval of each metric, over images.
+
+        Images of one drive are similar, so another drive may lie outside.
+        """
         return intervals(self.metrics, len(self._tallies))
 
 
 def _measures(total: NDArray[np.float64]) -> dict[str, float]:
-    """Of summed tallies `[2,256]`."""
-    # From each threshold up: what is said to be of the class.
+    """Return the metrics of summed counts `[2,256]`."""
+    # Counts from each threshold up: the pixels that are predicted as the class.
     wrong, right = np.cumsum(total[:, ::-1], axis=1)[:, ::-1]
     half, positives, negatives = BINS // 2, float(total[1].sum()), float(total[0].sum())
     hit, false = float(right[half]), float(wrong[half])

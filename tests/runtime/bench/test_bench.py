@@ -109,7 +109,7 @@ def test_interrupted_while_accuracy_is_measured(capsys, tmp_path, monkeypatch, p
     assert main(words) == 130
     kept = result.read(out)
     assert kept.accuracy is None
-    assert "interrupted while it measured accuracy" in kept.notes
+    assert "interrupted during the measurement of accuracy" in kept.notes
     assert kept.main.count > 10
 
 
@@ -148,7 +148,7 @@ def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
 def test_a_history_that_cannot_be_read_is_refused_first(tmp_path, capsys):
     (tmp_path / "foreign.json").write_text("{}")
     assert main(["bench", "probe", "--seconds", "9", "--history", str(tmp_path)]) == 2
-    assert "foreign.json is no result" in capsys.readouterr().err
+    assert "foreign.json is not a result" in capsys.readouterr().err
 
 
 def test_interrupted_before_the_first_sample(capsys, tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_throttling_is_told(monkeypatch):
     found = iter([(), *[("throttled now",)] * 10])
     monkeypatch.setattr(monitor, "throttled", lambda root: next(found))
     with Model.open("probe", threads=1) as model:
-        assert "the machine was slowed down: throttled now" in run(model, Plan(seconds=0.5)).invalid
+        assert "the machine was throttled: throttled now" in run(model, Plan(seconds=0.5)).invalid
 
 
 def test_a_trend_within_the_run_is_told(monkeypatch):
@@ -298,11 +298,11 @@ def test_what_is_refused(capsys, words, told):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"schema": 2}, "is of version 2: this orilla reads 1"),
-        ({"samples_ms": {"infer": []}}, "holds no samples: measure again"),
-        ({"subject": 5}, "is no result of orilla bench"),
-        ({"summary": {}}, "its samples don't fit each other"),
-        ({"at_s": [0.1]}, "its samples don't fit each other"),
+        ({"schema": 2}, "has version 2, but this orilla reads 1"),
+        ({"samples_ms": {"infer": []}}, "contains no samples: measure again"),
+        ({"subject": 5}, "is not a result of orilla bench"),
+        ({"summary": {}}, "its samples do not fit each other"),
+        ({"at_s": [0.1]}, "its samples do not fit each other"),
     ],
 )
 def test_files_that_are_no_results(tmp_path, capsys, change, told):

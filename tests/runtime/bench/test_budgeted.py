@@ -37,7 +37,7 @@ BREACHES = {
     "size_ratio": ("size_ratio = 0.01", "size_ratio is 0.", "at most 0.01 is allowed"),
     "max_drop": ("max_drop = -1", "max_drop is +0.00 points (at export)", "at most -1 is allowed"),
     "min_agreement": ("min_agreement = 1", "min_agreement is 0.", "at least 1 is allowed"),
-    "implausible": ("p50_ratio = [50, 90]", "below 50: too good to be true; did the whole model run?", "measured 3"),
+    "implausible": ("p50_ratio = [50, 90]", "below 50: implausibly good; check that the whole model ran", "measured 3"),
 }
 """What breaks each limit, and two parts of its reason."""
 
@@ -246,7 +246,7 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
     assert one.value == pytest.approx(1.0)
     assert now[0] < 70
     table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p99_ratio": 1.5}
-    with pytest.raises(ConfigError, match="hold this model to a lower percentile"):
+    with pytest.raises(ConfigError, match="use a lower percentile for this model"):
         judge(Measurement(budget_target(budget_of(table), Bundle.open(probe))))
 
 
@@ -326,7 +326,7 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
     assert "did you mean p90_ms?" in said
     assert "unknown bundle 'nothing'" in said
     assert "seconds = 'abc': must be 0.1 to 60" in said
-    assert "these fixtures take a mark" in said
+    assert "these fixtures need a mark" in said
 
 
 def test_the_plugin_is_an_entry_point_and_brings_nothing_heavy(pytester):

@@ -46,7 +46,7 @@ def test_published_figures_are_predicted_from_each_other():
 def test_it_is_marked_as_a_prediction(capsys):
     assert main(["bench", "road", "--predict", "pi4"]) == 0
     said = capsys.readouterr().out
-    assert "PREDICTION, nothing was measured on that device" in " ".join(said.split())
+    assert "ESTIMATE: nothing was measured on that device" in " ".join(said.split())
     assert main(["bench", "road", "--predict", "pi4", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["predictions"]
     assert one["predicted"] is True
@@ -59,7 +59,7 @@ def test_devices_without_figures_of_their_own():
     """The Zero 2 W has a Pi 3's cores at another clock; the Pi 5 and the Pi 4 have both run the same detectors."""
     known = catalog()
     assert "the same cores at 1400 MHz" in speed_of("zero2w", "int8", known).basis
-    assert "pi4's figures, by ssd_mobilenet_v2_300" in speed_of("pi5", "int8", known).basis
+    assert "pi4's figures, through ssd_mobilenet_v2_300" in speed_of("pi5", "int8", known).basis
     ratio = speed_of("pi5", "int8", known).factor / speed_of("pi4", "int8", known).factor
     assert ratio == pytest.approx((23.5 / 113 * 16.9 / 83) ** 0.5)
 
@@ -67,9 +67,9 @@ def test_devices_without_figures_of_their_own():
 @pytest.mark.parametrize(
     ("bundle", "device", "told"),
     [
-        ("road", "jetson-nano", "nothing was published of jetson-nano"),
-        ("road", "coral-usb", "nothing was published of coral-usb"),
-        ("sentiment", "pi4", "nothing was published for its precision"),
+        ("road", "jetson-nano", "no published figure leads to the speed of jetson-nano"),
+        ("road", "coral-usb", "no published figure leads to the speed of coral-usb"),
+        ("sentiment", "pi4", "no figures are published for its precision"),
         ("road", "pi9", "unknown device 'pi9'"),
     ],
 )
@@ -80,5 +80,5 @@ def test_what_cannot_be_predicted(bundle, device, told):
 
 def test_a_graph_whose_work_is_hidden(text_bundle):
     bundle = Bundle.open(text_bundle)
-    with pytest.raises(DataError, match="whose work is not known"):
+    with pytest.raises(DataError, match="whose work is unknown"):
         work_of(bundle.read(bundle.manifest.variant("litert_fp32").file), "tiny")

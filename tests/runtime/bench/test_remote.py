@@ -182,14 +182,14 @@ def test_a_refused_login(board, capsys):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
     board.log_in_with(stranger)
     assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
-    assert "it refuses the login: ssh-copy-id board" in " ".join(capsys.readouterr().out.split())
+    assert "it rejects the login: ssh-copy-id board" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
     ("program", "text", "told"),
     [
-        ("python3", "echo 3.9", "it takes Python 3.11 or newer, found 3.9"),
-        ("python3", "exit 127", "it takes Python 3.11 or newer, found none"),
+        ("python3", "echo 3.9", "needs Python 3.11 or newer, found 3.9"),
+        ("python3", "exit 127", "needs Python 3.11 or newer, found none"),
     ],
 )
 def test_no_python_that_is_new_enough(board, capsys, program, text, told, monkeypatch):
@@ -214,7 +214,7 @@ def test_no_room_there(board, capsys, monkeypatch):
         assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     finally:
         df.unlink()
-    assert "9 MiB are free, an environment takes 800: make room" in " ".join(capsys.readouterr().out.split())
+    assert "9 MiB are free, but an environment needs 800: free some space" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
@@ -285,7 +285,7 @@ def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_pat
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
     monkeypatch.setattr(fleet, "POLL_S", 0.2)
     assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "2", "--out", str(tmp_path / "r.json")]) == 0
-    assert "once more in" in capsys.readouterr().err
+    assert "retrying in" in capsys.readouterr().err
     assert int(counter.read_text()) > 17
     assert result.read(tmp_path / "r.json").complete
 
@@ -321,11 +321,11 @@ def test_what_it_needs_is_what_the_project_says():
     [
         (["--host", "http://board"], "give ssh://USER@HOST"),
         (["--host", "ssh://"], "give ssh://USER@HOST"),
-        (["--host", "ssh://-oProxyCommand=x"], "can't begin with a dash"),
+        (["--host", "ssh://-oProxyCommand=x"], "a host name cannot start with a dash"),
         (["--host", "ssh://board:port"], "--host ssh://board:port"),
         (["--host", "ssh://a", "--host", "ssh://a"], "names the same machine twice"),
-        (["--host", "ssh://a", "--data", "x"], "--data stays here"),
-        (["--host", "ssh://a", "--wheels", "."], "there is no wheel in it"),
+        (["--host", "ssh://a", "--data", "x"], "--data is not possible with --host"),
+        (["--host", "ssh://a", "--wheels", "."], "the folder contains no wheel"),
     ],
 )
 def test_what_is_refused(capsys, tmp_path, monkeypatch, words, told):

@@ -77,7 +77,7 @@ def test_tails_have_verdicts_of_their_own():
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        (made(machine="laptop"), "times of different machines are not compared"),
+        (made(machine="laptop"), "times of different machines cannot be compared"),
         (made(scenario="offline"), "measure the same way"),
         (made(count=4), "too few samples to compare"),
     ],
@@ -88,7 +88,7 @@ def test_what_is_not_compared(other, told):
 
 
 def test_runs_of_different_machines_are_not_merged():
-    with pytest.raises(ConfigError, match="runs on board and on laptop can't be merged"):
+    with pytest.raises(ConfigError, match="runs on board and on laptop cannot be merged"):
         result.merge([made(), made(machine="laptop")])
     with pytest.raises(ConfigError, match="litert_fp32"):
         result.merge([made(), made(variant="litert_fp32")])

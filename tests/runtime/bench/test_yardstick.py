@@ -119,7 +119,7 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
     assert 2.8 < found.seconds < 6.5
     assert found.aside
     assert found.main.count == len(found.kept("infer")) < len(found.samples_ms["infer"])
-    assert any("are set aside: the machine was slower than it can be" in note for note in found.notes)
+    assert any("are excluded: the machine was slower than it can be" in note for note in found.notes)
     assert known_ns() == 25
 
 
