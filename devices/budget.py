@@ -112,7 +112,7 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
     names = [one.name for one in fields(Budget)]
     for key in table:
         if key not in names:
-            raise _BadKeyError(key, str(unknown_name("key", key, names)))
+            raise _BadKeyError(key, str(unknown_name(key, names, kind="key")))
     given: dict[str, Any] = {}
     for key, value in table.items():
         if value is None:
@@ -135,7 +135,7 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
         devices = (known or catalog()).devices
         if device not in devices:
             msg = "device"
-            raise _BadKeyError(msg, str(unknown_name("device", device, devices)))
+            raise _BadKeyError(msg, str(unknown_name(device, devices, kind="device")))
         if not devices[device].match and devices[device].arch is None:
             msg = "device"
             raise _BadKeyError(msg, f"device = {device!r}: this name matches no machine; name its board instead")

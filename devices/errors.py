@@ -44,7 +44,7 @@ class MissingExtraError(OrillaError, ImportError):
         super().__init__(f'{package} is not installed: run pip install "orilla[{extra}]"')
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
     """Return the error for a name that is not in a registry. The message lists the known names, the nearest first."""
     from difflib import get_close_matches
 

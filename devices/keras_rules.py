@@ -44,8 +44,7 @@ class Advice:
 def check(network: Any, device: str) -> list[Advice]:
     """Check a Keras model against the rules of a device. Raises `ConfigError` for an unknown device."""
     if device not in DEVICES:
-        msg = "device"
-        raise unknown_name(msg, device, DEVICES)
+        raise unknown_name(device, DEVICES, kind="device")
     rules = CORAL if device == "coral" else PI4
     found = [warning for layer in _flat(network) for rule in rules for warning in rule(layer)]
     return found + list(_of_network(network, device))

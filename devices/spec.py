@@ -76,8 +76,7 @@ class Catalog:
     def device(self, name: str) -> DeviceSpec:
         """Return a device by name. Raises `ConfigError` for an unknown name."""
         if name not in self.devices:
-            msg = "device"
-            raise unknown_name(msg, name, self.devices)
+            raise unknown_name(name, self.devices, kind="device")
         return self.devices[name]
 
     def of_board(self, board: str | None) -> str | None:
@@ -133,12 +132,12 @@ def _read(path: Path, base: Catalog) -> Catalog:
             raise file.error(msg, "like", f"like = {like!r}: must be a text")
         if like is not None and like not in devices:
             msg = f"devices.{name}"
-            raise file.error(msg, "like", str(unknown_name("device", str(like), devices)))
+            raise file.error(msg, "like", str(unknown_name(str(like), devices, kind="device")))
         devices[name] = _build(file, DeviceSpec, f"devices.{name}", table, devices[like] if like else None, like)
         for engine in devices[name].engines:
             if engine not in engines:
                 msg = f"devices.{name}"
-                raise file.error(msg, "engines", str(unknown_name("engine", engine, engines)))
+                raise file.error(msg, "engines", str(unknown_name(engine, engines, kind="engine")))
     return Catalog(devices, engines)
 
 

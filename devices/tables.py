@@ -42,7 +42,7 @@ class Tables:
         for key in found:
             if key not in known:
                 where = f" in [{table}]" if table else ""
-                raise self.error(table, key, str(unknown_name("key", key, known)) + where, place)
+                raise self.error(table, key, str(unknown_name(key, known, kind="key")) + where, place)
 
     def tables(self, key: str) -> dict[str, dict[str, Any]]:
         """Return the tables `[key.NAME]` by name."""

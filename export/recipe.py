@@ -97,8 +97,7 @@ def select(text: str) -> dict[str, Recipe]:
         elif name in known:
             chosen[name] = known[name]
         else:
-            msg = "recipe"
-            raise unknown_name(msg, name, [*GROUPS, *known])
+            raise unknown_name(name, [*GROUPS, *known], kind="recipe")
     return chosen
 
 

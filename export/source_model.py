@@ -68,8 +68,7 @@ def open_source_model(given: Path, told: ModelHints, work: Path) -> SourceModel:
         ConversionError: Keras cannot load the model.
     """
     if told.device is not None and told.device not in DEVICES:
-        msg = "device"
-        raise unknown_name(msg, told.device, DEVICES)
+        raise unknown_name(told.device, DEVICES, kind="device")
     if (given / "card.json").is_file() or (given.is_dir() and not (given / "saved_model.pb").exists()):
         return _run(given, told, work)
     if not given.exists():
@@ -112,12 +111,10 @@ def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
         msg = f"the task of {given.name} is unknown: give --task {', '.join(FIRST_METRIC)}"
         raise ConfigError(msg)
     if told.task not in FIRST_METRIC:
-        msg = "task"
-        raise unknown_name(msg, told.task, FIRST_METRIC)
+        raise unknown_name(told.task, FIRST_METRIC, kind="task")
     task: Task = told.task  # type: ignore[assignment]
     if told.input_range is not None and told.input_range not in INPUT_RANGES:
-        msg = "--input-range"
-        raise unknown_name(msg, told.input_range, INPUT_RANGES)
+        raise unknown_name(told.input_range, INPUT_RANGES, kind="--input-range")
     model = given.absolute()
     if told.input is not None:
         model = _wrap(work, InputAdapter(str(given.absolute()), told.input))

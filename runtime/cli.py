@@ -47,7 +47,7 @@ COMMANDS = {
     "bench": Command(
         "orilla.runtime.commands.bench",
         "measure a bundle: percentiles, memory, temperature; compare results",
-        "orilla bench road --out now.json",
+        "orilla bench run road --out now.json",
     ),
     "report": Command(
         "orilla.runtime.commands.report",
@@ -169,8 +169,7 @@ def _dispatch(words: list[str]) -> int:
         print(f"orilla {version('orilla')}")
         return 0
     if words[0] not in COMMANDS:
-        msg = "command"
-        raise unknown_name(msg, words[0], COMMANDS)
+        raise unknown_name(words[0], COMMANDS, kind="command")
     command = COMMANDS[words[0]]
     module = _load(command)
     parser = _Parser(

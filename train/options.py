@@ -54,8 +54,7 @@ class TrainOptions:
     def check(self) -> None:
         """Raise `ConfigError` for the first invalid value."""
         if self.model not in MODELS:
-            msg = "model"
-            raise unknown_name(msg, self.model, MODELS)
+            raise unknown_name(self.model, MODELS, kind="model")
         for name in ("epochs", "batch", "samples", "patience", "views"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -90,8 +89,7 @@ class TrainOptions:
             msg = f"no such weights file: {self.weights}"
             raise ConfigError(msg)
         if self.device is not None and self.device not in DEVICES:
-            msg = "device"
-            raise unknown_name(msg, self.device, DEVICES)
+            raise unknown_name(self.device, DEVICES, kind="device")
         if (self.keep_best or self.patience is not None) and self.hold_out == "none":
             msg = "--keep-best and --patience choose an epoch, which needs held-out samples: drop --hold-out none"
             raise ConfigError(msg)

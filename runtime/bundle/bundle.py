@@ -95,8 +95,7 @@ def find(where: str | Path) -> Path:
     if path.suffix or len(path.parts) > 1:
         msg = f"no such bundle: {text}"
         raise BundleError(msg)
-    msg = "bundle"
-    raise unknown_name(msg, text, shipped)
+    raise unknown_name(text, shipped, kind="bundle")
 
 
 def check_new(path: Path) -> None:

@@ -161,8 +161,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        msg = "variant"
-        raise unknown_name(msg, name, [variant.name for variant in self.variants])
+        raise unknown_name(name, [variant.name for variant in self.variants], kind="variant")
 
 
 def encode(manifest: Manifest) -> bytes:

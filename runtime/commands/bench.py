@@ -1,118 +1,137 @@
-"""The command `orilla bench`."""
+"""The command `orilla bench`: `run`, `compare`, `history` and `estimate`."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.files import check_writable
+
+if TYPE_CHECKING:
+    from orilla.runtime.bench.remote.fleet import HostReport
+    from orilla.runtime.bench.result import Result
 
 MIN_S, MAX_S = 0.5, 86400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.add_argument("bundle", nargs="?", help="a bundle's path, or the name of one that ships with Orilla")
+    """Declare the subcommands and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="run|compare|history|estimate")
+    run = actions.add_parser("run", help="measure a bundle on this machine, or on others over ssh")
+    _add_run_arguments(run)
+    compare = actions.add_parser("compare", help="compare two results; the exit code is 1 if B is slower")
+    compare.add_argument("a", type=Path, metavar="A", help="result of orilla bench run --out, or a folder of results")
+    compare.add_argument("b", type=Path, metavar="B", help="the same for the other side")
+    compare.add_argument("--margin", type=float, help="difference that does not matter, per cent (default: 3)")
+    history = actions.add_parser("history", help="show the trend of each subject in a folder of results")
+    history.add_argument("folder", type=Path, metavar="DIR", help="folder of orilla bench run --history")
+    estimate = actions.add_parser("estimate", help="estimate the time on a device from published figures")
+    estimate.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
+    estimate.add_argument("--device", required=True, help="name of a device of orilla devices")
+    estimate.add_argument("--variant", help="name of a variant (default: all LiteRT variants)")
+    for action in (run, compare, history, estimate):
+        action.add_argument("--markdown", action="store_true", help="print tables as Markdown, for a pull request")
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
     parser.add_argument(
         "--scenario",
-        help="single-stream, multi-stream, offline (inputs prepared before, as in MLPerf), or loop, the camera loop "
+        default="single-stream",
+        help="single-stream, multi-stream or offline (prepared inputs, as in MLPerf), or loop, the camera loop "
         "(default: single-stream)",
     )
-    parser.add_argument("--seconds", type=float, help="how long (default: 10; 1800 at most with --soak)")
-    parser.add_argument("--variant", help="a variant's name (default: what orilla tune chose, else the bundle's)")
-    parser.add_argument("--engine", help="on this engine, as orilla devices lists them")
-    parser.add_argument("--threads", type=int, help="for inference (default: all cores but one, four at most)")
+    parser.add_argument("--seconds", type=float, help="duration (default: 10; with --soak at most 1800)")
+    parser.add_argument("--variant", help="name of a variant (default: the choice of orilla tune, else the bundle's)")
+    parser.add_argument("--engine", help="engine of orilla devices (default: the variant's)")
+    parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most four)")
     parser.add_argument("--streams", type=int, help="frames of a multi-stream query (default: 8)")
-    parser.add_argument("--source", help="of the loop (default: the golden frames, 30 a second)")
+    parser.add_argument("--source", help="source of the loop (default: the golden frames, 30 per second)")
+    parser.add_argument("--policy", help="policy of the loop: latest, every, rate:HZ or deadline:MS")
+    parser.add_argument("--soak", action="store_true", help="measure until the temperature is steady")
+    parser.add_argument("--data", help="also measure accuracy on this data set, as for orilla train")
+    parser.add_argument("--out", type=Path, metavar="F.json", help="file for the result")
+    parser.add_argument("--history", type=Path, metavar="DIR", help="folder to add the result to; shows the trend")
+    parser.add_argument("--report", type=Path, metavar="F.html", help="page to write")
     parser.add_argument(
-        "--policy", help="of the loop: latest, every, rate:HZ or deadline:MS (default: as in orilla run)"
+        "--host", action="append", metavar="ssh://USER@HOST", help="measure on this machine over ssh; may be repeated"
     )
-    parser.add_argument("--soak", action="store_true", help="until the machine's temperature is steady")
-    parser.add_argument("--data", help="also measure accuracy on a data set, as orilla train takes it")
-    parser.add_argument("--out", type=Path, metavar="F.json", help="write the result there")
-    parser.add_argument("--history", type=Path, metavar="DIR", help="add the result to a history, and show its trend")
-    parser.add_argument("--report", type=Path, metavar="F.html", help="also write a page")
-    parser.add_argument("--markdown", action="store_true", help="print tables that a comment on a change can hold")
-    parser.add_argument(
-        "--compare",
-        nargs=2,
-        type=Path,
-        metavar=("A", "B"),
-        help="do not measure: say whether result B is as fast as A (files, or folders of runs); exit code 1 if slower",
-    )
-    parser.add_argument("--margin", type=float, help="per cent of difference that does not matter (default: 3)")
-    parser.add_argument(
-        "--host", action="append", metavar="ssh://USER@HOST", help="measure there, by ssh; may be given several times"
-    )
-    parser.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for machines that have no network (--host)")
-    parser.add_argument("--predict", metavar="DEVICE", help="do not measure: estimate for a device of orilla devices")
+    parser.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for hosts without a network")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Measures, compares, predicts, or has other machines measure."""
-    modes = [name for name in ("compare", "host", "predict") if getattr(arguments, name)]
-    if len(modes) > 1:
-        msg = f"--{modes[0]} and --{modes[1]} are two different things: give one"
+    """Run the subcommand. Return the exit code and the JSON document."""
+    code, document = _ACTIONS[arguments.action](arguments)
+    return code, {**document, "markdown": arguments.markdown}
+
+
+def _run(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    _check_run(arguments)
+    return _run_remotely(arguments) if arguments.host else _run_here(arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    import msgspec
+
+    from orilla.runtime.bench.result import read_all
+    from orilla.runtime.bench.verdict import MARGIN, compare
+
+    margin = MARGIN if arguments.margin is None else arguments.margin
+    if not 0 <= margin <= 100:
+        msg = f"--margin {margin:g}: must be 0 to 100 per cent"
         raise ConfigError(msg)
-    if arguments.compare:
-        _refuse_others(arguments, "--compare", {"compare", "margin"})
-        return _compare(arguments)
-    if arguments.bundle is None and arguments.history is not None:
-        from orilla.runtime.bench.report.history import trends
-
-        _refuse_others(arguments, "--history without a bundle", {"history"})
-        found = trends(arguments.history)
-        return 0, {
-            "mode": "history",
-            "folder": str(arguments.history),
-            "trends": found,
-            "markdown": arguments.markdown,
-        }
-    if arguments.bundle is None:
-        msg = "which bundle? orilla bench BUNDLE, or --compare A B, or --history DIR"
-        raise ConfigError(msg)
-    if arguments.predict:
-        from orilla.runtime.bench.estimate import predict
-        from orilla.runtime.bundle.bundle import Bundle
-
-        _refuse_others(arguments, "--predict", {"bundle", "predict", "variant"})
-        found_for = predict(Bundle.open(arguments.bundle), arguments.predict, arguments.variant)
-        return 0, {"mode": "predict", "predictions": found_for, "markdown": arguments.markdown}
-    check_plan(arguments)
-    if arguments.host:
-        from orilla.runtime.bench.remote.fleet import bench_on
-
-        return bench_on(arguments)
-    return _measure(arguments)
+    verdict = compare(read_all(arguments.a), read_all(arguments.b), margin=margin)
+    return 1 if verdict.verdict == "slower" else 0, {"mode": "compare", **msgspec.structs.asdict(verdict)}
 
 
-def _refuse_others(arguments: argparse.Namespace, mode: str, read: set[str]) -> None:
-    """Refuses options that a mode does not read."""
-    for name, value in vars(arguments).items():
-        if value not in (None, False) and name not in {*read, "json", "markdown"}:
-            told = "a bundle" if name == "bundle" else f"--{name}"
-            msg = f"{told} has nothing to do with {mode}: leave it out"
-            raise ConfigError(msg)
+def _history(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    from orilla.runtime.bench.report.history import trends
+
+    return 0, {"mode": "history", "folder": str(arguments.folder), "trends": trends(arguments.folder)}
 
 
-def check_plan(arguments: argparse.Namespace) -> None:
-    """Refuses what can't be measured, before anything is loaded; fills in defaults."""
+def _estimate(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    from orilla.runtime.bench.estimate import predict
+    from orilla.runtime.bundle.bundle import Bundle
+
+    predictions = predict(Bundle.open(arguments.bundle), arguments.device, arguments.variant)
+    return 0, {"mode": "estimate", "predictions": predictions}
+
+
+_ACTIONS = {"run": _run, "compare": _compare, "history": _history, "estimate": _estimate}
+
+
+def _check_run(arguments: argparse.Namespace) -> None:
+    """Raise an error for what cannot be measured, before anything is loaded. Fill in defaults."""
     from orilla.devices.errors import unknown_name
     from orilla.runtime.bench.result import HEADLINE
     from orilla.runtime.bench.soak import MAX_S as SOAK_S
 
-    arguments.scenario = arguments.scenario or "single-stream"
     if arguments.scenario not in HEADLINE:
-        msg = "scenario"
-        raise unknown_name(msg, arguments.scenario, HEADLINE)
+        raise unknown_name(arguments.scenario, HEADLINE, kind="scenario")
     if arguments.seconds is None:
         arguments.seconds = SOAK_S if arguments.soak else 10.0
     if not (math.isfinite(arguments.seconds) and MIN_S <= arguments.seconds <= MAX_S):
         msg = f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}"
         raise ConfigError(msg)
+    _check_scenario(arguments)
+    if arguments.wheels is not None and not arguments.host:
+        msg = "--wheels is for --host ssh://HOST"
+        raise ConfigError(msg)
+    if arguments.data is not None and arguments.host:
+        msg = "--data is not possible with --host: accuracy is measured on this machine; verify checks the other ones"
+        raise ConfigError(msg)
+    if arguments.threads is None and arguments.scenario in ("multi-stream", "offline"):
+        arguments.threads = 1  # as many sessions as there are cores
+    _check_outputs(arguments)
+
+
+def _check_scenario(arguments: argparse.Namespace) -> None:
     if arguments.streams is not None and arguments.scenario != "multi-stream":
         msg = "--streams is for --scenario multi-stream"
         raise ConfigError(msg)
@@ -122,14 +141,9 @@ def check_plan(arguments: argparse.Namespace) -> None:
     if (arguments.source or arguments.policy) and arguments.scenario != "loop":
         msg = "--source and --policy are for --scenario loop"
         raise ConfigError(msg)
-    if arguments.margin is not None:
-        msg = "--margin is for --compare A B"
-        raise ConfigError(msg)
-    if arguments.wheels is not None and not arguments.host:
-        msg = "--wheels is for --host ssh://HOST"
-        raise ConfigError(msg)
-    if arguments.threads is None and arguments.scenario in ("multi-stream", "offline"):
-        arguments.threads = 1  # as many sessions as there are cores
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
     if arguments.history is not None:
         from orilla.runtime.bench.result import read_all
         from orilla.runtime.files import make_folder
@@ -149,37 +163,16 @@ def check_plan(arguments: argparse.Namespace) -> None:
         check_plots()
 
 
-def _compare(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    from orilla.runtime.bench.result import read_all
-    from orilla.runtime.bench.verdict import MARGIN, compare
-
-    margin = MARGIN if arguments.margin is None else arguments.margin
-    if not 0 <= margin <= 100:
-        msg = f"--margin {margin:g}: must be 0 to 100 per cent"
-        raise ConfigError(msg)
-    a, b = (read_all(path) for path in arguments.compare)
-    verdict = compare(a, b, margin=margin)
-    import msgspec
-
-    document: dict[str, object] = {"mode": "compare", **msgspec.structs.asdict(verdict)}
-    document["markdown"] = arguments.markdown
-    return 1 if verdict.verdict == "slower" else 0, document
-
-
-def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+def _run_here(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     from orilla.runtime.bench import result as results
-    from orilla.runtime.bench.runner import Plan, run
+    from orilla.runtime.bench.runner import Plan
     from orilla.runtime.bench.scenario import STREAMS
     from orilla.runtime.cli import INTERRUPTED
     from orilla.runtime.evaluation.accuracy import open_labelled
     from orilla.runtime.model import Model
 
-    with Model.open(
-        arguments.bundle, variant=arguments.variant, engine=arguments.engine, threads=arguments.threads
-    ) as model:
+    options = {"variant": arguments.variant, "engine": arguments.engine, "threads": arguments.threads}
+    with Model.open(arguments.bundle, **options) as model:
         dataset = open_labelled(arguments.data, model.bundle.manifest) if arguments.data is not None else None
         plan = Plan(
             arguments.scenario,
@@ -190,22 +183,7 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             arguments.soak,
             dataset,
         )
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        with Progress(
-            *columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal
-        ) as progress:
-            task = progress.add_task(arguments.scenario, total=1.0)
-
-            def tell(text: str, share: float) -> None:
-                # SampleSet between inferences: a thread that draws would be in their tail.
-                progress.update(task, description=text, completed=min(1.0, share), refresh=True)
-
-            try:
-                result = run(model, plan, tell)
-            except KeyboardInterrupt:
-                console.print("orilla: interrupted before the first sample: nothing is kept", markup=False)
-                raise
+        result = _measured(model, plan)
     if arguments.out is not None:
         results.write(arguments.out, result)
     document: dict[str, object] = {"mode": "run", "result": result, "out": arguments.out and str(arguments.out)}
@@ -215,16 +193,95 @@ def _measure(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         document["history"] = str(results.keep(arguments.history, result))
         document["trends"] = trends(arguments.history)
     if arguments.report is not None:
-        from orilla.runtime.bench.report.report import page
-
-        page([result], arguments.report)
+        _write_page([result], arguments.report)
         document["report"] = str(arguments.report)
-    document["markdown"] = arguments.markdown
     return 0 if result.complete else INTERRUPTED, document
 
 
+def _measured(model: Any, plan: Any) -> Result:
+    """Measure with a progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from orilla.runtime.bench.runner import run
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(plan.scenario, total=1.0)
+
+        def show_progress(text: str, share: float) -> None:
+            # The bar is drawn between inferences. A drawing thread would show in their tail.
+            progress.update(task, description=text, completed=min(1.0, share), refresh=True)
+
+        try:
+            return run(model, plan, show_progress)
+        except KeyboardInterrupt:
+            console.print("orilla: interrupted before the first sample: nothing is kept", markup=False)
+            raise
+
+
+def _run_remotely(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    from rich.console import Console
+
+    from orilla.runtime.bench.remote.fleet import RemotePlan, bench_on
+    from orilla.runtime.cli import INTERRUPTED
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    plan = RemotePlan(
+        tuple(arguments.host),
+        arguments.bundle,
+        arguments.scenario,
+        arguments.seconds,
+        arguments.variant,
+        arguments.engine,
+        arguments.threads,
+        arguments.streams,
+        arguments.source,
+        arguments.policy,
+        arguments.soak,
+        arguments.wheels,
+    )
+    reports, interrupted = bench_on(plan, console.print)
+    title = f"{Path(arguments.bundle).stem}, {arguments.scenario}"
+    document: dict[str, object] = {"mode": "hosts", "title": title, "hosts": reports}
+    document["written"] = _keep(reports, arguments)
+    if interrupted:
+        return INTERRUPTED, document
+    return (0 if all(report.result is not None for report in reports) else 1), document
+
+
+def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]:
+    """Write the results of other machines. Return the paths."""
+    from orilla.runtime.bench import result as results
+
+    written = []
+    returned = [(report, report.result) for report in reports if report.result is not None]
+    for report, result in returned:
+        if arguments.out is not None:
+            path = arguments.out
+            if len(reports) > 1:
+                path = path.with_name(f"{path.stem}-{re.sub(r'[^A-Za-z0-9.-]+', '-', report.name)}{path.suffix}")
+            results.write(path, result)
+            written.append(str(path))
+        if arguments.history is not None:
+            written.append(str(results.keep(arguments.history, result)))
+    if arguments.report is not None and returned:
+        _write_page([result for _, result in returned], arguments.report)
+        written.append(str(arguments.report))
+    return written
+
+
+def _write_page(results: list[Result], path: Path) -> None:
+    from orilla.runtime.bench.report.report import page
+
+    page(results, path)
+
+
 def show(document: dict[str, Any]) -> None:
-    """Prints what was measured, compared or predicted."""
+    """Print the result of the subcommand."""
     from orilla.runtime.bench.report import terminal
 
     terminal.show(document)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=SHIPPED,
         type=Path,
         metavar="F.toml",
-        help="check times, accuracy, size and memory against the budgets of a file (docs/ci.md; default: the shipped ones)",
+        help="check time, accuracy, size and memory against a file of budgets (docs/ci.md; default: the shipped ones)",
     )
     parser.add_argument(
         "--markdown", action="store_true", help="print tables as Markdown, for a comment on a pull request"

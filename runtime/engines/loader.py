@@ -101,8 +101,8 @@ def check_memory(engine: str, size: int) -> None:
     free = available_bytes()
     if free is not None and free < needed:
         msg = (
-            f"{engine} cannot load this variant: it needs at least {needed >> 20} MiB, but only {free >> 20} MiB are free "
-            "here (orilla devices); give the container more memory, or use a smaller variant"
+            f"{engine} cannot load this variant: it needs at least {needed >> 20} MiB, but only {free >> 20} MiB are "
+            "free here (orilla devices); give the container more memory, or use a smaller variant"
         )
         raise EngineError(msg)
 

@@ -67,8 +67,7 @@ ENGINES = {
 def known(engine: str) -> Engine:
     """Return an engine by name. Raises `ConfigError` for an unknown name."""
     if engine not in ENGINES:
-        msg = "engine"
-        raise unknown_name(msg, engine, ENGINES)
+        raise unknown_name(engine, ENGINES, kind="engine")
     return ENGINES[engine]
 
 

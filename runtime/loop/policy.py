@@ -39,8 +39,7 @@ class Policy(msgspec.Struct, frozen=True):
         """Parse `NAME` or `NAME:NUMBER`. Raises `ConfigError`."""
         name, colon, number = text.partition(":")
         if name not in ("latest", "every", *UNITS):
-            msg = "policy"
-            raise unknown_name(msg, name, ["latest", "every", "rate:HZ", "deadline:MS"])
+            raise unknown_name(name, ["latest", "every", "rate:HZ", "deadline:MS"], kind="policy")
         if name not in UNITS:
             if colon:
                 msg = f"policy {text}: {name} takes no number"

@@ -56,8 +56,7 @@ class Preprocessor:
         """
         check_image(image)
         if color not in ("bgr", "rgb"):
-            msg = "colour order"
-            raise unknown_name(msg, color, ("bgr", "rgb"))
+            raise unknown_name(color, ("bgr", "rgb"), kind="colour order")
         if image.shape != self._shape:
             self._shape, self._scratch = image.shape, {}
         height, width = self.spec.size_hw

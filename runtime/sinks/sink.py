@@ -36,8 +36,7 @@ def sink_opener(spec: str) -> Opener:
     """Parse `NAME` or `NAME:ARGUMENT` and return the function that opens the sink. Raises `ConfigError`."""
     name, _, argument = spec.partition(":")
     if name not in SINKS:
-        msg = "sink"
-        raise unknown_name(msg, name, SINKS)
+        raise unknown_name(name, SINKS, kind="sink")
     module = import_module(SINKS[name])
     if module.NEEDS_ARGUMENT and not argument:
         msg = f"sink {name} needs a file: {name}:OUT.mp4"

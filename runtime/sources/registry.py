@@ -75,8 +75,7 @@ def _open_url(url: str, scheme: str) -> Source:
     from orilla.runtime.sources.network import SCHEMES, NetworkStream
 
     if scheme not in SCHEMES:
-        msg = "kind of URL"
-        raise unknown_name(msg, scheme, SCHEMES)
+        raise unknown_name(scheme, SCHEMES, kind="kind of URL")
     return NetworkStream.open(url)
 
 
@@ -95,7 +94,6 @@ def _open_path(path: Path) -> Source:
     if path.suffix or len(path.parts) > 1:
         msg = f"no such file: {path}"
         raise SourceError(msg)
-    msg = "source"
     raise unknown_name(
-        msg, str(path), ["a camera number", "a URL", "a file", "a folder of images", "picamera2", "scenes"]
+        str(path), ["a camera number", "a URL", "a file", "a folder of images", "picamera2", "scenes"], kind="source"
     )

@@ -132,7 +132,7 @@ class Emulated:
         return passed, said, time.monotonic() - began
 
     def bench_over_ssh(self, folder: Path) -> tuple[bool, str, float]:
-        """`orilla bench --host` from here, through a real sshd, into the root; as `python`."""
+        """`orilla bench run --host` from here, through a real sshd, into the root; as `python`."""
         variables = [f"{name}={value}" for name, value in (self._environment() | {"HOME": "/tmp/board"}).items()]
         (self._root / "tmp/board").mkdir(parents=True, exist_ok=True)
         command = shlex.join(["env", "-i", *variables, *self._entered(), "/bin/bash", "-c"])
@@ -141,7 +141,7 @@ class Emulated:
         began = time.monotonic()
         try:
             ended = subprocess.run(
-                [sys.executable, *ORILLA, "bench", "mobilenet", "--host", "ssh://board", "--seconds", "2"],
+                [sys.executable, *ORILLA, "bench", "run", "mobilenet", "--host", "ssh://board", "--seconds", "2"],
                 env={**os.environ, "ORILLA_SSH": f"ssh -F {server.config}"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

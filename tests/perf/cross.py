@@ -25,7 +25,19 @@ BOUND = 0.05
 def orilla(where: str, variant: str, engine: str, seconds: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "r.json"
-        words = ["bench", where, "--variant", variant, "--engine", engine, "--threads", "1", "--seconds", str(seconds)]
+        words = [
+            "bench",
+            "run",
+            where,
+            "--variant",
+            variant,
+            "--engine",
+            engine,
+            "--threads",
+            "1",
+            "--seconds",
+            str(seconds),
+        ]
         command = [sys.executable, "-m", "orilla.runtime.cli", *words, "--out", str(out)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return json.loads(out.read_text())["summary"]["infer"]["percentiles"][0]["ms"]

@@ -1,4 +1,4 @@
-"""The cost model behind `orilla bench --predict`: `python tests/perf/estimate.py [--write]`.
+"""The cost model behind `orilla bench estimate`: `python tests/perf/estimate.py [--write]`.
 
 Networks of Keras Applications with random weights are converted to float and int8, measured here in turns on one
 thread, and a cost for each kind of work is fitted to their times (non-negative, by relative error). Then every

@@ -1,4 +1,4 @@
-"""Whether `orilla bench --compare` says what is true: `python tests/perf/verdict.py [BUNDLE] [--rounds 20]`.
+"""Whether `orilla bench compare` says what is true: `python tests/perf/verdict.py [BUNDLE] [--rounds 20]`.
 
 Each round runs `orilla bench` three times, in new processes and in changing order: A, the same again as B, and as C
 with every inference made 10 % longer by waiting for its last tenth. A against B has to be "same", with p50 within 3 %;
@@ -45,7 +45,7 @@ def slowed(words: list[str]) -> int:
 
 def bench(bundle: str, seconds: float, out: Path, slow: bool) -> int:
     """Runs until a result is valid; how many were not."""
-    words = ["bench", bundle, "--seconds", str(seconds), "--out", str(out)]
+    words = ["bench", "run", bundle, "--seconds", str(seconds), "--out", str(out)]
     start = [__file__, "--slowed"] if slow else ["-m", "orilla.runtime.cli"]
     for turn in range(TRIES):
         command = [sys.executable, *start, *words]
@@ -56,7 +56,7 @@ def bench(bundle: str, seconds: float, out: Path, slow: bool) -> int:
 
 
 def verdict(a: Path, b: Path) -> dict:
-    command = [sys.executable, "-m", "orilla.runtime.cli", "bench", "--compare", str(a), str(b), "--json"]
+    command = [sys.executable, "-m", "orilla.runtime.cli", "bench", "compare", str(a), str(b), "--json"]
     return json.loads(subprocess.run(command, check=False, capture_output=True, text=True).stdout)
 
 

@@ -58,7 +58,7 @@ def test_a_source_of_ones_own_is_closed_with_the_stream(model):
 
 @pytest.mark.parametrize("image", [np.zeros((3, 3), np.uint8), np.zeros((3, 3, 3)), [[1]]])
 def test_other_things_than_pictures_are_refused(model, image):
-    with pytest.raises(DataError, match="expected a picture"):
+    with pytest.raises(DataError, match="expected an image"):
         model(image)
 
 

@@ -128,7 +128,7 @@ def test_a_picture_that_goes_while_training_is_named(animals, tmp_path):
     def spoil(self, index, make=batches._Epoch.make):
         seen.append(index)
         if len(seen) == 2:
-            msg = "cannot decode cat/cat003.png: not a picture, or damaged"
+            msg = "cannot decode cat/cat003.png: not an image, or damaged"
             raise DataError(msg)
         return make(self, index)
 

@@ -48,7 +48,6 @@ MODELS = {
 def plan(name: str) -> Plan:
     """Return the plan of a classifier. `road` has a job of its own."""
     if name not in MODELS:
-        msg = "model"
-        raise unknown_name(msg, name, MODELS)
+        raise unknown_name(name, MODELS, kind="model")
     found: Plan = import_module(f"orilla.train.models.{MODELS[name].module}").PLANS[name]
     return found

@@ -5,11 +5,11 @@ Each machine receives what it lacks, runs doctor and verify, measures, and retur
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
 import shlex
+import signal
 import tempfile
 import threading
 import time
@@ -18,7 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -30,11 +29,13 @@ from orilla.runtime.bench.remote.wheel import ONNX, REQUIREMENTS, wheel
 from orilla.runtime.bench.result import Result
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.cli import INTERRUPTED
 from orilla.runtime.engines import loader
 
 FOLDER = ".cache/orilla/remote"
 """Folder for all files on the other machine, relative to the home folder."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of a command that was interrupted. Its result contains the samples so far."""
 
 NEEDED_KIB = 800 << 10
 """Disk space of an environment with numpy, OpenCV and LiteRT, KiB."""
@@ -95,53 +96,72 @@ class Order:
     """Event that an interrupt of this process sets."""
 
 
-def bench_on(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    """Measure on all machines at once. The exit code is 1 if one of them failed."""
-    from rich.console import Console
+@dataclass(frozen=True, slots=True)
+class RemotePlan:
+    """A benchmark on other machines."""
 
-    if arguments.data is not None:
-        msg = "--data is not possible with --host: accuracy is measured on this machine; verify checks the other ones"
+    hosts: tuple[str, ...]
+    """Machines, `ssh://[USER@]HOST[:PORT]` each."""
+    bundle: str
+    scenario: str
+    seconds: float
+    variant: str | None = None
+    engine: str | None = None
+    threads: int | None = None
+    streams: int | None = None
+    source: str | None = None
+    policy: str | None = None
+    soak: bool = False
+    wheels: Path | None = None
+    """Folder with wheels for machines without a network."""
+
+
+def bench_on(plan: RemotePlan, note: Callable[[str], None]) -> tuple[list[HostReport], bool]:
+    """Measure on all machines at once.
+
+    Args:
+        plan: The benchmark.
+        note: Function that receives a line for each step. Several threads call it.
+
+    Returns:
+        A report per machine, and True if the measurement was interrupted.
+
+    Raises:
+        ConfigError: The plan cannot be carried out.
+    """
+    if plan.source is not None and Path(plan.source).exists():
+        msg = f"source {plan.source} is a file on this machine: give one of the other machine, or scenes"
         raise ConfigError(msg)
-    if arguments.source is not None and Path(arguments.source).exists():
-        msg = f"--source {arguments.source} is a file on this machine: give one of the other machine, or scenes"
-        raise ConfigError(msg)
-    console = Console(stderr=True, markup=False, highlight=False)
-    remotes = [Remote(url, console.print) for url in arguments.host]
+    remotes = [Remote(url, note) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):
-        msg = "--host names the same machine twice, and both runs would disturb each other"
+        msg = "host names the same machine twice, and both runs would disturb each other"
         raise ConfigError(msg)
-    order = _order(arguments)
+    order = _order(plan)
     with ThreadPoolExecutor(len(remotes)) as pool:
-        asked = [pool.submit(_try, remote, order, console.print) for remote in remotes]
+        runs = [pool.submit(_try, remote, order, note) for remote in remotes]
         try:
-            wait(asked)
+            wait(runs)
         except KeyboardInterrupt:
-            console.print("interrupted: fetching the samples so far")
+            note("interrupted: fetching the samples so far")
             order.stop.set()
-        reports = [one.result() for one in asked]
-    written = _keep(reports, arguments)
-    title = f"{order.bundle.path.stem}, {arguments.scenario}"
-    document = {"mode": "fleet", "title": title, "hosts": reports, "written": written, "markdown": arguments.markdown}
-    if order.stop.is_set():
-        return INTERRUPTED, document
-    return (0 if all(report.result is not None for report in reports) else 1), document
+        return [run.result() for run in runs], order.stop.is_set()
 
 
-def _order(arguments: argparse.Namespace) -> Order:
-    bundle = Bundle.open(arguments.bundle)
-    variant = loader.choose(bundle, arguments.variant, arguments.engine)
-    words = ["--variant", variant.name, "--scenario", arguments.scenario, "--seconds", str(arguments.seconds)]
+def _order(plan: RemotePlan) -> Order:
+    bundle = Bundle.open(plan.bundle)
+    variant = loader.choose(bundle, plan.variant, plan.engine)
+    words = ["--variant", variant.name, "--scenario", plan.scenario, "--seconds", str(plan.seconds)]
     for option in ("engine", "threads", "streams", "source", "policy"):
-        if (value := getattr(arguments, option)) is not None:
+        if (value := getattr(plan, option)) is not None:
             words += [f"--{option}", str(value)]
-    words += ["--soak"] if arguments.soak else []
-    paths = sorted(arguments.wheels.glob("*.whl")) if arguments.wheels else []
+    words += ["--soak"] if plan.soak else []
+    paths = sorted(plan.wheels.glob("*.whl")) if plan.wheels else []
     wheels = {path.name: path.read_bytes() for path in paths}
-    if arguments.wheels and not wheels:
-        msg = f"--wheels {arguments.wheels}: the folder contains no wheel"
+    if plan.wheels and not wheels:
+        msg = f"wheels {plan.wheels}: the folder contains no wheel"
         raise ConfigError(msg)
-    needs_onnx = (arguments.engine or variant.engine).startswith("onnx")
-    return Order(bundle, _packed(bundle), wheel(), wheels, words, arguments.seconds, needs_onnx)
+    needs_onnx = (plan.engine or variant.engine).startswith("onnx")
+    return Order(bundle, _packed(bundle), wheel(), wheels, words, plan.seconds, needs_onnx)
 
 
 def _packed(bundle: Bundle) -> bytes:
@@ -189,7 +209,7 @@ def _bench(remote: Remote, order: Order, report: HostReport, say: Callable[[str]
     _verify(remote, f"{run} verify {there} --variant {shlex.quote(variant)}", engine)
     _check_stop(order)
     say(f"{remote.name}: measuring")
-    report.result = _measure(remote, f"{run} bench {there} {shlex.join(order.words)}", order)
+    report.result = _measure(remote, f"{run} bench run {there} {shlex.join(order.words)}", order)
 
 
 def _check_stop(order: Order) -> None:
@@ -316,24 +336,3 @@ def _measure(remote: Remote, command: str, order: Order) -> Result:
         found = results.read(path)
     remote.run(f"rm -rf {at}")
     return msgspec.structs.replace(found, host=msgspec.structs.replace(found.host, name=remote.name))
-
-
-def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]:
-    """Write the returned results."""
-    written = []
-    home = [(report, report.result) for report in reports if report.result is not None]
-    for report, result in home:
-        if arguments.out is not None:
-            path = arguments.out
-            if len(reports) > 1:
-                path = path.with_name(f"{path.stem}-{re.sub(r'[^A-Za-z0-9.-]+', '-', report.name)}{path.suffix}")
-            results.write(path, result)
-            written.append(str(path))
-        if arguments.history is not None:
-            written.append(str(results.keep(arguments.history, result)))
-    if arguments.report is not None and home:
-        from orilla.runtime.bench.report.report import page
-
-        page([result for _, result in home], arguments.report)
-        written.append(str(arguments.report))
-    return written

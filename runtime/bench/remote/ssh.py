@@ -67,13 +67,13 @@ class Remote:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            msg = f"--host {url}: {error}"
+            msg = f"host {url}: {error}"
             raise ConfigError(msg) from error
         if parts.scheme != "ssh" or not host or parts.path.strip("/") or parts.query or parts.password:
-            msg = f"--host {url}: give ssh://USER@HOST or ssh://USER@HOST:PORT"
+            msg = f"host {url}: give ssh://USER@HOST or ssh://USER@HOST:PORT"
             raise ConfigError(msg)
         if host.startswith("-") or (parts.username or "").startswith("-"):
-            msg = f"--host {url}: a host name cannot start with a dash"
+            msg = f"host {url}: a host name cannot start with a dash"
             raise ConfigError(msg)
         self.name = host if port is None else f"{host}:{port}"
         self.host = host

@@ -236,7 +236,7 @@ def _history_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     return [("history", ["", "runs", "p50", "last ms", "compared with the previous run"], rows)], []
 
 
-def _predict_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
+def _estimate_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     rows = [
         [one.variant, milliseconds(one.ms), f"{milliseconds(one.low_ms)} – {milliseconds(one.high_ms)}", one.basis]
         for one in document["predictions"]
@@ -248,7 +248,7 @@ def _predict_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     return [(f"estimate for {device}, all its cores", ["variant", "p50 ms", "span", "from"], rows)], lines
 
 
-def _fleet_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
+def _hosts_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     rows, lines = [], []
     for host in document["hosts"]:
         result = host.result
@@ -271,6 +271,6 @@ _PARTS = {
     "run": _run_parts,
     "compare": _compare_parts,
     "history": _history_parts,
-    "predict": _predict_parts,
-    "fleet": _fleet_parts,
+    "estimate": _estimate_parts,
+    "hosts": _hosts_parts,
 }

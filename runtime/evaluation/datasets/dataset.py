@@ -200,8 +200,7 @@ def open_dataset(spec: str | Path) -> Dataset:
     if text in READERS:
         msg = f"data set {text} does not ship with orilla: give the path of its folder or zip"
         raise DataError(msg)
-    msg = "data set"
-    raise unknown_name(msg, text, [*READERS, *published])
+    raise unknown_name(text, [*READERS, *published], kind="data set")
 
 
 def path_of(spec: str) -> Path | None:
@@ -228,8 +227,7 @@ def _kind_and_place(spec: str) -> tuple[str, str]:
 def require_split(dataset: Dataset, split: str) -> None:
     """Raise `ConfigError` unless `dataset` has `split`."""
     if split not in dataset.splits:
-        msg = f"split of {dataset.source.name}"
-        raise unknown_name(msg, split, dataset.splits)
+        raise unknown_name(split, dataset.splits, kind=f"split of {dataset.source.name}")
 
 
 def _downloaded(name: str) -> Path | None:

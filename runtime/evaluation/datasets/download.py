@@ -86,8 +86,7 @@ def get(name: str, progress: Callable[[str], Progress], known: dict[str, Publish
     """
     known = published() if known is None else known
     if name not in known:
-        msg = "published data set"
-        raise unknown_name(msg, name, known)
+        raise unknown_name(name, known, kind="published data set")
     folder = cache_folder() / name
     if (folder / COMPLETE).exists():
         return folder

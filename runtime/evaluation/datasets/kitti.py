@@ -1,4 +1,4 @@
-"""Data set KITTI road: `training/image_2/um_000000.png` and `training/gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
+"""Data set KITTI road: `training/image_2/um_000000.png`, `gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
 
 Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms"
 (2013).

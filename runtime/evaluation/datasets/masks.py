@@ -79,7 +79,7 @@ class Masks(Pairs):
         if self._binary:
             if not (values <= {0, 255} or values <= {0, 1}):
                 odd = sorted(values - {0, 255})[0]
-                msg = f"value {odd} in mask {name}: without classes.txt, masks contain 0 and 255, or 0 and 1{_lossy(name)}"
+                msg = f"value {odd} in mask {name}: without classes.txt, masks have 0 and 255, or 0 and 1{_lossy(name)}"
                 raise DataError(msg)
             return (mask > 0).astype(np.uint8)
         odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})

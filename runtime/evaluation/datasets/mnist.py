@@ -159,7 +159,7 @@ def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
-    """Read a big-endian idx file: the magic number, whose last byte is the number of axes, their lengths, then bytes."""
+    """Read a big-endian idx file: magic number (its last byte counts the axes), lengths of the axes, then bytes."""
     path = _idx_file(folder, name)
     if path is None:
         msg = f"{folder} has no {name}, with or without .gz"

@@ -75,7 +75,7 @@ class TextTable(Dataset):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for a `.csv`, or a folder or zip with two or more folders of texts, side by side or below split folders."""
+    """Return True for a `.csv`, or a folder or zip with two or more folders of texts, possibly below splits."""
     if path.is_file() and path.suffix.lower() != ".zip":
         return path.suffix.lower() == ".csv"
     return top_of(path, TextFolders.suffixes) is not None

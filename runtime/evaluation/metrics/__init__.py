@@ -72,18 +72,15 @@ def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
     if task == "segment" and dataset.classes == ("background", "mask") and len(labels) == 1:
         return Target(task, labels, (1,), dataset.ignore)
     if task != dataset.task:
-        msg = f"task of {dataset.source.name}"
-        raise unknown_name(msg, task, (dataset.task,))
+        raise unknown_name(task, (dataset.task,), kind=f"task of {dataset.source.name}")
     missing = [name for name in labels if name not in dataset.classes]
     if missing and task == "segment":
-        msg = f"class of {dataset.source.name}"
-        raise unknown_name(msg, missing[0], dataset.classes)
+        raise unknown_name(missing[0], dataset.classes, kind=f"class of {dataset.source.name}")
     if task == "segment":
         return Target(task, labels, tuple(dataset.classes.index(name) for name in labels), dataset.ignore)
     for name in dataset.classes:
         if name not in labels:
-            msg = "class of the model"
-            raise unknown_name(msg, name, labels)
+            raise unknown_name(name, labels, kind="class of the model")
     return Target(task, labels, tuple(labels.index(name) for name in dataset.classes), dataset.ignore)
 
 

@@ -44,10 +44,10 @@ def test_published_figures_are_predicted_from_each_other():
 
 
 def test_it_is_marked_as_a_prediction(capsys):
-    assert main(["bench", "road", "--predict", "pi4"]) == 0
+    assert main(["bench", "estimate", "road", "--device", "pi4"]) == 0
     said = capsys.readouterr().out
     assert "ESTIMATE: nothing was measured on that device" in " ".join(said.split())
-    assert main(["bench", "road", "--predict", "pi4", "--json"]) == 0
+    assert main(["bench", "estimate", "road", "--device", "pi4", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["predictions"]
     assert one["predicted"] is True
     assert one["low_ms"] < one["ms"] < one["high_ms"]

@@ -66,7 +66,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [*DOCTOR(remote, run), "examined"])
     monkeypatch.setattr(fleet, "_verify", VERIFY)
     out = tmp_path / "r.json"
-    words = ["bench", "probe", "--host", "ssh://board", "--seconds", "1", "--out", str(out), "--json"]
+    words = ["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1", "--out", str(out), "--json"]
     assert main(words) == 0
     captured = capsys.readouterr()
     (host,) = json.loads(captured.out)["hosts"]
@@ -94,7 +94,7 @@ def test_several_machines_side_by_side(board, tmp_path, capsys):
     words = ["--seconds", "1", "--out", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.html")]
     hosts = [word for host in ("board", "other", "127.0.0.1:1") for word in ("--host", f"ssh://{host}")]
     try:
-        code = main(["bench", "probe", *hosts, *words])
+        code = main(["bench", "run", "probe", *hosts, *words])
     finally:
         other.stop()
     said = " ".join(capsys.readouterr().out.split())
@@ -107,14 +107,14 @@ def test_several_machines_side_by_side(board, tmp_path, capsys):
 
 def test_an_unknown_host_key(board, capsys):
     board.trust("")
-    assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
+    assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     assert "its host key is not known here: ssh board once" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_host_key_that_has_changed(board, capsys):
     """Is told as what it may be: an attack, not a machine that is new."""
     board.trust((board.folder / "key.pub").read_text())
-    assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
+    assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     assert "its host key has changed: find out why" in " ".join(capsys.readouterr().out.split())
 
 
@@ -124,6 +124,7 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
         "-m",
         "orilla.runtime.cli",
         "bench",
+        "run",
         "probe",
         "--host",
         "ssh://board",
@@ -163,7 +164,7 @@ def test_names_of_a_hostile_bundle_never_reach_a_shell():
 
 
 def test_another_engine_takes_the_variant_that_fits(board, capsys):
-    assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1", "--engine", "onnx", "--json"]) == 0
+    assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1", "--engine", "onnx", "--json"]) == 0
     (host,) = json.loads(capsys.readouterr().out)["hosts"]
     assert host["result"]["subject"]["variant"].startswith("onnx")
 
@@ -181,7 +182,7 @@ def test_a_refused_login(board, capsys):
     if not stranger.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
     board.log_in_with(stranger)
-    assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
+    assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     assert "it rejects the login: ssh-copy-id board" in " ".join(capsys.readouterr().out.split())
 
 
@@ -198,7 +199,7 @@ def test_no_python_that_is_new_enough(board, capsys, program, text, told, monkey
     kept = path.read_text()
     path.write_text(f"#!/bin/sh\n{text}\n")
     try:
-        assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
+        assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     finally:
         path.write_text(kept)
     assert told in " ".join(capsys.readouterr().out.split())
@@ -211,7 +212,7 @@ def test_no_room_there(board, capsys, monkeypatch):
     df.write_text("#!/bin/sh\necho Filesystem\necho /dev/root 7000000 6990000 10000 99% /\n")
     df.chmod(0o755)
     try:
-        assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
+        assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     finally:
         df.unlink()
     assert "9 MiB are free, but an environment needs 800: free some space" in " ".join(capsys.readouterr().out.split())
@@ -230,7 +231,7 @@ def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_
     path = tmp_path / "wrong.orilla"
     files = {name: original.read(name) for name in original.manifest.files}
     bundles.write(path, decode(json.dumps(text).encode()), files)
-    assert main(["bench", str(path), "--host", "ssh://board", "--seconds", "1"]) == 1
+    assert main(["bench", "run", str(path), "--host", "ssh://board", "--seconds", "1"]) == 1
     assert "verify fails there: litert_wi8_ai8: infer" in " ".join(capsys.readouterr().out.split())
 
 
@@ -284,7 +285,10 @@ def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_pat
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
     monkeypatch.setattr(fleet, "POLL_S", 0.2)
-    assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "2", "--out", str(tmp_path / "r.json")]) == 0
+    assert (
+        main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "2", "--out", str(tmp_path / "r.json")])
+        == 0
+    )
     assert "retrying in" in capsys.readouterr().err
     assert int(counter.read_text()) > 17
     assert result.read(tmp_path / "r.json").complete
@@ -294,7 +298,7 @@ def test_a_machine_that_stays_away_is_given_up(board, tmp_path, monkeypatch, cap
     script, _ = flaky(tmp_path, board.config, set(range(3, 99)))
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 2)
-    assert main(["bench", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
+    assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "board: Connection reset by 127.0.0.1" in said or "Broken pipe" in said
 
@@ -330,7 +334,7 @@ def test_what_it_needs_is_what_the_project_says():
 )
 def test_what_is_refused(capsys, tmp_path, monkeypatch, words, told):
     monkeypatch.chdir(tmp_path)
-    assert main(["bench", "probe", *words]) == 2
+    assert main(["bench", "run", "probe", *words]) == 2
     assert told in capsys.readouterr().err
 
 

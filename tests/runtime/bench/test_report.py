@@ -24,7 +24,7 @@ def test_two_runs_side_by_side(tmp_path):
     judged = [one for budget in budgets for run in runs for one in judge_result(budget, run, runs)]
     page(runs, tmp_path / "page.html", judged)
     text = (tmp_path / "page.html").read_text()
-    for heading in ("Distribution", "Side by side", "Budgets", "Run: litert_fp32", "Run: litert_wi8_ai8"):
+    for heading in ("Distribution", "Comparison", "Budgets", "Run: litert_fp32", "Run: litert_wi8_ai8"):
         assert f"<h2>{heading}</h2>" in text
     assert text.count("<svg") == 4
     for word in ("°C", "MHz", "99.9 %", "EXCEEDED", "met", "mJ a frame", "prefers-color-scheme: dark"):
@@ -48,7 +48,10 @@ def test_runs_of_different_machines_are_named_by_them(tmp_path, capsys):
 
 
 def test_a_loop_shows_its_stages(tmp_path):
-    assert main(["bench", "probe", "--scenario", "loop", "--seconds", "1", "--report", str(tmp_path / "r.html")]) == 0
+    assert (
+        main(["bench", "run", "probe", "--scenario", "loop", "--seconds", "1", "--report", str(tmp_path / "r.html")])
+        == 0
+    )
     text = (tmp_path / "r.html").read_text()
     assert "Stages of the loop" in text
     assert "prepare" in text
@@ -69,7 +72,7 @@ def test_a_broken_budget_fails_the_command(tmp_path, capsys):
     assert "FAIL road litert_wi8_ai8: memory_mib is 21.0 MiB" in capsys.readouterr().out
     (tmp_path / "b.toml").write_text('[[budget]]\nbundle = "other"\nmemory_mib = 5\n')
     assert main(words) == 2
-    assert "asks nothing that these results tell" in capsys.readouterr().err
+    assert "sets no limit that these results have figures for" in capsys.readouterr().err
 
 
 def test_hostile_names_stay_text(tmp_path):

@@ -113,21 +113,21 @@ def test_the_command(tmp_path, capsys):
     paths = {name: tmp_path / f"{name}.json" for name in ("a", "b", "c")}
     for (path, ms), seed in zip({paths["a"]: 4.0, paths["b"]: 4.02, paths["c"]: 4.5}.items(), range(3), strict=True):
         result.write(path, made(ms, seed=seed))
-    assert main(["bench", "--compare", str(paths["a"]), str(paths["b"]), "--json"]) == 0
+    assert main(["bench", "compare", str(paths["a"]), str(paths["b"]), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "same"
-    assert main(["bench", "--compare", str(paths["a"]), str(paths["c"]), "--json"]) == 1
+    assert main(["bench", "compare", str(paths["a"]), str(paths["c"]), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["verdict"] == "slower"
-    assert main(["bench", "--compare", str(paths["a"]), str(paths["c"]), "--margin", "20"]) == 0
+    assert main(["bench", "compare", str(paths["a"]), str(paths["c"]), "--margin", "20"]) == 0
     assert "B is the same as A" in capsys.readouterr().out
-    assert main(["bench", "--compare", str(paths["c"]), str(paths["a"]), "--markdown"]) == 0
+    assert main(["bench", "compare", str(paths["c"]), str(paths["a"]), "--markdown"]) == 0
     said = capsys.readouterr().out
     assert "| p50 | 4.50 | 4.00 | -11." in said
     assert "- verdict: B is faster than A, by 11." in said
     (tmp_path / "runs").mkdir()
     for seed in range(3):
         result.write(tmp_path / "runs" / f"{seed}.json", made(4.0, seed=seed))
-    assert main(["bench", "--compare", str(tmp_path / "runs"), str(paths["c"])]) == 1
-    assert main(["bench", "--compare", str(paths["a"]), str(paths["b"]), "--margin", "-1"]) == 2
+    assert main(["bench", "compare", str(tmp_path / "runs"), str(paths["c"])]) == 1
+    assert main(["bench", "compare", str(paths["a"]), str(paths["b"]), "--margin", "-1"]) == 2
 
 
 def test_a_history_has_a_line_for_each_thing_and_machine(tmp_path, capsys):
@@ -139,13 +139,13 @@ def test_a_history_has_a_line_for_each_thing_and_machine(tmp_path, capsys):
     assert [round(ms, 1) for ms in board.p50_ms] == [4.0, 4.0, 4.6]
     assert board.last.verdict == "slower"
     assert laptop.last.verdict == "same"
-    assert main(["bench", "--history", str(tmp_path)]) == 0
+    assert main(["bench", "history", str(tmp_path)]) == 0
     assert "▁▁█" in capsys.readouterr().out
 
 
 def test_the_history_grows_with_each_run(tmp_path, capsys):
     for _ in range(2):
-        assert main(["bench", "probe", "--seconds", "0.5", "--history", str(tmp_path / "h"), "--json"]) == 0
+        assert main(["bench", "run", "probe", "--seconds", "0.5", "--history", str(tmp_path / "h"), "--json"]) == 0
         document = json.loads(capsys.readouterr().out)
     (trend,) = document["trends"]
     assert len(trend["p50_ms"]) == 2

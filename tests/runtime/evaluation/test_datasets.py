@@ -16,7 +16,7 @@ from orilla.runtime.evaluation.datasets.dataset import absolute
 def test_a_telephone_s_picture_is_told_apart_from_a_damaged_one(tmp_path):
     data = factories.class_folders(tmp_path / "data", {"train": 2, "val": 2})
     (data / "val" / "cat" / "a.heic").write_bytes(factories.HEIC)
-    with pytest.raises(DataError, match=r"a\.heic: HEIC is not read, convert it to JPEG"):
+    with pytest.raises(DataError, match=r"a\.heic: HEIC is not supported; convert it to JPEG"):
         open_dataset(data).load("val", 0)
 
 

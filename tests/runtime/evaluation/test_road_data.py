@@ -95,7 +95,7 @@ def test_missing_folders(tmp_path, folder):
         file.unlink()
     for file in (folder / "trainannot").iterdir():
         file.unlink()
-    refuse(folder, "no pictures in train/")
+    refuse(folder, "no images in train/")
 
 
 def test_a_split_without_masks_is_told(tmp_path):

@@ -229,7 +229,7 @@ def test_frames_that_the_model_cannot_take_are_passed_over():
 
 
 def test_a_source_without_one_good_frame_ends_with_the_reason():
-    with pytest.raises(SourceError, match="expected a picture with pixels"):
+    with pytest.raises(SourceError, match="expected an image with pixels"):
         list(run(factories.ListSource([np.zeros((0, 4, 3), np.uint8)]), BrightnessSession().run))
 
 
@@ -237,7 +237,7 @@ def test_a_live_source_whose_size_changes_says_so():
     images, events = bright([50]) + bright([60], (31, 17)), []
     source = factories.ListSource(images, live=True)
     list(run(source, BrightnessSession().run, on_event=events.append, policy="every"))
-    assert [event.detail for event in events] == ["frames are 17x31 now, they were 16x16"]
+    assert [event.detail for event in events] == ["frames are now 17x31, before 16x16"]
 
 
 def test_an_error_of_who_is_told_of_events_ends_the_loop():

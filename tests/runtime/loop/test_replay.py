@@ -99,7 +99,7 @@ def test_simulations_are_equal(tmp_path):
     ("lines", "match"),
     [
         ([], "is empty"),
-        (["hello"], "line 1 is not one of a recording"),
+        (["hello"], "line 1 is not a line of a recording"),
         (['{"line":"drop","at_ns":1,"index":1,"reason":"deadline"}'], "one header"),
         ([HEADER, HEADER], "one header"),
         ([HEADER.replace('"schema":1', '"schema":7')], "version 7"),
@@ -161,7 +161,7 @@ def test_a_file_under_a_policy_that_plays_it(model, tmp_path):
     assert {reason for _, _, reason in latest.dropped} == {"superseded"}
     assert max(one.age_ms for one in latest.delivered[:-1]) < 33.4 + 90 + 10
     list(model.stream([factories.picture()] * 3, record=path))
-    with pytest.raises(ValueError, match="no rate to be played at"):
+    with pytest.raises(ValueError, match="no frame rate"):
         Replay.read(path).under(Policy.parse("latest"))
 
 

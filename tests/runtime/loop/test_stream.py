@@ -44,7 +44,7 @@ def test_pictures_of_the_caller_are_a_source(model):
     singles = [model(picture).result.probability for picture in pictures(4)]
     assert np.array_equal(answers, singles)
     assert len(list(model.stream(one for one in pictures(3)))) == 3
-    with pytest.raises(ConfigError, match=r"a source of pictures is \[N,H,W,3\]"):
+    with pytest.raises(ConfigError, match=r"a source of images is \[N,H,W,3\]"):
         model.stream(pictures(1)[0])
 
 
@@ -161,7 +161,7 @@ def test_what_is_no_source(model):
         def read(self):
             return None
 
-    with pytest.raises(ConfigError, match="Half is no source: it lacks live, rate_hz, close"):
+    with pytest.raises(ConfigError, match="Half is not a source: it lacks live, rate_hz, close"):
         model.stream(Half())
     for wrong in (None, 1.5):
         with pytest.raises(ConfigError, match="is no source"):
@@ -247,7 +247,7 @@ def test_a_source_that_gives_arrays_is_told_what_to_give(model):
         def read(self):
             return factories.picture()
 
-    with pytest.raises(SourceError, match=r"Arrays.read\(\) gave ndarray: it gives a Frame"):
+    with pytest.raises(SourceError, match=r"Arrays.read\(\) returned a ndarray; it must return a Frame"):
         list(model.stream(Arrays([])))
 
 
@@ -280,9 +280,9 @@ def test_a_closed_model_says_so(tiny_bundle):
 
 
 def test_a_policy_that_the_source_cannot_have(model):
-    with pytest.raises(ConfigError, match="no rate of its own"):
+    with pytest.raises(ConfigError, match="no frame rate"):
         model.stream(pictures(3), policy="rate:5")
-    with pytest.raises(ConfigError, match="no rate to be played at"):
+    with pytest.raises(ConfigError, match="no frame rate"):
         model.stream(pictures(3), policy="latest")
 
 

@@ -60,7 +60,7 @@ def test_a_view_of_a_larger_frame_is_taken():
     ],
 )
 def test_other_arrays_are_refused_by_one_line(image):
-    with pytest.raises(DataError, match="expected a picture") as caught:
+    with pytest.raises(DataError, match="expected an image") as caught:
         prepare(image, Preprocess(size_hw=(32, 48)))
     assert "\n" not in str(caught.value)
 

@@ -141,5 +141,5 @@ def test_texts_that_cannot_be_read(text_bundle, tmp_path, capsys):
         main(["run", str(text_bundle), "--source", str(tmp_path / "latin.txt"), "--sink", f"video:{tmp_path}/o.mp4"])
         == 2
     )
-    assert "there is no picture to draw on" in capsys.readouterr().err
+    assert "there is no image to draw on" in capsys.readouterr().err
     assert not (tmp_path / "o.mp4").exists()

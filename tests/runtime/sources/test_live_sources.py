@@ -64,7 +64,7 @@ def test_a_camera_that_is_lost_comes_back_and_frames_go_on_counting():
     source, time = reconnecting([3, SourceError("no camera"), SourceError("no camera"), 2, 1])
     *frames, lost, back = take(source, 5)
     assert frames == [0, 1, 2]
-    assert (lost.kind, lost.index, lost.detail) == ("lost", 3, "the cable is out; trying again")
+    assert (lost.kind, lost.index, lost.detail) == ("lost", 3, "the cable is out; retrying")
     assert (back.kind, back.index) == ("back", 3)
     assert back.detail == "camera 0 is back after 1.8 s"
     assert sum(time.waits) == 0.25 + 0.5 + 1.0
@@ -98,13 +98,13 @@ def test_frames_that_are_all_bad_are_no_sign_of_life():
 
     time = Time()
     source = Reconnecting(lambda: Garbage([], live=True), "camera 0", clock=time.clock, wait=time.wait)
-    with pytest.raises(SourceError, match="never gave a frame"):
+    with pytest.raises(SourceError, match="delivered no frame"):
         take(source, 100)
 
 
 def test_a_source_that_was_never_there_ends_with_one_line():
     source, _ = reconnecting([0] * 9)
-    with pytest.raises(SourceError, match=f"never gave a frame in {TRIES} tries"):
+    with pytest.raises(SourceError, match=f"delivered no frame in {TRIES} tries"):
         take(source, 2)
 
 
@@ -165,7 +165,7 @@ def test_a_recording_is_played_at_its_own_rate():
     assert [one.captured_ns for one in found] == [0, 500 * MS, 1000 * MS, 1500 * MS]
     assert time.now_ns == 1500 * MS
     assert max(time.waits) <= 0.25
-    with pytest.raises(ConfigError, match="no rate"):
+    with pytest.raises(ConfigError, match="no frame rate"):
         Paced(factories.ListSource([]))
 
 
@@ -345,5 +345,5 @@ def test_a_raspberry_pi_camera_is_stamped_by_its_sensor(monkeypatch):
 
 def test_what_is_no_picture_at_all():
     for wrong in (np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2, 3), np.int32), np.zeros(5, np.uint8)):
-        with pytest.raises(ValueError, match="expected a picture"):
+        with pytest.raises(ValueError, match="expected an image"):
             as_bgr(wrong)

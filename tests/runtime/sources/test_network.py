@@ -183,7 +183,7 @@ def test_a_camera_that_says_nothing_any_more_is_lost_and_found_again(http_camera
         until(source, frame)
         http_camera.silent.set()
         lost = until(source, kind("lost"))[-1]
-        assert "ended, or gave nothing for 0.6 s" in lost.detail
+        assert "ended, or sent nothing for 0.6 s" in lost.detail
         http_camera.silent.clear()
         until(source, kind("back"))
 
@@ -262,7 +262,7 @@ def test_a_recording_behind_a_url_ends(http_camera):
 def test_what_never_gives_a_frame_ends_with_one_line(http_camera):
     http_camera.frames = 0
     with (
-        pytest.raises(SourceError, match=r"no video at|never gave a frame") as caught,
+        pytest.raises(SourceError, match=r"no video at|delivered no frame") as caught,
         opened(f"{http_camera.address}/video") as source,
     ):
         until(source, frame)

@@ -63,7 +63,7 @@ def test_a_folder_named_like_a_source_does_not_shadow_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scenes").mkdir()
     assert open_source("scenes").read() is not None
-    with pytest.raises(SourceError, match="no pictures"):
+    with pytest.raises(SourceError, match="no images"):
         open_source("./scenes")
 
 
@@ -94,7 +94,7 @@ def test_what_is_not_there(tmp_path, capfd):
     refuse("x" * 5000, "cannot read")
     refuse("97", "no camera at 97")
     refuse("/dev/video97", "no camera at /dev/video97")
-    refuse(tmp_path, "no pictures in")
+    refuse(tmp_path, "no images in")
     assert capfd.readouterr().err == ""
 
 
@@ -121,10 +121,10 @@ def test_a_video_that_breaks_off(tmp_path, share):
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [
-        ("bad.png", b"not a picture", "not a picture, or damaged"),
+        ("bad.png", b"not a picture", "not an image, or damaged"),
         ("bad.jpg", b"", "the file is empty"),
-        ("bad.heic", factories.HEIC, "HEIC is not read, convert it to JPEG"),
-        ("bad.jpg", factories.HEIC, "HEIC is not read, convert it to JPEG"),
+        ("bad.heic", factories.HEIC, "HEIC is not supported; convert it to JPEG"),
+        ("bad.jpg", factories.HEIC, "HEIC is not supported; convert it to JPEG"),
     ],
 )
 def test_a_picture_that_cannot_be_read_is_told_and_passed_over(tmp_path, name, data, why):

@@ -43,5 +43,5 @@ def test_one_line_says_how_much_and_where():
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 3), (2, 4, 8, 1), (1,), (4, 8), (1, 4, 8)])
 def test_other_outputs_are_refused(shape):
-    with pytest.raises(BundleError, match="a segmentation gives"):
+    with pytest.raises(BundleError, match="a segmentation outputs"):
         decode(np.zeros(shape, np.float32), (8, 8), "road")
