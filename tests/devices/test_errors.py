@@ -19,7 +19,7 @@ def test_every_error_has_a_builtin_parent_and_says_what_it_is(kind):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    assert str(unknown_name("recipe", "litert_i8", ["litert_wi8_ai8", "onnx_fp32"])) == (
+    assert str(unknown_name("litert_i8", ["litert_wi8_ai8", "onnx_fp32"], kind="recipe")) == (
         "unknown recipe 'litert_i8': did you mean litert_wi8_ai8? known are litert_wi8_ai8, onnx_fp32"
     )
 

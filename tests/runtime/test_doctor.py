@@ -33,7 +33,7 @@ DIE = "import os, signal; os.kill(os.getpid(), signal.{})\n"
 @pytest.mark.parametrize(
     ("text", "reason", "fix"),
     [
-        (DIE.format("SIGILL"), "illegal instruction: it was built for another CPU", "an older ai-edge-litert"),
+        (DIE.format("SIGILL"), "illegal instruction: it was built for another processor", "an older ai-edge-litert"),
         ("import ctypes; ctypes.string_at(0)\n", "segmentation fault", "pip install --force-reinstall ai-edge-litert"),
         (DIE.format("SIGKILL"), "killed, as the system does where memory runs out", "ai-edge-litert"),
         (
@@ -76,7 +76,7 @@ def test_an_engine_that_computes_something_else(planted):
     )
     found = doctor.finding(doctor.probe("onnx"))
     assert found.level == "failure"
-    assert "onnxruntime 9.9 runs, and computes something else: onnx_fp32: infer, mean error" in found.detail
+    assert "onnxruntime 9.9 runs, but its result is wrong: onnx_fp32: infer, mean error" in found.detail
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_devices_lists_this_machine_and_the_catalogue(capsys):
     assert main(["devices"]) == 0
     told = capsys.readouterr().out
     assert "Raspberry Pi 5" in told
-    assert "MiB can be had" in told
+    assert "MiB free" in told
     assert main(["devices", "pi4"]) == 0
     assert "XNNPACK README" in capsys.readouterr().out
     assert main(["devices", "pi44"]) == 2

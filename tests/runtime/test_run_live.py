@@ -80,8 +80,8 @@ def test_several_models_and_a_cascade(tiny_bundle, second, clip, tmp_path):
 
 def test_what_does_not_go_together(tiny_bundle, second, clip, tmp_path):
     refused("run", tiny_bundle, tiny_bundle, "--source", clip, match="must have different names")
-    refused("run", tiny_bundle, second, "--source", clip, "--variant", "litert_fp32", match="goes with one bundle")
-    refused("run", tiny_bundle, second, "--source", clip, "--cascade", second, match="goes with one bundle")
+    refused("run", tiny_bundle, second, "--source", clip, "--variant", "litert_fp32", match="needs exactly one bundle")
+    refused("run", tiny_bundle, second, "--source", clip, "--cascade", second, match="needs exactly one bundle")
     refused("run", tiny_bundle, "sentiment", "--source", clip, match="takes no images")
     refused("run", tiny_bundle, "--source", clip, "--policy", "newest", match="unknown policy 'newest'")
     refused("run", tiny_bundle, "--source", clip, "--record", clip, match="give another name")
@@ -121,7 +121,7 @@ def test_a_damaged_picture_does_not_end_a_folder(tiny_bundle, tmp_path):
         (tmp_path / name).unlink()
     alone = orilla("run", tiny_bundle, "--source", tmp_path)
     assert alone.returncode == 2
-    assert alone.stderr.splitlines()[-1].startswith("orilla: nothing in it could be used: cannot decode")
+    assert alone.stderr.splitlines()[-1].startswith("orilla: no frame could be used: cannot decode")
 
 
 def test_the_true_latency_is_read_from_the_picture(tiny_bundle):

@@ -109,7 +109,7 @@ def test_a_time_limit_that_is_too_short_for_all_is_kept(played):
     trials = tuning.candidates(PROBE, max_drop=1)
     tuning.tune(PROBE, trials, 10)
     assert now[0] <= 14
-    assert any(trial.left_out == "no time was left to try it" for trial in trials)
+    assert any(trial.left_out == "no time was left to test it" for trial in trials)
 
 
 def test_accuracy_is_a_budget(monkeypatch):
@@ -124,7 +124,7 @@ def test_accuracy_is_a_budget(monkeypatch):
     bundle = Bundle(PROBE.path, msgspec.structs.replace(manifest, variants=variants), {})
     names = {trial.candidate.variant for trial in tuning.candidates(bundle, max_drop=1)}
     assert "litert_wi8_ai8" not in names
-    with pytest.raises(ConfigError, match=r"no variant loses -9 points or less.*litert_wi8_ai8 \+2.00"):
+    with pytest.raises(ConfigError, match=r"no variant loses at most -9 points.*litert_wi8_ai8 \+2.00"):
         tuning.candidates(bundle, max_drop=-9)
 
 
@@ -187,11 +187,11 @@ def test_the_choice_is_kept_used_and_told(own_cache, capsys):
     assert document["kept"].startswith(str(own_cache))
     with open_model("probe") as model:
         assert model.variant.name == choice["variant"]
-        assert "as orilla tune chose" in model.note
+        assert "chosen by orilla tune" in model.note
     with open_model("probe", engine="litert") as model:
         assert (model.variant.name, model.note) == ("litert_wi8_ai8", None)
     assert main(["run", "probe", "--source", "scenes", "--frames", "1"]) == 0
-    assert f"orilla: probe: {choice['variant']} on onnx with 1 thread, as orilla tune chose" in capsys.readouterr().err
+    assert f"orilla: probe: {choice['variant']} on onnx with 1 thread, chosen by orilla tune" in capsys.readouterr().err
 
 
 def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
@@ -202,7 +202,7 @@ def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
     with open_model("probe") as model:
         assert model.variant.name == "litert_wi8_ai8"
         assert model.note.startswith("tuned with ai-edge-litert ")
-        assert "now 9.9: what was tuned is not used; run orilla tune probe again" in model.note
+        assert "now 9.9: the tuned choice is not used; run orilla tune probe again" in model.note
     monkeypatch.setattr(tuning_cache, "current", lambda: (machine, 77, packages))
     assert tuning_cache.lookup(PROBE.manifest)[1].endswith("cores, now 77")
     monkeypatch.setattr(tuning_cache, "current", lambda: ("Raspberry Pi 4 (Cortex-A72)", cores, packages))
@@ -225,14 +225,14 @@ def test_a_choice_that_cannot_be_run_any_more_does_not_keep_a_robot_from_startin
     tuning_cache.keep(PROBE.manifest, tuning_cache.Tuned(choice, 1.0, cores, packages, machine))
     with open_model("probe") as model:
         assert (model.variant.name, model.session.engine.split()[0]) == ("litert_wi8_ai8", "ai_edge_litert")
-        assert "what was tuned is not used; run orilla tune probe again" in model.note
+        assert "the tuned choice is not used; run orilla tune probe again" in model.note
 
 
 def test_a_damaged_file_is_no_choice(own_cache, capsys):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     (file,) = (own_cache / "tuned").iterdir()
     file.write_text("{")
-    assert tuning_cache.lookup(PROBE.manifest) == (None, "the file of what was tuned is damaged")
+    assert tuning_cache.lookup(PROBE.manifest) == (None, "the file with the tuned choice is damaged")
 
 
 def test_a_dry_run_keeps_nothing(own_cache, capsys):
@@ -247,7 +247,7 @@ def test_a_dry_run_keeps_nothing(own_cache, capsys):
         (["--max-drop", "-1"], "--max-drop -1"),
         (["--threads", "0"], "--threads 0: give numbers from 1 to "),
         (["--threads", "two"], "--threads two: give numbers"),
-        (["--threads", "65"], "the cores that may be used"),
+        (["--threads", "65"], "the usable cores"),
         (["--engines", ""], "unknown engine ''"),
         (["--engines", "tensorrt"], "did you mean onnx:tensorrt"),
         (["--engines", "onnx:cuda,onnx"], "engine onnx:cuda is not here: pip install onnxruntime-gpu"),

@@ -322,7 +322,7 @@ def test_a_file_that_is_cut_off(tmp_path):
         result.read(tmp_path / "r.json")
     with pytest.raises(DataError, match="cannot read"):
         result.read(tmp_path / "missing.json")
-    with pytest.raises(DataError, match="holds no results"):
+    with pytest.raises(DataError, match="contains no results"):
         result.read_all(tmp_path / "..") if not list((tmp_path / "..").glob("*.json")) else result.read_all(tmp_path)
 
 

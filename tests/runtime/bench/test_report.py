@@ -27,7 +27,7 @@ def test_two_runs_side_by_side(tmp_path):
     for heading in ("Distribution", "Comparison", "Budgets", "Run: litert_fp32", "Run: litert_wi8_ai8"):
         assert f"<h2>{heading}</h2>" in text
     assert text.count("<svg") == 4
-    for word in ("°C", "MHz", "99.9 %", "EXCEEDED", "met", "mJ a frame", "prefers-color-scheme: dark"):
+    for word in ("°C", "MHz", "99.9 %", "EXCEEDED", "met", "mJ per frame", "prefers-color-scheme: dark"):
         assert word in text
     assert "var(--line1)" in text
     assert "currentColor" in text

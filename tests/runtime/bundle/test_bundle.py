@@ -94,7 +94,7 @@ def test_wrong_hash(tiny_bundle, tmp_path):
 
 def test_wrong_size(tiny_bundle, tmp_path):
     (tmp_path / "bad.orilla").write_bytes(repack(tiny_bundle, lambda c: c.update({"golden/000.jpg": b"short"})))
-    refuse(tmp_path / "bad.orilla", "has 5 bytes, the manifest says")
+    refuse(tmp_path / "bad.orilla", "has 5 bytes, but the manifest states")
 
 
 def test_missing_and_unlisted_files(tiny_bundle, tmp_path):
@@ -107,7 +107,7 @@ def test_missing_and_unlisted_files(tiny_bundle, tmp_path):
 @pytest.mark.parametrize("schema", [0, 1, 2, 99])
 def test_unknown_schema(tiny_bundle, tmp_path, schema):
     (tmp_path / "new.orilla").write_bytes(repack(tiny_bundle, edit_manifest(schema=schema)))
-    refuse(tmp_path / "new.orilla", f"schema {schema} is not known")
+    refuse(tmp_path / "new.orilla", f"schema {schema} is unknown")
 
 
 @pytest.mark.parametrize("change", [{"surprise": 1}, {"variants": "none"}, {"labels": []}, {"default": "no_such"}])
@@ -155,10 +155,10 @@ def test_the_same_name_twice(tiny_bundle, tmp_path):
 
 def test_too_much_is_refused_before_it_is_read(tiny_bundle, monkeypatch):
     monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 1000)
-    refuse(tiny_bundle, "1000 at most")
+    refuse(tiny_bundle, "at most 1000 are allowed")
     monkeypatch.setattr(bundles, "MAX_FILE_BYTES", 1 << 30)
     monkeypatch.setattr(bundles, "MAX_TOTAL_BYTES", 10_000)
-    refuse(tiny_bundle, "10000 at most")
+    refuse(tiny_bundle, "at most 10000 are allowed")
     monkeypatch.setattr(bundles, "MAX_FILES", 3)
     refuse(tiny_bundle, "3 at most")
 
@@ -177,14 +177,14 @@ def test_a_folder_does_not_shadow_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "road").mkdir()
     assert Bundle.open("road").manifest.name == "road"
-    refuse("./road", "no manifest.json")
+    refuse("./road", "manifest.json is missing")
 
 
 def test_names(tmp_path):
     with pytest.raises(ConfigError, match=r"unknown bundle 'raod'.*road"):
         Bundle.open("raod")
     refuse(tmp_path / "none.orilla", "no such bundle")
-    refuse(tmp_path, "no manifest.json")
+    refuse(tmp_path, "manifest.json is missing")
     (tmp_path / "text.orilla").write_text("hello")
     refuse(tmp_path / "text.orilla", "not a bundle")
 

@@ -97,7 +97,7 @@ def test_after_a_reset_it_is_opened_again_and_the_frame_is_answered(session, sti
     stick.broken = True
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 0}
-    assert [text.split(":")[0] for text in told] == ["Edge TPU lost", "Edge TPU opened again"]
+    assert [text.split(":")[0] for text in told] == ["Edge TPU lost", "Edge TPU reopened"]
 
 
 def test_while_it_is_unplugged_the_cpu_goes_on_and_it_comes_back(session, stick, told):
@@ -113,8 +113,8 @@ def test_while_it_is_unplugged_the_cpu_goes_on_and_it_comes_back(session, stick,
     assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 4}
     assert told == [
         "Edge TPU lost: ai_edge_litert failed: Node number 0 (EdgeTpuDelegateForCustomOp) failed to invoke.",
-        "the CPU goes on: no Edge TPU answers",
-        "Edge TPU opened again",
+        "the CPU takes over: no Edge TPU answers",
+        "Edge TPU reopened",
     ]
 
 
@@ -125,7 +125,7 @@ def test_one_that_hangs_is_left_behind(session, stick, monkeypatch, told):
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert time.perf_counter() - began < 5
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
-    assert told == ["Edge TPU lost: no answer for 0 s; it is left alone until this program is started anew"]
+    assert told == ["Edge TPU lost: no answer for 0 s; it is not used again until this program restarts"]
     stick.hang.set()
     stick.now += 1000
     assert np.array_equal(session.run(PICTURE), ANSWER)

@@ -25,7 +25,7 @@ def test_names():
         open_dataset("scnes")
     with pytest.raises(ConfigError, match="seed after the colon"):
         open_dataset("scenes:x")
-    with pytest.raises(DataError, match="camvid is not here: run orilla data get camvid"):
+    with pytest.raises(DataError, match="camvid is not downloaded: run orilla data get camvid"):
         open_dataset("camvid")
     with pytest.raises(ConfigError, match="unknown split"):
         open_dataset("scenes").names("test")
@@ -214,7 +214,7 @@ def test_texts_come_from_folders_and_tables(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("text;label\n", "no column 'text': .* and names 'text;label'"),
+        ("text;label\n", "no column 'text': .* but names 'text;label'"),
         ("text,label\nhello, world,good\nbye,bad\n", "row 1 has too many fields: put texts with commas in quotes"),
         ("text,label\nhello,good\n", "has 1 label"),
         ("text,label\nhello,good\nbye,\n", "row 2 has no label"),
@@ -232,5 +232,5 @@ def test_a_kind_may_be_said(tiny_data, tmp_path):
     assert open_dataset(f"camvid:{tiny_data}").source.name == "camvid"
     with pytest.raises(DataError, match="no such data set"):
         open_dataset(f"folders:{tmp_path / 'gone'}")
-    with pytest.raises(DataError, match="no two folders of pictures"):
+    with pytest.raises(DataError, match="does not have two folders of images"):
         open_dataset(f"folders:{tmp_path}")

@@ -98,7 +98,7 @@ def test_a_server_without_ranges_sends_it_all_again(server, tmp_path):
 
 def test_a_server_that_never_gets_on_is_given_up_and_the_part_kept(server, tmp_path):
     server.cuts = [1000] + [0] * 50
-    with pytest.raises(DataError, match=r"broke off .*run it again to go on from there"):
+    with pytest.raises(DataError, match=r"broke off .*run the command again to resume"):
         take(server, tmp_path / "data.bin")
     assert len(server.asked) == 1 + download.ATTEMPTS
     assert (tmp_path / "data.bin.part").stat().st_size == 1000
@@ -109,7 +109,7 @@ def test_a_server_that_never_gets_on_is_given_up_and_the_part_kept(server, tmp_p
 
 @pytest.mark.parametrize("options", [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"bytes": 5}])
 def test_another_file_than_is_published_is_not_kept(server, tmp_path, options):
-    with pytest.raises(DataError, match=r"published is .*: it was not kept"):
+    with pytest.raises(DataError, match=r"published: the file was discarded"):
         take(server, tmp_path / "data.bin", **options)
     assert list(tmp_path.iterdir()) == []
 
@@ -139,7 +139,7 @@ def test_a_name_opens_what_was_downloaded(server, tmp_path, monkeypatch, capsys)
     one = Published("MNIST", "x", (File(f"http://127.0.0.1:{server.server_port}/mnist.npz"),))
     monkeypatch.setattr(download, "published", lambda: {"mnist": one})
     monkeypatch.setattr("orilla.runtime.commands.data.published", lambda: {"mnist": one})
-    with pytest.raises(DataError, match="mnist is not here: run orilla data get mnist"):
+    with pytest.raises(DataError, match="mnist is not downloaded: run orilla data get mnist"):
         open_dataset("mnist")
     assert main(["data", "get", "mnist", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["splits"]["train"]["samples"] == 3

@@ -73,7 +73,7 @@ def test_names_without_a_sequence_are_none_and_a_sequence_without_the_class_has_
 
 
 def test_nothing_to_measure_is_an_error():
-    with pytest.raises(DataError, match="nothing to measure"):
+    with pytest.raises(DataError, match="nothing can be measured"):
         Segmented(["a"], [counted(0, 0, 0, 9)])
 
 

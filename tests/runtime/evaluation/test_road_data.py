@@ -50,13 +50,13 @@ def refuse(folder, match, split="train"):
 
 def test_a_picture_without_labels(folder):
     next((folder / "trainannot").iterdir()).unlink()
-    refuse(folder, "4 pictures in train/ and 3 in trainannot/ don't match")
+    refuse(folder, "4 images in train/ and 3 in trainannot/ do not match")
 
 
 def test_labels_of_another_size(folder):
     path = next((folder / "trainannot").iterdir())
     cv2.imwrite(str(path), np.zeros((10, 10), np.uint8))
-    refuse(folder, r"are \[10, 10\], picture .* is \[48, 64\]")
+    refuse(folder, r"are \[10, 10\], image .* is \[48, 64\]")
 
 
 def test_a_label_that_is_no_class(folder):
@@ -104,7 +104,7 @@ def test_a_split_without_masks_is_told(tmp_path):
             factories.write_picture(tmp_path / split / name / "0.bmp", np.zeros((20, 30), np.uint8))
     assert open_dataset(tmp_path).splits == ("train", "val", "test")
     shutil.rmtree(tmp_path / "test" / "masks")
-    with pytest.raises(DataError, match="test/images/ is there, test/masks/ is not"):
+    with pytest.raises(DataError, match="test/images/ exists, test/masks/ does not"):
         open_dataset(tmp_path).names("train")
     shutil.rmtree(tmp_path / "test" / "images")
     with pytest.raises(DataError, match="test/ has no images/ and masks/"):

@@ -164,7 +164,7 @@ def test_what_is_no_source(model):
     with pytest.raises(ConfigError, match="Half is not a source: it lacks live, rate_hz, close"):
         model.stream(Half())
     for wrong in (None, 1.5):
-        with pytest.raises(ConfigError, match="is no source"):
+        with pytest.raises(ConfigError, match="is not a source"):
             model.stream(wrong)
     with pytest.raises(SourceError, match="no camera at 97"):
         model.stream(np.int64(97))
