@@ -9,8 +9,8 @@ from pathlib import Path
 from orilla.devices.reading import read
 
 CORAL_USB = {("1a6e", "089a"): "not yet woken by its library", ("18d1", "9302"): "awake"}
-"""Vendor and product ID of the Coral USB Accelerator. The ID changes when libedgetpu has loaded the firmware.
-Source: coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
+"""Vendor and product ID of the Coral USB Accelerator. The ID changes when libedgetpu has loaded the firmware. Source:
+coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
 
 CORAL_PCI = ("0x1ac1", "0x089a")
 HAILO_PCI = "0x1e60"

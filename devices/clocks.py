@@ -14,8 +14,8 @@ def mhz(root: Path = Path("/")) -> float | None:
     found = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
     if khz := [one for one in found if one]:
         return max(khz) / 1000
-    told = fields(read(root / "proc/cpuinfo"), "cpu MHz")
-    return max(map(float, told), default=None)
+    summary = fields(read(root / "proc/cpuinfo"), "cpu MHz")
+    return max(map(float, summary), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ from orilla.devices.cgroup import limits
 def available_cores(root: Path = Path("/")) -> int:
     """Return the number of cores that this process may use.
 
-    The number comes from its affinity mask, limited by the quota of its control group.
-    The quota is rounded down, because a group that has used up its quota stands still until the next period, up to 100
-    ms.
+    The number comes from its affinity mask, limited by the quota of its control group. The quota is rounded down,
+    because a group that has used up its quota stands still until the next period, up to 100 ms.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = limits(root).cpus

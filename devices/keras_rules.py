@@ -23,8 +23,8 @@ TPU_CACHE = 8 << 20
 documentation, "Edge TPU performance: parameter data caching"."""
 
 PI4_MACS = 800_000_000
-"""Multiplications that a Pi 4 computes in about a tenth of a second: those of SSDLite with MobileNet v2
-(Sandler et al. 2018, table 6), which takes 113 ms there (aallan/benchmarking-ml-on-the-edge)."""
+"""Multiplications that a Pi 4 computes in about a tenth of a second: those of SSDLite with MobileNet v2 (Sandler et al.
+2018, table 6), which takes 113 ms there (aallan/benchmarking-ml-on-the-edge)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,6 @@ BANNED = {
     r"\bgo(es)? on from\b": "continues from, resumes",
     r"\bby hand of\b": "name the actor",
     r"\bfiles? of passage\b": "temporary file",
-    r"\bno number\b": "NaN",
 }
 """Phrase (a regular expression) to what to write instead."""
 

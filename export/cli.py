@@ -102,7 +102,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             seed=arguments.seed,
             max_drop=arguments.max_drop,
             timing=arguments.timing,
-            told=ModelHints(
+            hints=ModelHints(
                 arguments.task,
                 arguments.labels,
                 arguments.input_range,

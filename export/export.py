@@ -47,7 +47,7 @@ class ExportOptions:
     max_drop: float = MAX_DROP
     timing: bool = True
     """False leaves latencies out, so that the same model gives the same bytes."""
-    told: ModelHints = field(default_factory=ModelHints)
+    hints: ModelHints = field(default_factory=ModelHints)
     step: Callable[[str], None] = field(default=lambda text: None)
     """Function that receives the name of each step."""
 
@@ -79,7 +79,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
 
 def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Path) -> Manifest:
     options.step("reading the model")
-    source = open_source_model(model, options.told, work)
+    source = open_source_model(model, options.hints, work)
     fitting, not_applicable = _fit(chosen, source)
     options.step("reading samples")
     source, dataset, other = _data(source, fitting, options)

@@ -18,8 +18,8 @@ def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: 
     """Return the name of the default variant.
 
     Among variants with a small loss, it is the fastest on this machine. LiteRT comes before engines that need an extra.
-    Among
-    equally fast variants, or without timing, it is the smallest. If all lose too much, it is the one that loses least.
+    Among equally fast variants, or without timing, it is the smallest. If all lose too much, it is the one that loses
+    least.
     """
     good = [
         one for one in variants if one.check.drop <= min(GOOD_DROP, max_drop) and one.check.agreement >= GOOD_AGREEMENT

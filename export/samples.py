@@ -239,8 +239,7 @@ def same_place(one: str, other: str) -> bool:
 
 FAR, MIN_COMPARED = 4.0, 8
 """Calibration arrays are rejected if the median of the samples' largest values differs by this factor from the
-validation
-arrays, and if there are at least this many samples."""
+validation arrays, and if there are at least this many samples."""
 
 
 def check_calibration(drawn: SampleSet, source: SourceModel) -> None:
@@ -304,8 +303,7 @@ def golden(
     """Return raw inputs for golden data, by name.
 
     They come from the validation data, or from `spec` if the validation data may not be redistributed. For a
-    classifier, three
-    times as many are returned, to choose from.
+    classifier, three times as many are returned, to choose from.
 
     Args:
         spec: A data set of images, whose classes do not matter (`scenes`), or a file with one text per line.
@@ -358,8 +356,7 @@ def clear(outputs: NDArray[np.float32], count: int) -> list[int]:
     """Choose the golden samples of a classifier.
 
     The choice has equally many samples of each class, and only samples with a clear decision, evenly spaced from the
-    hardest
-    to the easiest. If too few are clear, it takes the clearest.
+    hardest to the easiest. If too few are clear, it takes the clearest.
     """
     scores = class_scores(outputs)
     best, said = scores.max(axis=1), scores.argmax(axis=1)

@@ -54,12 +54,12 @@ class SourceModel:
     """Data set of the training."""
 
 
-def open_source_model(given: Path, told: ModelHints, work: Path) -> SourceModel:
+def open_source_model(given: Path, hints: ModelHints, work: Path) -> SourceModel:
     """Open a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
 
     Args:
         given: Path of the model.
-        told: What the user states about it.
+        hints: What the user states about it.
         work: Folder for temporary files.
 
     Raises:
@@ -67,23 +67,23 @@ def open_source_model(given: Path, told: ModelHints, work: Path) -> SourceModel:
         DataError: The path is none of these.
         ConversionError: Keras cannot load the model.
     """
-    if told.device is not None and told.device not in DEVICES:
-        raise unknown_name(told.device, DEVICES, kind="device")
+    if hints.device is not None and hints.device not in DEVICES:
+        raise unknown_name(hints.device, DEVICES, kind="device")
     if (given / "card.json").is_file() or (given.is_dir() and not (given / "saved_model.pb").exists()):
-        return _run(given, told, work)
+        return _run(given, hints, work)
     if not given.exists():
         msg = f"no such model: {given}"
         raise DataError(msg)
     if given.is_file() and given.suffix not in (".keras", ".h5", ".hdf5"):
         msg = f"{given.name} is not a Keras model: export needs a float .keras, .h5 or SavedModel"
         raise DataError(msg)
-    return _foreign(given, told, work)
+    return _foreign(given, hints, work)
 
 
-def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
+def _run(run: Path, hints: ModelHints, work: Path) -> SourceModel:
     card, settings = read_run(run)
     for name in ("task", "labels", "input_range", "input", "vocabulary"):
-        if getattr(told, name) is not None:
+        if getattr(hints, name) is not None:
             msg = f"--{name.replace(chr(95), chr(45))} is only for models from elsewhere: {run} states it"
             raise ConfigError(msg)
     model = run / "model.keras"
@@ -95,7 +95,7 @@ def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
     return SourceModel(
         card.model,
         model,
-        _facts(model, work, told.device),
+        _facts(model, work, hints.device),
         card.task,
         card.labels,
         True,
@@ -106,33 +106,33 @@ def _run(run: Path, told: ModelHints, work: Path) -> SourceModel:
     )
 
 
-def _foreign(given: Path, told: ModelHints, work: Path) -> SourceModel:
-    if told.task is None:
+def _foreign(given: Path, hints: ModelHints, work: Path) -> SourceModel:
+    if hints.task is None:
         msg = f"the task of {given.name} is unknown: give --task {', '.join(FIRST_METRIC)}"
         raise ConfigError(msg)
-    if told.task not in FIRST_METRIC:
-        raise unknown_name(told.task, FIRST_METRIC, kind="task")
-    task: Task = told.task  # type: ignore[assignment]
-    if told.input_range is not None and told.input_range not in INPUT_RANGES:
-        raise unknown_name(told.input_range, INPUT_RANGES, kind="--input-range")
+    if hints.task not in FIRST_METRIC:
+        raise unknown_name(hints.task, FIRST_METRIC, kind="task")
+    task: Task = hints.task  # type: ignore[assignment]
+    if hints.input_range is not None and hints.input_range not in INPUT_RANGES:
+        raise unknown_name(hints.input_range, INPUT_RANGES, kind="--input-range")
     model = given.absolute()
-    if told.input is not None:
-        model = _wrap(work, InputAdapter(str(given.absolute()), told.input))
-    facts = _facts(model, work, told.device)
+    if hints.input is not None:
+        model = _wrap(work, InputAdapter(str(given.absolute()), hints.input))
+    facts = _facts(model, work, hints.device)
     pictures = task in ("classify", "segment") and _takes_pictures(facts)
     answer = _logits(facts) if task in ("classify", "text", "segment") else None
-    input_range = _input_range(told, facts, given) if pictures else None
-    if input_range is None and told.input_range is not None:
-        msg = f"--input-range is only for image models: {given.name} takes {_told_inputs(facts)}"
+    input_range = _input_range(hints, facts, given) if pictures else None
+    if input_range is None and hints.input_range is not None:
+        msg = f"--input-range is only for image models: {given.name} takes {_describe_inputs(facts)}"
         raise ConfigError(msg)
     if input_range is not None or answer is not None:
-        wrap = InputAdapter(str(given.absolute()), told.input, input_range, answer)  # type: ignore[arg-type]
+        wrap = InputAdapter(str(given.absolute()), hints.input, input_range, answer)  # type: ignore[arg-type]
         model = _wrap(work, wrap)
-    spec, vocabulary = _spec(task, facts, told, pictures)
-    labels = _labels(task, facts, told)
+    spec, vocabulary = _spec(task, facts, hints, pictures)
+    labels = _labels(task, facts, hints)
     preprocessor = InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
     return SourceModel(
-        given.stem, model, facts, task, labels, told.labels is not None, preprocessor, vocabulary, None, None
+        given.stem, model, facts, task, labels, hints.labels is not None, preprocessor, vocabulary, None, None
     )
 
 
@@ -164,9 +164,9 @@ def _takes_pictures(facts: ModelInfo) -> bool:
     return len(given.shape) == 3 and given.shape[-1] in (1, 3) and given.dtype.startswith(("float", "uint8", "int"))
 
 
-def _input_range(told: ModelHints, facts: ModelInfo, given: Path) -> InputRange:
-    if told.input_range is not None:
-        return told.input_range  # type: ignore[return-value]
+def _input_range(hints: ModelHints, facts: ModelInfo, given: Path) -> InputRange:
+    if hints.input_range is not None:
+        return hints.input_range  # type: ignore[return-value]
     if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
         return "0..255"
     msg = f"the value range of {given.name}'s training images is unknown: give --input-range {', '.join(INPUT_RANGES)}"
@@ -180,26 +180,26 @@ def _logits(facts: ModelInfo) -> str | None:
     return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
 
 
-def _spec(task: Task, facts: ModelInfo, told: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
+def _spec(task: Task, facts: ModelInfo, hints: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
     if task == "text":
-        if told.vocabulary is None:
+        if hints.vocabulary is None:
             msg = "a text model needs --vocabulary FILE: one word per line, starting with that of token 3"
             raise ConfigError(msg)
         if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
-            msg = f"a text model takes tokens [T], but this one takes {_told_inputs(facts)}"
+            msg = f"a text model takes tokens [T], but this one takes {_describe_inputs(facts)}"
             raise ConfigError(msg)
-        vocabulary = _read_vocabulary(told.vocabulary).replace(b"\r\n", b"\n")
-        _check_words(told.vocabulary, vocabulary)
+        vocabulary = _read_vocabulary(hints.vocabulary).replace(b"\r\n", b"\n")
+        _check_words(hints.vocabulary, vocabulary)
         numbers = FIRST + len(decode_vocabulary(vocabulary))
         if facts.words is not None and numbers > facts.words:
-            msg = f"{told.vocabulary} gives {numbers} tokens, but the model's embedding has {facts.words} rows"
+            msg = f"{hints.vocabulary} gives {numbers} tokens, but the model's embedding has {facts.words} rows"
             raise ConfigError(msg)
         return TextPreprocess(length=facts.inputs[0].shape[0]), vocabulary
     if pictures:
         height, width, _ = facts.inputs[0].shape
         return Preprocess(size_hw=(height, width)), None
     if task == "segment":
-        msg = f"a segmentation takes images [height,width,3], but this model takes {_told_inputs(facts)}"
+        msg = f"a segmentation takes images [height,width,3], but this model takes {_describe_inputs(facts)}"
         raise ConfigError(msg)
     for one in facts.inputs:
         if one.dtype not in ARRAYS:
@@ -213,9 +213,9 @@ def _spec(task: Task, facts: ModelInfo, told: ModelHints, pictures: bool) -> tup
     return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda one: one.name))), None
 
 
-def _labels(task: Task, facts: ModelInfo, told: ModelHints) -> tuple[str, ...]:
+def _labels(task: Task, facts: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
-        if told.labels is not None:
+        if hints.labels is not None:
             msg = "--labels is only for classifiers and segmentations, not for --task tensor"
             raise ConfigError(msg)
         return ()
@@ -223,13 +223,13 @@ def _labels(task: Task, facts: ModelInfo, told: ModelHints) -> tuple[str, ...]:
         msg = f"--task {task} needs a model with one output, but this one has {len(facts.outputs)}: use --task tensor"
         raise ConfigError(msg)
     shape = facts.outputs[0].shape
-    named = _read_labels(told.labels) if told.labels is not None else ()
+    named = _read_labels(hints.labels) if hints.labels is not None else ()
     if task == "segment":
         if len(shape) != 3 or shape[-1] != 1:
             msg = f"a segmentation outputs [height,width,1], the probability of one class, not {list(shape)}"
             raise ConfigError(msg)
         if len(named) > 1:
-            msg = f"{told.labels} has {len(named)} lines, but a segmentation of one class has one label"
+            msg = f"{hints.labels} has {len(named)} lines, but a segmentation of one class has one label"
             raise ConfigError(msg)
         return named or ("mask",)
     classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
@@ -237,12 +237,12 @@ def _labels(task: Task, facts: ModelInfo, told: ModelHints) -> tuple[str, ...]:
         msg = f"a classifier outputs [classes], not {list(shape)}: use --task tensor for other outputs"
         raise ConfigError(msg)
     if named and len(named) != classes:
-        msg = f"{told.labels} has {len(named)} lines, but the model has {classes} classes"
+        msg = f"{hints.labels} has {len(named)} lines, but the model has {classes} classes"
         raise ConfigError(msg)
     return named or tuple(map(str, range(classes)))
 
 
-def _told_inputs(facts: ModelInfo) -> str:
+def _describe_inputs(facts: ModelInfo) -> str:
     return ", ".join(f"{one.name} {list(one.shape)} {one.dtype}" for one in facts.inputs)
 
 

@@ -118,9 +118,9 @@ def finding(one: Probe) -> Finding:
     wrong: dict[str, str] = one.answer.get("wrong", {})
     detail = str(one.answer["engine"])
     if wrong:
-        told = "; ".join(f"{name}: {why}" for name, why in wrong.items())
+        summary = "; ".join(f"{name}: {why}" for name, why in wrong.items())
         fix = "use another engine (--engine), and report it to the makers of this one"
-        return Finding(label, "failure", f"{detail} runs, but its result is wrong: {told}", fix)
+        return Finding(label, "failure", f"{detail} runs, but its result is wrong: {summary}", fix)
     if refused:
         detail += f"; rejects {', '.join(refused)} ({next(iter(refused.values()))})"
     return Finding(label, "ok", detail)
@@ -226,7 +226,7 @@ def _run_opencv() -> dict[str, object]:
     return {"engine": f"OpenCV {cv2.__version__} on numpy {np.__version__}", "wrong": wrong}
 
 
-def _told(failure: Exception) -> dict[str, object]:
+def _described(failure: Exception) -> dict[str, object]:
     """Return an error, and the shared library that the loader did not find."""
     root: BaseException = failure
     while root.__cause__ is not None:
@@ -234,13 +234,13 @@ def _told(failure: Exception) -> dict[str, object]:
     line = next(iter(str(root).strip().splitlines()), "").removesuffix("; orilla doctor gives details")
     kind = "" if type(root).__module__.startswith("orilla.") else type(root).__name__
     lacks = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", line)
-    told = ": ".join(part for part in (kind, line) if part)
-    return {"error": told[:300], "missing": lacks[1] if lacks else None}
+    summary = ": ".join(part for part in (kind, line) if part)
+    return {"error": summary[:300], "missing": lacks[1] if lacks else None}
 
 
 if __name__ == "__main__":
     try:
-        told = main(sys.argv[1])
+        summary = main(sys.argv[1])
     except Exception as failure:  # noqa: BLE001 - whatever it is, it is what there is to tell
-        told = _told(failure)
-    print(f"\n{MARK}{json.dumps(told)}", flush=True)
+        summary = _described(failure)
+    print(f"\n{MARK}{json.dumps(summary)}", flush=True)

@@ -65,8 +65,7 @@ Result = Segmentation | Classification | ArrayResult | Answers | Cascaded
 EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
 """`lost`: the source failed or stalled. `waiting`: it is still absent and is retried. `back`: it delivers frames again.
 `corrupt`: one frame cannot be used. `size`: frames have another size from here on. `engine`: an accelerator was
-lost, or
-is back."""
+lost, or is back."""
 
 
 class Event(msgspec.Struct, frozen=True):

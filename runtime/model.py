@@ -101,8 +101,7 @@ class Model(Runner):
 
         Args:
             raw: Image `[H,W,3]` uint8, as OpenCV reads it; or a text; or arrays by name, or one array for a model with
-                one
-                input. It is only read.
+                one input. It is only read.
             color: `"rgb"` for an image in RGB order. `tick.frame.image` is the image as given.
 
         Raises:

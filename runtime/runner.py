@@ -60,8 +60,8 @@ class Runner(ABC):
         method = WeakMethod(tell)
 
         def pass_on(what: str) -> None:
-            if (told := method()) is not None:
-                told(what)
+            if (summary := method()) is not None:
+                summary(what)
 
         for session in self.sessions():
             if isinstance(session, Recoverable):
@@ -116,11 +116,9 @@ class Runner(ABC):
 
         Args:
             source: An opened source, a specification for `open_source` (for a text model, a text file or `-`), or
-                images: an
-                array `[N,H,W,3]`, a list or a generator.
+                images: an array `[N,H,W,3]`, a list or a generator.
             policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). None means `latest` for a live source
-                and
-                `every` for a recording. With `latest` and `deadline`, a recording plays at its own rate.
+                and `every` for a recording. With `latest` and `deadline`, a recording plays at its own rate.
             on_event: Function that the capture thread calls when the camera is lost or back, a frame is corrupt, or the
                 frame size changes, and that the inference thread calls when an accelerator is lost or back. None logs
                 warnings with the logger `orilla`. The loop holds the function, so a function that refers to the stream

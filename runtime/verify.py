@@ -21,8 +21,7 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 
 RESIZE_MEAN = 0.5
 """Mean difference of prepared images that is allowed, grey levels. Bilinear resizing differs by 1 in a quarter of the
-values
-between x86-64 and Arm."""
+values between x86-64 and Arm."""
 
 RESULT_SLACK = 0.01
 """Agreement that masks of the whole path may lose, in addition to the network's tolerance, to another processor's
@@ -145,8 +144,8 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
     detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with its answers at export"
     least = allowed.agreement - RESULT_SLACK
-    told = {"segment": "masks agree on", "tensor": "numbers agree on"}.get(task, "classes agree on")
-    result = Stage("result", min(results) >= least, f"{told} {min(results):.5f} (>= {least:.5f})")
+    summary = {"segment": "masks agree on", "tensor": "numbers agree on"}.get(task, "classes agree on")
+    result = Stage("result", min(results) >= least, f"{summary} {min(results):.5f} (>= {least:.5f})")
     return [Stage("infer", close, detail), result]
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from helpers import bundles
 
-# OpenCV reads this once, when a process opens its first video, which here a factory may do before our code.
+# OpenCV reads this variable once, when a process opens its first video.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real-data tests are skipped, and say so, only where the data is not there."""
+    """Skip real-data tests, with the reason, if the data is absent."""
     if DATA.is_dir():
         return
     skip = pytest.mark.skip(reason=f"no real data at {DATA}: set ORILLA_DATA")
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def nothing_tuned() -> None:
-    """What a developer has tuned on this machine is no matter of the tests."""
+    """Ignore the choices of `orilla tune` on a developer's machine."""
     os.environ["ORILLA_NO_TUNED"] = "1"
 
 

@@ -1,4 +1,4 @@
-"""The house itself: what is packaged, what may import what, what a robot loads."""
+"""The layout of the project: packages, imports, and what a robot loads."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ def python(*arguments, **options):
 
 
 def test_every_folder_of_modules_is_packaged():
-    """A sub-package that is not listed works in editable mode and vanishes from the wheel."""
+    """A sub-package that is not listed works in editable mode but is missing in the wheel."""
     found = {
         "orilla." + str(init.parent.relative_to(ROOT)).replace("/", ".")
         for part in PARTS
@@ -81,7 +81,7 @@ def test_the_namespace_has_no_file_of_its_own():
 
 
 def test_rooms_import_downwards_only():
-    """The limits of the layout: a new arrow that points up, or a circle, is a design fault and not a style matter."""
+    """The limits of the layout. A new upward import or a circle is a design fault."""
     done = python(str(ROOT / "docs" / "architecture" / "rooms.py"))
     assert done.returncode == 0, done.stderr
     counts = [int(number) for number in re.findall(r"\d+", "".join(done.stdout.splitlines(keepends=True)[:2]))]

@@ -1,4 +1,4 @@
-"""The benchmark scripts run and print what they promise; their figures are not asserted."""
+"""The benchmark scripts run and print what they promise. Their figures are not asserted."""
 
 import json
 import subprocess

@@ -170,7 +170,7 @@ def _page(folder: Path, card: Card) -> bytes:
     page = Page(f"{card.model} on {card.data.title}", "Model, data and accuracy of one training.")
     page.heading("How good")
     for one in card.measured:
-        page.text(_told(card, one.split))
+        page.text(_described(card, one.split))
         rows = [(name, f"{value:.4f}", _interval(one.intervals.get(name))) for name, value in one.metrics.items()]
         page.table(("measure", one.split, "95 % interval"), rows)
     if (folder / "confusion.png").exists():
@@ -199,7 +199,7 @@ def _page(folder: Path, card: Card) -> bytes:
     return page.html()
 
 
-def _told(card: Card, split: str) -> str:
+def _described(card: Card, split: str) -> str:
     if split == "choose":
         return "Held-out training samples, on which the epoch was chosen (if any was):"
     return f"The {split} split, on which nothing was chosen:"

@@ -49,8 +49,8 @@ def search(
     try:
         tuner.search(verbose=0)
     except RuntimeError as error:  # KerasTuner stops after three failures in a row
-        told = [line for line in str(error).strip().splitlines() if line.strip()]
-        msg = f"several trials of the search failed in a row: {told[-1].strip() if told else error}"
+        summary = [line for line in str(error).strip().splitlines() if line.strip()]
+        msg = f"several trials of the search failed in a row: {summary[-1].strip() if summary else error}"
         raise DataError(msg) from error
     # The first of equally good trials wins, because KerasTuner's order changes after a resumption.
     ended = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED" and trial.score is not None]

@@ -181,8 +181,8 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
 def _signature(options: TrainOptions, dataset: Dataset, splits: Splits) -> str:
     """Return the signature of a checkpoint. It omits the learning rate, which may be lowered after a loss of NaN."""
     free = ("data", "extra_data", "resume", "device", "learning_rate")
-    told = {name: value for name, value in asdict(options).items() if name not in free}
-    return json.dumps({**told, "data": digest_of(dataset, splits.train)})
+    summary = {name: value for name, value in asdict(options).items() if name not in free}
+    return json.dumps({**summary, "data": digest_of(dataset, splits.train)})
 
 
 def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> Fitted:
@@ -232,11 +232,11 @@ def _write_stage(path: Path, network: keras.Model, signature: str, rows: list[Ro
 
 def _read_stage(path: Path, network: keras.Model, signature: str) -> list[Row]:
     with np.load(path) as saved:
-        told = json.loads(saved["state"].tobytes())
-        if told["signature"] != signature:
+        summary = json.loads(saved["state"].tobytes())
+        if summary["signature"] != signature:
             msg = f"cannot resume {path.parent}: {path.name} was written with other options"
             raise DataError(msg)
         for index, variable in enumerate(network.variables):
             variable.assign(saved[f"v{index}"])
-    rows: list[Row] = told["rows"]
+    rows: list[Row] = summary["rows"]
     return rows

@@ -6,8 +6,8 @@ from orilla.devices.detect import THROTTLE, Machine
 from orilla.devices.finding import Finding
 
 LITTLE_MIB = 150
-"""Memory below which a loop may fail, MiB. A LiteRT loop with one small model takes about 100 MiB
-(`python tests/perf/overhead.py --memory`)."""
+"""Memory below which a loop may fail, MiB. A LiteRT loop with one small model takes about 100 MiB (`python
+tests/perf/overhead.py --memory`)."""
 
 HOT_C = 80.0
 """Temperature at which a Raspberry Pi starts to throttle, degrees Celsius. Source: Raspberry Pi documentation,

@@ -35,7 +35,7 @@ def imports(file: Path, known: dict[str, Path]) -> set[str]:
         if isinstance(node, ast.Import):
             targets |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from package import name` imports a module where the name is one.
+            # `from package import name` may import a module.
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             inner = {name for name in names if name.removeprefix("orilla.") in known}
             targets |= inner if inner == names else inner | {node.module}
@@ -86,7 +86,7 @@ def upward(arrows: Graph) -> tuple[list[tuple[str, str]], Graph]:
         try:
             list(TopologicalSorter({room: sorted(left[room]) for room in sorted(left)}).static_order())
         except CycleError as error:
-            target, room = error.args[1][:2]  # the first depends on nothing of the second: it is imported by it
+            target, room = error.args[1][:2]  # the second room imports the first
             left[room].discard(target)
             removed.append((room, target))
         else:

@@ -1,4 +1,4 @@
-"""Writes README.md beside it from the cards in this folder: `python docs/results/table.py [--check]`."""
+"""Write README.md from the cards in this folder: `python docs/results/table.py [--check]`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ FIRST = {"segment": "iou", "classify": "accuracy", "text": "accuracy"}
 
 HEAD = """# Results
 
-Every row is the card of one training, kept here as JSON. Nothing was chosen on the split that a figure is of; what was
-held out of the training samples to choose an epoch on is told beside it. Intervals are 95 %, bootstrap over samples.
-Seconds are by the clock on the wall, also where the machine did other work meanwhile.
-`python docs/results/table.py` writes this page from the cards.
+Each row is the card of one training, which is stored here as JSON. Nothing was chosen on the split of the figure. The
+column "held out" shows the training samples on which an epoch was chosen, if any. Intervals are 95 %, bootstrap over
+samples. Seconds are wall time, on machines that sometimes did other work. `python docs/results/table.py` writes this
+page from the cards.
 
-`road-0` is of the command that is documented, and ships. On sequences that it was kept from, the same recipe reaches
-0.944 (`road-0006R0`, by day; nothing was chosen on it) and 0.911 (`road-dusk`, the sequence `0001TP`, on which the
-recipe was chosen). At dusk it is hardest: `road`, which has learnt from those pictures too, answers them with 0.92
-(put them into `DIR/val` and `DIR/valannot`: `orilla verify road --data DIR`). `road-close5` and `road-dusk-close5` had
-5 instead of 12 % close-ups, `road-plain` weaker augmentation and a whole encoder that was trained.
+`road-0` is the documented command, and ships. Without a sequence in its training data, the same recipe reaches 0.944
+on it by day (`road-0006R0`; nothing was chosen on it) and 0.911 at dusk (`road-dusk`, the sequence `0001TP`, on which
+the recipe was chosen). The shipped `road`, which was trained on those images too, reaches 0.92 on them (put them into
+`DIR/val` and `DIR/valannot`, then run `orilla verify road --data DIR`). `road-close5` and `road-dusk-close5` had 5 %
+instead of 12 % close-ups. `road-plain` had weaker augmentation and trained the whole encoder.
 
-`vgg` starts from VGG19's blocks 1 to 3 alone and learns blocks 4 and 5 anew: 0.88 from 2,000 pictures, 0.94 from 8,000
-(published with ImageNet weights for all five: 0.972). `vgg-features` stands on block 3's features alone (published on
-all five: 0.889).
+`vgg` starts from VGG19's blocks 1 to 3 only and learns blocks 4 and 5 from scratch: 0.88 from 2,000 images, 0.94 from
+8,000 (published with ImageNet weights for all five blocks: 0.972). `vgg-features` uses the features of block 3
+(published with all five blocks: 0.889).
 
 | run | model | reported | figure | interval | held out | epochs | seconds | seed | parameters |
 |---|---|---|---:|---|---|---:|---:|---:|---:|
@@ -34,7 +34,7 @@ all five: 0.889).
 
 
 def page() -> str:
-    """The page's text."""
+    """Return the text of the page."""
     cards = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("*.json"))}
     rows = "".join(row(name, card) for name, card in cards.items())
     commands = "\n".join(f"| {name} | `{card['command']}` | {started(card)} |" for name, card in cards.items())
@@ -44,7 +44,7 @@ def page() -> str:
 
 
 def seeds(cards: dict[str, dict[str, Any]]) -> str:
-    """Mean and spread of the runs that differ by their seed only: NAME-0, NAME-1, ..."""
+    """Return mean and spread of runs that differ only by their seed: NAME-0, NAME-1, ..."""
     groups: dict[str, list[float]] = {}
     for name, card in cards.items():
         figure = card["measured"][0]["metrics"][FIRST[card["task"]]]
@@ -60,7 +60,7 @@ def seeds(cards: dict[str, dict[str, Any]]) -> str:
 
 
 def row(name: str, card: dict[str, Any]) -> str:
-    """One training."""
+    """Return the row of one training."""
     reported, metric = card["measured"][0], FIRST[card["task"]]
     low, high = reported["intervals"][metric]
     chosen = [one for one in card["data"]["splits"] if one["name"] == "choose"]
@@ -82,12 +82,12 @@ def row(name: str, card: dict[str, Any]) -> str:
 
 
 def started(card: dict[str, Any]) -> str:
-    """The weights that training began with."""
+    """Return the initial weights."""
     return "random" if card["start_weights"] == "random" else f"`{card['start_weights']}`"
 
 
 def precision(card: dict[str, Any]) -> str:
-    """Of the arithmetic."""
+    """Return the precision of the arithmetic."""
     return "float32" if card["precision"] == "float32" else f"mixed {card['precision']}"
 
 

@@ -29,10 +29,8 @@ EXACT = Tolerance(mean_error=1e-3, max_error=0.05, agreement=0.998)
 ROUNDED = Tolerance(mean_error=0.003, max_error=0.2, agreement=0.998)
 """Minimum tolerance between a variant at export and on another machine, for variants that compute in float and for
 variants that round to integers. The values are several times the differences between x86-64 and Arm: 4e-7 in
-float32,
-none in int8 in LiteRT, and in ONNX Runtime's int8 at most 0.03 and 6 of 100,000 decisions. They hold for outputs
-with a
-root mean square of at most one, and are scaled for larger outputs."""
+float32, none in int8 in LiteRT, and in ONNX Runtime's int8 at most 0.03 and 6 of 100,000 decisions. They hold for
+outputs with a root mean square of at most one, and are scaled for larger outputs."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +126,8 @@ def tolerance(
     """Return the allowed difference between a variant and itself on another machine.
 
     It is the change that quantisation caused on the validation data or on the golden samples, but at least the
-    difference
-    that was observed between machines. The network is undecided about golden samples of an unfamiliar kind, and
-    rounding on
-    another processor then changes more.
+    difference that was observed between machines. The network is undecided about golden samples of an unfamiliar kind,
+    and rounding on another processor then changes more.
 
     Args:
         found: Result of the check.

@@ -104,8 +104,7 @@ def predict(model: str, jobs: str) -> None:
     Args:
         model: Path of the model file.
         jobs: Path of a JSON file: a list of `inputs`, which maps the name of an input to its `.npy` `[N,...]`, and
-            `out`,
-            the `.npy` to write, `[N,...]` float32. Several outputs are concatenated in name order to `[N,D]`.
+            `out`, the `.npy` to write, `[N,...]` float32. Several outputs are concatenated in name order to `[N,D]`.
 
     Raises:
         ValueError: An output contains NaN or infinity.

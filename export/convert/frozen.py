@@ -151,14 +151,14 @@ def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
     if None in shape:
         axis = shape.index(None)
         msg = (
-            f"axis {axis} of the input {name}, {_told(shape)}, is not fixed: build the model with a size, or give "
+            f"axis {axis} of the input {name}, {_described(shape)}, is not fixed: build the model with a size, or give "
             f"--input, e.g. {'224x224' if len(shape) == 4 else '200'}"
         )
         raise ValueError(msg)
     return shape
 
 
-def _told(shape: tuple[int | None, ...]) -> str:
+def _described(shape: tuple[int | None, ...]) -> str:
     return "[" + ",".join("?" if side is None else str(side) for side in shape) + "]"
 
 
@@ -223,14 +223,14 @@ def _reason(file: Path, error: Exception) -> str:
     unknown = _custom_layer(file) or next(iter(re.findall(r"Unknown layer: '([^']+)'", str(error))), None)
     if unknown is not None:
         return f"{file.name} has the layer {unknown}, which Keras does not know: save the model without custom layers"
-    told = str(error).strip().splitlines()
+    lines = str(error).strip().splitlines()
     if "Lambda" in str(error):
         return f"{file.name} has a Lambda layer, whose Python code is not run: replace it by a layer of Keras"
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
         return f"cannot read {file.name} as a Keras model: it is not a zip file, as every .keras file is"
     if "Unable to synchronously open" in str(error):
         return f"cannot read {file.name} as a Keras model: it is not an HDF5 file, or is damaged"
-    return f"cannot read {file.name} as a Keras model: {told[0][:200] if told else type(error).__name__}"
+    return f"cannot read {file.name} as a Keras model: {lines[0][:200] if lines else type(error).__name__}"
 
 
 def _custom_layer(file: Path) -> str | None:

@@ -2,8 +2,7 @@
 
 The compiler is closed, x86-64 only, and was last released in 2021. Its rules are in Coral's documentation, "TensorFlow
 models on the Edge TPU" (model requirements, supported operations). The comment of each rule names the published logs
-and
-compiled models that settle open points. If the compiler is on PATH, `orilla edgetpu` runs it instead.
+and compiled models that settle open points. If the compiler is on PATH, `orilla edgetpu` runs it instead.
 """
 
 from __future__ import annotations
@@ -103,10 +102,9 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
     """Place each operator. It is mapped if it is supported and depends on no rejected operator.
 
     The compiler is a delegate of TensorFlow Lite. The delegate partitions a graph by dependencies, and only the first
-    part
-    that it accepts becomes a subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation describes a
-    simpler cut at the first rejected operator; `Mapping.cut_ops` has that result. A quantisation of float inputs is
-    rejected, but operators behind it may map (logs of models with float inputs).
+    part that it accepts becomes a subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation
+    describes a simpler cut at the first rejected operator; `Mapping.cut_ops` has that result. A quantisation of float
+    inputs is rejected, but operators behind it may map (logs of models with float inputs).
     """
     placed: list[Placed] = []
     made: set[Tensor] = set()

@@ -44,8 +44,7 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
     """Quantise weights to int8 per channel, and activations to integers between the observed minimum and maximum.
 
     The quantiser's own moving average of each sample's range is not used. For a tensor with one element, such as the
-    logit
-    before a sigmoid, minimum and maximum are equal in every sample, and their averages leave no range.
+    logit before a sigmoid, minimum and maximum are equal in every sample, and their averages leave no range.
 
     Args:
         source: Path of the float file.

@@ -14,7 +14,7 @@ INFERENCES = 10
 TIMEOUT_S = 600
 
 
-def cold(bundle: str, variant: str, engine: str, threads: int) -> ColdStart:
+def measure_cold_start(bundle: str, variant: str, engine: str, threads: int) -> ColdStart:
     """Load and run a variant in a new process.
 
     Raises:

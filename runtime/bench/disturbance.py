@@ -24,38 +24,38 @@ class Disturbance:
 
     invalid: list[str]
     notes: list[str]
-    company: Interference | None
-    aside: tuple[ExcludedInterval, ...]
+    interference: Interference | None
+    excluded: tuple[ExcludedInterval, ...]
 
 
-def judge(monitor: Monitor, yardstick: ReferenceWorkload | None, seconds: float, *, soak: bool) -> Disturbance:
+def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, *, soak: bool) -> Disturbance:
     """Judge a result by the counters of the machine and by the reference workload.
 
     Args:
         monitor: Readings of the machine.
-        yardstick: The reference workload, or None.
+        workload: The reference workload, or None.
         seconds: Duration of the measurement.
         soak: True if the machine was expected to heat up.
     """
     invalid = [] if soak else [f"the machine was throttled: {reason}" for reason in monitor.new_throttling()]
     notes: list[str] = []
-    aside: tuple[ExcludedInterval, ...] = ()
-    company = yardstick.summary() if yardstick is not None else None
-    if yardstick is not None and company is not None and company.seconds:
-        told = f"the machine was up to {company.slowdown:.2f} times slower, according to the reference workload"
-        if _clock_fell(monitor, yardstick.aside()):
-            invalid.append(f"the clock fell, as it does with heat: {told}")
-        elif seconds - company.seconds < seconds / PATIENCE:
-            invalid.append(f"in {company.seconds:.1f} of {seconds:.1f} s {told}")
+    excluded: tuple[ExcludedInterval, ...] = ()
+    interference = workload.summary() if workload is not None else None
+    if workload is not None and interference is not None and interference.seconds:
+        summary = f"the machine was up to {interference.slowdown:.2f} times slower, according to the reference workload"
+        if _clock_fell(monitor, workload.excluded()):
+            invalid.append(f"the clock fell, as it does with heat: {summary}")
+        elif seconds - interference.seconds < seconds / PATIENCE:
+            invalid.append(f"in {interference.seconds:.1f} of {seconds:.1f} s {summary}")
         else:
-            aside = tuple(yardstick.aside())
-            notes.append(f"{company.seconds:.1f} of {seconds:.1f} s are excluded: {told}")
-    return Disturbance([*invalid, *_used_by_others(monitor, aside)], notes, company, aside)
+            excluded = tuple(workload.excluded())
+            notes.append(f"{interference.seconds:.1f} of {seconds:.1f} s are excluded: {summary}")
+    return Disturbance([*invalid, *_used_by_others(monitor, excluded)], notes, interference, excluded)
 
 
-def _used_by_others(monitor: Monitor, aside: tuple[ExcludedInterval, ...]) -> list[str]:
+def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) -> list[str]:
     """Return a reason if other processes used the machine in the seconds that are not excluded."""
-    stays = outside([one.at_s for one in monitor.seconds], aside)
+    stays = outside([one.at_s for one in monitor.seconds], excluded)
     seconds = [one for one, kept in zip(monitor.seconds, stays, strict=True) if kept]
     disturbed = [one for one in seconds if one.disturbed]
     if len(disturbed) <= DISTURBED * len(seconds):
@@ -68,9 +68,9 @@ def _used_by_others(monitor: Monitor, aside: tuple[ExcludedInterval, ...]) -> li
     ]
 
 
-def _clock_fell(monitor: Monitor, aside: list[ExcludedInterval]) -> bool:
+def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
     """Return True if a lower clock explains the slower intervals. The machine itself then causes them."""
-    stays = outside([one.at_s for one in monitor.seconds], aside)
+    stays = outside([one.at_s for one in monitor.seconds], excluded)
     halves: tuple[list[float], list[float]] = ([], [])
     for one, kept in zip(monitor.seconds, stays, strict=True):
         if one.mhz is not None:

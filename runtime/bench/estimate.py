@@ -1,8 +1,7 @@
 """Estimate the time of a bundle on a device that is not available, from figures published for that device.
 
 A cost per kind of work, fitted to measured runs (`devices/costs.toml`), gives the ratio between models. The speed of
-the
-device is the mean of its published figures. The span of an estimate is the worst error when each published model is
+the device is the mean of its published figures. The span of an estimate is the worst error when each published model is
 predicted from the others.
 """
 
@@ -127,8 +126,7 @@ def speed_of(device: str, precision: str, known: Catalog) -> Speed:
     """Return the speed of a device.
 
     It comes from the device's own figures, else from models that it and another device have run, else from another
-    device
-    with the same cores and another clock.
+    device with the same cores and another clock.
 
     Raises:
         DataError: No published figure leads to this device.

@@ -33,8 +33,7 @@ QUIET = 0.1
 
 SLOWER = 1.1
 """Ratio to that speed from which a window is excluded. A clock that follows the heat changes in smaller steps; a
-neighbour
-takes a quarter or more."""
+neighbour takes a quarter or more."""
 
 HELD_DOWN = 1.25
 """Ratio to the best speed of earlier runs from which a whole run is excluded: a neighbour may stay for minutes."""
@@ -100,9 +99,9 @@ class ReferenceWorkload:
 
     def quiet_s(self) -> float:
         """Return the seconds so far that are not excluded."""
-        return (self._windows[-1][0] if self._windows else 0.0) - sum(one.to_s - one.from_s for one in self.aside())
+        return (self._windows[-1][0] if self._windows else 0.0) - sum(one.to_s - one.from_s for one in self.excluded())
 
-    def aside(self) -> list[ExcludedInterval]:
+    def excluded(self) -> list[ExcludedInterval]:
         """Return the intervals in which the machine was slower."""
         if len(self._windows) < 4:
             return []
@@ -120,7 +119,7 @@ class ReferenceWorkload:
         if len(self._windows) < 4:
             return None
         worst = max(median for _, median in self._windows)
-        seconds = sum(one.to_s - one.from_s for one in self.aside())
+        seconds = sum(one.to_s - one.from_s for one in self.excluded())
         return Interference(round(self._quiet_ns(), 4), round(worst, 4), self._known_ns, round(seconds, 3))
 
     def _own_ns(self) -> float:
@@ -182,11 +181,11 @@ def _key() -> str:
     return f"{identity()}, {machine.governor}, {machine.max_mhz} MHz, Python {sys.version}"
 
 
-def outside(at_s: Sequence[float], aside: Sequence[ExcludedInterval]) -> list[bool]:
+def outside(at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[bool]:
     """Return, for each of the ascending times, True if it lies in no excluded interval."""
     found, place = [], 0
     for at in at_s:
-        while place < len(aside) and at >= aside[place].to_s:
+        while place < len(excluded) and at >= excluded[place].to_s:
             place += 1
-        found.append(place == len(aside) or at < aside[place].from_s)
+        found.append(place == len(excluded) or at < excluded[place].from_s)
     return found

@@ -22,7 +22,7 @@ from orilla.runtime.bundle.manifest import Variant, encode
 from orilla.runtime.evaluation.accuracy import Accuracy
 from orilla.runtime.files import make_folder, write_bytes
 
-SCHEMA = 1
+SCHEMA = 2
 """Schema version that this reader understands."""
 
 Scenario = Literal["single-stream", "multi-stream", "offline", "loop"]
@@ -122,7 +122,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpu_ms: float
     """Processor time per frame, milliseconds."""
     peak_mib: float | None
-    cold: ColdStart | None
+    cold_start: ColdStart | None
     timeline: tuple[Second, ...]
     joules: float | None = None
     energy_source: str | None = None
@@ -130,14 +130,14 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     soak: Soak | None = None
     drops: dict[str, int] = {}
     """Frames that the loop dropped, by reason."""
-    company: Interference | None = None
+    interference: Interference | None = None
     """Interference that the reference workload detected. None for a loop, whose threads leave no room for it."""
-    aside: tuple[ExcludedInterval, ...] = ()
+    excluded: tuple[ExcludedInterval, ...] = ()
     """Excluded intervals. `summary` covers the other samples."""
 
     def kept(self, stage: str) -> list[float]:
         """Return the times of a stage outside the excluded intervals."""
-        return kept(self.samples_ms[stage], self.at_s, self.aside)
+        return kept(self.samples_ms[stage], self.at_s, self.excluded)
 
     @property
     def headline(self) -> str:
@@ -157,11 +157,11 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.main.count >= MLPERF_QUERIES and self.seconds >= MLPERF_SECONDS
 
 
-def kept(times: list[float], at_s: Sequence[float], aside: Sequence[ExcludedInterval]) -> list[float]:
+def kept(times: list[float], at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[float]:
     """Return the times outside the excluded intervals, or all times if none would remain."""
-    if not aside:
+    if not excluded:
         return times
-    return [time for time, stays in zip(times, outside(at_s, aside), strict=True) if stays] or times
+    return [time for time, stays in zip(times, outside(at_s, excluded), strict=True) if stays] or times
 
 
 def benchmark_subject(
@@ -275,10 +275,10 @@ def merge(results: list[Result]) -> Result:
     total = sum(counts)
     offsets = [sum(result.seconds for result in results[:place]) for place in range(len(results))]
     at_s = [at + offset for result, offset in zip(results, offsets, strict=True) for at in result.at_s]
-    aside = tuple(
+    excluded = tuple(
         ExcludedInterval(one.from_s + offset, one.to_s + offset)
         for result, offset in zip(results, offsets, strict=True)
-        for one in result.aside
+        for one in result.excluded
     )
     return msgspec.structs.replace(
         first,
@@ -289,8 +289,8 @@ def merge(results: list[Result]) -> Result:
         invalid=tuple(dict.fromkeys(reason for result in results for reason in result.invalid)),
         samples_ms=samples,
         at_s=at_s,
-        aside=aside,
-        summary={stage: summarise(kept(times, at_s, aside)) for stage, times in samples.items()},
+        excluded=excluded,
+        summary={stage: summarise(kept(times, at_s, excluded)) for stage, times in samples.items()},
         per_second=sum(result.per_second * count for result, count in zip(results, counts, strict=True)) / total,
         cpu_ms=sum(result.cpu_ms * count for result, count in zip(results, counts, strict=True)) / total,
         peak_mib=max((result.peak_mib for result in results if result.peak_mib is not None), default=None),

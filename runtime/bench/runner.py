@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orilla.devices.process import peak_mib, reset_peak
 from orilla.runtime.bench import result as results
-from orilla.runtime.bench.cold_start import cold
+from orilla.runtime.bench.cold_start import measure_cold_start
 from orilla.runtime.bench.disturbance import drift, judge
 from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import EVERY_S, PATIENCE, READINGS, ReferenceWorkload, known_ns, remember
@@ -59,7 +59,7 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     """
     progress("start-up and memory, in a new process", 0.0)
     threads, engine = model.threads, model.engine
-    started = cold(str(model.bundle.path.resolve()), model.variant.name, engine, threads)
+    started = measure_cold_start(str(model.bundle.path.resolve()), model.variant.name, engine, threads)
     wall = time.time() - time.perf_counter()
     reset_peak()
     with ExitStack() as opened:
@@ -67,10 +67,10 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         progress("warm-up", 0.0)
         warm_up = scenario.warm_up()
         taken, monitor = Taken(), Monitor()
-        yardstick = None if plan.soak or plan.scenario == "loop" else ReferenceWorkload(known_ns())
+        workload = None if plan.soak or plan.scenario == "loop" else ReferenceWorkload(known_ns())
         cpu = time.process_time()
         soaking = Soaking(monitor.seconds) if plan.soak else None
-        complete = _measure(scenario, taken, monitor, plan, soaking, yardstick, progress)
+        complete = _measure(scenario, taken, monitor, plan, soaking, workload, progress)
         cpu, peak = time.process_time() - cpu, peak_mib()
     if not taken.frames:
         raise KeyboardInterrupt
@@ -80,11 +80,11 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     headline = samples[HEADLINE[plan.scenario]]
     # The source is opened before the first frame of a loop.
     seconds = at_s[-1] - at_s[0] + _last_ms(plan, headline, taken) / 1e3
-    found = judge(monitor, yardstick, seconds, soak=plan.soak)
-    aside, notes = found.aside, [*taken.notes, *found.notes]
-    invalid = [*found.invalid, *([] if plan.soak else drift(results.kept(headline, at_s, aside)))]
-    if found.company is not None and complete:
-        remember(found.company.quiet_ns)
+    found = judge(monitor, workload, seconds, soak=plan.soak)
+    excluded, notes = found.excluded, [*taken.notes, *found.notes]
+    invalid = [*found.invalid, *([] if plan.soak else drift(results.kept(headline, at_s, excluded)))]
+    if found.interference is not None and complete:
+        remember(found.interference.quiet_ns)
     if not warm_up.steady:
         notes.append(f"warm-up: no steady state after {warm_up.seconds:.1f} s")
     if abs(stepped := time.time() - time.perf_counter() - wall) > STEP_S:
@@ -128,19 +128,19 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         warm_up=warm_up,
         samples_ms=samples,
         at_s=at_s,
-        summary={name: summarise(results.kept(times, at_s, aside)) for name, times in samples.items()},
+        summary={name: summarise(results.kept(times, at_s, excluded)) for name, times in samples.items()},
         per_second=round(taken.frames / max(seconds, 1e-9), 3),
         cpu_ms=round(1e3 * cpu / taken.frames, 4),
         peak_mib=peak,
-        cold=started,
+        cold_start=started,
         timeline=tuple(monitor.seconds),
         joules=None if monitor.joules is None else round(monitor.joules, 3),
         energy_source=monitor.energy_source,
         accuracy=measured,
         soak=soaking.summary(at_s, headline) if soaking is not None else None,
         drops=taken.drops,
-        company=found.company,
-        aside=aside,
+        interference=found.interference,
+        excluded=excluded,
     )
 
 
@@ -164,29 +164,29 @@ def _measure(
     monitor: Monitor,
     plan: Plan,
     soaking: Soaking | None,
-    yardstick: ReferenceWorkload | None,
+    workload: ReferenceWorkload | None,
     progress: Callable[[str, float], None],
 ) -> bool:
     """Measure until there are enough undisturbed seconds, within the patience. Return False after an interrupt."""
-    headline, told = HEADLINE[plan.scenario], 0.0
+    headline, summary = HEADLINE[plan.scenario], 0.0
     with monitor:
 
         def going_on() -> bool:
-            nonlocal told
+            nonlocal summary
             at_s = time.perf_counter() - monitor.began
-            if at_s - told > 0.25:
-                told = at_s
+            if at_s - summary > 0.25:
+                summary = at_s
                 progress("soak" if soaking else plan.scenario, at_s / plan.seconds)
             if soaking is not None and soaking.add(at_s, taken.times[headline][-1]):
                 return False
-            if yardstick is not None:
-                yardstick.read(at_s)
+            if workload is not None:
+                workload.read(at_s)
             if at_s < plan.seconds:
                 return True
-            return yardstick is not None and at_s < PATIENCE * plan.seconds and lacks(yardstick)
+            return workload is not None and at_s < PATIENCE * plan.seconds and lacks(workload)
 
         def lacks(stick: ReferenceWorkload) -> bool:
-            return any(stick.aside()) and stick.quiet_s() < plan.seconds - READINGS * EVERY_S
+            return any(stick.excluded()) and stick.quiet_s() < plan.seconds - READINGS * EVERY_S
 
         try:
             scenario.measure(taken, going_on)

@@ -82,8 +82,7 @@ def mlperf_samples(percent: float, *, confidence: float = 0.99) -> int:
     """Return the samples for a percentile within a twentieth of its distance to 100 %.
 
     Source: Reddi et al., "MLPerf Inference Benchmark" (2020), equations 1 and 2, which round up to 8,192: 24,576 for
-    p90,
-    270,336 for p99.
+    p90, 270,336 for p99.
     """
     from statistics import NormalDist
 
@@ -128,10 +127,8 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
     """Return the ranks, from 1, of the two of `count` ordered samples that enclose a percentile with 95 % confidence.
 
     0 or `count + 1` means that no sample bounds it on that side. The number of samples below the percentile is binomial
-    for
-    any distribution. Of the pairs of ranks around it, the pair with a coverage nearest to 95 % and the most even tails
-    is
-    chosen. Source: Hahn and Meeker, "Statistical Intervals" (1991), section 5.2.
+    for any distribution. Of the pairs of ranks around it, the pair with a coverage nearest to 95 % and the most even
+    tails is chosen. Source: Hahn and Meeker, "Statistical Intervals" (1991), section 5.2.
     """
     share = percent / 100
     reach = math.ceil(8 * math.sqrt(count * share * (1 - share)) + 8)

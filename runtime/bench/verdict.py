@@ -86,8 +86,8 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
         for side, result in (("A", one), ("B", other))
         for reason in (*result.invalid, *(() if result.complete else ("it was interrupted",)))
     ]
-    if one.company is not None and other.company is not None:
-        ratio = other.company.quiet_ns / one.company.quiet_ns
+    if one.interference is not None and other.interference is not None:
+        ratio = other.interference.quiet_ns / one.interference.quiet_ns
         if one.host.python == other.host.python and not 1 / SLOWER < ratio < SLOWER:
             notes.append(
                 f"the machine itself was {max(ratio, 1 / ratio):.2f} times slower in {'B' if ratio > 1 else 'A'}"
@@ -100,7 +100,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
             notes.append(f"{what.replace('_version', '')}: {was} in A, {now} in B")
     if one.subject.bundle == other.subject.bundle and one.subject.sha256 != other.subject.sha256:
         notes.append(f"{one.subject.bundle} is another bundle in B than in A")
-    grown = [side.cold.memory_mib if side.cold else None for side in (one, other)]
+    grown = [side.cold_start.memory_mib if side.cold_start else None for side in (one, other)]
     memory = (grown[0], grown[1]) if grown[0] is not None and grown[1] is not None else None
     return Verdict(
         first.verdict,

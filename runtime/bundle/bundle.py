@@ -1,8 +1,7 @@
 """Read and write bundles, as a folder or a `.orilla` zip file.
 
 A bundle is untrusted until it is checked. Names, sizes and hashes of all files are compared with the manifest before
-any byte
-of them reaches a decoder or an engine.
+any byte of them reaches a decoder or an engine.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ class Bundle:
         Args:
             where: A folder, a `.orilla` file, or the name of a shipped bundle.
             every_file: True reads and checks all files now. False checks each file when it is read, so that a loop,
-                which
-                needs one variant, starts sooner and in less memory.
+                which needs one variant, starts sooner and in less memory.
 
         Raises:
             BundleError: The file is truncated, has a wrong hash or size, an unknown schema, or a path outside its

@@ -105,8 +105,7 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hash of the decoded raw input: BGR bytes in row order, UTF-8, or the bytes of the packed arrays."""
     prepared: str
     """Input of the network: a PNG in the network's channel order stored as RGB, tokens as `.npy` int32, or packed
-    arrays as
-    `.npy` float64."""
+    arrays as `.npy` float64."""
     output: str
     """Output of the original model, `.npy` float32."""
 

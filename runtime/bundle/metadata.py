@@ -1,8 +1,7 @@
 """Write bare model files with metadata for other runtimes.
 
 A `.tflite` file gets TensorFlow Lite's metadata (labels, normalisation, description), which MediaPipe Tasks and
-Android's
-tools read. An `.onnx` file gets metadata properties.
+Android's tools read. An `.onnx` file gets metadata properties.
 
 Source of the tables: tensorflow/tflite-support, `tensorflow_lite_support/metadata/metadata_schema.fbs`, version 1.1.0.
 """
@@ -46,7 +45,7 @@ def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
 
 def _properties(manifest: Manifest, variant: Variant) -> bytes:
     """Return entries of `ModelProto.metadata_props`. Appending fields extends a protobuf message."""
-    told = {
+    summary = {
         "orilla.name": manifest.name,
         "orilla.task": manifest.task,
         "orilla.recipe": variant.name,
@@ -55,8 +54,8 @@ def _properties(manifest: Manifest, variant: Variant) -> bytes:
         "names": json.dumps(dict(enumerate(manifest.labels))),
     }
     if manifest.card is not None:
-        told["orilla.data_licence"] = manifest.card.data.licence
-    return b"".join(_field(14, _field(1, key.encode()) + _field(2, value.encode())) for key, value in told.items())
+        summary["orilla.data_licence"] = manifest.card.data.licence
+    return b"".join(_field(14, _field(1, key.encode()) + _field(2, value.encode())) for key, value in summary.items())
 
 
 def _field(number: int, content: bytes) -> bytes:
@@ -75,10 +74,10 @@ def _varint(value: int) -> bytes:
 def _preprocess(manifest: Manifest) -> dict[str, Any]:
     import msgspec
 
-    told: dict[str, Any] = msgspec.to_builtins(manifest.preprocess)
+    summary: dict[str, Any] = msgspec.to_builtins(manifest.preprocess)
     if isinstance(manifest.preprocess, Preprocess):
-        told["values"] = "0-255, normalised inside the graph"
-    return told
+        summary["values"] = "0-255, normalised inside the graph"
+    return summary
 
 
 def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
@@ -90,9 +89,9 @@ def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
     def add(model: Any, schema: Any) -> None:
         main = model.subgraphs[0]
         labelled = bool(manifest.labels) and int(main.tensors[main.outputs[0]].shape[-1]) == len(manifest.labels)
-        told = _metadata(manifest, variant, len(main.inputs), len(main.outputs), labelled)
+        summary = _metadata(manifest, variant, len(main.inputs), len(main.outputs), labelled)
         buffer, entry = schema.BufferT(), schema.MetadataT()
-        buffer.data = np.frombuffer(told, np.uint8)
+        buffer.data = np.frombuffer(summary, np.uint8)
         entry.name, entry.buffer = NAME, len(model.buffers)
         model.buffers.append(buffer)
         model.metadata = [one for one in model.metadata or [] if one.name not in (NAME, NAME.encode())] + [entry]

@@ -30,8 +30,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         msg = f"orilla data {arguments.action} needs a name"
         raise ConfigError(msg)
     if arguments.action == "get":
-        with _bars() as told:
-            folder = get(arguments.name, told)
+        with _bars() as summary:
+            folder = get(arguments.name, summary)
         return 0, {"folder": str(folder), **_describe(arguments.name)}
     return 0, _describe(arguments.name)
 
@@ -94,6 +94,6 @@ def show(document: dict[str, object]) -> None:
         table.add_column(column)
     for split, one in document["splits"].items():  # type: ignore[attr-defined]
         counts = list(one["classes"].items())
-        told = ", ".join(f"{name} {count}" for name, count in counts[:12]) + (" ..." if len(counts) > 12 else "")
-        table.add_row(split, str(one["samples"]), told)
+        summary = ", ".join(f"{name} {count}" for name, count in counts[:12]) + (" ..." if len(counts) > 12 else "")
+        table.add_row(split, str(one["samples"]), summary)
     console.print(table)

@@ -52,8 +52,8 @@ def line(figures: Figures) -> str:
     shown = [
         f"{name} {stages[name].p50_ms:.1f}/{stages[name].p99_ms:.1f}" for name in ("infer", "age") if name in stages
     ]
-    told = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
-    return f"{told}, newest {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(shown)}"
+    summary = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
+    return f"{summary}, newest {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(shown)}"
 
 
 def table(figures: Figures) -> Table:

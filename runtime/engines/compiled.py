@@ -20,8 +20,7 @@ PACKAGE = "ai_edge_litert"
 
 NEEDED = "atomics"
 """Arm feature that its library needs, as observed with 2.3.0: it dies on Cortex-A53 and A72 (Raspberry Pi 3 and 4), and
-works
-on A76."""
+works on A76."""
 
 
 class CompiledSession:

@@ -28,13 +28,11 @@ T = TypeVar("T")
 
 WATCHDOG_S = 5.0
 """Time limit of an inference or an opening, seconds. The slowest model of Coral's table takes 0.36 s, and the first
-inference
-also sends the weights."""
+inference also sends the weights."""
 
 AGAIN_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 """Waits before the next attempt, by the number of losses without a hundred inferences between them, seconds. A USB
-reset takes
-some seconds."""
+reset takes some seconds."""
 
 STEADY = 100
 """Inferences after which a loss counts as the first one again."""
@@ -54,7 +52,7 @@ class EdgeTpuSession:
         self._cpu: litert.LiteRTSession | None = None
         self._again_at: float | None = 0.0
         """Time of the next attempt to open a lost stick. None if there is no further attempt."""
-        self._losses, self._steady, self._told_away = 0, 0, False
+        self._losses, self._steady, self._reported_away = 0, 0, False
         self._worker = _Worker()
         try:
             self._tpu: litert.LiteRTSession | None = self._opened()
@@ -101,7 +99,7 @@ class EdgeTpuSession:
         return answer
 
     def _lose(self, why: str) -> None:
-        self._tpu, self._told_away = None, False
+        self._tpu, self._reported_away = None, False
         self.counts["resets"] += 1
         self._tell(f"Edge TPU lost: {why}")
         self._wait()
@@ -121,9 +119,9 @@ class EdgeTpuSession:
         try:
             self._tpu = self._opened()
         except EngineError as error:
-            if not self._told_away:
+            if not self._reported_away:
                 self._tell(f"the CPU takes over: {error}")
-                self._told_away = True
+                self._reported_away = True
             if self._again_at is not None:
                 self._wait()
             return False

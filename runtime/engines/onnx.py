@@ -70,8 +70,7 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     """Create a session for the bytes of an `.onnx` file.
 
     Threads do not spin while they wait, because the rest of the loop needs the cores. If the requested provider cannot
-    run the
-    model, an error is raised. ONNX Runtime itself would continue on its CPU kernels with only a warning.
+    run the model, an error is raised. ONNX Runtime itself would continue on its CPU kernels with only a warning.
 
     Raises:
         EngineError: The runtime cannot be imported, rejects the model, lacks the provider, or falls back from it.
@@ -112,10 +111,10 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
 def _require(session: Any, provider: str) -> None:
     """Raise an error if the requested provider accepted no operator, so that everything would run on the CPU."""
-    told = getattr(session, "get_provider_graph_assignment_info", None)
-    if told is None:  # before ONNX Runtime 1.24
+    summary = getattr(session, "get_provider_graph_assignment_info", None)
+    if summary is None:  # before ONNX Runtime 1.24
         return
-    if provider not in {part.ep_name for part in told()}:
+    if provider not in {part.ep_name for part in summary()}:
         msg = f"onnxruntime fell back to {CPU} from {provider}, which supports no operator of this variant"
         raise EngineError(msg)
 

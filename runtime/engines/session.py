@@ -19,8 +19,7 @@ class Quantization(msgspec.Struct, frozen=True):
     """Affine quantisation, `real = scale * (quantised - zero_point)`.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
-    (2018),
-    eq. 1.
+    (2018), eq. 1.
     """
 
     scale: float

@@ -1,10 +1,8 @@
 """The camera loop: capture, inference and the caller's work overlap, each in its own thread.
 
 Capture with preparation and inference have threads of their own. The caller takes answers in its thread. The native
-calls
-in which they spend their time release the GIL. `scheduler.FrameScheduler` decides which frames wait, are answered or
-are
-dropped. This module contains the threads and the waiting.
+calls in which they spend their time release the GIL. `scheduler.FrameScheduler` decides which frames wait, are answered
+or are dropped. This module contains the threads and the waiting.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Percentiles of a stream of times in constant memory, over all of it or over its last minute.
 
-The buckets of the histogram grow by a constant factor, so that each percentile is within 1 % of the exact one.
-Source: Masson, Rim, Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees" (2019).
+The buckets of the histogram grow by a constant factor, so that each percentile is within 1 % of the exact one. Source:
+Masson, Rim, Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees" (2019).
 """
 
 from __future__ import annotations

@@ -15,8 +15,7 @@ from orilla.runtime.loop.policy import Policy, Sampler
 
 ABOUT_TO_COME = 0.15
 """Share of a period for which idle inference waits for a frame that is about to arrive, if only the newest frame
-counts.
-It would otherwise start with a frame that is a period old. Answers become fresher and hardly less frequent."""
+counts. It would otherwise start with a frame that is a period old. Answers become fresher and hardly less frequent."""
 
 INTERVALS = 9
 """Number of arrival intervals whose median is the period."""
@@ -27,8 +26,7 @@ answered, but replaced by a newer answer; damaged, empty or not an image."""
 
 Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done"]
 """Step of a frame: it was read and may be prepared, or it is corrupt; it is ready; its inference may begin; it is
-answered;
-the caller receives the answer; the caller is done with it."""
+answered; the caller receives the answer; the caller is done with it."""
 
 
 class Item(Protocol):
@@ -64,7 +62,7 @@ class FrameScheduler(Generic[T]):
         self, policy: Policy, *, live: bool, journal: Journal | None = None, dropped: Dropped | None = None
     ) -> None:
         self.drops: dict[str, int] = {}
-        """Frames given up so far, by reason."""
+        """Dropped frames so far, by reason."""
         self._newest = live and policy.name != "every"
         self._sampler = Sampler(policy.value or 0) if policy.name == "rate" else None
         self._deadline_ns = int(1e6 * (policy.value or 0)) if policy.name == "deadline" else None
@@ -75,12 +73,12 @@ class FrameScheduler(Generic[T]):
         self._intervals: deque[int] = deque(maxlen=INTERVALS)
 
     def admit(self, index: int, time_ns: int, now_ns: int) -> bool:
-        """Whether a frame that was read is worth preparing.
+        """Return True if a frame should be prepared.
 
         Args:
-            index: of the frame.
-            time_ns: when it was taken; of a recording, where in it.
-            now_ns: the clock.
+            index: Number of the frame.
+            time_ns: Capture time; for a recording, the position in it.
+            now_ns: Current clock.
         """
         self._note("admit", now_ns, index, time_ns)
         if self._sampler is None or self._sampler.takes(time_ns):
@@ -89,17 +87,17 @@ class FrameScheduler(Generic[T]):
         return False
 
     def corrupt(self, index: int, now_ns: int) -> None:
-        """A frame cannot be used."""
+        """Record that a frame cannot be used."""
         self._note("corrupt", now_ns, index)
         self._drop(now_ns, index, "corrupt")
 
     @property
     def room(self) -> bool:
-        """Whether a frame may be read; else its source waits."""
+        """Return True if a frame may be read. Otherwise its source waits."""
         return self._newest or len(self._waiting) < QUEUE_DEPTH
 
     def arrive(self, item: T, now_ns: int) -> None:
-        """A frame is ready for inference."""
+        """Record that a frame is ready for inference."""
         self._note("arrive", now_ns, item.index)
         if self._arrived_ns is not None:
             self._intervals.append(now_ns - self._arrived_ns)
@@ -109,7 +107,10 @@ class FrameScheduler(Generic[T]):
         self._waiting.append(item)
 
     def hold_ns(self, now_ns: int) -> int:
-        """How long inference should wait, though a frame is there, for one that is about to come; 0: not at all."""
+        """Return the time for which inference should wait for a frame that is about to arrive, nanoseconds.
+
+        0 means that it should not wait.
+        """
         if not self._newest or not self._waiting or len(self._intervals) < INTERVALS or self._arrived_ns is None:
             return 0
         period_ns = sorted(self._intervals)[INTERVALS // 2]
@@ -118,7 +119,7 @@ class FrameScheduler(Generic[T]):
         return until_due_ns + slack_ns if -slack_ns < until_due_ns <= slack_ns else 0
 
     def begin(self, now_ns: int) -> T | None:
-        """The frame whose inference begins now; None where none waits."""
+        """Return the frame whose inference starts now. None if no frame waits."""
         item = None
         while self._waiting:
             item = self._waiting.popleft()
@@ -132,18 +133,21 @@ class FrameScheduler(Generic[T]):
 
     @property
     def answer_room(self) -> bool:
-        """Whether an inference may begin, its answer having a place; else it waits for the caller."""
+        """Return True if an inference may start, because there is room for its answer.
+
+        Otherwise it waits for the caller.
+        """
         return self._newest or len(self._answers) < QUEUE_DEPTH
 
     def answer(self, item: T, now_ns: int) -> None:
-        """A frame has been answered."""
+        """Record that a frame was answered."""
         self._note("answer", now_ns, item.index)
         if self._newest and self._answers:
             self._drop(now_ns, self._answers.popleft().index, "unconsumed")
         self._answers.append(item)
 
     def deliver(self, now_ns: int) -> T | None:
-        """The answer that the caller gets now; None where there is none."""
+        """Return the item whose answer the caller receives now. None if there is none."""
         if not self._answers:
             return None
         item = self._answers.popleft()
@@ -151,7 +155,7 @@ class FrameScheduler(Generic[T]):
         return item
 
     def done(self, index: int, now_ns: int) -> None:
-        """The caller is done with an answer."""
+        """Record that the caller is done with an answer."""
         self._note("done", now_ns, index)
 
     def _drop(self, now_ns: int, index: int, reason: Reason) -> None:

@@ -1,7 +1,7 @@
 """The camera loop in simulated time: the same decisions as the real one, without threads and without waiting.
 
-Three actors, as in `pipeline`: capture, inference, caller. Each takes as long as it is told, and asks the same
-`FrameScheduler`; a second of camera takes a millisecond.
+Capture, inference and caller each take a given time and ask the same `FrameScheduler`. A second of camera takes a
+millisecond.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from orilla.runtime.loop.scheduler import FrameScheduler, Reason
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A frame of a source, and how long each stage takes for it, nanoseconds."""
+    """A frame of a source, and the time of each stage for it, nanoseconds."""
 
     index: int
     captured_ns: int
-    """Monotonic clock when it was taken; of a recording, where in it."""
+    """Capture time on the monotonic clock; for a recording, the position in it."""
     read_ns: int
-    """Of a live source, the clock when it can be read; of a recording, how long reading takes."""
+    """For a live source, the time from which it can be read; for a recording, the duration of reading."""
     prepare_ns: int
     infer_ns: int
     sink_ns: int
@@ -31,7 +31,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An answer in the caller's hands."""
+    """An answer that the caller has received."""
 
     index: int
     captured_ns: int
@@ -41,17 +41,17 @@ class Delivered:
 
     @property
     def age_ms(self) -> float:
-        """From capture to the caller's hands."""
+        """Return the time from capture to delivery, milliseconds."""
         return (self.delivered_ns - self.captured_ns) / 1e6
 
 
 @dataclass(slots=True)
 class Outcome:
-    """All that was decided."""
+    """All decisions of a simulation."""
 
     delivered: list[Delivered] = field(default_factory=list)
     dropped: list[tuple[int, int, Reason]] = field(default_factory=list)
-    """Clock, frame and reason of each that was given up."""
+    """Clock, number and reason of each dropped frame."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class _Item:
 
 
 def simulate(frames: Sequence[Given], policy: Policy, *, live: bool) -> Outcome:
-    """Runs the loop over `frames` to its end."""
+    """Simulate the loop on `frames` to its end."""
     return _Simulation(frames, policy, live).run()
 
 
@@ -74,7 +74,7 @@ class _Simulation:
     def __init__(self, frames: Sequence[Given], policy: Policy, live: bool) -> None:
         self._outcome = Outcome()
         self._traffic: FrameScheduler[_Item] = FrameScheduler(
-            policy, live=live, dropped=lambda *told: self._outcome.dropped.append(told)
+            policy, live=live, dropped=lambda *summary: self._outcome.dropped.append(summary)
         )
         self._frames, self._live = iter(frames), live
         self._now = 0
@@ -99,7 +99,7 @@ class _Simulation:
         self._reading = given is not None
         if given is not None:
             done = max(self._now, given.read_ns) if self._live else self._now + given.read_ns
-            # A recording's frame is stamped when it has been read.
+            # A frame of a recording is stamped when it has been read.
             self._after(done, "was_read", _Item(given, given.captured_ns if self._live else done))
 
     def _was_read(self, item: _Item) -> None:
@@ -122,10 +122,10 @@ class _Simulation:
         self._sinking = False
 
     def _waited(self, nothing: None) -> None:
-        """Inference held back for a frame that was about to come; it is asked again."""
+        """End the wait of the inference for a frame that was about to arrive, and ask again."""
 
     def _settle(self) -> None:
-        """Begins whatever can begin at this moment."""
+        """Start whatever can start at this moment."""
         if not self._sinking and (item := self._traffic.deliver(self._now)) is not None:
             self._sinking = True
             drops = dict(self._traffic.drops)

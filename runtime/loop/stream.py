@@ -22,8 +22,7 @@ class Stream:
     """Iterator over answers for one caller.
 
     The loop starts with the first answer that is requested. It ends with the last, with `close`, with the `with` block,
-    or when
-    nobody holds the stream.
+    or when nobody holds the stream.
     """
 
     def __init__(self, loop: CameraLoop, recording: Recording | None = None) -> None:

@@ -19,8 +19,7 @@ class BufferPool:
     """Buffers of one shape at a time, for one thread.
 
     A buffer is reused only when no array or view refers to it. A steady stream therefore allocates nothing, and an
-    image
-    stays unchanged as long as the caller holds it.
+    image stays unchanged as long as the caller holds it.
 
     Args:
         ready: Number of buffers that are allocated and touched at the first use.

@@ -64,8 +64,7 @@ def as_bgr(picture: NDArray[Any]) -> NDArray[np.uint8]:
 
     Args:
         picture: Grey `[H,W]` or `[H,W,1]`, BGR `[H,W,3]` or BGRA `[H,W,4]`; uint8, or uint16, of which the upper byte
-            is
-            used.
+            is used.
 
     Raises:
         DataError: The array has another form, or no pixels.

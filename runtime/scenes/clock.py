@@ -1,8 +1,7 @@
 """A clock in the image: squares along its upper edge that a program can read through display and camera.
 
 The time from drawing to answer is the true latency, which includes what no time stamp can. Both programs must run on
-the
-same machine, because the monotonic clock belongs to one machine.
+the same machine, because the monotonic clock belongs to one machine.
 """
 
 from __future__ import annotations

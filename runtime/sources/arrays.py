@@ -18,8 +18,7 @@ class Arrays:
 
     Args:
         pictures: Images, `[H,W,3]` uint8 BGR each, or grey, 16-bit or with alpha (see `as_bgr`). The loop owns each
-            from
-            then on, so do not write into it.
+            from then on, so do not write into it.
         live: True if the images arrive in real time, as from a camera. The default policy is then `latest`.
         rate_hz: Images per second of a recording, or None.
     """

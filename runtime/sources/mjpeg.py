@@ -1,8 +1,7 @@
 """Source of a camera that sends JPEG after JPEG over HTTP (`multipart/x-mixed-replace`).
 
 This module replaces FFmpeg's reader, which probes for a second, has no time stamps, keeps the first image's size
-forever
-and ends at a damaged image.
+forever and ends at a damaged image.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ OPEN_MS, READ_MS = 5000, 3000
 
 QUEUED_S, WAITED = 2.0, 0.5
 """Frames that were queued during the opening arrive at once. They are skipped for at most the first number of seconds,
-until
-a frame takes at least the second number, as a share of a period."""
+until a frame takes at least the second number, as a share of a period."""
 
 USUAL_RATE_HZ = 30.0
 """Frame rate of a stream that states none."""

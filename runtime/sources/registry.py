@@ -18,9 +18,8 @@ def open_source(spec: str | int | Path) -> Source:
 
     Args:
         spec: A camera number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline that contains ` !
-            ` or
-            starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`, which
-            draws the time into the images; or a path. `./scenes` is a path.
+            ` or starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`,
+            which draws the time into the images; or a path. `./scenes` is a path.
 
     Raises:
         SourceError: The file, camera or server does not exist, or the file is not a video.

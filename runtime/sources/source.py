@@ -11,10 +11,8 @@ from orilla.runtime.preprocessing.image_file import PICTURES
 
 READY_BUFFERS = 2 * QUEUE_DEPTH + 3
 """Buffers that a source allocates and touches with its first frame: as many frames as a loop ever has in flight. One is
-being
-read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller holds
-one.
-The loop thus takes its memory at the start, not when the machine first becomes busy."""
+being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller
+holds one. The loop thus takes its memory at the start, not when the machine first becomes busy."""
 
 SLICE_S = 0.25
 """Maximum wait within `read`, seconds. A longer wait returns control to the loop, so that it can be stopped."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 WINDOW_NS = 5_000_000_000
 """Window for the smallest delay, nanoseconds: between this length and twice this length. Older delays are forgotten, to
-follow
-a clock that drifts or a server that paused."""
+follow a clock that drifts or a server that paused."""
 
 
 class PresentationClock:

@@ -18,8 +18,7 @@ from orilla.runtime.stdio import hidden_stderr
 
 MISSING_SHARE = 0.05
 """Share of the declared frames that may be missing at the end before a file counts as truncated. Some containers only
-estimate
-the count."""
+estimate the count."""
 
 
 class VideoFile:

@@ -31,8 +31,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         """Return the mask, `[H,W]` bool at the size of the frame: interpolated probability above the threshold.
 
         It is computed at first use and read-only. It stays valid as long as you hold it or a view of it; afterwards its
-        memory is
-        reused.
+        memory is reused.
         """
         height, width = self.frame_hw
         mask = _BUFFERS.masks.take((height, width)).view(np.bool_)

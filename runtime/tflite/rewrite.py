@@ -18,8 +18,7 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda model, sche
     """Rewrite a model file after `edit(model, schema)`, which receives its `ModelT` and the module of its tables.
 
     Equal strings and vectors are written once. The zero points of int8 weights, which are all 0 with one per channel,
-    are a
-    tenth of a small network's file.
+    are a tenth of a small network's file.
 
     Args:
         data: Content of the file.

@@ -1,5 +1,7 @@
-"""Files that make an emulated Arm processor look like a board: what LiteRT and ONNX Runtime read before they choose
-their kernels. With the host's own they crash."""
+"""Files that make an emulated Arm processor look like a board.
+
+LiteRT and ONNX Runtime read them to choose their kernels. With the files of the host they crash.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from helpers import boards
 
 @dataclass(frozen=True)
 class Machine:
-    """A board that is emulated."""
+    """An emulated board."""
 
     name: str
     qemu_cpu: str
@@ -25,7 +27,7 @@ class Machine:
     mhz: int
     memory_kb: int
     engines: str
-    """That work there. LiteRT's compiled model is refused on Armv8.0, where its library dies."""
+    """Engines that work there. LiteRT's compiled model is rejected on Armv8.0, where its library dies."""
 
 
 MACHINES = {
@@ -46,13 +48,13 @@ MACHINES = {
         "litert compiled onnx",
     ),
 }
-"""By processor. qemu's own default, `max`, computes int8 wrongly in LiteRT: a processor is always named."""
+"""Boards by processor. qemu's default, `max`, computes int8 wrongly in LiteRT, so a processor is always named."""
 
 CORES = 4
 
 
 def dress(root: Path, machine: Machine) -> None:
-    """Writes the board's files into a root, in place of another board's."""
+    """Write the board's files into a root, replacing those of another board."""
     for folder in ("proc", "sys"):
         shutil.rmtree(root / folder, ignore_errors=True)
     last = CORES - 1

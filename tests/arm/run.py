@@ -1,12 +1,12 @@
-"""The project on Arm: `make test-arm`, or `python tests/arm/run.py [--cpu a72] [--wheel dist/orilla-*.whl]`.
+"""Run the project on emulated Arm boards: `python tests/arm/run.py [--cpu a72] [--wheel dist/orilla-*.whl]`.
 
-Real aarch64 Python with the real aarch64 wheels of LiteRT, ONNX Runtime and OpenCV, and this project's own wheel, under
-qemu's emulation of one instruction after the other, on three processors: doctor, verify of every bundle that ships,
-the contract of the engines, and a benchmark over ssh. A 32-bit root is asked for its doctor's verdict. Shows that
-wheels load, operators are there and numbers agree with x86-64 within each bundle's tolerance; says nothing of speed.
+A real aarch64 Python with the real aarch64 wheels of LiteRT, ONNX Runtime and OpenCV, and the project's own wheel, runs
+under qemu on three processors: doctor, verify of every shipped bundle, the engine contract, and a benchmark over ssh. A
+32-bit root runs only doctor. The test shows that wheels load, operators exist and numbers agree with x86-64 within each
+bundle's tolerance. It says nothing about speed.
 
-Takes `apt-get install qemu-user-static proot`, a Debian or Ubuntu with access to packages of other architectures, 1 GB
-of disk in build/arm, and about seven minutes, a minute more the first time.
+It needs `apt-get install qemu-user-static proot`, a Debian or Ubuntu with access to packages of other architectures, 1
+GB in build/arm, and about seven minutes, plus one minute the first time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WHEELS = ("ai-edge-litert", "onnxruntime", "opencv-python-headless", "numpy", "m
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 BUNDLES = (
     "probe",
-    # One engine for each process: with the two after each other in one, qemu 7.2 at times dies of a broken heap.
+    # Each engine has a process of its own, because qemu 7.2 sometimes dies of a broken heap with two in one process.
     "road --variant litert_wi8_ai8",
     "road --variant onnx_wi8_ai8",
     "convnet",
@@ -44,7 +44,7 @@ BUNDLES = (
 )
 DIED = "qemu: uncaught target signal"
 LIMIT_S = 300
-"""For one command."""
+"""Time limit of one command, seconds."""
 
 
 def need(*programs: str) -> None:
@@ -54,7 +54,7 @@ def need(*programs: str) -> None:
 
 
 def make_root(arch: str) -> Path:
-    """The root of an architecture, made once."""
+    """Create the root of an architecture once."""
     root = BUILD / arch
     if not (root / "complete").exists():
         print(f"making the {arch} root", flush=True)
@@ -67,7 +67,7 @@ def make_root(arch: str) -> Path:
 
 
 def install(root: Path, wheel: Path) -> None:
-    """The packages, downloaded once, and this project's wheel, anew each time."""
+    """Install the packages, which are downloaded once, and the current wheel."""
     (python,) = sorted((root / "usr/bin").glob("python3.[0-9]*[0-9]"))[:1]
     site, wheels = root / "opt/site", BUILD / "wheels"
     if not (site / "complete").exists():
@@ -90,17 +90,16 @@ def unpack(wheel: Path, site: Path) -> None:
 
 
 class Emulated:
-    """A root, entered with one processor."""
+    """A root with one processor."""
 
     def __init__(self, root: Path, qemu: str, cpu: str, engines: str = "") -> None:
         self._root, self._qemu, self._cpu, self._engines = root, qemu, cpu, engines
 
     def python(self, words: list[str], expects: str) -> tuple[bool, str, float]:
-        """Whether a command of Python ended well and said what is expected, all that it said, and its seconds.
+        """Run Python. Return True if it ended well and printed what was expected, its output, and its seconds.
 
-        Where the emulator dies of a signal, which qemu 7.2 does now and then, with ONNX Runtime most of all, it is run
-        again, twice at most, and that is told. An emulated process that dies does not always end with a code that says
-        so.
+        qemu 7.2 sometimes dies of a signal, mostly with ONNX Runtime. The command is then run again, at most twice, and
+        the output says so. An emulated process that dies does not always return a code that shows it.
         """
         for _ in range(3):
             passed, said, seconds = self._once(words, expects)
@@ -132,7 +131,10 @@ class Emulated:
         return passed, said, time.monotonic() - began
 
     def bench_over_ssh(self, folder: Path) -> tuple[bool, str, float]:
-        """`orilla bench run --host` from here, through a real sshd, into the root; as `python`."""
+        """Run `orilla bench run --host` on this machine through a real sshd into the root.
+
+        Returns the same as `python`.
+        """
         variables = [f"{name}={value}" for name, value in (self._environment() | {"HOME": "/tmp/board"}).items()]
         (self._root / "tmp/board").mkdir(parents=True, exist_ok=True)
         command = shlex.join(["env", "-i", *variables, *self._entered(), "/bin/bash", "-c"])
@@ -172,10 +174,10 @@ class Emulated:
 
 
 def doctor_of_32_bits(root: Path, wheel: Path) -> tuple[bool, str, float]:
-    """Doctor's verdict on a 32-bit Python; as `Emulated.python`.
+    """Run doctor on a 32-bit Python. Returns the same as `Emulated.python`.
 
-    Without proot, which leaves some system calls of 32-bit programs to the host's own files, and from a zip: such a
-    process under qemu can't list the folders of a 64-bit file system.
+    It runs from a zip and without proot, which leaves some system calls of 32-bit programs to the host's own files:
+    such a process under qemu cannot list the folders of a 64-bit file system.
     """
     archive = root / "opt/orilla"
     archive.parent.mkdir(exist_ok=True)
@@ -202,7 +204,7 @@ JOBS = {
     **{f"verify {words}": ([*ORILLA, "verify", *words.split()], "verdict: pass") for words in BUNDLES},
     "contract": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_engines.py"], " passed"),
 }
-"""Commands of Python by name, and what they say when all is well."""
+"""Python commands by name, and their expected output."""
 
 
 def main() -> int:
@@ -241,7 +243,7 @@ def main() -> int:
 
 
 def tell(label: str, passed: bool, said: str, seconds: float) -> bool:
-    """One line, and of a failure the last ones that it said."""
+    """Print one line, and the last lines of output of a failure."""
     lines = said.splitlines()
     last = next((line for line in reversed(lines) if "Accelerator" not in line and line.strip()), "")
     print(f"  {'ok  ' if passed else 'FAIL'} {label} ({seconds:.0f} s): {last[:110]}", flush=True)

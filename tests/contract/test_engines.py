@@ -1,5 +1,7 @@
-"""What every engine must do, over all precisions of the bundle that ships for it. Runs without TensorFlow, so that
-`make test-engines` and `make test-arm` can run it where an engine is."""
+"""The contract of every engine, for all precisions of the bundle that ships for it.
+
+It runs without TensorFlow, so that `make test-engines` and `make test-arm` can run it.
+"""
 
 import os
 
@@ -22,14 +24,14 @@ PROVIDERS = providers()
 HERE = [
     engine
     for engine in registry.ENGINES
-    # LiteRT's compiled model ends the process on some processors, where the interpreter works.
+    # LiteRT's compiled model kills the process on some processors on which the interpreter works.
     if registry.here(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
 ]
 PAIRS = [
     (engine, variant.name) for engine in HERE for variant in PROBE.manifest.variants if loader.fits(variant, engine)
 ]
 FROZEN = not is_package("ai_edge_litert")
-"""`litert` is `tflite_runtime` here."""
+"""True if `litert` is `tflite_runtime` here."""
 
 
 def load(engine, name, **options):

@@ -1,4 +1,4 @@
-"""What every model of the curriculum must do: leave in every precision that is for it, verify, and run."""
+"""The contract of every course model: it exports in every applicable precision, verifies, and runs."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from orilla.train.models import MODELS, plan, road
 WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
 SIDE, LENGTH = 64, 24
 FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
-"""Recipes that may refuse the ranges of weights that nobody trained."""
+"""Recipes that may reject the ranges of untrained weights."""
 
 
 def network(model):
@@ -28,7 +28,7 @@ def network(model):
         last = [layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D)][-1]
         last.set_weights(
             [last.get_weights()[0], last.get_weights()[1] + 2]
-        )  # decided: a mask of halves agrees by chance
+        )  # confident outputs: a mask of values near 0.5 would agree by chance
         return built
     chosen = plan(model)
     size = (LENGTH,) if chosen.task == "text" else (28, 28) if chosen.input == (28, 28) else (SIDE, SIDE)
@@ -56,8 +56,7 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     return model, folder
 
 
-# The head of the features is that of the fine-tuned network, and it asks for weights; VGG19 is VGG16 with more layers
-# of the same kind.
+# The feature models have the head of the fine-tuned network and need weights. VGG19 is VGG16 with more layers.
 @pytest.mark.parametrize(
     "run", [name for name in MODELS if name not in ("vgg-features", "vgg16-features", "vgg")], indirect=True
 )

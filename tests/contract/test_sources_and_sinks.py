@@ -1,4 +1,4 @@
-"""What every source and every sink must do."""
+"""The contract of every source and every sink."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Files of budgets: what they say, and what is wrong with them."""
+"""Budget files: their content, and the errors in them."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_a_reference_is_found_beside_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "told"),
+    ("text", "line", "message"),
     [
         ('[[budget]]\nbundle = "road"\np90_mx = 3\n', 3, "unknown key 'p90_mx': did you mean p90_ms?"),
         ('[[budget]]\nbundle = "a"\nmax_mib = 1\n[[budget]]\nbundle = "b"\nmax_mib = "1"\n', 6, "must be a number"),
@@ -50,20 +50,20 @@ def test_a_reference_is_found_beside_the_file(tmp_path):
         ("[budgets]\n", 1, "unknown key 'budgets'"),
     ],
 )
-def test_what_is_refused_names_its_line(tmp_path, text, line, told):
+def test_what_is_refused_names_its_line(tmp_path, text, line, message):
     path = tmp_path / "budgets.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         read_budgets(path)
     assert f"{path}:{line}: " in str(caught.value)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "told"), [("", "has no [[budget]] table"), ("[[budget]", "b.toml: ")])
-def test_files_that_are_none(tmp_path, text, told):
+@pytest.mark.parametrize(("text", "message"), [("", "has no [[budget]] table"), ("[[budget]", "b.toml: ")])
+def test_files_that_are_none(tmp_path, text, message):
     (tmp_path / "b.toml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         read_budgets(tmp_path / "b.toml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     with pytest.raises(ConfigError, match="cannot read"):
         read_budgets(tmp_path / "missing.toml")

@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def seen(tmp_path):
-    """What is detected of a board's files."""
+    """Return a function that detects a machine from a board's files."""
     return lambda files, **known: detect(boards.write(tmp_path, files), **{"arch": "aarch64", **known})
 
 

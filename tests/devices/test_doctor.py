@@ -16,7 +16,7 @@ def finding(found, name):
 
 @pytest.fixture
 def looked_at(tmp_path):
-    """All findings of a board's files."""
+    """Return a function that examines a board's files."""
 
     def look(files, **known):
         root = boards.write(tmp_path, files)
@@ -42,7 +42,7 @@ def test_what_is_missing_is_named():
 
 
 def dist(folder, name, release, text=""):
-    """A distribution as pip leaves it, without its package."""
+    """Write a distribution as pip leaves it, without its package."""
     info = folder / f"{name.replace('-', '_')}-{release}.dist-info"
     info.mkdir(parents=True)
     info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {release}\n{text}")
@@ -133,7 +133,7 @@ def test_a_32_bit_system_says_what_works(looked_at, engines, level):
 def test_a_coral_on_a_slow_port(looked_at):
     found = finding(looked_at(boards.PI4), "edgetpu-usb")
     assert (found.level, "480 Mbit/s" in found.detail) == ("warning", True)
-    assert finding(looked_at(boards.PI5), "edgetpu-usb").level == "warning"  # the slow one is still plugged in
+    assert finding(looked_at(boards.PI5), "edgetpu-usb").level == "warning"  # the slow stick is still plugged in
 
 
 def test_a_coral_without_its_library(looked_at):
@@ -142,7 +142,7 @@ def test_a_coral_without_its_library(looked_at):
 
 
 def library(root, version=None, machine=None):
-    """libedgetpu as Debian's package leaves it."""
+    """Write libedgetpu as Debian's package installs it."""
     numbers = {"x86_64": 62, "aarch64": 183, "armv7l": 40, "i686": 3}
     number = numbers[machine or native()]
     header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, number) + bytes(44)

@@ -1,4 +1,4 @@
-"""Energy, clock and usage, from trees of files as kernels show them."""
+"""Energy, clock and usage, read from file trees as kernels show them."""
 
 import pytest
 from helpers import boards
@@ -37,7 +37,7 @@ def test_the_platform_holds_its_packages(tmp_path):
 
 
 def test_ina_sensors_of_a_jetson(tmp_path):
-    """INA3221 of an Orin Nano: all other rails hang on VDD_IN."""
+    """On an Orin Nano, all rails of the INA3221 are behind VDD_IN."""
     monitor = "sys/class/hwmon/hwmon1/"
     channels = {1: ("VDD_IN", 5000, 1000), 2: ("VDD_CPU_GPU_CV", 5000, 300), 3: ("VDD_SOC", 5000, 200)}
     files = {monitor + "name": "ina3221\n"}

@@ -1,4 +1,4 @@
-"""The committed bundles of the tests are what today's export builds."""
+"""The committed bundles of the tests equal those that the current export builds."""
 
 import msgspec
 import numpy as np

@@ -1,4 +1,4 @@
-"""The Edge TPU's mapping, predicted: against what the real compiler made, its documented rules, and a fake of it."""
+"""Prediction of the Edge TPU's mapping, compared with the real compiler's output and its documented rules."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from orilla.train.models import plan
 
 
 class Options:
-    """A table of options, with zero for what is not given."""
+    """A table of options, with zero for missing ones."""
 
     def __init__(self, **given):
         self.__dict__.update(given)
@@ -49,7 +49,7 @@ CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X]
 
 
 def chained(*operators):
-    """The same, each but a concatenation reading one more value, which the one before it makes."""
+    """Chain operators. Each, except a concatenation, reads one more value, which the previous one writes."""
     found = [replace(one) for one in operators]
     for place in range(1, len(found)):
         if found[place].name != "CONCATENATION":
@@ -322,9 +322,9 @@ def test_what_the_compiler_refuses(tmp_path, monkeypatch, text, code, match):
 
 def test_the_command_s_table_and_refusals(tiny_bundle, tmp_path, capsys):
     assert main(["edgetpu", "road"]) == 0
-    told = capsys.readouterr().out
-    assert "Number of operations that will run on CPU: 0" in told
-    assert "CONV_2D" in told
+    hints = capsys.readouterr().out
+    assert "Number of operations that will run on CPU: 0" in hints
+    assert "CONV_2D" in hints
     assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_fp32"]) == 1
     assert "instead: quantise" in capsys.readouterr().out
     for words, match in (

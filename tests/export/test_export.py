@@ -1,4 +1,4 @@
-"""Export: what comes out is what went in, and what fails leaves nothing behind."""
+"""Export: the bundle computes what the model computes, and a failure leaves nothing behind."""
 
 import json
 import shutil
@@ -150,7 +150,7 @@ def test_calibration_pictures_must_show_something(tiny_run, tmp_path):
 
 
 def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypatch):
-    """The float file is real, the quantiser dies of a segmentation fault."""
+    """The float file is real, and the quantiser dies of a segmentation fault."""
     real = fork_server.call
 
     def call(function, **arguments):
@@ -216,7 +216,7 @@ def test_the_command_prints_a_table_and_json(tiny_run, tmp_path, capsys):
 
 
 def test_a_graph_is_named_by_its_use_whatever_its_order():
-    """Shuffled and renamed, the same graph comes out as the same bytes, and computes the same."""
+    """The same graph, shuffled and renamed, gives the same bytes and the same answers."""
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
@@ -243,7 +243,10 @@ def test_a_graph_is_named_by_its_use_whatever_its_order():
 
 
 def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, tmp_path, monkeypatch):
-    """Those that are slow are looked at in part first; what shows only in the whole then costs that variant."""
+    """Slow variants are first checked on a part of the samples.
+
+    A problem that only the whole set shows then costs that variant.
+    """
     from orilla.export.check import variants
 
     looked: list[tuple[str, float | None]] = []

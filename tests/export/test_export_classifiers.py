@@ -1,4 +1,4 @@
-"""Exports of classifiers: balanced calibration, golden data that may be passed on, recurrent models without Flex."""
+"""Exports of classifiers: balanced calibration, redistributable golden data, recurrent models without Flex."""
 
 import keras
 import msgspec
@@ -68,7 +68,7 @@ def test_a_recurrent_model_needs_no_flex_operators(text_bundle):
 
 
 def test_a_single_logit_keeps_its_range_in_int8(tmp_path, animals):
-    """A moving average of each sample's least and greatest value would leave one element none."""
+    """A moving average of each sample's minimum and maximum would leave a single element without a range."""
     run = factories.classifier_run(tmp_path / "run", animals)
     model = keras.models.load_model(run / "model.keras")
     logit = keras.layers.Dense(1, activation="sigmoid", name="probability")

@@ -1,4 +1,4 @@
-"""Models that Orilla did not train: `.keras`, Keras 2 `.h5`, SavedModel; of pictures and of arrays."""
+"""Models that Orilla did not train: `.keras`, Keras 2 `.h5`, SavedModel; for images and arrays."""
 
 import cv2
 import keras
@@ -27,8 +27,8 @@ from orilla.runtime.verify import verify
 def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, input_range, scaled):
     model = picture_model()
     model.save(tmp_path / "m.keras")
-    told = ModelHints(task="classify", input_range=input_range)
-    make(tmp_path / "m.keras", tmp_path / "m.orilla", told, recipes="litert_fp32", calibration=str(arrays / "x.npz"))
+    hints = ModelHints(task="classify", input_range=input_range)
+    make(tmp_path / "m.keras", tmp_path / "m.orilla", hints, recipes="litert_fp32", calibration=str(arrays / "x.npz"))
     expected = model.predict_on_batch(scaled(PICTURES[:5].astype(np.float64)).astype(np.float32))
     with Model.open(tmp_path / "m.orilla") as opened:
         found = [opened(picture, color="rgb").result.scores for picture in PICTURES[:5]]
@@ -54,11 +54,11 @@ def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays)
 
 
 def test_grey_logits_and_labels(tmp_path, arrays):
-    """A model of grey pictures that ends in logits takes colour and answers probabilities."""
+    """A model of grey images that ends in logits takes colour images and outputs probabilities."""
     picture_model(activation=None, channels=1).save(tmp_path / "grey.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\nhen\n")
-    told = ModelHints(task="classify", input_range="0..1", labels=tmp_path / "labels.txt")
-    made = make(tmp_path / "grey.keras", tmp_path / "m.orilla", told, calibration=str(arrays / "xy.npz"))
+    hints = ModelHints(task="classify", input_range="0..1", labels=tmp_path / "labels.txt")
+    made = make(tmp_path / "grey.keras", tmp_path / "m.orilla", hints, calibration=str(arrays / "xy.npz"))
     assert made.labels == ("cat", "dog", "hen")
     assert made.report.truth == "labels"
     with Model.open(tmp_path / "m.orilla") as opened:
@@ -66,7 +66,7 @@ def test_grey_logits_and_labels(tmp_path, arrays):
     assert abs(result.scores.sum() - 1) < 1e-5
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     with pytest.raises(ConfigError, match="has 2 lines, but the model has 3 classes"):
-        make(tmp_path / "grey.keras", tmp_path / "n.orilla", told, calibration=str(arrays / "x.npz"))
+        make(tmp_path / "grey.keras", tmp_path / "n.orilla", hints, calibration=str(arrays / "x.npz"))
 
 
 def test_a_folder_of_pictures_serves_for_both_and_never_the_same_ones(tmp_path):
@@ -75,9 +75,9 @@ def test_a_folder_of_pictures_serves_for_both_and_never_the_same_ones(tmp_path):
     for index, picture in enumerate(PICTURES):
         cv2.imwrite(str(folder / f"{index:02d}.png"), picture)
     picture_model().save(tmp_path / "m.keras")
-    told = ModelHints(task="classify", input_range="0..1")
+    hints = ModelHints(task="classify", input_range="0..1")
     made = make(
-        tmp_path / "m.keras", tmp_path / "m.orilla", told, "litert_fp32,litert_wi8_ai8", calibration=str(folder)
+        tmp_path / "m.keras", tmp_path / "m.orilla", hints, "litert_fp32,litert_wi8_ai8", calibration=str(folder)
     )
     report = made.report
     assert (report.truth, report.count, report.calibration_count) == ("original", 8, 32)
@@ -92,9 +92,9 @@ def test_keras_2_and_saved_model(tmp_path, arrays):
     expected = model.predict_on_batch(PICTURES[:3].astype(np.float32) / 255)
     for given in ("m.h5", "saved"):
         out = tmp_path / f"{given}.orilla"
-        told = ModelHints(task="classify", input_range="0..1")
+        hints = ModelHints(task="classify", input_range="0..1")
         made = make(
-            tmp_path / given, out, told, "litert_fp32,litert_wi8_ai8,onnx_fp32", calibration=str(arrays / "x.npz")
+            tmp_path / given, out, hints, "litert_fp32,litert_wi8_ai8,onnx_fp32", calibration=str(arrays / "x.npz")
         )
         assert float_error(made) < 1e-5
         with Model.open(out, variant="litert_fp32") as opened:
@@ -108,12 +108,12 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
     options = {"calibration": str(arrays / "x.npz")}
     with pytest.raises(ConversionError, match=r"axis 1 of the input image, \[1,\?,\?,3\], is not fixed"):
         make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify", input_range="0..1"), **options)
-    told = ModelHints(task="classify", input_range="0..1", input=(16, 20))
-    assert make(tmp_path / "m.keras", tmp_path / "m.orilla", told, **options).preprocess.size_hw == (16, 20)
+    hints = ModelHints(task="classify", input_range="0..1", input=(16, 20))
+    assert make(tmp_path / "m.keras", tmp_path / "m.orilla", hints, **options).preprocess.size_hw == (16, 20)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told", "error", "match"),
+    ("name", "content", "hints", "error", "match"),
     [
         (
             "m.keras",
@@ -142,11 +142,11 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
         ("m.keras", b"x", ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown --input-range 'bgr'"),
     ],
 )
-def test_what_is_no_model(tmp_path, name, content, told, error, match):
+def test_what_is_no_model(tmp_path, name, content, hints, error, match):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=match) as caught:
-        make(tmp_path / name, tmp_path / "out.orilla", told, calibration="x.npz")
+        make(tmp_path / name, tmp_path / "out.orilla", hints, calibration="x.npz")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.orilla").exists()
 
@@ -202,7 +202,7 @@ def test_a_vocabulary_of_another_layout_is_refused(tmp_path):
     model = keras.Sequential(
         [keras.Input((12,), dtype="int32"), layers.Embedding(50, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
     )
-    told = ModelHints(task="text", vocabulary=tmp_path / "v.txt")
+    hints = ModelHints(task="text", vocabulary=tmp_path / "v.txt")
     for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': give only words"), ("\nthe\n", "line 1")):
         (tmp_path / "v.txt").write_text(words)
-        refused(tmp_path, model, ConfigError, match, told)
+        refused(tmp_path, model, ConfigError, match, hints)

@@ -1,4 +1,4 @@
-"""Models that Orilla did not train, of arrays: what goes in, what comes out, and the truths beside it."""
+"""Models of arrays that Orilla did not train: inputs, outputs, and ground truth."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from orilla.runtime.verify import verify
 
 @pytest.fixture(scope="module")
 def two_by_two(tmp_path_factory):
-    """Two inputs, two outputs, of different shapes and types."""
+    """Return a model with two inputs and two outputs of different shapes and types."""
     folder = tmp_path_factory.mktemp("tensor")
     keras.utils.set_random_seed(6)
     lidar, kind = keras.Input((16,), name="lidar"), keras.Input((3,), dtype="int32", name="kind")

@@ -149,7 +149,7 @@ def test_statistics_of_a_normalisation_survive_half_precision(tmp_path):
 
 
 def test_large_weights_and_those_that_are_moved(tmp_path):
-    """Kernels of more than half a million numbers take a way of their own into ONNX."""
+    """Kernels of more than half a million numbers bypass tf2onnx."""
     x = keras.Input((8, 8, 128))
     y = layers.Conv2D(512, 3, use_bias=False)(x)
     y = layers.Flatten()(layers.BatchNormalization()(y))
@@ -195,8 +195,8 @@ def test_a_model_that_is_quantised_already(tmp_path):
 
 def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     model = keras.Sequential([keras.Input((16,)), layers.Dense(8, name="odd", activation="gelu")])
-    told = ModelHints(task="tensor", device="coral")
-    refused(tmp_path, model, ConversionError, "coral cannot run the model: odd: activation gelu is not mapped", told)
+    hints = ModelHints(task="tensor", device="coral")
+    refused(tmp_path, model, ConversionError, "coral cannot run the model: odd: activation gelu is not mapped", hints)
     refused(tmp_path, model, ConfigError, "unknown device 'tpu'", ModelHints(task="tensor", device="tpu"))
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
     assert make(
@@ -208,6 +208,6 @@ def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     (tmp_path / "m.orilla").unlink()
     x = keras.Input((4, 6))
     hidden = keras.Model(x, keras.ops.gelu(layers.Dense(3)(x)))
-    refused(tmp_path, hidden, ConversionError, "coral cannot run the model: .*Gelu is not mapped", told)
+    refused(tmp_path, hidden, ConversionError, "coral cannot run the model: .*Gelu is not mapped", hints)
     inside = keras.Sequential([keras.Input((3, 4, 6)), layers.TimeDistributed(layers.GRU(2, name="deep"))])
-    refused(tmp_path, inside, ConversionError, "coral cannot run the model: deep: GRU is not mapped", told)
+    refused(tmp_path, inside, ConversionError, "coral cannot run the model: deep: GRU is not mapped", hints)

@@ -1,4 +1,4 @@
-"""Recurrent layers: every form that leaves for the edge answers as Keras does, whatever came before."""
+"""Recurrent layers: every exported form answers like Keras, regardless of earlier samples."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Export where the machine gives out, or the user does: one line, and nothing is left behind."""
+"""Export without memory or disk space, or with an interrupt: one line of error, and nothing is left behind."""
 
 import os
 import signal
@@ -23,13 +23,13 @@ def started(run, out, temporary, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What a shell starts in the background ignores interrupts, and so would this.
+        # A background process of a shell ignores interrupts, and so would this one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 def descendants(pid):
-    """Processes that one has started, and those that they have."""
+    """Return the processes that a process has started, and their descendants."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(one): int(parent) for one, parent in (line.split() for line in listed.splitlines())}
     found = {pid}
@@ -51,13 +51,13 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
     temporary.mkdir()
     out.mkdir()
     process = started(tiny_run, out / "t.orilla", temporary)
-    wait_for(lambda: any(temporary.rglob("base0.tflite")))  # in the middle of the conversions
+    wait_for(lambda: any(temporary.rglob("base0.tflite")))  # the interrupt comes during the conversions
     helpers = descendants(process.pid)
     assert helpers
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    assert "Traceback" not in told
+    _, hints = process.communicate(timeout=60)
+    assert process.returncode == 130, hints
+    assert "Traceback" not in hints
     assert list(out.iterdir()) == []
     assert list(temporary.iterdir()) == []
     wait_for(lambda: not any(Path(f"/proc/{one}").exists() for one in helpers), 10)
@@ -65,7 +65,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
 
 @pytest.mark.parametrize("size", ["64k", "200k"])
 def test_no_space_for_files_of_passage(tiny_run, tmp_path, size):
-    """Neither for the prepared samples, nor, where they fit, for what the converters write."""
+    """There is no space for the prepared samples or, if they fit, for the converters' files."""
     small, out = tmp_path / "small", tmp_path / "out"
     small.mkdir()
     out.mkdir()
@@ -76,11 +76,11 @@ def test_no_space_for_files_of_passage(tiny_run, tmp_path, size):
         pytest.skip("this machine lets no test mount a file system")
     try:
         process = started(tiny_run, out / "t.orilla", small, "--recipes", "litert_fp32,litert_wi8_ai8")
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 2, told
-        assert len(told.strip().splitlines()) == 1
-        assert "o space left" in told
-        assert "TMPDIR" in told
+        _, hints = process.communicate(timeout=120)
+        assert process.returncode == 2, hints
+        assert len(hints.strip().splitlines()) == 1
+        assert "o space left" in hints
+        assert "TMPDIR" in hints
         assert list(out.iterdir()) == []
         assert list(small.iterdir()) == []
     finally:

@@ -1,1 +1,1 @@
-"""What tests share: small models, data, results, boards and servers."""
+"""Shared by the tests: small models, data, results, boards and servers."""

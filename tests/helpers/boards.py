@@ -1,8 +1,8 @@
-"""Files of `/proc` and `/sys` as real boards have them, written below a folder.
+"""Files of `/proc` and `/sys` of real boards, written below a folder.
 
 Sources: hrw/arm-socs-table issues 6, 31, 91 and 96 (cpuinfo of Raspberry Pi 3, 4 and 5 and of the Jetson Nano),
-fastfetch-cli/fastfetch issue 1529 (Raspberry Pi 4), google-coral/edgetpu issue 688 (Coral Dev Board),
-KavrakiLab/vamp issue 20 (Jetson Orin), Raspberry Pi documentation (get_throttled).
+fastfetch-cli/fastfetch issue 1529 (Raspberry Pi 4), google-coral/edgetpu issue 688 (Coral Dev Board), KavrakiLab/vamp
+issue 20 (Jetson Orin), Raspberry Pi documentation (get_throttled).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
-    """The files below `root`, which is returned."""
+    """Write the files below `root` and return it."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,7 +20,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def arm(part: str, features: str, cores: int = 4, tail: str = "", architecture: int = 8) -> str:
-    """`/proc/cpuinfo` of an Arm machine."""
+    """Return `/proc/cpuinfo` of an Arm machine."""
     core = (
         "processor\t: {}\nBogoMIPS\t: 108.00\nFeatures\t: {}\nCPU implementer\t: 0x41\nCPU architecture: {}\n"
         "CPU variant\t: 0x0\nCPU part\t: {}\nCPU revision\t: 3\n\n"
@@ -29,7 +29,7 @@ def arm(part: str, features: str, cores: int = 4, tail: str = "", architecture: 
 
 
 def memory(total_kb: int, available_kb: int) -> str:
-    """`/proc/meminfo`."""
+    """Return `/proc/meminfo`."""
     return f"MemTotal:       {total_kb} kB\nMemFree:         1000 kB\nMemAvailable:   {available_kb} kB\n"
 
 
@@ -141,7 +141,7 @@ NVIDIA_PC = {
 
 
 def group_v2(cpus: str = "max 100000", limit: str = "max", used: int = 0, inactive: int = 0) -> dict[str, str]:
-    """A container's control group, version 2, below one of the host's without limits."""
+    """Return a container's control group, version 2, below a group of the host without limits."""
     at = "sys/fs/cgroup/system.slice/robot.service/"
     return {
         "proc/self/cgroup": "0::/system.slice/robot.service\n",
@@ -155,7 +155,7 @@ def group_v2(cpus: str = "max 100000", limit: str = "max", used: int = 0, inacti
 
 
 def group_v1(quota_us: int = -1, limit: int = 9223372036854771712, used: int = 0) -> dict[str, str]:
-    """A Docker container's control groups, version 1, as it sees them itself."""
+    """Return a Docker container's control groups, version 1, as the container sees them."""
     return {
         "proc/self/cgroup": "11:memory:/docker/4bcc\n5:cpu,cpuacct:/docker/4bcc\n0::/\n",
         "sys/fs/cgroup/cpu/cpu.cfs_quota_us": f"{quota_us}\n",

@@ -32,7 +32,7 @@ def road_run(folder: Path, data: Path) -> Path:
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(3)
-    # Every layer has a name: Keras would number them by what the process built before.
+    # Every layer has a name. Keras would otherwise number it after the layers that the process built before.
     initial = keras.initializers.RandomNormal(stddev=2.0, seed=1)
     image = keras.Input((*INPUT_HW, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)

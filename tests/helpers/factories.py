@@ -1,4 +1,4 @@
-"""Tiny data, models and bundles, built when a test asks for them."""
+"""Small data, models and bundles, built when a test needs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROAD = 3
 """CamVid's label of the road."""
 
 HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200)
-"""The first box of a telephone's picture."""
+"""The first box of a telephone's HEIC image."""
 
 SMALL_CONVNET = {
     "model": "convnet",
@@ -31,17 +31,17 @@ SMALL_CONVNET = {
     "learning_rate": 3e-3,
     "augment": False,
 }
-"""Training options under which `class_folders` is learnt in seconds."""
+"""Training options with which `class_folders` is learnt in seconds."""
 
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
-    """A smooth random picture, `[H,W,3]` BGR."""
+    """Return a smooth random image, `[H,W,3]` BGR."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def road_labels(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """Sky above, road below, a column of unlabelled pixels."""
+    """Return labels with sky above, road below, and a column of unlabelled pixels."""
     labels = np.zeros((height, width), np.uint8)
     labels[height // 2 :] = ROAD
     labels[:, :2] = 11
@@ -49,14 +49,14 @@ def road_labels(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
 
 
 def road_picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
-    """Bright above, dark below: what `road_labels` describes, easily learnt."""
+    """Return an image that `road_labels` describes, bright above and dark below, which is easy to learn."""
     image = picture(height, width, seed) // 4
     image[: height // 2] += 150
     return image
 
 
 def camvid_folder(folder: Path, counts: dict[str, int], size_hw: tuple[int, int] = (48, 64)) -> Path:
-    """A data set in CamVid's layout."""
+    """Write a data set in CamVid's layout."""
     for split, count in counts.items():
         (folder / split).mkdir(parents=True)
         (folder / f"{split}annot").mkdir()
@@ -69,7 +69,7 @@ def camvid_folder(folder: Path, counts: dict[str, int], size_hw: tuple[int, int]
 
 
 def zip_folder(folder: Path, path: Path) -> Path:
-    """The folder's files as a zip."""
+    """Write the folder's files into a zip."""
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
@@ -78,7 +78,7 @@ def zip_folder(folder: Path, path: Path) -> Path:
 
 
 def video(path: Path, frames: int = 12, size_hw: tuple[int, int] = (48, 64), codec: str = "MJPG") -> Path:
-    """A short clip whose pictures get brighter from frame to frame."""
+    """Write a short clip whose images become brighter from frame to frame."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, size_hw[::-1])
     assert writer.isOpened()
     for index in range(frames):
@@ -88,7 +88,7 @@ def video(path: Path, frames: int = 12, size_hw: tuple[int, int] = (48, 64), cod
 
 
 def card(input_hw: tuple[int, int]) -> Card:
-    """A card of a model that nobody trained."""
+    """Return the card of an untrained model."""
     return Card(
         model="tiny",
         task="segment",
@@ -113,7 +113,7 @@ def card(input_hw: tuple[int, int]) -> Card:
 
 
 class ListSource:
-    """Frames from memory; `gate`, where given, is waited for before each."""
+    """Frames from memory. If `gate` is given, each frame waits for it."""
 
     def __init__(self, images: list[NDArray[np.uint8]], *, live: bool = False, error: Exception | None = None) -> None:
         self.live = live
@@ -135,7 +135,7 @@ class ListSource:
 
 
 def write_picture(path: Path, image: NDArray[np.uint8]) -> Path:
-    """Writes a picture, and its folder."""
+    """Write an image and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
     return path
@@ -150,7 +150,10 @@ def class_folders(
     grey: bool = False,
     size_hw: tuple[int, int] = (40, 48),
 ) -> Path:
-    """Pictures in class folders: the first class is dark on the left, the second on the right; easily learnt."""
+    """Write images in class folders.
+
+    The first class is dark on the left, the second on the right, which is easy to learn.
+    """
     for split, count in counts.items():
         for label, name in enumerate(classes):
             for index in range(count):
@@ -162,7 +165,7 @@ def class_folders(
 
 
 def text_table(path: Path, count: int = 60) -> Path:
-    """Texts of two classes that one word tells apart."""
+    """Write texts of two classes that one word distinguishes."""
     rng = np.random.default_rng(3)
     fill = ["film", "plot", "actor", "the", "of", "scene", "music"]
     rows = ["text,label,split"]
@@ -177,7 +180,7 @@ def text_table(path: Path, count: int = 60) -> Path:
 
 
 def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
-    """A card of another model that nobody trained."""
+    """Return the card of another untrained model."""
     made = card((1, 1))
     metric = "iou" if task == "segment" else "accuracy"
     measured = tuple(
@@ -187,7 +190,7 @@ def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
 
 
 def classifier_run(folder: Path, data: Path) -> Path:
-    """A run folder with a small classifier of `class_folders`, whose answer is which side is brighter."""
+    """Write a run folder with a small classifier of `class_folders`, which decides which side is brighter."""
     import keras
 
     image = keras.Input((32, 48, 3), name="image")
@@ -206,7 +209,7 @@ def classifier_run(folder: Path, data: Path) -> Path:
 
 
 def text_run(folder: Path, data: Path) -> Path:
-    """A run folder with a small recurrent model of `text_table`: random weights, one probability."""
+    """Write a run folder with a small recurrent model of `text_table`: random weights, one probability."""
     import keras
 
     keras.utils.set_random_seed(1)
@@ -225,7 +228,7 @@ def text_run(folder: Path, data: Path) -> Path:
 
 
 def trained_weights(folder: Path) -> list[NDArray[np.float32]]:
-    """What a run folder's model has learnt."""
+    """Return the trained weights of a run folder."""
     import keras
 
     weights: list[NDArray[np.float32]] = keras.models.load_model(folder / "model.keras", compile=False).get_weights()

@@ -13,7 +13,7 @@ PICTURES = RNG.integers(0, 256, (40, 24, 32, 3), np.uint8)
 
 
 def picture_model(*front, classes=3, activation="softmax", channels=3):
-    """A classifier of `PICTURES`, with `front` before its convolution."""
+    """Return a classifier of `PICTURES`, with the layers `front` before its convolution."""
     keras.utils.set_random_seed(4)
     return keras.Sequential(
         [
@@ -26,13 +26,13 @@ def picture_model(*front, classes=3, activation="softmax", channels=3):
     )
 
 
-def make(model, out, told, recipes="litert_fp32,onnx_fp32", **options):
-    """Exports `model` with what is told of it."""
-    return export(model, out, ExportOptions(recipes=recipes, told=told, **options))
+def make(model, out, hints, recipes="litert_fp32,onnx_fp32", **options):
+    """Export `model` with the user's statements about it."""
+    return export(model, out, ExportOptions(recipes=recipes, hints=hints, **options))
 
 
 def float_error(manifest):
-    """The greatest difference from the original among the variants in float32."""
+    """Return the largest difference from the original among the float32 variants."""
     return max(
         variant.check.max_error
         for variant in manifest.variants
@@ -40,10 +40,10 @@ def float_error(manifest):
     )
 
 
-def refused(tmp_path, model, error, match, told=None, **options):
-    """Saves the model and expects its export to end in one line, with nothing written."""
+def refused(tmp_path, model, error, match, hints=None, **options):
+    """Save the model and expect its export to fail with one line and no output."""
     model.save(tmp_path / "m.keras")
     with pytest.raises(error, match=match) as caught:
-        make(tmp_path / "m.keras", tmp_path / "m.orilla", told or ModelHints(task="tensor"), **options)
+        make(tmp_path / "m.keras", tmp_path / "m.orilla", hints or ModelHints(task="tensor"), **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "m.orilla").exists()

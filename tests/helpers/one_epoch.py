@@ -1,4 +1,4 @@
-"""Trains two epochs on the backend that KERAS_BACKEND names, from given weights, nothing random: prints losses."""
+"""Train two epochs on the backend of KERAS_BACKEND, from given weights and without randomness, and print the losses."""
 
 import json
 import sys

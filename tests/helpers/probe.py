@@ -1,7 +1,7 @@
-"""Makes `runtime/zoo/probe.orilla`, which `orilla doctor` runs on each engine: `python tests/helpers/probe.py`.
+"""Build `runtime/zoo/probe.orilla`, which `orilla doctor` runs on each engine: `python tests/helpers/probe.py`.
 
-A network of random weights with the operators that every engine has fast kernels for, in all precisions; what it
-answers is of no use but to be the same everywhere.
+The network has random weights, and operators for which every engine has fast kernels, in all precisions. Its answers
+mean nothing, but must be equal everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INPUT_HW, CLASSES = (48, 80), 10
 
 
 def network() -> keras.Model:
-    """From a picture to the probabilities of ten classes."""
+    """Return a network from an image to the probabilities of ten classes."""
     keras.utils.set_random_seed(3)
     spread = keras.initializers.RandomNormal(stddev=1.0, seed=1)
     image = keras.Input((*INPUT_HW, 3), name="image")
@@ -39,7 +39,7 @@ def network() -> keras.Model:
 
 
 def draw(folder: Path, count: int) -> None:
-    """Pictures to calibrate and check on, and for the golden data."""
+    """Write images for calibration, check and golden data."""
     folder.mkdir()
     for seed in range(count):
         cv2.imwrite(str(folder / f"{seed:03d}.png"), scenes.render(seed, 0.5, (90, 160))[0])
@@ -58,7 +58,7 @@ def main() -> None:
             calibration_count=30,
             golden_count=3,
             timing=False,
-            told=ModelHints(task="classify", labels=labels, pixels="0..255"),
+            message=ModelHints(task="classify", labels=labels, pixels="0..255"),
         )
         manifest = export(model, Path(temporary, "probe.orilla"), options)
         assert not manifest.report.failed, manifest.report.failed

@@ -1,4 +1,4 @@
-"""Results that are made up: times of a distribution, on a machine of a name."""
+"""Artificial benchmark results: times of a distribution, on a named machine."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def made(
     created="2026-01-01T00:00:00+00:00",
     **more,
 ):
-    """A run whose p50 is `ms`."""
+    """Return a result with a p50 of `ms`."""
     rng = np.random.default_rng(seed)
     times = (ms * np.exp(rng.normal(0, spread, count))).tolist()
     stage = {"single-stream": "infer", "multi-stream": "query", "offline": "sample", "loop": "age"}[scenario]
@@ -41,7 +41,7 @@ def made(
         "per_second": 1e3 / ms,
         "cpu_ms": ms,
         "peak_mib": 80.0,
-        "cold": ColdStart(50.0, 20.0, 21.0, 70.0),
+        "cold_start": ColdStart(50.0, 20.0, 21.0, 70.0),
         "timeline": (),
     }
     return Result(**given | more)

@@ -1,4 +1,4 @@
-"""A real sshd on loopback, whose logins run what a test says."""
+"""A real sshd on loopback whose logins run what a test specifies."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import time
 from pathlib import Path
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-"""None where there is none: apt install openssh-server."""
+"""Path of sshd, or None: apt install openssh-server."""
 
 
 class Server:
-    """Runs until it is stopped; its client configuration knows it as `board` and `other`.
+    """Server that runs until it is stopped. Its client configuration names it `board` and `other`.
 
     Args:
-        folder: of its keys and its log.
-        entry: a shell script; what was asked for is in `$SSH_ORIGINAL_COMMAND`.
+        folder: Folder for its keys and its log.
+        entry: Shell script; `$SSH_ORIGINAL_COMMAND` contains the requested command.
     """
 
     def __init__(self, folder: Path, entry: str) -> None:
@@ -64,11 +64,11 @@ class Server:
         self._process.wait()
 
     def trust(self, key: str) -> None:
-        """Makes a host key known, or, empty, none."""
+        """Make a host key known. An empty key removes it."""
         (self.folder / "known").write_text(f"[127.0.0.1]:{self.port} {key}" if key else "")
 
     def log_in_with(self, key: Path) -> None:
-        """Writes the configuration, with a key of the user's."""
+        """Write the configuration with a key of the user."""
         self.config.write_text(
             f"Host board other\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
             f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known\n"

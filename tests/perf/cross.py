@@ -1,8 +1,8 @@
-"""Other tools beside `orilla bench`: `python tests/perf/cross.py [BUNDLE…] [--rounds 5]`.
+"""Compare `orilla bench` with other tools: `python tests/perf/cross.py [BUNDLE…] [--rounds 5]`.
 
-The same model files, one thread, in turns: Orilla's single-stream scenario on the same engine, against LiteRT's own
-`benchmark_litert_model` (in its wheel; it runs the compiled model), a bare loop over ONNX Runtime, and MLPerf's LoadGen
-(`pip install mlcommons-loadgen`) driving the same session. Bound: medians within 5 %.
+All run the same model files with one thread, interleaved: Orilla's single-stream scenario; LiteRT's
+`benchmark_litert_model` (in its wheel; it runs the compiled model); a bare loop over ONNX Runtime; and MLPerf's LoadGen
+(`pip install mlcommons-loadgen`), which drives the same session. Bound: medians within 5 %.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def orilla(where: str, variant: str, engine: str, seconds: float) -> float:
 
 
 def litert(path: Path, seconds: float, expected_ms: float) -> float:
-    """The tool in LiteRT's wheel; it runs the compiled model."""
+    """Run the tool in LiteRT's wheel, which runs the compiled model."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "r.json"
         runs = {"num_runs": max(50, int(seconds * 1e3 / expected_ms)), "warmup_runs": 100, "num_threads": 1}
@@ -55,7 +55,7 @@ def litert(path: Path, seconds: float, expected_ms: float) -> float:
 
 
 def onnx(path: Path, seconds: float, _: float) -> float:
-    """A bare loop over ONNX Runtime. Its own profiler would do, but it slows a run of the road network by a fifth."""
+    """Run a bare loop over ONNX Runtime. Its own profiler slows the road network by a fifth."""
     code = """
 import json, sys, time
 import numpy as np, onnxruntime as ort
@@ -113,15 +113,15 @@ def loadgen(where: str, variant: str, seconds: float, _: float) -> float:
     return float(re.findall(r"50.00 percentile latency \(ns\)\s*: (\d+)", said)[0]) / 1e6
 
 
-def compare(told: str, ours: Callable[[], float], theirs: Callable[[float], float], rounds: int) -> float:
-    """One row; the median ratio of the rounds."""
+def compare(message: str, ours: Callable[[], float], theirs: Callable[[float], float], rounds: int) -> float:
+    """Print one row. Return the median ratio of the rounds."""
     pairs = []
     for _ in range(rounds):
         own = ours()
         pairs.append((own, theirs(own)))
     ratio = statistics.median(other / own for own, other in pairs)
     own, other = (statistics.median(side) for side in zip(*pairs, strict=True))
-    print(f"| {told} | {own:.3f} | {other:.3f} | {ratio:.3f} |", flush=True)
+    print(f"| {message} | {own:.3f} | {other:.3f} | {ratio:.3f} |", flush=True)
     return abs(ratio - 1)
 
 

@@ -1,11 +1,11 @@
-"""Engines side by side: latency, memory and start-up of models, each in a process of its own.
+"""Compare engines: latency, memory and start-up of models, each in a process of its own.
 
 `python tests/perf/engines.py road convnet.orilla --python openvino=ENV/bin/python --python tflite=ENV/bin/python`
 
-Every engine that is here is asked, in rounds, so that what disturbs one disturbs all; `--python NAME=PATH` adds the
-engines of another environment, into which the project's wheel is installed (`make test-engines` makes two). Latency is
-the median over rounds of the median of a round, with the least and the greatest; memory is what the process grew by,
-from before the engine is imported to after the inferences; start is from there to the first answer.
+Every available engine runs in rounds, so that a disturbance affects all. `--python NAME=PATH` adds the engines of
+another environment with the project's wheel (`make test-engines` creates two). Latency is the median over rounds of
+each round's median, with minimum and maximum. Memory is the growth of the process from before the import of the engine
+until after the inferences. Start is the time from there to the first answer.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import time
 from pathlib import Path
 
 CACHED = "compiled, weight cache"
-"""LiteRT's compiled model with XNNPACK's packed weights kept in a file: tried, and not an engine of its own."""
+"""LiteRT's compiled model with XNNPACK's packed weights in a file: a trial, not an engine."""
 
 
 def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:
-    """In its own process: one engine and one variant."""
+    """Run one engine and one variant in this process."""
     from orilla.devices.process import memory_mib
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.bundle.golden import read_frames
@@ -66,14 +66,14 @@ def ask(python: str, *words: object) -> dict[str, float]:
     try:
         return json.loads(ended.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        told = (line.strip() for line in ended.stderr.splitlines())
-        lines = [line for line in told if line and not line.startswith(("INFO", "WARNING"))]
+        message = (line.strip() for line in ended.stderr.splitlines())
+        lines = [line for line in message if line and not line.startswith(("INFO", "WARNING"))]
         msg = f"{words[0]} of {words[1]}: {lines[-1] if lines else ended.returncode}"
         raise SystemExit(msg) from None
 
 
 def variants_of(where: str) -> dict[str, str]:
-    """The variant for each family: the bundle's default, and the one of the same precision for the other."""
+    """Return a variant per family: the bundle's default, and the variant of the same precision for the other family."""
     from orilla.runtime.bundle.bundle import Bundle
 
     manifest = Bundle.open(where).manifest

@@ -1,9 +1,9 @@
-"""The cost model behind `orilla bench estimate`: `python tests/perf/estimate.py [--write]`.
+"""Fit the cost model of `orilla bench estimate`: `python tests/perf/estimate.py [--write]`.
 
-Networks of Keras Applications with random weights are converted to float and int8, measured here in turns on one
-thread, and a cost for each kind of work is fitted to their times (non-negative, by relative error). Then every
-published figure of the catalogue whose model is among them is predicted from the device's other figures.
-`--write` puts costs and models into `devices/costs.toml`.
+Networks of Keras Applications with random weights are converted to float and int8 and measured on this machine,
+interleaved, with one thread. A cost per kind of work is fitted to their times (non-negative, by relative error). Then
+every published figure of a known model is predicted from the device's other figures. `--write` stores costs and models
+in `devices/costs.toml`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NETWORKS = {
     "mobilenet_v2_0.35_160": ("MobileNetV2", {"alpha": 0.35, "input_shape": (160, 160, 3)}),
 }
 OTHER_KERNELS = {"int8": ("mobilenet_v3_large", "mobilenet_v3_small")}
-"""Left out of a fit: XNNPACK has no int8 kernel for their hard swish, so that others run, several times slower."""
+"""Models left out of a fit. XNNPACK has no int8 kernel for their hard swish, so slower kernels run."""
 
 ROUNDS = 7
 
@@ -75,7 +75,7 @@ def converted(folder: Path) -> dict[tuple[str, str], bytes]:
 
 
 def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]:
-    """Median milliseconds of each, one thread, in turns."""
+    """Return the median milliseconds of each file, with one thread, interleaved."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreters = {key: Interpreter(model_content=data, num_threads=1) for key, data in files.items()}
@@ -93,7 +93,7 @@ def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]
 
 
 def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
-    """Costs by kind, none below zero, that make the relative errors least."""
+    """Return non-negative costs by kind that minimise the relative errors."""
     from orilla.runtime.bench.work import KINDS
 
     names = list(works)

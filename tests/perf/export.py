@@ -1,13 +1,12 @@
-"""What export keeps, and what it gains: recommended variants against float32, and recurrent layers against Keras.
+"""Measure the export: recommended variants compared with float32, and recurrent layers compared with Keras.
 
     python tests/perf/export.py [RUN ...] [--recipes all] [--golden scenes] [--rounds 30] [--json]
 
-Each RUN (a run folder of `orilla train`) is exported and checked on its full validation data; told are what the
-recommended variant loses and how often it decides as the original, its size and latency against the float32 LiteRT
-variant of the same export (timed in turns), how long the export took, how much of that were conversion and
-quantisation, and the greatest memory of any of its processes. Without a RUN, only the recurrent layers are measured:
-LSTM, GRU and bidirectional LSTM over 200 steps of 32 features with 32 units in every form, against the same layer in a
-`tf.function`, in turns.
+Each RUN (a run folder of `orilla train`) is exported and checked on its complete validation data. The output lists the
+drop and the agreement of the recommended variant, its size and latency relative to the float32 LiteRT variant of the
+same export (interleaved), the duration of the export and of its conversions, and the peak memory of its processes.
+Without a RUN, only the recurrent layers are measured: LSTM, GRU and bidirectional LSTM over 200 steps of 32 features
+with 32 units, in every form, compared with the same layer in a `tf.function`, interleaved.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ FLOAT = "litert_fp32"
 
 
 def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
-    """Figures of one export."""
+    """Return the figures of one export."""
     spans: list[tuple[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         options = ExportOptions(
@@ -43,7 +42,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
         started = time.perf_counter()
         manifest = export(run, Path(folder, "b.orilla"), options)
         seconds = time.perf_counter() - started
-    fork_server.close()  # else its memory is not counted
+    fork_server.close()  # otherwise its memory would not count
     ends = [at for _, at in spans[1:]] + [started + seconds]
     making = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("making"))
     chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)
@@ -71,7 +70,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
 
 
 def recurrent(rounds: int) -> list[dict[str, Any]]:
-    """Time and parity of each form of each recurrent layer."""
+    """Return time and error of each form of each recurrent layer."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -129,7 +128,7 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--recipes", default="all")

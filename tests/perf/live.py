@@ -1,14 +1,14 @@
-"""How old a live answer is: a camera of 30 Hz, with slow inference, beside the loop that everyone writes first.
+"""Measure the age of live answers with slow inference, compared with the loop that everyone writes first.
 
     python tests/perf/live.py [--seconds 20] [--infer-ms 50] [--json]
 
-The camera is an HTTP server in a process of its own, which draws the time into each of its 640x480 pictures; age is
-what the clock in the picture says at the moment of the answer, so that no time stamp on the way makes it look younger.
+The 30 Hz camera is an HTTP server in a process of its own, which draws the time into its 640x480 images. The age comes
+from that clock at the moment of the answer, so no time stamp can hide a delay.
 
-- `orilla`: `model.stream(url)`, with inference stretched to `--infer-ms`; its age is also told from the moment the
-  picture arrived here. The bound is one period of the camera and one inference, at p99.
-- `naive`: `cv2.VideoCapture(url)`, `read()`, the same stretched inference, in one thread.
-- `steady`: `model.stream(url)` with the model's own inference: p99 / p50 of capture to the caller's hands.
+- `orilla`: `model.stream(url)`, with inference stretched to `--infer-ms`. Its age since the arrival of the image is
+also printed. The bound is one camera period plus one inference, at p99.
+- `naive`: `cv2.VideoCapture(url)`, `read()` and the same inference, in one thread.
+- `steady`: `model.stream(url)` with the model's own inference: p99 / p50 from capture to delivery.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from orilla.runtime.scenes import clock
 RATE_HZ = 30.0
 SIZE_HW = (480, 640)
 SKIPPED_S = 1.0
-"""The first second, in which connections are made and caches warm up, is not counted."""
+"""The first second, with connections and cold caches, does not count."""
 
 
 class Camera(BaseHTTPRequestHandler):
-    """JPEG after JPEG, at the rate, for as long as somebody reads."""
+    """Sends JPEG after JPEG at the frame rate while somebody reads."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -55,25 +55,25 @@ class Camera(BaseHTTPRequestHandler):
         except OSError:
             return
 
-    def log_message(self, *told: object) -> None:
-        """Says nothing."""
+    def log_message(self, *message: object) -> None:
+        """Print nothing."""
 
 
 def serve() -> None:
-    """Prints the port, then serves until killed."""
+    """Print the port, then serve until killed."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
     print(server.server_port, flush=True)
     server.serve_forever()
 
 
 def age_ms(image: np.ndarray) -> float | None:
-    """Since the time that is drawn into a picture."""
+    """Return the time since the clock in an image."""
     drawn = clock.read(image)
     return None if drawn is None else clock.since_ms(drawn, time.monotonic_ns())
 
 
 def stretched(model: Model, infer_ms: float) -> None:
-    """Makes each inference take so long."""
+    """Stretch each inference to this time."""
     run = model.session.run
 
     def slow(prepared: object) -> object:
@@ -86,7 +86,7 @@ def stretched(model: Model, infer_ms: float) -> None:
 
 
 def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[float], dict[str, int]]:
-    """Ages of Orilla's answers: by the clock in the picture, by its own stamp; and what it gave up."""
+    """Return the ages of Orilla's answers by the clock in the image and by its own stamp, and the drops."""
     by_clock: list[float] = []
     by_stamp: list[float] = []
     with orilla.runtime.open("road") as model:
@@ -106,7 +106,7 @@ def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[
 
 
 def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
-    """Ages of the answers of one thread that reads frame after frame."""
+    """Return the ages of the answers of one thread that reads frame after frame."""
     ages: list[float] = []
     with orilla.runtime.open("road") as model:
         stretched(model, infer_ms)
@@ -124,7 +124,7 @@ def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
 
 
 def percentiles(ages: list[float]) -> dict[str, float]:
-    """Nearest rank."""
+    """Return percentiles by nearest rank."""
     found = np.percentile(ages, [50, 90, 99], method="inverted_cdf")
     return {
         **{f"p{one}": round(float(value), 1) for one, value in zip((50, 90, 99), found, strict=True)},
@@ -133,7 +133,7 @@ def percentiles(ages: list[float]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--infer-ms", type=float, default=50.0)

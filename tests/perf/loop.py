@@ -1,11 +1,11 @@
-"""How close the camera loop comes to its bound, 1 / (slowest stage alone), on a 720p clip.
+"""Compare the camera loop with its bound, 1 / (slowest stage alone), on a 720p clip.
 
-    python tests/perf/loop.py                      the shipped road bundle over a 720p clip that is drawn first
-    python tests/perf/loop.py --clip drive.mp4     over a clip of one's own
+    python tests/perf/loop.py                      the shipped road bundle on a 720p clip that is rendered first
+    python tests/perf/loop.py --clip drive.mp4     a clip of your own
     python tests/perf/loop.py --json               {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
 
-Each round times every stage alone, then the same frames through `model.stream`, so that both see the same machine.
-The figures are the medians of the rounds, and `spread` is the lowest and highest ratio of a round.
+Each round times every stage alone, then the same frames through `model.stream`, so that both see the same machine. The
+figures are medians of the rounds; `spread` is the lowest and highest ratio of a round.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SIZE_HW = (720, 1280)
 
 
 def draw_clip(path: Path, frames: int) -> None:
-    """A 720p clip of one drive; every frame differs from the last."""
+    """Render a 720p clip of one drive, in which every frame differs."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, SIZE_HW[::-1])
     still = [scenes.render(7, index / 30, SIZE_HW)[0] for index in range(20)]
     for index in range(frames):
@@ -47,7 +47,7 @@ def draw_clip(path: Path, frames: int) -> None:
 
 
 def each(work: Callable[[], object], count: int) -> float:
-    """Milliseconds that one call takes, over `count` calls in a row."""
+    """Return the milliseconds of one call, over `count` calls in a row."""
     started = time.perf_counter()
     for _ in range(count):
         work()
@@ -55,7 +55,7 @@ def each(work: Callable[[], object], count: int) -> float:
 
 
 def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict[str, float]:
-    """Milliseconds of each stage when nothing else runs."""
+    """Return the milliseconds of each stage when nothing else runs."""
     source = open_source(clip)
     capture_ms = each(source.read, frames)
     source.close()
@@ -77,7 +77,7 @@ def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict
 
 
 def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
-    """Frames per second through the loop and `orilla run`'s default sink, from the first answer to the last."""
+    """Return the frames per second through the loop and the default sink of `orilla run`, from first to last answer."""
     ticks = model.stream(clip)
     sink.write(next(ticks))
     started, count = time.perf_counter(), 0
@@ -88,7 +88,7 @@ def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
 
 
 def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
-    """Medians over rounds of stages alone and loop, interleaved."""
+    """Return medians over rounds of stages alone and loop, interleaved."""
     source = open_source(clip)
     frames = sum(1 for _ in iter(source.read, None)) - 1
     source.close()
@@ -114,7 +114,7 @@ def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--variant")

@@ -1,11 +1,11 @@
-"""What the loop itself costs for each frame, and whether its memory stays what it was.
+"""Measure the overhead of the loop per frame, and the growth of its memory.
 
-    python tests/perf/overhead.py                     milliseconds for each frame, with stages that take no time
-    python tests/perf/overhead.py --memory            resident memory of a road loop against one written by hand
-    python tests/perf/overhead.py --growth 100000     what so many frames of 720p add to the resident memory
+    python tests/perf/overhead.py                     milliseconds per frame, with stages that take no time
+    python tests/perf/overhead.py --memory            resident memory of a road loop and of a hand-written one
+    python tests/perf/overhead.py --growth 100000     growth of the resident memory over this number of 720p frames
 
-The first runs the loop's three threads, hand-overs, counting and figures over a source, preparation, inference and
-decoding that do nothing: all that is left is the loop. The last two run in processes of their own.
+The first form runs the loop's three threads, queues, counters and statistics with a source, preparation, inference and
+decoding that do nothing, so only the loop remains. The other two run in processes of their own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUNDS, FRAMES = 7, 20_000
 
 
 class Still:
-    """The same picture again and again, at once."""
+    """Source that returns the same image immediately."""
 
     live = False
     rate_hz = None
@@ -48,11 +48,11 @@ class Still:
         return Frame(self._index - 1, self._image, time.monotonic_ns())
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Release nothing."""
 
 
 class Nothing:
-    """Work that takes no time."""
+    """Stages that take no time."""
 
     def __init__(self) -> None:
         self._output = np.zeros((1, 4, 4, 1), np.float32)
@@ -68,7 +68,7 @@ class Nothing:
 
 
 def overhead_ms() -> list[float]:
-    """Median milliseconds from one answer to the next, of each round."""
+    """Return the median milliseconds between two answers, of each round."""
     rounds = []
     for _ in range(ROUNDS):
         source = Still(np.zeros((8, 8, 3), np.uint8), FRAMES)
@@ -154,13 +154,13 @@ with orilla.runtime.open(sys.argv[1]) as model:
 
 
 def last_figures(command: list[str]) -> list[float]:
-    """The numbers that a process prints on standard error."""
+    """Return the numbers that a process prints on standard error."""
     ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
     return [float(line) for line in ended.stderr.splitlines() if line.replace(".", "", 1).isdigit()]
 
 
 def memory(bundle: str) -> dict[str, float]:
-    """Resident memory, MiB, after a clip: by hand, by `orilla run`, in turns; medians."""
+    """Return the resident memory after a clip, MiB: hand-written and `orilla run`, interleaved; medians."""
     opened = Bundle.open(bundle)
     with tempfile.TemporaryDirectory() as folder:
         model, clip = Path(folder, "model.tflite"), Path(folder, "clip.mp4")
@@ -181,7 +181,7 @@ def memory(bundle: str) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--memory", action="store_true")
@@ -191,15 +191,15 @@ def main() -> int:
     if arguments.growth:
         first, last = last_figures([sys.executable, "-c", GROWTH, arguments.bundle, str(arguments.growth)])
         found = {"frames": arguments.growth, "at_1000_mib": first, "at_end_mib": last, "growth_mib": last - first}
-        told = f"{last - first:+.2f} MiB from frame 1,000 to {arguments.growth:,} ({first:.1f} to {last:.1f} MiB)"
+        message = f"{last - first:+.2f} MiB from frame 1,000 to {arguments.growth:,} ({first:.1f} to {last:.1f} MiB)"
     elif arguments.memory:
         found = memory(arguments.bundle)
-        told = "by hand {by_hand_mib} MiB, orilla run {orilla_run_mib} MiB: {ratio} times".format(**found)
+        message = "by hand {by_hand_mib} MiB, orilla run {orilla_run_mib} MiB: {ratio} times".format(**found)
     else:
         rounds = overhead_ms()
         found = {"overhead_ms": round(statistics.median(rounds), 4), "rounds_ms": [round(one, 4) for one in rounds]}
-        told = f"{found['overhead_ms']:.3f} ms for each frame (rounds: {min(rounds):.3f} to {max(rounds):.3f})"
-    print(json.dumps(found, indent=2) if arguments.json else told)
+        message = f"{found['overhead_ms']:.3f} ms for each frame (rounds: {min(rounds):.3f} to {max(rounds):.3f})"
+    print(json.dumps(found, indent=2) if arguments.json else message)
     return 0
 
 

@@ -1,19 +1,19 @@
-"""The camera loop beside Ultralytics and MediaPipe: the same clip, the same networks.
+"""Compare the camera loop with Ultralytics and MediaPipe: the same clip and the same networks.
 
     python -m venv peers && peers/bin/pip install ultralytics mediapipe onnxruntime
     orilla export runs/pets --out pets.orilla --recipes litert_wi8_ai8,onnx_wi8_ai8
     orilla export runs/road --out road.orilla --recipes litert_wi8_ai8,litert_wi8_ai8_u8
     python tests/perf/peers.py --python peers/bin/python --classifier pets.orilla --road road.orilla [--clip drive.mp4]
 
-The peers run in an environment of their own, each in a process of its own, in turns with Orilla's loop:
+The peers run in an environment of their own, each in a process of its own, interleaved with Orilla's loop:
 
-- Ultralytics' `predict(stream=True)` on the classifier's ONNX file, as its documentation has it. It feeds `[1,3,H,W]`
-  in 0-1, so that a transposition and a multiplication stand before the network; nothing else is changed.
-- MediaPipe Tasks' `ImageSegmenter` in video mode with a category mask, as its documentation has it, over frames that
-  OpenCV decodes, on the file that `orilla extract` writes of the int8 road model with bytes in and out (it refuses int8
-  inputs). Orilla runs the same variant, and makes the same mask of the frame's size.
+- Ultralytics' `predict(stream=True)` on the classifier's ONNX file, as documented. It feeds `[1,3,H,W]` in 0-1, so a
+  transposition and a multiplication are put before the network.
+- MediaPipe Tasks' `ImageSegmenter` in video mode with a category mask, as documented, on frames that OpenCV decodes,
+with the file that `orilla extract` writes for the int8 road model with uint8 input and output (it rejects int8 inputs).
+Orilla runs the same variant and computes the same mask at the size of the frame.
 
-Each counts frames a second from its first answer to its last, one inference thread where the peer lets one choose.
+Each counts frames per second from its first to its last answer, with one inference thread if the peer allows it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ print(count / (time.perf_counter() - started))
 
 
 def frames_per_second(python: str, script: str, *arguments: object) -> float:
-    """What a script prints last."""
+    """Return the last number that a script prints."""
     command = [python, "-c", script, *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
@@ -102,7 +102,7 @@ def frames_per_second(python: str, script: str, *arguments: object) -> float:
 
 
 def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
-    """Writes the variant's ONNX file with what Ultralytics feeds before it; returns the side of its input."""
+    """Write the variant's ONNX file with Ultralytics' input before it. Return the side of its input."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -127,7 +127,7 @@ def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="of the environment with ultralytics and mediapipe")
     parser.add_argument("--classifier", required=True, help="a bundle of a picture classifier with an ONNX variant")

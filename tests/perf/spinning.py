@@ -1,8 +1,8 @@
-"""What inference leaves to the rest of the loop: `python tests/perf/spinning.py [BUNDLE] [--variant onnx_wi8_ai8]`.
+"""Measure what inference leaves to the loop: `python tests/perf/spinning.py [BUNDLE] [--variant onnx_wi8_ai8]`.
 
-ONNX Runtime's threads spin while they wait, unless they are told not to. Here one thread infers at a camera's pace with
-as many threads as there are cores, and another one resizes pictures all the time: how many it gets done, and what the
-process takes of the CPU, with spinning and without, in turns.
+ONNX Runtime's threads spin while they wait, unless that is turned off. One thread infers at the pace of a camera with
+as many threads as cores, and another one resizes images continuously. The output lists the resized images and the CPU
+time of the process, with and without spinning, interleaved.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def session(data: bytes, *, spin: bool) -> object:
 
 
 def one_round(infer, prepared, rate_hz: float, seconds: float) -> tuple[float, float, float]:
-    """Pictures resized a second, CPU seconds a second, and the median inference in milliseconds."""
+    """Return resized images per second, CPU seconds per second, and the median inference, milliseconds."""
     picture = np.zeros((720, 1280, 3), np.uint8)
     stop, done = threading.Event(), [0]
 

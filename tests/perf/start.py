@@ -1,9 +1,9 @@
-"""Process start to first answer: `orilla run` against a hand-written script with the same imports.
+"""Measure the time from process start to first answer: `orilla run` and a hand-written script with the same imports.
 
     python tests/perf/start.py [--picture P.jpg] [--rounds 15] [--json]
 
-Both answer one picture with the bundle's default variant, in processes started in turn; the figure is the ratio of the
-medians of wall time until the answer is printed.
+Both answer one image with the bundle's default variant, in alternating processes. The figure is the ratio of the
+medians of the wall time until the answer is printed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ print((probability >= 0.5).mean(), flush=True)
 
 
 def seconds(command: list[str]) -> float:
-    """Wall time from the start of a process to the first line that it prints."""
-    # Python compiles a package once, unless it is told not to keep what it compiled.
+    """Return the wall time from the start of a process to its first line of output."""
+    # Python must keep compiled packages, so that both compile only once.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=kept) as process:
@@ -57,7 +57,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> int:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--picture", type=Path)

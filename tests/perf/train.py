@@ -1,10 +1,10 @@
-"""What the training loop costs: samples a second through `fit` with its data, progress and checkpoints, against a bare
-`model.fit` on arrays in memory, the same model and batch, epoch by epoch in turns.
+"""Measure the cost of the training loop, compared with a bare `model.fit` on arrays in memory.
 
     python tests/perf/train.py [--model convnet] [--data DATA] [--rounds 5] [--json]
 
-Both train the same network from the same weights. The bare loop has its samples prepared before its clock starts; ours
-reads, shuffles and (with --augment) changes them. The bound is the bare loop: a ratio of 1.
+Both train the same network from the same weights with the same batch size, interleaved by epoch. `fit` has data,
+progress and checkpoints, and reads, shuffles and (with --augment) changes its samples. The bare loop has its samples
+prepared before its clock starts. The bound is the bare loop: a ratio of 1.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     finished = time.perf_counter()
 
     def between_epochs() -> dict[str, float]:
-        """Called by `fit` after each of its epochs: notes how long that took, then runs the bare loop."""
+        """Record the time of the last epoch of `fit`, then run the bare loop."""
         nonlocal finished
         ours = time.perf_counter() - finished
         started = time.perf_counter()
@@ -89,7 +89,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     epochs = replace(stage.options, epochs=arguments.rounds + 1, evaluate_every=1)
     with hidden_stderr():
         fit(stage.model, stage.data, stage.loss, between_epochs, epochs, folder, signature="", metrics=stage.metrics)
-    del rounds[0]  # both compile in it
+    del rounds[0]  # both compile in the first epoch
     ratios = [one / other for other, one in rounds]
     return {
         "model": arguments.model,
@@ -107,7 +107,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 
 def pictures(folder: Path, count: int) -> Path:
-    """Class folders of smooth random pictures, 240x240."""
+    """Write class folders of smooth random images, 240x240."""
     import cv2
 
     rng = np.random.default_rng(0)

@@ -1,6 +1,6 @@
-"""Whether `orilla tune` finds what an exhaustive run finds: `python tests/perf/tune.py [BUNDLE] [--rounds 3]`.
+"""Compare the choice of `orilla tune` with an exhaustive run: `python tests/perf/tune.py [BUNDLE] [--rounds 3]`.
 
-Each round tunes within the time limit, then times every candidate in turns, as long for all, and compares the two
+Each round tunes within the time limit, then times every candidate equally long, interleaved, and compares the two
 choices by those times. Bounds: within 3 %, in 60 seconds.
 """
 
@@ -19,11 +19,11 @@ from orilla.runtime.tune import candidates, tune
 
 BOUND = 1.03
 EACH = 6
-"""Inferences of one candidate before the next one has its turn."""
+"""Inferences of one candidate before the next one."""
 
 
 def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]:
-    """Median by candidate, all timed in turns until the time is over."""
+    """Return the median of each candidate, interleaved until the time is over."""
     known = read_frames(bundle)
     variant = bundle.manifest.variant
     sessions = {

@@ -1,9 +1,9 @@
-"""Whether `orilla bench compare` says what is true: `python tests/perf/verdict.py [BUNDLE] [--rounds 20]`.
+"""Check the verdicts of `orilla bench compare`: `python tests/perf/verdict.py [BUNDLE] [--rounds 20]`.
 
-Each round runs `orilla bench` three times, in new processes and in changing order: A, the same again as B, and as C
-with every inference made 10 % longer by waiting for its last tenth. A against B has to be "same", with p50 within 3 %;
-A against C "slower". A run that says itself that it is not valid, because somebody else used the machine, is taken
-again. Bounds: in every round.
+Each round runs `orilla bench run` three times, in new processes and in changing order: A, the same again as B, and C,
+in which every inference is made 10 % longer by a wait. A and B must be "same", with p50 within 3 %; C must be "slower"
+than A. A run that reports itself as not valid, because another process used the machine, is repeated. Bounds: in every
+round.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 SLOWER = 0.10
 BOUND_P50 = 3.0
 TRIES = 6
-"""For one result that is valid."""
+"""Number of attempts for one valid result."""
 
 
 def slowed(words: list[str]) -> int:
-    """In its own process: `orilla bench`, every inference of which takes a tenth longer."""
+    """Run `orilla bench` in this process with every inference 10 % longer."""
     from orilla.runtime.cli import main
     from orilla.runtime.engines.litert import LiteRTSession
 
@@ -44,7 +44,7 @@ def slowed(words: list[str]) -> int:
 
 
 def bench(bundle: str, seconds: float, out: Path, slow: bool) -> int:
-    """Runs until a result is valid; how many were not."""
+    """Run until a result is valid. Return the number of invalid ones."""
     words = ["bench", "run", bundle, "--seconds", str(seconds), "--out", str(out)]
     start = [__file__, "--slowed"] if slow else ["-m", "orilla.runtime.cli"]
     for turn in range(TRIES):
@@ -81,9 +81,9 @@ def main() -> None:
         right["same"] += same["verdict"] == "same" and near
         right["slower"] += slower["verdict"] == "slower"
         worst = max(worst, abs(same["percent"]))
-        told = [f"{one['verdict']} {one['percent']:+.1f} ± {one['plus_minus']:.1f} %" for one in (same, slower)]
+        message = [f"{one['verdict']} {one['percent']:+.1f} ± {one['plus_minus']:.1f} %" for one in (same, slower)]
         noted = "; ".join(same["notes"] + slower["notes"][:1])
-        print(f"{turn:2}: A against B {told[0]}, A against C {told[1]} {noted}", flush=True)
+        print(f"{turn:2}: A against B {message[0]}, A against C {message[1]} {noted}", flush=True)
     print(
         f"same, p50 within 3 %: {right['same']} of {arguments.rounds}; slower: {right['slower']}; worst {worst:.1f} %"
     )

@@ -1,6 +1,6 @@
-"""Every shipped model against its full-precision version, on this machine: accuracy, size, memory and latency.
+"""Budgets of every shipped model relative to its full-precision version, on this machine.
 
-The full-precision versions are in `tests/full_precision/`: too large for the wheel, and all that is needed to compare.
+The full-precision versions are in `tests/full_precision/`, because they are too large for the wheel.
 """
 
 import os
@@ -16,14 +16,14 @@ NAMES = ("road", "convnet", "mobilenet", "sentiment")
 
 
 def held(name, **limits):
-    """A model that is held to a budget."""
+    """Return the results of a model's budget."""
     mark = pytest.mark.budget(bundle=name, reference=FULL / f"{name}.orilla", **limits)
     return pytest.param(name, marks=mark, id=name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_is_of_the_same_model(name):
-    """The same card, and the same answers of the original on the same golden samples."""
+    """Both bundles have the same card, and the same answers of the original to the same golden samples."""
     small, whole = Bundle.open(name), Bundle.open(FULL / f"{name}.orilla")
     assert small.manifest.card == whole.manifest.card
     assert small.manifest.preprocess == whole.manifest.preprocess

@@ -1,4 +1,4 @@
-"""Keras 2 models of MLPerf Tiny: what is exported answers as the float `.tflite` that was published beside them."""
+"""Keras 2 models of MLPerf Tiny: the export answers like the float `.tflite` that was published with them."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ MODELS = {
     "pretrainedResnet": ("pretrainedResnet.tflite", "0..255", 32, 1.0),
     "vww_96": ("vww_96_float.tflite", "0..1", 96, 255.0),
 }
-"""File to the published model, what pixels it was trained on, its side, and what divides them."""
+"""File to the published model, its input range, its side, and the divisor of its pixels."""
 
 
 def published(file, pictures):
@@ -38,7 +38,7 @@ def test_a_keras_2_model_equals_the_published_one(name, data_root, tmp_path):
     options = ExportOptions(
         recipes="litert_fp32,onnx_fp32,litert_wi8_ai8",
         calibration=str(tmp_path / "x.npz"),
-        told=ModelHints(task="classify", pixels=pixels),
+        message=ModelHints(task="classify", pixels=pixels),
     )
     made = export(folder / f"{name}.h5", tmp_path / "m.orilla", options)
     expected = published(folder / tflite, pictures[:8] / divisor)

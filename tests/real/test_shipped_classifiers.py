@@ -1,4 +1,4 @@
-"""The classifiers that ship: small, answering by name, as right as their cards say on data they weren't chosen on."""
+"""The shipped classifiers are small and as accurate as their cards, on data that nothing was chosen on."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ SHIPPED = {
     "mobilenet": ("cats_and_dogs_filtered.zip", 0.985),
     "sentiment": ("imdb.npz", 0.895),
 }
-"""Name to the data that it is reported on, and what it reaches there."""
+"""Name to the reported data, and the accuracy on it."""
 
 
 @pytest.fixture(params=SHIPPED)

@@ -1,4 +1,4 @@
-"""The bundle that ships, on real pictures and videos: accuracy, size, and masks that lie on the road."""
+"""The shipped road bundle on real images and videos: accuracy, size, and masks on the road."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.verify import verify
 
 EDGE_TPU = {"ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL", "PAD", "QUANTIZE", "RESHAPE"}
-"""What the network may be made of: a part of the Edge TPU's operators (coral.ai, models-intro)."""
+"""Operators that the network may use: some of the Edge TPU's (coral.ai, models-intro)."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_every_operator_is_int8_and_known_to_the_edge_tpu(bundle):
 
 @pytest.mark.real_data
 def test_accuracy_on_camvid(bundle, data_root):
-    """What the card promises, for every variant, on the whole validation split."""
+    """Every variant reaches the card's accuracy on the whole validation split."""
     dataset = open_dataset(data_root / "camvid.zip")
     assert bundle.manifest.report.sha256 == dataset.digest("val")
     for verdict in verify(bundle, bundle.manifest.variants, dataset):
@@ -66,7 +66,7 @@ def masks(clip, every):
 
 @pytest.mark.real_data
 def test_a_motorway(data_root):
-    """The lanes are road, the sky and the hill beside it are not."""
+    """The lanes are road; the sky and the hill are not."""
     for _, mask in masks(data_root / "video" / "solidWhiteRight.mp4", 10):
         assert mask.shape == (540, 960)
         assert mask[380:520, 300:700].mean() > 0.99
@@ -76,7 +76,7 @@ def test_a_motorway(data_root):
 
 @pytest.mark.real_data
 def test_a_street_from_above(data_root):
-    """All is road but the cars: where much of the picture is white, a white car is in it."""
+    """Everything is road except the cars. If much of the image is white, it contains a white car."""
     shares, cars = [], []
     for image, mask in masks(data_root / "video" / "car-detection.mp4", 10):
         white = image.min(axis=2) > 200

@@ -137,7 +137,7 @@ def test_a_read_only_folder(tiny_bundle, clip):
 
 
 def test_a_full_disk(tiny_bundle, clip, tmp_path):
-    """A file system of one page, where the machine lets the test make one."""
+    """A file system of one page, if the machine allows the test to create one."""
     small = tmp_path / "small"
     small.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", small], check=False, capture_output=True)

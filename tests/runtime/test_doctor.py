@@ -1,4 +1,4 @@
-"""Engines that are broken in every way they break in the field, in real processes."""
+"""Engines that are broken in the ways that occur in the field, in real processes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from orilla.runtime.cli import main
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
-    """A package that takes the place of the installed one in the process that is looked at."""
+    """Replace an installed package in the process under test."""
 
     def plant(name, text):
         module = tmp_path / name.replace(".", "/")
@@ -35,7 +35,7 @@ DIE = "import os, signal; os.kill(os.getpid(), signal.{})\n"
     [
         (DIE.format("SIGILL"), "illegal instruction: it was built for another processor", "an older ai-edge-litert"),
         ("import ctypes; ctypes.string_at(0)\n", "segmentation fault", "pip install --force-reinstall ai-edge-litert"),
-        (DIE.format("SIGKILL"), "killed, as the system does where memory runs out", "ai-edge-litert"),
+        (DIE.format("SIGKILL"), "killed, probably because memory ran out", "ai-edge-litert"),
         (
             "raise ImportError('libgomp.so.1: cannot open shared object file: No such file or directory')\n",
             "libgomp.so.1: cannot open shared object file",
@@ -112,9 +112,9 @@ def test_doctor_says_it_all_and_exits_with_1(planted, capsys):
     assert levels["engine onnx"] == "failure"
     assert levels["engine litert"] == "ok"
     assert main(["doctor"]) == 1
-    told = capsys.readouterr().out
-    assert "FAIL engine onnx: onnx does not work: segmentation fault" in told
-    assert "     fix: pip install --force-reinstall onnxruntime" in told
+    message = capsys.readouterr().out
+    assert "FAIL engine onnx: onnx does not work: segmentation fault" in message
+    assert "     fix: pip install --force-reinstall onnxruntime" in message
 
 
 def test_doctor_of_this_installation(capsys):
@@ -184,9 +184,9 @@ def test_devices_lists_this_machine_and_the_catalogue(capsys):
     assert not engines["onnx:cuda"]["here"]
     assert "onnxruntime-gpu" in engines["onnx:cuda"]["install"]
     assert main(["devices"]) == 0
-    told = capsys.readouterr().out
-    assert "Raspberry Pi 5" in told
-    assert "MiB free" in told
+    message = capsys.readouterr().out
+    assert "Raspberry Pi 5" in message
+    assert "MiB free" in message
     assert main(["devices", "pi4"]) == 0
     assert "XNNPACK README" in capsys.readouterr().out
     assert main(["devices", "pi44"]) == 2

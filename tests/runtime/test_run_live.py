@@ -1,4 +1,4 @@
-"""`orilla run` with policies, several models, recordings and figures, and `orilla replay`."""
+"""`orilla run` with policies, several models, recordings and statistics, and `orilla replay`."""
 
 import json
 import shutil

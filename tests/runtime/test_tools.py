@@ -1,4 +1,4 @@
-"""Tools for bundles: shown, made smaller, taken apart for other people's runtimes."""
+"""Tools for bundles: show, slim, and extract for other runtimes."""
 
 import io
 import json
@@ -17,10 +17,10 @@ from orilla.runtime.verify import verify
 
 def test_show_tells_what_is_in_a_bundle(tiny_bundle, text_bundle, capsys):
     assert main(["show", str(tiny_bundle)]) == 0
-    told = capsys.readouterr().out
-    assert "resized to 32x64, RGB 0-255" in told
-    assert "litert_wi8_ai8" in told
-    assert "licence" in told
+    message = capsys.readouterr().out
+    assert "resized to 32x64, RGB 0-255" in message
+    assert "litert_wi8_ai8" in message
+    assert "licence" in message
     assert main(["show", str(text_bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["manifest"]["task"] == "text"
 
@@ -103,9 +103,9 @@ def test_an_extracted_onnx_has_properties(picture_bundle):
     variant = bundle.manifest.variant("onnx_fp32")
     model = onnx.load_from_string(with_metadata(bundle, variant))
     onnx.checker.check_model(model)
-    told = {one.key: one.value for one in model.metadata_props}
-    assert list(json.loads(told["names"]).values()) == list(bundle.manifest.labels)
-    assert json.loads(told["orilla.preprocess"])["color"] == "rgb"
+    message = {one.key: one.value for one in model.metadata_props}
+    assert list(json.loads(message["names"]).values()) == list(bundle.manifest.labels)
+    assert json.loads(message["orilla.preprocess"])["color"] == "rgb"
 
 
 def test_an_extracted_text_model_brings_its_words(text_bundle):

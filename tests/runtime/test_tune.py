@@ -1,4 +1,4 @@
-"""Choosing: by a clock that the test turns, and once with real engines."""
+"""Tuning with a simulated clock, and once with real engines."""
 
 import json
 
@@ -24,7 +24,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def played(monkeypatch):
-    """Engines whose inferences take the time that `cost(variant, engine, threads, call)` says, in milliseconds."""
+    """Engines whose inferences take the milliseconds of `cost(variant, engine, threads, call)`."""
 
     def play(cost, offered=("litert", "onnx"), cores=4):
         now = [0.0]
@@ -78,7 +78,7 @@ def test_the_fastest_is_found_within_the_time(played):
     assert str(chosen.candidate) == "litert_wi8_ai8 on litert with 3 threads"
     assert now[0] < 30
     counts = sorted(calls.values())
-    assert counts[0] < 20 < 200 < counts[-1]  # the slow ones were soon left alone
+    assert counts[0] < 20 < 200 < counts[-1]  # the slow ones were removed early
     assert [trial.left_out for trial in trials if trial.left_out is None] == [None]
 
 

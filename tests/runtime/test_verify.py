@@ -1,4 +1,4 @@
-"""Verification: what passes, and which stage is named when a machine computes something else."""
+"""Verification: what passes, and which stage is named if a machine computes something else."""
 
 import io
 import json
@@ -23,7 +23,7 @@ def run(bundle, dataset=None):
 
 
 def rewritten(path, folder, change):
-    """The bundle with its content changed and its manifest made to fit: damage that hashes don't show."""
+    """Return the bundle with changed content and a matching manifest: damage that hashes do not show."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     manifest = json.loads(content.pop("manifest.json"))
@@ -55,7 +55,7 @@ def test_a_foreign_data_set_is_measured_but_not_held_against_the_export(tiny_bun
 
 
 def test_another_network_is_found_at_infer(tiny_bundle, tmp_path):
-    """One decision in a hundred that is another is enough."""
+    """A difference in one of a hundred decisions is enough."""
 
     def change(content, manifest):
         for variant in manifest["variants"]:

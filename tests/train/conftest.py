@@ -1,4 +1,4 @@
-"""Data that several tests of training learn from; no test changes it."""
+"""Data that several training tests share. No test changes it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Changes of pictures while training."""
+"""Random changes of images during training."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""TensorFlow, JAX and PyTorch train the same model the same way."""
+"""TensorFlow, JAX and PyTorch train the same model in the same way."""
 
 import json
 import os
@@ -13,12 +13,12 @@ from helpers import factories
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "one_epoch.py"
 TOLERANCE = np.array([1e-3, 1e-2])
-"""Of the first epoch's loss and of the second's, relatively: sums are taken in another order, and AdamW's first steps
-divide by small numbers."""
+"""Relative tolerance of the losses of the first and second epoch. Sums are computed in another order, and AdamW's first
+steps divide by small numbers."""
 
 
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""To XLA: two epochs of some batches take less time than compiling them well."""
+"""Options of XLA. Two epochs of a few batches take less time than an optimised compilation."""
 
 
 def losses(backend, *arguments, folder, xla=""):

@@ -1,4 +1,4 @@
-"""Classifiers of pictures and texts: learn, resume over stages, choose on samples held out, say what they did."""
+"""Classifiers of images and texts learn, resume over stages, choose on held-out samples, and write their card."""
 
 import cv2
 import keras
@@ -73,7 +73,7 @@ def test_the_best_epoch_is_chosen_on_samples_held_out(animals, tmp_path):
 
 
 def test_between_epochs_pictures_are_measured_a_batch_at_a_time(tmp_path, monkeypatch):
-    """In large batches their activations would be the greater part of the memory that a training takes."""
+    """In large batches, activations would be the largest part of a training's memory."""
     data = factories.class_folders(tmp_path / "data", {"train": 4, "validation": 40})
     asked, real = [], classify.predict
     monkeypatch.setattr(classify, "predict", lambda model, inputs: asked.append(len(inputs)) or real(model, inputs))

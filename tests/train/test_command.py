@@ -1,4 +1,4 @@
-"""`orilla train`: what it prints, and what it refuses."""
+"""`orilla train`: its output and its errors."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
     assert json.loads(printed.out)["card"]["measured"][0]["split"] == "val"
     assert "coral: dense:" not in printed.err
     again = ["train", "lenet", "--data", str(animals), "--out", str(tmp_path / "b")]
-    for more, told in (
+    for more, message in (
         (["--trials", "0", "--search", "random"], "--trials 0: must be 1 or more"),
         (["--trials", "3"], "--trials 3 has no effect without --search"),
         (["--out", str(animals / "run")], "lies inside the data"),
@@ -30,7 +30,7 @@ def test_the_command_trains_and_tells(animals, tmp_path, capsys):
         ),
     ):
         assert main([*again, *more]) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The training loop by itself, on a model of one weight."""
+"""The training loop on a model with one weight."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from orilla.train.fit.training import FitOptions, fit
 
 
 class OneBatch(keras.utils.PyDataset):
-    """y = 3x, four samples."""
+    """The data y = 3x, four samples."""
 
     def __len__(self):
         return 1
@@ -24,7 +24,7 @@ class Line:
 
 
 def slopes(folder, epochs, **options):
-    """The weight that is kept after `epochs` steps, and what each evaluation saw."""
+    """Return the weight that is kept after `epochs` steps, and the weights at each evaluation."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     seen = []
 

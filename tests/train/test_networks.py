@@ -1,4 +1,4 @@
-"""The networks of the catalogue, and what a device says of one."""
+"""The networks of the table, and the advice for a device."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def test_a_partial_weights_file_says_what_it_covers(tmp_path):
     assert found.started == "partial.h5 (block1_conv1 to block2_conv2, 4 of 16 layers)"
     *exact, last = [(found.model.get_layer(layer.name).get_weights()[0], layer.get_weights()[0]) for layer in covered]
     assert all(np.array_equal(*pair) for pair in exact)
-    quieter = np.linalg.norm(last[0]) / np.linalg.norm(last[1])  # for the layers that begin behind it
+    quieter = np.linalg.norm(last[0]) / np.linalg.norm(last[1])  # for the layers after it
     assert np.allclose(last[0], quieter * last[1], rtol=1e-4, atol=1e-8)
     answered = keras.Model(found.model.input, found.model.get_layer("block2_conv2").output).predict_on_batch(
         np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Training: learns, is repeatable, goes on after an interruption, and says what it did."""
+"""Training learns, is repeatable, resumes after an interruption, and writes its card."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ SMALL = {"model": "road", "input": (64, 64), "width": 0.35, "batch": 4, "epochs"
 
 @pytest.fixture(scope="module", autouse=True)
 def eager():
-    """Without a graph: tracing one takes longer than a few steps. `test_it_learns_what_is_easy` has one."""
+    """Run without a graph, because tracing takes longer than a few steps. `test_it_learns_what_is_easy` uses one."""
     import tensorflow
 
     tensorflow.config.run_functions_eagerly(True)

@@ -1,4 +1,4 @@
-"""The search for a learning rate, a weight decay and a dropout."""
+"""The search for learning rate, weight decay and dropout."""
 
 import pytest
 

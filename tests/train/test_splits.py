@@ -1,4 +1,4 @@
-"""Samples are kept apart by use and by content, and bad ones are found before the first epoch."""
+"""Samples are kept apart by purpose and content, and corrupt ones are found before the first epoch."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Trainings that are killed, run out of memory, lose their data or learn nothing any more."""
+"""Trainings that are killed, run out of memory, lose their data or stop learning."""
 
 import math
 

@@ -1,8 +1,7 @@
 """Random changes of image batches, as Keras layers that run on any backend.
 
 They belong to the training data, never to the network, so no exported graph contains one. Each call takes a `seed`, so
-that
-a batch does not depend on earlier draws, and a resumed training gives the same result as an uninterrupted one.
+that a batch does not depend on earlier draws, and a resumed training gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations

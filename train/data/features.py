@@ -90,14 +90,14 @@ def _run(
     steps = [(view, start) for view in range(views) for start in range(0, len(inputs), BATCH)]
     console = Console(stderr=True)
     rng = np.random.default_rng(0)
-    told = track(
+    summary = track(
         steps,
         "computing the features of the frozen layers",
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    for view, start in told:
+    for view, start in summary:
         places = np.arange(start, min(start + BATCH, len(inputs)))
         taken = inputs.view(places, view) if isinstance(inputs, Features) else inputs.take(places, rng)
         batch = taken.astype(np.float32)

@@ -122,8 +122,7 @@ def close_up(
     """Return a small part of an image, rotated by any angle, as a camera that looks down sees it.
 
     The part has 15–50 % of the height of the image and mostly surrounds a pixel of the class `target`. Pixels outside
-    the
-    image get the label `ignore`.
+    the image get the label `ignore`.
     """
     height, width = sample.labels.shape
     rows, columns = np.nonzero(sample.labels == target)

@@ -17,7 +17,7 @@ from orilla.runtime.preprocessing.image_file import decode_picture, is_heic
 
 CHUNK = 2048
 
-TOLD = 5
+MAX_NAMED = 5
 """Number of corrupt samples that an error names. The card names all skipped samples."""
 
 COLOUR = ("RGB", "RGBA", "P", "YCbCr")
@@ -56,10 +56,12 @@ def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
     if len(reasons) - len(others) > len(items) / 2:
         reasons = others
     if reasons and not skip_corrupt:
-        told = [f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:TOLD]]
-        more = f" and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
+        summary = [
+            f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:MAX_NAMED]
+        ]
+        more = f" and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
         msg = (
-            f"{len(reasons)} of {len(items)} samples cannot be used: {', '.join(told)}{more}: "
+            f"{len(reasons)} of {len(items)} samples cannot be used: {', '.join(summary)}{more}: "
             "fix them, or add --skip-corrupt"
         )
         raise DataError(msg)

@@ -65,9 +65,9 @@ def save(model: keras.Model, state: State, folder: Path, signature: str) -> None
     arrays = {f"v{i}": np.asarray(v.numpy()) for i, v in enumerate(_variables(model))}
     arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
     arrays |= {f"a{i}": value for i, value in enumerate(state.average)}
-    told = json.dumps({"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch}).encode()
+    summary = json.dumps({"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch}).encode()
     with replacing(folder / CHECKPOINT) as temporary:
-        np.savez(temporary, state=np.frombuffer(told, np.uint8), **arrays)  # type: ignore[arg-type]
+        np.savez(temporary, state=np.frombuffer(summary, np.uint8), **arrays)  # type: ignore[arg-type]
 
 
 def restore(model: keras.Model, folder: Path, signature: str) -> State:
@@ -82,9 +82,9 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
         return State()
     try:
         with np.load(path) as saved:
-            told = json.loads(saved["state"].tobytes())
-            if told["signature"] != signature:
-                msg = f"cannot resume {folder}: it was started with {_other(told['signature'], signature)}"
+            summary = json.loads(saved["state"].tobytes())
+            if summary["signature"] != signature:
+                msg = f"cannot resume {folder}: it was started with {_other(summary['signature'], signature)}"
                 raise ConfigError(msg)
             variables = _variables(model)
             if sum(name.startswith("v") for name in saved.files) != len(variables):
@@ -102,7 +102,7 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
         reason = "it is not an .npz file" if "pickle" in str(error) else error
         msg = f"cannot resume {folder}: {CHECKPOINT} is damaged: {reason}"
         raise DataError(msg) from error
-    return State(told["rows"], told["best_epoch"], best, average)
+    return State(summary["rows"], summary["best_epoch"], best, average)
 
 
 def _other(old: str, new: str) -> str:
@@ -112,7 +112,7 @@ def _other(old: str, new: str) -> str:
         differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     except (ValueError, AttributeError, TypeError):
         return f"{old}, not {new}"
-    told = [f"{name} {before.get(name)}, not {now.get(name)}" for name in differing if name != "data"]
+    summary = [f"{name} {before.get(name)}, not {now.get(name)}" for name in differing if name != "data"]
     if "data" in differing:
-        told.append("other data")
-    return "; ".join(told) or f"other stages ({old[rest:].strip()}, not {new[of_now:].strip()})"
+        summary.append("other data")
+    return "; ".join(summary) or f"other stages ({old[rest:].strip()}, not {new[of_now:].strip()})"

@@ -51,8 +51,8 @@ class Bar(keras.callbacks.Callback):
 
 def note_of(row: Row, watch: str | None) -> str:
     """Summarise an evaluation: the watched metric, or the first ones."""
-    told = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
-    return "  ".join(f"{name} {row[name]:.4f}" for name in told if name and "pixel" not in name)
+    summary = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
+    return "  ".join(f"{name} {row[name]:.4f}" for name in summary if name and "pixel" not in name)
 
 
 @contextmanager

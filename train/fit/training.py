@@ -38,10 +38,8 @@ class FitOptions:
     schedule: Schedule = "cosine"
     average: float = 0.05
     """Share of all steps that the running average of weights and batch-norm statistics spans. The average is evaluated
-    and
-    kept, while training continues from the last step. 0 means no average. Source: Izmailov et al., "Averaging
-    Weights Leads
-    to Wider Optima and Better Generalization" (2018)."""
+    and kept, while training continues from the last step. 0 means no average. Source: Izmailov et al., "Averaging
+    Weights Leads to Wider Optima and Better Generalization" (2018)."""
     warmup_epochs: float = 1.0
     evaluate_every: int = 1
     """Epochs between two evaluations. The last epoch is always evaluated."""

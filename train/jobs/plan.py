@@ -36,8 +36,7 @@ class Network:
 
     model: keras.Model
     """Model from RGB images `[N,H,W,3]`, values 0–255, or tokens `[N,T]` int32, to probabilities: `[N,C]`, or `[N,1]`
-    for the
-    second of two classes."""
+    for the second of two classes."""
     started: str = "random"
 
 

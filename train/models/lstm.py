@@ -1,8 +1,7 @@
 """Recurrent models for texts.
 
 Source of the LSTM: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). No layer masks. Texts are padded in
-front
-with a token whose meaning is learnt, so that the edge runs the same static loop.
+front with a token whose meaning is learnt, so that the edge runs the same static loop.
 """
 
 from __future__ import annotations
@@ -27,16 +26,12 @@ def bilstm(options: Build) -> Network:
     """Build a sum of a deep and a wide part, followed by a sigmoid.
 
     The deep part is embedding 48, a convolution over three words with pooling by four, and a bidirectional LSTM 2x32.
-    It
-    outputs the maxima of convolution and LSTM over time, and the mean of the LSTM. The wide part has a weight for each
-    word
-    and each pair of words. The wide part knows what a rare word says. The deep part learns words from their neighbours,
-    so it
-    mistakes names for opinions and fails on other names.
+    It outputs the maxima of convolution and LSTM over time, and the mean of the LSTM. The wide part has a weight for
+    each word and each pair of words. The wide part knows what a rare word says. The deep part learns words from their
+    neighbours, so it mistakes names for opinions and fails on other names.
 
     Sources: Zhou et al., "A C-LSTM Neural Network for Text Classification" (2015); Cheng et al., "Wide & Deep Learning
-    for
-    Recommender Systems" (2016); word pairs: Wang and Manning, "Baselines and Bigrams" (2012).
+    for Recommender Systems" (2016); word pairs: Wang and Manning, "Baselines and Bigrams" (2012).
     """
     tokens, words = _words(options, 48, 0.3)
     words = layers.Dropout(_share(options, 0.2), name="dropout_words")(words)

@@ -1,11 +1,9 @@
 """The road model: a U-Net on the first thirteen blocks of MobileNetV2, below one million parameters.
 
 The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to stride
-16.
-The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with depthwise-separable
+16. The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with depthwise-separable
 convolutions. Int8 kernels and the Edge TPU support every layer. Upsampling is nearest-neighbour, written as
-concatenation
-and reshape, because the compiler rejects the newer resize operators.
+concatenation and reshape, because the compiler rejects the newer resize operators.
 """
 
 from __future__ import annotations
@@ -81,9 +79,8 @@ def freeze(model: keras.Model) -> None:
     """Freeze the encoder's first blocks and its batch-norm layers.
 
     A few hundred images of one sunny town make the first blocks worse for other light. If they are trained, the road at
-    dusk
-    is found less and less from the middle of the training on. Batch-norm statistics of small batches would blur the
-    pre-trained features.
+    dusk is found less and less from the middle of the training on. Batch-norm statistics of small batches would blur
+    the pre-trained features.
     """
     encoder = model.get_layer("encoder").layers
     first = next(place for place, layer in enumerate(encoder) if layer.name == FROZEN_TO)

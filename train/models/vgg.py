@@ -76,16 +76,15 @@ def _base(options: Build, application: Application) -> tuple[Any, keras.Model, s
         layer.kernel.assign(keras.initializers.HeNormal()(layer.kernel.shape))
     if covered and new:
         _quieten(image, base.get_layer(covered[-1]))
-    told = f"{covered[0]} to {covered[-1]}, {len(covered)} of {len(convolutions)} layers"
-    return image, base, f"{Path(options.weights).name} ({told})"
+    summary = f"{covered[0]} to {covered[-1]}, {len(covered)} of {len(convolutions)} layers"
+    return image, base, f"{Path(options.weights).name} ({summary})"
 
 
 def _quieten(image: Any, layer: Any) -> None:
     """Scale the last pre-trained layer, so that its outputs have a root mean square of one.
 
     The outputs of these weights for an image exceed a thousand, which would destabilise new layers. ReLU and pooling
-    keep
-    the scale.
+    keep the scale.
     """
     part = keras.Model(image, layer.output)
     noise = np.random.default_rng(0).uniform(0, 255, (2, *part.input.shape[1:])).astype(np.float32)

@@ -36,8 +36,8 @@ def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) 
     found = []
     for key, limit in budget.limits().items():
         if (figures := _figure_of(result, whole, key)) is not None:
-            value, told = figures
-            found.append(held(subject.bundle, subject.variant, key, value, told, limit))
+            value, figure = figures
+            found.append(held(subject.bundle, subject.variant, key, value, figure, limit))
     return found
 
 
@@ -59,8 +59,8 @@ def _compares_with(result: Result, other: Result) -> bool:
 def _figure_of(result: Result, whole: Result | None, key: str) -> tuple[float, str] | None:
     """Return a figure of a result with its description, or None."""
     if key in ("start_ms", "memory_mib"):
-        untold = result.cold is None or (key == "memory_mib" and result.cold.memory_mib is None)
-        return None if untold or result.cold is None else cold_figure(result.cold, key)
+        unknown = result.cold_start is None or (key == "memory_mib" and result.cold_start.memory_mib is None)
+        return None if unknown or result.cold_start is None else cold_figure(result.cold_start, key)
     if key == "max_drop":
         found = result.accuracy
         if found is None or found.drop is None:

@@ -25,7 +25,7 @@ class LimitResult(msgspec.Struct, frozen=True):
     limit: str
     """Key of the budget."""
     value: float | None
-    told: str
+    figure: str
     """Figure with its unit, interval and source, as text."""
     allowed: str
     status: Status
@@ -38,7 +38,7 @@ class LimitResult(msgspec.Struct, frozen=True):
         return self.status in ("met", "elsewhere")
 
 
-def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Range) -> LimitResult:
+def held(bundle: str, variant: str, key: str, value: float, figure: str, limit: Range) -> LimitResult:
     """Compare a figure with its limit."""
     if math.isnan(value) or value > limit.most:
         status: Status = "exceeded"
@@ -51,10 +51,10 @@ def held(bundle: str, variant: str, key: str, value: float, told: str, limit: Ra
         variant,
         key,
         value,
-        told,
+        figure,
         allowed(key, limit),
         status,
-        _reason(bundle, variant, key, told, limit, status),
+        _reason(bundle, variant, key, figure, limit, status),
     )
 
 
@@ -65,10 +65,10 @@ def allowed(key: str, limit: Range) -> str:
     return f"{limit.least:g} to {limit.most:g}" if limit.least > 0 else f"at most {limit.most:g}"
 
 
-def _reason(bundle: str, variant: str, key: str, told: str, limit: Range, status: Status) -> str | None:
+def _reason(bundle: str, variant: str, key: str, figure: str, limit: Range, status: Status) -> str | None:
     if status == "met":
         return None
-    name = f"{bundle} {variant}: {key} is {told}"
+    name = f"{bundle} {variant}: {key} is {figure}"
     if status == "implausible":
         return f"{name}, below {limit.least:g}: implausibly good; check that the whole model ran"
     return f"{name}, {'at least' if key.startswith('min_') else 'at most'} {_edge(key, limit):g} is allowed"

@@ -40,10 +40,10 @@ def judge(
     subject = measurement.subject
     budget, machine = subject.budget, machine or detect()
     if not holds_here(budget, machine, known):
-        told = f"not measured: this machine is not a {budget.device}"
+        figure = f"not measured: this machine is not a {budget.device}"
         names = subject.bundle.path.stem, subject.variant.name
         return [
-            LimitResult(*names, key, None, told, allowed(key, limit), "elsewhere", None)
+            LimitResult(*names, key, None, figure, allowed(key, limit), "elsewhere", None)
             for key, limit in budget.limits().items()
         ]
     found = {key: _judge(measurement, key, limit) for key, limit in budget.limits().items()}
@@ -61,15 +61,15 @@ def judge(
 
 def _judge(measurement: Measurement, key: str, limit: Range) -> LimitResult:
     subject = measurement.subject
-    value, told = _figure(measurement, key)
-    return held(subject.bundle.path.stem, subject.variant.name, key, value, told, limit)
+    value, figure = _figure(measurement, key)
+    return held(subject.bundle.path.stem, subject.variant.name, key, value, figure, limit)
 
 
 def _figure(measurement: Measurement, key: str) -> tuple[float, str]:
     """Return a figure with its description."""
     subject = measurement.subject
     if key in ("start_ms", "memory_mib"):
-        return cold_figure(measurement.cold(), key)
+        return cold_figure(measurement.measure_cold_start(), key)
     if key in ("max_drop", "min_agreement"):
         found = measurement.answers()
         if key == "max_drop":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orilla.devices.budget import RATIOS, Budget
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError
-from orilla.runtime.bench.cold_start import cold
+from orilla.runtime.bench.cold_start import measure_cold_start
 from orilla.runtime.bench.interleaved import EACH, interleaved, warm_up
 from orilla.runtime.bench.result import ColdStart
 from orilla.runtime.bench.samples import Summary, min_samples, summarise
@@ -182,12 +182,14 @@ class Measurement:
         engine = self.subject.engine if loader.fits(variant, self.subject.engine) else variant.engine
         return loader.load(bundle, variant, engine=engine, threads=self.subject.threads)
 
-    def cold(self) -> ColdStart:
+    def measure_cold_start(self) -> ColdStart:
         """Return start-up time and memory, measured in a new process."""
         if self._cold is None:
             subject = self.subject
             self._step(f"{subject.bundle.path.stem}: start-up and memory")
-            self._cold = cold(str(subject.bundle.path.resolve()), subject.variant.name, subject.engine, subject.threads)
+            self._cold = measure_cold_start(
+                str(subject.bundle.path.resolve()), subject.variant.name, subject.engine, subject.threads
+            )
         return self._cold
 
     def answers(self) -> Answers:

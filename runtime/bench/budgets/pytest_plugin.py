@@ -1,8 +1,7 @@
 """pytest plugin: `@pytest.mark.budget(bundle="road", p90_ratio=0.5, max_drop=0.5)` checks a bundle against a budget.
 
 The body of the test runs first, then every limit is measured. The names of the limits are those of `orilla verify
---budget`.
-A test without a body checks only the budget.
+--budget`. A test without a body checks only the budget.
 """
 
 from __future__ import annotations
@@ -74,11 +73,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         raise _refused(msg) from None
     item.config.stash[_JUDGED] += [(item.nodeid, one) for one in judged]
     if broken := [one for one in judged if not one.passed]:
-        rows = "\n".join(f"  {one.limit:<14} {one.told:<44} {one.allowed:<18} {one.status}" for one in judged)
+        rows = "\n".join(f"  {one.limit:<14} {one.figure:<44} {one.allowed:<18} {one.status}" for one in judged)
         reasons = "\n".join(str(one.reason) for one in broken)
         pytest.fail(f"{len(broken)} of {len(judged)} limits are not met\n{rows}\n{reasons}", pytrace=False)
     if judged and all(one.status == "elsewhere" for one in judged):
-        pytest.skip(judged[0].told)
+        pytest.skip(judged[0].figure)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -90,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     width = max(len(f"{one.bundle} {one.variant} {one.limit}") for _, one in judged)
     for _, one in judged:
         name = f"{one.bundle} {one.variant} {one.limit}"
-        terminalreporter.write_line(f"{name:<{width}}  {one.told}, {one.allowed}: {one.status}", red=not one.passed)
+        terminalreporter.write_line(f"{name:<{width}}  {one.figure}, {one.allowed}: {one.status}", red=not one.passed)
 
 
 def _measurements(item: pytest.Item) -> list[Measurement]:

@@ -226,8 +226,8 @@ def _python(remote: Remote) -> str:
     for name, version in found.items():
         if (numbers := re.fullmatch(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) >= (3, 11):
             return name
-    told = f"found {', '.join(sorted(set(found.values())))}" if found else "found none"
-    msg = f"{remote.name}: needs Python 3.11 or newer, {told}: sudo apt install python3"
+    summary = f"found {', '.join(sorted(set(found.values())))}" if found else "found none"
+    msg = f"{remote.name}: needs Python 3.11 or newer, {summary}: sudo apt install python3"
     raise RemoteError(msg)
 
 

@@ -164,11 +164,11 @@ class Remote:
         """Classify a failure of ssh: temporary, or one that must be fixed first."""
         for sign, meaning in REASONS.items():
             if sign in said:
-                told = f"{self.name}: {meaning.format(target=self.target, host=self.host)}"
-                return LostError(told) if self._reached and "key" not in meaning else RemoteError(told)
+                summary = f"{self.name}: {meaning.format(target=self.target, host=self.host)}"
+                return LostError(summary) if self._reached and "key" not in meaning else RemoteError(summary)
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        told = lines[-1][:300] if lines else "the connection was lost"
-        return LostError(told) if self._reached else RemoteError(f"{self.name}: {told}")
+        summary = lines[-1][:300] if lines else "the connection was lost"
+        return LostError(summary) if self._reached else RemoteError(f"{self.name}: {summary}")
 
 
 def _quoted(path: str) -> str:

@@ -90,8 +90,8 @@ def time_line(result: Result) -> str:
                 middle.append((low + high) / 2)
                 medians.append(float(np.median(inside)))
         axes.plot(middle, medians, color=LINES[1], lw=1.8, label="median")
-        for place, one in enumerate(result.aside):
-            label = None if place else "set aside"
+        for place, one in enumerate(result.excluded):
+            label = None if place else "set excluded"
             axes.axvspan(one.from_s, one.to_s, color=INK, alpha=0.08, lw=0, label=label)
         axes.set_ylabel(f"{result.headline}, ms")
         axes.set_ylim(bottom=0, top=float(np.percentile(times, 99.5)) * 1.3)

@@ -85,7 +85,7 @@ def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> No
     header = ["run", "p50 ms", "p90 ms", "p99 ms", "max", "memory", "start ms", "accuracy", ""]
     rows = []
     for result, name in zip(results, names, strict=True):
-        cold, main = result.cold, result.main
+        cold, main = result.cold_start, result.main
         measured = result.accuracy
         rows.append(
             [

@@ -96,7 +96,7 @@ BUDGET_HEADER = ["budget", "measured", "allowed", ""]
 def budget_row(one: LimitResult) -> list[str]:
     """Return one row of the table of budgets."""
     word = {"met": "met", "exceeded": "EXCEEDED", "implausible": "IMPLAUSIBLE", "elsewhere": "elsewhere"}[one.status]
-    return [f"{one.variant} {one.limit}", one.told, one.allowed, word]
+    return [f"{one.variant} {one.limit}", one.figure, one.allowed, word]
 
 
 def histogram(times: Sequence[float], width: int = 48) -> str:
@@ -124,9 +124,9 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
         f"{result.per_second:.1f} frames per second over {result.seconds:.1f} s; processor time {result.cpu_ms:.2f} ms "
         f"per frame; peak memory of the process {mib(result.peak_mib)}"
     )
-    if result.cold is not None:
+    if result.cold_start is not None:
         lines.append(
-            f"start {result.cold.start_ms:.0f} ms to the first answer, memory {mib(result.cold.memory_mib)} "
+            f"start {result.cold_start.start_ms:.0f} ms to the first answer, memory {mib(result.cold_start.memory_mib)} "
             "(new process)"
         )
     warm = result.warm_up
@@ -161,18 +161,18 @@ def _beside(drop: float) -> str:
 def _machine_lines(result: Result) -> list[str]:
     heat = [one.temperature_c for one in result.timeline if one.temperature_c is not None]
     clock = [one.mhz for one in result.timeline if one.mhz is not None]
-    told_of = []
+    parts = []
     if heat:
-        told_of.append(f"temperature {heat[0]:.0f} to {heat[-1]:.0f} °C, at most {max(heat):.0f}")
+        parts.append(f"temperature {heat[0]:.0f} to {heat[-1]:.0f} °C, at most {max(heat):.0f}")
     if clock:
-        told_of.append(f"clock {min(clock):.0f} to {max(clock):.0f} MHz")
+        parts.append(f"clock {min(clock):.0f} to {max(clock):.0f} MHz")
     if result.joules is not None:
         frames = result.per_second * result.seconds
-        told_of.append(f"{1e3 * result.joules / frames:.2f} mJ per frame ({result.energy_source})")
+        parts.append(f"{1e3 * result.joules / frames:.2f} mJ per frame ({result.energy_source})")
     missing = [name for name, known in (("temperature", heat), ("energy", result.joules is not None)) if not known]
     if missing:
-        told_of.append(f"no sensor of {' or '.join(missing)} here")
-    return ["; ".join(told_of)] if told_of else []
+        parts.append(f"no sensor of {' or '.join(missing)} here")
+    return ["; ".join(parts)] if parts else []
 
 
 def _soak_lines(result: Result) -> list[str]:
@@ -190,8 +190,8 @@ def _soak_lines(result: Result) -> list[str]:
 def _run_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     tables, lines = result_parts(document["result"])
     if "trends" in document:
-        more, told_of = _history_parts(document)
-        tables, lines = [*tables, *more], [*lines, *told_of]
+        more, parts = _history_parts(document)
+        tables, lines = [*tables, *more], [*lines, *parts]
     written = [document[key] for key in ("out", "history", "report") if document.get(key)]
     return tables, [*lines, *(f"written: {path}" for path in written)]
 
@@ -256,12 +256,12 @@ def _hosts_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
             rows.append([host.name, "–", "–", "–", "–", "failed"])
             lines.append(f"{host.name}: {host.error}")
             continue
-        main, cold = result.main, result.cold
+        main, cold = result.main, result.cold_start
         memory = mib(cold.memory_mib) if cold is not None else "–"
         valid = "valid" if result.valid and result.complete else "NOT VALID"
         rows.append([host.name, *(percentile(main.at(p)) for p in PERCENTS), memory, valid])
-        told_of = (result.host.description, *host.findings, *result.notes, *result.invalid)
-        lines += [f"{host.name}: {line}" for line in told_of]
+        parts = (result.host.description, *host.findings, *result.notes, *result.invalid)
+        lines += [f"{host.name}: {line}" for line in parts]
     header = ["host", "p50 ms", "p90 ms", "p99 ms", "memory", ""]
     lines += [f"written: {path}" for path in document["written"]]
     return [(document["title"], header, rows)], lines

@@ -1,8 +1,7 @@
 """Data set of arrays in a `.npz`: `x` with one sample per row, and optionally `y` with the ground truth.
 
 `x` of uint8 with three channels contains RGB images. Then `y` contains class numbers of the model, or masks. Anything
-else is
-a sample of arrays: `x`, or several arrays under the names of the model's inputs.
+else is a sample of arrays: `x`, or several arrays under the names of the model's inputs.
 """
 
 from __future__ import annotations
@@ -109,8 +108,8 @@ def open_dataset(path: Path) -> ArrayFile:
         msg = f"{path.name} contains no samples: give an array x with one sample per row"
         raise DataError(msg)
     if len(set(lengths.values())) > 1 or (y is not None and len(y) != min(lengths.values())):
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        msg = f"{path.name}: arrays of different length ({told}{'' if y is None else f', y {len(y)}'})"
+        summary = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        msg = f"{path.name}: arrays of different length ({summary}{'' if y is None else f', y {len(y)}'})"
         raise DataError(msg)
     if y is not None and _are_pictures(arrays) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
         msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: for images give class numbers [N] or masks [N,H,W]"

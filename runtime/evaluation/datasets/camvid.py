@@ -1,8 +1,7 @@
 """Data set CamVid in the SegNet layout: `train/ trainannot/ val/ valannot/`, as a folder or a zip.
 
 Source: Brostow, Fauqueur, Cipolla, "Semantic object classes in video: a high-definition ground truth database" (2009);
-the
-twelve-label version of Badrinarayanan et al., "SegNet" (2015).
+the twelve-label version of Badrinarayanan et al., "SegNet" (2015).
 """
 
 from __future__ import annotations

@@ -165,8 +165,7 @@ def open_dataset(spec: str | Path) -> Dataset:
 
     Args:
         spec: `scenes[:SEED]`; a path, whose kind is recognised by its content; `KIND:PATH`; or the name of a data set
-            that
-            `orilla data get` has downloaded.
+            that `orilla data get` has downloaded.
 
     Raises:
         ConfigError: The name is unknown.

@@ -1,8 +1,7 @@
 """Data set IMDB in Keras' form: `imdb.npz` with lists of word ranks, `imdb_word_index.json` with the words.
 
 Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are converted back into texts
-with
-blanks between the words, so that training and the robot use the same tokeniser.
+with blanks between the words, so that training and the robot use the same tokeniser.
 """
 
 from __future__ import annotations

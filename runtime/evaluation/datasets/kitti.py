@@ -1,8 +1,7 @@
 """Data set KITTI road: `training/image_2/um_000000.png`, `gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
 
 Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms"
-(2013).
-The labels of its test images are not public, so every fifth training image of each scene kind is `val`.
+(2013). The labels of its test images are not public, so every fifth training image of each scene kind is `val`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Data set of any images with masks: `images/` and `masks/`, below split folders or without splits.
 
 Without `classes.txt` a mask marks one class, the road: 0 is background, 255 (or 1) is road. With `classes.txt`, which
-has one
-name per line, the values of a mask are line numbers from 0, and 255 is ignored.
+has one name per line, the values of a mask are line numbers from 0, and 255 is ignored.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ class Masks(Pairs):
         """Convert a colour mask into one value per pixel.
 
         In a palette, as in Pascal VOC, the indices mark the classes. A mask of one class may have been made black and
-        white by any
-        program.
+        white by any program.
         """
         grey = all(np.array_equal(colours[..., 0], colours[..., other]) for other in (1, 2))
         if grey and self._binary:

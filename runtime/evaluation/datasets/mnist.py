@@ -1,8 +1,7 @@
 """Data sets MNIST and Fashion-MNIST: Keras' `.npz`, or a folder of the four idx files, gzipped or not.
 
 Sources: LeCun, Cortes, Burges, "The MNIST database of handwritten digits"; Xiao, Rasul, Vollgraf, "Fashion-MNIST: a
-Novel
-Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
+Novel Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
 """
 
 from __future__ import annotations
@@ -87,8 +86,7 @@ def open_dataset(path: Path) -> Mnist:
     """Open the data set.
 
     Both data sets have the same layout. `fashion` in the name of the file or folder means Fashion-MNIST. torchvision
-    puts the
-    files into an inner folder `raw`.
+    puts the files into an inner folder `raw`.
     """
     try:
         arrays = _read_idx(_home(path)) if path.is_dir() else _read_npz(path)

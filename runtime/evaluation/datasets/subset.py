@@ -13,8 +13,7 @@ class Subset(Dataset):
     Args:
         dataset: The other data set.
         skipped: One line per sample, as on a card: name, `: ` and reason. The line does not state the split, so the
-            name is
-            removed from all splits.
+            name is removed from all splits.
     """
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:

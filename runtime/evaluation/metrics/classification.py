@@ -38,13 +38,11 @@ class Classified:
         """Return accuracy; precision, recall (sensitivity) and F1 per class and as means; for two classes also ROC AUC.
 
         The second of two classes is the positive one. A class that was never predicted has a precision of 0, and one
-        without samples
-        a recall of 0.
+        without samples a recall of 0.
 
         Args:
             weights: Count of each sample, `[N]`. None counts each once. If a resample misses a class, undefined metrics
-                are
-                omitted, and means cover the other classes.
+                are omitted, and means cover the other classes.
         """
         table = self.confusion(weights)
         hits, said, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)

@@ -49,9 +49,8 @@ class Segmented:
         """Return IoU, mean IoU with the background, pixel accuracy, precision, recall, F1 and MaxF over all pixels.
 
         MaxF is the maximum F1 over all thresholds. With several sequences, the IoU of each is included. Undefined
-        metrics are
-        omitted. Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the image, not from
-        above.
+        metrics are omitted. Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the image,
+        not from above.
 
         Args:
             weights: Count of each image, `[N]`. None counts each once.

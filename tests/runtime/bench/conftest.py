@@ -1,4 +1,4 @@
-"""Of all tests of benchmarks: a cache of their own, and a machine that the yardstick finds quiet."""
+"""Fixtures of all benchmark tests: a cache of their own, and a machine that the reference workload finds quiet."""
 
 import pytest
 
@@ -12,11 +12,11 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, request):
-    """Else a neighbour on this machine makes a second three."""
-    if "real_yardstick" not in request.fixturenames:
+    """Prevent interference from making a measurement three times as long."""
+    if "real_workload" not in request.fixturenames:
         monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: 25.0)
 
 
 @pytest.fixture
-def real_yardstick():
-    """Its own, for those who ask."""
+def real_workload():
+    """Use the real reference workload."""

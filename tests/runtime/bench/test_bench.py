@@ -1,4 +1,4 @@
-"""`orilla bench`: every scenario with a real engine, and what may go wrong."""
+"""`orilla bench run`: every scenario with a real engine, and possible failures."""
 
 import json
 import time
@@ -32,20 +32,20 @@ def test_scenarios(capsys, tmp_path, name, stage, frames):
     out = tmp_path / "r.json"
     code, document, _ = bench(capsys, "probe", "--scenario", name, "--seconds", "1", "--out", str(out))
     assert code == 0
-    told, kept = document["result"], result.read(out)
-    assert told["summary"][stage]["count"] == kept.main.count == len(kept.at_s) > 5
+    message, kept = document["result"], result.read(out)
+    assert message["summary"][stage]["count"] == kept.main.count == len(kept.at_s) > 5
     assert kept.complete
     assert kept.subject.scenario == name
     assert kept.subject.streams == (frames or kept.subject.streams)
     assert 0.8 < kept.seconds < 2.5
     assert kept.at_s == sorted(kept.at_s)
-    assert kept.cold.start_ms > kept.cold.load_ms > 0
-    assert kept.cold.memory_mib > 1
+    assert kept.cold_start.start_ms > kept.cold_start.load_ms > 0
+    assert kept.cold_start.memory_mib > 1
     assert kept.cpu_ms > 0
     assert kept.warm_up.count > 0
-    median = kept.main.at(50)  # a second on a disturbed machine may be worth too few samples for one
+    median = kept.main.at(50)  # a second on a disturbed machine may have too few effective samples
     assert median is None or median.ms == pytest.approx(np.median(kept.samples_ms[stage]), rel=0.1)
-    assert not kept.aside
+    assert not kept.excluded
     if name == "loop":
         assert {"capture", "prepare", "infer", "decode", "age"} <= set(kept.samples_ms)
         assert kept.per_second == pytest.approx(30, rel=0.2)
@@ -82,7 +82,7 @@ def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkey
     real, rng = scenario.Taken.add, np.random.default_rng(0)
 
     def interrupted(self, *query, infer):
-        """Times of their own: what a machine does for some milliseconds is often worth a few samples only."""
+        """Use artificial times: some milliseconds of a real machine often have few effective samples."""
         if self.frames == 3000:
             raise KeyboardInterrupt
         real(self, *query, infer=rng.uniform(1.0, 1.1))
@@ -131,7 +131,7 @@ def test_too_many_samples_are_thinned(monkeypatch):
 
 
 def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
-    """Not the bundle of the same name that ships."""
+    """A bundle in the current folder does not hide the shipped one of the same name."""
     from orilla.runtime.bench import runner as measuring
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.bundle import Bundle
@@ -139,8 +139,8 @@ def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
     original = Bundle.open("probe")
     bundles.write(tmp_path / "road", original.manifest, {name: original.read(name) for name in original.manifest.files})
     monkeypatch.chdir(tmp_path)
-    asked, real = [], measuring.cold
-    monkeypatch.setattr(measuring, "cold", lambda *given: asked.append(given[0]) or real(*given))
+    asked, real = [], measuring.cold_start
+    monkeypatch.setattr(measuring, "cold_start", lambda *given: asked.append(given[0]) or real(*given))
     assert main(["bench", "run", "./road", "--seconds", "0.5"]) == 0
     assert asked == [str(tmp_path / "road")]
 
@@ -171,7 +171,7 @@ def test_a_clock_that_steps_is_told_and_changes_nothing(monkeypatch):
 
 
 def test_a_run_that_others_disturb_is_not_valid(monkeypatch):
-    """Half of the machine's other core is used by somebody else."""
+    """Another process uses half of the machine's other core."""
     busy = [0.0]
 
     def usage(root):
@@ -236,7 +236,7 @@ def seconds(temperatures):
 
 
 def test_a_soak_ends_with_the_heat():
-    """A board that warms up by 30 degrees and is slowed down by a third on the way."""
+    """A board warms up by 30 degrees and slows down by a third."""
     heat = 40 + 30 * (1 - np.exp(-np.arange(1800) / 200))
     soaking = Soaking(seconds(heat))
     at_s, times = [], []
@@ -245,12 +245,12 @@ def test_a_soak_ends_with_the_heat():
         times.append(10.0 + 5.0 * (heat[int(at)] > 60))
         if soaking.add(at_s[-1], times[-1]):
             break
-    told = soaking.summary(at_s, times)
-    assert told.steady
-    assert 500 < told.steady_after_s < 1200
-    assert told.slowdown == pytest.approx(1.5)
-    assert told.burst.at(50).ms == 10.0
-    assert told.judged_by.startswith("temperature")
+    message = soaking.summary(at_s, times)
+    assert message.steady
+    assert 500 < message.steady_after_s < 1200
+    assert message.slowdown == pytest.approx(1.5)
+    assert message.burst.at(50).ms == 10.0
+    assert message.judged_by.startswith("temperature")
 
 
 def test_a_soak_without_a_sensor_goes_by_the_times():
@@ -268,7 +268,7 @@ def test_a_soak_of_a_second(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["run"], "the following arguments are required: bundle"),
         (["run", "probe", "--scenario", "server"], "unknown scenario 'server'"),
@@ -289,31 +289,31 @@ def test_a_soak_of_a_second(capsys):
         (["run", "probe", "--scenario", "loop", "--source", "missing.mp4"], "missing.mp4"),
     ],
 )
-def test_what_is_refused(capsys, words, told):
+def test_what_is_refused(capsys, words, message):
     assert main(["bench", *words]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert len(error.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"schema": 2}, "has version 2, but this orilla reads 1"),
+        ({"schema": 3}, "has version 3, but this orilla reads 2"),
         ({"samples_ms": {"infer": []}}, "contains no samples: measure again"),
         ({"subject": 5}, "is not a result of orilla bench"),
         ({"summary": {}}, "its samples do not fit each other"),
         ({"at_s": [0.1]}, "its samples do not fit each other"),
     ],
 )
-def test_files_that_are_no_results(tmp_path, capsys, change, told):
+def test_files_that_are_no_results(tmp_path, capsys, change, message):
     out = tmp_path / "r.json"
     assert main(["bench", "run", "probe", "--seconds", "0.5", "--out", str(out)]) == 0
     out.write_text(json.dumps(json.loads(out.read_text()) | change))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         result.read(out)
     assert main(["bench", "compare", str(out), str(out)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_file_that_is_cut_off(tmp_path):

@@ -1,4 +1,4 @@
-"""Other machines, over a real sshd on this one; and what may go wrong on the way."""
+"""Benchmarks on other machines, through a real sshd on this one, and possible failures."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from orilla.runtime.cli import main
 
 
 def a_board(folder):
-    """A server whose logins have a home folder of their own, and a Python that has all packages: that of the tests."""
+    """Return a server whose logins have their own home folder, and the tests' Python with all packages."""
     if SSHD is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no sshd here: apt install openssh-server")
     for name in ("home", "bin"):
@@ -48,7 +48,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def board(server, monkeypatch):
-    """The server, by the name `board`; nothing of a test before is there, and it is neither examined nor verified."""
+    """The server under the name `board`, without remains of earlier tests. Doctor and verify are skipped."""
     monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
     monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [])
     monkeypatch.setattr(fleet, "_verify", lambda remote, command, engine: None)
@@ -62,7 +62,7 @@ DOCTOR, VERIFY = fleet._doctor, fleet._verify
 
 
 def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
-    """Ships orilla and the bundle once, examines, verifies, measures, and brings the result home."""
+    """Send orilla and the bundle once, examine, verify, measure, and fetch the result."""
     monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [*DOCTOR(remote, run), "examined"])
     monkeypatch.setattr(fleet, "_verify", VERIFY)
     out = tmp_path / "r.json"
@@ -86,7 +86,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
 
 
 def test_several_machines_side_by_side(board, tmp_path, capsys):
-    """Two servers, and one that is not there, in one table; a page over those that answered."""
+    """Two servers and one absent machine give one table, and a page about those that answered."""
     (tmp_path / "other").mkdir()
     other = a_board(tmp_path / "other")
     second = other.config.read_text().replace("Host board other", "Host other")
@@ -112,7 +112,7 @@ def test_an_unknown_host_key(board, capsys):
 
 
 def test_a_host_key_that_has_changed(board, capsys):
-    """Is told as what it may be: an attack, not a machine that is new."""
+    """A changed host key is reported as a possible attack, not as a new machine."""
     board.trust((board.folder / "key.pub").read_text())
     assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     assert "its host key has changed: find out why" in " ".join(capsys.readouterr().out.split())
@@ -138,16 +138,14 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # a job in the background ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
     )
     assert process.stderr is not None
     for line in process.stderr:
         if "measuring" in line:
             break
     time.sleep(4)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, signal.SIGINT)  # like a terminal
     assert process.wait(60) == 130
     found = result.read(out)
     assert not found.complete
@@ -187,13 +185,13 @@ def test_a_refused_login(board, capsys):
 
 
 @pytest.mark.parametrize(
-    ("program", "text", "told"),
+    ("program", "text", "message"),
     [
         ("python3", "echo 3.9", "needs Python 3.11 or newer, found 3.9"),
         ("python3", "exit 127", "needs Python 3.11 or newer, found none"),
     ],
 )
-def test_no_python_that_is_new_enough(board, capsys, program, text, told, monkeypatch):
+def test_no_python_that_is_new_enough(board, capsys, program, text, message, monkeypatch):
     monkeypatch.setattr(fleet, "PYTHONS", ("python3",))
     path = board.folder / "bin" / program
     kept = path.read_text()
@@ -202,11 +200,11 @@ def test_no_python_that_is_new_enough(board, capsys, program, text, told, monkey
         assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     finally:
         path.write_text(kept)
-    assert told in " ".join(capsys.readouterr().out.split())
+    assert message in " ".join(capsys.readouterr().out.split())
 
 
 def test_no_room_there(board, capsys, monkeypatch):
-    """Nothing is installed where it would fill the disk."""
+    """Nothing is installed if it would fill the disk."""
     monkeypatch.setattr(fleet, "_missing", lambda remote, python, needed: list(needed))
     df = board.folder / "bin" / "df"
     df.write_text("#!/bin/sh\necho Filesystem\necho /dev/root 7000000 6990000 10000 99% /\n")
@@ -219,7 +217,7 @@ def test_no_room_there(board, capsys, monkeypatch):
 
 
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
-    """The golden answers are another network's."""
+    """The golden answers are those of another network."""
     monkeypatch.setattr(fleet, "_verify", VERIFY)
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
@@ -236,7 +234,7 @@ def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_
 
 
 def flaky(folder, config, fails):
-    """An ssh whose connection is lost at some of its calls: after half of what is sent, or of what is said."""
+    """Return an ssh whose connection breaks at some calls, after half of what is sent or received."""
     counter, script = folder / "calls", folder / "flaky-ssh"
     counter.write_text("0")
     script.write_text(
@@ -280,7 +278,7 @@ def test_a_file_goes_on_where_the_connection_was_lost(board, tmp_path, monkeypat
 
 
 def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_path, monkeypatch, capsys):
-    """The measurement goes on there, apart from the connection, and is started once."""
+    """The measurement continues there without the connection, and is started once."""
     script, counter = flaky(tmp_path, board.config, {6, 12, 13, 15, 17})
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
@@ -321,7 +319,7 @@ def test_what_it_needs_is_what_the_project_says():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--host", "http://board"], "give ssh://USER@HOST"),
         (["--host", "ssh://"], "give ssh://USER@HOST"),
@@ -332,10 +330,10 @@ def test_what_it_needs_is_what_the_project_says():
         (["--host", "ssh://a", "--wheels", "."], "the folder contains no wheel"),
     ],
 )
-def test_what_is_refused(capsys, tmp_path, monkeypatch, words, told):
+def test_what_is_refused(capsys, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "run", "probe", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_no_ssh_here(monkeypatch):

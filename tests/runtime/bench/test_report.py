@@ -1,4 +1,4 @@
-"""The page: all that it promises is in it, and nothing that it would have to fetch."""
+"""The report page contains everything that it promises, and nothing that must be fetched."""
 
 import re
 
@@ -82,14 +82,14 @@ def test_hostile_names_stay_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["missing.json"], "cannot read missing.json"),
         (["{made}", "--out", "page.txt"], "a page is NAME.html"),
         (["{made}", "--out", "missing/r.html"], "does not exist"),
     ],
 )
-def test_what_is_refused(tmp_path, capsys, words, told):
+def test_what_is_refused(tmp_path, capsys, words, message):
     result.write(tmp_path / "a.json", made())
     assert main(["report", *(word.format(made=tmp_path / "a.json") for word in words)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

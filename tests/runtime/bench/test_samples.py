@@ -1,4 +1,4 @@
-"""Percentiles and their intervals, against distributions whose percentiles are known."""
+"""Percentiles and their intervals, for distributions with known percentiles."""
 
 from statistics import NormalDist
 
@@ -20,7 +20,7 @@ def two_humps(rng, count):
 
 
 def in_steps(rng, count):
-    """A clock that tells hundredths only."""
+    """A clock with a resolution of hundredths."""
     return np.round(rng.gamma(9.0, 0.5, count), 2)
 
 
@@ -36,7 +36,7 @@ def truth(draw, percent):
     ("draw", "count"), [(lognormal, 400), (lognormal, 2000), (two_humps, 1000), (in_steps, 400), (heavy, 400)]
 )
 def test_intervals_cover_what_they_say(draw, count):
-    """Nominal 95 %; 93 to 97 % is asked of each percentile, beside what 1,500 rounds leave to chance (0.6 %)."""
+    """The nominal coverage is 95 %. Each percentile must reach 93 to 97 %, plus the chance of 1,500 rounds (0.6 %)."""
     rng = np.random.default_rng(7)
     true = {percent: truth(draw, percent) for percent in (50, 90, 99)}
     hits = dict.fromkeys(true, 0)
@@ -48,13 +48,13 @@ def test_intervals_cover_what_they_say(draw, count):
             high = np.inf if one.high_ms is None else one.high_ms
             hits[percent] += low <= true[percent] <= high
     for percent, hit in hits.items():
-        lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)  # ties only make intervals wider
+        lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)  # ties only widen intervals
         assert lower <= hit / ROUNDS <= upper, (percent, hit / ROUNDS)
 
 
 @pytest.mark.parametrize("likeness", [0.5, 0.9])
 def test_times_that_are_like_the_one_before_widen_the_interval(likeness):
-    """An autoregressive series, as of a machine whose clock moves: 5,000 of it are worth far fewer."""
+    """5,000 times of an autoregressive series have a much smaller effective sample size."""
     rng, count, hits = np.random.default_rng(3), 5000, {50: 0, 90: 0}
     for _ in range(250):
         noise = rng.normal(0, np.sqrt(1 - likeness**2), count + 200)
@@ -92,7 +92,7 @@ def test_counts_of_mlperf():
 
 
 def test_ranks_by_hand():
-    """Of 100 samples the median is between the 40th and the 61st with 95.4 to 96.5 %."""
+    """Of 100 samples, the median lies between the 40th and the 61st with 95.4 to 96.5 %."""
     low, high = ranks(100, 50)
     assert 39 <= low <= 41
     assert 60 <= high <= 62

@@ -1,4 +1,4 @@
-"""What a bundle must be before it is used: every hostile or damaged one is refused by one line."""
+"""Checks of a bundle before its use: every hostile or damaged one is rejected with one line."""
 
 import io
 import json
@@ -19,7 +19,7 @@ def unpack(path, folder):
 
 
 def repack(path, change):
-    """The bundle's bytes after `change` has worked on its content, `{name: bytes}`."""
+    """Return the bundle's bytes after `change` has modified its content, `{name: bytes}`."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     change(content)
@@ -77,7 +77,7 @@ def test_any_flipped_byte_is_noticed(tiny_bundle, tmp_path):
             opened = Bundle.open(tmp_path / "flipped.orilla")
         except BundleError:
             continue
-        # Some bytes of a zip say nothing about its content (times, attributes): then nothing may have changed.
+        # Some bytes of a zip, such as times and attributes, do not affect its content. Then nothing may have changed.
         original = Bundle.open(tiny_bundle)
         assert opened.manifest == original.manifest
         assert all(opened.read(name) == original.read(name) for name in original.manifest.files)

@@ -1,4 +1,4 @@
-"""The Edge TPU's session against a stick that a test plays: reset, gone, back again, hanging."""
+"""The Edge TPU's session with a simulated stick: reset, absent, back again, hanging."""
 
 import gc
 import platform
@@ -22,14 +22,14 @@ from orilla.runtime.preprocessing.image import prepare
 PROBE = Bundle.open("probe")
 DATA = PROBE.read(PROBE.manifest.variant("litert_wi8_ai8").file)
 COMPILED = DATA + edgetpu.OPERATOR
-"""What a compiler would have made: here the CPU's file, which the interpreter takes for what it begins with."""
+"""Output of a compiler: here the CPU's file, which the interpreter accepts because of its beginning."""
 
 
 real_sleep = time.sleep
 
 
 class Stick:
-    """Sessions that it gives out work until it is told otherwise."""
+    """Simulated stick. Its sessions work until the test changes that."""
 
     def __init__(self, monkeypatch):
         self.plugged, self.broken, self.opened = True, False, 0
@@ -71,14 +71,14 @@ def stick(monkeypatch):
 
 
 @pytest.fixture
-def told():
+def message():
     return []
 
 
 @pytest.fixture
-def session(stick, told):
+def session(stick, message):
     session = edgetpu.load(COMPILED, 1, fallback=DATA)
-    session.on_event = told.append
+    session.on_event = message.append
     yield session
     session.close()
 
@@ -93,46 +93,46 @@ def test_it_answers_as_the_cpu_does(session):
     assert session.counts == {"resets": 0, "reopened": 0, "on_cpu": 0}
 
 
-def test_after_a_reset_it_is_opened_again_and_the_frame_is_answered(session, stick, told):
+def test_after_a_reset_it_is_opened_again_and_the_frame_is_answered(session, stick, message):
     stick.broken = True
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 0}
-    assert [text.split(":")[0] for text in told] == ["Edge TPU lost", "Edge TPU reopened"]
+    assert [text.split(":")[0] for text in message] == ["Edge TPU lost", "Edge TPU reopened"]
 
 
-def test_while_it_is_unplugged_the_cpu_goes_on_and_it_comes_back(session, stick, told):
+def test_while_it_is_unplugged_the_cpu_goes_on_and_it_comes_back(session, stick, message):
     stick.plugged = False
     for _ in range(3):
         assert np.array_equal(session.run(PICTURE), ANSWER)
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 3}
     stick.plugged = True
     session.run(PICTURE)
-    assert session.counts["on_cpu"] == 4  # not asked again at once
+    assert session.counts["on_cpu"] == 4  # it is not retried immediately
     stick.now += edgetpu.AGAIN_S[1]
     session.run(PICTURE)
     assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 4}
-    assert told == [
+    assert message == [
         "Edge TPU lost: ai_edge_litert failed: Node number 0 (EdgeTpuDelegateForCustomOp) failed to invoke.",
         "the CPU takes over: no Edge TPU answers",
         "Edge TPU reopened",
     ]
 
 
-def test_one_that_hangs_is_left_behind(session, stick, monkeypatch, told):
+def test_one_that_hangs_is_left_behind(session, stick, monkeypatch, message):
     monkeypatch.setattr(edgetpu, "WATCHDOG_S", 0.1)
     stick.hang.clear()
     began = time.perf_counter()
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert time.perf_counter() - began < 5
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
-    assert told == ["Edge TPU lost: no answer for 0 s; it is not used again until this program restarts"]
+    assert message == ["Edge TPU lost: no answer for 0 s; it is not used again until this program restarts"]
     stick.hang.set()
     stick.now += 1000
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 2}
 
 
-def test_an_opening_that_hangs_is_left_behind(session, stick, monkeypatch, told):
+def test_an_opening_that_hangs_is_left_behind(session, stick, monkeypatch, message):
     monkeypatch.setattr(edgetpu, "WATCHDOG_S", 0.1)
     stick.broken = True
     stick.slow_s = 0.5
@@ -140,23 +140,23 @@ def test_an_opening_that_hangs_is_left_behind(session, stick, monkeypatch, told)
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert time.perf_counter() - began < 5
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
-    assert "it did not open in 0 s" in told[1]
+    assert "it did not open in 0 s" in message[1]
 
 
 def test_what_was_lost_is_let_go_before_it_is_opened_again(session, stick):
-    """libedgetpu gives the old, dead device to who opens one while the old is held."""
+    """libedgetpu returns the old, dead device if it is opened while the old one is held."""
     stick.broken = True
     session.run(PICTURE)
     assert stick.held_at_opening == [0, 0]
 
 
-def test_one_that_fails_again_and_again_is_asked_less_and_less(session, stick, told):
+def test_one_that_fails_again_and_again_is_asked_less_and_less(session, stick, message):
     for _ in range(300):
         stick.broken = stick.breaks_at_once = True
         assert np.array_equal(session.run(PICTURE), ANSWER)
         stick.now += 1
     assert session.counts["resets"] <= 8
-    assert len(told) <= 16
+    assert len(message) <= 16
 
 
 def test_a_wrong_input_is_no_loss(session):
@@ -209,7 +209,7 @@ void tflite_plugin_destroy_delegate(struct delegate *self) {}
 
 
 def test_a_real_delegate_library_is_loaded(tmp_path, monkeypatch):
-    """One that takes no operator: everything stays on the CPU, by the way that libedgetpu goes too."""
+    """The library accepts no operator, so everything stays on the CPU. It is loaded like libedgetpu."""
     source, library = tmp_path / "delegate.c", tmp_path / "libdelegate.so"
     source.write_text(DELEGATE)
     try:

@@ -1,4 +1,4 @@
-"""Data sets of classes, of pictures and of texts, and what all have in common."""
+"""Data sets of classes, images and texts, and their common behaviour."""
 
 import gzip
 import os
@@ -154,7 +154,7 @@ def test_mnist_is_the_same_from_npz_and_idx_files(tmp_path):
     sample = digits.load("train", 3)
     assert sample.label == 3
     assert np.array_equal(sample.image, np.repeat(images[3][..., None], 3, axis=2))
-    inside = tmp_path / "FashionMNIST" / "raw"  # where torchvision puts them
+    inside = tmp_path / "FashionMNIST" / "raw"  # the place where torchvision stores them
     shutil.copytree(idx, inside)
     assert [open_dataset(path).source.name for path in (inside, inside.parent)] == ["fashion_mnist"] * 2
     (idx / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x03")

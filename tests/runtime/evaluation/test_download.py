@@ -1,4 +1,4 @@
-"""Downloads from a real server on loopback that breaks off, resumes, and lies."""
+"""Downloads from a real server on loopback that breaks off, resumes, and sends wrong content."""
 
 import hashlib
 import http.server
@@ -61,16 +61,16 @@ def file(server, **options):
 
 
 def take(server, target, **options):
-    pauses, told = [], []
-    fetch(file(server, **options), target, lambda there, total: told.append((there, total)), pause=pauses.append)
-    return pauses, told
+    pauses, message = [], []
+    fetch(file(server, **options), target, lambda there, total: message.append((there, total)), pause=pauses.append)
+    return pauses, message
 
 
 def test_a_whole_download_is_checked_and_told(server, tmp_path):
-    pauses, told = take(server, tmp_path / "data.bin", sha256=SHA256)
+    pauses, message = take(server, tmp_path / "data.bin", sha256=SHA256)
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
     assert pauses == []
-    assert told[-1] == (300_000, 300_000)
+    assert message[-1] == (300_000, 300_000)
     assert [path.name for path in tmp_path.iterdir()] == ["data.bin"]
 
 
@@ -170,7 +170,7 @@ def test_a_tar_is_unpacked_and_may_not_leave_its_folder(server, tmp_path, monkey
     folder = get("a", lambda name: lambda there, total: None, known)
     assert open_dataset(folder).classes == ("neg", "pos")
     (tmp_path / "cache" / "c").mkdir()
-    (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # killed while it was unpacked
+    (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # killed during the unpacking
     known["c"] = Published("", "", (File(f"{address}/a.tar.gz", extract=True),))
     assert open_dataset(get("c", lambda name: lambda there, total: None, known)).classes == ("neg", "pos")
     with pytest.raises(DataError, match=r"cannot unpack b\.tar\.gz"):

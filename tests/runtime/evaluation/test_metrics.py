@@ -1,4 +1,4 @@
-"""Measures against loops that anybody can check, and against their definitions."""
+"""Metrics compared with simple loops and with their definitions."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def segmented(*pictures):
 
 
 def counted(hit, false, missed, clear):
-    """A tally with so many pixels of each kind."""
+    """Return counts with these numbers of pixels of each kind."""
     said = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
     true = np.array([True] * hit + [False] * false + [True] * missed + [False] * clear)
     return tally(said, true, np.ones(len(said), bool))
@@ -115,13 +115,13 @@ def test_weights_count_samples_as_often_as_repeating_them(score, labels, drawn):
     weights = np.bincount(drawn, minlength=30).astype(float)
     whole, part = Classified(score, labels, ("a", "b", "c")), Classified(score[drawn], labels[drawn], ("a", "b", "c"))
     one, other = whole.metrics(weights), part.metrics()
-    if set(labels[drawn]) < {0, 1, 2}:  # of a class that is not there nothing is said, and the means are of the others
+    if set(labels[drawn]) < {0, 1, 2}:  # a missing class has no metrics, and the means cover the others
         one, other = ({name: found for name, found in of.items() if name in one and "/" in name} for of in (one, other))
     assert one == pytest.approx(other)
 
 
 def test_a_resample_without_a_class_says_nothing_of_it():
-    """Two samples of one class are missing in every seventh resample: that is no recall of 0."""
+    """Every seventh resample misses two samples of one class. Its recall is then undefined, not 0."""
     labels = np.array([0, 0] + [1] * 8)
     right = Classified(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
     assert set(right.values()) == {(1.0, 1.0)}

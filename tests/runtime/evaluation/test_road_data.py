@@ -1,4 +1,4 @@
-"""Labelled road scenes: CamVid, KITTI, pictures with masks."""
+"""Labelled road scenes: CamVid, KITTI, images with masks."""
 
 import shutil
 
@@ -123,12 +123,12 @@ def test_a_palette_of_greys_has_its_indices_too(tmp_path, white):
     (tmp_path / "classes.txt").write_text("background\nroad\ncar\n")
     assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
     (tmp_path / "classes.txt").unlink()
-    if white == 255:  # of one class, what is white is road, whatever its index
+    if white == 255:  # for a single class, white is road, whatever its index
         assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
 
 
 def test_a_mask_with_a_palette_has_its_indices(tmp_path):
-    """As Pascal VOC stores them."""
+    """Pascal VOC stores masks like this."""
     values = np.zeros((20, 30), np.uint8)
     values[10:] = 1
     mask = Image.fromarray(values, "P")

@@ -1,4 +1,4 @@
-"""The loop with sources and sessions of the test's own: order, drops, errors and the end of its threads."""
+"""The loop with artificial sources and sessions: order, drops, errors and the end of its threads."""
 
 import threading
 
@@ -22,7 +22,7 @@ SPEC = InputPreprocessor(Preprocess(size_hw=(8, 8), color="bgr"))
 
 
 class BrightnessSession:
-    """Answers the picture's brightness; `gate` holds an answer back until it is let go."""
+    """Session that answers the brightness of the image. `gate` delays an answer."""
 
     engine = "test"
 
@@ -70,7 +70,7 @@ def test_every_frame_of_a_file_is_answered_in_order_with_its_identity():
 
 
 class GatedLiveSource(factories.ListSource):
-    """A camera that says when it has given its last frame."""
+    """A camera that signals its last frame."""
 
     def __init__(self, images):
         super().__init__(images, live=True)
@@ -87,7 +87,7 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_others():
     gate = threading.Semaphore(0)
     source, session = GatedLiveSource(bright(range(0, 100, 10))), BrightnessSession(gate)
     ticks = run(source, session.run)
-    # The camera runs on while inference is held: then only one frame waits, the newest.
+    # The camera continues during the inference, so only the newest frame waits.
     taker = threading.Thread(target=lambda: (source.exhausted.wait(10), gate.release(), gate.release()))
     taker.start()
     answers = list(ticks)
@@ -142,7 +142,7 @@ def test_a_resolution_that_changes_midway_is_followed():
 
 
 class PoolSource(factories.ListSource):
-    """Frames in buffers that are used again, as a camera's are."""
+    """Frames in reused buffers, like those of a camera."""
 
     def __init__(self, count, *, live=False):
         super().__init__([None] * count, live=live)
@@ -169,13 +169,13 @@ def test_a_frame_stays_what_it_was_for_as_long_as_it_is_held(live):
 
 
 def test_a_slow_caller_of_a_live_source_gets_fresh_answers():
-    """While the caller works, newer answers replace the one that waits; none of them is old when it is taken."""
+    """While the caller works, newer answers replace the waiting one, so that each answer is fresh when it is taken."""
     source = GatedLiveSource(bright(range(0, 250, 5)))
     ticks = run(source, BrightnessSession().run)
     first = next(ticks)
     assert source.exhausted.wait(10)
     answers = [first, *ticks]
-    # What had been on its way when the camera ended: at most one answer that waited, one in hand, and the last frame.
+    # When the camera ends, at most one answer waits, one is in hand, and the last frame follows.
     assert answers[-1].index == 49
     assert len(answers) <= 4
 
@@ -194,27 +194,27 @@ def test_a_stream_that_nobody_holds_any_more_ends_its_threads():
 
 
 class EventfulSource(factories.ListSource):
-    """Tells of a loss and of a damaged frame between its frames."""
+    """Source that reports a loss and a corrupt frame between its frames."""
 
     def read(self):
-        if self._index in (1, 2) and self._index not in self.told:
-            self.told.append(self._index)
+        if self._index in (1, 2) and self._index not in self.message:
+            self.message.append(self._index)
             kind = "lost" if self._index == 1 else "corrupt"
             return Event(kind, self._index, 0, f"{kind} at {self._index}")
         return super().read()
 
-    told: list
+    message: list
 
 
 def test_what_happens_to_the_source_is_told_and_the_loop_goes_on(caplog):
     source, events = EventfulSource(bright([1, 2, 3])), []
-    source.told = []
+    source.message = []
     ticks = list(run(source, BrightnessSession().run, on_event=events.append))
     assert [tick.index for tick in ticks] == [0, 1, 2]
     assert [event.kind for event in events] == ["lost", "corrupt"]
     assert ticks[-1].drops == {"corrupt": 1}
     source = EventfulSource(bright([1, 2, 3]))
-    source.told = []
+    source.message = []
     list(run(source, BrightnessSession().run))
     assert [record.message for record in caplog.records] == ["lost at 1", "corrupt at 2"]
 
@@ -242,7 +242,7 @@ def test_a_live_source_whose_size_changes_says_so():
 
 def test_an_error_of_who_is_told_of_events_ends_the_loop():
     source = EventfulSource(bright([1, 2, 3]))
-    source.told = []
+    source.message = []
     with pytest.raises(ZeroDivisionError):
         list(run(source, BrightnessSession().run, on_event=lambda event: 1 // 0))
     assert not loop_threads()

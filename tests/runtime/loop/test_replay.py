@@ -1,4 +1,4 @@
-"""A recorded loop, replayed: the same decisions byte for byte, and what another policy would have done."""
+"""Replay of a recorded loop: the same decisions byte for byte, and simulation of another policy."""
 
 import os
 
@@ -14,14 +14,14 @@ from orilla.runtime.loop.replay import Replay
 
 
 class Jumpy(factories.ListSource):
-    """A live source that tells of a loss and of a bad frame midway."""
+    """A live source that reports a loss and a corrupt frame."""
 
     def __init__(self, count):
         super().__init__([factories.picture(seed=place) for place in range(count)], live=True)
-        self.told = iter([Event("lost", 5, 0, "lost"), Event("corrupt", 5, 0, "corrupt")])
+        self.message = iter([Event("lost", 5, 0, "lost"), Event("corrupt", 5, 0, "corrupt")])
 
     def read(self):
-        return (next(self.told, None) if self._index == 5 else None) or super().read()
+        return (next(self.message, None) if self._index == 5 else None) or super().read()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy,
     lines = decided.splitlines()
     answers = [line for line in lines if b'"result"' in line]
     assert len(answers) == len(ticks)
-    assert len(lines) == 61  # sixty frames and the bad one: each is answered, or given up for a reason
+    assert len(lines) == 61  # each of sixty frames and the corrupt one is answered or dropped for a reason
     if policy == "deadline:0.001":
         assert not ticks
         assert decided.count(b'"deadline"') > 0
@@ -64,7 +64,7 @@ HEADER = '{"line":"header","schema":1,"policy":"latest","live":true,"rate_hz":30
 
 
 def drive(path, *, count=90, period_ms=33, infer_ms=50.0):
-    """A camera of 30 Hz with one inference after the other, written by hand."""
+    """Write the recording of a 30 Hz camera with one inference after the other."""
     lines = [HEADER]
     for place in range(count):
         at = place * period_ms * 1_000_000
@@ -120,7 +120,7 @@ def test_a_recording_that_is_not_there(tmp_path):
 
 
 def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path):
-    """A loop that was killed leaves no file; one that was edited leaves nonsense, which is told apart, not suffered."""
+    """A killed loop leaves no file. An edited file is inconsistent, which is reported."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
     lines = path.read_text().splitlines()

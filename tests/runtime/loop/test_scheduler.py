@@ -1,4 +1,4 @@
-"""Policies, in simulated time: what is answered, what is given up and why, and how old an answer is."""
+"""Policies in simulated time: which frames are answered or dropped and why, and the age of the answers."""
 
 import pytest
 
@@ -11,7 +11,7 @@ MS = 1_000_000
 
 
 def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=()):
-    """A camera's frames, read the moment they are taken."""
+    """Return a camera's frames, which are read at the moment of their capture."""
     return [
         Given(
             index=place,
@@ -54,13 +54,13 @@ def test_a_fast_loop_answers_everything(policy):
 
 
 def test_latest_is_never_stale():
-    """With inference slower than the camera, an answer is at most one period and one inference old."""
+    """If inference is slower than the camera, an answer is at most one period and one inference old."""
     outcome = run(camera(300, infer_ms=50), "latest")
     assert max(one.age_ms for one in outcome.delivered) <= 33 + 1 + 50
     assert {reason for _, reason in reasons(outcome)} == {"superseded"}
     assert len(outcome.delivered) + len(outcome.dropped) == 300
     assert indices(outcome)[-1] == 299
-    # Inference never waits: one answer each 50 ms.
+    # Inference never waits: one answer every 50 ms.
     assert len(outcome.delivered) >= 300 * 33 // 50
 
 
@@ -73,13 +73,13 @@ def test_every_makes_a_slow_loop_late_but_loses_nothing():
 def test_a_caller_who_is_slow_gets_the_newest_answer():
     outcome = run(camera(100, sink_ms=200), "latest")
     assert {reason for _, reason in reasons(outcome)} == {"unconsumed"}
-    # The last answer waits for the caller, since the camera has ended.
+    # The last answer waits for the caller, because the camera has ended.
     assert max(one.age_ms for one in outcome.delivered[:-1]) <= 33 + 1 + 5
     assert outcome.delivered[-1].drops == {"unconsumed": len(outcome.dropped)}
 
 
 def test_a_frame_too_old_is_given_up_before_its_inference():
-    """The camera's driver hands frames over late in the middle."""
+    """In the middle, the camera's driver delivers frames late."""
     frames = [
         Given(one.index, one.captured_ns, one.read_ns + (40 * MS if 10 <= one.index < 20 else 0), MS, 5 * MS, MS)
         for one in camera(30)
@@ -111,13 +111,13 @@ def test_a_rate_doesn_t_drift_with_a_camera_s_jitter():
 
 
 def test_stages_overlap():
-    """Time is that of the slowest stage, not of their sum."""
+    """The duration is that of the slowest stage, not of their sum."""
     outcome = run(recording(200, read_ms=4, prepare_ms=1, infer_ms=5, sink_ms=4), "every", live=False)
     assert outcome.delivered[-1].delivered_ns <= (200 * 5 + 20) * MS
 
 
 def test_a_recording_waits_for_the_loop():
-    """Back-pressure: no frame is read far ahead of the caller."""
+    """No frame is read far ahead of the caller."""
     outcome = run(recording(100, read_ms=1, infer_ms=10, sink_ms=1), "every", live=False)
     ages = [one.age_ms for one in outcome.delivered]
     assert indices(outcome) == list(range(100))
@@ -134,7 +134,7 @@ def test_bad_frames_are_counted_and_nothing_waits_for_them():
 def test_a_gap_of_the_camera_costs_nothing_but_its_frames():
     frames = [one for one in camera(100, infer_ms=50) if not 40 <= one.index < 70]
     outcome = run(frames, "latest")
-    # 39 and 99 were answered though they had waited: no newer one came.
+    # Frames 39 and 99 were answered although they had waited, because no newer one came.
     assert {39, 99} < set(indices(outcome))
     assert max(one.age_ms for one in outcome.delivered if one.index not in (39, 99)) <= 33 + 1 + 50
 
@@ -170,7 +170,7 @@ def test_a_policy_says_itself(text):
 
 
 def test_inference_waits_for_a_frame_that_is_about_to_come():
-    """An inference of one and a half periods would else begin, each second time, with a frame that is a period old."""
+    """Without waiting, every second inference of 1.5 periods would start with a frame that is a period old."""
     frames = camera(400, period_ms=33, prepare_ms=3, infer_ms=50)
     ages = sorted(one.age_ms for one in run(frames, "latest").delivered[10:-1])
     assert ages[-1] <= 33 + 50

@@ -1,4 +1,4 @@
-"""Streams in the caller's hands: async, callback, several models, cascades, figures, and no memory per frame."""
+"""Streams: async, callbacks, several models, cascades, statistics, and no memory per frame."""
 
 import asyncio
 import contextlib
@@ -102,7 +102,7 @@ def test_an_async_for_that_is_cancelled_loses_no_answer(model):
 
 
 def test_an_async_for_that_waits_can_be_left(model):
-    """Its source never gives a frame: nobody may be left behind waiting for one."""
+    """The source never delivers a frame, and no thread may keep waiting for one."""
     over = threading.Event()
 
     def never():
@@ -294,7 +294,7 @@ def test_a_tick_is_printed_without_its_pixels(model):
 
 
 class Reused:
-    """A camera whose frames lie in buffers that are used again."""
+    """A camera whose frames are in reused buffers."""
 
     rate_hz = None
 
@@ -313,11 +313,11 @@ class Reused:
 
 @pytest.mark.parametrize("live", [False, True])
 def test_no_memory_of_a_frame_s_size_is_taken_once_the_loop_runs(model, live):
-    """Also none for the mask, which the caller asks for each time."""
+    """The mask, which the caller uses each time, takes no new memory either."""
     size_hw = (720, 1280)
     with model.stream(Reused(size_hw, 100_000, live=live)) as stream:
         held = [(tick, tick.result.mask) for tick in (next(stream) for _ in range(16))]
-        del held  # there are more buffers now than the loop ever has on the way
+        del held  # there are more buffers than the loop ever uses at once
         tracemalloc.start()
         try:
             for _ in range(5):

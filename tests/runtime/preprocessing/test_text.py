@@ -1,4 +1,4 @@
-"""Texts become tokens the same way everywhere, and a text model answers line by line."""
+"""Texts become tokens in the same way everywhere, and a text model answers line by line."""
 
 import io
 import json

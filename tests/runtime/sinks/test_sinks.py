@@ -108,10 +108,15 @@ def at(index, captured_ms):
     ("rate_hz", "live", "ticks", "frames"),
     [
         (10.0, False, [(0, 0), (1, 3), (2, 4)], 3),
-        (10.0, False, [(3, 0), (6, 3), (9, 4)], 7),  # one frame of three was answered: it plays on for three
+        (10.0, False, [(3, 0), (6, 3), (9, 4)], 7),  # one of three frames was answered, and its image plays for three
         (10.0, True, [(0, 0), (1, 100), (2, 480)], 6),
-        (10.0, True, [(0, 0), (1, 10), (2, 20), (3, 100)], 2),  # answers faster than the video's rate
-        (10.0, True, [(0, 0), (1, 3_600_000), (2, 3_600_100)], 1 + 50 + 1),  # an hour's loss is a still of five seconds
+        (10.0, True, [(0, 0), (1, 10), (2, 20), (3, 100)], 2),  # answers are faster than the video's rate
+        (
+            10.0,
+            True,
+            [(0, 0), (1, 3_600_000), (2, 3_600_100)],
+            1 + 50 + 1,
+        ),  # a loss of an hour is a still of five seconds
         (None, True, [(0, 0), (1, 1000)], 26),
         (None, False, [(0, 0), (7, 1000)], 2),
     ],

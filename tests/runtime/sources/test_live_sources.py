@@ -1,4 +1,4 @@
-"""Live sources without a camera: loss and return in simulated time, time stamps, pacing, arrays, refused names."""
+"""Live sources without a camera: loss and return in simulated time, time stamps, pacing, arrays, rejected names."""
 
 import sys
 import types
@@ -24,7 +24,7 @@ MS = 1_000_000
 
 
 class Time:
-    """A clock that stands still unless someone waits."""
+    """A clock that advances only when someone waits."""
 
     def __init__(self):
         self.now_ns, self.waits = 0, []
@@ -38,7 +38,7 @@ class Time:
 
 
 def reconnecting(outcomes):
-    """A source that opens as told: a list of frames then a break, or an error at opening."""
+    """Return a source with the given outcomes: a list of frames and then a failure, or an error at opening."""
     time, left = Time(), list(outcomes)
 
     def opener():
@@ -51,7 +51,7 @@ def reconnecting(outcomes):
 
 
 def take(source, count):
-    """So many frames and events, without those of waiting."""
+    """Return `count` frames and events, without those of waiting."""
     found = []
     while len(found) < count:
         one = source.read()
@@ -122,7 +122,7 @@ def test_frames_that_waited_on_their_way_are_stamped_when_they_were_presented():
     stamps = PresentationClock()
     late = [0, 30, 5, 60, 0, 1]
     found = [stamps.captured_ns(33.0 * place, int((33 * place + delay + 100) * MS)) for place, delay in enumerate(late)]
-    # From the first frame on, which had the shortest way.
+    # The smallest delay is that of the first frame.
     assert [round(one / MS) for one in found] == [100 + 33 * place for place in range(6)]
 
 
@@ -150,7 +150,7 @@ def test_a_stream_that_begins_anew_or_pauses_is_not_old_for_good():
         arrived_ns = (10_000 + 33 * place) * MS
         assert stamps.captured_ns(33.0 * place, arrived_ns) == arrived_ns
     ages = []
-    for place in range(100, 600):  # ten seconds' pause, without a gap in its own time
+    for place in range(100, 600):  # a pause of ten seconds, without a gap in its own time
         arrived_ns = (20_000 + 33 * place) * MS
         ages.append((arrived_ns - stamps.captured_ns(33.0 * place, arrived_ns)) / MS)
     assert max(ages[-100:]) < 1
@@ -294,7 +294,7 @@ class FakeRequest:
 
 
 class FakePicamera2:
-    """What `picamera2.Picamera2` does, as far as it is used."""
+    """The parts of `picamera2.Picamera2` that Orilla uses."""
 
     plugged = True
 

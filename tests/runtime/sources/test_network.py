@@ -1,4 +1,4 @@
-"""Network cameras, against real servers on loopback: JPEG after JPEG over HTTP, and RTSP."""
+"""Network cameras with real servers on loopback: JPEG after JPEG over HTTP, and RTSP."""
 
 import base64
 import socket
@@ -23,19 +23,19 @@ from orilla.runtime.sources import mjpeg, network, reconnect
 from orilla.runtime.sources.registry import open_source
 
 PATIENCE_S = 20.0
-"""How long a test waits for something that must come."""
+"""Maximum wait of a test, seconds."""
 
 
 class Camera:
-    """What the HTTP camera does; a test changes it while the server runs."""
+    """Behaviour of the HTTP camera, which a test changes while the server runs."""
 
     def __init__(self):
         self.frames = None
-        """Pictures until the connection closes; endless where None."""
+        """Number of images before the connection closes; None is endless."""
         self.size_hw = (240, 320)
         self.garbage = False
         self.boundary = ("frame", "--frame")
-        """As it is named, and as it stands before each part."""
+        """Boundary as announced, and as sent before each part."""
         self.lengths, self.period_s = True, 0.02
         self.password = None
         self.silent = threading.Event()
@@ -44,7 +44,7 @@ class Camera:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`/video` is a camera, `/clip.avi` a recording, anything else is not there."""
+    """`/video` is a camera, `/clip.avi` a recording, and anything else does not exist."""
 
     def do_GET(self):
         camera = self.server.camera
@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
                 head = f"{camera.boundary[1]}\r\nContent-Type: image/jpeg\r\n"
                 if camera.lengths:
                     head += f"Content-Length: {len(data)}\r\n"
-                else:  # what looks like a boundary stands in the picture, and nothing before the next one
+                else:  # the image contains what looks like a boundary, and no boundary precedes the next image
                     data = data[:-2] + f"\n{camera.boundary[1]}\r\n".encode() + data[-2:]
                 self.wfile.write(head.encode() + b"\r\n" + data + (b"\r\n" if camera.lengths else b""))
                 sent += 1
@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             return
 
-    def log_message(self, *told):
+    def log_message(self, *message):
         pass
 
 
@@ -116,7 +116,7 @@ def http_camera(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """What a user waits seconds for."""
+    """Shorten the waits of users to a fraction of a second."""
     monkeypatch.setattr(network, "READ_MS", 600)
     monkeypatch.setattr(network, "OPEN_MS", 2000)
     monkeypatch.setattr(reconnect, "FIRST_WAIT_S", 0.02)
@@ -132,7 +132,7 @@ def opened(url):
 
 
 def until(source, wanted):
-    """Everything up to the first that is wanted."""
+    """Return everything up to the first item of the wanted kind."""
     found, end = [], time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         one = source.read()
@@ -162,7 +162,7 @@ def test_frames_of_an_http_camera_are_fresh(http_camera):
             ages.append(clock.since_ms(clock.read(found.image), time.monotonic_ns()))
         assert indices == list(range(40))
         assert found.image.shape == (240, 320, 3)
-        # The clock is in the picture: what was queued while the stream was opened is passed over.
+        # The image contains the clock. Frames that were queued during the opening are skipped.
         assert sorted(ages)[20] < 500
 
 
@@ -301,7 +301,7 @@ def test_a_loop_over_an_http_camera(http_camera, tiny_bundle):
 
 
 class RtspServer:
-    """The server process, on one port over its lives."""
+    """The server process, on one port across restarts."""
 
     def __init__(self):
         self.port, self.process = "0", None
@@ -340,7 +340,7 @@ def test_an_rtsp_camera_is_stamped_lost_and_found_again(rtsp):
         frames = [until(source, frame)[-1] for _ in range(45)]
         assert [one.index for one in frames] == list(range(45))
         assert frames[0].image.shape == (240, 320, 3)
-        # By presentation time, frames are a period apart, however unevenly they arrive.
+        # By presentation time, frames are one period apart, however unevenly they arrive.
         gaps = np.diff([one.captured_ns for one in frames[15:]]) / 1e6
         assert np.abs(gaps - 1000 / 30).max() < 5
         rtsp.stop()

@@ -139,7 +139,7 @@ def test_a_picture_that_cannot_be_read_is_told_and_passed_over(tmp_path, name, d
 
 @pytest.mark.real_data
 def test_a_real_video_that_breaks_off(tmp_path, data_root, capfd):
-    """The index of this file stands at its end, or it is cut in the middle of its frames: both are named."""
+    """The index of this file is at its end, or the file is cut in the middle of its frames. Both are reported."""
     data = (data_root / "video" / "solidWhiteRight.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     refuse(tmp_path / "cut.mp4", "breaks off at frame|not a video, or damaged")

@@ -1,4 +1,4 @@
-"""Predictions: the work of a graph, the error on published figures, and what can't be predicted."""
+"""Estimates: the work of a graph, the error on published figures, and impossible estimates."""
 
 import json
 
@@ -13,7 +13,7 @@ from orilla.runtime.cli import main
 
 
 def test_the_work_of_the_road_network_by_hand():
-    """Its first convolution: 112 x 176 places, 32 filters of 3 x 3 x 3; all others are 1 x 1, but for depthwise."""
+    """The first convolution has 112 x 176 positions and 32 filters of 3 x 3 x 3. All others are 1 x 1 or depthwise."""
     bundle = Bundle.open("road")
     work = work_of(bundle.read("variants/litert_wi8_ai8.tflite"), "road")
     assert work.dense > 112 * 176 * 32 * 27 / 1e6
@@ -29,7 +29,7 @@ def test_published_networks_have_their_published_work():
 
 
 def test_published_figures_are_predicted_from_each_other():
-    """Within 25 %, as docs/benchmarks.md has them model by model."""
+    """The errors are within 25 %, as docs/benchmarks.md lists them."""
     known = catalog()
     for device, precision, count in (
         ("pi3", "float32", 4),
@@ -56,7 +56,7 @@ def test_it_is_marked_as_a_prediction(capsys):
 
 
 def test_devices_without_figures_of_their_own():
-    """The Zero 2 W has a Pi 3's cores at another clock; the Pi 5 and the Pi 4 have both run the same detectors."""
+    """The Zero 2 W has the cores of a Pi 3 at another clock. The Pi 5 and the Pi 4 have run the same detectors."""
     known = catalog()
     assert "the same cores at 1400 MHz" in speed_of("zero2w", "int8", known).basis
     assert "pi4's figures, through ssd_mobilenet_v2_300" in speed_of("pi5", "int8", known).basis
@@ -65,7 +65,7 @@ def test_devices_without_figures_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("bundle", "device", "told"),
+    ("bundle", "device", "message"),
     [
         ("road", "jetson-nano", "no published figure leads to the speed of jetson-nano"),
         ("road", "coral-usb", "no published figure leads to the speed of coral-usb"),
@@ -73,8 +73,8 @@ def test_devices_without_figures_of_their_own():
         ("road", "pi9", "unknown device 'pi9'"),
     ],
 )
-def test_what_cannot_be_predicted(bundle, device, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_cannot_be_predicted(bundle, device, message):
+    with pytest.raises(ConfigError, match=message):
         predict(Bundle.open(bundle), device)
 
 

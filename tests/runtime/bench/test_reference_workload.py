@@ -1,4 +1,4 @@
-"""The yardstick: what it sets aside, and what it does not."""
+"""The reference workload: which intervals it excludes, and which it does not."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from orilla.runtime.model import Model
 
 
 def played(monkeypatch, step_ns, seconds=10.0, known=None):
-    """A yardstick whose step takes `step_ns(at_s)`, read as often as it wants to be."""
+    """Return a workload whose step takes `step_ns(at_s)`, read as often as possible."""
     now = [0.0]
     monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: float(step_ns(now[0])))
     stick = ReferenceWorkload(known)
@@ -35,14 +35,14 @@ def played(monkeypatch, step_ns, seconds=10.0, known=None):
 def test_a_quiet_machine_sets_nothing_aside(monkeypatch):
     rng = np.random.default_rng(0)
     stick = played(monkeypatch, lambda at: 25 * np.exp(rng.normal(0, 0.03)))
-    assert stick.aside() == []
+    assert stick.excluded() == []
     assert stick.quiet_s() > 9.5
 
 
 def test_a_neighbour_is_set_aside(monkeypatch):
-    """From the third to the fifth second the other thread of the core is somebody else's."""
+    """From the third to the fifth second, another process uses the other thread of the core."""
     stick = played(monkeypatch, lambda at: 40 if 3 <= at < 5 else 25)
-    (one,) = stick.aside()
+    (one,) = stick.excluded()
     assert one.from_s == pytest.approx(3, abs=0.3)
     assert one.to_s == pytest.approx(5, abs=0.3)
     assert stick.summary().seconds == pytest.approx(2, abs=0.4)
@@ -51,11 +51,11 @@ def test_a_neighbour_is_set_aside(monkeypatch):
 
 
 def test_a_neighbour_that_stays_is_known_by_the_runs_before(monkeypatch):
-    assert played(monkeypatch, lambda at: 40).aside() == []
-    (one,) = played(monkeypatch, lambda at: 40, known=25).aside()
+    assert played(monkeypatch, lambda at: 40).excluded() == []
+    (one,) = played(monkeypatch, lambda at: 40, known=25).excluded()
     assert one.from_s == 0
     assert one.to_s > 9
-    assert played(monkeypatch, lambda at: 28, known=25).aside() == [], "a clock may be a little slower today"
+    assert played(monkeypatch, lambda at: 28, known=25).excluded() == [], "a clock may be a little slower today"
 
 
 def test_the_best_is_remembered():
@@ -95,8 +95,8 @@ def test_what_cannot_be_remembered_is_no_failure(tmp_path, monkeypatch):
 
 
 def test_times_outside_of_the_stretches():
-    aside = [ExcludedInterval(1.0, 2.0), ExcludedInterval(4.0, 5.0)]
-    assert outside([0.5, 1.0, 1.9, 2.0, 3.0, 4.5, 5.0], aside) == [True, False, False, True, True, False, True]
+    excluded = [ExcludedInterval(1.0, 2.0), ExcludedInterval(4.0, 5.0)]
+    assert outside([0.5, 1.0, 1.9, 2.0, 3.0, 4.5, 5.0], excluded) == [True, False, False, True, True, False, True]
 
 
 def slowed(at):
@@ -104,7 +104,7 @@ def slowed(at):
 
 
 def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
-    """Half of the time somebody else is there: two seconds that were asked for take about four."""
+    """A neighbour is there half of the time, so two requested seconds take about four."""
     at = [0.0]
     real = ReferenceWorkload.read
 
@@ -117,14 +117,14 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=2.0))
     assert 2.8 < found.seconds < 6.5
-    assert found.aside
+    assert found.excluded
     assert found.main.count == len(found.kept("infer")) < len(found.samples_ms["infer"])
     assert any("are excluded: the machine was up to" in note for note in found.notes)
     assert known_ns() == 25
 
 
 def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
-    """As on a board that slows itself down: nothing is set aside, and the run says so."""
+    """As on a board that throttles, nothing is excluded, and the result says so."""
     from orilla.runtime.bench import monitor
 
     at = [0.0]
@@ -140,7 +140,7 @@ def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
     monkeypatch.setattr(runner, "PATIENCE", 1.0)
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=3.0))
-    assert found.aside == ()
+    assert found.excluded == ()
     assert any(reason.startswith("the clock fell, as it does with heat") for reason in found.invalid)
 
 
@@ -152,27 +152,27 @@ def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
     assert not found.valid
     assert found.seconds == pytest.approx(runner.PATIENCE * 1.5, rel=0.1)
     assert "the machine was up to 2.50 times slower, according to the reference workload" in found.invalid[0]
-    assert found.aside == ()
+    assert found.excluded == ()
     assert found.main.count == len(found.samples_ms["infer"])
 
 
 def test_a_comparison_notes_another_speed_of_the_machine():
-    quiet, slow = (made(company=Interference(step, step, None, 0.0)) for step in (25.0, 40.0))
+    quiet, slow = (made(interference=Interference(step, step, None, 0.0)) for step in (25.0, 40.0))
     assert "the machine itself was 1.60 times slower in B" in compare([quiet], [slow]).notes
     assert not compare([quiet], [quiet]).notes
 
 
 def test_what_is_set_aside_stays_so_when_runs_are_merged():
-    one: Result = made(aside=(ExcludedInterval(1.0, 2.0),))
+    one: Result = made(excluded=(ExcludedInterval(1.0, 2.0),))
     merged = merge([one, one])
-    assert [(part.from_s, part.to_s) for part in merged.aside] == [
+    assert [(part.from_s, part.to_s) for part in merged.excluded] == [
         (1.0, 2.0),
         (1.0 + one.seconds, 2.0 + one.seconds),
     ]
     assert merged.main.count == 2 * len(one.kept("infer"))
 
 
-def test_its_step_is_the_same_whatever_its_length(real_yardstick):
+def test_its_step_is_the_same_whatever_its_length(real_workload):
     steps = [ReferenceWorkload()._once() for _ in range(5)]
     assert max(steps) < 3 * min(steps)
     assert reference_workload.WORK_MS * 1e6 / min(steps) > 100

@@ -1,4 +1,4 @@
-"""Budgets held against real measurements: each dimension breaks `verify` and pytest, with a reason."""
+"""Budgets compared with real measurements: each limit fails `verify` and pytest, with a reason."""
 
 import json
 import platform
@@ -39,12 +39,12 @@ BREACHES = {
     "min_agreement": ("min_agreement = 1", "min_agreement is 0.", "at least 1 is allowed"),
     "implausible": ("p50_ratio = [50, 90]", "below 50: implausibly good; check that the whole model ran", "measured 3"),
 }
-"""What breaks each limit, and two parts of its reason."""
+"""An exceeded value for each limit, and two parts of its reason."""
 
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
-    """The bundle `probe`, whose default variant agrees with the original a little less than always."""
+    """The bundle `probe`, whose default variant agrees slightly less than always with the original."""
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
 
@@ -60,7 +60,7 @@ def probe(tmp_path_factory):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Measurements of a tenth of a second."""
+    """Shorten measurements to a tenth of a second."""
     from orilla.runtime.bench.budgets import measurement
 
     monkeypatch.setattr(measurement, "SECONDS", 0.1)
@@ -73,19 +73,19 @@ def quick(monkeypatch):
 
 @pytest.mark.parametrize("name", BREACHES)
 def test_each_breach_fails_verify(tmp_path, capsys, probe, quick, name):
-    line, told, more = BREACHES[name]
+    line, message, more = BREACHES[name]
     file = tmp_path / "b.toml"
     file.write_text(f'[[budget]]\nbundle = "probe"\n{line}\n')
     assert main(["verify", str(probe), "--variant", "litert_wi8_ai8", "--budget", str(file)]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "verdict: fail" in said
-    assert told in said
+    assert message in said
     assert more in said
 
 
 @pytest.mark.parametrize("name", [name for name in BREACHES if name != "implausible"])
 def test_each_breach_fails_pytest(pytester, probe, name):
-    line, told, more = BREACHES[name]
+    line, message, more = BREACHES[name]
     given = ", ".join(line.splitlines())
     pytester.makepyfile(
         f"""
@@ -99,7 +99,7 @@ def test_each_breach_fails_pytest(pytester, probe, name):
     ended = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     ended.assert_outcomes(failed=1)
     said = ended.stdout.str()
-    assert told in said
+    assert message in said
     assert more in said
     assert "1 of 1 limits are not met" in said
     assert "Traceback" not in said
@@ -126,7 +126,7 @@ def test_the_budgets_that_ship(capsys):
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ('bundle = "other"\nmax_mib = 1', "has no budget for probe (it has other)"),
         ('bundle = "probe"\nvariant = "litert_int4"\nmax_mib = 1', "unknown variant 'litert_int4'"),
@@ -134,12 +134,12 @@ def test_the_budgets_that_ship(capsys):
         ('bundle = "probe"\nreference = "none.orilla"\nmax_mib = 1', "none.orilla"),
     ],
 )
-def test_budgets_of_what_is_not_there(tmp_path, capsys, probe, table, told):
+def test_budgets_of_what_is_not_there(tmp_path, capsys, probe, table, message):
     file = tmp_path / "b.toml"
     file.write_text(f"[[budget]]\n{table}\n")
     assert main(["verify", str(probe), "--budget", str(file)]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert len(error.splitlines()) == 1
 
 
@@ -149,7 +149,7 @@ def test_a_ratio_takes_a_full_precision_variant():
 
 
 def test_a_slow_moment_is_measured_again(monkeypatch, probe):
-    """The first measurement finds a machine that does something else; the second one does not."""
+    """The first measurement finds a busy machine, and the second one does not."""
     real, slow_until = LiteRTSession.run, [time.perf_counter() + 1.2]
 
     def run(self, prepared):
@@ -178,14 +178,14 @@ def test_a_board_is_known_by_its_name_and_a_computer_by_its_architecture():
 
 
 def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, animals, monkeypatch):
-    """The small variant answers the wrong class for every second picture: that breaks both limits."""
+    """The small variant answers the wrong class for every second image, which exceeds both limits."""
     opened = Bundle.open(picture_bundle)
     table = {"bundle": "tiny", "variant": "litert_wi8_ai8", "max_drop": 10, "min_agreement": 0.9}
     subject = budget_target(budget_of(table), opened)
     dataset = open_labelled(str(animals), opened.manifest)
     drop, agreement = judge(Measurement(subject, dataset=dataset))
     assert (drop.passed, agreement.passed) == (True, True)
-    assert "16 of animals val, accuracy" in drop.told
+    assert "16 of animals val, accuracy" in drop.message
     real, calls = Measurement.load, [0]
 
     def broken(self):
@@ -207,7 +207,7 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
 
 
 def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, animals, capsys):
-    """On the data of the export it is measured against the original's figure there; on other data it is refused."""
+    """On the data of the export, the drop is relative to the original's figure there. On other data it is rejected."""
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
 
@@ -226,7 +226,7 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
 
 
 def test_slow_models_get_their_samples(monkeypatch, probe):
-    """Of 0.4 s an inference, by a clock that the test turns; what p99 takes is refused, not waited for without end."""
+    """An inference takes 0.4 s on a simulated clock. A p99 that would need too long is rejected instead of measured."""
     from orilla.runtime.bench import interleaved
     from orilla.runtime.bench.budgets import measurement
 
@@ -251,7 +251,7 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
 
 
 def test_results_of_other_scenarios_and_variants_are_not_held():
-    """A budget is of one inference of the default variant: not of a loop's age, nor of the full-precision variant."""
+    """A budget is for one inference of the default variant, not for a loop's age or the full-precision variant."""
     budget = budget_of({"bundle": "road", "p50_ratio": 0.3, "memory_mib": 5})
     whole, small, loop = made(8.0, variant="litert_fp32"), made(4.0), made(30.0, scenario="loop")
     assert judge_result(budget, whole, [whole, small]) == []
