@@ -73,7 +73,8 @@ test-arm: wheel
 lint: $(STAMP) build/typing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p orilla.devices -p orilla.runtime
+	$(BIN)/mypy -p orilla.devices -p orilla.runtime -p orilla.export -p orilla.train
+	$(BIN)/python docs/words.py
 	PYTHONPATH=build/typing $(BIN)/lint-imports
 
 format: $(STAMP)

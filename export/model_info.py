@@ -88,14 +88,14 @@ def describe(model: str, out: str, device: str | None = None) -> None:
 def _activation(output: Any) -> str:
     """Return the activation of the last operation that computes. Operations behind it may change the shape or type."""
     while True:
-        operation, index, place = output._keras_history
+        operation, index, place = output._keras_history  # noqa: SLF001 - there is no public equivalent
         kind, found = type(operation).__name__, getattr(getattr(operation, "activation", None), "__name__", "")
         if hasattr(operation, "outputs"):  # a nested model
             output = operation.outputs[place]
         elif kind in ("Softmax", "Sigmoid", "ReLU"):
             return kind.lower()
         elif kind in PASSING or (kind, found) == ("Activation", "linear"):
-            output = operation._inbound_nodes[index].input_tensors[0]
+            output = operation._inbound_nodes[index].input_tensors[0]  # noqa: SLF001 - there is no public equivalent
         else:
             return found
 

@@ -27,6 +27,7 @@ from orilla.runtime.evaluation.datasets.dataset import Item, digest_of, path_of
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
 from orilla.runtime.evaluation.datasets.subset import Subset
 from orilla.runtime.evaluation.metrics import GroundTruth, truth_of
+from orilla.runtime.frame import Line
 from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
@@ -317,7 +318,11 @@ def golden(
     """
     preprocessor = source.preprocessor
     if spec is not None and preprocessor.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
-        texts = [(f"line {line.index + 1}", line.text) for line in iter(Lines.open(spec).read, None)]
+        texts: list[tuple[str, RawInput]] = [
+            (f"line {line.index + 1}", line.text)
+            for line in iter(Lines.open(spec).read, None)
+            if isinstance(line, Line)
+        ]
         if not texts:
             msg = f"golden texts {spec}: the file is empty"
             raise DataError(msg)

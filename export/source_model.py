@@ -98,11 +98,11 @@ def _run(run: Path, hints: ModelHints, work: Path) -> SourceModel:
         _facts(model, work, hints.device),
         card.task,
         card.labels,
-        True,
-        preprocessor,
-        vocabulary,
-        card,
-        settings.data,
+        named=True,
+        preprocessor=preprocessor,
+        vocabulary=vocabulary,
+        card=card,
+        data=settings.data,
     )
 
 
@@ -112,7 +112,7 @@ def _foreign(given: Path, hints: ModelHints, work: Path) -> SourceModel:
         raise ConfigError(msg)
     if hints.task not in FIRST_METRIC:
         raise unknown_name(hints.task, FIRST_METRIC, kind="task")
-    task: Task = hints.task  # type: ignore[assignment]
+    task: Task = hints.task
     if hints.input_range is not None and hints.input_range not in INPUT_RANGES:
         raise unknown_name(hints.input_range, INPUT_RANGES, kind="--input-range")
     model = given.absolute()
@@ -128,7 +128,7 @@ def _foreign(given: Path, hints: ModelHints, work: Path) -> SourceModel:
     if input_range is not None or answer is not None:
         wrap = InputAdapter(str(given.absolute()), hints.input, input_range, answer)  # type: ignore[arg-type]
         model = _wrap(work, wrap)
-    spec, vocabulary = _spec(task, facts, hints, pictures)
+    spec, vocabulary = _spec(task, facts, hints, pictures=pictures)
     labels = _labels(task, facts, hints)
     preprocessor = InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
     return SourceModel(
@@ -180,7 +180,7 @@ def _logits(facts: ModelInfo) -> str | None:
     return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
 
 
-def _spec(task: Task, facts: ModelInfo, hints: ModelHints, pictures: bool) -> tuple[Spec, bytes | None]:
+def _spec(task: Task, facts: ModelInfo, hints: ModelHints, *, pictures: bool) -> tuple[Spec, bytes | None]:
     if task == "text":
         if hints.vocabulary is None:
             msg = "a text model needs --vocabulary FILE: one word per line, starting with that of token 3"

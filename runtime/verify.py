@@ -87,20 +87,31 @@ def _verify_variant(
 ) -> VariantVerdict:
     if engine in registry.ENGINES and not registry.installed(engine):
         reason = f"engine {engine} is not installed: {registry.ENGINES[engine].install}"
-        return VariantVerdict(variant.name, engine, True, reason, None, (), {})
+        return _verdict(variant, engine, (), skipped=reason)
     try:
         session = loader.load(bundle, variant, engine=engine)
     except OrillaError as error:
-        failed = Stage("load", False, str(error))
-        return VariantVerdict(variant.name, engine, False, None, "load", (failed,), {})
+        failed = Stage("load", passed=False, detail=str(error))
+        return _verdict(variant, engine, (failed,))
     with closing(session):
         stages = [_decode_stage(known), _prepare_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
         metrics: dict[str, float] = {}
         if dataset is not None:
             metrics, stage = _accuracy_stage(bundle, variant, session, dataset)
             stages.append(stage)
+    return _verdict(variant, session.engine, tuple(stages), metrics=metrics)
+
+
+def _verdict(
+    variant: Variant,
+    engine: str,
+    stages: tuple[Stage, ...],
+    *,
+    skipped: str | None = None,
+    metrics: dict[str, float] | None = None,
+) -> VariantVerdict:
     first = next((stage.name for stage in stages if not stage.passed), None)
-    return VariantVerdict(variant.name, session.engine, first is None, None, first, tuple(stages), metrics)
+    return VariantVerdict(variant.name, engine, first is None, skipped, first, stages, metrics or {})
 
 
 def _decode_stage(known: list[KnownFrame]) -> Stage:
@@ -111,7 +122,7 @@ def _decode_stage(known: list[KnownFrame]) -> Stage:
 def _prepare_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
     preprocessor = bundle.preprocessor()
     if preprocessor.kind == "tensor":
-        return Stage("prepare", True, "arrays are passed unchanged")
+        return Stage("prepare", passed=True, detail="arrays are passed unchanged")
     if preprocessor.kind == "text":
         same = sum(np.array_equal(np.asarray(preprocessor(one.raw)), np.asarray(one.prepared)) for one in known)
         return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts give the same tokens")
@@ -133,9 +144,11 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
             for one, other, size in zip(whole, expected, sizes, strict=True)
         ]
     except (OrillaError, ValueError) as failure:
-        return [Stage("infer", False, str(failure))]
+        return [Stage("infer", passed=False, detail=str(failure))]
     if outputs[0].shape != expected[0].shape:
-        return [Stage("infer", False, f"output is {list(outputs[0].shape)}, golden {list(expected[0].shape)}")]
+        return [
+            Stage("infer", passed=False, detail=f"output {list(outputs[0].shape)}, golden {list(expected[0].shape)}")
+        ]
     error = np.abs(np.stack(outputs) - expected).reshape(len(known), -1)
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
     same = min(float(np.mean(agreeing(task, one, other))) for one, other in zip(outputs, expected, strict=True))

@@ -14,7 +14,7 @@ import numpy as np
 
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
-from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset, LabelledImage, Sample
+from orilla.runtime.evaluation.datasets import ClassifiedImage, ClassifiedText, Dataset, LabelledImage, Sample
 from orilla.runtime.evaluation.datasets.dataset import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.html_page import Page
@@ -119,6 +119,7 @@ def _draw_sample(axes: Any, sample: Sample, output: np.ndarray, job: Job, datase
         axes.imshow(_overlay(sample.image, mask & counted, true))
         axes.set_title(sample.name[:28], fontsize=8)
         return
+    assert isinstance(sample, ClassifiedImage | ClassifiedText)
     scores = class_scores(output[None])[0]
     said = int(scores.argmax())
     text = f"{job.labels[said]} {100 * scores[said]:.0f} %"
@@ -138,7 +139,7 @@ def _draw_sample(axes: Any, sample: Sample, output: np.ndarray, job: Job, datase
 
 def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Colour a mask over an image, RGB: green where correct, red where wrong, blue where missed."""
-    picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)
+    picture: np.ndarray = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)
     for where, tint in ((mask & true, (40, 190, 70)), (mask & ~true, (230, 40, 40)), (~mask & true, (40, 90, 240))):
         picture[where] = 0.5 * picture[where] + 0.5 * np.array(tint, np.float32)
     return picture.astype(np.uint8)

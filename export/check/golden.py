@@ -92,7 +92,9 @@ def _store(raw: RawInput, name: str, source: SourceModel) -> tuple[bytes, RawInp
     if not ok:
         msg = f"cannot store {name} as a golden frame"
         raise DataError(msg)
-    return jpeg.tobytes(), cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return jpeg.tobytes(), decoded
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

@@ -96,7 +96,7 @@ def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None
             try:
                 return answer(*arguments[:count])
             finally:
-                tf.config.run_functions_eagerly(False)
+                tf.config.run_functions_eagerly(run_eagerly=False)
 
     module = tf.Module()
     module.owner = model  # part of a SavedModel

@@ -143,9 +143,9 @@ def _not_plain(layer: layers.Layer) -> str | None:
             return f"{layer.name} {'is stateful' if one.stateful else 'returns its state'}"
     if isinstance(layer, layers.Bidirectional) and layer.merge_mode is None:
         return f"{layer.name} does not merge its directions"
-    if not layer._inbound_nodes:
+    if not layer._inbound_nodes:  # noqa: SLF001 - there is no public equivalent
         return f"{layer.name} is called inside another layer"
-    for node in layer._inbound_nodes:
+    for node in layer._inbound_nodes:  # noqa: SLF001 - there is no public equivalent
         if any(getattr(tensor, "_keras_mask", None) is not None for tensor in node.input_tensors):
             return f"{layer.name} is given a mask"
         if len(node.input_tensors) > 1:
@@ -264,14 +264,14 @@ def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
         # ONNX returns the outputs of a reversed layer in time order. Keras returns them in processing order, and
         # reverses those of the second direction.
         of_work = one.go_backwards != (place == 1)
-        made.append(_direction(graph, f"{name}_{place}", steps_first, one, arrays, of_work))
+        made.append(_direction(graph, f"{name}_{place}", steps_first, one, arrays, in_order_of_work=of_work))
     if len(made) == 2:
         made = [_merge(graph, layer.merge_mode, *made)]
     graph.replace_all_inputs(node.output[0], made[0])
     graph.remove_node(name)
 
 
-def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, in_order_of_work: bool) -> str:
+def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, *, in_order_of_work: bool) -> str:
     """Return one direction's outputs, `[B,T,H]`, or the last, `[B,H]`, for the input `x`, `[T,B,F]`."""
     kernel, recurrent, bias = arrays
     operator, order = {layers.LSTM: ("LSTM", (0, 3, 1, 2)), layers.GRU: ("GRU", (0, 1, 2))}.get(

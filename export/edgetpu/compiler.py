@@ -76,8 +76,8 @@ def parse(log: str) -> Compiled:
         msg = f"{COMMAND} printed no table of operators"
         raise ConversionError(msg)
     version = VERSION.search(log)
-    sizes = [_size(line, log) for line in ("On-chip memory used", "Off-chip memory used")]
-    return Compiled(version[1] if version else "unknown", tuple(rows), log, *sizes)
+    cached, streamed = (_size(line, log) for line in ("On-chip memory used", "Off-chip memory used"))
+    return Compiled(version[1] if version else "unknown", tuple(rows), log, cached, streamed)
 
 
 def _size(line: str, log: str) -> int | None:

@@ -89,7 +89,7 @@ def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
     def add(model: Any, schema: Any) -> None:
         main = model.subgraphs[0]
         labelled = bool(manifest.labels) and int(main.tensors[main.outputs[0]].shape[-1]) == len(manifest.labels)
-        summary = _metadata(manifest, variant, len(main.inputs), len(main.outputs), labelled)
+        summary = _metadata(manifest, variant, len(main.inputs), len(main.outputs), labelled=labelled)
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = np.frombuffer(summary, np.uint8)
         entry.name, entry.buffer = NAME, len(model.buffers)
@@ -103,7 +103,7 @@ def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
     return stream.getvalue()
 
 
-def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, labelled: bool) -> bytes:
+def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, *, labelled: bool) -> bytes:
     import flatbuffers
 
     b = flatbuffers.Builder(1024)

@@ -109,16 +109,16 @@ class Stream:
             prepared: One step of the sequence, `[F]`; for tokens `[]` or `[1]`.
         """
         given = np.asarray(prepared)
-        return self._session._step(given[None] if self._features or given.ndim == 0 else given)
+        return self._session._step(given[None] if self._features or given.ndim == 0 else given)  # noqa: SLF001 - there is no public equivalent
 
     def reset(self) -> None:
         """Start a new sequence."""
-        self._session._interpreter.reset_all_variables()
+        self._session._interpreter.reset_all_variables()  # noqa: SLF001 - there is no public equivalent
 
     @property
     def _features(self) -> bool:
         """Return True if a step is a vector."""
-        return len(self._session._interpreter.get_input_details()[0]["shape"]) > 2
+        return len(self._session._interpreter.get_input_details()[0]["shape"]) > 2  # noqa: SLF001 - there is no public equivalent
 
 
 def load(data: bytes, threads: int, package: str | None = None, delegates: Sequence[Any] = ()) -> LiteRTSession:
@@ -161,7 +161,7 @@ def _refuse_wrong(package: str, interpreter: Any) -> None:
     if package != FROZEN:
         return
     tensors = {one["index"]: one for one in interpreter.get_tensor_details()}
-    for operator in interpreter._get_ops_details():
+    for operator in interpreter._get_ops_details():  # noqa: SLF001 - there is no public equivalent
         if operator["op_name"] != "FULLY_CONNECTED":
             continue
         given, weights = (tensors[index] for index in operator["inputs"][:2])
@@ -230,7 +230,7 @@ def _slot(name: str, details: dict[str, Any]) -> Slot:
 
 def _operators(interpreter: Any) -> set[str]:
     # Every runtime knows the names, but none has a public method for them.
-    return {one["op_name"] for one in interpreter._get_ops_details()}
+    return {one["op_name"] for one in interpreter._get_ops_details()}  # noqa: SLF001 - there is no public equivalent
 
 
 def _quantisation(details: dict[str, Any]) -> Quantization | None:

@@ -67,11 +67,11 @@ class _Item:
 
 def simulate(frames: Sequence[Given], policy: Policy, *, live: bool) -> Outcome:
     """Simulate the loop on `frames` to its end."""
-    return _Simulation(frames, policy, live).run()
+    return _Simulation(frames, policy, live=live).run()
 
 
 class _Simulation:
-    def __init__(self, frames: Sequence[Given], policy: Policy, live: bool) -> None:
+    def __init__(self, frames: Sequence[Given], policy: Policy, *, live: bool) -> None:
         self._outcome = Outcome()
         self._traffic: FrameScheduler[_Item] = FrameScheduler(
             policy, live=live, dropped=lambda *summary: self._outcome.dropped.append(summary)

@@ -58,6 +58,7 @@ class View:
 
 
 def draw_ground(view: View) -> tuple[Floats, Labels]:
+    """Return the linear image of ground and sky, and its labels."""
     drive = view.drive
     picture = np.empty((view.height, view.width, 3), np.float32)
     labels = np.full((view.height, view.width), SKY, np.uint8)

@@ -48,7 +48,7 @@ def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, 
             one.offset = one.size = 0
     edit(model, schema)
 
-    class Builder(flatbuffers.Builder):  # type: ignore[misc]
+    class Builder(flatbuffers.Builder):
         """Builder that remembers the position of what it wrote."""
 
         def __init__(self, size: int) -> None:

@@ -29,7 +29,7 @@ class Inputs(Protocol):
         """Return the inputs of the samples at `indices`, `[N,...]`. `rng` chooses among several views of a sample."""
 
 
-class ModelInput:
+class PreparedInputs:
     """Inputs that `prepare` makes at first use. Several threads may use them."""
 
     def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:

@@ -112,7 +112,7 @@ def _picture(data: bytes) -> str | None:
             if picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile):
                 return "16-bit"
             if picture.mode not in COLOUR:
-                return REASONS.get(picture.mode, picture.mode)
+                return str(REASONS.get(picture.mode, picture.mode))
             eighth = max(1, picture.width // 8), max(1, picture.height // 8)
             picture.draft("RGB", eighth)  # for JPEG, decoding at a lower scale saves most of the time
             picture.load()

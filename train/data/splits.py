@@ -70,7 +70,7 @@ def split(
     elif hold_out == "none":
         choose = ()
     train, choose, report = (_limited(part, limit) for part in (train, choose, items[reported]))
-    train, choose, dropped = _without_leaks(dataset, train, choose, report, drop_leaks)
+    train, choose, dropped = _without_leaks(dataset, train, choose, report, drop=drop_leaks)
     if not train or not report:
         msg = f"data set {dataset.source.name} has no usable sample in {'train' if not train else reported}"
         raise DataError(msg)
@@ -137,7 +137,7 @@ def _place(dataset: Dataset, item: Item) -> float:
 
 
 def _without_leaks(
-    dataset: Dataset, train: tuple[Item, ...], choose: tuple[Item, ...], report: tuple[Item, ...], drop: bool
+    dataset: Dataset, train: tuple[Item, ...], choose: tuple[Item, ...], report: tuple[Item, ...], *, drop: bool
 ) -> tuple[tuple[Item, ...], tuple[Item, ...], int]:
     def prints(items: tuple[Item, ...]) -> list[bytes]:
         return [dataset.fingerprint(*item) for item in items]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset
+from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared
 from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of
@@ -20,7 +20,7 @@ from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
-from orilla.train.data.batches import Batches, Inputs, ModelInput
+from orilla.train.data.batches import Batches, Inputs, PreparedInputs
 from orilla.train.data.features import features
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import BATCH, predict
@@ -68,12 +68,19 @@ def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         labels=dataset.classes,
         preprocess=preprocess,
         vocabulary=vocabulary,
-        prepare=partial(prepared, preprocessor=preprocessor),
+        prepare=partial(_prepared_array, preprocessor=preprocessor),
         stages=tuple(_bound(work, stage) for stage in stages),
         batch=work.batch,
         learning_rate=stages[-1].learning_rate,
         epochs=stages[-1].epochs,
     )
+
+
+def _prepared_array(sample: Sample, preprocessor: InputPreprocessor) -> NDArray[Any]:
+    """Return a sample's input as an array."""
+    array = prepared(sample, preprocessor)
+    assert isinstance(array, np.ndarray)
+    return array
 
 
 def _bound(work: _Work, stage: Stage) -> Callable[[], StageJob]:
@@ -136,9 +143,9 @@ class _Work:
         self._options, self._plan, self._dataset, self._splits = options, chosen, dataset, splits
         self._network, self._preprocessor = network, preprocessor
         self.batch = options.batch or chosen.batch
-        self._train = ModelInput(dataset, splits.train, partial(prepared, preprocessor=preprocessor))
+        self._train = PreparedInputs(dataset, splits.train, partial(_prepared_array, preprocessor=preprocessor))
         watched = splits.choose or splits.report
-        self._watched = ModelInput(dataset, watched, partial(prepared, preprocessor=preprocessor))
+        self._watched = PreparedInputs(dataset, watched, partial(_prepared_array, preprocessor=preprocessor))
         self._watched_items = watched
         self._prefix = "choose" if splits.choose else splits.reported
         self._of_train = self._labels(splits.train)

@@ -12,6 +12,7 @@ from orilla.train.models.mlp import dense_bn
 
 
 def build(options: Build) -> Network:
+    """Build the network."""
     image = image_input(options)
     x = layers.Conv2D(64, 3, use_bias=False, kernel_initializer="lecun_normal", name="conv")(grey(image))
     x = layers.BatchNormalization(momentum=0.95, name="conv_bn")(x)

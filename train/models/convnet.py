@@ -16,6 +16,7 @@ CHANNELS = (32, 64, 128, 128)
 
 
 def build(options: Build) -> Network:
+    """Build the network."""
     image = image_input(options)
     x = layers.Rescaling(1 / 255, name="normalise")(image)
     for index, channels in enumerate(CHANNELS, 1):

@@ -13,6 +13,7 @@ from orilla.train.models.blocks import answer, grey, image_input
 
 
 def build(options: Build) -> Network:
+    """Build the network."""
     image = image_input(options)
     x = grey(image)
     for index, channels in enumerate((32, 64), 1):

@@ -20,6 +20,7 @@ FEATURES, FINE = "pool", "block_12_add"
 
 
 def build(options: Build) -> Network:
+    """Build the network and load its weights."""
     base = _pretrained(options)
     image = image_input(options)
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)

@@ -92,7 +92,7 @@ class Remote:
         Raises:
             RemoteError: The machine cannot be reached, or, with `check`, the script failed.
         """
-        return self.again(lambda: self._once(script, None, timeout_s, check)).decode(errors="replace")
+        return self.again(lambda: self._once(script, None, timeout_s, check=check)).decode(errors="replace")
 
     def send(self, data: bytes, path: str) -> bool:
         """Send a file unless it already exists there. A transfer that was cut off is resumed.
@@ -113,13 +113,13 @@ class Remote:
             return False
 
         def push() -> bytes:
-            there = int(self._once(f"wc -c < {part} 2>/dev/null || echo 0", None, 60.0, True).split()[-1])
+            there = int(self._once(f"wc -c < {part} 2>/dev/null || echo 0", None, 60.0, check=True).split()[-1])
             if there > len(data):
-                self._once(f"rm -f {part}", None, 60.0, True)
+                self._once(f"rm -f {part}", None, 60.0, check=True)
                 there = 0
             if there < len(data):
-                self._once(f"cat >> {part}", data[there:], 3600.0, True)
-            return self._once(f"test $(wc -c < {part}) -eq {len(data)} && mv {part} {quoted}", None, 60.0, True)
+                self._once(f"cat >> {part}", data[there:], 3600.0, check=True)
+            return self._once(f"test $(wc -c < {part}) -eq {len(data)} && mv {part} {quoted}", None, 60.0, check=True)
 
         self.again(push)
         return True
@@ -134,7 +134,7 @@ class Remote:
                 time.sleep(pause)
         return work()
 
-    def _once(self, script: str, data: bytes | None, timeout_s: float, check: bool) -> bytes:
+    def _once(self, script: str, data: bytes | None, timeout_s: float, *, check: bool) -> bytes:
         try:
             ended = subprocess.run(
                 [*self._ssh, f"sh -c {shlex.quote(script)}"],

@@ -126,8 +126,8 @@ def result_parts(result: Result) -> tuple[list[Table], list[str]]:
     )
     if result.cold_start is not None:
         lines.append(
-            f"start {result.cold_start.start_ms:.0f} ms to the first answer, memory {mib(result.cold_start.memory_mib)} "
-            "(new process)"
+            f"start {result.cold_start.start_ms:.0f} ms to the first answer, memory "
+            f"{mib(result.cold_start.memory_mib)} (new process)"
         )
     warm = result.warm_up
     lines.append(

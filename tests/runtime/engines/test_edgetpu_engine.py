@@ -144,7 +144,7 @@ def test_an_opening_that_hangs_is_left_behind(session, stick, monkeypatch, messa
 
 
 def test_what_was_lost_is_let_go_before_it_is_opened_again(session, stick):
-    """libedgetpu returns the old, dead device if it is opened while the old one is held."""
+    """Libedgetpu returns the old, dead device if it is opened while the old one is held."""
     stick.broken = True
     session.run(PICTURE)
     assert stick.held_at_opening == [0, 0]
