@@ -28,10 +28,10 @@ from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
 from orilla.runtime.evaluation.datasets.subset import Subset
 from orilla.runtime.evaluation.metrics import GroundTruth, truth_of
 from orilla.runtime.frame import Line
-from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
+from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
-from orilla.runtime.sources.source import picture_files
+from orilla.runtime.sources.source import image_files
 from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.decide import decisions
@@ -56,7 +56,7 @@ class Pictures(Dataset):
     labelled = False
 
     def __init__(self, folder: Path, task: Task) -> None:
-        self._files = picture_files(folder)
+        self._files = image_files(folder)
         self.task = task
         self.source = Source("pictures", "a folder of images", "not stated")
 
@@ -69,7 +69,7 @@ class Pictures(Dataset):
 
     def load(self, split: str, index: int) -> Sample:
         data = self.content(split, index)
-        image = decode_picture(data)
+        image = decode_image(data)
         if image is None:
             msg = f"cannot decode {self._files[index]}: {why_undecoded(data)}"
             raise DataError(msg)
@@ -90,7 +90,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
         DataError: The data cannot be read, or does not fit the model.
     """
     folder = Path(spec)
-    if source.preprocessor.kind == "picture" and folder.is_dir() and picture_files(folder):
+    if source.preprocessor.kind == "image" and folder.is_dir() and image_files(folder):
         return Pictures(folder, source.task)
     dataset = open_dataset(spec)
     if source.card is not None and source.card.data.skipped and same_place(spec, source.data or ""):
@@ -100,7 +100,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
         raise DataError(msg)
     kind = _kind(dataset)
     if kind != source.preprocessor.kind:
-        wanted = {"picture": "pictures", "text": "texts", "tensor": "arrays (.npz)"}
+        wanted = {"image": "images", "text": "texts", "tensor": "arrays (.npz)"}
         msg = f"{spec} contains {wanted[kind]}, but the model takes {wanted[source.preprocessor.kind]}"
         raise DataError(msg)
     return dataset
@@ -110,7 +110,7 @@ def _kind(dataset: Dataset) -> str:
     sample = dataset.load(dataset.checked, 0)
     if isinstance(sample, ArraySample):
         return "tensor"
-    return "text" if dataset.task == "text" else "picture"
+    return "text" if dataset.task == "text" else "image"
 
 
 def divide(
@@ -253,7 +253,7 @@ def check_calibration(drawn: SampleSet, source: SourceModel) -> None:
             msg = f"calibration data {drawn.source}: {name} contains NaN or infinity"
             raise DataError(msg)
         spread = max(float(one.astype(np.float64).std()) for one in flat)
-        if source.preprocessor.kind == "picture" and spread < 1.0:
+        if source.preprocessor.kind == "image" and spread < 1.0:
             msg = f"calibration images in {drawn.source} have only one colour: give real images"
             raise DataError(msg)
         if spread == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.engines.session import Session
-from orilla.runtime.loop.stages import CascadeStages, Cut, ParallelStages, around
+from orilla.runtime.loop.stages import CascadeStages, CropFunction, ParallelStages, around
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
 
@@ -14,7 +14,7 @@ from orilla.runtime.runner import Runner
 class MultiModel(Runner):
     """Several models on one source, with one capture and one decoding. `tick.result` has each model's answer."""
 
-    kind = "picture"
+    kind = "image"
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = dict(models)
@@ -45,15 +45,15 @@ class MultiModel(Runner):
 class CascadeModel(Runner):
     """A cascade: one model on the frame, another on the crops that the first selects."""
 
-    kind = "picture"
+    kind = "image"
 
-    def __init__(self, first: Model, second: Model, cut: Cut) -> None:
-        self._first, self._second, self._cut = first, second, cut
+    def __init__(self, first: Model, second: Model, crop: CropFunction) -> None:
+        self._first, self._second, self._crop = first, second, crop
         self.name = f"{first.name} then {second.name}"
 
     def work(self) -> CascadeStages:
         """Return the processing of each frame of one loop."""
-        return CascadeStages(self._first.work(), self._second.work(), self._cut)
+        return CascadeStages(self._first.work(), self._second.work(), self._crop)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the sessions of the first and of the second model."""
@@ -89,7 +89,7 @@ def together(**models: Model) -> MultiModel:
     return MultiModel(models)
 
 
-def cascade(first: Model, second: Model, *, cut: Cut = around) -> CascadeModel:
+def cascade(first: Model, second: Model, *, crop: CropFunction = around) -> CascadeModel:
     """Run `second` on crops that `first` selects.
 
     `tick.result.first` is the answer to the frame. `tick.result.parts` has a box and an answer per crop.
@@ -97,18 +97,18 @@ def cascade(first: Model, second: Model, *, cut: Cut = around) -> CascadeModel:
     Args:
         first: Model for the whole frame.
         second: Model for each crop.
-        cut: Function from the answer of `first` and the frame to boxes: left, top, right, bottom in pixels. The default
-            is the bounding box of a segmentation.
+        crop: Function from the answer of `first` and the frame to boxes: left, top, right, bottom in pixels. The
+            default is the bounding box of a segmentation.
 
     Raises:
         ConfigError: A model takes no images.
     """
     _check_pictures(first, second)
-    return CascadeModel(first, second, cut)
+    return CascadeModel(first, second, crop)
 
 
 def _check_pictures(*models: Model) -> None:
     for model in models:
-        if model.kind != "picture":
+        if model.kind != "image":
             msg = f"{model.name} takes no images: only image models can share a source"
             raise ConfigError(msg)

@@ -37,7 +37,7 @@ class Runner(ABC):
 
     name: str
     """Name in messages."""
-    kind: Literal["picture", "text", "tensor"]
+    kind: Literal["image", "text", "tensor"]
     """Kind of its input."""
 
     @abstractmethod

@@ -55,7 +55,7 @@ def golden(source: SourceModel, given: Candidates, outputs: NDArray[np.float32],
         stored, outputs = [stored[place] for place in chosen], outputs[chosen]
         inputs = {name: array[chosen] for name, array in inputs.items()}
     suffix, prepared_suffix = {
-        "picture": (".jpg", ".prepared.png"),
+        "image": (".jpg", ".prepared.png"),
         "text": (".txt", ".tokens.npy"),
         "tensor": (".npy", ".npy"),
     }[source.preprocessor.kind]

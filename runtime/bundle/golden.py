@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import MAX_AXES, Golden, Variant
-from orilla.runtime.preprocessing.image_file import decode_picture
+from orilla.runtime.preprocessing.image_file import decode_image
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
@@ -91,7 +91,7 @@ def _raw(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[
     data = bundle.read(name)
     if preprocessor.is_text:
         return data.decode(errors="replace")
-    image = decode_picture(data)
+    image = decode_image(data)
     if image is None:
         msg = f"golden frame {name} cannot be decoded"
         raise BundleError(msg)
@@ -101,7 +101,7 @@ def _raw(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[
 def _prepared(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[Any]:
     if preprocessor.is_text:
         return _array(bundle, name, (np.int32,))
-    image = decode_picture(bundle.read(name))
+    image = decode_image(bundle.read(name))
     if image is None:
         msg = f"golden frame {name} cannot be decoded"
         raise BundleError(msg)

@@ -16,7 +16,8 @@ from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
-from orilla.runtime.sinks.sink import Sink, sink_opener
+from orilla.runtime.sinks.registry import sink_opener
+from orilla.runtime.sinks.sink import Sink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

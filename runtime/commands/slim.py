@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import msgspec
-
-from orilla.devices.errors import ConfigError
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.manifest import Manifest
+from orilla.runtime.bundle.slim import slim
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,39 +35,6 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         "bytes": sum(entry.size for entry in manifest.files.values()),
         "bytes_before": sum(entry.size for entry in bundle.manifest.files.values()),
     }
-
-
-def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict[str, bytes]]:
-    """Return the manifest and the files of a bundle with only some of its variants.
-
-    Args:
-        bundle: The bundle.
-        keep: Names separated by commas; `default` means the bundle's default.
-        default: New default variant, or None.
-
-    Raises:
-        ConfigError: A variant does not exist, or the default is not kept.
-    """
-    manifest = bundle.manifest
-    names = [manifest.default if name == "default" else name for name in _split(keep)]
-    kept = [manifest.variant(name) for name in names]
-    if not kept:
-        msg = f"--keep {keep!r} names no variant"
-        raise ConfigError(msg)
-    chosen = default or (manifest.default if manifest.default in names else names[0])
-    if chosen not in names:
-        msg = f"--default {chosen} is not among those kept: {', '.join(names)}"
-        raise ConfigError(msg)
-    left = {path for variant in manifest.variants for path in variant.files}
-    left -= {path for variant in kept for path in variant.files}
-    files = {path: bundle.read(path) for path in manifest.files if path not in left}
-    order = [variant for variant in manifest.variants if variant.name in names]
-    smaller = msgspec.structs.replace(manifest, variants=tuple(order), default=chosen, files=bundles.entries(files))
-    return smaller, files
-
-
-def _split(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def show(document: dict[str, object]) -> None:

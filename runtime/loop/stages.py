@@ -18,7 +18,7 @@ from orilla.runtime.tasks.segment import Segmentation
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom edge in the frame, pixels; right and bottom are exclusive."""
 
-Cut = Callable[[Answer, Image], Sequence[Box] | None]
+CropFunction = Callable[[Answer, Image], Sequence[Box] | None]
 """Function from the first model's answer and the frame to the boxes for the second model."""
 
 
@@ -36,7 +36,7 @@ class ModelStages:
 
     def prepare(self, raw: RawInput) -> ModelInput:
         return self._preprocessor(
-            raw, self._pool.take(self._preprocessor.shape) if self._preprocessor.kind == "picture" else None
+            raw, self._pool.take(self._preprocessor.shape) if self._preprocessor.kind == "image" else None
         )
 
 
@@ -57,10 +57,10 @@ class ParallelStages:
 
 
 class CascadeStages:
-    """Processing by the first model, then by the second on each box that `cut` returns."""
+    """Processing by the first model, then by the second on each box that `crop` returns."""
 
-    def __init__(self, first: ModelStages, second: ModelStages, cut: Cut) -> None:
-        self._first, self._second, self._cut = first, second, cut
+    def __init__(self, first: ModelStages, second: ModelStages, crop: CropFunction) -> None:
+        self._first, self._second, self._crop = first, second, crop
 
     def prepare(self, raw: RawInput) -> tuple[ModelInput, RawInput]:
         return self._first.prepare(raw), raw
@@ -72,7 +72,7 @@ class CascadeStages:
             raise DataError(msg)
         first = self._first.decode(self._first.infer(given), raw)
         parts = []
-        for box in self._cut(first, raw) or ():
+        for box in self._crop(first, raw) or ():
             left, top, right, bottom = _inside(box, raw)
             if left < right and top < bottom:
                 part = raw[top:bottom, left:right]

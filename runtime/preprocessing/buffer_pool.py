@@ -15,11 +15,28 @@ _UNHELD = 3
 """References to a buffer that only the pool holds: its list, the loop variable and the argument of `getrefcount`."""
 
 
+def _counts_are_exact() -> bool:
+    """Return True if this interpreter's reference counts show at once whether a view of a buffer exists."""
+    buffers = [np.zeros((1, 1, 3), np.uint8)]
+
+    def count() -> int:
+        for buffer in buffers:
+            return sys.getrefcount(buffer)
+        return 0
+
+    before = count()
+    view = buffers[0][:, :, 0]
+    held = count()
+    del view
+    return (before, held, count()) == (_UNHELD, _UNHELD + 1, _UNHELD)
+
+
 class BufferPool:
     """Buffers of one shape at a time, for one thread.
 
     A buffer is reused only when no array or view refers to it. A steady stream therefore allocates nothing, and an
-    image stays unchanged as long as the caller holds it.
+    image stays unchanged as long as the caller holds it. The pool learns this from CPython's reference counts. If a
+    self-test at the first use finds that they are not exact, every frame gets a new buffer, which is slower but safe.
 
     Args:
         ready: Number of buffers that are allocated and touched at the first use.
@@ -28,9 +45,14 @@ class BufferPool:
     def __init__(self, ready: int = 0) -> None:
         self._ready = ready
         self._buffers: list[Image] = []
+        self._reuses: bool | None = None
 
     def take(self, shape: tuple[int, ...]) -> Image:
         """Return a buffer `[H,W,3]` uint8 with undefined content."""
+        if self._reuses is None:
+            self._reuses = _counts_are_exact()
+        if not self._reuses:
+            return np.empty(shape, np.uint8)
         if self._buffers and self._buffers[0].shape != shape:
             self._buffers = []
         if not self._buffers:

@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 Color = Literal["bgr", "rgb"]
 
 
-class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="picture"):
+class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="image"):
     """Preprocessing outside the graph. Normalisation is inside the graph, so a network takes values 0–255."""
 
     size_hw: tuple[int, int]

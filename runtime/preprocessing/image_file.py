@@ -18,7 +18,7 @@ PICTURES = (
 """Suffixes of image files in a folder. HEIC is included so that it is reported instead of ignored."""
 
 
-def decode_picture(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
+def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:
     """Decode an image file. Return None if it is not an image, is damaged, or is too large for OpenCV."""
     if not data:
         return None
@@ -39,7 +39,7 @@ def is_heic(data: bytes) -> bool:
 
 
 def why_undecoded(data: bytes) -> str:
-    """Return the reason why `decode_picture` could not decode a file."""
+    """Return the reason why `decode_image` could not decode a file."""
     if not data:
         return "the file is empty"
     return "HEIC is not supported; convert it to JPEG" if is_heic(data) else "not an image, or damaged"
@@ -54,9 +54,9 @@ def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
     jpeg = data.startswith(b"\xff\xd8") and stripped.endswith(b"\xff\xd9")
     png = data.startswith(b"\x89PNG") and stripped.endswith(b"IEND\xaeB`\x82")
     if jpeg or png:
-        return decode_picture(data)
+        return decode_image(data)
     with hidden_stderr():
-        return decode_picture(data)
+        return decode_image(data)
 
 
 def as_bgr(picture: NDArray[Any]) -> NDArray[np.uint8]:

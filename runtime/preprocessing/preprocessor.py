@@ -34,11 +34,11 @@ class InputPreprocessor:
         return self._tokenise is not None
 
     @property
-    def kind(self) -> Literal["picture", "text", "tensor"]:
+    def kind(self) -> Literal["image", "text", "tensor"]:
         """Return the kind of the raw input."""
         if isinstance(self.spec, TensorPreprocess):
             return "tensor"
-        return "text" if self.is_text else "picture"
+        return "text" if self.is_text else "image"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -53,11 +53,11 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     def unpack(self, vector: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
         """Unpack a vector of `pack`. Raises `DataError` for another length."""
-        return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _cut(vector, self.inputs)}
+        return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _crop(vector, self.inputs)}
 
     def results(self, output: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return a session's outputs by name, each with its shape. Raises `DataError` for another size."""
-        return {name: array.astype(np.float32) for name, array, _ in _cut(output, self.outputs)}
+        return {name: array.astype(np.float32) for name, array, _ in _crop(output, self.outputs)}
 
 
 class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -85,7 +85,7 @@ def _checked(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic
     return np.ascontiguousarray(given, np.dtype(spec.dtype))
 
 
-def _cut(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[tuple[str, NDArray[np.generic], str]]:
+def _crop(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[tuple[str, NDArray[np.generic], str]]:
     flat = vector.ravel()
     if flat.size != sum(spec.size for spec in specs):
         msg = f"{flat.size} numbers for {', '.join(f'{one.name} {list(one.shape)}' for one in specs)}"

@@ -1,19 +1,10 @@
-"""The protocol of a sink, the table of sinks, and how `jsonl` or `video:OUT.mp4` becomes one."""
+"""The protocol of a sink."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Protocol
 
-from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.frame import Tick
-
-SINKS = {
-    "jsonl": "orilla.runtime.sinks.jsonl",
-    "video": "orilla.runtime.sinks.video",
-    "window": "orilla.runtime.sinks.window",
-}
-"""Name of a sink to its module, whose `open_sink(argument, rate_hz, live)` creates it."""
 
 
 class Opener(Protocol):
@@ -30,20 +21,3 @@ class Sink(Protocol):
 
     def close(self, *, complete: bool) -> None:
         """Finish the output. An incomplete output is not kept under its final name."""
-
-
-def sink_opener(spec: str) -> Opener:
-    """Parse `NAME` or `NAME:ARGUMENT` and return the function that opens the sink. Raises `ConfigError`."""
-    name, _, argument = spec.partition(":")
-    if name not in SINKS:
-        raise unknown_name(name, SINKS, kind="sink")
-    module = import_module(SINKS[name])
-    if module.NEEDS_ARGUMENT and not argument:
-        msg = f"sink {name} needs a file: {name}:OUT.mp4"
-        raise ConfigError(msg)
-
-    def opener(rate_hz: float | None, *, live: bool = False) -> Sink:
-        sink: Sink = module.open_sink(argument, rate_hz, live=live)
-        return sink
-
-    return opener

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 
 from orilla.devices.errors import SourceError
+from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
@@ -71,3 +72,8 @@ def _stamp(driver_ms: float, now: int) -> int:
     """
     driver_ns = int(1e6 * driver_ms)
     return driver_ns if 0 <= now - driver_ns < OLDEST_STAMP_NS else now
+
+
+def open_source(spec: str) -> Source:
+    """Open a camera by number or device path."""
+    return Camera.open(int(spec) if whole_number(spec) else spec)

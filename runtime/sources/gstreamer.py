@@ -65,3 +65,8 @@ def _opened(text: str) -> cv2.VideoCapture:
         msg = f"GStreamer rejects the pipeline {text[:120]!r}: test it with gst-launch-1.0"
         raise SourceError(msg)
     return capture
+
+
+def open_source(spec: str) -> Source:
+    """Open a pipeline."""
+    return Pipeline.open(spec)

@@ -8,7 +8,7 @@ from orilla.devices.errors import SourceError
 from orilla.devices.names import readable
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.image_file import decode_quietly, why_undecoded
-from orilla.runtime.sources.source import now_ns
+from orilla.runtime.sources.source import image_files, now_ns
 
 
 class Images:
@@ -46,3 +46,9 @@ class Images:
 
     def close(self) -> None:
         self._paths = []
+
+
+def open_source(spec: str) -> Images:
+    """Open a folder of images, or one image."""
+    path = Path(spec)
+    return Images.open(image_files(path) if path.is_dir() else [path], spec)

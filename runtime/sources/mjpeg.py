@@ -93,12 +93,12 @@ class MotionJpeg:
                 msg = "its parts have no header"
                 raise ValueError(msg)
             self._fill()
-        return self._cut(end + 1)
+        return self._crop(end + 1)
 
     def _take(self, length: int) -> bytes:
         while len(self._buffer) < length:
             self._fill()
-        return self._cut(length)
+        return self._crop(length)
 
     def _take_up_to(self, boundary: bytes) -> bytes:
         """Read an image of unknown length up to its own end, because the next boundary comes a period later.
@@ -111,13 +111,13 @@ class MotionJpeg:
                 found = self._buffer.find(boundary)
                 end = found if found >= 0 else None
             if end is not None:
-                return self._cut(end)
+                return self._crop(end)
             if len(self._buffer) > MAX_BYTES:
                 msg = "an image without an end"
                 raise ValueError(msg)
             self._fill()
 
-    def _cut(self, count: int) -> bytes:
+    def _crop(self, count: int) -> bytes:
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         return data

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 
-from orilla.devices.errors import ConfigError, SourceError
+from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
@@ -138,3 +138,11 @@ def _connect(url: str, name: str) -> cv2.VideoCapture:
         msg = f"no video at {name}: check the address, the user and that the camera is on"
         raise SourceError(msg)
     return capture
+
+
+def open_source(spec: str) -> Source:
+    """Open a URL. Raises `ConfigError` for an unknown scheme."""
+    scheme = spec.partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        raise unknown_name(scheme, SCHEMES, kind="kind of URL")
+    return NetworkStream.open(spec)

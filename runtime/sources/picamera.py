@@ -97,3 +97,8 @@ def _monotonic(sensor_ns: int | None) -> int:
     if sensor_ns is None:
         return now
     return min(now, sensor_ns - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - now))
+
+
+def open_source(spec: str) -> Source:
+    """Open `picamera2` or `picamera2:NUMBER`."""
+    return PiCamera.open(spec.partition(":")[2])

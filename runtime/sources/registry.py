@@ -1,24 +1,64 @@
-"""Open a source from a name, a path, a URL or a camera number."""
+"""The table of sources, and the opening of a source from a name, a path, a URL or a camera number."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
 from orilla.runtime.preprocessing.image_file import PICTURES
-from orilla.runtime.sources.source import Source, picture_files
+from orilla.runtime.sources.source import Source
 
 ANIMATED = ".gif"
 """Suffix of a file that plays like a video, except in a folder of images."""
+
+
+class SourceKind(NamedTuple):
+    """A kind of source: how it is recognised, and what opens it."""
+
+    example: str
+    """Description or example for messages."""
+    recognises: Callable[[str], bool]
+    """Function that returns True if a specification names such a source."""
+    module: str
+    """Module of `orilla.runtime.sources` whose `open_source(spec)` opens it."""
+
+
+def _is_url(text: str) -> bool:
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme.isalnum()
+
+
+def _is_named(*names: str) -> Callable[[str], bool]:
+    return lambda text: text.partition(":")[0] in names
+
+
+def _is_image(text: str) -> bool:
+    path = Path(text)
+    return path.is_dir() or (path.is_file() and path.suffix.lower() in set(PICTURES) - {ANIMATED})
+
+
+SOURCES = {
+    "camera": SourceKind("a camera number", lambda text: whole_number(text) or text.startswith("/dev/video"), "camera"),
+    "network": SourceKind("a URL", _is_url, "network"),
+    "gstreamer": SourceKind("gst:PIPELINE", lambda text: text.startswith("gst:") or " ! " in text, "gstreamer"),
+    "picamera2": SourceKind("picamera2", _is_named("picamera2"), "picamera"),
+    "scenes": SourceKind("scenes", _is_named("scenes", "scenes+clock"), "scenes"),
+    "images": SourceKind("a folder of images", _is_image, "images"),
+    "video": SourceKind("a file", lambda text: Path(text).is_file(), "video"),
+}
+"""Kinds of sources. The first kind that recognises a specification opens it."""
 
 
 def open_source(spec: str | int | Path) -> Source:
     """Open a camera, a network stream, a pipeline, a video file, a folder of images, one image, or `scenes`.
 
     Args:
-        spec: A camera number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline that contains ` !
-            ` or starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`,
+        spec: A camera number or `/dev/video…`; a URL such as `rtsp://HOST/NAME`; a GStreamer pipeline that contains
+            ` ! ` or starts with `gst:`; `picamera2` or `picamera2:NUMBER`; `scenes`, `scenes:SEED`, or `scenes+clock`,
             which draws the time into the images; or a path. `./scenes` is a path.
 
     Raises:
@@ -29,34 +69,24 @@ def open_source(spec: str | int | Path) -> Source:
     if not text:
         msg = "the source is empty: give a camera number, a URL, a file, a folder or scenes"
         raise ConfigError(msg)
-    if whole_number(text) or text.startswith("/dev/video"):
-        from orilla.runtime.sources.camera import Camera
-
-        return Camera.open(int(text) if whole_number(text) else text)
-    scheme, has_scheme, _ = text.partition("://")
-    if has_scheme and scheme.isalnum():
-        return _open_url(text, scheme.lower())
-    name, _, argument = text.partition(":")
-    if name == "gst" or " ! " in text:
-        from orilla.runtime.sources.gstreamer import Pipeline
-
-        return Pipeline.open(text)
-    if name == "picamera2":
-        from orilla.runtime.sources.picamera import PiCamera
-
-        return PiCamera.open(argument)
-    if name in ("scenes", "scenes+clock"):
-        from orilla.runtime.sources.scenes import Scenes
-
-        return Scenes.open(argument, clocked=name == "scenes+clock")
-    path = Path(text)
     try:
-        return _open_path(path)
+        for kind in SOURCES.values():
+            if kind.recognises(text):
+                source: Source = import_module(f"orilla.runtime.sources.{kind.module}").open_source(text)
+                return source
+        exists = Path(text).exists()
     except OSError as error:
         if isinstance(error, SourceError):
             raise
         msg = f"cannot read {text[:200]}: {error.strerror or error}"
         raise SourceError(msg) from error
+    if exists:
+        msg = f"{text} is neither a file nor a folder"
+        raise SourceError(msg)
+    if Path(text).suffix or len(Path(text).parts) > 1:
+        msg = f"no such file: {text}"
+        raise SourceError(msg)
+    raise unknown_name(text, [kind.example for kind in SOURCES.values()], kind="source")
 
 
 def open_texts(spec: str | Path) -> Source:
@@ -68,31 +98,3 @@ def open_texts(spec: str | Path) -> Source:
     from orilla.runtime.sources.text_lines import Lines
 
     return Lines.open(str(spec))
-
-
-def _open_url(url: str, scheme: str) -> Source:
-    from orilla.runtime.sources.network import SCHEMES, NetworkStream
-
-    if scheme not in SCHEMES:
-        raise unknown_name(scheme, SCHEMES, kind="kind of URL")
-    return NetworkStream.open(url)
-
-
-def _open_path(path: Path) -> Source:
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in set(PICTURES) - {ANIMATED}):
-        from orilla.runtime.sources.images import Images
-
-        return Images.open(picture_files(path) if path.is_dir() else [path], str(path))
-    if path.is_file():
-        from orilla.runtime.sources.video import VideoFile
-
-        return VideoFile.open(path)
-    if path.exists():
-        msg = f"{path} is neither a file nor a folder"
-        raise SourceError(msg)
-    if path.suffix or len(path.parts) > 1:
-        msg = f"no such file: {path}"
-        raise SourceError(msg)
-    raise unknown_name(
-        str(path), ["a camera number", "a URL", "a file", "a folder of images", "picamera2", "scenes"], kind="source"
-    )

@@ -46,3 +46,9 @@ class Scenes:
 
     def close(self) -> None:
         """Release nothing."""
+
+
+def open_source(spec: str) -> Scenes:
+    """Open `scenes`, `scenes:SEED` or `scenes+clock`."""
+    name, _, argument = spec.partition(":")
+    return Scenes.open(argument, clocked=name == "scenes+clock")

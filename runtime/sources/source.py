@@ -43,6 +43,6 @@ def now_ns() -> int:
     return time.monotonic_ns()
 
 
-def picture_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder in name order."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)

@@ -101,3 +101,8 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.setLogLevel(level)
+
+
+def open_source(spec: str) -> VideoFile:
+    """Open a video file."""
+    return VideoFile.open(Path(spec))

@@ -10,8 +10,8 @@ import pytest
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.metadata import IDENTIFIER, with_metadata
+from orilla.runtime.bundle.slim import slim
 from orilla.runtime.cli import main
-from orilla.runtime.commands.slim import slim
 from orilla.runtime.verify import verify
 
 
@@ -55,7 +55,7 @@ def test_a_slim_bundle_must_have_what_it_runs(tiny_bundle):
     assert slim(bundle, "default", None)[0].default == bundle.manifest.default
     with pytest.raises(ConfigError, match="unknown variant 'int8'"):
         slim(bundle, "int8", None)
-    with pytest.raises(ConfigError, match="--default litert_fp16 is not among those kept: litert_fp32"):
+    with pytest.raises(ConfigError, match="default litert_fp16 is not among those kept: litert_fp32"):
         slim(bundle, "litert_fp32", "litert_fp16")
     with pytest.raises(ConfigError, match="names no variant"):
         slim(bundle, " ,", None)

@@ -13,7 +13,7 @@ from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.preprocessing.image_file import decode_picture, is_heic
+from orilla.runtime.preprocessing.image_file import decode_image, is_heic
 
 CHUNK = 2048
 
@@ -116,7 +116,7 @@ def _picture(data: bytes) -> str | None:
             eighth = max(1, picture.width // 8), max(1, picture.height // 8)
             picture.draft("RGB", eighth)  # for JPEG, decoding at a lower scale saves most of the time
             picture.load()
-            if picture.format not in EVERYWHERE and decode_picture(data) is None:
+            if picture.format not in EVERYWHERE and decode_image(data) is None:
                 return f"a {picture.format} of an unsupported kind"
     except OSError as error:
         return "truncated" if "truncated" in str(error) else "damaged, or not an image"

@@ -27,7 +27,7 @@ class Folders(ClassFolders):
 
     task = "classify"
     suffixes = PICTURES
-    kind = "picture"
+    kind = "image"
 
     def source_of(self, name: str) -> Source:
         return KNOWN.get(name) or Source(name, f"images in {name}/", "not stated")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
-from orilla.runtime.preprocessing.image_file import decode_picture, why_undecoded
+from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
 
 Folder = Path | zipfile.Path
 
@@ -134,7 +134,7 @@ def read(path: Folder) -> bytes:
 def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
     """Decode an image file. Raises `DataError` if it cannot be decoded."""
     data = read(path)
-    image = decode_picture(data, flags)
+    image = decode_image(data, flags)
     if image is None:
         msg = f"cannot decode {path}: {why_undecoded(data)}"
         raise DataError(msg)

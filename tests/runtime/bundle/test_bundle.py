@@ -160,7 +160,7 @@ def test_too_much_is_refused_before_it_is_read(tiny_bundle, monkeypatch):
     monkeypatch.setattr(bundles, "MAX_TOTAL_BYTES", 10_000)
     refuse(tiny_bundle, "at most 10000 are allowed")
     monkeypatch.setattr(bundles, "MAX_FILES", 3)
-    refuse(tiny_bundle, "3 at most")
+    refuse(tiny_bundle, "at most 3 are allowed")
 
 
 def test_what_is_not_listed_is_never_unpacked(tiny_bundle, tmp_path, monkeypatch):

@@ -228,7 +228,7 @@ def test_several_models_share_a_source(model, other):
 
 def test_a_cascade_asks_the_second_model_about_what_the_first_found(model, other):
     boxes = [(10, 20, 60, 90), (-5, -5, 500, 500), (50, 50, 50, 80), (2.4, 3.0, 40.2, 50.0)]
-    chain = orilla.runtime.cascade(model, other, cut=lambda answer, image: boxes)
+    chain = orilla.runtime.cascade(model, other, crop=lambda answer, image: boxes)
     (tick,) = chain.stream(pictures(1))
     assert [part.box_xyxy for part in tick.result.parts] == [(10, 20, 60, 90), (0, 0, 131, 97), (2, 3, 40, 50)]
     alone = other(np.ascontiguousarray(pictures(1)[0][20:90, 10:60])).result.probability
@@ -238,7 +238,7 @@ def test_a_cascade_asks_the_second_model_about_what_the_first_found(model, other
 
 def test_a_cut_that_finds_nothing(model, other):
     for nothing in (None, [], ()):
-        chain = orilla.runtime.cascade(model, other, cut=lambda answer, image, nothing=nothing: nothing)
+        chain = orilla.runtime.cascade(model, other, crop=lambda answer, image, nothing=nothing: nothing)
         assert chain(pictures(1)[0]).result.parts == ()
 
 
@@ -253,7 +253,7 @@ def test_a_source_that_gives_arrays_is_told_what_to_give(model):
 
 def test_a_box_that_is_none_is_named(model, other):
     with pytest.raises(ConfigError, match="left, top, right, bottom"):
-        list(orilla.runtime.cascade(model, other, cut=lambda answer, image: [(1, 2)]).stream(pictures(1)))
+        list(orilla.runtime.cascade(model, other, crop=lambda answer, image: [(1, 2)]).stream(pictures(1)))
 
 
 def test_the_box_around_what_was_found(model):

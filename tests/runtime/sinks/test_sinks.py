@@ -8,7 +8,7 @@ from helpers import factories
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.frame import Frame, Tick
 from orilla.runtime.sinks.draw import annotate
-from orilla.runtime.sinks.sink import sink_opener
+from orilla.runtime.sinks.registry import sink_opener
 from orilla.runtime.tasks.segment import decode
 
 

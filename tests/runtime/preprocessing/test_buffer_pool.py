@@ -1,0 +1,27 @@
+"""The buffer pool: reuse, and the fall-back for interpreters without exact reference counts."""
+
+import sys
+
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
+
+SHAPE = (4, 6, 3)
+
+
+def test_a_buffer_is_reused_when_nobody_holds_it():
+    pool = BufferPool()
+    first = pool.take(SHAPE)
+    address = first.ctypes.data
+    view = first[0]
+    del first
+    assert pool.take(SHAPE).ctypes.data != address
+    del view
+    assert address in {pool.take(SHAPE).ctypes.data for _ in range(2)}
+
+
+def test_without_exact_counts_every_buffer_is_new(monkeypatch):
+    """Some interpreters defer counts or have none. A buffer that looks free may then still be held."""
+    monkeypatch.setattr(sys, "getrefcount", lambda _: 1)
+    pool = BufferPool(ready=2)
+    held = [pool.take(SHAPE) for _ in range(4)]
+    assert len({buffer.ctypes.data for buffer in held}) == 4
+    assert held[0].shape == SHAPE
