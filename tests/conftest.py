@@ -15,13 +15,24 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+TIMING = ("tests/runtime/bench/", "tests/test_perf_scripts.py", "tests/real/test_budgets.py")
+"""Tests that measure time. Other tests on the same cores would disturb them."""
+
+SLOW = ("tests/train/test_backends.py",)
+"""Tests that take many seconds and rarely break."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip real-data tests, with the reason, if the data is absent."""
-    if DATA.is_dir():
-        return
+    """Mark tests by their file, and skip real-data tests, with the reason, if the data is absent."""
     skip = pytest.mark.skip(reason=f"no real data at {DATA}: set ORILLA_DATA")
+    root = Path(__file__).parents[1]
     for item in items:
-        if item.get_closest_marker("real_data"):
+        file = item.path.relative_to(root).as_posix()
+        if file.startswith(TIMING):
+            item.add_marker(pytest.mark.timing)
+        if file in SLOW:
+            item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("real_data") and not DATA.is_dir():
             item.add_marker(skip)
 
 
