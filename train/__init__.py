@@ -1,1 +1,1 @@
-"""Train the course models on any Keras backend."""
+"""Data and models of the curriculum, on any Keras backend."""

@@ -7,10 +7,11 @@ import os
 import re
 import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orilla.devices.errors import ConfigError, MissingExtraError
+from orilla.devices.errors import ConfigError, DataError, MissingExtraError
 from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
 from orilla.runtime.evaluation.datasets.dataset import READERS
@@ -19,177 +20,263 @@ from orilla.train.models import MODELS
 
 if TYPE_CHECKING:
     from orilla.runtime.bundle.card import Card
-
+    from orilla.train.options import TrainOptions
+    from orilla.train.search import SearchOptions
 
 BACKENDS = ("tensorflow", "jax", "torch")
-"""Backends of Keras that can train."""
+"""Keras backends for training."""
 
 TRIALS = 20
 """Default number of trials of a search."""
 
+MODEL_DEFAULT = "(default: the model's own)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    models = "; ".join(f"{name}: {model.about}" for name, model in MODELS.items())
-    parser.add_argument("model", choices=list(MODELS), metavar="MODEL", help=models)
-    parser.add_argument(
-        "--data", required=True, help=f"folder, zip or file, or {', '.join(READERS)}:PATH, or scenes[:SEED]"
-    )
-    parser.add_argument(
-        "--extra-data", action="append", default=[], metavar="DATA", help="data set whose training samples are added"
-    )
+    """Add the command's options to a parser."""
+    models = "; ".join(f"{name}: {row.description}" for name, row in MODELS.items())
+    parser.add_argument("model", choices=list(MODELS), metavar="MODEL", help=f"model to train. {models}")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
-    learning = parser.add_argument_group("learning (the defaults depend on the model)")
-    learning.add_argument("--epochs", type=int, help="epochs of the last stage")
-    learning.add_argument("--batch", type=int, help="samples per step")
-    learning.add_argument("--learning-rate", type=float, help="peak learning rate")
-    learning.add_argument("--weight-decay", type=float)
-    learning.add_argument("--schedule", choices=("cosine", "constant"), default="cosine", help="(default: cosine)")
-    learning.add_argument(
-        "--patience", type=int, help="stop after this number of evaluations without improvement; implies --keep-best"
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted training of RUN")
+    parser.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard into RUN/tensorboard")
+    parser.add_argument("--device", help="print restrictions of coral or pi4 that the network meets, before training")
+    _add_data_arguments(parser.add_argument_group("data"))
+    _add_training_arguments(parser.add_argument_group("training"))
+    _add_model_arguments(parser.add_argument_group("model"))
+    search = parser.add_argument_group("search for learning rate, weight decay, batch size and dropout")
+    search.add_argument("--search", choices=("hyperband", "random"), help="search method (default: no search)")
+    search.add_argument("--trials", type=int, help=f"maximum number of trials (default: {TRIALS})")
+
+
+def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
+    kinds = ", ".join(READERS)
+    group.add_argument(
+        "--data",
+        required=True,
+        help=f"data set: a folder, a zip, a file, KIND:PATH with KIND {kinds}, or scenes[:SEED]",
     )
-    learning.add_argument("--keep-best", action="store_true", help="keep the epoch that was best on held-out samples")
-    learning.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    learning.add_argument(
+    group.add_argument(
+        "--extra-data",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="data set whose training samples are added; may be repeated",
+    )
+    group.add_argument("--samples", type=int, help="maximum number of samples of each split (default: all)")
+    group.add_argument(
+        "--hold-out",
+        metavar="SHARE|NAMES|none",
+        help="training samples to hold out for choosing the epoch or the settings: a share, or sequence names "
+        "separated by commas (default: the val split if there is a test split, else 0.1 if something is chosen)",
+    )
+    group.add_argument(
+        "--drop-leaks",
+        action="store_true",
+        help="drop training samples that another split also has (default: stop with an error)",
+    )
+    group.add_argument(
+        "--skip-corrupt", action="store_true", help="skip and report corrupt samples (default: stop with an error)"
+    )
+    group.add_argument(
+        "--no-augment", dest="augment", action="store_false", help="train on the images without random changes"
+    )
+
+
+def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--epochs", type=int, help=f"epochs of the last training phase {MODEL_DEFAULT}")
+    group.add_argument("--batch", type=int, help=f"batch size in samples {MODEL_DEFAULT}")
+    group.add_argument("--learning-rate", type=float, help=f"maximum of the learning rate {MODEL_DEFAULT}")
+    group.add_argument("--weight-decay", type=float, help=f"weight decay of AdamW {MODEL_DEFAULT}")
+    group.add_argument(
+        "--schedule",
+        choices=("cosine", "constant"),
+        default="cosine",
+        help="schedule of the learning rate: warm-up and cosine decay, or constant (default: cosine)",
+    )
+    group.add_argument(
+        "--keep-best",
+        action="store_true",
+        help="keep the epoch with the best metric on the held-out samples (default: the last epoch)",
+    )
+    group.add_argument(
+        "--patience",
+        type=int,
+        help="stop after this many evaluations without improvement; implies --keep-best (default: train all epochs)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: 0)")
+    group.add_argument(
         "--precision",
         choices=("auto", "float32", "float16", "bfloat16"),
         default="auto",
-        help="arithmetic (default: float16 on a GPU, else float32)",
+        help="precision of the arithmetic; float16 and bfloat16 are mixed (default: auto, float16 on a GPU, else "
+        "float32)",
     )
-    data = parser.add_argument_group("data")
-    data.add_argument("--samples", type=int, help="use only this number of samples per split")
-    data.add_argument("--hold-out", help="training samples to hold out for choices: a share, sequence names, or none")
-    data.add_argument(
-        "--drop-leaks", action="store_true", help="leave out training samples that occur in another split"
+
+
+def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--weights",
+        default="none",
+        help="initial weights: none, imagenet (downloaded), or a weights file, complete or partial (default: none)",
     )
-    data.add_argument(
-        "--skip-corrupt", action="store_true", help="skip samples that cannot be used, and list them on the card"
+    group.add_argument(
+        "--input",
+        metavar="HxW|T",
+        help=f"size of the network's input: height and width in pixels as in 224x352, or tokens {MODEL_DEFAULT}",
     )
-    data.add_argument(
-        "--no-augment", dest="augment", action="store_false", help="train without random changes of the images"
+    group.add_argument("--width", type=float, help="factor for the number of channels of the road model (default: 1.0)")
+    group.add_argument(
+        "--head",
+        choices=("gap", "flatten"),
+        help=f"step from the last feature map to one vector: global average pooling or flattening {MODEL_DEFAULT}",
     )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--weights", default="none", help="initial weights: none, imagenet (downloaded) or a file, complete or partial"
+    group.add_argument("--dropout", type=float, help=f"dropout rate, 0 to 1 {MODEL_DEFAULT}")
+    group.add_argument(
+        "--views", type=int, help=f"random changes of each sample that frozen layers process {MODEL_DEFAULT}"
     )
-    model.add_argument(
-        "--input", metavar="HxW|T", help="network input: height and width as in 224x352, or a number of tokens"
-    )
-    model.add_argument("--width", type=float, help="width factor of the road model's channels (default: 1.0)")
-    model.add_argument("--head", choices=("gap", "flatten"), help="layer between the last grid and the classifier")
-    model.add_argument("--dropout", type=float)
-    model.add_argument("--views", type=int, help="random changes per sample for frozen layers")
-    parser.add_argument("--device", help="report, before the first epoch, problems of the network on coral or pi4")
-    parser.add_argument(
-        "--search", choices=("hyperband", "random"), help="search learning rate, weight decay, batch size and dropout"
-    )
-    parser.add_argument("--trials", type=int, help=f"trials of the search (default: {TRIALS})")
-    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into RUN/tensorboard")
-    parser.add_argument("--resume", action="store_true", help="continue an interrupted training of RUN")
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Train a model. Return the exit code and the JSON document."""
-    out: Path = arguments.out
-    if out.exists() and not out.is_dir():
-        msg = f"--out {out} is a file: give a folder"
-        raise ConfigError(msg)
-    if (out / "model.keras").exists():
-        msg = f"--out {out} already holds a trained model: give another folder"
-        raise ConfigError(msg)
+    """Train a model; return the exit code and the JSON document."""
     _check_search(arguments)
-    if (out / SEARCH).exists() and not arguments.search:
-        msg = f"--out {out} contains the trials of a search: add --search METHOD, or give another folder"
-        raise ConfigError(msg)
-    if arguments.resume and not _interrupted(out):
-        print(f"orilla: no checkpoint in {out}: starting a new training", file=sys.stderr)
-    backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
-    if backend not in BACKENDS:
-        msg = f"KERAS_BACKEND={backend}: must be one of {', '.join(BACKENDS)}"
-        raise ConfigError(msg)
-    if not arguments.resume and _interrupted(out):
-        msg = f"--out {out} contains an interrupted training: add --resume, or give another folder"
-        raise ConfigError(msg)
+    _check_out(arguments)
+    _check_backend()
     try:
-        with hidden_stderr():  # TensorFlow prints six lines at its import
+        with hidden_stderr():  # TensorFlow prints six lines on import.
             from orilla.train.options import TrainOptions
-            from orilla.train.train import Searched, train
+            from orilla.train.search import SearchOptions
     except ImportError as error:
         if error.name and error.name.startswith("orilla"):
             raise
         extra = "backends" if (error.name or "").startswith(("jax", "torch")) else "train"
         raise MissingExtraError(error.name or "keras", extra) from error
-    given = {name: value for name, value in vars(arguments).items() if name in TrainOptions.__dataclass_fields__}
-    given |= {"input": parse_size(arguments.input), "extra_data": tuple(arguments.extra_data)}
-    searched = Searched(arguments.search, arguments.trials or TRIALS) if arguments.search else None
+    names = {field.name for field in fields(TrainOptions)}
+    values = {name: value for name, value in vars(arguments).items() if name in names}
+    values |= {"input": parse_size(arguments.input), "extra_data": tuple(arguments.extra_data)}
+    search = SearchOptions(arguments.search, arguments.trials or TRIALS) if arguments.search else None
     try:
-        card = train(TrainOptions(**given), out, command=command_line(), searched=searched)
+        card = _train(TrainOptions(**values), arguments.out, search)
+    except (ConfigError, DataError) as error:
+        raise type(error)(with_flags(str(error), names)) from error
+    return 0, {"run": str(arguments.out), "card": card}
+
+
+def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Card:
+    with hidden_stderr():
+        from orilla.train.train import train
+
+    try:
+        return train(options, out, command=command_line(), search_options=search)
     except KeyboardInterrupt:
-        if _interrupted(out):
-            print(f"orilla: the progress is saved in {out}: continue with --resume", file=sys.stderr)
+        if _is_resumable(out):
+            print(
+                f"orilla: Training interrupted. To continue, repeat the command with --resume: {out}", file=sys.stderr
+            )
         raise
-    return 0, {"run": str(out), "card": card}
+
+
+def with_flags(message: str, names: set[str]) -> str:
+    """Return a message in which parameters of the library appear as flags: `drop_leaks=True` as `--drop-leaks`."""
+
+    def flag(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        if value is None:
+            return f"--{name.replace('_', '-')}" if "_" in name else name
+        if value == "False":
+            return f"--no-{name}"
+        text = f"--{name.replace('_', '-')}"
+        return text if value == "True" else f"{text} {value}"
+
+    return re.sub(rf"\b(?P<name>{'|'.join(sorted(names))})\b(?:=(?P<value>[^\s,;:]*))?", flag, message)
+
+
+def _check_out(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    if out.exists() and not out.is_dir():
+        msg = f"--out {out} is a file: give a folder"
+        raise ConfigError(msg)
+    if (out / "model.keras").exists():
+        msg = f"--out {out} already has a trained model: give another folder"
+        raise ConfigError(msg)
+    if (out / SEARCH).exists() and not arguments.search:
+        msg = f"--out {out} has the trials of a search: add --search METHOD, or give another folder"
+        raise ConfigError(msg)
+    if arguments.resume and not _is_resumable(out):
+        print(f"orilla: No checkpoint in {out}: starting a new run.", file=sys.stderr)
+    if not arguments.resume and _is_resumable(out):
+        msg = f"--out {out} has an interrupted training: add --resume, or give another folder"
+        raise ConfigError(msg)
 
 
 def _check_search(arguments: argparse.Namespace) -> None:
-    if arguments.trials is not None and not arguments.search:
-        msg = f"--trials {arguments.trials} has no effect without --search: leave it out"
+    trials: int | None = arguments.trials
+    if trials is not None and not arguments.search:
+        msg = f"--trials {trials} has no effect without --search: leave it out"
         raise ConfigError(msg)
-    if arguments.trials is not None and arguments.trials < 1:
-        msg = f"--trials {arguments.trials}: must be 1 or more"
+    if trials is not None and trials < 1:
+        msg = f"--trials {trials}: must be 1 or more"
         raise ConfigError(msg)
-    for name in ("dropout", "weight_decay"):
-        if arguments.search and getattr(arguments, name) is not None:
-            msg = f"--search chooses the {name.replace('_', ' ')}: leave --{name.replace('_', '-')} out"
+    for flag, value in (("--dropout", arguments.dropout), ("--weight-decay", arguments.weight_decay)):
+        if arguments.search and value is not None:
+            msg = f"{flag} {value} has no effect with --search, which finds it: leave it out"
             raise ConfigError(msg)
 
 
-def _interrupted(out: Path) -> bool:
-    """Return True if a run folder contains a checkpoint for `--resume`."""
-    return any((out / name).exists() for name in (CHECKPOINT, "stage0.npz", SEARCH))
+def _check_backend() -> None:
+    backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    if backend not in BACKENDS:
+        msg = f"KERAS_BACKEND={backend}: give {', '.join(BACKENDS)}"
+        raise ConfigError(msg)
+
+
+def _is_resumable(out: Path) -> bool:
+    """Return True for a run folder with files that `--resume` continues from."""
+    return any((out / name).exists() for name in (CHECKPOINT, "phase0.npz", SEARCH))
 
 
 def show(document: dict[str, object]) -> None:
-    """Print the results of the training."""
+    """Print the metrics of the reported split."""
     from rich.console import Console
     from rich.table import Table
 
     card: Card = document["card"]  # type: ignore[assignment]
-    first = card.measured[0]
-    table = Table(title=f"{card.model} on {card.data.title}: {first.split}", min_width=60)
-    for column in ("measure", "value", "95 % interval"):
-        table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, value in first.metrics.items():
+    result = card.measured[0]
+    table = Table(title=f"{card.model} on {card.data.title}: {result.split}", min_width=60)
+    for column in ("metric", "value", "95 % interval"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, value in result.metrics.items():
         if "/" in name and len(card.labels) > 2:
-            continue  # metrics per class are on the page
-        low, high = first.intervals[name]
+            continue  # The page has the metrics of each class.
+        low, high = result.intervals[name]
         table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
     console = Console(markup=False, highlight=False)
     console.print(table)
     if card.data.skipped or card.data.leaks_dropped:
-        console.print(
-            f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaked samples dropped"
-        )
+        console.print(f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaks dropped")
     console.print(
         f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}; "
-        f"started from {card.start_weights}; weights of epoch {card.best_epoch}"
+        f"initial weights {card.start_weights}, final weights of epoch {card.best_epoch}"
     )
     console.print(f"page: {document['run']}/index.html")
     console.print(f"next: orilla export {document['run']} --out {card.model}.orilla")
 
 
 def parse_size(text: str | None) -> tuple[int, ...] | None:
-    """Parse `224x352` as height and width, or `200` as a length."""
+    """Return `224x352` as height and width, and `200` as a length.
+
+    Raises:
+        ConfigError: The text is neither.
+    """
     if text is None:
         return None
     sides = text.split("x")
     if len(sides) > 2 or not all(whole_number(side) for side in sides):
-        msg = f"--input {text}: give height and width as in 224x352, or a number of tokens as in 200"
+        msg = f"--input {text}: give height and width as in 224x352, or a length in tokens as in 200"
         raise ConfigError(msg)
     return tuple(map(int, sides))
 
 
 def command_line() -> str:
-    """Return the command for the card, quoted for a shell. Paths are shortened to their last part."""
+    """Return the command line for a card, quoted for a shell. Paths are cut to their last part."""
     words = [re.sub(r"(^|[=:])[^=:]*/", r"\1", word.rstrip("/")) for word in sys.argv[1:]]
     return shlex.join(["orilla", *(readable(word) for word in words)])

@@ -1,4 +1,4 @@
-"""Measure a model through the preprocessing and decoding that the robot uses."""
+"""The evaluation of a model with the robot's preprocessing: from raw samples to metrics."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from orilla.runtime.evaluation.metrics import GroundTruth, Measures, measure, ta
 from orilla.runtime.evaluation.metrics.classification import Classified
 
 BATCH = 32
+"""Samples that are predicted at a time. Larger batches of images would need more memory than the training."""
 
 
 def evaluate(
@@ -25,27 +26,35 @@ def evaluate(
     labels: tuple[str, ...],
     prepare: Callable[[Sample], NDArray[Any]],
 ) -> Measures:
-    """Measure a model on samples, which are read one by one."""
-    answered = (
+    """Evaluate a model on samples, which are read in batches.
+
+    Args:
+        model: The model.
+        dataset: The data set of the samples.
+        items: The samples.
+        labels: The model's labels.
+        prepare: The function from a sample to the model's input.
+    """
+    answers = (
         pair
         for inputs, truths in _batches(dataset, items, prepare)
         for pair in zip(truths, predict(model, inputs), strict=True)
     )
-    return measure(target_of(dataset, dataset.task, labels), answered)
+    return measure(target_of(dataset, dataset.task, labels), answers)
 
 
 def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """Return a model's outputs for prepared inputs, `[N,...]` float32."""
-    made = model.predict_on_batch(inputs.astype(np.float32) if inputs.dtype == np.uint8 else inputs)
-    return np.asarray(keras.ops.convert_to_numpy(made), np.float32)
+    outputs = model.predict_on_batch(inputs.astype(np.float32) if inputs.dtype == np.uint8 else inputs)
+    return np.asarray(keras.ops.convert_to_numpy(outputs), np.float32)
 
 
-def measured(split: str, measures: Measures) -> EvaluationResult:
-    """Convert metrics into the entry of a card."""
-    table: tuple[tuple[int, ...], ...] = ()
+def evaluation_result(split: str, measures: Measures) -> EvaluationResult:
+    """Return the metrics of a split as the card records them."""
+    confusion: tuple[tuple[int, ...], ...] = ()
     if isinstance(measures, Classified):
-        table = tuple(tuple(int(count) for count in row) for row in measures.confusion())
-    return EvaluationResult(split, measures.metrics(), measures.intervals(), table)
+        confusion = tuple(tuple(int(count) for count in row) for row in measures.confusion())
+    return EvaluationResult(split, measures.metrics(), measures.intervals(), confusion)
 
 
 def _batches(

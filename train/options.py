@@ -1,4 +1,4 @@
-"""Options of `orilla train`, and the check of their values."""
+"""The options of `orilla train` and the check of their values."""
 
 from __future__ import annotations
 
@@ -10,90 +10,115 @@ from orilla.devices.keras_rules import DEVICES
 from orilla.train.fit.backend import Precision
 from orilla.train.fit.training import Schedule
 from orilla.train.jobs.plan import Head
-from orilla.train.models import MODELS, plan
+from orilla.train.models import MODELS, load_plan
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """Options of a training. None selects the model's default."""
+    """The options of a training. None selects the model's default."""
 
     model: str
     data: str
     extra_data: tuple[str, ...] = ()
-    """Data sets whose training samples are added."""
+    """Data sets whose training samples are added to those of `data`."""
     epochs: int | None = None
-    """Epochs of the last stage."""
+    """Epochs of the last phase."""
     batch: int | None = None
+    """Samples of a training step."""
     learning_rate: float | None = None
+    """Maximum of the learning rate in the last phase."""
     weight_decay: float | None = None
     schedule: Schedule = "cosine"
     seed: int = 0
     weights: str = "none"
-    """Initial weights: `none`, `imagenet` (downloaded by Keras), or a local file."""
+    """`none`, `imagenet` (downloaded by Keras), or a local file."""
     input: tuple[int, ...] | None = None
     """Height and width in pixels, or the length in tokens."""
     width: float | None = None
-    """Width factor of the road model's channels."""
+    """Factor for the number of channels of the road model."""
     head: Head | None = None
+    """Step from the last feature map to one vector."""
     dropout: float | None = None
     views: int | None = None
+    """Number of random changes of each sample that frozen layers process."""
     augment: bool = True
+    """True to change the training images at random."""
     samples: int | None = None
+    """Maximum number of samples of each split."""
     hold_out: str | None = None
+    """Training samples to choose an epoch on: a share, sequence names, or `none`."""
     drop_leaks: bool = False
+    """True to drop training samples that another split also has."""
     skip_corrupt: bool = False
+    """True to skip corrupt samples."""
     keep_best: bool = False
-    """True keeps the epoch that was best on held-out samples."""
+    """True to keep the epoch with the best metric on the held-out samples, False for the last one."""
     patience: int | None = None
+    """Evaluations without improvement after which training stops; also keeps the best epoch."""
     precision: Precision = "auto"
     tensorboard: bool = False
+    """True to write logs for TensorBoard."""
     device: str | None = None
-    """Device to give advice for before the first epoch."""
+    """Device whose restrictions are checked before the first epoch."""
     resume: bool = False
+    """True to continue an interrupted training."""
+
+    @property
+    def chooses_epoch(self) -> bool:
+        """True if the best epoch on the held-out samples is kept."""
+        return self.keep_best or self.patience is not None
 
     def check(self) -> None:
-        """Raise `ConfigError` for the first invalid value."""
+        """Check the values.
+
+        Raises:
+            ConfigError: A value cannot be used, or has no effect on the model.
+        """
         if self.model not in MODELS:
             raise unknown_name(self.model, MODELS, kind="model")
-        for name in ("epochs", "batch", "samples", "patience", "views"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                msg = f"--{name} {value}: must be 1 or more"
-                raise ConfigError(msg)
-        if self.seed < 0:
-            msg = f"seed {self.seed}: must be 0 or more"
-            raise ConfigError(msg)
-        for name in ("weights", "width", "head", "dropout", "views"):
-            if getattr(self, name) not in (None, "none") and name not in MODELS[self.model].takes:
-                msg = f"--{name} has no effect on {self.model}: leave it out"
-                raise ConfigError(msg)
-        if not self.augment and not _augments(self.model):
-            msg = f"--no-augment has no effect on {self.model}: leave it out"
-            raise ConfigError(msg)
-        if not self.augment and self.views is not None:
-            msg = f"--views {self.views} has no effect with --no-augment: leave one out"
-            raise ConfigError(msg)
-        if self.width is not None and not 0 < self.width <= 2:
-            msg = f"width {self.width}: must be above 0, at most 2"
-            raise ConfigError(msg)
-        if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
-            msg = f"learning rate {self.learning_rate}: must be above 0, at most 1"
-            raise ConfigError(msg)
-        if self.weight_decay is not None and not 0 <= self.weight_decay <= 1:
-            msg = f"weight decay {self.weight_decay}: must be 0 to 1"
-            raise ConfigError(msg)
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            msg = f"dropout {self.dropout}: must be 0 or more, below 1"
-            raise ConfigError(msg)
+        self._check_ranges()
+        self._check_effects()
         if self.weights not in ("none", "imagenet") and not Path(self.weights).is_file():
             msg = f"no such weights file: {self.weights}"
             raise ConfigError(msg)
         if self.device is not None and self.device not in DEVICES:
             raise unknown_name(self.device, DEVICES, kind="device")
-        if (self.keep_best or self.patience is not None) and self.hold_out == "none":
-            msg = "--keep-best and --patience choose an epoch, which needs held-out samples: drop --hold-out none"
+        if self.chooses_epoch and self.hold_out == "none":
+            msg = "hold_out=none leaves no samples to choose an epoch on: leave it out, or keep_best and patience"
             raise ConfigError(msg)
 
+    def _check_ranges(self) -> None:
+        rate, decay = self.learning_rate, self.weight_decay
+        counts = {"epochs": self.epochs, "batch": self.batch, "samples": self.samples}
+        counts |= {"patience": self.patience, "views": self.views}
+        checks: list[tuple[str, float | None, bool, str]] = [
+            *((name, count, count is None or count >= 1, "1 or more") for name, count in counts.items()),
+            ("seed", self.seed, self.seed >= 0, "0 or more"),
+            ("width", self.width, self.width is None or 0 < self.width <= 2, "above 0, at most 2"),
+            ("learning_rate", rate, rate is None or 0 < rate <= 1, "above 0, at most 1"),
+            ("weight_decay", decay, decay is None or 0 <= decay <= 1, "0 to 1"),
+            ("dropout", self.dropout, self.dropout is None or 0 <= self.dropout < 1, "0 or more, below 1"),
+        ]
+        for name, value, valid, range_text in checks:
+            if not valid:
+                msg = f"{name}={value}: must be {range_text}"
+                raise ConfigError(msg)
 
-def _augments(model: str) -> bool:
-    return model == "road" or plan(model).augment is not None
+    def _check_effects(self) -> None:
+        values: dict[str, object] = {
+            "width": self.width,
+            "head": self.head,
+            "dropout": self.dropout,
+            "views": self.views,
+        }
+        values |= {"weights": None if self.weights == "none" else self.weights}
+        for name, value in values.items():
+            if value is not None and name not in MODELS[self.model].options:
+                msg = f"{name}={value} has no effect on {self.model}: leave it out"
+                raise ConfigError(msg)
+        if not self.augment and load_plan(self.model).augment is None:
+            msg = f"augment=False has no effect on {self.model}: leave it out"
+            raise ConfigError(msg)
+        if not self.augment and self.views is not None:
+            msg = f"views={self.views} has no effect with augment=False: leave one out"
+            raise ConfigError(msg)

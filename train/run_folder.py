@@ -1,10 +1,12 @@
-"""The run folder: model, card, plots and page."""
+"""The run folder: the model, its card, the curves, the predictions and the page."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
-from orilla.runtime.evaluation.datasets import ClassifiedImage, ClassifiedText, Dataset, LabelledImage, Sample
+from orilla.runtime.evaluation.datasets import ClassifiedImage, ClassifiedText, Dataset, LabelledImage
 from orilla.runtime.evaluation.datasets.dataset import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.html_page import Page
@@ -24,32 +26,46 @@ from orilla.runtime.tasks.classify import class_scores
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import predict
 from orilla.train.fit.checkpoint import Row
-from orilla.train.fit.training import write_history
+from orilla.train.fit.training import FitResult, write_history
 from orilla.train.jobs.job import Job
 
-SHOWN = 16
-"""Number of samples in the picture of predictions."""
+MAX_SAMPLES = 16
+"""Samples in the figure of predictions."""
 
 MAX_CLASSES = 30
-"""Maximum number of classes of a confusion matrix with figures."""
+"""Maximum number of classes of a confusion matrix whose counts are drawn."""
+
+MAX_SKIPPED = 50
+"""Skipped samples that the page lists. The card lists all of them."""
 
 
-def write_run(
-    folder: Path,
-    card: Card,
-    job: Job,
-    network: keras.Model,
-    data: str,
-    dataset: Dataset,
-    splits: Splits,
-    rows: list[Row],
-) -> None:
-    """Write everything except the model itself. `data` is the data set as given in the command."""
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A trained network, its job and its data."""
+
+    job: Job
+    network: keras.Model
+    """The network to save, in float32."""
+    dataset: Dataset
+    splits: Splits
+    fit: FitResult
+
+
+def write_run(folder: Path, card: Card, trained: TrainedModel, data: str) -> None:
+    """Write every file of a run folder but the model itself.
+
+    Args:
+        folder: The run folder.
+        card: The card of the training.
+        trained: The network, its job and its data.
+        data: The data set as the command line names it.
+    """
+    rows, job = trained.fit.rows, trained.job
     write_history(folder / "history.csv", rows)
     draw_curves(folder / "curves.png", rows)
     if card.measured[0].confusion:
         draw_confusion(folder / "confusion.png", card)
-    draw_samples(folder / "samples.png", job, network, dataset, splits)
+    draw_samples(folder / "samples.png", trained)
     if job.vocabulary:
         write_bytes(folder / VOCABULARY, encode_vocabulary(job.vocabulary))
     write_bytes(folder / "card.json", encode_json(card))
@@ -58,7 +74,7 @@ def write_run(
 
 
 def draw_curves(path: Path, rows: list[Row]) -> None:
-    """Draw loss and metrics of the epochs as a PNG."""
+    """Draw the loss and the metrics of the epochs as a PNG."""
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("epoch", "seconds")]
     with _figure(path, 2) as (left, right):
         for name in names:
@@ -67,7 +83,7 @@ def draw_curves(path: Path, rows: list[Row]) -> None:
             marker = "o" if len(points) < 30 else ""
             axes.plot(*zip(*points, strict=True), marker=marker, markersize=3, label=name)
         left.set(xlabel="epoch", ylabel="training loss", title="Loss")
-        right.set(xlabel="epoch", title="Measures")
+        right.set(xlabel="epoch", title="Metrics")
         right.legend(loc="lower right")
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -75,89 +91,91 @@ def draw_curves(path: Path, rows: list[Row]) -> None:
 
 
 def draw_confusion(path: Path, card: Card) -> None:
-    """Draw the confusion matrix: shares per true class, and counts if they fit."""
+    """Draw the confusion matrix as a PNG: the share of each true class by predicted class, with counts if they fit."""
     counts = np.array(card.measured[0].confusion, np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, min(12.0, 0.45 * len(counts) + 2.5))
     with _figure(path, 1, (side, side)) as (axes,):
         axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
-        places = range(len(card.labels))
-        size = min(10.0, 50 * side / len(counts))  # many classes need small labels to avoid overlap
-        axes.set_xticks(places, card.labels, rotation=45 if size > 8 else 90, ha="right", fontsize=size)
-        axes.set_yticks(places, card.labels, fontsize=size)
-        axes.set(xlabel="said", ylabel="true", title=f"Confusion, {card.measured[0].split}")
-        if len(counts) <= MAX_CLASSES:
-            for row in places:
-                for column in places:
-                    colour = "white" if share[row, column] > 0.5 else "black"
-                    axes.text(
-                        column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8
-                    )
+        classes = range(len(card.labels))
+        size = min(10.0, 50 * side / len(counts))  # The names of many classes would overlap in a larger font.
+        axes.set_xticks(classes, card.labels, rotation=45 if size > 8 else 90, ha="right", fontsize=size)
+        axes.set_yticks(classes, card.labels, fontsize=size)
+        axes.set(xlabel="predicted", ylabel="true", title=f"Confusion, {card.measured[0].split}")
+        if len(counts) > MAX_CLASSES:
+            return
+        for row, column in product(classes, classes):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8)
 
 
-def draw_samples(path: Path, job: Job, network: keras.Model, dataset: Dataset, splits: Splits) -> None:
-    """Draw predictions for samples of the reported split, evenly spread. Mistakes are red."""
-    places = np.linspace(0, len(splits.report) - 1, min(SHOWN, len(splits.report))).round().astype(int)
-    samples = [dataset.load(*splits.report[place]) for place in dict.fromkeys(places.tolist())]
-    outputs = predict(network, np.stack([job.prepare(sample) for sample in samples]))
+def draw_samples(path: Path, trained: TrainedModel) -> None:
+    """Draw the predictions for samples spread evenly over the reported split as a PNG, mistakes in red."""
+    report, dataset = trained.splits.report, trained.dataset
+    indices = np.linspace(0, len(report) - 1, min(MAX_SAMPLES, len(report))).round().astype(int)
+    samples = [dataset.load(*report[index]) for index in dict.fromkeys(indices.tolist())]
+    outputs = predict(trained.network, np.stack([trained.job.prepare(sample) for sample in samples]))
     columns = 1 if isinstance(samples[0], ClassifiedText) else 4
     rows = -(-len(samples) // columns)
     size = (10.0, 0.62 * rows + 0.4) if columns == 1 else (10.0, 2.6 * rows)
-    with _figure(path, (rows, columns), size) as axes:
-        for one in axes:
-            one.axis("off")
-        for one, sample, output in zip(axes, samples, outputs, strict=False):
-            _draw_sample(one, sample, output, job, dataset)
+    with _figure(path, (rows, columns), size) as grid:
+        for axes in grid:
+            axes.axis("off")
+        for axes, sample, output in zip(grid, samples, outputs, strict=False):
+            if isinstance(sample, LabelledImage):
+                _draw_mask(axes, sample, output, trained)
+            elif isinstance(sample, ClassifiedImage | ClassifiedText):
+                _draw_class(axes, sample, output, trained)
 
 
-def _draw_sample(axes: Any, sample: Sample, output: np.ndarray, job: Job, dataset: Dataset) -> None:
-    if isinstance(sample, LabelledImage):
-        height, width = sample.labels.shape
-        mask = segment.decode(output, (height, width), job.labels[0]).mask
-        true = sample.labels == dataset.classes.index(job.labels[0])
-        counted = sample.labels != dataset.ignore
-        axes.imshow(_overlay(sample.image, mask & counted, true))
-        axes.set_title(sample.name[:28], fontsize=8)
-        return
-    assert isinstance(sample, ClassifiedImage | ClassifiedText)
+def _draw_mask(axes: Any, sample: LabelledImage, output: np.ndarray, trained: TrainedModel) -> None:
+    label, dataset = trained.job.labels[0], trained.dataset
+    height, width = sample.labels.shape
+    mask = segment.decode(output, (height, width), label).mask
+    true = sample.labels == dataset.classes.index(label)
+    counted = sample.labels != dataset.ignore
+    axes.imshow(_overlay(sample.image, mask & counted, true))
+    axes.set_title(sample.name[:28], fontsize=8)
+
+
+def _draw_class(axes: Any, sample: ClassifiedImage | ClassifiedText, output: np.ndarray, trained: TrainedModel) -> None:
     scores = class_scores(output[None])[0]
-    said = int(scores.argmax())
-    text = f"{job.labels[said]} {100 * scores[said]:.0f} %"
-    wrong = said != sample.label
+    predicted = int(scores.argmax())
+    wrong = predicted != sample.label
+    title = f"{trained.job.labels[predicted]} {100 * scores[predicted]:.0f} %"
     if wrong:
-        text += f" (is {dataset.classes[sample.label]})"
+        title += f" (is {trained.dataset.classes[sample.label]})"
     colour = "tab:red" if wrong else "tab:green"
     if isinstance(sample, ClassifiedText):
-        shown = " ".join(sample.text.split())
-        shown = shown if len(shown) < 130 else f"{shown[:126]} ..."
-        axes.text(0, 0.75, text, color=colour, fontsize=9, transform=axes.transAxes)
-        axes.text(0, 0.2, shown, fontsize=7, transform=axes.transAxes)
-        return
-    axes.imshow(cv2.cvtColor(sample.image, cv2.COLOR_BGR2RGB))
-    axes.set_title(text, fontsize=9, color=colour)
+        text = " ".join(sample.text.split())
+        text = text if len(text) < 130 else f"{text[:126]} ..."
+        axes.text(0, 0.75, title, color=colour, fontsize=9, transform=axes.transAxes)
+        axes.text(0, 0.2, text, fontsize=7, transform=axes.transAxes)
+    else:
+        axes.imshow(cv2.cvtColor(sample.image, cv2.COLOR_BGR2RGB))
+        axes.set_title(title, fontsize=9, color=colour)
 
 
 def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Colour a mask over an image, RGB: green where correct, red where wrong, blue where missed."""
-    picture: np.ndarray = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)
-    for where, tint in ((mask & true, (40, 190, 70)), (mask & ~true, (230, 40, 40)), (~mask & true, (40, 90, 240))):
-        picture[where] = 0.5 * picture[where] + 0.5 * np.array(tint, np.float32)
-    return picture.astype(np.uint8)
+    """Return an RGB image with true positives in green, false positives in red and false negatives in blue."""
+    tinted = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32)
+    for pixels, tint in ((mask & true, (40, 190, 70)), (mask & ~true, (230, 40, 40)), (~mask & true, (40, 90, 240))):
+        tinted[pixels] = 0.5 * tinted[pixels] + 0.5 * np.array(tint, np.float32)
+    return np.asarray(tinted, np.uint8)
 
 
 @contextmanager
 def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] = (10, 3.6)) -> Iterator[list[Any]]:
-    """Open a figure and yield its axes. The PNG is written when the block ends without an error."""
+    """Yield axes to draw on, and write the PNG if the block raises no error."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     rows, columns = grid if isinstance(grid, tuple) else (1, grid)
-    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a class may be named $5
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing"
-        )  # the font may lack the script of a class name; the page shows it
+    # The name of a class may contain a dollar sign, or glyphs that the font does not have; the page shows them.
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         try:
             yield list(axes.flat)
@@ -168,42 +186,42 @@ def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] =
 
 
 def _page(folder: Path, card: Card) -> bytes:
-    page = Page(f"{card.model} on {card.data.title}", "Model, data and accuracy of one training.")
-    page.heading("How good")
-    for one in card.measured:
-        page.text(_described(card, one.split))
-        rows = [(name, f"{value:.4f}", _interval(one.intervals.get(name))) for name, value in one.metrics.items()]
-        page.table(("measure", one.split, "95 % interval"), rows)
+    page = Page(f"{card.model} on {card.data.title}", "The model's metrics, its training and its data.")
+    page.heading("Metrics")
+    for result in card.measured:
+        page.text(_split_description(result.split))
+        rows = [(name, f"{value:.4f}", _interval(result.intervals.get(name))) for name, value in result.metrics.items()]
+        page.table(("metric", result.split, "95 % interval"), rows)
     if (folder / "confusion.png").exists():
-        page.picture(folder / "confusion.png", "confusion matrix: rows are the truth, columns are predictions")
+        page.picture(folder / "confusion.png", "confusion matrix: rows are true classes, columns are predicted ones")
     page.heading("Predictions")
-    page.picture(folder / "samples.png", "predictions on samples of the reported split")
+    page.picture(folder / "samples.png", "predictions for samples of the reported split")
     page.heading("Training")
     page.picture(folder / "curves.png", "loss and metrics by epoch")
     page.text(
-        f"{card.parameters:,} parameters, {card.epochs} epochs over {card.samples:,} samples in {card.seconds:.0f} s "
-        f"on {card.machine} ({card.precision}), seed {card.seed}, started from {card.start_weights}; the weights are "
-        f"those of epoch {card.best_epoch}."
+        f"{card.parameters:,} parameters, {card.epochs} epochs with {card.samples:,} samples in {card.seconds:.0f} s "
+        f"on {card.machine} ({card.precision}), seed {card.seed}, initial weights {card.start_weights}; final weights "
+        f"of epoch {card.best_epoch}."
     )
     if card.search:
-        page.text(
-            "Settings chosen by the search: " + ", ".join(f"{name} {value}" for name, value in card.search.items())
-        )
+        page.text("Result of the search: " + ", ".join(f"{name} {value}" for name, value in card.search.items()))
     page.commands([card.command])
     page.heading("Data")
     page.text(f"{card.data.title}. Licence: {card.data.licence}.")
-    page.table(("split", "samples", "SHA-256"), [(one.name, one.count, one.sha256[:16]) for one in card.data.splits])
+    page.table(
+        ("split", "samples", "SHA-256"), [(part.name, part.count, part.sha256[:16]) for part in card.data.splits]
+    )
     if card.data.leaks_dropped:
-        page.text(f"{card.data.leaks_dropped} training samples were dropped, because they also occur in another split.")
-    for line in card.data.skipped[:50]:
+        page.text(f"{card.data.leaks_dropped} training samples were dropped because another split has them too.")
+    for line in card.data.skipped[:MAX_SKIPPED]:
         page.text(f"skipped: {line}")
     return page.html()
 
 
-def _described(card: Card, split: str) -> str:
+def _split_description(split: str) -> str:
     if split == "choose":
-        return "Held-out training samples, on which the epoch was chosen (if any was):"
-    return f"The {split} split, on which nothing was chosen:"
+        return "Held-out training samples, for the choice of epoch and settings:"
+    return f"The {split} split, which was not used for any choice:"
 
 
 def _interval(interval: tuple[float, float] | None) -> str:

@@ -1,16 +1,16 @@
-"""Hyper-parameter search with KerasTuner: `orilla train MODEL --search hyperband|random --trials N`."""
+"""The hyper-parameter search with KerasTuner: `orilla train MODEL --search hyperband|random --trials N`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.runtime.bundle.run_folder import SEARCH
 from orilla.runtime.files import make_folder, write_bytes
 from orilla.train.models import MODELS
@@ -19,117 +19,135 @@ from orilla.train.options import TrainOptions
 Method = Literal["hyperband", "random"]
 
 Score = Callable[[TrainOptions, int, str], float]
-"""Function that trains with options for a number of epochs, under the name of a trial, and returns the score on
-held-out samples."""
+"""Function that trains with some options for some epochs, and returns the metric on the held-out samples. The text is
+the trial's name."""
 
 
-def search(
-    options: TrainOptions, method: Method, trials: int, epochs: int, out: Path, score: Score, *, signature: str
-) -> tuple[TrainOptions, dict[str, float | int | str]]:
-    """Search learning rate, weight decay, batch size and dropout.
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """The method of a search and its number of trials."""
+
+    method: Method
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTask:
+    """The options to start from, the method, and the function to maximise."""
+
+    options: TrainOptions
+    """Options that are not searched for, and centres of the ranges of those that are."""
+    search: SearchOptions
+    epochs: int
+    """Maximum number of epochs of a trial. Hyperband trains most trials for fewer."""
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The options with the best values, and the search's record for the card."""
+
+    options: TrainOptions
+    record: dict[str, float | int | str]
+    """Method, number of trials, best score and best values by name."""
+
+
+def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
+    """Search for the best learning rate, weight decay, batch and dropout. An interrupted search continues.
 
     Args:
-        options: Fixed options.
-        method: Search method.
-        trials: Number of trials.
-        epochs: Maximum epochs of a trial. Hyperband gives most trials fewer.
-        out: The run folder.
-        score: Function that trains and scores.
-        signature: Identifies the search. Trials of another search are rejected.
-
-    Returns:
-        The options with the best values, and the description of the search for the card.
+        task: The options, the method and the function to maximise.
+        out: The run folder, which gets the trials.
+        signature: A text that identifies the search. The trials of another search are rejected.
 
     Raises:
-        ConfigError: The folder contains the trials of another search.
-        DataError: Several trials in a row failed.
+        ConfigError: The run folder has the trials of another search.
+        DataError: No trial succeeds.
     """
-    _sign(out / SEARCH, signature)
-    tuner = _tuner(options, method, trials, epochs, out / SEARCH, score)
+    folder = out / SEARCH
+    _check_signature(folder, signature)
+    tuner = _tuner(task, folder)
     try:
         tuner.search(verbose=0)
-    except RuntimeError as error:  # KerasTuner stops after three failures in a row
-        summary = [line for line in str(error).strip().splitlines() if line.strip()]
-        msg = f"several trials of the search failed in a row: {summary[-1].strip() if summary else error}"
+    except RuntimeError as error:  # KerasTuner stops after three failures in a row.
+        lines = [line for line in str(error).strip().splitlines() if line.strip()]
+        msg = f"the trials of the search fail: {lines[-1].strip() if lines else error}"
         raise DataError(msg) from error
-    # The first of equally good trials wins, because KerasTuner's order changes after a resumption.
-    ended = [trial for trial in tuner.oracle.trials.values() if trial.status == "COMPLETED" and trial.score is not None]
-    best = min(ended, key=lambda trial: (-trial.score, trial.trial_id), default=None)
+    trials = list(tuner.oracle.trials.values())
+    completed = [trial for trial in trials if trial.status == "COMPLETED" and trial.score is not None]
+    # KerasTuner's order of equal scores may change after a resumption, so that the trial's number decides.
+    best = min(completed, key=lambda trial: (-trial.score, trial.trial_id), default=None)
     if best is None:
-        messages = [trial.message.strip() for trial in tuner.oracle.trials.values() if trial.message]
-        reason = messages[-1].splitlines()[-1] if messages else f"see {out / SEARCH}"
-        msg = f"no trial of the search finished: {reason}"
+        messages = [trial.message.strip() for trial in trials if trial.message]
+        reason = messages[-1].splitlines()[-1] if messages else f"see {folder}"
+        msg = f"no trial of the search succeeded: {reason}"
         raise DataError(msg)
-    values = _values(best.hyperparameters, options)
-    done = len(tuner.oracle.trials)
-    found: dict[str, float | int | str] = {
-        "method": method,
-        "trials": done,
-        "score": round(float(best.score), 5),
-        **values,
-    }
-    return replace(options, **values), found
+    values = _values(best.hyperparameters, task.options)
+    score = round(float(best.score), 5)
+    record = {"method": task.search.method, "trials": len(trials), "score": score, **values}
+    return SearchResult(replace(task.options, **values), record)
 
 
-def _sign(folder: Path, signature: str) -> None:
+def _check_signature(folder: Path, signature: str) -> None:
     file = folder / "signature.json"
     if file.exists() and file.read_text() != signature:
-        msg = f"{folder.parent} contains the trials of another search: give another --out"
+        msg = f"{folder.parent} has the trials of another search: give another folder"
         raise ConfigError(msg)
     make_folder(folder)
     write_bytes(file, signature.encode())
 
 
-def _tuner(options: TrainOptions, method: Method, trials: int, epochs: int, folder: Path, score: Score) -> Any:
+def _tuner(task: SearchTask, folder: Path) -> Any:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras_tuner
 
-    base = {"hyperband": keras_tuner.Hyperband, "random": keras_tuner.RandomSearch}.get(method)
-    if base is None:
-        msg = f"--search {method}: known are hyperband, random"
-        raise ConfigError(msg)
+    tuners = {"hyperband": keras_tuner.Hyperband, "random": keras_tuner.RandomSearch}
+    if task.search.method not in tuners:
+        raise unknown_name(task.search.method, tuners, kind="search method")
     console = Console(stderr=True, markup=False, highlight=False)
 
-    class Tuner(base):  # type: ignore[misc, valid-type]
-        """KerasTuner's choice of trials combined with Orilla's training."""
+    base: Any = tuners[task.search.method]
 
-        def run_trial(self, trial: Any, *arguments: Any, **named: Any) -> dict[str, float]:
-            values = _values(trial.hyperparameters, options)
-            given = int(trial.hyperparameters.values.get("tuner/epochs", epochs))
-            console.print(f"trial {trial.trial_id}: {given} epochs with {values}")
-            return {"score": score(replace(options, **values), given, str(trial.trial_id))}
+    class Tuner(base):  # type: ignore[misc]
+        """KerasTuner's choice of trials with Orilla's training."""
+
+        def run_trial(self, trial: Any, *arguments: Any, **options: Any) -> dict[str, float]:
+            del arguments, options
+            values = _values(trial.hyperparameters, task.options)
+            epochs = int(trial.hyperparameters.values.get("tuner/epochs", task.epochs))
+            console.print(f"trial {trial.trial_id}: {epochs} epochs with {values}")
+            return {"score": task.score(replace(task.options, **values), epochs, str(trial.trial_id))}
 
     space = keras_tuner.HyperParameters()
-    _values(space, options)
-    named: dict[str, Any] = {
+    _values(space, task.options)
+    settings: dict[str, Any] = {
         "hyperparameters": space,
         "objective": keras_tuner.Objective("score", "max"),
-        "seed": options.seed,
+        "seed": task.options.seed,
         "directory": str(folder.parent),
         "project_name": folder.name,
         "overwrite": False,
     }
-    if method == "hyperband":
-        # The number of brackets follows from the trials: Li et al., "Hyperband" (2018).
-        tuner = Tuner(max_epochs=max(2, epochs), factor=3, hyperband_iterations=1, **named)
-        tuner.oracle.max_trials = trials
-        return tuner
-    return Tuner(max_trials=trials, **named)
+    if task.search.method == "random":
+        return Tuner(max_trials=task.search.trials, **settings)
+    # The number of trials limits the number of brackets. Source: Li et al., "Hyperband" (2018).
+    tuner = Tuner(max_epochs=max(2, task.epochs), factor=3, hyperband_iterations=1, **settings)
+    tuner.oracle.max_trials = task.search.trials
+    return tuner
 
 
 def _values(parameters: Any, options: TrainOptions) -> dict[str, Any]:
-    """Declare the search space, and return the values of a trial."""
+    """Declare the search space in `parameters`, and return the values that they have."""
     rate = options.learning_rate or 1e-3
+    learning_rate = parameters.Float("learning_rate", rate / 10, min(1.0, rate * 10), sampling="log")
+    weight_decay = parameters.Float("weight_decay", 1e-5, 1e-1, sampling="log")
     values: dict[str, Any] = {
-        "learning_rate": float(
-            f"{parameters.Float('learning_rate', rate / 10, min(1.0, rate * 10), sampling='log'):.3g}"
-        ),
-        "weight_decay": float(f"{parameters.Float('weight_decay', 1e-5, 1e-1, sampling='log'):.3g}"),
+        "learning_rate": float(f"{learning_rate:.3g}"),
+        "weight_decay": float(f"{weight_decay:.3g}"),
     }
-    if "dropout" in MODELS[options.model].takes:
+    if "dropout" in MODELS[options.model].options:
         values["dropout"] = round(parameters.Float("dropout", 0.0, 0.6), 2)
     if options.batch is not None:
-        values["batch"] = int(
-            parameters.Choice("batch", [max(1, options.batch // 2), options.batch, 2 * options.batch])
-        )
+        batches = [max(1, options.batch // 2), options.batch, 2 * options.batch]
+        values["batch"] = int(parameters.Choice("batch", batches))
     return values

@@ -1,1 +1,1 @@
-"""Training data: from labelled samples to batches."""
+"""From labelled pictures to batches."""

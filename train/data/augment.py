@@ -1,11 +1,12 @@
-"""Random changes of image batches, as Keras layers that run on any backend.
+"""Random changes of a batch of images, as Keras layers for every backend.
 
-They belong to the training data, never to the network, so no exported graph contains one. Each call takes a `seed`, so
-that a batch does not depend on earlier draws, and a resumed training gives the same result as an uninterrupted one.
+They belong to the training data, not to the network: no exported graph has one. Each call takes a `seed`, so that a
+batch does not depend on earlier ones, and a resumed training continues with the same batches.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -17,81 +18,92 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in brightness. Source: ITU-R BT.601."""
 
 
-class RandomAffine(keras.layers.Layer):
-    """Rotate, shift, shear, zoom and mirror each image independently, in one interpolation.
+class BatchChange(keras.layers.Layer):
+    """A layer that computes in float32 also while the network is trained in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__(dtype="float32")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings on which the changes depend, by name."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class AffineRanges:
+    """The ranges of random affine changes. Each value is a maximum in both directions."""
+
+    rotation: float = 40.0
+    """Angle in degrees."""
+    shift: float = 0.2
+    """Share of the width and of the height."""
+    shear: float = 0.2
+    """Angle in radians."""
+    zoom: float = 0.2
+    """Relative change of the scale."""
+    mirror: bool = True
+    """True to mirror half of the images left to right."""
+    share: float = 1.0
+    """Share of the images that are changed. The others stay as sharp as those of a camera."""
+
+
+class RandomAffine(BatchChange):
+    """Rotate, shift, shear, zoom and mirror each image independently, with one interpolation.
 
     Args:
-        rotation: Maximum rotation in both directions, degrees.
-        shift: Maximum shift in both axes, share of the side.
-        shear: Maximum shear in both directions, radians.
-        zoom: Maximum zoom factor, equal in both axes.
-        mirror: True mirrors half of the images left to right.
-        share: Share of the images that are changed. The others stay as sharp as those at inference.
+        ranges: The maximum of each change.
     """
 
-    def __init__(
-        self,
-        *,
-        rotation: float = 40.0,
-        shift: float = 0.2,
-        shear: float = 0.2,
-        zoom: float = 0.2,
-        mirror: bool = True,
-        share: float = 1.0,
-        **layer: Any,
-    ) -> None:
-        super().__init__(**{"dtype": "float32", **layer})
-        self.rotation, self.shift, self.shear, self.zoom = rotation, shift, shear, zoom
-        self.mirror, self.share = mirror, share
+    def __init__(self, ranges: AffineRanges | None = None) -> None:
+        super().__init__()
+        self.ranges = ranges or AffineRanges()
 
     def call(self, images: Any, seed: int = 0) -> Any:
-        """Change `[N,H,W,C]` float images. Pixels outside the image repeat its edge."""
+        """Return changed images, `[N,H,W,C]` float. Pixels from outside an image repeat its edge."""
+        ranges = self.ranges
         count, height, width = len(images), images.shape[1], images.shape[2]
         draw = _Draw(count, seed)
-        turn = np.deg2rad(self.rotation) * draw.flat(-1, 1)
-        shear = self.shear * draw.flat(-1, 1)
-        scale = 1 + self.zoom * draw.flat(-1, 1)
-        side = ops.where(draw.flat(0, 1) < 0.5, -1.0, 1.0) if self.mirror else ops.ones((count,))
-        # Map output pixels to input pixels around the centre: (x, y) = M (x', y') + shift.
+        turn = np.deg2rad(ranges.rotation) * draw.flat(-1, 1)
+        shear = ranges.shear * draw.flat(-1, 1)
+        scale = 1 + ranges.zoom * draw.flat(-1, 1)
+        side = ops.where(draw.flat(0, 1) < 0.5, -1.0, 1.0) if ranges.mirror else ops.ones((count,))
+        # Output pixel to input pixel, about the middle: (x, y) = M (x', y') + shift.
         a, b = scale * ops.cos(turn) * side, -scale * ops.sin(turn + shear)
         c, d = scale * ops.sin(turn) * side, scale * ops.cos(turn + shear)
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-        shift_x = middle_x - a * middle_x - b * middle_y + self.shift * width * draw.flat(-1, 1)
-        shift_y = middle_y - c * middle_x - d * middle_y + self.shift * height * draw.flat(-1, 1)
+        shift_x = middle_x - a * middle_x - b * middle_y + ranges.shift * width * draw.flat(-1, 1)
+        shift_y = middle_y - c * middle_x - d * middle_y + ranges.shift * height * draw.flat(-1, 1)
         zero = ops.zeros((count,))
         transforms = ops.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1)
         changed = ops.image.affine_transform(
             images, transforms, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
         )
-        return changed if self.share == 1.0 else ops.where(draw.uniform(0.0, 1.0) < self.share, changed, images)
+        return changed if ranges.share == 1.0 else ops.where(draw.uniform(0.0, 1.0) < ranges.share, changed, images)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings by name."""
-        return {name: getattr(self, name) for name in ("rotation", "shift", "shear", "zoom", "mirror", "share")}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.settings()}
+        """Return the ranges, by name."""
+        return asdict(self.ranges)
 
 
-class RandomMirror(keras.layers.Layer):
-    """Mirror half of the images left to right, together with their target maps."""
+class RandomMirror(BatchChange):
+    """Mirror half of the images left to right, each with its target map."""
 
     def call(self, pair: tuple[Any, Any], seed: int = 0) -> tuple[Any, Any]:
-        """Change a pair of `[N,H,W,C]` and `[N,h,w,K]`."""
+        """Return images `[N,H,W,C]` and targets `[N,h,w,K]` of the same shapes."""
         images, truths = map(ops.convert_to_tensor, pair)
         flip = _Draw(len(images), seed).uniform(0.0, 1.0) < 0.5
         return ops.where(flip, images[:, :, ::-1], images), ops.where(flip, truths[:, :, ::-1], truths)
 
 
-class RandomLight(keras.layers.Layer):
+class RandomLight(BatchChange):
     """Change exposure, gamma, white balance, contrast, shadow, rain, focus and noise of each image independently."""
 
     def call(self, images: Any, seed: int = 0) -> Any:
-        """Change `[N,H,W,3]` float RGB images, 0–255."""
+        """Return changed images, `[N,H,W,3]` float RGB, 0-255."""
         x = ops.convert_to_tensor(images) / 255.0
         draw = _Draw(len(images), seed)
         height, width = x.shape[1], x.shape[2]
-        # Darker gamma is more frequent, because a camera that exposes for the sky darkens the ground.
+        # Gamma darkens more often than it brightens: a camera that exposes for the sky leaves the ground dark.
         x = ops.power(ops.clip(x, 1e-4, 1.0), ops.exp(0.2 + draw.normal(0.45)))
         x = x * ops.exp(draw.normal(0.35)) * ops.exp(draw.normal(0.12, channels=3))
         x = x * _slope(draw, height)
@@ -109,13 +121,13 @@ class RandomLight(keras.layers.Layer):
 
 
 def apply(layer: keras.layers.Layer, images: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Apply a layer to NumPy images and return NumPy images."""
+    """Return NumPy images, `[N,H,W,C]`, changed by a layer."""
     changed: NDArray[np.float32] = np.asarray(ops.convert_to_numpy(layer(images, seed=seed)), np.float32)
     return changed
 
 
 class _Draw:
-    """Random numbers of one batch. Each call has its own seed."""
+    """A source of random numbers for one batch. Each call uses another seed."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count = count
@@ -139,21 +151,21 @@ class _Draw:
 
 
 def _slope(draw: _Draw, height: int) -> Any:
-    """Return a vertical light gradient, `[N,H,1,1]` factors that are 1 at the top."""
+    """Return factors for light that falls or grows from top to bottom, `[N,H,1,1]`, 1 at the top."""
     rows = ops.reshape(ops.linspace(0.0, 1.0, height), (1, height, 1, 1))
     return ops.exp(draw.normal(0.4) * rows)
 
 
 def _shadow(draw: _Draw, height: int, width: int) -> Any:
-    """Return a half plane of shade across each image and a wedge of it, `[N,H,W,1]` factors up to 1."""
+    """Return factors for a half plane and a wedge of shadow in each image, `[N,H,W,1]`, at most 1."""
     half = _edge(draw, height, width)
     wedge = _edge(draw, height, width) * _edge(draw, height, width)
-    depth, of_wedge = (ops.maximum(draw.uniform(-0.7, 0.75), 0.0) for _ in range(2))
-    return (1.0 - depth * half) * (1.0 - of_wedge * wedge)
+    half_depth, wedge_depth = (ops.maximum(draw.uniform(-0.7, 0.75), 0.0) for _ in range(2))
+    return (1.0 - half_depth * half) * (1.0 - wedge_depth * wedge)
 
 
 def _edge(draw: _Draw, height: int, width: int) -> Any:
-    """Return 1 on one side of a random line and 0 on the other, with a sharp or soft edge, `[N,H,W,1]`."""
+    """Return 1 on one side of a random line and 0 on the other, `[N,H,W,1]`. The edge is sharp or soft."""
     rows = ops.reshape(ops.linspace(-1.0, 1.0, height), (1, height, 1, 1))
     columns = ops.reshape(ops.linspace(-1.0, 1.0, width), (1, 1, width, 1))
     angle = draw.uniform(0.0, 2 * np.pi)
@@ -162,7 +174,7 @@ def _edge(draw: _Draw, height: int, width: int) -> Any:
 
 
 def _rain(x: Any, draw: _Draw) -> Any:
-    """Draw bright, nearly vertical streaks over a fifth of the images."""
+    """Add bright, nearly vertical streaks to a fifth of the images."""
     height, width = x.shape[1], x.shape[2]
     drops = ops.cast(draw.field(height, width) > 2.7, x.dtype)
     streaks = 9.0 * ops.average_pool(drops, (9, 1), strides=1, padding="same")
@@ -170,7 +182,7 @@ def _rain(x: Any, draw: _Draw) -> Any:
 
 
 def _blur(x: Any, draw: _Draw) -> Any:
-    """Mix each image with its 3x3 mean: a third becomes blurred, and some become sharper."""
+    """Mix each image with its 3x3 mean: most are blurred, the others are sharpened."""
     mean = ops.average_pool(x, 3, strides=1, padding="same")
     amount = draw.uniform(-0.5, 1.0)
     return x + (mean - x) * amount

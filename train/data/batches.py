@@ -1,4 +1,4 @@
-"""Batches of prepared samples. Worker threads read and decode them in a seeded order."""
+"""Batches of prepared samples. Worker threads read and decode them; a seed determines their order."""
 
 from __future__ import annotations
 
@@ -14,108 +14,127 @@ from numpy.typing import NDArray
 from orilla.devices.errors import OrillaError
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.train.data.augment import apply
+from orilla.train.data.augment import BatchChange, apply
 
 CACHE_BYTES = 512 << 20
-"""Memory limit for prepared samples, bytes. Larger data sets are read again in each epoch."""
+"""Maximum size of the prepared samples of a data set that are cached. Larger data sets are read again each epoch."""
 
 
 class Inputs(Protocol):
-    """Network inputs of some samples."""
+    """The network inputs of some samples, with one or several random views of each."""
 
     def __len__(self) -> int: ...
 
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
-        """Return the inputs of the samples at `indices`, `[N,...]`. `rng` chooses among several views of a sample."""
+        """Return the inputs of some samples, `[N,...]`. `rng` draws the view of each sample."""
+
+    def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
+        """Return one view of some samples, `[N,...]`."""
 
 
 class PreparedInputs:
-    """Inputs that `prepare` makes at first use. Several threads may use them."""
+    """Inputs that `prepare` makes on first use. Safe to use from several threads."""
 
     def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:
         self._dataset, self._items, self._prepare = dataset, items, prepare
         first = prepare(dataset.load(*items[0]))
         self.shape, self.dtype = first.shape, first.dtype
         fits = first.nbytes * len(items) <= CACHE_BYTES
-        self._kept = np.zeros((len(items), *self.shape), self.dtype) if fits else None
-        self._known = np.zeros(len(items), bool)
-        self._all_known = False
+        self._cache = np.zeros((len(items), *self.shape), self.dtype) if fits else None
+        self._cached = np.zeros(len(items), bool)
+        self._all_cached = False
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def take(self, indices: NDArray[np.int64], rng: np.random.Generator | None = None) -> NDArray[Any]:
-        if self._kept is None:
-            return np.stack([self._one(index) for index in indices])
-        if not self._all_known:
-            for index in indices[~self._known[indices]]:
-                self._kept[index] = self._one(index)
-                self._known[index] = True
-            self._all_known = bool(self._known.all())
-        return self._kept[indices]
+    def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
+        """Return the inputs of some samples, `[N,...]`. Each has one view, so that `rng` is not used."""
+        del rng
+        return self.view(indices, 0)
 
-    def _one(self, index: int) -> NDArray[Any]:
+    def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
+        """Return the inputs of some samples, `[N,...]`. They are the same for each view."""
+        del view
+        if self._cache is None:
+            return np.stack([self._load(index) for index in indices])
+        if not self._all_cached:
+            for index in indices[~self._cached[indices]]:
+                self._cache[index] = self._load(index)
+                self._cached[index] = True
+            self._all_cached = bool(self._cached.all())
+        return self._cache[indices]
+
+    def _load(self, index: int) -> NDArray[Any]:
         return self._prepare(self._dataset.load(*self._items[index]))
 
 
 @dataclass
-class Batches:
-    """Training data for `fit`: inputs with their classes, changed at random by `augment`."""
+class ClassifierData:
+    """The training data of a classifier: inputs with their classes."""
 
     inputs: Inputs
     labels: NDArray[np.int64]
     batch: int
     seed: int
-    augment: keras.layers.Layer | None = None
+    augment: BatchChange | None = None
+    """Random changes of the inputs; None leaves them unchanged."""
 
     @property
     def count(self) -> int:
+        """Number of samples."""
         return len(self.labels)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
-        return _Epoch(self, number, workers)
+        """Return the batches of one epoch. They depend on the seed and the number only."""
+        return ClassifierEpoch(self, number, workers)
 
 
 class Epoch(keras.utils.PyDataset):
-    """Batches of one epoch, made by worker threads in a seeded order. The error of a failed thread is kept."""
+    """The batches of one epoch. Worker threads make them in a seeded order.
+
+    `failure` is the error that ended a worker thread, or None.
+    """
 
     def __init__(self, count: int, batch: int, seed: int, number: int, workers: int) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
         self.failure: OrillaError | None = None
-        self._batch, self._seed, self._number = batch, seed, number
+        self.number = number
+        self._batch, self._seed = batch, seed
         self._order = np.random.default_rng([seed, number]).permutation(count)
 
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._batch)
 
-    def chosen(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
-        """Return the samples of a batch and the generator of its random changes."""
-        # The last batch is filled up from the beginning, so that all batches have the same shape.
-        places = range(index * self._batch, (index + 1) * self._batch)
-        return np.take(self._order, places, mode="wrap"), np.random.default_rng([self._seed, self._number, index])
-
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         try:
-            return self.make(index)
+            return self.make_batch(index)
         except OrillaError as error:
             self.failure = error
             raise
 
-    def make(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def choose(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
+        """Return the samples of a batch, and the generator for its random changes."""
+        # The last batch is filled with samples from the beginning, so that all batches have the same shape.
+        positions = range(index * self._batch, (index + 1) * self._batch)
+        return np.take(self._order, positions, mode="wrap"), np.random.default_rng([self._seed, self.number, index])
+
+    def make_batch(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the inputs and targets of one batch."""
         raise NotImplementedError
 
 
-class _Epoch(Epoch):
-    def __init__(self, data: Batches, number: int, workers: int) -> None:
+class ClassifierEpoch(Epoch):
+    """The batches of one epoch of a classifier."""
+
+    def __init__(self, data: ClassifierData, number: int, workers: int) -> None:
         super().__init__(data.count, data.batch, data.seed, number, workers)
         self._data = data
 
-    def make(self, index: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def make_batch(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the inputs `[N,...]` and the classes `[N]` of one batch."""
         data = self._data
-        chosen, rng = self.chosen(index)
-        inputs = data.inputs.take(chosen, rng)
+        indices, rng = self.choose(index)
+        inputs = data.inputs.take(indices, rng)
         if data.augment is not None:
             inputs = apply(data.augment, inputs.astype(np.float32), int(rng.integers(1 << 31)))
-        return inputs, data.labels[chosen]
+        return inputs, data.labels[indices]

@@ -1,4 +1,4 @@
-"""Batches of road images. Worker threads decode, crop and prepare them in a seeded order."""
+"""Batches of road images. Worker threads decode, crop and prepare them; a seed determines their order."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from numpy.typing import NDArray
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
-from orilla.train.data.augment import RandomLight, RandomMirror, apply
+from orilla.train.data.augment import BatchChange, RandomMirror, apply
 from orilla.train.data.batches import CACHE_BYTES, Epoch
-from orilla.train.data.by_class import GROUND, SHADED, SKIES, mix_classes, numbers, relight, shade
+from orilla.train.data.by_class import GROUND, SHADED, SKIES, class_indices, mix_classes, relight, shade
 
 CLOSE_UPS = 0.12
-"""Share of rotated close-ups, which teach the network to know the road by its surface and not only by its position."""
+"""Share of samples that are rotated close-ups, from which the network learns the road's surface."""
 
 AROUND_ROAD = 0.6
-"""Share of the close-ups that are centred on the road. The others show anything, also surfaces like a road."""
+"""Share of the close-ups whose centre is a pixel of the road. The others show anything, also similar surfaces."""
 
 Labels = NDArray[np.uint8]
 
 FRACTION, COUNTED, CLASS = range(3)
-"""Channels of a target: share of the cell that is road, share that is labelled, class at its centre."""
+"""Channels of a target: share of the cell's labelled pixels that are road, share that is labelled, class of its
+centre."""
 
 
 @dataclass
 class RoadData:
-    """Training samples of a data set, from which batches are made."""
+    """The training data of the road model."""
 
     dataset: Dataset
     items: Sequence[Item]
@@ -41,21 +42,22 @@ class RoadData:
     """Height and width of the network's output."""
     batch: int
     seed: int
-    augment: bool = True
-    """True changes light, crops, rotates and mirrors the images; False leaves them unchanged."""
+    augment: BatchChange | None = None
+    """Random changes of light, to which crops, rotations and mirroring are added; None leaves the images unchanged."""
     _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 
     @property
     def count(self) -> int:
+        """Number of samples."""
         return len(self.items)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
-        return _Epoch(self, number, workers)
+        """Return the batches of one epoch. They depend on the seed and the number only."""
+        return RoadEpoch(self, number, workers)
 
     def sample(self, index: int) -> LabelledImage:
-        """Return one training sample, from memory if it was kept."""
+        """Load one training sample, or return it from the cache."""
         sample = self._cache.get(index)
         if sample is None:
             loaded = self.dataset.load(*self.items[index])
@@ -68,45 +70,54 @@ class RoadData:
         return sample
 
 
-class _Epoch(Epoch):
+class RoadEpoch(Epoch):
+    """The batches of one epoch of the road model."""
+
     def __init__(self, data: RoadData, number: int, workers: int) -> None:
         super().__init__(data.count, data.batch, data.seed, number, workers)
         self._data = data
+        self._target = data.dataset.classes.index(data.label)
 
-    def make(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def make_batch(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the images `[N,H,W,3]` and the targets `[N,h,w,3]` of one batch."""
         data = self._data
-        chosen, rng = self.chosen(index)
-        target = data.dataset.classes.index(data.label)
-        samples = [data.sample(int(i)) for i in chosen]
-        views = [_view(one, target, data, rng) if data.augment else (one.image, one.labels) for one in samples]
+        indices, rng = self.choose(index)
+        samples = [data.sample(int(i)) for i in indices]
+        views = [self._view(sample, rng) for sample in samples]
         size = data.preprocess.size_hw[::-1]
         images = np.stack([prepare(image, data.preprocess) for image, _ in views])
-        labels = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_NEAREST_EXACT) for _, one in views])
-        if data.augment:
-            classes = data.dataset.classes
-            images, labels = mix_classes(images, labels, data.dataset.ignore, numbers(classes, GROUND), rng)
-            images = shade(images, labels, numbers(classes, SHADED), rng)
-            images = relight(images, labels, numbers(classes, SKIES), rng)
-        truths = np.stack([truth(one, target, data.dataset.ignore, data.grid_hw) for one in labels])
-        if not data.augment:
-            return images.astype(np.float32), truths
+        labels = np.stack([cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) for _, mask in views])
+        if data.augment is None:
+            return images.astype(np.float32), self._truths(labels)
+        classes = data.dataset.classes
+        images, labels = mix_classes(images, labels, data.dataset.ignore, class_indices(classes, GROUND), rng)
+        images = shade(images, labels, class_indices(classes, SHADED), rng)
+        images = relight(images, labels, class_indices(classes, SKIES), rng)
         seed = int(rng.integers(1 << 31))
-        mirrored = MIRROR((images.astype(np.float32), truths), seed=seed)
-        images, truths = (keras.ops.convert_to_numpy(one) for one in mirrored)
-        return apply(LIGHT, images, seed + 1), truths
+        mirrored = MIRROR((images.astype(np.float32), self._truths(labels)), seed=seed)
+        mirrored_images, mirrored_truths = (keras.ops.convert_to_numpy(array) for array in mirrored)
+        return apply(data.augment, mirrored_images, seed + 1), mirrored_truths
+
+    def _view(self, sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
+        data = self._data
+        if data.augment is None:
+            return sample.image, sample.labels
+        if rng.random() < CLOSE_UPS:
+            return close_up(sample, self._target, data.dataset.ignore, data.preprocess.size_hw, rng)
+        return crop(sample, rng)
+
+    def _truths(self, labels: Labels) -> NDArray[np.float32]:
+        return np.stack([truth(mask, self._target, self._data.dataset.ignore, self._data.grid_hw) for mask in labels])
 
 
-LIGHT, MIRROR = RandomLight(dtype="float32"), RandomMirror(dtype="float32")
-
-
-def _view(sample: LabelledImage, target: int, data: RoadData, rng: np.random.Generator) -> tuple[Image, Labels]:
-    if rng.random() < CLOSE_UPS:
-        return close_up(sample, target, data.dataset.ignore, data.preprocess.size_hw, rng)
-    return crop(sample, rng)
+MIRROR = RandomMirror()
 
 
 def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """Return a random part of an image with its labels: 50–100 % of its height, aspect changed by up to a fifth."""
+    """Return a random part of an image with its labels.
+
+    The part has 50-100 % of the image's height. Its aspect ratio differs by up to 25 % from the image's.
+    """
     height, width = sample.labels.shape
     scale = rng.uniform(0.5, 1.0)
     rows = max(1, round(height * scale))
@@ -119,22 +130,22 @@ def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels
 def close_up(
     sample: LabelledImage, target: int, ignore: int, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image, Labels]:
-    """Return a small part of an image, rotated by any angle, as a camera that looks down sees it.
+    """Return a small part of an image with its labels, rotated as a camera that looks down sees it.
 
-    The part has 15–50 % of the height of the image and mostly surrounds a pixel of the class `target`. Pixels outside
+    The part has 15-50 % of the image's height. Its centre is mostly a pixel of the class `target`. Pixels from outside
     the image get the label `ignore`.
     """
     height, width = sample.labels.shape
     rows, columns = np.nonzero(sample.labels == target)
-    around = len(rows) > 0 and rng.random() < AROUND_ROAD
-    if around:
+    on_target = len(rows) > 0 and rng.random() < AROUND_ROAD
+    if on_target:
         pick = rng.integers(len(rows))
-        middle = (float(columns[pick]), float(rows[pick]))
+        centre = (float(columns[pick]), float(rows[pick]))
     else:
-        middle = (rng.uniform(0, width), rng.uniform(0, height))
+        centre = (rng.uniform(0, width), rng.uniform(0, height))
     zoom = size_hw[0] / (height * rng.uniform(0.15, 0.5))
-    turn = cv2.getRotationMatrix2D(middle, rng.uniform(0, 360) if around else rng.uniform(-30, 30), zoom)
-    turn[:, 2] += np.array([size_hw[1] / 2, size_hw[0] / 2]) - middle
+    turn = cv2.getRotationMatrix2D(centre, rng.uniform(0, 360) if on_target else rng.uniform(-30, 30), zoom)
+    turn[:, 2] += np.array([size_hw[1] / 2, size_hw[0] / 2]) - centre
     size = size_hw[::-1]
     image = cv2.warpAffine(sample.image, turn, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     labels = cv2.warpAffine(sample.labels, turn, size, flags=cv2.INTER_NEAREST, borderValue=ignore)
@@ -142,10 +153,10 @@ def close_up(
 
 
 def truth(labels: Labels, target: int, ignore: int, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the target of the network: `[h,w,3]` float32, channels `FRACTION`, `COUNTED`, `CLASS`."""
+    """Return the training target, `[h,w,3]` float32, with the channels `FRACTION`, `COUNTED` and `CLASS`."""
     size = grid_hw[::-1]
     counted = cv2.resize((labels != ignore).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    found = cv2.resize((labels == target).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    middle = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    fraction = np.divide(found, counted, out=np.zeros_like(found), where=counted > 0)
-    return np.stack([fraction, counted, middle.astype(np.float32)], axis=-1)
+    matching = cv2.resize((labels == target).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    centres = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    fraction = np.divide(matching, counted, out=np.zeros_like(matching), where=counted > 0)
+    return np.stack([fraction, counted, centres.astype(np.float32)], axis=-1)

@@ -1,10 +1,11 @@
-"""Check every sample before the first epoch: images that no camera would produce, and unreadable texts."""
+"""The check of every sample before the first epoch: images unlike those of a camera, texts that cannot be decoded."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import track
@@ -15,67 +16,69 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image_file import decode_image, is_heic
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
 CHUNK = 2048
+"""Samples that wait for a worker thread at a time."""
 
 MAX_NAMED = 5
-"""Number of corrupt samples that an error names. The card names all skipped samples."""
+"""Corrupt samples that an error names. The card names all that were skipped."""
 
-COLOUR = ("RGB", "RGBA", "P", "YCbCr")
-"""Pillow's modes that convert to three channels of 8 bits without loss."""
+COLOUR_MODES = ("RGB", "RGBA", "P", "YCbCr")
+"""Pillow's names of modes that convert to three channels of 8 bits without loss."""
 
-EVERYWHERE = ("JPEG", "MPO", "PNG")
-"""Pillow's formats that OpenCV reads completely. Of others, such as TIFF, OpenCV reads only some kinds."""
+COMMON_FORMATS = ("JPEG", "MPO", "PNG")
+"""Pillow's names of formats of which OpenCV reads every file that Pillow reads. Of others, as TIFF, it reads some."""
 
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
 
 def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
-    """Read every sample once and find those that cannot be used.
+    """Read every sample once and return the corrupt ones.
 
     Args:
-        dataset: The data set.
-        skip_corrupt: True returns corrupt samples instead of raising an error.
+        dataset: The data set to check.
+        skip_corrupt: True to return corrupt samples, False to raise an error for them.
 
     Returns:
         The reason for each corrupt sample.
 
     Raises:
-        DataError: There are corrupt samples, and `skip_corrupt` is False.
+        DataError: There are corrupt samples and `skip_corrupt` is False.
     """
-    look = _Look(dataset)
+    check = _SampleCheck(dataset)
     items = [(split, index) for split in dataset.splits for index in range(len(dataset.names(split)))]
+    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     console = Console(stderr=True)
-    parts = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    hidden = not console.is_terminal
     reasons: dict[Item, str] = {}
     with ThreadPoolExecutor(available_cores()) as pool:
-        for part in track(parts, "checking the data", console=console, transient=True, disable=not console.is_terminal):
-            found = pool.map(look, part)  # limits the tasks that wait in memory to the samples of a part
-            reasons |= {item: reason for item, reason in zip(part, found, strict=True) if reason}
-    others = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
-    # A data set may be completely grey. A grey image among colour images is a mistake.
-    if len(reasons) - len(others) > len(items) / 2:
-        reasons = others
+        for chunk in track(chunks, "checking the data", console=console, transient=True, disable=hidden):
+            results = pool.map(check, chunk)
+            reasons |= {item: reason for item, reason in zip(chunk, results, strict=True) if reason}
+    not_grey = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
+    # A data set may consist of grey images, but a grey image among coloured ones is a mistake.
+    if len(reasons) - len(not_grey) > len(items) / 2:
+        reasons = not_grey
     if reasons and not skip_corrupt:
-        summary = [
-            f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in list(reasons.items())[:MAX_NAMED]
-        ]
-        more = f" and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
-        msg = (
-            f"{len(reasons)} of {len(items)} samples cannot be used: {', '.join(summary)}{more}: "
-            "fix them, or add --skip-corrupt"
-        )
-        raise DataError(msg)
+        raise DataError(_message(dataset, reasons, len(items)))
     return reasons
 
 
-class _Look:
-    """Reads one sample and returns the reason why it cannot be used, or None."""
+def _message(dataset: Dataset, reasons: dict[Item, str], count: int) -> str:
+    first = list(reasons.items())[:MAX_NAMED]
+    named = ", ".join(f"{dataset.names(split)[index]} is {reason}" for (split, index), reason in first)
+    more = f" and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
+    return f"{len(reasons)} of {count} samples are corrupt: {named}{more}: fix them, or set skip_corrupt=True"
+
+
+class _SampleCheck:
+    """A function that returns why a sample is corrupt, or None."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._check: Callable[[bytes], str | None] = _picture
-        if dataset.task == "text":
-            self._check = _text
+        self._check: Callable[[bytes], str | None] = _check_text if dataset.task == "text" else _check_image
 
     def __call__(self, item: Item) -> str | None:
         if not self._dataset.is_file(*item):
@@ -83,21 +86,24 @@ class _Look:
         try:
             reason = self._check(self._dataset.content(*item))
             if reason is None and self._dataset.task == "segment":
-                self._dataset.load(*item)  # reads its mask too
+                self._dataset.load(*item)  # The mask may be corrupt too.
         except DataError as error:
             return str(error)
         return reason
 
 
-def _text(data: bytes) -> str | None:
+def _check_text(data: bytes) -> str | None:
     try:
         return None if data.decode("utf-8-sig").strip() else "empty"
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start})"
 
 
-def _picture(data: bytes) -> str | None:
-    """Check an image with Pillow, which reads to the last row. OpenCV would fill missing rows with grey."""
+def _check_image(data: bytes) -> str | None:
+    """Return why an image is corrupt, or None.
+
+    Pillow reports an image that ends early. OpenCV fills the missing rows with grey.
+    """
     from PIL import Image
 
     if not data:
@@ -105,23 +111,34 @@ def _picture(data: bytes) -> str | None:
     if is_heic(data):
         return "HEIC (convert it to JPEG)"
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            frames = getattr(picture, "n_frames", 1)
-            if frames > 1 and picture.format != "MPO":  # a JPEG of a camera with an embedded preview is read as a JPEG
-                return f"animated ({frames} images)"
-            if picture.mode.startswith("I") or any(";16" in str(tile[3]) for tile in picture.tile):
-                return "16-bit"
-            if picture.mode not in COLOUR:
-                return str(REASONS.get(picture.mode, picture.mode))
-            eighth = max(1, picture.width // 8), max(1, picture.height // 8)
-            picture.draft("RGB", eighth)  # for JPEG, decoding at a lower scale saves most of the time
-            picture.load()
-            if picture.format not in EVERYWHERE and decode_image(data) is None:
-                return f"a {picture.format} of an unsupported kind"
+        with Image.open(io.BytesIO(data)) as image:
+            return _check_kind(image) or _decode(image, data)
     except OSError as error:
-        return "truncated" if "truncated" in str(error) else "damaged, or not an image"
+        return "truncated" if "truncated" in str(error) else "damaged or not an image"
     except Image.DecompressionBombError:
         return "too large"
-    except Exception:  # noqa: BLE001 - Pillow's readers raise whatever a damaged file makes of them
+    except Exception:  # noqa: BLE001 - Pillow's readers raise many kinds of errors for damaged files
         return "damaged"
+
+
+def _check_kind(image: ImageFile) -> str | None:
+    """Return why an image of this kind is rejected, or None."""
+    frames = getattr(image, "n_frames", 1)  # Only some of Pillow's formats have it.
+    if frames > 1 and image.format != "MPO":  # A camera's JPEG with a preview is read as a JPEG.
+        return f"animated ({frames} images)"
+    if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile):
+        return "16-bit"
+    return None if image.mode in COLOUR_MODES else REASONS.get(image.mode, image.mode)
+
+
+def _decode(image: ImageFile, data: bytes) -> str | None:
+    """Return why OpenCV cannot decode an image, or None.
+
+    Raises:
+        OSError: Pillow cannot decode it.
+    """
+    image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))  # An eighth of the work for a JPEG.
+    image.load()
+    if image.format not in COMMON_FORMATS and decode_image(data) is None:
+        return f"{image.format} of an unsupported kind"
     return None

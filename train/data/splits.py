@@ -1,4 +1,4 @@
-"""Divide samples into those for training, choices and reporting, separated by content."""
+"""The division of a data set into samples to train on, to choose an epoch on, and to report on, without overlap."""
 
 from __future__ import annotations
 
@@ -12,23 +12,32 @@ from orilla.runtime.bundle.card import DataCard, SplitCard
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 
+Items = tuple[Item, ...]
+
 HELD_OUT = 0.1
-"""Share of training samples that is held out if a data set has a `test` but no `val`."""
+"""Share of the training samples that is held out if a data set has `test` but no `val`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Samples by purpose."""
+    """The samples by use."""
 
-    train: tuple[Item, ...]
-    choose: tuple[Item, ...]
-    """Samples for early stopping, best weights and search; empty if nothing is chosen."""
-    report: tuple[Item, ...]
+    train: Items
+    choose: Items
+    """Held-out samples for early stopping, the best epoch and the search; empty if nothing is chosen."""
+    report: Items
+    """Samples of the split whose metrics the card reports."""
     leaks_dropped: int = 0
 
     @property
     def reported(self) -> str:
+        """Name of the reported split."""
         return self.report[0][0]
+
+    @property
+    def watched(self) -> tuple[Items, str]:
+        """Samples that are evaluated between epochs, and the prefix of their metrics."""
+        return (self.choose, "choose") if self.choose else (self.report, self.reported)
 
 
 def split(
@@ -39,26 +48,23 @@ def split(
     skipped: frozenset[Item] = frozenset(),
     limit: int | None = None,
 ) -> Splits:
-    """Divide a data set.
-
-    The reported split is `test` if it exists, else `val`; choices use `val` if that is another split.
+    """Divide a data set. The reported split is `test` if there is one, else `val`.
 
     Args:
-        dataset: The data set.
-        hold_out: Training samples for choices: a share, sequence names separated by commas, or `none`. The default is a
-            tenth if there is a `test` without a `val`, and none if the reported split is `val`.
-        drop_leaks: True removes training samples that occur in another split. False raises an error for them.
-        skipped: Samples that cannot be used.
-        limit: Maximum number of samples per split, evenly spread.
+        dataset: The data set, with `train` and `val` or `test`.
+        hold_out: The training samples to hold out: a share, sequence names separated by commas, or `none`. By default
+            `val` is used for choosing if there is also a `test`. A data set without `val` has a tenth held out, one
+            without `test` nothing.
+        drop_leaks: True to drop training samples that another split also has, False to raise an error for them.
+        skipped: Samples to leave out.
+        limit: The maximum number of samples of each split, spread evenly over it.
 
     Raises:
-        ConfigError: `hold_out` selects no samples.
-        DataError: A split is missing or empty, or shares samples with another.
+        ConfigError: `hold_out` selects no sample.
+        DataError: A split is missing or empty, or has samples of another split.
     """
     if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
-        msg = (
-            f"data set {dataset.source.name} has the splits {', '.join(dataset.splits)}: it needs train and val or test"
-        )
+        msg = f"data set {dataset.source.name} has {', '.join(dataset.splits)}: it needs train and val or test"
         raise DataError(msg)
     items = {name: _usable(dataset, name, skipped) for name in dataset.splits}
     reported = "test" if "test" in items else "val"
@@ -66,98 +72,99 @@ def split(
     if hold_out is None and reported == "test" and "val" not in items:
         hold_out = str(HELD_OUT)
     if hold_out is not None and hold_out != "none":
-        train, choose = _held_out(dataset, train, hold_out)
+        train, choose = _hold_out(dataset, train, hold_out)
     elif hold_out == "none":
         choose = ()
-    train, choose, report = (_limited(part, limit) for part in (train, choose, items[reported]))
-    train, choose, dropped = _without_leaks(dataset, train, choose, report, drop=drop_leaks)
-    if not train or not report:
-        msg = f"data set {dataset.source.name} has no usable sample in {'train' if not train else reported}"
+    splits = Splits(_limited(train, limit), _limited(choose, limit), _limited(items[reported], limit))
+    splits = _without_leaks(dataset, splits, drop_leaks=drop_leaks)
+    if not splits.train or not splits.report:
+        empty = reported if splits.train else "train"
+        msg = f"data set {dataset.source.name} has no usable sample in {empty}"
         raise DataError(msg)
-    return Splits(train, choose, report, dropped)
+    return splits
 
 
 def data_card(datasets: Sequence[Dataset], dataset: Dataset, splits: Splits, skipped: Sequence[str]) -> DataCard:
-    """Return the description of the data for a card."""
-    parts = [("train", splits.train), ("choose", splits.choose), (splits.reported, splits.report)]
-    cards = tuple(SplitCard(name, len(part), digest_of(dataset, part)) for name, part in parts if part)
-    return DataCard(tuple(one.source for one in datasets), cards, tuple(skipped), splits.leaks_dropped)
+    """Return the card's record of the data.
+
+    Args:
+        datasets: The data sets that were combined.
+        dataset: All of them as one.
+        splits: The samples by use.
+        skipped: The name of each skipped sample, with the reason.
+    """
+    used = [("train", splits.train), ("choose", splits.choose), (splits.reported, splits.report)]
+    cards = tuple(SplitCard(name, len(items), digest_of(dataset, items)) for name, items in used if items)
+    return DataCard(tuple(part.source for part in datasets), cards, tuple(skipped), splits.leaks_dropped)
 
 
-def _usable(dataset: Dataset, name: str, skipped: frozenset[Item]) -> tuple[Item, ...]:
+def _usable(dataset: Dataset, name: str, skipped: frozenset[Item]) -> Items:
     return tuple(item for item in ((name, i) for i in range(len(dataset.names(name)))) if item not in skipped)
 
 
-def _limited(items: tuple[Item, ...], limit: int | None) -> tuple[Item, ...]:
+def _limited(items: Items, limit: int | None) -> Items:
     if limit is None or limit >= len(items):
         return items
     return tuple(items[index * len(items) // limit] for index in range(limit))
 
 
-def _held_out(dataset: Dataset, train: tuple[Item, ...], wanted: str) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Items]:
+    """Return the training samples that remain, and those that are held out."""
     try:
-        share = float(wanted)
+        share = float(hold_out)
     except ValueError:
-        chosen = _sequences(dataset, train, {name.strip() for name in wanted.split(",")})
+        chosen = _sequences(dataset, train, {name.strip() for name in hold_out.split(",")})
     else:
         if not 0 < share < 1:
-            msg = f"--hold-out {wanted}: a share must be above 0 and below 1"
+            msg = f"hold_out={hold_out}: a share must be above 0 and below 1"
             raise ConfigError(msg)
-        # Samples are chosen by content, so a held-out sample stays held out when others are added, and equal samples
-        # stay together.
-        places = {item: _place(dataset, item) for item in train}
-        chosen = {item for item, place in places.items() if place < share}
-        if not chosen:  # with few samples, at least one
-            chosen = set(sorted(places, key=places.__getitem__)[: math.ceil(share * len(places))])
+        # The content decides, so that a sample stays held out when others are added, and equal samples stay together.
+        positions = {item: _position(dataset, item) for item in train}
+        chosen = {item for item, position in positions.items() if position < share}
+        if not chosen:  # With few samples it may happen that none is below the share.
+            chosen = set(sorted(positions, key=positions.__getitem__)[: math.ceil(share * len(positions))])
     choose = tuple(item for item in train if item in chosen)
-    rest = tuple(item for item in train if item not in chosen)
-    if not choose or not rest:
-        msg = f"--hold-out {wanted} selects {len(choose)} of {len(train)} training samples: give another share"
+    remaining = tuple(item for item in train if item not in chosen)
+    if not choose or not remaining:
+        msg = f"hold_out={hold_out} selects {len(choose)} of {len(train)} training samples: give another share"
         raise ConfigError(msg)
-    return rest, choose
+    return remaining, choose
 
 
-def _sequences(dataset: Dataset, train: tuple[Item, ...], wanted: set[str]) -> set[Item]:
+def _sequences(dataset: Dataset, train: Items, requested: set[str]) -> set[Item]:
+    """Return the training samples of some sequences."""
     if dataset.task != "segment":
-        msg = f"--hold-out {', '.join(sorted(wanted))}: give a share of the training samples, or none"
+        msg = f"hold_out={','.join(sorted(requested))}: give a share of the training samples, or none"
         raise ConfigError(msg)
     names = dataset.names("train")
     sequences = {item: names[item[1]].partition("_")[0] for item in train}
-    unknown = sorted(wanted - set(sequences.values()))
+    unknown = sorted(requested - set(sequences.values()))
     if unknown:
         known = ", ".join(sorted(set(sequences.values()))[:10])
-        msg = f"--hold-out {unknown[0]}: neither a share of the training samples nor one of the sequences {known}"
+        msg = f"hold_out={unknown[0]}: give a share of the training samples, or one of the sequences {known}"
         raise ConfigError(msg)
-    return {item for item, sequence in sequences.items() if sequence in wanted}
+    return {item for item, sequence in sequences.items() if sequence in requested}
 
 
-def _place(dataset: Dataset, item: Item) -> float:
+def _position(dataset: Dataset, item: Item) -> float:
+    """Return a number from 0 to 1 that depends on a sample's content only."""
     digest = hashlib.sha256(b"hold out" + dataset.fingerprint(*item)).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _without_leaks(
-    dataset: Dataset, train: tuple[Item, ...], choose: tuple[Item, ...], report: tuple[Item, ...], *, drop: bool
-) -> tuple[tuple[Item, ...], tuple[Item, ...], int]:
-    def prints(items: tuple[Item, ...]) -> list[bytes]:
-        return [dataset.fingerprint(*item) for item in items]
-
-    of_train, of_choose, of_report = prints(train), prints(choose), prints(report)
-    kept_choose, leaked_choose = _apart(choose, of_choose, set(of_report))
-    kept_train, leaked_train = _apart(train, of_train, set(of_report) | set(of_choose))
-    leaked = leaked_train + leaked_choose
-    if leaked and not drop:
-        part, index = leaked[0]
+def _without_leaks(dataset: Dataset, splits: Splits, *, drop_leaks: bool) -> Splits:
+    fingerprints = {item: dataset.fingerprint(*item) for item in (*splits.train, *splits.choose, *splits.report)}
+    reported = {fingerprints[item] for item in splits.report}
+    chosen = {fingerprints[item] for item in splits.choose}
+    choose = tuple(item for item in splits.choose if fingerprints[item] not in reported)
+    train = tuple(item for item in splits.train if fingerprints[item] not in reported | chosen)
+    kept = {*train, *choose}
+    leaks = [item for item in (*splits.train, *splits.choose) if item not in kept]
+    if leaks and not drop_leaks:
+        part, index = leaks[0]
         msg = (
-            f"{len(leaked)} training samples of {dataset.source.name} also occur in another split, the first is "
-            f"{dataset.names(part)[index]}: remove them, or add --drop-leaks"
+            f"{len(leaks)} training samples of {dataset.source.name} are also in another split, the first is "
+            f"{dataset.names(part)[index]}: remove them, or set drop_leaks=True"
         )
         raise DataError(msg)
-    return kept_train, kept_choose, len(leaked)
-
-
-def _apart(
-    items: tuple[Item, ...], prints: list[bytes], others: set[bytes]
-) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    kept = tuple(item for item, one in zip(items, prints, strict=True) if one not in others)
-    return kept, tuple(item for item, one in zip(items, prints, strict=True) if one in others)
+    return Splits(train, choose, splits.report, len(leaks))

@@ -1,4 +1,4 @@
-"""Set up the Keras backend: devices and precision."""
+"""The Keras backend, its devices, and the precision of the arithmetic."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import keras
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
-def prepare(precision: Precision, seed: int) -> str:
-    """Set the random seed, the distribution over devices, and the precision. Return the precision.
+def configure(precision: Precision, seed: int) -> str:
+    """Seed the random generators, set the precision, and distribute batches over several devices.
 
-    `auto` is mixed float16 on a GPU and float32 elsewhere. On several devices, JAX uses data parallelism through
-    `keras.distribution`.
+    Args:
+        precision: The precision of the arithmetic. `auto` is mixed float16 on a GPU and float32 elsewhere.
+        seed: The seed of Python, NumPy and the backend.
+
+    Returns:
+        The precision that was set. Distribution over several devices is `keras.distribution.DataParallel`, which Keras
+        has for JAX only.
     """
     keras.utils.set_random_seed(seed)
     if precision == "auto":
@@ -22,13 +27,13 @@ def prepare(precision: Precision, seed: int) -> str:
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     if keras.backend.backend() == "jax":
         devices = keras.distribution.list_devices()
-        parallel = keras.distribution.DataParallel(devices=devices) if len(devices) > 1 else None
-        keras.distribution.set_distribution(parallel)
+        distribution = keras.distribution.DataParallel(devices=devices) if len(devices) > 1 else None
+        keras.distribution.set_distribution(distribution)
     return precision
 
 
 def gpus() -> list[Any]:
-    """Return the GPUs of the backend."""
+    """Return the GPUs that the backend can use."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -45,7 +50,7 @@ def versions() -> dict[str, str]:
     """Return the versions of Keras and of its backend."""
     backend = keras.backend.backend()
     try:
-        found = version(backend)
-    except PackageNotFoundError:  # builds for other devices have other names
-        found = "unknown"
-    return {"keras": keras.__version__, backend: found}
+        backend_version = version(backend)
+    except PackageNotFoundError:  # Builds for other devices have other package names.
+        backend_version = "unknown"
+    return {"keras": keras.__version__, backend: backend_version}

@@ -1,11 +1,13 @@
-"""Checkpoints: the variables of network and optimizer, and the results of the epochs so far."""
+"""The checkpoint of a training: the variables of the network and the optimizer, and the rows of the epochs."""
 
 from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,28 +17,29 @@ from orilla.runtime.bundle.run_folder import CHECKPOINT
 from orilla.runtime.files import replacing
 
 Row = dict[str, float]
-"""Results of one epoch, by name."""
+"""The values of one epoch by name, as in `history.csv`."""
 
 
 @dataclass(slots=True)
 class State:
-    """State of a training between two epochs."""
+    """The state of a training between two epochs, besides the variables of the network and the optimizer."""
 
     rows: list[Row] = field(default_factory=list)
     best_epoch: int = 0
+    """Number of the best epoch, from 1; 0 if none is chosen."""
     best: list[np.ndarray] = field(default_factory=list)
-    """Variables of the model in the best epoch; empty if no epoch is chosen."""
+    """The model's variables in the best epoch; empty if none is chosen."""
     average: list[np.ndarray] = field(default_factory=list)
-    """Average of the model's variables; empty if the last ones are kept."""
+    """Running average of the model's variables; empty if no average is computed."""
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Delete the checkpoint files."""
+    """Delete the checkpoint of a run folder, if there is one."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def checkpoint_signature(folder: Path) -> str | None:
-    """Return the signature of the folder's checkpoint. None if there is no readable checkpoint."""
+    """Return the signature of a run folder's checkpoint; None if there is none, or if it cannot be read."""
     try:
         with np.load(folder / CHECKPOINT) as saved:
             signature: str = json.loads(saved["state"].tobytes())["signature"]
@@ -46,12 +49,12 @@ def checkpoint_signature(folder: Path) -> str | None:
 
 
 def snapshot(model: keras.Model) -> list[np.ndarray]:
-    """Return a copy of everything that a model holds: weights, statistics, states of random generators."""
+    """Return a copy of a model's variables: weights, statistics, states of random generators."""
     return [np.array(variable.numpy()) for variable in model.variables]
 
 
 def assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    """Restore what `snapshot` copied."""
+    """Set a model's variables to those that `snapshot` returned."""
     for variable, value in zip(model.variables, values, strict=True):
         variable.assign(value)
 
@@ -61,17 +64,35 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def save(model: keras.Model, state: State, folder: Path, signature: str) -> None:
-    """Write the checkpoint. If writing fails, the previous one stays."""
+    """Write the checkpoint of a run folder. An older one is kept if this fails."""
     arrays = {f"v{i}": np.asarray(v.numpy()) for i, v in enumerate(_variables(model))}
     arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
     arrays |= {f"a{i}": value for i, value in enumerate(state.average)}
-    summary = json.dumps({"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch}).encode()
-    with replacing(folder / CHECKPOINT) as temporary:
-        np.savez(temporary, state=np.frombuffer(summary, np.uint8), **arrays)  # type: ignore[arg-type]
+    write_arrays(
+        folder / CHECKPOINT,
+        {"signature": signature, "rows": state.rows, "best_epoch": state.best_epoch},
+        arrays,
+    )
+
+
+def write_arrays(path: Path, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write a JSON document and arrays into one `.npz` file."""
+    document = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, state=document, **arrays)
+
+
+def read_state(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the JSON document that `write_arrays` wrote."""
+    state: dict[str, Any] = json.loads(arrays["state"].tobytes())
+    return state
 
 
 def restore(model: keras.Model, folder: Path, signature: str) -> State:
-    """Restore a compiled model from a checkpoint. Without one, return an empty state.
+    """Load the checkpoint of a run folder into a compiled model.
+
+    Returns:
+        The state of the training; an empty one if there is no checkpoint.
 
     Raises:
         ConfigError: The checkpoint belongs to a training with another signature.
@@ -82,13 +103,14 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
         return State()
     try:
         with np.load(path) as saved:
-            summary = json.loads(saved["state"].tobytes())
-            if summary["signature"] != signature:
-                msg = f"cannot resume {folder}: it was started with {_other(summary['signature'], signature)}"
+            state = read_state(saved)
+            if state["signature"] != signature:
+                msg = f"cannot resume {folder}: it was started with {difference(state['signature'], signature)}"
                 raise ConfigError(msg)
             variables = _variables(model)
-            if sum(name.startswith("v") for name in saved.files) != len(variables):
-                msg = f"it has a different number of arrays than {len(variables)}"
+            count = sum(name.startswith("v") for name in saved.files)
+            if count != len(variables):
+                msg = f"it has {count} variables instead of {len(variables)}"
                 raise ValueError(msg)
             for index, variable in enumerate(variables):
                 variable.assign(saved[f"v{index}"])
@@ -102,17 +124,18 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
         reason = "it is not an .npz file" if "pickle" in str(error) else error
         msg = f"cannot resume {folder}: {CHECKPOINT} is damaged: {reason}"
         raise DataError(msg) from error
-    return State(summary["rows"], summary["best_epoch"], best, average)
+    return State(state["rows"], state["best_epoch"], best, average)
 
 
-def _other(old: str, new: str) -> str:
-    """Describe the difference between two signatures."""
+def difference(old: str, new: str) -> str:
+    """Return how two signatures differ, as part of a message."""
+    decoder = json.JSONDecoder()
     try:
-        (before, rest), (now, of_now) = (json.JSONDecoder().raw_decode(text) for text in (old, new))
-        differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        (old_options, old_end), (new_options, new_end) = (decoder.raw_decode(text) for text in (old, new))
+        names = [name for name in {**old_options, **new_options} if old_options.get(name) != new_options.get(name)]
     except (ValueError, AttributeError, TypeError):
         return f"{old}, not {new}"
-    summary = [f"{name} {before.get(name)}, not {now.get(name)}" for name in differing if name != "data"]
-    if "data" in differing:
-        summary.append("other data")
-    return "; ".join(summary) or f"other stages ({old[rest:].strip()}, not {new[of_now:].strip()})"
+    parts = [f"{name} {old_options.get(name)}, not {new_options.get(name)}" for name in names if name != "data"]
+    if "data" in names:
+        parts.append("other data")
+    return "; ".join(parts) or f"other phases ({old[old_end:].strip()}, not {new[new_end:].strip()})"

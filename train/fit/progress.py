@@ -1,4 +1,4 @@
-"""Progress of a training: a bar on a terminal, lines elsewhere, and TensorBoard."""
+"""The progress of a training: a bar on a terminal, lines elsewhere, logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from orilla.train.fit.checkpoint import Row
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar on standard error: share, remaining time, and the note of its task."""
+    """Return a progress bar on standard error: percentage, remaining time, and a note."""
     return Progress(
-        BarColumn(10),  # leaves room for the rest on a terminal of 80 columns
+        BarColumn(10),  # The other columns fill a terminal of 80 characters.
         TextColumn("{task.percentage:3.0f}%"),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
@@ -28,7 +28,7 @@ def progress_bar() -> Progress:
 
 
 class Bar(keras.callbacks.Callback):
-    """Callback that moves the progress bar, or prints a line per epoch without a terminal."""
+    """Callback that advances the progress bar, or prints a line for each epoch if there is no terminal."""
 
     def __init__(self, progress: Progress, task: Any, epochs: int) -> None:
         super().__init__()
@@ -37,29 +37,35 @@ class Bar(keras.callbacks.Callback):
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Remember the number of the epoch."""
+        del logs
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Advance the bar by one step."""
+        del batch
         note = f"epoch {self._epoch}/{self._epochs}  loss {(logs or {}).get('loss', math.nan):.4f}  {self.note}"
         self._progress.update(self._task, advance=1, note=note)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Print the epoch's loss and metrics."""
+        del epoch
         if not self._progress.console.is_terminal:
             loss = (logs or {}).get("loss", math.nan)
             self._progress.console.print(f"epoch {self._epoch}/{self._epochs}  loss {loss:.4f}  {self.note}")
 
 
 def note_of(row: Row, watch: str | None) -> str:
-    """Summarise an evaluation: the watched metric, or the first ones."""
-    summary = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
-    return "  ".join(f"{name} {row[name]:.4f}" for name in summary if name and "pixel" not in name)
+    """Return an epoch's metrics in a few words: the watched one, or the accuracy or IoU."""
+    names = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
+    return "  ".join(f"{name} {row[name]:.4f}" for name in names if name and "pixel" not in name)
 
 
 @contextmanager
-def board(folder: Path | None) -> Iterator[Callable[[Row], None]]:
-    """Write the results of epochs for TensorBoard, on every backend. Without a folder, write nothing."""
+def tensorboard_writer(folder: Path | None) -> Iterator[Callable[[Row], None]]:
+    """Yield a function that writes an epoch's row for TensorBoard; it does nothing if `folder` is None."""
     if folder is None:
-        yield lambda row: None
+        yield _ignore
         return
     from tensorboard.summary import Writer
 
@@ -74,3 +80,8 @@ def board(folder: Path | None) -> Iterator[Callable[[Row], None]]:
         yield log
     finally:
         writer.close()
+
+
+def _ignore(row: Row) -> None:
+    """Do nothing with an epoch's row."""
+    del row

@@ -1,4 +1,4 @@
-"""The training loop of every model: epochs with progress, a checkpoint after each, and resumption."""
+"""The training loop of every model: epochs with progress, a checkpoint after each, and resumption from it."""
 
 from __future__ import annotations
 
@@ -15,121 +15,113 @@ import numpy as np
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
+from orilla.train.data.batches import Epoch
 from orilla.train.fit.checkpoint import Row, State, assign, restore, save, snapshot
-from orilla.train.fit.progress import Bar, board, note_of, progress_bar
+from orilla.train.fit.progress import Bar, note_of, progress_bar, tensorboard_writer
 
 Schedule = Literal["cosine", "constant"]
 
+AVERAGE_UPDATES = 20
+"""Updates of the running average within its span."""
+
 
 class Data(Protocol):
-    """Training data of `fit`."""
+    """The training data."""
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend only on the number of the epoch."""
+        """Return the batches of one epoch. They depend on its number only, not on earlier epochs."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """Duration and speed of a training."""
+    """The length of a training and the settings of its optimizer."""
 
     epochs: int
     learning_rate: float
+    """Maximum of the learning rate."""
     weight_decay: float = 1e-4
     schedule: Schedule = "cosine"
     average: float = 0.05
-    """Share of all steps that the running average of weights and batch-norm statistics spans. The average is evaluated
-    and kept, while training continues from the last step. 0 means no average. Source: Izmailov et al., "Averaging
+    """Span of the running average of weights and batch-norm statistics, as a share of all steps; 0 for no average. The
+    average is evaluated and kept, while the training continues from the last step. Source: Izmailov et al., "Averaging
     Weights Leads to Wider Optima and Better Generalization" (2018)."""
     warmup_epochs: float = 1.0
     evaluate_every: int = 1
     """Epochs between two evaluations. The last epoch is always evaluated."""
     watch: str | None = None
-    """Metric of `evaluate` whose best epoch is kept. None keeps the last epoch."""
+    """Metric of `FitTask.evaluate` whose best epoch is kept; None keeps the last epoch."""
     patience: int | None = None
-    """Evaluations without improvement after which training stops. None trains all epochs."""
+    """Evaluations without improvement after which training stops; None trains all epochs."""
     workers: int = 2
     """Threads that make batches."""
     tensorboard: Path | None = None
-    """Folder for TensorBoard logs."""
+    """Folder for TensorBoard's logs; None for no logs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """Result of a training, in addition to the weights."""
+class FitTask:
+    """A model and the data, loss and options to train it with."""
+
+    model: keras.Model
+    data: Data
+    loss: keras.losses.Loss | str
+    evaluate: Callable[[], dict[str, float]]
+    """Function that is called between epochs. Its metrics become part of the epoch's row."""
+    options: FitOptions
+    metrics: Sequence[str] = ()
+    """Keras' names of metrics to compute on the training batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """The result of a training, besides the weights."""
 
     rows: list[Row]
     best_epoch: int
-    """Epoch whose weights the model has, from 1."""
+    """Number of the epoch, from 1, whose weights the model has."""
 
 
-def fit(
-    model: keras.Model,
-    data: Data,
-    loss: keras.losses.Loss | str,
-    evaluate: Callable[[], dict[str, float]],
-    options: FitOptions,
-    folder: Path,
-    *,
-    signature: str,
-    metrics: Sequence[str] = (),
-    resume: bool = False,
-) -> Fitted:
-    """Train `model` in place.
+def fit(task: FitTask, folder: Path, *, signature: str, resume: bool = False) -> FitResult:
+    """Train a model in place.
 
     Args:
-        model: The compiled or uncompiled model.
-        data: Training data.
-        loss: Keras loss.
-        evaluate: Function that is called between epochs. Its values go into the rows.
-        options: Duration and speed.
-        folder: Folder of the checkpoint.
-        signature: Identifies the training. A checkpoint with another signature is rejected.
-        metrics: Keras' names of metrics on the training batches.
-        resume: True continues from the folder's checkpoint, if there is one.
+        task: The model, its data and options.
+        folder: The run folder, which gets the checkpoint.
+        signature: A text that identifies the training. A checkpoint with another signature is rejected.
+        resume: True to continue from the folder's checkpoint if there is one.
 
     Raises:
-        ConfigError: The checkpoint belongs to other options, or a batch does not fit into memory.
-        DataError: The loss became NaN or infinite. The checkpoint contains the last good epoch.
+        ConfigError: The checkpoint belongs to a training with other options, or a batch does not fit into memory.
+        DataError: The loss is not finite. The checkpoint has the last epoch with a finite loss.
     """
-    steps = len(data.epoch(0, workers=1))
-    optimizer = _optimizer(options, steps)
-    model.compile(optimizer=optimizer, loss=loss, metrics=list(metrics), jit_compile=keras.backend.backend() == "jax")
-    model.optimizer.build(model.trainable_variables)  # half precision wraps the optimizer with variables of its own
+    model, options = task.model, task.options
+    steps = len(task.data.epoch(0, workers=1))
+    _compile(task, steps)
     state = restore(model, folder, signature) if resume else State()
-    if resume and options.schedule == "constant":  # a checkpoint contains the learning rate of its training
+    if resume and options.schedule == "constant":  # The checkpoint has the learning rate of the interrupted training.
         model.optimizer.learning_rate = options.learning_rate
-    average = _Average(state, steps, options)
-    with progress_bar() as progress, board(options.tensorboard) as log:
-        task = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
-        bar = Bar(progress, task, options.epochs)
-        callbacks: list[keras.callbacks.Callback] = [bar, _Finite(options.epochs), average]
+    average = _RunningAverage(state, steps, options)
+    with progress_bar() as progress, tensorboard_writer(options.tensorboard) as log:
+        bar_id = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
+        bar = Bar(progress, bar_id, options.epochs)
+        callbacks: list[keras.callbacks.Callback] = [bar, _FiniteLoss(), average]
         for epoch in range(len(state.rows), options.epochs):
-            if _stop(state, options):
+            if _should_stop(state, options):
                 break
-            started = time.monotonic()
-            batches = data.epoch(epoch, workers=options.workers)
-            # The data has its own seeded order. Keras' shuffling would differ after a resumption.
-            history = _one_epoch(model, batches, epoch, callbacks)
-            row: Row = {"epoch": epoch + 1, **{name: float(values[-1]) for name, values in history.items()}}
-            if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
-                latest = snapshot(model)
-                assign(model, state.average or latest)
-                row |= evaluate()
-                assign(model, latest)
-                bar.note = note_of(row, options.watch)
-            row["seconds"] = round(time.monotonic() - started, 2)
+            row = _train_epoch(task, epoch, callbacks, state)
+            bar.note = note_of(row, options.watch) or bar.note
             state.rows.append(row)
             log(row)
             _keep_best(state, model, options.watch)
             save(model, state, folder, signature)
-    kept = (options.watch is not None and state.best) or state.average
-    if kept:
-        assign(model, kept)
-    return Fitted(state.rows, state.best_epoch if options.watch is not None else len(state.rows))
+    final_weights = (options.watch is not None and state.best) or state.average
+    if final_weights:
+        assign(model, final_weights)
+    return FitResult(state.rows, state.best_epoch if options.watch is not None else len(state.rows))
 
 
 def write_history(path: Path, rows: list[Row]) -> None:
-    """Write one line per epoch. A missing value leaves its column empty."""
+    """Write the epochs as CSV, one line each. A value that an epoch does not have is empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
@@ -137,26 +129,54 @@ def write_history(path: Path, rows: list[Row]) -> None:
         writer.writerows(rows)
 
 
-def _one_epoch(
+def _compile(task: FitTask, steps: int) -> None:
+    model = task.model
+    model.compile(
+        optimizer=_optimizer(task.options, steps),
+        loss=task.loss,
+        metrics=list(task.metrics),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    # In half precision the model wraps the optimizer in one with more variables: build that one.
+    model.optimizer.build(model.trainable_variables)
+
+
+def _train_epoch(task: FitTask, epoch: int, callbacks: list[keras.callbacks.Callback], state: State) -> Row:
+    """Train one epoch, evaluate if it is time to, and return the epoch's row."""
+    model, options = task.model, task.options
+    started = time.monotonic()
+    history = _fit_epoch(model, task.data.epoch(epoch, workers=options.workers), epoch, callbacks)
+    row: Row = {"epoch": epoch + 1, **{name: float(values[-1]) for name, values in history.items()}}
+    if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
+        latest = snapshot(model)
+        assign(model, state.average or latest)
+        row |= task.evaluate()
+        assign(model, latest)
+    row["seconds"] = round(time.monotonic() - started, 2)
+    return row
+
+
+def _fit_epoch(
     model: keras.Model, batches: keras.utils.PyDataset, epoch: int, callbacks: list[keras.callbacks.Callback]
 ) -> dict[str, list[float]]:
     try:
+        # The data has its own seeded order. Keras' shuffling would differ after a resumption.
         history = model.fit(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
     except Exception as error:
-        failure = getattr(batches, "failure", None)
-        if failure is not None:  # TensorFlow wraps the error of a worker
-            raise failure from error
+        # TensorFlow wraps the error of a worker thread in one of its own.
+        if isinstance(batches, Epoch) and batches.failure is not None:
+            raise batches.failure from error
         if not _out_of_memory(error):
             raise
         inputs, truths = batches[0]
-        fits = _fitting_batch(model, inputs, truths)
-        advice = f"--batch {fits} fits" if fits else "not even one sample fits: give a smaller --input"
-        msg = f"out of memory with --batch {len(inputs)}: {advice}"
+        batch = _fitting_batch(model, inputs, truths)
+        advice = f"batch={batch} fits" if batch else "not even one sample fits: reduce input"
+        msg = f"out of memory with batch={len(inputs)}: {advice}"
         raise ConfigError(msg) from error
-    found: dict[str, list[float]] = history.history
-    return found
+    values: dict[str, list[float]] = history.history
+    return values
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -166,10 +186,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -> int:
-    """Return the largest batch, by halving, for which a step works; 0 if none works.
-
-    The model cannot be used afterwards.
-    """
+    """Return the largest batch, by halving, that fits into memory; 0 if none does. The model's weights change."""
     size = len(inputs) // 2
     while size:
         try:
@@ -186,17 +203,17 @@ def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -
 def _keep_best(state: State, model: keras.Model, watch: str | None) -> None:
     if watch is None or watch not in state.rows[-1]:
         return
-    known = [row[watch] for row in state.rows if watch in row]
-    if known[-1] > max(known[:-1], default=-math.inf):
+    values = [row[watch] for row in state.rows if watch in row]
+    if values[-1] > max(values[:-1], default=-math.inf):
         state.best_epoch = len(state.rows)
         state.best = [array.copy() for array in state.average] or snapshot(model)
 
 
-def _stop(state: State, options: FitOptions) -> bool:
+def _should_stop(state: State, options: FitOptions) -> bool:
     if options.watch is None or options.patience is None:
         return False
-    since = [row for row in state.rows[state.best_epoch :] if options.watch in row]
-    return len(since) >= options.patience
+    evaluations = [row for row in state.rows[state.best_epoch :] if options.watch in row]
+    return len(evaluations) >= options.patience
 
 
 def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
@@ -212,31 +229,33 @@ def _optimizer(options: FitOptions, steps: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, clipnorm=1.0)
 
 
-class _Average(keras.callbacks.Callback):
-    """Callback that keeps the running average of a model's variables, from about twenty snapshots in its span."""
+class _RunningAverage(keras.callbacks.Callback):
+    """Callback that updates the running average of a model's variables in the state."""
 
     def __init__(self, state: State, steps: int, options: FitOptions) -> None:
         super().__init__()
         self._state, self._steps, self._step = state, steps, 0
         span = options.average * options.epochs * steps
-        self._every = max(1, round(span / 20))
+        self._every = max(1, round(span / AVERAGE_UPDATES))
         self._share = min(1.0, self._every / span) if span > 0 else 1.0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
         self._step = epoch * self._steps
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        del batch, logs
         self._step += 1
         if self._share == 1.0 or self._step % self._every:
             return
         if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # during training, the variables are elsewhere
+            self.model.jax_state_sync()  # During training the variables' values are outside the model.
         if not self._state.average:
             self._state.average = snapshot(self.model)
             return
-        share = max(self._share, self._every / self._step)  # the first snapshots count equally
+        share = max(self._share, self._every / self._step)  # The first updates have equal weights.
         for average, variable in zip(self._state.average, self.model.variables, strict=True):
-            latest = variable.numpy()  # a view; `convert_to_numpy` would copy
+            latest = variable.numpy()  # Unlike `convert_to_numpy`, this does not copy.
             if average.dtype.kind == "f":
                 change = np.subtract(latest, average)
                 change *= share
@@ -245,23 +264,24 @@ class _Average(keras.callbacks.Callback):
                 average[...] = latest
 
 
-class _Finite(keras.callbacks.Callback):
-    """Callback that stops at the first batch with a loss of NaN or infinity."""
+class _FiniteLoss(keras.callbacks.Callback):
+    """Callback that stops the training at the first batch whose loss is not finite."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._epochs, self._epoch = epochs, 0
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        del logs
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             advice = (
-                f"continue from epoch {self._epoch - 1} with --resume and a lower --learning-rate"
+                f"set resume=True and a lower learning_rate to continue from epoch {self._epoch - 1}"
                 if self._epoch > 1
-                else "lower --learning-rate; no epoch was completed"
+                else "set a lower learning_rate; there is no checkpoint to resume from"
             )
             msg = f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: {advice}"
             raise DataError(msg)

@@ -1,10 +1,10 @@
-"""Jobs of image and text classifiers."""
+"""The jobs of classifiers of images and texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import keras
@@ -20,225 +20,220 @@ from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
-from orilla.train.data.batches import Batches, Inputs, PreparedInputs
-from orilla.train.data.features import features
+from orilla.train.data.augment import BatchChange
+from orilla.train.data.batches import ClassifierData, Inputs, PreparedInputs
+from orilla.train.data.features import Views, compute_features
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import BATCH, predict
-from orilla.train.fit.training import FitOptions
-from orilla.train.jobs.job import Job, StageJob
-from orilla.train.jobs.plan import Build, Plan, Stage
-from orilla.train.models import MODELS, plan
+from orilla.train.fit.training import FitOptions, FitTask
+from orilla.train.jobs.job import Job, input_size
+from orilla.train.jobs.plan import NetworkOptions, Phase, Plan
+from orilla.train.models import MODELS, load_plan
 from orilla.train.options import TrainOptions
 
 
-def classifier(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """Build the network and its stages.
+def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
+    """Build the network and its phases.
 
     Raises:
-        ConfigError: Weights or input do not fit the model.
-        DataError: The data has another task.
+        ConfigError: The weights or the input size do not fit the model.
+        DataError: The model is for another task.
     """
-    chosen = plan(options.model)
-    if dataset.task != chosen.task:
-        fitting = [name for name in MODELS if name != "road" and plan(name).task == dataset.task] or ["road"]
-        msg = f"{options.model} does not fit {dataset.source.name} (task {dataset.task}): train {' or '.join(fitting)}"
-        raise DataError(msg)
-    if options.weights == "none" and any(stage.until for stage in chosen.stages):
-        msg = f"{options.model} freezes layers, so it needs --weights: imagenet (downloaded), or a file"
-        raise ConfigError(msg)
-    size = _input(options, chosen)
-    vocabulary = _vocabulary(dataset, splits.train, chosen.vocabulary) if chosen.task == "text" else ()
-    preprocess = TextPreprocess(length=size[0]) if len(size) == 1 else Preprocess(size_hw=(size[0], size[1]))
+    plan = load_plan(options.model)
+    _check_task(options, plan, dataset)
+    size = input_size(options, plan)
+    vocabulary = _vocabulary(dataset, splits.train, plan.vocabulary) if plan.task == "text" else ()
+    preprocess = TextPreprocess(length=size[0]) if plan.task == "text" else Preprocess(size_hw=(size[0], size[1]))
     preprocessor = InputPreprocessor(preprocess, vocabulary)
-    network = chosen.build(
-        Build(
+    network = plan.build(
+        NetworkOptions(
             classes=len(dataset.classes),
             input=size,
-            vocabulary=chosen.vocabulary,
+            vocabulary=plan.vocabulary,
             weights=None if options.weights == "none" else options.weights,
-            head=options.head or chosen.head,
+            head=options.head or plan.head,
             dropout=options.dropout,
         )
     )
-    work = _Work(options, chosen, dataset, splits, network.model, preprocessor)
-    stages = _stages(options, chosen.stages)
+    training = _Training(options, plan, dataset, splits, network.model, preprocessor)
+    phases = _phases(options, plan.phases)
     return Job(
         network=network.model,
-        started=network.started,
+        start_weights=network.start_weights,
         labels=dataset.classes,
         preprocess=preprocess,
         vocabulary=vocabulary,
-        prepare=partial(_prepared_array, preprocessor=preprocessor),
-        stages=tuple(_bound(work, stage) for stage in stages),
-        batch=work.batch,
-        learning_rate=stages[-1].learning_rate,
-        epochs=stages[-1].epochs,
+        prepare=training.prepare,
+        phases=tuple(partial(training.task, phase) for phase in phases),
+        batch=training.batch,
+        learning_rate=phases[-1].learning_rate,
+        epochs=phases[-1].epochs,
     )
 
 
-def _prepared_array(sample: Sample, preprocessor: InputPreprocessor) -> NDArray[Any]:
-    """Return a sample's input as an array."""
-    array = prepared(sample, preprocessor)
-    assert isinstance(array, np.ndarray)
-    return array
+def _check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
+    if dataset.task != plan.task:
+        suitable = " or ".join(name for name in MODELS if load_plan(name).task == dataset.task)
+        advice = f"train {suitable}" if suitable else "no model of orilla train is for this task"
+        msg = f"{options.model} is not for {dataset.source.name} (task {dataset.task}): {advice}"
+        raise DataError(msg)
+    if options.weights == "none" and any(phase.frozen_until for phase in plan.phases):
+        msg = f"{options.model} freezes layers, so it needs weights: give weights=imagenet or weights=FILE"
+        raise ConfigError(msg)
 
 
-def _bound(work: _Work, stage: Stage) -> Callable[[], StageJob]:
-    return lambda: work.stage(stage)
-
-
-def _stages(options: TrainOptions, stages: Sequence[Stage]) -> list[Stage]:
-    """Return the model's stages. Options change the last stage; `views` changes all of them."""
-    changed = list(stages)
-    last = changed[-1]
-    changed[-1] = replace(
+def _phases(options: TrainOptions, phases: Sequence[Phase]) -> list[Phase]:
+    """Return the model's phases with the user's options. Epochs and learning rate change the last phase only."""
+    *first, last = phases
+    last = replace(
         last,
         epochs=options.epochs or last.epochs,
         learning_rate=options.learning_rate or last.learning_rate,
     )
-    if options.views is not None:
-        changed = [replace(stage, views=options.views) for stage in changed]
-    return changed
-
-
-def _input(options: TrainOptions, chosen: Plan) -> tuple[int, ...]:
-    size = options.input or chosen.input
-    if len(size) != len(chosen.input):
-        wanted = "height and width, as in 150x150" if len(chosen.input) == 2 else "a number of tokens, as in 200"
-        msg = f"--input {'x'.join(map(str, size))}: {options.model} takes {wanted}"
-        raise ConfigError(msg)
-    least = chosen.minimum or (1,) * len(size)
-    if any(side < bound for side, bound in zip(size, least, strict=True)):
-        msg = f"--input {'x'.join(map(str, size))}: {options.model} needs at least {'x'.join(map(str, least))}"
-        raise ConfigError(msg)
-    return size
+    if options.views is None:
+        return [*first, last]
+    return [replace(phase, views=options.views) for phase in (*first, last)]
 
 
 def _vocabulary(dataset: Dataset, items: Sequence[Item], size: int) -> tuple[str, ...]:
-    def texts() -> Any:
-        for item in items:
-            sample = dataset.load(*item)
-            if isinstance(sample, ClassifiedText):
-                yield sample.text
-
-    vocabulary = learn_vocabulary(texts(), size)
+    samples = (dataset.load(*item) for item in items)
+    vocabulary = learn_vocabulary((sample.text for sample in samples if isinstance(sample, ClassifiedText)), size)
     if not vocabulary:
-        msg = f"the training texts of {dataset.source.name} contain no word"
+        msg = f"the training texts of {dataset.source.name} have no words"
         raise DataError(msg)
     return vocabulary
 
 
-class _Work:
-    """Data that the stages of one job share."""
+@dataclass
+class _Training:
+    """The state that the phases of one job share."""
 
-    def __init__(
-        self,
-        options: TrainOptions,
-        chosen: Plan,
-        dataset: Dataset,
-        splits: Splits,
-        network: keras.Model,
-        preprocessor: InputPreprocessor,
-    ) -> None:
-        self._options, self._plan, self._dataset, self._splits = options, chosen, dataset, splits
-        self._network, self._preprocessor = network, preprocessor
-        self.batch = options.batch or chosen.batch
-        self._train = PreparedInputs(dataset, splits.train, partial(_prepared_array, preprocessor=preprocessor))
-        watched = splits.choose or splits.report
-        self._watched = PreparedInputs(dataset, watched, partial(_prepared_array, preprocessor=preprocessor))
-        self._watched_items = watched
-        self._prefix = "choose" if splits.choose else splits.reported
-        self._of_train = self._labels(splits.train)
-        self._frozen: dict[str, tuple[Inputs, Inputs]] = {}
+    options: TrainOptions
+    plan: Plan
+    dataset: Dataset
+    splits: Splits
+    network: keras.Model
+    preprocessor: InputPreprocessor
+    features: dict[str, tuple[Inputs, Inputs]] = field(default_factory=dict)
+    """Training and watched inputs after each frozen layer, by its name."""
 
-    def stage(self, stage: Stage) -> StageJob:
-        """Cut the network as the stage requires, and make its batches."""
-        options, augment = self._options, self._augment()
-        model, train, watched = self._network, self._train, self._watched
-        if stage.until is not None:
-            train, watched = self._features(stage, augment)  # type: ignore[assignment]
-            model = keras.Model(self._network.get_layer(stage.until).output, self._network.output)
+    @property
+    def batch(self) -> int:
+        """Samples of a training step."""
+        return self.options.batch or self.plan.batch
+
+    @cached_property
+    def inputs(self) -> tuple[Inputs, Inputs]:
+        """Network inputs of the training samples, and of those that are evaluated between epochs."""
+        return (
+            PreparedInputs(self.dataset, self.splits.train, self.prepare),
+            PreparedInputs(self.dataset, self.splits.watched[0], self.prepare),
+        )
+
+    @cached_property
+    def train_labels(self) -> NDArray[np.int64]:
+        """Classes of the training samples."""
+        return _labels(self.dataset, self.splits.train)
+
+    @cached_property
+    def watched_labels(self) -> NDArray[np.int64]:
+        """Classes of the samples that are evaluated between epochs."""
+        return _labels(self.dataset, self.splits.watched[0])
+
+    def prepare(self, sample: Sample) -> NDArray[Any]:
+        """Return the network's input for a sample."""
+        array = prepared(sample, self.preprocessor)
+        assert isinstance(array, np.ndarray)  # Images and texts are one array each.
+        return array
+
+    def task(self, phase: Phase) -> FitTask:
+        """Return the training of one phase: the layers after the frozen ones, on the outputs of the frozen ones."""
+        model, (train, watched), augment = self.network, self.inputs, self._augment()
+        if phase.frozen_until is not None:
+            train, watched = self._frozen_outputs(phase, augment)
+            model = keras.Model(self.network.get_layer(phase.frozen_until).output, self.network.output)
             augment = None
-        choosing = bool(self._splits.choose) and (options.keep_best or options.patience is not None)
-        metric = f"{self._prefix}_accuracy"
+        metric = f"{self.splits.watched[1]}_accuracy"
 
         def evaluate() -> dict[str, float]:
             return {metric: self._accuracy(model, watched)}
 
-        return StageJob(
+        return FitTask(
             model=model,
-            data=Batches(train, self._of_train, self.batch, options.seed, augment),
-            loss="binary_crossentropy" if self._network.output.shape[-1] == 1 else "sparse_categorical_crossentropy",
-            metrics=("accuracy",),
+            data=ClassifierData(train, self.train_labels, self.batch, self.options.seed, augment),
+            loss="binary_crossentropy" if self.network.output.shape[-1] == 1 else "sparse_categorical_crossentropy",
             evaluate=evaluate,
-            options=FitOptions(
-                epochs=stage.epochs,
-                learning_rate=stage.learning_rate,
-                weight_decay=self._plan.weight_decay if options.weight_decay is None else options.weight_decay,
-                schedule=options.schedule,
-                evaluate_every=1 if self._splits.choose else 5,
-                watch=metric if choosing else None,
-                patience=options.patience,
-            ),
+            options=self._fit_options(phase, metric),
+            metrics=("accuracy",),
         )
 
-    def _augment(self) -> keras.layers.Layer | None:
-        return self._plan.augment() if self._plan.augment is not None and self._options.augment else None
+    def _fit_options(self, phase: Phase, metric: str) -> FitOptions:
+        options = self.options
+        return FitOptions(
+            epochs=phase.epochs,
+            learning_rate=phase.learning_rate,
+            weight_decay=self.plan.weight_decay if options.weight_decay is None else options.weight_decay,
+            schedule=options.schedule,
+            evaluate_every=1 if self.splits.choose else 5,
+            watch=metric if options.chooses_epoch and self.splits.choose else None,
+            patience=options.patience,
+        )
 
-    def _features(self, stage: Stage, augment: keras.layers.Layer | None) -> tuple[Inputs, Inputs]:
-        """Return the features of the frozen part. A deeper cut starts from the result of a shallower one."""
-        cut = str(stage.until)
-        if cut in self._frozen:
-            return self._frozen[cut]
-        shallow = self._shallowest(cut)
-        views = stage.views if augment is not None else 1
+    def _augment(self) -> BatchChange | None:
+        return self.plan.augment() if self.plan.augment is not None and self.options.augment else None
+
+    def _frozen_outputs(self, phase: Phase, augment: BatchChange | None) -> tuple[Inputs, Inputs]:
+        """Return the outputs of a phase's frozen layers for the training and the watched samples.
+
+        They are computed from the outputs of an earlier frozen layer if another phase has one.
+        """
+        last = str(phase.frozen_until)
+        if last in self.features:
+            return self.features[last]
+        views = Views(phase.views, augment) if augment is not None else Views()
+        shallow = self._shallowest(last)
         if shallow is None:
-            front = keras.Model(self._network.input, self._network.get_layer(cut).output)
-            self._frozen[cut] = self._run(front, (self._train, self._watched), views, augment)
+            front = keras.Model(self.network.input, self.network.get_layer(last).output)
+            self.features[last] = self._run(front, self.inputs, views)
         else:
-            first = keras.Model(self._network.input, self._network.get_layer(shallow).output)
-            base = self._frozen[shallow] = self._run(first, (self._train, self._watched), views, augment)
-            front = keras.Model(self._network.get_layer(shallow).output, self._network.get_layer(cut).output)
-            self._frozen[cut] = self._run(front, base, views, None)
-        return self._frozen[cut]
+            first = keras.Model(self.network.input, self.network.get_layer(shallow).output)
+            base = self.features[shallow] = self._run(first, self.inputs, views)
+            front = keras.Model(self.network.get_layer(shallow).output, self.network.get_layer(last).output)
+            self.features[last] = self._run(front, base, replace(views, augment=None))
+        return self.features[last]
 
-    def _shallowest(self, cut: str) -> str | None:
-        """Return the cut of another stage that lies before `cut`, if any."""
-        order = [layer.name for layer in self._network.layers]
-        cuts = [stage.until for stage in self._plan.stages if stage.until is not None]
-        before = [name for name in cuts if order.index(name) < order.index(cut)]
+    def _shallowest(self, last: str) -> str | None:
+        """Return the first of the phases' last frozen layers that lies before `last`, or None."""
+        order = [layer.name for layer in self.network.layers]
+        ends = [phase.frozen_until for phase in self.plan.phases if phase.frozen_until is not None]
+        before = [name for name in ends if order.index(name) < order.index(last)]
         return min(before, key=order.index) if before else None
 
-    def _run(
-        self, front: keras.Model, given: tuple[Inputs, Inputs], views: int, augment: keras.layers.Layer | None
-    ) -> tuple[Inputs, Inputs]:
+    def _run(self, front: keras.Model, inputs: tuple[Inputs, Inputs], views: Views) -> tuple[Inputs, Inputs]:
         folder = cache_folder() / "features"
-        of_train = {
-            "data": digest_of(self._dataset, self._splits.train),
-            "preprocess": str(self._preprocessor.spec),
-            "augment": None if augment is None else augment.settings(),
-        }
-        of_watched = {"data": digest_of(self._dataset, self._watched_items), "preprocess": str(self._preprocessor.spec)}
+        spec = str(self.preprocessor.spec)
+        changes = None if views.augment is None else views.augment.settings()
+        train_key = {"data": digest_of(self.dataset, self.splits.train), "preprocess": spec, "augment": changes}
+        watched_key = {"data": digest_of(self.dataset, self.splits.watched[0]), "preprocess": spec}
         return (
-            features(front, given[0], folder, views=views, augment=augment, key=of_train),
-            features(front, given[1], folder, views=1, augment=None, key=of_watched),
+            compute_features(front, inputs[0], folder, views, train_key),
+            compute_features(front, inputs[1], folder, Views(), watched_key),
         )
 
-    def _accuracy(self, model: keras.Model, watched: Inputs) -> float:
-        rng = np.random.default_rng(0)
-        target = target_of(self._dataset, self._dataset.task, self._dataset.classes)
-        labels = self._labels(self._watched_items)
+    def _accuracy(self, model: keras.Model, inputs: Inputs) -> float:
+        # Images fill the memory; vectors and tokens do not.
+        batch = BATCH if len(model.input.shape) > 2 else 8 * BATCH
+        target = target_of(self.dataset, self.dataset.task, self.dataset.classes)
 
-        each = BATCH if len(model.input.shape) > 2 else 8 * BATCH  # images fill the memory, vectors and tokens do not
+        def answers() -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
+            for start in range(0, len(inputs), batch):
+                indices = np.arange(start, min(start + batch, len(inputs)))
+                for index, output in zip(indices, predict(model, inputs.view(indices, 0)), strict=True):
+                    yield GroundTruth("", int(self.watched_labels[index])), output
 
-        def answered() -> Any:
-            for start in range(0, len(watched), each):
-                places = np.arange(start, min(start + each, len(watched)))
-                for place, output in zip(places, predict(model, watched.take(places, rng)), strict=True):
-                    yield GroundTruth("", int(labels[place])), output
+        return measure(target, answers()).metrics()["accuracy"]
 
-        return measure(target, answered()).metrics()["accuracy"]
 
-    def _labels(self, items: Sequence[Item]) -> NDArray[np.int64]:
-        of_split = {split: self._dataset.labels(split) for split in {split for split, _ in items}}
-        return np.array([of_split[split][index] for split, index in items], np.int64)
+def _labels(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.int64]:
+    by_split = {split: dataset.labels(split) for split in {split for split, _ in items}}
+    return np.array([by_split[split][index] for split, index in items], np.int64)

@@ -1,70 +1,101 @@
-"""A job: the parts of one training, for any model."""
+"""A job: the network, data and phases of one training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.evaluation.datasets import Sample
+from orilla.devices.errors import ConfigError
+from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
-from orilla.train.fit.training import Data, FitOptions
-
-
-@dataclass(frozen=True, slots=True)
-class StageJob:
-    """One call of `fit`."""
-
-    model: keras.Model
-    data: Data
-    loss: keras.losses.Loss | str
-    metrics: tuple[str, ...]
-    evaluate: Callable[[], dict[str, float]]
-    options: FitOptions
+from orilla.train.data.splits import Splits
+from orilla.train.fit.training import FitTask
+from orilla.train.jobs import JOBS
+from orilla.train.jobs.plan import Plan
+from orilla.train.models import load_plan
+from orilla.train.options import TrainOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A model to train, with its data and stages."""
+    """The network, data and phases of one training, whatever the model."""
 
     network: keras.Model
-    """Network that is exported. The stages train its layers."""
-    started: str
+    """The network that is evaluated and saved. The phases train its layers."""
+    start_weights: str
+    """Origin of the initial weights, as the card states it."""
     labels: tuple[str, ...]
     preprocess: Preprocess | TextPreprocess
     vocabulary: tuple[str, ...]
+    """Words in the order of their tokens; empty for images."""
     prepare: Callable[[Sample], NDArray[Any]]
-    stages: tuple[Callable[[], StageJob], ...]
-    """Stages, created one after the other, because a later stage freezes what an earlier one trained."""
+    """Function from a sample to the network's input."""
+    phases: tuple[Callable[[], FitTask], ...]
+    """Function for each phase, called when the phase begins: a later phase freezes layers that an earlier one
+    trained."""
     batch: int
     learning_rate: float
+    """Learning rate of the last phase."""
     epochs: int
-    """Epochs of the last stage."""
+    """Epochs of the last phase."""
+
+
+def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
+    """Build the network of a model and prepare its training.
+
+    Raises:
+        ConfigError: The weights or the input size do not fit the model.
+        DataError: The model is for another task.
+    """
+    module, _, name = JOBS[load_plan(options.model).task].partition(":")
+    job: Job = getattr(import_module(module), name)(options, dataset, splits)
+    return job
+
+
+def input_size(options: TrainOptions, plan: Plan) -> tuple[int, ...]:
+    """Return the size of the network's input: height and width, or the length in tokens.
+
+    Raises:
+        ConfigError: The model does not accept the size.
+    """
+    size = options.input or plan.input
+    text = "x".join(map(str, size))
+    if len(size) != len(plan.input):
+        kind = "height and width, as in 150x150" if len(plan.input) == 2 else "a length in tokens, as in 200"
+        msg = f"input={text}: {options.model} takes {kind}"
+        raise ConfigError(msg)
+    minimum = plan.minimum or (1,) * len(size)
+    if any(side < bound for side, bound in zip(size, minimum, strict=True)):
+        msg = f"input={text}: {options.model} needs {'x'.join(map(str, minimum))} or more"
+        raise ConfigError(msg)
+    if any(side % plan.multiple for side in size):
+        msg = f"input={text}: {options.model} needs multiples of {plan.multiple}"
+        raise ConfigError(msg)
+    return size
 
 
 def in_float32(network: keras.Model) -> keras.Model:
-    """Return the same network in float32, the arithmetic of the edge, if it was trained in half precision."""
-    keras.config.set_dtype_policy("float32")  # layers without a policy of their own use this one
-    config = _replaced(network.get_config())
-    exact = type(network).from_config(config)
-    exact.set_weights(network.get_weights())
-    return exact
+    """Return a network that computes in float32, as devices do: the same one, or a copy if it used half precision."""
+    if all(np.dtype(layer.compute_dtype).itemsize >= 4 for layer in network.layers if layer.compute_dtype):
+        return network
+    keras.config.set_dtype_policy("float32")  # Layers without their own policy use this one.
+    config = _without_mixed_precision(network.get_config())
+    copy = type(network).from_config(config)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
-def _replaced(config: Any) -> Any:
-    """Return a layer's configuration with every mixed-precision policy replaced."""
+def _without_mixed_precision(config: Any) -> Any:
+    """Return a layer's configuration with float32 for every policy of mixed precision."""
     if isinstance(config, dict):
-        return {key: _replaced(value) for key, value in config.items()}
+        return {key: _without_mixed_precision(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
-        return type(config)(_replaced(value) for value in config)
+        return type(config)(_without_mixed_precision(value) for value in config)
     return "float32" if isinstance(config, str) and config.startswith("mixed_") else config
-
-
-def is_float32(network: keras.Model) -> bool:
-    """Return True if no layer computes in half precision."""
-    return all(np.dtype(layer.compute_dtype).itemsize >= 4 for layer in network.layers if layer.compute_dtype)

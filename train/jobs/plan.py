@@ -1,21 +1,22 @@
-"""Plans: architecture and default training of each course model."""
+"""The plan of a model: its architecture and its default training settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import keras
 
 from orilla.runtime.tasks.task import Task
+from orilla.train.data.augment import BatchChange
 
 Head = Literal["gap", "flatten"]
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
-    """Options of a model's architecture."""
+class NetworkOptions:
+    """The options that determine an architecture."""
 
     classes: int
     input: tuple[int, ...]
@@ -23,11 +24,13 @@ class Build:
     vocabulary: int = 0
     """Number of different tokens; text models only."""
     weights: str | None = None
-    """Initial weights: `imagenet`, a local file, or None."""
+    """`imagenet`, a local file, or None for random weights."""
     head: Head = "gap"
-    """Layer between the last grid and the classifier of an image model."""
+    """Step from the last feature map to one vector: global average pooling or flattening."""
     dropout: float | None = None
-    """Dropout rate. None uses the model's own."""
+    """Dropout rate; None for the model's own default."""
+    width: float = 1.0
+    """Factor for the number of channels; segmentation models only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,35 +38,43 @@ class Network:
     """A network and the origin of its weights."""
 
     model: keras.Model
-    """Model from RGB images `[N,H,W,3]`, values 0–255, or tokens `[N,T]` int32, to probabilities: `[N,C]`, or `[N,1]`
-    for the second of two classes."""
-    started: str = "random"
+    """The network to train: RGB images `[N,H,W,3]`, values 0-255, or tokens `[N,T]` int32, to probabilities `[N,C]`,
+    or `[N,1]` for the second of two classes."""
+    start_weights: str = "random"
+    """Origin of the weights, as the card states it."""
+    deployed: keras.Model | None = None
+    """The part of `model` that is evaluated and saved; None for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of the training."""
+class Phase:
+    """A phase of the training, with its own frozen layers and learning rate."""
 
     epochs: int
     learning_rate: float
-    until: str | None = None
-    """Last frozen layer. The outputs of the frozen layers are computed once. None trains everything."""
+    frozen_until: str | None = None
+    """Name of the last frozen layer. The outputs of the frozen layers are computed once. None trains every layer."""
     views: int = 1
-    """Random changes per sample for the frozen layers."""
+    """Number of random changes of each sample that the frozen layers process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Defaults of one model."""
+    """The architecture of one model and its default training settings."""
 
     task: Task
-    build: Callable[[Build], Network]
+    build: Callable[[NetworkOptions], Network]
     input: tuple[int, ...]
-    stages: tuple[Stage, ...]
+    """Default height and width in pixels, or the default length in tokens."""
+    phases: tuple[Phase, ...]
     batch: int = 32
     weight_decay: float = 1e-4
-    augment: Callable[[], keras.layers.Layer] | None = None
+    augment: Callable[[], BatchChange] | None = None
+    """Function that makes the layer of random changes; None for a model that is trained without any."""
     vocabulary: int = 0
+    """Maximum number of different tokens; text models only."""
     head: Head = "gap"
-    minimum: tuple[int, ...] = field(default=())
-    """Minimum sides of the input."""
+    minimum: tuple[int, ...] = ()
+    """Minimum of each dimension of the input; empty for no minimum."""
+    multiple: int = 1
+    """Number that each dimension of the input must be a multiple of."""

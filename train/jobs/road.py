@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Preprocess, prepare
@@ -17,106 +15,93 @@ from orilla.train.data.road import RoadData
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import evaluate
 from orilla.train.fit.losses import RoadLoss
-from orilla.train.fit.training import FitOptions
-from orilla.train.jobs.job import Job, StageJob
-from orilla.train.models import road
+from orilla.train.fit.training import FitOptions, FitTask
+from orilla.train.jobs.job import Job, input_size
+from orilla.train.jobs.plan import NetworkOptions
+from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
 
 LABEL = "road"
-EPOCHS, BATCH, LEARNING_RATE = 60, 8, 1e-3
 EVALUATE_EVERY = 5
 
 
 def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """Build the network and its one stage.
+    """Build the network and its one phase.
 
     Raises:
-        ConfigError: Input or weights do not fit.
+        ConfigError: The input size or the weights do not fit the model.
         DataError: The data set has no road.
     """
-    input_hw = _input(options)
-    if dataset.task != "segment" or LABEL not in dataset.classes:
-        msg = (
-            f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {', '.join(dataset.classes[:20])}"
+    plan = load_plan(options.model)
+    size = input_size(options, plan)
+    _check_data(dataset, splits)
+    preprocess = Preprocess(size_hw=(size[0], size[1]))
+    network = plan.build(
+        NetworkOptions(
+            classes=len(dataset.classes),
+            input=size,
+            weights=None if options.weights == "none" else options.weights,
+            width=1.0 if options.width is None else options.width,
         )
-        raise DataError(msg)
-    for name, items in (("train", splits.train), (splits.reported, splits.report)):
-        _require_road(dataset, name, items)
-    preprocess = Preprocess(size_hw=input_hw)
-    model = _model(options, input_hw, len(dataset.classes))
-    network = road.deployable(model)
+    )
+    deployed = network.deployed or network.model
+    batch = options.batch or plan.batch
+    fit_options = _fit_options(options, splits)
+    watched, prefix = splits.watched
 
-    def ready(sample: Sample) -> NDArray[np.uint8]:
+    def prepare_sample(sample: Sample) -> NDArray[np.uint8]:
         assert isinstance(sample, LabelledImage)
         return prepare(sample.image, preprocess)
 
-    batch = options.batch or BATCH
-    rate = options.learning_rate or LEARNING_RATE
-    watched, prefix = (splits.choose, "choose") if splits.choose else (splits.report, splits.reported)
-    choosing = bool(splits.choose) and (options.keep_best or options.patience is not None)
-
-    def watch() -> dict[str, float]:
-        metrics = evaluate(network, dataset, watched, (LABEL,), ready).metrics()
+    def evaluate_watched() -> dict[str, float]:
+        metrics = evaluate(deployed, dataset, watched, (LABEL,), prepare_sample).metrics()
         return {f"{prefix}_{name}": metrics[name] for name in ("iou", "pixel_accuracy")}
 
-    def stage() -> StageJob:
-        grid = network.output.shape[1:3]
-        data = RoadData(
-            dataset, splits.train, LABEL, preprocess, (grid[0], grid[1]), batch, options.seed, augment=options.augment
-        )
-        return StageJob(
-            model=model,
-            data=data,
-            loss=RoadLoss(len(dataset.classes)),
-            metrics=(),
-            evaluate=watch,
-            options=FitOptions(
-                epochs=options.epochs or EPOCHS,
-                learning_rate=rate,
-                weight_decay=1e-4 if options.weight_decay is None else options.weight_decay,
-                schedule=options.schedule,
-                evaluate_every=EVALUATE_EVERY,
-                watch=f"{prefix}_iou" if choosing else None,
-                patience=options.patience,
-            ),
-        )
+    def phase() -> FitTask:
+        augment = plan.augment() if plan.augment is not None and options.augment else None
+        grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
+        data = RoadData(dataset, splits.train, LABEL, preprocess, grid_hw, batch, options.seed, augment)
+        return FitTask(network.model, data, RoadLoss(len(dataset.classes)), evaluate_watched, fit_options)
 
-    started = "random" if options.weights == "none" else Path(options.weights).name
-    return Job(network, started, (LABEL,), preprocess, (), ready, (stage,), batch, rate, options.epochs or EPOCHS)
+    return Job(
+        network=deployed,
+        start_weights=network.start_weights,
+        labels=(LABEL,),
+        preprocess=preprocess,
+        vocabulary=(),
+        prepare=prepare_sample,
+        phases=(phase,),
+        batch=batch,
+        learning_rate=fit_options.learning_rate,
+        epochs=fit_options.epochs,
+    )
 
 
-def _require_road(dataset: Dataset, name: str, items: Sequence[Item]) -> None:
-    road_label = dataset.classes.index(LABEL)
-    for item in items:
-        sample = dataset.load(*item)
-        if isinstance(sample, LabelledImage) and (sample.labels == road_label).any():
-            return
-    msg = f"no mask of {name} contains a {LABEL}: check what the values of the masks mean"
-    raise DataError(msg)
+def _fit_options(options: TrainOptions, splits: Splits) -> FitOptions:
+    plan = load_plan(options.model)
+    return FitOptions(
+        epochs=options.epochs or plan.phases[-1].epochs,
+        learning_rate=options.learning_rate or plan.phases[-1].learning_rate,
+        weight_decay=plan.weight_decay if options.weight_decay is None else options.weight_decay,
+        schedule=options.schedule,
+        evaluate_every=EVALUATE_EVERY,
+        watch=f"{splits.watched[1]}_iou" if options.chooses_epoch and splits.choose else None,
+        patience=options.patience,
+    )
 
 
-def _input(options: TrainOptions) -> tuple[int, int]:
-    size = options.input or road.INPUT_HW
-    if len(size) != 2 or any(side % 32 or side < 64 for side in size):
-        msg = f"input {'x'.join(map(str, size))}: both sides must be multiples of 32 and at least 64"
-        raise ConfigError(msg)
-    return size[0], size[1]
+def _check_data(dataset: Dataset, splits: Splits) -> None:
+    if dataset.task != "segment" or LABEL not in dataset.classes:
+        classes = ", ".join(dataset.classes[:20])
+        msg = f"data set {dataset.source.name} has no class {LABEL!r}: its classes are {classes}"
+        raise DataError(msg)
+    for name, items in (("train", splits.train), (splits.reported, splits.report)):
+        if not _has_road(dataset, items):
+            msg = f"no mask of {name} marks a {LABEL}: check the values of the masks"
+            raise DataError(msg)
 
 
-def _width(options: TrainOptions) -> float:
-    return 1.0 if options.width is None else options.width
-
-
-def _model(options: TrainOptions, input_hw: tuple[int, int], classes: int) -> keras.Model:
-    weights = None if options.weights == "none" else options.weights
-    try:
-        model = road.build(classes=classes, weights=weights, input_hw=input_hw, width=_width(options))
-    except (ValueError, OSError) as error:
-        if weights is None:
-            raise
-        reason = str(error).strip().splitlines()[0]
-        msg = f"cannot use --weights {options.weights} at width {_width(options)}: {reason}"
-        raise ConfigError(msg) from error
-    if weights is not None:
-        road.freeze(model)
-    return model
+def _has_road(dataset: Dataset, items: Sequence[Item]) -> bool:
+    road = dataset.classes.index(LABEL)
+    samples = (dataset.load(*item) for item in items)
+    return any(isinstance(sample, LabelledImage) and (sample.labels == road).any() for sample in samples)

@@ -1,4 +1,7 @@
-"""Table of the models. Each architecture is one file, which is imported when it is needed."""
+"""The architectures, one file each, and the table of models. A module is imported when its model is used.
+
+To add a model, write a module with `PLANS` in this folder and add its row to `MODELS`.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +16,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """Properties of a model that are known without Keras."""
+class ModelRow:
+    """A row of the table of models."""
 
     module: str
-    """Module of this package whose `PLANS` contain the model."""
-    about: str
-    takes: tuple[str, ...] = ()
-    """Options that affect only some models."""
+    """Name of a module of this package. Its `PLANS` map the model's name to its plan."""
+    description: str
+    options: tuple[str, ...] = ()
+    """Fields of `TrainOptions` that this model accepts in addition to those that every model accepts."""
 
 
 PRETRAINED = ("weights", "head", "dropout", "views")
 
 MODELS = {
-    "convnet": Model(
-        "convnet", "four convolutions and a dense layer, for images of a few classes", ("head", "dropout")
-    ),
-    "vgg-features": Model("vgg", "a dense layer on features of a pre-trained VGG19", PRETRAINED),
-    "vgg": Model("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
-    "vgg16-features": Model("vgg", "the same on VGG16", PRETRAINED),
-    "vgg16": Model("vgg", "VGG16, fine-tuned above its third block", PRETRAINED),
-    "mobilenet": Model("mobilenet", "MobileNetV2, features first, then fine-tuned", ("weights", "dropout", "views")),
-    "lstm": Model("lstm", "embedding and LSTM, for texts", ("dropout",)),
-    "bilstm": Model("lstm", "bidirectional LSTM plus weights of words and word pairs, for texts", ("dropout",)),
-    "road": Model("road", "a U-Net for road segmentation, below 1 M parameters", ("weights", "width")),
-    "mlp-sigmoid": Model("mlp", "784-10-10 with sigmoid"),
-    "mlp-relu": Model("mlp", "784-100-10 with ReLU"),
-    "mlp-selu": Model("mlp", "784-200-100-10 with batch norm and SELU", ("dropout",)),
-    "lenet": Model("lenet", "two 5x5 convolutions, for digits", ("dropout",)),
-    "cnn-bn": Model("cnn_bn", "a 3x3 convolution, then batch norm and SELU", ("dropout",)),
+    "convnet": ModelRow("convnet", "four convolutions and a dense layer, for images", ("head", "dropout")),
+    "vgg-features": ModelRow("vgg", "dense layer on the features of a pre-trained VGG19", PRETRAINED),
+    "vgg": ModelRow("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
+    "vgg16-features": ModelRow("vgg", "dense layer on the features of a pre-trained VGG16", PRETRAINED),
+    "vgg16": ModelRow("vgg", "VGG16, fine-tuned above its third block", PRETRAINED),
+    "mobilenet": ModelRow("mobilenet", "pre-trained MobileNetV2, fine-tuned", ("weights", "dropout", "views")),
+    "lstm": ModelRow("lstm", "embedding and LSTM, for texts", ("dropout",)),
+    "bilstm": ModelRow("lstm", "bidirectional LSTM and weights of words and word pairs, for texts", ("dropout",)),
+    "road": ModelRow("road", "U-Net below 1 M parameters that segments the road", ("weights", "width")),
+    "mlp-sigmoid": ModelRow("mlp", "784-10-10 with sigmoid, for digits"),
+    "mlp-relu": ModelRow("mlp", "784-100-10 with ReLU, for digits"),
+    "mlp-selu": ModelRow("mlp", "784-200-100-10 with batch norm and SELU, for digits", ("dropout",)),
+    "lenet": ModelRow("lenet", "two 5x5 convolutions, for digits", ("dropout",)),
+    "cnn-bn": ModelRow("cnn_bn", "3x3 convolution, batch norm and SELU, for digits", ("dropout",)),
 }
 
 
-def plan(name: str) -> Plan:
-    """Return the plan of a classifier. `road` has a job of its own."""
+def load_plan(name: str) -> Plan:
+    """Return the plan of a model; imports Keras.
+
+    Raises:
+        ConfigError: The table has no such model.
+    """
     if name not in MODELS:
         raise unknown_name(name, MODELS, kind="model")
-    found: Plan = import_module(f"orilla.train.models.{MODELS[name].module}").PLANS[name]
-    return found
+    plan: Plan = import_module(f"orilla.train.models.{MODELS[name].module}").PLANS[name]
+    return plan

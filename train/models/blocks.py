@@ -1,4 +1,4 @@
-"""Layers that several architectures share."""
+"""Parts that several architectures share."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import numpy as np
 from keras import layers
 
 from orilla.devices.errors import ConfigError
-from orilla.train.jobs.plan import Build
+from orilla.train.jobs.plan import NetworkOptions
 
 
-def image_input(build: Build) -> Any:
-    """Return an input for RGB `[N,H,W,3]`, values 0–255."""
-    return keras.Input((*build.input, 3), name="image")
+def image_input(options: NetworkOptions) -> Any:
+    """Return the input of an image model: RGB `[N,H,W,3]`, values 0-255."""
+    return keras.Input((*options.input, 3), name="image")
 
 
 def grey(x: Any) -> Any:
-    """Return the mean of three channels, 0–1, `[N,H,W,1]`, by a fixed 1x1 convolution that every engine supports."""
+    """Return the mean of the three channels, 0-1, `[N,H,W,1]`, by a fixed 1x1 convolution, which every engine has."""
     return fixed_pointwise(x, np.full((3, 1), 1 / (3 * 255)), np.zeros(1))
 
 
 def fixed_pointwise(x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
-    """Multiply channels by a constant matrix and add a constant: normalisation inside the graph."""
+    """Return the channels times a constant matrix plus a constant: normalisation inside the graph."""
     return layers.Conv2D(
         kernel.shape[1],
         1,
@@ -37,10 +37,13 @@ def fixed_pointwise(x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
     )(x)
 
 
-def answer(x: Any, classes: int, *, binary: bool = False) -> Any:
-    """Return the last layer: softmax over classes, or one sigmoid for two classes with `binary`.
+def output_layer(x: Any, classes: int, *, binary: bool = False) -> Any:
+    """Return class probabilities in float32, also when the other layers use half precision.
 
-    It computes in float32 even if the rest is trained in half precision.
+    Args:
+        x: The vectors to classify, `[N,C]`.
+        classes: The number of classes.
+        binary: True for one sigmoid output for two classes, False for a softmax over the classes.
     """
     if binary and classes == 2:
         return layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
@@ -48,8 +51,8 @@ def answer(x: Any, classes: int, *, binary: bool = False) -> Any:
 
 
 @contextmanager
-def downloads() -> Iterator[None]:
-    """Wrap a download of weights by Keras, so that a failure gives one line.
+def download_errors() -> Iterator[None]:
+    """Report a failed download of weights by Keras as one line.
 
     Raises:
         ConfigError: The weights cannot be downloaded.
@@ -57,46 +60,49 @@ def downloads() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # `keras.utils.get_file` raises a bare Exception, or ValueError for a file with a wrong hash.
+        # `keras.utils.get_file` raises a bare Exception, or ValueError for a file with the wrong hash.
         if not str(error).startswith(("URL fetch failure", "Incomplete or corrupted")):
             raise
-        reason = str(error).strip().splitlines()[0]
-        msg = f"cannot download ImageNet weights: give --weights FILE ({reason})"
+        msg = f"cannot download ImageNet weights: give weights=FILE ({first_line(error)})"
         raise ConfigError(msg) from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message: Keras writes many."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def load_by_name(network: keras.Model, file: str) -> list[str]:
     """Load a Keras 2 `.h5` weights file, complete or partial, into the layers of the same names.
 
     Returns:
-        The layers with weights that it covered, in order.
+        The names of the layers that got weights from the file, in the network's order.
 
     Raises:
-        ConfigError: The file cannot be read, covers no layer, or a layer has another shape.
+        ConfigError: The file cannot be read, has none of the network's layers, or has a layer of another shape.
     """
     import h5py
 
     if not Path(file).is_file():
         msg = f"no such weights file: {file}"
         raise ConfigError(msg)
-    covered = []
+    loaded = []
     try:
         with h5py.File(file) as content:
-            top = content.get("model_weights", content)
-            known = {_text(name) for name in top.attrs.get("layer_names", [])}
+            groups = content.get("model_weights", content)
+            names = {_text(name) for name in groups.attrs.get("layer_names", [])}
             for layer in network.layers:
-                if layer.weights and layer.name in known:
-                    group = top[layer.name]
+                if layer.weights and layer.name in names:
+                    group = groups[layer.name]
                     layer.set_weights([np.asarray(group[_text(name)]) for name in group.attrs["weight_names"]])
-                    covered.append(layer.name)
+                    loaded.append(layer.name)
     except (OSError, KeyError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        msg = f"cannot use --weights {Path(file).name}: {reason}"
+        msg = f"cannot use weights={Path(file).name}: {first_line(error)}"
         raise ConfigError(msg) from error
-    if not covered:
-        msg = f"--weights {Path(file).name} contains none of the layers of {network.name}"
+    if not loaded:
+        msg = f"weights={Path(file).name}: the file has none of the layers of {network.name}; give another file"
         raise ConfigError(msg)
-    return covered
+    return loaded
 
 
 def _text(name: bytes | str) -> str:

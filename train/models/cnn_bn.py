@@ -5,13 +5,13 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from orilla.train.data.augment import RandomAffine
-from orilla.train.jobs.plan import Build, Network, Plan, Stage
-from orilla.train.models.blocks import answer, grey, image_input
+from orilla.train.data.augment import AffineRanges, RandomAffine
+from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
+from orilla.train.models.blocks import grey, image_input, output_layer
 from orilla.train.models.mlp import dense_bn
 
 
-def build(options: Build) -> Network:
+def build(options: NetworkOptions) -> Network:
     """Build the network."""
     image = image_input(options)
     x = layers.Conv2D(64, 3, use_bias=False, kernel_initializer="lecun_normal", name="conv")(grey(image))
@@ -21,12 +21,12 @@ def build(options: Build) -> Network:
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dropout(0.3 if options.dropout is None else options.dropout, name="dropout")(x)
     x = dense_bn(x, None)
-    return Network(keras.Model(image, answer(x, options.classes), name="cnn_bn"))
+    return Network(keras.Model(image, output_layer(x, options.classes), name="cnn_bn"))
 
 
-def as_written_by_others() -> RandomAffine:
-    """Return changes that make digits slanted, larger and shifted. Mirroring would turn them into other signs."""
-    return RandomAffine(rotation=10.0, shift=0.08, shear=0.15, zoom=0.1, mirror=False, share=0.5)
+def digit_changes() -> RandomAffine:
+    """Return the random changes of digits. They are never mirrored: a mirrored digit is another sign."""
+    return RandomAffine(AffineRanges(rotation=10.0, shift=0.08, shear=0.15, zoom=0.1, mirror=False, share=0.5))
 
 
 PLANS = {
@@ -34,10 +34,10 @@ PLANS = {
         "classify",
         build,
         (28, 28),
-        (Stage(20, 2e-3),),
+        (Phase(20, 2e-3),),
         batch=128,
         weight_decay=1e-2,
-        augment=as_written_by_others,
+        augment=digit_changes,
         minimum=(4, 4),
     )
 }

@@ -9,13 +9,13 @@ import keras
 from keras import layers
 
 from orilla.train.data.augment import RandomAffine
-from orilla.train.jobs.plan import Build, Network, Plan, Stage
-from orilla.train.models.blocks import answer, image_input
+from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
+from orilla.train.models.blocks import image_input, output_layer
 
 CHANNELS = (32, 64, 128, 128)
 
 
-def build(options: Build) -> Network:
+def build(options: NetworkOptions) -> Network:
     """Build the network."""
     image = image_input(options)
     x = layers.Rescaling(1 / 255, name="normalise")(image)
@@ -25,11 +25,11 @@ def build(options: Build) -> Network:
     x = layers.GlobalAveragePooling2D(name="gap")(x) if options.head == "gap" else layers.Flatten(name="flatten")(x)
     x = layers.Dropout(0.5 if options.dropout is None else options.dropout, name="dropout")(x)
     x = layers.Dense(512, activation="relu", kernel_initializer="he_normal", name="dense")(x)
-    return Network(keras.Model(image, answer(x, options.classes, binary=True), name="convnet"))
+    return Network(keras.Model(image, output_layer(x, options.classes, binary=True), name="convnet"))
 
 
 PLANS = {
     "convnet": Plan(
-        "classify", build, (150, 150), (Stage(100, 1e-3),), augment=RandomAffine, head="flatten", minimum=(46, 46)
+        "classify", build, (150, 150), (Phase(100, 1e-3),), augment=RandomAffine, head="flatten", minimum=(46, 46)
     ),
 }

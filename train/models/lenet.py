@@ -1,6 +1,6 @@
 """LeNet as in the TensorFlow course: conv 32 5x5, conv 64 5x5, each with max-pooling, then a dense layer.
 
-Source of the idea: LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
+Source of the architecture: LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from orilla.train.jobs.plan import Build, Network, Plan, Stage
-from orilla.train.models.blocks import answer, grey, image_input
+from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
+from orilla.train.models.blocks import grey, image_input, output_layer
 
 
-def build(options: Build) -> Network:
+def build(options: NetworkOptions) -> Network:
     """Build the network."""
     image = image_input(options)
     x = grey(image)
@@ -22,7 +22,7 @@ def build(options: Build) -> Network:
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(256, activation="relu", name="dense")(x)
     x = layers.Dropout(0.5 if options.dropout is None else options.dropout, name="dropout")(x)
-    return Network(keras.Model(image, answer(x, options.classes), name="lenet"))
+    return Network(keras.Model(image, output_layer(x, options.classes), name="lenet"))
 
 
-PLANS = {"lenet": Plan("classify", build, (28, 28), (Stage(6, 2e-3),), batch=128, minimum=(4, 4))}
+PLANS = {"lenet": Plan("classify", build, (28, 28), (Phase(6, 2e-3),), batch=128, minimum=(4, 4))}

@@ -1,4 +1,4 @@
-"""MobileNetV2, pre-trained: first the head on frozen features, then everything above block 12.
+"""Pre-trained MobileNetV2: first the head is trained on frozen features, then every layer above block 12.
 
 Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
 """
@@ -11,35 +11,39 @@ import keras
 from keras import layers
 
 from orilla.devices.errors import ConfigError
-from orilla.train.data.augment import RandomAffine
-from orilla.train.jobs.plan import Build, Network, Plan, Stage
-from orilla.train.models.blocks import answer, downloads, image_input
+from orilla.train.data.augment import AffineRanges, RandomAffine
+from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
+from orilla.train.models.blocks import download_errors, first_line, image_input, output_layer
 
-FEATURES, FINE = "pool", "block_12_add"
-"""Last frozen layers of the two stages."""
+FEATURES, FINE_TUNED_AFTER = "pool", "block_12_add"
+"""The last frozen layer of the first and of the second phase."""
 
 
-def build(options: Build) -> Network:
-    """Build the network and load its weights."""
+def build(options: NetworkOptions) -> Network:
+    """Build the network.
+
+    Raises:
+        ConfigError: The weights cannot be downloaded or do not fit.
+    """
     base = _pretrained(options)
     image = image_input(options)
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)
-    # The base is built again on this input, so that the whole is one flat graph that can be cut at any layer.
+    # Building it again on this input makes one flat graph, which can be cut at any layer.
     flat = keras.applications.MobileNetV2(input_tensor=x, include_top=False, weights=None)
     for layer in flat.layers:
         if layer.weights and layer.name != "normalise":
             layer.set_weights(base.get_layer(layer.name).get_weights())
         if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = False  # statistics of a million images would be worse after training on few
+            layer.trainable = False  # Statistics of a small data set would be worse than those of ImageNet.
     x = layers.GlobalAveragePooling2D(name=FEATURES)(flat.output)
     x = layers.Dropout(0.3 if options.dropout is None else options.dropout, name="dropout")(x)
-    started = "random" if options.weights is None else Path(options.weights).name
-    return Network(keras.Model(image, answer(x, options.classes), name="mobilenet"), started)
+    start_weights = "random" if options.weights is None else Path(options.weights).name
+    return Network(keras.Model(image, output_layer(x, options.classes), name="mobilenet"), start_weights)
 
 
-def _pretrained(options: Build) -> keras.Model:
+def _pretrained(options: NetworkOptions) -> keras.Model:
     weights = options.weights
-    with downloads():
+    with download_errors():
         base = keras.applications.MobileNetV2(
             input_shape=(*options.input, 3), include_top=False, weights="imagenet" if weights == "imagenet" else None
         )
@@ -47,15 +51,14 @@ def _pretrained(options: Build) -> keras.Model:
         try:
             base.load_weights(weights)
         except (ValueError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            msg = f"cannot use --weights {weights}: {reason}"
+            msg = f"cannot use weights={weights}: {first_line(error)}"
             raise ConfigError(msg) from error
     return base
 
 
-def gentle() -> RandomAffine:
-    """Return changes that keep the features of a pre-trained network useful."""
-    return RandomAffine(rotation=15.0, shift=0.1, shear=0.1, zoom=0.15)
+def gentle_changes() -> RandomAffine:
+    """Return changes that the features of a pre-trained network tolerate."""
+    return RandomAffine(AffineRanges(rotation=15.0, shift=0.1, shear=0.1, zoom=0.15))
 
 
 PLANS = {
@@ -63,8 +66,8 @@ PLANS = {
         "classify",
         build,
         (224, 224),
-        (Stage(10, 1e-3, FEATURES, views=3), Stage(5, 2e-4, FINE, views=3)),
-        augment=gentle,
+        (Phase(10, 1e-3, FEATURES, views=3), Phase(5, 2e-4, FINE_TUNED_AFTER, views=3)),
+        augment=gentle_changes,
         minimum=(32, 32),
     ),
 }

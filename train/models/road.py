@@ -1,9 +1,9 @@
 """The road model: a U-Net on the first thirteen blocks of MobileNetV2, below one million parameters.
 
-The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to stride
-16. The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with depthwise-separable
-convolutions. Int8 kernels and the Edge TPU support every layer. Upsampling is nearest-neighbour, written as
-concatenation and reshape, because the compiler rejects the newer resize operators.
+The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to
+stride 16. The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with
+depthwise-separable convolutions. Every layer has int8 kernels and runs on the Edge TPU: nearest-neighbour upsampling is
+written as concatenation and reshape, because the Edge TPU compiler rejects the newer resize operators.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from orilla.train.models.blocks import downloads
+from orilla.devices.errors import ConfigError
+from orilla.train.data.augment import RandomLight
+from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
+from orilla.train.models.blocks import download_errors, first_line
 
 INPUT_HW = (224, 352)
-"""Input height and width in pixels. The aspect of 1.57 lies between the 4:3 and 16:9 of cameras."""
+"""Input height and width in pixels. The aspect ratio of 1.57 lies between the 4:3 and the 16:9 of cameras."""
 
 OUTPUT_STRIDE = 2
 """Input pixels per cell of the output grid, in each direction."""
@@ -28,14 +31,14 @@ CONTEXT = 128
 """Channels at stride 32, at width 1."""
 
 MOMENTUM = 0.95
-"""Momentum of the running batch-norm statistics. Keras' 0.999 for this encoder would need thousands of steps."""
+"""Momentum of the running batch-norm statistics. With Keras' 0.999 for this encoder they need thousands of steps."""
 
-FROZEN_TO = "block_6_depthwise"
-"""Last layer of the frozen part of the pre-trained encoder, where stride 16 begins."""
+FROZEN_UNTIL = "block_6_depthwise"
+"""Last frozen layer of a pre-trained encoder: the layer where stride 16 begins."""
 
 ENCODER_END = "block_12_add"
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
-"""Encoder activations at strides 2, 4 and 8 that the decoder joins."""
+"""Encoder activations at strides 2, 4 and 8, joined by the decoder."""
 
 
 def build(
@@ -45,16 +48,16 @@ def build(
     input_hw: tuple[int, int] = INPUT_HW,
     width: float = 1.0,
 ) -> keras.Model:
-    """Build the network for training.
+    """Build the network to train.
 
     Args:
-        classes: Channels of the auxiliary per-class logits; 0 for none.
+        classes: The number of auxiliary per-class logits, or 0.
         weights: `"imagenet"` (downloaded by Keras), a local `no_top` weights file of MobileNetV2, or None.
-        input_hw: Input height and width, multiples of 32.
+        input_hw: Height and width in pixels, multiples of 32.
         width: MobileNetV2's width multiplier alpha, which also scales the decoder's channels.
 
     Returns:
-        A model from RGB `[N,H,W,3]`, values 0–255, to logits `[N,H/2,W/2,1+classes]`. Channel 0 is the road.
+        A model from RGB `[N,H,W,3]`, values 0-255, to logits `[N,H/2,W/2,1+classes]`. Channel 0 is the road.
     """
     image = keras.Input((*input_hw, 3), name="image")
     encoder = _encoder(input_hw, width, weights)
@@ -70,27 +73,48 @@ def build(
 
 
 def deployable(model: keras.Model) -> keras.Model:
-    """Return the exported part of a trained model: `[N,H,W,3]` to road probability `[N,H/2,W/2,1]`."""
+    """Return the part of a trained model that is exported: `[N,H,W,3]` to road probability `[N,H/2,W/2,1]`."""
     logit = model.get_layer("road_logit").output
     return keras.Model(model.input, layers.Activation("sigmoid", name="road")(logit), name="road")
 
 
-def freeze(model: keras.Model) -> None:
-    """Freeze the encoder's first blocks and its batch-norm layers.
+def build_network(options: NetworkOptions) -> Network:
+    """Build the network to train and the part of it to export; freeze layers of pre-trained weights.
 
-    A few hundred images of one sunny town make the first blocks worse for other light. If they are trained, the road at
-    dusk is found less and less from the middle of the training on. Batch-norm statistics of small batches would blur
-    the pre-trained features.
+    Raises:
+        ConfigError: The weights cannot be downloaded, or do not fit the width.
+    """
+    weights = options.weights
+    input_hw = (options.input[0], options.input[1])
+    try:
+        model = build(classes=options.classes, weights=weights, input_hw=input_hw, width=options.width)
+    except (ValueError, OSError) as error:
+        if weights is None or isinstance(error, ConfigError):
+            raise
+        msg = f"cannot use weights={weights} with width={options.width}: {first_line(error)}"
+        raise ConfigError(msg) from error
+    if weights is not None:
+        freeze(model)
+    start_weights = "random" if weights is None else Path(weights).name
+    return Network(model, start_weights, deployed=deployable(model))
+
+
+def freeze(model: keras.Model) -> None:
+    """Freeze the first blocks of the pre-trained encoder and all of its batch-norm layers.
+
+    A few hundred images of one town in sunshine make the first blocks worse for other light: when they are trained
+    too, the accuracy at dusk falls from the middle of the training on. Batch-norm statistics of a few images a batch
+    are worse than the pre-trained ones.
     """
     encoder = model.get_layer("encoder").layers
-    first = next(place for place, layer in enumerate(encoder) if layer.name == FROZEN_TO)
-    for place, layer in enumerate(encoder):
-        if place <= first or isinstance(layer, layers.BatchNormalization):
+    last_frozen = next(index for index, layer in enumerate(encoder) if layer.name == FROZEN_UNTIL)
+    for index, layer in enumerate(encoder):
+        if index <= last_frozen or isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
 
 
 def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None) -> keras.Model:
-    with downloads():
+    with download_errors():
         network = keras.applications.MobileNetV2(
             input_shape=(*input_hw, 3),
             alpha=width,
@@ -107,24 +131,24 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
 
 
 def _scaled(channels: int, width: float) -> int:
-    """Return channels at a width multiplier, rounded to a multiple of 8 for int8 kernels."""
+    """Return the number of channels at a width multiplier: a multiple of 8, which int8 kernels compute fastest."""
     return max(16, 8 * round(channels * width / 8))
 
 
 def _context(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:
-    """Process the grid at stride 32, where a cell sees most of the image, and add the result at stride 16."""
+    """Enlarge the receptive field at stride 32 to most of the image, and add the result at stride 16."""
     y = _separable(x, channels, "context_down", stride=2)
     y = _separable(y, channels, "context_a", kernel=5)
     y = _separable(y, channels, "context_b", kernel=5)
     y = layers.Conv2D(x.shape[-1], 1, use_bias=False, name="context_project")(y)
     y = layers.BatchNormalization(momentum=MOMENTUM, name="context_project_bn")(y)
-    return layers.Add(name="context")([x, _double(y, "context_up")])
+    return layers.Add(name="context")([x, double(y, "context_up")])
 
 
 def _merge(x: keras.KerasTensor, skip: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
     x = _pointwise(x, channels, f"{name}_reduce")
     skip = _pointwise(skip, channels // 2, f"{name}_skip")
-    x = layers.Concatenate(name=f"{name}_join")([_double(x, f"{name}_double"), skip])
+    x = layers.Concatenate(name=f"{name}_join")([double(x, f"{name}_double"), skip])
     x = _separable(x, channels, f"{name}_a")
     return _separable(x, channels, f"{name}_b")
 
@@ -143,10 +167,24 @@ def _separable(
     return _pointwise(x, channels, name)
 
 
-def _double(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Double height and width by repetition, through concatenation and reshape."""
+def double(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Return `[N,H,W,C]` with each pixel repeated: `[N,2H,2W,C]`."""
     _, height, width, channels = x.shape
     x = layers.Concatenate(name=f"{name}_columns")([x, x])
     x = layers.Reshape((height, 2 * width, channels), name=f"{name}_wide")(x)
     x = layers.Concatenate(axis=2, name=f"{name}_rows")([x, x])
     return layers.Reshape((2 * height, 2 * width, channels), name=name)(x)
+
+
+PLANS = {
+    "road": Plan(
+        "segment",
+        build_network,
+        INPUT_HW,
+        (Phase(60, 1e-3),),
+        batch=8,
+        augment=RandomLight,
+        minimum=(64, 64),
+        multiple=32,
+    )
+}

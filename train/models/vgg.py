@@ -1,4 +1,4 @@
-"""VGG16 and VGG19, pre-trained: a dense layer on frozen features, or fine-tuning above the third block.
+"""Pre-trained VGG16 and VGG19: a dense layer on frozen features, or fine-tuning above the third block.
 
 Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015).
 """
@@ -6,6 +6,7 @@ Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scal
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,92 +17,98 @@ from keras import layers
 
 from orilla.devices.errors import ConfigError
 from orilla.train.data.augment import RandomAffine
-from orilla.train.jobs.plan import Build, Network, Plan, Stage
-from orilla.train.models.blocks import answer, downloads, fixed_pointwise, image_input, load_by_name
+from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
+from orilla.train.models.blocks import download_errors, fixed_pointwise, image_input, load_by_name, output_layer
 
-FROZEN = "block3_pool"
-"""Last frozen layer: the first twelve layers of VGG19 end here, and the first ten of VGG16."""
+FROZEN_UNTIL = "block3_pool"
+"""The first twelve layers of VGG19 end here, and the first ten of VGG16."""
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
-"""Mean of ImageNet's images. Source: the Caffe models of the authors, `keras.applications.vgg19`."""
+"""Mean of ImageNet's images. Source: the authors' Caffe models, `keras.applications.vgg19`."""
 
-SWAP = np.eye(3)[::-1]
+RGB_TO_BGR = np.eye(3)[::-1]
 
 Application = Callable[..., keras.Model]
 """`keras.applications.VGG16` or `VGG19`."""
 
 
-def fine_tuned(application: Application, options: Build) -> Network:
-    """Build the base, one vector of its last grid, dense 100, softmax."""
-    image, base, started = _base(options, application)
-    x = _vector(base.output, options)
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The convolutional layers and the origin of their weights."""
+
+    image: Any
+    model: keras.Model
+    start_weights: str
+    last_loaded: str | None
+    """Name of the last layer with pre-trained weights; None without any."""
+
+
+def fine_tuned(application: Application, options: NetworkOptions) -> Network:
+    """Build the base, one vector of its last feature map, dense 100, and softmax."""
+    base = _base(options, application)
+    x = _vector(base.model.output, options)
     x = layers.Dense(100, activation="relu", kernel_initializer="he_normal", name="dense")(x)
     if options.dropout:
         x = layers.Dropout(options.dropout, name="dropout")(x)
-    return Network(keras.Model(image, answer(x, options.classes), name="vgg"), started)
+    return Network(keras.Model(base.image, output_layer(x, options.classes), name="vgg"), base.start_weights)
 
 
-def features(application: Application, options: Build) -> Network:
-    """Build frozen features, dense 256 with dropout, softmax.
+def features(application: Application, options: NetworkOptions) -> Network:
+    """Build frozen features, dense 256 with dropout, and softmax.
 
-    With a partial weights file, the features end at its last whole block.
+    With a partial weights file, the features are those of the last block that the file covers.
+
+    Raises:
+        ConfigError: No weights are given, or they cannot be used.
     """
-    image, base, started = _base(options, application)
-    end = _covered_end(base, started)
-    x = _vector(base.get_layer(end).output, options)
+    base = _base(options, application)
+    if base.last_loaded is None:
+        msg = "vgg-features needs pre-trained weights: give weights=imagenet or weights=FILE"
+        raise ConfigError(msg)
+    end = f"{base.last_loaded.partition('_')[0]}_pool"
+    x = _vector(base.model.get_layer(end).output, options)
     x = layers.Dense(256, activation="relu", kernel_initializer="he_normal", name="dense")(x)
     x = layers.Dropout(0.5 if options.dropout is None else options.dropout, name="dropout")(x)
-    return Network(keras.Model(image, answer(x, options.classes), name="vgg_features"), f"{started}; features at {end}")
+    model = keras.Model(base.image, output_layer(x, options.classes), name="vgg_features")
+    return Network(model, f"{base.start_weights}; features at {end}")
 
 
-def _vector(x: Any, options: Build) -> Any:
-    return (
-        layers.GlobalAveragePooling2D(name="vector")(x) if options.head == "gap" else layers.Flatten(name="vector")(x)
-    )
+def _vector(x: Any, options: NetworkOptions) -> Any:
+    pool = layers.GlobalAveragePooling2D if options.head == "gap" else layers.Flatten
+    return pool(name="vector")(x)
 
 
-def _base(options: Build, application: Application) -> tuple[Any, keras.Model, str]:
+def _base(options: NetworkOptions, application: Application) -> _Base:
     image = image_input(options)
-    # RGB to BGR minus the mean, as the weights require.
-    x = fixed_pointwise(image, SWAP, -MEAN_BGR)
+    x = fixed_pointwise(image, RGB_TO_BGR, -MEAN_BGR)
     imagenet = options.weights == "imagenet"
-    with downloads():
-        base = application(input_tensor=x, include_top=False, weights="imagenet" if imagenet else None)
-    if options.weights is None or imagenet:
-        return image, base, "imagenet" if imagenet else "random"
-    covered = load_by_name(base, options.weights)
-    convolutions = [layer for layer in base.layers if isinstance(layer, layers.Conv2D) and layer.name != "normalise"]
-    new = [layer for layer in convolutions if layer.name not in covered]
-    for layer in new:  # eight layers without batch norm need an initial scale that keeps the variance
+    with download_errors():
+        model = application(input_tensor=x, include_top=False, weights="imagenet" if imagenet else None)
+    if imagenet:
+        return _Base(image, model, "imagenet", "block5_pool")
+    if options.weights is None:
+        return _Base(image, model, "random", None)
+    loaded = load_by_name(model, options.weights)
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D) and layer.name != "normalise"]
+    new = [layer for layer in convolutions if layer.name not in loaded]
+    for layer in new:  # Eight layers without batch norm train only if their initial weights keep the variance.
         layer.kernel.assign(keras.initializers.HeNormal()(layer.kernel.shape))
-    if covered and new:
-        _quieten(image, base.get_layer(covered[-1]))
-    summary = f"{covered[0]} to {covered[-1]}, {len(covered)} of {len(convolutions)} layers"
-    return image, base, f"{Path(options.weights).name} ({summary})"
+    if loaded and new:
+        _normalise_scale(image, model.get_layer(loaded[-1]))
+    coverage = f"{loaded[0]} to {loaded[-1]}, {len(loaded)} of {len(convolutions)} layers"
+    return _Base(image, model, f"{Path(options.weights).name} ({coverage})", loaded[-1])
 
 
-def _quieten(image: Any, layer: Any) -> None:
-    """Scale the last pre-trained layer, so that its outputs have a root mean square of one.
+def _normalise_scale(image: Any, layer: Any) -> None:
+    """Scale the weights of the last pre-trained layer so that the root mean square of its output is one.
 
-    The outputs of these weights for an image exceed a thousand, which would destabilise new layers. ReLU and pooling
-    keep the scale.
+    With the original weights the output exceeds a thousand, and the new layers after it would not converge. ReLU and
+    pooling keep the scale.
     """
     part = keras.Model(image, layer.output)
     noise = np.random.default_rng(0).uniform(0, 255, (2, *part.input.shape[1:])).astype(np.float32)
-    level = float(np.sqrt(np.mean(np.square(part.predict_on_batch(noise)))))
-    layer.set_weights([one / level for one in layer.get_weights()])
-
-
-def _covered_end(base: keras.Model, started: str) -> str:
-    """Return the pooling layer of the last block that the weights cover."""
-    if started == "random":
-        msg = "vgg-features needs pre-trained weights: --weights imagenet, or a file"
-        raise ConfigError(msg)
-    if started == "imagenet":
-        return "block5_pool"
-    last = started.partition(" to ")[2].partition(",")[0]
-    end = f"{last.partition('_')[0]}_pool"
-    return end if end in {layer.name for layer in base.layers} else "block5_pool"
+    rms = float(np.sqrt(np.mean(np.square(part.predict_on_batch(noise)))))
+    layer.set_weights([array / rms for array in layer.get_weights()])
 
 
 def _plans(suffix: str, application: Application) -> dict[str, Plan]:
@@ -110,7 +117,7 @@ def _plans(suffix: str, application: Application) -> dict[str, Plan]:
             "classify",
             partial(features, application),
             (150, 150),
-            (Stage(40, 1e-3, "vector", views=4),),
+            (Phase(40, 1e-3, "vector", views=4),),
             augment=RandomAffine,
             minimum=(32, 32),
         ),
@@ -118,7 +125,7 @@ def _plans(suffix: str, application: Application) -> dict[str, Plan]:
             "classify",
             partial(fine_tuned, application),
             (150, 150),
-            (Stage(15, 1e-4, FROZEN, views=2),),
+            (Phase(15, 1e-4, FROZEN_UNTIL, views=2),),
             augment=RandomAffine,
             minimum=(32, 32),
         ),

@@ -1,0 +1,81 @@
+"""The execution of a job: its phases one after the other, and the resumption after an interruption."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from orilla.devices.errors import ConfigError
+from orilla.train.fit.checkpoint import Row, checkpoint_signature, read_state, remove_checkpoint, write_arrays
+from orilla.train.fit.training import FitResult, fit
+from orilla.train.jobs.job import Job
+from orilla.train.options import TrainOptions
+
+
+def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> FitResult:
+    """Train the phases of a job in place. A resumed training loads the phases that it has finished.
+
+    Args:
+        job: The network and its phases.
+        options: The options of the training.
+        out: The run folder, which gets the checkpoints.
+        signature: A text that identifies the training. Checkpoints with another signature are rejected.
+    """
+    rows: list[Row] = []
+    best_epoch = 0
+    for number in range(len(job.phases)):
+        finished = out / f"phase{number}.npz"
+        phase_signature = f"{signature} phase {number}"
+        if options.resume and finished.exists():
+            rows = _read_phase(finished, job.network, phase_signature)
+            if checkpoint_signature(out) == phase_signature:  # The interruption came between the two files.
+                remove_checkpoint(out)
+            continue
+        result = _run_phase(job, number, options, out, phase_signature)
+        best_epoch = len(rows) + result.best_epoch
+        rows += [{**row, "epoch": len(rows) + row["epoch"]} for row in result.rows]
+        if number + 1 < len(job.phases):
+            _write_phase(finished, job.network, phase_signature, rows)
+            remove_checkpoint(out)
+    return FitResult(rows, best_epoch)
+
+
+def remove_checkpoints(out: Path) -> None:
+    """Delete the files that only a resumed training needs."""
+    remove_checkpoint(out)
+    for file in out.glob("phase*.npz"):
+        file.unlink()
+
+
+def _run_phase(job: Job, number: int, options: TrainOptions, out: Path, signature: str) -> FitResult:
+    started = time.monotonic()
+    task = job.phases[number]()
+    preparation = time.monotonic() - started
+    if options.tensorboard:
+        logs = out / "tensorboard" / (f"phase{number + 1}" if len(job.phases) > 1 else "")
+        task = replace(task, options=replace(task.options, tensorboard=logs))
+    result = fit(task, out, signature=signature, resume=options.resume)
+    # The time for the outputs of frozen layers is part of the training time.
+    result.rows[0]["seconds"] = round(result.rows[0]["seconds"] + preparation, 2)
+    return result
+
+
+def _write_phase(path: Path, network: keras.Model, signature: str, rows: list[Row]) -> None:
+    arrays = {f"v{index}": keras.ops.convert_to_numpy(value) for index, value in enumerate(network.variables)}
+    write_arrays(path, {"signature": signature, "rows": rows}, arrays)
+
+
+def _read_phase(path: Path, network: keras.Model, signature: str) -> list[Row]:
+    with np.load(path) as saved:
+        state = read_state(saved)
+        if state["signature"] != signature:
+            msg = f"cannot resume {path.parent}: {path.name} was written with other options"
+            raise ConfigError(msg)
+        for index, variable in enumerate(network.variables):
+            variable.assign(saved[f"v{index}"])
+    rows: list[Row] = state["rows"]
+    return rows
