@@ -12,18 +12,18 @@ SCRIPTS = Path(__file__).parent / "perf"
 
 def document(script, *words):
     command = [sys.executable, str(SCRIPTS / script), *map(str, words), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
 
 
 def test_loop(tiny_bundle, tmp_path):
     clip = factories.video(tmp_path / "clip.avi", 30, (90, 120))
-    found = document("loop.py", "--bundle", tiny_bundle, "--clip", clip, "--rounds", 2)
-    assert set(found["stages_ms"]) == {"capture", "prepare", "infer", "decode", "sink"}
-    assert found["bound_fps"] > 0
-    assert found["fps"] > 0
-    assert 0 < found["spread"][0] <= found["bound_ratio"] <= found["spread"][1]
+    result = document("loop.py", "--bundle", tiny_bundle, "--clip", clip, "--rounds", 2)
+    assert set(result["stages_ms"]) == {"capture", "prepare", "infer", "decode", "sink"}
+    assert result["bound_fps"] > 0
+    assert result["fps"] > 0
+    assert 0 < result["spread"][0] <= result["bound_ratio"] <= result["spread"][1]
 
 
 def test_start(tiny_bundle):
@@ -31,10 +31,10 @@ def test_start(tiny_bundle):
 
 
 def test_live():
-    found = document("live.py", "--seconds", 3, "--infer-ms", 40)
-    assert set(found["dropped"]) <= {"superseded", "unconsumed"}
-    assert found["orilla_ms"]["p50"] <= found["orilla_by_clock_ms"]["p50"]
-    assert found["naive_ms"]["p50"] > 0
+    result = document("live.py", "--seconds", 3, "--infer-ms", 40)
+    assert set(result["dropped"]) <= {"superseded", "unconsumed"}
+    assert result["orilla_ms"]["p50"] <= result["orilla_by_clock_ms"]["p50"]
+    assert result["naive_ms"]["p50"] > 0
 
 
 def test_overhead(tiny_bundle):
@@ -43,14 +43,14 @@ def test_overhead(tiny_bundle):
 
 
 def test_export(tiny_run):
-    found = document("export.py", tiny_run, "--recipes", "litert_fp32,litert_wi8_ai8")["exports"][0]
-    assert found["variants"] == 2
-    assert found["recommended"] in ("litert_fp32", "litert_wi8_ai8")
-    assert 0 < found["making_seconds"] < found["seconds"]
-    assert found["peak_mib"] > found["float_mib"]
+    result = document("export.py", tiny_run, "--recipes", "litert_fp32,litert_wi8_ai8")["exports"][0]
+    assert result["variants"] == 2
+    assert result["recommended"] in ("litert_fp32", "litert_wi8_ai8")
+    assert 0 < result["making_seconds"] < result["seconds"]
+    assert result["peak_mib"] > result["float_mib"]
 
 
 def test_recurrent_layers():
-    found = document("export.py", "--rounds", 1)["recurrent"]
-    assert {(one["layer"], one["form"]) for one in found} >= {("LSTM", "fused"), ("GRU", "onnx")}
-    assert max(one["parity"] for one in found) <= 1e-5
+    result = document("export.py", "--rounds", 1)["recurrent"]
+    assert {(layer["layer"], layer["form"]) for layer in result} >= {("LSTM", "fused"), ("GRU", "onnx")}
+    assert max(layer["parity"] for layer in result) <= 1e-5

@@ -108,7 +108,7 @@ def _tuner(task: SearchTask, folder: Path) -> Any:
 
     base: Any = tuners[task.search.method]
 
-    class Tuner(base):  # type: ignore[misc]
+    class Tuner(base):
         """KerasTuner's choice of trials with Orilla's training."""
 
         def run_trial(self, trial: Any, *arguments: Any, **options: Any) -> dict[str, float]:

@@ -12,8 +12,8 @@ from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
 from orilla.runtime.verify import verify
-from orilla.train.jobs.plan import Build
-from orilla.train.models import MODELS, plan, road
+from orilla.train.jobs.plan import NetworkOptions
+from orilla.train.models import MODELS, load_plan
 
 WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
 SIDE, LENGTH = 64, 24
@@ -23,16 +23,16 @@ FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
 
 def network(model):
     keras.utils.set_random_seed(7)
-    if model == "road":
-        built = road.deployable(road.build(classes=4, weights=None, input_hw=(SIDE, SIDE), width=0.35))
+    plan = load_plan(model)
+    if plan.task == "segment":
+        built = plan.build(NetworkOptions(4, (SIDE, SIDE), width=0.35)).deployed
         last = [layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D)][-1]
         last.set_weights(
             [last.get_weights()[0], last.get_weights()[1] + 2]
         )  # confident outputs: a mask of values near 0.5 would agree by chance
         return built
-    chosen = plan(model)
-    size = (LENGTH,) if chosen.task == "text" else (28, 28) if chosen.input == (28, 28) else (SIDE, SIDE)
-    return chosen.build(Build(2, size, 64, head=chosen.head)).model
+    size = (LENGTH,) if plan.task == "text" else (28, 28) if plan.input == (28, 28) else (SIDE, SIDE)
+    return plan.build(NetworkOptions(2, size, 64, head=plan.head)).model
 
 
 @pytest.fixture
@@ -42,13 +42,14 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     folder = tmp_path / "run"
     folder.mkdir()
     built.save(folder / "model.keras")
-    if model == "road":
-        task, labels, data = "segment", ("road",), tiny_data
-    elif model in ("lstm", "bilstm"):
-        task, labels, data = "text", ("bad", "good"), reviews
+    task = load_plan(model).task
+    labels, data = {
+        "segment": (("road",), tiny_data),
+        "text": (("bad", "good"), reviews),
+        "classify": (("cat", "dog"), animals),
+    }[task]
+    if task == "text":
         (folder / "vocabulary.txt").write_bytes(encode_vocabulary(WORDS))
-    else:
-        task, labels, data = "classify", ("cat", "dog"), animals
     size = tuple(built.inputs[0].shape[1:2] if task == "text" else built.inputs[0].shape[1:3])
     spec = TextPreprocess(length=LENGTH) if task == "text" else Preprocess(size_hw=size)
     (folder / "card.json").write_bytes(encode_json(factories.card_of(task, labels, size)))
@@ -71,7 +72,7 @@ def test_it_leaves_in_every_precision_verifies_and_runs(run, tmp_path):
     for variant in made.variants:
         assert variant.check.max_error < (1e-4 if "fp32" in variant.name.split("_")[1] else 1.0), variant
     assert all(verdict.passed for verdict in verify(Bundle.open(out), made.variants))
-    given = "a lovely film" if model in ("lstm", "bilstm") else np.full((90, 120, 3), 100, np.uint8)
+    given = "a lovely film" if load_plan(model).task == "text" else np.full((90, 120, 3), 100, np.uint8)
     for name in (made.default, "onnx_fp32"):
         with orilla.runtime.open(out, variant=name) as opened:
             assert opened(given).result.to_dict()

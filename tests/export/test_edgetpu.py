@@ -21,8 +21,8 @@ from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.cli import main
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.tflite.graph import Operator, Tensor, read_operators
-from orilla.train.jobs.plan import Build
-from orilla.train.models import plan
+from orilla.train.jobs.plan import NetworkOptions
+from orilla.train.models import load_plan
 
 
 class Options:
@@ -205,10 +205,10 @@ def test_a_classifier_s_dense_layer_maps_in_the_recipe_for_it(tmp_path, animals)
 
 @pytest.mark.parametrize("name", ["convnet", "mobilenet"])
 def test_the_course_s_classifiers_map_completely_in_the_recipe_for_it(name, tmp_path, animals):
-    chosen, size = plan(name), (96, 96)
+    plan, size = load_plan(name), (96, 96)
     run = tmp_path / "run"
     run.mkdir()
-    chosen.build(Build(2, size, head=chosen.head)).model.save(run / "model.keras")
+    plan.build(NetworkOptions(2, size, head=plan.head)).model.save(run / "model.keras")
     (run / "card.json").write_bytes(encode_json(factories.card_of("classify", ("cat", "dog"), size)))
     (run / "run.json").write_bytes(encode_json(Run(Preprocess(size_hw=size), str(animals))))
     export(run, tmp_path / "b.orilla", ExportOptions(recipes="litert_wi8_ai8_edgetpu", timing=False))

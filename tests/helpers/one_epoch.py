@@ -10,8 +10,9 @@ import numpy as np
 from orilla.train.data.splits import split
 from orilla.train.fit import backend
 from orilla.train.fit.training import fit
+from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
-from orilla.train.train import make_job, open_data
+from orilla.train.train import open_data
 
 
 def main(model: str, data: str, weights: str, folder: str) -> None:
@@ -28,18 +29,17 @@ def main(model: str, data: str, weights: str, folder: str) -> None:
         augment=False,
         hold_out="none",
     )
-    backend.prepare("float32", 0)
+    backend.configure("float32", 0)
     _, dataset = open_data(options)
     job = make_job(options, dataset, split(dataset, hold_out="none"))
-    stage = job.stages[0]()
+    task = job.phases[0]()
     file = Path(weights)
     if not file.exists():
-        np.savez(file, *[np.asarray(array) for array in stage.model.get_weights()])
+        np.savez(file, *[np.asarray(array) for array in task.model.get_weights()])
     with np.load(file) as saved:
-        stage.model.set_weights([saved[name] for name in saved.files])
-    stage = replace(stage, options=replace(stage.options, workers=1))
-    fitted = fit(stage.model, stage.data, stage.loss, stage.evaluate, stage.options, Path(folder), signature="")
-    print(json.dumps([row["loss"] for row in fitted.rows]))
+        task.model.set_weights([saved[name] for name in saved.files])
+    result = fit(replace(task, options=replace(task.options, workers=1)), Path(folder), signature="")
+    print(json.dumps([row["loss"] for row in result.rows]))
 
 
 main(*sys.argv[1:])

@@ -21,11 +21,13 @@ import keras
 import numpy as np
 
 from orilla.runtime.stdio import hidden_stderr
+from orilla.train.data.batches import ClassifierData
 from orilla.train.data.splits import split
 from orilla.train.fit import backend
 from orilla.train.fit.training import fit
+from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
-from orilla.train.train import make_job, open_data
+from orilla.train.train import open_data
 
 
 def main() -> None:
@@ -62,17 +64,18 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         samples=arguments.samples,
         augment=arguments.augment,
     )
-    backend.prepare("float32", 0)
+    backend.configure("float32", 0)
     _, dataset = open_data(options)
     splits = split(dataset, limit=arguments.samples, hold_out="none", drop_leaks=True)
     job = make_job(options, dataset, splits)
-    stage = job.stages[-1]()
+    task = job.phases[-1]()
     count = len(splits.train)
+    assert isinstance(task.data, ClassifierData)
     order = np.arange(count)
-    inputs = stage.data.inputs.take(order, np.random.default_rng(0))  # type: ignore[attr-defined]
-    labels = stage.data.labels  # type: ignore[attr-defined]
-    bare_model = keras.models.clone_model(stage.model)
-    bare_model.compile(keras.optimizers.AdamW(1e-3, clipnorm=1.0), loss=stage.loss, metrics=list(stage.metrics))
+    inputs = task.data.inputs.view(order, 0)
+    labels = task.data.labels
+    bare_model = keras.models.clone_model(task.model)
+    bare_model.compile(keras.optimizers.AdamW(1e-3, clipnorm=1.0), loss=task.loss, metrics=list(task.metrics))
     rounds: list[tuple[float, float]] = []
     finished = time.perf_counter()
 
@@ -86,11 +89,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         finished = time.perf_counter()
         return {}
 
-    epochs = replace(stage.options, epochs=arguments.rounds + 1, evaluate_every=1)
+    options_of_fit = replace(task.options, epochs=arguments.rounds + 1, evaluate_every=1)
     with hidden_stderr():
-        fit(stage.model, stage.data, stage.loss, between_epochs, epochs, folder, signature="", metrics=stage.metrics)
+        fit(replace(task, evaluate=between_epochs, options=options_of_fit), folder, signature="")
     del rounds[0]  # both compile in the first epoch
-    ratios = [one / other for other, one in rounds]
+    ratios = [ours / bare for bare, ours in rounds]
     return {
         "model": arguments.model,
         "batch": arguments.batch,
@@ -98,8 +101,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
         "augment": arguments.augment,
         "backend": keras.backend.backend(),
         "rounds": len(rounds),
-        "bare_per_s": statistics.median(other for other, _ in rounds),
-        "ours_per_s": statistics.median(one for _, one in rounds),
+        "bare_per_s": statistics.median(bare for bare, _ in rounds),
+        "ours_per_s": statistics.median(ours for _, ours in rounds),
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),

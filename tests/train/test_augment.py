@@ -4,18 +4,18 @@ import keras
 import numpy as np
 
 from orilla.train.data import by_class
-from orilla.train.data.augment import RandomAffine, RandomLight, RandomMirror, apply
+from orilla.train.data.augment import AffineRanges, RandomAffine, RandomLight, RandomMirror, apply
 
 
 def test_affine_changes_are_seeded_and_keep_the_middle():
     images = np.zeros((8, 33, 33, 3), np.float32)
     images[:, 14:19, 14:19] = 255
-    layer = RandomAffine(shift=0.0)
-    one, again, other = (apply(layer, images, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
-    assert (one[:, 16, 16, 0] > 250).all()
-    still = RandomAffine(rotation=0, shift=0, shear=0, zoom=0, mirror=False)
+    layer = RandomAffine(AffineRanges(shift=0.0))
+    first, repeated, other_seed = (apply(layer, images, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, repeated)
+    assert not np.array_equal(first, other_seed)
+    assert (first[:, 16, 16, 0] > 250).all()
+    still = RandomAffine(AffineRanges(rotation=0, shift=0, shear=0, zoom=0, mirror=False))
     assert np.allclose(apply(still, images, 3), images, atol=1e-3)
 
 
@@ -23,31 +23,33 @@ def test_a_mirrored_picture_has_its_mask_mirrored():
     rng = np.random.default_rng(0)
     truths = rng.integers(0, 2, (16, 8, 12, 1)).astype(np.float32)
     images = np.repeat(truths, 3, axis=3)
-    flipped, of_flipped = (keras.ops.convert_to_numpy(one) for one in RandomMirror()((images, truths), seed=1))
-    assert np.array_equal(flipped[..., :1], of_flipped)
-    changed = (of_flipped != truths).any(axis=(1, 2, 3))
+    flipped_images, flipped_truths = (
+        keras.ops.convert_to_numpy(array) for array in RandomMirror()((images, truths), seed=1)
+    )
+    assert np.array_equal(flipped_images[..., :1], flipped_truths)
+    changed = (flipped_truths != truths).any(axis=(1, 2, 3))
     assert 0 < changed.sum() < 16
 
 
 def test_light_changes_are_seeded_and_stay_in_range():
     images = np.random.default_rng(0).uniform(0, 255, (3, 16, 24, 3)).astype(np.float32)
-    one, again, other = (apply(RandomLight(), images, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
-    assert 0 <= one.min() <= one.max() <= 255
-    assert one.dtype == np.float32
+    first, repeated, other_seed = (apply(RandomLight(), images, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, repeated)
+    assert not np.array_equal(first, other_seed)
+    assert 0 <= first.min() <= first.max() <= 255
+    assert first.dtype == np.float32
 
 
 def test_mixing_puts_a_picture_s_classes_with_their_labels():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (6, 16, 24)).astype(np.uint8)
     images = np.repeat((labels * 60 + np.arange(6, dtype=np.uint8)[:, None, None])[..., None], 3, axis=3)
-    mixed, of_mixed = by_class.mix_classes(images, labels, 3, [], rng)
-    changed = of_mixed != labels
+    mixed, mixed_labels = by_class.mix_classes(images, labels, 3, [], rng)
+    changed = mixed_labels != labels
     assert changed.any(axis=(1, 2)).sum() in range(1, 6)
-    assert not (of_mixed[changed] == 3).any()
+    assert not (mixed_labels[changed] == 3).any()
     assert np.array_equal(mixed[~(mixed != images).any(axis=3)], images[~(mixed != images).any(axis=3)])
-    assert (mixed[of_mixed == labels].std(axis=-1) == 0).all()
+    assert (mixed[mixed_labels == labels].std(axis=-1) == 0).all()
 
 
 def test_ground_goes_together_or_not_at_all():
@@ -55,9 +57,9 @@ def test_ground_goes_together_or_not_at_all():
     labels = np.tile(np.repeat(np.arange(4, dtype=np.uint8), 6), (32, 16, 1))
     images = np.repeat(labels[..., None] * 60, 3, axis=3)
     labels[::2] = 4
-    _, of_mixed = by_class.mix_classes(images, labels, 255, [1, 2], rng)
-    both = [{1, 2} & set(np.unique(one).tolist()) for one in of_mixed[::2]]
-    assert {len(found) for found in both} == {0, 2}
+    _, mixed_labels = by_class.mix_classes(images, labels, 255, [1, 2], rng)
+    both = [{1, 2} & set(np.unique(image).tolist()) for image in mixed_labels[::2]]
+    assert {len(classes) for classes in both} == {0, 2}
 
 
 def test_shade_falls_on_the_ground_and_not_on_what_stands_there():

@@ -23,18 +23,18 @@ QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=
 
 def losses(backend, *arguments, folder, xla=""):
     folder.mkdir(exist_ok=True)
-    surroundings = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if backend == "jax":
-        surroundings["XLA_FLAGS"] = f"{QUICK} {xla}"
-    done = subprocess.run(
+        environment["XLA_FLAGS"] = f"{QUICK} {xla}"
+    completed = subprocess.run(
         [sys.executable, str(SCRIPT), *map(str, arguments), str(folder)],
-        env={**os.environ, **surroundings},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return np.array(json.loads(done.stdout.splitlines()[-1]))
+    assert completed.returncode == 0, completed.stderr[-2000:]
+    return np.array(json.loads(completed.stdout.splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,14 @@ def test_an_epoch_gives_the_same_loss(data, tmp_path_factory, model, backend):
     if find_spec(backend) is None:
         pytest.skip(f'{backend} is not installed: pip install "orilla[backends]"')
     shared = tmp_path_factory.getbasetemp()
-    weights, known = shared / f"{model}.npz", shared / f"{model}.json"
-    if not known.exists():
-        found = losses("tensorflow", model, data[model], weights, folder=shared / f"{model}_tensorflow")
-        known.write_text(json.dumps(found.tolist()))
-    expected = np.array(json.loads(known.read_text()))
+    weights, reference = shared / f"{model}.npz", shared / f"{model}.json"
+    if not reference.exists():
+        result = losses("tensorflow", model, data[model], weights, folder=shared / f"{model}_tensorflow")
+        reference.write_text(json.dumps(result.tolist()))
+    expected = np.array(json.loads(reference.read_text()))
     assert expected[1] < expected[0]
-    found = losses(backend, model, data[model], weights, folder=shared / f"{model}_{backend}")
-    assert (np.abs(found / expected - 1) < TOLERANCE).all(), (found, expected)
+    result = losses(backend, model, data[model], weights, folder=shared / f"{model}_{backend}")
+    assert (np.abs(result / expected - 1) < TOLERANCE).all(), (result, expected)
 
 
 def test_several_devices_share_each_batch(data, tmp_path):

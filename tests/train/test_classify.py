@@ -8,11 +8,12 @@ from helpers import factories
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from orilla.runtime.bundle.run_folder import read_run
-from orilla.train import train as trainer
+from orilla.train.data.splits import split
 from orilla.train.evaluate import BATCH
 from orilla.train.jobs import classify
+from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
-from orilla.train.train import train
+from orilla.train.train import open_data, train
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_a_folder_of_pictures_becomes_a_model_with_all_that_tells_of_it(trained)
     low, high = card.measured[0].intervals["accuracy"]
     assert low <= card.metrics["accuracy"] <= high
     assert card.labels == ("cat", "dog")
-    assert [(one.name, one.count) for one in card.data.splits] == [("train", 48), ("val", 16)]
+    assert [(part.name, part.count) for part in card.data.splits] == [("train", 48), ("val", 16)]
     assert np.array(card.measured[0].confusion).sum() == 16
     assert read_run(folder)[0] == card
     for name in ("confusion", "curves", "samples"):
@@ -63,23 +64,25 @@ def test_the_best_epoch_is_chosen_on_samples_held_out(animals, tmp_path):
         data=str(animals), **{**factories.SMALL_CONVNET, "epochs": 30}, keep_best=True, patience=3, hold_out="0.3"
     )
     card = train(options, tmp_path / "run", command="")
-    assert [one.name for one in card.data.splits] == ["train", "choose", "val"]
+    assert [part.name for part in card.data.splits] == ["train", "choose", "val"]
     assert card.best_epoch <= card.epochs <= card.best_epoch + 3 < 30
-    chosen = next(one for one in card.measured if one.split == "choose")
+    chosen = next(result for result in card.measured if result.split == "choose")
     rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
-    place = rows[0].split(",").index("choose_accuracy")
-    best = max(float(row.split(",")[place]) for row in rows[1:])
+    column = rows[0].split(",").index("choose_accuracy")
+    best = max(float(row.split(",")[column]) for row in rows[1:])
     assert chosen.metrics["accuracy"] == pytest.approx(best)
 
 
 def test_between_epochs_pictures_are_measured_a_batch_at_a_time(tmp_path, monkeypatch):
     """In large batches, activations would be the largest part of a training's memory."""
     data = factories.class_folders(tmp_path / "data", {"train": 4, "validation": 40})
-    asked, real = [], classify.predict
-    monkeypatch.setattr(classify, "predict", lambda model, inputs: asked.append(len(inputs)) or real(model, inputs))
+    batches, predict = [], classify.predict
+    monkeypatch.setattr(
+        classify, "predict", lambda model, inputs: batches.append(len(inputs)) or predict(model, inputs)
+    )
     train(TrainOptions(model="mlp-relu", data=str(data), epochs=1, batch=8), tmp_path / "run", command="")
-    assert max(asked) == BATCH
-    assert sum(asked) == 80
+    assert max(batches) == BATCH
+    assert sum(batches) == 80
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +115,10 @@ def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, mobil
             train(TrainOptions(**small), out, command="")
         monkeypatch.setattr(fitting, "save", save)
         train(TrainOptions(**small, resume=True), out, command="")
-        for one, other in zip(
+        for expected, resumed in zip(
             factories.trained_weights(tmp_path / "whole"), factories.trained_weights(out), strict=True
         ):
-            assert np.array_equal(one, other)
+            assert np.array_equal(expected, resumed)
 
 
 def test_features_of_frozen_layers_are_what_the_whole_network_computes(
@@ -124,15 +127,15 @@ def test_features_of_frozen_layers_are_what_the_whole_network_computes(
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
     named = {"model": "mobilenet", "weights": mobilenet_weights, "input": (32, 32), "augment": False}
     options = TrainOptions(data=str(animals), epochs=1, batch=8, **named)
-    _, dataset = trainer.open_data(options)
-    splits = trainer.split(dataset)
-    job = trainer.make_job(options, dataset, splits)
-    stage = job.stages[0]()
-    inputs, _ = stage.data.epoch(0, workers=1)[0]
+    _, dataset = open_data(options)
+    splits = split(dataset)
+    job = make_job(options, dataset, splits)
+    task = job.phases[0]()
+    inputs, _ = task.data.epoch(0, workers=1)[0]
     order = np.random.default_rng([0, 0]).permutation(48)[:8]
     prepared = np.stack([job.prepare(dataset.load(*splits.train[index])) for index in order]).astype(np.float32)
-    assert np.allclose(stage.model.predict_on_batch(inputs), job.network.predict_on_batch(prepared), atol=2e-3)
-    frozen = [layer.name for layer in job.network.layers if layer not in stage.model.layers]
+    assert np.allclose(task.model.predict_on_batch(inputs), job.network.predict_on_batch(prepared), atol=2e-3)
+    frozen = [layer.name for layer in job.network.layers if layer not in task.model.layers]
     assert "Conv1" in frozen
     assert "probabilities" not in frozen
 

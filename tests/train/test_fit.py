@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from orilla.train.fit.training import FitOptions, fit
+from orilla.train.fit.training import FitOptions, FitTask, fit
 
 
 class OneBatch(keras.utils.PyDataset):
@@ -33,8 +33,8 @@ def slopes(folder, epochs, **options):
         return {"slope": seen[-1]}
 
     folder.mkdir(exist_ok=True)
-    chosen = FitOptions(epochs=epochs, learning_rate=0.1, schedule="constant", **options)
-    fit(model, Line(), "mse", evaluate, chosen, folder, signature="", resume=True)
+    fit_options = FitOptions(epochs=epochs, learning_rate=0.1, schedule="constant", **options)
+    fit(FitTask(model, Line(), "mse", evaluate, fit_options), folder, signature="", resume=True)
     return float(model.get_weights()[0][0, 0]), seen
 
 

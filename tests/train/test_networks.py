@@ -6,23 +6,23 @@ import pytest
 
 from orilla.devices import keras_rules
 from orilla.devices.errors import ConfigError
-from orilla.train.jobs.plan import Build
-from orilla.train.models import MODELS, plan, road
+from orilla.train.jobs.plan import NetworkOptions
+from orilla.train.models import MODELS, load_plan
 from orilla.train.models.blocks import load_by_name
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name not in ("road", "vgg-features", "vgg16-features")])
 def test_every_model_takes_raw_input_and_gives_probabilities(model):
-    chosen = plan(model)
-    size = tuple(max(least, 32) for least in chosen.minimum) if chosen.minimum else chosen.input
-    network = chosen.build(Build(2, size, chosen.vocabulary, head=chosen.head)).model
+    plan = load_plan(model)
+    size = tuple(max(minimum, 32) for minimum in plan.minimum) if plan.minimum else plan.input
+    network = plan.build(NetworkOptions(2, size, plan.vocabulary, head=plan.head)).model
     rng = np.random.default_rng(0)
-    if chosen.task == "text":
-        given = rng.integers(0, chosen.vocabulary, (3, *size)).astype(np.int32)
+    if plan.task == "text":
+        inputs = rng.integers(0, plan.vocabulary, (3, *size)).astype(np.int32)
     else:
-        given = rng.uniform(0, 255, (3, *size, 3)).astype(np.float32)
+        inputs = rng.uniform(0, 255, (3, *size, 3)).astype(np.float32)
         assert "normalise" in {layer.name for layer in network.layers}
-    output = keras.ops.convert_to_numpy(network(given))
+    output = keras.ops.convert_to_numpy(network(inputs))
     assert output.shape in ((3, 1), (3, 2))
     assert ((output >= 0) & (output <= 1)).all()
     if output.shape[1] == 2:
@@ -42,39 +42,40 @@ def test_a_partial_weights_file_says_what_it_covers(tmp_path):
             group.attrs["weight_names"] = [b"kernel:0", b"bias:0"]
             for name, array in zip(("kernel:0", "bias:0"), layer.get_weights(), strict=True):
                 group[name] = array
-    build = Build(2, (32, 32), weights=str(tmp_path / "partial.h5"))
-    found = plan("vgg").build(build)
-    assert found.started == "partial.h5 (block1_conv1 to block2_conv2, 4 of 16 layers)"
-    *exact, last = [(found.model.get_layer(layer.name).get_weights()[0], layer.get_weights()[0]) for layer in covered]
+    options = NetworkOptions(2, (32, 32), weights=str(tmp_path / "partial.h5"))
+    network = load_plan("vgg").build(options)
+    assert network.start_weights == "partial.h5 (block1_conv1 to block2_conv2, 4 of 16 layers)"
+    *exact, last = [(network.model.get_layer(layer.name).get_weights()[0], layer.get_weights()[0]) for layer in covered]
     assert all(np.array_equal(*pair) for pair in exact)
     quieter = np.linalg.norm(last[0]) / np.linalg.norm(last[1])  # for the layers after it
     assert np.allclose(last[0], quieter * last[1], rtol=1e-4, atol=1e-8)
-    answered = keras.Model(found.model.input, found.model.get_layer("block2_conv2").output).predict_on_batch(
+    answered = keras.Model(network.model.input, network.model.get_layer("block2_conv2").output).predict_on_batch(
         np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     )
     assert 0.8 < np.sqrt(np.mean(answered**2)) < 1.25
-    assert plan("vgg-features").build(build).started.endswith("features at block2_pool")
-    assert plan("vgg16").build(build).started == "partial.h5 (block1_conv1 to block2_conv2, 4 of 13 layers)"
-    with pytest.raises(ConfigError, match="contains none of the layers"):
+    assert load_plan("vgg-features").build(options).start_weights.endswith("features at block2_pool")
+    assert (
+        load_plan("vgg16").build(options).start_weights == "partial.h5 (block1_conv1 to block2_conv2, 4 of 13 layers)"
+    )
+    with pytest.raises(ConfigError, match="has none of the layers"):
         load_by_name(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), str(tmp_path / "partial.h5"))
     (tmp_path / "text.h5").write_text("no weights")
-    with pytest.raises(ConfigError, match=r"cannot use --weights text\.h5"):
-        plan("vgg").build(Build(2, (32, 32), weights=str(tmp_path / "text.h5")))
+    with pytest.raises(ConfigError, match=r"cannot use weights=text\.h5"):
+        load_plan("vgg").build(NetworkOptions(2, (32, 32), weights=str(tmp_path / "text.h5")))
     with pytest.raises(ConfigError, match="vgg-features needs pre-trained weights"):
-        plan("vgg-features").build(Build(2, (32, 32)))
+        load_plan("vgg-features").build(NetworkOptions(2, (32, 32)))
 
 
 def test_weights_that_cannot_be_downloaded_are_told_in_a_line(animals, tmp_path, monkeypatch):
-    def gone(*given, **named):
+    def fail(*arguments, **options):
         msg = "URL fetch failure on https://example.org: None -- [Errno -2]"
         raise Exception(msg)
 
     for name in ("MobileNetV2", "VGG19"):
-        monkeypatch.setattr(keras.applications, name, gone)
+        monkeypatch.setattr(keras.applications, name, fail)
     for model in ("mobilenet", "road"):
-        build = plan(model).build if model != "road" else None
-        with pytest.raises(ConfigError, match="cannot download ImageNet weights: give --weights FILE"):
-            build(Build(2, (32, 32), weights="imagenet")) if build else road.build(weights="imagenet")
+        with pytest.raises(ConfigError, match="cannot download ImageNet weights: give weights=FILE"):
+            load_plan(model).build(NetworkOptions(2, (64, 64), weights="imagenet"))
 
 
 def test_a_device_s_rules_name_the_layer_and_what_would_do_better():
@@ -90,7 +91,7 @@ def test_a_device_s_rules_name_the_layer_and_what_would_do_better():
     assert any("GlobalAveragePooling2D instead of Flatten" in line for line in coral)
     assert any("activation gelu" in line for line in coral)
     assert any("MiB of int8 weights" in line for line in coral)
-    assert not keras_rules.check(plan("mobilenet").build(Build(2, (96, 96))).model, "coral")
+    assert not keras_rules.check(load_plan("mobilenet").build(NetworkOptions(2, (96, 96))).model, "coral")
     slow = keras.Model(
         image, keras.layers.Conv2D(512, 3, padding="same", name="wide")(keras.layers.Conv2D(256, 1)(image))
     )

@@ -17,6 +17,7 @@ from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.train.data import road as data
+from orilla.train.data.augment import RandomLight
 from orilla.train.fit.losses import RoadLoss
 from orilla.train.models import road
 from orilla.train.options import TrainOptions
@@ -79,8 +80,8 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
     with pytest.raises(ConfigError, match="cannot resume"):
         train(TrainOptions(data=str(tiny_data), **{**SMALL, "epochs": 3}, resume=True), out, command="")
     train(TrainOptions(data=str(tiny_data), **SMALL, resume=True), out, command="")
-    for one, other in zip(factories.trained_weights(trained[0]), factories.trained_weights(out), strict=True):
-        assert np.array_equal(one, other)
+    for expected, resumed in zip(factories.trained_weights(trained[0]), factories.trained_weights(out), strict=True):
+        assert np.array_equal(expected, resumed)
 
 
 def test_it_learns_what_is_easy(tiny_data, tmp_path):
@@ -104,8 +105,8 @@ def test_the_network_is_small_and_its_input_raw():
 
 
 def test_doubling_repeats_each_cell():
-    given = keras.Input((2, 3, 4))
-    doubled = keras.Model(given, road._double(given, "double"))(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
+    inputs = keras.Input((2, 3, 4))
+    doubled = keras.Model(inputs, road.double(inputs, "double"))(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
     expected = np.arange(24).reshape(1, 2, 3, 4).repeat(2, axis=1).repeat(2, axis=2)
     assert np.array_equal(keras.ops.convert_to_numpy(doubled), expected)
 
@@ -166,12 +167,13 @@ def test_a_close_up_turns_picture_and_labels_together():
 def test_batches_don_t_depend_on_what_came_before(tiny_data):
     def road_data():
         items = [("train", index) for index in range(12)]
-        return data.RoadData(open_dataset(tiny_data), items, "road", Preprocess(size_hw=(64, 64)), (32, 32), 4, seed=5)
+        dataset, preprocess = open_dataset(tiny_data), Preprocess(size_hw=(64, 64))
+        return data.RoadData(dataset, items, "road", preprocess, (32, 32), 4, 5, RandomLight())
 
     first, second = road_data(), road_data()
     first.epoch(0, workers=1)[0]
-    for one, other in zip(first.epoch(3, workers=1)[2], second.epoch(3, workers=1)[2], strict=True):
-        assert np.array_equal(one, other)
+    for array, repeated in zip(first.epoch(3, workers=1)[2], second.epoch(3, workers=1)[2], strict=True):
+        assert np.array_equal(array, repeated)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +182,8 @@ def test_batches_don_t_depend_on_what_came_before(tiny_data):
         ({"data": "nowhere.zip"}, DataError, "no such data set"),
         ({"input": (100, 64)}, ConfigError, "multiples of 32"),
         ({"weights": "none.h5"}, ConfigError, "no such weights file"),
-        ({"learning_rate": math.nan}, ConfigError, "learning rate nan"),
-        ({"width": 0.0}, ConfigError, "width 0"),
+        ({"learning_rate": math.nan}, ConfigError, "learning_rate=nan"),
+        ({"width": 0.0}, ConfigError, "width=0.0"),
     ],
 )
 def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
@@ -192,7 +194,7 @@ def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
 
 def test_a_loss_that_is_no_number_stops(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(RoadLoss, "call", lambda self, truth, logits: keras.ops.sum(logits, axis=(1, 2, 3)) * math.nan)
-    with pytest.raises(DataError, match="loss is nan in epoch 1, batch 1: lower --learning-rate"):
+    with pytest.raises(DataError, match="loss is nan in epoch 1, batch 1: set a lower learning_rate"):
         train(TrainOptions(data=str(tiny_data), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run" / "model.keras").exists()
 
@@ -205,14 +207,14 @@ def test_the_command_writes_and_prints(tiny_data, tmp_path, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["card"]["epochs"] == 1
     assert main(words) == 2
-    assert "already holds a trained model" in capsys.readouterr().err
+    assert "already has a trained model" in capsys.readouterr().err
 
 
 def test_masks_without_a_road_are_told_before_training(tiny_data, tmp_path):
     folder = shutil.copytree(tiny_data, tmp_path / "data")
     for mask in (folder / "trainannot").iterdir():
         cv2.imwrite(str(mask), np.zeros_like(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)))
-    with pytest.raises(DataError, match="no mask of train contains a road"):
+    with pytest.raises(DataError, match="no mask of train marks a road"):
         train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run").exists()
 
@@ -223,7 +225,7 @@ def test_a_mask_with_an_unknown_value_is_found_before_training(tiny_data, tmp_pa
     folder = shutil.copytree(tiny_data, tmp_path / "camvid")
     bad = next(path for path in (folder / "trainannot").iterdir())
     cv2.imwrite(str(bad), np.full((48, 64), 77, np.uint8))
-    with pytest.raises(DataError, match=r"1 of 16 samples cannot be used: .* is label 77 in .*add --skip-corrupt"):
+    with pytest.raises(DataError, match=r"1 of 16 samples are corrupt: .* is label 77 in .*set skip_corrupt=True"):
         train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
     card = train(TrainOptions(data=str(folder), **SMALL, skip_corrupt=True), tmp_path / "run", command="")
     assert card.samples == 11

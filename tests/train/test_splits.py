@@ -10,7 +10,7 @@ from PIL import Image
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.train.data.joined import Joined
+from orilla.train.data.combined import CombinedDataset
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import data_card, split
 
@@ -56,10 +56,10 @@ def test_sequences_are_held_out_by_name(tiny_data):
     assert {dataset.names("train")[index][0] for _, index in parts.choose} == {"A"}
     assert {dataset.names("train")[index][0] for _, index in parts.train} == {"B"}
     with pytest.raises(
-        ConfigError, match="--hold-out C: neither a share of the training samples nor one of the sequences A"
+        ConfigError, match="hold_out=C: give a share of the training samples, or one of the sequences A"
     ):
         split(dataset, hold_out="C")
-    with pytest.raises(ConfigError, match=r"--hold-out 1\.5"):
+    with pytest.raises(ConfigError, match=r"hold_out=1\.5"):
         split(dataset, hold_out="1.5")
 
 
@@ -68,25 +68,25 @@ def test_a_leak_between_splits_is_an_error_and_can_be_dropped(animals):
     (animals / "train" / "dog" / "zz.png").write_bytes(leaked.read_bytes())
     dataset = open_dataset(animals)
     with pytest.raises(
-        DataError, match=r"1 training samples of animals also occur in another split, the first is dog/zz\.png"
+        DataError, match=r"1 training samples of animals are also in another split, the first is dog/zz\.png"
     ):
         split(dataset)
     parts = split(dataset, drop_leaks=True)
     assert len(parts.train) == 80
     assert parts.leaks_dropped == 1
     card = data_card([dataset], dataset, parts, ["x"])
-    assert (card.leaks_dropped, card.skipped, [one.name for one in card.splits]) == (1, ("x",), ["train", "val"])
+    assert (card.leaks_dropped, card.skipped, [part.name for part in card.splits]) == (1, ("x",), ["train", "val"])
 
 
 def test_added_data_joins_the_training_split_alone(animals, tmp_path):
     more = factories.class_folders(tmp_path / "more", {"train": 5}, seed=500)
-    joined = Joined(open_dataset(animals), [open_dataset(more)])
-    assert len(joined.names("train")) == 90
-    assert len(joined.names("val")) == 20
-    assert joined.load("train", 80).name == open_dataset(more).load("train", 0).name
+    combined = CombinedDataset(open_dataset(animals), [open_dataset(more)])
+    assert len(combined.names("train")) == 90
+    assert len(combined.names("val")) == 20
+    assert combined.load("train", 80).name == open_dataset(more).load("train", 0).name
     other = factories.class_folders(tmp_path / "other", {"train": 5}, classes=("cat", "cow"))
     with pytest.raises(DataError, match="their classes differ"):
-        Joined(open_dataset(animals), [open_dataset(other)])
+        CombinedDataset(open_dataset(animals), [open_dataset(other)])
 
 
 def encoded(mode, kind="PNG", **options):
@@ -124,7 +124,7 @@ def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
     (animals / "train" / "cat" / name).write_bytes(data)
     dataset = open_dataset(animals)
     with pytest.raises(
-        DataError, match=f"1 of 101 samples cannot be used: cat/{name} is .*{reason.split()[0]}.*--skip-corrupt"
+        DataError, match=f"1 of 101 samples are corrupt: cat/{name} is .*{reason.split()[0]}.*skip_corrupt=True"
     ):
         scan(dataset, skip_corrupt=False)
     skipped = scan(dataset, skip_corrupt=True)
@@ -154,14 +154,14 @@ def test_a_text_of_a_mark_alone_is_empty(tmp_path):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{index}.txt").write_text(f"{name} {index}")
     (tmp_path / "bad" / "0.txt").write_bytes(b"\xef\xbb\xbf \n")
-    with pytest.raises(DataError, match=r"1 of 6 samples cannot be used: bad/0\.txt is empty"):
+    with pytest.raises(DataError, match=r"1 of 6 samples are corrupt: bad/0\.txt is empty"):
         scan(open_dataset(tmp_path), skip_corrupt=False)
 
 
 def test_a_bad_file_among_grey_pictures_is_the_only_bad_one(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     (folder / "train" / "cat" / "a.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match=r"1 of 11 samples cannot be used: cat/a.jpg is empty: "):
+    with pytest.raises(DataError, match=r"1 of 11 samples are corrupt: cat/a.jpg is empty: "):
         scan(open_dataset(folder), skip_corrupt=False)
     assert len(scan(open_dataset(folder), skip_corrupt=True)) == 1
 
@@ -173,11 +173,11 @@ def test_a_camera_s_picture_with_a_preview_behind_it_is_one(animals):
 
 
 def test_only_road_scenes_have_sequences(animals):
-    with pytest.raises(ConfigError, match="--hold-out foo: give a share of the training samples, or none"):
+    with pytest.raises(ConfigError, match="hold_out=foo: give a share of the training samples, or none"):
         split(open_dataset(animals), hold_out="foo")
 
 
 def test_a_class_without_a_picture_is_an_error(animals):
     (animals / "train" / "cow").mkdir()
-    with pytest.raises(DataError, match="class cow has no picture in train/"):
+    with pytest.raises(DataError, match="class cow has no image in train/"):
         split(open_dataset(animals))

@@ -37,8 +37,8 @@ def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, t
         monkeypatch.setattr(fitting, "save", save)
         again = train(TrainOptions(**named, resume=True), out, command="")
         assert (again.epochs, again.best_epoch) == (whole.epochs, whole.best_epoch)
-        for one, other in zip(trained_weights(tmp_path / "whole"), trained_weights(out), strict=True):
-            assert np.array_equal(one, other)
+        for expected, resumed in zip(trained_weights(tmp_path / "whole"), trained_weights(out), strict=True):
+            assert np.array_equal(expected, resumed)
 
 
 def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
@@ -46,28 +46,27 @@ def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
 
     real = fitting.save
 
-    def save_then_stop(*given):
-        real(*given)
+    def save_then_stop(*arguments):
+        real(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fitting, "save", save_then_stop)
     words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(tmp_path / "run"), "--epochs", "2"]
     assert main(words) == 130
-    assert "continue with --resume" in capsys.readouterr().err
+    assert "repeat the command with --resume" in capsys.readouterr().err
 
 
 def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(animals, tmp_path, monkeypatch):
-    import orilla.train.fit.training as fitting
 
-    real, rates = fitting._one_epoch, []
+    rates, fit_epoch = [], keras.Model.fit
 
-    def watched(model, batches, epoch, callbacks):
-        rates.append(float(model.optimizer.learning_rate))
+    def recorded_fit(self, *arguments, **options):
+        rates.append(float(self.optimizer.learning_rate))
         if len(rates) == 2:
             raise KeyboardInterrupt
-        return real(model, batches, epoch, callbacks)
+        return fit_epoch(self, *arguments, **options)
 
-    monkeypatch.setattr(fitting, "_one_epoch", watched)
+    monkeypatch.setattr(keras.Model, "fit", recorded_fit)
     options = {**SMALL_CONVNET, "data": str(animals), "epochs": 3, "schedule": "constant"}
     with pytest.raises(KeyboardInterrupt):
         train(TrainOptions(**options), tmp_path / "run", command="")
@@ -76,15 +75,16 @@ def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(anima
 
 
 def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_path, monkeypatch):
-    given = batches._Epoch.make
+    make_batch = batches.ClassifierEpoch.make_batch
 
     def spoilt(self, index):
-        inputs, labels = given(self, index)
-        return inputs, labels * math.nan if (self._number, index) == (1, 3) else labels.astype(float)
+        inputs, labels = make_batch(self, index)
+        return inputs, labels * math.nan if (self.number, index) == (1, 3) else labels.astype(float)
 
-    monkeypatch.setattr(batches._Epoch, "make", spoilt)
+    monkeypatch.setattr(batches.ClassifierEpoch, "make_batch", spoilt)
     with pytest.raises(
-        DataError, match=r"loss is nan in epoch 2, batch 4: continue from epoch 1 with --resume and a lower"
+        DataError,
+        match=r"loss is nan in epoch 2, batch 4: set resume=True and a lower learning_rate to continue from epoch 1",
     ):
         train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
     assert (tmp_path / "run" / "checkpoint.npz").exists()
@@ -115,7 +115,7 @@ def test_out_of_memory_says_which_batch_fits(animals, tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     monkeypatch.setattr(keras.Model, "train_on_batch", train_on_batch)
-    with pytest.raises(ConfigError, match="out of memory with --batch 8: --batch 2 fits"):
+    with pytest.raises(ConfigError, match="out of memory with batch=8: batch=2 fits"):
         train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
 
 
@@ -125,7 +125,7 @@ def test_a_picture_that_goes_while_training_is_named(animals, tmp_path):
     folder = shutil.copytree(animals, tmp_path / "animals")
     seen = []
 
-    def spoil(self, index, make=batches._Epoch.make):
+    def spoil(self, index, make=batches.ClassifierEpoch.make_batch):
         seen.append(index)
         if len(seen) == 2:
             msg = "cannot decode cat/cat003.png: not an image, or damaged"
@@ -133,6 +133,6 @@ def test_a_picture_that_goes_while_training_is_named(animals, tmp_path):
         return make(self, index)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches._Epoch, "make", spoil)
+        patch.setattr(batches.ClassifierEpoch, "make_batch", spoil)
         with pytest.raises(DataError, match=r"cannot decode cat/cat003\.png"):
             train(TrainOptions(data=str(folder), **SMALL_CONVNET), tmp_path / "run", command="")
