@@ -11,7 +11,7 @@ help:
 	@echo "make demo    train, export, verify and run a small road model; results in $(DEMO)/"
 	@echo "make test    all tests except the slow ones"
 	@echo "make test-fast   tests of runtime and devices, without TensorFlow"
-	@echo "make test-slow   long trainings, kill and resume, exports of every layer"
+	@echo "make test-slow   training on every installed backend"
 	@echo "make coverage    coverage of the tests"
 	@echo "make docs    the documentation with the API reference, in build/site"
 	@echo "make test-backends  the same losses on JAX and PyTorch; downloads both"

@@ -172,7 +172,7 @@ def test_a_base_package_that_is_broken_is_one_line_that_names_the_doctor(planted
     assert ended.returncode == 2
     assert ended.stderr.strip().count("\n") == 0
     assert "libGL.so.1" in ended.stderr
-    assert "orilla doctor says" in ended.stderr
+    assert "orilla doctor checks" in ended.stderr
 
 
 def test_devices_lists_this_machine_and_the_catalogue(capsys):

@@ -61,7 +61,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
 def test_a_split_without_one_of_the_classes_is_an_error(tmp_path):
     folder = factories.class_folders(tmp_path / "animals", {"train": 3, "test": 2})
     shutil.rmtree(folder / "test" / "dog")
-    with pytest.raises(DataError, match="class dog has no picture in test/: add some"):
+    with pytest.raises(DataError, match="class dog has no image in test/: add some files"):
         open_dataset(folder).names("test")
 
 
