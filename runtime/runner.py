@@ -169,8 +169,8 @@ class Runner(ABC):
             raise ConfigError(msg)
         if isinstance(spec, Source):
             return spec
-        if hasattr(spec, "read"):
-            lacks = [name for name in ("live", "rate_hz", "close") if not hasattr(spec, name)]
+        lacks = [name for name in ("read", "live", "rate_hz", "close") if name not in dir(spec)]
+        if "read" not in lacks:
             msg = f"{type(spec).__name__} is not a source: it lacks {', '.join(lacks)}"
             raise ConfigError(msg)
         if not isinstance(spec, Iterable):

@@ -13,11 +13,12 @@ from orilla.runtime.bench.cold_start import measure_cold_start
 from orilla.runtime.bench.disturbance import drift, judge
 from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import EVERY_S, PATIENCE, READINGS, ReferenceWorkload, known_ns, remember
-from orilla.runtime.bench.result import HEADLINE, SCHEMA, Result, benchmark_subject, this_host
+from orilla.runtime.bench.result import HEADLINE, SCHEMA, BenchmarkSubject, Result, benchmark_subject, this_host
 from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.scenario import STREAMS, LoopScenario, MultiStream, Scenario, Single, Taken
 from orilla.runtime.bench.soak import Soaking
+from orilla.runtime.bench.warmup import WarmUp
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
@@ -81,20 +82,14 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
     # The source is opened before the first frame of a loop.
     seconds = at_s[-1] - at_s[0] + _last_ms(plan, headline, taken) / 1e3
     found = judge(monitor, workload, seconds, soak=plan.soak)
-    excluded, notes = found.excluded, [*taken.notes, *found.notes]
+    excluded = found.excluded
     invalid = [*found.invalid, *([] if plan.soak else drift(results.kept(headline, at_s, excluded)))]
     if found.interference is not None and complete:
         remember(found.interference.quiet_ns)
-    if not warm_up.steady:
-        notes.append(f"warm-up: no steady state after {warm_up.seconds:.1f} s")
-    if abs(stepped := time.time() - time.perf_counter() - wall) > STEP_S:
-        notes.append(f"the wall clock stepped by {stepped:+.1f} s; times are from the monotonic clock")
-    if model.note:
-        notes.append(model.note)
+    stepped_s = time.time() - time.perf_counter() - wall
+    notes = [*taken.notes, *found.notes, *_notes(taken, warm_up, stepped_s), *([model.note] if model.note else [])]
     if not complete:
         notes.append(f"interrupted after {seconds:.1f} s")
-    if taken.stride > 1:
-        notes.append(f"one of {taken.stride} samples is kept, because there were too many")
     measured = None
     if plan.dataset is not None and complete:
         progress("accuracy", 0.0)
@@ -103,22 +98,10 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         except KeyboardInterrupt:
             complete = False
             notes.append("interrupted during the measurement of accuracy")
-    loop = plan.scenario == "loop"
-    subject = benchmark_subject(
-        model.bundle,
-        model.variant,
-        engine,
-        model.session.engine,
-        threads,
-        plan.scenario,
-        streams=scenario.frames if isinstance(scenario, MultiStream) else 1,
-        source=(plan.source or "golden frames") if loop else None,
-        policy=plan.policy if loop else None,
-    )
     return Result(
         schema=SCHEMA,
         created=results.now(),
-        subject=subject,
+        subject=_subject(model, plan, scenario),
         host=this_host(),
         seconds=round(seconds, 3),
         complete=complete,
@@ -141,6 +124,33 @@ def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambd
         drops=taken.drops,
         interference=found.interference,
         excluded=excluded,
+    )
+
+
+def _notes(taken: Taken, warm_up: WarmUp, stepped_s: float) -> list[str]:
+    """Return what a reader of the result should know about its samples and its clock."""
+    notes = []
+    if not warm_up.steady:
+        notes.append(f"warm-up: no steady state after {warm_up.seconds:.1f} s")
+    if abs(stepped_s) > STEP_S:
+        notes.append(f"the wall clock stepped by {stepped_s:+.1f} s; times are from the monotonic clock")
+    if taken.stride > 1:
+        notes.append(f"one of {taken.stride} samples is kept, because there were too many")
+    return notes
+
+
+def _subject(model: Model, plan: Plan, scenario: Scenario) -> BenchmarkSubject:
+    loop = plan.scenario == "loop"
+    return benchmark_subject(
+        model.bundle,
+        model.variant,
+        model.engine,
+        model.session.engine,
+        model.threads,
+        plan.scenario,
+        streams=scenario.frames if isinstance(scenario, MultiStream) else 1,
+        source=(plan.source or "golden frames") if loop else None,
+        policy=plan.policy if loop else None,
     )
 
 

@@ -63,15 +63,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
         ConfigError: Machine or scenario differ, there are too few samples, or one side mixes subjects.
     """
     one, other = merge(a), merge(b)
-    if one.host.identity != other.host.identity:
-        msg = (
-            f"A was measured on {one.host.identity}, B on {other.host.identity}: times of different machines cannot be "
-            "compared; orilla report shows them side by side"
-        )
-        raise ConfigError(msg)
-    if (one.subject.scenario, one.subject.streams) != (other.subject.scenario, other.subject.streams):
-        msg = f"A is a run of {one.subject.scenario}, B of {other.subject.scenario}: measure the same way"
-        raise ConfigError(msg)
+    _require_comparable(one, other)
     changes = [change for percent in PERCENTS if (change := _change(a, b, percent, margin)) is not None]
     if not changes or changes[0].percentile != "p50":
         msg = (
@@ -80,26 +72,9 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
         )
         raise ConfigError(msg)
     first = changes[0]
-    unsure = first.verdict == "same" and abs(first.percent) + first.plus_minus > 2 * margin
-    notes = [
-        f"{side} is not valid: {reason}"
-        for side, result in (("A", one), ("B", other))
-        for reason in (*result.invalid, *(() if result.complete else ("it was interrupted",)))
-    ]
-    if one.interference is not None and other.interference is not None:
-        ratio = other.interference.quiet_ns / one.interference.quiet_ns
-        if one.host.python == other.host.python and not 1 / SLOWER < ratio < SLOWER:
-            notes.append(
-                f"the machine itself was {max(ratio, 1 / ratio):.2f} times slower in {'B' if ratio > 1 else 'A'}"
-            )
-    if unsure:
+    notes = _notes(one, other)
+    if first.verdict == "same" and abs(first.percent) + first.plus_minus > 2 * margin:
         notes.append(f"± {first.plus_minus:.1f} % is too wide for a small difference: measure longer, or several times")
-    for what in ("bundle", "variant", "engine_version", "threads"):
-        was, now = getattr(one.subject, what), getattr(other.subject, what)
-        if was != now:
-            notes.append(f"{what.replace('_version', '')}: {was} in A, {now} in B")
-    if one.subject.bundle == other.subject.bundle and one.subject.sha256 != other.subject.sha256:
-        notes.append(f"{one.subject.bundle} is another bundle in B than in A")
     grown = [side.cold_start.memory_mib if side.cold_start else None for side in (one, other)]
     memory = (grown[0], grown[1]) if grown[0] is not None and grown[1] is not None else None
     return Verdict(
@@ -114,6 +89,40 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
         memory,
         tuple(notes),
     )
+
+
+def _require_comparable(one: Result, other: Result) -> None:
+    if one.host.identity != other.host.identity:
+        msg = (
+            f"A was measured on {one.host.identity}, B on {other.host.identity}: times of different machines cannot be "
+            "compared; orilla report shows them side by side"
+        )
+        raise ConfigError(msg)
+    if (one.subject.scenario, one.subject.streams) != (other.subject.scenario, other.subject.streams):
+        msg = f"A is a run of {one.subject.scenario}, B of {other.subject.scenario}: measure the same way"
+        raise ConfigError(msg)
+
+
+def _notes(one: Result, other: Result) -> list[str]:
+    """Return what limits the comparison of A (`one`) and B (`other`)."""
+    notes = [
+        f"{side} is not valid: {reason}"
+        for side, result in (("A", one), ("B", other))
+        for reason in (*result.invalid, *(() if result.complete else ("it was interrupted",)))
+    ]
+    if one.interference is not None and other.interference is not None:
+        ratio = other.interference.quiet_ns / one.interference.quiet_ns
+        if one.host.python == other.host.python and not 1 / SLOWER < ratio < SLOWER:
+            notes.append(
+                f"the machine itself was {max(ratio, 1 / ratio):.2f} times slower in {'B' if ratio > 1 else 'A'}"
+            )
+    for what in ("bundle", "variant", "engine_version", "threads"):
+        was, now = getattr(one.subject, what), getattr(other.subject, what)
+        if was != now:
+            notes.append(f"{what.replace('_version', '')}: {was} in A, {now} in B")
+    if one.subject.bundle == other.subject.bundle and one.subject.sha256 != other.subject.sha256:
+        notes.append(f"{one.subject.bundle} is another bundle in B than in A")
+    return notes
 
 
 def _change(a: list[Result], b: list[Result], percent: float, margin: float) -> Change | None:

@@ -196,6 +196,14 @@ class _Version(msgspec.Struct):
 
 
 def _check_names(manifest: Manifest) -> None:
+    """Raise `BundleError` if parts of the manifest contradict each other."""
+    _check_variants(manifest)
+    _check_preprocess(manifest)
+    _check_metrics(manifest)
+    _check_files(manifest)
+
+
+def _check_variants(manifest: Manifest) -> None:
     names = [variant.name for variant in manifest.variants]
     if manifest.default not in names:
         msg = f"manifest.json: default variant {manifest.default!r} is not among {', '.join(names)}"
@@ -210,6 +218,9 @@ def _check_names(manifest: Manifest) -> None:
     if not manifest.labels and manifest.task != "tensor":
         msg = "manifest.json: labels are empty"
         raise BundleError(msg)
+
+
+def _check_preprocess(manifest: Manifest) -> None:
     spec = manifest.preprocess
     text = isinstance(spec, TextPreprocess)
     if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
@@ -228,7 +239,9 @@ def _check_names(manifest: Manifest) -> None:
         if not all(1 <= side <= 8192 for side in size):
             msg = f"manifest.json: input size {size} is out of range"
             raise BundleError(msg)
-    named = [path for variant in manifest.variants for path in variant.files]
+
+
+def _check_metrics(manifest: Manifest) -> None:
     metric = FIRST_METRIC[manifest.task]
     if any(metric not in variant.check.metrics for variant in manifest.variants):
         msg = f"manifest.json: a variant's check has no {metric}"
@@ -245,6 +258,10 @@ def _check_names(manifest: Manifest) -> None:
     ):
         msg = f"manifest.json: the card does not say the {metric} of a model for task {manifest.task}"
         raise BundleError(msg)
+
+
+def _check_files(manifest: Manifest) -> None:
+    named = [path for variant in manifest.variants for path in variant.files]
     named += [path for golden in manifest.golden for path in (golden.raw, golden.prepared, golden.output)]
     named += [manifest.vocabulary] if manifest.vocabulary is not None else []
     for path in named:
