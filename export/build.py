@@ -11,6 +11,7 @@ from orilla.export.convert import fork_server
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.samples import SampleSet
 from orilla.export.source_model import SourceModel
+from orilla.export.workspace import Workspace
 from orilla.runtime.tflite.rewrite import rewritten
 
 
@@ -18,7 +19,7 @@ def make(
     source: SourceModel,
     fitting: dict[str, Recipe],
     seen: SampleSet | None,
-    work: Path,
+    work: Workspace,
     failed: dict[str, str],
     step: Callable[[str], None],
 ) -> dict[str, bytes]:
@@ -26,21 +27,20 @@ def make(
 
     A recipe that fails is recorded in `failed` with its reason, and the others continue.
     """
-    calibration = work / "calibration.npz"
     if seen is not None:
-        samples.save_calibration(seen, source, calibration)
+        samples.save_calibration(seen, source, work.calibration)
     bases: dict[str, Path | ConversionError] = {}
     made: dict[str, bytes] = {}
     for name, recipe in fitting.items():
         step(f"making {name}")
         if recipe.base not in bases:
-            bases[recipe.base] = _base(recipe, source.model, calibration, work / f"base{len(bases)}")
+            bases[recipe.base] = _base(recipe, source.model, work, len(bases))
         base = bases[recipe.base]
         if isinstance(base, ConversionError):
             failed[name] = str(base)
             continue
         try:
-            data = _variant(name, recipe, base, calibration, work).read_bytes()
+            data = _variant(name, recipe, base, work).read_bytes()
             made[name] = _smaller(data) if recipe.engine == "litert" else data
         except ConversionError as error:
             failed[name] = str(error)
@@ -54,10 +54,10 @@ def _smaller(data: bytes) -> bytes:
         return data
 
 
-def _base(recipe: Recipe, model: Path, calibration: Path, stem: Path) -> Path | ConversionError:
-    out = stem.with_suffix(SUFFIXES[recipe.engine])
+def _base(recipe: Recipe, model: Path, work: Workspace, number: int) -> Path | ConversionError:
+    out = work.base(number, SUFFIXES[recipe.engine])
     # A base that quantises reads the calibration samples itself.
-    extra = {"calibration": str(calibration)} if recipe.calibrated and recipe.quantise is None else {}
+    extra = {"calibration": str(work.calibration)} if recipe.calibrated and recipe.quantise is None else {}
     try:
         fork_server.call(recipe.base, model=str(model), out=str(out), **extra)
     except ConversionError as error:
@@ -65,12 +65,12 @@ def _base(recipe: Recipe, model: Path, calibration: Path, stem: Path) -> Path | 
     return out
 
 
-def _variant(name: str, recipe: Recipe, base: Path, calibration: Path, work: Path) -> Path:
+def _variant(name: str, recipe: Recipe, base: Path, work: Workspace) -> Path:
     if recipe.quantise is None:
         return base
-    out = work / f"{name}{SUFFIXES[recipe.engine]}"
+    out = work.variant(name, SUFFIXES[recipe.engine])
     extra: dict[str, str] = dict(recipe.options)
     if recipe.calibrated:
-        extra["calibration"] = str(calibration)
+        extra["calibration"] = str(work.calibration)
     fork_server.call(recipe.quantise, source=str(base), out=str(out), **extra)
     return out

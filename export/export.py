@@ -23,6 +23,7 @@ from orilla.export.recipe import Recipe, select
 from orilla.export.recommend import MAX_DROP
 from orilla.export.samples import SampleSet
 from orilla.export.source_model import ModelHints, SourceModel, open_source_model
+from orilla.export.workspace import Workspace
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
 from orilla.runtime.bundle.run_folder import VOCABULARY
@@ -67,7 +68,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
     check_writable(out)
     try:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
-            return _export(model, out, chosen, options, Path(temporary))
+            return _export(model, out, chosen, options, Workspace(Path(temporary)))
     except MemoryError as error:
         msg = "out of memory: use fewer samples with --validation-count and --calibration-count"
         raise ConversionError(msg) from error
@@ -77,7 +78,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         raise fork_server.no_space() from error
 
 
-def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Path) -> Manifest:
+def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Workspace) -> Manifest:
     options.step("reading the model")
     source = open_source_model(model, options.hints, work)
     fitting, not_applicable = _fit(chosen, source)
@@ -145,7 +146,7 @@ def _data(
 
 
 def _draw(
-    source: SourceModel, dataset: Dataset, other: Dataset | None, options: ExportOptions, work: Path
+    source: SourceModel, dataset: Dataset, other: Dataset | None, options: ExportOptions, work: Workspace
 ) -> tuple[SampleSet, SampleSet | None, list[Item]]:
     """Read and prepare the samples for the check and for calibration."""
     calibrated_on, items = samples.divide(

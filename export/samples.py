@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.export.source_model import SourceModel
+from orilla.export.workspace import Workspace
 from orilla.runtime.evaluation.datasets import (
     ArraySample,
     ClassifiedImage,
@@ -181,7 +182,7 @@ class SampleSet:
         return len(self.truths)
 
 
-def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: Path, stem: str) -> SampleSet:
+def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: Workspace, stem: str) -> SampleSet:
     """Read and prepare samples into files below `work`, one per input, so that none stays in memory.
 
     Raises:
@@ -194,7 +195,7 @@ def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: 
         sample = dataset.load(*item)
         for name, array in named(source, prepared(sample, source.preprocessor)).items():
             if name not in inputs:
-                inputs[name] = _mapped(work / f"{stem}.{name}.npy", array.dtype, (len(items), *array.shape))
+                inputs[name] = _mapped(work.inputs(stem, name), array.dtype, (len(items), *array.shape))
             inputs[name][place] = array
         truths.append(truth_of(sample))
         raw = raw_of(sample)

@@ -11,6 +11,7 @@ from orilla.export import model_info as facts_of
 from orilla.export.convert import fork_server
 from orilla.export.convert.input_adapter import INPUT_RANGES, InputAdapter, InputRange, write_adapter
 from orilla.export.model_info import ModelInfo
+from orilla.export.workspace import Workspace
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.preprocessing.image import Preprocess
@@ -54,7 +55,7 @@ class SourceModel:
     """Data set of the training."""
 
 
-def open_source_model(given: Path, hints: ModelHints, work: Path) -> SourceModel:
+def open_source_model(given: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     """Open a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
 
     Args:
@@ -80,7 +81,7 @@ def open_source_model(given: Path, hints: ModelHints, work: Path) -> SourceModel
     return _foreign(given, hints, work)
 
 
-def _run(run: Path, hints: ModelHints, work: Path) -> SourceModel:
+def _run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     card, settings = read_run(run)
     for name in ("task", "labels", "input_range", "input", "vocabulary"):
         if getattr(hints, name) is not None:
@@ -106,7 +107,7 @@ def _run(run: Path, hints: ModelHints, work: Path) -> SourceModel:
     )
 
 
-def _foreign(given: Path, hints: ModelHints, work: Path) -> SourceModel:
+def _foreign(given: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     if hints.task is None:
         msg = f"the task of {given.name} is unknown: give --task {', '.join(FIRST_METRIC)}"
         raise ConfigError(msg)
@@ -140,14 +141,14 @@ ARRAYS = ("float32", "int32", "int64")
 """Array types that both formats support in every precision."""
 
 
-def _wrap(work: Path, wrap: InputAdapter) -> Path:
-    path = work / "model.json"
+def _wrap(work: Workspace, wrap: InputAdapter) -> Path:
+    path = work.adapter
     write_adapter(path, wrap)
     return path
 
 
-def _facts(model: Path, work: Path, device: str | None) -> ModelInfo:
-    out = work / "facts.json"
+def _facts(model: Path, work: Workspace, device: str | None) -> ModelInfo:
+    out = work.model_info
     fork_server.call("orilla.export.model_info:describe", model=str(model), out=str(out), device=device)
     facts = facts_of.read(out)
     if facts.unmapped:

@@ -15,6 +15,7 @@ from orilla.export.check.golden import GoldenData, candidates, golden
 from orilla.export.convert import fork_server
 from orilla.export.samples import SampleSet
 from orilla.export.source_model import SourceModel
+from orilla.export.workspace import Workspace
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.metrics import Target, target_of
 from orilla.runtime.preprocessing.preprocessor import RawInput
@@ -31,7 +32,7 @@ def answered(
     dataset: Dataset,
     raws: list[tuple[str, RawInput]],
     count: int,
-    work: Path,
+    work: Workspace,
 ) -> tuple[Reference, GoldenData]:
     """Run the original model on the validation data and the golden candidates, in one process.
 
@@ -49,14 +50,14 @@ def answered(
     """
     given = candidates(raws, source)
     for name, array in given.inputs.items():
-        np.save(work / f"golden.{name}.npy", array)
-    outs = {stem: work / f"{stem}.out.npy" for stem in ("validation", "golden")}
+        np.save(work.inputs("golden", name), array)
+    outs = {stem: work.outputs(stem) for stem in ("validation", "golden")}
     jobs = [
-        {"inputs": {name: str(work / f"{stem}.{name}.npy") for name in checked.inputs}, "out": str(out)}
+        {"inputs": {name: str(work.inputs(stem, name)) for name in checked.inputs}, "out": str(out)}
         for stem, out in outs.items()
     ]
-    (work / "jobs.json").write_text(json.dumps(jobs))
-    fork_server.call("orilla.export.check.reference:predict", model=str(source.model), jobs=str(work / "jobs.json"))
+    work.jobs.write_text(json.dumps(jobs))
+    fork_server.call("orilla.export.check.reference:predict", model=str(source.model), jobs=str(work.jobs))
     outputs: NDArray[np.float32] = np.load(outs["validation"])
     _check_scores(source, outputs)
     labelled = dataset.labelled and (source.task != "tensor" or _has_values(checked, outputs))

@@ -68,7 +68,7 @@ def test_the_engines_that_this_environment_is_for_are_here():
 def test_a_provider_that_is_not_there_is_no_silent_cpu():
     onnxruntime = pytest.importorskip("onnxruntime")
     absent = next(engine for engine in registry.ENGINES if engine.startswith("onnx:") and engine not in HERE)
-    with pytest.raises(EngineError, match=r"here has no \w+, only .*: (pip install|take)") as caught:
+    with pytest.raises(EngineError, match=r"here has no \w+, only .*: (pip install|use)") as caught:
         loader.load(PROBE, PROBE.manifest.variant("onnx_fp32"), engine=absent)
     assert onnxruntime.__version__ in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_a_compiled_model_is_refused_where_it_would_end_the_process(monkeypatch)
         pytest.skip("LiteRT is not installed")
     monkeypatch.setattr(compiled.platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(compiled, "features", lambda: ("asimd",))
-    with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0, .* take --engine litert"):
+    with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0, .* use --engine litert"):
         loader.load_bytes("compiled", PROBE.read(PROBE.manifest.variant("litert_fp32").file))
 
 

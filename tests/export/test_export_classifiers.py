@@ -41,7 +41,7 @@ def test_golden_texts_may_come_from_a_file(tmp_path, reviews):
     bundle = Bundle.open(tmp_path / "b.orilla")
     texts = {bundle.read(golden.raw).decode() for golden in bundle.manifest.golden}
     assert texts == {"a lovely film", "a dreadful plot", "the plot of the film"}
-    with pytest.raises(DataError, match="scenes contains pictures, but the model takes texts"):
+    with pytest.raises(DataError, match="scenes contains images, but the model takes texts"):
         export(run, tmp_path / "c.orilla", ExportOptions(recipes="litert_fp32", golden="scenes"))
 
 

@@ -164,7 +164,7 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
     np.savez(tmp_path / "inf.npz", x=x)
     model.layers[0].set_weights([np.ones((4, 2)), np.zeros(2)])
     model.save(tmp_path / "good.keras")
-    with pytest.raises(DataError, match=r"inf\.npz: x holds NaN or infinity"):
+    with pytest.raises(DataError, match=r"inf\.npz: x contains NaN or infinity"):
         make(
             tmp_path / "good.keras",
             tmp_path / "m.orilla",
@@ -175,7 +175,7 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
     same = {"recipes": "litert_wi8_ai8", "calibration": str(tmp_path / "same.npz")}
     with pytest.raises(DataError, match="has the same value everywhere"):
         make(tmp_path / "good.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), **same)
-    with pytest.raises(DataError, match=r"holds pictures, the model takes arrays"):
+    with pytest.raises(DataError, match=r"contains images, but the model takes arrays"):
         make(
             tmp_path / "good.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(arrays / "x.npz")
         )
