@@ -1,1 +1,1 @@
-"""Data and models of the curriculum, on any Keras backend."""
+"""Training of image and text classifiers and of the road model with Keras, on TensorFlow, JAX or PyTorch."""

@@ -67,7 +67,8 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
         "--hold-out",
         metavar="SHARE|NAMES|none",
         help="training samples to hold out for choosing the epoch or the settings: a share, or sequence names "
-        "separated by commas (default: the val split if there is a test split, else 0.1 if something is chosen)",
+        "separated by commas (default: the val split if there is also a test split; 0.1 if there is no val split, or "
+        "if there is no test split and something is chosen)",
     )
     group.add_argument(
         "--drop-leaks",
@@ -187,7 +188,9 @@ def with_flags(message: str, names: set[str]) -> str:
         text = f"--{name.replace('_', '-')}"
         return text if value == "True" else f"{text} {value}"
 
-    return re.sub(rf"\b(?P<name>{'|'.join(sorted(names))})\b(?:=(?P<value>[^\s,;:]*))?", flag, message)
+    # A name inside a path, as in `data/hold_out/a.png`, is no parameter.
+    pattern = rf"(?<![\w/.-])(?P<name>{'|'.join(sorted(names))})(?:=(?P<value>[^\s,;:]*)|(?![\w/.-]))"
+    return re.sub(pattern, flag, message)
 
 
 def _check_out(arguments: argparse.Namespace) -> None:

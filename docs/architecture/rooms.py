@@ -19,17 +19,17 @@ Graph = dict[str, set[str]]
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """Return the file of each module, by its name below `orilla`."""
-    found = {}
+    """Return the file of each module by its name below `orilla`."""
+    files = {}
     for package in PACKAGES:
         for file in sorted((root / package).rglob("*.py")):
             name = ".".join(file.relative_to(root).with_suffix("").parts)
-            found[name.removesuffix(".__init__")] = file
-    return found
+            files[name.removesuffix(".__init__")] = file
+    return files
 
 
 def imports(file: Path, known: dict[str, Path]) -> set[str]:
-    """Return the project's modules that one file imports anywhere in its text."""
+    """Return the project's modules that a file imports, at its top or inside functions."""
     targets: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -43,13 +43,13 @@ def imports(file: Path, known: dict[str, Path]) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    """Return the room that a module stands in."""
+    """Return the room of a module."""
     parts = module.split(".")
     return ".".join(parts[:2]) if parts[0] == "runtime" else parts[0]
 
 
 def rooms(graph: Graph) -> Graph:
-    """Return the arrows between rooms; the package's own `__init__` of public names is no room."""
+    """Return the arrows between rooms. The `__init__` with the public names is not a room."""
     arrows: Graph = {}
     for module, targets in graph.items():
         if module == "runtime":
@@ -70,12 +70,12 @@ def circles(graph: Graph) -> list[set[str]]:
                 seen.add(node)
                 stack += graph.get(node, ())
         reach[start] = seen
-    found: list[set[str]] = []
+    result: list[set[str]] = []
     for node in graph:
-        circle = {other for other in reach[node] if node in reach.get(other, ())}
-        if circle and circle not in found:
-            found.append(circle)
-    return found
+        circle = {reached for reached in reach[node] if node in reach.get(reached, ())}
+        if circle and circle not in result:
+            result.append(circle)
+    return result
 
 
 def upward(arrows: Graph) -> tuple[list[tuple[str, str]], Graph]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-FIRST = {"segment": "iou", "classify": "accuracy", "text": "accuracy"}
+PRIMARY_METRIC = {"segment": "iou", "classify": "accuracy", "text": "accuracy"}
 
 HEAD = """# Results
 
@@ -37,7 +37,7 @@ def page() -> str:
     """Return the text of the page."""
     cards = {path.stem: json.loads(path.read_text()) for path in sorted(HERE.glob("*.json"))}
     rows = "".join(row(name, card) for name, card in cards.items())
-    commands = "\n".join(f"| {name} | `{card['command']}` | {started(card)} |" for name, card in cards.items())
+    commands = "\n".join(f"| {name} | `{card['command']}` | {start_weights(card)} |" for name, card in cards.items())
     machines = sorted({f"{card['machine']}, {precision(card)}" for card in cards.values()})
     table = f"{HEAD}{rows}\nMachines: {'; '.join(machines)}.\n"
     return f"{table}\n{seeds(cards)}\n| run | command | started from |\n|---|---|---|\n{commands}\n"
@@ -47,24 +47,24 @@ def seeds(cards: dict[str, dict[str, Any]]) -> str:
     """Return mean and spread of runs that differ only by their seed: NAME-0, NAME-1, ..."""
     groups: dict[str, list[float]] = {}
     for name, card in cards.items():
-        figure = card["measured"][0]["metrics"][FIRST[card["task"]]]
+        figure = card["measured"][0]["metrics"][PRIMARY_METRIC[card["task"]]]
         model, _, seed = name.rpartition("-")
         if seed.isdigit():
             groups.setdefault(model, []).append(figure)
     rows = [
-        f"| {name} | {len(found)} | {statistics.mean(found):.4f} | {min(found):.4f} – {max(found):.4f} |"
-        for name, found in groups.items()
-        if len(found) > 1
+        f"| {name} | {len(figures)} | {statistics.mean(figures):.4f} | {min(figures):.4f} – {max(figures):.4f} |"
+        for name, figures in groups.items()
+        if len(figures) > 1
     ]
     return "\n".join(["| model | seeds | mean | least – greatest |", "|---|---:|---:|---|", *rows, ""])
 
 
 def row(name: str, card: dict[str, Any]) -> str:
     """Return the row of one training."""
-    reported, metric = card["measured"][0], FIRST[card["task"]]
+    reported, metric = card["measured"][0], PRIMARY_METRIC[card["task"]]
     low, high = reported["intervals"][metric]
-    chosen = [one for one in card["data"]["splits"] if one["name"] == "choose"]
-    told = f"{chosen[0]['count']} samples, {card['measured'][1]['metrics'][metric]:.4f}" if chosen else "nothing"
+    chosen = [split for split in card["data"]["splits"] if split["name"] == "choose"]
+    held_out = f"{chosen[0]['count']} samples, {card['measured'][1]['metrics'][metric]:.4f}" if chosen else "nothing"
     data = " + ".join(source["name"] for source in card["data"]["sources"])
     cells = [
         f"[{name}]({name}.json)",
@@ -72,7 +72,7 @@ def row(name: str, card: dict[str, Any]) -> str:
         f"{data} {reported['split']}",
         f"{metric} {reported['metrics'][metric]:.4f}",
         f"{low:.4f} – {high:.4f}",
-        told,
+        held_out,
         card["epochs"],
         f"{card['seconds']:.0f}",
         card["seed"],
@@ -81,8 +81,8 @@ def row(name: str, card: dict[str, Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |\n"
 
 
-def started(card: dict[str, Any]) -> str:
-    """Return the initial weights."""
+def start_weights(card: dict[str, Any]) -> str:
+    """Return the initial weights as a cell."""
     return "random" if card["start_weights"] == "random" else f"`{card['start_weights']}`"
 
 

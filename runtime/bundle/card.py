@@ -72,7 +72,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Height and width of the network's input in pixels, or its length in tokens."""
     seed: int
     epochs: int
-    """Epochs of all stages."""
+    """Epochs of all training phases."""
     best_epoch: int
     """Epoch whose weights are kept."""
     batch: int

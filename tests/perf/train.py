@@ -24,7 +24,7 @@ from orilla.runtime.stdio import hidden_stderr
 from orilla.train.data.batches import ClassifierData
 from orilla.train.data.splits import split
 from orilla.train.fit import backend
-from orilla.train.fit.training import fit
+from orilla.train.fit.training import FitTask, fit
 from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
 from orilla.train.train import open_data
@@ -33,7 +33,7 @@ from orilla.train.train import open_data
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="convnet", help="a classifier (default: convnet)")
-    parser.add_argument("--data", help="as orilla train takes it (default: pictures made on the spot)")
+    parser.add_argument("--data", help="as orilla train takes it (default: images made on the spot)")
     parser.add_argument("--samples", type=int, default=480)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
@@ -56,7 +56,29 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
-    data = arguments.data or pictures(folder / "pictures", arguments.samples)
+    """Return the samples per second of both loops and their ratio."""
+    task = training(arguments, folder)
+    assert isinstance(task.data, ClassifierData)
+    rounds = alternate(task, arguments, folder)
+    ratios = [ours / bare for bare, ours in rounds]
+    return {
+        "model": arguments.model,
+        "batch": arguments.batch,
+        "samples": task.data.count,
+        "augment": arguments.augment,
+        "backend": keras.backend.backend(),
+        "rounds": len(rounds),
+        "bare_per_s": statistics.median(bare for bare, _ in rounds),
+        "ours_per_s": statistics.median(ours for _, ours in rounds),
+        "ratio": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+    }
+
+
+def training(arguments: argparse.Namespace, folder: Path) -> FitTask:
+    """Return the last phase of the training that the arguments describe."""
+    data = arguments.data or images(folder / "images", arguments.samples)
     options = TrainOptions(
         model=arguments.model,
         data=str(data),
@@ -67,13 +89,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     backend.configure("float32", 0)
     _, dataset = open_data(options)
     splits = split(dataset, limit=arguments.samples, hold_out="none", drop_leaks=True)
-    job = make_job(options, dataset, splits)
-    task = job.phases[-1]()
-    count = len(splits.train)
+    return make_job(options, dataset, splits).phases[-1]()
+
+
+def alternate(task: FitTask, arguments: argparse.Namespace, folder: Path) -> list[tuple[float, float]]:
+    """Train with `fit` and with the bare loop in turn; return the samples per second of both in each round."""
     assert isinstance(task.data, ClassifierData)
-    order = np.arange(count)
-    inputs = task.data.inputs.view(order, 0)
-    labels = task.data.labels
+    count, labels = task.data.count, task.data.labels
+    inputs = task.data.inputs.view(np.arange(count), 0)
     bare_model = keras.models.clone_model(task.model)
     bare_model.compile(keras.optimizers.AdamW(1e-3, clipnorm=1.0), loss=task.loss, metrics=list(task.metrics))
     rounds: list[tuple[float, float]] = []
@@ -92,24 +115,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
     options_of_fit = replace(task.options, epochs=arguments.rounds + 1, evaluate_every=1)
     with hidden_stderr():
         fit(replace(task, evaluate=between_epochs, options=options_of_fit), folder, signature="")
-    del rounds[0]  # both compile in the first epoch
-    ratios = [ours / bare for bare, ours in rounds]
-    return {
-        "model": arguments.model,
-        "batch": arguments.batch,
-        "samples": count,
-        "augment": arguments.augment,
-        "backend": keras.backend.backend(),
-        "rounds": len(rounds),
-        "bare_per_s": statistics.median(bare for bare, _ in rounds),
-        "ours_per_s": statistics.median(ours for _, ours in rounds),
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-    }
+    return rounds[1:]  # Both loops compile in the first round.
 
 
-def pictures(folder: Path, count: int) -> Path:
+def images(folder: Path, count: int) -> Path:
     """Write class folders of smooth random images, 240x240."""
     import cv2
 

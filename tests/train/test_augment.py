@@ -19,7 +19,7 @@ def test_affine_changes_are_seeded_and_keep_the_middle():
     assert np.allclose(apply(still, images, 3), images, atol=1e-3)
 
 
-def test_a_mirrored_picture_has_its_mask_mirrored():
+def test_a_mirrored_image_has_its_mask_mirrored():
     rng = np.random.default_rng(0)
     truths = rng.integers(0, 2, (16, 8, 12, 1)).astype(np.float32)
     images = np.repeat(truths, 3, axis=3)
@@ -40,7 +40,7 @@ def test_light_changes_are_seeded_and_stay_in_range():
     assert first.dtype == np.float32
 
 
-def test_mixing_puts_a_picture_s_classes_with_their_labels():
+def test_mixing_copies_pixels_with_their_labels():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (6, 16, 24)).astype(np.uint8)
     images = np.repeat((labels * 60 + np.arange(6, dtype=np.uint8)[:, None, None])[..., None], 3, axis=3)
@@ -52,7 +52,7 @@ def test_mixing_puts_a_picture_s_classes_with_their_labels():
     assert (mixed[mixed_labels == labels].std(axis=-1) == 0).all()
 
 
-def test_ground_goes_together_or_not_at_all():
+def test_ground_classes_are_copied_together_or_not_at_all():
     rng = np.random.default_rng(1)
     labels = np.tile(np.repeat(np.arange(4, dtype=np.uint8), 6), (32, 16, 1))
     images = np.repeat(labels[..., None] * 60, 3, axis=3)
@@ -62,7 +62,7 @@ def test_ground_goes_together_or_not_at_all():
     assert {len(classes) for classes in both} == {0, 2}
 
 
-def test_shade_falls_on_the_ground_and_not_on_what_stands_there():
+def test_shade_falls_on_the_ground_and_not_on_objects():
     labels = np.zeros((12, 48, 64), np.uint8)
     labels[:, 10:24, 20:40] = 2
     images = np.full((12, 48, 64, 3), 200, np.uint8)

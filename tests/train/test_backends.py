@@ -68,8 +68,8 @@ def test_several_devices_share_each_batch(data, tmp_path):
     if find_spec("jax") is None:
         pytest.skip('jax is not installed: pip install "orilla[backends]"')
     weights = tmp_path / "weights.npz"
-    one = losses("jax", "lenet", data["lenet"], weights, folder=tmp_path / "one")
-    two = losses(
+    one_device = losses("jax", "lenet", data["lenet"], weights, folder=tmp_path / "one")
+    two_devices = losses(
         "jax",
         "lenet",
         data["lenet"],
@@ -77,4 +77,4 @@ def test_several_devices_share_each_batch(data, tmp_path):
         folder=tmp_path / "two",
         xla="--xla_force_host_platform_device_count=2",
     )
-    assert (np.abs(two / one - 1) < TOLERANCE).all(), (one, two)
+    assert (np.abs(two_devices / one_device - 1) < TOLERANCE).all(), (one_device, two_devices)

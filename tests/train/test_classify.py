@@ -1,4 +1,4 @@
-"""Classifiers of images and texts learn, resume over stages, choose on held-out samples, and write their card."""
+"""Classifiers of images and texts learn, resume over phases, choose on held-out samples, and write their card."""
 
 import cv2
 import keras
@@ -22,7 +22,7 @@ def trained(animals, tmp_path_factory):
     return out, train(TrainOptions(data=str(animals), **factories.SMALL_CONVNET), out, command="orilla train convnet")
 
 
-def test_a_folder_of_pictures_becomes_a_model_with_all_that_tells_of_it(trained):
+def test_a_folder_of_images_becomes_a_complete_run_folder(trained):
     folder, card = trained
     assert sorted(path.name for path in folder.iterdir()) == [
         "card.json",
@@ -73,7 +73,7 @@ def test_the_best_epoch_is_chosen_on_samples_held_out(animals, tmp_path):
     assert chosen.metrics["accuracy"] == pytest.approx(best)
 
 
-def test_between_epochs_pictures_are_measured_a_batch_at_a_time(tmp_path, monkeypatch):
+def test_between_epochs_images_are_evaluated_in_small_batches(tmp_path, monkeypatch):
     """In large batches, activations would be the largest part of a training's memory."""
     data = factories.class_folders(tmp_path / "data", {"train": 4, "validation": 40})
     batches, predict = [], classify.predict
@@ -92,7 +92,7 @@ def mobilenet_weights(tmp_path_factory):
     return str(path)
 
 
-def test_two_stages_with_frozen_features_resume_to_the_same_model(animals, mobilenet_weights, tmp_path, monkeypatch):
+def test_two_phases_with_frozen_features_resume_to_the_same_model(animals, mobilenet_weights, tmp_path, monkeypatch):
     import orilla.train.fit.training as fitting
 
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
@@ -140,7 +140,7 @@ def test_features_of_frozen_layers_are_what_the_whole_network_computes(
     assert "probabilities" not in frozen
 
 
-def test_half_precision_leaves_a_model_of_the_edge_s_own(animals, tmp_path):
+def test_half_precision_training_saves_a_float32_model(animals, tmp_path):
     options = TrainOptions(data=str(animals), **factories.SMALL_CONVNET, precision="bfloat16", tensorboard=True)
     card = train(options, tmp_path / "run", command="")
     assert card.precision == "bfloat16"
@@ -151,7 +151,7 @@ def test_half_precision_leaves_a_model_of_the_edge_s_own(animals, tmp_path):
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
-def test_a_class_may_be_called_as_a_formula_begins(tmp_path):
+def test_a_class_name_may_contain_a_dollar_sign(tmp_path):
     data = factories.class_folders(tmp_path / "money", {"train": 4, "val": 4}, classes=("$1", "$5_^"))
     train(TrainOptions(model="mlp-sigmoid", data=str(data), epochs=1, batch=8), tmp_path / "run", command="")
     assert (tmp_path / "run" / "model.keras").exists()

@@ -7,12 +7,12 @@ from helpers.factories import SMALL_CONVNET
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
-from orilla.train.cli import command_line
+from orilla.train.cli import command_line, with_flags
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
 
-def test_the_command_trains_and_tells(animals, tmp_path, capsys):
+def test_the_command_trains_and_prints(animals, tmp_path, capsys):
     out = tmp_path / "run"
     words = ["train", "convnet", "--data", str(animals), "--out", str(out), "--epochs", "1", "--input", "48x48"]
     assert main([*words, "--device", "coral", "--json"]) == 0
@@ -60,17 +60,32 @@ def test_bad_options_write_nothing(animals, tmp_path, options, error, match):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_gone_on_from_is_told(animals, tmp_path, capsys, monkeypatch):
+def test_what_cannot_be_resumed_is_reported(animals, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(out), "--epochs", "1", "--resume"]
     assert main(words) == 0
     assert "No checkpoint in" in capsys.readouterr().err
-    (tmp_path / "other" / "search").mkdir(parents=True)
-    assert main([*words, "--out", str(tmp_path / "other")]) == 2
+    (tmp_path / "searched" / "search").mkdir(parents=True)
+    assert main([*words, "--out", str(tmp_path / "searched")]) == 2
     assert "has the trials of a search: add --search METHOD" in capsys.readouterr().err
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     assert main([*words, "--out", str(tmp_path / "third")]) == 2
     assert "KERAS_BACKEND=theano: give tensorflow, jax, torch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("epochs=0: must be 1 or more", "--epochs 0: must be 1 or more"),
+        ("fix them, or set skip_corrupt=True", "fix them, or set --skip-corrupt"),
+        ("augment=False has no effect on lstm: leave it out", "--no-augment has no effect on lstm: leave it out"),
+        ("set resume=True and a lower learning_rate", "set --resume and a lower --learning-rate"),
+        ("hold_out=A,B: give a share of the data", "--hold-out A,B: give a share of the data"),
+        ("cannot decode data/hold_out/a.png", "cannot decode data/hold_out/a.png"),
+    ],
+)
+def test_messages_name_flags_instead_of_parameters(message, expected):
+    assert with_flags(message, set(TrainOptions.__dataclass_fields__)) == expected
 
 
 def test_a_card_s_command_can_be_typed_again(monkeypatch):
@@ -79,10 +94,10 @@ def test_a_card_s_command_can_be_typed_again(monkeypatch):
         "train",
         "lenet",
         "--data",
-        "/data/my pictures/",
+        "/data/my images/",
         "--extra-data=mnist:../a/b/",
         "--out",
         "r/1",
     ]
     monkeypatch.setattr("sys.argv", words)
-    assert command_line() == "orilla train lenet --data 'my pictures' --extra-data=mnist:b --out 1"
+    assert command_line() == "orilla train lenet --data 'my images' --extra-data=mnist:b --out 1"

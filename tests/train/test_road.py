@@ -31,9 +31,9 @@ def eager():
     """Run without a graph, because tracing takes longer than a few steps. `test_it_learns_what_is_easy` uses one."""
     import tensorflow
 
-    tensorflow.config.run_functions_eagerly(True)
+    tensorflow.config.run_functions_eagerly(run_eagerly=True)
     yield
-    tensorflow.config.run_functions_eagerly(False)
+    tensorflow.config.run_functions_eagerly(run_eagerly=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def trained(tiny_data, tmp_path_factory):
     return out, train(TrainOptions(data=str(tiny_data), **SMALL), out, command="orilla train road")
 
 
-def test_the_run_folder_is_whole(trained, tiny_data):
+def test_the_run_folder_is_complete(trained, tiny_data):
     folder, card = trained
     assert sorted(path.name for path in folder.iterdir()) == [
         "card.json",
@@ -87,12 +87,12 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
 def test_it_learns_what_is_easy(tiny_data, tmp_path):
     import tensorflow
 
-    tensorflow.config.run_functions_eagerly(False)
+    tensorflow.config.run_functions_eagerly(run_eagerly=False)
     options = TrainOptions(data=str(tiny_data), **{**SMALL, "epochs": 40})
     try:
         card = train(options, tmp_path / "run", command="")
     finally:
-        tensorflow.config.run_functions_eagerly(True)
+        tensorflow.config.run_functions_eagerly(run_eagerly=True)
     assert card.metrics["iou"] > 0.8
 
 
@@ -126,10 +126,10 @@ def test_unlabelled_cells_don_t_count_in_the_loss():
     truth[:, :2, :, data.COUNTED] = 1
     truth[:, 2:, :, data.CLASS] = 11
     logits = rng.normal(size=(2, 4, 4, 12)).astype(np.float32)
-    other = logits.copy()
-    other[:, 2:] = 5
+    changed = logits.copy()
+    changed[:, 2:] = 5
     loss = RoadLoss(11)
-    assert np.allclose(loss.call(truth, logits), loss.call(truth, other), atol=1e-6)
+    assert np.allclose(loss.call(truth, logits), loss.call(truth, changed), atol=1e-6)
 
 
 def test_the_loss_is_least_at_the_truth():
@@ -141,7 +141,7 @@ def test_the_loss_is_least_at_the_truth():
     assert float(RoadLoss(0).call(truth, -right)[0]) > 5
 
 
-def test_pictures_and_labels_are_cropped_together():
+def test_images_and_labels_are_cropped_together():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 11, (60, 80), np.uint8)
     sample = data.LabelledImage("x", np.repeat(labels[..., None], 3, axis=2), labels)
@@ -151,20 +151,20 @@ def test_pictures_and_labels_are_cropped_together():
         assert 0.5 * 60 - 1 <= cut.shape[0] <= 60
 
 
-def test_a_close_up_turns_picture_and_labels_together():
+def test_a_close_up_turns_image_and_labels_together():
     labels = np.zeros((60, 80), np.uint8)
     labels[30:] = 3
     image = np.repeat((labels * 60)[..., None], 3, axis=2).astype(np.uint8)
     rng = np.random.default_rng(2)
     for _ in range(20):
-        picture, turned = data.close_up(data.LabelledImage("x", image, labels), 3, 11, (32, 48), rng)
-        assert picture.shape == (32, 48, 3)
+        turned_image, turned = data.close_up(data.LabelledImage("x", image, labels), 3, 11, (32, 48), rng)
+        assert turned_image.shape == (32, 48, 3)
         known = turned != 11
-        wrong = (np.abs(picture[..., 0].astype(int) - turned * 60.0) > 90) & known
+        wrong = (np.abs(turned_image[..., 0].astype(int) - turned * 60.0) > 90) & known
         assert wrong.mean() < 0.02
 
 
-def test_batches_don_t_depend_on_what_came_before(tiny_data):
+def test_batches_do_not_depend_on_earlier_ones(tiny_data):
     def road_data():
         items = [("train", index) for index in range(12)]
         dataset, preprocess = open_dataset(tiny_data), Preprocess(size_hw=(64, 64))
@@ -192,7 +192,7 @@ def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loss_that_is_no_number_stops(tiny_data, tmp_path, monkeypatch):
+def test_a_loss_of_nan_stops_the_training(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(RoadLoss, "call", lambda self, truth, logits: keras.ops.sum(logits, axis=(1, 2, 3)) * math.nan)
     with pytest.raises(DataError, match="loss is nan in epoch 1, batch 1: set a lower learning_rate"):
         train(TrainOptions(data=str(tiny_data), **SMALL), tmp_path / "run", command="")
@@ -210,7 +210,7 @@ def test_the_command_writes_and_prints(tiny_data, tmp_path, capsys):
     assert "already has a trained model" in capsys.readouterr().err
 
 
-def test_masks_without_a_road_are_told_before_training(tiny_data, tmp_path):
+def test_masks_without_a_road_are_reported_before_training(tiny_data, tmp_path):
     folder = shutil.copytree(tiny_data, tmp_path / "data")
     for mask in (folder / "trainannot").iterdir():
         cv2.imwrite(str(mask), np.zeros_like(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)))

@@ -11,7 +11,7 @@ from orilla.train.train import train
 
 
 @pytest.mark.parametrize("method", ["random", "hyperband"])
-def test_a_search_goes_on_after_an_interruption_and_tells_how_it_found(digits, tmp_path, monkeypatch, method):
+def test_a_search_resumes_after_an_interruption_and_records_its_result(digits, tmp_path, monkeypatch, method):
     options = TrainOptions(model="mlp-relu", data=str(digits), epochs=3, hold_out="0.2", drop_leaks=True)
     run, count = trainer.run_job, []
 
@@ -32,14 +32,14 @@ def test_a_search_goes_on_after_an_interruption_and_tells_how_it_found(digits, t
     assert 0 <= card.search["score"] <= 1
 
 
-def test_of_equal_trials_the_same_is_chosen_after_a_resume(tmp_path):
+def test_a_resumed_search_chooses_the_same_of_equal_trials(tmp_path):
     options = TrainOptions(model="mlp-relu", data="scenes", batch=8)
     task = SearchTask(options, SearchOptions("random", 3), 2, lambda options, epochs, trial: 0.5)
     first, resumed = (search.search(task, tmp_path, signature="one") for _ in range(2))
     assert first == resumed
 
 
-def test_a_search_of_which_no_trial_comes_to_an_end_says_why(digits, tmp_path, monkeypatch):
+def test_a_search_without_a_successful_trial_says_why(digits, tmp_path, monkeypatch):
     def failing(*arguments, **options):
         msg = "loss is nan in epoch 1"
         raise DataError(msg)

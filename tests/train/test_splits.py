@@ -84,15 +84,15 @@ def test_added_data_joins_the_training_split_alone(animals, tmp_path):
     assert len(combined.names("train")) == 90
     assert len(combined.names("val")) == 20
     assert combined.load("train", 80).name == open_dataset(more).load("train", 0).name
-    other = factories.class_folders(tmp_path / "other", {"train": 5}, classes=("cat", "cow"))
+    cows = factories.class_folders(tmp_path / "cows", {"train": 5}, classes=("cat", "cow"))
     with pytest.raises(DataError, match="their classes differ"):
-        CombinedDataset(open_dataset(animals), [open_dataset(other)])
+        CombinedDataset(open_dataset(animals), [open_dataset(cows)])
 
 
 def encoded(mode, kind="PNG", **options):
-    picture = Image.fromarray(factories.picture(40, 40)).convert(mode)
+    image = Image.fromarray(factories.picture(40, 40)).convert(mode)
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -105,7 +105,7 @@ def animated():
 
 BAD = {
     "empty": ("a.jpg", b""),
-    "damaged": ("a.jpg", b"not a picture at all"),
+    "damaged": ("a.jpg", b"not an image at all"),
     "truncated": ("a.jpg", encoded("RGB", "JPEG")[:-200]),
     "grey": ("a.png", encoded("L")),
     "CMYK": ("a.jpg", encoded("CMYK", "JPEG")),
@@ -119,7 +119,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("reason", BAD)
-def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
+def test_a_bad_image_is_named_and_skipped_only_on_request(animals, reason):
     name, data = BAD[reason]
     (animals / "train" / "cat" / name).write_bytes(data)
     dataset = open_dataset(animals)
@@ -132,23 +132,23 @@ def test_a_bad_picture_is_named_and_skipped_only_on_request(animals, reason):
     assert len(split(dataset, skipped=frozenset(skipped)).train) == 80
 
 
-def test_a_data_set_of_grey_pictures_is_one(tmp_path):
+def test_a_data_set_of_grey_images_is_accepted(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     assert scan(open_dataset(folder), skip_corrupt=False) == {}
 
 
-def test_a_coloured_picture_among_grey_ones_is_none_that_is_bad(tmp_path):
+def test_a_coloured_image_among_grey_ones_is_accepted(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     factories.write_picture(folder / "train" / "cat" / "a.png", factories.picture(40, 48))
     assert scan(open_dataset(folder), skip_corrupt=False) == {}
 
 
-def test_a_jpeg_of_some_pixels_is_a_picture(animals):
+def test_a_jpeg_of_a_few_pixels_is_accepted(animals):
     factories.write_picture(animals / "train" / "cat" / "tiny.jpg", factories.picture(3, 5))
     assert scan(open_dataset(animals), skip_corrupt=False) == {}
 
 
-def test_a_text_of_a_mark_alone_is_empty(tmp_path):
+def test_a_text_of_only_a_byte_order_mark_is_empty(tmp_path):
     for name in ("bad", "good"):
         for index in range(3):
             (tmp_path / name).mkdir(exist_ok=True)
@@ -158,7 +158,7 @@ def test_a_text_of_a_mark_alone_is_empty(tmp_path):
         scan(open_dataset(tmp_path), skip_corrupt=False)
 
 
-def test_a_bad_file_among_grey_pictures_is_the_only_bad_one(tmp_path):
+def test_a_bad_file_among_grey_images_is_the_only_bad_one(tmp_path):
     folder = factories.class_folders(tmp_path / "grey", {"train": 3, "val": 2}, grey=True)
     (folder / "train" / "cat" / "a.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"1 of 11 samples are corrupt: cat/a.jpg is empty: "):
@@ -166,7 +166,7 @@ def test_a_bad_file_among_grey_pictures_is_the_only_bad_one(tmp_path):
     assert len(scan(open_dataset(folder), skip_corrupt=True)) == 1
 
 
-def test_a_camera_s_picture_with_a_preview_behind_it_is_one(animals):
+def test_a_camera_s_image_with_a_preview_is_accepted(animals):
     frames = [Image.fromarray(factories.picture(40, 40, seed=seed)) for seed in range(2)]
     frames[0].save(animals / "train" / "cat" / "phone.jpg", "MPO", save_all=True, append_images=frames[1:])
     assert scan(open_dataset(animals), skip_corrupt=False) == {}
@@ -177,7 +177,7 @@ def test_only_road_scenes_have_sequences(animals):
         split(open_dataset(animals), hold_out="foo")
 
 
-def test_a_class_without_a_picture_is_an_error(animals):
+def test_a_class_without_an_image_is_an_error(animals):
     (animals / "train" / "cow").mkdir()
     with pytest.raises(DataError, match="class cow has no image in train/"):
         split(open_dataset(animals))

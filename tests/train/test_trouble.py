@@ -15,7 +15,7 @@ from orilla.train.train import train
 
 
 @pytest.mark.parametrize("options", [{"precision": "float16"}, {"keep_best": True, "patience": 1, "epochs": 8}])
-def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, tmp_path, monkeypatch, options):
+def test_a_training_killed_after_any_epoch_resumes_to_the_same_model(animals, tmp_path, monkeypatch, options):
     import orilla.train.fit.training as fitting
 
     named = {**SMALL_CONVNET, "data": str(animals), **options}
@@ -41,7 +41,7 @@ def test_a_training_killed_after_any_epoch_ends_as_if_it_had_not_been(animals, t
             assert np.array_equal(expected, resumed)
 
 
-def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_says_how_to_resume(animals, tmp_path, monkeypatch, capsys):
     import orilla.train.fit.training as fitting
 
     real = fitting.save
@@ -56,7 +56,7 @@ def test_an_interrupt_says_how_to_go_on(animals, tmp_path, monkeypatch, capsys):
     assert "repeat the command with --resume" in capsys.readouterr().err
 
 
-def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(animals, tmp_path, monkeypatch):
+def test_a_resumed_training_uses_the_new_learning_rate(animals, tmp_path, monkeypatch):
 
     rates, fit_epoch = [], keras.Model.fit
 
@@ -74,7 +74,7 @@ def test_a_lower_rate_after_an_interruption_is_the_one_that_is_learnt_with(anima
     assert rates == pytest.approx([3e-3, 3e-3, 1e-4, 1e-4])
 
 
-def test_a_loss_that_becomes_no_number_keeps_the_last_good_epoch(animals, tmp_path, monkeypatch):
+def test_a_loss_of_nan_keeps_the_last_good_epoch(animals, tmp_path, monkeypatch):
     make_batch = batches.ClassifierEpoch.make_batch
 
     def spoilt(self, index):
@@ -119,7 +119,7 @@ def test_out_of_memory_says_which_batch_fits(animals, tmp_path, monkeypatch):
         train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
 
 
-def test_a_picture_that_goes_while_training_is_named(animals, tmp_path):
+def test_an_image_that_is_damaged_during_training_is_named(animals, tmp_path):
     import shutil
 
     folder = shutil.copytree(animals, tmp_path / "animals")

@@ -1,1 +1,1 @@
-"""From labelled pictures to batches."""
+"""Training data: the check of samples, splits, random changes, and batches."""
