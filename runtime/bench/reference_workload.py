@@ -81,7 +81,7 @@ class ReferenceWorkload:
     def __init__(self, known_ns: float | None = None) -> None:
         self._known_ns, self._count = known_ns, 500
         for _ in range(5):
-            self._count = max(100, int(1e6 * WORK_MS / self._once()))
+            self._count = max(100, int(1e6 * WORK_MS / step_ns(self._count)))
         self._next_s = 0.0
         self._readings: list[float] = []
         self._windows: list[tuple[float, float]] = []
@@ -91,7 +91,7 @@ class ReferenceWorkload:
         """Take a reading if one is due."""
         if at_s < self._next_s:
             return
-        self._readings.append(self._once())
+        self._readings.append(step_ns(self._count))
         self._next_s = at_s + EVERY_S
         if len(self._readings) == READINGS:
             self._windows.append((at_s, statistics.median(self._readings)))
@@ -131,12 +131,17 @@ class ReferenceWorkload:
         ordered = sorted(median for _, median in self._windows)
         return ordered[int(QUIET * (len(ordered) - 1))]
 
-    def _once(self) -> float:
-        """Run the computation once and return the time of one step, nanoseconds."""
-        began, total = time.perf_counter_ns(), 0
-        for number in range(self._count):
-            total += number * number
-        return (time.perf_counter_ns() - began) / self._count
+
+def step_ns(steps: int) -> float:
+    """Run the computation once and return the time of one step, nanoseconds.
+
+    Args:
+        steps: Number of multiplications and additions.
+    """
+    began, total = time.perf_counter_ns(), 0
+    for number in range(steps):
+        total += number * number
+    return (time.perf_counter_ns() - began) / steps
 
 
 def known_ns() -> float | None:

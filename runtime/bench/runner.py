@@ -44,7 +44,7 @@ class Plan:
     dataset: Dataset | None = None
 
 
-def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambda text, share: None) -> Result:
+def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambda _text, _share: None) -> Result:
     """Benchmark a loaded model.
 
     An interrupt ends the measurement. The samples so far become a result with `complete` False.

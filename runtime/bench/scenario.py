@@ -93,9 +93,11 @@ class Single:
         self._session, self._inputs = session, cycle([one.prepared for one in known])
 
     def warm_up(self) -> WarmUp:
+        """Run frames until their times are steady."""
         return _warm_up(lambda: self._session.run(next(self._inputs)))
 
     def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+        """Time each frame as the stage `infer`."""
         run, clock = self._session.run, time.perf_counter_ns
         while True:
             prepared = next(self._inputs)
@@ -137,9 +139,11 @@ class MultiStream(AbstractContextManager["MultiStream"]):
         self._close()
 
     def warm_up(self) -> WarmUp:
+        """Run queries until their times are steady."""
         return _warm_up(self._query)
 
     def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+        """Time each query, or, offline, the share of one frame."""
         clock = time.perf_counter_ns
         while True:
             began = clock()
@@ -174,8 +178,9 @@ class LoopScenario:
         self._known = read_frames(model.bundle) if source is None else []
 
     def warm_up(self) -> WarmUp:
+        """Run the loop until the times of inference are steady."""
         steadiness, ends = Steadiness(), time.perf_counter() + PATIENCE_S
-        with self._stream(lambda event: None) as ticks:
+        with self._stream(lambda _event: None) as ticks:
             for tick in ticks:
                 steadiness.add(tick.stages_ms["infer"], time.perf_counter())
                 if steadiness.steady or time.perf_counter() > ends:
@@ -183,6 +188,8 @@ class LoopScenario:
         return steadiness.summary()
 
     def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+        """Store the stages of each tick and its age."""
+
         def note(event: Event) -> None:
             if len(taken.notes) < 20:
                 taken.notes.append(f"{event.kind}: {event.detail}")

@@ -12,7 +12,7 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.files import check_writable
 
 if TYPE_CHECKING:
-    from orilla.runtime.bench.remote.fleet import HostReport
+    from orilla.runtime.bench.remote.job import HostReport
     from orilla.runtime.bench.result import Result
 
 MIN_S, MAX_S = 0.5, 86400.0

@@ -34,7 +34,7 @@ def made(
         "valid": True,
         "invalid": (),
         "notes": (),
-        "warm_up": WarmUp(10, 0.1, True, 9.0),
+        "warm_up": WarmUp(10, 0.1, steady=True, first_ms=9.0),
         "samples_ms": {stage: times},
         "at_s": at_s.tolist(),
         "summary": {stage: summarise(times)},

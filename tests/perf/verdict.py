@@ -43,7 +43,7 @@ def slowed(words: list[str]) -> int:
     return main(words)
 
 
-def bench(bundle: str, seconds: float, out: Path, slow: bool) -> int:
+def bench(bundle: str, seconds: float, out: Path, *, slow: bool) -> int:
     """Run until a result is valid. Return the number of invalid ones."""
     words = ["bench", "run", bundle, "--seconds", str(seconds), "--out", str(out)]
     start = [__file__, "--slowed"] if slow else ["-m", "orilla.runtime.cli"]
@@ -75,7 +75,7 @@ def main() -> None:
             order = list("ABC")
             shuffle.shuffle(order)
             for name in order:
-                again += bench(arguments.bundle, arguments.seconds, paths[name], name == "C")
+                again += bench(arguments.bundle, arguments.seconds, paths[name], slow=name == "C")
             same, slower = verdict(paths["A"], paths["B"]), verdict(paths["A"], paths["C"])
         near = abs(same["percent"]) <= BOUND_P50
         right["same"] += same["verdict"] == "same" and near

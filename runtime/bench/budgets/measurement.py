@@ -122,7 +122,7 @@ class Measurement:
         *,
         dataset: Dataset | None = None,
         seconds: float = SECONDS,
-        step: Callable[[str], None] = lambda text: None,
+        step: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.subject = subject
         self._dataset, self._seconds, self._step = dataset, seconds, step

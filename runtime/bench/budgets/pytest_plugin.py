@@ -98,11 +98,11 @@ def _measurements(item: pytest.Item) -> list[Measurement]:
         marks = list(item.iter_markers(MARK))
         if not marks:
             pytest.fail("these fixtures need a mark: @pytest.mark.budget(bundle=...)", pytrace=False)
-        item.stash[_MEASURED] = [_measurement(item, mark) for mark in marks]
+        item.stash[_MEASURED] = [_measurement(mark) for mark in marks]
     return item.stash[_MEASURED]
 
 
-def _measurement(item: pytest.Item, mark: pytest.Mark) -> Measurement:
+def _measurement(mark: pytest.Mark) -> Measurement:
     from pathlib import Path
 
     from orilla.devices.budget import budget_of

@@ -62,7 +62,7 @@ class Remote:
         ConfigError: The URL is invalid, or ssh is not installed.
     """
 
-    def __init__(self, url: str, note: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, url: str, note: Callable[[str], None] = lambda _line: None) -> None:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port

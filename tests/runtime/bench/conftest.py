@@ -2,7 +2,7 @@
 
 import pytest
 
-from orilla.runtime.bench.reference_workload import ReferenceWorkload
+from orilla.runtime.bench import reference_workload
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +14,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 def quiet(monkeypatch, request):
     """Prevent interference from making a measurement three times as long."""
     if "real_workload" not in request.fixturenames:
-        monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: 25.0)
+        monkeypatch.setattr(reference_workload, "step_ns", lambda steps: 25.0)
 
 
 @pytest.fixture

@@ -139,8 +139,8 @@ def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
     original = Bundle.open("probe")
     bundles.write(tmp_path / "road", original.manifest, {name: original.read(name) for name in original.manifest.files})
     monkeypatch.chdir(tmp_path)
-    asked, real = [], measuring.cold_start
-    monkeypatch.setattr(measuring, "cold_start", lambda *given: asked.append(given[0]) or real(*given))
+    asked, real = [], measuring.measure_cold_start
+    monkeypatch.setattr(measuring, "measure_cold_start", lambda *given: asked.append(given[0]) or real(*given))
     assert main(["bench", "run", "./road", "--seconds", "0.5"]) == 0
     assert asked == [str(tmp_path / "road")]
 

@@ -24,7 +24,7 @@ from orilla.runtime.model import Model
 def played(monkeypatch, step_ns, seconds=10.0, known=None):
     """Return a workload whose step takes `step_ns(at_s)`, read as often as possible."""
     now = [0.0]
-    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: float(step_ns(now[0])))
+    monkeypatch.setattr(reference_workload, "step_ns", lambda steps: float(step_ns(now[0])))
     stick = ReferenceWorkload(known)
     while now[0] < seconds:
         stick.read(now[0])
@@ -113,7 +113,7 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
         real(self, at_s)
 
     monkeypatch.setattr(ReferenceWorkload, "read", read)
-    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: float(slowed(at[0])))
+    monkeypatch.setattr(reference_workload, "step_ns", lambda steps: float(slowed(at[0])))
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=2.0))
     assert 2.8 < found.seconds < 6.5
@@ -135,7 +135,7 @@ def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
         real(self, at_s)
 
     monkeypatch.setattr(ReferenceWorkload, "read", read)
-    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: 25.0 if at[0] < 1.5 else 40.0)
+    monkeypatch.setattr(reference_workload, "step_ns", lambda steps: 25.0 if at[0] < 1.5 else 40.0)
     monkeypatch.setattr(monitor, "mhz", lambda root: 1500.0 if at[0] < 1.5 else 1000.0)
     monkeypatch.setattr(runner, "PATIENCE", 1.0)
     with Model.open("probe", threads=1) as model:
@@ -146,7 +146,7 @@ def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
 
 def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
     remember(10.0)
-    monkeypatch.setattr(ReferenceWorkload, "_once", lambda self: 25.0)
+    monkeypatch.setattr(reference_workload, "step_ns", lambda steps: 25.0)
     with Model.open("probe", threads=1) as model:
         found = run(model, Plan(seconds=1.5))
     assert not found.valid
@@ -173,6 +173,6 @@ def test_what_is_set_aside_stays_so_when_runs_are_merged():
 
 
 def test_its_step_is_the_same_whatever_its_length(real_workload):
-    steps = [ReferenceWorkload()._once() for _ in range(5)]
+    steps = [reference_workload.step_ns(4000) for _ in range(5)]
     assert max(steps) < 3 * min(steps)
     assert reference_workload.WORK_MS * 1e6 / min(steps) > 100

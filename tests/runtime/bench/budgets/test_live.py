@@ -185,7 +185,7 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
     dataset = open_labelled(str(animals), opened.manifest)
     drop, agreement = judge(Measurement(subject, dataset=dataset))
     assert (drop.passed, agreement.passed) == (True, True)
-    assert "16 of animals val, accuracy" in drop.message
+    assert "16 of animals val, accuracy" in drop.figure
     real, calls = Measurement.load, [0]
 
     def broken(self):

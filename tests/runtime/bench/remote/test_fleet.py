@@ -18,7 +18,7 @@ from helpers.sshd import SSHD, Server
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bench import result
-from orilla.runtime.bench.remote import fleet, ssh
+from orilla.runtime.bench.remote import environment, job, ssh
 from orilla.runtime.bench.remote.ssh import Remote, RemoteError
 from orilla.runtime.bench.remote.wheel import ONNX, REQUIREMENTS, wheel
 from orilla.runtime.bundle.bundle import Bundle
@@ -50,21 +50,21 @@ def server(tmp_path_factory):
 def board(server, monkeypatch):
     """The server under the name `board`, without remains of earlier tests. Doctor and verify are skipped."""
     monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
-    monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [])
-    monkeypatch.setattr(fleet, "_verify", lambda remote, command, engine: None)
+    monkeypatch.setattr(job, "doctor", lambda remote, orilla: [])
+    monkeypatch.setattr(job, "verify", lambda remote, command: None)
     server.trust((server.folder / "host.pub").read_text())
     server.log_in_with(server.folder / "key")
     shutil.rmtree(server.folder / "home" / ".cache", ignore_errors=True)
     return server
 
 
-DOCTOR, VERIFY = fleet._doctor, fleet._verify
+DOCTOR, VERIFY = job.doctor, job.verify
 
 
 def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     """Send orilla and the bundle once, examine, verify, measure, and fetch the result."""
-    monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [*DOCTOR(remote, run), "examined"])
-    monkeypatch.setattr(fleet, "_verify", VERIFY)
+    monkeypatch.setattr(job, "doctor", lambda remote, orilla: [*DOCTOR(remote, orilla), "examined"])
+    monkeypatch.setattr(job, "verify", VERIFY)
     out = tmp_path / "r.json"
     words = ["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1", "--out", str(out), "--json"]
     assert main(words) == 0
@@ -73,7 +73,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     assert host["sent"] == ["orilla", "bundle"]
     assert host["findings"][-1] == "examined"
     assert "doctor gave no answer" not in host["findings"]
-    monkeypatch.setattr(fleet, "_doctor", lambda remote, run: [])
+    monkeypatch.setattr(job, "doctor", lambda remote, orilla: [])
     found = result.read(out)
     assert found.host.name == "board"
     assert found.complete
@@ -169,10 +169,10 @@ def test_another_engine_takes_the_variant_that_fits(board, capsys):
 
 def test_packages_that_are_missing_or_too_old_are_seen(board):
     remote = Remote("ssh://board")
-    assert fleet._missing(remote, "python3", {"json": "json>=1.0", "numpy": "numpy>=1.0"}) == []
+    assert environment.missing_packages(remote, "python3", {"json": "json>=1.0", "numpy": "numpy>=1.0"}) == []
     needed = {"no_such_thing": "no-such-thing>=1.0", "numpy": "numpy>=99.0"}
-    assert fleet._missing(remote, "python3", needed) == ["no_such_thing", "numpy"]
-    assert fleet._missing(remote, "python3.0", {"numpy": "numpy>=1.0"}) == ["numpy"]
+    assert environment.missing_packages(remote, "python3", needed) == ["no_such_thing", "numpy"]
+    assert environment.missing_packages(remote, "python3.0", {"numpy": "numpy>=1.0"}) == ["numpy"]
 
 
 def test_a_refused_login(board, capsys):
@@ -192,7 +192,7 @@ def test_a_refused_login(board, capsys):
     ],
 )
 def test_no_python_that_is_new_enough(board, capsys, program, text, message, monkeypatch):
-    monkeypatch.setattr(fleet, "PYTHONS", ("python3",))
+    monkeypatch.setattr(environment, "PYTHONS", ("python3",))
     path = board.folder / "bin" / program
     kept = path.read_text()
     path.write_text(f"#!/bin/sh\n{text}\n")
@@ -205,7 +205,7 @@ def test_no_python_that_is_new_enough(board, capsys, program, text, message, mon
 
 def test_no_room_there(board, capsys, monkeypatch):
     """Nothing is installed if it would fill the disk."""
-    monkeypatch.setattr(fleet, "_missing", lambda remote, python, needed: list(needed))
+    monkeypatch.setattr(environment, "missing_packages", lambda remote, python, needed: list(needed))
     df = board.folder / "bin" / "df"
     df.write_text("#!/bin/sh\necho Filesystem\necho /dev/root 7000000 6990000 10000 99% /\n")
     df.chmod(0o755)
@@ -218,7 +218,7 @@ def test_no_room_there(board, capsys, monkeypatch):
 
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
     """The golden answers are those of another network."""
-    monkeypatch.setattr(fleet, "_verify", VERIFY)
+    monkeypatch.setattr(job, "verify", VERIFY)
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
 
@@ -282,7 +282,7 @@ def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_pat
     script, counter = flaky(tmp_path, board.config, {6, 12, 13, 15, 17})
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
-    monkeypatch.setattr(fleet, "POLL_S", 0.2)
+    monkeypatch.setattr(job, "POLL_S", 0.2)
     assert (
         main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "2", "--out", str(tmp_path / "r.json")])
         == 0
@@ -313,7 +313,7 @@ def test_the_wheel_is_what_a_robot_needs():
 
 
 def test_what_it_needs_is_what_the_project_says():
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
     assert sorted(REQUIREMENTS.values()) == sorted(project["dependencies"])
     assert list(ONNX.values()) == project["optional-dependencies"]["onnx"]
 

@@ -1,0 +1,131 @@
+"""A Python on another machine that has the packages that Orilla needs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+
+from orilla.runtime.bench.remote.ssh import Remote, RemoteError
+
+FOLDER = ".cache/orilla/remote"
+"""Folder of all files on the machine, relative to the home folder."""
+
+NEEDED_KIB = 800 << 10
+"""Disk space of an environment with numpy, OpenCV and LiteRT."""
+
+MARK = "orilla-missing:"
+MISSING_CODE = """
+import re
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+def outdated(requirement):
+    name, _, minimum = requirement.partition(">=")
+    try:
+        return [int(n) for n in re.findall("[0-9]+", version(name))[:2]] < [int(n) for n in minimum.split(".")]
+    except PackageNotFoundError:
+        return False
+requirements = {requirements!r}
+print({mark!r}, *[name for name, need in requirements.items() if find_spec(name) is None or outdated(need)])
+"""
+"""Prints the missing and outdated packages. A module that another distribution brings counts as present."""
+
+PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
+MIN_PYTHON = (3, 11)
+INSTALL_S = 1800.0
+
+
+def find_python(remote: Remote) -> str:
+    """Return the command of a Python on the machine that is new enough.
+
+    Raises:
+        RemoteError: The machine has none.
+    """
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    script = "; ".join(f'command -v {name} >/dev/null && echo {name} $({name} -c "{code}")' for name in PYTHONS)
+    words = [line.split() for line in remote.run(f"{script}; true").splitlines()]
+    versions = {line[0]: line[1] for line in words if len(line) == 2}
+    for name, version in versions.items():
+        if (numbers := re.fullmatch(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) >= MIN_PYTHON:
+            return name
+    present = ", ".join(sorted(set(versions.values()))) or "none"
+    msg = (
+        f"{remote.name}: needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer, found {present}: "
+        "sudo apt install python3"
+    )
+    raise RemoteError(msg)
+
+
+def environment(
+    remote: Remote,
+    python: str,
+    requirements: Mapping[str, str],
+    wheels: Mapping[str, bytes],
+    progress: Callable[[str], None],
+) -> tuple[str, bool]:
+    """Return a Python with all requirements: the machine's own, else one in a virtual environment.
+
+    Args:
+        remote: The machine.
+        python: The command of its Python.
+        requirements: Requirements as pip takes them, by import name.
+        wheels: Wheels by file name; if there are any, pip uses no network.
+        progress: Receives a line if packages are installed.
+
+    Returns:
+        The command of the Python, and True if packages were installed.
+
+    Raises:
+        RemoteError: The disk is too small, or venv or pip fails.
+    """
+    own = f'"$HOME"/{FOLDER}/env/bin/python'
+    for candidate in (python, own):
+        if not (missing := missing_packages(remote, candidate, requirements)):
+            return candidate, False
+    home = remote.run('df -Pk "$HOME" | tail -n 1').split()
+    if len(home) > 3 and home[3].isdigit() and int(home[3]) < NEEDED_KIB:
+        msg = (
+            f"{remote.name}: {int(home[3]) >> 10} MiB are free, but an environment needs {NEEDED_KIB >> 10}: "
+            "free some space"
+        )
+        raise RemoteError(msg)
+    progress(f"{remote.name}: installing {', '.join(requirements[name] for name in missing)}")
+    _create(remote, python, own)
+    options = _wheel_options(remote, wheels)
+    packages = shlex.join(requirements.values())
+    remote.run(f"{own} -m pip install --quiet --disable-pip-version-check {options} {packages}", timeout_s=INSTALL_S)
+    return own, True
+
+
+def _create(remote: Remote, python: str, own: str) -> None:
+    output = remote.run(
+        f'test -x {own} || {python} -m venv --system-site-packages "$HOME"/{FOLDER}/env 2>&1 || echo NO VENV',
+        timeout_s=INSTALL_S,
+    )
+    if "NO VENV" in output:
+        msg = f"{remote.name}: cannot create an environment: sudo apt install python3-venv"
+        raise RemoteError(msg)
+
+
+def _wheel_options(remote: Remote, wheels: Mapping[str, bytes]) -> str:
+    for name, data in wheels.items():
+        remote.send(data, f"{FOLDER}/wheels/{name}")
+    return f'--no-index --find-links "$HOME"/{FOLDER}/wheels' if wheels else ""
+
+
+def missing_packages(remote: Remote, python: str, requirements: Mapping[str, str]) -> list[str]:
+    """Return the import names of the requirements that a Python lacks or has in an older version.
+
+    Args:
+        remote: The machine.
+        python: The command of the Python.
+        requirements: Requirements such as `numpy>=1.26`, by import name.
+    """
+    code = MISSING_CODE.format(mark=MARK, requirements=dict(requirements))
+    output = remote.run(f"{python} -c {shlex.quote(code)} 2>/dev/null || true")
+    return _missing(output.splitlines(), requirements)
+
+
+def _missing(lines: Iterable[str], requirements: Mapping[str, str]) -> list[str]:
+    answers = [line.removeprefix(MARK).split() for line in lines if line.startswith(MARK)]
+    return [name for name in requirements if name in answers[-1]] if answers else list(requirements)

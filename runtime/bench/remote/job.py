@@ -1,0 +1,223 @@
+"""One benchmark on one other machine: copy code and bundle, find a Python, run doctor and verify, measure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from orilla.runtime.bench import result as results
+from orilla.runtime.bench.reference_workload import PATIENCE
+from orilla.runtime.bench.remote.environment import FOLDER, environment, find_python
+from orilla.runtime.bench.remote.ssh import Remote, RemoteError
+from orilla.runtime.bench.remote.wheel import ONNX, REQUIREMENTS
+from orilla.runtime.bench.result import Result
+
+POLL_S = 1.0
+
+STOP_S = 30.0
+"""Time that an interrupted measurement has to write its result."""
+
+GRACE_S = 600.0
+"""Time beyond the measurement itself: small and emulated machines take long to start."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of `orilla bench run` after an interrupt. Its result holds the samples until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A benchmark, equal for all machines."""
+
+    name: str
+    """Name of the bundle."""
+    bundle: bytes
+    """The bundle as one file."""
+    code: bytes
+    """Orilla itself, as a wheel."""
+    wheels: dict[str, bytes]
+    """Wheels of other packages by file name, for machines without a network."""
+    variant: str
+    engine: str | None
+    options: tuple[str, ...]
+    """Further options of `orilla bench run`."""
+    seconds: float
+    """Duration of the measurement."""
+    needs_onnx: bool
+    """True if the engine is one of ONNX Runtime."""
+
+    @property
+    def requirements(self) -> dict[str, str]:
+        """Requirements of the machine, by import name."""
+        return {**REQUIREMENTS, **(ONNX if self.needs_onnx else {})}
+
+    @property
+    def selection(self) -> str:
+        """The options that select variant and engine, quoted for a shell."""
+        engine = () if self.engine is None else ("--engine", self.engine)
+        return shlex.join(("--variant", self.variant, *engine))
+
+
+@dataclass
+class HostReport:
+    """The outcome on one machine."""
+
+    name: str
+    result: Result | None = None
+    error: str | None = None
+    """Reason why there is no result."""
+    findings: list[str] = field(default_factory=list)
+    """Warnings and failures of `orilla doctor`."""
+    sent: list[str] = field(default_factory=list)
+    """Parts that were not on the machine yet: `orilla`, `bundle`, `environment`."""
+
+
+def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event, progress: Callable[[str], None]) -> None:
+    """Run the job on one machine and write the outcome into `report`.
+
+    Args:
+        remote: The machine.
+        job: The benchmark.
+        report: Receives findings, sent parts and the result.
+        stop: Set by the caller to interrupt the measurement.
+        progress: Receives one line per step.
+
+    Raises:
+        RemoteError: The machine can't be reached, or a step fails there.
+    """
+    python = find_python(remote)
+    code = _send_code(remote, job, report, python, progress)
+    python, installed = environment(remote, python, job.requirements, job.wheels, progress)
+    report.sent += ["environment"] if installed else []
+    digest = hashlib.sha256(job.bundle).hexdigest()[:16]
+    path = f"{FOLDER}/{digest}/{job.name}.orilla"
+    if remote.send(job.bundle, path):
+        report.sent.append("bundle")
+    orilla = f'env PYTHONPATH="$HOME"/{code}${{PYTHONPATH:+:$PYTHONPATH}} {python} -m orilla.runtime.cli'
+    bundle = f'"$HOME"/{shlex.quote(path)}'
+    _check_stop(stop)
+    progress(f"{remote.name}: doctor and verify")
+    report.findings += doctor(remote, orilla)
+    verify(remote, f"{orilla} verify {bundle} {job.selection}")
+    _check_stop(stop)
+    progress(f"{remote.name}: measuring")
+    command = f"{orilla} bench run {bundle} {job.selection} {shlex.join(job.options)}"
+    report.result = _measure(remote, command, job.seconds, stop)
+
+
+def _check_stop(stop: threading.Event) -> None:
+    if stop.is_set():
+        msg = "interrupted before the measurement"
+        raise RemoteError(msg)
+
+
+def _send_code(remote: Remote, job: Job, report: HostReport, python: str, progress: Callable[[str], None]) -> str:
+    """Copy Orilla to the machine unless it is there; return its folder."""
+    folder = f"{FOLDER}/code-{hashlib.sha256(job.code).hexdigest()[:16]}"
+    if remote.run(f'test -f "$HOME"/{folder}/.ready && echo yes || true').strip() != "yes":
+        progress(f"{remote.name}: sending orilla ({len(job.code) >> 10} KiB)")
+        remote.send(job.code, f"{folder}.whl")
+        unpacked = f'"$HOME"/{folder}'
+        remote.run(f"{python} -m zipfile -e {unpacked}.whl {unpacked} && touch {unpacked}/.ready")
+        report.sent.append("orilla")
+    return folder
+
+
+def doctor(remote: Remote, orilla: str) -> list[str]:
+    """Return the findings of `orilla doctor` that are not ok.
+
+    Args:
+        remote: The machine.
+        orilla: The shell command that runs Orilla there.
+    """
+    output = remote.run(f"{orilla} doctor --json", timeout_s=GRACE_S, check=False)
+    try:
+        findings = json.loads(output)["findings"]
+    except (ValueError, KeyError, TypeError):
+        return ["doctor gave no answer"]
+    return [
+        f"{finding['level']}: {finding['name']}: {finding['detail']}"
+        for finding in findings
+        if finding.get("level") != "ok"
+    ]
+
+
+def verify(remote: Remote, command: str) -> None:
+    """Verify the bundle on the machine: a bundle with wrong answers is not measured.
+
+    Args:
+        remote: The machine.
+        command: The shell command of `orilla verify`.
+
+    Raises:
+        RemoteError: The bundle does not pass.
+    """
+    output = remote.run(f"{command} --json 2>&1", timeout_s=GRACE_S, check=False)
+    start = output.find("{")
+    try:
+        document = json.JSONDecoder().raw_decode(output[start:])[0] if start >= 0 else {}
+    except ValueError:
+        document = {}
+    if document.get("verdict") == "pass":
+        return
+    details = [
+        f"{variant['variant']}: {stage['name']}: {stage['detail']}"
+        for variant in document.get("variants", ())
+        for stage in variant["stages"]
+        if not stage["passed"]
+    ]
+    details += [line for line in output.splitlines()[-1:] if line.strip()]
+    msg = f"{remote.name}: verify fails there: {details[0] if details else 'no answer'}"
+    raise RemoteError(msg)
+
+
+def _measure(remote: Remote, command: str, seconds: float, stop: threading.Event) -> Result:
+    """Measure in a process that outlives the connection, and wait for its result over any number of connections."""
+    folder = f'"$HOME"/{FOLDER}/runs/{uuid.uuid4().hex[:16]}'
+    script = f"echo $$ > {folder}/pid; exec {command} --out {folder}/result.json"
+    # A retry after a lost connection must not start a second measurement: mkdir fails if the folder exists.
+    remote.run(
+        f'mkdir -p "$HOME"/{FOLDER}/runs; mkdir {folder} 2>/dev/null && '
+        f"{{ (nohup sh -c {shlex.quote(script)} > {folder}/output 2>&1 < /dev/null; echo $? > {folder}/code) "
+        "> /dev/null 2>&1 & }; true"
+    )
+    code = _wait(remote, folder, PATIENCE * seconds + GRACE_S, stop)
+    if code not in ("0", str(INTERRUPTED)):
+        output = remote.run(f"cat {folder}/output || true")
+        lines = [line for line in output.splitlines() if line.strip()]
+        msg = f"{remote.name}: {lines[-1][:300] if lines else f'exit code {code}'}"
+        raise RemoteError(msg)
+    data = remote.run(f"cat {folder}/result.json", timeout_s=GRACE_S).encode()
+    with tempfile.TemporaryDirectory() as local:
+        path = Path(local) / "result.json"
+        path.write_bytes(data)
+        result = results.read(path)
+    remote.run(f"rm -rf {folder}")
+    return msgspec.structs.replace(result, host=msgspec.structs.replace(result.host, name=remote.name))
+
+
+def _wait(remote: Remote, folder: str, limit_s: float, stop: threading.Event) -> str:
+    """Wait for the measurement and return its exit code; pass an interrupt on to it."""
+    deadline, stopped = time.monotonic() + limit_s, False
+    while not (code := remote.run(f"cat {folder}/code 2>/dev/null || true").strip()):
+        if time.monotonic() > deadline:
+            remote.run(f"kill -KILL $(cat {folder}/pid)", check=False)
+            msg = f"{remote.name}: no result after {limit_s:.0f} s"
+            raise RemoteError(msg)
+        if stopped:
+            time.sleep(POLL_S)
+        elif stop.wait(POLL_S):
+            # The measurement writes its samples and ends by itself.
+            remote.run(f"kill -TERM $(cat {folder}/pid)", check=False)
+            stopped, limit_s, deadline = True, STOP_S, time.monotonic() + STOP_S
+    return code
