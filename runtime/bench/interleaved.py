@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from orilla.runtime.bench.timing import time_call
 from orilla.runtime.bundle.golden import KnownFrame
 from orilla.runtime.engines.session import Session
 
@@ -18,9 +19,7 @@ def timed(session: Session, known: Sequence[KnownFrame], count: int, ends: float
     times: list[float] = []
     while len(times) < count and (not times or time.perf_counter() < ends):
         prepared = known[len(times) % len(known)].prepared
-        began = time.perf_counter_ns()
-        session.run(prepared)
-        times.append((time.perf_counter_ns() - began) / 1e6)
+        times.append(time_call(session.run, prepared)[1])
     return times
 
 

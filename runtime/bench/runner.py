@@ -1,33 +1,38 @@
-"""Run one benchmark, from warm-up to result."""
+"""Run one benchmark, from cold start and warm-up to the result."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orilla.devices.process import peak_mib, reset_peak
 from orilla.runtime.bench import result as results
 from orilla.runtime.bench.cold_start import measure_cold_start
-from orilla.runtime.bench.disturbance import drift, judge
+from orilla.runtime.bench.disturbance import Disturbance, drift, judge
 from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import EVERY_S, PATIENCE, READINGS, ReferenceWorkload, known_ns, remember
 from orilla.runtime.bench.result import HEADLINE, SCHEMA, BenchmarkSubject, Result, benchmark_subject, this_host
 from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
-from orilla.runtime.bench.scenario import STREAMS, LoopScenario, MultiStream, Scenario, Single, Taken
+from orilla.runtime.bench.scenario import STREAMS, LoopScenario, MultiStream, SampleSet, Scenario, SingleStream
 from orilla.runtime.bench.soak import Soaking
 from orilla.runtime.bench.warmup import WarmUp
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
-from orilla.runtime.evaluation.accuracy import accuracy
+from orilla.runtime.evaluation.accuracy import Accuracy, accuracy
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.model import Model
 
-STEP_S = 0.5
-"""Step of the wall clock against the monotonic clock that is reported, seconds."""
+MAX_CLOCK_STEP_S = 0.5
+"""Step of the wall clock against the monotonic clock above which the result has a note."""
+
+PROGRESS_S = 0.25
+"""Time between two calls of `progress` during the measurement."""
+
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,99 +49,171 @@ class Plan:
     dataset: Dataset | None = None
 
 
-def run(model: Model, plan: Plan, progress: Callable[[str, float], None] = lambda _text, _share: None) -> Result:
-    """Benchmark a loaded model.
+def run(model: Model, plan: Plan, progress: Progress = lambda _text, _share: None) -> Result:
+    """Measure a loaded model.
 
-    An interrupt ends the measurement. The samples so far become a result with `complete` False.
+    An interrupt ends the sampling; the samples until then become a result with `complete` False.
 
     Args:
         model: The model.
-        plan: The settings.
-        progress: Function that receives the current step and its completed share, several times per second.
+        plan: What to measure, and for how long.
+        progress: Receives the present step and its share, 0-1, a few times per second.
 
     Raises:
-        DataError: The source has no frames.
-        KeyboardInterrupt: The interrupt came before the first sample.
+        DataError: The source has no frame.
+        KeyboardInterrupt: The user interrupted before the first sample.
     """
     progress("start-up and memory, in a new process", 0.0)
-    threads, engine = model.threads, model.engine
-    started = measure_cold_start(str(model.bundle.path.resolve()), model.variant.name, engine, threads)
-    wall = time.time() - time.perf_counter()
+    cold = measure_cold_start(str(model.bundle.path.resolve()), model.variant.name, model.engine, model.threads)
+    clock_offset = _clock_offset()
     reset_peak()
     with ExitStack() as opened:
         scenario = _scenario(model, plan, opened)
         progress("warm-up", 0.0)
         warm_up = scenario.warm_up()
-        taken, monitor = Taken(), Monitor()
-        workload = None if plan.soak or plan.scenario == "loop" else ReferenceWorkload(known_ns())
-        cpu = time.process_time()
-        soaking = Soaking(monitor.seconds) if plan.soak else None
-        complete = _measure(scenario, taken, monitor, plan, soaking, workload, progress)
-        cpu, peak = time.process_time() - cpu, peak_mib()
-    if not taken.frames:
+        measurement = _Measurement(plan)
+        measurement.run(scenario, progress)
+        measurement.clock_step_s, peak = _clock_offset() - clock_offset, peak_mib()
+    if not measurement.samples.frames:
         raise KeyboardInterrupt
-    whole = taken.whole()
-    at_s = [round(began - monitor.began, 6) for began in taken.began_s[:whole]]
-    samples = {name: [round(value, 6) for value in times[:whole]] for name, times in taken.times.items()}
+    measured = _accuracy(model, plan, measurement, progress)
+    at_s, samples = measurement.stored()
     headline = samples[HEADLINE[plan.scenario]]
-    # The source is opened before the first frame of a loop.
-    seconds = at_s[-1] - at_s[0] + _last_ms(plan, headline, taken) / 1e3
-    found = judge(monitor, workload, seconds, soak=plan.soak)
-    excluded = found.excluded
-    invalid = [*found.invalid, *([] if plan.soak else drift(results.kept(headline, at_s, excluded)))]
-    if found.interference is not None and complete:
+    # The sampling of a loop begins with its first frame: the source is opened before.
+    seconds = at_s[-1] - at_s[0] + measurement.last_ms(headline) / 1e3
+    found = judge(measurement.monitor, measurement.workload, seconds, soak=plan.soak)
+    if found.interference is not None and measurement.complete:
         remember(found.interference.quiet_ns)
-    stepped_s = time.time() - time.perf_counter() - wall
-    notes = [*taken.notes, *found.notes, *_notes(taken, warm_up, stepped_s), *([model.note] if model.note else [])]
-    if not complete:
-        notes.append(f"interrupted after {seconds:.1f} s")
-    measured = None
-    if plan.dataset is not None and complete:
-        progress("accuracy", 0.0)
-        try:
-            measured = accuracy(model.bundle, model.session, plan.dataset)
-        except KeyboardInterrupt:
-            complete = False
-            notes.append("interrupted during the measurement of accuracy")
+    invalid = [*found.invalid, *([] if plan.soak else drift(results.kept(headline, at_s, found.excluded)))]
+    monitor, soaking = measurement.monitor, measurement.soaking
     return Result(
         schema=SCHEMA,
         created=results.now(),
         subject=_subject(model, plan, scenario),
         host=this_host(),
         seconds=round(seconds, 3),
-        complete=complete,
+        complete=measurement.complete,
         valid=not invalid,
         invalid=tuple(invalid),
-        notes=tuple(notes),
+        notes=tuple(_notes(model, measurement, found, warm_up, seconds)),
         warm_up=warm_up,
         samples_ms=samples,
         at_s=at_s,
-        summary={name: summarise(results.kept(times, at_s, excluded)) for name, times in samples.items()},
-        per_second=round(taken.frames / max(seconds, 1e-9), 3),
-        cpu_ms=round(1e3 * cpu / taken.frames, 4),
+        summary={name: summarise(results.kept(times, at_s, found.excluded)) for name, times in samples.items()},
+        per_second=round(measurement.samples.frames / max(seconds, 1e-9), 3),
+        cpu_ms=round(1e3 * measurement.cpu_s / measurement.samples.frames, 4),
         peak_mib=peak,
-        cold_start=started,
+        cold_start=cold,
         timeline=tuple(monitor.seconds),
         joules=None if monitor.joules is None else round(monitor.joules, 3),
         energy_source=monitor.energy_source,
         accuracy=measured,
         soak=soaking.summary(at_s, headline) if soaking is not None else None,
-        drops=taken.drops,
+        drops=measurement.samples.drops,
         interference=found.interference,
-        excluded=excluded,
+        excluded=found.excluded,
     )
 
 
-def _notes(taken: Taken, warm_up: WarmUp, stepped_s: float) -> list[str]:
-    """Return what a reader of the result should know about its samples and its clock."""
-    notes = []
-    if not warm_up.steady:
-        notes.append(f"warm-up: no steady state after {warm_up.seconds:.1f} s")
-    if abs(stepped_s) > STEP_S:
-        notes.append(f"the wall clock stepped by {stepped_s:+.1f} s; times are from the monotonic clock")
-    if taken.stride > 1:
-        notes.append(f"one of {taken.stride} samples is kept, because there were too many")
-    return notes
+@dataclass
+class _Measurement:
+    """The sampling of one run and everything that is recorded during it."""
+
+    plan: Plan
+    samples: SampleSet = field(default_factory=SampleSet)
+    monitor: Monitor = field(default_factory=Monitor)
+    workload: ReferenceWorkload | None = None
+    soaking: Soaking | None = None
+    complete: bool = True
+    """False after an interrupt."""
+    cpu_s: float = 0.0
+    """Processor time of this process."""
+    clock_step_s: float = 0.0
+    """Step of the wall clock against the monotonic clock since the warm-up began."""
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.plan.soak:
+            self.soaking = Soaking(self.monitor.seconds)
+        elif self.plan.scenario != "loop":
+            self.workload = ReferenceWorkload(known_ns())
+
+    def run(self, scenario: Scenario, progress: Progress) -> None:
+        """Take samples until there are enough undisturbed seconds, the limit is reached, or the user interrupts."""
+        reported_s, name = 0.0, "soak" if self.plan.soak else self.plan.scenario
+        cpu_s = time.process_time()
+
+        def keep_going() -> bool:
+            nonlocal reported_s
+            at_s = time.perf_counter() - self.monitor.began
+            if at_s - reported_s > PROGRESS_S:
+                reported_s = at_s
+                progress(name, at_s / self.plan.seconds)
+            return self._keep_going(at_s)
+
+        with self.monitor:
+            try:
+                scenario.measure(self.samples, keep_going)
+            except KeyboardInterrupt:
+                self.complete = False
+        self.cpu_s = time.process_time() - cpu_s
+
+    def _keep_going(self, at_s: float) -> bool:
+        if self.soaking is not None and self.soaking.add(at_s, self.samples.times[HEADLINE[self.plan.scenario]][-1]):
+            return False
+        if self.workload is not None:
+            self.workload.read(at_s)
+        if at_s < self.plan.seconds:
+            return True
+        if self.workload is None or at_s >= PATIENCE * self.plan.seconds:
+            return False
+        return bool(self.workload.excluded()) and self.workload.quiet_s() < self.plan.seconds - READINGS * EVERY_S
+
+    def stored(self) -> tuple[list[float], dict[str, list[float]]]:
+        """Return the start of each stored sample, in seconds since the run began, and the samples by stage."""
+        count = self.samples.complete()
+        at_s = [round(began - self.monitor.began, 6) for began in self.samples.began_s[:count]]
+        times = {name: [round(value, 6) for value in stage[:count]] for name, stage in self.samples.times.items()}
+        return at_s, times
+
+    def last_ms(self, headline: list[float]) -> float:
+        """Return the duration of the last query."""
+        per_query = self.samples.frames / (len(headline) * self.samples.stride)
+        return headline[-1] * (per_query if self.plan.scenario == "offline" else 1.0)
+
+
+def _clock_offset() -> float:
+    """Return the wall clock minus the monotonic clock, seconds."""
+    return time.time() - time.perf_counter()
+
+
+def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
+    if plan.scenario == "loop":
+        return LoopScenario(model, plan.source, plan.policy)
+    frames = read_frames(model.bundle)
+    if plan.scenario == "single-stream":
+        return SingleStream(model.session, frames)
+
+    def load() -> Session:
+        return loader.load(model.bundle, model.variant, engine=model.engine, threads=model.threads)
+
+    query_frames = plan.streams if plan.scenario == "multi-stream" else None
+    return opened.enter_context(
+        MultiStream(model.session, load, frames, threads=model.threads, query_frames=query_frames)
+    )
+
+
+def _accuracy(model: Model, plan: Plan, measurement: _Measurement, progress: Progress) -> Accuracy | None:
+    """Measure the accuracy if the plan asks for it. An interrupt makes the result incomplete."""
+    if plan.dataset is None or not measurement.complete:
+        return None
+    progress("accuracy", 0.0)
+    try:
+        return accuracy(model.bundle, model.session, plan.dataset)
+    except KeyboardInterrupt:
+        measurement.complete = False
+        measurement.notes.append("interrupted during the measurement of accuracy")
+        return None
 
 
 def _subject(model: Model, plan: Plan, scenario: Scenario) -> BenchmarkSubject:
@@ -154,58 +231,16 @@ def _subject(model: Model, plan: Plan, scenario: Scenario) -> BenchmarkSubject:
     )
 
 
-def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
-    if plan.scenario == "loop":
-        return LoopScenario(model, plan.source, plan.policy)
-    known = read_frames(model.bundle)
-    if plan.scenario == "single-stream":
-        return Single(model.session, known)
-
-    def another() -> Session:
-        return loader.load(model.bundle, model.variant, engine=model.engine, threads=model.threads)
-
-    frames = plan.streams if plan.scenario == "multi-stream" else None
-    return opened.enter_context(MultiStream(model.session, another, known, model.threads, frames))
-
-
-def _measure(
-    scenario: Scenario,
-    taken: Taken,
-    monitor: Monitor,
-    plan: Plan,
-    soaking: Soaking | None,
-    workload: ReferenceWorkload | None,
-    progress: Callable[[str, float], None],
-) -> bool:
-    """Measure until there are enough undisturbed seconds, within the patience. Return False after an interrupt."""
-    headline, summary = HEADLINE[plan.scenario], 0.0
-    with monitor:
-
-        def going_on() -> bool:
-            nonlocal summary
-            at_s = time.perf_counter() - monitor.began
-            if at_s - summary > 0.25:
-                summary = at_s
-                progress("soak" if soaking else plan.scenario, at_s / plan.seconds)
-            if soaking is not None and soaking.add(at_s, taken.times[headline][-1]):
-                return False
-            if workload is not None:
-                workload.read(at_s)
-            if at_s < plan.seconds:
-                return True
-            return workload is not None and at_s < PATIENCE * plan.seconds and lacks(workload)
-
-        def lacks(stick: ReferenceWorkload) -> bool:
-            return any(stick.excluded()) and stick.quiet_s() < plan.seconds - READINGS * EVERY_S
-
-        try:
-            scenario.measure(taken, going_on)
-        except KeyboardInterrupt:
-            return False
-    return True
-
-
-def _last_ms(plan: Plan, headline: list[float], taken: Taken) -> float:
-    """Return the duration of the last query, milliseconds."""
-    per_query = taken.frames / (len(headline) * taken.stride)
-    return headline[-1] * (per_query if plan.scenario == "offline" else 1.0)
+def _notes(model: Model, measurement: _Measurement, found: Disturbance, warm_up: WarmUp, seconds: float) -> list[str]:
+    notes = [*measurement.samples.notes, *found.notes]
+    if not warm_up.steady:
+        notes.append(f"warm-up: no steady state after {warm_up.seconds:.1f} s")
+    if abs(measurement.clock_step_s) > MAX_CLOCK_STEP_S:
+        notes.append(f"the wall clock stepped by {measurement.clock_step_s:+.1f} s; times are from the monotonic clock")
+    if model.note:
+        notes.append(model.note)
+    if not measurement.complete and not measurement.notes:
+        notes.append(f"interrupted after {seconds:.1f} s")
+    if measurement.samples.stride > 1:
+        notes.append(f"one of {measurement.samples.stride} samples is kept, because there were too many")
+    return [*notes, *measurement.notes]

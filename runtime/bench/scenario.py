@@ -1,8 +1,8 @@
-"""Load patterns: MLPerf's scenarios over prepared inputs in memory, and the camera loop.
+"""The scenarios: MLPerf's load patterns over prepared inputs in memory, and the real camera loop.
 
-Single-stream issues one frame after the other. Multi-stream issues several frames per query and times the whole query.
-Offline keeps all cores busy and measures the rate. As in MLPerf, inputs are prepared in advance. `loop` also includes
-capture, preparation and decoding. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), 3.2.
+Single-stream runs one frame after the other. Multi-stream runs queries of several frames and takes the time of the
+whole query. Offline keeps all cores busy. As in MLPerf, inputs are prepared in advance; only `loop` includes capture,
+preparation and decoding. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), section 3.2.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.bench.timing import time_call
 from orilla.runtime.bench.warmup import PATIENCE_S, Steadiness, WarmUp
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.engines.session import Session
@@ -33,33 +34,44 @@ STREAMS = 8
 """Frames of a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""
 
 OFFLINE_EACH = 16
-"""Frames that each session processes at a time in the offline scenario."""
-
+"""Frames that each session takes at a time in the offline scenario."""
 
 CAMERA_HZ = 30.0
-"""Frame rate of the loop without a source, which then repeats the golden frames."""
-
+"""Frame rate of the golden frames in the loop scenario, if no source is given."""
 
 MAX_SAMPLES = 1_000_000
-"""Maximum number of stored queries. Beyond it, every second one is discarded, repeatedly."""
+"""Number of stored queries. When it is reached, every second query is removed, and from then on only every second query
+is stored, repeatedly."""
+
+MAX_EVENTS = 20
+"""Events of a loop that become notes of the result."""
 
 
-class Taken:
-    """Times by stage and start of each query, as they are measured."""
+class SampleSet:
+    """The times of a measurement, by stage, and the start of each query."""
 
     def __init__(self) -> None:
         self.times: dict[str, array[float]] = {}
+        """Milliseconds by stage."""
         self.began_s: array[float] = array("d")
-        """Start of each query by `time.perf_counter`."""
+        """Start of each query, by `time.perf_counter`."""
         self.frames = 0
+        """Frames of all queries, stored or not."""
         self.stride = 1
-        """One of this number of queries is kept."""
+        """One of this many queries is stored."""
         self.drops: dict[str, int] = {}
+        """Dropped frames of a loop by reason."""
         self.notes: list[str] = []
         self._queries = 0
 
     def add(self, began_ns: int, frames: int, **stages_ms: float) -> None:
-        """Add one query."""
+        """Add one query.
+
+        Args:
+            began_ns: Its start, by `time.perf_counter_ns`.
+            frames: Its number of frames.
+            **stages_ms: Duration of each stage, milliseconds.
+        """
         self.frames += frames
         self._queries += 1
         if self._queries % self.stride:
@@ -71,8 +83,8 @@ class Taken:
             self.times = {name: times[1::2] for name, times in self.times.items()}
             self.began_s, self.stride = self.began_s[1::2], 2 * self.stride
 
-    def whole(self) -> int:
-        """Return the number of complete samples. An interrupt may come between two stages."""
+    def complete(self) -> int:
+        """Return the number of queries with all stages: an interrupt may come between two stages."""
         return min(len(self.began_s), *map(len, self.times.values()))
 
 
@@ -80,52 +92,64 @@ class Scenario(Protocol):
     """A load pattern: how queries are issued."""
 
     def warm_up(self) -> WarmUp:
-        """Issue queries until the times show no trend or the patience ends."""
+        """Issue queries until their times show no trend, or the warm-up reaches its limit."""
 
-    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
-        """Issue at least one query, and continue while `going_on` returns True. An interrupt may end it."""
+    def measure(self, samples: SampleSet, keep_going: Callable[[], bool]) -> None:
+        """Issue at least one query, and further ones while `keep_going` returns True.
+
+        Args:
+            samples: Receives the times. After an interrupt it holds the queries until then.
+            keep_going: Called after each query.
+        """
 
 
-class Single:
+class SingleStream:
     """One frame after the other."""
 
-    def __init__(self, session: Session, known: Sequence[KnownFrame]) -> None:
-        self._session, self._inputs = session, cycle([one.prepared for one in known])
+    def __init__(self, session: Session, frames: Sequence[KnownFrame]) -> None:
+        self._session, self._inputs = session, cycle([frame.prepared for frame in frames])
 
     def warm_up(self) -> WarmUp:
         """Run frames until their times are steady."""
         return _warm_up(lambda: self._session.run(next(self._inputs)))
 
-    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
+    def measure(self, samples: SampleSet, keep_going: Callable[[], bool]) -> None:
         """Time each frame as the stage `infer`."""
-        run, clock = self._session.run, time.perf_counter_ns
         while True:
-            prepared = next(self._inputs)
-            began = clock()
-            run(prepared)
-            taken.add(began, 1, infer=(clock() - began) / 1e6)
-            if not going_on():
+            began_ns, duration_ms = time_call(self._session.run, next(self._inputs))
+            samples.add(began_ns, 1, infer=duration_ms)
+            if not keep_going():
                 return
 
 
 class MultiStream(AbstractContextManager["MultiStream"]):
-    """Several frames at once, over as many sessions as the cores allow.
+    """Several frames at once, spread over as many sessions as the cores allow.
 
     Args:
-        load: Function that loads another session like the first.
-        frames: Frames per query. None means `OFFLINE_EACH` per session, and the time of one frame is stored.
+        first: A loaded session, which stays open.
+        load: Loads another session like the first.
+        frames: Known inputs, used in turn.
+        threads: Threads of each session.
+        query_frames: Frames of one query. None for the offline scenario: `OFFLINE_EACH` frames per session, and the
+            time of a query is divided by their number.
     """
 
     def __init__(
-        self, first: Session, load: Callable[[], Session], known: Sequence[KnownFrame], threads: int, frames: int | None
+        self,
+        first: Session,
+        load: Callable[[], Session],
+        frames: Sequence[KnownFrame],
+        *,
+        threads: int,
+        query_frames: int | None,
     ) -> None:
         count = max(1, available_cores() // threads)
-        if frames is not None:
-            count = min(count, frames)
-        self._first, self._sessions = first, [first]
-        self._inputs = cycle([one.prepared for one in known])
-        self._offline = frames is None
-        self.frames = frames or OFFLINE_EACH * count
+        if query_frames is not None:
+            count = min(count, query_frames)
+        self._sessions = [first]
+        self._inputs = cycle([frame.prepared for frame in frames])
+        self._offline = query_frames is None
+        self.frames = query_frames or OFFLINE_EACH * count
         try:
             while len(self._sessions) < count:
                 self._sessions.append(load())
@@ -134,7 +158,7 @@ class MultiStream(AbstractContextManager["MultiStream"]):
             raise
         self._pool = ThreadPoolExecutor(count, "orilla-bench")
 
-    def __exit__(self, *ended: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._close()
 
@@ -142,24 +166,21 @@ class MultiStream(AbstractContextManager["MultiStream"]):
         """Run queries until their times are steady."""
         return _warm_up(self._query)
 
-    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
-        """Time each query, or, offline, the share of one frame."""
-        clock = time.perf_counter_ns
+    def measure(self, samples: SampleSet, keep_going: Callable[[], bool]) -> None:
+        """Time each query as the stage `query`, or the share of one frame as the stage `sample`."""
         while True:
-            began = clock()
-            self._query()
-            passed = (clock() - began) / 1e6
+            began_ns, duration_ms = time_call(self._query)
             if self._offline:
-                taken.add(began, self.frames, sample=passed / self.frames)
+                samples.add(began_ns, self.frames, sample=duration_ms / self.frames)
             else:
-                taken.add(began, self.frames, query=passed)
-            if not going_on():
+                samples.add(began_ns, self.frames, query=duration_ms)
+            if not keep_going():
                 return
 
     def _query(self) -> None:
         inputs = [next(self._inputs) for _ in range(self.frames)]
         count = len(self._sessions)
-        shares = [inputs[place::count] for place in range(count)]
+        shares = [inputs[index::count] for index in range(count)]
         list(self._pool.map(_run_all, self._sessions, shares))
 
     def _close(self) -> None:
@@ -168,50 +189,63 @@ class MultiStream(AbstractContextManager["MultiStream"]):
 
 
 class LoopScenario:
-    """The camera loop over a source, which is opened separately for warm-up and measurement."""
+    """The camera loop. The warm-up and the measurement each open the source.
+
+    Args:
+        model: The loaded model.
+        source: Address of the source; None for the golden frames at the rate of a camera.
+        policy: Policy of the loop; None for its default.
+
+    Raises:
+        ConfigError: The model takes arrays, for which there is no loop.
+    """
 
     def __init__(self, model: Model, source: str | None, policy: str | None) -> None:
         if model.kind == "tensor":
             msg = f"{model.name} is a model of arrays and has no loop: use single-stream"
             raise ConfigError(msg)
         self._model, self._source, self._policy = model, source, policy
-        self._known = read_frames(model.bundle) if source is None else []
+        self._frames = read_frames(model.bundle) if source is None else []
 
     def warm_up(self) -> WarmUp:
         """Run the loop until the times of inference are steady."""
-        steadiness, ends = Steadiness(), time.perf_counter() + PATIENCE_S
+        steadiness, deadline = Steadiness(), time.perf_counter() + PATIENCE_S
         with self._stream(lambda _event: None) as ticks:
             for tick in ticks:
                 steadiness.add(tick.stages_ms["infer"], time.perf_counter())
-                if steadiness.steady or time.perf_counter() > ends:
+                if steadiness.steady or time.perf_counter() > deadline:
                     break
         return steadiness.summary()
 
-    def measure(self, taken: Taken, going_on: Callable[[], bool]) -> None:
-        """Store the stages of each tick and its age."""
+    def measure(self, samples: SampleSet, keep_going: Callable[[], bool]) -> None:
+        """Store the stages of each tick and its age.
+
+        Raises:
+            DataError: The source has no frame.
+        """
 
         def note(event: Event) -> None:
-            if len(taken.notes) < 20:
-                taken.notes.append(f"{event.kind}: {event.detail}")
+            if len(samples.notes) < MAX_EVENTS:
+                samples.notes.append(f"{event.kind}: {event.detail}")
 
         with self._stream(note) as ticks:
             for tick in ticks:
                 began = time.perf_counter_ns() - (tick.delivered_ns - tick.captured_ns)
-                taken.add(began, 1, **tick.stages_ms, age=tick.age_ms)
-                taken.drops = dict(tick.drops)
-                if not going_on():
+                samples.add(began, 1, **tick.stages_ms, age=tick.age_ms)
+                samples.drops = dict(tick.drops)
+                if not keep_going():
                     break
-        if not taken.frames:
+        if not samples.frames:
             msg = f"{self._source} gave no frame to measure"
             raise DataError(msg)
 
     def _stream(self, on_event: Callable[[Event], None]) -> Stream:
-        return self._model.stream(self._opened(), policy=self._policy, on_event=on_event)
+        return self._model.stream(self._open_source(), policy=self._policy, on_event=on_event)
 
-    def _opened(self) -> Given:
+    def _open_source(self) -> Given:
         if self._source is not None:
             return self._source
-        raws: list[Any] = [one.raw for one in self._known]
+        raws: list[Any] = [frame.raw for frame in self._frames]
         return Texts(cycle(raws)) if self._model.kind == "text" else Paced(Arrays(cycle(raws), rate_hz=CAMERA_HZ))
 
 
@@ -221,10 +255,8 @@ def _run_all(session: Session, inputs: Sequence[ModelInput]) -> None:
 
 
 def _warm_up(query: Callable[[], object]) -> WarmUp:
-    steadiness, ends = Steadiness(), time.perf_counter() + PATIENCE_S
-    while not steadiness.steady and (time.perf_counter() < ends or not steadiness.count):
-        began = time.perf_counter_ns()
-        query()
-        ended = time.perf_counter_ns()
-        steadiness.add((ended - began) / 1e6, ended / 1e9)
+    steadiness, deadline = Steadiness(), time.perf_counter() + PATIENCE_S
+    while not steadiness.steady and (time.perf_counter() < deadline or not steadiness.count):
+        _, duration_ms = time_call(query)
+        steadiness.add(duration_ms, time.perf_counter())
     return steadiness.summary()

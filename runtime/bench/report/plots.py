@@ -1,4 +1,4 @@
-"""Plots of results as SVG that use the colours of the page, for light and dark mode."""
+"""Plots of results as SVG. They take their colours from the page, so they suit its light and its dark style."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from orilla.runtime.bench.result import Result
 
 INK = "#b00001"
-LINES = tuple(f"#a0000{place}" for place in range(1, 7))
-"""Placeholder colours that `_svg` replaces by the page's colours."""
+LINES = tuple(f"#a0000{number}" for number in range(1, 7))
+"""Placeholders for the colours of the page; `_svg` replaces them."""
 
 SETTINGS = {
     "svg.fonttype": "none",
@@ -34,23 +34,37 @@ SETTINGS = {
 }
 
 MAX_POINTS = 2000
-"""Maximum points of a line on a page."""
+"""Points of a line, so that the page stays small."""
+
+SLOWEST = 50
+"""Slowest samples of a time line, which are always drawn."""
+
+MAX_INTERVALS = 60
+"""Intervals of a time line whose medians are drawn."""
+
+SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+"""Ticks of the axis of a distribution."""
+
+PANELS = {"temperature_c": "°C", "mhz": "MHz", "watts": "W", "other_cores": "cores used\nby others"}
+"""Fields of the timeline that are drawn, with their labels."""
 
 
 def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Plot the cumulative distribution of the times (ECDF) with a stretched tail."""
+    """Draw the share of answers up to each time (ECDF), with a stretched tail.
+
+    Args:
+        results: The results.
+        names: The name of each result.
+    """
     with rc_context(SETTINGS):
         figure, axes = _figure(4.2)
-        for place, (result, name) in enumerate(zip(results, names, strict=True)):
+        for index, (result, name) in enumerate(zip(results, names, strict=True)):
             times = np.sort(result.kept(result.headline))
             rank = np.arange(1, times.size + 1) / (times.size + 1)
-            half = MAX_POINTS // 2
-            kept = np.concatenate([np.geomspace(1, times.size, half), np.linspace(1, times.size, half)]).astype(int)
-            keep = np.unique(np.concatenate([times.size - kept, kept - 1]))
-            axes.plot(times[keep], _stretched(rank[keep]), color=LINES[place % len(LINES)], label=name, lw=1.8)
-        shares = [0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999]
-        most = max(len(result.samples_ms[result.headline]) for result in results)
-        shares = [share for share in shares if share <= 1 - 1 / most]
+            points = _points(times.size)
+            axes.plot(times[points], _stretched(rank[points]), color=LINES[index % len(LINES)], label=name, lw=1.8)
+        count = max(len(result.samples_ms[result.headline]) for result in results)
+        shares = [share for share in SHARES if share <= 1 - 1 / count]
         axes.set_yticks(_stretched(np.array(shares)), [f"{100 * share:g} %" for share in shares])
         axes.set_xlabel("milliseconds")
         axes.set_ylabel("share of answers within this time")
@@ -59,64 +73,80 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
         return _svg(figure)
 
 
+def _points(count: int) -> NDArray[np.int64]:
+    """Return indices of sorted samples: half of them evenly spaced, half denser towards the slowest."""
+    half = MAX_POINTS // 2
+    steps = np.concatenate([np.geomspace(1, count, half), np.linspace(1, count, half)]).astype(int)
+    points: NDArray[np.int64] = np.unique(np.concatenate([count - steps, steps - 1]))
+    return points
+
+
 def time_line(result: Result) -> str:
-    """Plot the times in order, with temperature, clock and other processes below."""
-    panels = [
-        (label, [(one.at_s, value) for one in result.timeline if (value := getattr(one, key)) is not None])
-        for key, label in (
-            ("temperature_c", "°C"),
-            ("mhz", "MHz"),
-            ("watts", "W"),
-            ("other_cores", "cores used\nby others"),
-        )
-    ]
-    panels = [(label, points) for label, points in panels if len(points) > 1]
+    """Draw the times in the order of measurement, and below them temperature, clock, power and use by others."""
+    panels = {}
+    for field, label in PANELS.items():
+        points = [(second.at_s, value) for second in result.timeline if (value := getattr(second, field)) is not None]
+        if len(points) > 1:
+            panels[label] = points
     with rc_context(SETTINGS):
         figure = Figure(figsize=(9, 3.2 + 1.3 * len(panels)), layout="constrained")
-        grid = figure.subplots(
-            1 + len(panels), 1, sharex=True, height_ratios=[3.0] + [1.0] * len(panels), squeeze=False
-        )
-        axes: Axes = grid[0][0]
-        at, times = np.asarray(result.at_s), np.asarray(result.samples_ms[result.headline])
-        step = max(1, at.size // MAX_POINTS)
-        slow = np.argsort(times)[-50:]
-        shown = np.unique(np.concatenate([np.arange(0, at.size, step), slow]))
-        axes.plot(at[shown], times[shown], ".", ms=2.5, alpha=0.5, color=LINES[0], label="each", rasterized=False)
-        edges = np.linspace(0, at[-1] + 1e-9, max(2, min(60, at.size // 20)))
-        middle, medians = [], []
-        for low, high in pairwise(edges):
-            inside = times[(at >= low) & (at < high)]
-            if inside.size:
-                middle.append((low + high) / 2)
-                medians.append(float(np.median(inside)))
-        axes.plot(middle, medians, color=LINES[1], lw=1.8, label="median")
-        for place, one in enumerate(result.excluded):
-            label = None if place else "set excluded"
-            axes.axvspan(one.from_s, one.to_s, color=INK, alpha=0.08, lw=0, label=label)
-        axes.set_ylabel(f"{result.headline}, ms")
-        axes.set_ylim(bottom=0, top=float(np.percentile(times, 99.5)) * 1.3)
-        axes.legend(loc="upper right", ncols=3)
-        for place, (label, points) in enumerate(panels, 1):
-            low = grid[place][0]
-            low.plot(*zip(*points, strict=True), color=LINES[(place + 1) % len(LINES)], lw=1.5)
-            low.set_ylabel(label)
-            low.margins(y=0.2)
+        heights = [3.0] + [1.0] * len(panels)
+        grid = figure.subplots(1 + len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)
+        _draw_times(grid[0][0], result)
+        for index, (label, points) in enumerate(panels.items(), 1):
+            axes = grid[index][0]
+            axes.plot(*zip(*points, strict=True), color=LINES[(index + 1) % len(LINES)], lw=1.5)
+            axes.set_ylabel(label)
+            axes.margins(y=0.2)
         grid[-1][0].set_xlabel("seconds")
         return _svg(figure)
 
 
+def _draw_times(axes: Axes, result: Result) -> None:
+    at, times = np.asarray(result.at_s), np.asarray(result.samples_ms[result.headline])
+    step = max(1, at.size // MAX_POINTS)
+    points = np.unique(np.concatenate([np.arange(0, at.size, step), np.argsort(times)[-SLOWEST:]]))
+    axes.plot(at[points], times[points], ".", ms=2.5, alpha=0.5, color=LINES[0], label="each", rasterized=False)
+    axes.plot(*_medians(at, times), color=LINES[1], lw=1.8, label="median")
+    for index, interval in enumerate(result.excluded):
+        label = None if index else "excluded"
+        axes.axvspan(interval.from_s, interval.to_s, color=INK, alpha=0.08, lw=0, label=label)
+    axes.set_ylabel(f"{result.headline}, ms")
+    axes.set_ylim(bottom=0, top=float(np.percentile(times, 99.5)) * 1.3)
+    axes.legend(loc="upper right", ncols=3)
+
+
+def _medians(at: NDArray[np.float64], times: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Return the middle of each interval of a run and the median of its times."""
+    edges = np.linspace(0, at[-1] + 1e-9, max(2, min(MAX_INTERVALS, at.size // 20)))
+    middles, medians = [], []
+    for low, high in pairwise(edges):
+        inside = times[(at >= low) & (at < high)]
+        if inside.size:
+            middles.append(float(low + high) / 2)
+            medians.append(float(np.median(inside)))
+    return middles, medians
+
+
 def bars(names: Sequence[str], values: Sequence[float], spans: Sequence[tuple[float, float]], label: str) -> str:
-    """Plot a bar with its interval for each name."""
+    """Draw a bar with an interval for each name.
+
+    Args:
+        names: The names.
+        values: The length of each bar.
+        spans: The interval of each value.
+        label: The label of the axis.
+    """
     with rc_context(SETTINGS):
         figure, axes = _figure(0.8 + 0.45 * len(names))
-        places = np.arange(len(names))
+        positions = np.arange(len(names))
         low, high = np.array(spans).T
         errors = [np.array(values) - low, high - np.array(values)]
-        colours = [LINES[place % len(LINES)] for place in places]
-        axes.barh(places, values, color=colours, xerr=errors, ecolor=INK, capsize=3)
-        for place, value in enumerate(values):
-            axes.annotate(f"{value:.3g}", (spans[place][1], place), (6, 0), textcoords="offset points", va="center")
-        axes.set_yticks(places, names)
+        colours = [LINES[index % len(LINES)] for index in positions]
+        axes.barh(positions, values, color=colours, xerr=errors, ecolor=INK, capsize=3)
+        for index, value in enumerate(values):
+            axes.annotate(f"{value:.3g}", (spans[index][1], index), (6, 0), textcoords="offset points", va="center")
+        axes.set_yticks(positions, names)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
@@ -125,15 +155,20 @@ def bars(names: Sequence[str], values: Sequence[float], spans: Sequence[tuple[fl
 
 
 def stages(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Plot the median of each stage of a loop, one after the other."""
+    """Draw the medians of the stages of each loop, stacked.
+
+    Args:
+        results: Results of the scenario loop.
+        names: The name of each result.
+    """
     order = ("prepare", "infer", "decode")
     with rc_context(SETTINGS):
         figure, axes = _figure(1.0 + 0.5 * len(results))
-        for place, result in enumerate(results):
+        for index, result in enumerate(results):
             left = 0.0
             for colour, stage in zip(LINES, order, strict=False):
                 width = float(np.median(result.samples_ms[stage])) if stage in result.samples_ms else 0.0
-                axes.barh(place, width, left=left, color=colour, label=stage if place == 0 else None)
+                axes.barh(index, width, left=left, color=colour, label=stage if index == 0 else None)
                 left += width
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
@@ -149,7 +184,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def _stretched(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log odds, in which each further nine has the same distance."""
+    """Return the log odds: each further nine of a share is equally far from the one before."""
     stretched: NDArray[np.float64] = np.log10(share / (1 - share))
     return stretched
 
@@ -161,6 +196,6 @@ def _svg(figure: Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     for side in ("width", "height"):
         text = re.sub(rf'(<svg[^>]*?) {side}="[^"]+"', r"\1", text, count=1)
-    for place, colour in enumerate(LINES, 1):
-        text = text.replace(colour, f"var(--line{place})")
+    for number, colour in enumerate(LINES, 1):
+        text = text.replace(colour, f"var(--line{number})")
     return text.replace(INK, "currentColor")

@@ -79,7 +79,7 @@ def test_accuracy_in_the_same_command(capsys, picture_bundle, animals):
 
 
 def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkeypatch):
-    real, rng = scenario.Taken.add, np.random.default_rng(0)
+    real, rng = scenario.SampleSet.add, np.random.default_rng(0)
 
     def interrupted(self, *query, infer):
         """Use artificial times: some milliseconds of a real machine often have few effective samples."""
@@ -87,7 +87,7 @@ def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkey
             raise KeyboardInterrupt
         real(self, *query, infer=rng.uniform(1.0, 1.1))
 
-    monkeypatch.setattr(scenario.Taken, "add", interrupted)
+    monkeypatch.setattr(scenario.SampleSet, "add", interrupted)
     out = tmp_path / "r.json"
     code, _, _ = bench(capsys, "probe", "--seconds", "60", "--out", str(out))
     assert code == 130
@@ -114,11 +114,11 @@ def test_interrupted_while_accuracy_is_measured(capsys, tmp_path, monkeypatch, p
 
 
 def test_interrupted_between_two_stages_of_a_frame(monkeypatch):
-    taken = scenario.Taken()
+    taken = scenario.SampleSet()
     for place in range(10):
         taken.add(place, 1, prepare=1.0, infer=2.0)
     taken.times["prepare"].append(1.0)
-    assert taken.whole() == 10
+    assert taken.complete() == 10
 
 
 def test_too_many_samples_are_thinned(monkeypatch):
