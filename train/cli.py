@@ -164,10 +164,12 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Card:
     with hidden_stderr():
+        from orilla.train.terminal import TerminalProgress
         from orilla.train.train import train
 
     try:
-        return train(options, out, command=command_line(), search_options=search)
+        progress = TerminalProgress()
+        return train(options, out, command=command_line(), search_options=search, progress=progress)
     except KeyboardInterrupt:
         if _is_resumable(out):
             print(

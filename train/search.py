@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-
-from rich.console import Console
 
 from orilla.devices.errors import ConfigError, DataError, unknown_name
 from orilla.runtime.bundle.run_folder import SEARCH
 from orilla.runtime.files import make_folder, write_bytes
 from orilla.train.models import MODELS
 from orilla.train.options import TrainOptions
+from orilla.train.progress import NoProgress, Progress
 
 Method = Literal["hyperband", "random"]
 
@@ -41,6 +40,8 @@ class SearchTask:
     epochs: int
     """Maximum number of epochs of a trial. Hyperband trains most trials for fewer."""
     score: Score
+    progress: Progress = field(default_factory=NoProgress)
+    """Receiver of a message for each trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,6 @@ def _tuner(task: SearchTask, folder: Path) -> Any:
     tuners = {"hyperband": keras_tuner.Hyperband, "random": keras_tuner.RandomSearch}
     if task.search.method not in tuners:
         raise unknown_name(task.search.method, tuners, kind="search method")
-    console = Console(stderr=True, markup=False, highlight=False)
 
     base: Any = tuners[task.search.method]
 
@@ -115,7 +115,7 @@ def _tuner(task: SearchTask, folder: Path) -> Any:
             del arguments, options
             values = _values(trial.hyperparameters, task.options)
             epochs = int(trial.hyperparameters.values.get("tuner/epochs", task.epochs))
-            console.print(f"trial {trial.trial_id}: {epochs} epochs with {values}")
+            task.progress.message(f"trial {trial.trial_id}: {epochs} epochs with {values}")
             return {"score": task.score(replace(task.options, **values), epochs, str(trial.trial_id))}
 
     space = keras_tuner.HyperParameters()

@@ -7,8 +7,6 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from orilla.devices import keras_rules
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
@@ -25,6 +23,7 @@ from orilla.train.fit import backend
 from orilla.train.jobs.job import Job, in_float32, make_job
 from orilla.train.jobs.run_job import remove_checkpoints, run_job
 from orilla.train.options import TrainOptions
+from orilla.train.progress import NoProgress, Progress
 from orilla.train.run_folder import TrainedModel, write_run
 from orilla.train.search import SearchOptions, SearchResult, SearchTask, search
 
@@ -52,7 +51,14 @@ class Provenance:
     """Record of the search; empty without one."""
 
 
-def train(options: TrainOptions, out: Path, *, command: str, search_options: SearchOptions | None = None) -> Card:
+def train(
+    options: TrainOptions,
+    out: Path,
+    *,
+    command: str,
+    search_options: SearchOptions | None = None,
+    progress: Progress | None = None,
+) -> Card:
     """Train and evaluate a model, and write the run folder.
 
     Args:
@@ -60,23 +66,25 @@ def train(options: TrainOptions, out: Path, *, command: str, search_options: Sea
         out: The run folder to write.
         command: The command line, for the card.
         search_options: The search for better options before the training; None for no search.
+        progress: The receiver of the progress; None for none.
 
     Raises:
         ConfigError: An option cannot be used; nothing is written.
         DataError: The data cannot be used.
     """
     options.check()
-    data = _load_data(options, out, searching=search_options is not None)
+    progress = progress or NoProgress()
+    data = _load_data(options, out, progress, searching=search_options is not None)
     record: dict[str, float | int | str] = {}
     if search_options is not None:
-        result = _search(options, search_options, data, out)
+        result = _search(options, search_options, data, out, progress)
         options, record = result.options, result.record
     precision = backend.configure(options.precision, options.seed)
     job = make_job(options, data.dataset, data.splits)
     if options.device is not None:
-        _print_advice(job, options.device)
+        _report_advice(job, options.device, progress)
     make_folder(out)
-    fit_result = run_job(job, options, out, _signature(options, data))
+    fit_result = run_job(job, options, out, _signature(options, data), progress)
     trained = TrainedModel(job, in_float32(job.network), data.dataset, data.splits, fit_result)
     card = _card(options, data, trained, Provenance(command, precision, record))
     write_run(out, card, trained, options.data)
@@ -92,10 +100,10 @@ def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
     return parts, CombinedDataset(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
 
 
-def _load_data(options: TrainOptions, out: Path, *, searching: bool) -> TrainingData:
+def _load_data(options: TrainOptions, out: Path, progress: Progress, *, searching: bool) -> TrainingData:
     parts, dataset = open_data(options)
     _check_out(options, out)
-    skipped = scan(dataset, skip_corrupt=options.skip_corrupt)
+    skipped = scan(dataset, skip_corrupt=options.skip_corrupt, progress=progress)
     hold_out = options.hold_out
     if hold_out is None and (options.chooses_epoch or searching) and "test" not in dataset.splits:
         hold_out = str(HELD_OUT)
@@ -131,7 +139,9 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
                 raise DataError(msg)
 
 
-def _search(options: TrainOptions, search_options: SearchOptions, data: TrainingData, out: Path) -> SearchResult:
+def _search(
+    options: TrainOptions, search_options: SearchOptions, data: TrainingData, out: Path, progress: Progress
+) -> SearchResult:
     """Run the trials of a search. They are evaluated on the held-out samples, not on the reported split."""
     if not data.splits.choose:
         msg = "a search needs held-out samples: leave hold_out=none out"
@@ -147,20 +157,19 @@ def _search(options: TrainOptions, search_options: SearchOptions, data: Training
         trial_options = replace(trial_options, epochs=epochs)
         job = make_job(trial_options, data.dataset, splits)
         with tempfile.TemporaryDirectory(prefix=f"trial-{trial}-") as folder:
-            rows = run_job(job, trial_options, Path(folder), trial).rows
+            rows = run_job(job, trial_options, Path(folder), trial, progress).rows
         return max(row[metric] for row in rows if metric in row)
 
     start = replace(options, batch=defaults.batch, learning_rate=defaults.learning_rate)
-    task = SearchTask(start, search_options, options.epochs or defaults.epochs, score)
+    task = SearchTask(start, search_options, options.epochs or defaults.epochs, score, progress)
     ranges = [search_options.method, search_options.trials, options.learning_rate]
     return search(task, out, signature=json.dumps([*ranges, _signature(options, data)]))
 
 
-def _print_advice(job: Job, device: str) -> None:
-    """Print the device's restrictions that the network meets on standard error."""
-    console = Console(stderr=True, markup=False, highlight=False)
+def _report_advice(job: Job, device: str, progress: Progress) -> None:
+    """Report the device's restrictions that the network meets."""
     for advice in keras_rules.check(job.network, device):
-        console.print(f"{device}: {advice}", soft_wrap=True)
+        progress.message(f"{device}: {advice}")
 
 
 def _signature(options: TrainOptions, data: TrainingData) -> str:

@@ -12,6 +12,7 @@ from orilla.train.fit import backend
 from orilla.train.fit.training import fit
 from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
+from orilla.train.progress import NoProgress
 from orilla.train.train import open_data
 
 
@@ -32,7 +33,7 @@ def main(model: str, data: str, weights: str, folder: str) -> None:
     backend.configure("float32", 0)
     _, dataset = open_data(options)
     job = make_job(options, dataset, split(dataset, hold_out="none"))
-    task = job.phases[0]()
+    task = job.phases[0](NoProgress())
     file = Path(weights)
     if not file.exists():
         np.savez(file, *[np.asarray(array) for array in task.model.get_weights()])

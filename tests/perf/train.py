@@ -27,6 +27,7 @@ from orilla.train.fit import backend
 from orilla.train.fit.training import FitTask, fit
 from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
+from orilla.train.progress import NoProgress
 from orilla.train.train import open_data
 
 
@@ -89,7 +90,7 @@ def training(arguments: argparse.Namespace, folder: Path) -> FitTask:
     backend.configure("float32", 0)
     _, dataset = open_data(options)
     splits = split(dataset, limit=arguments.samples, hold_out="none", drop_leaks=True)
-    return make_job(options, dataset, splits).phases[-1]()
+    return make_job(options, dataset, splits).phases[-1](NoProgress())
 
 
 def alternate(task: FitTask, arguments: argparse.Namespace, folder: Path) -> list[tuple[float, float]]:

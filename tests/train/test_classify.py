@@ -13,6 +13,7 @@ from orilla.train.evaluate import BATCH
 from orilla.train.jobs import classify
 from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
+from orilla.train.progress import NoProgress
 from orilla.train.train import open_data, train
 
 
@@ -130,7 +131,7 @@ def test_features_of_frozen_layers_are_what_the_whole_network_computes(
     _, dataset = open_data(options)
     splits = split(dataset)
     job = make_job(options, dataset, splits)
-    task = job.phases[0]()
+    task = job.phases[0](NoProgress())
     inputs, _ = task.data.epoch(0, workers=1)[0]
     order = np.random.default_rng([0, 0]).permutation(48)[:8]
     prepared = np.stack([job.prepare(dataset.load(*splits.train[index])) for index in order]).astype(np.float32)

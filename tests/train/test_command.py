@@ -19,6 +19,7 @@ def test_the_command_trains_and_prints(animals, tmp_path, capsys):
     printed = capsys.readouterr()
     assert json.loads(printed.out)["card"]["measured"][0]["split"] == "val"
     assert "coral: dense:" not in printed.err
+    assert "epoch 1/1  loss " in printed.err
     words = ["train", "lenet", "--data", str(animals), "--out", str(tmp_path / "b")]
     for options, message in (
         (["--trials", "0", "--search", "random"], "--trials 0: must be 1 or more"),

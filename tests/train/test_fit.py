@@ -1,10 +1,13 @@
 """The training loop on a model with one weight."""
 
+from contextlib import contextmanager
+
 import keras
 import numpy as np
 import pytest
 
 from orilla.train.fit.training import FitOptions, FitTask, fit
+from orilla.train.progress import NoProgress
 
 
 class OneBatch(keras.utils.PyDataset):
@@ -36,6 +39,36 @@ def slopes(folder, epochs, **options):
     fit_options = FitOptions(epochs=epochs, learning_rate=0.1, schedule="constant", **options)
     fit(FitTask(model, Line(), "mse", evaluate, fit_options), folder, signature="", resume=True)
     return float(model.get_weights()[0][0, 0]), seen
+
+
+class Recorder(NoProgress):
+    """Progress that is recorded."""
+
+    def __init__(self):
+        self.epochs, self.steps_done = [], 0
+
+    def epoch(self, text):
+        self.epochs.append(text)
+
+    @contextmanager
+    def steps(self, title, total, completed=0):
+        self.title, self.total, self.steps_done = title, total, completed
+        yield self.advance
+
+    def advance(self, steps, note):
+        self.steps_done += steps
+        self.note = note
+
+
+def test_progress_counts_steps_and_epochs(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    task = FitTask(model, Line(), "mse", lambda: {"val_accuracy": 0.5}, FitOptions(epochs=3, learning_rate=0.1))
+    recorder = Recorder()
+    fit(task, tmp_path, signature="", progress=recorder)
+    assert (recorder.title, recorder.total, recorder.steps_done) == ("training", 3, 3)
+    assert len(recorder.epochs) == 3
+    assert recorder.epochs[0].startswith("epoch 1/3  loss ")
+    assert recorder.note.endswith("val_accuracy 0.5000")
 
 
 def test_the_average_of_the_weights_is_kept_and_the_training_goes_on_from_the_latest(tmp_path):

@@ -15,12 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from orilla.runtime.files import make_folder, replacing
 from orilla.train.data.augment import BatchChange, apply
 from orilla.train.data.batches import Inputs
+from orilla.train.progress import Progress
 
 BATCH = 16
 
@@ -64,41 +63,51 @@ class FeatureFile:
         return np.stack(arrays).astype(np.float32)
 
 
-def compute_features(front: keras.Model, inputs: Inputs, folder: Path, views: Views, key: object) -> FeatureFile:
-    """Run the frozen layers on all inputs, or use the file that an earlier call with equal arguments wrote.
+@dataclass(frozen=True, slots=True)
+class FeatureStore:
+    """A folder with the features that frozen layers computed."""
 
-    Args:
-        front: The frozen layers.
-        inputs: The inputs of `front`.
-        folder: The folder of the file.
-        views: The views to compute.
-        key: A JSON value that identifies the data and its preprocessing.
-    """
-    make_folder(folder)
-    input_file = inputs.name if isinstance(inputs, FeatureFile) else None
-    environment = [keras.backend.backend(), keras.config.dtype_policy().name]
-    file = folder / f"{_file_name(front, views.count, [key, input_file, environment])}.npy"
-    if not file.exists():
-        with replacing(file) as temporary:
-            shape = (views.count, len(inputs), *front.output.shape[1:])
-            with temporary.open("wb") as stream:
-                np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
-                for outputs in _outputs(front, inputs, views):
+    folder: Path
+    progress: Progress
+    """Receiver of the progress."""
+
+    def compute(self, front: keras.Model, inputs: Inputs, views: Views, key: object) -> FeatureFile:
+        """Run frozen layers on all inputs, or use the file that an earlier call with equal arguments wrote.
+
+        Args:
+            front: The frozen layers.
+            inputs: The inputs of `front`.
+            views: The views to compute.
+            key: A JSON value that identifies the data and its preprocessing.
+        """
+        make_folder(self.folder)
+        input_file = inputs.name if isinstance(inputs, FeatureFile) else None
+        environment = [keras.backend.backend(), keras.config.dtype_policy().name]
+        file = self.folder / f"{_file_name(front, views.count, [key, input_file, environment])}.npy"
+        if not file.exists():
+            header = {
+                "descr": "<f2",
+                "fortran_order": False,
+                "shape": (views.count, len(inputs), *front.output.shape[1:]),
+            }
+            with replacing(file) as temporary, temporary.open("wb") as stream:
+                np.lib.format.write_array_header_1_0(stream, header)
+                for outputs in self._outputs(front, inputs, views):
                     stream.write(outputs.astype("<f2").tobytes())
-    return FeatureFile(file)
+        return FeatureFile(file)
 
-
-def _outputs(front: keras.Model, inputs: Inputs, views: Views) -> Iterator[NDArray[np.floating]]:
-    """Yield the outputs batch by batch, view by view."""
-    steps = [(view, start) for view in range(views.count) for start in range(0, len(inputs), BATCH)]
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    for view, start in track(steps, "features of the frozen layers", console=console, transient=True, disable=hidden):
-        indices = np.arange(start, min(start + BATCH, len(inputs)))
-        batch = inputs.view(indices, view).astype(np.float32)
-        if view and views.augment is not None:
-            batch = apply(views.augment, batch, 7919 * view + start)
-        yield np.asarray(keras.ops.convert_to_numpy(front.predict_on_batch(batch)))
+    def _outputs(self, front: keras.Model, inputs: Inputs, views: Views) -> Iterator[NDArray[np.floating]]:
+        """Yield the outputs batch by batch, view by view."""
+        title = "features of the frozen layers"
+        steps = [(view, start) for view in range(views.count) for start in range(0, len(inputs), BATCH)]
+        with self.progress.steps(title, len(steps)) as advance:
+            for view, start in steps:
+                indices = np.arange(start, min(start + BATCH, len(inputs)))
+                batch = inputs.view(indices, view).astype(np.float32)
+                if view and views.augment is not None:
+                    batch = apply(views.augment, batch, 7919 * view + start)
+                yield np.asarray(keras.ops.convert_to_numpy(front.predict_on_batch(batch)))
+                advance(1, title)
 
 
 def _file_name(front: keras.Model, views: int, key: object) -> str:

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import track
-
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image_file import decode_image, is_heic
+from orilla.train.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -34,12 +32,13 @@ COMMON_FORMATS = ("JPEG", "MPO", "PNG")
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
 
-def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
+def scan(dataset: Dataset, *, skip_corrupt: bool, progress: Progress | None = None) -> dict[Item, str]:
     """Read every sample once and return the corrupt ones.
 
     Args:
         dataset: The data set to check.
         skip_corrupt: True to return corrupt samples, False to raise an error for them.
+        progress: The receiver of the progress; None for none.
 
     Returns:
         The reason for each corrupt sample.
@@ -50,13 +49,16 @@ def scan(dataset: Dataset, *, skip_corrupt: bool) -> dict[Item, str]:
     check = _SampleCheck(dataset)
     items = [(split, index) for split in dataset.splits for index in range(len(dataset.names(split)))]
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
+    title = "checking the data"
     reasons: dict[Item, str] = {}
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for chunk in track(chunks, "checking the data", console=console, transient=True, disable=hidden):
+    with (
+        ThreadPoolExecutor(available_cores()) as pool,
+        (progress or NoProgress()).steps(title, len(items)) as advance,
+    ):
+        for chunk in chunks:
             results = pool.map(check, chunk)
             reasons |= {item: reason for item, reason in zip(chunk, results, strict=True) if reason}
+            advance(len(chunk), title)
     not_grey = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
     # A data set may consist of grey images, but a grey image among coloured ones is a mistake.
     if len(reasons) - len(not_grey) > len(items) / 2:

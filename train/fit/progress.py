@@ -1,4 +1,4 @@
-"""The progress of a training: a bar on a terminal, lines elsewhere, logs for TensorBoard."""
+"""Callbacks that report the progress of a training, and logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,34 +6,20 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import keras
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orilla.train.fit.checkpoint import Row
+from orilla.train.progress import Advance, Progress
 
 
-def progress_bar() -> Progress:
-    """Return a progress bar on standard error: percentage, remaining time, and a note."""
-    return Progress(
-        BarColumn(10),  # The other columns fill a terminal of 80 characters.
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    )
+class ProgressCallback(keras.callbacks.Callback):
+    """Callback that reports each step and each epoch. `note` is the text for the last evaluation."""
 
-
-class Bar(keras.callbacks.Callback):
-    """Callback that advances the progress bar, or prints a line for each epoch if there is no terminal."""
-
-    def __init__(self, progress: Progress, task: Any, epochs: int) -> None:
+    def __init__(self, progress: Progress, advance: Advance, epochs: int) -> None:
         super().__init__()
         self.note = ""
-        self._progress, self._task, self._epochs = progress, task, epochs
+        self._progress, self._advance, self._epochs = progress, advance, epochs
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -42,17 +28,18 @@ class Bar(keras.callbacks.Callback):
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Advance the bar by one step."""
+        """Report one step."""
         del batch
-        note = f"epoch {self._epoch}/{self._epochs}  loss {(logs or {}).get('loss', math.nan):.4f}  {self.note}"
-        self._progress.update(self._task, advance=1, note=note)
+        self._advance(1, self._text(logs))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Print the epoch's loss and metrics."""
+        """Report the epoch."""
         del epoch
-        if not self._progress.console.is_terminal:
-            loss = (logs or {}).get("loss", math.nan)
-            self._progress.console.print(f"epoch {self._epoch}/{self._epochs}  loss {loss:.4f}  {self.note}")
+        self._progress.epoch(self._text(logs))
+
+    def _text(self, logs: dict[str, float] | None) -> str:
+        loss = (logs or {}).get("loss", math.nan)
+        return f"epoch {self._epoch}/{self._epochs}  loss {loss:.4f}  {self.note}"
 
 
 def note_of(row: Row, watch: str | None) -> str:

@@ -17,7 +17,8 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.files import replacing
 from orilla.train.data.batches import Epoch
 from orilla.train.fit.checkpoint import Row, State, assign, restore, save, snapshot
-from orilla.train.fit.progress import Bar, note_of, progress_bar, tensorboard_writer
+from orilla.train.fit.progress import ProgressCallback, note_of, tensorboard_writer
+from orilla.train.progress import NoProgress, Progress
 
 Schedule = Literal["cosine", "constant"]
 
@@ -81,7 +82,9 @@ class FitResult:
     """Number of the epoch, from 1, whose weights the model has."""
 
 
-def fit(task: FitTask, folder: Path, *, signature: str, resume: bool = False) -> FitResult:
+def fit(
+    task: FitTask, folder: Path, *, signature: str, resume: bool = False, progress: Progress | None = None
+) -> FitResult:
     """Train a model in place.
 
     Args:
@@ -89,6 +92,7 @@ def fit(task: FitTask, folder: Path, *, signature: str, resume: bool = False) ->
         folder: The run folder, which gets the checkpoint.
         signature: A text that identifies the training. A checkpoint with another signature is rejected.
         resume: True to continue from the folder's checkpoint if there is one.
+        progress: The receiver of the progress; None for none.
 
     Raises:
         ConfigError: The checkpoint belongs to a training with other options, or a batch does not fit into memory.
@@ -101,9 +105,10 @@ def fit(task: FitTask, folder: Path, *, signature: str, resume: bool = False) ->
     if resume and options.schedule == "constant":  # The checkpoint has the learning rate of the interrupted training.
         model.optimizer.learning_rate = options.learning_rate
     average = _RunningAverage(state, steps, options)
-    with progress_bar() as progress, tensorboard_writer(options.tensorboard) as log:
-        bar_id = progress.add_task("training", total=options.epochs * steps, completed=len(state.rows) * steps, note="")
-        bar = Bar(progress, bar_id, options.epochs)
+    progress = progress or NoProgress()
+    total, completed = options.epochs * steps, len(state.rows) * steps
+    with progress.steps("training", total, completed) as advance, tensorboard_writer(options.tensorboard) as log:
+        bar = ProgressCallback(progress, advance, options.epochs)
         callbacks: list[keras.callbacks.Callback] = [bar, _FiniteLoss(), average]
         for epoch in range(len(state.rows), options.epochs):
             if _should_stop(state, options):

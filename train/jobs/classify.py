@@ -22,7 +22,7 @@ from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
 from orilla.train.data.augment import BatchChange
 from orilla.train.data.batches import ClassifierData, Inputs, PreparedInputs
-from orilla.train.data.features import Views, compute_features
+from orilla.train.data.features import FeatureStore, Views
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import BATCH, predict
 from orilla.train.fit.training import FitOptions, FitTask
@@ -30,6 +30,7 @@ from orilla.train.jobs.job import Job, input_size
 from orilla.train.jobs.plan import NetworkOptions, Phase, Plan
 from orilla.train.models import MODELS, load_plan
 from orilla.train.options import TrainOptions
+from orilla.train.progress import Progress
 
 
 def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
@@ -146,11 +147,11 @@ class _Training:
         assert isinstance(array, np.ndarray)  # Images and texts are one array each.
         return array
 
-    def task(self, phase: Phase) -> FitTask:
+    def task(self, phase: Phase, progress: Progress) -> FitTask:
         """Return the training of one phase: the layers after the frozen ones, on the outputs of the frozen ones."""
         model, (train, watched), augment = self.network, self.inputs, self._augment()
         if phase.frozen_until is not None:
-            train, watched = self._frozen_outputs(phase, augment)
+            train, watched = self._frozen_outputs(phase, augment, FeatureStore(cache_folder() / "features", progress))
             model = keras.Model(self.network.get_layer(phase.frozen_until).output, self.network.output)
             augment = None
         metric = f"{self.splits.watched[1]}_accuracy"
@@ -182,7 +183,7 @@ class _Training:
     def _augment(self) -> BatchChange | None:
         return self.plan.augment() if self.plan.augment is not None and self.options.augment else None
 
-    def _frozen_outputs(self, phase: Phase, augment: BatchChange | None) -> tuple[Inputs, Inputs]:
+    def _frozen_outputs(self, phase: Phase, augment: BatchChange | None, store: FeatureStore) -> tuple[Inputs, Inputs]:
         """Return the outputs of a phase's frozen layers for the training and the watched samples.
 
         They are computed from the outputs of an earlier frozen layer if another phase has one.
@@ -194,12 +195,12 @@ class _Training:
         shallow = self._shallowest(last)
         if shallow is None:
             front = keras.Model(self.network.input, self.network.get_layer(last).output)
-            self.features[last] = self._run(front, self.inputs, views)
+            self.features[last] = self._run(store, front, self.inputs, views)
         else:
             first = keras.Model(self.network.input, self.network.get_layer(shallow).output)
-            base = self.features[shallow] = self._run(first, self.inputs, views)
+            base = self.features[shallow] = self._run(store, first, self.inputs, views)
             front = keras.Model(self.network.get_layer(shallow).output, self.network.get_layer(last).output)
-            self.features[last] = self._run(front, base, replace(views, augment=None))
+            self.features[last] = self._run(store, front, base, replace(views, augment=None))
         return self.features[last]
 
     def _shallowest(self, last: str) -> str | None:
@@ -209,15 +210,16 @@ class _Training:
         before = [name for name in ends if order.index(name) < order.index(last)]
         return min(before, key=order.index) if before else None
 
-    def _run(self, front: keras.Model, inputs: tuple[Inputs, Inputs], views: Views) -> tuple[Inputs, Inputs]:
-        folder = cache_folder() / "features"
+    def _run(
+        self, store: FeatureStore, front: keras.Model, inputs: tuple[Inputs, Inputs], views: Views
+    ) -> tuple[Inputs, Inputs]:
         spec = str(self.preprocessor.spec)
         changes = None if views.augment is None else views.augment.settings()
         train_key = {"data": digest_of(self.dataset, self.splits.train), "preprocess": spec, "augment": changes}
         watched_key = {"data": digest_of(self.dataset, self.splits.watched[0]), "preprocess": spec}
         return (
-            compute_features(front, inputs[0], folder, views, train_key),
-            compute_features(front, inputs[1], folder, Views(), watched_key),
+            store.compute(front, inputs[0], views, train_key),
+            store.compute(front, inputs[1], Views(), watched_key),
         )
 
     def _accuracy(self, model: keras.Model, inputs: Inputs) -> float:

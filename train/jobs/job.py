@@ -21,6 +21,7 @@ from orilla.train.jobs import JOBS
 from orilla.train.jobs.plan import Plan
 from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
+from orilla.train.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Job:
     """Words in the order of their tokens; empty for images."""
     prepare: Callable[[Sample], NDArray[Any]]
     """Function from a sample to the network's input."""
-    phases: tuple[Callable[[], FitTask], ...]
+    phases: tuple[Callable[[Progress], FitTask], ...]
     """Function for each phase, called when the phase begins: a later phase freezes layers that an earlier one
     trained."""
     batch: int

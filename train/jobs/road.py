@@ -20,6 +20,7 @@ from orilla.train.jobs.job import Job, input_size
 from orilla.train.jobs.plan import NetworkOptions
 from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
+from orilla.train.progress import Progress
 
 LABEL = "road"
 EVALUATE_EVERY = 5
@@ -57,7 +58,8 @@ def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         metrics = evaluate(deployed, dataset, watched, (LABEL,), prepare_sample).metrics()
         return {f"{prefix}_{name}": metrics[name] for name in ("iou", "pixel_accuracy")}
 
-    def phase() -> FitTask:
+    def phase(progress: Progress) -> FitTask:
+        del progress  # There are no frozen layers to compute.
         augment = plan.augment() if plan.augment is not None and options.augment else None
         grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
         data = RoadData(dataset, splits.train, LABEL, preprocess, grid_hw, batch, options.seed, augment)

@@ -14,9 +14,10 @@ from orilla.train.fit.checkpoint import Row, checkpoint_signature, read_state, r
 from orilla.train.fit.training import FitResult, fit
 from orilla.train.jobs.job import Job
 from orilla.train.options import TrainOptions
+from orilla.train.progress import Progress
 
 
-def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> FitResult:
+def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress: Progress) -> FitResult:
     """Train the phases of a job in place. A resumed training loads the phases that it has finished.
 
     Args:
@@ -24,6 +25,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> FitRe
         options: The options of the training.
         out: The run folder, which gets the checkpoints.
         signature: A text that identifies the training. Checkpoints with another signature are rejected.
+        progress: The receiver of the progress.
     """
     rows: list[Row] = []
     best_epoch = 0
@@ -35,7 +37,15 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str) -> FitRe
             if checkpoint_signature(out) == phase_signature:  # The interruption came between the two files.
                 remove_checkpoint(out)
             continue
-        result = _run_phase(job, number, options, out, phase_signature)
+        started = time.monotonic()
+        task = job.phases[number](progress)
+        preparation = time.monotonic() - started
+        if options.tensorboard:
+            logs = out / "tensorboard" / (f"phase{number + 1}" if len(job.phases) > 1 else "")
+            task = replace(task, options=replace(task.options, tensorboard=logs))
+        result = fit(task, out, signature=phase_signature, resume=options.resume, progress=progress)
+        # The time for the outputs of frozen layers is part of the training time.
+        result.rows[0]["seconds"] = round(result.rows[0]["seconds"] + preparation, 2)
         best_epoch = len(rows) + result.best_epoch
         rows += [{**row, "epoch": len(rows) + row["epoch"]} for row in result.rows]
         if number + 1 < len(job.phases):
@@ -49,19 +59,6 @@ def remove_checkpoints(out: Path) -> None:
     remove_checkpoint(out)
     for file in out.glob("phase*.npz"):
         file.unlink()
-
-
-def _run_phase(job: Job, number: int, options: TrainOptions, out: Path, signature: str) -> FitResult:
-    started = time.monotonic()
-    task = job.phases[number]()
-    preparation = time.monotonic() - started
-    if options.tensorboard:
-        logs = out / "tensorboard" / (f"phase{number + 1}" if len(job.phases) > 1 else "")
-        task = replace(task, options=replace(task.options, tensorboard=logs))
-    result = fit(task, out, signature=signature, resume=options.resume)
-    # The time for the outputs of frozen layers is part of the training time.
-    result.rows[0]["seconds"] = round(result.rows[0]["seconds"] + preparation, 2)
-    return result
 
 
 def _write_phase(path: Path, network: keras.Model, signature: str, rows: list[Row]) -> None:
