@@ -11,7 +11,8 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.bench.budgets.limits import LimitResult
 from orilla.runtime.bench.budgets.live import applying, judge
 from orilla.runtime.bench.budgets.measurement import BudgetTarget, Measurement, budget_target
-from orilla.runtime.bench.report.terminal import BUDGET_HEADER, budget_row, show_tables
+from orilla.runtime.bench.report.lines import BUDGET_HEADER, budget_row
+from orilla.runtime.bench.report.terminal import show_tables
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.evaluation.accuracy import open_labelled
 from orilla.runtime.evaluation.datasets import Dataset

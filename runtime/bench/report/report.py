@@ -9,7 +9,7 @@ from pathlib import Path
 from orilla.devices.errors import MissingExtraError
 from orilla.runtime.bench.budgets.limits import LimitResult
 from orilla.runtime.bench.numbers import milliseconds
-from orilla.runtime.bench.report.terminal import (
+from orilla.runtime.bench.report.lines import (
     BUDGET_HEADER,
     HEADER,
     budget_row,

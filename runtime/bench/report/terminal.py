@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from orilla.runtime.bench.numbers import milliseconds
-from orilla.runtime.bench.result import Result, describe
-from orilla.runtime.bench.samples import PERCENTS, Percentile, Summary, mlperf_samples
-from orilla.runtime.bench.soak import BURST_S
-
-if TYPE_CHECKING:
-    from orilla.runtime.bench.budgets.limits import LimitResult
-
-BARS = " ▁▂▃▄▅▆▇█"
-
-Table = tuple[str, list[str], list[list[str]]]
-"""Title, header and rows. The first column is a name."""
+from orilla.runtime.bench.report.lines import BARS, Table, mib, percentile, result_parts
+from orilla.runtime.bench.samples import PERCENTS
 
 
 def show(document: dict[str, Any]) -> None:
@@ -68,130 +57,11 @@ def markdown(tables: Sequence[Table], lines: Sequence[str]) -> str:
     return "\n".join([*parts, *(f"- {line}" for line in lines)]).rstrip()
 
 
-def percentile(one: Percentile | None) -> str:
-    """Format `4.10 (4.05–4.14)`. A question mark is an unbounded end; a dash means too few samples."""
-    if one is None:
-        return "–"
-    low, high = ("?" if bound is None else milliseconds(bound) for bound in (one.low_ms, one.high_ms))
-    return f"{milliseconds(one.ms)} ({low}–{high})"
-
-
-def mib(size: float | None) -> str:
-    """Format a memory size."""
-    return "unknown" if size is None else f"{size:.0f} MiB"
-
-
-def summary_row(name: str, summary: Summary) -> list[str]:
-    """Return one row of the table of stages."""
-    cells = [percentile(summary.at(percent)) for percent in PERCENTS]
-    return [name, *cells, milliseconds(summary.max_ms), f"{summary.count}"]
-
-
-HEADER = ["ms", "p50 (95 %)", "p90 (95 %)", "p99 (95 %)", "max", "samples"]
-
-
-BUDGET_HEADER = ["budget", "measured", "allowed", ""]
-
-
-def budget_row(one: LimitResult) -> list[str]:
-    """Return one row of the table of budgets."""
-    word = {"met": "met", "exceeded": "EXCEEDED", "implausible": "IMPLAUSIBLE", "elsewhere": "elsewhere"}[one.status]
-    return [f"{one.variant} {one.limit}", one.figure, one.allowed, word]
-
-
-def histogram(times: Sequence[float], width: int = 48) -> str:
-    """Return a one-line histogram from the minimum to the 99th percentile. Slower times are in the last place."""
-    values = np.asarray(times)
-    low, high = float(values.min()), float(np.percentile(values, 99))
-    if high <= low:
-        return ""
-    counts, _ = np.histogram(np.minimum(values, high), bins=width, range=(low, high))
-    bars = "".join(BARS[int(np.ceil(8 * count / counts.max()))] for count in counts)
-    return f"{milliseconds(low)} {bars} {milliseconds(high)} ms"
-
-
-def result_parts(result: Result) -> tuple[list[Table], list[str]]:
-    """Return the table and the lines of one result."""
-    rows = [summary_row(stage, summary) for stage, summary in result.summary.items()]
-    main, lines = result.main, []
-    if drawn := histogram(result.kept(result.headline)):
-        lines.append(f"{result.headline}  {drawn}")
-    for name, needed in main.withheld().items():
-        lines.append(f"{name} is omitted: it needs at least {needed} samples")
-    if (median := main.at(50)) is not None and median.independent < main.count / 2:
-        lines.append(f"consecutive times are correlated: the effective sample size of p50 is {median.independent}")
-    lines.append(
-        f"{result.per_second:.1f} frames per second over {result.seconds:.1f} s; processor time {result.cpu_ms:.2f} ms "
-        f"per frame; peak memory of the process {mib(result.peak_mib)}"
-    )
-    if result.cold_start is not None:
-        lines.append(
-            f"start {result.cold_start.start_ms:.0f} ms to the first answer, memory "
-            f"{mib(result.cold_start.memory_mib)} (new process)"
-        )
-    warm = result.warm_up
-    lines.append(
-        f"warm-up {warm.count} in {warm.seconds:.1f} s, the first {milliseconds(warm.first_ms)} ms, "
-        f"{'steady' if warm.steady else 'not steady'}"
-    )
-    lines += _machine_lines(result)
-    if result.drops:
-        lines.append("dropped " + ", ".join(f"{count} {reason}" for reason, count in result.drops.items()))
-    if result.accuracy is not None:
-        found = result.accuracy
-        low, high = found.interval
-        line = (
-            f"{found.metric} {found.value:.4f} ({low:.4f} – {high:.4f}) on {found.count} of {found.data} {found.split}"
-        )
-        lines.append(line + (f", {_beside(found.drop)} the original" if found.drop is not None else ""))
-    if result.soak is not None:
-        lines += _soak_lines(result)
-    if result.subject.scenario == "single-stream" and not result.meets_mlperf:
-        needed = mlperf_samples(90)
-        lines.append(f"MLPerf's single-stream needs 1024 queries and 60 s; p90 within 0.5 % needs {needed} samples")
-    lines += result.notes
-    lines += [f"NOT VALID: {reason}" for reason in result.invalid]
-    return [(f"{describe(result.subject)}\n{result.host.description}", HEADER, rows)], lines
-
-
-def _beside(drop: float) -> str:
-    return f"{abs(drop):.2f} points {'below' if drop > 0 else 'above'}"
-
-
-def _machine_lines(result: Result) -> list[str]:
-    heat = [one.temperature_c for one in result.timeline if one.temperature_c is not None]
-    clock = [one.mhz for one in result.timeline if one.mhz is not None]
-    parts = []
-    if heat:
-        parts.append(f"temperature {heat[0]:.0f} to {heat[-1]:.0f} °C, at most {max(heat):.0f}")
-    if clock:
-        parts.append(f"clock {min(clock):.0f} to {max(clock):.0f} MHz")
-    if result.joules is not None:
-        frames = result.per_second * result.seconds
-        parts.append(f"{1e3 * result.joules / frames:.2f} mJ per frame ({result.energy_source})")
-    missing = [name for name, known in (("temperature", heat), ("energy", result.joules is not None)) if not known]
-    if missing:
-        parts.append(f"no sensor of {' or '.join(missing)} here")
-    return ["; ".join(parts)] if parts else []
-
-
-def _soak_lines(result: Result) -> list[str]:
-    soak = result.soak
-    assert soak is not None
-    if result.seconds < 2 * BURST_S:
-        return [f"soak: {result.seconds:.0f} s are too short to compare sustained times with a burst of {BURST_S:g} s"]
-    settled = f"settled after {soak.steady_after_s:.0f} s" if soak.steady_after_s is not None else "not settled"
-    return [
-        f"soak: {settled}, judged by {soak.judged_by}; sustained p50 {percentile(soak.sustained.at(50))} compared "
-        f"with burst {percentile(soak.burst.at(50))}: {100 * (soak.slowdown - 1):+.1f} %"
-    ]
-
-
 def _run_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
-    tables, lines = result_parts(document["result"])
+    table, lines = result_parts(document["result"])
+    tables = [table]
     if "trends" in document:
-        more, parts = _history_parts(document)
-        tables, lines = [*tables, *more], [*lines, *parts]
+        tables += _history_parts(document)[0]
     written = [document[key] for key in ("out", "history", "report") if document.get(key)]
     return tables, [*lines, *(f"written: {path}" for path in written)]
 
