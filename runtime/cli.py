@@ -45,7 +45,7 @@ COMMANDS = {
         "orilla tune road",
     ),
     "bench": Command(
-        "orilla.runtime.commands.bench",
+        "orilla.runtime.commands.bench.command",
         "measure a bundle: percentiles, memory, temperature; compare results",
         "orilla bench run road --out now.json",
     ),

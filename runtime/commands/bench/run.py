@@ -1,4 +1,4 @@
-"""The command `orilla bench`: `run`, `compare`, `history` and `estimate`."""
+"""The subcommand `orilla bench run`: measure here or on other machines, and write the results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.files import check_writable
@@ -14,31 +14,14 @@ from orilla.runtime.files import check_writable
 if TYPE_CHECKING:
     from orilla.runtime.bench.remote.job import HostReport
     from orilla.runtime.bench.result import Result
+    from orilla.runtime.bench.runner import Plan
+    from orilla.runtime.model import Model
 
 MIN_S, MAX_S = 0.5, 86400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommands and their options."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="run|compare|history|estimate")
-    run = actions.add_parser("run", help="measure a bundle on this machine, or on others over ssh")
-    _add_run_arguments(run)
-    compare = actions.add_parser("compare", help="compare two results; the exit code is 1 if B is slower")
-    compare.add_argument("a", type=Path, metavar="A", help="result of orilla bench run --out, or a folder of results")
-    compare.add_argument("b", type=Path, metavar="B", help="the same for the other side")
-    compare.add_argument("--margin", type=float, help="difference that does not matter, per cent (default: 3)")
-    history = actions.add_parser("history", help="show the trend of each subject in a folder of results")
-    history.add_argument("folder", type=Path, metavar="DIR", help="folder of orilla bench run --history")
-    estimate = actions.add_parser("estimate", help="estimate the time on a device from published figures")
-    estimate.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
-    estimate.add_argument("--device", required=True, help="name of a device of orilla devices")
-    estimate.add_argument("--variant", help="name of a variant (default: all LiteRT variants)")
-    for action in (run, compare, history, estimate):
-        action.add_argument("--markdown", action="store_true", help="print tables as Markdown, for a pull request")
-        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
-
-
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `orilla bench run`."""
     parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
     parser.add_argument(
         "--scenario",
@@ -65,45 +48,9 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Run the subcommand. Return the exit code and the JSON document."""
-    code, document = _ACTIONS[arguments.action](arguments)
-    return code, {**document, "markdown": arguments.markdown}
-
-
-def _run(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Measure here or on other machines. Return the exit code and the JSON document."""
     _check_run(arguments)
     return _run_remotely(arguments) if arguments.host else _run_here(arguments)
-
-
-def _compare(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    import msgspec
-
-    from orilla.runtime.bench.result import read_all
-    from orilla.runtime.bench.verdict import MARGIN, compare
-
-    margin = MARGIN if arguments.margin is None else arguments.margin
-    if not 0 <= margin <= 100:
-        msg = f"--margin {margin:g}: must be 0 to 100 per cent"
-        raise ConfigError(msg)
-    verdict = compare(read_all(arguments.a), read_all(arguments.b), margin=margin)
-    return 1 if verdict.verdict == "slower" else 0, {"mode": "compare", **msgspec.structs.asdict(verdict)}
-
-
-def _history(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    from orilla.runtime.bench.report.history import trends
-
-    return 0, {"mode": "history", "folder": str(arguments.folder), "trends": trends(arguments.folder)}
-
-
-def _estimate(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    from orilla.runtime.bench.estimate import predict
-    from orilla.runtime.bundle.bundle import Bundle
-
-    predictions = predict(Bundle.open(arguments.bundle), arguments.device, arguments.variant)
-    return 0, {"mode": "estimate", "predictions": predictions}
-
-
-_ACTIONS = {"run": _run, "compare": _compare, "history": _history, "estimate": _estimate}
 
 
 def _check_run(arguments: argparse.Namespace) -> None:
@@ -198,7 +145,7 @@ def _run_here(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     return 0 if result.complete else INTERRUPTED, document
 
 
-def _measured(model: Any, plan: Any) -> Result:
+def _measured(model: Model, plan: Plan) -> Result:
     """Measure with a progress bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -278,10 +225,3 @@ def _write_page(results: list[Result], path: Path) -> None:
     from orilla.runtime.bench.report.report import page
 
     page(results, path)
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print the result of the subcommand."""
-    from orilla.runtime.bench.report import terminal
-
-    terminal.show(document)

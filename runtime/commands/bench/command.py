@@ -1,0 +1,74 @@
+"""The command `orilla bench`: `run`, `compare`, `history` and `estimate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from orilla.devices.errors import ConfigError
+from orilla.runtime.commands.bench import run as run_mode
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands and their options."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="run|compare|history|estimate")
+    run = actions.add_parser("run", help="measure a bundle on this machine, or on others over ssh")
+    run_mode.add_arguments(run)
+    compare = actions.add_parser("compare", help="compare two results; the exit code is 1 if B is slower")
+    compare.add_argument("a", type=Path, metavar="A", help="result of orilla bench run --out, or a folder of results")
+    compare.add_argument("b", type=Path, metavar="B", help="the same for the other side")
+    compare.add_argument("--margin", type=float, help="difference that does not matter, per cent (default: 3)")
+    history = actions.add_parser("history", help="show the trend of each subject in a folder of results")
+    history.add_argument("folder", type=Path, metavar="DIR", help="folder of orilla bench run --history")
+    estimate = actions.add_parser("estimate", help="estimate the time on a device from published figures")
+    estimate.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
+    estimate.add_argument("--device", required=True, help="name of a device of orilla devices")
+    estimate.add_argument("--variant", help="name of a variant (default: all LiteRT variants)")
+    for action in (run, compare, history, estimate):
+        action.add_argument("--markdown", action="store_true", help="print tables as Markdown, for a pull request")
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+
+
+def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    """Run the subcommand. Return the exit code and the JSON document."""
+    code, document = _ACTIONS[arguments.action](arguments)
+    return code, {**document, "markdown": arguments.markdown}
+
+
+def _compare(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    import msgspec
+
+    from orilla.runtime.bench.result import read_all
+    from orilla.runtime.bench.verdict import MARGIN, compare
+
+    margin = MARGIN if arguments.margin is None else arguments.margin
+    if not 0 <= margin <= 100:
+        msg = f"--margin {margin:g}: must be 0 to 100 per cent"
+        raise ConfigError(msg)
+    verdict = compare(read_all(arguments.a), read_all(arguments.b), margin=margin)
+    return 1 if verdict.verdict == "slower" else 0, {"mode": "compare", **msgspec.structs.asdict(verdict)}
+
+
+def _history(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    from orilla.runtime.bench.report.history import trends
+
+    return 0, {"mode": "history", "folder": str(arguments.folder), "trends": trends(arguments.folder)}
+
+
+def _estimate(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+    from orilla.runtime.bench.estimate import predict
+    from orilla.runtime.bundle.bundle import Bundle
+
+    predictions = predict(Bundle.open(arguments.bundle), arguments.device, arguments.variant)
+    return 0, {"mode": "estimate", "predictions": predictions}
+
+
+_ACTIONS = {"run": run_mode.execute, "compare": _compare, "history": _history, "estimate": _estimate}
+
+
+def show(document: dict[str, Any]) -> None:
+    """Print the result of the subcommand."""
+    from orilla.runtime.bench.report import terminal
+
+    terminal.show(document)
