@@ -59,7 +59,7 @@ def _flatten_before_dense(layer: Any) -> Iterator[Advice]:
         yield Advice(
             layer.name,
             f"{count:,} weights on a flattened grid, read from memory for every frame",
-            "use GlobalAveragePooling2D instead of Flatten (--head gap)",
+            "use GlobalAveragePooling2D instead of Flatten (head=gap)",
         )
 
 
@@ -166,7 +166,7 @@ def _of_network(network: Any, device: str) -> Iterator[Advice]:
     count = multiplications(network)
     if device == "pi4" and count > PI4_MACS:
         yield Advice(
-            network.name, f"{count / 1e9:.1f} G multiplications per inference", "use a smaller --input, or mobilenet"
+            network.name, f"{count / 1e9:.1f} G multiplications per inference", "use a smaller input, or mobilenet"
         )
 
 

@@ -70,7 +70,7 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
             return _export(model, out, chosen, options, Workspace(Path(temporary)))
     except MemoryError as error:
-        msg = "out of memory: use fewer samples with --validation-count and --calibration-count"
+        msg = "out of memory: use fewer samples: reduce `validation_count` and `calibration_count`"
         raise ConversionError(msg) from error
     except OSError as error:
         if error.errno != errno.ENOSPC or isinstance(error, OrillaError):
@@ -127,10 +127,10 @@ def _data(
     validation = options.validation or source.data or options.calibration
     needs = [name for name, recipe in fitting.items() if recipe.calibrated]
     if validation is None:
-        msg = "no data for the check: give --calibration, or --validation with labels"
+        msg = "no data for the check: give `calibration`, or `validation` with labels"
         raise ConfigError(msg)
     if calibration is None and needs:
-        msg = f"{needs[0]} needs calibration samples: give --calibration DATA, or other --recipes"
+        msg = f"{needs[0]} needs calibration samples: give `calibration`, or other `recipes`"
         raise ConfigError(msg)
     dataset = samples.open_samples(validation, source)
     if not source.named and len(dataset.classes) == len(source.labels) and dataset.task == source.task:

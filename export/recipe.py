@@ -88,7 +88,7 @@ def select(text: str) -> dict[str, Recipe]:
     known = recipes()
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        msg = f"--recipes {text!r} names no recipe: choose from all, fast, {', '.join(known)}"
+        msg = f"recipes={text!r}: choose from all, fast, {', '.join(known)}"
         raise ConfigError(msg)
     chosen: dict[str, Recipe] = {}
     for name in names:

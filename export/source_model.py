@@ -109,13 +109,13 @@ def _run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
 
 def _foreign(given: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     if hints.task is None:
-        msg = f"the task of {given.name} is unknown: give --task {', '.join(FIRST_METRIC)}"
+        msg = f"the task of {given.name} is unknown: set `task` to one of {', '.join(FIRST_METRIC)}"
         raise ConfigError(msg)
     if hints.task not in FIRST_METRIC:
         raise unknown_name(hints.task, FIRST_METRIC, kind="task")
     task: Task = hints.task
     if hints.input_range is not None and hints.input_range not in INPUT_RANGES:
-        raise unknown_name(hints.input_range, INPUT_RANGES, kind="--input-range")
+        raise unknown_name(hints.input_range, INPUT_RANGES, kind="input range")
     model = given.absolute()
     if hints.input is not None:
         model = _wrap(work, InputAdapter(str(given.absolute()), hints.input))
@@ -124,7 +124,7 @@ def _foreign(given: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     answer = _logits(facts) if task in ("classify", "text", "segment") else None
     input_range = _input_range(hints, facts, given) if pictures else None
     if input_range is None and hints.input_range is not None:
-        msg = f"--input-range is only for image models: {given.name} takes {_describe_inputs(facts)}"
+        msg = f"`input_range` is only for image models: {given.name} takes {_describe_inputs(facts)}"
         raise ConfigError(msg)
     if input_range is not None or answer is not None:
         wrap = InputAdapter(str(given.absolute()), hints.input, input_range, answer)  # type: ignore[arg-type]
@@ -170,7 +170,8 @@ def _input_range(hints: ModelHints, facts: ModelInfo, given: Path) -> InputRange
         return hints.input_range  # type: ignore[return-value]
     if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
         return "0..255"
-    msg = f"the value range of {given.name}'s training images is unknown: give --input-range {', '.join(INPUT_RANGES)}"
+    ranges = ", ".join(INPUT_RANGES)
+    msg = f"the value range of {given.name}'s training images is unknown: set `input_range` to one of {ranges}"
     raise ConfigError(msg)
 
 
@@ -184,7 +185,7 @@ def _logits(facts: ModelInfo) -> str | None:
 def _spec(task: Task, facts: ModelInfo, hints: ModelHints, *, pictures: bool) -> tuple[Spec, bytes | None]:
     if task == "text":
         if hints.vocabulary is None:
-            msg = "a text model needs --vocabulary FILE: one word per line, starting with that of token 3"
+            msg = "a text model needs `vocabulary`, a file with one word per line, starting with that of token 3"
             raise ConfigError(msg)
         if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
             msg = f"a text model takes tokens [T], but this one takes {_describe_inputs(facts)}"
@@ -217,11 +218,11 @@ def _spec(task: Task, facts: ModelInfo, hints: ModelHints, *, pictures: bool) ->
 def _labels(task: Task, facts: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if hints.labels is not None:
-            msg = "--labels is only for classifiers and segmentations, not for --task tensor"
+            msg = "`labels` is only for classifiers and segmentations, not for task=tensor"
             raise ConfigError(msg)
         return ()
     if len(facts.outputs) != 1:
-        msg = f"--task {task} needs a model with one output, but this one has {len(facts.outputs)}: use --task tensor"
+        msg = f"task={task} needs a model with one output, but this one has {len(facts.outputs)}: use task=tensor"
         raise ConfigError(msg)
     shape = facts.outputs[0].shape
     named = _read_labels(hints.labels) if hints.labels is not None else ()
@@ -235,7 +236,7 @@ def _labels(task: Task, facts: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
         return named or ("mask",)
     classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
     if not classes:
-        msg = f"a classifier outputs [classes], not {list(shape)}: use --task tensor for other outputs"
+        msg = f"a classifier outputs [classes], not {list(shape)}: use task=tensor for other outputs"
         raise ConfigError(msg)
     if named and len(named) != classes:
         msg = f"{hints.labels} has {len(named)} lines, but the model has {classes} classes"
@@ -251,10 +252,10 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read --labels {path}: {error}"
+        msg = f"cannot read labels={path}: {error}"
         raise DataError(msg) from error
     if not lines or len(set(lines)) < len(lines):
-        msg = f"--labels {path} {'is empty' if not lines else 'contains a label twice'}"
+        msg = f"labels={path} {'is empty' if not lines else 'contains a label twice'}"
         raise DataError(msg)
     return lines
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
 import threading
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError, unknown_name
+from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
+from orilla.runtime.argument_parser import CommandParser
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -172,7 +172,7 @@ def _dispatch(words: list[str]) -> int:
         raise unknown_name(words[0], COMMANDS, kind="command")
     command = COMMANDS[words[0]]
     module = _load(command)
-    parser = _Parser(
+    parser = CommandParser(
         prog=f"orilla {words[0]}",
         description=f"{command.about[0].upper()}{command.about[1:]}.",
         epilog=f"example: {command.example}",
@@ -180,7 +180,10 @@ def _dispatch(words: list[str]) -> int:
     module.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables (docs/json.md)")
     arguments = parser.parse_args(words[1:])
-    code, document = module.execute(arguments)
+    try:
+        code, document = module.execute(arguments)
+    except OrillaError as error:
+        return _refuse(parser.with_flags(str(error)))
     if arguments.json:
         from orilla.runtime.bundle.run_folder import encode_json
 
@@ -189,14 +192,6 @@ def _dispatch(words: list[str]) -> int:
         module.show(document)
     sys.stdout.flush()
     return int(code)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Parser that reports errors in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        msg = f"{message}; {self.prog} --help shows the options"
-        raise ConfigError(msg)
 
 
 def _load(command: Command) -> Any:

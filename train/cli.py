@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orilla.devices.errors import ConfigError, DataError, MissingExtraError
+from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
 from orilla.runtime.evaluation.datasets.dataset import READERS
@@ -155,10 +155,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     values = {name: value for name, value in vars(arguments).items() if name in names}
     values |= {"input": parse_size(arguments.input), "extra_data": tuple(arguments.extra_data)}
     search = SearchOptions(arguments.search, arguments.trials or TRIALS) if arguments.search else None
-    try:
-        card = _train(TrainOptions(**values), arguments.out, search)
-    except (ConfigError, DataError) as error:
-        raise type(error)(with_flags(str(error), names)) from error
+    card = _train(TrainOptions(**values), arguments.out, search)
     return 0, {"run": str(arguments.out), "card": card}
 
 
@@ -176,23 +173,6 @@ def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Ca
                 f"orilla: Training interrupted. To continue, repeat the command with --resume: {out}", file=sys.stderr
             )
         raise
-
-
-def with_flags(message: str, names: set[str]) -> str:
-    """Return a message in which parameters of the library appear as flags: `drop_leaks=True` as `--drop-leaks`."""
-
-    def flag(match: re.Match[str]) -> str:
-        name, value = match["name"], match["value"]
-        if value is None:
-            return f"--{name.replace('_', '-')}" if "_" in name else name
-        if value == "False":
-            return f"--no-{name}"
-        text = f"--{name.replace('_', '-')}"
-        return text if value == "True" else f"{text} {value}"
-
-    # A name inside a path, as in `data/hold_out/a.png`, is no parameter.
-    pattern = rf"(?<![\w/.-])(?P<name>{'|'.join(sorted(names))})(?:=(?P<value>[^\s,;:]*)|(?![\w/.-]))"
-    return re.sub(pattern, flag, message)
 
 
 def _check_out(arguments: argparse.Namespace) -> None:

@@ -84,7 +84,7 @@ class TrainOptions:
         if self.device is not None and self.device not in DEVICES:
             raise unknown_name(self.device, DEVICES, kind="device")
         if self.chooses_epoch and self.hold_out == "none":
-            msg = "hold_out=none leaves no samples to choose an epoch on: leave it out, or keep_best and patience"
+            msg = "hold_out=none leaves no samples to choose an epoch on: drop it, or `keep_best` and `patience`"
             raise ConfigError(msg)
 
     def _check_ranges(self) -> None:

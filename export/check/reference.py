@@ -79,7 +79,7 @@ def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
     """Raise `DataError` if the task needs probabilities and the answers are none."""
     low, high = float(outputs.min()), float(outputs.max())
     if source.task != "tensor" and (low < -SLACK or high > 1 + SLACK):
-        msg = f"the outputs are {low:.3g} to {high:.3g}, not probabilities: end it in softmax or use --task tensor"
+        msg = f"the outputs are {low:.3g} to {high:.3g}, not probabilities: end it in softmax or use task=tensor"
         raise DataError(msg)
 
 

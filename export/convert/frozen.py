@@ -152,7 +152,7 @@ def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
         axis = shape.index(None)
         msg = (
             f"axis {axis} of the input {name}, {_described(shape)}, is not fixed: build the model with a size, or give "
-            f"--input, e.g. {'224x224' if len(shape) == 4 else '200'}"
+            f"`input`, e.g. {'224x224' if len(shape) == 4 else '200'}"
         )
         raise ValueError(msg)
     return shape

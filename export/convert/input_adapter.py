@@ -73,7 +73,7 @@ def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
     import keras
 
     if len(model.inputs) != 1:
-        msg = f"the model has {len(model.inputs)} inputs: --input and --input-range need a model with one"
+        msg = f"the model has {len(model.inputs)} inputs: `input` and `input_range` need a model with one"
         raise ValueError(msg)
     (inner,) = model.inputs
     shape = tuple(inner.shape[1:])

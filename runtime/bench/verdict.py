@@ -66,10 +66,7 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
     _require_comparable(one, other)
     changes = [change for percent in PERCENTS if (change := _change(a, b, percent, margin)) is not None]
     if not changes or changes[0].percentile != "p50":
-        msg = (
-            f"too few samples to compare ({one.main.count} and {other.main.count}, many correlated): measure longer "
-            "(--seconds)"
-        )
+        msg = f"too few samples to compare ({one.main.count} and {other.main.count}, many correlated): measure longer"
         raise ConfigError(msg)
     first = changes[0]
     notes = _notes(one, other)

@@ -99,13 +99,13 @@ def find(where: str | Path) -> Path:
 def check_new(path: Path) -> None:
     """Raise `ConfigError` or `OutputError` if no bundle can be written to `path`."""
     if path.suffix not in (".orilla", ""):
-        msg = f"--out {path}: a bundle is NAME.orilla, or a folder without a suffix"
+        msg = f"{path}: a bundle is NAME.orilla, or a folder without a suffix"
         raise ConfigError(msg)
     if path.suffix == "" and path.is_file():
-        msg = f"--out {path} is a file that exists: remove it, or give another name"
+        msg = f"{path} is a file that exists: remove it, or give another name"
         raise ConfigError(msg)
     if path.is_dir():
-        msg = f"--out {path} is a folder that exists: remove it, or give another name"
+        msg = f"{path} is a folder that exists: remove it, or give another name"
         raise ConfigError(msg)
     check_writable(path)
 

@@ -72,7 +72,7 @@ def load(data: bytes, threads: int) -> Session:
     if platform.machine() == "aarch64" and NEEDED not in features():
         msg = (
             f"{package} cannot load this variant as a compiled model: its library ends with an illegal instruction on "
-            f"Armv8.0, which has no {NEEDED}; use --engine litert"
+            f"Armv8.0, which has no {NEEDED}; use engine=litert"
         )
         raise EngineError(msg)
     try:
@@ -91,7 +91,7 @@ def load(data: bytes, threads: int) -> Session:
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
             reason = first_line(error)  # the half-made object is released with the error and prints messages
-    msg = f"{package} cannot load this variant as a compiled model: {reason}; use --engine litert"
+    msg = f"{package} cannot load this variant as a compiled model: {reason}; use engine=litert"
     raise EngineError(msg)
 
 

@@ -20,7 +20,7 @@ GUESSES = 3
 def annotate(tick: Tick) -> Image:
     """Return a new image of the frame with the result and a line of figures. Raises `ConfigError` without an image."""
     if not isinstance(tick.frame, Frame):
-        msg = "there is no image to draw on: use --sink jsonl"
+        msg = "there is no image to draw on: use the sink `jsonl`"
         raise ConfigError(msg)
     picture = tick.frame.image.copy()
     words = _draw(picture, tick.result)

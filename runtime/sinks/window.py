@@ -39,6 +39,6 @@ def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Wi
         msg = "OpenCV's windowed build"
         raise MissingExtraError(msg, "gui")
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        msg = "sink window: there is no display; use --sink video:OUT.mp4"
+        msg = "sink `window`: there is no display; use the sink `video:OUT.mp4`"
         raise ConfigError(msg)
     return Window()

@@ -161,7 +161,7 @@ def test_a_compiled_model_is_refused_where_it_would_end_the_process(monkeypatch)
         pytest.skip("LiteRT is not installed")
     monkeypatch.setattr(compiled.platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(compiled, "features", lambda: ("asimd",))
-    with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0, .* use --engine litert"):
+    with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0, .* use engine=litert"):
         loader.load_bytes("compiled", PROBE.read(PROBE.manifest.variant("litert_fp32").file))
 
 

@@ -38,7 +38,8 @@ def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, inp
 def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays):
     picture_model().save(tmp_path / "plain.keras")
     with pytest.raises(
-        ConfigError, match=r"value range of plain.keras's training images is unknown: give --input-range 0..255, 0..1"
+        ConfigError,
+        match=r"value range of plain.keras's training images is unknown: set `input_range` .*0..255, 0..1",
     ):
         make(
             tmp_path / "plain.keras",
@@ -136,10 +137,10 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
             b"x",
             ModelHints(),
             ConfigError,
-            r"the task of m.keras is unknown: give --task segment, classify, text, tensor",
+            r"the task of m.keras is unknown: set `task` to one of segment, classify, text, tensor",
         ),
         ("m.keras", b"x", ModelHints(task="detect"), ConfigError, "unknown task 'detect'"),
-        ("m.keras", b"x", ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown --input-range 'bgr'"),
+        ("m.keras", b"x", ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown input range 'bgr'"),
     ],
 )
 def test_what_is_no_model(tmp_path, name, content, hints, error, match):

@@ -6,8 +6,9 @@ import pytest
 from helpers.factories import SMALL_CONVNET
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.argument_parser import CommandParser
 from orilla.runtime.cli import main
-from orilla.train.cli import command_line, with_flags
+from orilla.train.cli import add_arguments, command_line
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
@@ -80,13 +81,15 @@ def test_what_cannot_be_resumed_is_reported(animals, tmp_path, capsys, monkeypat
         ("epochs=0: must be 1 or more", "--epochs 0: must be 1 or more"),
         ("fix them, or set skip_corrupt=True", "fix them, or set --skip-corrupt"),
         ("augment=False has no effect on lstm: leave it out", "--no-augment has no effect on lstm: leave it out"),
-        ("set resume=True and a lower learning_rate", "set --resume and a lower --learning-rate"),
+        ("set resume=True and a lower `learning_rate`", "set --resume and a lower --learning-rate"),
         ("hold_out=A,B: give a share of the data", "--hold-out A,B: give a share of the data"),
         ("cannot decode data/hold_out/a.png", "cannot decode data/hold_out/a.png"),
     ],
 )
 def test_messages_name_flags_instead_of_parameters(message, expected):
-    assert with_flags(message, set(TrainOptions.__dataclass_fields__)) == expected
+    parser = CommandParser()
+    add_arguments(parser)
+    assert parser.with_flags(message) == expected
 
 
 def test_a_card_s_command_can_be_typed_again(monkeypatch):

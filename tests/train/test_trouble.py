@@ -84,7 +84,7 @@ def test_a_loss_of_nan_keeps_the_last_good_epoch(animals, tmp_path, monkeypatch)
     monkeypatch.setattr(batches.ClassifierEpoch, "make_batch", spoilt)
     with pytest.raises(
         DataError,
-        match=r"loss is nan in epoch 2, batch 4: set resume=True and a lower learning_rate to continue from epoch 1",
+        match=r"loss is nan in epoch 2, batch 4: set resume=True and a lower `learning_rate` to continue from epoch 1",
     ):
         train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
     assert (tmp_path / "run" / "checkpoint.npz").exists()

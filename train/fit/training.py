@@ -284,9 +284,9 @@ class _FiniteLoss(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             advice = (
-                f"set resume=True and a lower learning_rate to continue from epoch {self._epoch - 1}"
+                f"set resume=True and a lower `learning_rate` to continue from epoch {self._epoch - 1}"
                 if self._epoch > 1
-                else "set a lower learning_rate; there is no checkpoint to resume from"
+                else "set a lower `learning_rate`; there is no checkpoint to resume from"
             )
             msg = f"loss is {loss} in epoch {self._epoch}, batch {batch + 1}: {advice}"
             raise DataError(msg)
