@@ -79,7 +79,7 @@ def _judge(targets: list[BudgetTarget], dataset: Dataset | None) -> list[LimitRe
     if targets:
         with Console(stderr=True).status("", refresh_per_second=1) as status:  # it is drawn during the time measurement
             for subject in targets:
-                judged += judge(Measurement(subject, dataset=dataset, step=status.update))
+                judged += judge(Measurement(subject, dataset=dataset, progress=status.update))
     return judged
 
 

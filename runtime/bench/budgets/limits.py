@@ -1,8 +1,9 @@
-"""Compare one figure with one limit of a budget, and give the reason if the limit is not met."""
+"""Compare one figure with one limit of a budget."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -14,100 +15,126 @@ from orilla.runtime.bench.result import ColdStart
 from orilla.runtime.bench.samples import Percentile, Z
 
 Status = Literal["met", "exceeded", "implausible", "elsewhere"]
-"""`implausible` is better than the lower limit; `elsewhere` is a budget of another device."""
+"""`implausible` is better than the lower end of the range, `elsewhere` a budget for another device."""
 
 
 class LimitResult(msgspec.Struct, frozen=True):
-    """Result of one limit of a budget."""
+    """One limit of a budget and the figure that was compared with it."""
 
     bundle: str
     variant: str
     limit: str
     """Key of the budget."""
     value: float | None
+    """The figure; None for a budget of another device."""
     figure: str
-    """Figure with its unit, interval and source, as text."""
+    """The figure with unit, interval and origin, as text."""
     allowed: str
     status: Status
     reason: str | None
-    """Reason why the limit is not met, one line."""
+    """Explanation in one line if the limit is not met, else None."""
 
     @property
     def passed(self) -> bool:
-        """Return True if the limit is met or does not apply."""
+        """True unless the figure is outside of the limit."""
         return self.status in ("met", "elsewhere")
 
 
-def held(bundle: str, variant: str, key: str, value: float, figure: str, limit: Range) -> LimitResult:
-    """Compare a figure with its limit."""
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with the text that reports it."""
+
+    value: float
+    text: str
+
+
+def judge_figure(bundle: str, variant: str, key: str, figure: Figure, limit: Range) -> LimitResult:
+    """Compare a figure with its limit.
+
+    Args:
+        bundle: Name of the bundle.
+        variant: Name of the variant.
+        key: Key of the budget.
+        figure: The figure.
+        limit: The allowed range.
+    """
+    status = _status(key, figure.value, limit)
+    reason = None if status == "met" else f"{bundle} {variant}: {key} is {figure.text}, {_reason(key, limit, status)}"
+    return LimitResult(bundle, variant, key, figure.value, figure.text, allowed(key, limit), status, reason)
+
+
+def _status(key: str, value: float, limit: Range) -> Status:
     if math.isnan(value) or value > limit.most:
-        status: Status = "exceeded"
-    elif value < limit.least:
-        status = "exceeded" if key.startswith("min_") else "implausible"
-    else:
-        status = "met"
-    return LimitResult(
-        bundle,
-        variant,
-        key,
-        value,
-        figure,
-        allowed(key, limit),
-        status,
-        _reason(bundle, variant, key, figure, limit, status),
-    )
+        return "exceeded"
+    if value < limit.least:
+        return "exceeded" if key.startswith("min_") else "implausible"
+    return "met"
 
 
 def allowed(key: str, limit: Range) -> str:
-    """Format a limit."""
+    """Return a limit as the reports write it, for example `at most 20`."""
     if key.startswith("min_"):
         return f"at least {limit.least:g}"
     return f"{limit.least:g} to {limit.most:g}" if limit.least > 0 else f"at most {limit.most:g}"
 
 
-def _reason(bundle: str, variant: str, key: str, figure: str, limit: Range, status: Status) -> str | None:
-    if status == "met":
-        return None
-    name = f"{bundle} {variant}: {key} is {figure}"
+def _reason(key: str, limit: Range, status: Status) -> str:
     if status == "implausible":
-        return f"{name}, below {limit.least:g}: implausibly good; check that the whole model ran"
-    return f"{name}, {'at least' if key.startswith('min_') else 'at most'} {_edge(key, limit):g} is allowed"
+        return f"below {limit.least:g}: implausibly good; check that the whole model ran"
+    if key.startswith("min_"):
+        return f"at least {limit.least:g} is allowed"
+    return f"at most {limit.most:g} is allowed"
 
 
-def _edge(key: str, limit: Range) -> float:
-    return limit.least if key.startswith("min_") else limit.most
+def percent_of(key: str) -> float:
+    """Return the percentile that a key names: 90 for `p90_ms` and `p90_ratio`."""
+    return float(key[1:].partition("_")[0])
 
 
-def cold_figure(found: ColdStart, key: str) -> tuple[float, str]:
-    """Return start-up time or memory with its description. Raises `ConfigError` if the machine does not report it."""
+def cold_start_figure(cold_start: ColdStart, key: str) -> Figure:
+    """Return the start-up time or the memory.
+
+    Args:
+        cold_start: The measurement.
+        key: `start_ms` or `memory_mib`.
+
+    Raises:
+        ConfigError: The system does not report the memory of a process.
+    """
     if key == "start_ms":
-        return found.start_ms, f"{found.start_ms:.0f} ms"
-    if found.memory_mib is None:
+        return Figure(cold_start.start_ms, f"{cold_start.start_ms:.0f} ms")
+    if cold_start.memory_mib is None:
         msg = "memory_mib: this machine does not report the memory of a process"
         raise ConfigError(msg)
-    return found.memory_mib, f"{found.memory_mib:.1f} MiB"
+    return Figure(cold_start.memory_mib, f"{cold_start.memory_mib:.1f} MiB")
 
 
-def ratio_figure(one: Percentile, other: Percentile, name: str) -> tuple[float, str]:
-    """Return the ratio to the full-precision variant `name` with its description."""
-    ratio, low, high = ratio_of(one, other)
-    return ratio, f"{ratio:.3f}{span(low, high)} of {name}'s {milliseconds(other.ms)} ms"
+def drop_figure(drop: float, origin: str) -> Figure:
+    """Return an accuracy drop, points, with the data that it was measured on."""
+    return Figure(drop, f"{drop:+.2f} points ({origin})")
 
 
-def ratio_of(one: Percentile, other: Percentile) -> tuple[float, float | None, float | None]:
-    """Return a ratio of percentiles with its 95 % interval, from the errors of both."""
-    ratio, errors = one.ms / other.ms, (one.error, other.error)
-    if errors[0] is None or errors[1] is None:
-        return ratio, None, None
-    spread = math.exp(Z * math.hypot(errors[0], errors[1]))
-    return ratio, ratio / spread, ratio * spread
+def ratio_figure(percentile: Percentile, reference: Percentile, name: str) -> Figure:
+    """Return the ratio of a percentile to that of the full-precision variant, with its 95 % interval.
+
+    Args:
+        percentile: The percentile of the variant.
+        reference: The percentile of the full-precision variant.
+        name: Name of the full-precision variant.
+    """
+    ratio, errors = percentile.ms / reference.ms, (percentile.error, reference.error)
+    interval = ""
+    if errors[0] is not None and errors[1] is not None:
+        spread = math.exp(Z * math.hypot(errors[0], errors[1]))
+        interval = _interval(ratio / spread, ratio * spread)
+    return Figure(ratio, f"{ratio:.3f}{interval} of {name}'s {milliseconds(reference.ms)} ms")
 
 
-def time_figure(one: Percentile) -> tuple[float, str]:
-    """Return a percentile with its description."""
-    return one.ms, f"{milliseconds(one.ms)} ms{span(one.low_ms, one.high_ms)}"
+def time_figure(percentile: Percentile) -> Figure:
+    """Return a percentile with its 95 % interval."""
+    text = f"{milliseconds(percentile.ms)} ms{_interval(percentile.low_ms, percentile.high_ms)}"
+    return Figure(percentile.ms, text)
 
 
-def span(low: float | None, high: float | None) -> str:
-    """Format an interval in brackets, if it is bounded."""
+def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" ({milliseconds(low)}–{milliseconds(high)})"

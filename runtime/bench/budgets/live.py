@@ -1,4 +1,4 @@
-"""Measure the figures of a bundle on this machine and compare them with a budget."""
+"""Measure a bundle on this machine and compare it with its budget."""
 
 from __future__ import annotations
 
@@ -10,19 +10,34 @@ from orilla.devices.budget import RATIOS, TIMES, Budget, Range
 from orilla.devices.detect import Machine, detect
 from orilla.devices.errors import ConfigError
 from orilla.devices.spec import Catalog, catalog
-from orilla.runtime.bench.budgets.limits import LimitResult, allowed, cold_figure, held, ratio_figure, time_figure
+from orilla.runtime.bench.budgets.limits import (
+    Figure,
+    LimitResult,
+    allowed,
+    cold_start_figure,
+    drop_figure,
+    judge_figure,
+    percent_of,
+    ratio_figure,
+    time_figure,
+)
 from orilla.runtime.bench.budgets.measurement import MAX_S, Measurement
-from orilla.runtime.bench.samples import min_samples
+from orilla.runtime.bench.samples import Percentile, Summary, min_samples
 from orilla.runtime.bundle.bundle import Bundle
 
-AGAIN = 2
-"""Number of repetitions before an exceeded time limit counts."""
+RETRIES = 2
+"""Repeated measurements of a time outside of its limit, before the failure is reported."""
 
 
 def holds_here(budget: Budget, machine: Machine, known: Catalog | None = None) -> bool:
-    """Return True if the budget's device is this machine.
+    """Return whether the budget's device is this machine.
 
-    The board decides, or the architecture if the catalogue has no such board.
+    A device is recognised by the name of its board, or by its architecture if the catalogue has no board name for it.
+
+    Args:
+        budget: The budget; without a device it applies to every machine.
+        machine: The machine.
+        known: The catalogue; None for the one that ships.
     """
     if budget.device is None:
         return True
@@ -36,86 +51,108 @@ def holds_here(budget: Budget, machine: Machine, known: Catalog | None = None) -
 def judge(
     measurement: Measurement, *, machine: Machine | None = None, known: Catalog | None = None
 ) -> list[LimitResult]:
-    """Compare every limit of a budget with a measured figure. An exceeded time limit is measured again first."""
+    """Measure everything that a budget limits and compare it. A time outside of its limit is measured again first.
+
+    Args:
+        measurement: The measurements of the bundle.
+        machine: The machine; None for this one.
+        known: The catalogue; None for the one that ships.
+
+    Raises:
+        ConfigError: A figure can't be measured.
+    """
     subject = measurement.subject
-    budget, machine = subject.budget, machine or detect()
-    if not holds_here(budget, machine, known):
-        figure = f"not measured: this machine is not a {budget.device}"
+    budget, limits = subject.budget, subject.budget.limits()
+    if not holds_here(budget, machine or detect(), known):
         names = subject.bundle.path.stem, subject.variant.name
+        elsewhere = f"not measured: this machine is not a {budget.device}"
         return [
-            LimitResult(*names, key, None, figure, allowed(key, limit), "elsewhere", None)
-            for key, limit in budget.limits().items()
+            LimitResult(*names, key, None, elsewhere, allowed(key, limit), "elsewhere", None)
+            for key, limit in limits.items()
         ]
-    found = {key: _judge(measurement, key, limit) for key, limit in budget.limits().items()}
-    for turn in range(1, AGAIN + 1):
-        broken = [key for key, one in found.items() if not one.passed and key in (*TIMES, *RATIOS)]
-        if not broken:
+    verdicts = {key: _judge(measurement, key, limit) for key, limit in limits.items()}
+    for retry in range(1, RETRIES + 1):
+        failed = [key for key, verdict in verdicts.items() if not verdict.passed and key in (*TIMES, *RATIOS)]
+        if not failed:
             break
-        measurement.again(broken, turn)
-        for key in broken:
-            one = _judge(measurement, key, budget.limits()[key])
-            reason = f"{one.reason} (measured {turn + 1} times)" if one.reason else None
-            found[key] = msgspec.structs.replace(one, reason=reason)
-    return list(found.values())
+        measurement.repeat(failed, retry)
+        for key in failed:
+            verdict = _judge(measurement, key, limits[key])
+            reason = f"{verdict.reason} (measured {retry + 1} times)" if verdict.reason else None
+            verdicts[key] = msgspec.structs.replace(verdict, reason=reason)
+    return list(verdicts.values())
 
 
 def _judge(measurement: Measurement, key: str, limit: Range) -> LimitResult:
     subject = measurement.subject
-    value, figure = _figure(measurement, key)
-    return held(subject.bundle.path.stem, subject.variant.name, key, value, figure, limit)
+    return judge_figure(subject.bundle.path.stem, subject.variant.name, key, _figure(measurement, key), limit)
 
 
-def _figure(measurement: Measurement, key: str) -> tuple[float, str]:
-    """Return a figure with its description."""
-    subject = measurement.subject
+def _figure(measurement: Measurement, key: str) -> Figure:
     if key in ("start_ms", "memory_mib"):
-        return cold_figure(measurement.measure_cold_start(), key)
+        return cold_start_figure(measurement.cold_start(), key)
     if key in ("max_drop", "min_agreement"):
-        found = measurement.answers()
+        answers = measurement.answers()
         if key == "max_drop":
-            return found.drop, f"{found.drop:+.2f} points ({found.drop_from})"
-        return found.agreement, f"{found.agreement:.4f} ({found.agreement_from})"
+            return drop_figure(answers.drop, answers.drop_from)
+        return Figure(answers.agreement, f"{answers.agreement:.4f} ({answers.agreement_from})")
+    if key in ("max_mib", "size_ratio"):
+        return _size_figure(measurement, key)
+    return _time_figure(measurement, percent_of(key), relative=key in RATIOS)
+
+
+def _size_figure(measurement: Measurement, key: str) -> Figure:
+    subject = measurement.subject
     size = subject.bundle.manifest.files[subject.variant.file].size
     if key == "max_mib":
-        return size / 2**20, f"{size / 2**20:.2f} MiB"
-    if key == "size_ratio":
-        assert subject.reference is not None
-        bundle, variant = subject.reference
-        ratio = size / bundle.manifest.files[variant.file].size
-        return ratio, f"{ratio:.3f} of {variant.name}'s"
-    percent = float(key[1:].partition("_")[0])
-    return _time_figure(measurement, percent, relative=key.endswith("_ratio"))
+        return Figure(size / 2**20, f"{size / 2**20:.2f} MiB")
+    assert subject.reference is not None
+    bundle, variant = subject.reference
+    ratio = size / bundle.manifest.files[variant.file].size
+    return Figure(ratio, f"{ratio:.3f} of {variant.name}'s")
 
 
-def _time_figure(measurement: Measurement, percent: float, *, relative: bool) -> tuple[float, str]:
-    timed = measurement.timed()
-    one = timed.summary.at(percent)
-    if one is None:
-        msg = (
-            f"{measurement.subject.bundle.path.stem}: p{percent:g} needs {min_samples(percent)} samples, but only "
-            f"{len(timed.times_ms)} were measured in {MAX_S:g} s: use a lower percentile for this model"
-        )
-        raise ConfigError(msg)
+def _time_figure(measurement: Measurement, percent: float, *, relative: bool) -> Figure:
+    timed, subject = measurement.timed(), measurement.subject
+    percentile = _percentile(subject.bundle, timed.summary, percent, "the variant")
     if not relative:
-        return time_figure(one)
+        return time_figure(percentile)
     assert timed.reference is not None
-    assert measurement.subject.reference is not None
-    other = timed.reference.at(percent)
-    if other is None:
+    assert subject.reference is not None
+    base = _percentile(subject.bundle, timed.reference, percent, "the full-precision variant")
+    return ratio_figure(percentile, base, subject.reference[1].name)
+
+
+def _percentile(bundle: Bundle, summary: Summary, percent: float, name: str) -> Percentile:
+    """Return a percentile.
+
+    Raises:
+        ConfigError: The variant of that name is too slow for enough samples.
+    """
+    if (percentile := summary.at(percent)) is None:
         msg = (
-            f"{measurement.subject.bundle.path.stem}: p{percent:g} needs {min_samples(percent)} samples, but the full-"
-            f"precision variant gave {timed.reference.count} in {MAX_S:g} s: use a lower percentile for this model"
+            f"{bundle.path.stem}: p{percent:g} needs {min_samples(percent)} samples, but {name} gave "
+            f"{summary.count} in {MAX_S:g} s: use a lower percentile for this model"
         )
         raise ConfigError(msg)
-    return ratio_figure(one, other, measurement.subject.reference[1].name)
+    return percentile
 
 
-def applying(budgets: list[Budget], bundle: Bundle, where: Path) -> list[Budget]:
-    """Return the budgets of a bundle, by its name. Raises `ConfigError` if there is none."""
+def applying(budgets: list[Budget], bundle: Bundle, path: Path) -> list[Budget]:
+    """Return the budgets of a bundle, by its name.
+
+    Args:
+        budgets: The budgets of a file.
+        bundle: The bundle.
+        path: The file, for messages.
+
+    Raises:
+        ConfigError: The file has no budget for the bundle.
+    """
     name = bundle.path.stem
-    found = [budget for budget in budgets if budget.bundle == name]
-    if not found:
+    matching = [budget for budget in budgets if budget.bundle == name]
+    if not matching:
         names = ", ".join(dict.fromkeys(budget.bundle for budget in budgets))
-        msg = f"{where} has no budget for {name} (it has {names})"
+        msg = f"{path} has no budget for {name} (it has {names})"
         raise ConfigError(msg)
-    return found
+    return matching

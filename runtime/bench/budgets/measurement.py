@@ -1,4 +1,4 @@
-"""Measure the figures of a budget, each when it is first needed."""
+"""The measurements that a budget needs. Each one runs when it is first used."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from orilla.devices.budget import RATIOS, Budget
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError
+from orilla.runtime.bench.budgets.limits import percent_of
 from orilla.runtime.bench.cold_start import measure_cold_start
 from orilla.runtime.bench.interleaved import EACH, interleaved, warm_up
 from orilla.runtime.bench.result import ColdStart
@@ -32,15 +33,25 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 
 MIN_S = 0.1
 SECONDS = 3.0
-"""Duration of a time measurement, seconds. A repetition takes twice, then four times as long."""
+"""Duration of a measurement of times. A repeated measurement takes two and four times as long."""
 
 MAX_S = 60.0
-"""Maximum duration to get the samples that the percentiles need, seconds."""
+"""Limit of a measurement that still needs samples for its percentiles."""
+
+FOREVER = float("inf")
+
+UNLIMITED = 1 << 30
+"""Number of inferences that no measurement reaches."""
+
+REPORT_EVERY = 50
+"""Samples between two progress lines."""
+
+Output = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetTarget:
-    """The variant of a budget, found in its bundle."""
+    """A budget with the bundle, variant and engine that it applies to."""
 
     budget: Budget
     bundle: Bundle
@@ -48,22 +59,22 @@ class BudgetTarget:
     engine: str
     threads: int
     reference: tuple[Bundle, Variant] | None
-    """Bundle and name of the full-precision variant."""
+    """The full-precision variant and its bundle; None if there is none."""
 
 
 def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
-    """Find the variant and the reference of a budget.
+    """Find the variant and the full-precision variant of a budget.
 
     Raises:
-        ConfigError: The variant does not exist, the engine does not run it, or a ratio has no reference.
-        BundleError: The reference bundle cannot be read.
+        ConfigError: The variant does not exist, the engine can't run it, or a ratio has no full-precision variant.
+        BundleError: The reference bundle can't be opened.
     """
     variant = loader.choose(bundle, budget.variant, budget.engine)
     reference = _reference(budget, bundle, variant)
-    asked = [key for key in (*RATIOS, "size_ratio") if getattr(budget, key) is not None]
-    if asked and reference is None:
+    ratios = [key for key in (*RATIOS, "size_ratio") if key in budget.limits()]
+    if ratios and reference is None:
         msg = (
-            f"{asked[0]}: {bundle.path.name} has no full-precision variant to compare with; give reference, a bundle "
+            f"{ratios[0]}: {bundle.path.name} has no full-precision variant to compare with; give reference, a bundle "
             "that has one (orilla export ... --recipes litert_fp32)"
         )
         raise ConfigError(msg)
@@ -73,14 +84,14 @@ def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
 
 
 def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle, Variant] | None:
-    found = Bundle.open(budget.reference) if budget.reference is not None else bundle
-    whole = [one for one in found.manifest.variants if one.full_precision]
-    if budget.reference is not None and not whole:
+    source = Bundle.open(budget.reference) if budget.reference is not None else bundle
+    candidates = [candidate for candidate in source.manifest.variants if candidate.full_precision]
+    if budget.reference is not None and not candidates:
         msg = f"reference {budget.reference} has no full-precision variant (litert_fp32, onnx_fp32)"
         raise ConfigError(msg)
-    same = [one for one in whole if one.engine == variant.engine]
-    chosen = next(iter(same or whole), None)
-    return None if chosen is None else (found, chosen)
+    same_engine = [candidate for candidate in candidates if candidate.engine == variant.engine]
+    chosen = next(iter(same_engine or candidates), None)
+    return None if chosen is None else (source, chosen)
 
 
 @dataclass(frozen=True)
@@ -89,159 +100,173 @@ class Timed:
 
     times_ms: list[float]
     reference_ms: list[float] | None
+    """Times of the full-precision variant; None if the budget limits no ratio."""
 
     @property
     def summary(self) -> Summary:
-        """Return the summary of the variant's times."""
+        """Percentiles of the variant."""
         return summarise(self.times_ms)
 
     @property
     def reference(self) -> Summary | None:
-        """Return the summary of the full-precision variant's times."""
+        """Percentiles of the full-precision variant."""
         return None if self.reference_ms is None else summarise(self.reference_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Accuracy of a variant compared with the original model."""
+    """Accuracy of a variant in comparison with the original model."""
 
     drop: float
     """Loss of the primary metric, points."""
     agreement: float
+    """Share of equal decisions, 0-1."""
     drop_from: str
     """Data of the drop."""
     agreement_from: str
+    """Data of the agreement."""
 
 
 class Measurement:
-    """Figures of a budget target, each measured when it is first needed."""
+    """The measurements of one budget target.
+
+    Args:
+        subject: The budget, its bundle and variant.
+        dataset: Labelled data for drop and agreement; None for the figures of the export.
+        seconds: Duration of a measurement of times.
+        progress: Receives one line per step.
+    """
 
     def __init__(
         self,
         subject: BudgetTarget,
         *,
         dataset: Dataset | None = None,
-        seconds: float = SECONDS,
-        step: Callable[[str], None] = lambda _line: None,
+        seconds: float | None = None,
+        progress: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.subject = subject
-        self._dataset, self._seconds, self._step = dataset, seconds, step
+        self._dataset, self._progress = dataset, progress
+        self._seconds = SECONDS if seconds is None else seconds
         self._timed: Timed | None = None
-        self._cold: ColdStart | None = None
+        self._cold_start: ColdStart | None = None
         self._answers: Answers | None = None
 
-    def timed(self) -> Timed:
-        """Return the latest time measurement."""
-        return self._timed or self._time(self._seconds)
-
-    def again(self, keys: Collection[str], turn: int) -> None:
-        """Discard the measurements of the limits `keys`, and repeat them with a longer duration each turn."""
-        if "start_ms" in keys:
-            self._cold = None
-        if any(key != "start_ms" for key in keys):
-            self._time(self._seconds * 2**turn)
-
-    def _time(self, seconds: float) -> Timed:
-        subject = self.subject
-        self._step(f"{subject.bundle.path.stem}: times, {seconds:g} s")
-        needed = _samples_for(subject.budget)
-        with ExitStack() as opened:
-            first = opened.enter_context(closing(self.load()))
-            sessions, known = [first], [read_frames(subject.bundle)]
-            if subject.reference is not None and any(getattr(subject.budget, key) is not None for key in RATIOS):
-                sessions.append(opened.enter_context(closing(self.load_reference())))
-                known.append(self._inputs_of_reference(known[0]))
-            warm_up(sessions, known)
-            interleaved(sessions, known, 1 << 30, time.perf_counter() + min(1.0, seconds / 3))
-            found: list[list[float]] = [[] for _ in sessions]
-            began = time.perf_counter()
-            while (passed := time.perf_counter() - began) < seconds or (len(found[0]) < needed and passed < MAX_S):
-                more = interleaved(sessions, known, EACH, float("inf"))  # equally many of each, however slow it is
-                for times, new in zip(found, more, strict=True):
-                    times += new
-        self._timed = Timed(found[0], found[1] if len(found) > 1 else None)
-        return self._timed
-
-    def _inputs_of_reference(self, known: list[KnownFrame]) -> list[KnownFrame]:
-        """Return the reference's own golden frames, or the same images if both bundles preprocess alike."""
-        assert self.subject.reference is not None
-        bundle = self.subject.reference[0]
-        if bundle is self.subject.bundle or bundle.manifest.preprocess == self.subject.bundle.manifest.preprocess:
-            return known
-        return read_frames(bundle)
-
     def load(self) -> Session:
-        """Load the variant."""
+        """Load a session of the variant."""
         subject = self.subject
         return loader.load(subject.bundle, subject.variant, engine=subject.engine, threads=subject.threads)
 
-    def load_reference(self) -> Session:
-        """Load the full-precision variant, on the same engine if possible."""
-        assert self.subject.reference is not None
-        bundle, variant = self.subject.reference
-        engine = self.subject.engine if loader.fits(variant, self.subject.engine) else variant.engine
-        return loader.load(bundle, variant, engine=engine, threads=self.subject.threads)
+    def timed(self) -> Timed:
+        """Return the times of the most recent measurement; measure if there is none."""
+        if self._timed is None:
+            self._timed = self._time(self._seconds)
+        return self._timed
 
-    def measure_cold_start(self) -> ColdStart:
-        """Return start-up time and memory, measured in a new process."""
-        if self._cold is None:
+    def repeat(self, keys: Collection[str], retry: int) -> None:
+        """Measure the figures of some limits again.
+
+        Args:
+            keys: Keys of the limits.
+            retry: Number of this repetition, from 1. Each takes twice as long as the one before.
+        """
+        if "start_ms" in keys:
+            self._cold_start = None
+        if any(key != "start_ms" for key in keys):
+            self._timed = self._time(self._seconds * 2**retry)
+
+    def _time(self, seconds: float) -> Timed:
+        subject = self.subject
+        self._progress(f"{subject.bundle.path.stem}: times, {seconds:g} s")
+        needed = _needed_samples(subject.budget)
+        with ExitStack() as opened:
+            sessions = [opened.enter_context(closing(self.load()))]
+            frames = [read_frames(subject.bundle)]
+            if subject.reference is not None and any(key in subject.budget.limits() for key in RATIOS):
+                sessions.append(opened.enter_context(closing(load_reference(subject))))
+                frames.append(_reference_frames(subject, frames[0]))
+            warm_up(sessions, frames)
+            interleaved(sessions, frames, UNLIMITED, time.perf_counter() + min(1.0, seconds / 3))
+            samples: list[list[float]] = [[] for _ in sessions]
+            began = time.perf_counter()
+            while (elapsed := time.perf_counter() - began) < seconds or (len(samples[0]) < needed and elapsed < MAX_S):
+                # Every round gives equally many times of each session, however slow it is.
+                for times, more in zip(samples, interleaved(sessions, frames, EACH, FOREVER), strict=True):
+                    times += more
+        return Timed(samples[0], samples[1] if len(samples) > 1 else None)
+
+    def cold_start(self) -> ColdStart:
+        """Return start-up time and memory, measured in a separate process."""
+        if self._cold_start is None:
             subject = self.subject
-            self._step(f"{subject.bundle.path.stem}: start-up and memory")
-            self._cold = measure_cold_start(
-                str(subject.bundle.path.resolve()), subject.variant.name, subject.engine, subject.threads
-            )
-        return self._cold
+            self._progress(f"{subject.bundle.path.stem}: start-up and memory")
+            path = str(subject.bundle.path.resolve())
+            self._cold_start = measure_cold_start(path, subject.variant.name, subject.engine, subject.threads)
+        return self._cold_start
 
     def answers(self) -> Answers:
-        """Return the drop and the share of equal decisions.
+        """Return drop and agreement.
 
-        With data and a full-precision variant, both run on the data. Otherwise the figures of the export are returned.
+        With data and a full-precision variant both variants run on the data. Without data these are the figures of the
+        export.
+
+        Raises:
+            ConfigError: There is no full-precision variant, and the data is not that of the export.
         """
         if self._answers is None:
-            check = self.subject.variant.check
-            self._answers = Answers(check.drop, check.agreement, "at export", "at export")
-            if self._dataset is not None:
-                self._answers = self._measure_answers(self._dataset)
+            self._answers = self._measure_answers()
         return self._answers
 
-    def _measure_answers(self, dataset: Dataset) -> Answers:
+    def _measure_answers(self) -> Answers:
+        check = self.subject.variant.check
+        if self._dataset is None:
+            return Answers(check.drop, check.agreement, "at export", "at export")
+        if self.subject.reference is None:
+            return self._compare_with_export(self._dataset)
+        return self._compare_with_reference(self._dataset, self.subject.reference[0])
+
+    def _compare_with_reference(self, dataset: Dataset, reference: Bundle) -> Answers:
         subject, manifest = self.subject, self.subject.bundle.manifest
-        if subject.reference is None:
-            return self._against_export(dataset)
         split, metric = dataset.checked, FIRST_METRIC[manifest.task]
-        target, names = target_of(dataset, manifest.task, manifest.labels), dataset.names(split)
-        answered: list[NDArray[np.float32]] = []
-        same: list[float] = []
+        target, count = target_of(dataset, manifest.task, manifest.labels), len(dataset.names(split))
+        outputs: list[Output] = []
+        agreement: list[float] = []
 
-        def first(preprocessor: InputPreprocessor, whole: Session) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
-            for place in range(len(names)):
-                self._tell(place, len(names))
-                sample = dataset.load(split, place)
-                answered.append(whole.run(prepared(sample, preprocessor))[0])
-                yield truth_of(sample), answered[-1]
+        def reference_answers(session: Session) -> Iterator[tuple[GroundTruth, Output]]:
+            for _, truth, output in self._run(dataset, reference.preprocessor(), session):
+                outputs.append(output)
+                yield truth, output
 
-        def second(
-            preprocessor: InputPreprocessor, small: Session
-        ) -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
-            for place, other in enumerate(answered):
-                self._tell(place, len(names))
-                sample = dataset.load(split, place)
-                raw, output = raw_of(sample), small.run(prepared(sample, preprocessor))[0]
-                size = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
-                same.append(float(np.mean(agreeing(manifest.task, output, other, size))))
-                yield truth_of(sample), output
+        def variant_answers(session: Session) -> Iterator[tuple[GroundTruth, Output]]:
+            answers = self._run(dataset, subject.bundle.preprocessor(), session)
+            for expected, (size_hw, truth, output) in zip(outputs, answers, strict=True):
+                agreement.append(float(np.mean(agreeing(manifest.task, output, expected, size_hw))))
+                yield truth, output
 
-        with closing(self.load_reference()) as whole:
-            theirs = measure(target, first(subject.reference[0].preprocessor(), whole)).metrics()[metric]
-        with closing(self.load()) as small:
-            ours = measure(target, second(subject.bundle.preprocessor(), small)).metrics()[metric]
-        where = f"{len(names)} of {dataset.source.name} {split}"
-        return Answers(
-            100 * (theirs - ours), float(np.mean(same)), f"{where}, {metric} {ours:.4f} against {theirs:.4f}", where
-        )
+        with closing(load_reference(subject)) as session:
+            expected_value = measure(target, reference_answers(session)).metrics()[metric]
+        with closing(self.load()) as session:
+            value = measure(target, variant_answers(session)).metrics()[metric]
+        data = f"{count} of {dataset.source.name} {split}"
+        drop_from = f"{data}, {metric} {value:.4f}, full precision {expected_value:.4f}"
+        return Answers(100 * (expected_value - value), float(np.mean(agreement)), drop_from, data)
 
-    def _against_export(self, dataset: Dataset) -> Answers:
-        """Return the drop on the export's own data, relative to the original's metric there."""
+    def _run(
+        self, dataset: Dataset, preprocessor: InputPreprocessor, session: Session
+    ) -> Iterator[tuple[tuple[int, int] | None, GroundTruth, Output]]:
+        """Run a session on all samples; yield the size of each image, its ground truth and its output."""
+        split = dataset.checked
+        count = len(dataset.names(split))
+        for index in range(count):
+            if index % REPORT_EVERY == 0:
+                self._progress(f"{self.subject.bundle.path.stem}: accuracy, {index} of {count}")
+            sample = dataset.load(split, index)
+            raw = raw_of(sample)
+            size_hw = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
+            yield size_hw, truth_of(sample), session.run(prepared(sample, preprocessor))[0]
+
+    def _compare_with_export(self, dataset: Dataset) -> Answers:
+        """Return the drop on the data of the export, where the metric of the original model is known."""
         subject, check = self.subject, self.subject.variant.check
         if not of_export(subject.bundle.manifest, dataset):
             msg = (
@@ -250,17 +275,30 @@ class Measurement:
             )
             raise ConfigError(msg)
         with closing(self.load()) as session:
-            found = accuracy(subject.bundle, session, dataset)
-        assert found.drop is not None
-        where = f"{found.count} of {found.data} {found.split}, {found.metric} {found.value:.4f}"
-        return Answers(found.drop, check.agreement, where, "at export")
-
-    def _tell(self, place: int, count: int) -> None:
-        if place % 50 == 0:
-            self._step(f"{self.subject.bundle.path.stem}: accuracy, {place} of {count}")
+            measured = accuracy(subject.bundle, session, dataset)
+        assert measured.drop is not None
+        drop_from = f"{measured.count} of {measured.data} {measured.split}, {measured.metric} {measured.value:.4f}"
+        return Answers(measured.drop, check.agreement, drop_from, "at export")
 
 
-def _samples_for(budget: Budget) -> int:
-    """Return the number of samples that a budget's percentiles need."""
-    asked = [key for key in budget.limits() if key[0] == "p" and key.partition("_")[2] in ("ms", "ratio")]
-    return max((min_samples(float(key[1:].partition("_")[0])) for key in asked), default=1)
+def load_reference(subject: BudgetTarget) -> Session:
+    """Load a session of the full-precision variant, on the same engine if that can run it."""
+    assert subject.reference is not None
+    bundle, variant = subject.reference
+    engine = subject.engine if loader.fits(variant, subject.engine) else variant.engine
+    return loader.load(bundle, variant, engine=engine, threads=subject.threads)
+
+
+def _reference_frames(subject: BudgetTarget, frames: list[KnownFrame]) -> list[KnownFrame]:
+    """Return inputs for the full-precision variant: the same images if both bundles have equal preprocessing."""
+    assert subject.reference is not None
+    bundle = subject.reference[0]
+    if bundle is subject.bundle or bundle.manifest.preprocess == subject.bundle.manifest.preprocess:
+        return frames
+    return read_frames(bundle)
+
+
+def _needed_samples(budget: Budget) -> int:
+    """Return the number of samples that the percentiles of a budget need."""
+    keys = [key for key in budget.limits() if key[0] == "p" and key.partition("_")[2] in ("ms", "ratio")]
+    return max((min_samples(percent_of(key)) for key in keys), default=1)

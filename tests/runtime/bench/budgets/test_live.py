@@ -64,11 +64,6 @@ def quick(monkeypatch):
     from orilla.runtime.bench.budgets import measurement
 
     monkeypatch.setattr(measurement, "SECONDS", 0.1)
-    monkeypatch.setattr(
-        measurement.Measurement.__init__,
-        "__kwdefaults__",
-        {**measurement.Measurement.__init__.__kwdefaults__, "seconds": 0.1},
-    )
 
 
 @pytest.mark.parametrize("name", BREACHES)
