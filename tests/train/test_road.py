@@ -194,7 +194,7 @@ def test_bad_options_write_nothing(tiny_data, tmp_path, options, error, match):
 
 def test_a_loss_of_nan_stops_the_training(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(RoadLoss, "call", lambda self, truth, logits: keras.ops.sum(logits, axis=(1, 2, 3)) * math.nan)
-    with pytest.raises(DataError, match="loss is nan in epoch 1, batch 1: set a lower learning_rate"):
+    with pytest.raises(DataError, match="loss is nan in epoch 1, batch 1: set a lower `learning_rate`"):
         train(TrainOptions(data=str(tiny_data), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run" / "model.keras").exists()
 
