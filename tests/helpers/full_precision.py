@@ -1,0 +1,103 @@
+"""Full-precision counterparts of the shipped models, for budgets that compare with full precision.
+
+`docs/decisions/008-full-precision-in-tests.md` says why they are built instead of stored. When a shipped model is
+replaced, record the outputs of its original again, from a bundle that `orilla export --recipes litert_fp32` made:
+`python tests/helpers/full_precision.py NAME BUNDLE DATA`.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.bundle import bundle as bundles
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.engines import loader
+from orilla.runtime.evaluation.accuracy import open_labelled
+from orilla.runtime.evaluation.datasets.raw import prepared
+from orilla.runtime.tflite.rewrite import rewritten
+
+OUTPUTS = Path(__file__).parents[1] / "full_precision"
+"""Folder with the recorded outputs of the originals of the shipped models, `NAME.npz` each."""
+
+LEVELS = 255
+"""Number of steps between the outputs 0 and 1. It is odd, so rounding keeps the side of 0.5 on which an output lies."""
+
+
+def in_full_precision(data: bytes) -> bytes:
+    """Return a quantised `.tflite` file with the same operators on float32 values, without any quantisation."""
+    return rewritten(data, _dequantise)
+
+
+def _dequantise(model: Any, schema: Any) -> None:
+    stored = {schema.TensorType.INT8: np.int8, schema.TensorType.INT32: np.int32}
+    (graph,) = model.subgraphs
+    for tensor in graph.tensors:
+        quantisation = tensor.quantization
+        scale = None if quantisation is None else quantisation.scale
+        if tensor.type in stored and scale is not None and len(scale) > 0:
+            buffer = model.buffers[tensor.buffer]
+            if buffer.data is not None and len(buffer.data) > 0:
+                values = np.asarray(buffer.data, np.uint8).view(stored[tensor.type]).reshape(tensor.shape)
+                channels = np.ones(max(1, values.ndim), int)
+                channels[quantisation.quantizedDimension] = len(scale)
+                numbers = (values - quantisation.zeroPoint.reshape(channels)) * scale.reshape(channels)
+                buffer.data = numbers.astype(np.float32).ravel().view(np.uint8)
+            tensor.type = schema.TensorType.FLOAT32
+        tensor.quantization = None
+    dequantise = schema.BuiltinOperator.DEQUANTIZE
+    codes = {place for place, code in enumerate(model.operatorCodes) if code.builtinCode == dequantise}
+    source = {one.outputs[0]: one.inputs[0] for one in graph.operators if one.opcodeIndex in codes}
+    graph.operators = [one for one in graph.operators if one.opcodeIndex not in codes]
+    for one in graph.operators:
+        one.inputs = [source.get(place, place) for place in one.inputs]
+
+
+def build(name: str, path: Path) -> Path:
+    """Write a bundle with the full-precision counterpart of the default variant of the shipped bundle `name`."""
+    shipped = Bundle.open(name)
+    manifest = shipped.manifest
+    variant = manifest.variant(manifest.default)
+    whole = msgspec.structs.replace(variant, name="litert_fp32", file="variants/litert_fp32.tflite")
+    files = {file: shipped.read(file) for file in manifest.files if not file.startswith("variants/")}
+    files[whole.file] = in_full_precision(shipped.read(variant.file))
+    changes = {"variants": (whole,), "default": whole.name, "files": bundles.entries(files)}
+    bundles.write(path, msgspec.structs.replace(manifest, **changes), files)
+    return path
+
+
+class RecordedOriginal:
+    """Returns the recorded outputs of the original of a shipped model, in the order of the validation samples."""
+
+    def __init__(self, name: str) -> None:
+        self._outputs = iter(np.load(OUTPUTS / f"{name}.npz")["outputs"])
+
+    def run(self, sample: object) -> NDArray[np.float32]:
+        """Return the output for the next sample, `[1,...]`. `sample` is ignored."""
+        return (next(self._outputs)[None] / LEVELS).astype(np.float32)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def record(name: str, bundle: Bundle, data: str) -> Path:
+    """Run the bundle's default variant on the validation samples and write its outputs, which are probabilities."""
+    dataset, preprocessor = open_labelled(data, bundle.manifest), bundle.preprocessor()
+    split = dataset.checked
+    with closing(loader.load(bundle, bundle.manifest.variant(bundle.manifest.default))) as session:
+        samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
+        outputs = [session.run(prepared(sample, preprocessor))[0] for sample in samples]
+    OUTPUTS.mkdir(exist_ok=True)
+    path = OUTPUTS / f"{name}.npz"
+    np.savez_compressed(path, outputs=np.round(LEVELS * np.stack(outputs)).astype(np.uint8))
+    return path
+
+
+if __name__ == "__main__":
+    print(record(sys.argv[1], Bundle.open(sys.argv[2]), sys.argv[3]))
