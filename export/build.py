@@ -2,75 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orilla.devices.errors import BundleError, ConversionError
-from orilla.export import samples
+from orilla.devices.progress import Progress
 from orilla.export.convert import fork_server
 from orilla.export.recipe import SUFFIXES, Recipe
-from orilla.export.samples import SampleSet
-from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace
 from orilla.runtime.tflite.rewrite import rewritten
 
 
-def make(
-    source: SourceModel,
-    fitting: dict[str, Recipe],
-    seen: SampleSet | None,
-    work: Workspace,
-    failed: dict[str, str],
-    step: Callable[[str], None],
-) -> dict[str, bytes]:
-    """Build the file of each recipe.
+@dataclass
+class Builder:
+    """Builds the variants of one model.
 
-    A recipe that fails is recorded in `failed` with its reason, and the others continue.
+    Args:
+        model: File that the converters load.
+        work: The workspace; it has the calibration samples if a recipe needs them.
+        progress: Receiver of the progress.
     """
-    if seen is not None:
-        samples.save_calibration(seen, source, work.calibration)
-    bases: dict[str, Path | ConversionError] = {}
-    made: dict[str, bytes] = {}
-    for name, recipe in fitting.items():
-        step(f"making {name}")
-        if recipe.base not in bases:
-            bases[recipe.base] = _base(recipe, source.model, work, len(bases))
-        base = bases[recipe.base]
+
+    model: Path
+    work: Workspace
+    progress: Progress
+    _bases: dict[str, Path | ConversionError] = field(default_factory=dict)
+
+    def build(self, recipes: dict[str, Recipe]) -> tuple[dict[str, bytes], dict[str, str]]:
+        """Build the model file of each recipe. A recipe that fails does not stop the others.
+
+        Returns:
+            The content of each model file by recipe, and the reason for each recipe that failed.
+        """
+        models: dict[str, bytes] = {}
+        failed: dict[str, str] = {}
+        for name, recipe in recipes.items():
+            self.progress.status(f"building {name}")
+            try:
+                data = self._variant(name, recipe).read_bytes()
+                models[name] = _smaller(data) if recipe.engine == "litert" else data
+            except ConversionError as error:
+                failed[name] = str(error)
+        return models, failed
+
+    def _variant(self, name: str, recipe: Recipe) -> Path:
+        base = self._base(recipe)
+        if recipe.quantise is None:
+            return base
+        out = self.work.variant(name, SUFFIXES[recipe.engine])
+        extra: dict[str, str] = dict(recipe.options)
+        if recipe.calibrated:
+            extra["calibration"] = str(self.work.calibration)
+        fork_server.call(recipe.quantise, source=str(base), out=str(out), **extra)
+        return out
+
+    def _base(self, recipe: Recipe) -> Path:
+        """Return the converted model that a recipe starts from, or raise the error of its conversion."""
+        if recipe.base not in self._bases:
+            out = self.work.base(len(self._bases), SUFFIXES[recipe.engine])
+            # A base that quantises reads the calibration samples itself.
+            quantises = recipe.calibrated and recipe.quantise is None
+            extra = {"calibration": str(self.work.calibration)} if quantises else {}
+            try:
+                fork_server.call(recipe.base, model=str(self.model), out=str(out), **extra)
+                self._bases[recipe.base] = out
+            except ConversionError as error:
+                self._bases[recipe.base] = error
+        base = self._bases[recipe.base]
         if isinstance(base, ConversionError):
-            failed[name] = str(base)
-            continue
-        try:
-            data = _variant(name, recipe, base, work).read_bytes()
-            made[name] = _smaller(data) if recipe.engine == "litert" else data
-        except ConversionError as error:
-            failed[name] = str(error)
-    return made
+            raise base
+        return base
 
 
 def _smaller(data: bytes) -> bytes:
+    """Return a smaller file with the same network, or the same bytes if it cannot be rewritten."""
     try:
         return rewritten(data)
-    except BundleError:  # the original bytes are just as good
+    except BundleError:
         return data
-
-
-def _base(recipe: Recipe, model: Path, work: Workspace, number: int) -> Path | ConversionError:
-    out = work.base(number, SUFFIXES[recipe.engine])
-    # A base that quantises reads the calibration samples itself.
-    extra = {"calibration": str(work.calibration)} if recipe.calibrated and recipe.quantise is None else {}
-    try:
-        fork_server.call(recipe.base, model=str(model), out=str(out), **extra)
-    except ConversionError as error:
-        return error
-    return out
-
-
-def _variant(name: str, recipe: Recipe, base: Path, work: Workspace) -> Path:
-    if recipe.quantise is None:
-        return base
-    out = work.variant(name, SUFFIXES[recipe.engine])
-    extra: dict[str, str] = dict(recipe.options)
-    if recipe.calibrated:
-        extra["calibration"] = str(work.calibration)
-    fork_server.call(recipe.quantise, source=str(base), out=str(out), **extra)
-    return out

@@ -57,12 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group(
         "data: a data set as for orilla train, a folder of images, or a .npz with x (and y)"
     )
-    data.add_argument("--calibration", metavar="DATA", help="data for the ranges of activations (default: the run's)")
+    data.add_argument(
+        "--calibration",
+        metavar="DATA",
+        help="calibration data, from which the ranges of activations are found (default: the data of the run folder)",
+    )
     data.add_argument("--calibration-count", type=int, default=100, help="number of calibration samples (default: 100)")
     data.add_argument(
         "--validation",
         metavar="DATA",
-        help="data for the check (default: the run's, else a part of the calibration data)",
+        help="data for the check (default: the data of the run folder, else a part of the calibration data)",
     )
     data.add_argument(
         "--validation-count", type=int, help="number of validation samples, evenly spread over the split (default: all)"
@@ -70,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--golden",
         metavar="DATA",
-        help="images (e.g. scenes) or a .txt file of texts for golden data, if the validation data may not be "
-        "passed on",
+        help="data for golden samples: images, as scenes, or a .txt file with one text per line; needed if the "
+        "validation data may not be redistributed (default: the validation data)",
     )
     data.add_argument("--golden-count", type=int, default=4, help="number of golden samples (default: 4)")
     data.add_argument("--seed", type=int, default=0, help="seed of the calibration draw (default: 0)")
@@ -81,16 +85,15 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Export a model. Return the exit code and the JSON document."""
     from importlib.util import find_spec
 
-    from rich.console import Console
-
     for package in NEEDS:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
     from orilla.export.export import ExportOptions, export
     from orilla.export.source_model import ModelHints
+    from orilla.runtime.terminal_progress import TerminalProgress
 
     _check(arguments)
-    with Console(stderr=True).status("") as status:
+    with TerminalProgress() as progress:
         options = ExportOptions(
             recipes=arguments.recipes,
             calibration=arguments.calibration,
@@ -106,13 +109,12 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
                 arguments.task,
                 arguments.labels,
                 arguments.input_range,
-                _sides(arguments.input),
+                _sizes(arguments.input),
                 arguments.vocabulary,
                 arguments.device,
             ),
-            step=status.update,
         )
-        manifest = export(arguments.model, arguments.out, options)
+        manifest = export(arguments.model, arguments.out, options, progress)
     variants = [
         {
             "name": variant.name,
@@ -148,7 +150,7 @@ def _check(arguments: argparse.Namespace) -> None:
     check_new(arguments.out)
 
 
-def _sides(text: str | None) -> tuple[int, ...] | None:
+def _sizes(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}", text):

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import msgspec
-
 from orilla.devices.errors import ConfigError, ConversionError, OrillaError
-from orilla.export import samples
-from orilla.export.build import make
+from orilla.devices.progress import NoProgress, Progress
+from orilla.export.build import Builder
 from orilla.export.check import timing
 from orilla.export.check.compare import SECONDS, Reference
-from orilla.export.check.golden import GoldenData
-from orilla.export.check.reference import answered
-from orilla.export.check.variants import Checking
+from orilla.export.check.golden import candidates, choose_golden, raw_samples
+from orilla.export.check.reference import make_reference, run_original
+from orilla.export.check.variants import VariantChecks
 from orilla.export.convert import fork_server
+from orilla.export.data.calibration import check_calibration, check_same_range, save_calibration
+from orilla.export.data.draw import divide
+from orilla.export.data.open import is_same_data, open_samples
+from orilla.export.data.prepared import SampleSet, prepare
 from orilla.export.recipe import Recipe, select
 from orilla.export.recommend import MAX_DROP
-from orilla.export.samples import SampleSet
 from orilla.export.source_model import ModelHints, SourceModel, open_source_model
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle import bundle as bundles
-from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report, Variant
+from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report
 from orilla.runtime.bundle.run_folder import VOCABULARY
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
@@ -35,28 +35,52 @@ from orilla.runtime.files import check_writable
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """Options of `orilla export`."""
+    """Options of an export."""
 
     recipes: str = "all"
+    """`all`, `fast`, or names of recipes separated by commas."""
     calibration: str | None = None
+    """Data for the ranges of activations. None takes the data of the run folder."""
     calibration_count: int = 100
     validation: str | None = None
+    """Data for the check. None takes the data of the run folder, or a part of the calibration data."""
     validation_count: int | None = None
+    """Maximum number of validation samples. None takes all."""
     golden: str | None = None
+    """Data for golden samples. None takes the validation data."""
     golden_count: int = 4
     seed: int = 0
+    """Seed of the draw of the calibration samples."""
     max_drop: float = MAX_DROP
+    """Accuracy that the default variant may lose, in points."""
     timing: bool = True
     """False leaves latencies out, so that the same model gives the same bytes."""
     hints: ModelHints = field(default_factory=ModelHints)
-    step: Callable[[str], None] = field(default=lambda text: None)
-    """Function that receives the name of each step."""
 
 
-def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class _ExportData:
+    """The data sets of an export, and the samples that are drawn from them."""
+
+    dataset: Dataset
+    """The validation data."""
+    items: list[Item]
+    """The validation samples."""
+    validation: SampleSet
+    calibration: SampleSet | None
+    """None if no recipe needs calibration samples."""
+
+
+def export(model: Path, out: Path, options: ExportOptions, progress: Progress | None = None) -> Manifest:
     """Write the bundle `out` from a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
 
     Nothing half-written remains after an error.
+
+    Args:
+        model: The run folder or the model.
+        out: The bundle to write.
+        options: How to export.
+        progress: Receiver of the progress; None for none.
 
     Raises:
         ConfigError: An option cannot be used.
@@ -64,11 +88,14 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         ConversionError: No variant could be built.
         OutputError: `out` cannot be written.
     """
-    chosen = select(options.recipes)
+    selected = select(options.recipes)
     check_writable(out)
     try:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
-            return _export(model, out, chosen, options, Workspace(Path(temporary)))
+            work = Workspace(Path(temporary))
+            manifest, files = _export(model, selected, options, work, progress or NoProgress())
+            bundles.write(out, manifest, files)
+            return manifest
     except MemoryError as error:
         msg = "out of memory: use fewer samples: reduce `validation_count` and `calibration_count`"
         raise ConversionError(msg) from error
@@ -78,128 +105,128 @@ def export(model: Path, out: Path, options: ExportOptions) -> Manifest:
         raise fork_server.no_space() from error
 
 
-def _export(model: Path, out: Path, chosen: dict[str, Recipe], options: ExportOptions, work: Workspace) -> Manifest:
-    options.step("reading the model")
+def _export(
+    model: Path, selected: dict[str, Recipe], options: ExportOptions, work: Workspace, progress: Progress
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Return the manifest and the files of the bundle."""
+    progress.status("reading the model")
     source = open_source_model(model, options.hints, work)
-    fitting, not_applicable = _fit(chosen, source)
-    options.step("reading samples")
-    source, dataset, other = _data(source, fitting, options)
-    checked, seen, items = _draw(source, dataset, other, options, work)
-    raws = samples.golden(options.golden, dataset, items, source, options.golden_count)
-    options.step("running the original model on the validation data")
-    reference, known = answered(source, checked, dataset, raws, options.golden_count, work)
-    seconds = SECONDS if options.timing else None  # without timing, no clock limits the number of checked samples
-    failed: dict[str, str] = {}
-    made = make(source, fitting, seen, work, failed, options.step)
-    checking = Checking(made, fitting, reference, known, failed, options.step)
-    checking.check(seconds)
+    recipes, not_applicable = _applicable(selected, source)
+    progress.status("reading samples")
+    source, data = _read_data(source, recipes, options, work)
+    raws = raw_samples(options.golden, data.dataset, data.items, source, options.golden_count)
+    progress.status("running the original model on the validation data")
+    golden_candidates = candidates(raws, source)
+    outputs, golden_outputs = run_original(source, data.validation, golden_candidates, work)
+    reference = make_reference(source, data.validation, data.dataset, outputs)
+    golden = choose_golden(source, golden_candidates, golden_outputs, options.golden_count)
+    models, failed = Builder(source.model, work, progress).build(recipes)
+    checks = VariantChecks(models, recipes, reference, golden, failed, progress)
+    # A time limit makes the number of checked samples depend on the machine. Without timing, the bytes must not.
+    checks.check(SECONDS if options.timing else None)
     if options.timing:
-        checking.time()
-    default = checking.settle(options.max_drop)
-    report = _report(reference, checked, seen, failed, not_applicable, options)
-    manifest = _manifest(source, tuple(checking.variants.values()), default, known, report)
-    files = checking.files() | known.files
+        checks.time()
+    default = checks.choose_default(options.max_drop)
+    files = checks.files() | golden.files
     if source.vocabulary is not None:
         files[VOCABULARY] = source.vocabulary
-    manifest = msgspec.structs.replace(manifest, files=bundles.entries(files))
-    options.step("writing the bundle")
-    bundles.write(out, manifest, files)
-    return manifest
-
-
-def _fit(chosen: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """Return the recipes that apply to the model, adapted to it, and the reasons of the others."""
-    reasons = {name: recipe.not_applicable(source.facts) for name, recipe in chosen.items()}
-    not_applicable = {name: reason for name, reason in reasons.items() if reason is not None}
-    fitting = {name: recipe.fit(source.facts) for name, recipe in chosen.items() if name not in not_applicable}
-    if not fitting:
-        name, reason = next(iter(not_applicable.items()))
-        msg = f"recipe {name} does not apply to this model: {reason}"
-        raise ConfigError(msg)
-    return fitting, not_applicable
-
-
-def _data(
-    source: SourceModel, fitting: dict[str, Recipe], options: ExportOptions
-) -> tuple[SourceModel, Dataset, Dataset | None]:
-    """Return the source with its labels, the data for the check, and the data for calibration if a recipe needs it."""
-    calibration = options.calibration or source.data
-    validation = options.validation or source.data or options.calibration
-    needs = [name for name, recipe in fitting.items() if recipe.calibrated]
-    if validation is None:
-        msg = "no data for the check: give `calibration`, or `validation` with labels"
-        raise ConfigError(msg)
-    if calibration is None and needs:
-        msg = f"{needs[0]} needs calibration samples: give `calibration`, or other `recipes`"
-        raise ConfigError(msg)
-    dataset = samples.open_samples(validation, source)
-    if not source.named and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
-        source = replace(source, labels=dataset.classes)
-    if dataset.labelled:
-        target = target_of(dataset, source.task, source.labels)
-        if source.task in ("classify", "text"):
-            check_labels(target, dataset)
-    if not needs or calibration is None:
-        return source, dataset, None
-    same = samples.same_place(calibration, validation)
-    return source, dataset, dataset if same else samples.open_samples(calibration, source)
-
-
-def _draw(
-    source: SourceModel, dataset: Dataset, other: Dataset | None, options: ExportOptions, work: Workspace
-) -> tuple[SampleSet, SampleSet | None, list[Item]]:
-    """Read and prepare the samples for the check and for calibration."""
-    calibrated_on, items = samples.divide(
-        other, dataset, options.calibration_count, options.validation_count, options.seed
-    )
-    checked = samples.prepare(dataset, items, source, work, "validation")
-    if other is None:
-        return checked, None, items
-    seen = samples.prepare(other, calibrated_on, source, work, "calibration")
-    samples.check_calibration(seen, source)
-    if other is not dataset:  # otherwise both are drawn from one data set
-        samples.check_same_kind(seen, checked, source)
-    return checked, seen, items
-
-
-def _report(
-    reference: Reference,
-    checked: SampleSet,
-    seen: SampleSet | None,
-    failed: dict[str, str],
-    not_applicable: dict[str, str],
-    options: ExportOptions,
-) -> Report:
-    return Report(
-        data=checked.source,
-        sha256=checked.sha256,
-        count=checked.count,
-        calibration=seen.source if seen is not None else "",
-        calibration_count=seen.count if seen is not None else 0,
-        calibration_sha256=samples.digest(seen) if seen is not None else "",
-        metrics=reference.metrics,
-        truth="labels" if reference.truths is checked.truths else "original",
-        calibration_seed=options.seed,
-        timed_on=timing.timed_on() if options.timing else None,
-        failed=failed,
-        not_applicable=not_applicable,
-    )
-
-
-def _manifest(
-    source: SourceModel, variants: tuple[Variant, ...], default: str, golden: GoldenData, report: Report
-) -> Manifest:
-    return Manifest(
+    progress.status("writing the bundle")
+    manifest = Manifest(
         schema=SCHEMA,
         name=source.name,
         task=source.task,
         labels=source.labels,
         preprocess=source.preprocessor.spec,
-        variants=variants,
+        variants=tuple(checks.variants.values()),
         default=default,
         golden=golden.entries,
         card=source.card,
-        report=report,
-        files={},
+        report=_report(reference, data, options, failed, not_applicable),
+        files=bundles.entries(files),
         vocabulary=VOCABULARY if source.vocabulary is not None else None,
+    )
+    return manifest, files
+
+
+def _applicable(selected: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """Return the recipes that apply to the model, adapted to it, and the reason for each of the others."""
+    reasons = {name: recipe.not_applicable(source.info) for name, recipe in selected.items()}
+    not_applicable = {name: reason for name, reason in reasons.items() if reason is not None}
+    recipes = {name: recipe.fit(source.info) for name, recipe in selected.items() if name not in not_applicable}
+    if not recipes:
+        name, reason = next(iter(not_applicable.items()))
+        msg = f"recipe {name} does not apply to this model: {reason}"
+        raise ConfigError(msg)
+    return recipes, not_applicable
+
+
+def _read_data(
+    source: SourceModel, recipes: dict[str, Recipe], options: ExportOptions, work: Workspace
+) -> tuple[SourceModel, _ExportData]:
+    """Return the model with the labels of its data, and the prepared samples."""
+    source, dataset, calibration_dataset = _open_data(source, recipes, options)
+    drawn, items = divide(
+        calibration_dataset,
+        dataset,
+        count=options.calibration_count,
+        limit=options.validation_count,
+        seed=options.seed,
+    )
+    validation = prepare(dataset, items, source, work, "validation")
+    if calibration_dataset is None:
+        return source, _ExportData(dataset, items, validation, None)
+    calibration = prepare(calibration_dataset, drawn, source, work, "calibration")
+    check_calibration(calibration, source)
+    if calibration_dataset is not dataset:
+        check_same_range(calibration, validation, source)
+    save_calibration(calibration, source, work.calibration)
+    return source, _ExportData(dataset, items, validation, calibration)
+
+
+def _open_data(
+    source: SourceModel, recipes: dict[str, Recipe], options: ExportOptions
+) -> tuple[SourceModel, Dataset, Dataset | None]:
+    """Return the model with the labels of its data, the validation data, and the calibration data if needed."""
+    calibration = options.calibration or source.data
+    validation = options.validation or source.data or options.calibration
+    calibrated = [name for name, recipe in recipes.items() if recipe.calibrated]
+    if validation is None:
+        msg = "no data for the check: give `calibration`, or `validation` with labels"
+        raise ConfigError(msg)
+    if calibration is None and calibrated:
+        msg = f"{calibrated[0]} needs calibration samples: give `calibration`, or other `recipes`"
+        raise ConfigError(msg)
+    dataset = open_samples(validation, source)
+    if not source.has_labels and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
+        source = replace(source, labels=dataset.classes)
+    if dataset.labelled:
+        target = target_of(dataset, source.task, source.labels)
+        if source.task in ("classify", "text"):
+            check_labels(target, dataset)
+    if not calibrated or calibration is None:
+        return source, dataset, None
+    return source, dataset, dataset if is_same_data(calibration, validation) else open_samples(calibration, source)
+
+
+def _report(
+    reference: Reference,
+    data: _ExportData,
+    options: ExportOptions,
+    failed: dict[str, str],
+    not_applicable: dict[str, str],
+) -> Report:
+    validation, calibration = data.validation, data.calibration
+    return Report(
+        data=validation.source,
+        sha256=validation.sha256,
+        count=validation.count,
+        calibration=calibration.source if calibration is not None else "",
+        calibration_count=calibration.count if calibration is not None else 0,
+        calibration_sha256=calibration.digest() if calibration is not None else "",
+        metrics=reference.metrics,
+        truth="labels" if reference.truths is validation.truths else "original",
+        calibration_seed=options.seed,
+        timed_on=timing.timed_on() if options.timing else None,
+        failed=failed,
+        not_applicable=not_applicable,
     )

@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+SHAPE_LAYERS = ("Dropout", "Flatten", "Identity", "Reshape", "Cast", "Permute")
+"""Layers that do not change values in inference."""
+
 
 class Tensor(msgspec.Struct, frozen=True):
     """An input or output, without the batch axis."""
@@ -57,50 +60,53 @@ def describe(model: str, out: str, device: str | None = None) -> None:
     from orilla.export.convert.lower_recurrent import not_fused, recurrent_layers
 
     network = load(model)
-    every = list(flat(network))
+    layer_list = list(flat(network))
     for weight in network.weights:
         if not np.isfinite(np.asarray(weight)).all():
             msg = f"weight {weight.path} contains NaN or infinity: train the model again"
             raise ValueError(msg)
     recurrent = recurrent_layers(network)
-    facts = ModelInfo(
+    info = ModelInfo(
         inputs=tuple(
             Tensor(name, fixed_shape(tensor, name)[1:], str(tensor.dtype))
             for name, tensor in zip(input_names(network), network.inputs, strict=True)
         ),
         outputs=tuple(
-            Tensor(name, tuple(side or 0 for side in tensor.shape[1:]), str(tensor.dtype))
+            Tensor(name, tuple(size or 0 for size in tensor.shape[1:]), str(tensor.dtype))
             for name, tensor in zip(output_names(network), network.outputs, strict=True)
         ),
         parameters=network.count_params(),
         recurrent=tuple(layer.name for layer in recurrent),
         not_fused=next((reason for layer in recurrent if (reason := not_fused(layer)) is not None), None),
-        embeddings=tuple(layer.name for layer in every if isinstance(layer, layers.Embedding)),
-        words=min((layer.input_dim for layer in every if isinstance(layer, layers.Embedding)), default=None),
-        convolutions=tuple(layer.name for layer in every if "Conv" in type(layer).__name__),
-        normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in every[:4]),
+        embeddings=tuple(layer.name for layer in layer_list if isinstance(layer, layers.Embedding)),
+        words=min((layer.input_dim for layer in layer_list if isinstance(layer, layers.Embedding)), default=None),
+        convolutions=tuple(layer.name for layer in layer_list if "Conv" in type(layer).__name__),
+        normalises=any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in layer_list[:4]),
         activation=_activation(network.outputs[0]),
-        unmapped=tuple(str(one) for one in keras_rules.check(network, device) if not one.maps) if device else (),
+        unmapped=tuple(str(advice) for advice in keras_rules.check(network, device) if not advice.maps)
+        if device
+        else (),
     )
-    Path(out).write_bytes(msgspec.json.encode(facts))
+    Path(out).write_bytes(msgspec.json.encode(info))
 
 
 def _activation(output: Any) -> str:
-    """Return the activation of the last operation that computes. Operations behind it may change the shape or type."""
+    """Return the activation of the last operation that computes values.
+
+    Later operations, which change only the shape or the type, are skipped.
+    """
     while True:
         operation, index, place = output._keras_history  # noqa: SLF001 - there is no public equivalent
-        kind, found = type(operation).__name__, getattr(getattr(operation, "activation", None), "__name__", "")
-        if hasattr(operation, "outputs"):  # a nested model
+        kind = type(operation).__name__
+        activation: str = getattr(getattr(operation, "activation", None), "__name__", "")
+        if hasattr(operation, "outputs"):  # A nested model.
             output = operation.outputs[place]
         elif kind in ("Softmax", "Sigmoid", "ReLU"):
             return kind.lower()
-        elif kind in PASSING or (kind, found) == ("Activation", "linear"):
+        elif kind in SHAPE_LAYERS or (kind, activation) == ("Activation", "linear"):
             output = operation._inbound_nodes[index].input_tensors[0]  # noqa: SLF001 - there is no public equivalent
         else:
-            return found
-
-
-PASSING = ("Dropout", "Flatten", "Identity", "Reshape", "Cast", "Permute")
+            return activation
 
 
 def read(path: Path) -> ModelInfo:

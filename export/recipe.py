@@ -15,6 +15,9 @@ from orilla.export.model_info import ModelInfo
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
 """Engine to the suffix of its files."""
 
+GROUPS = ("all", "fast")
+"""Names that select several recipes."""
+
 Need = Literal["lstm", "no loops", "no sequences", "no convolutions"]
 
 
@@ -37,33 +40,33 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     needs: tuple[Need, ...] = ()
     fast: bool = False
 
-    def fit(self, facts: ModelInfo) -> Recipe:
+    def fit(self, info: ModelInfo) -> Recipe:
         """Return the recipe adapted to a model."""
-        if self.sequences is None or not (facts.recurrent or facts.embeddings):
+        if self.sequences is None or not (info.recurrent or info.embeddings):
             return self
         return msgspec.structs.replace(self, base=self.sequences, quantise=None, options={})
 
-    def not_applicable(self, facts: ModelInfo) -> str | None:
+    def not_applicable(self, info: ModelInfo) -> str | None:
         """Return the reason why the recipe does not apply to a model, or None."""
-        return next((reason for need in self.needs if (reason := _UNMET[need](facts)) is not None), None)
+        return next((reason for need in self.needs if (reason := _UNMET[need](info)) is not None), None)
 
 
-def _lstm(facts: ModelInfo) -> str | None:
-    return facts.not_fused if facts.recurrent else "the model has no LSTM"
+def _lstm(info: ModelInfo) -> str | None:
+    return info.not_fused if info.recurrent else "the model has no LSTM"
 
 
-def _no_loops(facts: ModelInfo) -> str | None:
-    return "loops cannot be quantised; use the fused form" if facts.recurrent else None
+def _no_loops(info: ModelInfo) -> str | None:
+    return "loops cannot be quantised; use the fused form" if info.recurrent else None
 
 
-def _no_sequences(facts: ModelInfo) -> str | None:
-    named = ", ".join([*facts.recurrent, *facts.embeddings])
-    return f"the quantiser skips {named}" if named else None
+def _no_sequences(info: ModelInfo) -> str | None:
+    skipped = ", ".join([*info.recurrent, *info.embeddings])
+    return f"the quantiser skips {skipped}" if skipped else None
 
 
-def _no_convolutions(facts: ModelInfo) -> str | None:
+def _no_convolutions(info: ModelInfo) -> str | None:
     # Source: ONNX Runtime's documentation, "Quantize ONNX models": dynamic for RNN and transformers, static for CNN.
-    return "dynamically quantised convolutions are slower than float ones" if facts.convolutions else None
+    return "dynamically quantised convolutions are slower than float ones" if info.convolutions else None
 
 
 _UNMET: dict[Need, Callable[[ModelInfo], str | None]] = {
@@ -90,15 +93,12 @@ def select(text: str) -> dict[str, Recipe]:
     if not names:
         msg = f"recipes={text!r}: choose from all, fast, {', '.join(known)}"
         raise ConfigError(msg)
-    chosen: dict[str, Recipe] = {}
+    selected: dict[str, Recipe] = {}
     for name in names:
         if name in GROUPS:
-            chosen |= {one: recipe for one, recipe in known.items() if recipe.fast or name == "all"}
+            selected |= {key: recipe for key, recipe in known.items() if recipe.fast or name == "all"}
         elif name in known:
-            chosen[name] = known[name]
+            selected[name] = known[name]
         else:
             raise unknown_name(name, [*GROUPS, *known], kind="recipe")
-    return chosen
-
-
-GROUPS = ("all", "fast")
+    return selected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orilla.runtime.bundle.manifest import Latency, Variant
+from orilla.runtime.bundle.manifest import Variant
 
 MAX_DROP = 1.0
 """Accuracy that the default variant may lose, points."""
@@ -21,24 +21,19 @@ def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: 
     Among equally fast variants, or without timing, it is the smallest. If all lose too much, it is the one that loses
     least.
     """
-    good = [
-        one for one in variants if one.check.drop <= min(GOOD_DROP, max_drop) and one.check.agreement >= GOOD_AGREEMENT
-    ]
-    good = good or [one for one in variants if one.check.drop <= max_drop]
+    drop = min(GOOD_DROP, max_drop)
+    good = [variant for variant in variants if variant.check.drop <= drop and variant.check.agreement >= GOOD_AGREEMENT]
+    good = good or [variant for variant in variants if variant.check.drop <= max_drop]
     if not good:
-        return min(variants, key=lambda one: one.check.drop).name
-    good = [one for one in good if one.engine == "litert"] or good
-    known = [one.latency for one in good if one.latency is not None]
-    if len(known) == len(good):
-        fastest = min(latency.p50_ms for latency in known)
-        good = [one for one in good if _median(one.latency) <= EQUALLY_FAST * fastest]
+        return min(variants, key=lambda variant: variant.check.drop).name
+    good = [variant for variant in good if variant.engine == "litert"] or good
+    times_ms = {variant.name: variant.latency.p50_ms for variant in good if variant.latency is not None}
+    if len(times_ms) == len(good):
+        fastest = min(times_ms.values())
+        good = [variant for variant in good if times_ms[variant.name] <= EQUALLY_FAST * fastest]
     else:
         good = _without_mixed(good)
-    return min(good, key=lambda one: sizes[one.name]).name
-
-
-def _median(latency: Latency | None) -> float:
-    return latency.p50_ms if latency is not None else float("inf")
+    return min(good, key=lambda variant: sizes[variant.name]).name
 
 
 def _without_mixed(variants: list[Variant]) -> list[Variant]:
@@ -46,4 +41,4 @@ def _without_mixed(variants: list[Variant]) -> list[Variant]:
 
     They are the smallest, but often the slowest on convolutions, so they need timing.
     """
-    return [one for one in variants if not ("_wi" in one.name and "_afp32" in one.name)] or variants
+    return [variant for variant in variants if not ("_wi" in variant.name and "_afp32" in variant.name)] or variants

@@ -1,13 +1,13 @@
-"""Open the model to export: a run of `orilla train`, or a Keras model from elsewhere."""
+"""Open the model to export: a run folder of `orilla train`, or a Keras model from elsewhere."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, unknown_name
 from orilla.devices.keras_rules import DEVICES
-from orilla.export import model_info as facts_of
+from orilla.export import model_info
 from orilla.export.convert import fork_server
 from orilla.export.convert.input_adapter import INPUT_RANGES, InputAdapter, InputRange, write_adapter
 from orilla.export.model_info import ModelInfo
@@ -20,6 +20,18 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import FIRST, TextPreprocess, decode_vocabulary
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
+ARRAY_DTYPES = ("float32", "int32", "int64")
+"""Types of input arrays that TFLite and ONNX support in every precision."""
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+"""Suffixes of model files that Keras loads."""
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[START]", "<pad>", "<unk>", "<oov>", "<PAD>", "<UNK>", "<OOV>")
+"""Entries that a vocabulary of words must not have."""
+
+CHECKED_LINES = 8
+"""Lines at the start of a vocabulary in which special tokens are searched."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelHints:
@@ -29,8 +41,11 @@ class ModelHints:
     labels: Path | None = None
     """File with one label per line."""
     input_range: str | None = None
+    """Value range of the training images, one of `INPUT_RANGES`."""
     input: tuple[int, ...] | None = None
+    """Size of the input axes that are not fixed."""
     vocabulary: Path | None = None
+    """File with one word per line, starting with that of token 3."""
     device: str | None = None
     """Device that the model must run on, one of `devices.keras_rules.DEVICES`."""
 
@@ -42,26 +57,28 @@ class SourceModel:
     name: str
     model: Path
     """File that the converters load."""
-    facts: ModelInfo
+    info: ModelInfo
     task: Task
     labels: tuple[str, ...]
     """Class names; empty for a model of arrays."""
-    named: bool
-    """True if the user stated the labels. If not, a data set may name them."""
+    has_labels: bool
+    """True if the labels are known. If not, a data set may name them."""
     preprocessor: InputPreprocessor
-    vocabulary: bytes | None
-    card: Card | None
-    data: str | None
-    """Data set of the training."""
+    vocabulary: bytes | None = None
+    """Content of the vocabulary of a text model."""
+    card: Card | None = None
+    """Card of a model that Orilla trained."""
+    data: str | None = None
+    """Data set that Orilla trained the model on."""
 
 
-def open_source_model(given: Path, hints: ModelHints, work: Workspace) -> SourceModel:
+def open_source_model(path: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     """Open a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
 
     Args:
-        given: Path of the model.
+        path: Path of the model.
         hints: What the user states about it.
-        work: Folder for temporary files.
+        work: The workspace of the export.
 
     Raises:
         ConfigError: A required statement is missing or wrong.
@@ -70,182 +87,195 @@ def open_source_model(given: Path, hints: ModelHints, work: Workspace) -> Source
     """
     if hints.device is not None and hints.device not in DEVICES:
         raise unknown_name(hints.device, DEVICES, kind="device")
-    if (given / "card.json").is_file() or (given.is_dir() and not (given / "saved_model.pb").exists()):
-        return _run(given, hints, work)
-    if not given.exists():
-        msg = f"no such model: {given}"
+    if (path / "card.json").is_file() or (path.is_dir() and not (path / "saved_model.pb").exists()):
+        return _open_run(path, hints, work)
+    if not path.exists():
+        msg = f"no such model: {path}"
         raise DataError(msg)
-    if given.is_file() and given.suffix not in (".keras", ".h5", ".hdf5"):
-        msg = f"{given.name} is not a Keras model: export needs a float .keras, .h5 or SavedModel"
+    if path.is_file() and path.suffix not in SUFFIXES:
+        msg = f"{path.name} is not a Keras model: export needs a float .keras, .h5 or SavedModel"
         raise DataError(msg)
-    return _foreign(given, hints, work)
+    return _open_foreign(path, hints, work)
 
 
-def _run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
+def _open_run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     card, settings = read_run(run)
-    for name in ("task", "labels", "input_range", "input", "vocabulary"):
-        if getattr(hints, name) is not None:
-            msg = f"--{name.replace(chr(95), chr(45))} is only for models from elsewhere: {run} states it"
+    for hint in fields(hints):
+        if hint.name != "device" and getattr(hints, hint.name) is not None:
+            msg = f"`{hint.name}` is only for models from elsewhere: {run} states it"
             raise ConfigError(msg)
     model = run / "model.keras"
     if not model.is_file():
         msg = f"not a run folder: {model} is missing; orilla train writes it"
         raise DataError(msg)
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
-    preprocessor = InputPreprocessor(settings.preprocess, decode_vocabulary(vocabulary) if vocabulary else ())
     return SourceModel(
-        card.model,
-        model,
-        _facts(model, work, hints.device),
-        card.task,
-        card.labels,
-        named=True,
-        preprocessor=preprocessor,
+        name=card.model,
+        model=model,
+        info=_describe(model, work, hints.device),
+        task=card.task,
+        labels=card.labels,
+        has_labels=True,
+        preprocessor=_preprocessor(settings.preprocess, vocabulary),
         vocabulary=vocabulary,
         card=card,
         data=settings.data,
     )
 
 
-def _foreign(given: Path, hints: ModelHints, work: Workspace) -> SourceModel:
+def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel:
+    task = _task(path, hints)
+    if hints.input_range is not None and hints.input_range not in INPUT_RANGES:
+        raise unknown_name(hints.input_range, INPUT_RANGES, kind="input range")
+    model = path.absolute()
+    if hints.input is not None:
+        model = write_adapter(work.adapter, InputAdapter(str(path.absolute()), hints.input))
+    info = _describe(model, work, hints.device)
+    takes_images = task in ("classify", "segment") and _takes_images(info)
+    input_range = _input_range(hints, info, path) if takes_images else None
+    if input_range is None and hints.input_range is not None:
+        msg = f"`input_range` is only for image models: {path.name} takes {_describe_inputs(info)}"
+        raise ConfigError(msg)
+    activation = _missing_activation(info) if task in ("classify", "text", "segment") else None
+    if input_range is not None or activation is not None:
+        adapter = InputAdapter(str(path.absolute()), hints.input, input_range, activation)  # type: ignore[arg-type]
+        model = write_adapter(work.adapter, adapter)
+    vocabulary = _checked_vocabulary(info, hints) if task == "text" else None
+    spec = _image_spec(info) if takes_images else _spec(task, info)
+    return SourceModel(
+        name=path.stem,
+        model=model,
+        info=info,
+        task=task,
+        labels=_labels(task, info, hints),
+        has_labels=hints.labels is not None,
+        preprocessor=_preprocessor(spec, vocabulary),
+        vocabulary=vocabulary,
+    )
+
+
+def _task(path: Path, hints: ModelHints) -> Task:
     if hints.task is None:
-        msg = f"the task of {given.name} is unknown: set `task` to one of {', '.join(FIRST_METRIC)}"
+        msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(FIRST_METRIC)}"
         raise ConfigError(msg)
     if hints.task not in FIRST_METRIC:
         raise unknown_name(hints.task, FIRST_METRIC, kind="task")
     task: Task = hints.task
-    if hints.input_range is not None and hints.input_range not in INPUT_RANGES:
-        raise unknown_name(hints.input_range, INPUT_RANGES, kind="input range")
-    model = given.absolute()
-    if hints.input is not None:
-        model = _wrap(work, InputAdapter(str(given.absolute()), hints.input))
-    facts = _facts(model, work, hints.device)
-    pictures = task in ("classify", "segment") and _takes_pictures(facts)
-    answer = _logits(facts) if task in ("classify", "text", "segment") else None
-    input_range = _input_range(hints, facts, given) if pictures else None
-    if input_range is None and hints.input_range is not None:
-        msg = f"`input_range` is only for image models: {given.name} takes {_describe_inputs(facts)}"
-        raise ConfigError(msg)
-    if input_range is not None or answer is not None:
-        wrap = InputAdapter(str(given.absolute()), hints.input, input_range, answer)  # type: ignore[arg-type]
-        model = _wrap(work, wrap)
-    spec, vocabulary = _spec(task, facts, hints, pictures=pictures)
-    labels = _labels(task, facts, hints)
-    preprocessor = InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
-    return SourceModel(
-        given.stem, model, facts, task, labels, hints.labels is not None, preprocessor, vocabulary, None, None
-    )
+    return task
 
 
-ARRAYS = ("float32", "int32", "int64")
-"""Array types that both formats support in every precision."""
+def _preprocessor(spec: Spec, vocabulary: bytes | None) -> InputPreprocessor:
+    return InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
 
 
-def _wrap(work: Workspace, wrap: InputAdapter) -> Path:
-    path = work.adapter
-    write_adapter(path, wrap)
-    return path
-
-
-def _facts(model: Path, work: Workspace, device: str | None) -> ModelInfo:
+def _describe(model: Path, work: Workspace, device: str | None) -> ModelInfo:
+    """Return the properties of a model. Raise `ConversionError` if it cannot be loaded, or not run on `device`."""
     out = work.model_info
     fork_server.call("orilla.export.model_info:describe", model=str(model), out=str(out), device=device)
-    facts = facts_of.read(out)
-    if facts.unmapped:
-        more = f" (and {len(facts.unmapped) - 1} more)" if len(facts.unmapped) > 1 else ""
-        msg = f"{device} cannot run the model: {facts.unmapped[0]}{more}"
+    info = model_info.read(out)
+    if info.unmapped:
+        more = f" (and {len(info.unmapped) - 1} more)" if len(info.unmapped) > 1 else ""
+        msg = f"{device} cannot run the model: {info.unmapped[0]}{more}"
         raise ConversionError(msg)
-    return facts
+    return info
 
 
-def _takes_pictures(facts: ModelInfo) -> bool:
-    if len(facts.inputs) != 1:
+def _takes_images(info: ModelInfo) -> bool:
+    if len(info.inputs) != 1:
         return False
-    (given,) = facts.inputs
-    return len(given.shape) == 3 and given.shape[-1] in (1, 3) and given.dtype.startswith(("float", "uint8", "int"))
+    (tensor,) = info.inputs
+    return len(tensor.shape) == 3 and tensor.shape[-1] in (1, 3) and tensor.dtype.startswith(("float", "uint8", "int"))
 
 
-def _input_range(hints: ModelHints, facts: ModelInfo, given: Path) -> InputRange:
+def _input_range(hints: ModelHints, info: ModelInfo, path: Path) -> InputRange:
     if hints.input_range is not None:
         return hints.input_range  # type: ignore[return-value]
-    if facts.normalises or not facts.inputs[0].dtype.startswith("float"):
+    if info.normalises or not info.inputs[0].dtype.startswith("float"):
         return "0..255"
     ranges = ", ".join(INPUT_RANGES)
-    msg = f"the value range of {given.name}'s training images is unknown: set `input_range` to one of {ranges}"
+    msg = f"the value range of {path.name}'s training images is unknown: set `input_range` to one of {ranges}"
     raise ConfigError(msg)
 
 
-def _logits(facts: ModelInfo) -> str | None:
-    """Return the activation to add to a classifier that ends in logits, or None."""
-    if facts.activation != "linear" or len(facts.outputs) != 1:
+def _missing_activation(info: ModelInfo) -> str | None:
+    """Return the activation to add to a model that outputs logits, or None."""
+    if info.activation != "linear" or len(info.outputs) != 1:
         return None
-    return "sigmoid" if facts.outputs[0].shape[-1:] == (1,) else "softmax"
+    return "sigmoid" if info.outputs[0].shape[-1:] == (1,) else "softmax"
 
 
-def _spec(task: Task, facts: ModelInfo, hints: ModelHints, *, pictures: bool) -> tuple[Spec, bytes | None]:
-    if task == "text":
-        if hints.vocabulary is None:
-            msg = "a text model needs `vocabulary`, a file with one word per line, starting with that of token 3"
-            raise ConfigError(msg)
-        if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 1:
-            msg = f"a text model takes tokens [T], but this one takes {_describe_inputs(facts)}"
-            raise ConfigError(msg)
-        vocabulary = _read_vocabulary(hints.vocabulary).replace(b"\r\n", b"\n")
-        _check_words(hints.vocabulary, vocabulary)
-        numbers = FIRST + len(decode_vocabulary(vocabulary))
-        if facts.words is not None and numbers > facts.words:
-            msg = f"{hints.vocabulary} gives {numbers} tokens, but the model's embedding has {facts.words} rows"
-            raise ConfigError(msg)
-        return TextPreprocess(length=facts.inputs[0].shape[0]), vocabulary
-    if pictures:
-        height, width, _ = facts.inputs[0].shape
-        return Preprocess(size_hw=(height, width)), None
-    if task == "segment":
-        msg = f"a segmentation takes images [height,width,3], but this model takes {_describe_inputs(facts)}"
+def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
+    """Return the vocabulary of a text model from elsewhere. Raise `ConfigError` if it does not fit the model."""
+    if hints.vocabulary is None:
+        msg = "a text model needs `vocabulary`, a file with one word per line, starting with that of token 3"
         raise ConfigError(msg)
-    for one in facts.inputs:
-        if one.dtype not in ARRAYS:
-            msg = f"the input {one.name} is {one.dtype}: use {', '.join(ARRAYS)}, and cast inside the model"
+    if len(info.inputs) != 1 or len(info.inputs[0].shape) != 1:
+        msg = f"a text model takes tokens [T], but this one takes {_describe_inputs(info)}"
+        raise ConfigError(msg)
+    vocabulary = _read_vocabulary(hints.vocabulary).replace(b"\r\n", b"\n")
+    _check_words(hints.vocabulary, vocabulary)
+    tokens = FIRST + len(decode_vocabulary(vocabulary))
+    if info.words is not None and tokens > info.words:
+        msg = f"{hints.vocabulary} gives {tokens} tokens, but the model's embedding has {info.words} rows"
+        raise ConfigError(msg)
+    return vocabulary
+
+
+def _image_spec(info: ModelInfo) -> Spec:
+    height, width, _ = info.inputs[0].shape
+    return Preprocess(size_hw=(height, width))
+
+
+def _spec(task: Task, info: ModelInfo) -> Spec:
+    """Return the preprocessing of a model that takes tokens or arrays."""
+    if task == "text":
+        return TextPreprocess(length=info.inputs[0].shape[0])
+    if task == "segment":
+        msg = f"a segmentation takes images [height,width,3], but this model takes {_describe_inputs(info)}"
+        raise ConfigError(msg)
+    for tensor in info.inputs:
+        if tensor.dtype not in ARRAY_DTYPES:
+            msg = f"the input {tensor.name} is {tensor.dtype}: use {', '.join(ARRAY_DTYPES)}, and cast inside the model"
             raise ConversionError(msg)
-    inputs = tuple(TensorSpec(one.name, one.shape, one.dtype) for one in facts.inputs)
-    outputs = tuple(TensorSpec(one.name, one.shape, "float32") for one in facts.outputs)
-    if any(0 in one.shape for one in outputs):
-        msg = f"an output of the model has no fixed shape: {', '.join(str(one) for one in outputs)}"
+    inputs = tuple(TensorSpec(tensor.name, tensor.shape, tensor.dtype) for tensor in info.inputs)
+    outputs = tuple(TensorSpec(tensor.name, tensor.shape, "float32") for tensor in info.outputs)
+    if any(0 in spec.shape for spec in outputs):
+        msg = f"an output of the model has no fixed shape: {', '.join(map(str, outputs))}"
         raise ConversionError(msg)
-    return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda one: one.name))), None
+    return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda spec: spec.name)))
 
 
-def _labels(task: Task, facts: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
+def _labels(task: Task, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if hints.labels is not None:
             msg = "`labels` is only for classifiers and segmentations, not for task=tensor"
             raise ConfigError(msg)
         return ()
-    if len(facts.outputs) != 1:
-        msg = f"task={task} needs a model with one output, but this one has {len(facts.outputs)}: use task=tensor"
+    if len(info.outputs) != 1:
+        msg = f"task={task} needs a model with one output, but this one has {len(info.outputs)}: use task=tensor"
         raise ConfigError(msg)
-    shape = facts.outputs[0].shape
-    named = _read_labels(hints.labels) if hints.labels is not None else ()
+    labels = _read_labels(hints.labels) if hints.labels is not None else ()
+    shape = info.outputs[0].shape
     if task == "segment":
         if len(shape) != 3 or shape[-1] != 1:
             msg = f"a segmentation outputs [height,width,1], the probability of one class, not {list(shape)}"
             raise ConfigError(msg)
-        if len(named) > 1:
-            msg = f"{hints.labels} has {len(named)} lines, but a segmentation of one class has one label"
+        if len(labels) > 1:
+            msg = f"{hints.labels} has {len(labels)} lines, but a segmentation of one class has one label"
             raise ConfigError(msg)
-        return named or ("mask",)
+        return labels or ("mask",)
     classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
     if not classes:
         msg = f"a classifier outputs [classes], not {list(shape)}: use task=tensor for other outputs"
         raise ConfigError(msg)
-    if named and len(named) != classes:
-        msg = f"{hints.labels} has {len(named)} lines, but the model has {classes} classes"
+    if labels and len(labels) != classes:
+        msg = f"{hints.labels} has {len(labels)} lines, but the model has {classes} classes"
         raise ConfigError(msg)
-    return named or tuple(map(str, range(classes)))
+    return labels or tuple(map(str, range(classes)))
 
 
-def _describe_inputs(facts: ModelInfo) -> str:
-    return ", ".join(f"{one.name} {list(one.shape)} {one.dtype}" for one in facts.inputs)
+def _describe_inputs(info: ModelInfo) -> str:
+    return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in info.inputs)
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
@@ -261,17 +291,15 @@ def _read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _check_words(path: Path, vocabulary: bytes) -> None:
-    """Raise `ConfigError` if lines are special tokens instead of words. All token numbers would be shifted silently."""
-    for number, line in enumerate(vocabulary.decode(errors="replace").removesuffix("\n").split("\n")[:8], start=1):
-        if line in ("", *NO_WORDS):
+    """Raise `ConfigError` if lines are special tokens, because these would shift the number of every word."""
+    lines = vocabulary.decode(errors="replace").removesuffix("\n").split("\n")
+    for number, line in enumerate(lines[:CHECKED_LINES], start=1):
+        if line in ("", *SPECIAL_TOKENS):
             msg = (
                 f"line {number} of {path} is {line!r}: give only words, starting with that of token 3; tokens 0, 1 "
                 "and 2 are padding, start and unknown, and texts are padded in front"
             )
             raise ConfigError(msg)
-
-
-NO_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[START]", "<pad>", "<unk>", "<oov>", "<PAD>", "<UNK>", "<OOV>")
 
 
 def _read_vocabulary(path: Path) -> bytes:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +52,16 @@ class Workspace:
     def variant(self, name: str, suffix: str) -> Path:
         """Return the path of a quantised variant."""
         return self.folder / f"{name}{suffix}"
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array to a `.npy` file.
+
+    `numpy.save` reports a full disk by an error that does not say so.
+
+    Raises:
+        OSError: The file cannot be written; `errno` says why.
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    path.write_bytes(buffer.getbuffer())

@@ -161,7 +161,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Card:
     with hidden_stderr():
-        from orilla.train.terminal import TerminalProgress
+        from orilla.runtime.terminal_progress import TerminalProgress
         from orilla.train.train import train
 
     try:

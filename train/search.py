@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orilla.devices.errors import ConfigError, DataError, unknown_name
+from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.bundle.run_folder import SEARCH
 from orilla.runtime.files import make_folder, write_bytes
 from orilla.train.models import MODELS
 from orilla.train.options import TrainOptions
-from orilla.train.progress import NoProgress, Progress
 
 Method = Literal["hyperband", "random"]
 

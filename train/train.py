@@ -10,6 +10,7 @@ from pathlib import Path
 from orilla.devices import keras_rules
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of, path_of
@@ -23,7 +24,6 @@ from orilla.train.fit import backend
 from orilla.train.jobs.job import Job, in_float32, make_job
 from orilla.train.jobs.run_job import remove_checkpoints, run_job
 from orilla.train.options import TrainOptions
-from orilla.train.progress import NoProgress, Progress
 from orilla.train.run_folder import TrainedModel, write_run
 from orilla.train.search import SearchOptions, SearchResult, SearchTask, search
 

@@ -1,4 +1,4 @@
-"""Compare every variant with the original model on the validation data, through the code that runs on the robot."""
+"""Compare every variant with the original model on the validation data, with the code that runs on the robot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConversionError
-from orilla.export.samples import Inputs, row
+from orilla.export.data.prepared import Inputs, row
 from orilla.runtime.bundle.manifest import Check, Tolerance
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.metrics import GroundTruth, Measures, Target, measure
@@ -19,18 +19,18 @@ from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 SECONDS = 3.0
-"""Time limit of one check, seconds. A slower variant is checked on fewer, evenly spread samples, except the recommended
-one."""
+"""Time limit of one check, seconds. A slower variant is checked on fewer samples, evenly spread over the data. The
+recommended variant is always checked on all samples."""
 
-FEWEST = 6
+MIN_CHECKED = 6
 """Minimum number of samples of a check, however slow the variant is."""
 
 EXACT = Tolerance(mean_error=1e-3, max_error=0.05, agreement=0.998)
 ROUNDED = Tolerance(mean_error=0.003, max_error=0.2, agreement=0.998)
-"""Minimum tolerance between a variant at export and on another machine, for variants that compute in float and for
-variants that round to integers. The values are several times the differences between x86-64 and Arm: 4e-7 in
-float32, none in int8 in LiteRT, and in ONNX Runtime's int8 at most 0.03 and 6 of 100,000 decisions. They hold for
-outputs with a root mean square of at most one, and are scaled for larger outputs."""
+"""Minimum tolerance between a variant at export and on another machine. `EXACT` is for variants that compute in float,
+`ROUNDED` for variants that round to integers. The values are several times the differences between x86-64 and Arm: 4e-7
+in float32, none in LiteRT's int8, and at most 0.03 and 6 of 100,000 decisions in ONNX Runtime's int8. They are valid
+for outputs with a root mean square of at most one, and are scaled for larger outputs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Reference:
     """Outputs, `[N,...]`."""
     sizes: list[tuple[int, int] | None]
     """Height and width at which the masks of a segmentation are compared."""
-    sums: bool
+    sums_to_one: bool
     """True if the outputs of a sample are probabilities that sum to one."""
 
     @cached_property
@@ -100,49 +100,49 @@ def check(reference: Reference, session: Session, *, seconds: float | None = SEC
         max_error=float(error.max()),
         sqnr_db=_sqnr(original, outputs),
         saturated=_saturated(original, outputs, session.span),
-        sum_error=_sum_error(outputs) if reference.sums else None,
+        sum_error=_sum_error(outputs) if reference.sums_to_one else None,
         count=len(places),
     )
 
 
 def _stride(session: Session, reference: Reference, seconds: float | None) -> int:
-    """Return the step between checked samples."""
+    """Return the step between checked samples, so that the check ends within `seconds`."""
     if seconds is None:
         return 1
-    each = math.inf
-    for _ in range(3):  # the first run allocates memory
+    fastest = math.inf
+    for _ in range(3):  # The first run allocates memory.
         started = time.perf_counter()
         answers(session, reference.inputs, range(1), reference.outputs.shape[1:])
-        each = min(each, time.perf_counter() - started)
-        if each > seconds / FEWEST:
+        fastest = min(fastest, time.perf_counter() - started)
+        if fastest > seconds / MIN_CHECKED:
             break
-    fitting = max(FEWEST, int(seconds / max(each, 1e-9)))
-    return max(1, math.ceil(len(reference.outputs) / fitting))
+    count = max(MIN_CHECKED, int(seconds / max(fastest, 1e-9)))
+    return max(1, math.ceil(len(reference.outputs) / count))
 
 
 def tolerance(
-    found: Check, reference: Reference, known: NDArray[np.float32], originals: NDArray[np.float32], *, rounded: bool
+    result: Check, reference: Reference, outputs: NDArray[np.float32], original: NDArray[np.float32], *, rounded: bool
 ) -> Tolerance:
-    """Return the allowed difference between a variant and itself on another machine.
+    """Return how much a variant's answers may differ on another machine.
 
-    It is the change that quantisation caused on the validation data or on the golden samples, but at least the
-    difference that was observed between machines. The network is undecided about golden samples of an unfamiliar kind,
-    and rounding on another processor then changes more.
+    The tolerance is the change that quantisation caused on the validation data or on the golden samples, but at least
+    the difference that was observed between machines. The golden samples count too, because the network may be
+    undecided about samples of an unfamiliar kind, and rounding on another processor then changes more.
 
     Args:
-        found: Result of the check.
+        result: Result of the check.
         reference: Answers of the original model.
-        known: Answers of the variant to the golden samples, `[N,...]`.
-        originals: Answers of the original model to the golden samples.
+        outputs: Answers of the variant to the golden samples, `[N,...]`.
+        original: Answers of the original model to the golden samples, `[N,...]`.
         rounded: True if the variant computes in integers.
     """
-    least, scale, task = ROUNDED if rounded else EXACT, reference.scale, reference.target.task
-    error = np.abs(known - originals).reshape(len(known), -1)
-    same = min(float(np.mean(agreeing(task, one, other))) for one, other in zip(known, originals, strict=True))
+    minimum, scale, task = ROUNDED if rounded else EXACT, reference.scale, reference.target.task
+    error = np.abs(outputs - original).reshape(len(outputs), -1)
+    agreement = min(float(np.mean(agreeing(task, *pair))) for pair in zip(outputs, original, strict=True))
     return Tolerance(
-        mean_error=max(least.mean_error * scale, found.mean_error, float(error.mean(axis=1).max())),
-        max_error=max(least.max_error * scale, float(error.max())),
-        agreement=min(least.agreement, 1 - (1 - min(found.agreement, same)) / 2),
+        mean_error=max(minimum.mean_error * scale, result.mean_error, float(error.mean(axis=1).max())),
+        max_error=max(minimum.max_error * scale, float(error.max())),
+        agreement=min(minimum.agreement, 1 - (1 - min(result.agreement, agreement)) / 2),
     )
 
 
@@ -173,8 +173,8 @@ def _saturated(original: NDArray[np.float32], outputs: NDArray[np.float32], span
         return 0.0
     low, high = span
     step = (high - low) / 255
-    cut = ((outputs <= low) & (original < low - step)) | ((outputs >= high) & (original > high + step))
-    return float(np.mean(cut))
+    saturated = ((outputs <= low) & (original < low - step)) | ((outputs >= high) & (original > high + step))
+    return float(np.mean(saturated))
 
 
 def _sum_error(outputs: NDArray[np.float32]) -> float:

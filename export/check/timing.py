@@ -8,12 +8,14 @@ import numpy as np
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.detect import detect
-from orilla.export.samples import Inputs, row
+from orilla.export.data.prepared import Inputs, row
 from orilla.runtime.bundle.manifest import Latency
 from orilla.runtime.engines import loader
+from orilla.runtime.engines.session import Session
+from orilla.runtime.preprocessing.preprocessor import ModelInput
 
-ROUNDS, EACH = 20, 10
-"""Number of rounds, and inferences of each variant per round."""
+ROUNDS, RUNS = 20, 10
+"""Number of rounds, and of inferences of each variant in a round."""
 
 SECONDS = 1.0
 """Time limit of one variant, seconds."""
@@ -23,7 +25,7 @@ MIN_TAIL = 100
 
 
 def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, Latency]:
-    """Time one inference of each variant, with as many threads as a loop uses.
+    """Time the inference of each variant, with as many threads as a loop uses.
 
     Args:
         files: Engine and content of each variant, by name.
@@ -31,41 +33,34 @@ def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, 
     """
     sessions = {name: loader.load_bytes(engine, data) for name, (engine, data) in files.items()}
     sample = row(inputs, 0)
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    spent = dict.fromkeys(sessions, 0.0)
-    for (
-        name,
-        session,
-    ) in (
-        sessions.items()
-    ):  # The first inference allocates memory. It counts only if the variant is too slow for another one.
-        started = time.perf_counter_ns()
-        session.run(sample)
-        taken = (time.perf_counter_ns() - started) / 1e6
-        if taken > 1e3 * SECONDS:
-            times[name].append(taken)
-            spent[name] = taken / 1e3
+    times_ms: dict[str, list[float]] = {}
+    for name, session in sessions.items():
+        first_ms = _run(session, sample)
+        # The first inference allocates memory. It counts only for a variant that is too slow for another one.
+        times_ms[name] = [first_ms] if first_ms > 1e3 * SECONDS else []
     for _ in range(ROUNDS):
         for name, session in sessions.items():
-            for _ in range(EACH):
-                if spent[name] > SECONDS:
-                    break
-                started = time.perf_counter_ns()
-                session.run(sample)
-                taken = (time.perf_counter_ns() - started) / 1e6
-                times[name].append(taken)
-                spent[name] += taken / 1e3
+            for _ in range(RUNS):
+                if sum(times_ms[name]) <= 1e3 * SECONDS:
+                    times_ms[name].append(_run(session, sample))
     for session in sessions.values():
         session.close()
-    return {name: _latency(taken) for name, taken in times.items()}
+    return {name: _latency(times) for name, times in times_ms.items()}
+
+
+def _run(session: Session, sample: ModelInput) -> float:
+    """Return the time of one inference in milliseconds."""
+    started = time.perf_counter_ns()
+    session.run(sample)
+    return (time.perf_counter_ns() - started) / 1e6
 
 
 def timed_on() -> str:
-    """Return the machine and the threads of the timing, for the report."""
+    """Return the machine and the number of threads that the timing uses, for the report."""
     threads = loop_threads()
     return f"{detect()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _latency(taken: list[float]) -> Latency:
-    p90 = float(np.percentile(taken, 90)) if len(taken) >= MIN_TAIL else None
-    return Latency(round(float(np.median(taken)), 4), None if p90 is None else round(p90, 4), len(taken))
+def _latency(times_ms: list[float]) -> Latency:
+    p90 = float(np.percentile(times_ms, 90)) if len(times_ms) >= MIN_TAIL else None
+    return Latency(round(float(np.median(times_ms)), 4), None if p90 is None else round(p90, 4), len(times_ms))

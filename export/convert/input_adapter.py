@@ -33,13 +33,14 @@ class InputAdapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes for axes that are not fixed."""
     input_range: InputRange | None = None
     """Value range of the training images. None leaves the input unchanged."""
-    answer: Literal["softmax", "sigmoid"] | None = None
-    """Activation that is added to a model that ends in logits."""
+    activation: Literal["softmax", "sigmoid"] | None = None
+    """Activation that is added to a model that outputs logits."""
 
 
-def write_adapter(path: Path, wrap: InputAdapter) -> None:
-    """Write an adapter to a JSON file."""
-    path.write_bytes(msgspec.json.encode(wrap))
+def write_adapter(path: Path, adapter: InputAdapter) -> Path:
+    """Write an adapter to a JSON file, and return the path."""
+    path.write_bytes(msgspec.json.encode(adapter))
+    return path
 
 
 def read_adapter(path: Path) -> InputAdapter:
@@ -47,11 +48,11 @@ def read_adapter(path: Path) -> InputAdapter:
     return msgspec.json.decode(path.read_bytes(), type=InputAdapter)
 
 
-def adapted(wrap: InputAdapter, load: Callable[[str], Any]) -> Any:
+def adapted(adapter: InputAdapter, load: Callable[[str], Any]) -> Any:
     """Return the Keras model that an adapter describes.
 
     Args:
-        wrap: The adapter.
+        adapter: The adapter.
         load: Function that loads a model file.
 
     Raises:
@@ -59,37 +60,39 @@ def adapted(wrap: InputAdapter, load: Callable[[str], Any]) -> Any:
     """
     import keras
 
-    model = load(wrap.model)
-    given, outputs = (model.inputs, model.outputs) if not (wrap.input or wrap.input_range) else _given(wrap, model)
-    if wrap.answer is not None:
-        outputs = [keras.layers.Activation(wrap.answer, name="orilla_answer")(one) for one in outputs]
+    model = load(adapter.model)
+    inputs, outputs = model.inputs, model.outputs
+    if adapter.input or adapter.input_range:
+        inputs, outputs = _with_new_input(adapter, model)
+    if adapter.activation is not None:
+        outputs = [keras.layers.Activation(adapter.activation, name="orilla_answer")(output) for output in outputs]
     return keras.Model(
-        given if len(given) > 1 else given[0], outputs if len(outputs) > 1 else outputs[0], name=model.name
+        inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0], name=model.name
     )
 
 
-def _given(wrap: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
-    """Return new inputs of another size or value range, and the model's outputs for them."""
+def _with_new_input(adapter: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
+    """Return an input of another size or value range, and the model's outputs for it."""
     import keras
 
     if len(model.inputs) != 1:
         msg = f"the model has {len(model.inputs)} inputs: `input` and `input_range` need a model with one"
         raise ValueError(msg)
-    (inner,) = model.inputs
-    shape = tuple(inner.shape[1:])
-    if wrap.input is not None:
-        shape = (*wrap.input, *shape[len(wrap.input) :])
-    if wrap.input_range is None:
-        given = x = keras.Input(shape, dtype=inner.dtype)
-    else:
-        if len(shape) != 3 or shape[-1] not in (1, 3):
-            msg = f"the model's input is {list(shape)}: images have 1 or 3 channels, [height,width,3]"
-            raise ValueError(msg)
-        given = keras.Input((*shape[:2], 3))
-        x = _normalised(given, wrap.input_range, shape[-1])
-        if inner.dtype != given.dtype:
-            x = keras.ops.cast(x, inner.dtype)
-    return [given], keras.tree.flatten(model(x))
+    (original,) = model.inputs
+    shape = tuple(original.shape[1:])
+    if adapter.input is not None:
+        shape = (*adapter.input, *shape[len(adapter.input) :])
+    if adapter.input_range is None:
+        tensor = keras.Input(shape, dtype=original.dtype)
+        return [tensor], keras.tree.flatten(model(tensor))
+    if len(shape) != 3 or shape[-1] not in (1, 3):
+        msg = f"the model's input is {list(shape)}: images have 1 or 3 channels, [height,width,3]"
+        raise ValueError(msg)
+    image = keras.Input((*shape[:2], 3))
+    x = _normalised(image, adapter.input_range, shape[-1])
+    if original.dtype != image.dtype:
+        x = keras.ops.cast(x, original.dtype)
+    return [image], keras.tree.flatten(model(x))
 
 
 def _normalised(image: Any, input_range: InputRange, channels: int) -> Any:
@@ -110,6 +113,6 @@ def _normalised(image: Any, input_range: InputRange, channels: int) -> Any:
     elif input_range == "0..255":
         return image
     layer = layers.Conv2D(channels, 1, trainable=False, name="orilla_normalise")
-    made = layer(image)
+    normalised = layer(image)
     layer.set_weights([kernel.reshape(1, 1, 3, channels).astype(np.float32), bias.astype(np.float32)])
-    return made
+    return normalised

@@ -7,11 +7,13 @@ import pytest
 from helpers import factories
 
 from orilla.devices.errors import DataError
-from orilla.export import samples
+from orilla.export.check.golden import clear_decisions
+from orilla.export.data.draw import divide
 from orilla.export.export import ExportOptions, export
 from orilla.export.recommend import recommended
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.run_folder import encode_json, read_run
+from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.verify import verify
 
 
@@ -19,13 +21,13 @@ def test_calibration_takes_as_many_of_each_class(tmp_path):
     factories.class_folders(tmp_path / "odd" / "train", {"": 30}, classes=("many",))
     factories.class_folders(tmp_path / "odd" / "train", {"": 5}, classes=("few",), seed=99)
     factories.class_folders(tmp_path / "odd" / "val", {"": 1}, classes=("few", "many"))
-    dataset = samples.open_dataset(tmp_path / "odd")
-    chosen, checked = samples.divide(dataset, dataset, 10, None, seed=0)
+    dataset = open_dataset(tmp_path / "odd")
+    chosen, checked = divide(dataset, dataset, count=10, limit=None, seed=0)
     assert sorted(dataset.labels("train")[index] for _, index in chosen) == [0] * 5 + [1] * 5
     assert checked == [("val", 0), ("val", 1)]
 
 
-def test_golden_pictures_may_come_from_elsewhere(tmp_path, animals):
+def test_golden_images_may_come_from_another_data_set(tmp_path, animals):
     run = factories.classifier_run(tmp_path / "run", animals)
     options = ExportOptions(recipes="litert_fp32", golden="scenes", golden_count=2)
     manifest = export(run, tmp_path / "b.orilla", options)
@@ -45,11 +47,11 @@ def test_golden_texts_may_come_from_a_file(tmp_path, reviews):
         export(run, tmp_path / "c.orilla", ExportOptions(recipes="litert_fp32", golden="scenes"))
 
 
-def test_golden_samples_are_those_that_no_other_cpu_turns_over():
+def test_golden_samples_have_clear_decisions():
     outputs = np.array([[0.5, 0.5], [0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.55, 0.45]], np.float32)
-    assert samples.clear(outputs, 2) == [1, 2]
-    assert samples.clear(outputs, 3) == [1, 2, 3]
-    assert samples.clear(outputs, 4) == [1, 2, 3, 4]
+    assert clear_decisions(outputs, 2) == [1, 2]
+    assert clear_decisions(outputs, 3) == [1, 2, 3]
+    assert clear_decisions(outputs, 4) == [1, 2, 3, 4]
 
 
 def test_mixed_precision_is_never_the_default_unmeasured(text_bundle):

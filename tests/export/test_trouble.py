@@ -64,7 +64,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
 
 
 @pytest.mark.parametrize("size", ["64k", "200k"])
-def test_no_space_for_files_of_passage(tiny_run, tmp_path, size):
+def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
     """There is no space for the prepared samples or, if they fit, for the converters' files."""
     small, out = tmp_path / "small", tmp_path / "out"
     small.mkdir()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from orilla.devices.progress import NoProgress
 from orilla.train.data.splits import split
 from orilla.train.fit import backend
 from orilla.train.fit.training import fit
 from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
-from orilla.train.progress import NoProgress
 from orilla.train.train import open_data
 
 

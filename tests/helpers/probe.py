@@ -58,7 +58,7 @@ def main() -> None:
             calibration_count=30,
             golden_count=3,
             timing=False,
-            message=ModelHints(task="classify", labels=labels, input_range="0..255"),
+            hints=ModelHints(task="classify", labels=labels, input_range="0..255"),
         )
         manifest = export(model, Path(temporary, "probe.orilla"), options)
         assert not manifest.report.failed, manifest.report.failed

@@ -20,6 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from orilla.devices.progress import NoProgress
 from orilla.runtime.stdio import hidden_stderr
 from orilla.train.data.batches import ClassifierData
 from orilla.train.data.splits import split
@@ -27,7 +28,6 @@ from orilla.train.fit import backend
 from orilla.train.fit.training import FitTask, fit
 from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
-from orilla.train.progress import NoProgress
 from orilla.train.train import open_data
 
 

@@ -38,7 +38,7 @@ def test_a_keras_2_model_equals_the_published_one(name, data_root, tmp_path):
     options = ExportOptions(
         recipes="litert_fp32,onnx_fp32,litert_wi8_ai8",
         calibration=str(tmp_path / "x.npz"),
-        message=ModelHints(task="classify", input_range=pixels),
+        hints=ModelHints(task="classify", input_range=pixels),
     )
     made = export(folder / f"{name}.h5", tmp_path / "m.orilla", options)
     expected = published(folder / tflite, pictures[:8] / divisor)

@@ -7,13 +7,13 @@ import pytest
 from helpers import factories
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from orilla.devices.progress import NoProgress
 from orilla.runtime.bundle.run_folder import read_run
 from orilla.train.data.splits import split
 from orilla.train.evaluate import BATCH
 from orilla.train.jobs import classify
 from orilla.train.jobs.job import make_job
 from orilla.train.options import TrainOptions
-from orilla.train.progress import NoProgress
 from orilla.train.train import open_data, train
 
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from orilla.devices.progress import NoProgress
 from orilla.train.fit.training import FitOptions, FitTask, fit
-from orilla.train.progress import NoProgress
 
 
 class OneBatch(keras.utils.PyDataset):

@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.progress import Progress
 from orilla.runtime.files import make_folder, replacing
 from orilla.train.data.augment import BatchChange, apply
 from orilla.train.data.batches import Inputs
-from orilla.train.progress import Progress
 
 BATCH = 16
 

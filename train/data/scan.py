@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import DataError
+from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image_file import decode_image, is_heic
-from orilla.train.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

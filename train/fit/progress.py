@@ -9,8 +9,8 @@ from pathlib import Path
 
 import keras
 
+from orilla.devices.progress import Advance, Progress
 from orilla.train.fit.checkpoint import Row
-from orilla.train.progress import Advance, Progress
 
 
 class ProgressCallback(keras.callbacks.Callback):
@@ -35,7 +35,7 @@ class ProgressCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Report the epoch."""
         del epoch
-        self._progress.epoch(self._text(logs))
+        self._progress.milestone(self._text(logs))
 
     def _text(self, logs: dict[str, float] | None) -> str:
         loss = (logs or {}).get("loss", math.nan)

@@ -14,11 +14,11 @@ import keras
 import numpy as np
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.files import replacing
 from orilla.train.data.batches import Epoch
 from orilla.train.fit.checkpoint import Row, State, assign, restore, save, snapshot
 from orilla.train.fit.progress import ProgressCallback, note_of, tensorboard_writer
-from orilla.train.progress import NoProgress, Progress
 
 Schedule = Literal["cosine", "constant"]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared
@@ -30,7 +31,6 @@ from orilla.train.jobs.job import Job, input_size
 from orilla.train.jobs.plan import NetworkOptions, Phase, Plan
 from orilla.train.models import MODELS, load_plan
 from orilla.train.options import TrainOptions
-from orilla.train.progress import Progress
 
 
 def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError
+from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
@@ -21,7 +22,6 @@ from orilla.train.jobs import JOBS
 from orilla.train.jobs.plan import Plan
 from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
-from orilla.train.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Preprocess, prepare
@@ -20,7 +21,6 @@ from orilla.train.jobs.job import Job, input_size
 from orilla.train.jobs.plan import NetworkOptions
 from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
-from orilla.train.progress import Progress
 
 LABEL = "road"
 EVALUATE_EVERY = 5

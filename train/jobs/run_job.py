@@ -10,11 +10,11 @@ import keras
 import numpy as np
 
 from orilla.devices.errors import ConfigError
+from orilla.devices.progress import Progress
 from orilla.train.fit.checkpoint import Row, checkpoint_signature, read_state, remove_checkpoint, write_arrays
 from orilla.train.fit.training import FitResult, fit
 from orilla.train.jobs.job import Job
 from orilla.train.options import TrainOptions
-from orilla.train.progress import Progress
 
 
 def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress: Progress) -> FitResult:

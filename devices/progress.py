@@ -1,4 +1,4 @@
-"""The progress of a training, as the library reports it. `orilla.train.terminal` shows it."""
+"""The progress of a long operation, as the library reports it. `orilla.runtime.terminal_progress` shows it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ Advance = Callable[[int, str], None]
 
 
 class Progress(Protocol):
-    """Receives the progress of a training."""
+    """Receives the progress of a long operation. The calls come from one thread."""
+
+    def status(self, text: str) -> None:
+        """Report what is being done now. It replaces the last status."""
 
     def message(self, text: str) -> None:
-        """Report one line."""
+        """Report one line that is to be kept."""
 
-    def epoch(self, text: str) -> None:
-        """Report the loss and metrics of a completed epoch."""
+    def milestone(self, text: str) -> None:
+        """Report a result within `steps`, as the loss of an epoch. A bar that shows it already replaces the line."""
 
     def steps(self, title: str, total: int, completed: int = 0) -> AbstractContextManager[Advance]:
         """Begin a task of `total` steps, of which some may be completed, and return the function that advances it."""
@@ -26,12 +29,16 @@ class Progress(Protocol):
 class NoProgress:
     """Progress that is not shown."""
 
+    def status(self, text: str) -> None:
+        """Ignore a status."""
+        del text
+
     def message(self, text: str) -> None:
         """Ignore a line."""
         del text
 
-    def epoch(self, text: str) -> None:
-        """Ignore an epoch."""
+    def milestone(self, text: str) -> None:
+        """Ignore a result."""
         del text
 
     @contextmanager

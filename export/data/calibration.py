@@ -1,0 +1,68 @@
+"""Check calibration samples, and write them for the quantisers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from orilla.devices.errors import DataError
+from orilla.export.data.prepared import SampleSet
+from orilla.export.source_model import SourceModel
+
+MAX_RATIO = 4.0
+"""Largest allowed ratio between the ranges of calibration and validation arrays."""
+
+MIN_COMPARED = 8
+"""Number of samples from which the ranges are compared."""
+
+
+def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
+    """Raise `DataError` if a quantiser cannot find ranges of values in the samples."""
+    if source.preprocessor.is_text:
+        return
+    for name, array in calibration.inputs.items():
+        flat = array.reshape(len(array), -1)
+        if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+            msg = f"calibration data {calibration.source}: {name} contains NaN or infinity"
+            raise DataError(msg)
+        deviation = max(float(sample.astype(np.float64).std()) for sample in flat)
+        if source.preprocessor.kind == "image" and deviation < 1.0:
+            msg = f"calibration images in {calibration.source} have only one colour: give real images"
+            raise DataError(msg)
+        if deviation == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
+            msg = f"calibration data {calibration.source}: {name} has the same value everywhere"
+            raise DataError(msg)
+
+
+def check_same_range(calibration: SampleSet, validation: SampleSet, source: SourceModel) -> None:
+    """Raise `DataError` if the range of calibration arrays differs much from that of the validation arrays.
+
+    The range of a data set is the median of the samples' largest absolute values.
+    """
+    if source.preprocessor.kind != "tensor" or min(calibration.count, validation.count) < MIN_COMPARED:
+        return
+    for name, array in calibration.inputs.items():
+        if array.dtype.kind != "f":
+            continue
+        ours, theirs = (_range(samples, name) for samples in (calibration, validation))
+        if ours > MAX_RATIO * theirs or theirs > MAX_RATIO * ours:
+            msg = (
+                f"calibration data {calibration.source}: {name} reaches {ours:.3g}, but {theirs:.3g} in "
+                f"{validation.source} (medians): calibrate on samples of the same kind"
+            )
+            raise DataError(msg)
+
+
+def _range(samples: SampleSet, name: str) -> float:
+    return float(np.median([np.abs(sample).max() for sample in samples.inputs[name]]))
+
+
+def save_calibration(calibration: SampleSet, source: SourceModel, file: Path) -> None:
+    """Write the file that `export.convert.keras_litert.calibration_samples` reads."""
+    floats = {tensor.name for tensor in source.info.inputs if tensor.dtype.startswith("float")}
+    arrays = {
+        name: array.astype(np.float32) if name in floats and array.dtype.kind == "i" else array
+        for name, array in calibration.inputs.items()
+    }
+    np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,49 @@
+"""A folder of images without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orilla.devices.errors import DataError
+from orilla.runtime.evaluation.datasets import ClassifiedImage, Dataset, Sample, Source
+from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
+from orilla.runtime.sources.source import image_files
+from orilla.runtime.tasks.task import Task
+
+
+class ImageFolder(Dataset):
+    """A folder of images without labels."""
+
+    classes = ()
+    labelled = False
+
+    def __init__(self, folder: Path, task: Task) -> None:
+        self._files = image_files(folder)
+        self.task = task
+        self.source = Source("pictures", "a folder of images", "not stated")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the name of the only split."""
+        return ("all",)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """Return the file names."""
+        return tuple(file.name for file in self._files)
+
+    def load(self, split: str, index: int) -> Sample:
+        """Return an image. Raises `DataError` if it cannot be decoded."""
+        data = self.content(split, index)
+        image = decode_image(data)
+        if image is None:
+            msg = f"cannot decode {self._files[index]}: {why_undecoded(data)}"
+            raise DataError(msg)
+        return ClassifiedImage(self._files[index].name, image, -1)
+
+    def truth(self, split: str, index: int) -> bytes:
+        """Return empty bytes, because there are no labels."""
+        return b""
+
+    def content(self, split: str, index: int) -> bytes:
+        """Return the bytes of an image file."""
+        return self._files[index].read_bytes()

@@ -1,0 +1,51 @@
+"""Open the data sets of an export: for validation, for calibration, and for golden data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orilla.devices.errors import DataError
+from orilla.export.data.image_folder import ImageFolder
+from orilla.export.source_model import SourceModel
+from orilla.runtime.evaluation.datasets import ArraySample, Dataset, open_dataset
+from orilla.runtime.evaluation.datasets.dataset import path_of
+from orilla.runtime.evaluation.datasets.subset import Subset
+from orilla.runtime.sources.source import image_files
+
+CONTENTS = {"image": "images", "text": "texts", "tensor": "arrays (.npz)"}
+"""The contents of a data set, by the kind of input that takes them."""
+
+
+def open_samples(spec: str, source: SourceModel) -> Dataset:
+    """Open a data set or a folder of images.
+
+    Raises:
+        ConfigError: The specification is invalid.
+        DataError: The data cannot be read, or do not fit the model.
+    """
+    folder = Path(spec)
+    if source.preprocessor.kind == "image" and folder.is_dir() and image_files(folder):
+        return ImageFolder(folder, source.task)
+    dataset = open_dataset(spec)
+    if source.card is not None and source.card.data.skipped and is_same_data(spec, source.data or ""):
+        dataset = Subset(dataset, source.card.data.skipped)
+    if not dataset.splits:
+        msg = f"data set {spec} has no samples"
+        raise DataError(msg)
+    kind = _kind(dataset)
+    if kind != source.preprocessor.kind:
+        msg = f"{spec} contains {CONTENTS[kind]}, but the model takes {CONTENTS[source.preprocessor.kind]}"
+        raise DataError(msg)
+    return dataset
+
+
+def _kind(dataset: Dataset) -> str:
+    if isinstance(dataset.load(dataset.checked, 0), ArraySample):
+        return "tensor"
+    return "text" if dataset.task == "text" else "image"
+
+
+def is_same_data(a: str, b: str) -> bool:
+    """Return True if two data specifications name the same file or folder."""
+    path_a, path_b = path_of(a), path_of(b)
+    return a == b or (path_a is not None and path_b is not None and path_a.samefile(path_b))

@@ -1,0 +1,74 @@
+"""The progress of a long operation on standard error: a status and bars on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from orilla.devices.progress import Advance
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.status import Status
+
+REFRESH_HZ = 1.0
+"""Redraws of the status per second. They are few because the status may be shown while times are measured."""
+
+
+class TerminalProgress:
+    """Progress on standard error. As a context manager, it removes the status at the end."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, markup=False, highlight=False)
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop_status()
+
+    def status(self, text: str) -> None:
+        """Show what is being done now. Where there is no terminal, nothing is shown."""
+        if self._status is None:
+            self._status = self._console.status(text, refresh_per_second=REFRESH_HZ)
+            self._status.start()
+        else:
+            self._status.update(text)
+
+    def message(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(text, soft_wrap=True)
+
+    def milestone(self, text: str) -> None:
+        """Print one line, unless a bar on a terminal shows the result."""
+        if not self._console.is_terminal:
+            self.message(text)
+
+    @contextmanager
+    def steps(self, title: str, total: int, completed: int = 0) -> Iterator[Advance]:
+        """Show a bar with percentage, remaining time and a note."""
+        self._stop_status()
+        bars = Bars(
+            BarColumn(10),  # The other columns fill a terminal of 80 characters.
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        with bars:
+            task = bars.add_task(title, total=total, completed=completed, note=title)
+            yield lambda steps, note: bars.update(task, advance=steps, note=note)
+
+    def _stop_status(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
