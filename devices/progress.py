@@ -11,7 +11,7 @@ Advance = Callable[[int, str], None]
 
 
 class Progress(Protocol):
-    """Receives the progress of a long operation. The calls come from one thread."""
+    """Receives the progress of a long operation. Several threads may call `message`, one thread the others."""
 
     def status(self, text: str) -> None:
         """Report what is being done now. It replaces the last status."""

@@ -22,9 +22,15 @@ REFRESH_HZ = 1.0
 
 
 class TerminalProgress:
-    """Progress on standard error. As a context manager, it removes the status at the end."""
+    """Progress on standard error. As a context manager, it removes the status at the end.
 
-    def __init__(self) -> None:
+    Args:
+        animated: True to redraw from a thread. False to redraw only when there is news, for the measurement of times
+            in which a drawing thread would show.
+    """
+
+    def __init__(self, *, animated: bool = True) -> None:
+        self._animated = animated
         self._console = Console(stderr=True, markup=False, highlight=False)
         self._status: Status | None = None
 
@@ -35,7 +41,9 @@ class TerminalProgress:
         self._stop_status()
 
     def status(self, text: str) -> None:
-        """Show what is being done now. Where there is no terminal, nothing is shown."""
+        """Show what is being done now, on a terminal and if animated."""
+        if not self._animated:
+            return
         if self._status is None:
             self._status = self._console.status(text, refresh_per_second=REFRESH_HZ)
             self._status.start()
@@ -63,10 +71,12 @@ class TerminalProgress:
             TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
+            auto_refresh=self._animated,
+            transient=not self._animated,
         )
         with bars:
             task = bars.add_task(title, total=total, completed=completed, note=title)
-            yield lambda steps, note: bars.update(task, advance=steps, note=note)
+            yield lambda steps, note: bars.update(task, advance=steps, note=note, refresh=not self._animated)
 
     def _stop_status(self) -> None:
         if self._status is not None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
+from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime import doctor
 from orilla.runtime.bench.interleaved import interleaved, timed, warm_up
 from orilla.runtime.bundle.bundle import Bundle
@@ -100,21 +101,22 @@ def candidates(
     return found
 
 
-def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str], None] = lambda text: None) -> Trial:
+def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | None = None) -> Trial:
     """Time and verify the candidates, and return the fastest. Each trial records its outcome.
 
     Args:
         bundle: The bundle.
         trials: The candidates.
         ends: End of the search by `time.perf_counter`. It takes longer only if a single candidate does.
-        step: Function that receives the current step.
+        progress: Receiver of the progress; None for none.
 
     Raises:
         ConfigError: No candidate computes here what was exported.
     """
+    progress = progress or NoProgress()
     known = read_frames(bundle)
     began = time.perf_counter()
-    left = _first_round(bundle, trials, known, began + (ends - began) / 2, step)
+    left = _first_round(bundle, trials, known, began + (ends - began) / 2, progress)
     if not left:
         reasons = "; ".join(dict.fromkeys(str(trial.left_out) for trial in trials))
         msg = f"{bundle.path.name}: no candidate runs here: {reasons}"
@@ -130,10 +132,10 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, step: Callable[[str],
         left = [trial for trial in left if id(trial) in sessions] or left[:1]
         count = 2 * FIRST
         while len(left) > 3 and time.perf_counter() < ends - LAST_S:
-            step(f"{len(left)} left, {count} inferences each")
+            progress.status(f"{len(left)} left, {count} inferences each")
             _in_turns(left, sessions, known, count, ends - LAST_S)
             left, count = _best(left, max(2, len(left) // 2)), 2 * count
-        step(f"{len(left)} left: {', '.join(str(trial.candidate) for trial in left)}")
+        progress.status(f"{len(left)} left: {', '.join(str(trial.candidate) for trial in left)}")
         if sessions:
             _in_turns(left, sessions, known, 1 << 30, min(time.perf_counter() + LAST_S, ends))
     fastest = min(_p50(trial) for trial in left)
@@ -152,7 +154,7 @@ def remember(bundle: Bundle, chosen: Trial) -> str:
 
 
 def _first_round(
-    bundle: Bundle, trials: list[Trial], known: list[KnownFrame], ends: float, step: Callable[[str], None]
+    bundle: Bundle, trials: list[Trial], known: list[KnownFrame], ends: float, progress: Progress
 ) -> list[Trial]:
     """Load, verify, time and close each candidate, the default first.
 
@@ -163,7 +165,7 @@ def _first_round(
     left: list[Trial] = []
     fastest = float("inf")
     for place, trial in enumerate(ordered, 1):
-        step(f"{place} of {len(ordered)}: {trial.candidate}")
+        progress.status(f"{place} of {len(ordered)}: {trial.candidate}")
         if left and time.perf_counter() > ends:
             trial.left_out = "no time was left to test it"
             continue

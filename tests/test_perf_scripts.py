@@ -46,7 +46,7 @@ def test_export(tiny_run):
     result = document("export.py", tiny_run, "--recipes", "litert_fp32,litert_wi8_ai8")["exports"][0]
     assert result["variants"] == 2
     assert result["recommended"] in ("litert_fp32", "litert_wi8_ai8")
-    assert 0 < result["making_seconds"] < result["seconds"]
+    assert 0 < result["building_seconds"] < result["seconds"]
     assert result["peak_mib"] > result["float_mib"]
 
 

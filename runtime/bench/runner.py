@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from orilla.devices.process import peak_mib, reset_peak
+from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.bench import result as results
 from orilla.runtime.bench.cold_start import measure_cold_start
 from orilla.runtime.bench.disturbance import Disturbance, drift, judge
@@ -30,9 +30,10 @@ MAX_CLOCK_STEP_S = 0.5
 """Step of the wall clock against the monotonic clock above which the result has a note."""
 
 PROGRESS_S = 0.25
-"""Time between two calls of `progress` during the measurement."""
+"""Time between two reports of the progress during the measurement, seconds."""
 
-Progress = Callable[[str, float], None]
+PROGRESS_STEPS = 1000
+"""Steps of the progress in the planned duration of a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Plan:
     dataset: Dataset | None = None
 
 
-def run(model: Model, plan: Plan, progress: Progress = lambda _text, _share: None) -> Result:
+def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
     """Measure a loaded model.
 
     An interrupt ends the sampling; the samples until then become a result with `complete` False.
@@ -57,19 +58,20 @@ def run(model: Model, plan: Plan, progress: Progress = lambda _text, _share: Non
     Args:
         model: The model.
         plan: What to measure, and for how long.
-        progress: Receives the present step and its share, 0-1, a few times per second.
+        progress: Receiver of the progress; None for none.
 
     Raises:
         DataError: The source has no frame.
         KeyboardInterrupt: The user interrupted before the first sample.
     """
-    progress("start-up and memory, in a new process", 0.0)
+    progress = progress or NoProgress()
+    progress.status("start-up and memory, in a new process")
     cold = measure_cold_start(str(model.bundle.path.resolve()), model.variant.name, model.engine, model.threads)
     clock_offset = _clock_offset()
     reset_peak()
     with ExitStack() as opened:
         scenario = _scenario(model, plan, opened)
-        progress("warm-up", 0.0)
+        progress.status("warm-up")
         warm_up = scenario.warm_up()
         measurement = _Measurement(plan)
         measurement.run(scenario, progress)
@@ -147,11 +149,11 @@ class _Measurement:
             nonlocal reported_s
             at_s = time.perf_counter() - self.monitor.began
             if at_s - reported_s > PROGRESS_S:
+                advance(round(PROGRESS_STEPS * (at_s - reported_s) / self.plan.seconds), name)
                 reported_s = at_s
-                progress(name, at_s / self.plan.seconds)
             return self._keep_going(at_s)
 
-        with self.monitor:
+        with progress.steps(name, PROGRESS_STEPS) as advance, self.monitor:
             try:
                 scenario.measure(self.samples, keep_going)
             except KeyboardInterrupt:
@@ -207,7 +209,7 @@ def _accuracy(model: Model, plan: Plan, measurement: _Measurement, progress: Pro
     """Measure the accuracy if the plan asks for it. An interrupt makes the result incomplete."""
     if plan.dataset is None or not measurement.complete:
         return None
-    progress("accuracy", 0.0)
+    progress.status("accuracy")
     try:
         return accuracy(model.bundle, model.session, plan.dataset)
     except KeyboardInterrupt:

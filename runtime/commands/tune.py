@@ -12,6 +12,7 @@ from orilla.devices.errors import ConfigError
 from orilla.devices.names import whole_number
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines.tuning_cache import check_writable
+from orilla.runtime.terminal_progress import TerminalProgress
 from orilla.runtime.tune import Trial, candidates, order, remember, tune
 
 MIN_S, MAX_S = 5.0, 3600.0
@@ -37,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     """Find the fastest candidate and store it."""
-    from rich.console import Console
-
     ends = time.perf_counter() + arguments.seconds
     if not MIN_S <= arguments.seconds <= MAX_S:
         msg = f"--seconds {arguments.seconds:g}: must be {MIN_S:g} to {MAX_S:g}"
@@ -51,8 +50,8 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         check_writable()
     bundle = Bundle.open(arguments.bundle)
     trials = candidates(bundle, max_drop=arguments.max_drop, threads=_threads(arguments.threads), engines=engines)
-    with Console(stderr=True).status("") as status:
-        chosen = tune(bundle, trials, ends, status.update)
+    with TerminalProgress() as progress:
+        chosen = tune(bundle, trials, ends, progress)
     kept = None if arguments.dry_run else remember(bundle, chosen)
     return 0, {
         "bundle": str(arguments.bundle),

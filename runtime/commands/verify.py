@@ -16,6 +16,7 @@ from orilla.runtime.bench.report.terminal import show_tables
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.evaluation.accuracy import open_labelled
 from orilla.runtime.evaluation.datasets import Dataset
+from orilla.runtime.terminal_progress import TerminalProgress
 from orilla.runtime.verify import VariantVerdict, verify
 
 
@@ -73,13 +74,11 @@ def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
 
 
 def _judge(targets: list[BudgetTarget], dataset: Dataset | None) -> list[LimitResult]:
-    from rich.console import Console
-
     judged: list[LimitResult] = []
     if targets:
-        with Console(stderr=True).status("", refresh_per_second=1) as status:  # it is drawn during the time measurement
+        with TerminalProgress() as progress:
             for subject in targets:
-                judged += judge(Measurement(subject, dataset=dataset, progress=status.update))
+                judged += judge(Measurement(subject, dataset=dataset, progress=progress))
     return judged
 
 

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from orilla.devices.progress import NoProgress
 from orilla.export.convert import fork_server, keras_litert, keras_onnx
 from orilla.export.export import ExportOptions, export
 from orilla.runtime.engines import loader
@@ -32,19 +33,28 @@ STEPS, FEATURES, UNITS = 200, 32, 32
 FLOAT = "litert_fp32"
 
 
+class Spans(NoProgress):
+    """Progress that notes when each step began."""
+
+    def __init__(self, spans: list[tuple[str, float]]) -> None:
+        self._spans = spans
+
+    def status(self, text: str) -> None:
+        """Note the time."""
+        self._spans.append((text, time.perf_counter()))
+
+
 def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
     """Return the figures of one export."""
     spans: list[tuple[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        options = ExportOptions(
-            recipes=recipes, golden=golden, step=lambda text: spans.append((text, time.perf_counter()))
-        )
+        options = ExportOptions(recipes=recipes, golden=golden)
         started = time.perf_counter()
-        manifest = export(run, Path(folder, "b.orilla"), options)
+        manifest = export(run, Path(folder, "b.orilla"), options, Spans(spans))
         seconds = time.perf_counter() - started
     fork_server.close()  # otherwise its memory would not count
     ends = [at for _, at in spans[1:]] + [started + seconds]
-    making = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("making"))
+    building = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("building"))
     chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)
     size = {one.name: manifest.files[one.file].size for one in manifest.variants}
     assert chosen.latency is not None
@@ -61,7 +71,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
         "latency_ratio": chosen.latency.p50_ms / base.latency.p50_ms,
         "variants": len(manifest.variants),
         "seconds": seconds,
-        "making_seconds": making,
+        "building_seconds": building,
         "float_mib": size[FLOAT] / 2**20,
         "peak_mib": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         / 1024,
@@ -146,7 +156,8 @@ def main() -> int:
             f"{one['model']}: {one['recommended']} of {one['variants']}, {one['metric']} {one['original']:.4f} loses "
             f"{one['drop']:+.2f} points on {one['samples']} samples, decides alike {100 * one['agreement']:.2f} %; "
             f"{one['size_ratio']:.3f} x the size and {one['latency_ratio']:.2f} x the time of float32; export "
-            f"{one['seconds']:.0f} s, {one['making_seconds']:.0f} s of it conversion; at most {one['peak_mib']:.0f} MiB"
+            f"{one['seconds']:.0f} s, of which {one['building_seconds']:.0f} s conversion; at most "
+            f"{one['peak_mib']:.0f} MiB"
         )
     for one in layers:
         print(

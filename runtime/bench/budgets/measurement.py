@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from orilla.devices.budget import RATIOS, Budget
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError
+from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.bench.budgets.limits import percent_of
 from orilla.runtime.bench.cold_start import measure_cold_start
 from orilla.runtime.bench.interleaved import EACH, interleaved, warm_up
@@ -134,7 +135,7 @@ class Measurement:
         subject: The budget, its bundle and variant.
         dataset: Labelled data for drop and agreement; None for the figures of the export.
         seconds: Duration of a measurement of times.
-        progress: Receives one line per step.
+        progress: Receiver of the progress; None for none.
     """
 
     def __init__(
@@ -143,10 +144,10 @@ class Measurement:
         *,
         dataset: Dataset | None = None,
         seconds: float | None = None,
-        progress: Callable[[str], None] = lambda _line: None,
+        progress: Progress | None = None,
     ) -> None:
         self.subject = subject
-        self._dataset, self._progress = dataset, progress
+        self._dataset, self._progress = dataset, progress or NoProgress()
         self._seconds = SECONDS if seconds is None else seconds
         self._timed: Timed | None = None
         self._cold_start: ColdStart | None = None
@@ -177,7 +178,7 @@ class Measurement:
 
     def _time(self, seconds: float) -> Timed:
         subject = self.subject
-        self._progress(f"{subject.bundle.path.stem}: times, {seconds:g} s")
+        self._progress.status(f"{subject.bundle.path.stem}: times, {seconds:g} s")
         needed = _needed_samples(subject.budget)
         with ExitStack() as opened:
             sessions = [opened.enter_context(closing(self.load()))]
@@ -199,7 +200,7 @@ class Measurement:
         """Return start-up time and memory, measured in a separate process."""
         if self._cold_start is None:
             subject = self.subject
-            self._progress(f"{subject.bundle.path.stem}: start-up and memory")
+            self._progress.status(f"{subject.bundle.path.stem}: start-up and memory")
             path = str(subject.bundle.path.resolve())
             self._cold_start = measure_cold_start(path, subject.variant.name, subject.engine, subject.threads)
         return self._cold_start
@@ -259,7 +260,7 @@ class Measurement:
         count = len(dataset.names(split))
         for index in range(count):
             if index % REPORT_EVERY == 0:
-                self._progress(f"{self.subject.bundle.path.stem}: accuracy, {index} of {count}")
+                self._progress.status(f"{self.subject.bundle.path.stem}: accuracy, {index} of {count}")
             sample = dataset.load(split, index)
             raw = raw_of(sample)
             size_hw = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from orilla.runtime.bench.remote.ssh import Remote, RemoteError
 
@@ -61,7 +61,6 @@ def environment(
     python: str,
     requirements: Mapping[str, str],
     wheels: Mapping[str, bytes],
-    progress: Callable[[str], None],
 ) -> tuple[str, bool]:
     """Return a Python with all requirements: the machine's own, else one in a virtual environment.
 
@@ -70,7 +69,6 @@ def environment(
         python: The command of its Python.
         requirements: Requirements as pip takes them, by import name.
         wheels: Wheels by file name; if there are any, pip uses no network.
-        progress: Receives a line if packages are installed.
 
     Returns:
         The command of the Python, and True if packages were installed.
@@ -89,7 +87,7 @@ def environment(
             "free some space"
         )
         raise RemoteError(msg)
-    progress(f"{remote.name}: installing {', '.join(requirements[name] for name in missing)}")
+    remote.report(f"installing {', '.join(requirements[name] for name in missing)}")
     _create(remote, python, own)
     options = _wheel_options(remote, wheels)
     packages = shlex.join(requirements.values())

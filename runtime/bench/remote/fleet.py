@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, OrillaError
+from orilla.devices.progress import Progress
 from orilla.runtime.bench.remote import job as jobs
 from orilla.runtime.bench.remote.job import HostReport, Job
 from orilla.runtime.bench.remote.ssh import Remote
@@ -42,12 +42,12 @@ class RemotePlan:
     """Folder with wheels for machines without a network."""
 
 
-def bench_on(plan: RemotePlan, note: Callable[[str], None]) -> tuple[list[HostReport], bool]:
+def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bool]:
     """Measure on all machines at once.
 
     Args:
         plan: The benchmark.
-        note: Function that receives a line for each step. Several threads call it.
+        progress: Receiver of the progress.
 
     Returns:
         A report per machine, and True if the measurement was interrupted.
@@ -58,17 +58,17 @@ def bench_on(plan: RemotePlan, note: Callable[[str], None]) -> tuple[list[HostRe
     if plan.source is not None and Path(plan.source).exists():
         msg = f"source {plan.source} is a file on this machine: give one of the other machine, or scenes"
         raise ConfigError(msg)
-    remotes = [Remote(url, note) for url in plan.hosts]
+    remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):
         msg = "host names the same machine twice, and both runs would disturb each other"
         raise ConfigError(msg)
     job, stop = _job(plan), threading.Event()
     with ThreadPoolExecutor(len(remotes)) as pool:
-        runs = [pool.submit(_report, remote, job, stop, note) for remote in remotes]
+        runs = [pool.submit(_report, remote, job, stop) for remote in remotes]
         try:
             wait(runs)
         except KeyboardInterrupt:
-            note("interrupted: fetching the samples so far")
+            progress.message("interrupted: fetching the samples so far")
             stop.set()
         return [run.result() for run in runs], stop.is_set()
 
@@ -118,10 +118,10 @@ def _packed(bundle: Bundle) -> bytes:
         return path.read_bytes()
 
 
-def _report(remote: Remote, job: Job, stop: threading.Event, note: Callable[[str], None]) -> HostReport:
+def _report(remote: Remote, job: Job, stop: threading.Event) -> HostReport:
     report = HostReport(remote.name)
     try:
-        jobs.run(remote, job, report, stop, note)
+        jobs.run(remote, job, report, stop)
     except OrillaError as error:
         report.error = str(error).removeprefix(f"{remote.name}: ")
     return report

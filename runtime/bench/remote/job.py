@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,7 +81,7 @@ class HostReport:
     """Parts that were not on the machine yet: `orilla`, `bundle`, `environment`."""
 
 
-def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event, progress: Callable[[str], None]) -> None:
+def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> None:
     """Run the job on one machine and write the outcome into `report`.
 
     Args:
@@ -90,14 +89,13 @@ def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event, pro
         job: The benchmark.
         report: Receives findings, sent parts and the result.
         stop: Set by the caller to interrupt the measurement.
-        progress: Receives one line per step.
 
     Raises:
         RemoteError: The machine can't be reached, or a step fails there.
     """
     python = find_python(remote)
-    code = _send_code(remote, job, report, python, progress)
-    python, installed = environment(remote, python, job.requirements, job.wheels, progress)
+    code = _send_code(remote, job, report, python)
+    python, installed = environment(remote, python, job.requirements, job.wheels)
     report.sent += ["environment"] if installed else []
     digest = hashlib.sha256(job.bundle).hexdigest()[:16]
     path = f"{FOLDER}/{digest}/{job.name}.orilla"
@@ -106,11 +104,11 @@ def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event, pro
     orilla = f'env PYTHONPATH="$HOME"/{code}${{PYTHONPATH:+:$PYTHONPATH}} {python} -m orilla.runtime.cli'
     bundle = f'"$HOME"/{shlex.quote(path)}'
     _check_stop(stop)
-    progress(f"{remote.name}: doctor and verify")
+    remote.report("doctor and verify")
     report.findings += doctor(remote, orilla)
     verify(remote, f"{orilla} verify {bundle} {job.selection}")
     _check_stop(stop)
-    progress(f"{remote.name}: measuring")
+    remote.report("measuring")
     command = f"{orilla} bench run {bundle} {job.selection} {shlex.join(job.options)}"
     report.result = _measure(remote, command, job.seconds, stop)
 
@@ -121,11 +119,11 @@ def _check_stop(stop: threading.Event) -> None:
         raise RemoteError(msg)
 
 
-def _send_code(remote: Remote, job: Job, report: HostReport, python: str, progress: Callable[[str], None]) -> str:
+def _send_code(remote: Remote, job: Job, report: HostReport, python: str) -> str:
     """Copy Orilla to the machine unless it is there; return its folder."""
     folder = f"{FOLDER}/code-{hashlib.sha256(job.code).hexdigest()[:16]}"
     if remote.run(f'test -f "$HOME"/{folder}/.ready && echo yes || true').strip() != "yes":
-        progress(f"{remote.name}: sending orilla ({len(job.code) >> 10} KiB)")
+        remote.report(f"sending orilla ({len(job.code) >> 10} KiB)")
         remote.send(job.code, f"{folder}.whl")
         unpacked = f'"$HOME"/{folder}'
         remote.run(f"{python} -m zipfile -e {unpacked}.whl {unpacked} && touch {unpacked}/.ready")

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orilla.devices.errors import ConfigError, OrillaError
+from orilla.devices.progress import NoProgress, Progress
 
 COMMAND = "ORILLA_SSH"
 """Environment variable with another command than `ssh`, including options, such as `ssh -F FILE`."""
@@ -56,13 +57,13 @@ class Remote:
 
     Args:
         url: `ssh://[USER@]HOST[:PORT]`. HOST may be a name of `~/.ssh/config`.
-        note: Function that receives a line when a lost connection is retried.
+        progress: Receiver of the progress; None for none.
 
     Raises:
         ConfigError: The URL is invalid, or ssh is not installed.
     """
 
-    def __init__(self, url: str, note: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(self, url: str, progress: Progress | None = None) -> None:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -78,13 +79,17 @@ class Remote:
         self.name = host if port is None else f"{host}:{port}"
         self.host = host
         self.target = f"{parts.username}@{host}" if parts.username else host
-        self._note = note
+        self._progress = progress or NoProgress()
         self._reached = False
         command = shlex.split(os.environ.get(COMMAND, "ssh"))
         if not command or shutil.which(command[0]) is None:
             msg = f"{command[0] if command else COMMAND} is not installed: sudo apt install openssh-client"
             raise ConfigError(msg)
         self._ssh = [*command, *OPTIONS, *(["-p", str(port)] if port is not None else []), self.target]
+
+    def report(self, text: str) -> None:
+        """Report what happens on this machine."""
+        self._progress.message(f"{self.name}: {text}")
 
     def run(self, script: str, *, timeout_s: float = SHORT_S, check: bool = True) -> str:
         """Run a shell script there. After a lost connection it runs again, so it must tolerate that.
@@ -130,7 +135,7 @@ class Remote:
             try:
                 return work()
             except LostError as error:
-                self._note(f"{self.name}: {error}; retrying in {pause:g} s")
+                self.report(f"{error}; retrying in {pause:g} s")
                 time.sleep(pause)
         return work()
 

@@ -147,36 +147,22 @@ def _run_here(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
 
 def _measured(model: Model, plan: Plan) -> Result:
     """Measure with a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from orilla.runtime.bench.runner import run
+    from orilla.runtime.terminal_progress import TerminalProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(plan.scenario, total=1.0)
-
-        def show_progress(text: str, share: float) -> None:
-            # The bar is drawn between inferences. A drawing thread would show in their tail.
-            progress.update(task, description=text, completed=min(1.0, share), refresh=True)
-
+    with TerminalProgress(animated=False) as progress:
         try:
-            return run(model, plan, show_progress)
+            return run(model, plan, progress)
         except KeyboardInterrupt:
-            console.print("orilla: interrupted before the first sample: nothing is kept", markup=False)
+            progress.message("orilla: interrupted before the first sample: nothing is kept")
             raise
 
 
 def _run_remotely(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    from rich.console import Console
-
     from orilla.runtime.bench.remote.fleet import RemotePlan, bench_on
     from orilla.runtime.cli import INTERRUPTED
+    from orilla.runtime.terminal_progress import TerminalProgress
 
-    console = Console(stderr=True, markup=False, highlight=False)
     plan = RemotePlan(
         tuple(arguments.host),
         arguments.bundle,
@@ -191,7 +177,7 @@ def _run_remotely(arguments: argparse.Namespace) -> tuple[int, dict[str, object]
         arguments.soak,
         arguments.wheels,
     )
-    reports, interrupted = bench_on(plan, console.print)
+    reports, interrupted = bench_on(plan, TerminalProgress())
     title = f"{Path(arguments.bundle).stem}, {arguments.scenario}"
     document: dict[str, object] = {"mode": "hosts", "title": title, "hosts": reports}
     document["written"] = _keep(reports, arguments)

@@ -17,6 +17,7 @@ import pytest
 from helpers.sshd import SSHD, Server
 
 from orilla.devices.errors import ConfigError
+from orilla.devices.progress import NoProgress
 from orilla.runtime.bench import result
 from orilla.runtime.bench.remote import environment, job, ssh
 from orilla.runtime.bench.remote.ssh import Remote, RemoteError
@@ -267,7 +268,9 @@ def test_a_file_goes_on_where_the_connection_was_lost(board, tmp_path, monkeypat
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
     data, notes = os.urandom(300_000), []
-    remote = Remote("ssh://board", notes.append)
+    progress = NoProgress()
+    progress.message = notes.append
+    remote = Remote("ssh://board", progress)
     assert remote.send(data, ".cache/orilla/remote/some/file.bin")
     assert (board.folder / "home" / ".cache/orilla/remote/some/file.bin").read_bytes() == data
     assert len(notes) == 3
