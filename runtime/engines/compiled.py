@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,16 @@ class CompiledSession:
             self._model = None
 
 
+def check_processor(architecture: str, features: Collection[str]) -> None:
+    """Raise `EngineError` for a processor on which LiteRT's library would end the process."""
+    if architecture == "aarch64" and NEEDED not in features:
+        msg = (
+            f"{PACKAGE} cannot load this variant as a compiled model: its library ends with an illegal instruction on "
+            f"Armv8.0, which has no {NEEDED}; use engine=litert"
+        )
+        raise EngineError(msg)
+
+
 def load(data: bytes, threads: int) -> Session:
     """Compile the bytes of a `.tflite` file for the CPU.
 
@@ -69,12 +80,7 @@ def load(data: bytes, threads: int) -> Session:
             rejected here, because their order is unknown.
     """
     package, interpreters = runtime(PACKAGE)
-    if platform.machine() == "aarch64" and NEEDED not in features():
-        msg = (
-            f"{package} cannot load this variant as a compiled model: its library ends with an illegal instruction on "
-            f"Armv8.0, which has no {NEEDED}; use engine=litert"
-        )
-        raise EngineError(msg)
+    check_processor(platform.machine(), features())
     try:
         from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
     except ImportError as error:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import factories
+from helpers.interrupt import InterruptAfter
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle.run_folder import read_run
@@ -63,20 +64,10 @@ def test_the_run_folder_is_complete(trained, tiny_data):
     assert card.parameters == keras.models.load_model(folder / "model.keras").count_params()
 
 
-def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, tmp_path, monkeypatch):
-    import orilla.train.fit.training as fit
-
+def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, tmp_path):
     out = tmp_path / "run"
-    save = fit.save
-
-    def save_then_die(model, rows, folder, signature):
-        save(model, rows, folder, signature)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fit, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        train(TrainOptions(data=str(tiny_data), **SMALL), out, command="")
-    monkeypatch.undo()
+        train(TrainOptions(data=str(tiny_data), **SMALL), out, command="", progress=InterruptAfter(1))
     with pytest.raises(ConfigError, match="cannot resume"):
         train(TrainOptions(data=str(tiny_data), **{**SMALL, "epochs": 3}, resume=True), out, command="")
     train(TrainOptions(data=str(tiny_data), **SMALL, resume=True), out, command="")

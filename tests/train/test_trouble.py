@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.factories import SMALL_CONVNET, trained_weights
+from helpers.interrupt import InterruptAfter
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.cli import main
@@ -15,26 +16,13 @@ from orilla.train.train import train
 
 
 @pytest.mark.parametrize("options", [{"precision": "float16"}, {"keep_best": True, "patience": 1, "epochs": 8}])
-def test_a_training_killed_after_any_epoch_resumes_to_the_same_model(animals, tmp_path, monkeypatch, options):
-    import orilla.train.fit.training as fitting
-
+def test_a_training_killed_after_any_epoch_resumes_to_the_same_model(animals, tmp_path, options):
     named = {**SMALL_CONVNET, "data": str(animals), **options}
     whole = train(TrainOptions(**named), tmp_path / "whole", command="")
-    save = fitting.save
     for killed_at in (1, whole.epochs):
-        count = []
-
-        def save_then_die(*arguments, count=count, killed_at=killed_at):
-            save(*arguments)
-            count.append(1)
-            if len(count) == killed_at:
-                raise KeyboardInterrupt
-
         out = tmp_path / f"killed{killed_at}"
-        monkeypatch.setattr(fitting, "save", save_then_die)
         with pytest.raises(KeyboardInterrupt):
-            train(TrainOptions(**named), out, command="")
-        monkeypatch.setattr(fitting, "save", save)
+            train(TrainOptions(**named), out, command="", progress=InterruptAfter(killed_at))
         again = train(TrainOptions(**named, resume=True), out, command="")
         assert (again.epochs, again.best_epoch) == (whole.epochs, whole.best_epoch)
         for expected, resumed in zip(trained_weights(tmp_path / "whole"), trained_weights(out), strict=True):
@@ -42,22 +30,21 @@ def test_a_training_killed_after_any_epoch_resumes_to_the_same_model(animals, tm
 
 
 def test_an_interrupt_says_how_to_resume(animals, tmp_path, monkeypatch, capsys):
-    import orilla.train.fit.training as fitting
+    real, epochs = keras.Model.fit, []
 
-    real = fitting.save
+    def fit_once(self, *arguments, **options):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return real(self, *arguments, **options)
 
-    def save_then_stop(*arguments):
-        real(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fitting, "save", save_then_stop)
+    monkeypatch.setattr(keras.Model, "fit", fit_once)
     words = ["train", "mlp-sigmoid", "--data", str(animals), "--out", str(tmp_path / "run"), "--epochs", "2"]
     assert main(words) == 130
     assert "repeat the command with --resume" in capsys.readouterr().err
 
 
 def test_a_resumed_training_uses_the_new_learning_rate(animals, tmp_path, monkeypatch):
-
     rates, fit_epoch = [], keras.Model.fit
 
     def recorded_fit(self, *arguments, **options):

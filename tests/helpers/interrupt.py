@@ -1,0 +1,33 @@
+"""A training that is interrupted after some epochs, as by Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orilla.train.progress import Advance, NoProgress
+
+
+class InterruptAfter(NoProgress):
+    """Progress that raises `KeyboardInterrupt` as soon as the checkpoint of the given epoch is written."""
+
+    def __init__(self, epochs: int) -> None:
+        self._remaining = epochs
+
+    def epoch(self, text: str) -> None:
+        """Count an epoch. Its checkpoint is written later."""
+        del text
+        self._remaining -= 1
+
+    @contextmanager
+    def steps(self, title: str, total: int, completed: int = 0) -> Iterator[Advance]:
+        """Interrupt the first step of the next epoch, or the end of the training if there is none."""
+        del total, completed
+        yield self._advance
+        if title == "training":
+            self._advance(0, "")
+
+    def _advance(self, steps: int, note: str) -> None:
+        del steps, note
+        if self._remaining <= 0:
+            raise KeyboardInterrupt
