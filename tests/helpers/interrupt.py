@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orilla.train.progress import Advance, NoProgress
+from orilla.devices.progress import Advance, NoProgress
 
 
 class InterruptAfter(NoProgress):
@@ -14,8 +14,8 @@ class InterruptAfter(NoProgress):
     def __init__(self, epochs: int) -> None:
         self._remaining = epochs
 
-    def epoch(self, text: str) -> None:
-        """Count an epoch. Its checkpoint is written later."""
+    def milestone(self, text: str) -> None:
+        """Count a completed epoch. Its checkpoint is written later."""
         del text
         self._remaining -= 1
 

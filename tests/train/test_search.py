@@ -3,9 +3,9 @@
 import pytest
 
 from orilla.devices.errors import DataError
+from orilla.devices.progress import NoProgress
 from orilla.train import search
 from orilla.train.options import TrainOptions
-from orilla.train.progress import NoProgress
 from orilla.train.search import SearchOptions, SearchTask
 from orilla.train.train import train
 
