@@ -52,7 +52,7 @@ def call(function: str, **arguments: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         answer, log = Path(folder, "answer.json"), Path(folder, "log.txt")
         job = {"function": function, "arguments": arguments, "answer": str(answer), "log": str(log)}
-        code = _FORGE.run(job)
+        code = _SERVER.run(job)
         if code == 0:
             return
         if code == FULL:
@@ -73,7 +73,7 @@ def no_space() -> OutputError:
 
 def close() -> None:
     """Stop the fork server. The next call starts a new one."""
-    _FORGE.close()
+    _SERVER.close()
 
 
 class _ForkServer:
@@ -99,7 +99,7 @@ class _ForkServer:
                 line = stdout.readline()
             except BrokenPipeError:
                 line = ""
-            except BaseException:  # an interrupted job ends together with the server
+            except BaseException:  # An interrupt ends the server, and the job with it.
                 self._end()
                 raise
             if not line:
@@ -120,7 +120,7 @@ class _ForkServer:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
-                with contextlib.suppress(BrokenPipeError):  # the pipe contains half a job
+                with contextlib.suppress(BrokenPipeError):  # The pipe contains half a job.
                     pipe.close()
             self._process = None
 
@@ -137,7 +137,7 @@ class _ForkServer:
         )
 
 
-_FORGE = _ForkServer()
+_SERVER = _ForkServer()
 
 
 def main() -> int:
@@ -148,7 +148,7 @@ def main() -> int:
         try:
             import_module(name)
         except ImportError:
-            continue  # the job that needs the package reports it
+            continue  # The job that needs the package reports that it is missing.
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
@@ -171,8 +171,8 @@ def _work(job: dict[str, Any]) -> int:
     module, _, name = job["function"].partition(":")
     try:
         getattr(import_module(module), name)(**job["arguments"])
-    except Exception as error:  # noqa: BLE001 - whatever a converter raises is the reason that the parent tells
-        if NO_SPACE in str(error):  # there is no space for the reason either
+    except Exception as error:  # noqa: BLE001 - converters raise many types; the parent reports the reason
+        if NO_SPACE in str(error):  # The disk has no space for a file with the reason.
             return FULL
         missing = error.name if isinstance(error, ImportError) else None
         answer = Path(job["answer"])

@@ -38,9 +38,8 @@ def load(path: str) -> keras.Model:
                 "give the float model"
             )
             raise ValueError(msg)
-    if isinstance(
-        getattr(model, "input", None), dict
-    ):  # The model takes its inputs by name; the code below feeds them in order.
+    # A model may take its inputs by name. The code below passes them in order.
+    if isinstance(getattr(model, "input", None), dict):
         model = keras.Model(model.inputs, model.output, name=model.name)
     return _in_float32(model)
 
@@ -67,32 +66,34 @@ def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
                 yield layer.layer
 
 
-def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None) -> Any:
+def freeze(model: keras.Model, weight_inputs: Mapping[str, keras.Variable] | None = None) -> Any:
     """Return a `tf.Module` whose function `call` maps the inputs of one sample to its outputs by name.
 
     The weights are constants from the start, because the conversion of a loop over variables fails in `READ_VARIABLE`.
 
     Args:
         model: The Keras model.
-        given: Weights by name that become additional inputs after the model's own. Nested functions are then inlined,
-            because ONNX has no equivalent for functions that Keras compiles (grouped convolutions).
+        weight_inputs: Weights by name that become additional inputs after the model's own. Nested functions are then
+            inlined, because ONNX has no equivalent for functions that Keras compiles (grouped convolutions).
     """
     import tensorflow as tf
 
-    weights = dict(given or {})
+    weights = dict(weight_inputs or {})
     signature = [
         *signature_of(model),
-        *(tf.TensorSpec(one.shape, one.dtype, name=name) for name, one in weights.items()),
+        *(tf.TensorSpec(variable.shape, variable.dtype, name=name) for name, variable in weights.items()),
     ]
     answer, count = call_of(model), len(model.inputs)
-    outside = {id(one) for one in weights.values()}
-    values = [(one, keras.ops.convert_to_numpy(one)) for one in model.variables if id(one) not in outside]
+    outside = {id(variable) for variable in weights.values()}
+    values = [
+        (variable, keras.ops.convert_to_numpy(variable)) for variable in model.variables if id(variable) not in outside
+    ]
 
     def call(*arguments: Any) -> dict[str, Any]:
-        state = [(one, tf.constant(value)) for one, value in values]
+        state = [(variable, tf.constant(value)) for variable, value in values]
         state += zip(weights.values(), arguments[count:], strict=True)
         with keras.StatelessScope(state_mapping=state):
-            tf.config.run_functions_eagerly(given is not None)
+            tf.config.run_functions_eagerly(weight_inputs is not None)
             try:
                 return answer(*arguments[:count])
             finally:
@@ -106,11 +107,11 @@ def freeze(model: keras.Model, given: Mapping[str, keras.Variable] | None = None
 
 def call_of(model: keras.Model) -> Callable[..., dict[str, Any]]:
     """Return a function that maps the model's inputs to its outputs by name."""
-    named, several = output_names(model), len(model.inputs) > 1
+    names, several = output_names(model), len(model.inputs) > 1
 
-    def call(*given: Any) -> dict[str, Any]:
-        made = model(list(given) if several else given[0], training=False)
-        return dict(zip(named, keras.tree.flatten(made), strict=True))
+    def call(*inputs: Any) -> dict[str, Any]:
+        outputs = model(list(inputs) if several else inputs[0], training=False)
+        return dict(zip(names, keras.tree.flatten(outputs), strict=True))
 
     return call
 
@@ -120,16 +121,16 @@ def signature_of(model: keras.Model) -> list[Any]:
     import tensorflow as tf
 
     return [
-        tf.TensorSpec(fixed_shape(given, name), given.dtype, name=name)
-        for given, name in zip(model.inputs, input_names(model), strict=True)
+        tf.TensorSpec(fixed_shape(tensor, name), tensor.dtype, name=name)
+        for tensor, name in zip(model.inputs, input_names(model), strict=True)
     ]
 
 
 def input_names(model: keras.Model) -> list[str]:
     """Return the input names: `image`, `tokens` or `x` for one input, Keras' names for several."""
     if len(model.inputs) == 1:
-        (given,) = model.inputs
-        return ["image" if len(given.shape) == 4 else "tokens" if given.dtype == "int32" else "x"]
+        (tensor,) = model.inputs
+        return ["image" if len(tensor.shape) == 4 else "tokens" if tensor.dtype == "int32" else "x"]
     return [_plain(tensor.name) for tensor in model.inputs]
 
 
@@ -137,17 +138,17 @@ def output_names(model: keras.Model) -> list[str]:
     """Return `output` for one output; for several, the keys of the dictionary or Keras' unique names."""
     if len(model.outputs) == 1:
         return ["output"]
-    keyed = getattr(model, "output", None)
-    names = sorted(keyed) if isinstance(keyed, dict) and len(keyed) == len(model.outputs) else model.output_names
-    found: list[str] = []
+    output = getattr(model, "output", None)
+    names = sorted(output) if isinstance(output, dict) and len(output) == len(model.outputs) else model.output_names
+    unique: list[str] = []
     for name in map(_plain, names):
-        found.append(name if name not in found else f"{name}_{len(found)}")
-    return found
+        unique.append(name if name not in unique else f"{name}_{len(unique)}")
+    return unique
 
 
-def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
+def fixed_shape(tensor: Any, name: str) -> tuple[int, ...]:
     """Return an input's shape for one sample. Raises `ValueError` for an axis that is not fixed."""
-    shape = (1, *given.shape[1:])
+    shape = (1, *tensor.shape[1:])
     if None in shape:
         axis = shape.index(None)
         msg = (
@@ -159,7 +160,7 @@ def fixed_shape(given: Any, name: str) -> tuple[int, ...]:
 
 
 def _described(shape: tuple[int | None, ...]) -> str:
-    return "[" + ",".join("?" if side is None else str(side) for side in shape) + "]"
+    return "[" + ",".join("?" if size is None else str(size) for size in shape) + "]"
 
 
 def _plain(name: str) -> str:
@@ -177,14 +178,14 @@ def _saved_model(folder: Path) -> keras.Model:
     if "serving_default" not in signatures:
         msg = f"{folder.name} has no signature serving_default: it has {', '.join(signatures) or 'none'}"
         raise ValueError(msg)
-    (_, given) = signatures["serving_default"].structured_input_signature
-    if len(given) != 1:
-        msg = f"{folder.name} has {len(given)} inputs: only a SavedModel with one input is supported"
+    (_, inputs) = signatures["serving_default"].structured_input_signature
+    if len(inputs) != 1:
+        msg = f"{folder.name} has {len(inputs)} inputs: only a SavedModel with one input is supported"
         raise ValueError(msg)
-    ((name, spec),) = given.items()
+    ((name, spec),) = inputs.items()
     x = keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=name)
-    made = keras.layers.TFSMLayer(str(folder), call_endpoint="serving_default")(x)
-    return keras.Model(x, made if len(made) > 1 else keras.tree.flatten(made))
+    outputs = keras.layers.TFSMLayer(str(folder), call_endpoint="serving_default")(x)
+    return keras.Model(x, outputs if len(outputs) > 1 else keras.tree.flatten(outputs))
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
@@ -193,9 +194,8 @@ def _in_float32(model: keras.Model) -> keras.Model:
         return model
     keras.config.set_dtype_policy("float32")
     exact = type(model).from_config(_replaced(model.get_config()))
-    with tempfile.TemporaryDirectory(
-        prefix="orilla-"
-    ) as folder:  # layers of a file are created with more than their arrays
+    # Layers of a file have more than their arrays, so the weights are copied through a file too.
+    with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         file = Path(folder, "m.weights.h5")
         model.save_weights(file)
         exact.load_weights(file)
@@ -225,7 +225,7 @@ def _reason(file: Path, error: Exception) -> str:
         return f"{file.name} has the layer {unknown}, which Keras does not know: save the model without custom layers"
     lines = str(error).strip().splitlines()
     if "Lambda" in str(error):
-        return f"{file.name} has a Lambda layer, whose Python code is not run: replace it by a layer of Keras"
+        return f"{file.name} has a Lambda layer, whose Python code is not run: replace it with a layer of Keras"
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
         return f"cannot read {file.name} as a Keras model: it is not a zip file, as every .keras file is"
     if "Unable to synchronously open" in str(error):
@@ -242,12 +242,12 @@ def _custom_layer(file: Path) -> str | None:
         return None
     waiting = [config]
     while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, dict):
-            module = one.get("module")
-            if "class_name" in one and "module" in one and not str(module).startswith(("keras", "builtins")):
-                return str(one.get("registered_name") or one["class_name"])
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
+        entry = waiting.pop(0)
+        if isinstance(entry, dict):
+            module = entry.get("module")
+            if "class_name" in entry and "module" in entry and not str(module).startswith(("keras", "builtins")):
+                return str(entry.get("registered_name") or entry["class_name"])
+            waiting.extend(entry.values())
+        elif isinstance(entry, list):
+            waiting.extend(entry)
     return None

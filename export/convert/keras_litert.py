@@ -47,8 +47,8 @@ def _check_small(file: str) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file)
-    every = (interpreter.get_tensor_details(subgraph_index=index) for index in range(interpreter.num_subgraphs()))
-    if not any(tensor["dtype"] == np.int8 for tensors in every for tensor in tensors):
+    subgraphs = (interpreter.get_tensor_details(subgraph_index=index) for index in range(interpreter.num_subgraphs()))
+    if not any(tensor["dtype"] == np.int8 for tensors in subgraphs for tensor in tensors):
         msg = "every weight is too small to be quantised; the result would be the float32 variant"
         raise ValueError(msg)
 
@@ -69,7 +69,7 @@ def convert_static_uint8(model: str, out: str, calibration: str) -> None:
         _set(converter, supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8])
         # The samples are passed by name if there are several inputs, because the converter reorders them.
         converter.representative_dataset = lambda: (
-            one if len(one) > 1 else [*one.values()] for one in calibration_samples(calibration)
+            sample if len(sample) > 1 else [*sample.values()] for sample in calibration_samples(calibration)
         )
         converter.inference_input_type = converter.inference_output_type = tf.uint8
 

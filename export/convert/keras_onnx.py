@@ -29,25 +29,29 @@ def convert(model: str, out: str) -> None:
 
     network, handlers = for_onnx(load(model))
     large = {
-        f"orilla_weight_{place}": one for place, one in enumerate(network.variables) if math.prod(one.shape) >= LARGE
+        f"orilla_weight_{number}": variable
+        for number, variable in enumerate(network.variables)
+        if math.prod(variable.shape) >= LARGE
     }
     call = freeze(network, large).call
     converted, _ = tf2onnx.convert.from_function(
         call, input_signature=call.input_signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, []), **handlers}
     )
     # Tensors that a layer keeps in addition to its weights, as Normalization does, become inputs too.
-    kept = call.get_concrete_function().graph.captures
-    weights = {placeholder.name: one.numpy() for one, placeholder in kept if one.dtype.name != "resource"}
-    _fill(converted.graph, weights | {name: np.asarray(one) for name, one in large.items()})
+    captures = call.get_concrete_function().graph.captures
+    weights = {
+        placeholder.name: variable.numpy() for variable, placeholder in captures if variable.dtype.name != "resource"
+    }
+    _fill(converted.graph, weights | {name: np.asarray(variable) for name, variable in large.items()})
     onnx.save(canonical(converted), out)
 
 
 def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
     """Express erfc as 1 - erf(x), because ONNX has only erf. Keras' exact GELU needs it."""
     (x,) = node.input
-    made = graph.make_node("Erf", [x]).output[0]
+    erf = graph.make_node("Erf", [x]).output[0]
     one = graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
-    graph.replace_all_inputs(node.output[0], graph.make_node("Sub", [one, made]).output[0])
+    graph.replace_all_inputs(node.output[0], graph.make_node("Sub", [one, erf]).output[0])
     graph.remove_node(node.name)
 
 
@@ -63,8 +67,8 @@ def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
         if not movable:
             nodes.append(node)
             continue
-        (made,) = ReferenceEvaluator(node).run(None, {name: constants[name] for name in node.input})
-        filled[node.output[0]] = constants[node.output[0]] = np.ascontiguousarray(made)
+        (array,) = ReferenceEvaluator(node).run(None, {name: constants[name] for name in node.input})
+        filled[node.output[0]] = constants[node.output[0]] = np.ascontiguousarray(array)
     used = {*_read(nodes), *(one.name for one in graph.output)}
     graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in filled.items() if name in used)
     _keep(graph.node, nodes)
@@ -78,12 +82,12 @@ def _read(nodes: Any) -> Iterator[str]:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs):
                 yield from _read(body.node)
-                yield from (one.name for one in body.output)
+                yield from (output.name for output in body.output)
 
 
-def _keep(field: Any, kept: list[Any]) -> None:
+def _keep(field: Any, messages: list[Any]) -> None:
     """Keep only some messages of a repeated field."""
-    copies = [type(one).FromString(one.SerializeToString()) for one in kept]
+    copies = [type(message).FromString(message.SerializeToString()) for message in messages]
     del field[:]
     field.extend(copies)
 
@@ -102,10 +106,10 @@ def canonical(model: Any) -> Any:
     names[""] = ""
     for index, node in enumerate(nodes):
         node.name = f"{node.op_type}_{index}"
-        for place, name in enumerate(node.input):
-            node.input[place] = names.setdefault(name, f"weight_{len(names)}")
-        for place, name in enumerate(node.output):
-            node.output[place] = names.setdefault(name, f"{node.name}_out{place}")
+        for index_in_node, name in enumerate(node.input):
+            node.input[index_in_node] = names.setdefault(name, f"weight_{len(names)}")
+        for index_in_node, name in enumerate(node.output):
+            node.output[index_in_node] = names.setdefault(name, f"{node.name}_out{index_in_node}")
     weights = {weight.name: weight for weight in graph.initializer if weight.name in names}
     for name, weight in weights.items():
         weight.name = names[name]

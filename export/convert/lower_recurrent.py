@@ -56,13 +56,12 @@ def not_fused(layer: layers.Layer) -> str | None:
     common = _not_plain(layer)
     if common is not None:
         return common
-    for one in _directions(layer):
-        if not isinstance(one, layers.LSTM):
-            return f"{layer.name} is a {type(one).__name__}, for which LiteRT has no fused operator"
-        if _activations(one) != ["sigmoid", "tanh"]:
-            return (
-                f"{layer.name} has the activations {' and '.join(_activations(one))}: only sigmoid and tanh are fused"
-            )
+    for direction in _directions(layer):
+        if not isinstance(direction, layers.LSTM):
+            return f"{layer.name} is a {type(direction).__name__}, for which LiteRT has no fused operator"
+        if _activations(direction) != ["sigmoid", "tanh"]:
+            names = " and ".join(_activations(direction))
+            return f"{layer.name} has the activations {names}: only sigmoid and tanh are fused"
     return None
 
 
@@ -71,8 +70,8 @@ def not_onnx(layer: layers.Layer) -> str | None:
     common = _not_plain(layer)
     if common is not None:
         return common
-    for one in _directions(layer):
-        unknown = set(_activations(one)) - set(ONNX_ACTIVATIONS)
+    for direction in _directions(layer):
+        unknown = set(_activations(direction)) - set(ONNX_ACTIVATIONS)
         if unknown:
             return f"{layer.name} has the activation {', '.join(sorted(unknown))}, which ONNX' operators do not support"
     return None
@@ -84,15 +83,15 @@ def fused(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: The model has no recurrent layer, or one without a fused form. The message names it.
     """
-    found = recurrent_layers(model)
-    if not found:
+    recurrent = recurrent_layers(model)
+    if not recurrent:
         msg = "the model has no LSTM"
         raise ValueError(msg)
-    for layer in found:
+    for layer in recurrent:
         reason = not_fused(layer)
         if reason is not None:
             raise ValueError(reason)
-    return _rebuilt(model, {id(layer): _Fused(layer) for layer in found})
+    return _rebuilt(model, {id(layer): _Fused(layer) for layer in recurrent})
 
 
 def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
@@ -103,23 +102,23 @@ def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
     marked = [_Marked(layer) for layer in recurrent_layers(model) if not_onnx(layer) is None]
     if not marked:
         return model, {}
-    by_name = {one.mark: one for one in marked}
+    by_name = {stand_in.mark: stand_in for stand_in in marked}
 
     def handle(graph: Any, node: Any, name: str, _arguments: Any) -> None:
         (mark,) = re.findall(r"recurrent_[0-9a-f]{32}", name)
         _write_onnx(graph, node, by_name[mark])
 
-    return _rebuilt(model, {id(one.original.layer): one for one in marked}), {"PyFunc": (handle, [])}
+    return _rebuilt(model, {id(stand_in.original.layer): stand_in for stand_in in marked}), {"PyFunc": (handle, [])}
 
 
-def _rebuilt(model: keras.Model, instead: dict[int, layers.Layer]) -> keras.Model:
+def _rebuilt(model: keras.Model, replacements: dict[int, layers.Layer]) -> keras.Model:
     """Return the model with some layers replaced. It shares all other layers."""
 
     def choose(layer: layers.Layer) -> layers.Layer:
-        if id(layer) in instead:
-            return instead[id(layer)]
-        if isinstance(layer, keras.Model) and any(id(one) in instead for one in flat(layer)):
-            return _rebuilt(layer, instead)
+        if id(layer) in replacements:
+            return replacements[id(layer)]
+        if isinstance(layer, keras.Model) and any(id(inner) in replacements for inner in flat(layer)):
+            return _rebuilt(layer, replacements)
         return layer
 
     return keras.models.clone_model(model, clone_function=choose)
@@ -131,16 +130,16 @@ def _directions(layer: layers.Layer) -> list[Any]:
 
 def _activations(layer: Any) -> list[str]:
     used = [layer.activation] if isinstance(layer, layers.SimpleRNN) else [layer.recurrent_activation, layer.activation]
-    return [getattr(one, "__name__", str(one)) for one in used]
+    return [getattr(activation, "__name__", str(activation)) for activation in used]
 
 
 def _not_plain(layer: layers.Layer) -> str | None:
     """Return what neither the fused operator nor ONNX can express, or None."""
-    for one in _directions(layer):
-        if not isinstance(one, Recurrent):
-            return f"{layer.name} has a cell of its own ({type(getattr(one, 'cell', one)).__name__})"
-        if one.stateful or one.return_state:
-            return f"{layer.name} {'is stateful' if one.stateful else 'returns its state'}"
+    for direction in _directions(layer):
+        if not isinstance(direction, Recurrent):
+            return f"{layer.name} has a cell of its own ({type(getattr(direction, 'cell', direction)).__name__})"
+        if direction.stateful or direction.return_state:
+            return f"{layer.name} {'is stateful' if direction.stateful else 'returns its state'}"
     if isinstance(layer, layers.Bidirectional) and layer.merge_mode is None:
         return f"{layer.name} does not merge its directions"
     if not layer._inbound_nodes:  # noqa: SLF001 - there is no public equivalent
@@ -159,7 +158,7 @@ class _StandIn(layers.Layer):
     def __init__(self, original: layers.Layer) -> None:
         super().__init__(name=original.name)
         self.original: Any = _Hidden(original)
-        self.arrays = [_weights(one) for one in _directions(original)]
+        self.arrays = [_weights(direction) for direction in _directions(original)]
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> Any:
         return self.original.layer.compute_output_shape(shape)
@@ -184,23 +183,23 @@ class _Fused(_StandIn):
         import tensorflow as tf
 
         layer = self.original.layer
-        made = [self._one(x, *pair) for pair in zip(_directions(layer), self.arrays, strict=True)]
-        if len(made) == 1:
-            return made[0]
-        forward, backward = made
+        outputs = [self._run_direction(x, *pair) for pair in zip(_directions(layer), self.arrays, strict=True)]
+        if len(outputs) == 1:
+            return outputs[0]
+        forward, backward = outputs
         if layer.return_sequences:
             backward = tf.reverse(backward, [1])
         return MERGES[layer.merge_mode](tf, forward, backward)
 
-    def _one(self, x: Any, layer: Any, arrays: Weights) -> Any:
+    def _run_direction(self, x: Any, layer: Any, arrays: Weights) -> Any:
         import tensorflow as tf
 
         steps, units = int(x.shape[1]), layer.units
         kernel, recurrent, bias = (tf.constant(array) for array in arrays)
 
-        def stand_in(given: Any, output: Any, cell: Any, *weights: Any) -> Any:
-            every = tf.zeros((1, steps, units)) + tf.reduce_sum(given) + sum(map(tf.reduce_sum, weights))
-            return every[:, -1], every, output, cell, tf.constant(0.0)
+        def stand_in(inputs: Any, output: Any, cell: Any, *weights: Any) -> Any:
+            sequence = tf.zeros((1, steps, units)) + tf.reduce_sum(inputs) + sum(map(tf.reduce_sum, weights))
+            return sequence[:, -1], sequence, output, cell, tf.constant(0.0)
 
         traits = {
             "api_implements": f"lstm_{uuid.uuid4()}",
@@ -210,17 +209,17 @@ class _Fused(_StandIn):
         }
         function = tf.function(stand_in, autograph=False, experimental_attributes=traits)
         zeros = tf.zeros((1, units))
-        last, every, *_ = function(
+        last, sequence, *_ = function(
             tf.reverse(x, [1]) if layer.go_backwards else x, zeros, zeros, kernel, recurrent, bias
         )
-        return every if layer.return_sequences else last
+        return sequence if layer.return_sequences else last
 
 
 MERGES: dict[str, Callable[[Any, Any, Any], Any]] = {
-    "concat": lambda tf, one, other: tf.concat([one, other], -1),
-    "sum": lambda tf, one, other: one + other,
-    "mul": lambda tf, one, other: one * other,
-    "ave": lambda tf, one, other: (one + other) / 2.0,
+    "concat": lambda tf, forward, backward: tf.concat([forward, backward], -1),
+    "sum": lambda tf, forward, backward: forward + backward,
+    "mul": lambda tf, forward, backward: forward * backward,
+    "ave": lambda tf, forward, backward: (forward + backward) / 2.0,
 }
 """Merge modes of a `Bidirectional`, by Keras' name."""
 
@@ -235,9 +234,9 @@ class _Marked(_StandIn):
     def call(self, x: Any, mask: Any = None, initial_state: Any = None) -> Any:
         import tensorflow as tf
 
-        made = tf.numpy_function(_never_called, [x], tf.float32, name=self.mark)
-        made.set_shape(self.compute_output_shape(tuple(x.shape)))
-        return made
+        output = tf.numpy_function(_never_called, [x], tf.float32, name=self.mark)
+        output.set_shape(self.compute_output_shape(tuple(x.shape)))
+        return output
 
 
 def _never_called(_: Any) -> Any:
@@ -248,7 +247,9 @@ def _never_called(_: Any) -> Any:
 def _weights(layer: Any) -> Weights:
     """Return kernel, recurrent kernel and bias in Keras' layout. A missing bias becomes zeros."""
     cell = layer.cell
-    kernel, recurrent = (np.asarray(keras.ops.convert_to_numpy(one)) for one in (cell.kernel, cell.recurrent_kernel))
+    kernel, recurrent = (
+        np.asarray(keras.ops.convert_to_numpy(variable)) for variable in (cell.kernel, cell.recurrent_kernel)
+    )
     if cell.bias is not None:
         return kernel, recurrent, np.asarray(keras.ops.convert_to_numpy(cell.bias))
     two = isinstance(layer, layers.GRU) and cell.reset_after
@@ -259,19 +260,21 @@ def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
     """Replace a stand-in by ONNX' operators."""
     layer, name = stand_in.original.layer, node.name
     steps_first = graph.make_node("Transpose", [node.input[0]], attr={"perm": [1, 0, 2]}).output[0]
-    made = []
-    for place, (one, arrays) in enumerate(zip(_directions(layer), stand_in.arrays, strict=True)):
+    outputs = []
+    for number, (direction, arrays) in enumerate(zip(_directions(layer), stand_in.arrays, strict=True)):
         # ONNX returns the outputs of a reversed layer in time order. Keras returns them in processing order, and
         # reverses those of the second direction.
-        of_work = one.go_backwards != (place == 1)
-        made.append(_direction(graph, f"{name}_{place}", steps_first, one, arrays, in_order_of_work=of_work))
-    if len(made) == 2:
-        made = [_merge(graph, layer.merge_mode, *made)]
-    graph.replace_all_inputs(node.output[0], made[0])
+        reversed_time = direction.go_backwards != (number == 1)
+        outputs.append(
+            _direction(graph, f"{name}_{number}", steps_first, direction, arrays, in_processing_order=reversed_time)
+        )
+    if len(outputs) == 2:
+        outputs = [_merge(graph, layer.merge_mode, *outputs)]
+    graph.replace_all_inputs(node.output[0], outputs[0])
     graph.remove_node(name)
 
 
-def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, *, in_order_of_work: bool) -> str:
+def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, *, in_processing_order: bool) -> str:
     """Return one direction's outputs, `[B,T,H]`, or the last, `[B,H]`, for the input `x`, `[T,B,F]`."""
     kernel, recurrent, bias = arrays
     operator, order = {layers.LSTM: ("LSTM", (0, 3, 1, 2)), layers.GRU: ("GRU", (0, 1, 2))}.get(
@@ -288,34 +291,34 @@ def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, *, in
         "B": np.concatenate([_gates(of_input, order, units), _gates(of_state, order, units)])[None],
     }
     weights = [graph.make_const(f"{name}_{key}", array.astype(np.float32)).output[0] for key, array in gates.items()]
-    used = [ONNX_ACTIVATIONS[one] for one in _activations(layer)]
+    activations = [ONNX_ACTIVATIONS[activation] for activation in _activations(layer)]
     if isinstance(layer, layers.LSTM):
-        used.append(used[1])  # activations of the cell and of its output
+        activations.append(activations[1])  # The cell and its output have the same activation.
     attributes: dict[str, Any] = {
         "hidden_size": units,
         "direction": "reverse" if layer.go_backwards else "forward",
-        "activations": [one[0] for one in used],
+        "activations": [activation for activation, _, _ in activations],
     }
     # Only activations with parameters take values from these lists.
-    with_parameters = [one for one in used if one[1:] != (0.0, 0.0)]
+    with_parameters = [activation for activation in activations if activation[1:] != (0.0, 0.0)]
     if with_parameters:
         attributes |= {
-            "activation_alpha": [one[1] for one in with_parameters],
-            "activation_beta": [one[2] for one in with_parameters],
+            "activation_alpha": [alpha for _, alpha, _ in with_parameters],
+            "activation_beta": [beta for _, _, beta in with_parameters],
         }
     if isinstance(layer, layers.GRU):
         attributes["linear_before_reset"] = int(layer.cell.reset_after)
-    made = graph.make_node(operator, [x, *weights], attr=attributes, output_count=3 if operator == "LSTM" else 2)
-    one = graph.make_const(f"{name}_axis1", np.array([1], np.int64)).output[0]
-    zero = graph.make_const(f"{name}_axis0", np.array([0], np.int64)).output[0]
+    node = graph.make_node(operator, [x, *weights], attr=attributes, output_count=3 if operator == "LSTM" else 2)
+    axis_1 = graph.make_const(f"{name}_axis1", np.array([1], np.int64)).output[0]
+    axis_0 = graph.make_const(f"{name}_axis0", np.array([0], np.int64)).output[0]
     if not layer.return_sequences:
-        return str(graph.make_node("Squeeze", [made.output[1], zero]).output[0])
-    every = graph.make_node("Squeeze", [made.output[0], one]).output[0]
-    if in_order_of_work:
+        return str(graph.make_node("Squeeze", [node.output[1], axis_0]).output[0])
+    sequence = graph.make_node("Squeeze", [node.output[0], axis_1]).output[0]
+    if in_processing_order:
         first = graph.make_const(f"{name}_last", np.array([-1], np.int64)).output[0]
         end = graph.make_const(f"{name}_end", np.array([np.iinfo(np.int64).min], np.int64)).output[0]
-        every = graph.make_node("Slice", [every, first, end, zero, first]).output[0]
-    return str(graph.make_node("Transpose", [every], attr={"perm": [1, 0, 2]}).output[0])
+        sequence = graph.make_node("Slice", [sequence, first, end, axis_0, first]).output[0]
+    return str(graph.make_node("Transpose", [sequence], attr={"perm": [1, 0, 2]}).output[0])
 
 
 def _gates(array: NDArray[np.float32], order: tuple[int, ...], units: int) -> NDArray[np.float32]:
@@ -326,8 +329,8 @@ def _gates(array: NDArray[np.float32], order: tuple[int, ...], units: int) -> ND
 def _merge(graph: Any, mode: str, forward: str, backward: str) -> str:
     if mode == "concat":
         return str(graph.make_node("Concat", [forward, backward], attr={"axis": -1}).output[0])
-    made = graph.make_node("Mul" if mode == "mul" else "Add", [forward, backward]).output[0]
+    merged = graph.make_node("Mul" if mode == "mul" else "Add", [forward, backward]).output[0]
     if mode == "ave":
         half = graph.make_const(f"{forward}_half", np.array(0.5, np.float32)).output[0]
-        made = graph.make_node("Mul", [made, half]).output[0]
-    return str(made)
+        merged = graph.make_node("Mul", [merged, half]).output[0]
+    return str(merged)

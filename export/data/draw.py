@@ -46,7 +46,7 @@ def divide(
     elif calibration is not validation:
         pool = all_items(calibration)
     else:
-        pool = [item for place, item in enumerate(checked) if place % VALIDATION_STEP]
+        pool = [item for index, item in enumerate(checked) if index % VALIDATION_STEP]
         checked = checked[::VALIDATION_STEP]
         _require(len(pool), f", of which {len(checked)} are kept for validation", len(checked))
     _require(len(pool))
@@ -66,7 +66,7 @@ def _require(count: int, reserved: str = "", reserved_count: int = 0) -> None:
 
 def _spread(items: list[Item], limit: int | None) -> list[Item]:
     count = min(len(items), limit or len(items))
-    return [items[place * len(items) // count] for place in range(count)]
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def balanced(dataset: Dataset, pool: Sequence[Item], count: int, seed: int) -> list[Item]:

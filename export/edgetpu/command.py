@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         "model": name,
         "by": "prediction",
         "operators": len(mapping.placed),
-        "mapped": sum(one.mapped for one in mapping.placed),
+        "mapped": sum(placement.mapped for placement in mapping.placed),
         "cpu_ops": mapping.cpu_ops,
         "cut_ops": mapping.cut_ops,
         "rows": _rows(mapping),
@@ -50,11 +50,11 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     }
     if compiler.installed() and not arguments.predict:
         compiled = compiler.compile_model(data)
-        left = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
+        on_cpu = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
         document |= {"by": f"edgetpu_compiler {compiled.version}", "rows": [list(row) for row in compiled.rows]}
-        # The compiler only counts operators by name. If its counts equal the prediction's, the prediction gives the
-        # order.
-        document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(left) else left
+        # The compiler only counts operators by name. If its counts equal the prediction's, the operators are listed in
+        # the predicted order, which is that of the graph.
+        document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(on_cpu) else on_cpu
         document["mapped"] = sum(count for _, count, status in compiled.rows if status == prediction.MAPPED)
         document["cut_ops"] = document["cpu_ops"]
         if compiled.cached_bytes is not None and compiled.streamed_bytes is not None:
@@ -114,16 +114,16 @@ def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
 
 def _rows(mapping: prediction.Mapping) -> list[list[object]]:
     """Return operator, count and status, as in the compiler's log."""
-    counted = Counter((one.operator.name, one.status) for one in mapping.placed)
+    counted = Counter((placement.operator.name, placement.status) for placement in mapping.placed)
     return [[name, count, status] for (name, status), count in sorted(counted.items())]
 
 
 def _advice(mapping: prediction.Mapping) -> list[dict[str, object]]:
     """Return the operators that are rejected themselves, with alternatives that would map."""
     return [
-        {"index": place, "operator": one.operator.name, "reason": one.reason, "instead": one.instead}
-        for place, one in enumerate(mapping.placed)
-        if not one.mapped and one.status != prediction.BEHIND
+        {"index": index, "operator": placement.operator.name, "reason": placement.reason, "instead": placement.instead}
+        for index, placement in enumerate(mapping.placed)
+        if not placement.mapped and placement.status != prediction.BEHIND
     ]
 
 

@@ -66,12 +66,16 @@ class Mapping:
     @property
     def cpu_ops(self) -> list[str]:
         """Return the names of the operators on the CPU, in graph order."""
-        return [one.operator.name for one in self.placed if not one.mapped]
+        return [placement.operator.name for placement in self.placed if not placement.mapped]
 
     @property
     def cut_ops(self) -> list[str]:
         """Return the operators on the CPU if the graph were cut at the first rejected operator."""
-        return [one.operator.name for place, one in enumerate(self.placed) if not one.mapped or place > self.cut_at]
+        return [
+            placement.operator.name
+            for index, placement in enumerate(self.placed)
+            if not placement.mapped or index > self.cut_at
+        ]
 
     @property
     def streamed_bytes(self) -> int:
@@ -107,33 +111,33 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
     inputs is rejected, but operators behind it may map (logs of models with float inputs).
     """
     placed: list[Placed] = []
-    made: set[Tensor] = set()
+    computed: set[Tensor] = set()
     behind: set[Tensor] = set()
     operators = tuple(operators)
     cut_at = len(operators)
     for operator in operators:
         try:
-            found = refusal(operator)
+            rejection = refusal(operator)
         except ODD as error:
             msg = f"operator {len(placed)}, {operator.name}, is damaged: {error}"
             raise DataError(msg) from error
-        late = any(tensor in behind for tensor in operator.given)
-        if found:
-            placed.append(Placed(operator, *found))
-        elif late:
+        depends = any(tensor in behind for tensor in operator.given)
+        if rejection:
+            placed.append(Placed(operator, *rejection))
+        elif depends:
             placed.append(Placed(operator, BEHIND, "it depends on an operator that is not mapped", ""))
         else:
             placed.append(Placed(operator, MAPPED, "", ""))
-        if late or (found and not _feeds_in(operator, made)):
+        if depends or (rejection and not _feeds_in(operator, computed)):
             behind.update(operator.outputs)
             cut_at = min(cut_at, len(placed) - 1)
-        made.update(operator.outputs)
-    mapped = [one.operator for one in placed if one.mapped]
+        computed.update(operator.outputs)
+    mapped = [placement.operator for placement in placed if placement.mapped]
     parameters = sum(tensor.bytes for operator in mapped for tensor in operator.parameters)
     activations = [tensor.bytes for operator in mapped for tensor in (*operator.given, *operator.outputs)]
     return Mapping(tuple(placed), parameters, min(parameters, CACHE_BYTES), max(activations, default=0), cut_at)
 
 
-def _feeds_in(operator: Operator, made: set[Tensor]) -> bool:
+def _feeds_in(operator: Operator, computed: set[Tensor]) -> bool:
     """Return True if an operator only quantises one of the model's float inputs."""
-    return operator.name == "QUANTIZE" and not any(tensor in made for tensor in operator.given)
+    return operator.name == "QUANTIZE" and not any(tensor in computed for tensor in operator.given)

@@ -19,7 +19,7 @@ LIMIT = "Operation is otherwise supported, but not mapped due to some unspecifie
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 
 BYTES = ("INT8", "UINT8")
-SOFTMAX_MOST = 16_000
+MAX_SOFTMAX = 16_000
 RESIZE_LIMIT = 16
 """Factor by which one resize may enlarge a side "to avoid loss in precision"; assumed."""
 
@@ -35,14 +35,14 @@ def refusal(operator: Operator) -> Refusal | None:
         return DTYPE, "its output is float", INSTEAD["DEQUANTIZE"]
     if operator.custom or operator.name not in RULES:
         return UNKNOWN, f"{operator.name} is not an operator of the Edge TPU", INSTEAD.get(operator.name, "")
-    most = VERSIONS.get(operator.name)
-    if most is not None and operator.version > most:
-        return VERSION, f"version {operator.version}, {most} at most", INSTEAD.get(operator.name, "")
+    newest = VERSIONS.get(operator.name)
+    if newest is not None and operator.version > newest:
+        return VERSION, f"version {operator.version}, {newest} at most", INSTEAD.get(operator.name, "")
     return _dtype(operator) or _shape(operator) or RULES[operator.name](operator)
 
 
 def _dtype(operator: Operator) -> Refusal | None:
-    if operator.name == "QUANTIZE" and any(one.dtype == "FLOAT32" for one in operator.given):
+    if operator.name == "QUANTIZE" and any(tensor.dtype == "FLOAT32" for tensor in operator.given):
         return LIMIT, "its input is float", "export with uint8 or int8 input (recipe litert_wi8_ai8_u8)"
     state = ("INT16",) if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM" else ()
     for tensor in (*operator.given, *operator.outputs):
@@ -105,7 +105,7 @@ def _transposed(operator: Operator) -> Refusal | None:
 
 def _concatenation(operator: Operator) -> Refusal | None:
     constants = operator.parameters
-    zeros = all(not one.constant.any() for one in constants if one.constant is not None)
+    zeros = all(not tensor.constant.any() for tensor in constants if tensor.constant is not None)
     if constants and (len(operator.inputs) > 2 or not zeros):
         return LIMIT, "one of its inputs is a constant", "use one input and a constant of zeros"
     return _no_activation(operator)
@@ -126,7 +126,7 @@ def _reduction(operator: Operator) -> Refusal | None:
 def _axes(operator: Operator) -> set[int] | None:
     numbers = operator.inputs[1].numbers() if len(operator.inputs) > 1 and operator.inputs[1] is not None else None
     rank = len(operator.given[0].shape) if operator.given else 0
-    return None if numbers is None else {int(one) % rank for one in np.ravel(numbers)} if rank else set()
+    return None if numbers is None else {int(number) % rank for number in np.ravel(numbers)} if rank else set()
 
 
 def _pad(operator: Operator) -> Refusal | None:
@@ -152,11 +152,11 @@ def _resize(operator: Operator) -> Refusal | None:
 
 def _softmax(operator: Operator) -> Refusal | None:
     shape = operator.given[0].shape
-    if any(side > 1 for side in shape[:-1]) or shape[-1] > SOFTMAX_MOST:
+    if any(side > 1 for side in shape[:-1]) or shape[-1] > MAX_SOFTMAX:
         return (
             LIMIT,
             f"its input is {list(shape)}",
-            f"use one vector of at most {SOFTMAX_MOST} values, or compute it on the host",
+            f"use one vector of at most {MAX_SOFTMAX} values, or compute it on the host",
         )
     return None
 

@@ -55,9 +55,9 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
     from litert_quantizer import quantizer
     from litert_quantizer import recipe as known
 
-    chosen = getattr(known, recipe)()
-    work = quantizer.Quantizer(source, chosen)
-    Path(out).write_bytes(work.quantize(_ranges(source, calibration, chosen)).quantized_model)
+    config = getattr(known, recipe)()
+    work = quantizer.Quantizer(source, config)
+    Path(out).write_bytes(work.quantize(_ranges(source, calibration, config)).quantized_model)
 
 
 def edgetpu(source: str, out: str, calibration: str) -> None:
@@ -68,12 +68,12 @@ def edgetpu(source: str, out: str, calibration: str) -> None:
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer import recipe as known
 
-    chosen = known.static_wi8_ai8()
-    dense = copy.deepcopy(chosen[0])
+    config = known.static_wi8_ai8()
+    dense = copy.deepcopy(config[0])
     dense["operation"] = qtyping.TFLOperationName.FULLY_CONNECTED
     dense["op_config"]["weight_tensor_config"]["granularity"] = qtyping.QuantGranularity.TENSORWISE
-    work = quantizer.Quantizer(source, [*chosen, dense])
-    Path(out).write_bytes(work.quantize(_ranges(source, calibration, chosen)).quantized_model)
+    work = quantizer.Quantizer(source, [*config, dense])
+    Path(out).write_bytes(work.quantize(_ranges(source, calibration, config)).quantized_model)
 
 
 def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
@@ -86,16 +86,16 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
     if file.exists():
         return _read_ranges(file)
     ((key, signature),) = Interpreter(source).get_signature_list().items()
-    samples = [dict(_named(one, signature["inputs"])) for one in calibration_samples(calibration)]
+    samples = [dict(_named(sample, signature["inputs"])) for sample in calibration_samples(calibration)]
     recipes = recipe_manager.RecipeManager()
     recipes.load_quantization_recipe(recipe)
-    seen = calibrator.Calibrator(
+    observer = calibrator.Calibrator(
         source,
         mode=calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS,
         qsv_update_func=qsv_utils.min_max_update,
     )
-    seen.calibrate({key: samples}, recipes)
-    ranges: dict[str, dict[str, np.ndarray]] = seen.get_model_qsvs()
+    observer.calibrate({key: samples}, recipes)
+    ranges: dict[str, dict[str, np.ndarray]] = observer.get_model_qsvs()
     _write_ranges(file, ranges)
     return ranges
 

@@ -79,7 +79,7 @@ class _Reader:
     def __init__(self, source: str, calibration: str) -> None:
         import onnx
 
-        self._names = [one.name for one in onnx.load(source, load_external_data=False).graph.input]
+        self._names = [tensor.name for tensor in onnx.load(source, load_external_data=False).graph.input]
         self._samples = list(calibration_samples(calibration))
         self._waiting: Iterator[dict[str, np.ndarray]] = iter(self._samples)
 
