@@ -10,11 +10,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.runtime.bundle import bundle as bundle_files
+from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.card import Card, DataCard, EvaluationResult, SplitCard
+from orilla.runtime.bundle.golden import pack, raw_digest, read_frames
 from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.evaluation.datasets import Source
 from orilla.runtime.frame import Frame
 from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
 
 ROAD = 3
@@ -208,15 +212,22 @@ def classifier_run(folder: Path, data: Path) -> Path:
     return folder
 
 
-def text_run(folder: Path, data: Path) -> Path:
-    """Write a run folder with a small recurrent model of `text_table`: random weights, one probability."""
+def text_run(folder: Path, data: Path, embedding: tuple[int, int] = (9, 4), units: int = 6) -> Path:
+    """Write a run folder with a small recurrent model of `text_table`: random weights, one probability.
+
+    Args:
+        folder: The run folder.
+        data: The table.
+        embedding: Number of tokens and length of their vectors.
+        units: Units of the LSTM, in each direction.
+    """
     import keras
 
     keras.utils.set_random_seed(1)
     vocabulary = ("film", "plot", "dreadful", "lovely", "the", "of")
     tokens = keras.Input((12,), dtype="int32", name="tokens")
-    x = keras.layers.Embedding(9, 4, embeddings_initializer="normal", name="embedding")(tokens)
-    x = keras.layers.Bidirectional(keras.layers.LSTM(6, name="lstm"), name="both")(x)
+    x = keras.layers.Embedding(*embedding, embeddings_initializer="normal", name="embedding")(tokens)
+    x = keras.layers.Bidirectional(keras.layers.LSTM(units, name="lstm"), name="both")(x)
     x = keras.layers.Rescaling(40.0, name="scale")(x)
     model = keras.Model(tokens, keras.layers.Dense(1, activation="sigmoid", name="probability")(x), name="reviews")
     folder.mkdir()
@@ -225,6 +236,40 @@ def text_run(folder: Path, data: Path) -> Path:
     (folder / "card.json").write_bytes(encode_json(card_of("text", ("bad", "good"), (12,))))
     (folder / "run.json").write_bytes(encode_json(Run(TextPreprocess(length=12), str(data))))
     return folder
+
+
+def array_bundle(path: Path) -> Path:
+    """Write a bundle of task `tensor`: the committed classifier of images, which takes its pixels as an array."""
+    from helpers.bundles import BUNDLES
+
+    original = Bundle.open(BUNDLES / "animals.orilla")
+    manifest, files = original.manifest, {}
+    spec = TensorPreprocess(
+        (TensorSpec("pixels", (32, 48, 3), "float32"),), (TensorSpec("probabilities", (2,), "float32"),)
+    )
+    samples = []
+    for place, (entry, known) in enumerate(zip(manifest.golden, read_frames(original), strict=True)):
+        name = f"golden/{place:03}.input.npy"
+        packed = spec.pack({"pixels": known.prepared})
+        files |= {name: pack(packed), entry.output: original.read(entry.output)}
+        samples.append(msgspec.structs.replace(entry, raw=name, prepared=name, raw_sha256=raw_digest(packed)))
+    chosen = manifest.variant("litert_fp32")
+    files |= {name: original.read(name) for name in chosen.files}
+    metrics = {"cosine": 1.0}
+    check = msgspec.structs.replace(chosen.check, metrics=metrics)
+    changes = {
+        "task": "tensor",
+        "labels": (),
+        "preprocess": spec,
+        "variants": (msgspec.structs.replace(chosen, check=check),),
+        "default": chosen.name,
+        "golden": tuple(samples),
+        "card": None,
+        "report": msgspec.structs.replace(manifest.report, metrics=metrics),
+        "files": bundle_files.entries(files),
+    }
+    bundle_files.write(path, msgspec.structs.replace(manifest, **changes), files)
+    return path
 
 
 def trained_weights(folder: Path) -> list[NDArray[np.float32]]:

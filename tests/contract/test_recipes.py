@@ -1,0 +1,119 @@
+"""The contract of every recipe: it builds a file of the stated precision that computes what the original computes."""
+
+import inspect
+import re
+from importlib import import_module
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from helpers import bundles, factories
+from onnx import numpy_helper
+
+from orilla.export.export import ExportOptions, export
+from orilla.export.recipe import SUFFIXES, recipes
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.verify import verify
+
+RECIPES = recipes()
+EXACT = 1e-4
+"""Maximum error of a float32 variant."""
+
+MIN_VALUES = 32
+"""Number of values from which a constant counts as weights."""
+
+BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
+LITERT_BITS = {"FLOAT32": 32, "FLOAT16": 16, "INT8": 8, "INT4": 4}
+
+
+@pytest.fixture(params=RECIPES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Bundles of a convolutional and of a recurrent model, each with every recipe that applies to it.
+
+    The recurrent model has a large embedding, because LiteRT leaves the weights of small LSTM layers in float32. It has
+    a larger LSTM, because ONNX Runtime's quantiser leaves the embedding in float32.
+    """
+    folder = tmp_path_factory.mktemp("exported")
+    options = ExportOptions(recipes="all", golden_count=2, timing=False)
+    runs = {
+        "convolutional": bundles.road_run(folder / "road", bundles.road_data(folder / "images")),
+        "recurrent": factories.text_run(folder / "text", bundles.reviews(folder), embedding=(300, 16), units=24),
+    }
+    for kind, run in runs.items():
+        export(run, folder / f"{kind}.orilla", options)
+    return [Bundle.open(folder / f"{kind}.orilla") for kind in runs]
+
+
+def built(exported, name):
+    """Return the bundles that contain the recipe, each with its variant."""
+    pairs = [(bundle, one) for bundle in exported for one in bundle.manifest.variants if one.name == name]
+    reasons = [
+        bundle.manifest.report.failed.get(name) or bundle.manifest.report.not_applicable.get(name)
+        for bundle in exported
+    ]
+    assert pairs, reasons
+    return pairs
+
+
+def weight_bits(bundle, variant):
+    """Return the number of bits per value of the most quantised constant of some size."""
+    data = bundle.read(variant.file)
+    if variant.file.endswith(".onnx"):
+        weights = [numpy_helper.to_array(one) for one in onnx.load_from_string(data).graph.initializer]
+        return min(8 * array.dtype.itemsize for array in weights if array.size >= MIN_VALUES)
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    names = {value: key for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    return min(
+        LITERT_BITS[names[tensor.type]]
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if names[tensor.type] in LITERT_BITS
+        and model.buffers[tensor.buffer].data is not None
+        and np.prod(tensor.shape) >= MIN_VALUES
+    )
+
+
+def test_the_row_is_named_by_its_precision(name):
+    recipe = RECIPES[name]
+    assert recipe.engine in SUFFIXES
+    engine, weights, activations = re.fullmatch(r"(litert|onnx)_(?:w(\w+?)_a)?([a-z]+\d+)(?:_\w+)?", name).groups()
+    assert engine == recipe.engine
+    kinds = {"i": "int", "fp": "float"}
+    for said, row in (
+        (weights or activations, recipe.weights),
+        *([(activations, recipe.activations)] if weights else []),
+    ):
+        letters, bits = re.fullmatch(r"([a-z]+)(\d+)", said).groups()
+        assert row.startswith(f"{kinds[letters]}{bits}"), row
+
+
+def test_its_functions_exist_and_take_its_options(name):
+    recipe = RECIPES[name]
+    for function in filter(None, (recipe.base, recipe.quantise, recipe.sequences)):
+        module, _, attribute = function.partition(":")
+        assert callable(getattr(import_module(module), attribute))
+    if recipe.quantise is not None:
+        module, _, attribute = recipe.quantise.partition(":")
+        assert set(recipe.options) <= set(inspect.signature(getattr(import_module(module), attribute)).parameters)
+
+
+def test_it_builds_a_file_of_the_stated_precision(exported, name):
+    recipe = RECIPES[name]
+    for bundle, variant in built(exported, name):
+        assert variant.engine == recipe.engine
+        assert variant.file == f"variants/{name}{SUFFIXES[recipe.engine]}"
+        assert weight_bits(bundle, variant) == BITS[re.match(r"\w+", recipe.weights)[0]], bundle.path
+
+
+def test_it_computes_what_the_original_computes(exported, name):
+    for bundle, variant in built(exported, name):
+        assert variant.check.max_error < (EXACT if variant.full_precision else 1.0)
+        assert variant.check.agreement > 0.9
+        (verdict,) = verify(bundle, (variant,))
+        assert verdict.passed, [stage for stage in verdict.stages if not stage.passed]

@@ -1,0 +1,96 @@
+"""The contract of every task: answers, decisions, metrics and verification. It needs no TensorFlow."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import bundles, factories
+
+import orilla.runtime
+from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.golden import read_frames
+from orilla.runtime.evaluation.metrics import GroundTruth, Target, measure
+from orilla.runtime.tasks.decide import agreeing, decisions
+from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.verify import verify
+
+MASK = np.repeat(np.array([[0.1, 0.9]], np.float32), 4, axis=0)[..., None]
+CASES = {
+    "segment": ("road", ("road",), (MASK[..., 0] > 0.5).astype(np.uint8), MASK, 1 - MASK),
+    "classify": ("animals", ("cat", "dog"), 1, np.array([0.2, 0.8], np.float32), np.array([0.8, 0.2], np.float32)),
+    "text": ("reviews", ("bad", "good"), 1, np.array([0.8], np.float32), np.array([0.2], np.float32)),
+    "tensor": ("arrays", (), np.arange(6.0), np.arange(6, dtype=np.float32), np.arange(6, dtype=np.float32)[::-1]),
+}
+"""Task to the name of a small bundle, labels, a ground truth, an output that is right and one that is wrong."""
+
+
+@pytest.fixture(params=FIRST_METRIC)
+def task(request):
+    if request.param not in CASES:
+        pytest.fail(f"task {request.param} has no contract case: add one here")
+    return request.param
+
+
+@pytest.fixture
+def small(task, tmp_path):
+    """A small bundle of the task."""
+    name = CASES[task][0]
+    return (
+        factories.array_bundle(tmp_path / "arrays.orilla") if name == "arrays" else bundles.BUNDLES / f"{name}.orilla"
+    )
+
+
+def test_an_answer_is_a_json_document_that_repeats(task, small):
+    bundle = Bundle.open(small)
+    assert bundle.manifest.task == task
+    with orilla.runtime.open(small) as model:
+        for golden in read_frames(bundle):
+            first, repeated = (model(golden.raw) for _ in range(2))
+            document = json.loads(json.dumps(first.result.to_dict()))
+            assert document["task"] in FIRST_METRIC
+            assert document == repeated.result.to_dict()
+            assert set(first.stages_ms) == {"prepare", "infer", "decode"}
+
+
+def test_different_inputs_have_different_answers(small):
+    with orilla.runtime.open(small) as model:
+        answers = [json.dumps(model(golden.raw).result.to_dict()) for golden in read_frames(Bundle.open(small))]
+    assert len(set(answers)) > 1
+
+
+def test_an_output_agrees_with_itself_and_not_with_its_opposite(task):
+    *_, right, wrong = CASES[task]
+    assert agreeing(task, right, right).all()
+    assert not agreeing(task, right, wrong).all()
+
+
+def test_decisions_are_those_of_the_answer(task, small):
+    """A mask has the size of the image; a class is the most likely one; an array is compared within a tolerance."""
+    golden = read_frames(Bundle.open(small))[0]
+    with orilla.runtime.open(small) as model:
+        result, output = model(golden.raw).result, model.session.run(golden.prepared)[0]
+    if task == "segment":
+        assert np.array_equal(decisions(task, output, golden.raw.shape[:2]), result.mask)
+    elif task == "tensor":
+        assert agreeing(task, output, next(iter(result.arrays.values())).ravel()).all()
+    else:
+        assert result.labels[int(decisions(task, output)[0])] == result.top.label
+
+
+def test_the_primary_metric_is_1_for_right_answers_and_less_for_wrong_ones(task):
+    _, labels, truth, right, wrong = CASES[task]
+    target = Target(task, labels, (1,) if task == "segment" else tuple(range(len(labels))), ignore=255)
+    metric = FIRST_METRIC[task]
+    good, bad = (
+        measure(target, [(GroundTruth(str(place), truth), output) for place in range(3)]) for output in (right, wrong)
+    )
+    assert good.metrics()[metric] == pytest.approx(1)
+    assert bad.metrics()[metric] < 0.9
+    low, high = good.intervals()[metric]
+    assert low <= good.metrics()[metric] <= high + 1e-6
+
+
+def test_a_bundle_verifies(small):
+    bundle = Bundle.open(small)
+    for verdict in verify(bundle, bundle.manifest.variants):
+        assert verdict.passed, [stage for stage in verdict.stages if not stage.passed]
