@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.engines.session import Session
-from orilla.runtime.loop.stages import CascadeStages, CropFunction, ParallelStages, around
+from orilla.runtime.loop.stages import CascadeStages, CropFunction, ParallelStages, bounding_box
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
 
@@ -20,9 +20,9 @@ class MultiModel(Runner):
         self._models = dict(models)
         self.name = " and ".join(self._models)
 
-    def work(self) -> ParallelStages:
+    def stages(self) -> ParallelStages:
         """Return the processing of each frame of one loop."""
-        return ParallelStages({name: model.work() for name, model in self._models.items()})
+        return ParallelStages({name: model.stages() for name, model in self._models.items()})
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the session of each model."""
@@ -51,9 +51,9 @@ class CascadeModel(Runner):
         self._first, self._second, self._crop = first, second, crop
         self.name = f"{first.name} then {second.name}"
 
-    def work(self) -> CascadeStages:
+    def stages(self) -> CascadeStages:
         """Return the processing of each frame of one loop."""
-        return CascadeStages(self._first.work(), self._second.work(), self._crop)
+        return CascadeStages(self._first.stages(), self._second.stages(), self._crop)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the sessions of the first and of the second model."""
@@ -89,7 +89,7 @@ def together(**models: Model) -> MultiModel:
     return MultiModel(models)
 
 
-def cascade(first: Model, second: Model, *, crop: CropFunction = around) -> CascadeModel:
+def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -> CascadeModel:
     """Run `second` on crops that `first` selects.
 
     `tick.result.first` is the answer to the frame. `tick.result.parts` has a box and an answer per crop.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
-from orilla.runtime.loop.stages import ModelStages
+from orilla.runtime.loop.stages import ModelStages, answer_once
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.preprocessor import ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess
@@ -45,7 +46,7 @@ class Model(Runner):
         """Note on the tuning by `orilla tune`, one line, or None."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
-        self._count = 0
+        self._indices = itertools.count()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -108,27 +109,13 @@ class Model(Runner):
             DataError: The input has another shape or type than the model takes.
         """
         captured_ns = time.monotonic_ns()
-        with self._lock:
-            self._check_open()
-            started = time.perf_counter_ns()
-            prepared = self._preprocessor(raw, color=color)
-            ready = time.perf_counter_ns()
-            output = self.session.run(prepared)
-            inferred = time.perf_counter_ns()
-            place = self._count
-            self._count += 1
-        frame = _framed(place, raw, captured_ns)
-        result = self._decode(output, raw)
-        stages = {
-            "prepare": (ready - started) / 1e6,
-            "infer": (inferred - ready) / 1e6,
-            "decode": (time.perf_counter_ns() - inferred) / 1e6,
-        }
-        return Tick(frame, result, stages, time.monotonic_ns())
+        result, stages_ms = answer_once(self.stages(color), raw)
+        frame = _framed(next(self._indices), raw, captured_ns)
+        return Tick(frame, result, stages_ms, time.monotonic_ns())
 
-    def work(self) -> ModelStages:
-        """Return the processing of each frame of one loop."""
-        return ModelStages(self._preprocessor, self._infer, self._decode)
+    def stages(self, color: Color = "bgr") -> ModelStages:
+        """Return the processing of each frame of one loop. `color` is the channel order of its images."""
+        return ModelStages(self._preprocessor, self._infer, self._decode, color=color)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the model's only session."""
@@ -168,9 +155,9 @@ class Model(Runner):
         return classify.decode(output, manifest.labels)
 
 
-def _framed(place: int, raw: RawInput, captured_ns: int) -> Frame | Line | Record:
+def _framed(index: int, raw: RawInput, captured_ns: int) -> Frame | Line | Record:
     if isinstance(raw, str):
-        return Line(place, raw, captured_ns)
+        return Line(index, raw, captured_ns)
     if isinstance(raw, np.ndarray) and raw.ndim == 3 and raw.dtype == np.uint8:
-        return Frame(place, raw, captured_ns)
-    return Record(place, raw if isinstance(raw, Mapping) else {"x": np.asarray(raw)}, captured_ns)
+        return Frame(index, raw, captured_ns)
+    return Record(index, raw if isinstance(raw, Mapping) else {"x": np.asarray(raw)}, captured_ns)

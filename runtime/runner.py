@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConfigError
 from orilla.runtime.engines.session import Recoverable, Session
 from orilla.runtime.frame import Event, Frame, Tick
-from orilla.runtime.loop.loop import CameraLoop, Work
+from orilla.runtime.loop.loop import CameraLoop
 from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
+from orilla.runtime.loop.stages import Stages, answer_once
 from orilla.runtime.loop.stream import Stream, Watch
 from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.sources.registry import open_source, open_texts
@@ -41,7 +41,7 @@ class Runner(ABC):
     """Kind of its input."""
 
     @abstractmethod
-    def work(self) -> Work:
+    def stages(self) -> Stages:
         """Return the processing of each frame, with buffers of its own, for one loop."""
 
     @abstractmethod
@@ -91,18 +91,9 @@ class Runner(ABC):
             DataError: The image has another shape or type.
         """
         check_image(image)
-        captured_ns, work, times = time.monotonic_ns(), self.work(), [time.perf_counter_ns()]
-        prepared = work.prepare(image)
-        times.append(time.perf_counter_ns())
-        output = work.infer(prepared)
-        times.append(time.perf_counter_ns())
-        result = work.decode(output, image)
-        times.append(time.perf_counter_ns())
-        stages = {
-            name: (end - start) / 1e6
-            for name, (start, end) in zip(("prepare", "infer", "decode"), pairwise(times), strict=True)
-        }
-        return Tick(Frame(0, image, captured_ns), result, stages, time.monotonic_ns())
+        captured_ns = time.monotonic_ns()
+        result, stages_ms = answer_once(self.stages(), image)
+        return Tick(Frame(0, image, captured_ns), result, stages_ms, time.monotonic_ns())
 
     def stream(
         self,
@@ -142,7 +133,7 @@ class Runner(ABC):
 
                 opened = Paced(opened)
             recording = Recording.create(record, chosen, opened, self.describe()) if record is not None else None
-            loop = CameraLoop(opened, self.work(), chosen, on_event=on_event, recorder=recording)
+            loop = CameraLoop(opened, self.stages(), chosen, on_event=on_event, recorder=recording)
             self.listen(loop.engine_event)
         except BaseException:
             opened.close()

@@ -19,30 +19,11 @@ from orilla.devices.errors import ConfigError, DataError, SourceError
 from orilla.runtime.frame import Event, Frame, Line, Result, Tick
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import FrameScheduler, Reason, Verb
-from orilla.runtime.preprocessing.preprocessor import RawInput
+from orilla.runtime.loop.stages import Stages, StageTimer
 from orilla.runtime.sources.source import Source
 
 PATIENCE_S = 5.0
 """Time that the end of a loop waits for a thread that hangs in a driver, seconds."""
-
-
-class Work(Protocol):
-    """The processing of each frame."""
-
-    def prepare(self, raw: RawInput) -> Any:
-        """Convert a frame into the network's input, in the capture thread.
-
-        Its buffer is reused when nobody holds it.
-
-        Raises:
-            DataError: The frame does not fit the network and is dropped.
-        """
-
-    def infer(self, prepared: Any) -> Any:
-        """Return the network's output, in the inference thread."""
-
-    def decode(self, output: Any, raw: RawInput) -> Result:
-        """Return the result, in the inference thread."""
 
 
 class Recorder(Protocol):
@@ -58,7 +39,7 @@ class Recorder(Protocol):
 class _Item(msgspec.Struct):
     frame: Frame | Line
     input: Any
-    stages_ms: dict[str, float]
+    timer: StageTimer
     result: Result | None = None
 
     @property
@@ -79,7 +60,7 @@ class CameraLoop:
     def __init__(
         self,
         source: Source,
-        work: Work,
+        stages: Stages,
         policy: Policy,
         *,
         on_event: Callable[[Event], None] | None = None,
@@ -88,7 +69,7 @@ class CameraLoop:
         if policy.name == "rate" and not source.live and not source.rate_hz:
             msg = f"policy {policy}: this source has no frame rate; use every"
             raise ConfigError(msg)
-        self._source, self._work = source, work
+        self._source, self._stages = source, stages
         self._on_event, self._recorder = on_event, recorder
         self._traffic: FrameScheduler[_Item] = FrameScheduler(
             policy,
@@ -164,7 +145,7 @@ class CameraLoop:
         self._in_hand = item.index
         self._may_answer.notify()
         assert item.result is not None
-        return Tick(item.frame, item.result, item.stages_ms, time.monotonic_ns(), dict(self._traffic.drops))
+        return Tick(item.frame, item.result, item.timer.stages_ms, time.monotonic_ns(), dict(self._traffic.drops))
 
     def _over(self) -> bool:
         """Return True if no answer will follow. Raises the error that ended the loop."""
@@ -182,7 +163,7 @@ class CameraLoop:
         if self._alone:
             keep_to_core(0)
         while self._may_read():
-            started = time.perf_counter_ns()
+            timer = StageTimer()
             found = self._source.read()
             if found is None:
                 break
@@ -194,15 +175,15 @@ class CameraLoop:
                 raise SourceError(msg)
             if not self._admit(found):
                 continue
-            taken = time.perf_counter_ns()
+            timer.lap("capture")
             try:
-                prepared = self._work.prepare(found.raw)
+                prepared = self._stages.prepare(found.raw)
             except DataError as error:
                 self._tell(Event("corrupt", found.index, time.monotonic_ns(), str(error)))
                 continue
-            stages = {"capture": (taken - started) / 1e6, "prepare": (time.perf_counter_ns() - taken) / 1e6}
+            timer.lap("prepare")
             self._follow_size(found)
-            self._arrive(_Item(found, prepared, stages))
+            self._arrive(_Item(found, prepared, timer))
             del found, prepared  # otherwise their buffers would be held until the next frame is read
         if not self._good and self._last_corrupt:
             msg = f"no frame could be used: {self._last_corrupt}"
@@ -229,7 +210,7 @@ class CameraLoop:
         self._good += 1
         with self._lock:
             if self._recorder is not None:
-                self._recorder.taken(item.frame, item.stages_ms)
+                self._recorder.taken(item.frame, item.timer.stages_ms)
             self._traffic.arrive(item, time.monotonic_ns())
             self._may_begin.notify()
 
@@ -238,15 +219,11 @@ class CameraLoop:
             keep_to_core(1)
         while (item := self._begin()) is not None:
             self._inferring = item.index
-            started = time.perf_counter_ns()
-            output = self._work.infer(item.input)
-            inferred = time.perf_counter_ns()
-            item.result = self._work.decode(output, item.frame.raw)
+            item.timer.restart()
+            item.result = self._stages.answer(item.input, item.frame.raw, item.timer)
             item.input = None
-            item.stages_ms["infer"] = (inferred - started) / 1e6
-            item.stages_ms["decode"] = (time.perf_counter_ns() - inferred) / 1e6
             self._answer(item)
-            del item, output
+            del item
 
     def _begin(self) -> _Item | None:
         with self._lock:
@@ -272,7 +249,7 @@ class CameraLoop:
         assert item.result is not None
         with self._lock:
             if self._recorder is not None:
-                self._recorder.answered(item.frame, item.stages_ms, item.result)
+                self._recorder.answered(item.frame, item.timer.stages_ms, item.result)
             self._traffic.answer(item, time.monotonic_ns())
             self._may_deliver.notify()
             if self._listener is not None:

@@ -148,8 +148,13 @@ class Replay:
         delivered = {step.index: step.at_ns for step in steps if step.verb == "deliver"}
         done = {step.index: step.at_ns for step in steps if step.verb == "done"}
         sinks = {index: at_ns - delivered[index] for index, at_ns in done.items() if index in delivered}
-        inferred = {index: _ns(one.stages_ms, "infer", "decode") for index, one in answered.items()}
         prepared = {index: _ns(one.stages_ms, "prepare") for index, one in taken.items()}
+        # In a cascade, the inference thread also prepares crops, whose time is part of `prepare`.
+        inferred = {
+            index: _ns(one.stages_ms, "infer", "decode")
+            + max(0, _ns(one.stages_ms, "prepare") - prepared.get(index, 0))
+            for index, one in answered.items()
+        }
         captured = {index: _ns(one.stages_ms, "capture") for index, one in taken.items()}
         usual = [_median(one.values()) for one in (captured, prepared, inferred, sinks)]
         corrupt = {step.index for step in steps if step.verb == "corrupt"}

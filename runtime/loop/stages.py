@@ -1,17 +1,18 @@
-"""Processing of each frame: by one model, by several in parallel, or by a cascade."""
+"""Processing of each frame by one model, by several models, or by a cascade."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.frame import Answer, Answers, Cascaded, Part
+from orilla.runtime.frame import Answer, Answers, Cascaded, Part, Result
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.preprocessing.image import Color, Image
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.tasks.segment import Segmentation
 
@@ -22,6 +23,64 @@ CropFunction = Callable[[Answer, Image], Sequence[Box] | None]
 """Function from the first model's answer and the frame to the boxes for the second model."""
 
 
+class StageTimer:
+    """Adds up the time that one frame spends in each stage.
+
+    Args:
+        clock: Clock in nanoseconds.
+    """
+
+    __slots__ = ("_clock", "_lap_ns", "stages_ms")
+
+    def __init__(self, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+        self.stages_ms: dict[str, float] = {}
+        """Time of each stage so far, milliseconds."""
+        self._clock = clock
+        self._lap_ns = clock()
+
+    def restart(self) -> None:
+        """Begin a lap now. The time since the last lap counts for no stage."""
+        self._lap_ns = self._clock()
+
+    def lap(self, stage: str) -> None:
+        """Add the time since the last lap to a stage, and begin the next lap."""
+        now_ns = self._clock()
+        self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + (now_ns - self._lap_ns) / 1e6
+        self._lap_ns = now_ns
+
+
+class Stages(Protocol):
+    """The processing of each frame."""
+
+    def prepare(self, raw: RawInput) -> Any:
+        """Convert a frame into the network's input. The capture thread calls this method.
+
+        The buffer of the input is reused when nobody holds it.
+
+        Raises:
+            DataError: The frame does not fit the network. The loop drops it.
+        """
+
+    def answer(self, prepared: Any, raw: RawInput, timer: StageTimer) -> Result:
+        """Return the result for a prepared frame. The inference thread calls this method.
+
+        Args:
+            prepared: What `prepare` returned for the frame.
+            raw: The frame itself.
+            timer: Timer whose lap has just begun. The method adds its time to the stages `infer` and `decode`.
+        """
+
+
+def answer_once(
+    stages: Stages, raw: RawInput, *, clock: Callable[[], int] = time.perf_counter_ns
+) -> tuple[Result, dict[str, float]]:
+    """Prepare and answer one frame in this thread. Return the result, and the time of each stage in milliseconds."""
+    timer = StageTimer(clock)
+    prepared = stages.prepare(raw)
+    timer.lap("prepare")
+    return stages.answer(prepared, raw, timer), timer.stages_ms
+
+
 class ModelStages:
     """Processing by one model. Its prepared frames use pooled buffers."""
 
@@ -30,61 +89,68 @@ class ModelStages:
         preprocessor: InputPreprocessor,
         infer: Callable[[ModelInput], NDArray[np.float32]],
         decode: Callable[[NDArray[np.float32], RawInput], Answer],
+        *,
+        color: Color = "bgr",
     ) -> None:
-        self._preprocessor, self._pool = preprocessor, BufferPool()
-        self.infer, self.decode = infer, decode
+        self._preprocessor, self._pool, self._color = preprocessor, BufferPool(), color
+        self._infer, self._decode = infer, decode
 
     def prepare(self, raw: RawInput) -> ModelInput:
-        return self._preprocessor(
-            raw, self._pool.take(self._preprocessor.shape) if self._preprocessor.kind == "image" else None
-        )
+        buffer = self._pool.take(self._preprocessor.shape) if self._preprocessor.kind == "image" else None
+        return self._preprocessor(raw, buffer, color=self._color)
+
+    def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Answer:
+        output = self._infer(prepared)
+        timer.lap("infer")
+        result = self._decode(output, raw)
+        timer.lap("decode")
+        return result
 
 
 class ParallelStages:
-    """Processing of the same frame by several models, with one capture and one decoding."""
+    """Processing of the same frame by several models."""
 
-    def __init__(self, works: Mapping[str, ModelStages]) -> None:
-        self._works = works
+    def __init__(self, models: Mapping[str, ModelStages]) -> None:
+        self._models = models
 
     def prepare(self, raw: RawInput) -> dict[str, ModelInput]:
-        return {name: work.prepare(raw) for name, work in self._works.items()}
+        return {name: stages.prepare(raw) for name, stages in self._models.items()}
 
-    def infer(self, prepared: Mapping[str, ModelInput]) -> dict[str, NDArray[np.float32]]:
-        return {name: work.infer(prepared[name]) for name, work in self._works.items()}
-
-    def decode(self, output: Mapping[str, NDArray[np.float32]], raw: RawInput) -> Answers:
-        return Answers({name: work.decode(output[name], raw) for name, work in self._works.items()})
+    def answer(self, prepared: Mapping[str, ModelInput], raw: RawInput, timer: StageTimer) -> Answers:
+        return Answers({name: stages.answer(prepared[name], raw, timer) for name, stages in self._models.items()})
 
 
 class CascadeStages:
-    """Processing by the first model, then by the second on each box that `crop` returns."""
+    """Processing by the first model, then by the second on each box that `crop` returns.
+
+    The time of both models is added up in each stage. Cropping counts as preparation.
+    """
 
     def __init__(self, first: ModelStages, second: ModelStages, crop: CropFunction) -> None:
         self._first, self._second, self._crop = first, second, crop
 
-    def prepare(self, raw: RawInput) -> tuple[ModelInput, RawInput]:
-        return self._first.prepare(raw), raw
+    def prepare(self, raw: RawInput) -> ModelInput:
+        return self._first.prepare(raw)
 
-    def infer(self, prepared: tuple[ModelInput, RawInput]) -> Cascaded:
-        given, raw = prepared
+    def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Cascaded:
         if not isinstance(raw, np.ndarray):
             msg = "a cascade takes images"
             raise DataError(msg)
-        first = self._first.decode(self._first.infer(given), raw)
+        first = self._first.answer(prepared, raw, timer)
+        boxes = [_inside(box, raw) for box in self._crop(first, raw) or ()]
         parts = []
-        for box in self._crop(first, raw) or ():
-            left, top, right, bottom = _inside(box, raw)
+        for left, top, right, bottom in boxes:
             if left < right and top < bottom:
                 part = raw[top:bottom, left:right]
-                answer = self._second.decode(self._second.infer(self._second.prepare(part)), part)
+                prepared_part = self._second.prepare(part)
+                timer.lap("prepare")
+                answer = self._second.answer(prepared_part, part, timer)
                 parts.append(Part((left, top, right, bottom), answer))
+        timer.lap("prepare")
         return Cascaded(first, tuple(parts))
 
-    def decode(self, output: Cascaded, raw: RawInput) -> Cascaded:
-        return output
 
-
-def around(answer: Answer, image: Image) -> Sequence[Box]:
+def bounding_box(answer: Answer, image: Image) -> Sequence[Box]:
     """Return the bounding box of a segmentation; none if nothing was found.
 
     Raises:

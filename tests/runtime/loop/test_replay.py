@@ -63,16 +63,15 @@ def recorded(path, lines):
 HEADER = '{"line":"header","schema":1,"policy":"latest","live":true,"rate_hz":30.0}'
 
 
-def drive(path, *, count=90, period_ms=33, infer_ms=50.0):
-    """Write the recording of a 30 Hz camera with one inference after the other."""
+def drive(path, *, count=90, period_ms=33, infer_ms=50.0, prepare_ms=1.0):
+    """Write the recording of a 30 Hz camera with one inference after the other. Preparing the frame takes 1 ms."""
     lines = [HEADER]
     for place in range(count):
         at = place * period_ms * 1_000_000
         lines.append(f'{{"line":"step","verb":"admit","at_ns":{at},"index":{place},"time_ns":{at}}}')
         lines.append(f'{{"line":"frame","index":{place},"captured_ns":{at},"stages_ms":{{"prepare":1.0}}}}')
-        lines.append(
-            f'{{"line":"result","index":{place},"stages_ms":{{"infer":{infer_ms},"decode":0.5}},"result":{{}}}}'
-        )
+        stages_ms = f'{{"prepare":{prepare_ms},"infer":{infer_ms},"decode":0.5}}'
+        lines.append(f'{{"line":"result","index":{place},"stages_ms":{stages_ms},"result":{{}}}}')
     return Replay.read(recorded(path, lines))
 
 
@@ -88,6 +87,12 @@ def test_another_policy_in_simulated_time(tmp_path):
     assert max(one.began_ns - one.captured_ns for one in deadline.delivered) <= 20_000_000
     assert not fast.dropped
     assert len(fast.delivered) == 90
+
+
+def test_the_preparation_of_crops_counts_for_the_inference_thread(tmp_path):
+    """A cascade prepares crops after the inference of the first model. The result's `prepare` then is longer."""
+    replay = drive(tmp_path / "a.rec", infer_ms=20.0, prepare_ms=31.0)
+    assert {one.delivered_ns - one.began_ns for one in replay.under().delivered} == {50_500_000}
 
 
 def test_simulations_are_equal(tmp_path):

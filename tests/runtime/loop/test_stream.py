@@ -13,7 +13,7 @@ import orilla.runtime
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.quantiles import ERROR, Quantiles
-from orilla.runtime.loop.stages import around
+from orilla.runtime.loop.stages import bounding_box
 from orilla.runtime.loop.stats import LoopStats
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 
@@ -260,9 +260,9 @@ def test_the_box_around_what_was_found(model):
     answer = model(pictures(1)[0]).result
     probability = np.zeros((16, 32), np.float32)
     found = type(answer)(probability, (160, 640), "road")
-    assert around(found, np.empty(0)) == []
+    assert bounding_box(found, np.empty(0)) == []
     probability[4:8, 10:20] = 1
-    assert around(found, np.empty(0)) == [(200, 40, 400, 80)]
+    assert bounding_box(found, np.empty(0)) == [(200, 40, 400, 80)]
     for height, width in ((29, 29), (7, 101), (1, 1)):
         whole = type(answer)(np.ones((56, 56), np.float32), (height, width), "road")
         assert whole.box_xyxy == (0, 0, width, height)
