@@ -1,4 +1,4 @@
-# The two commands a newcomer needs: `make demo` and `make test`. Both set up what they need in .venv.
+# A newcomer needs two commands: `make demo` and `make test`. Both install what they need into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,19 +8,19 @@ DEMO ?= demo
 .PHONY: demo test test-fast test-slow coverage docs test-backends test-engines test-arm lint format wheel clean help
 
 help:
-	@echo "make demo    train, export, verify and run a small road model; results in $(DEMO)/"
+	@echo "make demo    train, export, verify and run a small road model; the results are in $(DEMO)/"
 	@echo "make test    all tests except the slow ones"
 	@echo "make test-fast   tests of runtime and devices, without TensorFlow"
 	@echo "make test-slow   training on every installed backend"
 	@echo "make coverage    coverage of the tests"
 	@echo "make docs    the documentation with the API reference, in build/site"
 	@echo "make test-backends  the same losses on JAX and PyTorch; downloads both"
-	@echo "make test-engines   the contract of engines on tflite_runtime and OpenVINO, in environments of their own"
-	@echo "make test-arm       doctor, verify and that contract on emulated Arm boards; takes qemu-user-static and proot"
-	@echo "make lint    format, lint, types, import rules"
+	@echo "make test-engines   the contract of engines on tflite_runtime and OpenVINO, in separate environments"
+	@echo "make test-arm       doctor, verify and the contract of engines on emulated Arm boards; needs qemu-user-static and proot"
+	@echo "make lint    checks of format, style, types, imports and words"
 	@echo "make wheel   the wheel, in dist/"
 
-# Installed again only when the project's metadata changes: the repeat costs nothing.
+# Installs again only if pyproject.toml has changed.
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -e ".[dev]"
@@ -56,7 +56,7 @@ test-backends: $(STAMP)
 	$(BIN)/python -m pip install --quiet -e ".[dev,backends]"
 	$(BIN)/python -m pytest tests/train/test_backends.py
 
-# Each of these engines shuts another out: tflite_runtime takes numpy 1, OpenVINO's build replaces ONNX Runtime.
+# These engines need separate environments: tflite_runtime needs numpy 1, and OpenVINO's build replaces ONNX Runtime.
 test-engines: wheel
 	$(PYTHON) -m venv build/engines/tflite
 	build/engines/tflite/bin/pip install --quiet tflite-runtime==2.14.0 "numpy<2" "opencv-python-headless<5" msgspec rich pytest
@@ -81,7 +81,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The namespace as the type checker and the import linter see it: they don't follow an editable install's map.
+# Links that show mypy and import-linter the packages as `orilla.*`. They cannot read the mapping of an editable install.
 build/typing:
 	mkdir -p $@/orilla
 	for part in devices runtime export train; do ln -sfn ../../../$$part $@/orilla/$$part; done

@@ -84,3 +84,13 @@ def test_every_example_runs(example, tmp_path):
     done = subprocess.run([sys.executable, str(example), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_glossary_names_what_the_code_has():
+    """The class or function that the last column names exists."""
+    rows = re.findall(r"^\| [^|]+ \| [^|]+ \| (.+) \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)[2:]
+    assert len(rows) > 40
+    files = [file for part in ("devices", "runtime", "export", "train", "docs") for file in (ROOT / part).rglob("*.py")]
+    code = "\n".join(file.read_text() for file in files) + "\n".join(file.name for file in files)
+    for name in re.findall(r"`(.+?)`", " ".join(rows)):
+        assert re.search(rf"\b{re.escape(name)}\b", code), name

@@ -13,20 +13,21 @@ PRIMARY_METRIC = {"segment": "iou", "classify": "accuracy", "text": "accuracy"}
 
 HEAD = """# Results
 
-Each row is the card of one training, which is stored here as JSON. Nothing was chosen on the split of the figure. The
-column "held out" shows the training samples on which an epoch was chosen, if any. Intervals are 95 %, bootstrap over
-samples. Seconds are wall time, on machines that sometimes did other work. `python docs/results/table.py` writes this
-page from the cards.
+Each row is one training run. Its card is stored here as JSON. No epoch or setting was chosen on the reported split.
+The column "held out" shows the training samples on which an epoch was chosen, if any. Intervals are 95 % intervals
+from a bootstrap over samples. Seconds are wall time, on machines that sometimes did other work. `python
+docs/results/table.py` writes this page from the cards.
 
-`road-0` is the documented command, and ships. Without a sequence in its training data, the same recipe reaches 0.944
-on it by day (`road-0006R0`; nothing was chosen on it) and 0.911 at dusk (`road-dusk`, the sequence `0001TP`, on which
-the recipe was chosen). The shipped `road`, which was trained on those images too, reaches 0.92 on them (put them into
-`DIR/val` and `DIR/valannot`, then run `orilla verify road --data DIR`). `road-close5` and `road-dusk-close5` had 5 %
-instead of 12 % close-ups. `road-plain` had weaker augmentation and trained the whole encoder.
+`road-0` was trained with the documented command. It is the model that ships. Without a sequence in its training data,
+the same recipe reaches 0.944 on it by day (`road-0006R0`; nothing was chosen on it) and 0.911 at dusk (`road-dusk`,
+the sequence `0001TP`, on which the recipe was chosen). The shipped `road`, which was trained on those images too,
+reaches 0.92 on them (put them into `DIR/val` and `DIR/valannot`, then run `orilla verify road --data DIR`).
+`road-close5` and `road-dusk-close5` had 5 % instead of 12 % close-ups. `road-plain` had weaker augmentation and
+trained the whole encoder.
 
-`vgg` starts from VGG19's blocks 1 to 3 only and learns blocks 4 and 5 from scratch: 0.88 from 2,000 images, 0.94 from
-8,000 (published with ImageNet weights for all five blocks: 0.972). `vgg-features` uses the features of block 3
-(published with all five blocks: 0.889).
+`vgg` starts from VGG19's blocks 1 to 3 only and learns blocks 4 and 5 from scratch. It reaches 0.88 with 2,000 images
+and 0.94 with 8,000; 0.972 is published for ImageNet weights in all five blocks. `vgg-features` uses the features of
+block 3; 0.889 is published for the features of all five blocks.
 
 | run | model | reported | figure | interval | held out | epochs | seconds | seed | parameters |
 |---|---|---|---:|---|---|---:|---:|---:|---:|
@@ -56,11 +57,11 @@ def seeds(cards: dict[str, dict[str, Any]]) -> str:
         for name, figures in groups.items()
         if len(figures) > 1
     ]
-    return "\n".join(["| model | seeds | mean | least – greatest |", "|---|---:|---:|---|", *rows, ""])
+    return "\n".join(["| model | seeds | mean | range |", "|---|---:|---:|---|", *rows, ""])
 
 
 def row(name: str, card: dict[str, Any]) -> str:
-    """Return the row of one training."""
+    """Return the row of one training run."""
     reported, metric = card["measured"][0], PRIMARY_METRIC[card["task"]]
     low, high = reported["intervals"][metric]
     chosen = [split for split in card["data"]["splits"] if split["name"] == "choose"]
