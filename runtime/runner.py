@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 from weakref import WeakMethod
 
 import numpy as np
@@ -30,6 +30,13 @@ Pictures = Iterable[NDArray[np.uint8]]
 
 Given = Source | str | int | Path | Pictures
 """An opened source, a specification for `open_source`, or images, each `[H,W,3]` uint8 BGR."""
+
+
+@runtime_checkable
+class _Readable(Protocol):
+    """An object that was probably meant as a source."""
+
+    def read(self) -> object: ...
 
 
 class Runner(ABC):
@@ -128,17 +135,18 @@ class Runner(ABC):
         try:
             if chosen is None:
                 chosen = Policy.parse(LIVE if opened.live else RECORDED)
+            played = opened
             if chosen.plays and not opened.live:
                 from orilla.runtime.sources.paced import Paced
 
-                opened = Paced(opened)
-            recording = Recording.create(record, chosen, opened, self.describe()) if record is not None else None
-            loop = CameraLoop(opened, self.stages(), chosen, on_event=on_event, recorder=recording)
+                played = Paced(opened)
+            recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
+            loop = CameraLoop(played, self.stages(), chosen, on_event=on_event, recorder=recording)
             self.listen(loop.engine_event)
         except BaseException:
             opened.close()
             raise
-        return Stream(loop, recording)
+        return Stream(loop, recording, source=opened)
 
     def watch(self, source: Given, on_tick: Callable[[Tick], object], **options: Any) -> Watch:
         """Call `on_tick` with each answer, in a thread of its own. Accepts the arguments of `stream`.
@@ -160,9 +168,9 @@ class Runner(ABC):
             raise ConfigError(msg)
         if isinstance(spec, Source):
             return spec
-        lacks = [name for name in ("read", "live", "rate_hz", "close") if name not in dir(spec)]
-        if "read" not in lacks:
-            msg = f"{type(spec).__name__} is not a source: it lacks {', '.join(lacks)}"
+        if isinstance(spec, _Readable):
+            missing = [name for name in ("live", "rate_hz", "close") if name not in dir(spec)]
+            msg = f"{type(spec).__name__} is not a source: it lacks {', '.join(missing)}"
             raise ConfigError(msg)
         if not isinstance(spec, Iterable):
             msg = f"{spec!r} is not a source: give a camera number, a URL, a path or images"

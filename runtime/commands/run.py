@@ -79,18 +79,18 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     with _opened(arguments) as runner:
         for note in runner.notes():
             print(f"orilla: {note}", file=sys.stderr)
-        source = runner.open_source(arguments.source)
         run = _Run(arguments, runner)
         sinks: list[Sink] = []
-        complete = False
+        complete = live = False
         try:
-            with runner.stream(source, policy=policy, on_event=run.tell, record=arguments.record) as stream:
-                sinks.extend(opener(source.rate_hz, live=source.live) for opener in openers)
+            with runner.stream(arguments.source, policy=policy, on_event=run.tell, record=arguments.record) as stream:
+                live = stream.live
+                sinks.extend(opener(stream.rate_hz, live=live) for opener in openers)
                 summary = run.loop(stream, sinks)
             complete = True
         except SourceError:
             # The outputs of a lost camera are complete. Those of a truncated file are not.
-            complete = source.live
+            complete = live
             raise
         finally:
             _close(sinks, complete=complete)

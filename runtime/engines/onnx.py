@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,13 @@ DTYPES = {
     "tensor(double)": np.float64,
     "tensor(bool)": np.bool_,
 }
+
+
+@runtime_checkable
+class _ReportsAssignment(Protocol):
+    """A session of ONNX Runtime that reports which provider runs each part of the graph."""
+
+    def get_provider_graph_assignment_info(self) -> Sequence[Any]: ...
 
 
 class OnnxSession:
@@ -111,10 +119,9 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
 def _require(session: Any, provider: str) -> None:
     """Raise an error if the requested provider accepted no operator, so that everything would run on the CPU."""
-    summary = getattr(session, "get_provider_graph_assignment_info", None)
-    if summary is None:  # before ONNX Runtime 1.24
+    if not isinstance(session, _ReportsAssignment):  # before ONNX Runtime 1.24
         return
-    if provider not in {part.ep_name for part in summary()}:
+    if provider not in {part.ep_name for part in session.get_provider_graph_assignment_info()}:
         msg = f"onnxruntime fell back to {CPU} from {provider}, which supports no operator of this variant"
         raise EngineError(msg)
 

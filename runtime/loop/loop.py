@@ -69,7 +69,7 @@ class CameraLoop:
         if policy.name == "rate" and not source.live and not source.rate_hz:
             msg = f"policy {policy}: this source has no frame rate; use every"
             raise ConfigError(msg)
-        self._source, self._stages = source, stages
+        self.source, self._stages = source, stages
         self._on_event, self._recorder = on_event, recorder
         self._traffic: FrameScheduler[_Item] = FrameScheduler(
             policy,
@@ -108,7 +108,7 @@ class CameraLoop:
             self._stopped = True
             self._wake()
         if self._threads[0].ident is None:
-            self._source.close()
+            self.source.close()
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(PATIENCE_S)
@@ -164,14 +164,14 @@ class CameraLoop:
             keep_to_core(0)
         while self._may_read():
             timer = StageTimer()
-            found = self._source.read()
+            found = self.source.read()
             if found is None:
                 break
             if isinstance(found, Event):
                 self._tell(found)
                 continue
             if not isinstance(found, Frame | Line):
-                msg = f"{type(self._source).__name__}.read() returned a {type(found).__name__}; it must return a Frame"
+                msg = f"{type(self.source).__name__}.read() returned a {type(found).__name__}; it must return a Frame"
                 raise SourceError(msg)
             if not self._admit(found):
                 continue
@@ -191,8 +191,8 @@ class CameraLoop:
 
     def _admit(self, frame: Frame | Line) -> bool:
         time_ns = frame.captured_ns
-        if not self._source.live and self._source.rate_hz:
-            time_ns = int(1e9 * frame.index / self._source.rate_hz)
+        if not self.source.live and self.source.rate_hz:
+            time_ns = int(1e9 * frame.index / self.source.rate_hz)
         with self._lock:
             return self._traffic.admit(frame.index, time_ns, time.monotonic_ns())
 
@@ -278,7 +278,7 @@ class CameraLoop:
 
     def _follow_size(self, frame: Frame | Line) -> None:
         """Report a change of a live source's frame size."""
-        if not isinstance(frame, Frame) or not self._source.live:
+        if not isinstance(frame, Frame) or not self.source.live:
             return
         if self._size is not None and self._size != frame.image.shape:
             old, new = (f"{shape[1]}x{shape[0]}" for shape in (self._size, frame.image.shape))
@@ -295,7 +295,7 @@ class CameraLoop:
                 if capturing:
                     # The reading thread closes the source. Closing a device under a hanging read would crash the
                     # process.
-                    self._source.close()
+                    self.source.close()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._error = self._error or error
         if capturing:

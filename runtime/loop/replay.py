@@ -186,8 +186,10 @@ def _repeat(scheduler: FrameScheduler[_Frame], step: Step, frames: dict[int, _Fr
             frame.began_ns = step.at_ns
     elif step.verb == "deliver":
         return scheduler.deliver(step.at_ns)
-    elif step.verb in ("arrive", "answer") and step.index in frames:
-        getattr(scheduler, step.verb)(frames[step.index], step.at_ns)
+    elif step.verb == "arrive" and step.index in frames:
+        scheduler.arrive(frames[step.index], step.at_ns)
+    elif step.verb == "answer" and step.index in frames:
+        scheduler.answer(frames[step.index], step.at_ns)
     return None
 
 

@@ -7,8 +7,9 @@ millisecond.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.scheduler import FrameScheduler, Reason
@@ -78,35 +79,37 @@ class _Simulation:
         )
         self._frames, self._live = iter(frames), live
         self._now = 0
-        self._events: list[tuple[int, int, str, _Item | None]] = []
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        """Time, number and function of each future event. The numbers keep events of the same time in order."""
         self._count = 0
         self._reading = self._inferring = self._sinking = False
 
     def run(self) -> Outcome:
         self._settle()
         while self._events:
-            self._now, _, verb, item = heapq.heappop(self._events)
-            getattr(self, f"_{verb}")(item)
+            self._now, _, event = heapq.heappop(self._events)
+            event()
             self._settle()
         return self._outcome
 
-    def _after(self, time_ns: int, verb: str, item: _Item | None) -> None:
+    def _at(self, time_ns: int, event: Callable[[], None]) -> None:
         self._count += 1
-        heapq.heappush(self._events, (time_ns, self._count, verb, item))
+        heapq.heappush(self._events, (time_ns, self._count, event))
 
     def _read(self) -> None:
         given = next(self._frames, None)
         self._reading = given is not None
         if given is not None:
-            done = max(self._now, given.read_ns) if self._live else self._now + given.read_ns
+            read_ns = max(self._now, given.read_ns) if self._live else self._now + given.read_ns
             # A frame of a recording is stamped when it has been read.
-            self._after(done, "was_read", _Item(given, given.captured_ns if self._live else done))
+            item = _Item(given, given.captured_ns if self._live else read_ns)
+            self._at(read_ns, partial(self._was_read, item))
 
     def _was_read(self, item: _Item) -> None:
         if item.given.corrupt:
             self._traffic.corrupt(item.index, self._now)
         elif self._traffic.admit(item.index, item.given.captured_ns, self._now):
-            self._after(self._now + item.given.prepare_ns, "was_prepared", item)
+            self._at(self._now + item.given.prepare_ns, partial(self._was_prepared, item))
             return
         self._reading = False
 
@@ -118,10 +121,10 @@ class _Simulation:
         self._traffic.answer(item, self._now)
         self._inferring = False
 
-    def _was_used(self, item: _Item) -> None:
+    def _was_used(self) -> None:
         self._sinking = False
 
-    def _waited(self, nothing: None) -> None:
+    def _waited(self) -> None:
         """End the wait of the inference for a frame that was about to arrive, and ask again."""
 
     def _settle(self) -> None:
@@ -130,12 +133,12 @@ class _Simulation:
             self._sinking = True
             drops = dict(self._traffic.drops)
             self._outcome.delivered.append(Delivered(item.index, item.captured_ns, item.began_ns, self._now, drops))
-            self._after(self._now + item.given.sink_ns, "was_used", item)
+            self._at(self._now + item.given.sink_ns, self._was_used)
         if not self._inferring and self._traffic.answer_room:
             if hold_ns := self._traffic.hold_ns(self._now):
-                self._after(self._now + hold_ns, "waited", None)
+                self._at(self._now + hold_ns, self._waited)
             elif (item := self._traffic.begin(self._now)) is not None:
                 item.began_ns, self._inferring = self._now, True
-                self._after(self._now + item.given.infer_ns, "was_inferred", item)
+                self._at(self._now + item.given.infer_ns, partial(self._was_inferred, item))
         if not self._reading and self._traffic.room:
             self._read()

@@ -53,8 +53,8 @@ class Figures(msgspec.Struct, frozen=True):
             "drops": dict(self.drops),
             "drop_ratio": round(self.drop_ratio, 4),
             **{
-                key: {name: round(getattr(stage, key), 3) for name, stage in self.stages.items()}
-                for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+                key: {name: round(msgspec.structs.asdict(stage)[key], 3) for name, stage in self.stages.items()}
+                for key in StageFigures.__struct_fields__
             },
         }
 

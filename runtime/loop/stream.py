@@ -13,6 +13,7 @@ from orilla.runtime.frame import Tick
 from orilla.runtime.loop.loop import PATIENCE_S, CameraLoop
 from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stats import Figures, LoopStats
+from orilla.runtime.sources.source import Source
 
 INTERRUPTS = 5
 """Number of interrupts that are tolerated while a loop ends."""
@@ -25,7 +26,12 @@ class Stream:
     or when nobody holds the stream.
     """
 
-    def __init__(self, loop: CameraLoop, recording: Recording | None = None) -> None:
+    def __init__(self, loop: CameraLoop, recording: Recording | None = None, *, source: Source | None = None) -> None:
+        opened = loop.source if source is None else source
+        self.live = opened.live
+        """True for a live source (a camera), False for a recording, even if it plays at its own rate."""
+        self.rate_hz = opened.rate_hz
+        """Frames per second at which a recording plays. None if there is no such rate."""
         self._loop = loop
         self._started = self._ended = False
         self._last: Tick | None = None

@@ -21,13 +21,19 @@ Spec = Preprocess | TextPreprocess | TensorPreprocess
 """Preprocessing outside the graph."""
 
 
+class _Local(threading.local):
+    """The preprocessor of images of each thread."""
+
+    preprocessor: Preprocessor | None = None
+
+
 class InputPreprocessor:
     """Prepares raw inputs. It is thread-safe; each thread has its own scratch memory."""
 
     def __init__(self, spec: Spec, vocabulary: Sequence[str] = ()) -> None:
         self.spec = spec
         self._tokenise = Tokeniser(spec, vocabulary) if isinstance(spec, TextPreprocess) else None
-        self._local = threading.local()
+        self._local = _Local()
 
     @property
     def is_text(self) -> bool:
@@ -65,8 +71,6 @@ class InputPreprocessor:
             msg = f"expected an image as a NumPy array [H,W,3] uint8, got {got}"
             raise DataError(msg)
         assert isinstance(self.spec, Preprocess)
-        preprocessor = getattr(self._local, "preprocessor", None)
-        if preprocessor is None:
-            preprocessor = self._local.preprocessor = Preprocessor(self.spec)
-        prepared: Image = preprocessor(raw, out, color=color)
-        return prepared
+        if self._local.preprocessor is None:
+            self._local.preprocessor = Preprocessor(self.spec)
+        return self._local.preprocessor(raw, out, color=color)

@@ -113,12 +113,14 @@ def _shown(url: str) -> str:
 def _open(url: str, name: str) -> Source:
     """Open one connection, depending on what the server says that it sends."""
     if urlsplit(url).scheme.lower().startswith("http"):
+        from urllib.error import URLError
+
         from orilla.runtime.sources import mjpeg
 
         try:
             response = mjpeg.connect(url, READ_MS / 1e3)
         except OSError as error:
-            reason = getattr(error, "reason", None) or error
+            reason = error.reason if isinstance(error, URLError) else error
             msg = f"no video at {name}: {reason}; check the address, the user and that the camera is on"
             raise SourceError(msg) from error
         if response.headers.get_content_type() == mjpeg.KIND:
