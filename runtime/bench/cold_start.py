@@ -44,15 +44,15 @@ def main(where: str, name: str, engine: str, threads: int) -> dict[str, float | 
     from orilla.runtime.engines import loader
 
     bundle = Bundle.open(where, every_file=False)
-    known = [one.prepared for one in read_frames(bundle)]
+    inputs = [frame.prepared for frame in read_frames(bundle)]
     reset_peak()
     before, began = memory_mib(), time.perf_counter()
     session = loader.load(bundle, bundle.manifest.variant(name), engine=engine, threads=threads)
     loaded = time.perf_counter()
-    session.run(known[0])
+    session.run(inputs[0])
     answered = time.perf_counter()
-    for place in range(INFERENCES):
-        session.run(known[place % len(known)])
+    for index in range(INFERENCES):
+        session.run(inputs[index % len(inputs)])
     peak = peak_mib()
     grown = None if peak is None or before is None else round(peak - before, 2)
     return {
@@ -69,4 +69,4 @@ if __name__ == "__main__":
     sys.stdout.flush()
     import os
 
-    os._exit(0)  # some engines write to standard error when they are unloaded
+    os._exit(0)  # Some engines write to standard error when they are unloaded.

@@ -1,4 +1,4 @@
-"""Detect disturbances of a measurement, and the part that must be excluded."""
+"""Detect disturbances of a measurement, and the intervals that must be excluded because of them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import PATIENCE, ExcludedInterval, Interference, ReferenceWorkload, outside
 
 DISTURBED = 0.1
-"""Share of disturbed seconds from which a result is invalid."""
+"""A result is invalid if at least this share of its seconds is disturbed."""
 
 DRIFT = 0.05
-"""Relative difference between the medians of the first and last third from which a result is invalid."""
+"""A result is invalid if the medians of its first and last third differ by at least this ratio."""
 
 CLOCK_FELL = 0.95
-"""Ratio to the clock in quiet intervals below which the clock explains slower intervals."""
+"""A lower clock explains slower intervals if it is below this ratio of the clock in quiet intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, 
 
 
 def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) -> list[str]:
-    """Return a reason if other processes used the machine in the seconds that are not excluded."""
-    stays = outside([one.at_s for one in monitor.seconds], excluded)
-    seconds = [one for one, kept in zip(monitor.seconds, stays, strict=True) if kept]
-    disturbed = [one for one in seconds if one.disturbed]
+    """Return why the result is invalid if other processes used the machine outside of the excluded intervals."""
+    mask = outside([second.at_s for second in monitor.seconds], excluded)
+    seconds = [second for second, is_kept in zip(monitor.seconds, mask, strict=True) if is_kept]
+    disturbed = [second for second in seconds if second.disturbed]
     if len(disturbed) <= DISTURBED * len(seconds):
         return []
-    others = statistics.fmean(one.other_cores or 0.0 for one in disturbed)
-    stolen = statistics.fmean(one.stolen_cores or 0.0 for one in disturbed)
+    others = statistics.fmean(second.other_cores or 0.0 for second in disturbed)
+    stolen = statistics.fmean(second.stolen_cores or 0.0 for second in disturbed)
     return [
         f"{len(disturbed)} of {len(seconds)} seconds were disturbed: other processes used {others:.2f} cores, the "
         f"hypervisor took {stolen:.2f}"
@@ -70,16 +70,16 @@ def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) ->
 
 def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
     """Return True if a lower clock explains the slower intervals. The machine itself then causes them."""
-    stays = outside([one.at_s for one in monitor.seconds], excluded)
+    mask = outside([second.at_s for second in monitor.seconds], excluded)
     halves: tuple[list[float], list[float]] = ([], [])
-    for one, kept in zip(monitor.seconds, stays, strict=True):
-        if one.mhz is not None:
-            halves[kept].append(one.mhz)
+    for second, is_kept in zip(monitor.seconds, mask, strict=True):
+        if second.mhz is not None:
+            halves[is_kept].append(second.mhz)
     return all(halves) and statistics.fmean(halves[False]) < CLOCK_FELL * statistics.fmean(halves[True])
 
 
 def drift(times: list[float]) -> list[str]:
-    """Return a reason if the times drifted during the run."""
+    """Return why the result is invalid if the times drifted during the run."""
     third = len(times) // 3
     if third < 10:
         return []

@@ -25,7 +25,7 @@ from orilla.runtime.bundle.manifest import Variant
 COSTS = CATALOG.with_name("costs.toml")
 
 LONE = 2.0
-"""Factor to both sides of an estimate from a single figure, whose error is unknown."""
+"""Span of an estimate from a single published figure, as a factor in both directions. Its error is unknown."""
 
 
 MAX_UNKNOWN = 0.1
@@ -55,7 +55,7 @@ class Speed:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Return the factors to both sides: the worst errors in either direction."""
+        """Return the lower and upper factor of the span: the worst errors in both directions."""
         worst = max((max(error, 1 / error) for error in self.errors.values()), default=LONE)
         return 1 / worst, worst
 
@@ -66,19 +66,19 @@ def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Pre
     Raises:
         ConfigError: The device or variant is unknown, or has no published figures.
     """
-    known = catalog()
-    known.device(device)
+    devices = catalog()
+    devices.device(device)
     variants = bundle.manifest.variants if variant is None else (bundle.manifest.variant(variant),)
-    found, reasons = [], []
-    for one in variants:
+    predictions, reasons = [], []
+    for candidate in variants:
         try:
-            found.append(_predict(bundle, one, device, known))
+            predictions.append(_predict(bundle, candidate, device, devices))
         except DataError as error:
-            reasons.append(f"{one.name}: {error}")
-    if not found:
+            reasons.append(f"{candidate.name}: {error}")
+    if not predictions:
         msg = f"no estimate for {bundle.path.name} on {device}: {'; '.join(reasons)}"
         raise ConfigError(msg)
-    return found
+    return predictions
 
 
 def precision_of(variant: Variant) -> str:
@@ -95,9 +95,9 @@ def precision_of(variant: Variant) -> str:
     raise DataError(msg)
 
 
-def _predict(bundle: Bundle, variant: Variant, device: str, known: Catalog) -> Prediction:
+def _predict(bundle: Bundle, variant: Variant, device: str, devices: Catalog) -> Prediction:
     precision = precision_of(variant)
-    speed = speed_of(device, precision, known)
+    speed = speed_of(device, precision, devices)
     work, unit = work_of(bundle.read(variant.file), variant.name), costs()[precision]
     if not unit.connected and work.connected > MAX_UNKNOWN * (work.dense + work.depthwise):
         msg = f"most of its work is in dense layers, whose cost in {precision} is unknown"
@@ -122,7 +122,7 @@ def models() -> dict[str, Work]:
     return {name: Work(**table) for name, table in tomllib.loads(COSTS.read_text())["models"].items()}
 
 
-def speed_of(device: str, precision: str, known: Catalog) -> Speed:
+def speed_of(device: str, precision: str, devices: Catalog) -> Speed:
     """Return the speed of a device.
 
     It comes from the device's own figures, else from models that it and another device have run, else from another
@@ -131,30 +131,32 @@ def speed_of(device: str, precision: str, known: Catalog) -> Speed:
     Raises:
         DataError: No published figure leads to this device.
     """
-    if (own := _own(device, precision, known)) is not None:
+    if (own := _own(device, precision, devices)) is not None:
         return own
-    spec, found = known.devices[device], []
-    for other, its in known.devices.items():
-        base = _own(other, precision, known)
+    spec, speeds = devices.devices[device], []
+    for relative, relative_spec in devices.devices.items():
+        base = _own(relative, precision, devices)
         if base is None:
             continue
-        if common := _common(device, other, precision, known):
+        if common := _common(device, relative, precision, devices):
             ratio = statistics.geometric_mean(list(common.values()))
-            found.append((ratio, base, f"{other}'s figures, through {', '.join(common)}, which both have run"))
-        elif spec.cpu == its.cpu and spec.cores == its.cores and spec.mhz and its.mhz:
-            found.append((its.mhz / spec.mhz, base, f"{other}'s figures, the same cores at {its.mhz} MHz"))
-    if found:  # the most similar device
-        ratio, base, basis = min(found, key=lambda one: abs(math.log(one[0])))
+            speeds.append((ratio, base, f"{relative}'s figures, through {', '.join(common)}, which both have run"))
+        elif spec.cpu == relative_spec.cpu and spec.cores == relative_spec.cores and spec.mhz and relative_spec.mhz:
+            speeds.append(
+                (relative_spec.mhz / spec.mhz, base, f"{relative}'s figures, the same cores at {relative_spec.mhz} MHz")
+            )
+    if speeds:  # The most similar device comes first.
+        ratio, base, basis = min(speeds, key=lambda speed: abs(math.log(speed[0])))
         return Speed(base.factor * ratio, base.errors, basis)
     msg = f"no published figure leads to the speed of {device} in {precision}"
     raise DataError(msg)
 
 
-def _own(device: str, precision: str, known: Catalog) -> Speed | None:
+def _own(device: str, precision: str, devices: Catalog) -> Speed | None:
     figures = {
-        one.model: one.ms / models()[one.model].cost(costs()[precision])
-        for one in known.devices[device].latencies
-        if one.precision == precision and one.model in models() and one.engine != "edgetpu"
+        figure.model: figure.ms / models()[figure.model].cost(costs()[precision])
+        for figure in devices.devices[device].latencies
+        if figure.precision == precision and figure.model in models() and figure.engine != "edgetpu"
     }
     if not figures:
         return None
@@ -167,11 +169,15 @@ def _own(device: str, precision: str, known: Catalog) -> Speed | None:
     return Speed(factor, errors, f"{len(figures)} published figures of {device}")
 
 
-def _common(device: str, other: str, precision: str, known: Catalog) -> dict[str, float]:
+def _common(device: str, other: str, precision: str, devices: Catalog) -> dict[str, float]:
     """Return the ratios of the two devices' times for models that both have run on the same engine."""
-    theirs = {(one.model, one.engine): one.ms for one in known.devices[other].latencies if one.precision == precision}
+    theirs = {
+        (figure.model, figure.engine): figure.ms
+        for figure in devices.devices[other].latencies
+        if figure.precision == precision
+    }
     return {
-        one.model: one.ms / theirs[one.model, one.engine]
-        for one in known.devices[device].latencies
-        if one.precision == precision and (one.model, one.engine) in theirs
+        figure.model: figure.ms / theirs[figure.model, figure.engine]
+        for figure in devices.devices[device].latencies
+        if figure.precision == precision and (figure.model, figure.engine) in theirs
     }

@@ -20,11 +20,11 @@ OTHERS = 0.25
 core."""
 
 STOLEN = 0.05
-"""Share of the used cores' time that the hypervisor may take before a second counts as disturbed."""
+"""Share of the used cores' time that the hypervisor may take. A second in which it takes more counts as disturbed."""
 
 
 class Second(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State of the machine at one moment, and its use since the previous one."""
+    """State of the machine at one moment, and the use of its cores since the previous reading."""
 
     at_s: float
     """Seconds since the measurement began."""
@@ -32,11 +32,11 @@ class Second(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mhz: float | None = None
     watts: float | None = None
     own_cores: float | None = None
-    """Cores that this process used."""
+    """Number of cores that this process used, as a mean over the second."""
     other_cores: float | None = None
-    """Cores that all other processes used."""
+    """Number of cores that all other processes used."""
     stolen_cores: float | None = None
-    """Cores that the hypervisor took."""
+    """Number of cores that the hypervisor took."""
     disturbed: bool = False
 
 
@@ -73,7 +73,7 @@ class Monitor:
 
     @property
     def joules(self) -> float | None:
-        """Return the used energy, joules. None if the machine has no sensor."""
+        """Return the energy that the machine used since the start, in joules; None without a sensor."""
         return self._meter.joules if self._meter.source is not None else None
 
     @property
@@ -82,8 +82,10 @@ class Monitor:
         return self._meter.source
 
     def new_throttling(self) -> tuple[str, ...]:
-        """Return the reasons for throttling that were absent before."""
-        return tuple(one for one in throttled(self._root) if one not in self._throttled or one.endswith("now"))
+        """Return the reasons for throttling that appeared during the measurement."""
+        return tuple(
+            reason for reason in throttled(self._root) if reason not in self._throttled or reason.endswith("now")
+        )
 
     def _watch(self) -> None:
         while not self._stop.wait(PERIOD_S):

@@ -20,26 +20,27 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 
 WORK_MS = 0.1
-"""Approximate duration on an undisturbed machine, milliseconds."""
+"""Approximate duration of one run of the computation on an undisturbed machine, milliseconds."""
 
 EVERY_S = 0.05
-"""Interval between readings, seconds. The readings take a five-hundredth of the time."""
+"""Interval between readings in seconds. All readings together take a five-hundredth of the time."""
 
 READINGS = 5
-"""Readings of one window, which is judged by their median."""
+"""Number of readings in one window. Their median counts for the window."""
 
 QUIET = 0.1
-"""Share of the quietest windows. The slowest of them defines the machine's own speed."""
+"""Share of the windows that count as quiet. The slowest of these defines the machine's own speed."""
 
 SLOWER = 1.1
-"""Ratio to that speed from which a window is excluded. A clock that follows the heat changes in smaller steps; a
-neighbour takes a quarter or more."""
+"""A window is excluded if it takes at least this multiple of the time at the machine's own speed. A clock that follows
+the heat changes in smaller steps, and a neighbour takes a quarter or more."""
 
 HELD_DOWN = 1.25
-"""Ratio to the best speed of earlier runs from which a whole run is excluded: a neighbour may stay for minutes."""
+"""A whole run is excluded if it takes at least this multiple of the best time of earlier runs, because a neighbour may
+stay for minutes."""
 
 FORGOTTEN_S = 30 * 86400.0
-"""Age at which the speed of earlier runs is ignored, because the machine may have changed, seconds."""
+"""Age in seconds at which the speed of earlier runs is ignored, because the machine may have changed."""
 
 PATIENCE = 3.0
 """Maximum duration of a measurement that waits for undisturbed seconds, as a multiple of the requested seconds."""
@@ -63,11 +64,11 @@ class Interference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Time of one step in the quietest windows of all earlier runs on this machine, nanoseconds. None without earlier
     runs."""
     seconds: float
-    """Excluded seconds."""
+    """Length of all excluded intervals, seconds."""
 
     @property
     def slowdown(self) -> float:
-        """Return the factor by which the machine was slower at times."""
+        """Return the factor by which the machine was slower than usual in its slowest interval."""
         return self.worst_ns / min(self.quiet_ns, self.known_ns or self.quiet_ns)
 
 
@@ -88,7 +89,7 @@ class ReferenceWorkload:
         """End of each window, seconds since the start, and its median time of one step, nanoseconds."""
 
     def read(self, at_s: float) -> None:
-        """Take a reading if one is due."""
+        """Take a reading if the last one is at least `EVERY_S` old."""
         if at_s < self._next_s:
             return
         self._readings.append(step_ns(self._count))
@@ -98,28 +99,32 @@ class ReferenceWorkload:
             self._readings.clear()
 
     def quiet_s(self) -> float:
-        """Return the seconds so far that are not excluded."""
-        return (self._windows[-1][0] if self._windows else 0.0) - sum(one.to_s - one.from_s for one in self.excluded())
+        """Return the number of seconds so far that are not excluded."""
+        return (self._windows[-1][0] if self._windows else 0.0) - sum(
+            interval.to_s - interval.from_s for interval in self.excluded()
+        )
 
     def excluded(self) -> list[ExcludedInterval]:
         """Return the intervals in which the machine was slower."""
         if len(self._windows) < 4:
             return []
-        found: list[ExcludedInterval] = []
+        intervals: list[ExcludedInterval] = []
         limit, begin = SLOWER * self._own_ns(), 0.0
         for end, median in self._windows:
             if median > limit:
-                joined = found and found[-1].to_s == begin
-                found[-1 if joined else len(found) :] = [ExcludedInterval(found[-1].from_s if joined else begin, end)]
+                joined = intervals and intervals[-1].to_s == begin
+                intervals[-1 if joined else len(intervals) :] = [
+                    ExcludedInterval(intervals[-1].from_s if joined else begin, end)
+                ]
             begin = end
-        return found
+        return intervals
 
     def summary(self) -> Interference | None:
         """Return the interference for the result. None if the run was too short."""
         if len(self._windows) < 4:
             return None
         worst = max(median for _, median in self._windows)
-        seconds = sum(one.to_s - one.from_s for one in self.excluded())
+        seconds = sum(interval.to_s - interval.from_s for interval in self.excluded())
         return Interference(round(self._quiet_ns(), 4), round(worst, 4), self._known_ns, round(seconds, 3))
 
     def _own_ns(self) -> float:
@@ -149,18 +154,18 @@ def known_ns() -> float | None:
 
     None before the first run or if it is outdated.
     """
-    kept = _kept().get(_key())
-    return kept.quiet_ns if kept is not None and time.time() - kept.at < FORGOTTEN_S else None
+    stored = _stored().get(_key())
+    return stored.quiet_ns if stored is not None and time.time() - stored.at < FORGOTTEN_S else None
 
 
 def remember(quiet_ns: float) -> None:
     """Store the best time. If it cannot be stored, the next run starts without it."""
-    known = known_ns()
-    if known is not None and known <= quiet_ns:
+    stored_ns = known_ns()
+    if stored_ns is not None and stored_ns <= quiet_ns:
         return
     with suppress(OSError, ConfigError):
         make_folder(_file().parent)
-        write_bytes(_file(), msgspec.json.encode({**_kept(), _key(): _Known(quiet_ns, time.time())}))
+        write_bytes(_file(), msgspec.json.encode({**_stored(), _key(): _Known(quiet_ns, time.time())}))
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -169,7 +174,7 @@ class _Known(msgspec.Struct, frozen=True):
     """Seconds since 1970."""
 
 
-def _kept() -> dict[str, _Known]:
+def _stored() -> dict[str, _Known]:
     try:
         return msgspec.json.decode(_file().read_bytes(), type=dict[str, _Known])
     except (OSError, ConfigError, msgspec.DecodeError):
@@ -181,16 +186,16 @@ def _file() -> Path:
 
 
 def _key() -> str:
-    """Return a key of everything that determines the machine's speed."""
+    """Return a text that identifies everything that determines the machine's speed."""
     machine = detect()
     return f"{identity()}, {machine.governor}, {machine.max_mhz} MHz, Python {sys.version}"
 
 
 def outside(at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[bool]:
-    """Return, for each of the ascending times, True if it lies in no excluded interval."""
-    found, place = [], 0
+    """Return a mask of the times, which must ascend: True for a time that lies in no excluded interval."""
+    mask, next_interval = [], 0
     for at in at_s:
-        while place < len(excluded) and at >= excluded[place].to_s:
-            place += 1
-        found.append(place == len(excluded) or at < excluded[place].from_s)
-    return found
+        while next_interval < len(excluded) and at >= excluded[next_interval].to_s:
+            next_interval += 1
+        mask.append(next_interval == len(excluded) or at < excluded[next_interval].from_s)
+    return mask

@@ -32,21 +32,21 @@ HEADLINE = {"single-stream": "infer", "multi-stream": "query", "offline": "sampl
 
 
 class BenchmarkSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Subject of a measurement."""
+    """What a result measures: the bundle, variant, engine, threads and scenario."""
 
     bundle: str
     sha256: str
     """SHA-256 of the bundle's manifest, which contains the hashes of all its files."""
     variant: str
     engine: str
-    """Engine, as for `--engine`."""
+    """Name of the engine in the list of `orilla devices`."""
     engine_version: str
     threads: int
     scenario: Scenario
     streams: int = 1
     """Frames per query."""
     source: str | None = None
-    """Source of the loop."""
+    """Source of the loop; None for other scenarios."""
     policy: str | None = None
 
 
@@ -70,11 +70,11 @@ class ColdStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Start-up time and memory of a new process."""
 
     start_ms: float
-    """Time from before the import of the engine to the first answer, milliseconds."""
+    """Time from the import of the engine to the first answer, milliseconds."""
     load_ms: float
-    """Part of it until the variant is loaded, milliseconds."""
+    """Part of `start_ms` until the variant is loaded, milliseconds."""
     memory_mib: float | None
-    """Growth of the process at its peak since before the import of the engine, MiB. None if unknown."""
+    """Peak of the resident memory minus the memory before the import of the engine, MiB. None if unknown."""
     peak_mib: float | None
     """Peak resident memory of the whole process, MiB."""
 
@@ -90,7 +90,7 @@ class Soak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """True if the machine reached a thermal steady state."""
     steady_after_s: float | None
     judged_by: str
-    """Basis of the judgement: the temperature, or only the times without a sensor."""
+    """What shows the steady state: temperature and times, or only the times if there is no sensor."""
     slowdown: float
     """Ratio of sustained p50 to burst p50."""
 
@@ -106,15 +106,15 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
     """Duration of the measurement by the monotonic clock, seconds."""
     complete: bool
-    """True if it was not interrupted. An interrupted result contains the samples so far."""
+    """True if the run was not interrupted. The result of an interrupted run has the samples until then."""
     valid: bool
-    """True if nothing disturbed it."""
+    """True if nothing disturbed the run."""
     invalid: tuple[str, ...]
-    """Disturbances."""
+    """Disturbances that make the result invalid; empty if it is valid."""
     notes: tuple[str, ...]
     warm_up: WarmUp
     samples_ms: dict[str, list[float]]
-    """Raw times in order, by stage, milliseconds. `at_s` contains the start of each."""
+    """Raw times of each stage in milliseconds, in the order of measurement. `at_s` has the start of each."""
     at_s: list[float]
     summary: dict[str, Summary]
     per_second: float
@@ -135,9 +135,9 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     excluded: tuple[ExcludedInterval, ...] = ()
     """Excluded intervals. `summary` covers the other samples."""
 
-    def kept(self, stage: str) -> list[float]:
+    def undisturbed(self, stage: str) -> list[float]:
         """Return the times of a stage outside the excluded intervals."""
-        return kept(self.samples_ms[stage], self.at_s, self.excluded)
+        return undisturbed(self.samples_ms[stage], self.at_s, self.excluded)
 
     @property
     def headline(self) -> str:
@@ -151,23 +151,29 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def meets_mlperf(self) -> bool:
-        """Return True if queries and duration fulfil MLPerf's single-stream scenario."""
+        """Return True if the number of queries and the duration meet the rules of MLPerf's single-stream scenario."""
         from orilla.runtime.bench.samples import MLPERF_QUERIES, MLPERF_SECONDS
 
         return self.main.count >= MLPERF_QUERIES and self.seconds >= MLPERF_SECONDS
 
 
-def kept(times: list[float], at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[float]:
-    """Return the times outside the excluded intervals, or all times if none would remain."""
+def undisturbed(times: list[float], at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[float]:
+    """Return the times outside the excluded intervals; all times if no other would remain."""
     if not excluded:
         return times
     return [time for time, stays in zip(times, outside(at_s, excluded), strict=True) if stays] or times
 
 
 def benchmark_subject(
-    bundle: Bundle, variant: Variant, engine: str, engine_version: str, threads: int, scenario: Scenario, **more: object
+    bundle: Bundle,
+    variant: Variant,
+    engine: str,
+    engine_version: str,
+    threads: int,
+    scenario: Scenario,
+    **details: object,
 ) -> BenchmarkSubject:
-    """Describe the subject of a measurement."""
+    """Return the subject of a measurement."""
     digest = hashlib.sha256(encode(bundle.manifest)).hexdigest()
     return BenchmarkSubject(
         bundle.path.stem,
@@ -177,12 +183,12 @@ def benchmark_subject(
         engine_version,
         threads,
         scenario,
-        **more,  # type: ignore[arg-type]
+        **details,  # type: ignore[arg-type]
     )
 
 
 def this_host() -> Host:
-    """Describe this machine."""
+    """Return the properties of this machine."""
     from importlib.metadata import PackageNotFoundError, version
 
     from orilla.devices.detect import detect, identity
@@ -223,32 +229,32 @@ def read(path: Path) -> Result:
         if version > SCHEMA:
             msg = f"{path} has version {version}, but this orilla reads {SCHEMA}: install a newer one"
             raise DataError(msg)
-        found = msgspec.json.decode(data, type=Result)
+        result = msgspec.json.decode(data, type=Result)
     except msgspec.DecodeError as error:
         msg = f"{path} is not a result of orilla bench: {error}"
         raise DataError(msg) from error
-    times = found.samples_ms.get(found.headline)
+    times = result.samples_ms.get(result.headline)
     if not times:
         msg = f"{path} contains no samples: measure again"
         raise DataError(msg)
-    whole = all(len(stage) == len(found.at_s) for stage in found.samples_ms.values())
-    if not whole or found.headline not in found.summary or not min(times) > 0 or not math.isfinite(max(times)):
+    whole = all(len(stage) == len(result.at_s) for stage in result.samples_ms.values())
+    if not whole or result.headline not in result.summary or not min(times) > 0 or not math.isfinite(max(times)):
         msg = f"{path} is damaged: its samples do not fit each other; measure again"
         raise DataError(msg)
     # The samples are the measurement. The summary in the file is only for other programs.
-    summary = {stage: summarise(found.kept(stage)) for stage in found.samples_ms}
-    return msgspec.structs.replace(found, summary=summary)
+    summary = {stage: summarise(result.undisturbed(stage)) for stage in result.samples_ms}
+    return msgspec.structs.replace(result, summary=summary)
 
 
 def read_all(path: Path) -> list[Result]:
     """Return the result in a file, or all results in a folder, oldest first. Raises `DataError`."""
     if not path.is_dir():
         return [read(path)]
-    found = [read(one) for one in sorted(path.glob("*.json"))]
-    if not found:
+    results = [read(result) for result in sorted(path.glob("*.json"))]
+    if not results:
         msg = f"{path} contains no results (*.json)"
         raise DataError(msg)
-    return sorted(found, key=lambda one: one.created)
+    return sorted(results, key=lambda result: result.created)
 
 
 def merge(results: list[Result]) -> Result:
@@ -258,12 +264,12 @@ def merge(results: list[Result]) -> Result:
         ConfigError: The runs differ in machine, bundle, variant, engine or scenario.
     """
     first = results[0]
-    for other in results[1:]:
-        if other.host.identity != first.host.identity:
-            msg = f"runs on {first.host.identity} and on {other.host.identity} cannot be merged"
+    for result in results[1:]:
+        if result.host.identity != first.host.identity:
+            msg = f"runs on {first.host.identity} and on {result.host.identity} cannot be merged"
             raise ConfigError(msg)
-        if other.subject != first.subject:
-            msg = f"runs of {describe(first.subject)} and of {describe(other.subject)} cannot be merged"
+        if result.subject != first.subject:
+            msg = f"runs of {describe(first.subject)} and of {describe(result.subject)} cannot be merged"
             raise ConfigError(msg)
     if len(results) == 1:
         return first
@@ -273,12 +279,12 @@ def merge(results: list[Result]) -> Result:
             samples.setdefault(stage, []).extend(times)
     counts = [result.main.count for result in results]
     total = sum(counts)
-    offsets = [sum(result.seconds for result in results[:place]) for place in range(len(results))]
+    offsets = [sum(result.seconds for result in results[:index]) for index in range(len(results))]
     at_s = [at + offset for result, offset in zip(results, offsets, strict=True) for at in result.at_s]
     excluded = tuple(
-        ExcludedInterval(one.from_s + offset, one.to_s + offset)
+        ExcludedInterval(interval.from_s + offset, interval.to_s + offset)
         for result, offset in zip(results, offsets, strict=True)
-        for one in result.excluded
+        for interval in result.excluded
     )
     return msgspec.structs.replace(
         first,
@@ -290,7 +296,7 @@ def merge(results: list[Result]) -> Result:
         samples_ms=samples,
         at_s=at_s,
         excluded=excluded,
-        summary={stage: summarise(kept(times, at_s, excluded)) for stage, times in samples.items()},
+        summary={stage: summarise(undisturbed(times, at_s, excluded)) for stage, times in samples.items()},
         per_second=sum(result.per_second * count for result, count in zip(results, counts, strict=True)) / total,
         cpu_ms=sum(result.cpu_ms * count for result, count in zip(results, counts, strict=True)) / total,
         peak_mib=max((result.peak_mib for result in results if result.peak_mib is not None), default=None),
@@ -298,7 +304,7 @@ def merge(results: list[Result]) -> Result:
 
 
 def describe(subject: BenchmarkSubject) -> str:
-    """Describe a subject in a few words."""
+    """Return a short text that names a subject."""
     threads = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
     return f"{subject.bundle} {subject.variant} on {subject.engine_version}, {threads}, {subject.scenario}"
 

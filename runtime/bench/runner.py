@@ -81,12 +81,15 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
     measured = _accuracy(model, plan, measurement, progress)
     at_s, samples = measurement.stored()
     headline = samples[HEADLINE[plan.scenario]]
-    # The sampling of a loop begins with its first frame: the source is opened before.
+    # The sampling of a loop begins with its first frame, because opening the source is no part of it.
     seconds = at_s[-1] - at_s[0] + measurement.last_ms(headline) / 1e3
-    found = judge(measurement.monitor, measurement.workload, seconds, soak=plan.soak)
-    if found.interference is not None and measurement.complete:
-        remember(found.interference.quiet_ns)
-    invalid = [*found.invalid, *([] if plan.soak else drift(results.kept(headline, at_s, found.excluded)))]
+    disturbance = judge(measurement.monitor, measurement.workload, seconds, soak=plan.soak)
+    if disturbance.interference is not None and measurement.complete:
+        remember(disturbance.interference.quiet_ns)
+    invalid = [
+        *disturbance.invalid,
+        *([] if plan.soak else drift(results.undisturbed(headline, at_s, disturbance.excluded))),
+    ]
     monitor, soaking = measurement.monitor, measurement.soaking
     return Result(
         schema=SCHEMA,
@@ -97,11 +100,13 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
         complete=measurement.complete,
         valid=not invalid,
         invalid=tuple(invalid),
-        notes=tuple(_notes(model, measurement, found, warm_up, seconds)),
+        notes=tuple(_notes(model, measurement, disturbance, warm_up, seconds)),
         warm_up=warm_up,
         samples_ms=samples,
         at_s=at_s,
-        summary={name: summarise(results.kept(times, at_s, found.excluded)) for name, times in samples.items()},
+        summary={
+            name: summarise(results.undisturbed(times, at_s, disturbance.excluded)) for name, times in samples.items()
+        },
         per_second=round(measurement.samples.frames / max(seconds, 1e-9), 3),
         cpu_ms=round(1e3 * measurement.cpu_s / measurement.samples.frames, 4),
         peak_mib=peak,
@@ -112,8 +117,8 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
         accuracy=measured,
         soak=soaking.summary(at_s, headline) if soaking is not None else None,
         drops=measurement.samples.drops,
-        interference=found.interference,
-        excluded=found.excluded,
+        interference=disturbance.interference,
+        excluded=disturbance.excluded,
     )
 
 
@@ -185,7 +190,7 @@ class _Measurement:
 
 
 def _clock_offset() -> float:
-    """Return the wall clock minus the monotonic clock, seconds."""
+    """Return the difference between the wall clock and the monotonic clock in seconds."""
     return time.time() - time.perf_counter()
 
 
@@ -233,8 +238,10 @@ def _subject(model: Model, plan: Plan, scenario: Scenario) -> BenchmarkSubject:
     )
 
 
-def _notes(model: Model, measurement: _Measurement, found: Disturbance, warm_up: WarmUp, seconds: float) -> list[str]:
-    notes = [*measurement.samples.notes, *found.notes]
+def _notes(
+    model: Model, measurement: _Measurement, disturbance: Disturbance, warm_up: WarmUp, seconds: float
+) -> list[str]:
+    notes = [*measurement.samples.notes, *disturbance.notes]
     if not warm_up.steady:
         notes.append(f"warm-up: no steady state after {warm_up.seconds:.1f} s")
     if abs(measurement.clock_step_s) > MAX_CLOCK_STEP_S:

@@ -21,7 +21,7 @@ MLPERF_QUERIES, MLPERF_SECONDS = 1024, 60.0
 section 3.3."""
 
 MIN_CORRELATED = 8
-"""Samples from which on their autocorrelation is estimated."""
+"""Minimum number of samples for an estimate of their autocorrelation."""
 
 
 class Percentile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

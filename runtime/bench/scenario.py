@@ -34,17 +34,17 @@ STREAMS = 8
 """Frames of a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""
 
 OFFLINE_EACH = 16
-"""Frames that each session takes at a time in the offline scenario."""
+"""Frames that each session processes per query in the offline scenario."""
 
 CAMERA_HZ = 30.0
-"""Frame rate of the golden frames in the loop scenario, if no source is given."""
+"""Frame rate of the golden frames, which the loop scenario repeats if no source is given. Frames per second."""
 
 MAX_SAMPLES = 1_000_000
 """Number of stored queries. When it is reached, every second query is removed, and from then on only every second query
 is stored, repeatedly."""
 
 MAX_EVENTS = 20
-"""Events of a loop that become notes of the result."""
+"""Maximum number of a loop's events that become notes of the result."""
 
 
 class SampleSet:
@@ -58,7 +58,7 @@ class SampleSet:
         self.frames = 0
         """Frames of all queries, stored or not."""
         self.stride = 1
-        """One of this many queries is stored."""
+        """Every `stride`-th query is stored."""
         self.drops: dict[str, int] = {}
         """Dropped frames of a loop by reason."""
         self.notes: list[str] = []

@@ -16,10 +16,10 @@ BURST_S = 10.0
 SUSTAINED_S = 60.0
 
 SETTLED_S = 120.0
-"""Duration of the steady state, divided into `WINDOWS` windows, seconds."""
+"""Duration of the steady state in seconds. It is divided into `WINDOWS` windows."""
 
 SETTLED_C = 1.0
-"""Maximum difference between the windows' mean temperatures, degrees."""
+"""Maximum difference between the windows' mean temperatures in the steady state, degrees Celsius."""
 
 
 class Soaking:
@@ -47,12 +47,12 @@ class Soaking:
         if not is_steady(self._medians[-WINDOWS:]):
             return False
         since = at_s - WINDOWS * self._window_s
-        heat = [(one.at_s, one.temperature_c) for one in self._seconds if one.at_s >= since]
-        known = [(at, hot) for at, hot in heat if hot is not None]
-        if not known:
+        heat = [(second.at_s, second.temperature_c) for second in self._seconds if second.at_s >= since]
+        readings = [(at, hot) for at, hot in heat if hot is not None]
+        if not readings:
             return True
         middle = since + WINDOWS * self._window_s / 2
-        halves = [hot for at, hot in known if at < middle], [hot for at, hot in known if at >= middle]
+        halves = [hot for at, hot in readings if at < middle], [hot for at, hot in readings if at >= middle]
         if not all(halves):
             return False
         return abs(statistics.fmean(halves[1]) - statistics.fmean(halves[0])) <= SETTLED_C
@@ -61,14 +61,14 @@ class Soaking:
         """Return burst and sustained times."""
         last = at_s[-1]
         burst = [time for at, time in zip(at_s, times_ms, strict=True) if at <= BURST_S]
-        kept = min(SUSTAINED_S, last / 2)
-        sustained = [time for at, time in zip(at_s, times_ms, strict=True) if at >= last - kept]
-        known = any(one.temperature_c is not None for one in self._seconds)
+        sustained_s = min(SUSTAINED_S, last / 2)
+        sustained = [time for at, time in zip(at_s, times_ms, strict=True) if at >= last - sustained_s]
+        has_sensor = any(second.temperature_c is not None for second in self._seconds)
         return Soak(
             summarise(burst),
             summarise(sustained),
             self.settled_at_s is not None,
             None if self.settled_at_s is None else round(self.settled_at_s, 1),
-            "temperature and times" if known else "times alone: no temperature sensor here",
+            "temperature and times" if has_sensor else "times alone: no temperature sensor here",
             round(statistics.median(sustained) / statistics.median(burst), 4),
         )

@@ -14,8 +14,8 @@ from orilla.runtime.bench.result import Result, describe, merge
 from orilla.runtime.bench.samples import PERCENTS, Z
 
 MARGIN = 3.0
-"""Difference between two runs of the same subject on an undisturbed machine, per cent. Each process has another memory
-layout, and the clock varies by some megahertz."""
+"""Largest difference in per cent between two runs of the same subject on an undisturbed machine. Two runs differ
+because each process has another memory layout, and because the clock varies by some megahertz."""
 
 Word = Literal["same", "faster", "slower"]
 
@@ -62,77 +62,78 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
     Raises:
         ConfigError: Machine or scenario differ, there are too few samples, or one side mixes subjects.
     """
-    one, other = merge(a), merge(b)
-    _require_comparable(one, other)
+    merged_a, merged_b = merge(a), merge(b)
+    _require_comparable(merged_a, merged_b)
     changes = [change for percent in PERCENTS if (change := _change(a, b, percent, margin)) is not None]
     if not changes or changes[0].percentile != "p50":
-        msg = f"too few samples to compare ({one.main.count} and {other.main.count}, many correlated): measure longer"
+        counts = f"{merged_a.main.count} and {merged_b.main.count}, many correlated"
+        msg = f"too few samples to compare ({counts}): measure longer"
         raise ConfigError(msg)
     first = changes[0]
-    notes = _notes(one, other)
+    notes = _notes(merged_a, merged_b)
     if first.verdict == "same" and abs(first.percent) + first.plus_minus > 2 * margin:
         notes.append(f"± {first.plus_minus:.1f} % is too wide for a small difference: measure longer, or several times")
-    grown = [side.cold_start.memory_mib if side.cold_start else None for side in (one, other)]
+    grown = [side.cold_start.memory_mib if side.cold_start else None for side in (merged_a, merged_b)]
     memory = (grown[0], grown[1]) if grown[0] is not None and grown[1] is not None else None
     return Verdict(
         first.verdict,
         first.percent,
         first.plus_minus,
         margin,
-        describe(one.subject),
-        describe(other.subject),
-        one.headline,
+        describe(merged_a.subject),
+        describe(merged_b.subject),
+        merged_a.headline,
         tuple(changes),
         memory,
         tuple(notes),
     )
 
 
-def _require_comparable(one: Result, other: Result) -> None:
-    if one.host.identity != other.host.identity:
+def _require_comparable(a: Result, b: Result) -> None:
+    if a.host.identity != b.host.identity:
         msg = (
-            f"A was measured on {one.host.identity}, B on {other.host.identity}: times of different machines cannot be "
+            f"A was measured on {a.host.identity}, B on {b.host.identity}: times of different machines cannot be "
             "compared; orilla report shows them side by side"
         )
         raise ConfigError(msg)
-    if (one.subject.scenario, one.subject.streams) != (other.subject.scenario, other.subject.streams):
-        msg = f"A is a run of {one.subject.scenario}, B of {other.subject.scenario}: measure the same way"
+    if (a.subject.scenario, a.subject.streams) != (b.subject.scenario, b.subject.streams):
+        msg = f"A is a run of {a.subject.scenario}, B of {b.subject.scenario}: measure the same way"
         raise ConfigError(msg)
 
 
-def _notes(one: Result, other: Result) -> list[str]:
-    """Return what limits the comparison of A (`one`) and B (`other`)."""
+def _notes(a: Result, b: Result) -> list[str]:
+    """Return what limits the comparison of A (`a`) and B (`b`)."""
     notes = [
         f"{side} is not valid: {reason}"
-        for side, result in (("A", one), ("B", other))
+        for side, result in (("A", a), ("B", b))
         for reason in (*result.invalid, *(() if result.complete else ("it was interrupted",)))
     ]
-    if one.interference is not None and other.interference is not None:
-        ratio = other.interference.quiet_ns / one.interference.quiet_ns
-        if one.host.python == other.host.python and not 1 / SLOWER < ratio < SLOWER:
+    if a.interference is not None and b.interference is not None:
+        ratio = b.interference.quiet_ns / a.interference.quiet_ns
+        if a.host.python == b.host.python and not 1 / SLOWER < ratio < SLOWER:
             notes.append(
                 f"the machine itself was {max(ratio, 1 / ratio):.2f} times slower in {'B' if ratio > 1 else 'A'}"
             )
     for what in ("bundle", "variant", "engine_version", "threads"):
-        was, now = getattr(one.subject, what), getattr(other.subject, what)
+        was, now = getattr(a.subject, what), getattr(b.subject, what)
         if was != now:
             notes.append(f"{what.replace('_version', '')}: {was} in A, {now} in B")
-    if one.subject.bundle == other.subject.bundle and one.subject.sha256 != other.subject.sha256:
-        notes.append(f"{one.subject.bundle} is another bundle in B than in A")
+    if a.subject.bundle == b.subject.bundle and a.subject.sha256 != b.subject.sha256:
+        notes.append(f"{a.subject.bundle} is another bundle in B than in A")
     return notes
 
 
 def _change(a: list[Result], b: list[Result], percent: float, margin: float) -> Change | None:
-    one, other = _estimate(a, percent), _estimate(b, percent)
-    if one is None or other is None:
+    estimate_a, estimate_b = _estimate(a, percent), _estimate(b, percent)
+    if estimate_a is None or estimate_b is None:
         return None
-    difference, spread = other[0] - one[0], Z * math.hypot(one[1], other[1])
+    difference, spread = estimate_b[0] - estimate_a[0], Z * math.hypot(estimate_a[1], estimate_b[1])
     low, high, edge = difference - spread, difference + spread, math.log1p(margin / 100)
     word: Word = "slower" if low > edge else "faster" if high < -edge else "same"
     return Change(
         f"p{percent:g}",
-        round(math.exp(one[0]), 4),
-        round(math.exp(other[0]), 4),
+        round(math.exp(estimate_a[0]), 4),
+        round(math.exp(estimate_b[0]), 4),
         round(100 * math.expm1(difference), 2),
         round(50 * (math.exp(high) - math.exp(low)), 2),
         word,
@@ -144,7 +145,7 @@ def _estimate(results: list[Result], percent: float) -> tuple[float, float] | No
     pooled = merge(results).main.at(percent)
     if pooled is None or (error := pooled.error) is None:
         return None
-    singles = [math.log(one.ms) for result in results if (one := result.main.at(percent)) is not None]
+    singles = [math.log(percentile.ms) for result in results if (percentile := result.main.at(percent)) is not None]
     if len(singles) > 1:
         error = max(error, statistics.stdev(singles) / math.sqrt(len(singles)))
     return math.log(pooled.ms), error

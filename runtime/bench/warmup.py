@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import msgspec
 
 WINDOW_S = 0.1
-"""Length of a window, seconds. It contains at least three inferences and is judged by its median."""
+"""Length of a window in seconds. A window has at least three inferences, and its median counts."""
 
 WINDOWS = 6
-"""Number of windows. The older half is compared with the newer half."""
+"""Number of windows that are compared: the older half with the newer half."""
 
 ALIKE = 0.02
 """Relative difference below which both halves count as equal."""
 
 PATIENCE_S = 10.0
-"""Maximum duration, seconds. Then the measurement starts anyway, and the result says so."""
+"""Maximum duration of the warm-up in seconds. The measurement then starts anyway, and the result has a note."""
 
 
 class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

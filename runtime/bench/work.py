@@ -49,24 +49,24 @@ def work_of(data: bytes, name: str) -> Work:
     Raises:
         DataError: The file is invalid, or the work of an operator is unknown.
     """
-    found = dict.fromkeys(KINDS, 0.0)
+    work = dict.fromkeys(KINDS, 0.0)
     for operator in read_operators(data, name):
         if operator.custom or operator.name in OPAQUE:
             msg = f"{name} has the operator {operator.name}, whose work is unknown"
             raise DataError(msg)
         kind, macs = _macs(operator)
         if kind is not None:
-            found[kind] += macs / 1e6
-        found["values"] += sum(one.size for one in (*operator.given, *operator.outputs)) / 1e6
-        found["ops"] += 1
-    return Work(**found)
+            work[kind] += macs / 1e6
+        work["values"] += sum(tensor.size for tensor in (*operator.given, *operator.outputs)) / 1e6
+        work["ops"] += 1
+    return Work(**work)
 
 
 def _macs(operator: Operator) -> tuple[str | None, float]:
     """Return the kind and the multiply-accumulates. The kind is None for an operator that only moves values."""
     if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D"):
         return None, 0.0
-    weights = next((one for one in operator.inputs[1:] if one is not None and len(one.shape) >= 2), None)
+    weights = next((tensor for tensor in operator.inputs[1:] if tensor is not None and len(tensor.shape) >= 2), None)
     if weights is None:
         return None, 0.0
     if operator.name == "FULLY_CONNECTED":

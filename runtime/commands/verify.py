@@ -101,4 +101,4 @@ def show(document: dict[str, Any]) -> None:
     if judged:
         tables.append((f"budgets of {judged[0].bundle}", BUDGET_HEADER, [budget_row(one) for one in judged]))
         lines += [f"FAIL {one.reason}" for one in judged if one.reason]
-    show_tables(tables, [*lines, f"verdict: {document['verdict']}"], as_markdown=document["markdown"], left=4)
+    show_tables(tables, [*lines, f"verdict: {document['verdict']}"], as_markdown=document["markdown"], text_columns=4)

@@ -28,7 +28,7 @@ def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) 
     Args:
         budget: The budget.
         result: The result. If the budget is for another bundle, variant, engine or device, no limit applies.
-        others: Results among which the full-precision variant, measured on the same machine, is looked for.
+        others: Other results. One of the full-precision variant on the same machine is used for ratios.
     """
     if not _applies(budget, result):
         return []
@@ -62,10 +62,16 @@ def _is_device(result: Result, device: str) -> bool:
 
 
 def _is_reference(result: Result, other: Result) -> bool:
-    """Return whether the other result is the full-precision variant under the same conditions."""
+    """Return True if the other result is of the full-precision variant, measured under the same conditions."""
     conditions = [
-        (one.subject.bundle, one.subject.scenario, one.subject.engine, one.subject.threads, one.host.identity)
-        for one in (result, other)
+        (
+            candidate.subject.bundle,
+            candidate.subject.scenario,
+            candidate.subject.engine,
+            candidate.subject.threads,
+            candidate.host.identity,
+        )
+        for candidate in (result, other)
     ]
     return other is not result and FULL_PRECISION in other.subject.variant and conditions[0] == conditions[1]
 

@@ -15,7 +15,7 @@ from orilla.runtime.bench.result import ColdStart
 from orilla.runtime.bench.samples import Percentile, Z
 
 Status = Literal["met", "exceeded", "implausible", "elsewhere"]
-"""`implausible` is better than the lower end of the range, `elsewhere` a budget for another device."""
+"""`implausible`: the figure is better than the range of the limit. `elsewhere`: the budget is for another device."""
 
 
 class LimitResult(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class LimitResult(msgspec.Struct, frozen=True):
     limit: str
     """Key of the budget."""
     value: float | None
-    """The figure; None for a budget of another device."""
+    """The figure; None if the budget is for another device."""
     figure: str
     """The figure with unit, interval and origin, as text."""
     allowed: str

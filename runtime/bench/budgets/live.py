@@ -26,44 +26,44 @@ from orilla.runtime.bench.samples import Percentile, Summary, min_samples
 from orilla.runtime.bundle.bundle import Bundle
 
 RETRIES = 2
-"""Repeated measurements of a time outside of its limit, before the failure is reported."""
+"""Number of times that a time outside of its limit is measured again before the failure is reported."""
 
 
-def holds_here(budget: Budget, machine: Machine, known: Catalog | None = None) -> bool:
-    """Return whether the budget's device is this machine.
+def holds_here(budget: Budget, machine: Machine, devices: Catalog | None = None) -> bool:
+    """Return True if the budget's device is this machine.
 
     A device is recognised by the name of its board, or by its architecture if the catalogue has no board name for it.
 
     Args:
         budget: The budget; without a device it applies to every machine.
         machine: The machine.
-        known: The catalogue; None for the one that ships.
+        devices: The catalogue; None for the one that ships.
     """
     if budget.device is None:
         return True
-    known = known or catalog()
-    spec = known.devices[budget.device]
+    devices = devices or catalog()
+    spec = devices.devices[budget.device]
     if spec.match:
-        return known.of_board(machine.board) == budget.device
+        return devices.of_board(machine.board) == budget.device
     return spec.arch == machine.arch
 
 
 def judge(
-    measurement: Measurement, *, machine: Machine | None = None, known: Catalog | None = None
+    measurement: Measurement, *, machine: Machine | None = None, devices: Catalog | None = None
 ) -> list[LimitResult]:
     """Measure everything that a budget limits and compare it. A time outside of its limit is measured again first.
 
     Args:
         measurement: The measurements of the bundle.
         machine: The machine; None for this one.
-        known: The catalogue; None for the one that ships.
+        devices: The catalogue; None for the one that ships.
 
     Raises:
         ConfigError: A figure can't be measured.
     """
     subject = measurement.subject
     budget, limits = subject.budget, subject.budget.limits()
-    if not holds_here(budget, machine or detect(), known):
+    if not holds_here(budget, machine or detect(), devices):
         names = subject.bundle.path.stem, subject.variant.name
         elsewhere = f"not measured: this machine is not a {budget.device}"
         return [

@@ -34,10 +34,10 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 
 MIN_S = 0.1
 SECONDS = 3.0
-"""Duration of a measurement of times. A repeated measurement takes two and four times as long."""
+"""Duration of a measurement of times in seconds. The first repetition takes twice as long, the second four times."""
 
 MAX_S = 60.0
-"""Limit of a measurement that still needs samples for its percentiles."""
+"""Time limit in seconds of a measurement that needs more samples for its percentiles."""
 
 FOREVER = float("inf")
 
@@ -192,8 +192,8 @@ class Measurement:
             began = time.perf_counter()
             while (elapsed := time.perf_counter() - began) < seconds or (len(samples[0]) < needed and elapsed < MAX_S):
                 # Every round gives equally many times of each session, however slow it is.
-                for times, more in zip(samples, interleaved(sessions, frames, EACH, FOREVER), strict=True):
-                    times += more
+                for times, new_times in zip(samples, interleaved(sessions, frames, EACH, FOREVER), strict=True):
+                    times += new_times
         return Timed(samples[0], samples[1] if len(samples) > 1 else None)
 
     def cold_start(self) -> ColdStart:

@@ -71,12 +71,14 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     except OrillaError as error:
         msg = f"budget: {error}"
         raise _refused(msg) from None
-    item.config.stash[_JUDGED] += [(item.nodeid, one) for one in judged]
-    if broken := [one for one in judged if not one.passed]:
-        rows = "\n".join(f"  {one.limit:<14} {one.figure:<44} {one.allowed:<18} {one.status}" for one in judged)
-        reasons = "\n".join(str(one.reason) for one in broken)
+    item.config.stash[_JUDGED] += [(item.nodeid, result) for result in judged]
+    if broken := [result for result in judged if not result.passed]:
+        rows = "\n".join(
+            f"  {result.limit:<14} {result.figure:<44} {result.allowed:<18} {result.status}" for result in judged
+        )
+        reasons = "\n".join(str(result.reason) for result in broken)
         pytest.fail(f"{len(broken)} of {len(judged)} limits are not met\n{rows}\n{reasons}", pytrace=False)
-    if judged and all(one.status == "elsewhere" for one in judged):
+    if judged and all(result.status == "elsewhere" for result in judged):
         pytest.skip(judged[0].figure)
 
 
@@ -86,10 +88,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not judged:
         return
     terminalreporter.section("budgets")
-    width = max(len(f"{one.bundle} {one.variant} {one.limit}") for _, one in judged)
-    for _, one in judged:
-        name = f"{one.bundle} {one.variant} {one.limit}"
-        terminalreporter.write_line(f"{name:<{width}}  {one.figure}, {one.allowed}: {one.status}", red=not one.passed)
+    width = max(len(f"{result.bundle} {result.variant} {result.limit}") for _, result in judged)
+    for _, result in judged:
+        name = f"{result.bundle} {result.variant} {result.limit}"
+        terminalreporter.write_line(
+            f"{name:<{width}}  {result.figure}, {result.allowed}: {result.status}", red=not result.passed
+        )
 
 
 def _measurements(item: pytest.Item) -> list[Measurement]:
@@ -111,20 +115,20 @@ def _measurement(mark: pytest.Mark) -> Measurement:
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.evaluation.accuracy import open_labelled
 
-    given = dict(mark.kwargs)
-    where = given.setdefault("bundle", mark.args[0] if mark.args else None)
+    arguments = dict(mark.kwargs)
+    where = arguments.setdefault("bundle", mark.args[0] if mark.args else None)
     try:
         if len(mark.args) > 1:
             msg = "takes the bundle as its only positional argument"
             raise ConfigError(msg)
-        data, seconds = given.pop("data", None), given.pop("seconds", SECONDS)
+        data, seconds = arguments.pop("data", None), arguments.pop("seconds", SECONDS)
         if type(seconds) not in (int, float) or not MIN_S <= seconds <= MAX_S:
             msg = f"seconds = {seconds!r}: must be {MIN_S:g} to {MAX_S:g}"
             raise ConfigError(msg)
         for key in ("bundle", "reference"):
-            if isinstance(given.get(key), Path):
-                given[key] = str(given[key].absolute())
-        budget = budget_of(given)
+            if isinstance(arguments.get(key), Path):
+                arguments[key] = str(arguments[key].absolute())
+        budget = budget_of(arguments)
         opened = Bundle.open(budget.bundle)
         dataset = open_labelled(str(data), opened.manifest) if data is not None else None
         return Measurement(budget_target(budget, opened), dataset=dataset, seconds=seconds)

@@ -28,7 +28,7 @@ def outdated(requirement):
 requirements = {requirements!r}
 print({mark!r}, *[name for name, need in requirements.items() if find_spec(name) is None or outdated(need)])
 """
-"""Prints the missing and outdated packages. A module that another distribution brings counts as present."""
+"""Program that prints the missing and outdated packages. A module counts as present if any distribution provides it."""
 
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
 MIN_PYTHON = (3, 11)

@@ -60,7 +60,7 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
         raise ConfigError(msg)
     remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):
-        msg = "host names the same machine twice, and both runs would disturb each other"
+        msg = "two of the hosts are the same machine, and their runs would disturb each other"
         raise ConfigError(msg)
     job, stop = _job(plan), threading.Event()
     with ThreadPoolExecutor(len(remotes)) as pool:

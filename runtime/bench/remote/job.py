@@ -28,7 +28,7 @@ STOP_S = 30.0
 """Time that an interrupted measurement has to write its result."""
 
 GRACE_S = 600.0
-"""Time beyond the measurement itself: small and emulated machines take long to start."""
+"""Time limit of the other steps, seconds. Small and emulated machines take long to start."""
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of `orilla bench run` after an interrupt. Its result holds the samples until then."""
@@ -36,7 +36,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A benchmark, equal for all machines."""
+    """A benchmark. It is the same for every machine."""
 
     name: str
     """Name of the bundle."""

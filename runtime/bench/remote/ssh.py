@@ -15,13 +15,13 @@ from orilla.devices.errors import ConfigError, OrillaError
 from orilla.devices.progress import NoProgress, Progress
 
 COMMAND = "ORILLA_SSH"
-"""Environment variable with another command than `ssh`, including options, such as `ssh -F FILE`."""
+"""Environment variable with the command to use instead of `ssh`, for example `ssh -F FILE`."""
 
 OPTIONS = (
     *("-o", "BatchMode=yes", "-o", "ConnectTimeout=10"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
 )
-"""Options: nobody can type a password, and a dead connection is noticed within 15 s."""
+"""Options of ssh. It asks for no password, because nobody could type one, and notices a dead connection in 15 s."""
 
 FAILED = 255
 """Exit code of ssh itself; any other code is the command's. Source: ssh(1)."""
@@ -41,7 +41,7 @@ REASONS = {
     "timed out": "it does not respond",
     "No route to host": "there is no route to it",
 }
-"""Messages of ssh and their meaning. The first match counts."""
+"""Text in ssh's messages, and what it means. The first text that occurs counts."""
 
 
 class RemoteError(OrillaError):
@@ -112,7 +112,7 @@ class Remote:
         quoted, part = (
             _quoted(path),
             _quoted(f"{path}.{self.name}.part"),
-        )  # two names of one machine would be two senders
+        )  # Another host name may belong to the same machine, so each sender has a file of its own.
         size = f"wc -c < {quoted} 2>/dev/null || echo 0"
         if int(self.run(f"mkdir -p {_quoted(str(Path(path).parent))}; {size}").split()[-1]) == len(data):
             return False
@@ -147,31 +147,31 @@ class Remote:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
-                start_new_session=True,  # this process handles Ctrl-C, and ssh must not end on it
+                start_new_session=True,  # This process handles Ctrl-C. It must not end ssh.
             )
         except subprocess.TimeoutExpired as error:
-            if timeout_s > SHORT_S:  # the machine is slow, and a retry would start the script twice
+            if timeout_s > SHORT_S:  # The machine is slow. A retry would start the script a second time.
                 msg = f"{self.name}: no answer for {timeout_s:g} s"
                 raise RemoteError(msg) from error
             msg = f"no answer for {timeout_s:g} s"
             raise LostError(msg) from error
-        said = ended.stderr.decode(errors="replace")
+        messages = ended.stderr.decode(errors="replace")
         if ended.returncode == FAILED:
-            raise self._failure(said)
+            raise self._failure(messages)
         self._reached = True
         if check and ended.returncode != 0:
-            lines = [line.strip() for line in said.splitlines() if line.strip()]
+            lines = [line.strip() for line in messages.splitlines() if line.strip()]
             msg = f"{self.name}: {lines[-1][:300] if lines else f'exit code {ended.returncode}'}"
             raise RemoteError(msg)
         return ended.stdout
 
-    def _failure(self, said: str) -> RemoteError:
+    def _failure(self, messages: str) -> RemoteError:
         """Classify a failure of ssh: temporary, or one that must be fixed first."""
         for sign, meaning in REASONS.items():
-            if sign in said:
+            if sign in messages:
                 summary = f"{self.name}: {meaning.format(target=self.target, host=self.host)}"
                 return LostError(summary) if self._reached and "key" not in meaning else RemoteError(summary)
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        lines = [line.strip() for line in messages.splitlines() if line.strip()]
         summary = lines[-1][:300] if lines else "the connection was lost"
         return LostError(summary) if self._reached else RemoteError(f"{self.name}: {summary}")
 

@@ -18,7 +18,7 @@ from orilla.runtime.bundle.bundle import EPOCH
 
 PARTS = ("devices", "runtime")
 LEFT_OUT = (".orilla",)
-"""Suffix of files that are omitted, except `LEFT_IN`: a benchmark sends its own bundle."""
+"""Suffixes of files that the wheel omits, except `LEFT_IN`, because a benchmark sends its own bundle."""
 
 LEFT_IN = ("probe.orilla",)
 
@@ -61,7 +61,7 @@ def wheel() -> bytes:
 
 
 def _sources() -> dict[str, bytes]:
-    found = {}
+    sources = {}
     for part in PARTS:
         spec = find_spec(f"orilla.{part}")
         assert spec is not None
@@ -70,8 +70,8 @@ def _sources() -> dict[str, bytes]:
         for path in root.rglob("*"):
             shipped = path.suffix not in LEFT_OUT or path.name in LEFT_IN
             if path.is_file() and shipped and "__pycache__" not in path.parts:
-                found[f"orilla/{part}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
-    return found
+                sources[f"orilla/{part}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    return sources
 
 
 def _metadata(installed: Distribution) -> bytes:

@@ -24,7 +24,7 @@ class Trend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def trends(folder: Path) -> list[Trend]:
-    """Return the trends of a history. Other versions of an engine or bundle are points of the same line.
+    """Return the trends of a history. Runs of different versions of an engine or bundle belong to the same trend.
 
     Raises:
         DataError: The folder contains no results.
@@ -54,10 +54,10 @@ def _last(results: list[Result]) -> Verdict | None:
         return None
     try:
         return compare(results[-2:-1], results[-1:])
-    except ConfigError:  # there are too few samples
+    except ConfigError:  # There are too few samples for a comparison.
         return None
 
 
 def _p50(result: Result) -> float:
-    found = result.main.at(50)
-    return round(found.ms if found is not None else result.main.max_ms, 4)
+    percentile = result.main.at(50)
+    return round(percentile.ms if percentile is not None else result.main.max_ms, 4)

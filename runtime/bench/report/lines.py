@@ -28,7 +28,8 @@ BUDGET_HEADER = ["budget", "measured", "allowed", ""]
 def percentile(value: Percentile | None) -> str:
     """Format a percentile as `4.10 (4.05–4.14)`.
 
-    A question mark replaces a bound that no sample gives, a dash a percentile with too few samples.
+    A question mark stands in for a bound that no sample
+    gives, and a dash for a percentile with too few samples.
     """
     if value is None:
         return "–"
@@ -37,7 +38,7 @@ def percentile(value: Percentile | None) -> str:
 
 
 def mib(size: float | None) -> str:
-    """Format a size in memory; None is `unknown`."""
+    """Format a size in MiB; None becomes `unknown`."""
     return "unknown" if size is None else f"{size:.0f} MiB"
 
 
@@ -87,7 +88,7 @@ def result_parts(result: Result) -> tuple[Table, list[str]]:
 
 def _sample_lines(result: Result) -> list[str]:
     main, lines = result.main, []
-    if bars := histogram(result.kept(result.headline)):
+    if bars := histogram(result.undisturbed(result.headline)):
         lines.append(f"{result.headline}  {bars}")
     lines += [f"{name} is omitted: it needs at least {needed} samples" for name, needed in main.withheld().items()]
     if (median := main.at(50)) is not None and median.independent < main.count / 2:

@@ -34,13 +34,13 @@ SETTINGS = {
 }
 
 MAX_POINTS = 2000
-"""Points of a line, so that the page stays small."""
+"""Maximum number of points of a line, so that the page stays small."""
 
 SLOWEST = 50
-"""Slowest samples of a time line, which are always drawn."""
+"""Number of slowest samples that a time line always shows."""
 
 MAX_INTERVALS = 60
-"""Intervals of a time line whose medians are drawn."""
+"""Maximum number of intervals into which a time line divides the run. It shows the median of each."""
 
 SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 """Ticks of the axis of a distribution."""
@@ -59,7 +59,7 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
     with rc_context(SETTINGS):
         figure, axes = _figure(4.2)
         for index, (result, name) in enumerate(zip(results, names, strict=True)):
-            times = np.sort(result.kept(result.headline))
+            times = np.sort(result.undisturbed(result.headline))
             rank = np.arange(1, times.size + 1) / (times.size + 1)
             points = _points(times.size)
             axes.plot(times[points], _stretched(rank[points]), color=LINES[index % len(LINES)], label=name, lw=1.8)
@@ -74,7 +74,7 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
 
 
 def _points(count: int) -> NDArray[np.int64]:
-    """Return indices of sorted samples: half of them evenly spaced, half denser towards the slowest."""
+    """Return the indices of the sorted samples to draw. Half are evenly spaced, half lie closer towards the slowest."""
     half = MAX_POINTS // 2
     steps = np.concatenate([np.geomspace(1, count, half), np.linspace(1, count, half)]).astype(int)
     points: NDArray[np.int64] = np.unique(np.concatenate([count - steps, steps - 1]))
@@ -82,7 +82,7 @@ def _points(count: int) -> NDArray[np.int64]:
 
 
 def time_line(result: Result) -> str:
-    """Draw the times in the order of measurement, and below them temperature, clock, power and use by others."""
+    """Draw the times in the order of measurement, and below them temperature, clock, power and other processes' use."""
     panels = {}
     for field, label in PANELS.items():
         points = [(second.at_s, value) for second in result.timeline if (value := getattr(second, field)) is not None]
@@ -165,11 +165,11 @@ def stages(results: Sequence[Result], names: Sequence[str]) -> str:
     with rc_context(SETTINGS):
         figure, axes = _figure(1.0 + 0.5 * len(results))
         for index, result in enumerate(results):
-            left = 0.0
+            start = 0.0
             for colour, stage in zip(LINES, order, strict=False):
                 width = float(np.median(result.samples_ms[stage])) if stage in result.samples_ms else 0.0
-                axes.barh(index, width, left=left, color=colour, label=stage if index == 0 else None)
-                left += width
+                axes.barh(index, width, left=start, color=colour, label=stage if index == 0 else None)
+                start += width
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
@@ -184,7 +184,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def _stretched(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log odds: each further nine of a share is equally far from the one before."""
+    """Return the log odds of a share, which stretch the tail: 0.9, 0.99 and 0.999 are about equally far apart."""
     stretched: NDArray[np.float64] = np.log10(share / (1 - share))
     return stretched
 

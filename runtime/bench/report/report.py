@@ -47,41 +47,41 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     names = _names(results)
     bundles = ", ".join(dict.fromkeys(result.subject.bundle for result in results))
     hosts = "; ".join(dict.fromkeys(result.host.description for result in results))
-    made = Page(f"Benchmark of {bundles}", f"Measured on {hosts}.")
-    _overview(made, results, names)
-    made.heading("Distribution")
-    made.text(
+    document = Page(f"Benchmark of {bundles}", f"Measured on {hosts}.")
+    _overview(document, results, names)
+    document.heading("Distribution")
+    document.text(
         "The share of answers within each time. Each further nine has the same distance, so the tail is at the top."
     )
-    made.drawing(plots.distribution(results, names), "cumulative distribution of the times")
+    document.drawing(plots.distribution(results, names), "cumulative distribution of the times")
     if len(results) > 1:
-        made.heading("Comparison")
+        document.heading("Comparison")
         medians = [result.main.at(50) for result in results]
-        values = [one.ms if one else result.main.max_ms for one, result in zip(medians, results, strict=True)]
+        values = [median.ms if median else result.main.max_ms for median, result in zip(medians, results, strict=True)]
         spans = [
-            (one.low_ms or one.ms, one.high_ms or one.ms) if one else (value, value)
-            for one, value in zip(medians, values, strict=True)
+            (median.low_ms or median.ms, median.high_ms or median.ms) if median else (value, value)
+            for median, value in zip(medians, values, strict=True)
         ]
-        made.drawing(
+        document.drawing(
             plots.bars(names, values, spans, "milliseconds, p50 with its 95 % interval"), "medians of all runs"
         )
-    if loops := [place for place, result in enumerate(results) if result.subject.scenario == "loop"]:
-        made.heading("Stages of the loop")
-        some = [results[place] for place in loops], [names[place] for place in loops]
-        made.drawing(plots.stages(*some), "median of each stage")
-    _budgets(made, judged)
+    if loops := [index for index, result in enumerate(results) if result.subject.scenario == "loop"]:
+        document.heading("Stages of the loop")
+        some = [results[index] for index in loops], [names[index] for index in loops]
+        document.drawing(plots.stages(*some), "median of each stage")
+    _budgets(document, judged)
     for result, name in zip(results, names, strict=True):
-        made.heading(f"Run: {name}" if len(results) > 1 else "The run")
-        made.drawing(plots.time_line(result), f"times of {name} in order, with the state of the machine")
+        document.heading(f"Run: {name}" if len(results) > 1 else "The run")
+        document.drawing(plots.time_line(result), f"times of {name} in order, with the state of the machine")
         _, lines = result_parts(result)
-        made.table(HEADER, [summary_row(stage, summary) for stage, summary in result.summary.items()])
+        document.table(HEADER, [summary_row(stage, summary) for stage, summary in result.summary.items()])
         for line in (line for line in lines if not line.startswith(f"{result.headline}  ")):
-            made.text(line)
-        _versions(made, result)
-    write_bytes(path, made.html())
+            document.text(line)
+        _versions(document, result)
+    write_bytes(path, document.html())
 
 
-def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> None:
+def _overview(document: Page, results: Sequence[Result], names: Sequence[str]) -> None:
     header = ["run", "p50 ms", "p90 ms", "p99 ms", "max", "memory", "start ms", "accuracy", ""]
     rows = []
     for result, name in zip(results, names, strict=True):
@@ -98,33 +98,33 @@ def _overview(made: Page, results: Sequence[Result], names: Sequence[str]) -> No
                 "valid" if result.valid and result.complete else "not valid" if result.complete else "interrupted",
             ]
         )
-    made.table(header, rows)
-    made.text(
+    document.table(header, rows)
+    document.text(
         "Brackets contain 95 % intervals. A dash means too few samples for a percentile; a question mark means that no "
         "sample bounds the interval."
     )
 
 
-def _budgets(made: Page, judged: Sequence[LimitResult]) -> None:
+def _budgets(document: Page, judged: Sequence[LimitResult]) -> None:
     if judged:
-        made.heading("Budgets")
-        made.table(BUDGET_HEADER, [budget_row(one) for one in judged])
-        for one in judged:
-            if one.reason is not None:
-                made.text(one.reason)
+        document.heading("Budgets")
+        document.table(BUDGET_HEADER, [budget_row(result) for result in judged])
+        for result in judged:
+            if result.reason is not None:
+                document.text(result.reason)
 
 
-def _versions(made: Page, result: Result) -> None:
+def _versions(document: Page, result: Result) -> None:
     host = result.host
     packages = ", ".join(f"{name} {version}" for name, version in host.packages.items())
-    made.text(
+    document.text(
         f"Measured at {result.created} with Orilla {host.orilla}, Python {host.python}, {packages}; bundle "
         f"{result.subject.sha256[:12]}."
     )
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Return names that contain what distinguishes the runs."""
+    """Return a name for each run that contains only what distinguishes it from the others."""
     parts = [
         (
             result.subject.bundle,
@@ -137,9 +137,9 @@ def _names(results: Sequence[Result]) -> list[str]:
         )
         for result in results
     ]
-    differing = [place for place in range(len(parts[0])) if len({one[place] for one in parts}) > 1] or [0, 1]
+    differing = [index for index in range(len(parts[0])) if len({part[index] for part in parts}) > 1] or [0, 1]
     if len(differing) > 1 and differing[-1] == len(parts[0]) - 1:
-        without = [", ".join(one[place] for place in differing[:-1]) for one in parts]
+        without = [", ".join(part[index] for index in differing[:-1]) for part in parts]
         if len(set(without)) == len(without):
             return without
-    return [", ".join(one[place] for place in differing) for one in parts]
+    return [", ".join(part[index] for index in differing) for part in parts]

@@ -17,14 +17,14 @@ def show(document: dict[str, Any]) -> None:
     show_tables(tables, lines, as_markdown=bool(document.get("markdown")))
 
 
-def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: bool, left: int = 1) -> None:
+def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: bool, text_columns: int = 1) -> None:
     """Print tables and the lines below them.
 
     Args:
         tables: The tables.
         lines: Lines below the tables.
         as_markdown: True prints Markdown.
-        left: Number of text columns, which are left-aligned.
+        text_columns: Number of text columns, which are left-aligned.
     """
     if as_markdown:
         print(markdown(tables, lines))
@@ -32,12 +32,12 @@ def show_tables(tables: Sequence[Table], lines: Sequence[str], *, as_markdown: b
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    # Files and pipes get lines of full length, so that reasons and paths can be searched.
+    # Lines in files and pipes are not wrapped, so that reasons and paths can be searched.
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240)
     for title, header, rows in tables:
         table = RichTable(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for place, column in enumerate(header):
-            table.add_column(column, justify="left" if place < left else "right", overflow="fold")
+        for index, column in enumerate(header):
+            table.add_column(column, justify="left" if index < text_columns else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print(table)
@@ -51,7 +51,7 @@ def markdown(tables: Sequence[Table], lines: Sequence[str]) -> str:
     for title, header, rows in tables:
         parts += [f"**{title}**", ""]
         parts.append("| " + " | ".join(header) + " |")
-        parts.append("|" + "|".join("---" if place == 0 else "---:" for place in range(len(header))) + "|")
+        parts.append("|" + "|".join("---" if index == 0 else "---:" for index in range(len(header))) + "|")
         parts += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
         parts.append("")
     return "\n".join([*parts, *(f"- {line}" for line in lines)]).rstrip()
@@ -99,7 +99,7 @@ def _history_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     for trend in document["trends"]:
         low, high = min(trend.p50_ms), max(trend.p50_ms)
         span = high - low
-        line = "".join(BARS[1 + round(7 * (one - low) / span)] if span else BARS[4] for one in trend.p50_ms[-20:])
+        line = "".join(BARS[1 + round(7 * (value - low) / span)] if span else BARS[4] for value in trend.p50_ms[-20:])
         last = f"{trend.last.verdict}, {trend.last.percent:+.1f} ± {trend.last.plus_minus:.1f} %" if trend.last else "–"
         runs = f"{len(trend.p50_ms)}, {sum(trend.valid)} valid"
         rows.append([f"{trend.subject} ({trend.machine})", runs, line, milliseconds(trend.p50_ms[-1]), last])
@@ -108,8 +108,13 @@ def _history_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
 
 def _estimate_parts(document: dict[str, Any]) -> tuple[list[Table], list[str]]:
     rows = [
-        [one.variant, milliseconds(one.ms), f"{milliseconds(one.low_ms)} – {milliseconds(one.high_ms)}", one.basis]
-        for one in document["predictions"]
+        [
+            prediction.variant,
+            milliseconds(prediction.ms),
+            f"{milliseconds(prediction.low_ms)} – {milliseconds(prediction.high_ms)}",
+            prediction.basis,
+        ]
+        for prediction in document["predictions"]
     ]
     device = document["predictions"][0].device
     lines = [

@@ -118,7 +118,7 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
         found = run(model, Plan(seconds=2.0))
     assert 2.8 < found.seconds < 6.5
     assert found.excluded
-    assert found.main.count == len(found.kept("infer")) < len(found.samples_ms["infer"])
+    assert found.main.count == len(found.undisturbed("infer")) < len(found.samples_ms["infer"])
     assert any("are excluded: the machine was up to" in note for note in found.notes)
     assert known_ns() == 25
 
@@ -169,7 +169,7 @@ def test_what_is_set_aside_stays_so_when_runs_are_merged():
         (1.0, 2.0),
         (1.0 + one.seconds, 2.0 + one.seconds),
     ]
-    assert merged.main.count == 2 * len(one.kept("infer"))
+    assert merged.main.count == 2 * len(one.undisturbed("infer"))
 
 
 def test_its_step_is_the_same_whatever_its_length(real_workload):
