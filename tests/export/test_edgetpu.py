@@ -28,8 +28,8 @@ from orilla.train.models import load_plan
 class Options:
     """A table of options, with zero for missing ones."""
 
-    def __init__(self, **given):
-        self.__dict__.update(given)
+    def __init__(self, **fields):
+        self.__dict__.update(fields)
 
     def __getattr__(self, name):
         return 0
@@ -50,17 +50,17 @@ CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X]
 
 def chained(*operators):
     """Chain operators. Each, except a concatenation, reads one more value, which the previous one writes."""
-    found = [replace(one) for one in operators]
-    for place in range(1, len(found)):
-        if found[place].name != "CONCATENATION":
+    chain = [replace(operator) for operator in operators]
+    for index in range(1, len(chain)):
+        if chain[index].name != "CONCATENATION":
             link = tensor(1, 8)
-            found[place - 1] = replace(found[place - 1], outputs=(*found[place - 1].outputs, link))
-            found[place] = replace(found[place], inputs=(*found[place].inputs, link))
-    return found
+            chain[index - 1] = replace(chain[index - 1], outputs=(*chain[index - 1].outputs, link))
+            chain[index] = replace(chain[index], inputs=(*chain[index].inputs, link))
+    return chain
 
 
 def statuses(*operators):
-    return [one.status for one in prediction.mapping_of(chained(*operators)).placed]
+    return [placement.status for placement in prediction.mapping_of(chained(*operators)).placed]
 
 
 def numbers(*values):
@@ -133,9 +133,9 @@ def test_what_is_mapped(accepted):
 
 
 def test_float_inputs_and_outputs_do_not_cut_the_rest():
-    given = operator("QUANTIZE", [tensor(1, 8, 8, 16, dtype="FLOAT32")], [X])
-    made = operator("DEQUANTIZE", [X], [tensor(1, 8, 8, 16, dtype="FLOAT32")])
-    assert statuses(given, CONV, CONV, made) == [LIMIT, MAPPED, MAPPED, DTYPE]
+    quantize = operator("QUANTIZE", [tensor(1, 8, 8, 16, dtype="FLOAT32")], [X])
+    dequantize = operator("DEQUANTIZE", [X], [tensor(1, 8, 8, 16, dtype="FLOAT32")])
+    assert statuses(quantize, CONV, CONV, dequantize) == [LIMIT, MAPPED, MAPPED, DTYPE]
 
 
 def test_what_begins_on_the_cpu_stays_there():
@@ -145,17 +145,17 @@ def test_what_begins_on_the_cpu_stays_there():
 def test_a_branch_that_needs_nothing_of_what_is_refused_is_mapped():
     box, score, joined = tensor(1, 8, 8, 16), tensor(1, 8, 8, 16), tensor(1, 8, 8, 32)
     refused = operator("LEAKY_RELU", [X], [box])
-    other = operator("LOGISTIC", [X], [score])
-    mapping = prediction.mapping_of([refused, other, operator("CONCATENATION", [box, score], [joined])])
-    assert [one.status for one in mapping.placed] == [UNKNOWN, MAPPED, BEHIND]
+    branch = operator("LOGISTIC", [X], [score])
+    mapping = prediction.mapping_of([refused, branch, operator("CONCATENATION", [box, score], [joined])])
+    assert [placement.status for placement in mapping.placed] == [UNKNOWN, MAPPED, BEHIND]
     assert mapping.cpu_ops == ["LEAKY_RELU", "CONCATENATION"]
     assert mapping.cut_ops == ["LEAKY_RELU", "LOGISTIC", "CONCATENATION"]
 
 
 def test_every_float_input_is_brought_into_bytes_for_itself():
-    one, other = tensor(1, 8, 8, 16), tensor(1, 8, 8, 16)
-    given = [operator("QUANTIZE", [tensor(1, 8, 8, 16, dtype="FLOAT32")], [into]) for into in (one, other)]
-    mapping = prediction.mapping_of([given[0], given[1], operator("ADD", [one, other], [X])])
+    first, second = tensor(1, 8, 8, 16), tensor(1, 8, 8, 16)
+    quantize = [operator("QUANTIZE", [tensor(1, 8, 8, 16, dtype="FLOAT32")], [into]) for into in (first, second)]
+    mapping = prediction.mapping_of([quantize[0], quantize[1], operator("ADD", [first, second], [X])])
     assert [placed.status for placed in mapping.placed] == [LIMIT, LIMIT, MAPPED]
 
 
@@ -176,11 +176,11 @@ def test_nine_models_are_mapped_as_the_real_compiler_mapped_them(data_root):
     folder = data_root / "coral"
     truth = json.loads((folder / "mapping.json").read_text())["models"]
     assert len(truth) == 9
-    for name, found in truth.items():
+    for name, expected in truth.items():
         started = time.process_time()
         mapping = prediction.predict((folder / name).read_bytes(), name)
-        assert mapping.cpu_ops == found["cpu"], name
-        assert len(mapping.placed) == found["total"], name
+        assert mapping.cpu_ops == expected["cpu"], name
+        assert len(mapping.placed) == expected["total"], name
         assert time.process_time() - started < 1, name
 
 
@@ -198,9 +198,11 @@ def test_a_classifier_s_dense_layer_maps_in_the_recipe_for_it(tmp_path, animals)
     options = ExportOptions(recipes="litert_wi8_ai8,litert_wi8_ai8_edgetpu")
     manifest = export(run, tmp_path / "b.orilla", options)
     bundle = Bundle.open(tmp_path / "b.orilla")
-    usual, made = (prediction.predict(bundle.read(manifest.variant(name).file)) for name in options.recipes.split(","))
+    usual, for_edgetpu = (
+        prediction.predict(bundle.read(manifest.variant(name).file)) for name in options.recipes.split(",")
+    )
     assert "FULLY_CONNECTED" in usual.cpu_ops
-    assert made.cpu_ops == []
+    assert for_edgetpu.cpu_ops == []
 
 
 @pytest.mark.parametrize("name", ["convnet", "mobilenet"])
@@ -220,7 +222,7 @@ def test_a_float_model_is_not_mapped_at_all(tiny_bundle):
     bundle = Bundle.open(tiny_bundle)
     data = bundle.read(bundle.manifest.variant("litert_fp32").file)
     mapping = prediction.predict(data)
-    assert mapping.cpu_ops == [one.name for one in read_operators(data, "tiny")]
+    assert mapping.cpu_ops == [operator.name for operator in read_operators(data, "tiny")]
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"hello world, no model", b"\0\0\0\0TFL3" + bytes(100)])

@@ -36,12 +36,12 @@ def test_every_recipe_makes_a_variant_close_to_the_original(manifest):
 
 
 def test_the_check_tells_noise_and_latency(manifest):
-    found = {variant.name: variant for variant in manifest.variants}
-    noise = {name: variant.check.sqnr_db or 999 for name, variant in found.items()}
+    variants = {variant.name: variant for variant in manifest.variants}
+    noise = {name: variant.check.sqnr_db or 999 for name, variant in variants.items()}
     assert noise["litert_fp32"] > noise["litert_fp16"] > noise["litert_wi8_ai8"] > noise["litert_wi4_afp32_wo"] > 5
-    assert all(variant.latency.p50_ms > 0 and variant.latency.count >= 10 for variant in found.values())
+    assert all(variant.latency.p50_ms > 0 and variant.latency.count >= 10 for variant in variants.values())
     assert "1 thread" in manifest.report.timed_on or "threads" in manifest.report.timed_on
-    assert found["litert_wi8_ai8"].tolerance.mean_error >= 0.003 > found["litert_fp32"].tolerance.mean_error
+    assert variants["litert_wi8_ai8"].tolerance.mean_error >= 0.003 > variants["litert_fp32"].tolerance.mean_error
 
 
 def test_float_variants_equal_keras(manifest):
@@ -67,8 +67,8 @@ def test_int8_takes_and_gives_bytes(tiny_bundle):
 
     bundle = Bundle.open(tiny_bundle)
     interpreter = Interpreter(model_content=bundle.read("variants/litert_wi8_ai8.tflite"))
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert given["dtype"] == made["dtype"] == np.int8
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert input_details["dtype"] == output_details["dtype"] == np.int8
 
 
 def test_the_same_run_makes_the_same_bytes(tiny_run, tiny_bundle, tmp_path):
@@ -76,16 +76,16 @@ def test_the_same_run_makes_the_same_bytes(tiny_run, tiny_bundle, tmp_path):
     for name in ("one.orilla", "again.orilla"):
         export(tiny_run, tmp_path / name, ExportOptions(recipes=names, timing=False))
     assert (tmp_path / "again.orilla").read_bytes() == (tmp_path / "one.orilla").read_bytes()
-    one, timed = Bundle.open(tmp_path / "one.orilla"), Bundle.open(tiny_bundle)
-    for variant in one.manifest.variants:
-        assert one.read(variant.file) == timed.read(variant.file)
+    repeated, timed = Bundle.open(tmp_path / "one.orilla"), Bundle.open(tiny_bundle)
+    for variant in repeated.manifest.variants:
+        assert repeated.read(variant.file) == timed.read(variant.file)
 
 
 def test_other_calibration_and_golden_data(tiny_run, tmp_path, tiny_data):
     options = ExportOptions(recipes=FAST, calibration=str(tiny_data / "train"), golden="scenes", golden_count=2)
-    made = export(tiny_run, tmp_path / "t.orilla", options)
-    assert made.report.calibration == "pictures"
-    assert len(made.golden) == 2
+    manifest = export(tiny_run, tmp_path / "t.orilla", options)
+    assert manifest.report.calibration == "pictures"
+    assert len(manifest.golden) == 2
 
 
 def test_unknown_recipes_list_the_known():
@@ -97,9 +97,9 @@ def test_unknown_recipes_list_the_known():
 
 
 def test_a_recipe_that_is_not_for_the_model_says_why(tiny_run, tmp_path):
-    made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_wi8_afp32"))
-    assert not made.report.failed
-    assert made.report.not_applicable == {
+    manifest = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_wi8_afp32"))
+    assert not manifest.report.failed
+    assert manifest.report.not_applicable == {
         "onnx_wi8_afp32": "dynamically quantised convolutions are slower than float ones"
     }
     fails(
@@ -159,9 +159,9 @@ def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypa
         real(function, **arguments)
 
     monkeypatch.setattr(fork_server, "call", call)
-    made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes=FAST))
-    assert [variant.name for variant in made.variants] == ["litert_fp32"]
-    assert "crashed (SIGSEGV)" in made.report.failed["litert_wi8_ai8"]
+    manifest = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes=FAST))
+    assert [variant.name for variant in manifest.variants] == ["litert_fp32"]
+    assert "crashed (SIGSEGV)" in manifest.report.failed["litert_wi8_ai8"]
 
 
 def test_a_reason_is_told(tmp_path):
@@ -193,8 +193,8 @@ def test_the_fastest_of_the_good_variants_is_recommended(manifest):
 
     def timed(name, milliseconds, **check):
         variant = manifest.variant(name)
-        found = msgspec.structs.replace(variant.check, drop=0.0, agreement=0.999, **check)
-        return msgspec.structs.replace(variant, check=found, latency=Latency(milliseconds, None, 50))
+        result = msgspec.structs.replace(variant.check, drop=0.0, agreement=0.999, **check)
+        return msgspec.structs.replace(variant, check=result, latency=Latency(milliseconds, None, 50))
 
     sizes = {variant.name: manifest.files[variant.file].size for variant in manifest.variants}
     slow_int8 = (timed("litert_fp32", 1.0), timed("litert_wi8_ai8", 8.0))
@@ -230,14 +230,14 @@ def test_a_graph_is_named_by_its_use_whatever_its_order():
             helper.make_node("Add", [f"{prefix}a", f"{prefix}3"], [f"{prefix}b"], name=f"{prefix}n2"),
             helper.make_node("Sub", [f"{prefix}b", f"{prefix}a"], ["y"], name=f"{prefix}n3"),
         ]
-        given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
-        built = helper.make_graph([nodes[i] for i in order], "g", [given], [made], [weights[i] for i in order if i < 2])
+        x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy")
+        built = helper.make_graph([nodes[i] for i in order], "g", [x], [y], [weights[i] for i in order if i < 2])
         return helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
-    one, other = canonical(graph((0, 1, 2), "p")), canonical(graph((1, 0, 2), "q"))
-    assert one.SerializeToString() == other.SerializeToString()
-    onnx.checker.check_model(one)
-    session = onnxruntime.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"])
+    first, second = canonical(graph((0, 1, 2), "p")), canonical(graph((1, 0, 2), "q"))
+    assert first.SerializeToString() == second.SerializeToString()
+    onnx.checker.check_model(first)
+    session = onnxruntime.InferenceSession(first.SerializeToString(), providers=["CPUExecutionProvider"])
     (answer,) = session.run(None, {"x": np.array([[5, 7]], np.float32)})
     assert answer.tolist() == [[3, 3]]
 
@@ -257,13 +257,13 @@ def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, 
         if seconds is None and "onnx" not in session.engine:
             msg = "its output contains NaN or infinity"
             raise ConversionError(msg)
-        found = real(reference, session, seconds=seconds)
-        return found if seconds is None else msgspec.structs.replace(found, count=1)
+        result = real(reference, session, seconds=seconds)
+        return result if seconds is None else msgspec.structs.replace(result, count=1)
 
     monkeypatch.setattr(variants, "check", check)
-    made = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_fp32"))
-    assert [one.name for one in made.variants] == ["onnx_fp32"]
-    assert made.default == "onnx_fp32"
-    assert made.report.failed == {"litert_fp32": "its output contains NaN or infinity"}
-    assert made.variants[0].check.count == made.report.count
-    assert not [name for name in made.files if "litert" in name]
+    manifest = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_fp32"))
+    assert [variant.name for variant in manifest.variants] == ["onnx_fp32"]
+    assert manifest.default == "onnx_fp32"
+    assert manifest.report.failed == {"litert_fp32": "its output contains NaN or infinity"}
+    assert manifest.variants[0].check.count == manifest.report.count
+    assert not [name for name in manifest.files if "litert" in name]

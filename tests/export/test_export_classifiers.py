@@ -57,7 +57,9 @@ def test_golden_samples_have_clear_decisions():
 def test_mixed_precision_is_never_the_default_unmeasured(text_bundle):
     manifest = Bundle.open(text_bundle).manifest
     sizes = {"litert_fp32": 2, "litert_wi8_afp32": 1}
-    untimed = tuple(msgspec.structs.replace(one, latency=None) for one in manifest.variants if one.engine == "litert")
+    untimed = tuple(
+        msgspec.structs.replace(variant, latency=None) for variant in manifest.variants if variant.engine == "litert"
+    )
     assert "_wi8_afp32" not in recommended(untimed, sizes)
 
 

@@ -31,8 +31,8 @@ def test_pixels_are_brought_to_what_a_model_was_trained_on(tmp_path, arrays, inp
     make(tmp_path / "m.keras", tmp_path / "m.orilla", hints, recipes="litert_fp32", calibration=str(arrays / "x.npz"))
     expected = model.predict_on_batch(scaled(PICTURES[:5].astype(np.float64)).astype(np.float32))
     with Model.open(tmp_path / "m.orilla") as opened:
-        found = [opened(picture, color="rgb").result.scores for picture in PICTURES[:5]]
-    assert np.abs(np.stack(found) - expected).max() < 1e-4
+        answers = [opened(picture, color="rgb").result.scores for picture in PICTURES[:5]]
+    assert np.abs(np.stack(answers) - expected).max() < 1e-4
 
 
 def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays):
@@ -48,10 +48,10 @@ def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays)
             calibration=str(arrays / "x.npz"),
         )
     picture_model(layers.Rescaling(1 / 255)).save(tmp_path / "own.keras")
-    made = make(
+    manifest = make(
         tmp_path / "own.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(arrays / "x.npz")
     )
-    assert float_error(made) < 1e-5
+    assert float_error(manifest) < 1e-5
 
 
 def test_grey_logits_and_labels(tmp_path, arrays):
@@ -59,9 +59,9 @@ def test_grey_logits_and_labels(tmp_path, arrays):
     picture_model(activation=None, channels=1).save(tmp_path / "grey.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\nhen\n")
     hints = ModelHints(task="classify", input_range="0..1", labels=tmp_path / "labels.txt")
-    made = make(tmp_path / "grey.keras", tmp_path / "m.orilla", hints, calibration=str(arrays / "xy.npz"))
-    assert made.labels == ("cat", "dog", "hen")
-    assert made.report.truth == "labels"
+    manifest = make(tmp_path / "grey.keras", tmp_path / "m.orilla", hints, calibration=str(arrays / "xy.npz"))
+    assert manifest.labels == ("cat", "dog", "hen")
+    assert manifest.report.truth == "labels"
     with Model.open(tmp_path / "m.orilla") as opened:
         result = opened(PICTURES[0]).result
     assert abs(result.scores.sum() - 1) < 1e-5
@@ -77,13 +77,13 @@ def test_a_folder_of_pictures_serves_for_both_and_never_the_same_ones(tmp_path):
         cv2.imwrite(str(folder / f"{index:02d}.png"), picture)
     picture_model().save(tmp_path / "m.keras")
     hints = ModelHints(task="classify", input_range="0..1")
-    made = make(
+    manifest = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", hints, "litert_fp32,litert_wi8_ai8", calibration=str(folder)
     )
-    report = made.report
+    report = manifest.report
     assert (report.truth, report.count, report.calibration_count) == ("original", 8, 32)
     assert report.metrics["accuracy"] == 1.0
-    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), made.variants))
+    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), manifest.variants))
 
 
 def test_keras_2_and_saved_model(tmp_path, arrays):
@@ -91,16 +91,16 @@ def test_keras_2_and_saved_model(tmp_path, arrays):
     model.save(tmp_path / "m.h5")
     model.export(tmp_path / "saved", verbose=False)
     expected = model.predict_on_batch(PICTURES[:3].astype(np.float32) / 255)
-    for given in ("m.h5", "saved"):
-        out = tmp_path / f"{given}.orilla"
+    for name in ("m.h5", "saved"):
+        out = tmp_path / f"{name}.orilla"
         hints = ModelHints(task="classify", input_range="0..1")
-        made = make(
-            tmp_path / given, out, hints, "litert_fp32,litert_wi8_ai8,onnx_fp32", calibration=str(arrays / "x.npz")
+        manifest = make(
+            tmp_path / name, out, hints, "litert_fp32,litert_wi8_ai8,onnx_fp32", calibration=str(arrays / "x.npz")
         )
-        assert float_error(made) < 1e-5
+        assert float_error(manifest) < 1e-5
         with Model.open(out, variant="litert_fp32") as opened:
-            found = [opened(picture, color="rgb").result.scores for picture in PICTURES[:3]]
-        assert np.abs(np.stack(found) - expected).max() < 1e-4
+            answers = [opened(picture, color="rgb").result.scores for picture in PICTURES[:3]]
+        assert np.abs(np.stack(answers) - expected).max() < 1e-4
 
 
 def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
@@ -188,15 +188,15 @@ def test_a_model_that_takes_bytes(tmp_path, arrays):
     model = keras.Model(x, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(y)))
     model.save(tmp_path / "m.keras")
     recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32"
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="classify"),
         recipes,
         calibration=str(arrays / "x.npz"),
     )
-    assert [one.name for one in made.variants] == recipes.split(",")
-    assert float_error(made) < 1e-5
+    assert [variant.name for variant in manifest.variants] == recipes.split(",")
+    assert float_error(manifest) < 1e-5
 
 
 def test_a_vocabulary_of_another_layout_is_refused(tmp_path):

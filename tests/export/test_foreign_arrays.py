@@ -26,42 +26,42 @@ def two_by_two(tmp_path_factory):
     steer, speed = layers.Dense(2, name="steer")(x), layers.Dense(1, name="speed")(x)
     model = keras.Model([lidar, kind], [steer, speed])
     model.save(folder / "m.keras")
-    given = {"lidar": RNG.normal(size=(60, 16)).astype(np.float32), "kind": RNG.integers(0, 5, (60, 3), np.int32)}
-    np.savez(folder / "x.npz", **given)
-    return folder, model, given
+    arrays = {"lidar": RNG.normal(size=(60, 16)).astype(np.float32), "kind": RNG.integers(0, 5, (60, 3), np.int32)}
+    np.savez(folder / "x.npz", **arrays)
+    return folder, model, arrays
 
 
 def test_arrays_in_arrays_out(two_by_two, tmp_path):
-    folder, model, given = two_by_two
+    folder, model, arrays = two_by_two
     recipes = "litert_fp32,litert_wi8_afp32,onnx_fp32"
-    made = make(
+    manifest = make(
         folder / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), recipes, calibration=str(folder / "x.npz")
     )
-    assert [one.name for one in made.preprocess.outputs] == ["speed", "steer"]
-    assert float_error(made) < 1e-5
-    assert made.variant("litert_wi8_afp32").check.metrics["cosine"] > 0.99
-    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), made.variants))
-    steer, speed = model.predict_on_batch([given["lidar"][:1], given["kind"][:1]])
+    assert [part.name for part in manifest.preprocess.outputs] == ["speed", "steer"]
+    assert float_error(manifest) < 1e-5
+    assert manifest.variant("litert_wi8_afp32").check.metrics["cosine"] > 0.99
+    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), manifest.variants))
+    steer, speed = model.predict_on_batch([arrays["lidar"][:1], arrays["kind"][:1]])
     for variant in ("litert_fp32", "onnx_fp32"):
         with Model.open(tmp_path / "m.orilla", variant=variant) as opened:
-            answer = opened({"lidar": given["lidar"][0], "kind": given["kind"][0]}).result.arrays
+            answer = opened({"lidar": arrays["lidar"][0], "kind": arrays["kind"][0]}).result.arrays
             with pytest.raises(DataError, match="expected the arrays kind, lidar, got lidar"):
-                opened({"lidar": given["lidar"][0]})
+                opened({"lidar": arrays["lidar"][0]})
             with pytest.raises(DataError, match=r"array lidar is \[3\], but the network takes \[16\]"):
-                opened({"lidar": given["lidar"][0][:3], "kind": given["kind"][0]})
+                opened({"lidar": arrays["lidar"][0][:3], "kind": arrays["kind"][0]})
         assert np.abs(answer["steer"] - steer[0]).max() < 1e-5
         assert np.abs(answer["speed"] - speed[0]).max() < 1e-5
 
 
 def test_several_inputs_that_end_in_logits(tmp_path):
-    one, other = keras.Input((4,), name="one"), keras.Input((5,), name="other")
-    model = keras.Model([one, other], layers.Dense(3)(layers.Concatenate()([one, other])))
+    first, second = keras.Input((4,), name="one"), keras.Input((5,), name="other")
+    model = keras.Model([first, second], layers.Dense(3)(layers.Concatenate()([first, second])))
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", one=RNG.normal(size=(40, 4)), other=RNG.normal(size=(40, 5)))
-    made = make(
+    manifest = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(tmp_path / "x.npz")
     )
-    assert float_error(made) < 1e-5
+    assert float_error(manifest) < 1e-5
     with Model.open(tmp_path / "m.orilla") as opened:
         scores = opened({"one": np.ones(4), "other": np.ones(5)}).result.scores
     assert scores.sum() == pytest.approx(1, abs=1e-5)
@@ -71,15 +71,15 @@ def test_inputs_that_come_by_name(tmp_path):
     a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
     model = keras.Model({"b": b, "a": a}, layers.Dense(2)(layers.Concatenate()([a, b])))
     model.save(tmp_path / "m.keras")
-    given = {"a": RNG.normal(size=(40, 3)).astype(np.float32), "b": RNG.normal(size=(40, 2)).astype(np.float32)}
-    np.savez(tmp_path / "x.npz", **given)
-    made = make(
+    arrays = {"a": RNG.normal(size=(40, 3)).astype(np.float32), "b": RNG.normal(size=(40, 2)).astype(np.float32)}
+    np.savez(tmp_path / "x.npz", **arrays)
+    manifest = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz")
     )
-    assert float_error(made) < 1e-5
+    assert float_error(manifest) < 1e-5
     with Model.open(tmp_path / "m.orilla") as opened:
-        found = opened({name: array[0] for name, array in given.items()}).result.arrays["output"]
-    assert found == pytest.approx(model.predict_on_batch({n: x[:1] for n, x in given.items()})[0], abs=1e-5)
+        answers = opened({name: array[0] for name, array in arrays.items()}).result.arrays["output"]
+    assert answers == pytest.approx(model.predict_on_batch({n: x[:1] for n, x in arrays.items()})[0], abs=1e-5)
 
 
 @pytest.mark.parametrize("saved", [False, True])
@@ -87,17 +87,17 @@ def test_outputs_have_the_names_of_their_dictionary(tmp_path, saved):
     x = keras.Input((6,))
     hidden = layers.Dense(4)(x)
     model = keras.Model(x, {"zeta": layers.Dense(2)(hidden), "alpha": hidden, "again": hidden})
-    given = tmp_path / ("saved" if saved else "m.keras")
-    model.export(given, verbose=False) if saved else model.save(given)
+    path = tmp_path / ("saved" if saved else "m.keras")
+    model.export(path, verbose=False) if saved else model.save(path)
     x = RNG.normal(size=(40, 6)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x)
-    made = make(given, tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz"))
-    assert float_error(made) < 1e-5
+    manifest = make(path, tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz"))
+    assert float_error(manifest) < 1e-5
     expected = model.predict_on_batch(x[:1])
     for variant in ("litert_fp32", "onnx_fp32"):
         with Model.open(tmp_path / "m.orilla", variant=variant) as opened:
-            found = opened(x[0]).result.arrays
-        assert {name: pytest.approx(array[0], abs=1e-5) for name, array in expected.items()} == found
+            answers = opened(x[0]).result.arrays
+        assert {name: pytest.approx(array[0], abs=1e-5) for name, array in expected.items()} == answers
 
 
 @pytest.mark.parametrize("shape", [(), (2, 3, 2, 2, 2)])
@@ -106,11 +106,11 @@ def test_arrays_of_any_number_of_axes(tmp_path, shape):
     model = keras.Sequential([keras.Input((10,)), layers.Dense(size), layers.Reshape(shape)])
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 10)).astype(np.float32))
-    made = make(
+    manifest = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz")
     )
-    assert float_error(made) < 1e-5
-    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), made.variants))
+    assert float_error(manifest) < 1e-5
+    assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), manifest.variants))
 
 
 def test_one_array_and_its_truth(tmp_path):
@@ -118,15 +118,15 @@ def test_one_array_and_its_truth(tmp_path):
     model.save(tmp_path / "m.keras")
     x = RNG.normal(size=(50, 10)).astype(np.float32)
     np.savez(tmp_path / "xy.npz", x=x, y=model.predict_on_batch(x) + 0.01)
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="tensor"),
         "litert_wi8_ai8",
         calibration=str(tmp_path / "xy.npz"),
     )
-    assert made.report.truth == "labels"
-    assert 0.99 < made.report.metrics["cosine"] < 1
+    assert manifest.report.truth == "labels"
+    assert 0.99 < manifest.report.metrics["cosine"] < 1
     np.savez(tmp_path / "bad.npz", x=x, y=np.zeros((50, 3), np.float32))
     with pytest.raises(DataError, match="y of bad has 3 numbers per sample, but the model outputs 4"):
         make(
@@ -143,15 +143,15 @@ def test_a_classifier_of_arrays(tmp_path):
     x = RNG.normal(size=(30, 8, 24)).astype(np.float32)
     np.savez(tmp_path / "xy.npz", x=x, y=model.predict_on_batch(x).argmax(axis=1))
     recipes = "litert_fp32,litert_fp32_fused,litert_wi8_ai8_fused,litert_wi8_afp32_fused,onnx_wi8_afp32"
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="classify"),
         recipes,
         calibration=str(tmp_path / "xy.npz"),
     )
-    assert [variant.name for variant in made.variants] == recipes.split(",")
-    assert made.report.metrics["accuracy"] == 1.0
+    assert [variant.name for variant in manifest.variants] == recipes.split(",")
+    assert manifest.report.metrics["accuracy"] == 1.0
     with Model.open(tmp_path / "m.orilla") as opened:
         assert opened(x[0]).result.top.score > 0.2
 
@@ -182,14 +182,14 @@ def test_truths_that_are_none(tmp_path, y, match):
 def test_data_without_labels_measures_no_accuracy(tmp_path, arrays, capsys):
     picture_model().save(tmp_path / "m.keras")
     out = tmp_path / "m.orilla"
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         out,
         ModelHints(task="classify", input_range="0..1"),
         "litert_fp32",
         calibration=str(arrays / "x.npz"),
     )
-    assert made.report.truth == "original"
+    assert manifest.report.truth == "original"
     assert main(["verify", str(out), "--data", str(arrays / "x.npz")]) == 2
     assert "has no labels" in capsys.readouterr().err
     assert main(["verify", str(out), "--data", str(arrays / "xy.npz")]) == 0
@@ -200,7 +200,7 @@ def test_one_file_under_two_names_is_divided(tmp_path):
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
     (tmp_path / "other.npz").symlink_to(tmp_path / "x.npz")
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="tensor"),
@@ -208,7 +208,7 @@ def test_one_file_under_two_names_is_divided(tmp_path):
         calibration=str(tmp_path / "x.npz"),
         validation=str(tmp_path / "other.npz"),
     )
-    assert (made.report.count, made.report.calibration_count) == (8, 32)
+    assert (manifest.report.count, manifest.report.calibration_count) == (8, 32)
 
 
 def test_calibration_of_another_kind_than_what_is_checked_on(tmp_path):

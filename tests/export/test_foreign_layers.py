@@ -34,25 +34,25 @@ def test_what_an_answer_ends_in_is_seen_behind_layers_that_compute_nothing(tmp_p
     answer = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(x)))
     model = keras.Model(x, layers.Activation("linear")(layers.Dropout(0.1)(answer)))
     model.save(tmp_path / "m.keras")
-    made = make(
+    manifest = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(arrays / "x.npz")
     )
     with Model.open(tmp_path / "m.orilla") as opened:
-        found = opened(PICTURES[0], color="rgb").result.scores
-    assert found == pytest.approx(model.predict_on_batch(PICTURES[:1].astype(np.float32))[0], abs=1e-5)
-    assert float_error(made) < 1e-5
+        answers = opened(PICTURES[0], color="rgb").result.scores
+    assert answers == pytest.approx(model.predict_on_batch(PICTURES[:1].astype(np.float32))[0], abs=1e-5)
+    assert float_error(manifest) < 1e-5
 
 
 def test_an_answer_made_by_an_operation_gets_no_second_softmax(tmp_path):
     x = keras.Input((6,))
     model = keras.Model(x, keras.ops.softmax(layers.Dense(3, kernel_initializer="orthogonal")(x)))
     model.save(tmp_path / "m.keras")
-    given = 3 * RNG.normal(size=(40, 6)).astype(np.float32)
-    np.savez(tmp_path / "x.npz", x=given)
+    arrays = 3 * RNG.normal(size=(40, 6)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=arrays)
     make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="classify"), calibration=str(tmp_path / "x.npz"))
     with Model.open(tmp_path / "m.orilla") as opened:
-        found = opened(given[0]).result.scores
-    assert found == pytest.approx(model.predict_on_batch(given[:1])[0], abs=1e-5)
+        answers = opened(arrays[0]).result.scores
+    assert answers == pytest.approx(model.predict_on_batch(arrays[:1])[0], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -67,43 +67,43 @@ def test_layers_that_leave_for_both_formats(tmp_path, layer):
     model = keras.Sequential([keras.Input((6,)), layer, layers.Dense(3)])
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 6)).astype(np.float32))
-    made = make(
+    manifest = make(
         tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz")
     )
-    assert [one.name for one in made.variants] == ["litert_fp32", "onnx_fp32"]
-    assert float_error(made) < 1e-5
+    assert [variant.name for variant in manifest.variants] == ["litert_fp32", "onnx_fp32"]
+    assert float_error(manifest) < 1e-5
 
 
 def test_a_grouped_convolution(tmp_path, arrays):
     model = picture_model(layers.Rescaling(1 / 255), layers.Conv2D(12, 3), layers.Conv2D(8, 3, groups=4))
     model.save(tmp_path / "m.keras")
     recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32,onnx_wi8_ai8"
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="classify"),
         recipes,
         calibration=str(arrays / "x.npz"),
     )
-    assert [one.name for one in made.variants] == recipes.split(",")
-    assert float_error(made) < 1e-5
+    assert [variant.name for variant in manifest.variants] == recipes.split(",")
+    assert float_error(manifest) < 1e-5
 
 
 def test_a_recurrent_layer_inside_another_is_a_loop(tmp_path):
     model = keras.Sequential([keras.Input((3, 5, 4)), layers.TimeDistributed(layers.LSTM(40)), layers.Flatten()])
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 3, 5, 4)).astype(np.float32))
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="tensor"),
         "all",
         calibration=str(tmp_path / "x.npz"),
     )
-    assert "is called inside another layer" in made.report.not_applicable["litert_fp32_fused"]
-    assert {"litert_fp32", "litert_wi8_afp32", "onnx_fp32"} <= {one.name for one in made.variants}
-    assert set(made.report.failed) == {"onnx_wi8_afp32"}  # weights in the loop stay in float
-    assert float_error(made) < 1e-5
+    assert "is called inside another layer" in manifest.report.not_applicable["litert_fp32_fused"]
+    assert {"litert_fp32", "litert_wi8_afp32", "onnx_fp32"} <= {variant.name for variant in manifest.variants}
+    assert set(manifest.report.failed) == {"onnx_wi8_afp32"}  # weights in the loop stay in float
+    assert float_error(manifest) < 1e-5
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16", "bfloat16"])
@@ -123,29 +123,29 @@ def test_half_precision_is_exported_as_it_computes_in_float32(tmp_path, arrays, 
         model.save(tmp_path / "m.keras")
     finally:
         keras.config.set_dtype_policy("float32")
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="classify", input_range="0..255"),
         calibration=str(arrays / "x.npz"),
     )
-    assert float_error(made) < 1e-5
+    assert float_error(manifest) < 1e-5
 
 
 def test_statistics_of_a_normalisation_survive_half_precision(tmp_path):
-    given = RNG.normal(50, 10, (60, 4)).astype(np.float32)
+    arrays = RNG.normal(50, 10, (60, 4)).astype(np.float32)
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = keras.Sequential([keras.Input((4,)), layers.Normalization(), layers.Dense(2, dtype="float32")])
-        model.layers[0].adapt(given)
+        model.layers[0].adapt(arrays)
         model.save(tmp_path / "m.keras")
     finally:
         keras.config.set_dtype_policy("float32")
-    np.savez(tmp_path / "x.npz", x=given)
+    np.savez(tmp_path / "x.npz", x=arrays)
     make(tmp_path / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), calibration=str(tmp_path / "x.npz"))
     with Model.open(tmp_path / "m.orilla") as opened:
-        found = opened(given[0]).result.arrays["output"]
-    assert found == pytest.approx(model.predict_on_batch(given[:1])[0], abs=0.01)
+        answers = opened(arrays[0]).result.arrays["output"]
+    assert answers == pytest.approx(model.predict_on_batch(arrays[:1])[0], abs=0.01)
 
 
 def test_large_weights_and_those_that_are_moved(tmp_path):
@@ -158,15 +158,15 @@ def test_large_weights_and_those_that_are_moved(tmp_path):
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 8, 8, 128)).astype(np.float32))
     recipes = "litert_fp32,onnx_fp32,onnx_wi8_ai8"
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="tensor"),
         recipes,
         calibration=str(tmp_path / "x.npz"),
     )
-    assert float_error(made) < 1e-4
-    sizes = {one.name: made.files[one.file].size for one in made.variants}
+    assert float_error(manifest) < 1e-4
+    sizes = {variant.name: manifest.files[variant.file].size for variant in manifest.variants}
     assert sizes["onnx_fp32"] < 1.02 * 4 * model.count_params()
     assert sizes["onnx_wi8_ai8"] < 0.27 * sizes["onnx_fp32"]
 
@@ -175,16 +175,16 @@ def test_what_a_quantiser_leaves_in_float_is_no_small_variant(tmp_path):
     model = keras.Sequential([keras.Input((8, 5)), layers.GRU(6)])
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(30, 8, 5)).astype(np.float32))
-    made = make(
+    manifest = make(
         tmp_path / "m.keras",
         tmp_path / "m.orilla",
         ModelHints(task="tensor"),
         "litert_fp32,litert_wi8_afp32,onnx_wi8_afp32",
         calibration=str(tmp_path / "x.npz"),
     )
-    assert [one.name for one in made.variants] == ["litert_fp32"]
-    assert "too small to be quantised" in made.report.failed["litert_wi8_afp32"]
-    assert "no operator with most of the weights" in made.report.failed["onnx_wi8_afp32"]
+    assert [variant.name for variant in manifest.variants] == ["litert_fp32"]
+    assert "too small to be quantised" in manifest.report.failed["litert_wi8_afp32"]
+    assert "no operator with most of the weights" in manifest.report.failed["onnx_wi8_afp32"]
 
 
 def test_a_model_that_is_quantised_already(tmp_path):

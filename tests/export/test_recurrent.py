@@ -65,7 +65,7 @@ def answers(session, samples):
 
 
 def operators(session):
-    return {one["op_name"] for one in session._interpreter._get_ops_details()}
+    return {details["op_name"] for details in session._interpreter._get_ops_details()}
 
 
 def test_each_form_answers_as_keras_in_any_order(named, tmp_path):
@@ -89,7 +89,7 @@ def test_each_form_answers_as_keras_in_any_order(named, tmp_path):
         forward, backward = answers(session, samples), answers(session, samples[::-1])[::-1]
         assert np.abs(forward - expected).max() <= 1e-5, form
         assert np.array_equal(forward, backward), form
-        assert form == "onnx" or not any(one.startswith(FLEX) for one in operators(session))
+        assert form == "onnx" or not any(name.startswith(FLEX) for name in operators(session))
 
 
 def test_onnx_has_an_operator_for_each(named, tmp_path):
@@ -97,17 +97,17 @@ def test_onnx_has_an_operator_for_each(named, tmp_path):
 
     name, model, _, _ = named
     keras_onnx.convert(model, str(tmp_path / "model.onnx"))
-    found = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
-    assert ONNX_OPERATORS.get(name, "LSTM") in found
-    assert name in ("masked", "own cell") or "Loop" not in found
+    operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert ONNX_OPERATORS.get(name, "LSTM") in operators
+    assert name in ("masked", "own cell") or "Loop" not in operators
 
 
 @pytest.fixture(scope="module")
 def stream_of(tmp_path_factory):
-    def load(*made, convert=keras_litert.convert_fused):
+    def load(*hidden, convert=keras_litert.convert_fused):
         folder = tmp_path_factory.mktemp("stream")
         keras.utils.set_random_seed(2)
-        model = keras.Sequential([keras.Input((STEPS, FEATURES)), *made])
+        model = keras.Sequential([keras.Input((STEPS, FEATURES)), *hidden])
         model.save(folder / "model.keras")
         convert(str(folder / "model.keras"), str(folder / "model.tflite"))
         return model, loader.load_bytes("litert", (folder / "model.tflite").read_bytes())

@@ -31,11 +31,11 @@ def started(run, out, temporary, *words):
 def descendants(pid):
     """Return the processes that a process has started, and their descendants."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(one): int(parent) for one, parent in (line.split() for line in listed.splitlines())}
-    found = {pid}
-    while more := {one for one, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
+    tree = {pid}
+    while children := {child for child, parent in parents.items() if parent in tree} - tree:
+        tree |= children
+    return tree - {pid}
 
 
 def wait_for(condition, seconds=60):
@@ -60,7 +60,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
     assert "Traceback" not in hints
     assert list(out.iterdir()) == []
     assert list(temporary.iterdir()) == []
-    wait_for(lambda: not any(Path(f"/proc/{one}").exists() for one in helpers), 10)
+    wait_for(lambda: not any(Path(f"/proc/{helper}").exists() for helper in helpers), 10)
 
 
 @pytest.mark.parametrize("size", ["64k", "200k"])
@@ -69,10 +69,10 @@ def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
     small, out = tmp_path / "small", tmp_path / "out"
     small.mkdir()
     out.mkdir()
-    made = subprocess.run(
+    mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small], check=False, capture_output=True
     )
-    if made.returncode:
+    if mounted.returncode:
         pytest.skip("this machine lets no test mount a file system")
     try:
         process = started(tiny_run, out / "t.orilla", small, "--recipes", "litert_fp32,litert_wi8_ai8")

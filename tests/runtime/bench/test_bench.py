@@ -32,26 +32,26 @@ def test_scenarios(capsys, tmp_path, name, stage, frames):
     out = tmp_path / "r.json"
     code, document, _ = bench(capsys, "probe", "--scenario", name, "--seconds", "1", "--out", str(out))
     assert code == 0
-    message, kept = document["result"], result.read(out)
-    assert message["summary"][stage]["count"] == kept.main.count == len(kept.at_s) > 5
-    assert kept.complete
-    assert kept.subject.scenario == name
-    assert kept.subject.streams == (frames or kept.subject.streams)
-    assert 0.8 < kept.seconds < 2.5
-    assert kept.at_s == sorted(kept.at_s)
-    assert kept.cold_start.start_ms > kept.cold_start.load_ms > 0
-    assert kept.cold_start.memory_mib > 1
-    assert kept.cpu_ms > 0
-    assert kept.warm_up.count > 0
-    median = kept.main.at(50)  # a second on a disturbed machine may have too few effective samples
-    assert median is None or median.ms == pytest.approx(np.median(kept.samples_ms[stage]), rel=0.1)
-    assert not kept.excluded
+    message, stored = document["result"], result.read(out)
+    assert message["summary"][stage]["count"] == stored.main.count == len(stored.at_s) > 5
+    assert stored.complete
+    assert stored.subject.scenario == name
+    assert stored.subject.streams == (frames or stored.subject.streams)
+    assert 0.8 < stored.seconds < 2.5
+    assert stored.at_s == sorted(stored.at_s)
+    assert stored.cold_start.start_ms > stored.cold_start.load_ms > 0
+    assert stored.cold_start.memory_mib > 1
+    assert stored.cpu_ms > 0
+    assert stored.warm_up.count > 0
+    median = stored.main.at(50)  # a second on a disturbed machine may have too few effective samples
+    assert median is None or median.ms == pytest.approx(np.median(stored.samples_ms[stage]), rel=0.1)
+    assert not stored.excluded
     if name == "loop":
-        assert {"capture", "prepare", "infer", "decode", "age"} <= set(kept.samples_ms)
-        assert kept.per_second == pytest.approx(30, rel=0.2)
-        assert kept.subject.source == "golden frames"
+        assert {"capture", "prepare", "infer", "decode", "age"} <= set(stored.samples_ms)
+        assert stored.per_second == pytest.approx(30, rel=0.2)
+        assert stored.subject.source == "golden frames"
     else:
-        assert kept.per_second == pytest.approx(kept.main.count * kept.subject.streams / kept.seconds, rel=0.01)
+        assert stored.per_second == pytest.approx(stored.main.count * stored.subject.streams / stored.seconds, rel=0.01)
 
 
 def test_of_texts(capsys):
@@ -70,12 +70,12 @@ def test_the_timeline_tells_of_the_machine():
 
 def test_accuracy_in_the_same_command(capsys, picture_bundle, animals):
     code, document, _ = bench(capsys, str(picture_bundle), "--seconds", "0.5", "--data", str(animals))
-    found = document["result"]["accuracy"]
+    measured = document["result"]["accuracy"]
     assert code == 0
-    assert found["count"] == 16
-    assert found["metric"] == "accuracy"
-    assert found["interval"][0] <= found["value"] <= found["interval"][1]
-    assert found["drop"] is not None
+    assert measured["count"] == 16
+    assert measured["metric"] == "accuracy"
+    assert measured["interval"][0] <= measured["value"] <= measured["interval"][1]
+    assert measured["drop"] is not None
 
 
 def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkeypatch):
@@ -91,10 +91,10 @@ def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkey
     out = tmp_path / "r.json"
     code, _, _ = bench(capsys, "probe", "--seconds", "60", "--out", str(out))
     assert code == 130
-    kept = result.read(out)
-    assert not kept.complete
-    assert any(note.startswith("interrupted after") for note in kept.notes)
-    assert kept.main.count == len(kept.samples_ms["infer"]) > 100
+    stored = result.read(out)
+    assert not stored.complete
+    assert any(note.startswith("interrupted after") for note in stored.notes)
+    assert stored.main.count == len(stored.samples_ms["infer"]) > 100
     assert main(["bench", "compare", str(out), str(out)]) == 0
     assert "A is not valid: it was interrupted" in capsys.readouterr().out
 
@@ -107,27 +107,27 @@ def test_interrupted_while_accuracy_is_measured(capsys, tmp_path, monkeypatch, p
     out = tmp_path / "r.json"
     words = ["bench", "run", str(picture_bundle), "--seconds", "0.5", "--data", str(animals), "--out", str(out)]
     assert main(words) == 130
-    kept = result.read(out)
-    assert kept.accuracy is None
-    assert "interrupted during the measurement of accuracy" in kept.notes
-    assert kept.main.count > 10
+    stored = result.read(out)
+    assert stored.accuracy is None
+    assert "interrupted during the measurement of accuracy" in stored.notes
+    assert stored.main.count > 10
 
 
 def test_interrupted_between_two_stages_of_a_frame(monkeypatch):
-    taken = scenario.SampleSet()
-    for place in range(10):
-        taken.add(place, 1, prepare=1.0, infer=2.0)
-    taken.times["prepare"].append(1.0)
-    assert taken.complete() == 10
+    sample_set = scenario.SampleSet()
+    for index in range(10):
+        sample_set.add(index, 1, prepare=1.0, infer=2.0)
+    sample_set.times["prepare"].append(1.0)
+    assert sample_set.complete() == 10
 
 
 def test_too_many_samples_are_thinned(monkeypatch):
     monkeypatch.setattr(scenario, "MAX_SAMPLES", 1000)
     with Model.open("probe", threads=1) as model:
-        found = run(model, Plan(seconds=1.0))
-    assert 400 < len(found.at_s) < 1000
-    assert any("samples is kept" in note for note in found.notes)
-    assert found.per_second == pytest.approx(1e3 / np.median(found.samples_ms["infer"]), rel=0.5)
+        measured = run(model, Plan(seconds=1.0))
+    assert 400 < len(measured.at_s) < 1000
+    assert any("samples is kept" in note for note in measured.notes)
+    assert measured.per_second == pytest.approx(1e3 / np.median(measured.samples_ms["infer"]), rel=0.5)
 
 
 def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
@@ -164,10 +164,10 @@ def test_a_clock_that_steps_is_told_and_changes_nothing(monkeypatch):
     real, began = time.time, time.perf_counter()
     with Model.open("probe", threads=1) as model:
         monkeypatch.setattr(runner.time, "time", lambda: real() + (3600 if time.perf_counter() - began > 1.5 else 0))
-        found = run(model, Plan(seconds=2.0))
-    assert any("the wall clock stepped by +3600" in note for note in found.notes)
-    assert 1.9 < found.seconds < 2.5
-    assert found.main.max_ms < 2000
+        measured = run(model, Plan(seconds=2.0))
+    assert any("the wall clock stepped by +3600" in note for note in measured.notes)
+    assert 1.9 < measured.seconds < 2.5
+    assert measured.main.max_ms < 2000
 
 
 def test_a_run_that_others_disturb_is_not_valid(monkeypatch):
@@ -180,22 +180,22 @@ def test_a_run_that_others_disturb_is_not_valid(monkeypatch):
 
     monkeypatch.setattr(monitor, "usage", usage)
     with Model.open("probe", threads=1) as model:
-        found = run(model, Plan(seconds=2.2))
-    assert not found.valid
-    assert "other processes used" in found.invalid[0]
-    assert all(second.disturbed for second in found.timeline)
+        measured = run(model, Plan(seconds=2.2))
+    assert not measured.valid
+    assert "other processes used" in measured.invalid[0]
+    assert all(second.disturbed for second in measured.timeline)
 
 
 def test_a_hypervisor_that_takes_time_disturbs(monkeypatch):
     monkeypatch.setattr(monitor, "usage", lambda root: Usage(time.process_time(), 0.2 * time.perf_counter(), 2))
     with Model.open("probe", threads=1) as model:
-        found = run(model, Plan(seconds=1.2))
-    assert "the hypervisor took 0.2" in found.invalid[0]
+        measured = run(model, Plan(seconds=1.2))
+    assert "the hypervisor took 0.2" in measured.invalid[0]
 
 
 def test_throttling_is_told(monkeypatch):
-    found = iter([(), *[("throttled now",)] * 10])
-    monkeypatch.setattr(monitor, "throttled", lambda root: next(found))
+    measured = iter([(), *[("throttled now",)] * 10])
+    monkeypatch.setattr(monitor, "throttled", lambda root: next(measured))
     with Model.open("probe", threads=1) as model:
         assert "the machine was throttled: throttled now" in run(model, Plan(seconds=0.5)).invalid
 
@@ -211,14 +211,14 @@ def test_a_trend_within_the_run_is_told(monkeypatch):
     monkeypatch.setattr(LiteRTSession, "run", slower)
     with Model.open("probe", threads=1) as model:
         began = time.perf_counter()
-        found = run(model, Plan(seconds=5.0))
-    assert any(reason.startswith("p50 changed from 2.") for reason in found.invalid)
+        measured = run(model, Plan(seconds=5.0))
+    assert any(reason.startswith("p50 changed from 2.") for reason in measured.invalid)
 
 
 def test_warm_up_ends_when_the_times_are_steady():
     steadiness, now = Steadiness(), 0.0
-    for place in range(2000):
-        time_ms = 5.0 + 5.0 * np.exp(-place / 100)
+    for index in range(2000):
+        time_ms = 5.0 + 5.0 * np.exp(-index / 100)
         now += time_ms / 1e3
         steadiness.add(time_ms, now)
         if steadiness.steady:
@@ -226,8 +226,8 @@ def test_warm_up_ends_when_the_times_are_steady():
     assert 300 < steadiness.count < 700
     assert steadiness.summary().first_ms == 10.0
     never = Steadiness()
-    for place in range(500):
-        never.add(5.0 * 1.01**place, 0.05 * place)
+    for index in range(500):
+        never.add(5.0 * 1.01**index, 0.05 * index)
         assert not never.steady
 
 
@@ -255,7 +255,7 @@ def test_a_soak_ends_with_the_heat():
 
 def test_a_soak_without_a_sensor_goes_by_the_times():
     soaking = Soaking(seconds([None] * 300))
-    at_s = [0.1 * place for place in range(2000)]
+    at_s = [0.1 * index for index in range(2000)]
     settled = [soaking.add(at, 5.0) for at in at_s]
     assert settled.index(True) < 1300
     assert "no temperature sensor" in soaking.summary(at_s, [5.0] * 2000).judged_by

@@ -45,14 +45,14 @@ def test_published_figures_are_predicted_from_each_other():
 
 def test_it_is_marked_as_a_prediction(capsys):
     assert main(["bench", "estimate", "road", "--device", "pi4"]) == 0
-    said = capsys.readouterr().out
-    assert "ESTIMATE: nothing was measured on that device" in " ".join(said.split())
+    output = capsys.readouterr().out
+    assert "ESTIMATE: nothing was measured on that device" in " ".join(output.split())
     assert main(["bench", "estimate", "road", "--device", "pi4", "--json"]) == 0
-    (one,) = json.loads(capsys.readouterr().out)["predictions"]
-    assert one["predicted"] is True
-    assert one["low_ms"] < one["ms"] < one["high_ms"]
-    assert 20 < one["ms"] < 80
-    assert "published figures of pi4" in one["basis"]
+    (interval,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert interval["predicted"] is True
+    assert interval["low_ms"] < interval["ms"] < interval["high_ms"]
+    assert 20 < interval["ms"] < 80
+    assert "published figures of pi4" in interval["basis"]
 
 
 def test_devices_without_figures_of_their_own():

@@ -42,9 +42,9 @@ def test_a_quiet_machine_sets_nothing_aside(monkeypatch):
 def test_a_neighbour_is_set_aside(monkeypatch):
     """From the third to the fifth second, another process uses the other thread of the core."""
     stick = played(monkeypatch, lambda at: 40 if 3 <= at < 5 else 25)
-    (one,) = stick.excluded()
-    assert one.from_s == pytest.approx(3, abs=0.3)
-    assert one.to_s == pytest.approx(5, abs=0.3)
+    (interval,) = stick.excluded()
+    assert interval.from_s == pytest.approx(3, abs=0.3)
+    assert interval.to_s == pytest.approx(5, abs=0.3)
     assert stick.summary().seconds == pytest.approx(2, abs=0.4)
     assert stick.summary().slowdown == pytest.approx(1.6)
     assert stick.quiet_s() == pytest.approx(8, abs=0.7)
@@ -52,9 +52,9 @@ def test_a_neighbour_is_set_aside(monkeypatch):
 
 def test_a_neighbour_that_stays_is_known_by_the_runs_before(monkeypatch):
     assert played(monkeypatch, lambda at: 40).excluded() == []
-    (one,) = played(monkeypatch, lambda at: 40, known=25).excluded()
-    assert one.from_s == 0
-    assert one.to_s > 9
+    (interval,) = played(monkeypatch, lambda at: 40, known=25).excluded()
+    assert interval.from_s == 0
+    assert interval.to_s > 9
     assert played(monkeypatch, lambda at: 28, known=25).excluded() == [], "a clock may be a little slower today"
 
 
@@ -115,11 +115,11 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
     monkeypatch.setattr(ReferenceWorkload, "read", read)
     monkeypatch.setattr(reference_workload, "step_ns", lambda steps: float(slowed(at[0])))
     with Model.open("probe", threads=1) as model:
-        found = run(model, Plan(seconds=2.0))
-    assert 2.8 < found.seconds < 6.5
-    assert found.excluded
-    assert found.main.count == len(found.undisturbed("infer")) < len(found.samples_ms["infer"])
-    assert any("are excluded: the machine was up to" in note for note in found.notes)
+        measured = run(model, Plan(seconds=2.0))
+    assert 2.8 < measured.seconds < 6.5
+    assert measured.excluded
+    assert measured.main.count == len(measured.undisturbed("infer")) < len(measured.samples_ms["infer"])
+    assert any("are excluded: the machine was up to" in note for note in measured.notes)
     assert known_ns() == 25
 
 
@@ -139,21 +139,21 @@ def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
     monkeypatch.setattr(monitor, "mhz", lambda root: 1500.0 if at[0] < 1.5 else 1000.0)
     monkeypatch.setattr(runner, "PATIENCE", 1.0)
     with Model.open("probe", threads=1) as model:
-        found = run(model, Plan(seconds=3.0))
-    assert found.excluded == ()
-    assert any(reason.startswith("the clock fell, as it does with heat") for reason in found.invalid)
+        measured = run(model, Plan(seconds=3.0))
+    assert measured.excluded == ()
+    assert any(reason.startswith("the clock fell, as it does with heat") for reason in measured.invalid)
 
 
 def test_a_machine_that_is_never_quiet_is_not_valid(monkeypatch):
     remember(10.0)
     monkeypatch.setattr(reference_workload, "step_ns", lambda steps: 25.0)
     with Model.open("probe", threads=1) as model:
-        found = run(model, Plan(seconds=1.5))
-    assert not found.valid
-    assert found.seconds == pytest.approx(runner.PATIENCE * 1.5, rel=0.1)
-    assert "the machine was up to 2.50 times slower, according to the reference workload" in found.invalid[0]
-    assert found.excluded == ()
-    assert found.main.count == len(found.samples_ms["infer"])
+        measured = run(model, Plan(seconds=1.5))
+    assert not measured.valid
+    assert measured.seconds == pytest.approx(runner.PATIENCE * 1.5, rel=0.1)
+    assert "the machine was up to 2.50 times slower, according to the reference workload" in measured.invalid[0]
+    assert measured.excluded == ()
+    assert measured.main.count == len(measured.samples_ms["infer"])
 
 
 def test_a_comparison_notes_another_speed_of_the_machine():
@@ -163,13 +163,13 @@ def test_a_comparison_notes_another_speed_of_the_machine():
 
 
 def test_what_is_set_aside_stays_so_when_runs_are_merged():
-    one: Result = made(excluded=(ExcludedInterval(1.0, 2.0),))
-    merged = merge([one, one])
+    interval: Result = made(excluded=(ExcludedInterval(1.0, 2.0),))
+    merged = merge([interval, interval])
     assert [(part.from_s, part.to_s) for part in merged.excluded] == [
         (1.0, 2.0),
-        (1.0 + one.seconds, 2.0 + one.seconds),
+        (1.0 + interval.seconds, 2.0 + interval.seconds),
     ]
-    assert merged.main.count == 2 * len(one.undisturbed("infer"))
+    assert merged.main.count == 2 * len(interval.undisturbed("infer"))
 
 
 def test_its_step_is_the_same_whatever_its_length(real_workload):

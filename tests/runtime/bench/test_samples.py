@@ -43,9 +43,9 @@ def test_intervals_cover_what_they_say(draw, count):
     for _ in range(ROUNDS):
         summary = summarise(draw(rng, count))
         for percent in true:
-            one = summary.at(percent)
-            low = -np.inf if one.low_ms is None else one.low_ms
-            high = np.inf if one.high_ms is None else one.high_ms
+            interval = summary.at(percent)
+            low = -np.inf if interval.low_ms is None else interval.low_ms
+            high = np.inf if interval.high_ms is None else interval.high_ms
             hits[percent] += low <= true[percent] <= high
     for percent, hit in hits.items():
         lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)  # ties only widen intervals
@@ -60,12 +60,12 @@ def test_times_that_are_like_the_one_before_widen_the_interval(likeness):
         noise = rng.normal(0, np.sqrt(1 - likeness**2), count + 200)
         series = np.empty(count + 200)
         series[0] = rng.normal()
-        for place in range(1, series.size):
-            series[place] = likeness * series[place - 1] + noise[place]
+        for index in range(1, series.size):
+            series[index] = likeness * series[index - 1] + noise[index]
         summary = summarise(np.exp(0.2 * series[200:]))
         for percent in hits:
-            one = summary.at(percent)
-            hits[percent] += one.low_ms <= np.exp(0.2 * NormalDist().inv_cdf(percent / 100)) <= one.high_ms
+            interval = summary.at(percent)
+            hits[percent] += interval.low_ms <= np.exp(0.2 * NormalDist().inv_cdf(percent / 100)) <= interval.high_ms
     assert summary.at(50).independent < 0.5 * count
     for percent, hit in hits.items():
         assert 0.92 <= hit / 250 <= 0.98, (percent, hit / 250)
@@ -100,6 +100,6 @@ def test_ranks_by_hand():
 
 
 def test_equal_times_are_one_percentile():
-    one = summarise(np.full(1000, 3.0)).at(99)
-    assert (one.low_ms, one.ms, one.high_ms) == (3.0, 3.0, 3.0)
-    assert one.error == 0
+    interval = summarise(np.full(1000, 3.0)).at(99)
+    assert (interval.low_ms, interval.ms, interval.high_ms) == (3.0, 3.0, 3.0)
+    assert interval.error == 0

@@ -55,8 +55,8 @@ def test_what_is_uncertain_is_not_called_slower():
 
 
 def test_several_runs_of_a_side_tell_how_far_runs_differ():
-    a = [made(4.0 + 0.1 * place, seed=5 + place) for place in (-1, 0, 1)]
-    b = [made(4.2 + 0.1 * place, seed=20 + place) for place in (-1, 0, 1)]
+    a = [made(4.0 + 0.1 * index, seed=5 + index) for index in (-1, 0, 1)]
+    b = [made(4.2 + 0.1 * index, seed=20 + index) for index in (-1, 0, 1)]
     assert compare(a, b).plus_minus > 2 * compare(a[1:2], b[1:2]).plus_minus
 
 
@@ -98,9 +98,9 @@ def test_runs_of_different_machines_are_not_merged():
 
 
 def test_the_samples_count_not_a_summary_beside_them(tmp_path):
-    one, slow = made(), made(5.0)
-    result.write(tmp_path / "a.json", one)
-    result.write(tmp_path / "b.json", structs.replace(slow, summary=one.summary))
+    interval, slow = made(), made(5.0)
+    result.write(tmp_path / "a.json", interval)
+    result.write(tmp_path / "b.json", structs.replace(slow, summary=interval.summary))
     assert compare(result.read_all(tmp_path / "a.json"), result.read_all(tmp_path / "b.json")).verdict == "slower"
 
 
@@ -120,9 +120,9 @@ def test_the_command(tmp_path, capsys):
     assert main(["bench", "compare", str(paths["a"]), str(paths["c"]), "--margin", "20"]) == 0
     assert "B is the same as A" in capsys.readouterr().out
     assert main(["bench", "compare", str(paths["c"]), str(paths["a"]), "--markdown"]) == 0
-    said = capsys.readouterr().out
-    assert "| p50 | 4.50 | 4.00 | -11." in said
-    assert "- verdict: B is faster than A, by 11." in said
+    output = capsys.readouterr().out
+    assert "| p50 | 4.50 | 4.00 | -11." in output
+    assert "- verdict: B is faster than A, by 11." in output
     (tmp_path / "runs").mkdir()
     for seed in range(3):
         result.write(tmp_path / "runs" / f"{seed}.json", made(4.0, seed=seed))

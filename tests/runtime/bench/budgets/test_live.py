@@ -72,10 +72,10 @@ def test_each_breach_fails_verify(tmp_path, capsys, probe, quick, name):
     file = tmp_path / "b.toml"
     file.write_text(f'[[budget]]\nbundle = "probe"\n{line}\n')
     assert main(["verify", str(probe), "--variant", "litert_wi8_ai8", "--budget", str(file)]) == 1
-    said = " ".join(capsys.readouterr().out.split())
-    assert "verdict: fail" in said
-    assert message in said
-    assert more in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "verdict: fail" in output
+    assert message in output
+    assert more in output
 
 
 @pytest.mark.parametrize("name", [name for name in BREACHES if name != "implausible"])
@@ -93,11 +93,11 @@ def test_each_breach_fails_pytest(pytester, probe, name):
     )
     ended = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     ended.assert_outcomes(failed=1)
-    said = ended.stdout.str()
-    assert message in said
-    assert more in said
-    assert "1 of 1 limits are not met" in said
-    assert "Traceback" not in said
+    output = ended.stdout.str()
+    assert message in output
+    assert more in output
+    assert "1 of 1 limits are not met" in output
+    assert "Traceback" not in output
 
 
 def test_what_is_kept_passes(tmp_path, capsys, probe, quick):
@@ -110,7 +110,7 @@ def test_what_is_kept_passes(tmp_path, capsys, probe, quick):
     )
     assert main(["verify", str(probe), "--variant", "litert_wi8_ai8", "--budget", str(file), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert [one["status"] for one in document["budgets"]] == ["met"] * 8 + ["elsewhere"]
+    assert [limit["status"] for limit in document["budgets"]] == ["met"] * 8 + ["elsewhere"]
     assert main(["verify", str(probe), "--variant", "litert_wi8_ai8", "--budget", str(file), "--markdown"]) == 0
     assert "| litert_wi8_ai8 max_mib | 0.01 MiB | at most 1 | met |" in capsys.readouterr().out
 
@@ -157,8 +157,8 @@ def test_a_slow_moment_is_measured_again(monkeypatch, probe):
     budget = budget_of({"bundle": "probe", "device": "x86-64", "p50_ms": [0, 1.0]})
     measurement = Measurement(budget_target(budget, Bundle.open(probe)), seconds=0.5)
     monkeypatch.setattr(LiteRTSession, "run", run)
-    (one,) = judge(measurement, machine=Machine("cpu", "x86_64", 2, 4096, "3.11"))
-    assert one.passed, one
+    (limit,) = judge(measurement, machine=Machine("cpu", "x86_64", 2, 4096, "3.11"))
+    assert limit.passed, limit
     assert time.perf_counter() > slow_until[0]
 
 
@@ -208,15 +208,15 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
 
     opened = Bundle.open(picture_bundle)
     text = json.loads(encode(opened.manifest))
-    text["variants"] = [one for one in text["variants"] if one["name"] == "litert_wi8_ai8"]
+    text["variants"] = [variant for variant in text["variants"] if variant["name"] == "litert_wi8_ai8"]
     text["default"] = "litert_wi8_ai8"
     path, file = tmp_path / "tiny.orilla", tmp_path / "b.toml"
     bundles.write(path, decode(json.dumps(text).encode()), {name: opened.read(name) for name in text["files"]})
     file.write_text('[[budget]]\nbundle = "tiny"\nmax_drop = -200\n')
     assert main(["verify", str(path), "--data", str(animals), "--budget", str(file)]) == 1
     assert "16 of animals val, accuracy" in " ".join(capsys.readouterr().out.split())
-    other = factories.class_folders(tmp_path / "others", {"train": 4, "validation": 4})
-    assert main(["verify", str(path), "--data", str(other), "--budget", str(file)]) == 2
+    other_animals = factories.class_folders(tmp_path / "others", {"train": 4, "validation": 4})
+    assert main(["verify", str(path), "--data", str(other_animals), "--budget", str(file)]) == 2
     assert "which is not the data of its export: give reference" in capsys.readouterr().err
 
 
@@ -236,9 +236,9 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
     monkeypatch.setattr(interleaved.time, "perf_counter_ns", lambda: int(1e9 * now[0]))
     monkeypatch.setattr(LiteRTSession, "run", run)
     table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p90_ratio": 1.5}
-    (one,) = judge(Measurement(budget_target(budget_of(table), Bundle.open(probe))))
-    assert one.status == "met"
-    assert one.value == pytest.approx(1.0)
+    (limit,) = judge(Measurement(budget_target(budget_of(table), Bundle.open(probe))))
+    assert limit.status == "met"
+    assert limit.value == pytest.approx(1.0)
     assert now[0] < 70
     table = {"bundle": "probe", "variant": "litert_wi8_ai8", "p99_ratio": 1.5}
     with pytest.raises(ConfigError, match="use a lower percentile for this model"):
@@ -251,8 +251,8 @@ def test_results_of_other_scenarios_and_variants_are_not_held():
     whole, small, loop = made(8.0, variant="litert_fp32"), made(4.0), made(30.0, scenario="loop")
     assert judge_result(budget, whole, [whole, small]) == []
     assert judge_result(budget, loop, [whole, loop]) == []
-    assert {one.limit for one in judge_result(budget, small, [whole, small])} == {"p50_ratio", "memory_mib"}
-    assert {one.limit for one in judge_result(budget, small, [small])} == {"memory_mib"}
+    assert {limit.limit for limit in judge_result(budget, small, [whole, small])} == {"p50_ratio", "memory_mib"}
+    assert {limit.limit for limit in judge_result(budget, small, [small])} == {"memory_mib"}
     assert judge_result(budget_of({"bundle": "road", "engine": "onnx", "memory_mib": 5}), small) == []
 
 
@@ -262,14 +262,14 @@ def test_results_are_held_to_budgets_too():
         made(4.0, accuracy=Accuracy("d", "val", 9, "iou", 0.9, (0, 1), {}, 0.7)),
     )
     table = {"bundle": "road", "variant": "litert_wi8_ai8", "p50_ratio": 0.4, "memory_mib": 30, "max_drop": 0.5}
-    found = {one.limit: one for one in judge_result(budget_of(table), small, [whole, small])}
-    assert found["p50_ratio"].status == "exceeded"
-    assert found["p50_ratio"].value == pytest.approx(0.5, rel=0.01)
-    assert found["memory_mib"].status == "met"
-    assert found["max_drop"].status == "exceeded"
+    by_limit = {limit.limit: limit for limit in judge_result(budget_of(table), small, [whole, small])}
+    assert by_limit["p50_ratio"].status == "exceeded"
+    assert by_limit["p50_ratio"].value == pytest.approx(0.5, rel=0.01)
+    assert by_limit["memory_mib"].status == "met"
+    assert by_limit["max_drop"].status == "exceeded"
     assert judge_result(budget_of(table), whole, []) == []
     here = budget_of({"bundle": "road", "device": "aarch64", "p90_ms": 3})
-    assert [one.status for one in judge_result(here, small)] == ["exceeded"]
+    assert [limit.status for limit in judge_result(here, small)] == ["exceeded"]
     assert judge_result(budget_of({"bundle": "road", "device": "pi4", "p90_ms": 3}), small) == []
 
 
@@ -315,13 +315,13 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
     )
     ended = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-markers")
     ended.assert_outcomes(passed=1, skipped=1, failed=4, errors=1)
-    said = ended.stdout.str()
-    assert "budgets" in said
-    assert "probe litert_wi8_ai8 p90_ratio" in said
-    assert "did you mean p90_ms?" in said
-    assert "unknown bundle 'nothing'" in said
-    assert "seconds = 'abc': must be 0.1 to 60" in said
-    assert "these fixtures need a mark" in said
+    output = ended.stdout.str()
+    assert "budgets" in output
+    assert "probe litert_wi8_ai8 p90_ratio" in output
+    assert "did you mean p90_ms?" in output
+    assert "unknown bundle 'nothing'" in output
+    assert "seconds = 'abc': must be 0.1 to 60" in output
+    assert "these fixtures need a mark" in output
 
 
 def test_the_plugin_is_an_entry_point_and_brings_nothing_heavy(pytester):

@@ -75,11 +75,11 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     assert host["findings"][-1] == "examined"
     assert "doctor gave no answer" not in host["findings"]
     monkeypatch.setattr(job, "doctor", lambda remote, orilla: [])
-    found = result.read(out)
-    assert found.host.name == "board"
-    assert found.complete
-    assert found.subject.bundle == "probe"
-    assert found.main.count > 100
+    measured = result.read(out)
+    assert measured.host.name == "board"
+    assert measured.complete
+    assert measured.subject.bundle == "probe"
+    assert measured.main.count > 100
     assert main(words) == 0
     (host,) = json.loads(capsys.readouterr().out)["hosts"]
     assert host["sent"] == [], "all of it was there"
@@ -89,18 +89,18 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
 def test_several_machines_side_by_side(board, tmp_path, capsys):
     """Two servers and one absent machine give one table, and a page about those that answered."""
     (tmp_path / "other").mkdir()
-    other = a_board(tmp_path / "other")
-    second = other.config.read_text().replace("Host board other", "Host other")
+    second_board = a_board(tmp_path / "other")
+    second = second_board.config.read_text().replace("Host board other", "Host other")
     board.config.write_text(board.config.read_text().replace("Host board other", "Host board") + second)
     words = ["--seconds", "1", "--out", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.html")]
     hosts = [word for host in ("board", "other", "127.0.0.1:1") for word in ("--host", f"ssh://{host}")]
     try:
         code = main(["bench", "run", "probe", *hosts, *words])
     finally:
-        other.stop()
-    said = " ".join(capsys.readouterr().out.split())
+        second_board.stop()
+    output = " ".join(capsys.readouterr().out.split())
     assert code == 1
-    assert "127.0.0.1:1: nothing listens there" in said
+    assert "127.0.0.1:1: nothing listens there" in output
     for name in ("board", "other"):
         assert result.read(tmp_path / f"r-{name}.json").host.name == name
     assert "<svg" in (tmp_path / "r.html").read_text()
@@ -148,9 +148,9 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
     time.sleep(4)
     os.killpg(process.pid, signal.SIGINT)  # like a terminal
     assert process.wait(60) == 130
-    found = result.read(out)
-    assert not found.complete
-    assert found.main.count > 100
+    measured = result.read(out)
+    assert not measured.complete
+    assert measured.main.count > 100
 
 
 def test_names_of_a_hostile_bundle_never_reach_a_shell():
@@ -300,8 +300,8 @@ def test_a_machine_that_stays_away_is_given_up(board, tmp_path, monkeypatch, cap
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 2)
     assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
-    said = " ".join(capsys.readouterr().out.split())
-    assert "board: Connection reset by 127.0.0.1" in said or "Broken pipe" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "board: Connection reset by 127.0.0.1" in output or "Broken pipe" in output
 
 
 def test_the_wheel_is_what_a_robot_needs():
@@ -328,7 +328,7 @@ def test_what_it_needs_is_what_the_project_says():
         (["--host", "ssh://"], "give ssh://USER@HOST"),
         (["--host", "ssh://-oProxyCommand=x"], "a host name cannot start with a dash"),
         (["--host", "ssh://board:port"], "host ssh://board:port"),
-        (["--host", "ssh://a", "--host", "ssh://a"], "names the same machine twice"),
+        (["--host", "ssh://a", "--host", "ssh://a"], "two of the hosts are the same machine"),
         (["--host", "ssh://a", "--data", "x"], "--data is not possible with --host"),
         (["--host", "ssh://a", "--wheels", "."], "the folder contains no wheel"),
     ],

@@ -21,7 +21,7 @@ def heated(ms, **more):
 def test_two_runs_side_by_side(tmp_path):
     runs = [heated(8.0, variant="litert_fp32"), heated(4.0, seed=1)]
     budgets = [budget_of({"bundle": "road", "variant": "litert_wi8_ai8", "p50_ratio": 0.3, "memory_mib": 30})]
-    judged = [one for budget in budgets for run in runs for one in judge_result(budget, run, runs)]
+    judged = [limit for budget in budgets for run in runs for limit in judge_result(budget, run, runs)]
     page(runs, tmp_path / "page.html", judged)
     text = (tmp_path / "page.html").read_text()
     for heading in ("Distribution", "Comparison", "Budgets", "Run: litert_fp32", "Run: litert_wi8_ai8"):
