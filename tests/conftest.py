@@ -19,11 +19,11 @@ TIMING = ("tests/runtime/bench/", "tests/test_perf_scripts.py", "tests/real/test
 """Tests that measure time. Other tests on the same cores would disturb them."""
 
 SLOW = ("tests/train/test_backends.py",)
-"""Tests that take many seconds and rarely break."""
+"""Tests that take many seconds and rarely fail."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their file, and skip real-data tests, with the reason, if the data is absent."""
+    """Mark tests by their file. Skip tests on real data, with the reason, if the data is absent."""
     skip = pytest.mark.skip(reason=f"no real data at {DATA}: set ORILLA_DATA")
     root = Path(__file__).parents[1]
     for item in items:
@@ -55,7 +55,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    """A run folder with a small segmentation of random weights. Building it needs Keras."""
+    """A run folder with a small segmentation model of random weights. Keras builds it."""
     return bundles.road_run(tmp_path_factory.mktemp("run") / "run", tiny_data)
 
 
@@ -78,7 +78,7 @@ def _copy(factory: pytest.TempPathFactory, name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small segmentation in all precisions."""
+    """A small segmentation model in all precisions."""
     return _copy(tmp_path_factory, "road")
 
 

@@ -1,4 +1,4 @@
-"""The layout of the project: packages, imports, and what a robot loads."""
+"""The layout of the project: packages, imports, and the modules that a robot loads."""
 
 import re
 import subprocess
@@ -32,7 +32,7 @@ def test_every_folder_of_modules_is_packaged():
             assert (module.parent / "__init__.py").exists(), module
 
 
-def test_the_top_level_is_what_the_user_fixed():
+def test_the_top_level_has_only_the_known_folders():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
@@ -81,7 +81,7 @@ def test_the_namespace_has_no_file_of_its_own():
 
 
 def test_rooms_import_downwards_only():
-    """The limits of the layout. A new upward import or a circle is a design fault."""
+    """The counts stay within limits. An upward import or a circle of imports is a design fault."""
     done = python(str(ROOT / "docs" / "architecture" / "rooms.py"))
     assert done.returncode == 0, done.stderr
     counts = [int(number) for number in re.findall(r"\d+", "".join(done.stdout.splitlines(keepends=True)[:2]))]

@@ -1,4 +1,4 @@
-"""The benchmark scripts run and print what they promise. Their figures are not asserted."""
+"""The benchmark scripts run and print the documented figures. The values are not checked."""
 
 import json
 import subprocess

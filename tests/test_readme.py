@@ -1,4 +1,4 @@
-"""The documentation is correct: its Python runs, its links and commands exist."""
+"""The documentation is correct: its Python code runs, and its links and commands exist."""
 
 import re
 import shlex
@@ -25,7 +25,7 @@ def test_the_camera_loop_in_ten_lines(tmp_path, capsys):
 
 
 def test_the_examples_of_budgets_are_right(tmp_path):
-    """Keys and devices exist, and the marks are valid for the plugin."""
+    """Their keys and devices exist, and the plugin accepts their marks."""
     text = (ROOT / "docs" / "ci.md").read_text()
     (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     (tmp_path / "budgets.toml").write_text(table)

@@ -1,6 +1,6 @@
 """Files that make an emulated Arm processor look like a board.
 
-LiteRT and ONNX Runtime read them to choose their kernels. With the files of the host they crash.
+LiteRT and ONNX Runtime choose their kernels by these files. With the files of the host, they crash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Machine:
     mhz: int
     memory_kb: int
     engines: str
-    """Engines that work there. LiteRT's compiled model is rejected on Armv8.0, where its library dies."""
+    """Engines that work on the board. LiteRT's compiled model is rejected on Armv8.0, where its library crashes."""
 
 
 MACHINES = {
@@ -48,7 +48,7 @@ MACHINES = {
         "litert compiled onnx",
     ),
 }
-"""Boards by processor. qemu's default, `max`, computes int8 wrongly in LiteRT, so a processor is always named."""
+"""Boards by processor. With qemu's default processor `max`, LiteRT computes int8 wrongly, so one is always named."""
 
 CORES = 4
 

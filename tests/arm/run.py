@@ -3,10 +3,10 @@
 A real aarch64 Python with the real aarch64 wheels of LiteRT, ONNX Runtime and OpenCV, and the project's own wheel, runs
 under qemu on three processors: doctor, verify of every shipped bundle, the engine contract, and a benchmark over ssh. A
 32-bit root runs only doctor. The test shows that wheels load, operators exist and numbers agree with x86-64 within each
-bundle's tolerance. It says nothing about speed.
+bundle's tolerance. It does not test speed.
 
-It needs `apt-get install qemu-user-static proot`, a Debian or Ubuntu with access to packages of other architectures, 1
-GB in build/arm, and about seven minutes, plus one minute the first time.
+It needs `apt-get install qemu-user-static proot`, Debian or Ubuntu with access to packages of other architectures, and
+1 GB in build/arm. It takes about seven minutes, and one minute more the first time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WHEELS = ("ai-edge-litert", "onnxruntime", "opencv-python-headless", "numpy", "m
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 BUNDLES = (
     "probe",
-    # Each engine has a process of its own, because qemu 7.2 sometimes dies of a broken heap with two in one process.
+    # Each engine has a process of its own, because qemu 7.2 sometimes crashes with two engines in one process.
     "road --variant litert_wi8_ai8",
     "road --variant onnx_wi8_ai8",
     "convnet",
@@ -54,7 +54,7 @@ def need(*programs: str) -> None:
 
 
 def make_root(arch: str) -> Path:
-    """Create the root of an architecture once."""
+    """Create the root folder of an architecture, unless it exists."""
     root = BUILD / arch
     if not (root / "complete").exists():
         print(f"making the {arch} root", flush=True)
@@ -67,7 +67,7 @@ def make_root(arch: str) -> Path:
 
 
 def install(root: Path, wheel: Path) -> None:
-    """Install the packages, which are downloaded once, and the current wheel."""
+    """Install the packages and the current wheel. The packages are downloaded only once."""
     (python,) = sorted((root / "usr/bin").glob("python3.[0-9]*[0-9]"))[:1]
     site, wheels = root / "opt/site", BUILD / "wheels"
     if not (site / "complete").exists():
@@ -90,16 +90,16 @@ def unpack(wheel: Path, site: Path) -> None:
 
 
 class Emulated:
-    """A root with one processor."""
+    """A root folder that is run with one processor."""
 
     def __init__(self, root: Path, qemu: str, cpu: str, engines: str = "") -> None:
         self._root, self._qemu, self._cpu, self._engines = root, qemu, cpu, engines
 
     def python(self, words: list[str], expects: str) -> tuple[bool, str, float]:
-        """Run Python. Return True if it ended well and printed what was expected, its output, and its seconds.
+        """Run Python. Return whether it succeeded with the expected output, its output, and its duration in seconds.
 
-        qemu 7.2 sometimes dies of a signal, mostly with ONNX Runtime. The command is then run again, at most twice, and
-        the output says so. An emulated process that dies does not always return a code that shows it.
+        qemu 7.2 sometimes crashes, mostly with ONNX Runtime. The command is then run again, at most twice, and the
+        output says so. The exit code of an emulated process does not always show that it crashed.
         """
         for _ in range(3):
             passed, said, seconds = self._once(words, expects)
@@ -176,8 +176,8 @@ class Emulated:
 def doctor_of_32_bits(root: Path, wheel: Path) -> tuple[bool, str, float]:
     """Run doctor on a 32-bit Python. Returns the same as `Emulated.python`.
 
-    It runs from a zip and without proot, which leaves some system calls of 32-bit programs to the host's own files:
-    such a process under qemu cannot list the folders of a 64-bit file system.
+    It runs from a zip file, because a 32-bit process under qemu cannot list the folders of a 64-bit file system. It
+    runs without proot, which passes some system calls of 32-bit programs to the files of the host.
     """
     archive = root / "opt/orilla"
     archive.parent.mkdir(exist_ok=True)
@@ -209,9 +209,9 @@ JOBS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cpu", default=",".join(MACHINES), help="some of them, with commas between")
-    parser.add_argument("--wheel", type=Path, help="the project's (default: the newest in dist/)")
-    parser.add_argument("--no-32-bit", action="store_true", help="leave the 32-bit root out")
+    parser.add_argument("--cpu", default=",".join(MACHINES), help="names of some tests, separated by commas")
+    parser.add_argument("--wheel", type=Path, help="the wheel to test (default: the newest in dist/)")
+    parser.add_argument("--no-32-bit", action="store_true", help="do not test on 32-bit Python")
     arguments = parser.parse_args()
     need("qemu-aarch64-static", "qemu-arm-static", "proot", "apt-get", "dpkg-deb")
     wheel = arguments.wheel or max(PROJECT.glob("dist/orilla-*.whl"), key=lambda path: path.stat().st_mtime)
@@ -243,7 +243,7 @@ def main() -> int:
 
 
 def tell(label: str, passed: bool, said: str, seconds: float) -> bool:
-    """Print one line, and the last lines of output of a failure."""
+    """Print one line. For a failure, also print the last lines of its output."""
     lines = said.splitlines()
     last = next((line for line in reversed(lines) if "Accelerator" not in line and line.strip()), "")
     print(f"  {'ok  ' if passed else 'FAIL'} {label} ({seconds:.0f} s): {last[:110]}", flush=True)

@@ -1,4 +1,4 @@
-"""The contract of every engine, for all precisions of the bundle that ships for it.
+"""The contract of every engine, tested with all variants of the shipped bundle `probe`.
 
 It runs without TensorFlow, so that `make test-engines` and `make test-arm` can run it.
 """
@@ -32,7 +32,7 @@ PAIRS = [
     (engine, variant.name) for engine in HERE for variant in PROBE.manifest.variants if loader.fits(variant, engine)
 ]
 FROZEN = not is_package("ai_edge_litert")
-"""True if `litert` is `tflite_runtime` here."""
+"""True if the engine `litert` runs on the package `tflite_runtime` here."""
 
 
 def load(engine, name, **options):

@@ -1,4 +1,4 @@
-"""The contract of every course model: it exports in every applicable precision, verifies, and runs."""
+"""The contract of every model of `orilla train`: it exports in every applicable precision, verifies, and runs."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from orilla.train.models import MODELS, load_plan
 WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
 SIDE, LENGTH = 64, 24
 FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
-"""Recipes that may reject the ranges of untrained weights."""
+"""Recipes that may fail for untrained weights, because of their activation ranges."""
 
 
 def network(model):
@@ -27,9 +27,9 @@ def network(model):
     if plan.task == "segment":
         built = plan.build(NetworkOptions(4, (SIDE, SIDE), width=0.35)).deployed
         last = [layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D)][-1]
-        last.set_weights(
-            [last.get_weights()[0], last.get_weights()[1] + 2]
-        )  # confident outputs: a mask of values near 0.5 would agree by chance
+        # Make outputs confident: masks of values near 0.5 would agree only by chance.
+        kernel, bias = last.get_weights()
+        last.set_weights([kernel, bias + 2])
         return built
     size = (LENGTH,) if plan.task == "text" else (28, 28) if plan.input == (28, 28) else (SIDE, SIDE)
     return plan.build(NetworkOptions(2, size, 64, head=plan.head)).model
@@ -57,7 +57,8 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     return model, folder
 
 
-# The feature models have the head of the fine-tuned network and need weights. VGG19 is VGG16 with more layers.
+# The models on frozen features need weights, and their networks are those of the fine-tuned models. VGG19 is VGG16 with
+# more layers.
 @pytest.mark.parametrize(
     "run", [name for name in MODELS if name not in ("vgg-features", "vgg16-features", "vgg")], indirect=True
 )

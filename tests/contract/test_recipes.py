@@ -21,7 +21,7 @@ EXACT = 1e-4
 """Maximum error of a float32 variant."""
 
 MIN_VALUES = 32
-"""Number of values from which a constant counts as weights."""
+"""Minimum number of values of a constant that counts as weights."""
 
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 LITERT_BITS = {"FLOAT32": 32, "FLOAT16": 16, "INT8": 8, "INT4": 4}
@@ -62,7 +62,7 @@ def built(exported, name):
 
 
 def weight_bits(bundle, variant):
-    """Return the number of bits per value of the most quantised constant of some size."""
+    """Return the smallest number of bits per value among the constants that count as weights."""
     data = bundle.read(variant.file)
     if variant.file.endswith(".onnx"):
         weights = [numpy_helper.to_array(one) for one in onnx.load_from_string(data).graph.initializer]

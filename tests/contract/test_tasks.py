@@ -21,7 +21,7 @@ CASES = {
     "text": ("reviews", ("bad", "good"), 1, np.array([0.8], np.float32), np.array([0.2], np.float32)),
     "tensor": ("arrays", (), np.arange(6.0), np.arange(6, dtype=np.float32), np.arange(6, dtype=np.float32)[::-1]),
 }
-"""Task to the name of a small bundle, labels, a ground truth, an output that is right and one that is wrong."""
+"""Task to the name of a small bundle, its labels, a ground truth, a right output and a wrong output."""
 
 
 @pytest.fixture(params=FIRST_METRIC)

@@ -1,7 +1,7 @@
 """Build the small bundles in `tests/bundles`, which the runtime's tests open: `python tests/helpers/bundles.py`.
 
-The networks have random weights from a fixed seed, so their answers mean nothing, but depend on the input.
-`tests/export/test_bundles.py` builds the bundles again and compares.
+The networks have random weights from a fixed seed, so their answers have no meaning, but depend on the
+input. `tests/export/test_bundles.py` builds the bundles again and compares them with the committed ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INPUT_HW = (32, 64)
 
 
 def road_run(folder: Path, data: Path) -> Path:
-    """Write the run folder of a small segmentation with random weights."""
+    """Write the run folder of a small segmentation model with random weights."""
     import keras
     from keras import layers
 
@@ -47,7 +47,7 @@ def road_run(folder: Path, data: Path) -> Path:
 
 
 def road_data(folder: Path) -> Path:
-    """Write the data set of the segmentation."""
+    """Write the data set of the segmentation model."""
     return factories.camvid_folder(folder / "camvid", {"train": 12, "val": 4})
 
 

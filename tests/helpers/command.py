@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in a process of its own."""
+"""Run the command line in a process of its own, as a user does."""
 
 import subprocess
 import sys

@@ -35,7 +35,7 @@ SMALL_CONVNET = {
     "learning_rate": 3e-3,
     "augment": False,
 }
-"""Training options with which `class_folders` is learnt in seconds."""
+"""Training options with which a network learns `class_folders` in seconds."""
 
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
@@ -53,7 +53,7 @@ def road_labels(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
 
 
 def road_picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
-    """Return an image that `road_labels` describes, bright above and dark below, which is easy to learn."""
+    """Return an image for `road_labels` that is easy to learn: bright above and dark below."""
     image = picture(height, width, seed) // 4
     image[: height // 2] += 150
     return image
@@ -117,7 +117,7 @@ def card(input_hw: tuple[int, int]) -> Card:
 
 
 class ListSource:
-    """Frames from memory. If `gate` is given, each frame waits for it."""
+    """A source of frames from memory, which ends with `error` if one is given."""
 
     def __init__(self, images: list[NDArray[np.uint8]], *, live: bool = False, error: Exception | None = None) -> None:
         self.live = live
@@ -156,7 +156,7 @@ def class_folders(
 ) -> Path:
     """Write images in class folders.
 
-    The first class is dark on the left, the second on the right, which is easy to learn.
+    Images of the first class are dark on the left, those of the second on the right, so they are easy to learn.
     """
     for split, count in counts.items():
         for label, name in enumerate(classes):
@@ -184,7 +184,7 @@ def text_table(path: Path, count: int = 60) -> Path:
 
 
 def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
-    """Return the card of another untrained model."""
+    """Return the card of an untrained model for any task."""
     made = card((1, 1))
     metric = "iou" if task == "segment" else "accuracy"
     measured = tuple(
@@ -194,7 +194,7 @@ def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
 
 
 def classifier_run(folder: Path, data: Path) -> Path:
-    """Write a run folder with a small classifier of `class_folders`, which decides which side is brighter."""
+    """Write a run folder with a small classifier of `class_folders`. It compares the brightness of both sides."""
     import keras
 
     image = keras.Input((32, 48, 3), name="image")
@@ -239,7 +239,7 @@ def text_run(folder: Path, data: Path, embedding: tuple[int, int] = (9, 4), unit
 
 
 def array_bundle(path: Path) -> Path:
-    """Write a bundle of task `tensor`: the committed classifier of images, which takes its pixels as an array."""
+    """Write a bundle of task `tensor`. Its model is the committed classifier of images, with the pixels as an array."""
     from helpers.bundles import BUNDLES
 
     original = Bundle.open(BUNDLES / "animals.orilla")

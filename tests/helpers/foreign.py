@@ -27,7 +27,7 @@ def picture_model(*front, classes=3, activation="softmax", channels=3):
 
 
 def make(model, out, hints, recipes="litert_fp32,onnx_fp32", **options):
-    """Export `model` with the user's statements about it."""
+    """Export `model` with hints about it."""
     return export(model, out, ExportOptions(recipes=recipes, hints=hints, **options))
 
 

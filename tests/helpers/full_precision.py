@@ -31,7 +31,7 @@ LEVELS = 255
 
 
 def in_full_precision(data: bytes) -> bytes:
-    """Return a quantised `.tflite` file with the same operators on float32 values, without any quantisation."""
+    """Return a copy of a quantised `.tflite` file whose operators compute with float32 values."""
     return rewritten(data, _dequantise)
 
 

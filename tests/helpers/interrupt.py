@@ -1,4 +1,4 @@
-"""A training that is interrupted after some epochs, as by Ctrl-C."""
+"""Interrupt a training run after some epochs, as Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class InterruptAfter(NoProgress):
 
     @contextmanager
     def steps(self, title: str, total: int, completed: int = 0) -> Iterator[Advance]:
-        """Interrupt the first step of the next epoch, or the end of the training if there is none."""
+        """Interrupt in the first step of the next epoch, or after the last epoch."""
         del total, completed
         yield self._advance
         if title == "training":

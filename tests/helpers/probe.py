@@ -1,7 +1,7 @@
 """Build `runtime/zoo/probe.orilla`, which `orilla doctor` runs on each engine: `python tests/helpers/probe.py`.
 
-The network has random weights, and operators for which every engine has fast kernels, in all precisions. Its answers
-mean nothing, but must be equal everywhere.
+The network has random weights. Every engine has fast kernels for its operators in all precisions. Its answers have no
+meaning, but must be equal everywhere.
 """
 
 from __future__ import annotations

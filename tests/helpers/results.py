@@ -1,4 +1,4 @@
-"""Artificial benchmark results: times of a distribution, on a named machine."""
+"""Artificial benchmark results, with times drawn from a distribution, on a machine with a given name."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A real sshd on loopback whose logins run what a test specifies."""
+"""A real sshd on the loopback interface. Each login runs a script of the test."""
 
 from __future__ import annotations
 

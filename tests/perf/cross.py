@@ -1,8 +1,13 @@
 """Compare `orilla bench` with other tools: `python tests/perf/cross.py [BUNDLE…] [--rounds 5]`.
 
-All run the same model files with one thread, interleaved: Orilla's single-stream scenario; LiteRT's
-`benchmark_litert_model` (in its wheel; it runs the compiled model); a bare loop over ONNX Runtime; and MLPerf's LoadGen
-(`pip install mlcommons-loadgen`), which drives the same session. Bound: medians within 5 %.
+These run the same model files with one thread, interleaved:
+
+- Orilla's single-stream scenario
+- `benchmark_litert_model`, which is in LiteRT's wheel and runs the compiled model
+- a bare loop over ONNX Runtime
+- MLPerf's LoadGen (`pip install mlcommons-loadgen`) with Orilla's session
+
+Bound: the medians differ by at most 5 %.
 """
 
 from __future__ import annotations
@@ -44,7 +49,7 @@ def orilla(where: str, variant: str, engine: str, seconds: float) -> float:
 
 
 def litert(path: Path, seconds: float, expected_ms: float) -> float:
-    """Run the tool in LiteRT's wheel, which runs the compiled model."""
+    """Run the tool of LiteRT's wheel, which uses the compiled model."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "r.json"
         runs = {"num_runs": max(50, int(seconds * 1e3 / expected_ms)), "warmup_runs": 100, "num_threads": 1}

@@ -1,11 +1,11 @@
-"""Compare engines: latency, memory and start-up of models, each in a process of its own.
+"""Compare latency, memory and start-up time of engines, each in a process of its own.
 
 `python tests/perf/engines.py road convnet.orilla --python openvino=ENV/bin/python --python tflite=ENV/bin/python`
 
 Every available engine runs in rounds, so that a disturbance affects all. `--python NAME=PATH` adds the engines of
 another environment with the project's wheel (`make test-engines` creates two). Latency is the median over rounds of
 each round's median, with minimum and maximum. Memory is the growth of the process from before the import of the engine
-until after the inferences. Start is the time from there to the first answer.
+until after the inferences. Start is the time from before that import to the first answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 CACHED = "compiled, weight cache"
-"""LiteRT's compiled model with XNNPACK's packed weights in a file: a trial, not an engine."""
+"""LiteRT's compiled model with XNNPACK's packed weights in a file. Only this script uses it; it is not an engine."""
 
 
 def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:
@@ -73,7 +73,7 @@ def ask(python: str, *words: object) -> dict[str, float]:
 
 
 def variants_of(where: str) -> dict[str, str]:
-    """Return a variant per family: the bundle's default, and the variant of the same precision for the other family."""
+    """Return the bundle's default variant, and the variant of the same precision in the other file format."""
     from orilla.runtime.bundle.bundle import Bundle
 
     manifest = Bundle.open(where).manifest

@@ -1,8 +1,9 @@
 """Fit the cost model of `orilla bench estimate`: `python tests/perf/estimate.py [--write]`.
 
 Networks of Keras Applications with random weights are converted to float and int8 and measured on this machine,
-interleaved, with one thread. A cost per kind of work is fitted to their times (non-negative, by relative error). Then
-every published figure of a known model is predicted from the device's other figures. `--write` stores costs and models
+interleaved, with one thread. A non-negative cost per kind of work is fitted to their times, so that
+the relative errors are smallest. Then every published figure of a known model is predicted from the device's other
+figures. `--write` stores costs and models
 in `devices/costs.toml`.
 """
 
@@ -31,7 +32,7 @@ NETWORKS = {
     "mobilenet_v2_0.35_160": ("MobileNetV2", {"alpha": 0.35, "input_shape": (160, 160, 3)}),
 }
 OTHER_KERNELS = {"int8": ("mobilenet_v3_large", "mobilenet_v3_small")}
-"""Models left out of a fit. XNNPACK has no int8 kernel for their hard swish, so slower kernels run."""
+"""Models that a fit excludes. XNNPACK has no int8 kernel for their hard swish, so slower kernels run."""
 
 ROUNDS = 7
 
@@ -75,7 +76,7 @@ def converted(folder: Path) -> dict[tuple[str, str], bytes]:
 
 
 def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]:
-    """Return the median milliseconds of each file, with one thread, interleaved."""
+    """Measure the files in turn with one thread. Return the median time of each in milliseconds."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreters = {key: Interpreter(model_content=data, num_threads=1) for key, data in files.items()}
@@ -103,7 +104,7 @@ def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
     found = np.full(len(KINDS), 0.2)
     for _ in range(
         200_000
-    ):  # multiplicative updates: Lee and Seung, "Algorithms for Non-negative Matrix Factorization"
+    ):  # Multiplicative updates. Source: Lee and Seung, "Algorithms for Non-negative Matrix Factorization"
         found *= (rows.T @ np.ones(len(names))) / np.maximum(rows.T @ (rows @ found), 1e-12)
     return found / scale
 

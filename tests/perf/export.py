@@ -6,7 +6,7 @@ Each RUN (a run folder of `orilla train`) is exported and checked on its complet
 drop and the agreement of the recommended variant, its size and latency relative to the float32 LiteRT variant of the
 same export (interleaved), the duration of the export and of its conversions, and the peak memory of its processes.
 Without a RUN, only the recurrent layers are measured: LSTM, GRU and bidirectional LSTM over 200 steps of 32 features
-with 32 units, in every form, compared with the same layer in a `tf.function`, interleaved.
+with 32 units. Each form is compared with the same layer in a `tf.function`, interleaved.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
         started = time.perf_counter()
         manifest = export(run, Path(folder, "b.orilla"), options, Spans(spans))
         seconds = time.perf_counter() - started
-    fork_server.close()  # otherwise its memory would not count
+    fork_server.close()  # Without this, the memory of its processes would not be counted.
     ends = [at for _, at in spans[1:]] + [started + seconds]
     building = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("building"))
     chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)

@@ -1,4 +1,4 @@
-"""Measure the age of live answers with slow inference, compared with the loop that everyone writes first.
+"""Measure the age of live answers with slow inference, and compare it with a simple loop over `cv2.VideoCapture`.
 
     python tests/perf/live.py [--seconds 20] [--infer-ms 50] [--json]
 
@@ -8,7 +8,8 @@ from that clock at the moment of the answer, so no time stamp can hide a delay.
 - `orilla`: `model.stream(url)`, with inference stretched to `--infer-ms`. Its age since the arrival of the image is
 also printed. The bound is one camera period plus one inference, at p99.
 - `naive`: `cv2.VideoCapture(url)`, `read()` and the same inference, in one thread.
-- `steady`: `model.stream(url)` with the model's own inference: p99 / p50 from capture to delivery.
+- `steady`: `model.stream(url)` with the model's own inference. The figure is p99 / p50 of the time from capture to
+delivery.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from orilla.runtime.scenes import clock
 RATE_HZ = 30.0
 SIZE_HW = (480, 640)
 SKIPPED_S = 1.0
-"""The first second, with connections and cold caches, does not count."""
+"""Duration in seconds that is not counted, because connections are opened and caches are cold."""
 
 
 class Camera(BaseHTTPRequestHandler):
-    """Sends JPEG after JPEG at the frame rate while somebody reads."""
+    """A camera that sends JPEG images at the frame rate while a client reads."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -73,7 +74,7 @@ def age_ms(image: np.ndarray) -> float | None:
 
 
 def stretched(model: Model, infer_ms: float) -> None:
-    """Stretch each inference to this time."""
+    """Make each inference take this time."""
     run = model.session.run
 
     def slow(prepared: object) -> object:
@@ -124,7 +125,7 @@ def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
 
 
 def percentiles(ages: list[float]) -> dict[str, float]:
-    """Return percentiles by nearest rank."""
+    """Return percentiles of the nearest rank."""
     found = np.percentile(ages, [50, 90, 99], method="inverted_cdf")
     return {
         **{f"p{one}": round(float(value), 1) for one, value in zip((50, 90, 99), found, strict=True)},
@@ -137,7 +138,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--infer-ms", type=float, default=50.0)
-    parser.add_argument("--serve", action="store_true", help="be the camera")
+    parser.add_argument("--serve", action="store_true", help="run as the camera")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.serve:

@@ -7,13 +7,13 @@
 
 The peers run in an environment of their own, each in a process of its own, interleaved with Orilla's loop:
 
-- Ultralytics' `predict(stream=True)` on the classifier's ONNX file, as documented. It feeds `[1,3,H,W]` in 0-1, so a
-  transposition and a multiplication are put before the network.
+- Ultralytics' `predict(stream=True)` on the classifier's ONNX file, as documented. It passes `[1,3,H,W]` in 0-1, so the
+  script puts a transposition and a multiplication before the network.
 - MediaPipe Tasks' `ImageSegmenter` in video mode with a category mask, as documented, on frames that OpenCV decodes,
 with the file that `orilla extract` writes for the int8 road model with uint8 input and output (it rejects int8 inputs).
 Orilla runs the same variant and computes the same mask at the size of the frame.
 
-Each counts frames per second from its first to its last answer, with one inference thread if the peer allows it.
+Frames per second are counted from the first to the last answer, with one inference thread if the peer allows it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def frames_per_second(python: str, script: str, *arguments: object) -> float:
 
 
 def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
-    """Write the variant's ONNX file with Ultralytics' input before it. Return the side of its input."""
+    """Write the variant's ONNX file with a conversion from Ultralytics' input. Return the width of its input."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -129,9 +129,11 @@ def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", required=True, help="of the environment with ultralytics and mediapipe")
-    parser.add_argument("--classifier", required=True, help="a bundle of a picture classifier with an ONNX variant")
-    parser.add_argument("--road", required=True, help="a bundle of a segmentation with the variant litert_wi8_ai8_u8")
+    parser.add_argument("--python", required=True, help="Python of the environment with ultralytics and mediapipe")
+    parser.add_argument("--classifier", required=True, help="a bundle with an ONNX variant of an image classifier")
+    parser.add_argument(
+        "--road", required=True, help="a bundle with the variant litert_wi8_ai8_u8 of a segmentation model"
+    )
     parser.add_argument("--clip", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")

@@ -1,8 +1,10 @@
-"""Measure what inference leaves to the loop: `python tests/perf/spinning.py [BUNDLE] [--variant onnx_wi8_ai8]`.
+"""Measure how much CPU time inference leaves to other threads.
+
+    python tests/perf/spinning.py [BUNDLE] [--variant onnx_wi8_ai8]
 
 ONNX Runtime's threads spin while they wait, unless that is turned off. One thread infers at the pace of a camera with
 as many threads as cores, and another one resizes images continuously. The output lists the resized images and the CPU
-time of the process, with and without spinning, interleaved.
+time of the process, with and without spinning. Both are measured in turn.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def session(data: bytes, *, spin: bool) -> object:
 
 
 def one_round(infer, prepared, rate_hz: float, seconds: float) -> tuple[float, float, float]:
-    """Return resized images per second, CPU seconds per second, and the median inference, milliseconds."""
+    """Return resized images per second, CPU seconds per second, and the median inference time in milliseconds."""
     picture = np.zeros((720, 1280, 3), np.uint8)
     stop, done = threading.Event(), [0]
 

@@ -2,9 +2,9 @@
 
     python tests/perf/train.py [--model convnet] [--data DATA] [--rounds 5] [--json]
 
-Both train the same network from the same weights with the same batch size, interleaved by epoch. `fit` has data,
-progress and checkpoints, and reads, shuffles and (with --augment) changes its samples. The bare loop has its samples
-prepared before its clock starts. The bound is the bare loop: a ratio of 1.
+Both train the same network from the same weights with the same batch size, one epoch each in turn. The training loop
+reads, shuffles and (with --augment) changes its samples, reports progress and writes checkpoints. The samples of the
+bare loop are prepared before its time starts. The bound is a ratio of 1.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from orilla.train.train import open_data
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="convnet", help="a classifier (default: convnet)")
-    parser.add_argument("--data", help="as orilla train takes it (default: images made on the spot)")
+    parser.add_argument("--data", help="data set, as for orilla train (default: generated images)")
     parser.add_argument("--samples", type=int, default=480)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
@@ -78,7 +78,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 
 def training(arguments: argparse.Namespace, folder: Path) -> FitTask:
-    """Return the last phase of the training that the arguments describe."""
+    """Return the last phase of the training run that the arguments describe."""
     data = arguments.data or images(folder / "images", arguments.samples)
     options = TrainOptions(
         model=arguments.model,

@@ -1,7 +1,7 @@
 """Compare the choice of `orilla tune` with an exhaustive run: `python tests/perf/tune.py [BUNDLE] [--rounds 3]`.
 
-Each round tunes within the time limit, then times every candidate equally long, interleaved, and compares the two
-choices by those times. Bounds: within 3 %, in 60 seconds.
+Each round runs the tuner within the time limit. Then it measures all candidates in turn, equally long, and compares the
+tuner's choice with the fastest candidate. Bounds: at most 3 % slower, found within 60 seconds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from orilla.runtime.tune import candidates, tune
 
 BOUND = 1.03
 EACH = 6
-"""Inferences of one candidate before the next one."""
+"""Number of inferences of one candidate before the next candidate runs."""
 
 
 def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]:
-    """Return the median of each candidate, interleaved until the time is over."""
+    """Measure the candidates in turn until the time is over. Return the median of each."""
     known = read_frames(bundle)
     variant = bundle.manifest.variant
     sessions = {
@@ -49,8 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", nargs="?", default="road")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=60.0, help="limit of tune")
-    parser.add_argument("--exhaustive", type=float, default=60.0, help="seconds of the exhaustive run")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit of the tuner, seconds")
+    parser.add_argument("--exhaustive", type=float, default=60.0, help="duration of the exhaustive run, seconds")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--max-drop", type=float, default=1.0)
     arguments = parser.parse_args()

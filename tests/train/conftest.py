@@ -1,4 +1,4 @@
-"""Data that several training tests share. No test changes it."""
+"""Data that several tests of the training share. No test changes it."""
 
 import numpy as np
 import pytest

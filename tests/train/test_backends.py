@@ -13,12 +13,12 @@ from helpers import factories
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "one_epoch.py"
 TOLERANCE = np.array([1e-3, 1e-2])
-"""Relative tolerance of the losses of the first and second epoch. Sums are computed in another order, and AdamW's first
-steps divide by small numbers."""
+"""Relative tolerance of the loss in the first and the second epoch. Backends add numbers in different orders, and the
+first steps of AdamW divide by small numbers."""
 
 
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""Options of XLA. Two epochs of a few batches take less time than an optimised compilation."""
+"""Options of XLA that turn optimisation off, because it takes longer than two epochs of a few batches."""
 
 
 def losses(backend, *arguments, folder, xla=""):

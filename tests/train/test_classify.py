@@ -1,4 +1,4 @@
-"""Classifiers of images and texts learn, resume over phases, choose on held-out samples, and write their card."""
+"""Classifiers of images and texts learn, resume in any phase, choose epochs on held-out samples, and write a card."""
 
 import cv2
 import keras

@@ -11,7 +11,7 @@ from orilla.train.fit.training import FitOptions, FitTask, fit
 
 
 class OneBatch(keras.utils.PyDataset):
-    """The data y = 3x, four samples."""
+    """Four samples of y = 3x."""
 
     def __len__(self):
         return 1
@@ -42,7 +42,7 @@ def slopes(folder, epochs, **options):
 
 
 class Recorder(NoProgress):
-    """Progress that is recorded."""
+    """Progress that records its calls."""
 
     def __init__(self):
         self.epochs, self.steps_done = [], 0
@@ -71,14 +71,14 @@ def test_progress_counts_steps_and_epochs(tmp_path):
     assert recorder.note.endswith("val_accuracy 0.5000")
 
 
-def test_the_average_of_the_weights_is_kept_and_the_training_goes_on_from_the_latest(tmp_path):
+def test_the_average_of_the_weights_is_kept_and_the_training_continues_from_the_latest(tmp_path):
     steps = [slopes(tmp_path / f"plain{epochs}", epochs, average=0.0)[0] for epochs in (1, 2, 3, 4)]
     expected = [np.mean(steps[:count]) for count in (1, 2, 3, 4)]
-    kept, seen = slopes(tmp_path / "whole", 4, average=1.0)  # over four steps
+    kept, seen = slopes(tmp_path / "whole", 4, average=1.0)  # The average covers four steps.
     assert seen == pytest.approx(expected, rel=1e-5)
     assert kept == pytest.approx(expected[-1], rel=1e-5)
     last = expected[0]
     for share, step in zip((1 / 2, 1 / 2, 1 / 2), steps[1:], strict=True):
         last += share * (step - last)
-    assert slopes(tmp_path / "half", 4, average=0.5)[0] == pytest.approx(last, rel=1e-5)  # over two steps
+    assert slopes(tmp_path / "half", 4, average=0.5)[0] == pytest.approx(last, rel=1e-5)  # It covers two steps.
     assert slopes(tmp_path / "best", 4, average=1.0, watch="slope")[0] == pytest.approx(max(expected), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Training learns, is repeatable, resumes after an interruption, and writes its card."""
+"""The road model learns, is repeatable, resumes after an interruption, and writes its card."""
 
 import csv
 import json

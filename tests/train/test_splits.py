@@ -1,4 +1,4 @@
-"""Samples are kept apart by purpose and content, and corrupt ones are found before the first epoch."""
+"""Splits share no sample, and corrupt samples are found before the first epoch."""
 
 import io
 

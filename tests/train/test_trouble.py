@@ -1,4 +1,4 @@
-"""Trainings that are killed, run out of memory, lose their data or stop learning."""
+"""Training runs that are killed, run out of memory, lose their data or stop learning."""
 
 import math
 
