@@ -47,7 +47,7 @@ class Recorder(NoProgress):
     def __init__(self):
         self.epochs, self.steps_done = [], 0
 
-    def epoch(self, text):
+    def milestone(self, text):
         self.epochs.append(text)
 
     @contextmanager
