@@ -1,4 +1,4 @@
-"""Several models on one source: in parallel, or as a cascade."""
+"""Several models on one source: side by side, or as a cascade."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.runner import Runner
 
 
 class MultiModel(Runner):
-    """Several models on one source, with one capture and one decoding. `tick.result` has each model's answer."""
+    """Several models that answer the same frames. `tick.result` has the answer of each model."""
 
     kind = "image"
 
@@ -33,7 +33,7 @@ class MultiModel(Runner):
         return [note for model in self._models.values() for note in model.notes()]
 
     def describe(self) -> dict[str, str]:
-        """Return variant and engine of each model, by name."""
+        """Return the variant and engine of each model, by name."""
         return {name: next(iter(model.describe().values())) for name, model in self._models.items()}
 
     def close(self) -> None:
@@ -43,7 +43,7 @@ class MultiModel(Runner):
 
 
 class CascadeModel(Runner):
-    """A cascade: one model on the frame, another on the crops that the first selects."""
+    """A cascade: the first model answers the frame, and the second answers the crops that the first selects."""
 
     kind = "image"
 
@@ -64,7 +64,7 @@ class CascadeModel(Runner):
         return [*self._first.notes(), *self._second.notes()]
 
     def describe(self) -> dict[str, str]:
-        """Return variant and engine of both models, by bundle name, or by `first` and `second` for equal names."""
+        """Return the variant and engine of both models, by bundle name. Equal names become `first` and `second`."""
         both = [next(iter(model.describe().items())) for model in (self._first, self._second)]
         if both[0][0] != both[1][0]:
             return dict(both)
@@ -77,37 +77,37 @@ class CascadeModel(Runner):
 
 
 def together(**models: Model) -> MultiModel:
-    """Run several models on the same frames. `tick.result["name"]` is the answer of each.
+    """Run several models on the same frames. `tick.result["name"]` is the answer of the model with this name.
 
     Raises:
-        ConfigError: There is no model, or one that takes no images.
+        ConfigError: There is no model, or a model takes no images.
     """
     if not models:
-        msg = "together() needs a model: together(road=model, animal=other)"
+        msg = "together() needs at least one model, as in together(road=road_model, animal=animal_model)"
         raise ConfigError(msg)
-    _check_pictures(*models.values())
+    _check_image_models(*models.values())
     return MultiModel(models)
 
 
 def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -> CascadeModel:
     """Run `second` on crops that `first` selects.
 
-    `tick.result.first` is the answer to the frame. `tick.result.parts` has a box and an answer per crop.
+    `tick.result.first` is the answer to the frame. `tick.result.parts` has the box and the answer of each crop.
 
     Args:
         first: Model for the whole frame.
         second: Model for each crop.
-        crop: Function from the answer of `first` and the frame to boxes: left, top, right, bottom in pixels. The
-            default is the bounding box of a segmentation.
+        crop: Function that receives the answer of `first` and the frame, and returns boxes: left, top, right, bottom
+            in pixels. The default returns the bounding box of a segmentation.
 
     Raises:
         ConfigError: A model takes no images.
     """
-    _check_pictures(first, second)
+    _check_image_models(first, second)
     return CascadeModel(first, second, crop)
 
 
-def _check_pictures(*models: Model) -> None:
+def _check_image_models(*models: Model) -> None:
     for model in models:
         if model.kind != "image":
             msg = f"{model.name} takes no images: only image models can share a source"

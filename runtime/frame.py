@@ -1,4 +1,4 @@
-"""Frames, events and ticks: the data that travels through the loop."""
+"""Frames, events and ticks: the data that the loop passes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 
 QUEUE_DEPTH = 2
-"""Frames that may wait between two stages if the policy answers every frame."""
+"""Number of frames that may wait between two threads if the policy answers every frame."""
 
 Answer = Segmentation | Classification | ArrayResult
 """Answer of one model."""
@@ -41,15 +41,15 @@ class Answers(Mapping[str, Answer]):
 
 
 class Part(msgspec.Struct, frozen=True, eq=False):
-    """Answer of a cascade's second model to a part of the frame."""
+    """A crop of the frame with the answer of a cascade's second model."""
 
     box_xyxy: tuple[int, int, int, int]
-    """Left, top, right and bottom edge in the frame, pixels; right and bottom are exclusive."""
+    """Left, top, right and bottom edge in the frame, in pixels. Right and bottom are exclusive."""
     answer: Answer
 
 
-class Cascaded(msgspec.Struct, frozen=True, eq=False):
-    """Answer of a cascade: of the first model to the frame, and of the second to each crop."""
+class CascadeResult(msgspec.Struct, frozen=True, eq=False):
+    """Answers of a cascade: of the first model to the frame, and of the second model to each crop."""
 
     first: Answer
     parts: tuple[Part, ...]
@@ -60,35 +60,41 @@ class Cascaded(msgspec.Struct, frozen=True, eq=False):
         return {"task": "cascade", "first": self.first.to_dict(), "parts": parts}
 
 
-Result = Segmentation | Classification | ArrayResult | Answers | Cascaded
+Result = Segmentation | Classification | ArrayResult | Answers | CascadeResult
 
 EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
-"""`lost`: the source failed or stalled. `waiting`: it is still absent and is retried. `back`: it delivers frames again.
-`corrupt`: one frame cannot be used. `size`: frames have another size from here on. `engine`: an accelerator was
-lost, or is back."""
+"""Kind of an event:
+
+- `lost`: The source failed or stalled.
+- `waiting`: The source has no frame yet.
+- `back`: The source delivers frames again.
+- `corrupt`: One frame cannot be used.
+- `size`: Frames have another size from here on.
+- `engine`: An accelerator was lost or is back.
+"""
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A change of a source or an accelerator that did not end the loop."""
+    """A change of a source or of an accelerator that does not end the loop."""
 
     kind: EventKind
     index: int
-    """Number of the affected frame, or of the next one."""
+    """Number of the affected frame, or of the next frame."""
     at_ns: int
-    """Monotonic clock, nanoseconds."""
+    """Time on the monotonic clock, in nanoseconds."""
     detail: str
-    """Description, one line."""
+    """Description in one line."""
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
     """One image with its identity."""
 
     index: int
-    """Number of the frame, from 0, which continues after a loss of the camera. A gap is a dropped frame."""
+    """Number of the frame, from 0. It continues after a loss of the camera. A gap means that frames were dropped."""
     image: Image
-    """Image, `[H,W,3]` uint8 BGR. It stays unchanged as long as you hold it or a view of it."""
+    """Image `[H,W,3]` uint8 BGR. It stays unchanged as long as you hold it or a view of it."""
     captured_ns: int
-    """Capture time on the monotonic clock, nanoseconds."""
+    """Capture time on the monotonic clock, in nanoseconds."""
     name: str | None = None
     """File name of the image, if the source is a folder."""
 
@@ -107,7 +113,7 @@ class Line(msgspec.Struct, frozen=True, eq=False):
     index: int
     text: str
     captured_ns: int
-    """Time of reading the text on the monotonic clock, nanoseconds."""
+    """Time at which the text was read, on the monotonic clock, in nanoseconds."""
     name: str | None = None
 
     @property
@@ -121,7 +127,7 @@ class Record(msgspec.Struct, frozen=True, eq=False):
     index: int
     arrays: Arrays
     captured_ns: int
-    """Time of receiving the arrays on the monotonic clock, nanoseconds."""
+    """Time at which the arrays were received, on the monotonic clock, in nanoseconds."""
     name: str | None = None
 
     @property
@@ -130,16 +136,16 @@ class Record(msgspec.Struct, frozen=True, eq=False):
 
 
 class Tick(msgspec.Struct, frozen=True, eq=False):
-    """The answer to one frame, with the frame's identity and the time of every stage."""
+    """The answer to one frame, with the frame and the time of every stage."""
 
     frame: Frame | Line | Record
     result: Result
     stages_ms: dict[str, float]
-    """Time in `capture`, `prepare`, `infer` and `decode`, milliseconds."""
+    """Time of the stages `capture`, `prepare`, `infer` and `decode`, in milliseconds."""
     delivered_ns: int
-    """Time of delivery to the caller on the monotonic clock, nanoseconds."""
+    """Time at which the caller received the answer, on the monotonic clock, in nanoseconds."""
     drops: Mapping[str, int] = {}
-    """Count of dropped frames so far, by reason: `superseded`, `unconsumed`, `rate`, `deadline` or `corrupt`; see
+    """Number of dropped frames so far, by reason: `superseded`, `unconsumed`, `rate`, `deadline` or `corrupt`. See
     `orilla.runtime.loop.scheduler.Reason`."""
 
     @property
@@ -157,7 +163,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def age_ms(self) -> float:
-        """Return the time from capture to delivery, including waiting, milliseconds."""
+        """Return the time from capture to delivery in milliseconds, including waiting."""
         return (self.delivered_ns - self.frame.captured_ns) / 1e6
 
     def __repr__(self) -> str:

@@ -30,7 +30,7 @@ from orilla.runtime.tasks import classify, segment
 class Model(Runner):
     """One variant of a bundle, loaded and ready. Close it, or use it in a `with` block.
 
-    Threads may share it; inferences take turns.
+    Threads may share a model. Only one inference runs at a time.
     """
 
     def __init__(self, bundle: Bundle, variant: Variant, session: Session, engine: str, threads: int) -> None:
@@ -38,12 +38,12 @@ class Model(Runner):
         self.variant = variant
         self.session = session
         self.engine = engine
-        """Name of the engine, as for `--engine`."""
+        """Name of the engine, as in the table `ENGINES`."""
         self.threads = threads
-        """Inference threads of the engine."""
+        """Number of inference threads of the engine."""
         self.name = bundle.path.name
         self.note: str | None = None
-        """Note on the tuning by `orilla tune`, one line, or None."""
+        """Note on the choice of `orilla tune` in one line, or None."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
         self._indices = itertools.count()
@@ -61,17 +61,17 @@ class Model(Runner):
     ) -> Model:
         """Open a bundle.
 
-        Without variant, engine and threads, the choice of `orilla tune` for this bundle and machine is used.
+        If variant, engine and threads are all None, the choice of `orilla tune` for this bundle and machine is used.
 
         Args:
             bundle: Path, or the name of a shipped bundle.
             variant: Name of a variant. None uses the bundle's default.
-            engine: Name of an engine of `orilla devices`. None uses the variant's.
-            threads: Threads for inference. None leaves one core to the loop.
+            engine: Name of an engine, as `orilla devices` lists them. None uses the engine of the variant.
+            threads: Number of inference threads. None leaves one core to the loop.
 
         Raises:
             BundleError: The bundle is damaged.
-            ConfigError: A name is unknown, or the combination is not possible.
+            ConfigError: A name is unknown, or the engine cannot run the variant.
             EngineError: The engine cannot load the variant.
         """
         opened = Bundle.open(bundle, every_file=False)
@@ -101,12 +101,12 @@ class Model(Runner):
         """Answer one image, one text, or one sample of arrays.
 
         Args:
-            raw: Image `[H,W,3]` uint8, as OpenCV reads it; or a text; or arrays by name, or one array for a model with
-                one input. It is only read.
-            color: `"rgb"` for an image in RGB order. `tick.frame.image` is the image as given.
+            raw: Image `[H,W,3]` uint8, as OpenCV reads it; a text; arrays by name; or, for a model with one input, one
+                array. The input is not changed.
+            color: Channel order of an image: `"bgr"` or `"rgb"`. `tick.frame.image` keeps this order.
 
         Raises:
-            DataError: The input has another shape or type than the model takes.
+            DataError: The input does not have the shape or type that the model takes.
         """
         captured_ns = time.monotonic_ns()
         result, stages_ms = answer_once(self.stages(color), raw)
@@ -122,11 +122,11 @@ class Model(Runner):
         return (self.session,)
 
     def notes(self) -> list[str]:
-        """Return the note on tuning after the bundle's name; empty if there is none."""
+        """Return the note on tuning, with the bundle's name, if there is one."""
         return [] if self.note is None else [f"{self.bundle.path.stem}: {self.note}"]
 
     def describe(self) -> dict[str, str]:
-        """Return variant and engine, by the bundle's name."""
+        """Return the variant and engine, by the bundle's name."""
         return {self.bundle.path.stem: f"{self.variant.name} on {self.session.engine}"}
 
     def close(self) -> None:

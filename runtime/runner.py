@@ -1,4 +1,4 @@
-"""Common interface of a model, several models and a cascade: run on a source."""
+"""`Runner`: the common interface of a model, of several models and of a cascade, which runs them on a source."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ from orilla.runtime.loop.loop import CameraLoop
 from orilla.runtime.loop.policy import LIVE, RECORDED, Policy
 from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stages import Stages, answer_once
-from orilla.runtime.loop.stream import Stream, Watch
+from orilla.runtime.loop.stream import Stream, Watcher
 from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.sources.registry import open_source, open_texts
 from orilla.runtime.sources.source import Source
 
-Pictures = Iterable[NDArray[np.uint8]]
-
-Given = Source | str | int | Path | Pictures
+SourceLike = Source | str | int | Path | Iterable[NDArray[np.uint8]]
 """An opened source, a specification for `open_source`, or images, each `[H,W,3]` uint8 BGR."""
 
 
@@ -40,16 +38,16 @@ class _Readable(Protocol):
 
 
 class Runner(ABC):
-    """Base of everything that answers the frames of a source. Close it, or use it in a `with` block."""
+    """Base class of everything that answers the frames of a source. Close it, or use it in a `with` block."""
 
     name: str
     """Name in messages."""
     kind: Literal["image", "text", "tensor"]
-    """Kind of its input."""
+    """Kind of the input."""
 
     @abstractmethod
     def stages(self) -> Stages:
-        """Return the processing of each frame, with buffers of its own, for one loop."""
+        """Return the processing of each frame for one loop. Each loop needs its own, because it reuses buffers."""
 
     @abstractmethod
     def close(self) -> None:
@@ -57,31 +55,31 @@ class Runner(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
-        """Return variant and engine of each model, by name."""
+        """Return the variant and engine of each model, by name."""
 
-    def listen(self, tell: Callable[[str], None]) -> None:
-        """Register the method `tell` for events of an accelerator, as long as its object exists.
+    def listen(self, on_event: Callable[[str], None]) -> None:
+        """Register a method that the inference thread calls with each event of an accelerator.
 
-        The inference thread calls it.
+        The registration ends with the life of the method's object.
         """
-        method = WeakMethod(tell)
+        method = WeakMethod(on_event)
 
-        def pass_on(what: str) -> None:
-            if (summary := method()) is not None:
-                summary(what)
+        def call_if_alive(detail: str) -> None:
+            if (alive := method()) is not None:
+                alive(detail)
 
         for session in self.sessions():
             if isinstance(session, Recoverable):
-                session.on_event = pass_on
+                session.on_event = call_if_alive
 
     def counts(self) -> dict[str, int]:
-        """Return how often an accelerator was lost, reopened or replaced by the CPU; empty without an accelerator."""
-        found: dict[str, int] = {}
+        """Return the number of events of accelerators, by kind of event. Empty if there is no accelerator."""
+        totals: dict[str, int] = {}
         for session in self.sessions():
             if isinstance(session, Recoverable):
                 for name, count in session.counts.items():
-                    found[name] = found.get(name, 0) + count
-        return found
+                    totals[name] = totals.get(name, 0) + count
+        return totals
 
     @abstractmethod
     def sessions(self) -> Sequence[Session]:
@@ -89,7 +87,7 @@ class Runner(ABC):
 
     @abstractmethod
     def notes(self) -> list[str]:
-        """Return notes on each model's tuning, one line each; empty if there are none."""
+        """Return the notes on the tuning of the models, one line each."""
 
     def __call__(self, image: Image) -> Tick:
         """Answer one image, `[H,W,3]` uint8 BGR.
@@ -104,7 +102,7 @@ class Runner(ABC):
 
     def stream(
         self,
-        source: Given,
+        source: SourceLike,
         *,
         policy: str | Policy | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -113,22 +111,22 @@ class Runner(ABC):
         """Answer the frames of a source while the caller works on the previous answer.
 
         Args:
-            source: An opened source, a specification for `open_source` (for a text model, a text file or `-`), or
-                images: an array `[N,H,W,3]`, a list or a generator.
+            source: An opened source; a specification for `open_source`, or for a text model a text file or `-`; or
+                images or texts, as an array `[N,H,W,3]`, a list or a generator.
             policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). None means `latest` for a live source
                 and `every` for a recording. With `latest` and `deadline`, a recording plays at its own rate.
-            on_event: Function that the capture thread calls when the camera is lost or back, a frame is corrupt, or the
-                frame size changes, and that the inference thread calls when an accelerator is lost or back. None logs
-                warnings with the logger `orilla`. The loop holds the function, so a function that refers to the stream
-                keeps it running until it is closed.
-            record: File for arrivals, times, drops and results, for `orilla replay`.
+            on_event: Function that receives events. The capture thread calls it when the camera is lost or back, when a
+                frame is corrupt, and when the frame size changes. The inference thread calls it when an accelerator is
+                lost or back. None logs warnings with the logger `orilla`. The loop holds the function. A function that
+                refers to the stream therefore keeps the loop running until the stream is closed.
+            record: Path of a recording to write, for `orilla replay`.
 
         Returns:
-            An iterator over `Tick`, also for `async for`. An error of the source is raised in place of the answer.
+            An iterator over `Tick`, also for `async for`. It raises an error of the source in place of the next answer.
 
         Raises:
             SourceError: The source does not exist.
-            ConfigError: The source does not support the policy.
+            ConfigError: The policy needs a frame rate, and the source has none.
         """
         chosen = Policy.parse(policy) if isinstance(policy, str) else policy
         opened = self.open_source(source)
@@ -136,30 +134,35 @@ class Runner(ABC):
             if chosen is None:
                 chosen = Policy.parse(LIVE if opened.live else RECORDED)
             played = opened
-            if chosen.plays and not opened.live:
+            if chosen.needs_playback and not opened.live:
                 from orilla.runtime.sources.paced import Paced
 
                 played = Paced(opened)
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
             loop = CameraLoop(played, self.stages(), chosen, on_event=on_event, recorder=recording)
-            self.listen(loop.engine_event)
+            self.listen(loop.report_engine)
         except BaseException:
             opened.close()
             raise
         return Stream(loop, recording, source=opened)
 
-    def watch(self, source: Given, on_tick: Callable[[Tick], object], **options: Any) -> Watch:
-        """Call `on_tick` with each answer, in a thread of its own. Accepts the arguments of `stream`.
+    def watch(self, source: SourceLike, on_tick: Callable[[Tick], object], **options: Any) -> Watcher:
+        """Call `on_tick` with each answer, in a new thread. Accepts the arguments of `stream`.
 
         Returns:
-            The running watch with `stop()` and `wait()`. A `with` block stops it.
+            The running thread, with `stop()` and `wait()`. The end of a `with` block stops it.
         """
-        return Watch(self.stream(source, **options), on_tick).start()
+        return Watcher(self.stream(source, **options), on_tick).start()
 
-    def open_source(self, spec: Given) -> Source:
-        """Open a source of images or texts. Raises `SourceError` or `ConfigError`."""
+    def open_source(self, spec: SourceLike) -> Source:
+        """Open a source of images or texts, as for `stream`.
+
+        Raises:
+            SourceError: The source does not exist.
+            ConfigError: The model takes arrays, or the argument is not a source.
+        """
         if self.kind == "tensor":
-            msg = f"{self.name} is a model of arrays and has no sources: call it with arrays"
+            msg = f"{self.name} is a model of arrays, which has no sources: call the model with arrays"
             raise ConfigError(msg)
         if isinstance(spec, str | Integral | Path):
             return open_texts(str(spec)) if self.kind == "text" else open_source(str(spec))

@@ -25,7 +25,7 @@ from orilla.runtime.frame import Event
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.preprocessor import ModelInput
-from orilla.runtime.runner import Given
+from orilla.runtime.runner import SourceLike
 from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.paced import Paced
 from orilla.runtime.sources.text_lines import Texts
@@ -242,7 +242,7 @@ class LoopScenario:
     def _stream(self, on_event: Callable[[Event], None]) -> Stream:
         return self._model.stream(self._open_source(), policy=self._policy, on_event=on_event)
 
-    def _open_source(self) -> Given:
+    def _open_source(self) -> SourceLike:
         if self._source is not None:
             return self._source
         raws: list[Any] = [frame.raw for frame in self._frames]

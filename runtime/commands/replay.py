@@ -28,14 +28,14 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     replay = Replay.read(arguments.recording)
     document: dict[str, object] = {"policy": replay.header.policy, "models": replay.header.models}
     if policy is None and arguments.infer_ms is None:
-        then, now = replay.decided().splitlines(), replay.decide().splitlines()
+        then, now = replay.recorded_decisions().splitlines(), replay.repeated_decisions().splitlines()
         differs = next((place for place, pair in enumerate(zip(then, now, strict=False)) if pair[0] != pair[1]), None)
         if differs is None and len(then) != len(now):
             differs = min(len(then), len(now))
         document |= {"decisions": len(then), "identical": differs is None, "first_difference": differs}
         return 0 if differs is None else 1, document
-    asked = replay.under(policy, infer_ms=arguments.infer_ms)
-    document |= {"simulated": {"recorded": _figures(replay.under()), str(policy or "same policy"): _figures(asked)}}
+    asked = replay.simulate(policy, infer_ms=arguments.infer_ms)
+    document |= {"simulated": {"recorded": _figures(replay.simulate()), str(policy or "same policy"): _figures(asked)}}
     return 0, document
 
 

@@ -1,4 +1,4 @@
-"""Percentiles of a stream of times in constant memory, over all of it or over its last minute.
+"""Percentiles of a stream of times, in constant memory: of all times, or of those in a recent window.
 
 The buckets of the histogram grow by a constant factor, so that each percentile is within 1 % of the exact one. Source:
 Masson, Rim, Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees" (2019).
@@ -12,23 +12,23 @@ from array import array
 ERROR = 0.01
 """Relative error of each percentile."""
 
-LEAST, GREATEST = 1e-3, 1e7
-"""Range of distinguishable values, milliseconds: from a microsecond to some hours."""
+MIN_MS, MAX_MS = 1e-3, 1e7
+"""Range of distinguishable values in milliseconds: from a microsecond to some hours."""
 
 _GAMMA = (1 + ERROR) / (1 - ERROR)
 _SCALE = 1 / math.log(_GAMMA)
-_FIRST = math.ceil(math.log(LEAST) * _SCALE)
-_BUCKETS = math.ceil(math.log(GREATEST) * _SCALE) - _FIRST + 1
+_FIRST = math.ceil(math.log(MIN_MS) * _SCALE)
+_BUCKETS = math.ceil(math.log(MAX_MS) * _SCALE) - _FIRST + 1
 
 PARTS = 10
-"""Number of parts of a window, which advances by one part at a time."""
+"""Number of parts into which a window is divided. The window advances by one part at a time."""
 
 
 class Quantiles:
-    """Histogram of values. One thread adds, and others may read.
+    """Histogram of times. One thread adds them, and others may read.
 
     Args:
-        window_s: Length of the window, seconds. None counts everything.
+        window_s: Length of the window in seconds. None counts all times.
     """
 
     def __init__(self, window_s: float | None = None) -> None:
@@ -36,39 +36,44 @@ class Quantiles:
         self._counts = [array("Q", bytes(8 * _BUCKETS)) for _ in range(parts)]
         self._maxima = [0.0] * parts
         self._part_ns = None if window_s is None else max(1, int(1e9 * window_s / PARTS))
-        self._now = 0
+        self._part = 0
 
     def add(self, value: float, now_ns: int = 0) -> None:
-        """Count one value, milliseconds, at the monotonic clock `now_ns`."""
-        place = 0
+        """Count one time.
+
+        Args:
+            value: Time in milliseconds.
+            now_ns: Current time on the monotonic clock. Only a window needs it.
+        """
+        slot = 0
         if self._part_ns is not None:
             self._advance(now_ns // self._part_ns)
-            place = self._now % len(self._counts)
-        if value >= GREATEST:
+            slot = self._part % len(self._counts)
+        if value >= MAX_MS:
             bucket = _BUCKETS - 1
         else:
-            bucket = math.ceil(math.log(value) * _SCALE) - _FIRST if value > LEAST else 0
-        self._counts[place][bucket] += 1
-        if value > self._maxima[place]:
-            self._maxima[place] = value
+            bucket = math.ceil(math.log(value) * _SCALE) - _FIRST if value > MIN_MS else 0
+        self._counts[slot][bucket] += 1
+        if value > self._maxima[slot]:
+            self._maxima[slot] = value
 
     def forget(self, now_ns: int) -> None:
-        """Remove the values that have left the window by `now_ns`."""
+        """Remove the times that have left the window by `now_ns` on the monotonic clock."""
         if self._part_ns is not None:
             self._advance(now_ns // self._part_ns)
 
     @property
     def count(self) -> int:
-        """Return the number of values."""
+        """Return the number of times."""
         return sum(map(sum, self._counts))
 
     @property
     def max(self) -> float:
-        """Return the exact maximum; 0 without values."""
+        """Return the exact maximum in milliseconds, or 0 if there are no times."""
         return max(self._maxima)
 
     def at(self, *percents: float) -> tuple[float, ...]:
-        """Return percentiles by nearest rank, within `ERROR`; 0 without values."""
+        """Return percentiles in milliseconds by nearest rank, within `ERROR`. They are 0 if there are no times."""
         total = (
             [sum(column) for column in zip(*self._counts, strict=True)] if len(self._counts) > 1 else self._counts[0]
         )
@@ -79,17 +84,17 @@ class Quantiles:
         if not count:
             return 0.0
         seen = 0
-        for bucket, found in enumerate(total):
-            seen += found
+        for bucket, in_bucket in enumerate(total):
+            seen += in_bucket
             if seen >= rank:
                 # Return the relative centre of the bucket, but at most the observed maximum.
                 return min(2 * _GAMMA ** (bucket + _FIRST) / (1 + _GAMMA), self.max)
         return self.max
 
     def _advance(self, part: int) -> None:
-        """Empty the parts that the window has left."""
-        for passed in range(max(self._now + 1, part - len(self._counts) + 1), part + 1):
-            place = passed % len(self._counts)
-            self._counts[place] = array("Q", bytes(8 * _BUCKETS))
-            self._maxima[place] = 0.0
-        self._now = max(self._now, part)
+        """Begin the part with this number, and empty the parts that the window has left."""
+        for begun in range(max(self._part + 1, part - len(self._counts) + 1), part + 1):
+            slot = begun % len(self._counts)
+            self._counts[slot] = array("Q", bytes(8 * _BUCKETS))
+            self._maxima[slot] = 0.0
+        self._part = max(self._part, part)

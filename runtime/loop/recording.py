@@ -1,6 +1,6 @@
-"""Write the events of a loop, one JSON document per line: arrivals, stage times, drops and results, but no images.
+"""Recordings of a loop: its decisions, stage times, drops, events and results, but no images.
 
-`docs/recording.md` describes the file. `replay` reads it.
+A recording is a file with one JSON document per line. `docs/recording.md` describes it.
 """
 
 from __future__ import annotations
@@ -25,28 +25,29 @@ Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_defaults=True):
-    """The first line."""
+    """The first line, which describes the loop."""
 
     schema: int
     policy: str
     live: bool
     """True for a live source."""
     rate_hz: float | None = None
+    """Frames per second of the source. None if there is no such rate."""
     models: dict[str, str] = {}
     """Variant and engine of each model, by name."""
 
 
-class Step(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_defaults=True):
-    """A request of the loop for a decision."""
+class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_defaults=True):
+    """A step of a frame, for which the loop called its scheduler."""
 
     verb: Verb
     at_ns: int
     index: int
     time_ns: int = 0
-    """For `admit`, the capture time; for a recorded source, the position in it."""
+    """Capture time for the verb `admit`, else 0. For a source that is not live, the position in it."""
 
 
-class Drop(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
+class DropEntry(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
     """A dropped frame."""
 
     at_ns: int
@@ -54,7 +55,7 @@ class Drop(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
     reason: Reason
 
 
-class Taken(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
+class FrameEntry(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
     """A frame that is ready for inference."""
 
     index: int
@@ -62,7 +63,7 @@ class Taken(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
     stages_ms: dict[str, Milliseconds]
 
 
-class Answered(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
+class ResultEntry(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
     """An answered frame."""
 
     index: int
@@ -70,8 +71,8 @@ class Answered(msgspec.Struct, frozen=True, tag_field="line", tag="result"):
     result: dict[str, Any]
 
 
-class Happened(msgspec.Struct, frozen=True, tag_field="line", tag="event"):
-    """An event of the source."""
+class EventEntry(msgspec.Struct, frozen=True, tag_field="line", tag="event"):
+    """An event of the source or of an accelerator."""
 
     kind: str
     index: int
@@ -79,11 +80,12 @@ class Happened(msgspec.Struct, frozen=True, tag_field="line", tag="event"):
     detail: str
 
 
-Entry = Header | Step | Drop | Taken | Answered | Happened
+Entry = Header | StepEntry | DropEntry | FrameEntry | ResultEntry | EventEntry
+"""One line of a recording."""
 
 
 class Recording:
-    """Writer of a recording. The file appears when the loop has ended."""
+    """Writer of a recording. The file gets its name when the loop has ended."""
 
     def __init__(self, path: Path, stream: BinaryIO, files: ExitStack) -> None:
         self._path, self._stream, self._files = path, stream, files
@@ -92,7 +94,17 @@ class Recording:
 
     @classmethod
     def create(cls, path: str | Path, policy: Policy, source: Source, models: Mapping[str, str]) -> Recording:
-        """Create a file. Raises `OutputError`."""
+        """Create a recording and write its header.
+
+        Args:
+            path: Path of the file.
+            policy: Policy of the loop.
+            source: Source of the loop.
+            models: Variant and engine of each model, by name.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
         files = ExitStack()
         temporary = files.enter_context(replacing(Path(path)))
         recording = cls(Path(path), files.enter_context(temporary.open("wb")), files)
@@ -100,20 +112,20 @@ class Recording:
         return recording
 
     def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None:
-        self._write(Step(verb, at_ns, index, time_ns))
+        self._write(StepEntry(verb, at_ns, index, time_ns))
 
     def dropped(self, at_ns: int, index: int, reason: Reason) -> None:
-        self._write(Drop(at_ns, index, reason))
+        self._write(DropEntry(at_ns, index, reason))
 
     def event(self, event: Event) -> None:
         detail = event.detail.encode(errors="replace").decode()
-        self._write(Happened(event.kind, event.index, event.at_ns, detail))
+        self._write(EventEntry(event.kind, event.index, event.at_ns, detail))
 
-    def taken(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
-        self._write(Taken(frame.index, frame.captured_ns, dict(stages_ms)))
+    def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
+        self._write(FrameEntry(frame.index, frame.captured_ns, dict(stages_ms)))
 
     def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None:
-        self._write(Answered(frame.index, dict(stages_ms), result.to_dict()))
+        self._write(ResultEntry(frame.index, dict(stages_ms), result.to_dict()))
 
     def close(self) -> None:
         """Finish the file. Raises `OutputError` if it could not be written."""
@@ -124,7 +136,7 @@ class Recording:
             raise OutputError(msg) from failure
 
     def _write(self, entry: Entry) -> None:
-        # A full disk does not stop the loop, because its answers matter more. `close` reports the error.
+        # A full disk does not stop the loop, because the answers matter more than the recording. `close` reports it.
         if self._failure is None and not self._stream.closed:
             try:
                 self._stream.write(self._encoder.encode(entry) + b"\n")
@@ -136,7 +148,7 @@ def read(path: str | Path) -> Iterator[Entry]:
     """Yield the entries of a recording, the header first.
 
     Raises:
-        DataError: The file is not a recording, has another version, or is damaged.
+        DataError: The file is not a recording, is damaged, or has another version.
     """
     decoder = msgspec.json.Decoder(Entry)
     try:
@@ -148,10 +160,10 @@ def read(path: str | Path) -> Iterator[Entry]:
                     msg = f"{path} line {number} is not a line of a recording: {error}"
                     raise DataError(msg) from error
                 if (number == 1) != isinstance(entry, Header):
-                    msg = f"{path} line {number}: a recording has exactly one header, in its first line"
+                    msg = f"{path} line {number}: a recording must have exactly one header, in its first line"
                     raise DataError(msg)
                 if isinstance(entry, Header) and entry.schema != SCHEMA:
-                    msg = f"{path} is a recording of version {entry.schema}, but this orilla reads {SCHEMA}"
+                    msg = f"{path} is a recording of version {entry.schema}, but this Orilla reads version {SCHEMA}"
                     raise DataError(msg)
                 yield entry
     except OSError as error:

@@ -1,12 +1,12 @@
 """Replay a recording: check that the same events lead to the same decisions, or simulate another policy.
 
-The clock comes from the recording or is simulated, so an hour of camera replays in seconds.
+The clock comes from the recording or is simulated. The recording of an hour therefore replays in seconds.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import msgspec
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.loop import recording
 from orilla.runtime.loop.policy import Policy
-from orilla.runtime.loop.recording import Answered, Drop, Entry, Header, Step, Taken
+from orilla.runtime.loop.recording import DropEntry, Entry, FrameEntry, Header, ResultEntry, StepEntry
 from orilla.runtime.loop.scheduler import FrameScheduler, Reason
-from orilla.runtime.loop.simulate import Given, Outcome, simulate
+from orilla.runtime.loop.simulate import Outcome, SimulatedFrame, simulate
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,12 +26,12 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
 
     index: int
     at_ns: int
-    """Monotonic clock when the answer was delivered or the frame was dropped, nanoseconds."""
+    """Time of the delivery or the drop on the monotonic clock, in nanoseconds."""
     reason: Reason | None = None
     captured_ns: int = 0
     began_ns: int = 0
     drops: dict[str, int] = {}
-    """Frames dropped by then, by reason."""
+    """Number of frames that had been dropped by then, by reason."""
     result: dict[str, Any] | None = None
 
 
@@ -45,7 +45,7 @@ class _Frame:
 
 @dataclass(slots=True)
 class Replay:
-    """A recording that was read."""
+    """The entries of a recording."""
 
     header: Header
     entries: list[Entry] = field(default_factory=list)
@@ -56,29 +56,33 @@ class Replay:
         entries = recording.read(path)
         header = next(entries, None)
         if not isinstance(header, Header):
-            msg = f"{path} is empty: not a recording"
+            msg = f"{path} is empty, so it is not a recording"
             raise DataError(msg)
         Policy.parse(header.policy)
         return cls(header, list(entries))
 
-    def decided(self) -> bytes:
-        """Return the recorded decisions, one JSON line each. Raises `DataError` if the recording lacks a line."""
+    def recorded_decisions(self) -> bytes:
+        """Return the decisions of the recorded loop, one JSON document per line.
+
+        Raises:
+            DataError: The recording lacks a line.
+        """
         try:
-            return _lines(self._decided())
+            return _encode(self._recorded())
         except KeyError as error:
             msg = f"the recording is damaged: a line of frame {error} is missing"
             raise DataError(msg) from error
 
-    def decide(self) -> bytes:
-        """Return the decisions that the loop makes for the same events today, one JSON line each."""
-        return _lines(self._decide())
+    def repeated_decisions(self) -> bytes:
+        """Return the decisions that this version of the loop makes for the same events, one JSON document per line."""
+        return _encode(self._repeated())
 
-    def under(self, policy: Policy | None = None, *, infer_ms: float | None = None) -> Outcome:
-        """Simulate the loop with the same camera.
+    def simulate(self, policy: Policy | None = None, *, infer_ms: float | None = None) -> Outcome:
+        """Simulate the loop with the recorded camera.
 
         Args:
             policy: Another policy. None uses the recorded one.
-            infer_ms: Time of each inference, milliseconds. None uses the recorded times.
+            infer_ms: Time of each inference in milliseconds. None uses the recorded times.
 
         Raises:
             ConfigError: The policy needs a frame rate, and the recorded source had none.
@@ -86,38 +90,38 @@ class Replay:
         policy, live = policy or Policy.parse(self.header.policy), self.header.live
         frames = list(self._frames())
         if infer_ms is not None:
-            frames = [replace(one, infer_ns=int(1e6 * infer_ms)) for one in frames]
-        if policy.plays and not live:
+            frames = [replace(frame, infer_ns=int(1e6 * infer_ms)) for frame in frames]
+        if policy.needs_playback and not live:
             live, frames = True, self._played(frames)
         return simulate(frames, policy, live=live)
 
-    def _played(self, frames: list[Given]) -> list[Given]:
-        """Return a file's frames as a camera of its rate would have delivered them."""
+    def _played(self, frames: list[SimulatedFrame]) -> list[SimulatedFrame]:
+        """Return the frames of a file as a camera with its frame rate would have delivered them."""
         rate_hz = self.header.rate_hz
         if not rate_hz:
-            msg = "the recorded source has no frame rate: use every"
+            msg = "the recorded source has no frame rate: use the policy `every`"
             raise ConfigError(msg)
-        due = ((one, int(1e9 * one.index / rate_hz)) for one in frames)
-        return [replace(one, captured_ns=due_ns, read_ns=max(due_ns, one.read_ns)) for one, due_ns in due]
+        due = ((frame, int(1e9 * frame.index / rate_hz)) for frame in frames)
+        return [replace(frame, captured_ns=due_ns, read_ns=max(due_ns, frame.read_ns)) for frame, due_ns in due]
 
-    def _decided(self) -> Iterator[Decision]:
+    def _recorded(self) -> Iterator[Decision]:
         frames: dict[int, _Frame] = {}
         drops: dict[str, int] = {}
         for entry in self.entries:
-            if isinstance(entry, Drop):
+            if isinstance(entry, DropEntry):
                 drops[entry.reason] = drops.get(entry.reason, 0) + 1
                 frames.pop(entry.index, None)
                 yield Decision(entry.index, entry.at_ns, entry.reason)
-            elif isinstance(entry, Taken):
+            elif isinstance(entry, FrameEntry):
                 frames[entry.index] = _Frame(entry.index, entry.captured_ns)
-            elif isinstance(entry, Answered):
+            elif isinstance(entry, ResultEntry):
                 frames[entry.index].result = entry.result
-            elif isinstance(entry, Step) and entry.verb == "begin" and entry.index in frames:
+            elif isinstance(entry, StepEntry) and entry.verb == "begin" and entry.index in frames:
                 frames[entry.index].began_ns = entry.at_ns
-            elif isinstance(entry, Step) and entry.verb == "deliver":
+            elif isinstance(entry, StepEntry) and entry.verb == "deliver":
                 yield _delivered(frames.pop(entry.index), entry.at_ns, drops)
 
-    def _decide(self) -> Iterator[Decision]:
+    def _repeated(self) -> Iterator[Decision]:
         frames: dict[int, _Frame] = {}
         dropped: list[Decision] = []
 
@@ -126,56 +130,83 @@ class Replay:
             dropped.append(Decision(index, at_ns, reason))
 
         scheduler: FrameScheduler[_Frame] = FrameScheduler(
-            Policy.parse(self.header.policy), live=self.header.live, dropped=drop
+            Policy.parse(self.header.policy), live=self.header.live, on_drop=drop
         )
         for entry in self.entries:
-            if isinstance(entry, Taken):
+            if isinstance(entry, FrameEntry):
                 frames[entry.index] = _Frame(entry.index, entry.captured_ns)
-            elif isinstance(entry, Answered) and entry.index in frames:
+            elif isinstance(entry, ResultEntry) and entry.index in frames:
                 frames[entry.index].result = entry.result
-            elif isinstance(entry, Step):
-                found = _repeat(scheduler, entry, frames)
+            elif isinstance(entry, StepEntry):
+                delivered = _repeat(scheduler, entry, frames)
                 yield from dropped
                 dropped.clear()
-                if found is not None:
-                    yield _delivered(found, entry.at_ns, scheduler.drops)
+                if delivered is not None:
+                    yield _delivered(delivered, entry.at_ns, scheduler.drops)
 
-    def _frames(self) -> Iterator[Given]:
-        """Yield the frames of the source with their recorded times, or with typical times if they were dropped."""
-        taken = {entry.index: entry for entry in self.entries if isinstance(entry, Taken)}
-        answered = {entry.index: entry for entry in self.entries if isinstance(entry, Answered)}
-        steps = [entry for entry in self.entries if isinstance(entry, Step)]
-        delivered = {step.index: step.at_ns for step in steps if step.verb == "deliver"}
-        done = {step.index: step.at_ns for step in steps if step.verb == "done"}
-        sinks = {index: at_ns - delivered[index] for index, at_ns in done.items() if index in delivered}
-        prepared = {index: _ns(one.stages_ms, "prepare") for index, one in taken.items()}
-        # In a cascade, the inference thread also prepares crops, whose time is part of `prepare`.
-        inferred = {
-            index: _ns(one.stages_ms, "infer", "decode")
-            + max(0, _ns(one.stages_ms, "prepare") - prepared.get(index, 0))
-            for index, one in answered.items()
-        }
-        captured = {index: _ns(one.stages_ms, "capture") for index, one in taken.items()}
-        usual = [_median(one.values()) for one in (captured, prepared, inferred, sinks)]
+    def _frames(self) -> Iterator[SimulatedFrame]:
+        """Yield the frames of the source with their recorded times, or with median times if they were dropped."""
+        steps = [entry for entry in self.entries if isinstance(entry, StepEntry)]
+        times = _StageTimes.of(self.entries, steps)
         corrupt = {step.index for step in steps if step.verb == "corrupt"}
         # A frame that could not be prepared was admitted before it proved to be corrupt.
-        read = {step.index: step for step in reversed(steps) if step.verb in ("admit", "corrupt")}
-        for place, step in sorted(read.items()):
-            yield Given(
-                index=place,
+        reads = {step.index: step for step in reversed(steps) if step.verb in ("admit", "corrupt")}
+        for index, step in sorted(reads.items()):
+            yield SimulatedFrame(
+                index=index,
                 captured_ns=step.time_ns,
-                read_ns=step.at_ns if self.header.live else captured.get(place, usual[0]),
-                prepare_ns=prepared.get(place, usual[1]),
-                infer_ns=inferred.get(place, usual[2]),
-                sink_ns=sinks.get(place, usual[3]),
-                corrupt=place in corrupt,
+                read_ns=step.at_ns if self.header.live else times.capture.get(index),
+                prepare_ns=times.prepare.get(index),
+                infer_ns=times.infer.get(index),
+                sink_ns=times.sink.get(index),
+                corrupt=index in corrupt,
             )
 
 
-def _repeat(scheduler: FrameScheduler[_Frame], step: Step, frames: dict[int, _Frame]) -> _Frame | None:
-    """Ask for a recorded decision again. Return the item that is delivered to the caller.
+class _Times:
+    """Time of one stage for each frame, in nanoseconds. A frame without a time gets the median."""
 
-    A frame that is dropped in the replay, but was not in the recording, is skipped.
+    def __init__(self, by_index: Mapping[int, int]) -> None:
+        self._by_index = by_index
+        self._median = int(statistics.median(by_index.values())) if by_index else 0
+
+    def get(self, index: int) -> int:
+        return self._by_index.get(index, self._median)
+
+
+@dataclass(frozen=True, slots=True)
+class _StageTimes:
+    capture: _Times
+    prepare: _Times
+    infer: _Times
+    """Work of the inference thread."""
+    sink: _Times
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], steps: Sequence[StepEntry]) -> _StageTimes:
+        """Collect the times of a recording."""
+        prepared = {entry.index: entry.stages_ms for entry in entries if isinstance(entry, FrameEntry)}
+        answered = {entry.index: entry.stages_ms for entry in entries if isinstance(entry, ResultEntry)}
+        delivered_ns = {step.index: step.at_ns for step in steps if step.verb == "deliver"}
+        done_ns = {step.index: step.at_ns for step in steps if step.verb == "done"}
+        prepare = {index: _ns(stages_ms, "prepare") for index, stages_ms in prepared.items()}
+        infer = {}
+        for index, stages_ms in answered.items():
+            # In a cascade, the inference thread also prepares crops. Their time is part of the answer's `prepare`.
+            crops_ns = max(0, _ns(stages_ms, "prepare") - prepare.get(index, 0))
+            infer[index] = _ns(stages_ms, "infer", "decode") + crops_ns
+        return cls(
+            capture=_Times({index: _ns(stages_ms, "capture") for index, stages_ms in prepared.items()}),
+            prepare=_Times(prepare),
+            infer=_Times(infer),
+            sink=_Times({index: done_ns[index] - at_ns for index, at_ns in delivered_ns.items() if index in done_ns}),
+        )
+
+
+def _repeat(scheduler: FrameScheduler[_Frame], step: StepEntry, frames: dict[int, _Frame]) -> _Frame | None:
+    """Repeat a recorded step. Return the frame whose answer it delivers, else None.
+
+    Steps of a frame that the replay has dropped, unlike the recorded loop, are skipped.
     """
     if step.verb == "admit":
         scheduler.admit(step.index, step.time_ns, step.at_ns)
@@ -197,14 +228,9 @@ def _delivered(frame: _Frame, at_ns: int, drops: dict[str, int]) -> Decision:
     return Decision(frame.index, at_ns, None, frame.captured_ns, frame.began_ns, dict(drops), frame.result)
 
 
-def _lines(decisions: Iterable[Decision]) -> bytes:
-    return b"".join(msgspec.json.encode(one) + b"\n" for one in decisions)
+def _encode(decisions: Iterable[Decision]) -> bytes:
+    return b"".join(msgspec.json.encode(decision) + b"\n" for decision in decisions)
 
 
 def _ns(stages_ms: dict[str, float], *names: str) -> int:
     return int(1e6 * sum(stages_ms.get(name, 0.0) for name in names))
-
-
-def _median(values: Iterable[int]) -> int:
-    found = list(values)
-    return int(statistics.median(found)) if found else 0

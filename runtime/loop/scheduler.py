@@ -1,7 +1,7 @@
 """Decide which frame of a camera loop waits, is answered, or is dropped.
 
-This module never waits and never reads a clock. The threads of the loop, the simulation and the replay drive the same
-object, each with its own clock, so that the tests cover the code that runs.
+This module never waits and never reads a clock. The threads of the loop, the simulation and the replay call the same
+class, each with its own clock. Tests of the simulation therefore cover the code that runs on the robot.
 """
 
 from __future__ import annotations
@@ -13,24 +13,39 @@ from typing import Generic, Literal, Protocol, TypeVar
 from orilla.runtime.frame import QUEUE_DEPTH
 from orilla.runtime.loop.policy import Policy, Sampler
 
-ABOUT_TO_COME = 0.15
+HOLD_SHARE = 0.15
 """Share of a period for which idle inference waits for a frame that is about to arrive, if only the newest frame
-counts. It would otherwise start with a frame that is a period old. Answers become fresher and hardly less frequent."""
+counts. Without the wait, inference would start with a frame that is a period old. With it, answers are fresher and
+hardly less frequent."""
 
 INTERVALS = 9
-"""Number of arrival intervals whose median is the period."""
+"""Number of recent intervals between frames. Their median is the period of the camera."""
 
 Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
-"""Reason for a drop: skipped by `rate:HZ`; replaced by a newer frame before its inference; older than `deadline:MS`;
-answered, but replaced by a newer answer; damaged, empty or not an image."""
+"""Why a frame got no answer, or its answer was not delivered:
+
+- `rate`: The policy `rate:HZ` skipped the frame.
+- `superseded`: A newer frame replaced it before its inference.
+- `deadline`: It was older than the policy `deadline:MS` allows.
+- `unconsumed`: A newer answer replaced its answer before the caller took it.
+- `corrupt`: The frame is damaged, empty or not an image.
+"""
 
 Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done"]
-"""Step of a frame: it was read and may be prepared, or it is corrupt; it is ready; its inference may begin; it is
-answered; the caller receives the answer; the caller is done with it."""
+"""Step of a frame through the loop:
+
+- `admit`: The frame was read, and the policy decides whether it is prepared.
+- `corrupt`: The frame cannot be used.
+- `arrive`: The frame is ready for inference.
+- `begin`: Its inference begins.
+- `answer`: The frame is answered.
+- `deliver`: The caller receives the answer.
+- `done`: The caller is done with the answer.
+"""
 
 
 class Item(Protocol):
-    """Item that travels through the loop: the number of a frame and its capture time."""
+    """A frame on its way through the loop: its number and its capture time."""
 
     @property
     def index(self) -> int: ...
@@ -41,11 +56,12 @@ class Item(Protocol):
 
 T = TypeVar("T", bound=Item)
 
-Journal = Callable[[Verb, int, int, int], None]
-"""Receiver of each step: verb, clock in nanoseconds, frame number, and the time that `admit` received."""
+OnStep = Callable[[Verb, int, int, int], None]
+"""Function that receives each step: its verb, the clock in nanoseconds, the frame number, and the capture time for
+`admit`, else 0."""
 
-Dropped = Callable[[int, int, Reason], None]
-"""Receiver of each dropped frame: clock in nanoseconds, frame number, reason."""
+OnDrop = Callable[[int, int, Reason], None]
+"""Function that receives each dropped frame: the clock in nanoseconds, the frame number and the reason."""
 
 
 class FrameScheduler(Generic[T]):
@@ -54,21 +70,21 @@ class FrameScheduler(Generic[T]):
     Args:
         policy: Rule that selects the frames.
         live: True for a live source.
-        journal: Receiver of each step.
-        dropped: Receiver of each dropped frame.
+        on_step: Function that receives each step.
+        on_drop: Function that receives each dropped frame.
     """
 
     def __init__(
-        self, policy: Policy, *, live: bool, journal: Journal | None = None, dropped: Dropped | None = None
+        self, policy: Policy, *, live: bool, on_step: OnStep | None = None, on_drop: OnDrop | None = None
     ) -> None:
         self.drops: dict[str, int] = {}
-        """Dropped frames so far, by reason."""
-        self._newest = live and policy.name != "every"
+        """Number of dropped frames so far, by reason."""
+        self._only_newest = live and policy.name != "every"
         self._sampler = Sampler(policy.value or 0) if policy.name == "rate" else None
         self._deadline_ns = int(1e6 * (policy.value or 0)) if policy.name == "deadline" else None
         self._waiting: deque[T] = deque()
         self._answers: deque[T] = deque()
-        self._journal, self._dropped = journal, dropped
+        self._on_step, self._on_drop = on_step, on_drop
         self._arrived_ns: int | None = None
         self._intervals: deque[int] = deque(maxlen=INTERVALS)
 
@@ -77,45 +93,45 @@ class FrameScheduler(Generic[T]):
 
         Args:
             index: Number of the frame.
-            time_ns: Capture time; for a recording, the position in it.
-            now_ns: Current clock.
+            time_ns: Capture time. For a recording, the position in it.
+            now_ns: Current time on the monotonic clock.
         """
-        self._note("admit", now_ns, index, time_ns)
-        if self._sampler is None or self._sampler.takes(time_ns):
+        self._step("admit", now_ns, index, time_ns)
+        if self._sampler is None or self._sampler.selects(time_ns):
             return True
         self._drop(now_ns, index, "rate")
         return False
 
     def corrupt(self, index: int, now_ns: int) -> None:
         """Record that a frame cannot be used."""
-        self._note("corrupt", now_ns, index)
+        self._step("corrupt", now_ns, index)
         self._drop(now_ns, index, "corrupt")
 
     @property
     def room(self) -> bool:
-        """Return True if a frame may be read. Otherwise its source waits."""
-        return self._newest or len(self._waiting) < QUEUE_DEPTH
+        """Return True if the next frame may be read. Otherwise the source waits."""
+        return self._only_newest or len(self._waiting) < QUEUE_DEPTH
 
     def arrive(self, item: T, now_ns: int) -> None:
         """Record that a frame is ready for inference."""
-        self._note("arrive", now_ns, item.index)
+        self._step("arrive", now_ns, item.index)
         if self._arrived_ns is not None:
             self._intervals.append(now_ns - self._arrived_ns)
         self._arrived_ns = now_ns
-        if self._newest and self._waiting:
+        if self._only_newest and self._waiting:
             self._drop(now_ns, self._waiting.popleft().index, "superseded")
         self._waiting.append(item)
 
     def hold_ns(self, now_ns: int) -> int:
         """Return the time for which inference should wait for a frame that is about to arrive, nanoseconds.
 
-        0 means that it should not wait.
+        0 means that inference should not wait.
         """
-        if not self._newest or not self._waiting or len(self._intervals) < INTERVALS or self._arrived_ns is None:
+        if not self._only_newest or not self._waiting or len(self._intervals) < INTERVALS or self._arrived_ns is None:
             return 0
         period_ns = sorted(self._intervals)[INTERVALS // 2]
         until_due_ns = self._arrived_ns + period_ns - now_ns
-        slack_ns = int(ABOUT_TO_COME * period_ns)
+        slack_ns = int(HOLD_SHARE * period_ns)
         return until_due_ns + slack_ns if -slack_ns < until_due_ns <= slack_ns else 0
 
     def begin(self, now_ns: int) -> T | None:
@@ -124,25 +140,22 @@ class FrameScheduler(Generic[T]):
         while self._waiting:
             item = self._waiting.popleft()
             if self._deadline_ns is None or now_ns - item.captured_ns <= self._deadline_ns:
-                self._note("begin", now_ns, item.index)
+                self._step("begin", now_ns, item.index)
                 return item
             self._drop(now_ns, item.index, "deadline")
         if item is not None:
-            self._note("begin", now_ns, item.index)
+            self._step("begin", now_ns, item.index)
         return None
 
     @property
     def answer_room(self) -> bool:
-        """Return True if an inference may start, because there is room for its answer.
-
-        Otherwise it waits for the caller.
-        """
-        return self._newest or len(self._answers) < QUEUE_DEPTH
+        """Return True if there is room for another answer. Otherwise inference waits until the caller takes one."""
+        return self._only_newest or len(self._answers) < QUEUE_DEPTH
 
     def answer(self, item: T, now_ns: int) -> None:
         """Record that a frame was answered."""
-        self._note("answer", now_ns, item.index)
-        if self._newest and self._answers:
+        self._step("answer", now_ns, item.index)
+        if self._only_newest and self._answers:
             self._drop(now_ns, self._answers.popleft().index, "unconsumed")
         self._answers.append(item)
 
@@ -151,18 +164,18 @@ class FrameScheduler(Generic[T]):
         if not self._answers:
             return None
         item = self._answers.popleft()
-        self._note("deliver", now_ns, item.index)
+        self._step("deliver", now_ns, item.index)
         return item
 
     def done(self, index: int, now_ns: int) -> None:
         """Record that the caller is done with an answer."""
-        self._note("done", now_ns, index)
+        self._step("done", now_ns, index)
 
     def _drop(self, now_ns: int, index: int, reason: Reason) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + 1
-        if self._dropped is not None:
-            self._dropped(now_ns, index, reason)
+        if self._on_drop is not None:
+            self._on_drop(now_ns, index, reason)
 
-    def _note(self, verb: Verb, now_ns: int, index: int, time_ns: int = 0) -> None:
-        if self._journal is not None:
-            self._journal(verb, now_ns, index, time_ns)
+    def _step(self, verb: Verb, now_ns: int, index: int, time_ns: int = 0) -> None:
+        if self._on_step is not None:
+            self._on_step(verb, now_ns, index, time_ns)

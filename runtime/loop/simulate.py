@@ -1,7 +1,7 @@
-"""The camera loop in simulated time: the same decisions as the real one, without threads and without waiting.
+"""The camera loop in simulated time: the decisions of the real loop, without threads and without waiting.
 
-Capture, inference and caller each take a given time and ask the same `FrameScheduler`. A second of camera takes a
-millisecond.
+Capture, inference and the caller each take a specified time for each frame, and call the same `FrameScheduler` as the
+real loop. Simulating a second of a camera takes a millisecond.
 """
 
 from __future__ import annotations
@@ -16,33 +16,37 @@ from orilla.runtime.loop.scheduler import FrameScheduler, Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A frame of a source, and the time of each stage for it, nanoseconds."""
+class SimulatedFrame:
+    """A frame of a source, and the time that each stage takes for it, in nanoseconds."""
 
     index: int
     captured_ns: int
-    """Capture time on the monotonic clock; for a recording, the position in it."""
+    """Capture time on the monotonic clock. For a recording, the position in it."""
     read_ns: int
-    """For a live source, the time from which it can be read; for a recording, the duration of reading."""
+    """For a live source, the time at which the frame can be read. For a recording, the duration of reading it."""
     prepare_ns: int
     infer_ns: int
+    """Duration of the inference thread's work: inference and decoding."""
     sink_ns: int
+    """Duration of the caller's work."""
     corrupt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An answer that the caller has received."""
+    """An answer that the caller received."""
 
     index: int
     captured_ns: int
     began_ns: int
+    """Time at which the inference began."""
     delivered_ns: int
     drops: dict[str, int]
+    """Number of frames that had been dropped by then, by reason."""
 
     @property
     def age_ms(self) -> float:
-        """Return the time from capture to delivery, milliseconds."""
+        """Return the time from capture to delivery in milliseconds."""
         return (self.delivered_ns - self.captured_ns) / 1e6
 
 
@@ -52,30 +56,30 @@ class Outcome:
 
     delivered: list[Delivered] = field(default_factory=list)
     dropped: list[tuple[int, int, Reason]] = field(default_factory=list)
-    """Clock, number and reason of each dropped frame."""
+    """Clock in nanoseconds, number and reason of each dropped frame."""
 
 
 @dataclass(slots=True)
 class _Item:
-    given: Given
+    frame: SimulatedFrame
     captured_ns: int
     began_ns: int = 0
 
     @property
     def index(self) -> int:
-        return self.given.index
+        return self.frame.index
 
 
-def simulate(frames: Sequence[Given], policy: Policy, *, live: bool) -> Outcome:
+def simulate(frames: Sequence[SimulatedFrame], policy: Policy, *, live: bool) -> Outcome:
     """Simulate the loop on `frames` to its end."""
     return _Simulation(frames, policy, live=live).run()
 
 
 class _Simulation:
-    def __init__(self, frames: Sequence[Given], policy: Policy, *, live: bool) -> None:
+    def __init__(self, frames: Sequence[SimulatedFrame], policy: Policy, *, live: bool) -> None:
         self._outcome = Outcome()
-        self._traffic: FrameScheduler[_Item] = FrameScheduler(
-            policy, live=live, dropped=lambda *summary: self._outcome.dropped.append(summary)
+        self._scheduler: FrameScheduler[_Item] = FrameScheduler(
+            policy, live=live, on_drop=lambda *drop: self._outcome.dropped.append(drop)
         )
         self._frames, self._live = iter(frames), live
         self._now = 0
@@ -85,60 +89,59 @@ class _Simulation:
         self._reading = self._inferring = self._sinking = False
 
     def run(self) -> Outcome:
-        self._settle()
+        self._start_what_can_start()
         while self._events:
             self._now, _, event = heapq.heappop(self._events)
             event()
-            self._settle()
+            self._start_what_can_start()
         return self._outcome
 
     def _at(self, time_ns: int, event: Callable[[], None]) -> None:
         self._count += 1
         heapq.heappush(self._events, (time_ns, self._count, event))
 
-    def _read(self) -> None:
-        given = next(self._frames, None)
-        self._reading = given is not None
-        if given is not None:
-            read_ns = max(self._now, given.read_ns) if self._live else self._now + given.read_ns
-            # A frame of a recording is stamped when it has been read.
-            item = _Item(given, given.captured_ns if self._live else read_ns)
-            self._at(read_ns, partial(self._was_read, item))
+    def _start_what_can_start(self) -> None:
+        if not self._sinking and (item := self._scheduler.deliver(self._now)) is not None:
+            self._sinking = True
+            drops = dict(self._scheduler.drops)
+            self._outcome.delivered.append(Delivered(item.index, item.captured_ns, item.began_ns, self._now, drops))
+            self._at(self._now + item.frame.sink_ns, self._end_sink)
+        if not self._inferring and self._scheduler.answer_room:
+            if hold_ns := self._scheduler.hold_ns(self._now):
+                self._at(self._now + hold_ns, self._end_hold)
+            elif (item := self._scheduler.begin(self._now)) is not None:
+                item.began_ns, self._inferring = self._now, True
+                self._at(self._now + item.frame.infer_ns, partial(self._end_inference, item))
+        if not self._reading and self._scheduler.room:
+            self._read()
 
-    def _was_read(self, item: _Item) -> None:
-        if item.given.corrupt:
-            self._traffic.corrupt(item.index, self._now)
-        elif self._traffic.admit(item.index, item.given.captured_ns, self._now):
-            self._at(self._now + item.given.prepare_ns, partial(self._was_prepared, item))
+    def _read(self) -> None:
+        frame = next(self._frames, None)
+        self._reading = frame is not None
+        if frame is not None:
+            end_ns = max(self._now, frame.read_ns) if self._live else self._now + frame.read_ns
+            # A frame of a recording gets its capture time when it has been read.
+            item = _Item(frame, frame.captured_ns if self._live else end_ns)
+            self._at(end_ns, partial(self._end_read, item))
+
+    def _end_read(self, item: _Item) -> None:
+        if item.frame.corrupt:
+            self._scheduler.corrupt(item.index, self._now)
+        elif self._scheduler.admit(item.index, item.frame.captured_ns, self._now):
+            self._at(self._now + item.frame.prepare_ns, partial(self._end_prepare, item))
             return
         self._reading = False
 
-    def _was_prepared(self, item: _Item) -> None:
-        self._traffic.arrive(item, self._now)
+    def _end_prepare(self, item: _Item) -> None:
+        self._scheduler.arrive(item, self._now)
         self._reading = False
 
-    def _was_inferred(self, item: _Item) -> None:
-        self._traffic.answer(item, self._now)
+    def _end_inference(self, item: _Item) -> None:
+        self._scheduler.answer(item, self._now)
         self._inferring = False
 
-    def _was_used(self) -> None:
+    def _end_sink(self) -> None:
         self._sinking = False
 
-    def _waited(self) -> None:
-        """End the wait of the inference for a frame that was about to arrive, and ask again."""
-
-    def _settle(self) -> None:
-        """Start whatever can start at this moment."""
-        if not self._sinking and (item := self._traffic.deliver(self._now)) is not None:
-            self._sinking = True
-            drops = dict(self._traffic.drops)
-            self._outcome.delivered.append(Delivered(item.index, item.captured_ns, item.began_ns, self._now, drops))
-            self._at(self._now + item.given.sink_ns, self._was_used)
-        if not self._inferring and self._traffic.answer_room:
-            if hold_ns := self._traffic.hold_ns(self._now):
-                self._at(self._now + hold_ns, self._waited)
-            elif (item := self._traffic.begin(self._now)) is not None:
-                item.began_ns, self._inferring = self._now, True
-                self._at(self._now + item.given.infer_ns, partial(self._was_inferred, item))
-        if not self._reading and self._traffic.room:
-            self._read()
+    def _end_hold(self) -> None:
+        """End the wait of the inference for a frame that was about to arrive. `run` then tries to start it again."""

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.frame import Answer, Answers, Cascaded, Part, Result
+from orilla.runtime.frame import Answer, Answers, CascadeResult, Part, Result
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Color, Image
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.tasks.segment import Segmentation
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom edge in the frame, pixels; right and bottom are exclusive."""
+"""Left, top, right and bottom edge in the frame, in pixels. Right and bottom are exclusive."""
 
 CropFunction = Callable[[Answer, Image], Sequence[Box] | None]
-"""Function from the first model's answer and the frame to the boxes for the second model."""
+"""Function that receives the first model's answer and the frame, and returns the boxes for the second model."""
 
 
 class StageTimer:
@@ -132,7 +132,7 @@ class CascadeStages:
     def prepare(self, raw: RawInput) -> ModelInput:
         return self._first.prepare(raw)
 
-    def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Cascaded:
+    def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> CascadeResult:
         if not isinstance(raw, np.ndarray):
             msg = "a cascade takes images"
             raise DataError(msg)
@@ -147,17 +147,17 @@ class CascadeStages:
                 answer = self._second.answer(prepared_part, part, timer)
                 parts.append(Part((left, top, right, bottom), answer))
         timer.lap("prepare")
-        return Cascaded(first, tuple(parts))
+        return CascadeResult(first, tuple(parts))
 
 
 def bounding_box(answer: Answer, image: Image) -> Sequence[Box]:
-    """Return the bounding box of a segmentation; none if nothing was found.
+    """Return the bounding box of a segmentation, or no box if the class is not in the frame.
 
     Raises:
         ConfigError: The answer is not a segmentation.
     """
     if not isinstance(answer, Segmentation):
-        msg = "a classification has no position in the frame: give the cascade a crop function"
+        msg = "the first model of the cascade returns no position in the frame: give a function as `crop`"
         raise ConfigError(msg)
     return [] if (box := answer.box_xyxy) is None else [box]
 
@@ -168,6 +168,6 @@ def _inside(box: Sequence[Any], image: Image) -> Box:
     try:
         left, top, right, bottom = (round(float(edge)) for edge in box)
     except (TypeError, ValueError, OverflowError) as error:
-        msg = f"crop returned {box!r}: a box is left, top, right, bottom in pixels"
+        msg = f"`crop` returned {box!r}: a box must be left, top, right, bottom in pixels"
         raise ConfigError(msg) from error
     return max(0, left), max(0, top), min(width, right), min(height, bottom)

@@ -1,4 +1,4 @@
-"""Statistics of a running loop: every stage and end to end, over the last minute and over the whole run."""
+"""Statistics of a running loop: the times of its stages and the age of its answers, recently and over the whole run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from orilla.runtime.frame import Tick
 from orilla.runtime.loop.quantiles import Quantiles
 
 WINDOW_S = 60.0
-"""Window of the live statistics, seconds."""
+"""Length of the window of the recent statistics, in seconds."""
 
-RECENT = 64
-"""Number of answers for the live rate."""
+RECENT_ANSWERS = 64
+"""Number of answers from which the recent rate is computed."""
 
 
 class StageFigures(msgspec.Struct, frozen=True):
-    """Percentiles of one stage by nearest rank, within 1 %, milliseconds."""
+    """Percentiles of the times of one stage in milliseconds, by nearest rank, within 1 %."""
 
     p50_ms: float
     p90_ms: float
@@ -31,18 +31,24 @@ class Figures(msgspec.Struct, frozen=True):
     """Statistics of a loop at one moment."""
 
     frames: int
-    """Answers delivered in the whole run."""
+    """Number of answers that were delivered in the whole run."""
     fps: float
-    """Answers per second, recently or in the whole run."""
+    """Answers per second, of the last answers or of the whole run."""
     drops: Mapping[str, int]
-    """Dropped frames of the whole run, by reason."""
+    """Number of dropped frames of the whole run, by reason."""
     drop_ratio: float
-    """Share of frames without an answer in the whole run."""
+    """Share of the frames of the whole run that got no answer, 0–1."""
     age_ms: float
-    """Age of the newest answer's frame, milliseconds; 0 before the first answer."""
+    """Age of the frame of the newest answer in milliseconds; 0 before the first answer."""
     stages: Mapping[str, StageFigures]
-    """Stages `capture`, `prepare`, `infer`, `decode`; `age`, from capture until the caller has the answer; `sink`, the
-    caller's work; `total`, from capture until the caller is done."""
+    """Figures by name:
+
+    - `capture`, `prepare`, `infer` and `decode`: the stages.
+    - `age`: the time from capture until the caller has the answer.
+    - `sink`: the caller's work with the answer.
+    - `total`: the time from capture until the caller is done with the answer.
+    - the names of times that the caller added.
+    """
 
     def to_dict(self) -> dict[str, object]:
         """Return the statistics as a JSON document."""
@@ -60,13 +66,13 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class LoopStats:
-    """Collector of a loop's statistics. The caller's thread adds, and any thread may read."""
+    """Collects the statistics of a loop. The caller's thread adds times, and any thread may read the figures."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._recent: dict[str, Quantiles] = {}
         self._all: dict[str, Quantiles] = {}
-        self._arrivals: deque[int] = deque(maxlen=RECENT)
+        self._deliveries_ns: deque[int] = deque(maxlen=RECENT_ANSWERS)
         self._first_ns = self._last_ns = 0
         self._captured_ns = 0
         self._frames = 0
@@ -80,7 +86,7 @@ class LoopStats:
                 self._first_ns = now_ns
             self._frames += 1
             self._last_ns, self._captured_ns = now_ns, tick.captured_ns
-            self._arrivals.append(now_ns)
+            self._deliveries_ns.append(now_ns)
             for name, value in tick.stages_ms.items():
                 self._add(name, value, now_ns)
             self._add("age", tick.age_ms, now_ns)
@@ -92,35 +98,35 @@ class LoopStats:
             self._add("total", (now_ns - tick.captured_ns) / 1e6, now_ns)
 
     def add(self, name: str, value_ms: float, now_ns: int) -> None:
-        """Add a time of the caller under a name."""
+        """Add one of the caller's own times under a name."""
         with self._lock:
             self._add(name, value_ms, now_ns)
 
     def figures(self, now_ns: int, *, recent: bool = True) -> Figures:
-        """Return the statistics at the monotonic clock `now_ns`, of the last minute or of the whole run."""
+        """Return the statistics of the last minute or of the whole run. `now_ns` is the monotonic clock."""
         with self._lock:
             stages = {}
             for name, quantiles in (self._recent if recent else self._all).items():
                 quantiles.forget(now_ns)
                 p50, p90, p99 = quantiles.at(50, 90, 99)
                 stages[name] = StageFigures(p50, p90, p99, quantiles.max)
-            first, count = (self._first_ns, self._frames) if not recent else (self._since(), len(self._arrivals))
-            # Without new answers, the time since the last one counts, so that the rate falls.
-            usual_ns = (self._last_ns - first) / max(1, count - 1)
-            span_s = (max(self._last_ns, now_ns - usual_ns if recent else 0) - first) / 1e9
-            given_up = sum(self.drops.values())
-            seen = self._frames + given_up
+            first, count = (self._first_ns, self._frames) if not recent else (self._since(), len(self._deliveries_ns))
+            # If no new answer comes, the time since the last one counts too, so that the rate falls.
+            period_ns = (self._last_ns - first) / max(1, count - 1)
+            span_s = (max(self._last_ns, now_ns - period_ns if recent else 0) - first) / 1e9
+            dropped = sum(self.drops.values())
+            frames = self._frames + dropped
             return Figures(
                 frames=self._frames,
                 fps=(count - 1) / span_s if span_s > 0 else 0.0,
                 drops=dict(self.drops),
-                drop_ratio=given_up / seen if seen else 0.0,
+                drop_ratio=dropped / frames if frames else 0.0,
                 age_ms=(now_ns - self._captured_ns) / 1e6 if self._frames else 0.0,
                 stages=stages,
             )
 
     def _since(self) -> int:
-        return self._arrivals[0] if self._arrivals else 0
+        return self._deliveries_ns[0] if self._deliveries_ns else 0
 
     def _add(self, name: str, value_ms: float, now_ns: int) -> None:
         if name not in self._all:

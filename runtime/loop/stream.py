@@ -1,4 +1,4 @@
-"""A running loop as an iterator, an asynchronous iterator, or a callback."""
+"""A running loop as an iterator or an asynchronous iterator, and a thread that calls a function with each answer."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from contextlib import suppress
 from types import TracebackType
 
 from orilla.runtime.frame import Tick
-from orilla.runtime.loop.loop import PATIENCE_S, CameraLoop
+from orilla.runtime.loop.loop import JOIN_TIMEOUT_S, CameraLoop
 from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stats import Figures, LoopStats
 from orilla.runtime.sources.source import Source
 
 INTERRUPTS = 5
-"""Number of interrupts that are tolerated while a loop ends."""
+"""Number of interrupts (Ctrl-C) that are tolerated while a loop ends."""
 
 
 class Stream:
-    """Iterator over answers for one caller.
+    """Iterator over the answers of one loop, for one caller.
 
-    The loop starts with the first answer that is requested. It ends with the last, with `close`, with the `with` block,
-    or when nobody holds the stream.
+    The loop starts when the first answer is requested. It ends after the last answer, at `close`, at the end of the
+    `with` block, or when nobody holds the stream any more.
+
+    Args:
+        loop: The loop, which has not been started.
+        recording: Recording of the loop. The stream closes it at the end.
+        source: The source as the user opened it. None if it is the loop's own.
     """
 
     def __init__(self, loop: CameraLoop, recording: Recording | None = None, *, source: Source | None = None) -> None:
@@ -59,7 +64,7 @@ class Stream:
         events, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # the event loop may have ended
+            with suppress(RuntimeError):  # raised if the event loop has ended
                 events.call_soon_threadsafe(ready.set)
 
         self._loop.listen(wake)
@@ -68,11 +73,11 @@ class Stream:
                 ready.clear()
                 tick, over = (None, True) if self._ended else self._loop.poll()
                 if tick is not None:
-                    return self._hand_over(tick)
+                    return self._delivered(tick)
                 if over:
                     await self.aclose()
                     raise StopAsyncIteration
-                await ready.wait()  # a cancellation leaves the answer in place
+                await ready.wait()  # a cancelled wait loses no answer, because `poll` runs after it
         except Exception as error:
             if not isinstance(error, StopAsyncIteration):
                 await self.aclose()
@@ -81,24 +86,24 @@ class Stream:
             self._loop.listen(None)
 
     def stats(self, *, recent: bool = True) -> Figures:
-        """Return the statistics so far, of the last minute or of the whole run. Any thread may call it."""
+        """Return the statistics of the last minute, or of the whole run so far. Any thread may call this method."""
         self._stats.drops = self._loop.drops
         return self._stats.figures(time.monotonic_ns(), recent=recent)
 
     def note(self, name: str, value_ms: float) -> None:
-        """Add a time of your own to the statistics, under a name of your own."""
+        """Add a time that you measured to the statistics, under a name that you choose."""
         self._stats.add(name, value_ms, time.monotonic_ns())
 
     def close(self) -> None:
-        """End the loop and close its source. Return when both are done, regardless of which thread started it."""
+        """End the loop and close its source. Wait until both are done, even if another thread does it."""
         self._end_last()
         self._ended = True
         self._finalizer()
         if not threading.current_thread().name.startswith("orilla-"):
-            self._done.wait(2 * PATIENCE_S)
+            self._done.wait(2 * JOIN_TIMEOUT_S)
 
     async def aclose(self) -> None:
-        """Run `close` without blocking the event loop. `async with` calls it."""
+        """Run `close` without blocking the event loop. `async with` calls this method at its end."""
         import asyncio
 
         await asyncio.to_thread(self.close)
@@ -131,7 +136,7 @@ class Stream:
         if tick is None:
             self.close()
             return None
-        return self._hand_over(tick)
+        return self._delivered(tick)
 
     def _begin_next(self) -> None:
         """Record that the caller is done with the last answer. Before the first answer, start the loop."""
@@ -140,19 +145,19 @@ class Stream:
             self._started = True
             self._loop.start()
 
-    def _hand_over(self, tick: Tick) -> Tick:
+    def _delivered(self, tick: Tick) -> Tick:
         self._stats.delivered(tick)
         self._last = tick
         return tick
 
     def _end_last(self) -> None:
-        last, self._last = self._last, None  # the buffer of its image may be reused
+        last, self._last = self._last, None  # from here on, the buffer of its image may be reused
         if last is not None:
             self._stats.done(last, time.monotonic_ns())
 
 
 def _end(loop: CameraLoop, recording: Recording | None, done: threading.Event) -> None:
-    """Stop the loop, even if Ctrl-C comes twice. Threads that run while Python ends would crash the process."""
+    """Stop the loop, even if Ctrl-C is pressed again. Threads that run while Python exits would crash the process."""
     interrupted: KeyboardInterrupt | None = None
     try:
         for _ in range(INTERRUPTS):
@@ -171,22 +176,22 @@ def _end(loop: CameraLoop, recording: Recording | None, done: threading.Event) -
         raise interrupted
 
 
-class Watch:
-    """Thread that calls a function with each answer until it is stopped or the source ends."""
+class Watcher:
+    """Thread that calls a function with each answer, until `stop` is called or the source ends."""
 
     def __init__(self, stream: Stream, on_tick: Callable[[Tick], object]) -> None:
         self._stream, self._on_tick = stream, on_tick
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="orilla-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="orilla-watch", daemon=True)
 
-    def start(self) -> Watch:
+    def start(self) -> Watcher:
         """Start the thread."""
         self._thread.start()
         return self
 
     @property
     def running(self) -> bool:
-        """Return True if answers may follow."""
+        """Return True if further answers may come."""
         return self._thread.is_alive()
 
     def stats(self, *, recent: bool = True) -> Figures:
@@ -194,9 +199,9 @@ class Watch:
         return self._stream.stats(recent=recent)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end.
+        """Wait for the end of the thread. Return False if it still runs after `timeout_s`.
 
-        Return False if it does not come within `timeout_s`. Raises any error of the source, model or function.
+        The error that ended the thread, of the source, the model or the function, is raised here.
         """
         self._thread.join(timeout_s)
         if self._error is not None:
@@ -210,7 +215,7 @@ class Watch:
         if threading.current_thread() is not self._thread:
             self.wait()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Watcher:
         return self
 
     def __exit__(
@@ -218,7 +223,7 @@ class Watch:
     ) -> None:
         self.stop()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
             for tick in self._stream:
                 self._on_tick(tick)

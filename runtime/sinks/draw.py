@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from orilla.devices.errors import ConfigError
-from orilla.runtime.frame import Answers, Cascaded, Frame, Result, Tick
+from orilla.runtime.frame import Answers, CascadeResult, Frame, Result, Tick
 from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
@@ -38,7 +38,7 @@ def _draw(picture: Image, result: Result) -> list[str]:
         return [f"{one.label} {100 * one.score:.0f} %" for one in result.top_k(GUESSES)]
     if isinstance(result, Answers):
         return [word for answer in result.values() for word in _draw(picture, answer)]
-    if isinstance(result, Cascaded):
+    if isinstance(result, CascadeResult):
         words = _draw(picture, result.first)
         for part in result.parts:
             left, top, right, bottom = part.box_xyxy

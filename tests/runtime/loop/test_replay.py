@@ -2,6 +2,7 @@
 
 import os
 
+import msgspec
 import numpy as np
 import pytest
 from helpers import factories
@@ -36,8 +37,8 @@ def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy,
     ticks = list(model.stream(Jumpy(60), policy=policy, record=path, on_event=lambda event: None))
     replay = Replay.read(path)
     assert replay.header.policy == policy
-    decided = replay.decided()
-    assert decided == replay.decide()
+    decided = replay.recorded_decisions()
+    assert decided == replay.repeated_decisions()
     lines = decided.splitlines()
     answers = [line for line in lines if b'"result"' in line]
     assert len(answers) == len(ticks)
@@ -47,12 +48,13 @@ def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy,
         assert decided.count(b'"deadline"') > 0
 
 
-def test_a_change_of_the_loop_s_decisions_is_seen(model, tmp_path, monkeypatch):
+def test_other_decisions_for_the_same_events_are_seen(model, tmp_path):
+    """A loop with the policy `every` stands for a later version of the loop that decides otherwise."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(60), policy="rate:50", record=path, on_event=lambda event: None))
     replay = Replay.read(path)
-    monkeypatch.setattr("orilla.runtime.loop.policy.Sampler.takes", lambda self, time_ns: True)
-    assert replay.decided() != replay.decide()
+    replay.header = msgspec.structs.replace(replay.header, policy="every")
+    assert replay.recorded_decisions() != replay.repeated_decisions()
 
 
 def recorded(path, lines):
@@ -78,9 +80,9 @@ def drive(path, *, count=90, period_ms=33, infer_ms=50.0, prepare_ms=1.0):
 def test_another_policy_in_simulated_time(tmp_path):
     replay = drive(tmp_path / "a.rec")
     latest, deadline, fast = (
-        replay.under(),
-        replay.under(Policy.parse("deadline:20")),
-        replay.under(infer_ms=5),
+        replay.simulate(),
+        replay.simulate(Policy.parse("deadline:20")),
+        replay.simulate(infer_ms=5),
     )
     assert {reason for _, _, reason in latest.dropped} == {"superseded"}
     assert "deadline" in {reason for _, _, reason in deadline.dropped}
@@ -92,12 +94,12 @@ def test_another_policy_in_simulated_time(tmp_path):
 def test_the_preparation_of_crops_counts_for_the_inference_thread(tmp_path):
     """A cascade prepares crops after the inference of the first model. The result's `prepare` then is longer."""
     replay = drive(tmp_path / "a.rec", infer_ms=20.0, prepare_ms=31.0)
-    assert {one.delivered_ns - one.began_ns for one in replay.under().delivered} == {50_500_000}
+    assert {one.delivered_ns - one.began_ns for one in replay.simulate().delivered} == {50_500_000}
 
 
 def test_simulations_are_equal(tmp_path):
     replay = drive(tmp_path / "a.rec")
-    assert replay.under() == replay.under()
+    assert replay.simulate() == replay.simulate()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path)
         rest = [line for place, line in enumerate(lines) if place != gone]
         try:
             replay = Replay.read(recorded(tmp_path / "cut.rec", rest))
-            replay.decided(), replay.decide(), replay.under()
+            replay.recorded_decisions(), replay.repeated_decisions(), replay.simulate()
         except DataError:
             pass
 
@@ -143,7 +145,7 @@ def test_a_loop_that_ends_early_leaves_its_recording(model, tmp_path):
     with model.stream((factories.picture() for _ in range(1000)), record=path) as stream:
         next(stream)
     replay = Replay.read(path)
-    assert replay.decided() == replay.decide()
+    assert replay.recorded_decisions() == replay.repeated_decisions()
 
 
 def test_a_frame_that_could_not_be_prepared_counts_once(model, tmp_path):
@@ -151,8 +153,8 @@ def test_a_frame_that_could_not_be_prepared_counts_once(model, tmp_path):
     path = tmp_path / "drive.rec"
     ticks = list(model.stream(factories.ListSource(images), record=path, on_event=lambda event: None))
     replay = Replay.read(path)
-    assert replay.decided() == replay.decide()
-    outcome = replay.under()
+    assert replay.recorded_decisions() == replay.repeated_decisions()
+    outcome = replay.simulate()
     assert [one.index for one in outcome.delivered] == [tick.index for tick in ticks]
     assert len(outcome.dropped) == 10
 
@@ -162,12 +164,12 @@ def test_a_file_under_a_policy_that_plays_it(model, tmp_path):
     source = factories.ListSource([factories.picture()] * 60)
     source.rate_hz = 30.0
     list(model.stream(source, record=path))
-    latest = Replay.read(path).under(Policy.parse("latest"), infer_ms=90)
+    latest = Replay.read(path).simulate(Policy.parse("latest"), infer_ms=90)
     assert {reason for _, _, reason in latest.dropped} == {"superseded"}
     assert max(one.age_ms for one in latest.delivered[:-1]) < 33.4 + 90 + 10
     list(model.stream([factories.picture()] * 3, record=path))
     with pytest.raises(ValueError, match="no frame rate"):
-        Replay.read(path).under(Policy.parse("latest"))
+        Replay.read(path).simulate(Policy.parse("latest"))
 
 
 @pytest.mark.parametrize(
@@ -187,4 +189,4 @@ def test_a_name_that_is_no_text_does_not_end_a_recording(model, tmp_path):
     factories.write_picture(folder / "b.png", factories.picture())
     path = tmp_path / "drive.rec"
     assert len(list(model.stream(folder, record=path, on_event=lambda event: None))) == 1
-    assert Replay.read(path).decided()
+    assert Replay.read(path).recorded_decisions()

@@ -1,11 +1,13 @@
 """Policies in simulated time: which frames are answered or dropped and why, and the age of the answers."""
 
+from dataclasses import replace
+
 import pytest
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.frame import QUEUE_DEPTH
 from orilla.runtime.loop.policy import Policy, Sampler
-from orilla.runtime.loop.simulate import Given, simulate
+from orilla.runtime.loop.simulate import SimulatedFrame, simulate
 
 MS = 1_000_000
 
@@ -13,7 +15,7 @@ MS = 1_000_000
 def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=()):
     """Return a camera's frames, which are read at the moment of their capture."""
     return [
-        Given(
+        SimulatedFrame(
             index=place,
             captured_ns=place * period_ms * MS,
             read_ns=place * period_ms * MS,
@@ -26,11 +28,9 @@ def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=
     ]
 
 
-def recording(count, *, read_ms=2, period_ms=33, **stages):
-    return [
-        Given(one.index, place * period_ms * MS, read_ms * MS, one.prepare_ns, one.infer_ns, one.sink_ns, one.corrupt)
-        for place, one in enumerate(camera(count, **stages))
-    ]
+def recording(count, *, read_ms=2, **stages):
+    """Return the frames of a file, each of which takes `read_ms` to read."""
+    return [replace(frame, read_ns=read_ms * MS) for frame in camera(count, **stages)]
 
 
 def run(frames, policy, *, live=True):
@@ -81,8 +81,7 @@ def test_a_caller_who_is_slow_gets_the_newest_answer():
 def test_a_frame_too_old_is_given_up_before_its_inference():
     """In the middle, the camera's driver delivers frames late."""
     frames = [
-        Given(one.index, one.captured_ns, one.read_ns + (40 * MS if 10 <= one.index < 20 else 0), MS, 5 * MS, MS)
-        for one in camera(30)
+        replace(frame, read_ns=frame.read_ns + (40 * MS if 10 <= frame.index < 20 else 0)) for frame in camera(30)
     ]
     outcome = run(frames, "deadline:30")
     assert reasons(outcome) == [(index, "deadline") for index in range(10, 20)]
@@ -107,7 +106,7 @@ def test_a_rate_of_a_recording_is_of_its_own_time():
 def test_a_rate_doesn_t_drift_with_a_camera_s_jitter():
     sampler = Sampler(10)
     times = [int(place * 33.3 * MS + (-1) ** place * 3 * MS) for place in range(3000)]
-    assert abs(sum(sampler.takes(one) for one in times) - 999) <= 1
+    assert abs(sum(sampler.selects(time_ns) for time_ns in times) - 999) <= 1
 
 
 def test_stages_overlap():
@@ -148,14 +147,14 @@ def test_the_same_frames_lead_to_the_same_decisions():
     ("text", "match"),
     [
         ("newest", "unknown policy 'newest'"),
-        ("rate", "rate needs hertz"),
-        ("rate:", "rate needs hertz"),
-        ("rate:0", "rate needs hertz"),
-        ("rate:-3", "rate needs hertz"),
-        ("rate:nan", "rate needs hertz"),
-        ("rate:inf", "rate needs hertz"),
-        ("deadline:soon", "deadline needs milliseconds"),
-        ("latest:3", "latest takes no number"),
+        ("rate", "`rate` needs a number in hertz"),
+        ("rate:", "`rate` needs a number in hertz"),
+        ("rate:0", "`rate` needs a number in hertz"),
+        ("rate:-3", "`rate` needs a number in hertz"),
+        ("rate:nan", "`rate` needs a number in hertz"),
+        ("rate:inf", "`rate` needs a number in hertz"),
+        ("deadline:soon", "`deadline` needs a number in milliseconds"),
+        ("latest:3", "`latest` takes no number"),
         ("", "unknown policy ''"),
     ],
 )

@@ -222,7 +222,7 @@ def test_several_models_share_a_source(model, other):
     assert set(ticks[0].to_dict()["result"]) == {"task", "answers"}
     one = both(pictures(1)[0])
     assert np.array_equal(one.result["small"].probability, ticks[0].result["small"].probability)
-    with pytest.raises(ConfigError, match="needs a model"):
+    with pytest.raises(ConfigError, match="needs at least one model"):
         orilla.runtime.together()
 
 

@@ -1,0 +1,198 @@
+"""The scheduler of a running loop, which its threads share: it adds the lock and the waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from orilla.runtime.frame import Event, Frame, Line, Result, Tick
+from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.scheduler import FrameScheduler, Reason, Verb
+from orilla.runtime.loop.stages import StageTimer
+
+
+class Recorder(Protocol):
+    """Receives what happens in the loop, in order. The loop calls each method with its lock held."""
+
+    def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None: ...
+    def dropped(self, at_ns: int, index: int, reason: Reason) -> None: ...
+    def event(self, event: Event) -> None: ...
+    def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None: ...
+    def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None: ...
+
+
+class LoopItem(msgspec.Struct):
+    """A frame on its way through the loop."""
+
+    frame: Frame | Line
+    input: Any
+    """The network's input, which `Stages.prepare` returned."""
+    timer: StageTimer
+    result: Result | None = None
+
+    @property
+    def index(self) -> int:
+        return self.frame.index
+
+    @property
+    def captured_ns(self) -> int:
+        return self.frame.captured_ns
+
+
+class SharedScheduler:
+    """The `FrameScheduler` of one loop, with the waiting of its three threads.
+
+    The capture thread calls `wait_for_room`, `admit` and `arrive`. The inference thread calls `begin` and `answer`. The
+    caller's thread calls `next` or `poll`.
+    """
+
+    def __init__(self, policy: Policy, *, live: bool, recorder: Recorder | None) -> None:
+        self._recorder = recorder
+        self._scheduler: FrameScheduler[LoopItem] = FrameScheduler(
+            policy,
+            live=live,
+            on_step=recorder.step if recorder else None,
+            on_drop=recorder.dropped if recorder else None,
+        )
+        self._lock = threading.Lock()
+        self._may_arrive, self._may_begin, self._may_answer, self._may_deliver = (
+            threading.Condition(self._lock) for _ in range(4)
+        )
+        self._stopped = self._capture_ended = self._inference_ended = False
+        self._error: BaseException | None = None
+        self._delivered: int | None = None
+        """Number of the frame whose answer the caller is working on."""
+        self._listener: Callable[[], None] | None = None
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Return the number of dropped frames so far, by reason."""
+        with self._lock:
+            return dict(self._scheduler.drops)
+
+    def wait_for_room(self) -> bool:
+        """Wait until there is room for the next frame, because an earlier read would only use memory.
+
+        Return False if the loop was stopped.
+        """
+        with self._lock:
+            while not self._scheduler.room and not self._stopped:
+                self._may_arrive.wait()
+            return not self._stopped
+
+    def admit(self, index: int, time_ns: int) -> bool:
+        """Return True if a frame should be prepared; see `FrameScheduler.admit`."""
+        with self._lock:
+            return self._scheduler.admit(index, time_ns, time.monotonic_ns())
+
+    def arrive(self, item: LoopItem) -> None:
+        """Add a frame that is ready for inference."""
+        with self._lock:
+            if self._recorder is not None:
+                self._recorder.prepared(item.frame, item.timer.stages_ms)
+            self._scheduler.arrive(item, time.monotonic_ns())
+            self._may_begin.notify()
+
+    def begin(self) -> LoopItem | None:
+        """Wait for the next frame whose inference should start, and return it, or None at the end."""
+        with self._lock:
+            while not self._stopped:
+                if not self._scheduler.answer_room:
+                    self._may_answer.wait()
+                    continue
+                now_ns = time.monotonic_ns()
+                if not self._capture_ended and (hold_ns := self._scheduler.hold_ns(now_ns)):
+                    self._may_begin.wait(hold_ns / 1e9)
+                    continue
+                item = self._scheduler.begin(now_ns)
+                self._may_arrive.notify()
+                if item is not None or self._capture_ended:
+                    return item
+                self._may_begin.wait()
+            return None
+
+    def answer(self, item: LoopItem) -> None:
+        """Add the answer to a frame."""
+        assert item.result is not None
+        with self._lock:
+            if self._recorder is not None:
+                self._recorder.answered(item.frame, item.timer.stages_ms, item.result)
+            self._scheduler.answer(item, time.monotonic_ns())
+            self._may_deliver.notify()
+            if self._listener is not None:
+                self._listener()
+
+    def next(self) -> Tick | None:
+        """Wait for the next answer and return it, or None at the end. Raises the error that ended the loop."""
+        with self._lock:
+            while (tick := self._deliver()) is None and not self._over():
+                self._may_deliver.wait()
+            return tick
+
+    def poll(self) -> tuple[Tick | None, bool]:
+        """Return the next answer, if there is one, and True at the end. Never wait. Raises the errors of `next`."""
+        with self._lock:
+            tick = self._deliver()
+            return tick, tick is None and self._over()
+
+    def listen(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener`, in another thread, whenever `poll` may have something new. None stops the calls."""
+        with self._lock:
+            self._listener = listener
+
+    def report(self, event: Event) -> None:
+        """Count and record an event of the source or of an accelerator."""
+        with self._lock:
+            if event.kind == "corrupt":
+                self._scheduler.corrupt(event.index, event.at_ns)
+            if self._recorder is not None:
+                self._recorder.event(event)
+
+    def stop(self) -> None:
+        """End all waiting."""
+        with self._lock:
+            self._stopped = True
+            self._wake()
+
+    def end_capture(self, error: BaseException | None) -> None:
+        """Record that no frame will follow. The caller receives the error after the answers to the earlier frames."""
+        with self._lock:
+            self._error = self._error or error
+            self._capture_ended = True
+            self._wake()
+
+    def end_inference(self, error: BaseException | None) -> None:
+        """Record that no answer will follow. The caller receives the error after the earlier answers."""
+        with self._lock:
+            self._error = self._error or error
+            self._inference_ended = True
+            self._wake()
+
+    def _deliver(self) -> Tick | None:
+        now_ns = time.monotonic_ns()
+        if self._delivered is not None:
+            self._scheduler.done(self._delivered, now_ns)
+            self._delivered = None
+        if self._stopped or (item := self._scheduler.deliver(now_ns)) is None:
+            return None
+        self._delivered = item.index
+        self._may_answer.notify()
+        assert item.result is not None
+        drops = dict(self._scheduler.drops)
+        return Tick(item.frame, item.result, item.timer.stages_ms, time.monotonic_ns(), drops)
+
+    def _over(self) -> bool:
+        """Return True if no answer will follow. Raises the error that ended the loop."""
+        if not self._stopped and self._inference_ended and self._error is not None:
+            raise self._error
+        return self._stopped or self._inference_ended
+
+    def _wake(self) -> None:
+        for condition in (self._may_arrive, self._may_begin, self._may_answer, self._may_deliver):
+            condition.notify_all()
+        if self._listener is not None:
+            self._listener()
