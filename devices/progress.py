@@ -1,4 +1,4 @@
-"""The progress of a long operation, as the library reports it. `orilla.runtime.terminal_progress` shows it."""
+"""The progress of a long operation, as the library reports it. `orilla.runtime.terminal` shows it."""
 
 from __future__ import annotations
 

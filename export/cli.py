@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,13 @@ from orilla.devices.keras_rules import DEVICES
 from orilla.export.convert.input_adapter import INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.runtime.bundle.bundle import check_new
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 if TYPE_CHECKING:
-    from orilla.runtime.bundle.manifest import Manifest
+    from orilla.export.export import ExportOptions
+    from orilla.runtime.bundle.manifest import Check, Latency, Manifest, Report
+    from orilla.runtime.terminal import ResultConsole
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
 """Packages that the converters import in their own processes."""
@@ -81,59 +85,97 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--seed", type=int, default=0, help="seed of the calibration draw (default: 0)")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Export a model. Return the exit code and the JSON document."""
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """A variant of the bundle that was written."""
+
+    name: str
+    engine: str
+    bytes: int
+    check: Check
+    latency: Latency | None
+    accepted: bool
+    """True if the drop is at most `max_drop` points."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult(CommandResult):
+    """The bundle that was written."""
+
+    bundle: str
+    default: str
+    max_drop: float
+    report: Report
+    variants: list[VariantRow]
+    manifest: Manifest
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the comparison of each variant with the original model."""
+        from orilla.runtime.commands.show import print_variants
+
+        print_variants(console, self.manifest, self.max_drop)
+        console.print_line(f"next: orilla verify {self.bundle}")
+
+
+def execute(arguments: argparse.Namespace) -> ExportResult:
+    """Export a model."""
     from importlib.util import find_spec
 
     for package in NEEDS:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
-    from orilla.export.export import ExportOptions, export
-    from orilla.export.source_model import ModelHints
-    from orilla.runtime.terminal_progress import TerminalProgress
+    from orilla.export.export import export
+    from orilla.runtime.terminal import TerminalProgress
 
     _check(arguments)
     with TerminalProgress() as progress:
-        options = ExportOptions(
-            recipes=arguments.recipes,
-            calibration=arguments.calibration,
-            calibration_count=arguments.calibration_count,
-            validation=arguments.validation,
-            validation_count=arguments.validation_count,
-            golden=arguments.golden,
-            golden_count=arguments.golden_count,
-            seed=arguments.seed,
-            max_drop=arguments.max_drop,
-            timing=arguments.timing,
-            hints=ModelHints(
-                arguments.task,
-                arguments.labels,
-                arguments.input_range,
-                _sizes(arguments.input),
-                arguments.vocabulary,
-                arguments.device,
-            ),
-        )
-        manifest = export(arguments.model, arguments.out, options, progress)
+        manifest = export(arguments.model, arguments.out, _options(arguments), progress)
     variants = [
-        {
-            "name": variant.name,
-            "engine": variant.engine,
-            "bytes": manifest.files[variant.file].size,
-            "check": variant.check,
-            "latency": variant.latency,
-            "accepted": variant.check.drop <= arguments.max_drop,
-        }
+        VariantRow(
+            name=variant.name,
+            engine=variant.engine,
+            bytes=manifest.files[variant.file].size,
+            check=variant.check,
+            latency=variant.latency,
+            accepted=variant.check.drop <= arguments.max_drop,
+        )
         for variant in manifest.variants
     ]
-    return 0, {
-        "bundle": str(arguments.out),
-        "default": manifest.default,
-        "max_drop": arguments.max_drop,
-        "report": manifest.report,
-        "variants": variants,
-        "manifest": manifest,
-    }
+    return ExportResult(
+        bundle=str(arguments.out),
+        default=manifest.default,
+        max_drop=arguments.max_drop,
+        report=manifest.report,
+        variants=variants,
+        manifest=manifest,
+    )
+
+
+def _options(arguments: argparse.Namespace) -> ExportOptions:
+    from orilla.export.export import ExportOptions
+    from orilla.export.source_model import ModelHints
+
+    hints = ModelHints(
+        task=arguments.task,
+        labels=arguments.labels,
+        input_range=arguments.input_range,
+        input=_sizes(arguments.input),
+        vocabulary=arguments.vocabulary,
+        device=arguments.device,
+    )
+    return ExportOptions(
+        recipes=arguments.recipes,
+        calibration=arguments.calibration,
+        calibration_count=arguments.calibration_count,
+        validation=arguments.validation,
+        validation_count=arguments.validation_count,
+        golden=arguments.golden,
+        golden_count=arguments.golden_count,
+        seed=arguments.seed,
+        max_drop=arguments.max_drop,
+        timing=arguments.timing,
+        hints=hints,
+    )
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -157,15 +199,3 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
         msg = f"--input {text}: give height and width as in 224x224, or a length as in 200"
         raise ConfigError(msg)
     return tuple(map(int, text.split("x")))
-
-
-def show(document: dict[str, object]) -> None:
-    """Print the comparison of each variant with the original model."""
-    from rich.console import Console
-
-    from orilla.runtime.commands.show import variants
-
-    manifest: Manifest = document["manifest"]  # type: ignore[assignment]
-    console = Console(markup=False, highlight=False)
-    variants(console, manifest, float(document["max_drop"]))  # type: ignore[arg-type]
-    console.print(f"next: orilla verify {document['bundle']}")

@@ -7,10 +7,13 @@ import signal
 import sys
 import threading
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
 from orilla.runtime.argument_parser import CommandParser
+
+if TYPE_CHECKING:
+    from orilla.runtime.commands.result import CommandResult
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -25,7 +28,7 @@ QUIET = {
 
 
 class Command(NamedTuple):
-    """A subcommand: a module with `add_arguments`, `execute` and `show`."""
+    """A subcommand: a module with `add_arguments` and `execute`, which returns a `CommandResult`."""
 
     module: str
     about: str
@@ -181,17 +184,19 @@ def _dispatch(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables (docs/json.md)")
     arguments = parser.parse_args(words[1:])
     try:
-        code, document = module.execute(arguments)
+        result: CommandResult = module.execute(arguments)
     except OrillaError as error:
         return _refuse(parser.with_flags(str(error)))
     if arguments.json:
         from orilla.runtime.bundle.run_folder import encode_json
 
-        sys.stdout.write(encode_json(document).decode())
+        sys.stdout.write(encode_json(result.to_json()).decode())
     else:
-        module.show(document)
+        from orilla.runtime.terminal import ResultConsole
+
+        result.render(ResultConsole(stderr=result.to_stderr))
     sys.stdout.flush()
-    return int(code)
+    return result.exit_code
 
 
 def _load(command: Command) -> Any:

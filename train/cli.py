@@ -7,19 +7,21 @@ import os
 import re
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets.dataset import READERS
 from orilla.runtime.stdio import hidden_stderr
 from orilla.train.models import MODELS
 
 if TYPE_CHECKING:
     from orilla.runtime.bundle.card import Card
+    from orilla.runtime.terminal import ResultConsole
     from orilla.train.options import TrainOptions
     from orilla.train.search import SearchOptions
 
@@ -137,8 +139,42 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Train a model; return the exit code and the JSON document."""
+@dataclass(frozen=True, slots=True)
+class TrainResult(CommandResult):
+    """The trained model."""
+
+    run: str
+    """Run folder that was written."""
+    card: Card
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the metrics of the reported split."""
+        from rich.table import Table
+
+        card, result = self.card, self.card.measured[0]
+        table = Table(title=f"{card.model} on {card.data.title}: {result.split}", min_width=60)
+        for column in ("metric", "value", "95 % interval"):
+            table.add_column(column, justify="left" if column == "metric" else "right")
+        for name, value in result.metrics.items():
+            if "/" in name and len(card.labels) > 2:
+                continue  # The page has the metrics of each class.
+            low, high = result.intervals[name]
+            table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
+        console.print(table)
+        if card.data.skipped or card.data.leaks_dropped:
+            console.print_line(
+                f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaks dropped"
+            )
+        console.print_line(
+            f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}; "
+            f"initial weights {card.start_weights}, final weights of epoch {card.best_epoch}"
+        )
+        console.print_line(f"page: {self.run}/index.html")
+        console.print_line(f"next: orilla export {self.run} --out {card.model}.orilla")
+
+
+def execute(arguments: argparse.Namespace) -> TrainResult:
+    """Train a model."""
     _check_search(arguments)
     _check_out(arguments)
     _check_backend()
@@ -156,12 +192,12 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     values |= {"input": parse_size(arguments.input), "extra_data": tuple(arguments.extra_data)}
     search = SearchOptions(arguments.search, arguments.trials or TRIALS) if arguments.search else None
     card = _train(TrainOptions(**values), arguments.out, search)
-    return 0, {"run": str(arguments.out), "card": card}
+    return TrainResult(str(arguments.out), card)
 
 
 def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Card:
     with hidden_stderr():
-        from orilla.runtime.terminal_progress import TerminalProgress
+        from orilla.runtime.terminal import TerminalProgress
         from orilla.train.train import train
 
     try:
@@ -217,33 +253,6 @@ def _check_backend() -> None:
 def _is_resumable(out: Path) -> bool:
     """Return True for a run folder with files that `--resume` continues from."""
     return any((out / name).exists() for name in (CHECKPOINT, "phase0.npz", SEARCH))
-
-
-def show(document: dict[str, object]) -> None:
-    """Print the metrics of the reported split."""
-    from rich.console import Console
-    from rich.table import Table
-
-    card: Card = document["card"]  # type: ignore[assignment]
-    result = card.measured[0]
-    table = Table(title=f"{card.model} on {card.data.title}: {result.split}", min_width=60)
-    for column in ("metric", "value", "95 % interval"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for name, value in result.metrics.items():
-        if "/" in name and len(card.labels) > 2:
-            continue  # The page has the metrics of each class.
-        low, high = result.intervals[name]
-        table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    if card.data.skipped or card.data.leaks_dropped:
-        console.print(f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaks dropped")
-    console.print(
-        f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}; "
-        f"initial weights {card.start_weights}, final weights of epoch {card.best_epoch}"
-    )
-    console.print(f"page: {document['run']}/index.html")
-    console.print(f"next: orilla export {document['run']} --out {card.model}.orilla")
 
 
 def parse_size(text: str | None) -> tuple[int, ...] | None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError
 from orilla.export.edgetpu import compiler, prediction
 from orilla.runtime.bundle.bundle import Bundle, check_new, entries, write
+from orilla.runtime.commands.result import CommandResult
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -26,45 +32,125 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predict", action="store_true", help="predict even if edgetpu_compiler is on PATH")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Predict the mapping or run the compiler. The exit code is 1 if an operator stays on the CPU."""
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """An operator that is rejected, and what would be mapped in its place."""
+
+    index: int
+    operator: str
+    reason: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
+class MappingResult(CommandResult):
+    """What the Edge TPU would run of a model."""
+
+    optional = ("bundle",)
+
+    model: str
+    by: str
+    """`prediction`, or the compiler with its version."""
+    operators: int
+    mapped: int
+    cpu_ops: list[str]
+    """Operators on the CPU, in graph order."""
+    cut_ops: list[str]
+    """Operators on the CPU if the graph were cut at the first rejected operator."""
+    rows: list[tuple[str, int, str]]
+    """Operator, count and status, as in the compiler's log."""
+    advice: list[Advice]
+    parameter_bytes: int
+    cached_bytes: int
+    streamed_bytes: int
+    streaming_ms: float
+    largest_activation_bytes: int
+    likely_fails: bool
+    bundle: str | None = None
+    """Bundle that was written."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 1 if an operator stays on the CPU, else 0."""
+        return 1 if self.cpu_ops else 0
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the table of operators in the compiler's format, the memory, and the advice."""
+        console.print_line(f"{self.model}, by {self.by}")
+        console.print_line(f"{'Operator':<30} {'Count':<10} Status\n")
+        for name, count, status in self.rows:
+            console.print_line(f"{name:<30} {count:<10} {status}")
+        time = f" (about {self.streaming_ms:.1f} ms per inference over USB 3)" if self.streamed_bytes else ""
+        fails = "; the compiler is likely to fail on it" if self.likely_fails else ""
+        console.print_line(f"\nNumber of operations that will run on Edge TPU: {self.mapped}")
+        console.print_line(f"Number of operations that will run on CPU: {len(self.cpu_ops)}")
+        if len(self.cut_ops) != len(self.cpu_ops):
+            console.print_line(f"({len(self.cut_ops)} if the graph were cut at the first rejected operator)")
+        console.print_line(f"On-chip memory used for caching model parameters: {_size(self.cached_bytes)}")
+        streamed = f"{_size(self.streamed_bytes)}{time}"
+        console.print_line(f"Off-chip memory used for streaming uncached model parameters: {streamed}")
+        console.print_line(f"Largest activation: {_size(self.largest_activation_bytes)}{fails}")
+        if self.bundle is not None:
+            console.print_line(f"{self.bundle}: written; orilla run {self.bundle} --engine edgetpu")
+        for advice in self.advice:
+            instead = f"; instead: {advice.instead}" if advice.instead else ""
+            console.print_line(f"{advice.index} {advice.operator}: {advice.reason}{instead}")
+
+
+def execute(arguments: argparse.Namespace) -> MappingResult:
+    """Predict the mapping, or run the compiler if it is installed."""
     if arguments.out is not None:
         _check_out(arguments)
     data, name = _model(arguments)
     mapping = prediction.predict(data, name)
-    document: dict[str, object] = {
-        "model": name,
-        "by": "prediction",
-        "operators": len(mapping.placed),
-        "mapped": sum(placement.mapped for placement in mapping.placed),
-        "cpu_ops": mapping.cpu_ops,
-        "cut_ops": mapping.cut_ops,
-        "rows": _rows(mapping),
-        "advice": _advice(mapping),
-        "parameter_bytes": mapping.parameter_bytes,
-        "cached_bytes": mapping.cached_bytes,
-        "streamed_bytes": mapping.streamed_bytes,
-        "streaming_ms": round(mapping.streaming_ms, 2),
-        "largest_activation_bytes": mapping.largest_activation,
-        "likely_fails": mapping.likely_fails,
-    }
-    if compiler.installed() and not arguments.predict:
-        compiled = compiler.compile_model(data)
-        on_cpu = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
-        document |= {"by": f"edgetpu_compiler {compiled.version}", "rows": [list(row) for row in compiled.rows]}
-        # The compiler only counts operators by name. If its counts equal the prediction's, the operators are listed in
-        # the predicted order, which is that of the graph.
-        document["cpu_ops"] = mapping.cpu_ops if Counter(mapping.cpu_ops) == Counter(on_cpu) else on_cpu
-        document["mapped"] = sum(count for _, count, status in compiled.rows if status == prediction.MAPPED)
-        document["cut_ops"] = document["cpu_ops"]
-        if compiled.cached_bytes is not None and compiled.streamed_bytes is not None:
-            time_ms = 1e3 * compiled.streamed_bytes / prediction.USB3_BYTES_PER_S
-            document |= {"cached_bytes": compiled.cached_bytes, "streamed_bytes": compiled.streamed_bytes}
-            document["streaming_ms"] = round(time_ms, 2)
-        if arguments.out is not None:
-            _write(arguments, compiled)
-            document["bundle"] = str(arguments.out)
-    return (1 if document["cpu_ops"] else 0), document
+    result = MappingResult(
+        model=name,
+        by="prediction",
+        operators=len(mapping.placed),
+        mapped=sum(placement.mapped for placement in mapping.placed),
+        cpu_ops=mapping.cpu_ops,
+        cut_ops=mapping.cut_ops,
+        rows=_rows(mapping),
+        advice=_advice(mapping),
+        parameter_bytes=mapping.parameter_bytes,
+        cached_bytes=mapping.cached_bytes,
+        streamed_bytes=mapping.streamed_bytes,
+        streaming_ms=round(mapping.streaming_ms, 2),
+        largest_activation_bytes=mapping.largest_activation,
+        likely_fails=mapping.likely_fails,
+    )
+    if arguments.predict or not compiler.installed():
+        return result
+    compiled = compiler.compile_model(data)
+    result = _with_compiler(result, compiled)
+    if arguments.out is None:
+        return result
+    _write(arguments, compiled)
+    return dataclasses.replace(result, bundle=str(arguments.out))
+
+
+def _with_compiler(predicted: MappingResult, compiled: compiler.Compiled) -> MappingResult:
+    """Return the result with the figures of the compiler in place of predicted ones."""
+    on_cpu = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
+    # The compiler only counts operators by name. If its counts equal the prediction's, the operators are listed in the
+    # predicted order, which is that of the graph.
+    cpu_ops = predicted.cpu_ops if Counter(predicted.cpu_ops) == Counter(on_cpu) else on_cpu
+    result = dataclasses.replace(
+        predicted,
+        by=f"edgetpu_compiler {compiled.version}",
+        rows=list(compiled.rows),
+        cpu_ops=cpu_ops,
+        cut_ops=cpu_ops,
+        mapped=sum(count for _, count, status in compiled.rows if status == prediction.MAPPED),
+    )
+    if compiled.cached_bytes is None or compiled.streamed_bytes is None:
+        return result
+    return dataclasses.replace(
+        result,
+        cached_bytes=compiled.cached_bytes,
+        streamed_bytes=compiled.streamed_bytes,
+        streaming_ms=round(1e3 * compiled.streamed_bytes / prediction.USB3_BYTES_PER_S, 2),
+    )
 
 
 def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
@@ -112,42 +198,19 @@ def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
     write(arguments.out, replace(manifest, variants=variants, files=entries(files)), files)
 
 
-def _rows(mapping: prediction.Mapping) -> list[list[object]]:
+def _rows(mapping: prediction.Mapping) -> list[tuple[str, int, str]]:
     """Return operator, count and status, as in the compiler's log."""
     counted = Counter((placement.operator.name, placement.status) for placement in mapping.placed)
-    return [[name, count, status] for (name, status), count in sorted(counted.items())]
+    return [(name, count, status) for (name, status), count in sorted(counted.items())]
 
 
-def _advice(mapping: prediction.Mapping) -> list[dict[str, object]]:
+def _advice(mapping: prediction.Mapping) -> list[Advice]:
     """Return the operators that are rejected themselves, with alternatives that would map."""
     return [
-        {"index": index, "operator": placement.operator.name, "reason": placement.reason, "instead": placement.instead}
+        Advice(index, placement.operator.name, placement.reason, placement.instead)
         for index, placement in enumerate(mapping.placed)
         if not placement.mapped and placement.status != prediction.BEHIND
     ]
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print the table of operators in the compiler's format, the memory, and the advice."""
-    print(f"{document['model']}, by {document['by']}")
-    print(f"{'Operator':<30} {'Count':<10} Status\n")
-    for name, count, status in document["rows"]:
-        print(f"{name:<30} {count:<10} {status}")
-    streamed = document["streamed_bytes"]
-    time = f" (about {document['streaming_ms']:.1f} ms per inference over USB 3)" if streamed else ""
-    fails = "; the compiler is likely to fail on it" if document["likely_fails"] else ""
-    print(f"\nNumber of operations that will run on Edge TPU: {document['mapped']}")
-    print(f"Number of operations that will run on CPU: {len(document['cpu_ops'])}")
-    if len(document["cut_ops"]) != len(document["cpu_ops"]):
-        print(f"({len(document['cut_ops'])} if the graph were cut at the first rejected operator)")
-    print(f"On-chip memory used for caching model parameters: {_size(document['cached_bytes'])}")
-    print(f"Off-chip memory used for streaming uncached model parameters: {_size(streamed)}{time}")
-    print(f"Largest activation: {_size(document['largest_activation_bytes'])}{fails}")
-    if "bundle" in document:
-        print(f"{document['bundle']}: written; orilla run {document['bundle']} --engine edgetpu")
-    for one in document["advice"]:
-        instead = f"; instead: {one['instead']}" if one["instead"] else ""
-        print(f"{one['index']} {one['operator']}: {one['reason']}{instead}")
 
 
 def _size(count: int) -> str:

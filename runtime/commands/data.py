@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from orilla.devices.errors import ConfigError
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.evaluation.datasets.download import Progress, get, published
 from orilla.runtime.files import cache_folder
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
+
+MAX_CLASSES = 12
+"""Maximum number of classes in the row of a split."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,47 +27,115 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="name of a published data set, or a value of --data of orilla train")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Download or describe a data set. Return the exit code and the JSON document."""
-    from orilla.devices.errors import ConfigError
+@dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """A published data set."""
 
+    title: str
+    licence: str
+    here: bool
+    """True if it is downloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedResult(CommandResult):
+    """The published data sets, by name."""
+
+    cache: str
+    published: dict[str, PublishedRow]
+
+    def render(self, console: ResultConsole) -> None:
+        """Print a table."""
+        from rich.table import Table
+
+        table = Table(title=f"published data sets; the cache is {self.cache}")
+        for column in ("name", "description", "licence", "here"):
+            table.add_column(column, no_wrap=column == "name")
+        for name, row in self.published.items():
+            table.add_row(name, row.title, row.licence, "yes" if row.here else "")
+        console.print(table)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """A split of a data set."""
+
+    samples: int
+    classes: dict[str, int]
+    """Number of samples of each class."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetResult(CommandResult):
+    """The contents of a data set."""
+
+    optional = ("folder",)
+
+    folder: str | None
+    """Folder of the download; None if nothing was downloaded."""
+    name: str
+    title: str
+    licence: str
+    task: str
+    classes: tuple[str, ...]
+    splits: dict[str, SplitRow]
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the data set and a table of its splits."""
+        from rich.table import Table
+
+        console.print_line(f"{self.title} ({self.task}); licence: {self.licence}")
+        table = Table()
+        for column in ("split", "samples", "per class"):
+            table.add_column(column)
+        for name, split in self.splits.items():
+            counts = [f"{label} {count}" for label, count in split.classes.items()]
+            summary = ", ".join(counts[:MAX_CLASSES]) + (" ..." if len(counts) > MAX_CLASSES else "")
+            table.add_row(name, str(split.samples), summary)
+        console.print(table)
+
+
+def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:
+    """List published data sets, or download or describe one."""
     if arguments.action == "list":
-        here = {name: (cache_folder() / name / "complete").exists() for name in published()}
         rows = {
-            name: {"title": one.title, "licence": one.licence, "here": here[name]} for name, one in published().items()
+            name: PublishedRow(entry.title, entry.licence, (cache_folder() / name / "complete").exists())
+            for name, entry in published().items()
         }
-        return 0, {"cache": str(cache_folder()), "published": rows}
+        return PublishedResult(str(cache_folder()), rows)
     if not arguments.name:
         msg = f"orilla data {arguments.action} needs a name"
         raise ConfigError(msg)
-    if arguments.action == "get":
-        with _bars() as summary:
-            folder = get(arguments.name, summary)
-        return 0, {"folder": str(folder), **_describe(arguments.name)}
-    return 0, _describe(arguments.name)
+    if arguments.action == "show":
+        return _describe(arguments.name)
+    with DownloadBars() as bars:
+        folder = get(arguments.name, bars)
+    return _describe(arguments.name, folder)
 
 
-def _describe(spec: str) -> dict[str, object]:
+def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
     dataset = open_dataset(spec)
     splits = {}
     for split in dataset.splits:
         counts = Counter(dataset.labels(split)) if dataset.task != "segment" else {}
-        of_class = {dataset.classes[label]: counts[label] for label in sorted(counts)}
-        splits[split] = {"samples": len(dataset.names(split)), "classes": of_class}
-    return {
-        "name": dataset.source.name,
-        "title": dataset.source.title,
-        "licence": dataset.source.licence,
-        "task": dataset.task,
-        "classes": dataset.classes,
-        "splits": splits,
-    }
+        classes = {dataset.classes[label]: counts[label] for label in sorted(counts)}
+        splits[split] = SplitRow(len(dataset.names(split)), classes)
+    source = dataset.source
+    return DatasetResult(
+        folder=None if folder is None else str(folder),
+        name=source.name,
+        title=source.title,
+        licence=source.licence,
+        task=dataset.task,
+        classes=dataset.classes,
+        splits=splits,
+    )
 
 
-class _bars:  # noqa: N801 - used as a context manager
+class DownloadBars:
     """One progress bar per file."""
 
-    def __enter__(self) -> _bars:
+    def __enter__(self) -> DownloadBars:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
         from rich.progress import Progress as Bars
@@ -72,28 +151,3 @@ class _bars:  # noqa: N801 - used as a context manager
     def __call__(self, name: str) -> Progress:
         task = self._bars.add_task(name, total=None)
         return lambda there, total: self._bars.update(task, completed=there, total=total)
-
-
-def show(document: dict[str, object]) -> None:
-    """Print tables."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False)
-    if "published" in document:
-        table = Table(title=f"published data sets; the cache is {document['cache']}")
-        for column in ("name", "description", "licence", "here"):
-            table.add_column(column, no_wrap=column == "name")
-        for name, one in document["published"].items():  # type: ignore[attr-defined]
-            table.add_row(name, one["title"], one["licence"], "yes" if one["here"] else "")
-        console.print(table)
-        return
-    console.print(f"{document['title']} ({document['task']}); licence: {document['licence']}")
-    table = Table()
-    for column in ("split", "samples", "per class"):
-        table.add_column(column)
-    for split, one in document["splits"].items():  # type: ignore[attr-defined]
-        counts = list(one["classes"].items())
-        summary = ", ".join(f"{name} {count}" for name, count in counts[:12]) + (" ..." if len(counts) > 12 else "")
-        table.add_row(split, str(one["samples"]), summary)
-    console.print(table)

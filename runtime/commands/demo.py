@@ -1,4 +1,4 @@
-"""The command `orilla demo`: the whole path on an embedded default, through the commands that a user would type."""
+"""The command `orilla demo`: train, export, verify and run a small road model with the commands of a user."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -17,8 +18,12 @@ import numpy as np
 from orilla.devices.errors import ConfigError, MissingExtraError, OrillaError, OutputError
 from orilla.runtime import scenes
 from orilla.runtime.bundle.run_folder import read_run
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import make_folder, replacing, write_bytes
 from orilla.runtime.html_page import Page
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
 
 NEEDS = ("keras", "tensorflow", "matplotlib", "litert_quantizer", "tf2onnx", "onnxruntime")
 """Packages that the steps import. The extra `export` installs all of them."""
@@ -39,8 +44,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the training (default: 0)")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Run every step. Return the exit code and the results."""
+@dataclass(frozen=True, slots=True)
+class DemoResult(CommandResult):
+    """The files of the demo, and its figures."""
+
+    seconds: float
+    made: dict[str, str]
+    """Paths of the bundle, the video, the contact sheet and the page."""
+    verdict: str
+    fps: float
+    variants: dict[str, float]
+    """IoU of each variant."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 if the bundle passes its verification, else 1."""
+        return 0 if self.verdict == "pass" else 1
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the results and further commands to try."""
+        console.print_line(f"\ndone in {self.seconds:.0f} s; verification of the bundle: {self.verdict}")
+        for name, path in self.made.items():
+            console.print_line(f"  {name:<7} {path}")
+        console.print_line("\ntry next:")
+        for command in _next(self.made["bundle"]):
+            console.print_line(f"  {command}")
+
+
+def execute(arguments: argparse.Namespace) -> DemoResult:
+    """Run every step."""
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
         msg = f"--out {out} is a file: give a folder"
@@ -55,42 +87,32 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         msg = f"{run} was trained with seed {read_run(run)[0].seed}: remove {out}, or give another --out"
         raise ConfigError(msg)
     if not (run / "model.keras").exists():
-        _say("1/5 train a small road model on procedural scenes")
+        _print_step("1/5 train a small road model on procedural scenes")
         _orilla("train", "road", "--data", "scenes", "--out", run, "--seed", arguments.seed, *_options(), "--resume")
     else:
-        _say(f"1/5 train: {run} exists already")
-    _say("2/5 export it, and compare each variant with the original")
+        _print_step(f"1/5 train: {run} exists already")
+    _print_step("2/5 export it, and compare each variant with the original")
     exported = _orilla("export", run, "--out", bundle, "--validation-count", 100)
-    _say("3/5 verify the bundle on this machine")
+    _print_step("3/5 verify the bundle on this machine")
     verified = _orilla("verify", bundle)
-    _say("4/5 run the camera loop on a generated clip")
+    _print_step("4/5 run the camera loop on a generated clip")
     _write_clip(clip)
     ticks = out / "ticks.jsonl"
     loop = _orilla("run", bundle, "--source", clip, "--sink", f"jsonl:{ticks}")
     _orilla("run", bundle, "--source", clip, "--sink", f"video:{video}")
-    _say("5/5 draw the contact sheet and the page")
+    _print_step("5/5 draw the contact sheet and the page")
     sheet, page = out / "sheet.png", out / "index.html"
     _contact_sheet(video, sheet)
     _plot_loop(ticks, out / "loop.png")
     write_bytes(page, _page(bundle, exported, verified, loop, sheet))
-    made = {"bundle": bundle, "video": video, "sheet": sheet, "page": page}
-    return 0 if verified["verdict"] == "pass" else 1, {
-        "seconds": round(time.monotonic() - started, 1),
-        "made": {name: str(path) for name, path in made.items()},
-        "verdict": verified["verdict"],
-        "fps": loop["fps"],
-        "variants": {one["name"]: one["check"]["metrics"]["iou"] for one in exported["variants"]},
-    }
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print the results and further commands to try."""
-    print(f"\ndone in {document['seconds']:.0f} s; verification of the bundle: {document['verdict']}")
-    for name, path in document["made"].items():
-        print(f"  {name:<7} {path}")
-    print("\ntry next:")
-    for line in _next(document["made"]["bundle"]):
-        print(f"  {line}")
+    files = {"bundle": bundle, "video": video, "sheet": sheet, "page": page}
+    return DemoResult(
+        seconds=round(time.monotonic() - started, 1),
+        made={name: str(path) for name, path in files.items()},
+        verdict=verified["verdict"],
+        fps=loop["fps"],
+        variants={variant["name"]: variant["check"]["metrics"]["iou"] for variant in exported["variants"]},
+    )
 
 
 def _next(bundle: str) -> list[str]:
@@ -106,7 +128,7 @@ def _options() -> list[object]:
     return [word for name, value in TRAIN.items() for word in (f"--{name}", value)]
 
 
-def _say(text: str) -> None:
+def _print_step(text: str) -> None:
     print(f"\n{text}", file=sys.stderr, flush=True)
 
 
@@ -128,9 +150,9 @@ def _write_clip(path: Path) -> None:
         if not writer.isOpened():
             msg = f"cannot write {path}: OpenCV cannot create the video"
             raise OutputError(msg)
-        each = CLIP_FRAMES // len(CLIP_DRIVES)
+        frames = CLIP_FRAMES // len(CLIP_DRIVES)
         for drive in CLIP_DRIVES:
-            for frame in range(each):
+            for frame in range(frames):
                 writer.write(scenes.render(_unseen(drive), frame / CLIP_HZ, CLIP_HW)[0])
         writer.release()
 
@@ -200,7 +222,7 @@ def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop
     page.table(
         ("variant", "MiB", "IoU", "drop, points", "pixel agreement", "mean error", "max error"),
         [("original (Keras)", "", f"{original:.4f}", "", "", "", "")]
-        + [_variant_row(one, exported["default"]) for one in exported["variants"]],
+        + [_variant_row(variant, exported["default"]) for variant in exported["variants"]],
     )
     page.text("* default: the smallest variant that loses at most one point.")
     page.heading("Verification on this machine")
@@ -208,12 +230,12 @@ def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop
         ("variant", "engine", "verdict", "stages"),
         [
             (
-                one["variant"],
-                one["engine"],
-                "pass" if one["passed"] else "fail",
-                ", ".join(s["name"] for s in one["stages"]),
+                variant["variant"],
+                variant["engine"],
+                "pass" if variant["passed"] else "fail",
+                ", ".join(stage["name"] for stage in variant["stages"]),
             )
-            for one in verified["variants"]
+            for variant in verified["variants"]
         ],
     )
     page.heading("The camera loop")
@@ -229,11 +251,11 @@ def _page(bundle: Path, exported: dict[str, Any], verified: dict[str, Any], loop
     return page.html()
 
 
-def _variant_row(one: dict[str, Any], default: str) -> tuple[str, ...]:
-    check = one["check"]
+def _variant_row(variant: dict[str, Any], default: str) -> tuple[str, ...]:
+    check = variant["check"]
     return (
-        one["name"] + (" *" if one["name"] == default else ""),
-        f"{one['bytes'] / 2**20:.2f}",
+        variant["name"] + (" *" if variant["name"] == default else ""),
+        f"{variant['bytes'] / 2**20:.2f}",
         f"{check['metrics']['iou']:.4f}",
         f"{check['drop']:+.2f}",
         f"{100 * check['agreement']:.2f} %",

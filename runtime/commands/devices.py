@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orilla.devices.detect import Machine, detect
 from orilla.devices.spec import Catalog, DeviceSpec, catalog
 from orilla.runtime import doctor
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines import registry
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from orilla.runtime.terminal import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,59 +28,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Detect the machine and read the catalogue."""
-    known = catalog(arguments.catalog)
+@dataclass(frozen=True, slots=True)
+class DeviceResult(CommandResult):
+    """A device of the catalogue."""
+
+    name: str
+    device: DeviceSpec
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the device with its published latencies."""
+        _spec(console, self.name, self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """An engine, and whether it is available here."""
+
+    name: str
+    title: str
+    runs_on: str
+    here: bool
+    install: str | None
+    """How to install the engine; None if it is available."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineResult(CommandResult):
+    """This machine, the engines and the catalogue."""
+
+    machine: Machine
+    device: str | None
+    """Name of the machine in the catalogue."""
+    engines: list[EngineRow]
+    catalog: Catalog
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the machine, the engines and the catalogue."""
+        _machine(console, self.machine, self.device)
+        _table(
+            console,
+            "engines",
+            ("engine", "what", "available, or how to install"),
+            [(row.name, row.title, "yes" if row.here else row.install or "") for row in self.engines],
+        )
+        _table(
+            console,
+            "catalogue (orilla devices NAME shows one, with published latencies)",
+            ("device", "what", "CPU", "threads of a loop"),
+            [(name, spec.title, _cpu(spec), str(spec.threads)) for name, spec in self.catalog.devices.items()],
+        )
+        console.print_line("orilla doctor runs the installed engines and reports problems")
+
+
+def execute(arguments: argparse.Namespace) -> DeviceResult | MachineResult:
+    """Detect the machine, or look a device up in the catalogue."""
+    devices = catalog(arguments.catalog)
     if arguments.device is not None:
-        return 0, {"name": arguments.device, "device": known.device(arguments.device)}
+        return DeviceResult(arguments.device, devices.device(arguments.device))
     machine = detect()
-    here = known.of_board(machine.board) or next((name for name in _generic(known, machine)), None)
-    return 0, {"machine": machine, "device": here, "engines": _engines(known), "catalog": known}
+    name = devices.of_board(machine.board) or next(iter(_generic(devices, machine)), None)
+    return MachineResult(machine, name, _engines(devices), devices)
 
 
-def _generic(known: Catalog, machine: Machine) -> list[str]:
+def _generic(devices: Catalog, machine: Machine) -> list[str]:
     """Return the generic devices of this architecture."""
-    return [name for name, spec in known.devices.items() if spec.arch == machine.arch and not spec.match]
+    return [name for name, spec in devices.devices.items() if spec.arch == machine.arch and not spec.match]
 
 
-def _engines(known: Catalog) -> list[dict[str, object]]:
+def _engines(devices: Catalog) -> list[EngineRow]:
     """Return each engine with its availability and installation."""
     offered = doctor.providers()
-    rows: list[dict[str, object]] = []
+    rows = []
     for name, engine in registry.ENGINES.items():
         here = registry.here(name, offered)
-        spec = known.engines[name]
-        install = None if here else engine.install
-        rows.append({"name": name, "title": spec.title, "runs_on": spec.runs_on, "here": here, "install": install})
+        spec = devices.engines[name]
+        rows.append(EngineRow(name, spec.title, spec.runs_on, here, None if here else engine.install))
     return rows
 
 
-def show(document: dict[str, Any]) -> None:
-    """Print the machine, the engines and the catalogue, or one device."""
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False)
-    if "name" in document:
-        _device(console, document["name"], document["device"])
-        return
-    _machine(console, document["machine"], document["device"])
-    _table(
-        console,
-        "engines",
-        ("engine", "what", "available, or how to install"),
-        [(row["name"], row["title"], "yes" if row["here"] else row["install"]) for row in document["engines"]],
-    )
-    devices: dict[str, DeviceSpec] = document["catalog"].devices
-    _table(
-        console,
-        "catalogue (orilla devices NAME shows one, with published latencies)",
-        ("device", "what", "CPU", "threads of a loop"),
-        [(name, spec.title, _cpu(spec), str(spec.threads)) for name, spec in devices.items()],
-    )
-    console.print("orilla doctor runs the installed engines and reports problems")
-
-
-def _machine(console: Console, machine: Machine, device: str | None) -> None:
+def _machine(console: ResultConsole, machine: Machine, device: str | None) -> None:
     rows = {
         "machine": str(machine),
         "known as": device,
@@ -88,13 +116,13 @@ def _machine(console: Console, machine: Machine, device: str | None) -> None:
         "temperature": None if machine.temperature_c is None else f"{machine.temperature_c:.0f} degrees Celsius",
         "slowed down": ", ".join(machine.throttled),
         "memory": _memory(machine),
-        "accelerators": ", ".join(one.name for one in machine.accelerators) or "none",
+        "accelerators": ", ".join(accelerator.name for accelerator in machine.accelerators) or "none",
         "packages": ", ".join(f"{name} {release}" for name, release in machine.engines.items()),
         "Python": f"{machine.python}, {machine.bits}-bit",
     }
     for name, text in rows.items():
         if text:
-            console.print(f"{name:<13} {text}")
+            console.print_line(f"{name:<13} {text}")
 
 
 def _clock(machine: Machine) -> str:
@@ -108,8 +136,8 @@ def _memory(machine: Machine) -> str:
     return f"{machine.memory_mib} MiB{free}{limit}"
 
 
-def _device(console: Console, name: str, spec: DeviceSpec) -> None:
-    console.print(f"{name}: {spec.title}")
+def _spec(console: ResultConsole, name: str, spec: DeviceSpec) -> None:
+    console.print_line(f"{name}: {spec.title}")
     rows = {
         "CPU": _cpu(spec),
         "memory": " or ".join(f"{mib} MiB" for mib in spec.memory_mib),
@@ -122,10 +150,10 @@ def _device(console: Console, name: str, spec: DeviceSpec) -> None:
     }
     for label, text in rows.items():
         if text:
-            console.print(f"{label:<13} {text}")
+            console.print_line(f"{label:<13} {text}")
     if spec.latencies:
-        rows_of = [(one.model, one.precision, one.engine, f"{one.ms:g}", one.source) for one in spec.latencies]
-        _table(console, "published latencies", ("model", "precision", "engine", "ms", "source"), rows_of)
+        latencies = [(row.model, row.precision, row.engine, f"{row.ms:g}", row.source) for row in spec.latencies]
+        _table(console, "published latencies", ("model", "precision", "engine", "ms", "source"), latencies)
 
 
 def _cpu(spec: DeviceSpec) -> str:
@@ -133,7 +161,7 @@ def _cpu(spec: DeviceSpec) -> str:
     return f"{spec.cores} x {spec.cpu}{clock}" if spec.cpu and spec.mhz else spec.cpu or "any"
 
 
-def _table(console: Console, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def _table(console: ResultConsole, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orilla.devices.detect import detect
+from orilla.devices.detect import Machine, detect
 from orilla.devices.doctor import examine
 from orilla.devices.finding import Finding
 from orilla.runtime import doctor
+from orilla.runtime.commands.result import CommandResult
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
+
+MARKS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,21 +23,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-engines", action="store_true", help="run no engine; check only files")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Examine the machine. The exit code is 0 without failures, else 1."""
+@dataclass(frozen=True, slots=True)
+class DoctorResult(CommandResult):
+    """The findings on this machine."""
+
+    machine: Machine
+    findings: list[Finding]
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 without failures, else 1."""
+        return 0 if all(finding.passed for finding in self.findings) else 1
+
+    def render(self, console: ResultConsole) -> None:
+        """Print each finding, and how to fix it."""
+        console.print_line(str(self.machine))
+        for finding in self.findings:
+            console.print_line(f"{MARKS[finding.level]} {finding.name}: {finding.detail}")
+            if finding.fix:
+                console.print_line(f"     fix: {finding.fix}")
+
+
+def execute(arguments: argparse.Namespace) -> DoctorResult:
+    """Examine the machine and the installation."""
     machine = detect()
     findings = examine(machine)
     if not arguments.no_engines:
-        findings += doctor.examine(edgetpu=any(one.kind.startswith("edgetpu") for one in machine.accelerators))
-    return 0 if all(finding.passed for finding in findings) else 1, {"machine": machine, "findings": findings}
-
-
-def show(document: dict[str, object]) -> None:
-    """Print each finding, and how to fix it."""
-    findings: list[Finding] = document["findings"]  # type: ignore[assignment]
-    print(document["machine"])
-    marks = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
-    for finding in findings:
-        print(f"{marks[finding.level]} {finding.name}: {finding.detail}")
-        if finding.fix:
-            print(f"     fix: {finding.fix}")
+        has_edgetpu = any(accelerator.kind.startswith("edgetpu") for accelerator in machine.accelerators)
+        findings += doctor.examine(edgetpu=has_edgetpu)
+    return DoctorResult(machine, findings)

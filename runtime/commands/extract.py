@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.metadata import with_metadata
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import check_writable, write_bytes
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bare", action="store_true", help="write the file as in the bundle, without metadata")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Write the file. Return the exit code and the JSON document."""
+@dataclass(frozen=True, slots=True)
+class ExtractResult(CommandResult):
+    """The model file that was written."""
+
+    file: str
+    variant: str
+    engine: str
+    bytes: int
+
+    def render(self, console: ResultConsole) -> None:
+        """Print what was written."""
+        console.print_line(f"{self.file}: {self.variant}, {self.bytes:,} bytes")
+
+
+def execute(arguments: argparse.Namespace) -> ExtractResult:
+    """Write the file."""
     bundle = Bundle.open(arguments.bundle)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     suffix = Path(variant.file).suffix
@@ -30,9 +50,4 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     check_writable(arguments.out)
     data = bundle.read(variant.file) if arguments.bare else with_metadata(bundle, variant)
     write_bytes(arguments.out, data)
-    return 0, {"file": str(arguments.out), "variant": variant.name, "engine": variant.engine, "bytes": len(data)}
-
-
-def show(document: dict[str, object]) -> None:
-    """Print what was written."""
-    print(f"{document['file']}: {document['variant']}, {document['bytes']:,} bytes")
+    return ExtractResult(str(arguments.out), variant.name, variant.engine, len(data))

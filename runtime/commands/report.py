@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import check_writable
+
+if TYPE_CHECKING:
+    from orilla.runtime.bench.budgets.limits import LimitResult
+    from orilla.runtime.terminal import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +25,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=Path, metavar="F.toml", help="compare the results with the budgets of a file")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Write the page. The exit code is 1 if a budget is exceeded."""
+@dataclass(frozen=True, slots=True)
+class ReportResult(CommandResult):
+    """The page that was written."""
+
+    page: str
+    results: int
+    budgets: list[LimitResult]
+
+    @property
+    def exit_code(self) -> int:
+        """Return 1 if a budget is exceeded, else 0."""
+        return 0 if all(limit.passed for limit in self.budgets) else 1
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the exceeded budgets and the path of the page."""
+        for limit in self.budgets:
+            if limit.reason is not None:
+                console.print_line(f"FAIL {limit.reason}")
+        console.print_line(f"{self.page}: {self.results} result{'s' if self.results != 1 else ''}")
+
+
+def execute(arguments: argparse.Namespace) -> ReportResult:
+    """Write the page."""
     from orilla.devices.budget import read_budgets
     from orilla.runtime.bench.budgets.from_results import judge_result
     from orilla.runtime.bench.report.report import check_plots, page
@@ -33,19 +60,9 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     check_writable(arguments.out)
     budgets = read_budgets(arguments.budget) if arguments.budget is not None else []
     results = [result for path in arguments.results for result in read_all(path)]
-    judged = [one for budget in budgets for result in results for one in judge_result(budget, result, results)]
+    judged = [limit for budget in budgets for result in results for limit in judge_result(budget, result, results)]
     if budgets and not judged:
         msg = f"{arguments.budget} sets no limit that these results have figures for"
         raise ConfigError(msg)
     page(results, arguments.out, judged)
-    passed = all(one.passed for one in judged)
-    return 0 if passed else 1, {"page": str(arguments.out), "results": len(results), "budgets": judged}
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print the path of the page and the exceeded budgets."""
-    for one in document["budgets"]:
-        if one.reason is not None:
-            print(f"FAIL {one.reason}")
-    count = document["results"]
-    print(f"{document['page']}: {count} result{'s' if count != 1 else ''}")
+    return ReportResult(str(arguments.out), len(results), judged)

@@ -6,10 +6,12 @@ import argparse
 import sys
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.policy import Policy
@@ -18,6 +20,9 @@ from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
 from orilla.runtime.sinks.registry import sink_opener
 from orilla.runtime.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +68,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Run the loop. Return the exit code and the summary."""
+@dataclass(frozen=True, slots=True)
+class RunResult(CommandResult):
+    """The summary of a run."""
+
+    to_stderr = True
+
+    variant: str
+    engine: str
+    models: dict[str, str]
+    """Variant and engine of each model, by its name."""
+    events: dict[str, int]
+    """Number of events of the source, by kind."""
+    accelerator: dict[str, int]
+    """Number of losses, recoveries and fallbacks to the CPU."""
+    seconds: float
+    fps: float
+    stats: dict[str, object]
+    """Frames, drops, and percentiles of the stages, as `Figures.to_dict` returns them."""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON document, in which the statistics are not nested."""
+        document = CommandResult.to_json(self)
+        del document["stats"], document["fps"]
+        return {**document, **self.stats, "fps": self.fps}
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the summary."""
+        document: dict[str, Any] = self.to_json()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in document["drops"].items())
+        dropped = f"{document['dropped']} dropped" + (f" ({reasons})" if reasons else "")
+        console.print_line(
+            f"{self.variant} on {self.engine}: {document['frames']} frames in {self.seconds} s, {self.fps} per second, "
+            f"{dropped}"
+        )
+        columns = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+        console.print_line(f"{'stage':<10}" + "".join(f"{column.replace('_', ' '):>9}" for column in columns))
+        for name in document["p50_ms"]:
+            console.print_line(f"{name:<10}" + "".join(f"{document[column][name]:>9.2f}" for column in columns))
+
+
+def execute(arguments: argparse.Namespace) -> RunResult:
+    """Run the loop."""
     if arguments.frames is not None and arguments.frames < 1:
         msg = f"--frames {arguments.frames}: must be 1 or more"
         raise ConfigError(msg)
@@ -83,10 +128,10 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         sinks: list[Sink] = []
         complete = live = False
         try:
-            with runner.stream(arguments.source, policy=policy, on_event=run.tell, record=arguments.record) as stream:
+            with runner.stream(arguments.source, policy=policy, on_event=run.report, record=arguments.record) as stream:
                 live = stream.live
                 sinks.extend(opener(stream.rate_hz, live=live) for opener in openers)
-                summary = run.loop(stream, sinks)
+                result = run.loop(stream, sinks)
             complete = True
         except SourceError:
             # The outputs of a lost camera are complete. Those of a truncated file are not.
@@ -94,7 +139,7 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
             raise
         finally:
             _close(sinks, complete=complete)
-    return 0, summary
+    return result
 
 
 def _opened(arguments: argparse.Namespace) -> Runner:
@@ -131,12 +176,12 @@ class _Run:
         self._arguments, self._runner, self._models = arguments, runner, runner.describe()
         self._events: dict[str, int] = {}
 
-    def tell(self, event: Event) -> None:
+    def report(self, event: Event) -> None:
         """Report an event of the source on standard error."""
         self._events[event.kind] = self._events.get(event.kind, 0) + 1
         print(f"orilla: {event.detail}", file=sys.stderr)
 
-    def loop(self, stream: Stream, sinks: list[Sink]) -> dict[str, object]:
+    def loop(self, stream: Stream, sinks: list[Sink]) -> RunResult:
         """Process all answers. Return the summary."""
         count, limit = 0, self._arguments.frames
         started = time.perf_counter()
@@ -146,8 +191,8 @@ class _Run:
                     count += 1
                     if self._arguments.clock:
                         self._read_clock(stream, tick)
-                    wanted = [sink.write(tick) for sink in sinks]
-                    if not all(wanted) or count == limit:
+                    open_sinks = [sink.write(tick) for sink in sinks]
+                    if not all(open_sinks) or count == limit:
                         break
             except KeyboardInterrupt:
                 # An interrupt is the normal end of a camera loop, so the recording is kept.
@@ -158,19 +203,19 @@ class _Run:
         if self._arguments.clock and "clock" not in stream.stats(recent=False).stages:
             print("orilla: --clock: the images have no clock; scenes+clock draws one", file=sys.stderr)
         models = [text.split(" on ", 1) for text in self._models.values()]
-        return {
-            "variant": ", ".join(
+        return RunResult(
+            variant=", ".join(
                 variant if len(models) == 1 else f"{name} {variant}"
                 for name, (variant, _) in zip(self._models, models, strict=True)
             ),
-            "engine": ", ".join(dict.fromkeys(engine for _, engine in models)),
-            "models": self._models,
-            "events": self._events,
-            "accelerator": self._runner.counts(),
-            "seconds": round(seconds, 3),
-            **stream.stats(recent=False).to_dict(),
-            "fps": round(count / seconds, 1) if seconds else 0.0,
-        }
+            engine=", ".join(dict.fromkeys(engine for _, engine in models)),
+            models=self._models,
+            events=self._events,
+            accelerator=self._runner.counts(),
+            seconds=round(seconds, 3),
+            fps=round(count / seconds, 1) if seconds else 0.0,
+            stats=stream.stats(recent=False).to_dict(),
+        )
 
     @staticmethod
     def _read_clock(stream: Stream, tick: Tick) -> None:
@@ -214,20 +259,3 @@ def _close(sinks: list[Sink], *, complete: bool) -> None:
             failure = failure or error
     if failure is not None and complete:
         raise failure
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print the summary on standard error, because standard output contains the JSON lines."""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in document["drops"].items())
-    dropped = f"{document['dropped']} dropped" + (f" ({reasons})" if reasons else "")
-    columns = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
-    lines = [
-        f"{document['variant']} on {document['engine']}: {document['frames']} frames in {document['seconds']} s, "
-        f"{document['fps']} per second, {dropped}",
-        f"{'stage':<10}" + "".join(f"{column.replace('_', ' '):>9}" for column in columns),
-        *(
-            f"{name:<10}" + "".join(f"{document[column][name]:>9.2f}" for column in columns)
-            for name in document["p50_ms"]
-        ),
-    ]
-    print("\n".join(lines), file=sys.stderr)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 if TYPE_CHECKING:
+    from orilla.runtime.bundle.card import Card
     from orilla.runtime.bundle.manifest import Check, Manifest
+    from orilla.runtime.terminal import ResultConsole
+
+MAX_LABELS = 10
+"""Maximum number of labels that are printed."""
+
+WIDE, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
+"""Columns for wide terminals, and the width from which they are shown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,70 +27,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Read and check the bundle. Return the exit code and the JSON document."""
+@dataclass(frozen=True, slots=True)
+class ShowResult(CommandResult):
+    """The contents of a bundle."""
+
+    bundle: str
+    manifest: Manifest
+
+    def render(self, console: ResultConsole) -> None:
+        """Print the model, its variants, and its card."""
+        manifest = self.manifest
+        size = sum(entry.size for entry in manifest.files.values()) / 2**20
+        console.print_line(
+            f"{manifest.name}: {manifest.task}, {len(manifest.files)} files, {size:.2f} MiB, {self.bundle}"
+        )
+        if manifest.labels:
+            omitted = len(manifest.labels) - MAX_LABELS
+            more = f" and {omitted} more" if omitted > 0 else ""
+            console.print_line(f"labels: {', '.join(manifest.labels[:MAX_LABELS])}{more}")
+        console.print_line(f"input: {_describe_input(manifest)}")
+        print_variants(console, manifest, 1.0)
+        console.print_line(f"{len(manifest.golden)} golden samples")
+        if manifest.card is None:
+            console.print_line("no card: the model was not trained by Orilla")
+        else:
+            _print_card(console, manifest.card)
+
+
+def execute(arguments: argparse.Namespace) -> ShowResult:
+    """Read and check the bundle."""
     bundle = Bundle.open(arguments.bundle)
-    return 0, {"bundle": str(bundle.path), "manifest": bundle.manifest}
+    return ShowResult(str(bundle.path), bundle.manifest)
 
 
-def show(document: dict[str, object]) -> None:
-    """Print the model, its variants, and its card."""
-    from rich.console import Console
-
-    manifest: Manifest = document["manifest"]  # type: ignore[assignment]
-    plain = _Plain(sys.stdout)
-    console = Console(markup=False, highlight=False, force_terminal=False, file=plain)  # type: ignore[arg-type]
-    size = sum(entry.size for entry in manifest.files.values()) / 2**20
-    console.print(
-        f"{manifest.name}: {manifest.task}, {len(manifest.files)} files, {size:.2f} MiB, {document['bundle']}"
-    )
-    if manifest.labels:
-        more = "" if len(manifest.labels) <= 10 else f" and {len(manifest.labels) - 10} more"
-        console.print(f"labels: {', '.join(manifest.labels[:10])}{more}")
-    console.print(f"input: {_input(manifest)}")
-    variants(console, manifest, 1.0)
-    console.print(f"{len(manifest.golden)} golden samples")
-    card = manifest.card
-    if card is None:
-        console.print("no card: the model was not trained by Orilla")
-        return
-    first = card.measured[0]
-    metric = FIRST_METRIC[card.task]
-    low, high = first.intervals[metric]
-    console.print(f"trained on {card.data.title} (licence: {card.data.licence}), from {card.start_weights}")
-    console.print(
+def _print_card(console: ResultConsole, card: Card) -> None:
+    result, metric = card.measured[0], FIRST_METRIC[card.task]
+    low, high = result.intervals[metric]
+    console.print_line(f"trained on {card.data.title} (licence: {card.data.licence}), from {card.start_weights}")
+    console.print_line(
         f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}, seed "
-        f"{card.seed}: {metric} {first.metrics[metric]:.4f} ({low:.4f}-{high:.4f}) on {first.split}"
+        f"{card.seed}: {metric} {result.metrics[metric]:.4f} ({low:.4f}-{high:.4f}) on {result.split}"
     )
-    console.print(f"command: {card.command}")
+    console.print_line(f"command: {card.command}")
 
 
-class _Plain:
-    """Standard output without escape sequences, which a bundle from elsewhere may contain in its texts."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        return self._file.write("".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text))
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._file, name)
-
-
-def variants(console: object, manifest: Manifest, limit: float) -> None:
+def print_variants(console: ResultConsole, manifest: Manifest, limit: float) -> None:
     """Print the comparison of each variant with the original model.
 
     Args:
-        console: A `rich.console.Console`.
+        console: The console.
         manifest: The manifest.
         limit: Accuracy that a variant may lose, points.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    assert isinstance(console, Console)
     report, metric = manifest.report, FIRST_METRIC[manifest.task]
     truth = "" if report.truth == "labels" else ", compared with its own answers"
     title = f"{manifest.name} compared with the original, {report.count} samples of {report.data}{truth}"
@@ -92,52 +92,52 @@ def variants(console: object, manifest: Manifest, limit: float) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_row("original", "", f"{report.metrics[metric]:.4f}       ")
     for variant in manifest.variants:
-        found, latency = variant.check, variant.latency
-        half = (found.interval[1] - found.interval[0]) / 2
+        check, latency = variant.check, variant.latency
+        half = (check.interval[1] - check.interval[0]) / 2
         cells = (
             f"{manifest.files[variant.file].size / 2**20:.2f}",
-            f"{found.metrics[metric]:.4f} ±{half:.3f}",
-            f"{found.drop:+.2f}" + ("" if found.drop <= limit else " !"),
-            f"{100 * found.agreement:.1f} %",
+            f"{check.metrics[metric]:.4f} ±{half:.3f}",
+            f"{check.drop:+.2f}" + ("" if check.drop <= limit else " !"),
+            f"{100 * check.agreement:.1f} %",
             "" if latency is None else f"{latency.p50_ms:.3f}",
             "" if latency is None or latency.p90_ms is None else f"{latency.p90_ms:.3f}",
-            "exact" if found.sqnr_db is None else f"{found.sqnr_db:.1f}",
-            f"{found.max_error:.4f}",
+            "exact" if check.sqnr_db is None else f"{check.sqnr_db:.1f}",
+            f"{check.max_error:.4f}",
         )
         table.add_row(variant.name + (" *" if variant.name == manifest.default else ""), *cells[: len(columns)])
     console.print(table)
-    console.print(f"drop: points of {metric}   *: default   !: loses more than {limit:g}, so it cannot be the default")
+    console.print_line(
+        f"drop: points of {metric}   *: default   !: loses more than {limit:g}, so it cannot be the default"
+    )
     if manifest.variant(manifest.default).check.drop > limit:
-        console.print(f"no variant loses less than {limit:g}: {manifest.default}, which loses least, is the default")
+        console.print_line(
+            f"no variant loses less than {limit:g}: {manifest.default}, which loses least, is the default"
+        )
     for variant in manifest.variants:
         for remark in _remarks(variant.check, report.count):
-            console.print(f"{variant.name}: {remark}")
+            console.print_line(f"{variant.name}: {remark}")
     for name, reason in report.failed.items():
-        console.print(f"{name} failed: {reason}")
+        console.print_line(f"{name} failed: {reason}")
     for reason in dict.fromkeys(report.not_applicable.values()):
-        names = ", ".join(name for name, other in report.not_applicable.items() if other == reason)
-        console.print(f"not applicable, {reason}: {names}")
+        names = ", ".join(name for name, its_reason in report.not_applicable.items() if its_reason == reason)
+        console.print_line(f"not applicable, {reason}: {names}")
     if report.timed_on:
-        console.print(f"times: {report.timed_on}, variants interleaved")
+        console.print_line(f"times: {report.timed_on}, variants interleaved")
 
 
-WIDE, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
-"""Columns for wide terminals, and the width from which they are shown."""
-
-
-def _remarks(found: Check, count: int) -> list[str]:
+def _remarks(check: Check, count: int) -> list[str]:
     """Return unusual properties of a variant's outputs."""
-    said = []
-    if found.saturated > 0.001:
-        said.append(f"{100 * found.saturated:.1f} % of its outputs are clipped at the end of its range")
-    if found.sum_error is not None and found.sum_error > 0.02:
-        said.append(f"its probabilities differ from a sum of one by up to {found.sum_error:.3f}")
-    if found.count < count:
-        said.append(f"checked on {found.count} of {count} samples, because it is slow")
-    return said
+    remarks = []
+    if check.saturated > 0.001:
+        remarks.append(f"{100 * check.saturated:.1f} % of its outputs are clipped at the end of its range")
+    if check.sum_error is not None and check.sum_error > 0.02:
+        remarks.append(f"its probabilities differ from a sum of one by up to {check.sum_error:.3f}")
+    if check.count < count:
+        remarks.append(f"checked on {check.count} of {count} samples, because it is slow")
+    return remarks
 
 
-def _input(manifest: Manifest) -> str:
+def _describe_input(manifest: Manifest) -> str:
     from orilla.runtime.preprocessing.image import Preprocess
     from orilla.runtime.preprocessing.text import TextPreprocess
 
@@ -146,4 +146,4 @@ def _input(manifest: Manifest) -> str:
         return f"images of any size, resized to {spec.size_hw[0]}x{spec.size_hw[1]}, {spec.color.upper()} 0-255"
     if isinstance(spec, TextPreprocess):
         return f"texts, as {spec.length} tokens"
-    return ", ".join(f"{one.name} {list(one.shape)} {one.dtype}" for one in spec.inputs)
+    return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in spec.inputs)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.slim import slim
+from orilla.runtime.commands.result import CommandResult
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,25 +28,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--default", help="new default variant (default: the bundle's if it is kept, else the first)")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Write the smaller bundle. Return the exit code and the JSON document."""
+@dataclass(frozen=True, slots=True)
+class SlimResult(CommandResult):
+    """The smaller bundle."""
+
+    bundle: str
+    default: str
+    variants: list[str]
+    bytes: int
+    bytes_before: int
+
+    def render(self, console: ResultConsole) -> None:
+        """Print what is left."""
+        size, before = (count / 2**20 for count in (self.bytes, self.bytes_before))
+        names = ", ".join(self.variants)
+        console.print_line(f"{self.bundle}: {names}; {size:.2f} MiB of {before:.2f}; {self.default} by default")
+
+
+def execute(arguments: argparse.Namespace) -> SlimResult:
+    """Write the smaller bundle."""
     bundle = Bundle.open(arguments.bundle)
     bundles.check_new(arguments.out)
     manifest, files = slim(bundle, arguments.keep, arguments.default)
     bundles.write(arguments.out, manifest, files)
-    return 0, {
-        "bundle": str(arguments.out),
-        "default": manifest.default,
-        "variants": [variant.name for variant in manifest.variants],
-        "bytes": sum(entry.size for entry in manifest.files.values()),
-        "bytes_before": sum(entry.size for entry in bundle.manifest.files.values()),
-    }
-
-
-def show(document: dict[str, object]) -> None:
-    """Print what is left."""
-    size, before = (float(document[name]) / 2**20 for name in ("bytes", "bytes_before"))  # type: ignore[arg-type]
-    variants: list[str] = document["variants"]  # type: ignore[assignment]
-    print(
-        f"{document['bundle']}: {', '.join(variants)}; {size:.2f} MiB of {before:.2f}; {document['default']} by default"
+    return SlimResult(
+        bundle=str(arguments.out),
+        default=manifest.default,
+        variants=[variant.name for variant in manifest.variants],
+        bytes=sum(entry.size for entry in manifest.files.values()),
+        bytes_before=sum(entry.size for entry in bundle.manifest.files.values()),
     )

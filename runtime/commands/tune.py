@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from orilla.devices.cores import available_cores
-from orilla.devices.detect import detect
+from orilla.devices.detect import Machine, detect
 from orilla.devices.errors import ConfigError
 from orilla.devices.names import whole_number
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.engines.tuning_cache import check_writable
-from orilla.runtime.terminal_progress import TerminalProgress
+from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.engines.tuning_cache import Candidate, check_writable
+from orilla.runtime.terminal import TerminalProgress
 from orilla.runtime.tune import Trial, candidates, order, remember, tune
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
 
 MIN_S, MAX_S = 5.0, 3600.0
 
@@ -36,7 +41,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="keep nothing")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """A candidate and its measurement."""
+
+    variant: str
+    engine: str
+    threads: int
+    p50_ms: float | None
+    count: int
+    """Number of inferences in the last round."""
+    rounds: int
+    left_out: str | None
+    """Why the candidate was not chosen; None for the choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult(CommandResult):
+    """The fastest candidate, and all others."""
+
+    bundle: str
+    machine: Machine
+    choice: Candidate
+    p50_ms: float | None
+    default: str
+    kept: str | None
+    """File that stores the choice; None with `--dry-run`."""
+    trials: list[TrialRow]
+
+    def render(self, console: ResultConsole) -> None:
+        """Print all candidates and the choice."""
+        from rich.table import Table
+
+        table = Table(title=f"{self.bundle} on {self.machine}", box=None, padding=(0, 2, 0, 0))
+        for column in ("variant", "engine", "threads", "p50 ms", ""):
+            justify: Literal["left", "right"] = "right" if column in ("threads", "p50 ms") else "left"
+            table.add_column(column, justify=justify, no_wrap=column != "")
+        for row in self.trials:
+            p50 = "" if row.p50_ms is None else f"{row.p50_ms:.3f}"
+            table.add_row(row.variant, row.engine, str(row.threads), p50, row.left_out or "chosen")
+        console.print(table)
+        console.print_line(f"chosen: {self.choice}, p50 {self.p50_ms:.3f} ms")
+        if self.kept:
+            console.print_line(f"orilla run uses it from now on; stored in {self.kept}")
+
+
+def execute(arguments: argparse.Namespace) -> TuneResult:
     """Find the fastest candidate and store it."""
     ends = time.perf_counter() + arguments.seconds
     if not MIN_S <= arguments.seconds <= MAX_S:
@@ -52,53 +102,35 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     trials = candidates(bundle, max_drop=arguments.max_drop, threads=_threads(arguments.threads), engines=engines)
     with TerminalProgress() as progress:
         chosen = tune(bundle, trials, ends, progress)
-    kept = None if arguments.dry_run else remember(bundle, chosen)
-    return 0, {
-        "bundle": str(arguments.bundle),
-        "machine": detect(),
-        "choice": chosen.candidate,
-        "p50_ms": chosen.p50_ms,
-        "default": bundle.manifest.default,
-        "kept": kept,
-        "trials": [_row(trial) for trial in order(trials)],
-    }
+    return TuneResult(
+        bundle=str(arguments.bundle),
+        machine=detect(),
+        choice=chosen.candidate,
+        p50_ms=chosen.p50_ms,
+        default=bundle.manifest.default,
+        kept=None if arguments.dry_run else remember(bundle, chosen),
+        trials=[_row(trial) for trial in order(trials)],
+    )
 
 
 def _threads(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    words, most = text.split(","), available_cores()
-    if not all(whole_number(word) and 1 <= int(word) <= most for word in words):
+    numbers, most = text.split(","), available_cores()
+    if not all(whole_number(number) and 1 <= int(number) <= most for number in numbers):
         msg = f"--threads {text}: give numbers from 1 to {most}, the usable cores, as in 1,2"
         raise ConfigError(msg)
-    return [int(word) for word in words]
+    return [int(number) for number in numbers]
 
 
-def _row(trial: Trial) -> dict[str, object]:
-    return {
-        "variant": trial.candidate.variant,
-        "engine": trial.candidate.engine,
-        "threads": trial.candidate.threads,
-        "p50_ms": trial.p50_ms,
-        "count": len(trial.times_ms),
-        "rounds": trial.rounds,
-        "left_out": trial.left_out,
-    }
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print all candidates and the choice."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{document['bundle']} on {document['machine']}", box=None, padding=(0, 2, 0, 0))
-    for column in ("variant", "engine", "threads", "p50 ms", ""):
-        table.add_column(column, justify="right" if column in ("threads", "p50 ms") else "left", no_wrap=column != "")
-    for row in document["trials"]:
-        p50 = "" if row["p50_ms"] is None else f"{row['p50_ms']:.3f}"
-        table.add_row(row["variant"], row["engine"], str(row["threads"]), p50, row["left_out"] or "chosen")
-    console = Console(markup=False, highlight=False)
-    console.print(table)
-    console.print(f"chosen: {document['choice']}, p50 {document['p50_ms']:.3f} ms")
-    if document["kept"]:
-        console.print(f"orilla run uses it from now on; stored in {document['kept']}")
+def _row(trial: Trial) -> TrialRow:
+    candidate = trial.candidate
+    return TrialRow(
+        variant=candidate.variant,
+        engine=candidate.engine,
+        threads=candidate.threads,
+        p50_ms=trial.p50_ms,
+        count=len(trial.times_ms),
+        rounds=trial.rounds,
+        left_out=trial.left_out,
+    )

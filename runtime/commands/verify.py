@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from orilla.devices.budget import SHIPPED, read_budgets
 from orilla.devices.errors import ConfigError
@@ -12,12 +13,16 @@ from orilla.runtime.bench.budgets.limits import LimitResult
 from orilla.runtime.bench.budgets.live import applying, judge
 from orilla.runtime.bench.budgets.measurement import BudgetTarget, Measurement, budget_target
 from orilla.runtime.bench.report.lines import BUDGET_HEADER, budget_row
-from orilla.runtime.bench.report.terminal import show_tables
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.commands.tables import print_tables
 from orilla.runtime.evaluation.accuracy import open_labelled
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.terminal_progress import TerminalProgress
+from orilla.runtime.terminal import TerminalProgress
 from orilla.runtime.verify import VariantVerdict, verify
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +49,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Verify the bundle. The exit code is 0 if every variant passes and every budget is met, else 1."""
+@dataclass(frozen=True, slots=True)
+class VerifyResult(CommandResult):
+    """The verdict on a bundle, with those on its variants and budgets."""
+
+    hidden = ("as_markdown",)
+
+    bundle: str
+    verdict: Literal["pass", "fail"]
+    files: int
+    """Number of checked files."""
+    variants: list[VariantVerdict]
+    budgets: list[LimitResult]
+    as_markdown: bool
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 if every variant passes and every budget is met, else 1."""
+        return 0 if self.verdict == "pass" else 1
+
+    def render(self, console: ResultConsole) -> None:
+        """Print one row per variant and limit, and every stage of a failure."""
+        rows, lines = [], []
+        for verdict in self.variants:
+            word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"
+            agreed = ", ".join(stage.name for stage in verdict.stages if stage.passed)
+            rows.append([verdict.variant, verdict.engine, word, verdict.skipped or agreed])
+            lines += [
+                f"{verdict.variant}: {'ok' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}"
+                for stage in verdict.stages
+                if not stage.passed or stage.name == "accuracy"
+            ]
+        title = f"{self.bundle}: {self.files} files, sizes and hashes right"
+        tables = [(title, ["variant", "engine", "verdict", "stages that agree"], rows)]
+        if self.budgets:
+            name = self.budgets[0].bundle
+            tables.append((f"budgets of {name}", BUDGET_HEADER, [budget_row(limit) for limit in self.budgets]))
+            lines += [f"FAIL {limit.reason}" for limit in self.budgets if limit.reason]
+        lines.append(f"verdict: {self.verdict}")
+        print_tables(console, tables, lines, as_markdown=self.as_markdown, text_columns=4)
+
+
+def execute(arguments: argparse.Namespace) -> VerifyResult:
+    """Verify the bundle."""
     bundle = Bundle.open(arguments.bundle)
     manifest = bundle.manifest
     targets = _targets(arguments.budget, bundle) if arguments.budget is not None else []
@@ -55,17 +101,16 @@ def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
     if all(verdict.skipped for verdict in verdicts):
         msg = f"nothing to verify: {verdicts[0].skipped}"
         raise ConfigError(msg)
-    ran = [verdict for verdict in verdicts if verdict.skipped is None]
-    judged = _judge(targets, dataset)
-    passed = all(verdict.passed for verdict in ran) and all(one.passed for one in judged)
-    return 0 if passed else 1, {
-        "bundle": str(bundle.path),
-        "verdict": "pass" if passed else "fail",
-        "files": len(manifest.files),
-        "variants": verdicts,
-        "budgets": judged,
-        "markdown": arguments.markdown,
-    }
+    limits = _judge(targets, dataset)
+    passed = all(verdict.passed for verdict in verdicts if verdict.skipped is None)
+    return VerifyResult(
+        bundle=str(bundle.path),
+        verdict="pass" if passed and all(limit.passed for limit in limits) else "fail",
+        files=len(manifest.files),
+        variants=verdicts,
+        budgets=limits,
+        as_markdown=arguments.markdown,
+    )
 
 
 def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
@@ -74,31 +119,8 @@ def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
 
 
 def _judge(targets: list[BudgetTarget], dataset: Dataset | None) -> list[LimitResult]:
-    judged: list[LimitResult] = []
-    if targets:
-        with TerminalProgress() as progress:
-            for subject in targets:
-                judged += judge(Measurement(subject, dataset=dataset, progress=progress))
-    return judged
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print one row per variant and limit, and every stage of a failure."""
-    verdicts: list[VariantVerdict] = document["variants"]
-    judged: list[LimitResult] = document["budgets"]
-    rows, lines = [], []
-    for verdict in verdicts:
-        word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"
-        agreed = ", ".join(stage.name for stage in verdict.stages if stage.passed)
-        rows.append([verdict.variant, verdict.engine, word, verdict.skipped or agreed])
-        lines += [
-            f"{verdict.variant}: {'ok' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}"
-            for stage in verdict.stages
-            if not stage.passed or stage.name == "accuracy"
-        ]
-    title = f"{document['bundle']}: {document['files']} files, sizes and hashes right"
-    tables = [(title, ["variant", "engine", "verdict", "stages that agree"], rows)]
-    if judged:
-        tables.append((f"budgets of {judged[0].bundle}", BUDGET_HEADER, [budget_row(one) for one in judged]))
-        lines += [f"FAIL {one.reason}" for one in judged if one.reason]
-    show_tables(tables, [*lines, f"verdict: {document['verdict']}"], as_markdown=document["markdown"], text_columns=4)
+    limits: list[LimitResult] = []
+    with TerminalProgress() as progress:
+        for target in targets:
+            limits += judge(Measurement(target, dataset=dataset, progress=progress))
+    return limits

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.bench import run as run_mode
+
+if TYPE_CHECKING:
+    from orilla.runtime.commands.bench.results import BenchResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,45 +33,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Run the subcommand. Return the exit code and the JSON document."""
-    code, document = _ACTIONS[arguments.action](arguments)
-    return code, {**document, "markdown": arguments.markdown}
+def execute(arguments: argparse.Namespace) -> BenchResult:
+    """Run the subcommand."""
+    return _ACTIONS[arguments.action](arguments)
 
 
-def _compare(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    import msgspec
-
+def _compare(arguments: argparse.Namespace) -> BenchResult:
     from orilla.runtime.bench.result import read_all
     from orilla.runtime.bench.verdict import MARGIN, compare
+    from orilla.runtime.commands.bench.results import CompareResult
 
     margin = MARGIN if arguments.margin is None else arguments.margin
     if not 0 <= margin <= 100:
         msg = f"--margin {margin:g}: must be 0 to 100 per cent"
         raise ConfigError(msg)
     verdict = compare(read_all(arguments.a), read_all(arguments.b), margin=margin)
-    return 1 if verdict.verdict == "slower" else 0, {"mode": "compare", **msgspec.structs.asdict(verdict)}
+    return CompareResult(arguments.markdown, verdict)
 
 
-def _history(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+def _history(arguments: argparse.Namespace) -> BenchResult:
     from orilla.runtime.bench.report.history import trends
+    from orilla.runtime.commands.bench.results import HistoryResult
 
-    return 0, {"mode": "history", "folder": str(arguments.folder), "trends": trends(arguments.folder)}
+    return HistoryResult(arguments.markdown, str(arguments.folder), trends(arguments.folder))
 
 
-def _estimate(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+def _estimate(arguments: argparse.Namespace) -> BenchResult:
     from orilla.runtime.bench.estimate import predict
     from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.commands.bench.results import EstimateResult
 
     predictions = predict(Bundle.open(arguments.bundle), arguments.device, arguments.variant)
-    return 0, {"mode": "estimate", "predictions": predictions}
+    return EstimateResult(arguments.markdown, predictions)
 
 
 _ACTIONS = {"run": run_mode.execute, "compare": _compare, "history": _history, "estimate": _estimate}
-
-
-def show(document: dict[str, Any]) -> None:
-    """Print the result of the subcommand."""
-    from orilla.runtime.bench.report import terminal
-
-    terminal.show(document)

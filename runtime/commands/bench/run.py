@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orilla.runtime.bench.remote.job import HostReport
     from orilla.runtime.bench.result import Result
     from orilla.runtime.bench.runner import Plan
+    from orilla.runtime.commands.bench.results import BenchResult, HostsResult, RunResult
     from orilla.runtime.model import Model
 
 MIN_S, MAX_S = 0.5, 86400.0
@@ -47,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for hosts without a network")
 
 
-def execute(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
-    """Measure here or on other machines. Return the exit code and the JSON document."""
+def execute(arguments: argparse.Namespace) -> BenchResult:
+    """Measure here or on other machines."""
     _check_run(arguments)
     return _run_remotely(arguments) if arguments.host else _run_here(arguments)
 
@@ -110,11 +111,11 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         check_plots()
 
 
-def _run_here(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+def _run_here(arguments: argparse.Namespace) -> RunResult:
     from orilla.runtime.bench import result as results
     from orilla.runtime.bench.runner import Plan
     from orilla.runtime.bench.scenario import STREAMS
-    from orilla.runtime.cli import INTERRUPTED
+    from orilla.runtime.commands.bench.results import RunResult
     from orilla.runtime.evaluation.accuracy import open_labelled
     from orilla.runtime.model import Model
 
@@ -133,22 +134,32 @@ def _run_here(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
         result = _measured(model, plan)
     if arguments.out is not None:
         results.write(arguments.out, result)
-    document: dict[str, object] = {"mode": "run", "result": result, "out": arguments.out and str(arguments.out)}
+    history = records = None
     if arguments.history is not None:
         from orilla.runtime.bench.report.history import trends
 
-        document["history"] = str(results.keep(arguments.history, result))
-        document["trends"] = trends(arguments.history)
+        history = str(results.keep(arguments.history, result))
+        records = trends(arguments.history)
     if arguments.report is not None:
         _write_page([result], arguments.report)
-        document["report"] = str(arguments.report)
-    return 0 if result.complete else INTERRUPTED, document
+    return RunResult(
+        as_markdown=arguments.markdown,
+        result=result,
+        out=_text(arguments.out),
+        history=history,
+        trends=records,
+        report=_text(arguments.report),
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _measured(model: Model, plan: Plan) -> Result:
     """Measure with a progress bar on standard error."""
     from orilla.runtime.bench.runner import run
-    from orilla.runtime.terminal_progress import TerminalProgress
+    from orilla.runtime.terminal import TerminalProgress
 
     with TerminalProgress(animated=False) as progress:
         try:
@@ -158,10 +169,10 @@ def _measured(model: Model, plan: Plan) -> Result:
             raise
 
 
-def _run_remotely(arguments: argparse.Namespace) -> tuple[int, dict[str, object]]:
+def _run_remotely(arguments: argparse.Namespace) -> HostsResult:
     from orilla.runtime.bench.remote.fleet import RemotePlan, bench_on
-    from orilla.runtime.cli import INTERRUPTED
-    from orilla.runtime.terminal_progress import TerminalProgress
+    from orilla.runtime.commands.bench.results import HostsResult
+    from orilla.runtime.terminal import TerminalProgress
 
     plan = RemotePlan(
         tuple(arguments.host),
@@ -178,12 +189,13 @@ def _run_remotely(arguments: argparse.Namespace) -> tuple[int, dict[str, object]
         arguments.wheels,
     )
     reports, interrupted = bench_on(plan, TerminalProgress())
-    title = f"{Path(arguments.bundle).stem}, {arguments.scenario}"
-    document: dict[str, object] = {"mode": "hosts", "title": title, "hosts": reports}
-    document["written"] = _keep(reports, arguments)
-    if interrupted:
-        return INTERRUPTED, document
-    return (0 if all(report.result is not None for report in reports) else 1), document
+    return HostsResult(
+        as_markdown=arguments.markdown,
+        title=f"{Path(arguments.bundle).stem}, {arguments.scenario}",
+        hosts=reports,
+        written=_keep(reports, arguments),
+        interrupted=interrupted,
+    )
 
 
 def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]:

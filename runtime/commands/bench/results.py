@@ -1,0 +1,212 @@
+"""Results of the subcommands of `orilla bench`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from orilla.runtime.bench.estimate import Prediction
+from orilla.runtime.bench.numbers import milliseconds
+from orilla.runtime.bench.remote.job import HostReport
+from orilla.runtime.bench.report.history import Trend
+from orilla.runtime.bench.report.lines import BARS, Table, mib, percentile, result_parts
+from orilla.runtime.bench.result import Result
+from orilla.runtime.bench.samples import PERCENTS
+from orilla.runtime.bench.verdict import Verdict
+from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.commands.tables import print_tables
+
+if TYPE_CHECKING:
+    from orilla.runtime.terminal import ResultConsole
+
+INTERRUPTED = 130
+"""Exit code after an interrupt."""
+
+MAX_RUNS = 20
+"""Maximum number of runs in the line of a trend."""
+
+WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower than A"}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult(CommandResult):
+    """Base of the results: tables and lines, on a terminal or as Markdown."""
+
+    mode: ClassVar[str]
+    hidden: ClassVar[tuple[str, ...]] = ("as_markdown",)
+
+    as_markdown: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON document, which begins with the mode."""
+        return {"mode": self.mode, **CommandResult.to_json(self)}
+
+    def render(self, console: ResultConsole) -> None:
+        """Print tables and lines."""
+        tables, lines = self.parts()
+        print_tables(console, tables, lines, as_markdown=self.as_markdown)
+
+    @abstractmethod
+    def parts(self) -> tuple[list[Table], list[str]]:
+        """Return the tables, and the lines below them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult(BenchResult):
+    """A measurement on this machine."""
+
+    mode = "run"
+    optional = ("history", "trends", "report")
+
+    result: Result
+    out: str | None
+    history: str | None = None
+    """File in the folder of `--history`."""
+    trends: list[Trend] | None = None
+    report: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0, or `INTERRUPTED` for an interrupted run."""
+        return 0 if self.result.complete else INTERRUPTED
+
+    def parts(self) -> tuple[list[Table], list[str]]:
+        """Return the stages, the trend, and the files that were written."""
+        table, lines = result_parts(self.result)
+        tables = [table, *([_history_table(self.trends)] if self.trends is not None else [])]
+        return tables, [*lines, *(f"written: {path}" for path in (self.out, self.history, self.report) if path)]
+
+
+@dataclass(frozen=True, slots=True)
+class HostsResult(BenchResult):
+    """Measurements on other machines."""
+
+    mode = "hosts"
+    hidden = ("as_markdown", "interrupted")
+
+    title: str
+    hosts: list[HostReport]
+    written: list[str]
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 if every machine has a result, else 1, or `INTERRUPTED`."""
+        if self.interrupted:
+            return INTERRUPTED
+        return 0 if all(report.result is not None for report in self.hosts) else 1
+
+    def parts(self) -> tuple[list[Table], list[str]]:
+        """Return a row per machine, and notes."""
+        rows, lines = [], []
+        for host in self.hosts:
+            result = host.result
+            if result is None:
+                rows.append([host.name, "–", "–", "–", "–", "failed"])
+                lines.append(f"{host.name}: {host.error}")
+                continue
+            main, cold_start = result.main, result.cold_start
+            memory = mib(cold_start.memory_mib) if cold_start is not None else "–"
+            valid = "valid" if result.valid and result.complete else "NOT VALID"
+            rows.append([host.name, *(percentile(main.at(p)) for p in PERCENTS), memory, valid])
+            notes = (result.host.description, *host.findings, *result.notes, *result.invalid)
+            lines += [f"{host.name}: {note}" for note in notes]
+        header = ["host", "p50 ms", "p90 ms", "p99 ms", "memory", ""]
+        return [(self.title, header, rows)], [*lines, *(f"written: {path}" for path in self.written)]
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult(BenchResult):
+    """A comparison of two results."""
+
+    mode = "compare"
+
+    comparison: Verdict
+
+    @property
+    def exit_code(self) -> int:
+        """Return 1 if B is slower, else 0."""
+        return 1 if self.comparison.verdict == "slower" else 0
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON document, in which the comparison is not nested."""
+        return {"mode": self.mode, **msgspec.structs.asdict(self.comparison)}
+
+    def parts(self) -> tuple[list[Table], list[str]]:
+        """Return a row per percentile, and the verdict."""
+        verdict = self.comparison
+        rows = [
+            [
+                change.percentile,
+                milliseconds(change.a_ms),
+                milliseconds(change.b_ms),
+                f"{change.percent:+.1f} ± {change.plus_minus:.1f} %",
+                change.verdict,
+            ]
+            for change in verdict.changes
+        ]
+        lines = [f"A: {verdict.a}", f"B: {verdict.b}"]
+        if verdict.memory_mib:
+            a, b = verdict.memory_mib
+            lines.append(f"memory {a:.1f} MiB in A, {b:.1f} in B")
+        by = "" if verdict.verdict == "same" else f", by {abs(verdict.percent):.1f} ± {verdict.plus_minus:.1f} %"
+        last = f"verdict: B is {WORDS[verdict.verdict]}{by} (margin {verdict.margin:g} %)"
+        header = ["", "A ms", "B ms", "B is slower by", "verdict"]
+        return [(f"{verdict.headline}, A compared with B", header, rows)], [*lines, *verdict.notes, last]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryResult(BenchResult):
+    """The trends in a folder of results."""
+
+    mode = "history"
+
+    folder: str
+    trends: list[Trend]
+
+    def parts(self) -> tuple[list[Table], list[str]]:
+        """Return a row per trend."""
+        return [_history_table(self.trends)], []
+
+
+def _history_table(trends: list[Trend]) -> Table:
+    rows = []
+    for trend in trends:
+        low, high = min(trend.p50_ms), max(trend.p50_ms)
+        span = high - low
+        times = trend.p50_ms[-MAX_RUNS:]
+        line = "".join(BARS[1 + round(7 * (value - low) / span)] if span else BARS[4] for value in times)
+        last = f"{trend.last.verdict}, {trend.last.percent:+.1f} ± {trend.last.plus_minus:.1f} %" if trend.last else "–"
+        runs = f"{len(trend.p50_ms)}, {sum(trend.valid)} valid"
+        rows.append([f"{trend.subject} ({trend.machine})", runs, line, milliseconds(trend.p50_ms[-1]), last])
+    return "history", ["", "runs", "p50", "last ms", "compared with the previous run"], rows
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateResult(BenchResult):
+    """Estimates for a device that is not available."""
+
+    mode = "estimate"
+
+    predictions: list[Prediction]
+
+    def parts(self) -> tuple[list[Table], list[str]]:
+        """Return a row per variant."""
+        rows = [
+            [
+                prediction.variant,
+                milliseconds(prediction.ms),
+                f"{milliseconds(prediction.low_ms)} – {milliseconds(prediction.high_ms)}",
+                prediction.basis,
+            ]
+            for prediction in self.predictions
+        ]
+        title = f"estimate for {self.predictions[0].device}, all its cores"
+        note = (
+            "ESTIMATE: nothing was measured on that device; the span is the error for models with published figures "
+            "for it"
+        )
+        return [(title, ["variant", "p50 ms", "span", "from"], rows)], [note]
