@@ -4,13 +4,20 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
+import tomllib
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from helpers import factories
 
+import orilla.runtime
 from orilla.devices.budget import LIMITS, budget_of, read_budgets
+from orilla.export.recipe import Recipe, recipes
 from orilla.runtime.cli import COMMANDS
+from orilla.runtime.sources.source import Source
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -94,3 +101,46 @@ def test_the_glossary_names_what_the_code_has():
     code = "\n".join(file.read_text() for file in files) + "\n".join(file.name for file in files)
     for name in re.findall(r"`(.+?)`", " ".join(rows)):
         assert re.search(rf"\b{re.escape(name)}\b", code), name
+
+
+def contributed(name):
+    """Return the names that a Python example of the contributors' page defines."""
+    text = (ROOT / "docs" / "CONTRIBUTING.md").read_text()
+    blocks = [
+        textwrap.dedent(block) for block in re.findall(r"^ +```python\n(.*?)^ +```", text, re.DOTALL | re.MULTILINE)
+    ]
+    (code,) = [block for block in blocks if f"class {name}" in block]
+    space = {}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), space)
+    return space
+
+
+def test_the_source_of_the_contributors_page_works(tmp_path):
+    for index in range(2):
+        np.save(tmp_path / f"{index}.npy", np.full((4, 6, 3), index, np.uint8))
+    np.save(tmp_path / "2.npy", np.zeros(3))
+    source = contributed("NpyFolder")["open_source"](f"npy:{tmp_path}")
+    assert isinstance(source, Source)
+    assert [source.read().image.max() for _ in range(2)] == [0, 1]
+    assert source.read().kind == "corrupt"
+    assert source.read() is None
+    source.close()
+
+
+def test_the_sink_of_the_contributors_page_works(tmp_path):
+    path = tmp_path / "out.csv"
+    sink = contributed("CsvFile")["open_sink"](str(path), 25.0)
+    with orilla.runtime.open("road") as model:
+        assert sink.write(model(factories.picture())) is True
+    assert not path.exists()
+    sink.close(complete=True)
+    assert path.read_text().splitlines()[0] == "index,age_ms,infer_ms"
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_the_recipe_of_the_contributors_page_is_one(tmp_path):
+    text = (ROOT / "docs" / "CONTRIBUTING.md").read_text()
+    (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    ((name, row),) = tomllib.loads(table).items()
+    assert name not in recipes()
+    assert msgspec.convert(row, Recipe).engine == "litert"

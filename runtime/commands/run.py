@@ -18,8 +18,9 @@ from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
-from orilla.runtime.sinks.registry import sink_opener
+from orilla.runtime.sinks.registry import SINKS, sink_opener
 from orilla.runtime.sinks.sink import Sink
+from orilla.runtime.sources.registry import SOURCES
 
 if TYPE_CHECKING:
     from orilla.runtime.terminal import ResultConsole
@@ -36,14 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         required=True,
-        help="camera number or /dev/video*, URL (rtsp://, http://), video file, image or folder of images, "
-        "scenes[:SEED], picamera2, GStreamer pipeline; for a text model a text file, or - for standard "
-        "input",
+        help=f"{', '.join(kind.example for kind in SOURCES.values())}; for a text model a text file, or - for "
+        "standard input",
     )
     parser.add_argument(
         "--sink",
         action="append",
-        help="jsonl[:FILE], video:OUT.mp4 (or .avi, .webm) or window; may be repeated (default: jsonl)",
+        help=f"{', '.join(kind.usage for kind in SINKS.values())}; may be repeated (default: jsonl)",
     )
     parser.add_argument(
         "--policy",

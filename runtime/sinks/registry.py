@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import NamedTuple
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.sinks.sink import Opener, Sink
 
+
+class SinkKind(NamedTuple):
+    """A kind of sink: its usage, and what opens it."""
+
+    usage: str
+    """What the user types, for help and messages. `[...]` is optional."""
+    module: str
+    """Module of `orilla.runtime.sinks` whose `open_sink(argument, rate_hz, live)` opens it."""
+
+
 SINKS = {
-    "jsonl": "orilla.runtime.sinks.jsonl",
-    "video": "orilla.runtime.sinks.video",
-    "window": "orilla.runtime.sinks.window",
+    "jsonl": SinkKind("jsonl[:FILE]", "jsonl"),
+    "video": SinkKind("video:OUT.mp4 (or .avi, .webm)", "video"),
+    "window": SinkKind("window", "window"),
 }
-"""Name of a sink to its module, whose `open_sink(argument, rate_hz, live)` creates it."""
+"""Kinds of sinks by name."""
 
 
 def sink_opener(spec: str) -> Opener:
@@ -20,9 +31,9 @@ def sink_opener(spec: str) -> Opener:
     name, _, argument = spec.partition(":")
     if name not in SINKS:
         raise unknown_name(name, SINKS, kind="sink")
-    module = import_module(SINKS[name])
+    module = import_module(f"orilla.runtime.sinks.{SINKS[name].module}")
     if module.NEEDS_ARGUMENT and not argument:
-        msg = f"sink {name} needs a file: {name}:OUT.mp4"
+        msg = f"sink {name} needs an argument: give {SINKS[name].usage}"
         raise ConfigError(msg)
 
     def opener(rate_hz: float | None, *, live: bool = False) -> Sink:

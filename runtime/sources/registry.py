@@ -43,12 +43,12 @@ def _is_image(text: str) -> bool:
 
 SOURCES = {
     "camera": SourceKind("a camera number", lambda text: whole_number(text) or text.startswith("/dev/video"), "camera"),
-    "network": SourceKind("a URL", _is_url, "network"),
+    "network": SourceKind("a URL (rtsp://, http://)", _is_url, "network"),
     "gstreamer": SourceKind("gst:PIPELINE", lambda text: text.startswith("gst:") or " ! " in text, "gstreamer"),
     "picamera2": SourceKind("picamera2", _is_named("picamera2"), "picamera"),
     "scenes": SourceKind("scenes", _is_named("scenes", "scenes+clock"), "scenes"),
-    "images": SourceKind("a folder of images", _is_image, "images"),
-    "video": SourceKind("a file", lambda text: Path(text).is_file(), "video"),
+    "images": SourceKind("an image or a folder of images", _is_image, "images"),
+    "video": SourceKind("a video file", lambda text: Path(text).is_file(), "video"),
 }
 """Kinds of sources. The first kind that recognises a specification opens it."""
 

@@ -1,6 +1,5 @@
 """The contract of every source."""
 
-import cv2
 import numpy as np
 import pytest
 from helpers import factories
@@ -16,20 +15,29 @@ ELSEWHERE = {
 """Rows that this suite cannot open, with the reason."""
 
 
+def image_folder(folder):
+    for file in ("a.png", "b.png"):
+        factories.write_picture(folder / file, factories.picture())
+    return folder
+
+
+CASES = {
+    "scenes": lambda folder: "scenes:2",
+    "images": image_folder,
+    "one image": lambda folder: image_folder(folder) / "a.png",
+    "video": lambda folder: factories.video(folder / "clip.avi", 4),
+}
+"""Name of a source to the function that writes a small example into a folder and returns its specification."""
+
+
 @pytest.fixture(params=[*SOURCES, "one image"])
 def spec(request, tmp_path):
     name = request.param
     if name in ELSEWHERE:
         pytest.skip(ELSEWHERE[name])
-    if name == "video":
-        return factories.video(tmp_path / "clip.avi", 4)
-    if name == "scenes":
-        return "scenes:2"
-    if name not in ("images", "one image"):
-        pytest.fail(f"source {name} has no contract case: add one here")
-    for file in ("a.png", "b.png"):
-        cv2.imwrite(str(tmp_path / file), factories.picture())
-    return tmp_path if name == "images" else tmp_path / "a.png"
+    if name not in CASES:
+        pytest.fail(f"source {name} has no contract case: add one to CASES")
+    return CASES[name](tmp_path)
 
 
 def test_frames_count_up_are_stamped_and_are_bgr_pictures(spec):

@@ -27,7 +27,7 @@ CASES = {
 @pytest.fixture(params=FIRST_METRIC)
 def task(request):
     if request.param not in CASES:
-        pytest.fail(f"task {request.param} has no contract case: add one here")
+        pytest.fail(f"task {request.param} has no contract case: add one to CASES")
     return request.param
 
 

@@ -71,7 +71,7 @@ def test_what_is_not_complete_leaves_nothing(tmp_path, spec, frames):
 def test_specs_are_checked_before_anything_opens():
     for spec, match in (
         ("vidoe:out.mp4", "unknown sink 'vidoe': did you mean video"),
-        ("video", "needs a file"),
+        ("video", "sink video needs an argument: give video:OUT.mp4"),
         ("video:out.gif", "must end in .mp4, .avi, .webm"),
     ):
         with pytest.raises(ConfigError, match=match):
