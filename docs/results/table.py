@@ -15,8 +15,8 @@ HEAD = """# Results
 
 Each row is one training run. Its card is stored here as JSON. No epoch or setting was chosen on the reported split.
 The column "held out" shows the training samples on which an epoch was chosen, if any. Intervals are 95 % intervals
-from a bootstrap over samples. Seconds are wall time, on machines that sometimes did other work. `python
-docs/results/table.py` writes this page from the cards.
+from a bootstrap over samples. Seconds are wall time, on machines that sometimes did other work. The
+command `python docs/results/table.py` writes this page from the cards.
 
 `road-0` was trained with the documented command. It is the model that ships. Without a sequence in its training data,
 the same recipe reaches 0.944 on it by day (`road-0006R0`; nothing was chosen on it) and 0.911 at dusk (`road-dusk`,
