@@ -199,7 +199,7 @@ def _open_data(
     dataset = open_samples(validation, source)
     if not source.has_labels and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
         source = replace(source, labels=dataset.classes)
-    if dataset.labelled:
+    if dataset.has_labels:
         target = target_of(dataset, source.task, source.labels)
         if source.task in ("classify", "text"):
             check_labels(target, dataset)

@@ -13,29 +13,29 @@ from orilla.runtime.bundle.golden import KnownFrame, read_answers, read_frames
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader, registry
 from orilla.runtime.engines.session import Session
-from orilla.runtime.evaluation.accuracy import answered, of_export
+from orilla.runtime.evaluation.accuracy import evaluate_session, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.preprocessing.preprocessor import RawInput
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 RESIZE_MEAN = 0.5
-"""Mean difference of prepared images that is allowed, grey levels. Bilinear resizing differs by 1 in a quarter of the
+"""Maximum mean difference of prepared images, in grey levels. Bilinear resizing differs by 1 in a quarter of the
 values between x86-64 and Arm."""
 
 RESULT_SLACK = 0.01
-"""Agreement that masks of the whole path may lose, in addition to the network's tolerance, to another processor's
-resize."""
+"""Agreement that the result may lose in addition to the network's tolerance, because another processor resizes images
+differently."""
 
 NAMES = {"iou": "IoU", "accuracy": "accuracy", "cosine": "cosine similarity"}
 
 METRIC_SLACK = 0.5
-"""Points by which a metric may be below the export's on the same data."""
+"""Number of points by which a metric may be below that of the export on the same data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage, compared with the golden data."""
+    """The comparison of one stage with the golden data."""
 
     name: str
     passed: bool
@@ -44,18 +44,18 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class VariantVerdict:
-    """Result for one variant."""
+    """The verdict on one variant."""
 
     variant: str
     engine: str
     passed: bool
     skipped: str | None
-    """Reason why it did not run, or None."""
+    """Why the variant did not run; None if it ran."""
     first_difference: str | None
-    """First stage that differs from the export, or None."""
+    """Name of the first stage that differs from the export; None if all agree."""
     stages: tuple[Stage, ...]
     metrics: dict[str, float]
-    """Metrics on the given data; empty without data."""
+    """Metrics on the user's data; empty without data."""
 
 
 def verify(
@@ -78,12 +78,12 @@ def verify(
             msg = f"engine {engine} runs none of {', '.join(variant.name for variant in variants)}"
             raise ConfigError(msg)
         variants = fitting
-    known = read_frames(bundle)
-    return [_verify_variant(bundle, variant, engine or variant.engine, known, dataset) for variant in variants]
+    frames = read_frames(bundle)
+    return [_verify_variant(bundle, variant, engine or variant.engine, frames, dataset) for variant in variants]
 
 
 def _verify_variant(
-    bundle: Bundle, variant: Variant, engine: str, known: list[KnownFrame], dataset: Dataset | None
+    bundle: Bundle, variant: Variant, engine: str, frames: list[KnownFrame], dataset: Dataset | None
 ) -> VariantVerdict:
     if engine in registry.ENGINES and not registry.installed(engine):
         reason = f"engine {engine} is not installed: {registry.ENGINES[engine].install}"
@@ -94,7 +94,11 @@ def _verify_variant(
         failed = Stage("load", passed=False, detail=str(error))
         return _verdict(variant, engine, (failed,))
     with closing(session):
-        stages = [_decode_stage(known), _prepare_stage(bundle, known), *_infer_stages(bundle, variant, session, known)]
+        stages = [
+            _decode_stage(frames),
+            _prepare_stage(bundle, frames),
+            *_infer_stages(bundle, variant, session, frames),
+        ]
         metrics: dict[str, float] = {}
         if dataset is not None:
             metrics, stage = _accuracy_stage(bundle, variant, session, dataset)
@@ -114,34 +118,34 @@ def _verdict(
     return VariantVerdict(variant.name, engine, first is None, skipped, first, stages, metrics or {})
 
 
-def _decode_stage(known: list[KnownFrame]) -> Stage:
-    intact = sum(one.intact for one in known)
-    return Stage("decode", intact == len(known), f"{intact} of {len(known)} golden frames decode to the same pixels")
+def _decode_stage(frames: list[KnownFrame]) -> Stage:
+    intact = sum(frame.intact for frame in frames)
+    return Stage("decode", intact == len(frames), f"{intact} of {len(frames)} golden frames decode to the same pixels")
 
 
-def _prepare_stage(bundle: Bundle, known: list[KnownFrame]) -> Stage:
+def _prepare_stage(bundle: Bundle, frames: list[KnownFrame]) -> Stage:
     preprocessor = bundle.preprocessor()
     if preprocessor.kind == "tensor":
         return Stage("prepare", passed=True, detail="arrays are passed unchanged")
     if preprocessor.kind == "text":
-        same = sum(np.array_equal(np.asarray(preprocessor(one.raw)), np.asarray(one.prepared)) for one in known)
-        return Stage("tokenise", same == len(known), f"{same} of {len(known)} golden texts give the same tokens")
-    pairs = [(np.asarray(preprocessor(one.raw), int), np.asarray(one.prepared, int)) for one in known]
-    levels = [float(np.abs(one - other).mean()) for one, other in pairs]
+        same = sum(np.array_equal(np.asarray(preprocessor(frame.raw)), np.asarray(frame.prepared)) for frame in frames)
+        return Stage("tokenise", same == len(frames), f"{same} of {len(frames)} golden texts give the same tokens")
+    pairs = [(np.asarray(preprocessor(frame.raw), int), np.asarray(frame.prepared, int)) for frame in frames]
+    levels = [float(np.abs(image - expected).mean()) for image, expected in pairs]
     return Stage("resize", max(levels) <= RESIZE_MEAN, f"prepared images differ by {max(levels):.3f} grey levels")
 
 
-def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: list[KnownFrame]) -> list[Stage]:
+def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: list[KnownFrame]) -> list[Stage]:
     """Check the stage `infer` on the export's prepared samples, and `result` on the path from raw samples."""
     preprocessor, task, allowed = bundle.preprocessor(), bundle.manifest.task, variant.tolerance
     try:
         expected = read_answers(bundle, variant)
-        outputs = [session.run(one.prepared)[0] for one in known]
-        whole = [session.run(preprocessor(one.raw))[0] for one in known]
-        sizes = [_size(one.raw) for one in known]
+        outputs = [session.run(frame.prepared)[0] for frame in frames]
+        whole = [session.run(preprocessor(frame.raw))[0] for frame in frames]
+        sizes = [_size(frame.raw) for frame in frames]
         results = [
-            float(np.mean(agreeing(task, one, other, size)))
-            for one, other, size in zip(whole, expected, sizes, strict=True)
+            float(np.mean(agreeing(task, output, golden, size)))
+            for output, golden, size in zip(whole, expected, sizes, strict=True)
         ]
     except (OrillaError, ValueError) as failure:
         return [Stage("infer", passed=False, detail=str(failure))]
@@ -149,9 +153,9 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, known: lis
         return [
             Stage("infer", passed=False, detail=f"output {list(outputs[0].shape)}, golden {list(expected[0].shape)}")
         ]
-    error = np.abs(np.stack(outputs) - expected).reshape(len(known), -1)
+    error = np.abs(np.stack(outputs) - expected).reshape(len(frames), -1)
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
-    same = min(float(np.mean(agreeing(task, one, other))) for one, other in zip(outputs, expected, strict=True))
+    same = min(float(np.mean(agreeing(task, *pair))) for pair in zip(outputs, expected, strict=True))
     # These comparisons fail for NaN.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
@@ -169,12 +173,12 @@ def _size(raw: RawInput) -> tuple[int, int] | None:
 def _accuracy_stage(
     bundle: Bundle, variant: Variant, session: Session, dataset: Dataset
 ) -> tuple[dict[str, float], Stage]:
-    """Measure the accuracy on data.
+    """Measure the accuracy on the user's data.
 
-    It must reach the export's figure on the same data, and is only reported on other data.
+    On the data of the export, it must reach the export's figure. On other data, it is only reported.
     """
-    manifest, split = bundle.manifest, dataset.checked
-    metrics, same = answered(bundle, session, dataset).metrics(), of_export(manifest, dataset)
+    manifest, split = bundle.manifest, dataset.check_split
+    metrics, same = evaluate_session(bundle, session, dataset).metrics(), is_export_data(manifest, dataset)
     metric = FIRST_METRIC[manifest.task]
     points = 100 * (variant.check.metrics[metric] - metrics[metric])
     detail = f"{NAMES[metric]} {metrics[metric]:.4f} on {dataset.source.name} {split}"

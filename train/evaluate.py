@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from orilla.runtime.bundle.card import EvaluationResult
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.evaluation.metrics import GroundTruth, Measures, measure, target_of, truth_of
-from orilla.runtime.evaluation.metrics.classification import Classified
+from orilla.runtime.evaluation.metrics import GroundTruth, Metrics, compute_metrics, target_of, truth_of
+from orilla.runtime.evaluation.metrics.classification import ClassificationMetrics
 
 BATCH = 32
 """Samples that are predicted at a time. Larger batches of images would need more memory than the training."""
@@ -25,7 +25,7 @@ def evaluate(
     items: Sequence[Item],
     labels: tuple[str, ...],
     prepare: Callable[[Sample], NDArray[Any]],
-) -> Measures:
+) -> Metrics:
     """Evaluate a model on samples, which are read in batches.
 
     Args:
@@ -40,7 +40,7 @@ def evaluate(
         for inputs, truths in _batches(dataset, items, prepare)
         for pair in zip(truths, predict(model, inputs), strict=True)
     )
-    return measure(target_of(dataset, dataset.task, labels), answers)
+    return compute_metrics(target_of(dataset, dataset.task, labels), answers)
 
 
 def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -49,12 +49,12 @@ def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(keras.ops.convert_to_numpy(outputs), np.float32)
 
 
-def evaluation_result(split: str, measures: Measures) -> EvaluationResult:
+def evaluation_result(split: str, computed: Metrics) -> EvaluationResult:
     """Return the metrics of a split as the card records them."""
     confusion: tuple[tuple[int, ...], ...] = ()
-    if isinstance(measures, Classified):
-        confusion = tuple(tuple(int(count) for count in row) for row in measures.confusion())
-    return EvaluationResult(split, measures.metrics(), measures.intervals(), confusion)
+    if isinstance(computed, ClassificationMetrics):
+        confusion = tuple(tuple(int(count) for count in row) for row in computed.confusion())
+    return EvaluationResult(split, computed.metrics(), computed.intervals(), confusion)
 
 
 def _batches(

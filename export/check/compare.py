@@ -14,7 +14,7 @@ from orilla.devices.errors import ConversionError
 from orilla.export.data.prepared import Inputs, row
 from orilla.runtime.bundle.manifest import Check, Tolerance
 from orilla.runtime.engines.session import Session
-from orilla.runtime.evaluation.metrics import GroundTruth, Measures, Target, measure
+from orilla.runtime.evaluation.metrics import GroundTruth, Metrics, Target, compute_metrics
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -51,16 +51,16 @@ class Reference:
     @cached_property
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the original model."""
-        return self.measure(self.outputs, range(len(self.outputs))).metrics()
+        return self.metrics_of(self.outputs, range(len(self.outputs))).metrics()
 
     @cached_property
     def scale(self) -> float:
         """Return the root mean square of the outputs, at least one."""
         return max(1.0, float(np.sqrt(np.mean(np.square(self.outputs, dtype=np.float64)))))
 
-    def measure(self, outputs: NDArray[np.float32], places: range) -> Measures:
+    def metrics_of(self, outputs: NDArray[np.float32], places: range) -> Metrics:
         """Return the metrics of outputs for the samples at `places`."""
-        return measure(self.target, zip((self.truths[place] for place in places), outputs, strict=True))
+        return compute_metrics(self.target, zip((self.truths[place] for place in places), outputs, strict=True))
 
     def agreement(self, outputs: NDArray[np.float32], places: range) -> float:
         """Return the share of decisions that equal the original's: pixels at image size, classes, or numbers."""
@@ -87,13 +87,13 @@ def check(reference: Reference, session: Session, *, seconds: float | None = SEC
     places = range(0, count, _stride(session, reference, seconds))
     outputs = answers(session, reference.inputs, places, shape)
     original = reference.outputs[places.start : places.stop : places.step]
-    measures, metric = reference.measure(outputs, places), FIRST_METRIC[reference.target.task]
-    metrics = measures.metrics()
-    base = reference.metrics if len(places) == count else reference.measure(original, places).metrics()
+    computed, metric = reference.metrics_of(outputs, places), FIRST_METRIC[reference.target.task]
+    metrics = computed.metrics()
+    base = reference.metrics if len(places) == count else reference.metrics_of(original, places).metrics()
     error = np.abs(outputs - original)
     return Check(
         metrics=metrics,
-        interval=measures.intervals()[metric],
+        interval=computed.intervals()[metric],
         drop=100 * (base[metric] - metrics[metric]),
         agreement=reference.agreement(outputs, places),
         mean_error=float(error.mean()),

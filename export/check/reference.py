@@ -76,7 +76,7 @@ def make_reference(
     Raises:
         DataError: The labels have another size than the outputs.
     """
-    labelled = dataset.labelled and (source.task != "tensor" or _has_values(validation, outputs))
+    labelled = dataset.has_labels and (source.task != "tensor" or _has_values(validation, outputs))
     truths = validation.truths
     if not labelled:
         truths = _own_truths(outputs, validation, source.task)

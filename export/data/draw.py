@@ -55,7 +55,7 @@ def divide(
 
 def all_items(dataset: Dataset) -> list[Item]:
     """Return every sample of the split that a check uses."""
-    return [(dataset.checked, index) for index in range(len(dataset.names(dataset.checked)))]
+    return [(dataset.check_split, index) for index in range(len(dataset.names(dataset.check_split)))]
 
 
 def _require(count: int, reserved: str = "", reserved_count: int = 0) -> None:

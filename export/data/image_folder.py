@@ -15,7 +15,7 @@ class ImageFolder(Dataset):
     """A folder of images without labels."""
 
     classes = ()
-    labelled = False
+    has_labels = False
 
     def __init__(self, folder: Path, task: Task) -> None:
         self._files = image_files(folder)

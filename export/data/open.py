@@ -40,7 +40,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
 
 
 def _kind(dataset: Dataset) -> str:
-    if isinstance(dataset.load(dataset.checked, 0), ArraySample):
+    if isinstance(dataset.load(dataset.check_split, 0), ArraySample):
         return "tensor"
     return "text" if dataset.task == "text" else "image"
 

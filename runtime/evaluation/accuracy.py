@@ -10,7 +10,7 @@ from orilla.runtime.bundle.manifest import Manifest
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.raw import prepared
-from orilla.runtime.evaluation.metrics import Measures, measure, target_of, truth_of
+from orilla.runtime.evaluation.metrics import Metrics, compute_metrics, target_of, truth_of
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 
@@ -25,7 +25,7 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: tuple[float, float]
     metrics: dict[str, float]
     drop: float | None
-    """Loss against the original model, points, if this is the data of the export; else None."""
+    """Loss compared with the original model, in points. None if this is not the data that the export checked on."""
 
 
 def open_labelled(path: str, manifest: Manifest) -> Dataset:
@@ -39,24 +39,24 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
     if not dataset.splits:
         msg = f"data set {path} has no labelled samples"
         raise DataError(msg)
-    if not dataset.labelled:
+    if not dataset.has_labels:
         msg = f"{path} has no labels, so accuracy cannot be measured"
         raise DataError(msg)
     target_of(dataset, manifest.task, manifest.labels)
     return dataset
 
 
-def answered(bundle: Bundle, session: Session, dataset: Dataset) -> Measures:
-    """Run the session on the split that the export checks on."""
-    preprocessor, split, manifest = bundle.preprocessor(), dataset.checked, bundle.manifest
+def evaluate_session(bundle: Bundle, session: Session, dataset: Dataset) -> Metrics:
+    """Run a session on the split that checks use, and return the metrics."""
+    preprocessor, split, manifest = bundle.preprocessor(), dataset.check_split, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))[0]) for sample in samples)
-    return measure(target_of(dataset, manifest.task, manifest.labels), outputs)
+    return compute_metrics(target_of(dataset, manifest.task, manifest.labels), outputs)
 
 
-def of_export(manifest: Manifest, dataset: Dataset) -> bool:
-    """Return True if this is the labelled data of the export's check."""
-    report, split = manifest.report, dataset.checked
+def is_export_data(manifest: Manifest, dataset: Dataset) -> bool:
+    """Return True if the export checked the bundle on this data set and its labels."""
+    report, split = manifest.report, dataset.check_split
     return (
         report.truth == "labels"
         and dataset.digest(split) == report.sha256
@@ -66,11 +66,11 @@ def of_export(manifest: Manifest, dataset: Dataset) -> bool:
 
 def accuracy(bundle: Bundle, session: Session, dataset: Dataset) -> Accuracy:
     """Return the task's primary metric with its interval, and its drop if the original's metric is known."""
-    manifest, split = bundle.manifest, dataset.checked
-    measures, metric = answered(bundle, session, dataset), FIRST_METRIC[manifest.task]
-    metrics = measures.metrics()
-    drop = 100 * (manifest.report.metrics[metric] - metrics[metric]) if of_export(manifest, dataset) else None
-    low, high = measures.intervals()[metric]
+    manifest, split = bundle.manifest, dataset.check_split
+    computed, metric = evaluate_session(bundle, session, dataset), FIRST_METRIC[manifest.task]
+    metrics = computed.metrics()
+    drop = 100 * (manifest.report.metrics[metric] - metrics[metric]) if is_export_data(manifest, dataset) else None
+    low, high = computed.intervals()[metric]
     return Accuracy(
         dataset.source.name,
         split,

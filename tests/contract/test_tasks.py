@@ -9,7 +9,7 @@ from helpers import bundles, factories
 import orilla.runtime
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import read_frames
-from orilla.runtime.evaluation.metrics import GroundTruth, Target, measure
+from orilla.runtime.evaluation.metrics import GroundTruth, Target, compute_metrics
 from orilla.runtime.tasks.decide import agreeing, decisions
 from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.runtime.verify import verify
@@ -82,7 +82,8 @@ def test_the_primary_metric_is_1_for_right_answers_and_less_for_wrong_ones(task)
     target = Target(task, labels, (1,) if task == "segment" else tuple(range(len(labels))), ignore=255)
     metric = FIRST_METRIC[task]
     good, bad = (
-        measure(target, [(GroundTruth(str(place), truth), output) for place in range(3)]) for output in (right, wrong)
+        compute_metrics(target, [(GroundTruth(str(place), truth), output) for place in range(3)])
+        for output in (right, wrong)
     )
     assert good.metrics()[metric] == pytest.approx(1)
     assert bad.metrics()[metric] < 0.9

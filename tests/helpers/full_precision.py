@@ -89,7 +89,7 @@ class RecordedOriginal:
 def record(name: str, bundle: Bundle, data: str) -> Path:
     """Run the bundle's default variant on the validation samples and write its outputs, which are probabilities."""
     dataset, preprocessor = open_labelled(data, bundle.manifest), bundle.preprocessor()
-    split = dataset.checked
+    split = dataset.check_split
     with closing(loader.load(bundle, bundle.manifest.variant(bundle.manifest.default))) as session:
         samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
         outputs = [session.run(prepared(sample, preprocessor))[0] for sample in samples]

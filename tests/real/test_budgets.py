@@ -13,7 +13,7 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import loader
 from orilla.runtime.evaluation.accuracy import open_labelled
-from orilla.runtime.evaluation.metrics import measure, target_of, truth_of
+from orilla.runtime.evaluation.metrics import compute_metrics, target_of, truth_of
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
@@ -86,10 +86,10 @@ def test_the_recorded_outputs_are_those_of_the_original(name, data_root):
     """They have the metric that the export measured."""
     manifest = Bundle.open(name).manifest
     dataset = open_labelled(str(data_root / VALIDATION[name]), manifest)
-    split, original = dataset.checked, full_precision.RecordedOriginal(name)
+    split, original = dataset.check_split, full_precision.RecordedOriginal(name)
     assert dataset.digest(split) == manifest.report.sha256
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     answers = ((truth_of(sample), original.run(sample)[0]) for sample in samples)
     metric = FIRST_METRIC[manifest.task]
-    found = measure(target_of(dataset, manifest.task, manifest.labels), answers).metrics()[metric]
+    found = compute_metrics(target_of(dataset, manifest.task, manifest.labels), answers).metrics()[metric]
     assert found == pytest.approx(manifest.report.metrics[metric], abs=1e-4)

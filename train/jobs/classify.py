@@ -16,7 +16,7 @@ from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared
-from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of
+from orilla.runtime.evaluation.metrics import GroundTruth, compute_metrics, target_of
 from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
@@ -233,7 +233,7 @@ class _Training:
                 for index, output in zip(indices, predict(model, inputs.view(indices, 0)), strict=True):
                     yield GroundTruth("", int(self.watched_labels[index])), output
 
-        return measure(target, answers()).metrics()["accuracy"]
+        return compute_metrics(target, answers()).metrics()["accuracy"]
 
 
 def _labels(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.int64]:

@@ -24,10 +24,10 @@ from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
-from orilla.runtime.evaluation.accuracy import accuracy, of_export
+from orilla.runtime.evaluation.accuracy import accuracy, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
-from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of, truth_of
+from orilla.runtime.evaluation.metrics import GroundTruth, compute_metrics, target_of, truth_of
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
@@ -228,7 +228,7 @@ class Measurement:
 
     def _compare_with_reference(self, dataset: Dataset, reference: Bundle) -> Answers:
         subject, manifest = self.subject, self.subject.bundle.manifest
-        split, metric = dataset.checked, FIRST_METRIC[manifest.task]
+        split, metric = dataset.check_split, FIRST_METRIC[manifest.task]
         target, count = target_of(dataset, manifest.task, manifest.labels), len(dataset.names(split))
         outputs: list[Output] = []
         agreement: list[float] = []
@@ -245,9 +245,9 @@ class Measurement:
                 yield truth, output
 
         with closing(load_reference(subject)) as session:
-            expected_value = measure(target, reference_answers(session)).metrics()[metric]
+            expected_value = compute_metrics(target, reference_answers(session)).metrics()[metric]
         with closing(self.load()) as session:
-            value = measure(target, variant_answers(session)).metrics()[metric]
+            value = compute_metrics(target, variant_answers(session)).metrics()[metric]
         data = f"{count} of {dataset.source.name} {split}"
         drop_from = f"{data}, {metric} {value:.4f}, full precision {expected_value:.4f}"
         return Answers(100 * (expected_value - value), float(np.mean(agreement)), drop_from, data)
@@ -256,7 +256,7 @@ class Measurement:
         self, dataset: Dataset, preprocessor: InputPreprocessor, session: Session
     ) -> Iterator[tuple[tuple[int, int] | None, GroundTruth, Output]]:
         """Run a session on all samples; yield the size of each image, its ground truth and its output."""
-        split = dataset.checked
+        split = dataset.check_split
         count = len(dataset.names(split))
         for index in range(count):
             if index % REPORT_EVERY == 0:
@@ -269,7 +269,7 @@ class Measurement:
     def _compare_with_export(self, dataset: Dataset) -> Answers:
         """Return the drop on the data of the export, where the metric of the original model is known."""
         subject, check = self.subject, self.subject.variant.check
-        if not of_export(subject.bundle.manifest, dataset):
+        if not is_export_data(subject.bundle.manifest, dataset):
             msg = (
                 f"{subject.bundle.path.name} has no full-precision variant to compare with on {dataset.source.name}, "
                 "which is not the data of its export: give reference"

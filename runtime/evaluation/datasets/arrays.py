@@ -28,7 +28,7 @@ SPLIT = "all"
 
 
 class ArrayFile(Dataset):
-    """A `.npz` file, completely in memory."""
+    """A `.npz` file, which stays in memory."""
 
     def __init__(self, path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
         self._inputs, self._y = inputs, y
@@ -36,7 +36,7 @@ class ArrayFile(Dataset):
         self._pictures = _are_pictures(inputs)
         self.source = Source(path.stem, path.name, "not stated")
         self.task = self._task()
-        self.labelled = y is not None
+        self.has_labels = y is not None
         self.classes = ("background", "mask") if self.task == "segment" else ()
 
     def _task(self) -> Task:
@@ -56,8 +56,8 @@ class ArrayFile(Dataset):
     def labels(self, split: str) -> list[int]:
         require_split(self, split)
         if self.task == "classify" and self._y is not None:
-            found: list[int] = self._y.tolist()
-            return found
+            classes: list[int] = self._y.tolist()
+            return classes
         return [0] * self._count
 
     def load(self, split: str, index: int) -> Sample:
@@ -75,7 +75,7 @@ class ArrayFile(Dataset):
 
     def content(self, split: str, index: int) -> bytes:
         parts = ((name, array[index]) for name, array in self._inputs.items())
-        return b"".join(f"{name} {one.shape} {one.dtype.str} ".encode() + one.tobytes() for name, one in parts)
+        return b"".join(f"{name} {array.shape} {array.dtype.str} ".encode() + array.tobytes() for name, array in parts)
 
     def truth(self, split: str, index: int) -> bytes:
         return b"" if self._y is None else self._y[index].tobytes()
@@ -85,7 +85,7 @@ class ArrayFile(Dataset):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for an `.npz` that no other reader recognises."""
+    """Return True for any `.npz`. The other readers come first."""
     return path.suffix == ".npz" and path.is_file() and zipfile.is_zipfile(path)
 
 

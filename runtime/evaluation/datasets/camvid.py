@@ -61,8 +61,8 @@ class CamVid(Pairs):
     def load(self, split: str, index: int) -> LabelledImage:
         require_split(self, split)
         image_path, label_path = self.pairs[split][index]
-        image = tree.picture(image_path)
-        labels = tree.picture(label_path, cv2.IMREAD_UNCHANGED)
+        image = tree.decoded(image_path)
+        labels = tree.decoded(label_path, cv2.IMREAD_UNCHANGED)
         if labels.shape != image.shape[:2]:
             raise size_error(image_path, image.shape, label_path, labels.shape)
         if int(labels.max()) > UNLABELLED:

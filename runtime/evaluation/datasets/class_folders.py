@@ -11,23 +11,26 @@ from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.dataset import Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import SPLITS, ListedDataset
 
 UNSUPERVISED = ("unsup",)
-"""Folders that are not a class: aclImdb's unlabelled texts."""
+"""Names of folders that are not a class. aclImdb has unlabelled texts in `unsup`."""
 
 
 class File(NamedTuple):
     """A file below the folder of its class."""
 
     name: str
-    """Path from the class on, with `/` as separator."""
+    """Path relative to the folder of the classes, with `/` as separator."""
     file: tree.Folder
     label: int
 
 
-class ClassFolders(Dataset):
-    """Classes are the folder names in alphabetical order, below split folders or without splits."""
+class ClassFolders(ListedDataset[File]):
+    """A data set with one folder per class, below split folders or without splits.
+
+    The classes are the folder names in alphabetical order.
+    """
 
     suffixes: tuple[str, ...]
     kind: str
@@ -49,8 +52,9 @@ class ClassFolders(Dataset):
         """Return the description of a data set with this folder name."""
 
     @cached_property
-    def _samples(self) -> dict[str, list[File]]:
-        found: dict[str, list[File]] = {}
+    def samples(self) -> dict[str, list[File]]:
+        """Return the files of each split."""
+        samples: dict[str, list[File]] = {}
         for split, parent in self._splits.items() or [("", self._top)]:
             for label, name in enumerate(self.classes):
                 folder = parent / name
@@ -60,32 +64,20 @@ class ClassFolders(Dataset):
                     raise DataError(msg)
                 for file in files:
                     sample = File(readable(f"{name}/{tree.below(folder, file)}"), file, label)
-                    found.setdefault(split or tree.split_of(tree.read(file)), []).append(sample)
-        return {split: found[split] for split in ("train", "val", "test") if split in found}
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._samples)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(sample.name for sample in self._samples[split])
-
-    def labels(self, split: str) -> list[int]:
-        require_split(self, split)
-        return [sample.label for sample in self._samples[split]]
+                    samples.setdefault(split or tree.split_of(tree.read(file)), []).append(sample)
+        return {split: samples[split] for split in SPLITS if split in samples}
 
     def sample(self, split: str, index: int) -> File:
         """Return the file and the class of a sample."""
-        require_split(self, split)
-        return self._samples[split][index]
+        return self.of_split(split)[index]
 
     def content(self, split: str, index: int) -> bytes:
-        return tree.read(self._samples[split][index].file)
+        """Return the bytes of a sample's file."""
+        return tree.read(self.samples[split][index].file)
 
 
 def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
-    """Return the folder that contains the classes or their splits. None without such files."""
+    """Return the folder that contains the classes or their splits; None if there is none."""
     at = tree.candidates(path)
     of_splits = (candidate for candidate in at if _splits(candidate, suffixes))
     return next(of_splits, None) or next((candidate for candidate in at if _holds_classes(candidate, suffixes)), None)
@@ -96,8 +88,8 @@ def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folde
 
     The result is empty if they contain no classes, because a class may be named `train`.
     """
-    found = {split: _inner(parent, suffixes) for split, parent in tree.split_folders(top).items()}
-    return found if any(_holds_classes(parent, suffixes) for parent in found.values()) else {}
+    parents = {split: _inner(parent, suffixes) for split, parent in tree.split_folders(top).items()}
+    return parents if any(_holds_classes(parent, suffixes) for parent in parents.values()) else {}
 
 
 def _inner(parent: tree.Folder, suffixes: tuple[str, ...]) -> tree.Folder:
@@ -110,9 +102,9 @@ def _classes(parent: tree.Folder) -> list[tree.Folder]:
 
 
 def _holds_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
-    """Return True if there are two or more folders of files, or one and others without files.
+    """Return True if a folder contains class folders: two or more with files, or one with files next to empty ones.
 
-    The folders without files are reported when they are listed. The files of a class may all lie in subfolders.
+    An empty folder is reported when the samples are listed. All files of a class may lie in subfolders.
     """
     children = _classes(folder)
     if len(children) < 2:

@@ -1,26 +1,27 @@
-"""The data set classes, and the opening of a data set by name or path."""
+"""The base class of data sets, and the function that opens a data set by its name or path."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import ConfigError, DataError, unknown_name
+from orilla.devices.errors import DataError, OrillaError, unknown_name
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.tasks.task import Task
 
 READERS = {
-    "scenes": "procedural road scenes; scenes:SEED draws others",
+    "scenes": "procedural road scenes; scenes:SEED gives other scenes",
     "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
     "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
     "masks": "images/ and masks/ with equal names, below train/ val/ test/ or without splits",
@@ -30,7 +31,10 @@ READERS = {
     "arrays": "an .npz with an array x, one sample per row, and optionally y; export and verify only",
     "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
 }
-"""Kind of data set to its description. `orilla.runtime.evaluation.datasets.KIND` has `recognise` and `open_dataset`."""
+"""Description of each kind of data set. The module of that name in this folder is an `EmbeddedReader` or a
+`FileReader`."""
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,9 @@ class ArraySample:
 
     name: str
     arrays: Mapping[str, NDArray[np.generic]]
-    """Arrays by the network's inputs. The name does not matter for a network with one input."""
+    """Arrays by the name of the network's input. The name does not matter for a network with one input."""
     target: NDArray[np.generic] | int | None
-    """Class, output values, or None if unknown."""
+    """The class, the values of the output, or None if unknown."""
 
 
 Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample
@@ -92,13 +96,13 @@ class Dataset(ABC):
     classes: tuple[str, ...]
     ignore: int = 255
     """Label of pixels that count neither in a loss nor in a metric; segmentation only."""
-    labelled: bool = True
+    has_labels: bool = True
     """True if the samples have labels."""
 
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """Return the existing ones of `train`, `val` and `test`."""
+        """Return the names of the splits: those of `train`, `val` and `test` that exist."""
 
     @abstractmethod
     def names(self, split: str) -> tuple[str, ...]:
@@ -113,8 +117,8 @@ class Dataset(ABC):
         """Return the stored bytes of a sample's input. Equal bytes mean equal samples."""
 
     @property
-    def checked(self) -> str:
-        """Return the split for the check of exported variants: `val`, else `test`, else the last."""
+    def check_split(self) -> str:
+        """Return the split that checks of a model use: `val`, else `test`, else the last one."""
         return next((split for split in ("val", "test") if split in self.splits), self.splits[-1])
 
     def labels(self, split: str) -> Sequence[int]:
@@ -122,19 +126,18 @@ class Dataset(ABC):
         return [0] * len(self.names(split))
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of the labels of a segmentation's sample."""
+        """Return the stored bytes of the labels of a segmentation sample."""
         raise NotImplementedError
 
     def is_file(self, split: str, index: int) -> bool:
-        """Return True if `content` is a file that may be damaged, instead of an array or a rendering."""
+        """Return True if `content` reads a file, which may be damaged. Arrays and rendered scenes are no files."""
         return True
 
     def fingerprint(self, split: str, index: int) -> bytes:
-        """Return the SHA-256 of the sample's content. It is cached, so that a large data set is read for it once."""
-        known = self._fingerprints.get((split, index))
-        if known is None:
-            known = self._fingerprints[split, index] = hashlib.sha256(self.content(split, index)).digest()
-        return known
+        """Return the SHA-256 of the sample's content. It is cached, because a large data set takes long to read."""
+        if (split, index) not in self._fingerprints:
+            self._fingerprints[split, index] = hashlib.sha256(self.content(split, index)).digest()
+        return self._fingerprints[split, index]
 
     @cached_property
     def _fingerprints(self) -> dict[Item, bytes]:
@@ -143,6 +146,48 @@ class Dataset(ABC):
     def digest(self, split: str) -> str:
         """Return the SHA-256 (hex) of the split's inputs and labels in order. Equal digests mean equal data."""
         return digest_of(self, [(split, index) for index in range(len(self.names(split)))])
+
+
+class NamedLabel(Protocol):
+    """A sample with a name and a class."""
+
+    @property
+    def name(self) -> str:
+        """Return the name, which is unique within a split."""
+
+    @property
+    def label(self) -> int:
+        """Return the index into `Dataset.classes`."""
+
+
+S = TypeVar("S", bound=NamedLabel)
+
+
+class ListedDataset(Dataset, Generic[S]):
+    """A data set of classes that lists its samples."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> Mapping[str, Sequence[S]]:
+        """Return the samples of each split."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits."""
+        return tuple(self.samples)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """Return the names of a split's samples in order."""
+        return tuple(sample.name for sample in self.of_split(split))
+
+    def labels(self, split: str) -> list[int]:
+        """Return the class of each sample."""
+        return [sample.label for sample in self.of_split(split)]
+
+    def of_split(self, split: str) -> Sequence[S]:
+        """Return the samples of a split. Raises `ConfigError` for a missing split."""
+        require_split(self, split)
+        return self.samples[split]
 
 
 def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
@@ -172,15 +217,13 @@ def open_dataset(spec: str | Path) -> Dataset:
         DataError: The path does not exist or is not a data set.
     """
     text = str(spec)
-    kind, place = _kind_and_place(text)
-    if kind == "scenes":
-        return _reader(kind).open_dataset(place)
+    kind, rest = _kind_and_rest(text)
     if kind:
-        return _open(kind, Path(place))
+        return _open(kind, rest)
     path = Path(text)
     try:
         if path.exists():
-            return _open(_kind_of(path), path)
+            return _open(_kind_of(path), text)
     except OSError as error:
         if isinstance(error, DataError):
             raise
@@ -189,7 +232,7 @@ def open_dataset(spec: str | Path) -> Dataset:
     published = import_module("orilla.runtime.evaluation.datasets.download").published()
     downloaded = _downloaded(text) if text in published else None
     if downloaded is not None:
-        return _open(_kind_of(downloaded), downloaded)
+        return _open(_kind_of(downloaded), str(downloaded))
     if path.suffix or "/" in text:
         msg = f"no such data set: {text}"
         raise DataError(msg)
@@ -204,8 +247,8 @@ def open_dataset(spec: str | Path) -> Dataset:
 
 def path_of(spec: str) -> Path | None:
     """Return the path in a data set specification. None for a name."""
-    kind, place = _kind_and_place(spec)
-    return Path(place) if kind != "scenes" and Path(place).exists() else None
+    kind, rest = _kind_and_rest(spec)
+    return Path(rest) if not (kind and is_embedded(kind)) and Path(rest).exists() else None
 
 
 def absolute(spec: str) -> str:
@@ -213,14 +256,21 @@ def absolute(spec: str) -> str:
     path = path_of(spec)
     if path is None:
         return spec
-    kind, _ = _kind_and_place(spec)
+    kind, _ = _kind_and_rest(spec)
     return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
 
 
-def _kind_and_place(spec: str) -> tuple[str, str]:
-    """Return the kind, if the specification states one, and the rest."""
-    kind, colon, place = spec.partition(":")
-    return (kind, place) if kind == "scenes" or (colon and kind in READERS) else ("", spec)
+def is_embedded(kind: str) -> bool:
+    """Return True for a kind of data set that is part of Orilla and has no path."""
+    return not isinstance(_reader(kind), FileReader)
+
+
+def _kind_and_rest(spec: str) -> tuple[str, str]:
+    """Return the kind, if the specification states one, and the rest: a path, or the argument of an embedded kind."""
+    kind, colon, rest = spec.partition(":")
+    if kind in READERS and (colon or is_embedded(kind)):
+        return kind, rest
+    return "", spec
 
 
 def require_split(dataset: Dataset, split: str) -> None:
@@ -239,33 +289,49 @@ def _downloaded(name: str) -> Path | None:
 
 def _kind_of(path: Path) -> str:
     for kind in READERS:
-        if kind != "scenes" and _reader(kind).recognise(path):
+        reader = _reader(kind)
+        if isinstance(reader, FileReader) and reader.recognise(path):
             return kind
     msg = f"not a data set: {path}: none of {', '.join(READERS)} has that layout"
     raise DataError(msg)
 
 
-def _open(kind: str, path: Path) -> Dataset:
+def _open(kind: str, rest: str) -> Dataset:
+    """Open a data set whose kind is known. `rest` is its path, or the argument of an embedded kind."""
+    reader = _reader(kind)
+    if not isinstance(reader, FileReader):
+        return reader.open_dataset(rest)
+    path = Path(rest)
     if not path.exists():
         msg = f"no such data set: {path}"
         raise DataError(msg)
     try:
-        dataset: Dataset = _reader(kind).open_dataset(path)
-    except ConfigError:
+        return reader.open_dataset(path)
+    except OrillaError:
         raise
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror or error}"
         raise DataError(msg) from error
-    return dataset
+
+
+class EmbeddedReader(Protocol):
+    """A module that opens a kind of data set that is part of Orilla."""
+
+    def open_dataset(self, argument: str) -> Dataset:
+        """Open a data set by the text behind the colon. Raises `ConfigError` if it is invalid."""
+
+
+@runtime_checkable
+class FileReader(Protocol):
+    """A module that opens one kind of data set in files."""
+
+    def recognise(self, path: Path) -> bool:
+        """Return True if a path contains a data set of this kind."""
+
+    def open_dataset(self, path: Path) -> Dataset:
+        """Open a data set. Raises `DataError` if the files are not a data set of this kind, or are damaged."""
 
 
 @cache
-def _reader(kind: str) -> _Reader:
-    module = import_module(f"orilla.runtime.evaluation.datasets.{kind}")
-    return _Reader(getattr(module, "recognise", lambda path: False), module.open_dataset)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    recognise: Callable[[Path], bool]
-    open_dataset: Callable[..., Dataset]
+def _reader(kind: str) -> EmbeddedReader | FileReader:
+    return cast("EmbeddedReader | FileReader", import_module(f"orilla.runtime.evaluation.datasets.{kind}"))

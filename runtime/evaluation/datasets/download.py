@@ -22,18 +22,18 @@ from orilla.devices.errors import DataError, OutputError, unknown_name
 from orilla.runtime.files import cache_folder, make_folder
 
 ATTEMPTS = 5
-"""Connections in a row without data after which the download fails."""
+"""Number of consecutive connections without data after which the download fails."""
 
 BLOCK = 1 << 16
 TIMEOUT_S = 30.0
 
 COMPLETE = "complete"
-"""File in the folder of a complete data set."""
+"""Name of an empty file, which marks the folder of a complete data set."""
 
 PART = ".part"
 
 Progress = Callable[[int, int | None], None]
-"""Function that receives the bytes so far, and the total if the server states it."""
+"""Function that receives the number of bytes so far, and the total number if the server states it."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,13 +41,13 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str
     name: str = ""
-    """Name of the stored file. An empty name means that of the address."""
+    """Name of the stored file. If it is empty, the name in the address is used."""
     sha256: str = ""
     md5: str = ""
     bytes: int = 0
     """Size in bytes; 0 if unknown."""
     extract: bool = False
-    """True unpacks the tar file and keeps only its content."""
+    """True to unpack the tar file and delete it."""
 
     @property
     def stored(self) -> str:
@@ -71,27 +71,27 @@ def published() -> dict[str, Published]:
     return {name: msgspec.convert(row, Published) for name, row in rows.items()}
 
 
-def get(name: str, progress: Callable[[str], Progress], known: dict[str, Published] | None = None) -> Path:
+def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Published] | None = None) -> Path:
     """Download a data set into the cache unless it is there. Return its folder.
 
     Args:
         name: Name of the data set.
         progress: Function that takes a file's name and returns the receiver of its progress.
-        known: The data sets. None uses `published()`.
+        data_sets: The data sets. None uses `published()`.
 
     Raises:
         ConfigError: The name is unknown.
         DataError: The server rejects the request, fails permanently, or sends another file than published.
         OutputError: The cache cannot be written.
     """
-    known = published() if known is None else known
-    if name not in known:
-        raise unknown_name(name, known, kind="published data set")
+    data_sets = published() if data_sets is None else data_sets
+    if name not in data_sets:
+        raise unknown_name(name, data_sets, kind="published data set")
     folder = cache_folder() / name
     if (folder / COMPLETE).exists():
         return folder
     make_folder(folder)
-    for file in known[name].files:
+    for file in data_sets[name].files:
         target = folder / file.stored
         if (folder / f"{file.stored}.done").exists():
             continue
@@ -106,7 +106,7 @@ def get(name: str, progress: Callable[[str], Progress], known: dict[str, Publish
 
 
 def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Download one file to `target`. A partial file stays next to it for the next attempt."""
+    """Download one file to `target`. A partial file is kept next to it, so that the next attempt continues it."""
     part = target.with_name(target.name + PART)
     failures = 0
     while True:
@@ -115,7 +115,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
             with _errors_named(file):
                 _receive(file, part, before, progress)
             break
-        except _BrokenOff as error:
+        except _ConnectionEnded as error:
             failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= ATTEMPTS:
                 msg = f"{file.url} broke off ({error}): run the command again to resume"
@@ -125,8 +125,8 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
     part.replace(target)
 
 
-class _BrokenOff(Exception):  # noqa: N818
-    """The connection ended early. Another one may bring the rest."""
+class _ConnectionEnded(Exception):  # noqa: N818
+    """The connection ended early. Another connection may deliver the rest."""
 
 
 @contextmanager
@@ -136,13 +136,13 @@ def _errors_named(file: File) -> Iterator[None]:
     except urllib.error.HTTPError as error:
         if error.code >= 500 or error.code == 429:
             msg = f"HTTP {error.code}"
-            raise _BrokenOff(msg) from error
+            raise _ConnectionEnded(msg) from error
         msg = f"{file.url}: the server answers {error.code} {error.reason}"
         raise DataError(msg) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise _BrokenOff(str(error) or type(error).__name__) from error
+        raise _ConnectionEnded(str(error) or type(error).__name__) from error
     except urllib.error.URLError as error:
-        raise _BrokenOff(str(error.reason)) from error
+        raise _ConnectionEnded(str(error.reason)) from error
 
 
 def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
@@ -152,18 +152,20 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing is left, or the file has changed, which the checksum will show
+        if (
+            error.code == 416 and start
+        ):  # Nothing is left to download, or the file has changed; the checksum shows which.
             return
         raise
     with answer:
         if answer.status != 206 or not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
-            start = 0  # the server sends the whole file again
+            start = 0  # The server ignores the range and sends the whole file.
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
         _write(answer, part, start, total, progress)
     if total is not None and part.stat().st_size < total:
         msg = f"after {part.stat().st_size} of {total} bytes"
-        raise _BrokenOff(msg)
+        raise _ConnectionEnded(msg)
 
 
 def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: Progress) -> None:
@@ -172,8 +174,10 @@ def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int 
         while True:
             try:
                 block = answer.read(BLOCK)
-            except OSError as error:  # an error of the connection, including TLS, is not an error of the disk
-                raise _BrokenOff(str(error) or type(error).__name__) from error
+            except (
+                OSError
+            ) as error:  # Errors of the connection, including TLS, must not be reported as errors of the disk.
+                raise _ConnectionEnded(str(error) or type(error).__name__) from error
             if not block:
                 return
             stream.write(block)
@@ -195,10 +199,10 @@ def _check(file: File, part: Path) -> None:
         if not expected:
             continue
         with part.open("rb") as stream:
-            found = hashlib.file_digest(stream, kind).hexdigest()
-        if found != expected:
+            digest = hashlib.file_digest(stream, kind).hexdigest()
+        if digest != expected:
             part.unlink()
-            msg = f"{file.url} has {kind} {found}, but {expected} is published: the file was discarded"
+            msg = f"{file.url} has {kind} {digest}, but {expected} is published: the file was discarded"
             raise DataError(msg)
     if file.bytes and part.stat().st_size != file.bytes:
         size = part.stat().st_size

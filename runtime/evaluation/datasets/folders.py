@@ -19,7 +19,7 @@ KNOWN = {
         "cats_and_dogs_more", "Cats and dogs, 6000 further images of Asirra, 160x160", "Kaggle/Asirra terms"
     ),
 }
-"""Folder name of an archive to its description."""
+"""Descriptions of published archives, by the name of their folder."""
 
 
 class Folders(ClassFolders):
@@ -34,7 +34,7 @@ class Folders(ClassFolders):
 
     def load(self, split: str, index: int) -> ClassifiedImage:
         sample = self.sample(split, index)
-        return ClassifiedImage(sample.name, tree.picture(sample.file), sample.label)
+        return ClassifiedImage(sample.name, tree.decoded(sample.file), sample.label)
 
 
 def recognise(path: Path) -> bool:

@@ -24,11 +24,11 @@ ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray",
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
 }
-"""Names that the pickled lists may contain. Any other is rejected, because a pickle can run code."""
+"""Names that the pickled lists may refer to. Others are rejected, because a pickle can run code."""
 
 
 class Imdb(Dataset):
-    """IMDB reviews. Texts are put together when they are read."""
+    """IMDB reviews. A text is joined from its words when it is read."""
 
     source = IMDB
     task = "text"
@@ -116,7 +116,7 @@ def _check(ranks: Any, labels: Any, words: int) -> None:
     for review in ranks:
         if not all(isinstance(rank, int) and 1 <= rank < words for rank in review):
             odd = next(rank for rank in review if not (isinstance(rank, int) and 1 <= rank < words))
-            msg = f"word rank {odd!r} of {words - 1}"
+            msg = f"a review has the word rank {odd!r}, but {INDEX} has ranks from 1 to {words - 1}"
             raise ValueError(msg)
 
 
@@ -143,6 +143,6 @@ def _read(file: Path, name: str) -> Any:
 class _Lists(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            msg = f"it names {module}.{name}, which a list of word ranks does not need"
+            msg = f"the file refers to {module}.{name}, which a list of word ranks does not need"
             raise pickle.UnpicklingError(msg)
         return super().find_class(module, name)

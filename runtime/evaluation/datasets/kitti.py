@@ -6,6 +6,7 @@ Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Bench
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -31,26 +32,26 @@ class Kitti(Pairs):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
-        found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {"train": [], "val": []}
-        seen: dict[str, int] = {}
+        pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {"train": [], "val": []}
+        counts: Counter[str] = Counter()
         for image in tree.files(self._images, (".png",)):
             kind, _, number = image.name.partition("_")
             labels = self._labels / f"{kind}_road_{number}"
             if not labels.is_file():
                 msg = f"images without labels: {image.name} exists, {labels.name} does not"
                 raise DataError(msg)
-            seen[kind] = seen.get(kind, 0) + 1
-            found["train" if seen[kind] % EVERY else "val"].append((image, labels))
-        if not found["train"]:
+            counts[kind] += 1
+            pairs["train" if counts[kind] % EVERY else "val"].append((image, labels))
+        if not pairs["train"]:
             msg = f"no images in {self._images.name}/"
             raise DataError(msg)
-        return {split: pairs for split, pairs in found.items() if pairs}
+        return {split: files for split, files in pairs.items() if files}
 
     def load(self, split: str, index: int) -> LabelledImage:
-        """Load a sample. Blue marks the road, red everything that is labelled (RGB magenta, red and black)."""
+        """Load a sample. The blue channel of a label image marks the road, the red channel all labelled pixels."""
         require_split(self, split)
         image_path, label_path = self.pairs[split][index]
-        image, colours = tree.picture(image_path), tree.picture(label_path)
+        image, colours = tree.decoded(image_path), tree.decoded(label_path)
         if colours.shape != image.shape:
             raise size_error(image_path, image.shape, label_path, colours.shape[:2])
         labels = np.where(colours[..., 2] > 0, (colours[..., 0] > 0).astype(np.uint8), self.ignore)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError, MissingExtraError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.dataset import LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.dataset import SPLITS, LabelledImage, require_split
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
 
 COLOUR_TYPE, PALETTE = 25, 3
@@ -40,20 +40,20 @@ class Masks(Pairs):
     @cached_property
     def pairs(self) -> PairsBySplit:
         parents = tree.split_folders(self._top)
-        found: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
+        pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
             if not (parent / "images").is_dir():
                 msg = f"{parent.name}/ has no images/ and masks/, but other splits have: add them, or move it"
                 raise DataError(msg)
             for image, mask in pair_up(parent / "images", parent / "masks"):
-                found.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
-        return {split: found[split] for split in ("train", "val", "test") if split in found}
+                pairs.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
+        return {split: pairs[split] for split in SPLITS if split in pairs}
 
     def load(self, split: str, index: int) -> LabelledImage:
         require_split(self, split)
         image_path, mask_path = self.pairs[split][index]
-        image = tree.picture(image_path)
-        mask = tree.picture(mask_path, cv2.IMREAD_UNCHANGED)
+        image = tree.decoded(image_path)
+        mask = tree.decoded(mask_path, cv2.IMREAD_UNCHANGED)
         if mask.ndim == 3:
             mask = self._flat(mask, mask_path)
         if mask.shape != image.shape[:2]:
@@ -61,12 +61,12 @@ class Masks(Pairs):
         return LabelledImage(Path(image_path.name).stem, image, self._labels(mask, mask_path.name))
 
     def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
-        """Convert a colour mask into one value per pixel.
+        """Return one value per pixel of a colour mask.
 
         In a palette, as in Pascal VOC, the indices mark the classes. A mask of one class may have been made black and
         white by any program.
         """
-        grey = all(np.array_equal(colours[..., 0], colours[..., other]) for other in (1, 2))
+        grey = all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
         if grey and self._binary:
             return colours[..., 0]
         flat = _indices(tree.read(path), colours)
@@ -103,8 +103,8 @@ def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     except ImportError as error:
         msg = "pillow"
         raise MissingExtraError(msg, "train") from error
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture, np.uint8)
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image, np.uint8)
 
 
 def _names(data: bytes) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ Arrays = dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
 class Mnist(Dataset):
-    """Digits or fashion, completely in memory (55 MB). Grey images become BGR with three equal channels."""
+    """Images of MNIST or Fashion-MNIST, which stay in memory (55 MB). Grey images become BGR with equal channels."""
 
     task = "classify"
 
@@ -85,7 +85,7 @@ def recognise(path: Path) -> bool:
 def open_dataset(path: Path) -> Mnist:
     """Open the data set.
 
-    Both data sets have the same layout. `fashion` in the name of the file or folder means Fashion-MNIST. torchvision
+    Both data sets have the same layout. A file or folder with `fashion` in its name is Fashion-MNIST. torchvision
     puts the files into an inner folder `raw`.
     """
     try:
@@ -127,7 +127,7 @@ def _name(path: Path) -> str:
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    """Return the shape of one image from the header."""
+    """Return the shape of one image, which the header of the array states."""
     try:
         with zipfile.ZipFile(path) as archive, archive.open("x_train.npy") as stream:
             version = np.lib.format.read_magic(stream)

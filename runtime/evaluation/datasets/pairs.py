@@ -75,11 +75,11 @@ def _home(folder: tree.Folder) -> str:
 
 
 def _by_stem(folder: tree.Folder) -> dict[str, tree.Folder]:
-    found: dict[str, tree.Folder] = {}
+    by_stem: dict[str, tree.Folder] = {}
     for path in tree.files(folder, PICTURES):
         stem = Path(path.name).stem
-        if stem in found:
-            msg = f"{found[stem].name} and {path.name} in {folder.name}/ have the same name: remove one"
+        if stem in by_stem:
+            msg = f"{by_stem[stem].name} and {path.name} in {folder.name}/ have the same name: remove one"
             raise DataError(msg)
-        found[stem] = path
-    return found
+        by_stem[stem] = path
+    return by_stem

@@ -17,7 +17,7 @@ def raw_of(sample: Sample) -> RawInput:
 
 
 def prepared(sample: Sample, preprocessor: InputPreprocessor) -> ModelInput:
-    """Return a sample's input after `preprocessor`. A single array may have any name."""
+    """Return a sample's input, prepared by `preprocessor`. A single array may have any name."""
     raw, spec = raw_of(sample), preprocessor.spec
     if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:
         raw = {spec.inputs[0].name: next(iter(raw.values()))}

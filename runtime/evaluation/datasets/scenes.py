@@ -10,7 +10,7 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, r
 
 COUNTS = {"train": 1200, "val": 200}
 SEED_SPAN = 1_000_000
-"""Number of drives of one data set. Each split has its own range, so that no drive is in two."""
+"""Number of drives of one data set. Each split has its own range of drives, so that no drive is in two splits."""
 
 
 class Scenes(Dataset):

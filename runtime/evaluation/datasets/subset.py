@@ -12,18 +12,21 @@ class Subset(Dataset):
 
     Args:
         dataset: The other data set.
-        skipped: One line per sample, as on a card: name, `: ` and reason. The line does not state the split, so the
-            name is removed from all splits.
+        skipped: One line per sample, as on a card: the name, `: ` and the reason. A line does not state the split, so
+            samples of that name are removed from every split.
     """
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:
         self.source, self.task, self.classes = whole.source, whole.task, whole.classes
-        self.ignore, self.labelled = whole.ignore, whole.labelled
+        self.ignore, self.has_labels = whole.ignore, whole.has_labels
         self._whole = whole
         # A name may contain `: ` too.
         names = {line[:end] for line in skipped for end in range(len(line)) if line.startswith(": ", end)}
-        kept = {split: [i for i, name in enumerate(whole.names(split)) if name not in names] for split in whole.splits}
-        self._kept = {split: indices for split, indices in kept.items() if indices}
+        self._kept: dict[str, list[int]] = {}
+        for split in whole.splits:
+            indices = [index for index, name in enumerate(whole.names(split)) if name not in names]
+            if indices:
+                self._kept[split] = indices
 
     @property
     def splits(self) -> tuple[str, ...]:

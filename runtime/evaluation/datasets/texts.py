@@ -9,12 +9,12 @@ from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of
-from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedText, ListedDataset
 
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
 MAX_CHARACTERS = 1 << 24
-"""Maximum length of a field of a table, characters."""
+"""Maximum length of a field of a table, in characters."""
 
 
 class TextFolders(ClassFolders):
@@ -32,7 +32,7 @@ class TextFolders(ClassFolders):
         return ClassifiedText(sample.name, _text(tree.read(sample.file), sample.name), sample.label)
 
 
-class TextTable(Dataset):
+class TextTable(ListedDataset[ClassifiedText]):
     """A `.csv` with the columns `text` and `label`, and optionally `split`."""
 
     task = "text"
@@ -45,7 +45,7 @@ class TextTable(Dataset):
             msg = f"{path} has {len(self.classes)} label: a classifier needs two or more"
             raise DataError(msg)
         order = {name: label for label, name in enumerate(self.classes)}
-        self._samples: dict[str, list[ClassifiedText]] = {split: [] for split in ("train", "val", "test")}
+        self._samples: dict[str, list[ClassifiedText]] = {split: [] for split in SPLITS}
         for number, (text, label, split) in enumerate(rows):
             home = tree.SPLITS.get(split.lower()) if split else tree.split_of(text.encode())
             if home is None:
@@ -55,22 +55,16 @@ class TextTable(Dataset):
         self._samples = {split: samples for split, samples in self._samples.items() if samples}
 
     @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._samples)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(sample.name for sample in self._samples[split])
-
-    def labels(self, split: str) -> list[int]:
-        require_split(self, split)
-        return [sample.label for sample in self._samples[split]]
+    def samples(self) -> dict[str, list[ClassifiedText]]:
+        """Return the rows of each split."""
+        return self._samples
 
     def load(self, split: str, index: int) -> ClassifiedText:
-        require_split(self, split)
-        return self._samples[split][index]
+        """Return a row."""
+        return self.of_split(split)[index]
 
     def content(self, split: str, index: int) -> bytes:
+        """Return the text in UTF-8."""
         return self._samples[split][index].text.encode()
 
 
@@ -99,8 +93,8 @@ def _rows(path: Path) -> list[tuple[str, str, str]]:
             reader = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
             if missing:
-                found = ", ".join(map(repr, reader.fieldnames or [])) or "nothing"
-                msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, but names {found}"
+                names = ", ".join(map(repr, reader.fieldnames or [])) or "nothing"
+                msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, but names {names}"
                 raise DataError(msg)
             rows: list[tuple[str, str, str]] = []
             for row in reader:

@@ -23,14 +23,14 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImpleme
 """Errors of `zipfile` for archives that are damaged, encrypted or compressed by another method."""
 
 FEW = 3
-"""Maximum number of folders that are searched for a data set."""
+"""Maximum number of folders in a folder for them to be searched."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""Name of a folder to its split."""
+"""Split that a folder's name means."""
 
 
 def root(path: Path) -> Folder | None:
@@ -50,7 +50,7 @@ def _inside(path: Path, version: int) -> zipfile.Path:
 
 
 def candidates(path: Path) -> list[Folder]:
-    """Return the folder or zip at `path`, and the folders inside it, two levels deep if they are few.
+    """Return the folder or zip at `path`, and the folders inside it, up to two levels deep if there are few.
 
     Archives often contain one folder around everything.
     """
@@ -64,8 +64,8 @@ def candidates(path: Path) -> list[Folder]:
 
 def folders(parent: Folder) -> list[Folder]:
     """Return the folders in a folder by name, without hidden ones and those that macOS adds to zips."""
-    found = [child for child in parent.iterdir() if child.is_dir()]
-    return sorted((child for child in found if not child.name.startswith((".", "__"))), key=lambda child: child.name)
+    children = [child for child in parent.iterdir() if child.is_dir()]
+    return sorted((child for child in children if not child.name.startswith((".", "__"))), key=lambda child: child.name)
 
 
 def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
@@ -99,27 +99,27 @@ def _walk(folder: Folder, above: tuple[Path, ...] = ()) -> Iterator[Folder]:
 
 
 def name_of(top: Folder, where: Path) -> str:
-    """Return the name of the data in `top`, which was found at `where`."""
+    """Return a name for the data in the folder `top`, for which the user gave the path `where`."""
     return readable(top.name or where.resolve().stem)
 
 
 def below(folder: Folder, file: Folder) -> str:
-    """Return the path of a file relative to a folder above it."""
+    """Return the path of a file relative to one of its parent folders."""
     return str(file)[len(str(folder).rstrip("/")) + 1 :]
 
 
 def split_folders(parent: Folder) -> dict[str, Folder]:
     """Return the folders named after a split, by split. Raises `DataError` if two name the same split."""
-    found: dict[str, Folder] = {}
+    by_split: dict[str, Folder] = {}
     for child in folders(parent):
         split = SPLITS.get(child.name.lower())
         if split is None:
             continue
-        if split in found:
-            msg = f"{found[split].name}/ and {child.name}/ are both the {split} split: keep one"
+        if split in by_split:
+            msg = f"{by_split[split].name}/ and {child.name}/ are both the {split} split: keep one"
             raise DataError(msg)
-        found[split] = child
-    return found
+        by_split[split] = child
+    return by_split
 
 
 def read(path: Folder) -> bytes:
@@ -131,7 +131,7 @@ def read(path: Folder) -> bytes:
         raise DataError(msg) from error
 
 
-def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
+def decoded(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
     """Decode an image file. Raises `DataError` if it cannot be decoded."""
     data = read(path)
     image = decode_image(data, flags)
@@ -142,13 +142,13 @@ def picture(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
 
 
 SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))
-"""Splits of a data set without splits, each with its upper end on the scale of hashes."""
+"""Splits for a data set without splits. A sample belongs to the first split whose number is above its hash, 0-1."""
 
 
 def split_of(content: bytes) -> str:
     """Return the split of a sample by its content: 80 % train, 10 % val, 10 % test.
 
-    Equal samples thus stay together, and samples that are added later do not move others.
+    Equal samples therefore get the same split, and samples that are added later do not change the split of others.
     """
-    place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
-    return next(split for split, end in SHARES if place < end)
+    position = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
+    return next(split for split, end in SHARES if position < end)

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError, unknown_name
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import ArraySample, LabelledImage
-from orilla.runtime.evaluation.metrics.arrays import Compared
+from orilla.runtime.evaluation.metrics.arrays import ArrayMetrics
 from orilla.runtime.evaluation.metrics.bootstrap import Interval
-from orilla.runtime.evaluation.metrics.classification import Classified
-from orilla.runtime.evaluation.metrics.segmentation import Segmented, tally
+from orilla.runtime.evaluation.metrics.classification import ClassificationMetrics
+from orilla.runtime.evaluation.metrics.segmentation import SegmentationMetrics, tally
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.task import Task
 
 
-class Measures(Protocol):
-    """Metrics of some samples' answers."""
+class Metrics(Protocol):
+    """The metrics of a model on some samples."""
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
         """Return the metrics by name. The task's primary metric is among them."""
@@ -84,27 +84,36 @@ def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
     return Target(task, labels, tuple(labels.index(name) for name in dataset.classes), dataset.ignore)
 
 
-def measure(target: Target, answered: Iterable[tuple[GroundTruth, NDArray[np.float32]]]) -> Measures:
-    """Measure a network's outputs, without the batch axis, against the ground truth. Only counts are kept."""
+def compute_metrics(target: Target, answers: Iterable[tuple[GroundTruth, NDArray[np.float32]]]) -> Metrics:
+    """Compare a network's outputs with the ground truth.
+
+    Args:
+        target: The relation between the outputs and the data set.
+        answers: The ground truth and the output, without the batch axis, of each sample. Outputs of a segmentation are
+            counted one by one, so that they need not fit into memory together.
+
+    Raises:
+        DataError: The ground truth does not fit the outputs.
+    """
     if target.task == "segment":
-        return _segmented(target, answered)
+        return _segmentation_metrics(target, answers)
     if target.task == "tensor":
-        pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answered]
+        pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answers]
         for output, expected in pairs:
             if output.size != expected.size:
                 msg = f"the data has {expected.size} numbers per sample, but the model outputs {output.size}"
                 raise DataError(msg)
-        return Compared(np.stack([one for one, _ in pairs]), np.stack([other for _, other in pairs]))
+        return ArrayMetrics(np.stack([output for output, _ in pairs]), np.stack([expected for _, expected in pairs]))
     labels, outputs = [], []
-    for truth, output in answered:
+    for truth, output in answers:
         labels.append(target.places[_checked(target, int(truth.value), truth.name)])
         outputs.append(output)
-    return Classified(class_scores(np.stack(outputs)), np.array(labels, np.int64), target.labels)
+    return ClassificationMetrics(class_scores(np.stack(outputs)), np.array(labels, np.int64), target.labels)
 
 
 def check_labels(target: Target, dataset: Dataset) -> None:
     """Raise `DataError` for a class number that the model does not have."""
-    for index, label in enumerate(dataset.labels(dataset.checked)):
+    for index, label in enumerate(dataset.labels(dataset.check_split)):
         _checked(target, label, str(index))
 
 
@@ -115,12 +124,14 @@ def _checked(target: Target, label: int, name: str) -> int:
     return label
 
 
-def _segmented(target: Target, answered: Iterable[tuple[GroundTruth, NDArray[np.float32]]]) -> Segmented:
+def _segmentation_metrics(
+    target: Target, answers: Iterable[tuple[GroundTruth, NDArray[np.float32]]]
+) -> SegmentationMetrics:
     names, tallies = [], []
-    for truth, output in answered:
+    for truth, output in answers:
         labels = np.asarray(truth.value)
         height, width = labels.shape
-        found = segment.decode(output, (height, width), target.labels[0])
+        result = segment.decode(output, (height, width), target.labels[0])
         names.append(truth.name)
-        tallies.append(tally(found.resized, labels == target.places[0], labels != target.ignore))
-    return Segmented(names, tallies)
+        tallies.append(tally(result.resized, labels == target.places[0], labels != target.ignore))
+    return SegmentationMetrics(names, tallies)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 
 
-class Compared:
+class ArrayMetrics:
     """Outputs and expected values.
 
     Args:

@@ -15,30 +15,30 @@ Interval = tuple[float, float]
 
 
 def intervals(
-    measure: Callable[[NDArray[np.float64]], dict[str, float]], count: int, *, resamples: int = RESAMPLES
+    compute: Callable[[NDArray[np.float64]], dict[str, float]], count: int, *, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
     """Return percentile bootstrap intervals at 95 % of every metric.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
     Args:
-        measure: Function from the count of each sample, `[count]`, to the metrics.
+        compute: Function from the count of each sample, `[count]`, to the metrics.
         count: Number of samples.
         resamples: Number of resamples.
     """
     rng = np.random.default_rng(SEED)
-    found: dict[str, list[float]] = {}
+    samples: dict[str, list[float]] = {}
     for _ in range(resamples):
         weights = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
-        for name, value in measure(weights).items():
-            found.setdefault(name, []).append(value)
+        for name, value in compute(weights).items():
+            samples.setdefault(name, []).append(value)
     tail = 100 * (1 - LEVEL) / 2
-    return {name: _percentiles(values, tail) for name, values in found.items()}
+    return {name: _percentiles(values, tail) for name, values in samples.items()}
 
 
 def _percentiles(values: list[float], tail: float) -> Interval:
-    known = np.asarray(values)[np.isfinite(values)]
-    if not len(known):
+    finite = np.asarray(values)[np.isfinite(values)]
+    if not len(finite):
         return float("nan"), float("nan")
-    low, high = np.percentile(known, [tail, 100 - tail])
+    low, high = np.percentile(finite, [tail, 100 - tail])
     return float(low), float(high)

@@ -11,7 +11,7 @@ from orilla.runtime.tasks.classify import Scores
 Labels = NDArray[np.int64]
 
 
-class Classified:
+class ClassificationMetrics:
     """Scores and true classes of some samples, and their metrics.
 
     Args:
@@ -22,7 +22,7 @@ class Classified:
 
     def __init__(self, scores: Scores, labels: Labels, classes: tuple[str, ...]) -> None:
         self.classes = classes
-        self.said, self.labels = scores.argmax(axis=1), labels
+        self.predicted, self.labels = scores.argmax(axis=1), labels
         self._values, self._ranks = 0, np.zeros(0, np.int64)
         if len(classes) == 2:
             values, self._ranks = np.unique(scores[:, 1], return_inverse=True)
@@ -31,7 +31,7 @@ class Classified:
     def confusion(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Return the confusion matrix `[C,C]`: rows are true classes, columns are predictions."""
         count = len(self.classes)
-        table = np.bincount(self.labels * count + self.said, weights, count * count)
+        table = np.bincount(self.labels * count + self.predicted, weights, count * count)
         return table.reshape(count, count).astype(np.float64)
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
@@ -45,20 +45,20 @@ class Classified:
                 are omitted, and means cover the other classes.
         """
         table = self.confusion(weights)
-        hits, said, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
-        precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
+        hits, predicted, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
+        precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
         recall = np.divide(hits, true, out=np.zeros_like(hits), where=true > 0)
         both = precision + recall
         f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
         metrics = {"accuracy": float(hits.sum() / table.sum())}
         of_class = {"precision": precision, "recall": recall, "f1": f1}
-        there = np.ones(len(true), bool) if weights is None else true > 0
-        metrics |= {name: float(values[there].mean()) for name, values in of_class.items()}
+        present = np.ones(len(true), bool) if weights is None else true > 0
+        metrics |= {name: float(values[present].mean()) for name, values in of_class.items()}
         if len(self.classes) == 2:
             area = self._roc_auc(np.ones(len(self.labels)) if weights is None else weights)
             metrics |= {} if area is None else {"roc_auc": area}
         for name, values in of_class.items():
-            of_label = zip(self.classes, values, there, strict=True)
+            of_label = zip(self.classes, values, present, strict=True)
             metrics |= {f"{name}/{label}": float(value) for label, value, counts in of_label if counts}
         return metrics
 

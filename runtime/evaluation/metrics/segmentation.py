@@ -19,11 +19,11 @@ Tally = NDArray[np.int64]
 
 def tally(probability: NDArray[np.float32], truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Tally:
     """Count the pixels of one image, `[H,W]` each, where `counted` is True."""
-    place = np.clip(probability * BINS, 0, BINS - 1).astype(np.int64) + BINS * truth
-    return np.bincount(place[counted], minlength=2 * BINS).reshape(2, BINS)
+    bins = np.clip(probability * BINS, 0, BINS - 1).astype(np.int64) + BINS * truth
+    return np.bincount(bins[counted], minlength=2 * BINS).reshape(2, BINS)
 
 
-class Segmented:
+class SegmentationMetrics:
     """Counts of some images, and their metrics.
 
     Args:
@@ -41,7 +41,7 @@ class Segmented:
             sequence, underscore, _ = name.partition("_")
             if underscore:
                 self._sequences.setdefault(sequence, []).append(index)
-        if math.isnan(_measures(self._tallies.sum(axis=0))["iou"]):
+        if math.isnan(_metrics_of(self._tallies.sum(axis=0))["iou"]):
             msg = "no image has a labelled pixel of the class, so nothing can be measured"
             raise DataError(msg)
 
@@ -50,29 +50,29 @@ class Segmented:
 
         MaxF is the maximum F1 over all thresholds. With several sequences, the IoU of each is included. Undefined
         metrics are omitted. Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the image,
-        not from above.
+        not in a view from above.
 
         Args:
             weights: Count of each image, `[N]`. None counts each once.
         """
         weight = np.ones(len(self._tallies)) if weights is None else weights
-        found = _measures(np.tensordot(weight, self._tallies, 1))
+        metrics = _metrics_of(np.tensordot(weight, self._tallies, 1))
         if len(self._sequences) > 1:
             for name, indices in sorted(self._sequences.items()):
-                iou = _measures(np.tensordot(weight[indices], self._tallies[indices], 1))["iou"]
+                iou = _metrics_of(np.tensordot(weight[indices], self._tallies[indices], 1))["iou"]
                 if not math.isnan(iou):
-                    found[f"iou/{name}"] = iou
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+                    metrics[f"iou/{name}"] = iou
+        return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def intervals(self) -> dict[str, Interval]:
         """Return an interval of each metric, over images.
 
-        Images of one drive are similar, so another drive may lie outside.
+        Images of one drive are similar, so that the metrics of another drive may lie outside the interval.
         """
         return intervals(self.metrics, len(self._tallies))
 
 
-def _measures(total: NDArray[np.float64]) -> dict[str, float]:
+def _metrics_of(total: NDArray[np.float64]) -> dict[str, float]:
     """Return the metrics of summed counts `[2,256]`."""
     # Counts from each threshold up: the pixels that are predicted as the class.
     wrong, right = np.cumsum(total[:, ::-1], axis=1)[:, ::-1]

@@ -174,7 +174,7 @@ def test_keras_imdb_gives_texts_again(tmp_path):
     dataset = open_dataset(imdb_file(tmp_path, [[3, 2], [1, 2, 2]]))
     assert [dataset.load("train", index).text for index in range(2)] == ["bad film", "good film film"]
     assert dataset.labels("test") == [1, 0]
-    with pytest.raises(DataError, match="word rank 9 of 3"):
+    with pytest.raises(DataError, match="word rank 9, but"):
         open_dataset(imdb_file(tmp_path, [[3, 9], [1]]))
     (tmp_path / "imdb_word_index.json").unlink()
     with pytest.raises(DataError, match=r"imdb_word_index\.json is missing"):
@@ -187,7 +187,7 @@ class Evil:
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
-    with pytest.raises(DataError, match=r"it names builtins\.print"):
+    with pytest.raises(DataError, match=r"the file refers to builtins\.print"):
         open_dataset(imdb_file(tmp_path, [[1], Evil()]))
     assert "ran code" not in capsys.readouterr().out
 

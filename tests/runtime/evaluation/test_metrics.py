@@ -8,10 +8,10 @@ from hypothesis.extra import numpy as arrays
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.runtime.evaluation.metrics import GroundTruth, measure, target_of
+from orilla.runtime.evaluation.metrics import GroundTruth, compute_metrics, target_of
 from orilla.runtime.evaluation.metrics.bootstrap import intervals
-from orilla.runtime.evaluation.metrics.classification import Classified
-from orilla.runtime.evaluation.metrics.segmentation import Segmented, tally
+from orilla.runtime.evaluation.metrics.classification import ClassificationMetrics
+from orilla.runtime.evaluation.metrics.segmentation import SegmentationMetrics, tally
 from orilla.runtime.tasks.classify import class_scores
 
 masks = arrays.arrays(np.bool_, (5, 7))
@@ -19,7 +19,7 @@ probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width
 
 
 def segmented(*pictures):
-    return Segmented([name for name, *_ in pictures], [tally(*rest) for _, *rest in pictures])
+    return SegmentationMetrics([name for name, *_ in pictures], [tally(*rest) for _, *rest in pictures])
 
 
 def counted(hit, false, missed, clear):
@@ -39,7 +39,7 @@ def test_a_tally_counts_what_a_loop_counts(probability, truth, known):
 
 
 def test_the_measures_of_a_segmentation_are_their_definitions():
-    metrics = Segmented(["a"], [counted(6, 2, 1, 11)]).metrics()
+    metrics = SegmentationMetrics(["a"], [counted(6, 2, 1, 11)]).metrics()
     assert metrics["iou"] == pytest.approx(6 / 9)
     assert metrics["miou"] == pytest.approx((6 / 9 + 11 / 14) / 2)
     assert metrics["pixel_accuracy"] == pytest.approx(17 / 20)
@@ -57,16 +57,16 @@ def test_maxf_is_the_best_f1_over_all_thresholds():
 
 
 def test_all_pictures_count_by_their_pixels_and_sequences_are_told_apart():
-    metrics = Segmented(
+    metrics = SegmentationMetrics(
         ["A_1", "A_2", "B_1"], [counted(1, 1, 0, 0), counted(1, 1, 0, 0), counted(3, 0, 0, 0)]
     ).metrics()
     assert (metrics["iou/A"], metrics["iou/B"], metrics["iou"]) == (0.5, 1.0, 5 / 7)
 
 
 def test_names_without_a_sequence_are_none_and_a_sequence_without_the_class_has_no_iou():
-    plain = Segmented(["IMG1", "IMG2"], [counted(1, 0, 0, 0), counted(0, 0, 0, 5)]).metrics()
+    plain = SegmentationMetrics(["IMG1", "IMG2"], [counted(1, 0, 0, 0), counted(0, 0, 0, 5)]).metrics()
     assert not [name for name in plain if "/" in name]
-    metrics = Segmented(
+    metrics = SegmentationMetrics(
         ["A_1", "B_1", "C_1"], [counted(1, 0, 0, 0), counted(0, 0, 0, 5), counted(1, 0, 0, 0)]
     ).metrics()
     assert "iou/B" not in metrics
@@ -74,7 +74,7 @@ def test_names_without_a_sequence_are_none_and_a_sequence_without_the_class_has_
 
 def test_nothing_to_measure_is_an_error():
     with pytest.raises(DataError, match="nothing can be measured"):
-        Segmented(["a"], [counted(0, 0, 0, 9)])
+        SegmentationMetrics(["a"], [counted(0, 0, 0, 9)])
 
 
 scores = arrays.arrays(np.float32, (30, 3), elements=st.floats(0, 1, width=16))
@@ -83,7 +83,7 @@ truths = arrays.arrays(np.int64, 30, elements=st.integers(0, 2))
 
 @given(scores, truths)
 def test_the_measures_of_a_classifier_are_their_definitions(score, labels):
-    metrics = Classified(score, labels, ("a", "b", "c")).metrics()
+    metrics = ClassificationMetrics(score, labels, ("a", "b", "c")).metrics()
     said = score.argmax(axis=1)
     assert metrics["accuracy"] == pytest.approx(np.mean(said == labels))
     for index, name in enumerate("abc"):
@@ -101,7 +101,7 @@ def test_the_measures_of_a_classifier_are_their_definitions(score, labels):
     arrays.arrays(np.int64, 20, elements=st.integers(0, 1)),
 )
 def test_the_area_under_the_curve_is_the_chance_that_a_positive_scores_higher(score, labels):
-    metrics = Classified(np.stack([1 - score, score], axis=1), labels, ("no", "yes")).metrics()
+    metrics = ClassificationMetrics(np.stack([1 - score, score], axis=1), labels, ("no", "yes")).metrics()
     pairs = [(p > n) + 0.5 * (p == n) for p in score[labels == 1] for n in score[labels == 0]]
     if pairs:
         assert metrics["roc_auc"] == pytest.approx(np.mean(pairs))
@@ -113,7 +113,10 @@ def test_the_area_under_the_curve_is_the_chance_that_a_positive_scores_higher(sc
 @given(scores, truths, st.lists(st.integers(0, 29), min_size=30, max_size=30))
 def test_weights_count_samples_as_often_as_repeating_them(score, labels, drawn):
     weights = np.bincount(drawn, minlength=30).astype(float)
-    whole, part = Classified(score, labels, ("a", "b", "c")), Classified(score[drawn], labels[drawn], ("a", "b", "c"))
+    whole, part = (
+        ClassificationMetrics(score, labels, ("a", "b", "c")),
+        ClassificationMetrics(score[drawn], labels[drawn], ("a", "b", "c")),
+    )
     one, other = whole.metrics(weights), part.metrics()
     if set(labels[drawn]) < {0, 1, 2}:  # a missing class has no metrics, and the means cover the others
         one, other = ({name: found for name, found in of.items() if name in one and "/" in name} for of in (one, other))
@@ -123,7 +126,7 @@ def test_weights_count_samples_as_often_as_repeating_them(score, labels, drawn):
 def test_a_resample_without_a_class_says_nothing_of_it():
     """Every seventh resample misses two samples of one class. Its recall is then undefined, not 0."""
     labels = np.array([0, 0] + [1] * 8)
-    right = Classified(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
+    right = ClassificationMetrics(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
     assert set(right.values()) == {(1.0, 1.0)}
 
 
@@ -146,7 +149,7 @@ def test_answers_are_measured_against_a_data_set(tiny_data):
     target = target_of(dataset, "segment", ("road",))
     sample = dataset.load("val", 0)
     answer = (sample.labels == 3).astype(np.float32)[..., None]
-    assert measure(target, [(GroundTruth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
+    assert compute_metrics(target, [(GroundTruth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
     with pytest.raises(ConfigError, match="unknown class of camvid 'rood': did you mean road"):
         target_of(dataset, "segment", ("rood",))
     with pytest.raises(ConfigError, match="unknown task of camvid 'text'"):
