@@ -72,10 +72,10 @@ def candidates(
         registry.known(engine)
     offered = doctor.providers()
     for engine in engines or ():
-        if not registry.here(engine, offered):
+        if not registry.available(engine, offered):
             msg = f"engine {engine} is not here: {registry.ENGINES[engine].install}"
             raise ConfigError(msg)
-    here = [name for name in engines or registry.ENGINES if registry.here(name, offered)]
+    here = [name for name in engines or registry.ENGINES if registry.available(name, offered)]
     if "compiled" in here and (reason := doctor.probe("compiled").reason):
         if engines:
             msg = f"engine compiled does not work here: {reason}"
@@ -150,7 +150,7 @@ def remember(bundle: Bundle, chosen: Trial) -> str:
     """Store a choice for this machine. Return the file's path."""
     machine, cores, packages = tuning_cache.current()
     made = Tuned(chosen.candidate, round(_p50(chosen), 4), cores, packages, machine)
-    return str(tuning_cache.keep(bundle.manifest, made))
+    return str(tuning_cache.store(bundle.manifest, made))
 
 
 def _first_round(

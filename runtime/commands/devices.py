@@ -100,7 +100,7 @@ def _engines(devices: Catalog) -> list[EngineRow]:
     offered = doctor.providers()
     rows = []
     for name, engine in registry.ENGINES.items():
-        here = registry.here(name, offered)
+        here = registry.available(name, offered)
         spec = devices.engines[name]
         rows.append(EngineRow(name, spec.title, spec.runs_on, here, None if here else engine.install))
     return rows

@@ -1,1 +1,1 @@
-"""Engines, one file each."""
+"""Engines, which run models. Each has its own file."""

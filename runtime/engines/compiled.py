@@ -1,4 +1,4 @@
-"""Engine with LiteRT's compiled model, its newer interface to `.tflite` files."""
+"""Engine that runs `.tflite` files with LiteRT's compiled model, which is its newer interface."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from orilla.runtime.stdio import hidden_stderr
 PACKAGE = "ai_edge_litert"
 
 NEEDED = "atomics"
-"""Arm feature that its library needs, as observed with 2.3.0: it dies on Cortex-A53 and A72 (Raspberry Pi 3 and 4), and
-works on A76."""
+"""Arm feature that the library needs, as observed with version 2.3.0: it crashes on Cortex-A53 and A72 (Raspberry Pi 3
+and 4), and works on A76."""
 
 
 class CompiledSession:
-    """One compiled model with buffers for its inputs and outputs."""
+    """A session of a compiled model, with buffers for its inputs and outputs."""
 
     def __init__(self, model: Any, data: bytes, inputs: list[Slot], outputs: list[Slot], engine: str) -> None:
         self.engine = engine
@@ -33,7 +33,7 @@ class CompiledSession:
         self._inputs, self._outputs = Inputs(inputs), outputs
         self._tensors = self._inputs.tensors()
         self.span = span_of(outputs)
-        self._given, self._made = model.create_input_buffers(0), model.create_output_buffers(0)
+        self._input_buffers, self._output_buffers = model.create_input_buffers(0), model.create_output_buffers(0)
         for tensor in self._tensors:
             tensor[:] = 0
         self._infer()  # the first call initialises the library, which prints messages
@@ -44,30 +44,30 @@ class CompiledSession:
 
     def _infer(self) -> NDArray[np.float32]:
         try:
-            for buffer, tensor in zip(self._given, self._tensors, strict=True):
+            for buffer, tensor in zip(self._input_buffers, self._tensors, strict=True):
                 buffer.write(tensor)
-            self._model.run_by_index(0, self._given, self._made)
-            made = [
+            self._model.run_by_index(0, self._input_buffers, self._output_buffers)
+            arrays = [
                 buffer.read(math.prod(slot.shape), slot.dtype).reshape(slot.shape)
-                for buffer, slot in zip(self._made, self._outputs, strict=True)
+                for buffer, slot in zip(self._output_buffers, self._outputs, strict=True)
             ]
         except (RuntimeError, ValueError) as error:
             msg = f"{self.engine} failed: {first_line(error)}"
             raise EngineError(msg) from error
-        return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
+        return joined([dequantise(array, slot.quantisation) for array, slot in zip(arrays, self._outputs, strict=True)])
 
     def close(self) -> None:
         with hidden_stderr():
-            self._given = self._made = []
+            self._input_buffers = self._output_buffers = []
             self._model = None
 
 
 def check_processor(architecture: str, features: Collection[str]) -> None:
-    """Raise `EngineError` for a processor on which LiteRT's library would end the process."""
+    """Raise `EngineError` for a processor on which LiteRT's library would crash the process."""
     if architecture == "aarch64" and NEEDED not in features:
         msg = (
-            f"{PACKAGE} cannot load this variant as a compiled model: its library ends with an illegal instruction on "
-            f"Armv8.0, which has no {NEEDED}; use engine=litert"
+            f"{PACKAGE} cannot load this variant as a compiled model: its library crashes with an illegal instruction "
+            f"on Armv8.0 processors like this one, which lack {NEEDED}; use the engine `litert`"
         )
         raise EngineError(msg)
 
@@ -76,8 +76,8 @@ def load(data: bytes, threads: int) -> Session:
     """Compile the bytes of a `.tflite` file for the CPU.
 
     Raises:
-        EngineError: LiteRT is not installed, too old, or rejects the model. Models with several inputs or outputs are
-            rejected here, because their order is unknown.
+        EngineError: LiteRT is not installed, is too old, or rejects the model. A model with several inputs or outputs
+            is rejected here, because the library does not report their order.
     """
     package, interpreters = runtime(PACKAGE)
     check_processor(platform.machine(), features())
@@ -88,7 +88,7 @@ def load(data: bytes, threads: int) -> Session:
         raise EngineError(msg) from error
     with hidden_stderr():
         try:
-            # The library reports neither scale nor zero point. An interpreter without allocated memory does.
+            # A compiled model does not report scales and zero points. An interpreter does, even without memory.
             inputs, outputs = slots(interpreters.Interpreter(model_content=data))
             if len(inputs) != 1 or len(outputs) != 1:
                 msg = f"{package}'s compiled model supports only one input and one output here"
@@ -96,8 +96,8 @@ def load(data: bytes, threads: int) -> Session:
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
-            reason = first_line(error)  # the half-made object is released with the error and prints messages
-    msg = f"{package} cannot load this variant as a compiled model: {reason}; use engine=litert"
+            reason = first_line(error)  # the half-made object is released here, because it then prints messages
+    msg = f"{package} cannot load this variant as a compiled model: {reason}; use the engine `litert`"
     raise EngineError(msg)
 
 

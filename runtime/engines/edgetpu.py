@@ -1,6 +1,6 @@
-"""Engine for Coral's Edge TPU through libedgetpu, with a watchdog.
+"""Engine for Coral's Edge TPU (a USB stick), through libedgetpu and with a watchdog.
 
-A stick that is reset or hangs is reopened, or the CPU takes over.
+A stick that was reset is reopened. While no stick works, the CPU runs the model.
 """
 
 from __future__ import annotations
@@ -27,32 +27,51 @@ from orilla.runtime.stdio import hidden_stderr
 T = TypeVar("T")
 
 WATCHDOG_S = 5.0
-"""Time limit of an inference or an opening, seconds. The slowest model of Coral's table takes 0.36 s, and the first
-inference also sends the weights."""
+"""Time limit of an inference or of opening the stick, in seconds. The slowest model of Coral's table takes 0.36 s, and
+the first inference also sends the weights."""
 
-AGAIN_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-"""Waits before the next attempt, by the number of losses without a hundred inferences between them, seconds. A USB
-reset takes some seconds."""
+RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
+"""Waits before the stick is opened again, in seconds: after the first loss, after the second, and so on. The first wait
+is 0, because a USB reset is often over by then."""
 
 STEADY = 100
-"""Inferences after which a loss counts as the first one again."""
+"""Number of inferences without a loss after which the next loss counts as the first one."""
 
 OPERATOR = b"edgetpu-custom-op"
-INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again where the group plugdev is new"
+INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again if this user was just added to the group plugdev"
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """Time limit of each call of the stick, and the clock for the waits between attempts to open it."""
+
+    limit_s: float = WATCHDOG_S
+    clock: Callable[[], float] = time.monotonic
 
 
 class EdgeTpuSession:
-    """A network on the stick, and the same network on the CPU while the stick is absent."""
+    """A model on the stick, and the same model on the CPU while the stick is absent.
 
-    def __init__(self, data: bytes, fallback: bytes | None, threads: int) -> None:
+    Args:
+        open_stick: Function that opens the model on the stick. It raises `EngineError`.
+        open_cpu: Function that opens the model on the CPU. None if there is no such model.
+        watchdog: Time limit and clock.
+    """
+
+    def __init__(
+        self,
+        open_stick: Callable[[], litert.LiteRTSession],
+        open_cpu: Callable[[], litert.LiteRTSession] | None = None,
+        watchdog: Watchdog = Watchdog(),
+    ) -> None:
         self.counts = {"resets": 0, "reopened": 0, "on_cpu": 0}
         """Number of losses, of reopenings, and of inferences on the CPU."""
         self.on_event: Callable[[str], None] | None = None
-        self._data, self._fallback, self._threads = data, fallback, threads
+        self._open_stick, self._open_cpu, self._watchdog = open_stick, open_cpu, watchdog
         self._cpu: litert.LiteRTSession | None = None
-        self._again_at: float | None = 0.0
+        self._retry_at: float | None = 0.0
         """Time of the next attempt to open a lost stick. None if there is no further attempt."""
-        self._losses, self._steady, self._reported_away = 0, 0, False
+        self._losses, self._steady, self._reported_absence = 0, 0, False
         self._worker = _Worker()
         try:
             self._tpu: litert.LiteRTSession | None = self._opened()
@@ -62,7 +81,7 @@ class EdgeTpuSession:
         self.engine, self.span = f"{self._tpu.engine} edgetpu", self._tpu.span
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
-        for _ in range(2):  # retry once after a reset, on the reopened stick
+        for _ in range(2):  # after a reset, the frame is tried once more on the reopened stick
             if self._tpu is None and not self._reopen():
                 break
             answer = self._try(prepared)
@@ -78,78 +97,80 @@ class EdgeTpuSession:
         self._tpu = self._cpu = None
 
     def _try(self, prepared: ModelInput) -> NDArray[np.float32] | None:
-        """Return the stick's answer. None if the stick is lost; nothing then holds the device."""
+        """Return the stick's answer, or None if the stick is lost. After a reset, nothing holds the device."""
         tpu = self._tpu
         assert tpu is not None
         try:
-            answer = self._worker.do(partial(tpu.run, prepared), WATCHDOG_S)
+            answer = self._worker.do(partial(tpu.run, prepared), self._watchdog.limit_s)
         except EngineError as error:
-            # libedgetpu keeps the device as long as any object of it exists, so all objects are released before the
-            # next attempt.
+            # libedgetpu keeps the device as long as any object that uses it exists. All of them are therefore released
+            # before the stick is opened again.
             tpu.close()
             self._lose(str(error))
             return None
         except TimeoutError:
-            self._lose(f"no answer for {WATCHDOG_S:.0f} s; it is not used again until this program restarts")
-            self._leave()
+            self._lose(
+                f"no answer for {self._watchdog.limit_s:.0f} s; it is not used again until this program restarts"
+            )
+            self._abandon()
             return None
         self._steady += 1
         if self._steady == STEADY:
             self._losses = 0
         return answer
 
-    def _lose(self, why: str) -> None:
-        self._tpu, self._reported_away = None, False
+    def _lose(self, reason: str) -> None:
+        self._tpu, self._reported_absence = None, False
         self.counts["resets"] += 1
-        self._tell(f"Edge TPU lost: {why}")
-        self._wait()
+        self._report(f"Edge TPU lost: {reason}")
+        self._schedule_retry()
 
-    def _leave(self) -> None:
+    def _abandon(self) -> None:
         """Abandon a thread that hangs in the library, and the device that it holds."""
-        self._again_at = None
+        self._retry_at = None
 
-    def _wait(self) -> None:
-        pause = AGAIN_S[min(self._losses, len(AGAIN_S) - 1)]
-        self._again_at = time.monotonic() + pause
+    def _schedule_retry(self) -> None:
+        wait_s = RETRY_WAITS_S[min(self._losses, len(RETRY_WAITS_S) - 1)]
+        self._retry_at = self._watchdog.clock() + wait_s
         self._losses, self._steady = self._losses + 1, 0
 
     def _reopen(self) -> bool:
-        if self._again_at is None or time.monotonic() < self._again_at:
+        if self._retry_at is None or self._watchdog.clock() < self._retry_at:
             return False
         try:
             self._tpu = self._opened()
         except EngineError as error:
-            if not self._reported_away:
-                self._tell(f"the CPU takes over: {error}")
-                self._reported_away = True
-            if self._again_at is not None:
-                self._wait()
+            if not self._reported_absence:
+                self._report(f"the CPU takes over: {error}")
+                self._reported_absence = True
+            if self._retry_at is not None:
+                self._schedule_retry()
             return False
         self.counts["reopened"] += 1
-        self._tell("Edge TPU reopened")
+        self._report("Edge TPU reopened")
         return True
 
     def _opened(self) -> litert.LiteRTSession:
         """Open the stick under the watchdog."""
         try:
-            return self._worker.do(partial(_open, self._data, self._threads), WATCHDOG_S)
+            return self._worker.do(self._open_stick, self._watchdog.limit_s)
         except TimeoutError:
-            self._leave()
-            msg = f"edgetpu cannot load this variant: it did not open in {WATCHDOG_S:.0f} s"
+            self._abandon()
+            msg = f"edgetpu cannot load this variant: the stick did not open in {self._watchdog.limit_s:.0f} s"
             raise EngineError(msg) from None
 
     def _on_cpu(self, prepared: ModelInput) -> NDArray[np.float32]:
-        if self._fallback is None:
+        if self._open_cpu is None:
             msg = "the Edge TPU is lost, and there is no model for the CPU"
             raise EngineError(msg)
         if self._cpu is None:
-            self._cpu = litert.load(self._fallback, self._threads)
+            self._cpu = self._open_cpu()
         self.counts["on_cpu"] += 1
         return self._cpu.run(prepared)
 
-    def _tell(self, what: str) -> None:
+    def _report(self, detail: str) -> None:
         if self.on_event is not None:
-            self.on_event(what)
+            self.on_event(detail)
 
 
 class _Worker:
@@ -160,7 +181,7 @@ class _Worker:
         threading.Thread(target=self._work, name="orilla-edgetpu", daemon=True).start()
 
     def do(self, task: Callable[[], T], seconds: float) -> T:
-        """Return the task's result or raise its error. Raises `TimeoutError` if it does not end in time."""
+        """Return the result of a task, or raise its error. Raises `TimeoutError` if the task does not end in time."""
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._tasks.put((task, answer))
         try:
@@ -170,28 +191,28 @@ class _Worker:
             raise TimeoutError from None
         if isinstance(result, _Failed):
             raise result.error from None
-        made: T = result
-        return made
+        value: T = result
+        return value
 
     def stop(self) -> None:
         """Stop the thread after its current task."""
         self._tasks.put(None)
 
     def _work(self) -> None:
-        while (taken := self._tasks.get()) is not None:
-            task, answer = taken
+        while (entry := self._tasks.get()) is not None:
+            task, answer = entry
             try:
                 answer.put(task())
-            except BaseException as error:  # noqa: BLE001 - raised again by who asked
-                # The trace and the causes are removed, because they would hold the failed session.
+            except BaseException as error:  # noqa: BLE001 - `do` raises it again
+                # The traceback and the causes are removed, because they would hold the failed session.
                 error.__cause__ = error.__context__ = None
                 answer.put(_Failed(error.with_traceback(None)))
-            del taken, task, answer
+            del entry, task, answer
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A task that raised an error."""
+    """Outcome of a task that raised an error."""
 
     error: BaseException
 
@@ -200,24 +221,26 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
     """Open a compiled model on the first free Edge TPU.
 
     Args:
-        data: Output of `edgetpu_compiler`.
-        threads: Threads of the CPU.
-        fallback: The uncompiled model, for the CPU.
+        data: Model file from `edgetpu_compiler`.
+        threads: Number of threads of the CPU.
+        fallback: The model file before its compilation, which runs on the CPU while the stick is absent.
 
     Raises:
-        EngineError: The model is not compiled, the library is missing or for another machine, or there is no stick.
+        EngineError: The model is not compiled, the library is missing or built for another processor, or there is no
+            stick.
     """
     if OPERATOR not in data:
         msg = (
-            "edgetpu cannot load this variant: it is not compiled for the Edge TPU; run orilla edgetpu BUNDLE "
-            "--out COMPILED.orilla where edgetpu_compiler is"
+            "edgetpu cannot load this variant: it is not compiled for the Edge TPU; compile the bundle with orilla "
+            "edgetpu on a machine that has edgetpu_compiler"
         )
         raise EngineError(msg)
-    return EdgeTpuSession(data, fallback, threads)
+    open_cpu = None if fallback is None else partial(litert.load, fallback, threads)
+    return EdgeTpuSession(partial(_open, data, threads), open_cpu)
 
 
 def try_library() -> str:
-    """Open and close the first free stick. Return the library. Raises `EngineError`."""
+    """Open and close the first free stick. Return a line with the library for a report. Raises `EngineError`."""
     _delegate(litert.runtime()[1])
     return f"{edgetpu_library() or LIBRARY}, which finds an Edge TPU"
 
@@ -227,22 +250,21 @@ def _open(data: bytes, threads: int) -> litert.LiteRTSession:
 
 
 def _delegate(module: Any) -> Any:
-    library, found = LIBRARY, edgetpu_library()
-    if found is not None:
-        library = str(found)
-        machine = built_for(found)
+    library, path = LIBRARY, edgetpu_library()
+    if path is not None:
+        library = str(path)
+        machine = built_for(path)
         if machine is not None and machine != native():
-            msg = f"{found} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}"
+            msg = f"{path} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}"
             raise EngineError(msg)
     try:
-        ctypes.CDLL(
-            library
-        )  # a failure of load_delegate leaves a half-made object that prints an error when it is released
+        # A failure of `load_delegate` would leave a half-made object that prints an error when it is released.
+        ctypes.CDLL(library)
         with hidden_stderr():
             return module.load_delegate(library)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip() or "no Edge TPU responds"
-        if found is None and "cannot open shared object" in reason:
+        if path is None and "cannot open shared object" in reason:
             reason = f"{library} is not installed"
         msg = f"edgetpu cannot load this variant: {reason}; {INSTALL}"
         raise EngineError(msg) from None

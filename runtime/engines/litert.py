@@ -1,4 +1,4 @@
-"""Engine with an interpreter of `.tflite` files: of `ai_edge_litert`, else of `tflite_runtime`, else of TensorFlow."""
+"""Engine that runs `.tflite` files with an interpreter: of `ai_edge_litert`, else `tflite_runtime`, else TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ INTERPRETERS = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite.python.interpreter"),
 )
-"""Package to the module that contains its `Interpreter`, in the order of preference."""
-
+"""Packages in the order of preference, each with the module that contains its `Interpreter`."""
 
 FROZEN = "tflite_runtime"
-"""Package whose last release, 2.14, is from 2023."""
+"""Package that gets no updates: its last release, 2.14, is from 2023."""
 
 STATEFUL, LOOP, REVERSE = "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "REVERSE_V2"
-"""Operators: one that keeps its state between calls, one whose state ends with the call, and one that looks ahead."""
+"""Operators of recurrent networks: one that keeps its state between calls, one that loops within a call, and one that
+reads a sequence backwards."""
 
 
 class LiteRTSession:
-    """One interpreter."""
+    """A session of one interpreter."""
 
     def __init__(self, interpreter: Any, engine: str, data: bytes, threads: int) -> None:
         self.engine = engine
         self._interpreter = interpreter
         self._data, self._threads = data, threads
-        given, made = _details(interpreter)
-        self._input_indices = [details["index"] for _, details in given]
-        self._output_indices = [details["index"] for _, details in made]
-        slots_in, self._outputs = slots(interpreter)
-        self._inputs = Inputs(slots_in)
+        input_details, output_details = _details(interpreter)
+        self._input_indices = [details["index"] for _, details in input_details]
+        self._output_indices = [details["index"] for _, details in output_details]
+        self._input_slots, self._outputs = slots(interpreter)
+        self._inputs = Inputs(self._input_slots)
         self.span = span_of(self._outputs)
         self._keeps_state = STATEFUL in _operators(interpreter)
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         if self._keeps_state:
-            self._interpreter.reset_all_variables()  # otherwise the state of the last sample would leak into this one
-        return self._step(prepared)
+            self.reset()  # otherwise the state of the last sample would influence the answer to this one
+        return self.run_step(prepared)
 
-    def stream(self) -> Stream:
-        """Open the same network for one step of a sequence at a time. It keeps its state between steps.
+    def stream(self) -> StepSession:
+        """Open the same network for sequences that arrive step by step. It keeps its state between steps.
 
         Raises:
-            EngineError: The network is not an LSTM in its fused form, or looks ahead.
+            EngineError: The network is not an LSTM in its fused form, or reads the sequence backwards.
         """
         operators = _operators(self._interpreter)
         if STATEFUL not in operators or LOOP in operators or REVERSE in operators:
-            why = "it looks ahead" if REVERSE in operators else "it has no fused LSTM"
-            msg = f"this variant cannot be fed step by step: {why}; use a variant named *_fused"
+            reason = "it looks ahead" if REVERSE in operators else "it has no fused LSTM"
+            msg = f"this variant cannot be fed step by step: {reason}; use a variant named *_fused"
             raise EngineError(msg)
         _, module = runtime(self.engine.split()[0])
         with hidden_stderr():
@@ -72,31 +72,41 @@ class LiteRTSession:
             except (RuntimeError, ValueError) as error:
                 msg = f"this variant cannot be fed step by step: {first_line(error)}"
                 raise EngineError(msg) from error
-        return Stream(LiteRTSession(interpreter, self.engine, self._data, self._threads))
+        return StepSession(LiteRTSession(interpreter, self.engine, self._data, self._threads))
 
     def close(self) -> None:
         self._interpreter = None
 
-    def _step(self, prepared: ModelInput) -> NDArray[np.float32]:
+    @property
+    def takes_vectors(self) -> bool:
+        """Return True if a step of the sequence is a vector, False if it is a token."""
+        return len(self._input_slots[0].shape) > 2
+
+    def reset(self) -> None:
+        """Forget the state of the previous steps."""
+        self._interpreter.reset_all_variables()
+
+    def run_step(self, prepared: ModelInput) -> NDArray[np.float32]:
+        """Run one inference with the state of the previous one; see `run`."""
         interpreter = self._interpreter
         try:
             self._fill(prepared)
             interpreter.invoke()
-            made = [interpreter.get_tensor(index) for index in self._output_indices]
+            arrays = [interpreter.get_tensor(index) for index in self._output_indices]
         except BundleError:
             raise
         except (RuntimeError, ValueError) as error:
             msg = f"{self.engine} failed: {first_line(error)}"
             raise EngineError(msg) from error
-        return joined([dequantise(output, slot.quantisation) for output, slot in zip(made, self._outputs, strict=True)])
+        return joined([dequantise(array, slot.quantisation) for array, slot in zip(arrays, self._outputs, strict=True)])
 
     def _fill(self, prepared: ModelInput) -> None:
-        """Write into the interpreter's memory. No view of it may exist when it runs, so they end here."""
+        """Write into the interpreter's memory. No view of it may exist during an inference, so they all end here."""
         self._inputs.fill(prepared, [self._interpreter.tensor(index)() for index in self._input_indices])
 
 
-class Stream:
-    """A recurrent network that receives a sequence step by step. Each answer covers the sequence so far."""
+class StepSession:
+    """A recurrent network that receives a sequence step by step. Each answer is for the sequence so far."""
 
     def __init__(self, session: LiteRTSession) -> None:
         self._session = session
@@ -106,19 +116,14 @@ class Stream:
         """Return the answer after one more step.
 
         Args:
-            prepared: One step of the sequence, `[F]`; for tokens `[]` or `[1]`.
+            prepared: One step of the sequence: features `[F]`, or a token `[]` or `[1]`.
         """
-        given = np.asarray(prepared)
-        return self._session._step(given[None] if self._features or given.ndim == 0 else given)  # noqa: SLF001 - there is no public equivalent
+        step = np.asarray(prepared)
+        return self._session.run_step(step[None] if self._session.takes_vectors or step.ndim == 0 else step)
 
     def reset(self) -> None:
         """Start a new sequence."""
-        self._session._interpreter.reset_all_variables()  # noqa: SLF001 - there is no public equivalent
-
-    @property
-    def _features(self) -> bool:
-        """Return True if a step is a vector."""
-        return len(self._session._interpreter.get_input_details()[0]["shape"]) > 2  # noqa: SLF001 - there is no public equivalent
+        self._session.reset()
 
 
 def load(data: bytes, threads: int, package: str | None = None, delegates: Sequence[Any] = ()) -> LiteRTSession:
@@ -126,8 +131,8 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
 
     Args:
         data: Content of the file.
-        threads: Threads for inference.
-        package: One of `INTERPRETERS`. None uses the first one that is installed.
+        threads: Number of inference threads.
+        package: A package of `INTERPRETERS`. None uses the first one that is installed.
         delegates: Results of `load_delegate`.
 
     Raises:
@@ -136,8 +141,8 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
     package, module = runtime(package)
     if package == FROZEN and np.__version__.split(".")[0] != "1":
         msg = (
-            f"{package} cannot load this variant: it needs numpy 1, this is {np.__version__}; run pip install "
-            '"numpy<2" "opencv-python-headless<5"'
+            f"{package} cannot load this variant: it needs numpy 1, but numpy {np.__version__} is installed; run "
+            'pip install "numpy<2" "opencv-python-headless<5"'
         )
         raise EngineError(msg)
     try:
@@ -146,27 +151,27 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
                 model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
             )
             interpreter.allocate_tensors()
-        _refuse_wrong(package, interpreter)
+        _reject_wrong(package, interpreter)
         return LiteRTSession(interpreter, named(package), data, threads)
     except Exception as error:  # a wheel for another numpy version may raise anything
         msg = f"{package} cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
 
 
-def _refuse_wrong(package: str, interpreter: Any) -> None:
-    """Reject models that a frozen runtime silently computes wrongly.
+def _reject_wrong(package: str, interpreter: Any) -> None:
+    """Raise `ValueError` for a model that `tflite_runtime` computes wrongly without an error.
 
-    Its dense kernel for float inputs and int8 weights uses one scale for all channels.
+    Its dense kernel for float inputs and int8 weights uses the scale of the first channel for all channels.
     """
     if package != FROZEN:
         return
-    tensors = {one["index"]: one for one in interpreter.get_tensor_details()}
+    tensors = {details["index"]: details for details in interpreter.get_tensor_details()}
     for operator in interpreter._get_ops_details():  # noqa: SLF001 - there is no public equivalent
         if operator["op_name"] != "FULLY_CONNECTED":
             continue
-        given, weights = (tensors[index] for index in operator["inputs"][:2])
+        inputs, weights = (tensors[index] for index in operator["inputs"][:2])
         scales = weights["quantization_parameters"]["scales"]
-        if given["dtype"] == np.float32 and weights["dtype"] == np.int8 and len(scales) > 1:
+        if inputs["dtype"] == np.float32 and weights["dtype"] == np.int8 and len(scales) > 1:
             msg = (
                 "it computes dense layers with per-channel int8 weights wrongly; use a variant in int8, float16 "
                 "or float32"
@@ -192,18 +197,18 @@ def runtime(package: str | None = None) -> tuple[str, Any]:
 
 
 def named(package: str) -> str:
-    """Return a package with its version. The name distinguishes `litert` and `tflite_runtime`."""
+    """Return a package with its version, as the name of an engine in reports."""
     return f"{package} {getattr(sys.modules[package], '__version__', '')}".strip()
 
 
 def slots(interpreter: Any) -> tuple[list[Slot], list[Slot]]:
     """Return the inputs and outputs of a model."""
-    given, made = _details(interpreter)
-    return [_slot(name, details) for name, details in given], [_slot(name, details) for name, details in made]
+    inputs, outputs = _details(interpreter)
+    return [_slot(name, details) for name, details in inputs], [_slot(name, details) for name, details in outputs]
 
 
 def span_of(outputs: Sequence[Slot]) -> tuple[float, float] | None:
-    """Return minimum and maximum of the only output. None for float or several outputs."""
+    """Return the smallest and largest value of the output. None if it is float, or if there are several outputs."""
     quantisation = outputs[0].quantisation
     return quantisation.span(outputs[0].dtype) if quantisation is not None and len(outputs) == 1 else None
 
@@ -215,22 +220,22 @@ def first_line(error: Exception) -> str:
 
 
 def _details(interpreter: Any) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
-    """Return inputs and outputs with their names, from the signature if the names must distinguish them."""
-    given, made = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(given) == len(made) == 1 or not interpreter.get_signature_list():
-        return [(one["name"], one) for one in given], [(one["name"], one) for one in made]
+    """Return the inputs and outputs with their names. If there are several, the names come from the signature."""
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) == len(outputs) == 1 or not interpreter.get_signature_list():
+        return [(details["name"], details) for details in inputs], [(details["name"], details) for details in outputs]
     runner = interpreter.get_signature_runner()
     return sorted(runner.get_input_details().items()), sorted(runner.get_output_details().items())
 
 
 def _slot(name: str, details: dict[str, Any]) -> Slot:
-    shape = tuple(int(side) for side in details["shape"])
+    shape = tuple(int(size) for size in details["shape"])
     return Slot(name, shape, np.dtype(details["dtype"]), _quantisation(details))
 
 
 def _operators(interpreter: Any) -> set[str]:
-    # Every runtime knows the names, but none has a public method for them.
-    return {one["op_name"] for one in interpreter._get_ops_details()}  # noqa: SLF001 - there is no public equivalent
+    # Every runtime has this method, but none has a public one.
+    return {details["op_name"] for details in interpreter._get_ops_details()}  # noqa: SLF001 - there is no public equivalent
 
 
 def _quantisation(details: dict[str, Any]) -> Quantization | None:

@@ -1,4 +1,4 @@
-"""Load a variant as a session on one of the engines."""
+"""Choose a variant of a bundle, and load it on an engine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from orilla.runtime.engines.session import NotOfferedError, Session
 MAX_THREADS = 64
 
 COPIES = 2
-"""Minimum memory of a model as a multiple of its file size: the file, and its weights packed for the kernels."""
+"""Minimum memory of a model as a multiple of its file size: the file, and its weights in the layout of the kernels."""
 
 BASE_BYTES = {"litert": 12 << 20, "onnx": 40 << 20}
-"""Minimum memory of the runtime itself, bytes. Source: `python tests/perf/engines.py`."""
+"""Minimum memory of the engine itself in bytes, by family. Source: `python tests/perf/engines.py`."""
 
 
 def fits(variant: Variant, engine: str) -> bool:
@@ -31,19 +31,22 @@ def fits(variant: Variant, engine: str) -> bool:
 
 
 def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None) -> Variant:
-    """Choose the requested variant, the bundle's default, or the smallest file for the requested engine.
+    """Choose a variant.
+
+    It is the requested variant; or the bundle's default, if the requested engine can run it; or the variant with the
+    smallest file that the engine can run.
 
     Raises:
-        ConfigError: The engine or variant is unknown, or another engine runs the variant.
+        ConfigError: The engine or variant is unknown, or the engine cannot run the variant.
     """
     manifest = bundle.manifest
     if variant is not None:
         chosen = manifest.variant(variant)
         if engine is not None and not fits(chosen, engine):
             if known(engine).compiled and chosen.engine == known(engine).family:
-                msg = f"variant {variant} is not compiled for {engine}: orilla edgetpu {bundle.path.name}"
+                msg = f"variant {variant} is not compiled for {engine}: run orilla edgetpu {bundle.path.name}"
                 raise ConfigError(msg)
-            msg = f"variant {variant} runs on engine {chosen.engine}, not {engine}"
+            msg = f"variant {variant} runs on the engine `{chosen.engine}`, not on `{engine}`"
             raise ConfigError(msg)
         return chosen
     default = manifest.variant(manifest.default)
@@ -51,13 +54,13 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
         return default
     fitting = [candidate for candidate in manifest.variants if fits(candidate, engine)]
     if not fitting:
-        msg = f"{bundle.path.name} has no variant for engine {engine}: {_offer(manifest.variants)}"
+        msg = f"{bundle.path.name} has no variant for the engine `{engine}`: {_offer(manifest.variants)}"
         raise ConfigError(msg)
     return min(fitting, key=lambda candidate: manifest.files[candidate.file].size)
 
 
 def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads: int | None = None) -> Session:
-    """Load a variant on its engine, or on another one that can run its file; see `load_bytes`."""
+    """Load a variant on its own engine, or on another engine that can run its file; see `load_bytes`."""
     engine = engine or variant.engine
     check_memory(engine, bundle.manifest.files[variant.file].size)  # checked before the file is read
     if engine in ENGINES and ENGINES[engine].compiled and variant.compiled is not None:
@@ -66,7 +69,7 @@ def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads
 
 
 def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Session:
-    """Load a model file on `engine`. Without `threads`, one core is left to the loop.
+    """Load the bytes of a model file on an engine. If `threads` is None, one core is left to the loop.
 
     Raises:
         ConfigError: The engine is unknown, or the number of threads is invalid.
@@ -81,10 +84,10 @@ def _session(
 ) -> Session:
     chosen = known(engine)
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        msg = f"{threads} threads: must be 1 to {MAX_THREADS}"
+        msg = f"`threads` = {threads}: must be 1 to {MAX_THREADS}"
         raise ConfigError(msg)
     if not installed(engine):
-        msg = f"engine {engine} is not installed: {chosen.install}"
+        msg = f"the engine `{engine}` is not installed: {chosen.install}"
         raise EngineError(msg)
     try:
         load_on = import_module(chosen.module).load
@@ -96,13 +99,13 @@ def _session(
 
 
 def check_memory(engine: str, size: int) -> None:
-    """Raise `EngineError` if the free memory is less than a model file of `size` bytes needs."""
+    """Raise `EngineError` if there is less free memory than a model file of `size` bytes needs."""
     needed = COPIES * size + BASE_BYTES[known(engine).family]
     free = available_bytes()
     if free is not None and free < needed:
         msg = (
-            f"{engine} cannot load this variant: it needs at least {needed >> 20} MiB, but only {free >> 20} MiB are "
-            "free here (orilla devices); give the container more memory, or use a smaller variant"
+            f"{engine} cannot load this variant: it needs at least {needed >> 20} MiB of memory, but only "
+            f"{free >> 20} MiB are free; give the container more memory, or use a smaller variant"
         )
         raise EngineError(msg)
 

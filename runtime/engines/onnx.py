@@ -1,4 +1,4 @@
-"""Engine with ONNX Runtime, on the CPU or with any of its execution providers."""
+"""Engine that runs `.onnx` files with ONNX Runtime, on the CPU or with another execution provider."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orilla.runtime.preprocessing.preprocessor import ModelInput
 CPU = "CPUExecutionProvider"
 
 OPTIONS: dict[str, dict[str, str]] = {"OpenVINOExecutionProvider": {"device_type": "CPU"}}
-"""Options of providers that would otherwise choose a device themselves."""
+"""Options of the providers that would otherwise choose a device themselves."""
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -35,53 +35,53 @@ class _ReportsAssignment(Protocol):
 
 
 class OnnxSession:
-    """One inference session."""
+    """A session of ONNX Runtime."""
 
     span: tuple[float, float] | None = None
 
     def __init__(self, session: Any, engine: str) -> None:
         self.engine = engine
         self._session = session
-        slots = [_slot(given) for given in session.get_inputs()]
+        slots = [_slot(tensor) for tensor in session.get_inputs()]
         self._names = [slot.name for slot in slots]
         self._inputs = Inputs(slots)
         self._tensors = self._inputs.tensors()
-        self._outputs = sorted(made.name for made in session.get_outputs())
+        self._outputs = sorted(tensor.name for tensor in session.get_outputs())
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         self._inputs.fill(prepared, self._tensors)
         tensors = dict(zip(self._names, self._tensors, strict=True))
         try:
-            made = self._session.run(self._outputs, tensors)
+            outputs = self._session.run(self._outputs, tensors)
         except Exception as error:
             msg = f"{self.engine} failed: {first_line(error)}"
             raise EngineError(msg) from error
-        for output in made:
+        for output in outputs:
             if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb" or output.ndim < 1:
                 msg = "the variant's output is not an array of numbers"
                 raise EngineError(msg)
-        return joined([output.astype(np.float32, copy=False) for output in made])
+        return joined([output.astype(np.float32, copy=False) for output in outputs])
 
     def close(self) -> None:
         self._session = None
 
 
-def _slot(given: Any) -> Slot:
-    if given.type not in DTYPES:
-        msg = f"onnxruntime variant takes {given.type}: expected {', '.join(DTYPES)}"
+def _slot(tensor: Any) -> Slot:
+    if tensor.type not in DTYPES:
+        msg = f"onnxruntime cannot load this variant: its input is {tensor.type}, expected {', '.join(DTYPES)}"
         raise EngineError(msg)
-    shape = tuple(side if isinstance(side, int) else 0 for side in given.shape)
-    return Slot(given.name, shape, np.dtype(DTYPES[given.type]), None)
+    shape = tuple(size if isinstance(size, int) else 0 for size in tensor.shape)
+    return Slot(tensor.name, shape, np.dtype(DTYPES[tensor.type]), None)
 
 
 def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     """Create a session for the bytes of an `.onnx` file.
 
     Threads do not spin while they wait, because the rest of the loop needs the cores. If the requested provider cannot
-    run the model, an error is raised. ONNX Runtime itself would continue on its CPU kernels with only a warning.
+    run the model, ONNX Runtime would continue on the CPU with only a warning. This function raises an error instead.
 
     Raises:
-        EngineError: The runtime cannot be imported, rejects the model, lacks the provider, or falls back from it.
+        EngineError: ONNX Runtime cannot be imported, rejects the model, lacks the provider, or does not use it.
     """
     try:
         import onnxruntime
@@ -91,7 +91,7 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
         msg = f"onnxruntime cannot be imported: {first_line(error)}; orilla doctor gives details"
         raise EngineError(msg) from error
     if provider not in offered:
-        msg = f"onnxruntime {onnxruntime.__version__} here has no {provider}, only {', '.join(offered)}"
+        msg = f"the installed onnxruntime {onnxruntime.__version__} has no {provider}, only {', '.join(offered)}"
         raise NotOfferedError(msg)
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
@@ -100,14 +100,17 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider != CPU:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    chosen = [provider, *(() if provider == CPU else (CPU,))]  # the CPU runs the operators that the provider leaves
+    chosen = [
+        provider,
+        *(() if provider == CPU else (CPU,)),
+    ]  # the CPU runs the operators that the provider does not support
     settings = [{**OPTIONS.get(name, {}), **_threads_of(name, threads)} for name in chosen]
     try:
         session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
     except Exception as error:  # this is the only common parent of its exception types
         msg = f"onnxruntime cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
-    session.disable_fallback()  # its own fallback would print and continue on the CPU in the middle of a run
+    session.disable_fallback()  # otherwise a failing inference would be repeated on the CPU, with a printed message
     if provider != CPU:
         _require(session, provider)
     if session.get_providers() != chosen:
@@ -118,7 +121,7 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
 
 def _require(session: Any, provider: str) -> None:
-    """Raise an error if the requested provider accepted no operator, so that everything would run on the CPU."""
+    """Raise `EngineError` if the provider runs no operator of the model, so that everything would run on the CPU."""
     if not isinstance(session, _ReportsAssignment):  # before ONNX Runtime 1.24
         return
     if provider not in {part.ep_name for part in session.get_provider_graph_assignment_info()}:
@@ -127,6 +130,6 @@ def _require(session: Any, provider: str) -> None:
 
 
 def _threads_of(provider: str, threads: int) -> dict[str, str]:
-    """Return the option for the number of threads of a provider with its own pool."""
+    """Return the option that sets the number of threads, for a provider that has its own threads."""
     name = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
     return {name[provider]: str(threads)} if provider in name else {}

@@ -1,4 +1,4 @@
-"""Table of the engines and their packages. Nothing is imported that could be broken."""
+"""Table of the engines and their packages. No package is imported here, because its installation may be broken."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from orilla.devices.shared_libraries import edgetpu_library
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine: the `load(data, threads, **options)` of its module creates a session."""
+    """An engine and what it needs."""
 
     module: str
+    """Module whose `load(data, threads, **options)` creates a session."""
     family: str
-    """Engine name in a bundle for files of this kind: `litert` for `.tflite`, `onnx` for `.onnx`."""
+    """Engine of a variant whose file this engine can run: `litert` for `.tflite`, `onnx` for `.onnx`."""
     packages: tuple[str, ...]
-    """Packages of which any one is enough."""
+    """Packages that the engine can use. One of them is enough."""
     install: str
-    """Command that installs one, or a hint."""
+    """Command that installs a package, or a hint."""
     options: dict[str, str] = field(default_factory=dict)
+    """Options of `load`."""
     compiled: bool = False
-    """True if the engine runs `Variant.compiled`, with `Variant.file` for the CPU."""
+    """True if the engine runs the file `Variant.compiled`, and `Variant.file` while its device is absent."""
 
 
 LITERT = ("ai_edge_litert", "tflite_runtime", "tensorflow")
+"""Packages with an interpreter of `.tflite` files."""
+
 ALONE = ", in an environment without onnxruntime"
 
 
@@ -72,7 +76,7 @@ def known(engine: str) -> Engine:
 
 
 def is_package(name: str) -> bool:
-    """Return True if a package is installed. The folder of an uninstalled package does not count."""
+    """Return True if a package is installed. A folder that an uninstalled package left behind does not count."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):
@@ -81,12 +85,17 @@ def is_package(name: str) -> bool:
 
 
 def installed(engine: str) -> bool:
-    """Return True if a package of the engine is installed. Nothing is imported."""
+    """Return True if a package of the engine is installed. The package is not imported."""
     return any(is_package(package) for package in known(engine).packages)
 
 
-def here(engine: str, providers: Collection[str]) -> bool:
-    """Return True if an engine is available: its package, its library, and its provider in ONNX Runtime."""
+def available(engine: str, providers: Collection[str]) -> bool:
+    """Return True if this machine has an engine: its package, its library, and its provider.
+
+    Args:
+        engine: Name of the engine.
+        providers: Execution providers of the installed ONNX Runtime.
+    """
     chosen = known(engine)
     provider = chosen.options.get("provider")
     library = not chosen.compiled or edgetpu_library() is not None

@@ -1,4 +1,4 @@
-"""Sessions: a variant loaded on an engine, from arrays to arrays."""
+"""The protocol of a session, which is a variant loaded on an engine, and the conversion of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orilla.runtime.preprocessing.preprocessor import ModelInput
 
 
 class Quantization(msgspec.Struct, frozen=True):
-    """Affine quantisation, `real = scale * (quantised - zero_point)`.
+    """Affine quantisation: `real = scale * (quantised - zero_point)`.
 
     Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
     (2018), eq. 1.
@@ -26,7 +26,7 @@ class Quantization(msgspec.Struct, frozen=True):
     zero_point: int
 
     def table(self, dtype: np.dtype) -> NDArray[np.generic]:
-        """Return the quantised value of each pixel value 0–255, `[256]` of `dtype`."""
+        """Return an array `[256]` of `dtype` with the quantised value of each pixel value 0–255."""
         return self.quantise(np.arange(256), dtype)
 
     def quantise(self, real: NDArray[np.generic], dtype: np.dtype) -> NDArray[np.generic]:
@@ -37,7 +37,7 @@ class Quantization(msgspec.Struct, frozen=True):
         return quantised
 
     def span(self, dtype: np.dtype) -> tuple[float, float]:
-        """Return the smallest and largest real number that `dtype` can represent."""
+        """Return the smallest and largest real number that quantised values of `dtype` represent."""
         limits = np.iinfo(dtype)
         return self.scale * (limits.min - self.zero_point), self.scale * (limits.max - self.zero_point)
 
@@ -48,19 +48,18 @@ class Session(Protocol):
     engine: str
     """Name and version of the engine."""
     span: tuple[float, float] | None
-    """Smallest and largest value of the output. None for float or several outputs."""
+    """Smallest and largest possible value of the output. None if it is float, or if there are several outputs."""
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         """Run one inference.
 
         Args:
-            prepared: `[h,w,3]` uint8, `[T]` int32 tokens, or arrays by name. It is only read, and not held after the
-                call.
+            prepared: Image `[h,w,3]` uint8, tokens `[T]` int32, or arrays by name. The session does not change it, and
+                does not hold it after the call.
 
         Returns:
-            The output as real numbers, `[1,...]` float32, owned by the caller. Several outputs are concatenated in name
-            order
-            to one vector `[1,D]`.
+            The output `[1,...]` float32 as real numbers. The caller owns it. Several outputs are joined to one vector
+            `[1,D]` in the order of their names.
 
         Raises:
             EngineError: The engine failed.
@@ -72,18 +71,18 @@ class Session(Protocol):
 
 @runtime_checkable
 class Recoverable(Protocol):
-    """A session that survives the loss of its accelerator: it reports what happened and counts it."""
+    """A session that survives the loss of its accelerator, and reports and counts such events."""
 
     on_event: Callable[[str], None] | None
-    """Function that the inference thread calls with one line for each loss, replacement and recovery."""
+    """Function that receives one line of text for each event. The inference thread calls it."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Return the count of each of these events, by name."""
+        """Return the number of events, by kind of event."""
 
 
 class NotOfferedError(EngineError):
-    """The engine was built without the requested feature."""
+    """The installed engine was built without the requested feature."""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -100,32 +99,32 @@ MAX_VALUES = 1 << 28
 
 
 class Inputs:
-    """Converts a prepared sample into a variant's input tensors."""
+    """Converts prepared samples into the input tensors of a variant."""
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._inputs = {slot.name: _Input(slot) for slot in slots}
 
     def tensors(self) -> list[NDArray[np.generic]]:
-        """Allocate input tensors, `[1,...]` each in slot order, for an engine that has no memory of its own."""
-        return [np.empty(one.shape, one.dtype) for one in self._inputs.values()]
+        """Allocate the input tensors, `[1,...]` each, in slot order, for an engine without memory of its own."""
+        return [np.empty(converter.shape, converter.dtype) for converter in self._inputs.values()]
 
     def fill(self, prepared: ModelInput, tensors: Sequence[NDArray[np.generic]]) -> None:
-        """Write a sample into the engine's input tensors, quantised as they require.
+        """Quantise a sample as the variant needs it, and write it into the engine's input tensors.
 
         Args:
-            prepared: Sample, as for `Session.run`. It is only read.
+            prepared: Sample, as for `Session.run`. It is not changed.
             tensors: Tensors to write, `[1,...]` each, in slot order.
 
         Raises:
             BundleError: The shape or the names differ from those of the variant.
         """
-        for one, array, tensor in zip(self._inputs.values(), self._ordered(prepared), tensors, strict=True):
-            one.fill(array, tensor)
+        for converter, array, tensor in zip(self._inputs.values(), self._ordered(prepared), tensors, strict=True):
+            converter.fill(array, tensor)
 
     def _ordered(self, prepared: ModelInput) -> list[NDArray[Any]]:
         if not isinstance(prepared, Mapping):
             if len(self._inputs) != 1:
-                msg = f"the variant takes {len(self._inputs)} arrays: {', '.join(self._inputs)}"
+                msg = f"the variant takes {len(self._inputs)} arrays by name: {', '.join(self._inputs)}"
                 raise BundleError(msg)
             return [prepared]
         if len(prepared) == len(self._inputs) == 1:
@@ -137,6 +136,8 @@ class Inputs:
 
 
 class _Input:
+    """Converts the arrays of one input."""
+
     def __init__(self, slot: Slot) -> None:
         shape, dtype = slot.shape, slot.dtype
         if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
@@ -176,7 +177,7 @@ def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def dequantise(output: NDArray[np.generic], quantisation: Quantization | None) -> NDArray[np.float32]:
-    """Convert quantised numbers to real ones, float32. Float numbers pass unchanged."""
+    """Convert quantised numbers into real numbers, float32. If `quantisation` is None, only the type is converted."""
     if quantisation is None:
         return output.astype(np.float32, copy=False)
     return (output.astype(np.float32) - np.float32(quantisation.zero_point)) * np.float32(quantisation.scale)

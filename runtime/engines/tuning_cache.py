@@ -1,4 +1,4 @@
-"""Cache of the choices of `orilla tune` for bundles on this machine, and their validity."""
+"""Cache of the choices that `orilla tune` made for bundles on this machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from orilla.runtime.bundle.manifest import Manifest, encode
 from orilla.runtime.bundle.run_folder import encode_json
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 
-OFF = "ORILLA_NO_TUNED"
-"""Environment variable that turns tuned choices off."""
+DISABLED = "ORILLA_NO_TUNED"
+"""Environment variable that disables tuned choices."""
 
 
 class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,24 +32,25 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of the file: a choice, and what it depends on."""
+    """Content of a file of the cache: a choice, and the conditions under which it is valid."""
 
     choice: Candidate
     p50_ms: float
+    """Median time of an inference in milliseconds."""
     cores: int
-    """Number of usable cores."""
+    """Number of cores that the process could use."""
     packages: dict[str, str]
-    """Versions of the installed engines."""
+    """Version of each installed package of an engine."""
     machine: str
-    """Machine of the tuning."""
+    """Name of the machine."""
 
 
 def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
-    """Return the choice for a bundle; or None, and the reason why an existing choice is not used.
+    """Return the choice for a bundle, or None and the reason why an existing choice is not used.
 
-    An unreadable file counts as none, and a damaged one is reported. Both leave the loop able to start.
+    A file that cannot be read counts as no choice. A damaged file is a reason. Neither keeps the loop from starting.
     """
-    if os.environ.get(OFF):
+    if os.environ.get(DISABLED):
         return None, None
     try:
         tuned = msgspec.json.decode(_path(manifest).read_bytes(), type=Tuned)
@@ -62,12 +63,12 @@ def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
 
 
 def check_writable() -> None:
-    """Raise `OutputError` or `ConfigError` if a choice could not be stored."""
+    """Raise `OutputError` or `ConfigError` if choices cannot be stored."""
     make_folder(cache_folder() / "tuned")
 
 
-def keep(manifest: Manifest, tuned: Tuned) -> Path:
-    """Store a choice. Raises `OutputError`."""
+def store(manifest: Manifest, tuned: Tuned) -> Path:
+    """Store a choice and return its file. Raises `OutputError`."""
     path = _path(manifest)
     make_folder(path.parent)
     write_bytes(path, encode_json(tuned))
@@ -75,7 +76,7 @@ def keep(manifest: Manifest, tuned: Tuned) -> Path:
 
 
 def current() -> tuple[str, int, dict[str, str]]:
-    """Return what a choice depends on: machine, usable cores, and versions of all engines."""
+    """Return the conditions of a choice: the machine, the number of usable cores, and the versions of all packages."""
     return identity(), available_cores(), installed(ENGINES)
 
 

@@ -26,7 +26,7 @@ HERE = [
     engine
     for engine in registry.ENGINES
     # LiteRT's compiled model kills the process on some processors on which the interpreter works.
-    if registry.here(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
+    if registry.available(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
 ]
 PAIRS = [
     (engine, variant.name) for engine in HERE for variant in PROBE.manifest.variants if loader.fits(variant, engine)
@@ -69,7 +69,7 @@ def test_the_engines_that_this_environment_is_for_are_here():
 def test_a_provider_that_is_not_there_is_no_silent_cpu():
     onnxruntime = pytest.importorskip("onnxruntime")
     absent = next(engine for engine in registry.ENGINES if engine.startswith("onnx:") and engine not in HERE)
-    with pytest.raises(EngineError, match=r"here has no \w+, only .*: (pip install|use)") as caught:
+    with pytest.raises(EngineError, match=r"onnxruntime .* has no \w+, only .*: (pip install|use)") as caught:
         loader.load(PROBE, PROBE.manifest.variant("onnx_fp32"), engine=absent)
     assert onnxruntime.__version__ in str(caught.value)
 
@@ -148,7 +148,9 @@ def test_what_is_no_model_is_an_error_of_one_line(engine, data, capfd):
 
 def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tflite_runtime", None)  # hides the package if it is installed
-    with pytest.raises(EngineError, match=r'tflite is not installed: pip install "tflite-runtime==2.14.0" "numpy<2"'):
+    with pytest.raises(
+        EngineError, match=r'the engine `tflite` is not installed: pip install "tflite-runtime==2.14.0" "numpy<2"'
+    ):
         loader.load_bytes("tflite", b"")
 
 
@@ -158,7 +160,7 @@ def test_an_unknown_engine_names_the_known_ones():
 
 
 def test_a_compiled_model_is_refused_where_it_would_end_the_process():
-    with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0, .* use engine=litert"):
+    with pytest.raises(EngineError, match=r"illegal instruction on Armv8\.0 .* use the engine `litert`"):
         compiled.check_processor("aarch64", ("asimd",))
     compiled.check_processor("aarch64", ("asimd", "atomics"))
     compiled.check_processor("x86_64", ())

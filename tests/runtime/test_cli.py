@@ -82,7 +82,17 @@ def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
     refuse("run", cut, "--source", clip, match="damaged")
     refuse("run", tiny_bundle, "--source", clip, "--variant", "int8", match="unknown variant 'int8': known are")
     refuse("run", tiny_bundle, "--source", clip, "--engine", "tensorrt", match="did you mean onnx:tensorrt")
-    refuse("run", tiny_bundle, "--source", clip, "--engine", "onnx", "--variant", "litert_fp16", match="runs on engine")
+    refuse(
+        "run",
+        tiny_bundle,
+        "--source",
+        clip,
+        "--engine",
+        "onnx",
+        "--variant",
+        "litert_fp16",
+        match="runs on the engine `litert`",
+    )
     refuse("run", tiny_bundle, "--source", clip, "--sink", "video:x.gif", match="must end in")
     refuse("run", tiny_bundle, "--source", clip, "--threads", 0, match="0 threads")
     refuse("run", tiny_bundle, "--source", clip, "--threads", 100000, match="100000 threads")

@@ -46,7 +46,7 @@ def played(monkeypatch):
             return Session((variant.name, engine, threads))
 
         monkeypatch.setattr(loader, "load", load)
-        monkeypatch.setattr(registry, "here", lambda name, providers: name in offered)
+        monkeypatch.setattr(registry, "available", lambda name, providers: name in offered)
         monkeypatch.setattr(tuning, "loop_threads", lambda: cores - 1)
         monkeypatch.setattr(tuning, "_prove", lambda bundle, candidate, wrong: None)
         monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])
@@ -222,7 +222,7 @@ def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
 def test_a_choice_that_cannot_be_run_any_more_does_not_keep_a_robot_from_starting(variant, engine, threads, capsys):
     machine, cores, packages = tuning_cache.current()
     choice = tuning_cache.Candidate(variant, engine, threads)
-    tuning_cache.keep(PROBE.manifest, tuning_cache.Tuned(choice, 1.0, cores, packages, machine))
+    tuning_cache.store(PROBE.manifest, tuning_cache.Tuned(choice, 1.0, cores, packages, machine))
     with open_model("probe") as model:
         assert (model.variant.name, model.session.engine.split()[0]) == ("litert_wi8_ai8", "ai_edge_litert")
         assert "the tuned choice is not used; run orilla tune probe again" in model.note
