@@ -67,7 +67,7 @@ def check_processor(architecture: str, features: Collection[str]) -> None:
     if architecture == "aarch64" and NEEDED not in features:
         msg = (
             f"{PACKAGE} cannot load this variant as a compiled model: its library crashes with an illegal instruction "
-            f"on Armv8.0 processors like this one, which lack {NEEDED}; use the engine `litert`"
+            f"on Armv8.0 processors like this one, which lack {NEEDED}; use engine=litert"
         )
         raise EngineError(msg)
 
@@ -97,7 +97,7 @@ def load(data: bytes, threads: int) -> Session:
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
             reason = first_line(error)  # the half-made object is released here, because it then prints messages
-    msg = f"{package} cannot load this variant as a compiled model: {reason}; use the engine `litert`"
+    msg = f"{package} cannot load this variant as a compiled model: {reason}; use engine=litert"
     raise EngineError(msg)
 
 

@@ -84,7 +84,7 @@ def _session(
 ) -> Session:
     chosen = known(engine)
     if threads is not None and not 1 <= threads <= MAX_THREADS:
-        msg = f"`threads` = {threads}: must be 1 to {MAX_THREADS}"
+        msg = f"threads={threads}: must be 1 to {MAX_THREADS}"
         raise ConfigError(msg)
     if not installed(engine):
         msg = f"the engine `{engine}` is not installed: {chosen.install}"

@@ -50,7 +50,7 @@ class CameraLoop:
         recorder: Recorder | None = None,
     ) -> None:
         if policy.name == "rate" and not source.live and not source.rate_hz:
-            msg = f"policy `{policy}`: this source has no frame rate; use the policy `every`"
+            msg = f"policy={policy}: this source has no frame rate; use policy=every"
             raise ConfigError(msg)
         self.source = source
         self._stages, self._on_event = stages, on_event

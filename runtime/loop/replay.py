@@ -99,7 +99,7 @@ class Replay:
         """Return the frames of a file as a camera with its frame rate would have delivered them."""
         rate_hz = self.header.rate_hz
         if not rate_hz:
-            msg = "the recorded source has no frame rate: use the policy `every`"
+            msg = "the recorded source has no frame rate: use policy=every"
             raise ConfigError(msg)
         due = ((frame, int(1e9 * frame.index / rate_hz)) for frame in frames)
         return [replace(frame, captured_ns=due_ns, read_ns=max(due_ns, frame.read_ns)) for frame, due_ns in due]

@@ -23,7 +23,7 @@ from orilla.runtime.preprocessing.image import prepare
 PROBE = Bundle.open("probe")
 DATA = PROBE.read(PROBE.manifest.variant("litert_wi8_ai8").file)
 COMPILED = DATA + edgetpu.OPERATOR
-"""A stand-in for a compiled file: the file for the CPU, and behind it the operator's name. The interpreter accepts it."""
+"""A stand-in for a compiled file: the file for the CPU with the operator's name behind it."""
 
 
 OPEN_CPU = partial(litert.load, DATA, 1)
