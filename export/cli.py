@@ -111,7 +111,7 @@ class ExportResult(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the comparison of each variant with the original model."""
-        from orilla.runtime.commands.show import print_variants
+        from orilla.runtime.commands.variant_table import print_variants
 
         print_variants(console, self.manifest, self.max_drop)
         console.print_line(f"next: orilla verify {self.bundle}")

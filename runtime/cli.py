@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from orilla.devices.errors import MissingExtraError, OrillaError, unknown_name
 from orilla.runtime.argument_parser import CommandParser
 
 if TYPE_CHECKING:
+    import argparse
+
     from orilla.runtime.commands.result import CommandResult
 
 USAGE_ERROR = 2
@@ -27,13 +29,25 @@ QUIET = {
 """Environment variables that libraries read at import. In a command, Orilla's errors replace their messages."""
 
 
+class CommandModule(Protocol):
+    """The module of a subcommand."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+
+    def execute(self, arguments: argparse.Namespace) -> CommandResult:
+        """Run the command and return its result. Raises `OrillaError`."""
+
+
 class Command(NamedTuple):
-    """A subcommand: a module with `add_arguments` and `execute`, which returns a `CommandResult`."""
+    """A row of the table of subcommands."""
 
     module: str
+    """Name of a module that is a `CommandModule`."""
     about: str
     example: str
     extra: str | None = None
+    """Extra that installs the command's packages. None if the base install has them."""
 
 
 COMMANDS = {
@@ -173,21 +187,30 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise unknown_name(words[0], COMMANDS, kind="command")
-    command = COMMANDS[words[0]]
+    return _run(words[0], words[1:])
+
+
+def _run(name: str, words: list[str]) -> int:
+    command = COMMANDS[name]
     module = _load(command)
     parser = CommandParser(
-        prog=f"orilla {words[0]}",
+        prog=f"orilla {name}",
         description=f"{command.about[0].upper()}{command.about[1:]}.",
         epilog=f"example: {command.example}",
     )
     module.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables (docs/json.md)")
-    arguments = parser.parse_args(words[1:])
+    arguments = parser.parse_args(words)
     try:
-        result: CommandResult = module.execute(arguments)
+        result = module.execute(arguments)
     except OrillaError as error:
         return _refuse(parser.with_flags(str(error)))
-    if arguments.json:
+    _print(result, as_json=arguments.json)
+    return result.exit_code
+
+
+def _print(result: CommandResult, *, as_json: bool) -> None:
+    if as_json:
         from orilla.runtime.bundle.run_folder import encode_json
 
         sys.stdout.write(encode_json(result.to_json()).decode())
@@ -196,12 +219,11 @@ def _dispatch(words: list[str]) -> int:
 
         result.render(ResultConsole(stderr=result.to_stderr))
     sys.stdout.flush()
-    return result.exit_code
 
 
-def _load(command: Command) -> Any:
+def _load(command: Command) -> CommandModule:
     try:
-        return import_module(command.module)
+        return cast("CommandModule", import_module(command.module))
     except ImportError as error:
         if not error.name or error.name.startswith("orilla") or command.extra is None:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -42,6 +42,10 @@ class ResultConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a text in which control characters are replaced with question marks."""
         return super().render_str(printable(text), **options)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise the `BrokenPipeError` that is being handled. The command line ends quietly; rich would end with 1."""
+        raise  # noqa: PLE0704 - rich calls this method in an except clause
 
     def print_line(self, text: str) -> None:
         """Print one line. It is not wrapped where the output is a file or a pipe."""

@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Tick
 from orilla.runtime.loop.policy import Policy
+from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
 from orilla.runtime.sinks.registry import SINKS, sink_opener
-from orilla.runtime.sinks.sink import Sink
+from orilla.runtime.sinks.sink import Opener, Sink
 from orilla.runtime.sources.registry import SOURCES
 
 if TYPE_CHECKING:
@@ -74,64 +76,130 @@ class RunResult(CommandResult):
 
     to_stderr = True
 
-    variant: str
-    engine: str
     models: dict[str, str]
-    """Variant and engine of each model, by its name."""
+    """Variant and engine of each model, as `VARIANT on ENGINE`, by its name."""
     events: dict[str, int]
     """Number of events of the source, by kind."""
     accelerator: dict[str, int]
-    """Number of losses, recoveries and fallbacks to the CPU."""
+    """Number of losses, recoveries and fallbacks to the CPU; empty without an accelerator."""
     seconds: float
+    """Duration of the loop."""
     fps: float
-    stats: dict[str, object]
-    """Frames, drops, and percentiles of the stages, as `Figures.to_dict` returns them."""
+    """Answers per second."""
+    figures: Figures
+    """Statistics of the whole run."""
+
+    @property
+    def variant(self) -> str:
+        """Return the variant; of several models, each name with its variant."""
+        variants = {name: text.split(" on ", 1)[0] for name, text in self.models.items()}
+        if len(variants) == 1:
+            return next(iter(variants.values()))
+        return ", ".join(f"{name} {variant}" for name, variant in variants.items())
+
+    @property
+    def engine(self) -> str:
+        """Return the engines of all models."""
+        return ", ".join(dict.fromkeys(text.split(" on ", 1)[1] for text in self.models.values()))
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON document, in which the statistics are not nested."""
-        document = CommandResult.to_json(self)
-        del document["stats"], document["fps"]
-        return {**document, **self.stats, "fps": self.fps}
+        return {
+            "variant": self.variant,
+            "engine": self.engine,
+            "models": self.models,
+            "events": self.events,
+            "accelerator": self.accelerator,
+            "seconds": self.seconds,
+            **self.figures.to_dict(),
+            "fps": self.fps,
+        }
 
     def render(self, console: ResultConsole) -> None:
-        """Print the summary."""
-        document: dict[str, Any] = self.to_json()
-        reasons = ", ".join(f"{count} {reason}" for reason, count in document["drops"].items())
-        dropped = f"{document['dropped']} dropped" + (f" ({reasons})" if reasons else "")
+        """Print the summary, and a row for each stage."""
+        drops = self.figures.drops
+        reasons = ", ".join(f"{count} {reason}" for reason, count in drops.items())
+        dropped = f"{sum(drops.values())} dropped" + (f" ({reasons})" if reasons else "")
         console.print_line(
-            f"{self.variant} on {self.engine}: {document['frames']} frames in {self.seconds} s, {self.fps} per second, "
-            f"{dropped}"
+            f"{self.variant} on {self.engine}: {self.figures.frames} frames in {self.seconds} s, "
+            f"{self.fps} per second, {dropped}"
         )
-        columns = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
-        console.print_line(f"{'stage':<10}" + "".join(f"{column.replace('_', ' '):>9}" for column in columns))
-        for name in document["p50_ms"]:
-            console.print_line(f"{name:<10}" + "".join(f"{document[column][name]:>9.2f}" for column in columns))
+        header = "".join(f"{column:>9}" for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"))
+        console.print_line(f"{'stage':<10}{header}")
+        for name, stage in self.figures.stages.items():
+            times_ms = (stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms)
+            console.print_line(f"{name:<10}" + "".join(f"{time_ms:>9.2f}" for time_ms in times_ms))
 
 
 def execute(arguments: argparse.Namespace) -> RunResult:
-    """Run the loop."""
+    """Run the loop until its source ends, a limit is reached, or the user stops it."""
     if arguments.frames is not None and arguments.frames < 1:
         msg = f"--frames {arguments.frames}: must be 1 or more"
         raise ConfigError(msg)
     policy = Policy.parse(arguments.policy) if arguments.policy is not None else None
-    specs = arguments.sink or ([] if arguments.json else ["jsonl"])
-    if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
-        msg = "--json and --sink jsonl both need standard output: use --sink jsonl:FILE"
-        raise ConfigError(msg)
+    specs = _sink_specs(arguments)
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), arguments.source]
     _check_files(inputs, specs, arguments.record)
     openers = [sink_opener(spec) for spec in specs]
     with _opened(arguments) as runner:
         for note in runner.notes():
             print(f"orilla: {note}", file=sys.stderr)
-        run = _Run(arguments, runner)
+        return _Run(arguments, runner).run(policy, openers)
+
+
+def _sink_specs(arguments: argparse.Namespace) -> list[str]:
+    """Return the values of `--sink`, or the default."""
+    specs: list[str] = arguments.sink or ([] if arguments.json else ["jsonl"])
+    if arguments.json and any(spec.rstrip(":") == "jsonl" for spec in specs):
+        msg = "--json and --sink jsonl both need standard output: use --sink jsonl:FILE"
+        raise ConfigError(msg)
+    return specs
+
+
+def _opened(arguments: argparse.Namespace) -> Runner:
+    """Open the model, the models or the cascade."""
+    has_several = len(arguments.bundle) > 1
+    if has_several and (arguments.cascade or arguments.variant):
+        msg = f"{'--cascade' if arguments.cascade else '--variant'} needs exactly one bundle"
+        raise ConfigError(msg)
+    with ExitStack() as opened:
+
+        def load(bundle: str, variant: str | None = None) -> Model:
+            model = Model.open(bundle, variant=variant, engine=arguments.engine, threads=arguments.threads)
+            return opened.enter_context(model)
+
+        runner: Runner
+        if has_several:
+            names = [Path(bundle).stem for bundle in arguments.bundle]
+            if len(set(names)) < len(names):
+                msg = f"the bundles {', '.join(arguments.bundle)} must have different names"
+                raise ConfigError(msg)
+            models = [load(bundle) for bundle in arguments.bundle]
+            runner = together(**dict(zip(names, models, strict=True)))
+        else:
+            first = load(arguments.bundle[0], arguments.variant)
+            runner = cascade(first, load(arguments.cascade)) if arguments.cascade else first
+        opened.pop_all()
+        return runner
+
+
+class _Run:
+    """One run of the loop, which counts the events of its source."""
+
+    def __init__(self, arguments: argparse.Namespace, runner: Runner) -> None:
+        self._arguments, self._runner, self._models = arguments, runner, runner.describe()
+        self._events: dict[str, int] = {}
+
+    def run(self, policy: Policy | None, openers: Sequence[Opener]) -> RunResult:
+        """Open the source and the sinks, process all answers, and close the sinks."""
+        source, record = self._arguments.source, self._arguments.record
         sinks: list[Sink] = []
         complete = live = False
         try:
-            with runner.stream(arguments.source, policy=policy, on_event=run.report, record=arguments.record) as stream:
+            with self._runner.stream(source, policy=policy, on_event=self._on_event, record=record) as stream:
                 live = stream.live
                 sinks.extend(opener(stream.rate_hz, live=live) for opener in openers)
-                result = run.loop(stream, sinks)
+                result = self._loop(stream, sinks)
             complete = True
         except SourceError:
             # The outputs of a lost camera are complete. Those of a truncated file are not.
@@ -139,83 +207,47 @@ def execute(arguments: argparse.Namespace) -> RunResult:
             raise
         finally:
             _close(sinks, complete=complete)
-    return result
+        return result
 
-
-def _opened(arguments: argparse.Namespace) -> Runner:
-    """Open the model, the models or the cascade."""
-    several = len(arguments.bundle) > 1
-    if several and (arguments.cascade or arguments.variant):
-        msg = f"{'--cascade' if arguments.cascade else '--variant'} needs exactly one bundle"
-        raise ConfigError(msg)
-    options = {"engine": arguments.engine, "threads": arguments.threads}
-    with ExitStack() as opened:
-
-        def load(name: str, variant: str | None) -> Model:
-            return opened.enter_context(Model.open(name, variant=variant, **options))
-
-        runner: Runner
-        if several:
-            names = [Path(name).stem for name in arguments.bundle]
-            if len(set(names)) < len(names):
-                msg = f"the bundles {', '.join(arguments.bundle)} must have different names"
-                raise ConfigError(msg)
-            loaded = [load(name, None) for name in arguments.bundle]
-            runner = together(**dict(zip(names, loaded, strict=True)))
-        else:
-            first = load(arguments.bundle[0], arguments.variant)
-            runner = cascade(first, load(arguments.cascade, None)) if arguments.cascade else first
-        opened.pop_all()
-        return runner
-
-
-class _Run:
-    """One run with its own counts."""
-
-    def __init__(self, arguments: argparse.Namespace, runner: Runner) -> None:
-        self._arguments, self._runner, self._models = arguments, runner, runner.describe()
-        self._events: dict[str, int] = {}
-
-    def report(self, event: Event) -> None:
-        """Report an event of the source on standard error."""
+    def _on_event(self, event: Event) -> None:
+        """Count an event of the source, and report it on standard error."""
         self._events[event.kind] = self._events.get(event.kind, 0) + 1
         print(f"orilla: {event.detail}", file=sys.stderr)
 
-    def loop(self, stream: Stream, sinks: list[Sink]) -> RunResult:
-        """Process all answers. Return the summary."""
-        count, limit = 0, self._arguments.frames
+    def _loop(self, stream: Stream, sinks: list[Sink]) -> RunResult:
         started = time.perf_counter()
         with _live(stream) if self._arguments.stats else nullcontext():
-            try:
-                for tick in stream:
-                    count += 1
-                    if self._arguments.clock:
-                        self._read_clock(stream, tick)
-                    open_sinks = [sink.write(tick) for sink in sinks]
-                    if not all(open_sinks) or count == limit:
-                        break
-            except KeyboardInterrupt:
-                # An interrupt is the normal end of a camera loop, so the recording is kept.
-                pass
-            finally:
-                stream.close()  # closing also marks the last answer as done
+            count = self._process(stream, sinks)
         seconds = time.perf_counter() - started
-        if self._arguments.clock and "clock" not in stream.stats(recent=False).stages:
+        figures = stream.stats(recent=False)
+        if self._arguments.clock and "clock" not in figures.stages:
             print("orilla: --clock: the images have no clock; scenes+clock draws one", file=sys.stderr)
-        models = [text.split(" on ", 1) for text in self._models.values()]
         return RunResult(
-            variant=", ".join(
-                variant if len(models) == 1 else f"{name} {variant}"
-                for name, (variant, _) in zip(self._models, models, strict=True)
-            ),
-            engine=", ".join(dict.fromkeys(engine for _, engine in models)),
             models=self._models,
             events=self._events,
             accelerator=self._runner.counts(),
             seconds=round(seconds, 3),
             fps=round(count / seconds, 1) if seconds else 0.0,
-            stats=stream.stats(recent=False).to_dict(),
+            figures=figures,
         )
+
+    def _process(self, stream: Stream, sinks: list[Sink]) -> int:
+        """Give each answer to the sinks. Return the number of answers."""
+        count = 0
+        try:
+            for tick in stream:
+                count += 1
+                if self._arguments.clock:
+                    self._read_clock(stream, tick)
+                open_sinks = [sink.write(tick) for sink in sinks]
+                if not all(open_sinks) or count == self._arguments.frames:
+                    break
+        except KeyboardInterrupt:
+            # An interrupt is the normal end of a camera loop, so the recording is kept.
+            pass
+        finally:
+            stream.close()  # closing also marks the last answer as done
+        return count
 
     @staticmethod
     def _read_clock(stream: Stream, tick: Tick) -> None:

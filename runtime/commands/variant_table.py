@@ -1,0 +1,108 @@
+"""The comparison of a bundle's variants with the original model, as `orilla show` and `orilla export` print it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orilla.runtime.tasks.task import FIRST_METRIC
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from orilla.runtime.bundle.manifest import Check, Manifest, Report, Variant
+    from orilla.runtime.terminal import ResultConsole
+
+WIDE_COLUMNS, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
+"""Columns for wide terminals, and the width in characters from which they are shown."""
+
+MAX_SATURATED = 0.001
+"""Share of clipped outputs above which the table has a remark."""
+
+MAX_SUM_ERROR = 0.02
+"""Difference between the sum of the probabilities and one above which the table has a remark."""
+
+
+def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) -> None:
+    """Print the comparison of each variant with the original model.
+
+    Args:
+        console: The console.
+        manifest: The manifest of the bundle.
+        max_drop: Accuracy that the default variant may lose, points.
+    """
+    console.print(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
+    for line in [*_legend(manifest, max_drop), *_remarks(manifest), *_failures(manifest.report)]:
+        console.print_line(line)
+    if manifest.report.timed_on:
+        console.print_line(f"times: {manifest.report.timed_on}, variants interleaved")
+
+
+def _table(manifest: Manifest, max_drop: float, *, is_wide: bool) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    report, metric = manifest.report, FIRST_METRIC[manifest.task]
+    truth = "" if report.truth == "labels" else ", compared with its own answers"
+    title = f"{manifest.name} compared with the original, {report.count} samples of {report.data}{truth}"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    columns = ("MiB", f"{metric}, 95 %", "drop", "agree", "p50 ms", *(WIDE_COLUMNS if is_wide else ()))
+    table.add_column("variant", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_row("original", "", f"{report.metrics[metric]:.4f}       ")
+    for variant in manifest.variants:
+        name = variant.name + (" *" if variant.name == manifest.default else "")
+        table.add_row(name, *_cells(manifest, variant, max_drop)[: len(columns)])
+    return table
+
+
+def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, ...]:
+    check, latency, metric = variant.check, variant.latency, FIRST_METRIC[manifest.task]
+    half_interval = (check.interval[1] - check.interval[0]) / 2
+    return (
+        f"{manifest.files[variant.file].size / 2**20:.2f}",
+        f"{check.metrics[metric]:.4f} ±{half_interval:.3f}",
+        f"{check.drop:+.2f}" + ("" if check.drop <= max_drop else " !"),
+        f"{100 * check.agreement:.1f} %",
+        "" if latency is None else f"{latency.p50_ms:.3f}",
+        "" if latency is None or latency.p90_ms is None else f"{latency.p90_ms:.3f}",
+        "exact" if check.sqnr_db is None else f"{check.sqnr_db:.1f}",
+        f"{check.max_error:.4f}",
+    )
+
+
+def _legend(manifest: Manifest, max_drop: float) -> list[str]:
+    metric, default = FIRST_METRIC[manifest.task], manifest.default
+    lines = [f"drop: points of {metric}   *: default   !: loses more than {max_drop:g}, so it cannot be the default"]
+    if manifest.variant(default).check.drop > max_drop:
+        lines.append(f"no variant loses less than {max_drop:g}: {default}, which loses least, is the default")
+    return lines
+
+
+def _remarks(manifest: Manifest) -> list[str]:
+    return [
+        f"{variant.name}: {remark}"
+        for variant in manifest.variants
+        for remark in _check_remarks(variant.check, manifest.report.count)
+    ]
+
+
+def _check_remarks(check: Check, sample_count: int) -> list[str]:
+    """Return unusual properties of a variant's outputs."""
+    remarks = []
+    if check.saturated > MAX_SATURATED:
+        remarks.append(f"{100 * check.saturated:.1f} % of its outputs are clipped at the end of its range")
+    if check.sum_error is not None and check.sum_error > MAX_SUM_ERROR:
+        remarks.append(f"the sum of its probabilities differs from one by up to {check.sum_error:.3f}")
+    if check.count < sample_count:
+        remarks.append(f"checked on {check.count} of {sample_count} samples, because it is slow")
+    return remarks
+
+
+def _failures(report: Report) -> list[str]:
+    """Return the variants that failed and those that do not apply to the model, with the reasons."""
+    lines = [f"{name} failed: {reason}" for name, reason in report.failed.items()]
+    for reason in dict.fromkeys(report.not_applicable.values()):
+        names = ", ".join(name for name, its_reason in report.not_applicable.items() if its_reason == reason)
+        lines.append(f"not applicable, {reason}: {names}")
+    return lines
