@@ -46,7 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not measure latency, so that the same model gives the same bytes",
     )
-    foreign = parser.add_argument_group("models that Orilla did not train")
+    _add_foreign_arguments(parser.add_argument_group("models that Orilla did not train"))
+    _add_data_arguments(
+        parser.add_argument_group("data: a data set as for orilla train, a folder of images, or a .npz with x (and y)")
+    )
+
+
+def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument("--task", help=f"task of the model: {', '.join(FIRST_METRIC)} (tensor: arrays in, arrays out)")
     foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
     foreign.add_argument(
@@ -58,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     foreign.add_argument(
         "--vocabulary", type=Path, metavar="FILE", help="vocabulary of a text model, one word per line"
     )
-    data = parser.add_argument_group(
-        "data: a data set as for orilla train, a folder of images, or a .npz with x (and y)"
-    )
+
+
+def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
     data.add_argument(
         "--calibration",
         metavar="DATA",

@@ -144,11 +144,7 @@ def main(argv: list[str] | None = None) -> int:
 def _main(words: list[str]) -> int:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if threading.current_thread() is threading.main_thread():
-        # A stopped service ends like an interrupted one: outputs are closed, and nothing half-written remains.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, signal.default_int_handler)
+    _end_on_signals()
     try:
         return _dispatch(words)
     except OrillaError as error:
@@ -169,6 +165,14 @@ def _main(words: list[str]) -> int:
 
         drop_stdout()
         return _refuse(f"{error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _end_on_signals() -> None:
+    """End a stopped service like an interrupted one: outputs are closed, and nothing half-written remains."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
 
 
 def _refuse(reason: str) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -265,17 +266,45 @@ def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
         # ONNX returns the outputs of a reversed layer in time order. Keras returns them in processing order, and
         # reverses those of the second direction.
         reversed_time = direction.go_backwards != (number == 1)
-        outputs.append(
-            _direction(graph, f"{name}_{number}", steps_first, direction, arrays, in_processing_order=reversed_time)
-        )
+        part = _Direction(f"{name}_{number}", direction, arrays, in_processing_order=reversed_time)
+        outputs.append(_write_direction(graph, steps_first, part))
     if len(outputs) == 2:
         outputs = [_merge(graph, layer.merge_mode, *outputs)]
     graph.replace_all_inputs(node.output[0], outputs[0])
     graph.remove_node(name)
 
 
-def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, *, in_processing_order: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """One direction of a recurrent layer, for ONNX."""
+
+    name: str
+    layer: Any
+    arrays: Weights
+    in_processing_order: bool
+    """True to return the outputs in the order in which they are computed, False in time order."""
+
+
+def _write_direction(graph: Any, x: str, direction: _Direction) -> str:
     """Return one direction's outputs, `[B,T,H]`, or the last, `[B,H]`, for the input `x`, `[T,B,F]`."""
+    name, layer = direction.name, direction.layer
+    operator, attributes, gates = _onnx_operator(layer, direction.arrays)
+    weights = [graph.make_const(f"{name}_{key}", array.astype(np.float32)).output[0] for key, array in gates.items()]
+    node = graph.make_node(operator, [x, *weights], attr=attributes, output_count=3 if operator == "LSTM" else 2)
+    axis_1 = graph.make_const(f"{name}_axis1", np.array([1], np.int64)).output[0]
+    axis_0 = graph.make_const(f"{name}_axis0", np.array([0], np.int64)).output[0]
+    if not layer.return_sequences:
+        return str(graph.make_node("Squeeze", [node.output[1], axis_0]).output[0])
+    sequence = graph.make_node("Squeeze", [node.output[0], axis_1]).output[0]
+    if direction.in_processing_order:
+        first = graph.make_const(f"{name}_last", np.array([-1], np.int64)).output[0]
+        end = graph.make_const(f"{name}_end", np.array([np.iinfo(np.int64).min], np.int64)).output[0]
+        sequence = graph.make_node("Slice", [sequence, first, end, axis_0, first]).output[0]
+    return str(graph.make_node("Transpose", [sequence], attr={"perm": [1, 0, 2]}).output[0])
+
+
+def _onnx_operator(layer: Any, arrays: Weights) -> tuple[str, dict[str, Any], dict[str, NDArray[np.float32]]]:
+    """Return the name of ONNX' operator for a layer, its attributes, and its weights by their names in ONNX."""
     kernel, recurrent, bias = arrays
     operator, order = {layers.LSTM: ("LSTM", (0, 3, 1, 2)), layers.GRU: ("GRU", (0, 1, 2))}.get(
         type(layer), ("RNN", (0,))
@@ -290,7 +319,6 @@ def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, *, in
         "R": _gates(recurrent.T, order, units)[None],
         "B": np.concatenate([_gates(of_input, order, units), _gates(of_state, order, units)])[None],
     }
-    weights = [graph.make_const(f"{name}_{key}", array.astype(np.float32)).output[0] for key, array in gates.items()]
     activations = [ONNX_ACTIVATIONS[activation] for activation in _activations(layer)]
     if isinstance(layer, layers.LSTM):
         activations.append(activations[1])  # The cell and its output have the same activation.
@@ -308,17 +336,7 @@ def _direction(graph: Any, name: str, x: str, layer: Any, arrays: Weights, *, in
         }
     if isinstance(layer, layers.GRU):
         attributes["linear_before_reset"] = int(layer.cell.reset_after)
-    node = graph.make_node(operator, [x, *weights], attr=attributes, output_count=3 if operator == "LSTM" else 2)
-    axis_1 = graph.make_const(f"{name}_axis1", np.array([1], np.int64)).output[0]
-    axis_0 = graph.make_const(f"{name}_axis0", np.array([0], np.int64)).output[0]
-    if not layer.return_sequences:
-        return str(graph.make_node("Squeeze", [node.output[1], axis_0]).output[0])
-    sequence = graph.make_node("Squeeze", [node.output[0], axis_1]).output[0]
-    if in_processing_order:
-        first = graph.make_const(f"{name}_last", np.array([-1], np.int64)).output[0]
-        end = graph.make_const(f"{name}_end", np.array([np.iinfo(np.int64).min], np.int64)).output[0]
-        sequence = graph.make_node("Slice", [sequence, first, end, axis_0, first]).output[0]
-    return str(graph.make_node("Transpose", [sequence], attr={"perm": [1, 0, 2]}).output[0])
+    return operator, attributes, gates
 
 
 def _gates(array: NDArray[np.float32], order: tuple[int, ...], units: int) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from orilla.runtime.bench.reference_workload import ExcludedInterval, Interferen
 from orilla.runtime.bench.samples import Summary, summarise
 from orilla.runtime.bench.warmup import WarmUp
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.manifest import Variant, encode
+from orilla.runtime.bundle.manifest import encode
 from orilla.runtime.evaluation.accuracy import Accuracy
 from orilla.runtime.files import make_folder, write_bytes
 
@@ -164,27 +164,9 @@ def undisturbed(times: list[float], at_s: Sequence[float], excluded: Sequence[Ex
     return [time for time, stays in zip(times, outside(at_s, excluded), strict=True) if stays] or times
 
 
-def benchmark_subject(
-    bundle: Bundle,
-    variant: Variant,
-    engine: str,
-    engine_version: str,
-    threads: int,
-    scenario: Scenario,
-    **details: object,
-) -> BenchmarkSubject:
-    """Return the subject of a measurement."""
-    digest = hashlib.sha256(encode(bundle.manifest)).hexdigest()
-    return BenchmarkSubject(
-        bundle.path.stem,
-        digest,
-        variant.name,
-        engine,
-        engine_version,
-        threads,
-        scenario,
-        **details,  # type: ignore[arg-type]
-    )
+def bundle_digest(bundle: Bundle) -> str:
+    """Return the SHA-256 (hex) of a bundle's manifest, which contains the hashes of all its files."""
+    return hashlib.sha256(encode(bundle.manifest)).hexdigest()
 
 
 def this_host() -> Host:

@@ -13,7 +13,7 @@ from orilla.runtime.bench.cold_start import measure_cold_start
 from orilla.runtime.bench.disturbance import Disturbance, drift, judge
 from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import EVERY_S, PATIENCE, READINGS, ReferenceWorkload, known_ns, remember
-from orilla.runtime.bench.result import HEADLINE, SCHEMA, BenchmarkSubject, Result, benchmark_subject, this_host
+from orilla.runtime.bench.result import HEADLINE, SCHEMA, BenchmarkSubject, Result, bundle_digest, this_host
 from orilla.runtime.bench.result import Scenario as Name
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.scenario import STREAMS, LoopScenario, MultiStream, SampleSet, Scenario, SingleStream
@@ -67,15 +67,10 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
     progress = progress or NoProgress()
     progress.status("start-up and memory, in a new process")
     cold = measure_cold_start(str(model.bundle.path.resolve()), model.variant.name, model.engine, model.threads)
-    clock_offset = _clock_offset()
-    reset_peak()
+    measurement = _Measurement(plan)
     with ExitStack() as opened:
         scenario = _scenario(model, plan, opened)
-        progress.status("warm-up")
-        warm_up = scenario.warm_up()
-        measurement = _Measurement(plan)
-        measurement.run(scenario, progress)
-        measurement.clock_step_s, peak = _clock_offset() - clock_offset, peak_mib()
+        warm_up, peak = measurement.take(scenario, progress)
     if not measurement.samples.frames:
         raise KeyboardInterrupt
     measured = _accuracy(model, plan, measurement, progress)
@@ -86,10 +81,8 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
     disturbance = judge(measurement.monitor, measurement.workload, seconds, soak=plan.soak)
     if disturbance.interference is not None and measurement.complete:
         remember(disturbance.interference.quiet_ns)
-    invalid = [
-        *disturbance.invalid,
-        *([] if plan.soak else drift(results.undisturbed(headline, at_s, disturbance.excluded))),
-    ]
+    kept = {name: results.undisturbed(times, at_s, disturbance.excluded) for name, times in samples.items()}
+    invalid = [*disturbance.invalid, *([] if plan.soak else drift(kept[HEADLINE[plan.scenario]]))]
     monitor, soaking = measurement.monitor, measurement.soaking
     return Result(
         schema=SCHEMA,
@@ -104,9 +97,7 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
         warm_up=warm_up,
         samples_ms=samples,
         at_s=at_s,
-        summary={
-            name: summarise(results.undisturbed(times, at_s, disturbance.excluded)) for name, times in samples.items()
-        },
+        summary={name: summarise(times) for name, times in kept.items()},
         per_second=round(measurement.samples.frames / max(seconds, 1e-9), 3),
         cpu_ms=round(1e3 * measurement.cpu_s / measurement.samples.frames, 4),
         peak_mib=peak,
@@ -145,7 +136,17 @@ class _Measurement:
         elif self.plan.scenario != "loop":
             self.workload = ReferenceWorkload(known_ns())
 
-    def run(self, scenario: Scenario, progress: Progress) -> None:
+    def take(self, scenario: Scenario, progress: Progress) -> tuple[WarmUp, float | None]:
+        """Warm up and take the samples. Return the warm-up, and the peak memory of the process in MiB."""
+        clock_offset = _clock_offset()
+        reset_peak()
+        progress.status("warm-up")
+        warm_up = scenario.warm_up()
+        self._sample(scenario, progress)
+        self.clock_step_s = _clock_offset() - clock_offset
+        return warm_up, peak_mib()
+
+    def _sample(self, scenario: Scenario, progress: Progress) -> None:
         """Take samples until there are enough undisturbed seconds, the limit is reached, or the user interrupts."""
         reported_s, name = 0.0, "soak" if self.plan.soak else self.plan.scenario
         cpu_s = time.process_time()
@@ -225,13 +226,14 @@ def _accuracy(model: Model, plan: Plan, measurement: _Measurement, progress: Pro
 
 def _subject(model: Model, plan: Plan, scenario: Scenario) -> BenchmarkSubject:
     loop = plan.scenario == "loop"
-    return benchmark_subject(
-        model.bundle,
-        model.variant,
-        model.engine,
-        model.session.engine,
-        model.threads,
-        plan.scenario,
+    return BenchmarkSubject(
+        bundle=model.bundle.path.stem,
+        sha256=bundle_digest(model.bundle),
+        variant=model.variant.name,
+        engine=model.engine,
+        engine_version=model.session.engine,
+        threads=model.threads,
+        scenario=plan.scenario,
         streams=scenario.frames if isinstance(scenario, MultiStream) else 1,
         source=(plan.source or "golden frames") if loop else None,
         policy=plan.policy if loop else None,

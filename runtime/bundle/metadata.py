@@ -23,6 +23,8 @@ from orilla.runtime.tflite.rewrite import rewritten
 
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.1"
 LABELS, VOCABULARY = "labels.txt", "vocabulary.txt"
+MAX_ABOUT = 400
+"""Maximum length of the description of a tensor, in characters."""
 AXIS_LABELS, VOCABULARY_FILE = 2, 5
 """Kinds of associated files."""
 RGB, IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 1, 2, 1, 1
@@ -94,7 +96,7 @@ def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
         buffer.data = np.frombuffer(summary, np.uint8)
         entry.name, entry.buffer = NAME, len(model.buffers)
         model.buffers.append(buffer)
-        model.metadata = [one for one in model.metadata or [] if one.name not in (NAME, NAME.encode())] + [entry]
+        model.metadata = [old for old in model.metadata or [] if old.name not in (NAME, NAME.encode())] + [entry]
 
     stream = io.BytesIO(rewritten(data, add))
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # readers expect the files at the end
@@ -110,13 +112,17 @@ def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, *
     picture = isinstance(manifest.preprocess, Preprocess)
     content, units = (_picture(b), _normalisation(b)) if picture else (_features(b), 0)
     words = _files(b, [(VOCABULARY, VOCABULARY_FILE)]) if manifest.vocabulary is not None else 0
-    given = [
-        _tensor(b, "image" if picture else "input", "RGB, 0-255" if picture else "", content, units, words)
-        for _ in range(inputs)
+    name, about = ("image", "RGB, 0-255") if picture else ("input", "")
+    input_tensors = [
+        _table(b, 7, {0: _text(b, name), 1: _text(b, about), 3: content, 4: units, 6: words}) for _ in range(inputs)
     ]
     names = _files(b, [(LABELS, AXIS_LABELS)]) if labelled else 0
-    made = [_tensor(b, "output", ", ".join(manifest.labels)[:400], _features(b), 0, names) for _ in range(outputs)]
-    graph = _table(b, 5, {0: _text(b, manifest.task), 2: _vector(b, given), 3: _vector(b, made)})
+    about = ", ".join(manifest.labels)[:MAX_ABOUT]
+    output_tensors = [
+        _table(b, 7, {0: _text(b, "output"), 1: _text(b, about), 3: _features(b), 4: 0, 6: names})
+        for _ in range(outputs)
+    ]
+    graph = _table(b, 5, {0: _text(b, manifest.task), 2: _vector(b, input_tensors), 3: _vector(b, output_tensors)})
     licence = manifest.card.data.licence if manifest.card is not None else ""
     about = f"{manifest.task}, {variant.name}; " + ", ".join(
         f"{name} {value:.4f}" for name, value in variant.check.metrics.items() if "/" not in name
@@ -130,10 +136,6 @@ def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, *
     }
     b.Finish(_table(b, 8, fields), IDENTIFIER)
     return bytes(b.Output())
-
-
-def _tensor(b: Any, name: str, about: str, content: int, units: int, files: int) -> int:
-    return _table(b, 7, {0: _text(b, name), 1: _text(b, about), 3: content, 4: units, 6: files})
 
 
 def _picture(b: Any) -> int:

@@ -68,6 +68,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", 'Basic realm="camera"')
             self.end_headers()
             return
+        self.stream(camera)
+
+    def stream(self, camera):
+        """Send images until the camera stops."""
         camera.connections += 1
         self.send_response(200)
         self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={camera.boundary[0]}")
