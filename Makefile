@@ -74,6 +74,7 @@ lint: $(STAMP) build/typing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p orilla.devices -p orilla.runtime -p orilla.export -p orilla.train
+	MYPYPATH=build/typing:tests $(BIN)/mypy tests/helpers
 	$(BIN)/python docs/words.py
 	PYTHONPATH=build/typing $(BIN)/lint-imports
 

@@ -107,7 +107,7 @@ def _set(converter: Any, **target: Any) -> None:
         setattr(converter.target_spec, name, value)
 
 
-def _write(network: Any, out: str, configure: Any = lambda converter: None) -> None:
+def _write(network: Any, out: str, configure: Any = lambda _converter: None) -> None:
     import keras
     import tensorflow as tf
 

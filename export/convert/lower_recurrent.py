@@ -218,9 +218,9 @@ class _Fused(_StandIn):
 
 MERGES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "concat": lambda tf, forward, backward: tf.concat([forward, backward], -1),
-    "sum": lambda tf, forward, backward: forward + backward,
-    "mul": lambda tf, forward, backward: forward * backward,
-    "ave": lambda tf, forward, backward: (forward + backward) / 2.0,
+    "sum": lambda _, forward, backward: forward + backward,
+    "mul": lambda _, forward, backward: forward * backward,
+    "ave": lambda _, forward, backward: (forward + backward) / 2.0,
 }
 """Merge modes of a `Bidirectional`, by Keras' name."""
 

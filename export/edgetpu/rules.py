@@ -60,7 +60,7 @@ def _shape(operator: Operator) -> Refusal | None:
     return None
 
 
-def _always(operator: Operator) -> Refusal | None:
+def _always(_operator: Operator) -> Refusal | None:
     return None
 
 

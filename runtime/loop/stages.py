@@ -156,6 +156,7 @@ def bounding_box(answer: Answer, image: Image) -> Sequence[Box]:
     Raises:
         ConfigError: The answer is not a segmentation.
     """
+    del image
     if not isinstance(answer, Segmentation):
         msg = "the first model of the cascade returns no position in the frame: give a function as `crop`"
         raise ConfigError(msg)

@@ -45,6 +45,7 @@ class JsonLines:
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> JsonLines:
     """Open the sink on standard output, or on a file that appears when the loop has ended well."""
+    del rate_hz, live
     files = ExitStack()
     if not argument:
         return JsonLines("standard output", sys.stdout.buffer, files)

@@ -31,6 +31,7 @@ class Window:
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Window:
     """Open the window. Raises `MissingExtraError` for the headless build, `ConfigError` without a display."""
+    del argument, rate_hz, live
     found = opencv(installed(OPENCV_WHEELS))
     if not found.passed:
         msg = f"sink window: {found.detail}; run {found.fix}"

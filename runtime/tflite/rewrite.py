@@ -14,7 +14,7 @@ ALIGNMENT = 16
 """Alignment of constants, bytes. Source: TensorFlow, `tensorflow/compiler/mlir/lite/schema/schema.fbs` (`Buffer`)."""
 
 
-def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda model, schema: None) -> bytes:
+def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _schema: None) -> bytes:
     """Rewrite a model file after `edit(model, schema)`, which receives its `ModelT` and the module of its tables.
 
     Equal strings and vectors are written once. The zero points of int8 weights, which are all 0 with one per channel,

@@ -2,20 +2,21 @@
 
 import subprocess
 import sys
+from typing import Any
 
 
-def orilla(*words, **options):
+def orilla(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run one command and return the completed process with its text output."""
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
 
 
-def refuse(*words, match):
+def refuse(*words: object, match: str) -> None:
     """Run a command that must fail with exit code 2 and one line on standard error that contains `match`."""
-    done = orilla(*words)
-    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
+    ended = orilla(*words)
+    assert ended.returncode == 2, (ended.returncode, ended.stdout, ended.stderr)
+    assert ended.stdout == ""
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 1, ended.stderr
     assert lines[0].startswith("orilla: ")
     assert match in lines[0], lines[0]

@@ -41,7 +41,7 @@ SMALL_CONVNET = {
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
     """Return a smooth random image, `[H,W,3]` BGR."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def road_labels(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
@@ -243,14 +243,15 @@ def array_bundle(path: Path) -> Path:
     from helpers.bundles import BUNDLES
 
     original = Bundle.open(BUNDLES / "animals.orilla")
-    manifest, files = original.manifest, {}
+    manifest = original.manifest
+    files: dict[str, bytes] = {}
     spec = TensorPreprocess(
         (TensorSpec("pixels", (32, 48, 3), "float32"),), (TensorSpec("probabilities", (2,), "float32"),)
     )
     samples = []
     for place, (entry, known) in enumerate(zip(manifest.golden, read_frames(original), strict=True)):
         name = f"golden/{place:03}.input.npy"
-        packed = spec.pack({"pixels": known.prepared})
+        packed = spec.pack({"pixels": np.asarray(known.prepared)})
         files |= {name: pack(packed), entry.output: original.read(entry.output)}
         samples.append(msgspec.structs.replace(entry, raw=name, prepared=name, raw_sha256=raw_digest(packed)))
     chosen = manifest.variant("litert_fp32")

@@ -1,5 +1,8 @@
 """Models that Orilla did not train, and their export."""
 
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -7,12 +10,15 @@ from keras import layers
 
 from orilla.export.export import ExportOptions, export
 from orilla.export.source_model import ModelHints
+from orilla.runtime.bundle.manifest import Manifest
 
 RNG = np.random.default_rng(5)
 PICTURES = RNG.integers(0, 256, (40, 24, 32, 3), np.uint8)
 
 
-def picture_model(*front, classes=3, activation="softmax", channels=3):
+def picture_model(
+    *front: keras.Layer, classes: int = 3, activation: str | None = "softmax", channels: int = 3
+) -> keras.Model:
     """Return a classifier of `PICTURES`, with the layers `front` before its convolution."""
     keras.utils.set_random_seed(4)
     return keras.Sequential(
@@ -26,12 +32,12 @@ def picture_model(*front, classes=3, activation="softmax", channels=3):
     )
 
 
-def make(model, out, hints, recipes="litert_fp32,onnx_fp32", **options):
+def make(model: Path, out: Path, hints: ModelHints, recipes: str = "litert_fp32,onnx_fp32", **options: Any) -> Manifest:
     """Export `model` with hints about it."""
     return export(model, out, ExportOptions(recipes=recipes, hints=hints, **options))
 
 
-def float_error(manifest):
+def float_error(manifest: Manifest) -> float:
     """Return the largest difference from the original among the float32 variants."""
     return max(
         variant.check.max_error
@@ -40,7 +46,14 @@ def float_error(manifest):
     )
 
 
-def refused(tmp_path, model, error, match, hints=None, **options):
+def refused(
+    tmp_path: Path,
+    model: keras.Model,
+    error: type[Exception],
+    match: str,
+    hints: ModelHints | None = None,
+    **options: Any,
+) -> None:
     """Save the model and expect its export to fail with one line and no output."""
     model.save(tmp_path / "m.keras")
     with pytest.raises(error, match=match) as caught:

@@ -80,7 +80,7 @@ class RecordedOriginal:
 
     def run(self, sample: object) -> NDArray[np.float32]:
         """Return the output for the next sample, `[1,...]`. `sample` is ignored."""
-        return (next(self._outputs)[None] / LEVELS).astype(np.float32)
+        return np.asarray(next(self._outputs)[None] / LEVELS, np.float32)
 
     def close(self) -> None:
         """Do nothing."""

@@ -1,30 +1,32 @@
 """Artificial benchmark results, with times drawn from a distribution, on a machine with a given name."""
 
+from typing import Any
+
 import numpy as np
 
-from orilla.runtime.bench.result import SCHEMA, BenchmarkSubject, ColdStart, Host, Result
+from orilla.runtime.bench.result import SCHEMA, BenchmarkSubject, ColdStart, Host, Result, Scenario
 from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.warmup import WarmUp
 
 
 def made(
-    ms=4.0,
+    ms: float = 4.0,
     *,
-    count=2000,
-    spread=0.03,
-    seed=0,
-    machine="board",
-    variant="litert_wi8_ai8",
-    scenario="single-stream",
-    created="2026-01-01T00:00:00+00:00",
-    **more,
-):
+    count: int = 2000,
+    spread: float = 0.03,
+    seed: int = 0,
+    machine: str = "board",
+    variant: str = "litert_wi8_ai8",
+    scenario: Scenario = "single-stream",
+    created: str = "2026-01-01T00:00:00+00:00",
+    **other_fields: Any,
+) -> Result:
     """Return a result with a p50 of `ms`."""
     rng = np.random.default_rng(seed)
     times = (ms * np.exp(rng.normal(0, spread, count))).tolist()
     stage = {"single-stream": "infer", "multi-stream": "query", "offline": "sample", "loop": "age"}[scenario]
     at_s = np.cumsum([0.0, *times[:-1]]) / 1e3
-    given = {
+    values: dict[str, Any] = {
         "schema": SCHEMA,
         "created": created,
         "subject": BenchmarkSubject("road", "0" * 64, variant, "litert", "litert 2", 1, scenario),
@@ -44,4 +46,4 @@ def made(
         "cold_start": ColdStart(50.0, 20.0, 21.0, 70.0),
         "timeline": (),
     }
-    return Result(**given | more)
+    return Result(**values | other_fields)

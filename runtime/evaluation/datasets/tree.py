@@ -42,6 +42,8 @@ def root(path: Path) -> Folder | None:
 
 @lru_cache(maxsize=8)
 def _inside(path: Path, version: int) -> zipfile.Path:
+    """Open a zip. `version` makes the cache open a changed file again."""
+    del version
     try:
         return zipfile.Path(path)
     except UNREADABLE as error:
