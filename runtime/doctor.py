@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 from orilla.devices.finding import Finding
 from orilla.devices.packages import installed as distributions
 from orilla.runtime.engines.registry import ENGINES, is_package
 
 TIMEOUT_S = 60
+
 OPENCV = "opencv"
+"""Name of the trial run of OpenCV, beside the names of the engines."""
+
 MARK = "orilla-probe: "
-"""Prefix of the line with the process's answer."""
+"""Prefix of the line in which the process writes its answer."""
 
 DIED = {
     "SIGILL": "illegal instruction: it was built for another processor",
@@ -27,19 +29,45 @@ DIED = {
     "SIGABRT": "aborted",
     "SIGKILL": "killed, probably because memory ran out",
 }
+"""Meaning of the signals that end a process."""
+
+OPENCV_LIBRARIES = ("libGL", "libxcb", "libX11", "libSM", "libgthread", "libglib")
+"""Shared libraries that OpenCV needs for windows. The headless build does not need them."""
+
+WHEELS = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "tflite-runtime"}
+"""Distribution of each engine that is no ONNX Runtime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the process of an engine writes, as JSON."""
+
+    engine: str = ""
+    """Library and version."""
+    providers: tuple[str, ...] = ()
+    """Providers of ONNX Runtime."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Variants that the engine does not load, with the reason."""
+    wrong: dict[str, str] = field(default_factory=dict)
+    """Variants whose result is wrong, with the difference."""
+    error: str | None = None
+    """Reason why the engine does not work. None if it works."""
+    missing: str | None = None
+    """Shared library that the loader did not find."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Outcome of one engine's process."""
+    """Outcome of an engine's process."""
 
     name: str
-    answer: dict[str, Any] | None
-    """Answer of the process. None if it failed."""
-    reason: str
-    """Reason of the failure, one line."""
+    """Name of the engine, or `opencv`."""
+    answer: Answer | None
+    """Answer of the process. None if the engine does not work."""
+    reason: str = ""
+    """Reason why it does not work, in one line."""
     missing: str | None = None
-    """Missing shared library or package."""
+    """Shared library that the loader did not find."""
 
 
 def probe(name: str) -> Probe:
@@ -53,194 +81,209 @@ def probe(name: str) -> Probe:
     except subprocess.TimeoutExpired:
         return Probe(name, None, f"no answer for {TIMEOUT_S} s")
     if ended.returncode < 0:
-        fatal = _name(-ended.returncode)
-        return Probe(name, None, DIED.get(fatal, f"died of {fatal}"))
-    try:
-        answer = _answer(ended.stdout)
-    except ValueError:
+        fatal = _signal_name(-ended.returncode)
+        return Probe(name, None, DIED.get(fatal, f"ended by {fatal}"))
+    answer = _answer(ended.stdout)
+    if answer is None:
         lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
         return Probe(name, None, lines[-1][:300] if lines else f"exit code {ended.returncode}")
-    if "error" in answer:
-        return Probe(name, None, str(answer["error"]), answer.get("missing"))
-    return Probe(name, answer, "")
+    if answer.error is not None:
+        return Probe(name, None, answer.error, answer.missing)
+    return Probe(name, answer)
 
 
 def providers() -> tuple[str, ...]:
     """Return ONNX Runtime's providers, from a process of its own; empty if it is not installed or crashes."""
     if not is_package("onnxruntime"):
         return ()
-    code = "import json, onnxruntime; found = {'providers': onnxruntime.get_available_providers()}; "
-    code += f"print({MARK!r} + json.dumps(found))"
+    code = "import json, onnxruntime; answer = {'providers': onnxruntime.get_available_providers()}; "
+    code += f"print({MARK!r} + json.dumps(answer))"
     try:
         command = [sys.executable, "-P", "-c", code]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-        return tuple(_answer(ended.stdout)["providers"])
-    except (subprocess.SubprocessError, ValueError, KeyError):
+    except subprocess.SubprocessError:
         return ()
+    answer = _answer(ended.stdout)
+    return () if answer is None else tuple(answer.providers)
 
 
-def _answer(output: str) -> dict[str, Any]:
-    """Return the answer after the mark. Libraries print before and after it. Raises `ValueError` without an answer."""
+def _answer(output: str) -> Answer | None:
+    """Return the last answer in the output, or None. Libraries may print before and after it."""
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
-            found = json.loads(line.removeprefix(MARK))
-            if isinstance(found, dict):
-                return found
-    msg = "no answer"
-    raise ValueError(msg)
+            try:
+                return Answer(**json.loads(line.removeprefix(MARK)))
+            except (ValueError, TypeError):
+                return None
+    return None
 
 
 def examine(*, edgetpu: bool = False) -> list[Finding]:
-    """Run OpenCV and each installed engine, several at a time.
+    """Run OpenCV and each installed engine, two at a time.
 
     Args:
-        edgetpu: True if there is a stick to open.
+        edgetpu: True if there is an Edge TPU to open.
     """
-    names = [OPENCV, *_names(), *(["edgetpu"] if edgetpu else [])]
+    names = [OPENCV, *_engine_names(), *(["edgetpu"] if edgetpu else [])]
     with ThreadPoolExecutor(2) as pool:
         probes = list(pool.map(probe, names))
-    for one in probes:
-        if one.name == "onnx" and one.answer is not None:
-            probes += [probe(name) for name in _offered(one.answer)]
-    return [finding(one) for one in probes]
+    answers = [result.answer for result in probes if result.name == "onnx" and result.answer is not None]
+    probes += [probe(name) for answer in answers for name in _provider_engines(answer)]
+    return [finding(result) for result in probes]
 
 
-def finding(one: Probe) -> Finding:
-    """Convert a probe into a finding."""
-    label = one.name if one.name == OPENCV else f"engine {one.name}"
-    if one.answer is None and (one.name == "compiled" or one.name.startswith("onnx:")):
-        # Nobody uses these engines without requesting them, and they come in one wheel with an engine that works.
-        fix = f"use --engine {'litert' if one.name == 'compiled' else 'onnx'}, or install what is missing"
-        return Finding(label, "warning", f"{one.name} does not work here: {one.reason}", fix)
-    if one.answer is None:
-        return Finding(label, "failure", f"{one.name} does not work: {one.reason}", _mend(one))
-    refused: dict[str, str] = one.answer.get("refused", {})
-    wrong: dict[str, str] = one.answer.get("wrong", {})
-    detail = str(one.answer["engine"])
-    if wrong:
-        summary = "; ".join(f"{name}: {why}" for name, why in wrong.items())
-        fix = "use another engine (--engine), and report it to the makers of this one"
-        return Finding(label, "failure", f"{detail} runs, but its result is wrong: {summary}", fix)
-    if refused:
-        detail += f"; rejects {', '.join(refused)} ({next(iter(refused.values()))})"
-    return Finding(label, "ok", detail)
+def finding(result: Probe) -> Finding:
+    """Convert the outcome of a process into a finding."""
+    name, answer = result.name, result.answer
+    label = name if name == OPENCV else f"engine {name}"
+    if answer is None and (name == "compiled" or name.startswith("onnx:")):
+        # These engines run only if they are requested, and another engine of the same wheel works.
+        fix = f"use the engine {'litert' if name == 'compiled' else 'onnx'!r}, or install what is missing"
+        return Finding(label, "warning", f"{name} does not work here: {result.reason}", fix)
+    if answer is None:
+        return Finding(label, "failure", f"{name} does not work: {result.reason}", _fix(result))
+    if answer.wrong:
+        summary = "; ".join(f"{variant}: {difference}" for variant, difference in answer.wrong.items())
+        fix = "use another engine, and report the difference to the makers of this one"
+        return Finding(label, "failure", f"{answer.engine} runs, but its result is wrong: {summary}", fix)
+    if answer.rejected:
+        reason = next(iter(answer.rejected.values()))
+        return Finding(label, "ok", f"{answer.engine}; rejects {', '.join(answer.rejected)} ({reason})")
+    return Finding(label, "ok", answer.engine)
 
 
-def _names() -> list[str]:
+def _engine_names() -> list[str]:
     """Return the engines whose packages are installed. Nothing is imported, because that could crash."""
-    found = []
+    names = []
     if is_package("ai_edge_litert"):
-        found += ["litert", "compiled"]
+        names += ["litert", "compiled"]
     if is_package("tflite_runtime"):
-        found.append("tflite")
-    if not found and is_package("tensorflow"):
-        found.append("litert")
-    return [*found, *(["onnx"] if is_package("onnxruntime") else [])]
+        names.append("tflite")
+    if not names and is_package("tensorflow"):
+        names.append("litert")
+    return [*names, *(["onnx"] if is_package("onnxruntime") else [])]
 
 
-def _offered(answer: dict[str, Any]) -> list[str]:
+def _provider_engines(answer: Answer) -> list[str]:
     """Return the engines whose providers this build of ONNX Runtime has."""
-    providers = answer.get("providers", [])
-    return [name for name, engine in ENGINES.items() if name != "onnx" and engine.options.get("provider") in providers]
+    return [
+        name
+        for name, engine in ENGINES.items()
+        if name != "onnx" and engine.options.get("provider") in answer.providers
+    ]
 
 
-def _mend(one: Probe) -> str:
-    """Return the command that fixes a known problem."""
-    reason, missing = one.reason, one.missing or ""
-    if missing.startswith(("libGL", "libxcb", "libX11", "libSM", "libgthread", "libglib")):
-        return "pip uninstall -y opencv-python opencv-contrib-python && pip install opencv-python-headless"
-    if missing.startswith("libgomp"):
-        return "sudo apt install libgomp1"
-    if missing.startswith("lib"):
-        return f"install the package that contains {missing} (apt-file search {missing})"
-    if one.name == "edgetpu":
+def _fix(result: Probe) -> str:
+    """Return the command that fixes a known problem, or advice."""
+    if result.missing is not None:
+        return _fix_library(result.missing)
+    if result.name == "edgetpu":
         return "unplug it and plug it in again; then see docs/devices.md, Coral"
-    if one.name == OPENCV:
+    if result.name == OPENCV:
         return "pip install --force-reinstall opencv-python-headless"
-    if one.name == "tflite" and ("numpy" in reason or "_ARRAY_API" in reason):
+    if result.name == "tflite" and ("numpy" in result.reason or "_ARRAY_API" in result.reason):
         return 'pip install "numpy<2" "opencv-python-headless<5"'
-    wheel = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "tflite-runtime"}.get(one.name)
-    wheel = wheel or next(
-        iter(distributions(["onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime"])), "onnxruntime"
-    )
-    if "illegal instruction" in reason and wheel == "onnxruntime":
+    wheel = WHEELS.get(result.name) or _onnxruntime_wheel()
+    if DIED["SIGILL"] not in result.reason:
+        return f"pip install --force-reinstall {wheel}"
+    if wheel == "onnxruntime":
         return (
-            'pip install "onnxruntime!=1.21.*" (its wheels of 1.21.0 crashed on a Raspberry Pi 4), or --engine litert'
+            'pip install "onnxruntime!=1.21.*" (its wheels of 1.21.0 crashed on a Raspberry Pi 4), or use the engine '
+            "'litert'"
         )
-    if "illegal instruction" in reason:
-        return f"use another engine (--engine), or an older {wheel}: pip index versions {wheel}"
-    return f"pip install --force-reinstall {wheel}"
+    return f"use another engine, or an older {wheel}: pip index versions {wheel}"
 
 
-def _name(number: int) -> str:
+def _fix_library(library: str) -> str:
+    """Return the command that installs a missing shared library, or that removes the need for it."""
+    if library.startswith(OPENCV_LIBRARIES):
+        return "pip uninstall -y opencv-python opencv-contrib-python && pip install opencv-python-headless"
+    if library.startswith("libgomp"):
+        return "sudo apt install libgomp1"
+    return f"install the package that contains {library} (apt-file search {library})"
+
+
+def _onnxruntime_wheel() -> str:
+    """Return the installed build of ONNX Runtime."""
+    return next(iter(distributions(["onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime"])), "onnxruntime")
+
+
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def main(name: str) -> dict[str, object]:
-    """Import and run an engine in this process."""
+def main(name: str) -> Answer:
+    """Import and run an engine in this process. Raises its error if it does not work."""
     if name == OPENCV:
         return _run_opencv()
     if name == "edgetpu":
         from orilla.runtime.engines import edgetpu
 
-        return {"engine": edgetpu.try_library()}
+        return Answer(edgetpu.try_library())
+    return _run_engine(name)
+
+
+def _run_engine(name: str) -> Answer:
+    """Verify the variants of the shipped bundle `probe` on an engine."""
     from orilla.devices.errors import OrillaError
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.engines import loader
     from orilla.runtime.verify import verify
 
     bundle = Bundle.open("probe")
-    variants = tuple(one for one in bundle.manifest.variants if loader.fits(one, name))
-    engine, refused, wrong, first = "", {}, {}, None
+    variants = tuple(variant for variant in bundle.manifest.variants if loader.fits(variant, name))
+    engine = ""
+    rejected: dict[str, str] = {}
+    wrong: dict[str, str] = {}
     for verdict in verify(bundle, variants, engine=name):
         failed = next((stage for stage in verdict.stages if not stage.passed), None)
-        if verdict.first_difference == "load":
-            assert failed is not None
-            refused[verdict.variant] = failed.detail
-            first = first or OrillaError(failed.detail)
+        if failed is not None and verdict.first_difference == "load":
+            rejected[verdict.variant] = failed.detail
             continue
         engine = verdict.engine
         if failed is not None:
             wrong[verdict.variant] = f"{failed.name}, {failed.detail}"
     if not engine:
-        raise first or OrillaError("it runs no variant")
-    found: dict[str, object] = {"engine": engine, "refused": refused, "wrong": wrong}
-    if name == "onnx":
-        import onnxruntime
-
-        found["providers"] = onnxruntime.get_available_providers()
-    return found
+        raise OrillaError(next(iter(rejected.values()), "it runs no variant"))
+    return Answer(engine, _providers() if name == "onnx" else (), rejected, wrong)
 
 
-def _run_opencv() -> dict[str, object]:
+def _providers() -> tuple[str, ...]:
+    import onnxruntime
+
+    return tuple(onnxruntime.get_available_providers())
+
+
+def _run_opencv() -> Answer:
+    """Resize an image, and compare the result with the mean of its pixels."""
     import cv2
     import numpy as np
 
-    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    smaller = cv2.resize(picture, (2, 2), interpolation=cv2.INTER_AREA)
-    right = np.abs(smaller[0, 0] - picture[:2, :2].mean(axis=(0, 1))).max() <= 1
-    wrong = {} if right else {"resize": "a resized image is not its mean"}
-    return {"engine": f"OpenCV {cv2.__version__} on numpy {np.__version__}", "wrong": wrong}
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    smaller = cv2.resize(image, (2, 2), interpolation=cv2.INTER_AREA)
+    is_right = np.abs(smaller[0, 0] - image[:2, :2].mean(axis=(0, 1))).max() <= 1
+    wrong = {} if is_right else {"resize": "a resized image is not its mean"}
+    return Answer(f"OpenCV {cv2.__version__} on numpy {np.__version__}", wrong=wrong)
 
 
-def _described(failure: Exception) -> dict[str, object]:
-    """Return an error, and the shared library that the loader did not find."""
-    root: BaseException = failure
+def _failure(error: Exception) -> Answer:
+    """Return an answer with the error, and with the shared library that the loader did not find."""
+    root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
     line = next(iter(str(root).strip().splitlines()), "").removesuffix("; orilla doctor gives details")
     kind = "" if type(root).__module__.startswith("orilla.") else type(root).__name__
-    lacks = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", line)
-    summary = ": ".join(part for part in (kind, line) if part)
-    return {"error": summary[:300], "missing": lacks[1] if lacks else None}
+    library = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", line)
+    reason = ": ".join(part for part in (kind, line) if part)
+    return Answer(error=reason[:300], missing=library[1] if library else None)
 
 
 if __name__ == "__main__":
     try:
-        summary = main(sys.argv[1])
-    except Exception as failure:  # noqa: BLE001 - whatever it is, it is what there is to tell
-        summary = _described(failure)
-    print(f"\n{MARK}{json.dumps(summary)}", flush=True)
+        answer = main(sys.argv[1])
+    except Exception as error:  # noqa: BLE001 - every error of a library is the answer
+        answer = _failure(error)
+    print(f"\n{MARK}{json.dumps(asdict(answer))}", flush=True)

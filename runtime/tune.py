@@ -19,26 +19,30 @@ from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime import doctor
 from orilla.runtime.bench.interleaved import interleaved, timed, warm_up
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.golden import KnownFrame, read_frames
+from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import loader, registry, tuning_cache
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import Candidate, Tuned
 from orilla.runtime.verify import verify
 
-FIRST = 12
-"""Inferences of each candidate in the first round. Each further round takes twice as many."""
+FIRST_COUNT = 12
+"""Number of inferences of each candidate in the first round. Each further round has twice as many."""
 
 HOPELESS = 3.0
-"""Ratio to the best time from which a candidate is removed after its warm-up."""
+"""A candidate that takes more than this multiple of the best time is removed after two inferences."""
 
-AT_ONCE = 6
-"""Number of sessions in memory at the same time, from the second round on."""
+MAX_SESSIONS = 6
+"""Maximum number of sessions that are in memory at the same time, from the second round on."""
 
-LAST_S = 4.0
-"""Duration of the last round with two or three candidates, seconds."""
+FINALISTS = 3
+"""Maximum number of candidates in the last round."""
 
-ALIKE = 0.01
-"""Relative difference to the fastest within which fewer threads and a smaller file win."""
+LAST_ROUND_S = 4.0
+"""Duration of the last round in seconds."""
+
+SIMILAR = 0.01
+"""Candidates within this relative difference to the fastest count as equally fast. Among them, the one with the fewest
+threads is chosen, then the one with the smallest file."""
 
 
 @dataclass(slots=True)
@@ -47,16 +51,17 @@ class Trial:
 
     candidate: Candidate
     size: int
-    """Size of its model file, bytes."""
+    """Size of its model file in bytes."""
     times_ms: list[float] = field(default_factory=list)
-    """Times of its last round, milliseconds."""
+    """Times of its last round in milliseconds."""
     rounds: int = 0
+    """Number of rounds in which it was timed."""
     left_out: str | None = None
-    """Reason why it was removed before the last round."""
+    """Reason why it was not chosen. None for the choice."""
 
     @property
     def p50_ms(self) -> float | None:
-        """Return the median of its last round, milliseconds."""
+        """Return the median of its last round in milliseconds, or None if it was not timed."""
         return statistics.median(self.times_ms) if self.times_ms else None
 
 
@@ -65,40 +70,58 @@ def candidates(
 ) -> list[Trial]:
     """Return every variant within `max_drop` points, on every available engine, with each thread count.
 
+    Args:
+        bundle: The bundle.
+        max_drop: Accuracy that a variant may lose compared with the original model, points.
+        threads: Thread counts. None tries every count from 1 to that of a camera loop.
+        engines: Names of the engines. None tries all that are available.
+
     Raises:
-        ConfigError: An engine is unknown, or no variant within the limit can run here.
+        ConfigError: An engine is unknown or does not work, or no variant within the limit can run here.
     """
-    for engine in engines or ():
-        registry.known(engine)
-    offered = doctor.providers()
-    for engine in engines or ():
-        if not registry.available(engine, offered):
-            msg = f"engine {engine} is not here: {registry.ENGINES[engine].install}"
-            raise ConfigError(msg)
-    here = [name for name in engines or registry.ENGINES if registry.available(name, offered)]
-    if "compiled" in here and (reason := doctor.probe("compiled").reason):
-        if engines:
-            msg = f"engine compiled does not work here: {reason}"
-            raise ConfigError(msg)
-        here.remove("compiled")  # it kills the process on some processors
+    names = _requested_engines(engines) if engines else _available_engines()
     manifest = bundle.manifest
     counts = sorted(set(threads)) if threads else range(1, loop_threads() + 1)
-    found = [
+    trials = [
         Trial(Candidate(variant.name, engine, count), manifest.files[variant.file].size)
         for variant in manifest.variants
         if variant.check.drop <= max_drop
-        for engine in here
+        for engine in names
         if loader.fits(variant, engine)
         for count in counts
     ]
-    if not found:
+    if not trials:
         drops = ", ".join(f"{variant.name} {variant.check.drop:+.2f}" for variant in manifest.variants)
         msg = (
             f"{bundle.path.name}: no variant loses at most {max_drop:g} points and has an engine here ({drops}; "
-            f"engines: {', '.join(here) or 'none'})"
+            f"engines: {', '.join(names) or 'none'})"
         )
         raise ConfigError(msg)
-    return found
+    return trials
+
+
+def _requested_engines(names: Sequence[str]) -> list[str]:
+    """Return the engines of the user's list. Raises `ConfigError` if one of them cannot run here."""
+    for name in names:
+        registry.known(name)
+    providers = doctor.providers()
+    for name in names:
+        if not registry.available(name, providers):
+            msg = f"engine {name!r} is not available here: {registry.ENGINES[name].install}"
+            raise ConfigError(msg)
+    if "compiled" in names and (reason := doctor.probe("compiled").reason):
+        msg = f"engine 'compiled' does not work here: {reason}"
+        raise ConfigError(msg)
+    return list(names)
+
+
+def _available_engines() -> list[str]:
+    """Return all engines that can run here."""
+    providers = doctor.providers()
+    names = [name for name in registry.ENGINES if registry.available(name, providers)]
+    if "compiled" in names and doctor.probe("compiled").reason:
+        names.remove("compiled")  # On some processors it would end the process.
+    return names
 
 
 def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | None = None) -> Trial:
@@ -108,134 +131,152 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | 
         bundle: The bundle.
         trials: The candidates.
         ends: End of the search by `time.perf_counter`. It takes longer only if a single candidate does.
-        progress: Receiver of the progress; None for none.
+        progress: Receiver of the progress. None reports nothing.
 
     Raises:
         ConfigError: No candidate computes here what was exported.
     """
-    progress = progress or NoProgress()
-    known = read_frames(bundle)
-    began = time.perf_counter()
-    left = _first_round(bundle, trials, known, began + (ends - began) / 2, progress)
-    if not left:
+    search = _Search(bundle, ends, progress or NoProgress())
+    remaining = search.first_round(trials)
+    if not remaining:
         reasons = "; ".join(dict.fromkeys(str(trial.left_out) for trial in trials))
         msg = f"{bundle.path.name}: no candidate runs here: {reasons}"
         raise ConfigError(msg)
-    left = _best(left, min(AT_ONCE, max(3, len(left) // 2)))
-    with ExitStack() as opened:
-        sessions: dict[int, Session] = {}
-        for trial in left:
-            try:
-                sessions[id(trial)] = opened.enter_context(closing(_load(bundle, trial)))
-            except OrillaError as error:  # together they may need more memory than each alone
-                trial.left_out = str(error)
-        left = [trial for trial in left if id(trial) in sessions] or left[:1]
-        count = 2 * FIRST
-        while len(left) > 3 and time.perf_counter() < ends - LAST_S:
-            progress.status(f"{len(left)} left, {count} inferences each")
-            _in_turns(left, sessions, known, count, ends - LAST_S)
-            left, count = _best(left, max(2, len(left) // 2)), 2 * count
-        progress.status(f"{len(left)} left: {', '.join(str(trial.candidate) for trial in left)}")
-        if sessions:
-            _in_turns(left, sessions, known, 1 << 30, min(time.perf_counter() + LAST_S, ends))
-    fastest = min(_p50(trial) for trial in left)
-    alike = [trial for trial in left if _p50(trial) <= fastest * (1 + ALIKE)]
-    chosen = min(alike, key=lambda trial: (trial.candidate.threads, trial.size, _p50(trial)))
-    for trial in left:
-        trial.left_out = None if trial is chosen else "in the last round"
-    return chosen
+    remaining = _keep_fastest(remaining, min(MAX_SESSIONS, max(FINALISTS, len(remaining) // 2)))
+    return _choose(search.further_rounds(remaining))
 
 
 def remember(bundle: Bundle, chosen: Trial) -> str:
     """Store a choice for this machine. Return the file's path."""
     machine, cores, packages = tuning_cache.current()
-    made = Tuned(chosen.candidate, round(_p50(chosen), 4), cores, packages, machine)
-    return str(tuning_cache.store(bundle.manifest, made))
+    tuned = Tuned(chosen.candidate, round(_p50(chosen), 4), cores, packages, machine)
+    return str(tuning_cache.store(bundle.manifest, tuned))
 
 
-def _first_round(
-    bundle: Bundle, trials: list[Trial], known: list[KnownFrame], ends: float, progress: Progress
-) -> list[Trial]:
-    """Load, verify, time and close each candidate, the default first.
+def order(trials: Iterable[Trial]) -> list[Trial]:
+    """Sort trials for display: the last round first, then by time. Trials that were not timed are at the end."""
+    return sorted(trials, key=lambda trial: (-trial.rounds, trial.p50_ms if trial.p50_ms is not None else float("inf")))
 
-    A hopeless candidate, or one that could not be verified in the remaining time, is removed. At least one is tried.
+
+class _Search:
+    """The rounds of one search.
+
+    Args:
+        bundle: The bundle.
+        ends: End of the search by `time.perf_counter`.
+        progress: Receiver of the progress.
     """
-    ordered = sorted(trials, key=lambda trial: trial.candidate.variant != bundle.manifest.default)
-    wrong: dict[tuple[str, str], str | None] = {}
-    left: list[Trial] = []
-    fastest = float("inf")
-    for place, trial in enumerate(ordered, 1):
-        progress.status(f"{place} of {len(ordered)}: {trial.candidate}")
-        if left and time.perf_counter() > ends:
-            trial.left_out = "no time was left to test it"
-            continue
-        try:
-            with closing(_load(bundle, trial)) as session:
-                trial.times_ms = timed(session, known, 1) + timed(session, known, 1)
-                once = min(trial.times_ms)
-                if once > HOPELESS * fastest:
-                    trial.left_out = f"more than {HOPELESS:g} times slower than the best"
-                    continue
-                if left and time.perf_counter() + once * 2 * len(known) / 1e3 > ends:
-                    trial.left_out = "no time was left to verify it"
-                    continue
-                trial.left_out = _prove(bundle, trial.candidate, wrong)
-                if trial.left_out is not None:
-                    continue
-                trial.times_ms, trial.rounds = timed(session, known, FIRST, ends), 1
-        except OrillaError as error:
-            trial.left_out = str(error)
-            continue
-        fastest = min(fastest, _p50(trial))
-        left.append(trial)
-    return left
+
+    def __init__(self, bundle: Bundle, ends: float, progress: Progress) -> None:
+        self._bundle, self._ends, self._progress = bundle, ends, progress
+        self._frames = read_frames(bundle)
+        self._verified: dict[tuple[str, str], str | None] = {}
+
+    def first_round(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Load, time, verify and close each candidate. Return those that remain.
+
+        The default variant comes first. At most half of the time is used, but at least one candidate is tried.
+        """
+        default = self._bundle.manifest.default
+        ordered = sorted(trials, key=lambda trial: trial.candidate.variant != default)
+        now = time.perf_counter()
+        ends = now + (self._ends - now) / 2
+        remaining: list[Trial] = []
+        for number, trial in enumerate(ordered, 1):
+            self._progress.status(f"{number} of {len(ordered)}: {trial.candidate}")
+            if remaining and time.perf_counter() > ends:
+                trial.left_out = "no time was left to test it"
+                continue
+            try:
+                trial.left_out = self._test(trial, remaining, ends)
+            except OrillaError as error:
+                trial.left_out = str(error)
+            if trial.left_out is None:
+                remaining.append(trial)
+        return remaining
+
+    def _test(self, trial: Trial, remaining: Sequence[Trial], ends: float) -> str | None:
+        """Time and verify one candidate. Return why it is removed, or None."""
+        best_ms = min(map(_p50, remaining), default=float("inf"))
+        with closing(self._load(trial)) as session:
+            trial.times_ms = timed(session, self._frames, 1) + timed(session, self._frames, 1)
+            time_ms = min(trial.times_ms)
+            if time_ms > HOPELESS * best_ms:
+                return f"more than {HOPELESS:g} times slower than the best"
+            if remaining and time.perf_counter() + time_ms * 2 * len(self._frames) / 1e3 > ends:
+                return "no time was left to verify it"
+            reason = self._difference(trial.candidate)
+            if reason is None:
+                trial.times_ms, trial.rounds = timed(session, self._frames, FIRST_COUNT, ends), 1
+            return reason
+
+    def _difference(self, candidate: Candidate) -> str | None:
+        """Return how the variant's answers on this engine differ from the export's, or None if they agree.
+
+        The variant is verified once for all thread counts.
+        """
+        key = (candidate.variant, candidate.engine)
+        if key not in self._verified:
+            variant = self._bundle.manifest.variant(candidate.variant)
+            (verdict,) = verify(self._bundle, (variant,), engine=candidate.engine)
+            failed = next((stage for stage in verdict.stages if not stage.passed), None)
+            self._verified[key] = verdict.skipped or (f"{failed.name}: {failed.detail}" if failed is not None else None)
+        return self._verified[key]
+
+    def further_rounds(self, trials: list[Trial]) -> list[Trial]:
+        """Time the candidates interleaved, and remove the slower half after each round. Return the finalists."""
+        with ExitStack() as opened:
+            sessions: dict[int, Session] = {}
+            for trial in trials:
+                try:
+                    sessions[id(trial)] = opened.enter_context(closing(self._load(trial)))
+                except OrillaError as error:  # All sessions together may need more memory than there is.
+                    trial.left_out = str(error)
+            remaining = [trial for trial in trials if id(trial) in sessions] or trials[:1]
+            count = 2 * FIRST_COUNT
+            while len(remaining) > FINALISTS and time.perf_counter() < self._ends - LAST_ROUND_S:
+                self._progress.status(f"{len(remaining)} left, {count} inferences each")
+                self._time_interleaved(remaining, sessions, count, self._ends - LAST_ROUND_S)
+                remaining, count = _keep_fastest(remaining, max(2, len(remaining) // 2)), 2 * count
+            self._progress.status(f"{len(remaining)} left: {', '.join(str(trial.candidate) for trial in remaining)}")
+            if sessions:
+                ends = min(time.perf_counter() + LAST_ROUND_S, self._ends)
+                self._time_interleaved(remaining, sessions, 1 << 30, ends)
+        return remaining
+
+    def _time_interleaved(self, trials: Sequence[Trial], sessions: dict[int, Session], count: int, ends: float) -> None:
+        """Time all candidates interleaved. If no time is left after the warm-up, their previous times stay."""
+        chosen, inputs = [sessions[id(trial)] for trial in trials], [self._frames] * len(trials)
+        warm_up(chosen, inputs, ends)
+        if time.perf_counter() >= ends:
+            return
+        for trial, times_ms in zip(trials, interleaved(chosen, inputs, count, ends), strict=True):
+            trial.times_ms, trial.rounds = times_ms, trial.rounds + 1
+
+    def _load(self, trial: Trial) -> Session:
+        candidate = trial.candidate
+        variant = self._bundle.manifest.variant(candidate.variant)
+        return loader.load(self._bundle, variant, engine=candidate.engine, threads=candidate.threads)
 
 
-def _prove(bundle: Bundle, candidate: Candidate, wrong: dict[tuple[str, str], str | None]) -> str | None:
-    """Return the reason why this variant may not run on this engine, or None.
-
-    It is determined once for all thread counts.
-    """
-    key = (candidate.variant, candidate.engine)
-    if key not in wrong:
-        (verdict,) = verify(bundle, (bundle.manifest.variant(candidate.variant),), engine=candidate.engine)
-        failed = next((stage for stage in verdict.stages if not stage.passed), None)
-        wrong[key] = verdict.skipped or (f"{failed.name}: {failed.detail}" if failed is not None else None)
-    return wrong[key]
-
-
-def _load(bundle: Bundle, trial: Trial) -> Session:
-    candidate = trial.candidate
-    variant = bundle.manifest.variant(candidate.variant)
-    return loader.load(bundle, variant, engine=candidate.engine, threads=candidate.threads)
-
-
-def _in_turns(
-    trials: list[Trial], sessions: dict[int, Session], known: list[KnownFrame], count: int, ends: float
-) -> None:
-    """Time all candidates interleaved. Without time left, the known times stay."""
-    chosen, inputs = [sessions[id(trial)] for trial in trials], [known] * len(trials)
-    warm_up(chosen, inputs, ends)
-    if time.perf_counter() >= ends:
-        return
-    found = interleaved(chosen, inputs, count, ends)
-    for trial, times in zip(trials, found, strict=True):
-        trial.times_ms, trial.rounds = times, trial.rounds + 1
-
-
-def _best(trials: list[Trial], count: int) -> list[Trial]:
-    """Return the fastest candidates and mark the others as slower."""
+def _keep_fastest(trials: list[Trial], count: int) -> list[Trial]:
+    """Return the fastest candidates, and mark the others as slower."""
     ordered = sorted(trials, key=_p50)
     for trial in ordered[count:]:
         trial.left_out = f"slower, in round {trial.rounds}"
     return ordered[:count]
 
 
+def _choose(finalists: list[Trial]) -> Trial:
+    """Return the choice, and mark the other finalists."""
+    fastest_ms = min(map(_p50, finalists))
+    similar = [trial for trial in finalists if _p50(trial) <= fastest_ms * (1 + SIMILAR)]
+    chosen = min(similar, key=lambda trial: (trial.candidate.threads, trial.size, _p50(trial)))
+    for trial in finalists:
+        trial.left_out = None if trial is chosen else "in the last round"
+    return chosen
+
+
 def _p50(trial: Trial) -> float:
     assert trial.p50_ms is not None
     return trial.p50_ms
-
-
-def order(trials: Iterable[Trial]) -> list[Trial]:
-    """Sort trials for display: the last round first, then by time, those that never ran at the end."""
-    return sorted(trials, key=lambda one: (-one.rounds, one.p50_ms if one.p50_ms is not None else float("inf")))

@@ -1,7 +1,8 @@
-"""Engines that are broken in the ways that occur in the field, in real processes."""
+"""The doctor reports engines that are broken as they are on real machines. Each engine runs in a real process."""
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from orilla.runtime.cli import main
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
     """Replace an installed package in the process under test."""
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
 
     def plant(name, text):
         module = tmp_path / name.replace(".", "/")
@@ -22,7 +24,7 @@ def planted(tmp_path, monkeypatch):
                 break
             (parent / "__init__.py").touch()
         module.with_suffix(".py").write_text(text)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
     return plant
 
@@ -49,16 +51,16 @@ DIE = "import os, signal; os.kill(os.getpid(), signal.{})\n"
         ("import os; os._exit(3)\n", "exit code 3", "ai-edge-litert"),
     ],
 )
-def test_an_engine_that_breaks_is_reported_not_suffered(planted, text, reason, fix):
+def test_an_engine_that_crashes_is_reported_with_a_fix(planted, text, reason, fix):
     planted("ai_edge_litert.interpreter", text)
-    found = doctor.finding(doctor.probe("litert"))
-    assert found.level == "failure"
-    assert reason in found.detail
-    assert fix in found.fix
-    assert "\n" not in found.detail
+    finding = doctor.finding(doctor.probe("litert"))
+    assert finding.level == "failure"
+    assert reason in finding.detail
+    assert fix in finding.fix
+    assert "\n" not in finding.detail
 
 
-def test_an_engine_that_computes_something_else(planted):
+def test_an_engine_with_wrong_results_is_a_failure(planted):
     planted(
         "onnxruntime",
         "import numpy as np, sys\n"
@@ -74,9 +76,9 @@ def test_an_engine_that_computes_something_else(planted):
         "    disable_fallback = lambda self: None\n"
         "    run = lambda self, *_: [np.full((1, 10), 0.1, np.float32)]\n",
     )
-    found = doctor.finding(doctor.probe("onnx"))
-    assert found.level == "failure"
-    assert "onnxruntime 9.9 runs, but its result is wrong: onnx_fp32: infer, mean error" in found.detail
+    finding = doctor.finding(doctor.probe("onnx"))
+    assert finding.level == "failure"
+    assert "onnxruntime 9.9 runs, but its result is wrong: onnx_fp32: infer, mean error" in finding.detail
 
 
 @pytest.mark.parametrize(
@@ -87,13 +89,13 @@ def test_an_engine_that_computes_something_else(planted):
         ("libfoo.so.2", "apt-file search libfoo.so.2"),
     ],
 )
-def test_an_opencv_that_lacks_a_library(planted, missing, fix):
+def test_a_missing_library_of_opencv_is_named_with_its_fix(planted, missing, fix):
     planted("cv2", f"raise ImportError('{missing}: cannot open shared object file: No such file or directory')\n")
-    found = doctor.finding(doctor.probe(doctor.OPENCV))
-    assert (found.level, fix in found.fix) == ("failure", True)
+    finding = doctor.finding(doctor.probe(doctor.OPENCV))
+    assert (finding.level, fix in finding.fix) == ("failure", True)
 
 
-def test_a_process_that_does_not_end(planted, monkeypatch):
+def test_a_process_that_does_not_end_is_a_failure(planted, monkeypatch):
     planted("cv2", "import time; time.sleep(60)\n")
     monkeypatch.setattr(doctor, "TIMEOUT_S", 1)
     assert "no answer for 1 s" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
@@ -104,11 +106,11 @@ def test_an_illegal_instruction_of_onnxruntime_names_the_release(planted):
     assert 'pip install "onnxruntime!=1.21.*"' in doctor.finding(doctor.probe("onnx")).fix
 
 
-def test_doctor_says_it_all_and_exits_with_1(planted, capsys):
+def test_the_command_reports_all_findings_and_exits_with_1(planted, capsys):
     planted("onnxruntime", DIE.format("SIGSEGV"))
     assert main(["doctor", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
-    levels = {one["name"]: one["level"] for one in document["findings"]}
+    levels = {finding["name"]: finding["level"] for finding in document["findings"]}
     assert levels["engine onnx"] == "failure"
     assert levels["engine litert"] == "ok"
     assert main(["doctor"]) == 1
@@ -117,16 +119,14 @@ def test_doctor_says_it_all_and_exits_with_1(planted, capsys):
     assert "     fix: pip install --force-reinstall onnxruntime" in message
 
 
-def test_doctor_of_this_installation(capsys):
+def test_this_installation_has_no_failure(capsys):
     assert main(["doctor"]) == 0
     assert "ok   engine litert: ai_edge_litert" in capsys.readouterr().out
 
 
-def test_the_doctor_itself_loads_nothing_that_may_be_broken(planted):
+def test_the_doctor_runs_if_numpy_and_opencv_crash(planted):
     planted("cv2", DIE.format("SIGSEGV"))
     planted("numpy", DIE.format("SIGSEGV"))
-    import subprocess
-
     ended = subprocess.run(
         [sys.executable, "-m", "orilla.runtime.cli", "doctor"],
         capture_output=True,
@@ -138,7 +138,7 @@ def test_the_doctor_itself_loads_nothing_that_may_be_broken(planted):
     assert "FAIL opencv: opencv does not work: segmentation fault" in ended.stdout
 
 
-def test_a_file_of_the_same_name_in_the_current_folder_is_no_engine(tmp_path, monkeypatch):
+def test_files_in_the_current_folder_are_not_imported(tmp_path, monkeypatch):
     for name in ("onnxruntime", "cv2", "json"):
         (tmp_path / f"{name}.py").write_text("open('ran', 'w')\n")
     monkeypatch.chdir(tmp_path)
@@ -147,14 +147,12 @@ def test_a_file_of_the_same_name_in_the_current_folder_is_no_engine(tmp_path, mo
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_a_library_prints_is_no_answer(planted):
+def test_the_output_of_a_library_is_not_taken_for_the_answer(planted):
     planted("cv2", "import atexit; atexit.register(print, 7); print('{}'); raise ImportError('no')\n")
     assert "ImportError: no" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
 
 
-def test_devices_needs_nothing_that_may_be_broken(planted):
-    import subprocess
-
+def test_devices_runs_if_the_packages_crash(planted):
     for name in ("cv2", "numpy", "onnxruntime"):
         planted(name, DIE.format("SIGSEGV"))
     command = [sys.executable, "-m", "orilla.runtime.cli", "devices"]
@@ -163,9 +161,7 @@ def test_devices_needs_nothing_that_may_be_broken(planted):
     assert "Raspberry Pi 5" in ended.stdout
 
 
-def test_a_base_package_that_is_broken_is_one_line_that_names_the_doctor(planted):
-    import subprocess
-
+def test_a_broken_base_package_is_one_line_that_names_the_doctor(planted):
     planted("cv2", "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')\n")
     command = [sys.executable, "-m", "orilla.runtime.cli", "run", "road", "--source", "scenes"]
     ended = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)

@@ -1,4 +1,4 @@
-"""Tuning with a simulated clock, and once with real engines."""
+"""Tuning, with simulated engines and a simulated clock, and in a few tests with real engines."""
 
 import json
 
@@ -11,6 +11,7 @@ from orilla.runtime import tune as tuning
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.engines import loader, registry, tuning_cache
+from orilla.runtime.verify import Stage, VariantVerdict
 
 PROBE = Bundle.open("probe")
 
@@ -22,11 +23,19 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def played(monkeypatch):
-    """Engines whose inferences take the milliseconds of `cost(variant, engine, threads, call)`."""
+def verified(bundle, variants, *, engine):
+    """Return verdicts without running anything: every variant agrees with the export."""
+    return [VariantVerdict(variant.name, engine, True, None, None, (), {}) for variant in variants]
 
-    def play(cost, offered=("litert", "onnx"), cores=4):
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """Return a function that sets up simulated engines.
+
+    An inference takes `cost(variant, engine, threads, call)` milliseconds.
+    """
+
+    def set_up(cost, offered=("litert", "onnx"), cores=4):
         now = [0.0]
         calls = {}
 
@@ -48,12 +57,12 @@ def played(monkeypatch):
         monkeypatch.setattr(loader, "load", load)
         monkeypatch.setattr(registry, "available", lambda name, providers: name in offered)
         monkeypatch.setattr(tuning, "loop_threads", lambda: cores - 1)
-        monkeypatch.setattr(tuning, "_prove", lambda bundle, candidate, wrong: None)
+        monkeypatch.setattr(tuning, "verify", verified)
         monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])
         monkeypatch.setattr(tuning.time, "perf_counter_ns", lambda: int(now[0] * 1e9))
         return now, calls
 
-    return play
+    return set_up
 
 
 BASE = {
@@ -70,8 +79,8 @@ def cost_of(variant, engine, threads, call):
     return BASE[variant] / threads**0.7
 
 
-def test_the_fastest_is_found_within_the_time(played):
-    now, calls = played(cost_of)
+def test_the_fastest_is_found_within_the_time_limit(simulated):
+    now, calls = simulated(cost_of)
     trials = tuning.candidates(PROBE, max_drop=1)
     assert len(trials) == 18
     chosen = tuning.tune(PROBE, trials, 30.0)
@@ -83,9 +92,9 @@ def test_the_fastest_is_found_within_the_time(played):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_noise_does_not_hide_the_fastest(played, seed):
+def test_the_fastest_is_found_despite_noise(simulated, seed):
     rng = np.random.default_rng(seed)
-    now, _ = played(lambda *key: cost_of(*key) * (rng.lognormal(0, 0.1) + (rng.random() < 0.02) * 5))
+    now, _ = simulated(lambda *key: cost_of(*key) * (rng.lognormal(0, 0.1) + (rng.random() < 0.02) * 5))
     chosen = tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 60)
     assert cost_of(chosen.candidate.variant, "", chosen.candidate.threads, 0) <= 1.03 * cost_of(
         "litert_wi8_ai8", "", 3, 0
@@ -93,26 +102,26 @@ def test_noise_does_not_hide_the_fastest(played, seed):
     assert now[0] <= 60
 
 
-def test_of_two_alike_the_one_with_fewer_threads_is_taken(played):
-    played(lambda variant, engine, threads, call: BASE[variant] / (1 if threads == 1 else 1.004))
+def test_among_equally_fast_candidates_the_fewest_threads_win(simulated):
+    simulated(lambda variant, engine, threads, call: BASE[variant] / (1 if threads == 1 else 1.004))
     assert tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 30).candidate.threads == 1
 
 
-def test_hopeless_ones_are_not_waited_for(played):
-    _, calls = played(lambda variant, *_: 4 if variant == "litert_wi8_ai8" else 900)
+def test_much_slower_candidates_are_removed_after_two_inferences(simulated):
+    _, calls = simulated(lambda variant, *_: 4 if variant == "litert_wi8_ai8" else 900)
     tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 100)
     assert max(count for (variant, *_), count in calls.items() if variant != "litert_wi8_ai8") == 2
 
 
-def test_a_time_limit_that_is_too_short_for_all_is_kept(played):
-    now, _ = played(lambda *_: 100, cores=4)
+def test_a_short_time_limit_leaves_candidates_out(simulated):
+    now, _ = simulated(lambda *_: 100, cores=4)
     trials = tuning.candidates(PROBE, max_drop=1)
     tuning.tune(PROBE, trials, 10)
     assert now[0] <= 14
     assert any(trial.left_out == "no time was left to test it" for trial in trials)
 
 
-def test_accuracy_is_a_budget(monkeypatch):
+def test_variants_that_lose_too_much_accuracy_are_no_candidates(monkeypatch):
     import msgspec
 
     manifest = PROBE.manifest
@@ -128,13 +137,17 @@ def test_accuracy_is_a_budget(monkeypatch):
         tuning.candidates(bundle, max_drop=-9)
 
 
-def test_what_computes_something_else_here_is_not_chosen(played, monkeypatch):
-    played(cost_of)
-    monkeypatch.setattr(
-        tuning,
-        "_prove",
-        lambda bundle, candidate, wrong: "infer: mean error 1" if candidate.variant == "litert_wi8_ai8" else None,
-    )
+def test_a_variant_that_fails_its_verification_is_not_chosen(simulated, monkeypatch):
+    simulated(cost_of)
+    failed = Stage("infer", passed=False, detail="mean error 1")
+
+    def verify(bundle, variants, *, engine):
+        (variant,) = variants
+        if variant.name != "litert_wi8_ai8":
+            return verified(bundle, variants, engine=engine)
+        return [VariantVerdict(variant.name, engine, False, None, "infer", (failed,), {})]
+
+    monkeypatch.setattr(tuning, "verify", verify)
     trials = tuning.candidates(PROBE, max_drop=1)
     assert tuning.tune(PROBE, trials, 30).candidate.variant == "onnx_wi8_ai8"
     assert {trial.left_out for trial in trials if trial.candidate.variant == "litert_wi8_ai8"} == {
@@ -142,32 +155,33 @@ def test_what_computes_something_else_here_is_not_chosen(played, monkeypatch):
     }
 
 
-def test_one_that_fails_while_it_is_timed_is_left_out(played, monkeypatch):
+def test_a_candidate_that_fails_while_it_is_timed_is_left_out(simulated, monkeypatch):
     def cost(variant, engine, threads, call):
         if variant == "litert_wi8_ai8" and call > 5:
             msg = "broken"
             raise EngineError(msg)
         return cost_of(variant, engine, threads, call)
 
-    played(cost)
+    simulated(cost)
     trials = tuning.candidates(PROBE, max_drop=1)
     assert tuning.tune(PROBE, trials, 30).candidate.variant == "onnx_wi8_ai8"
     assert {trial.left_out for trial in trials if trial.candidate.variant == "litert_wi8_ai8"} == {"broken"}
 
 
-def test_the_time_limit_holds_where_one_inference_takes_long(played, monkeypatch):
-    now, _ = played(lambda *_: 2000)
+def test_the_time_limit_holds_if_an_inference_takes_long(simulated, monkeypatch):
+    now, _ = simulated(lambda *_: 2000)
 
-    def prove(bundle, candidate, wrong):
+    def verify(bundle, variants, *, engine):
         now[0] += 12
+        return verified(bundle, variants, engine=engine)
 
-    monkeypatch.setattr(tuning, "_prove", prove)
+    monkeypatch.setattr(tuning, "verify", verify)
     tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 30)
     assert now[0] <= 36
 
 
-def test_where_nothing_runs_it_says_why(played, monkeypatch):
-    played(cost_of)
+def test_if_no_candidate_runs_the_error_has_the_reason(simulated, monkeypatch):
+    simulated(cost_of)
 
     def broken(*_, **__):
         msg = "no luck"
@@ -178,7 +192,7 @@ def test_where_nothing_runs_it_says_why(played, monkeypatch):
         tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 10)
 
 
-def test_the_choice_is_kept_used_and_told(own_cache, capsys):
+def test_the_choice_is_stored_used_and_reported(own_cache, capsys):
     assert main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     choice = document["choice"]
@@ -194,7 +208,7 @@ def test_the_choice_is_kept_used_and_told(own_cache, capsys):
     assert f"orilla: probe: {choice['variant']} on onnx with 1 thread, chosen by orilla tune" in capsys.readouterr().err
 
 
-def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
+def test_the_choice_is_not_used_after_an_upgrade(own_cache, capsys, monkeypatch):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     assert "orilla run uses it from now on" in capsys.readouterr().out
     machine, cores, packages = tuning_cache.current()
@@ -219,7 +233,7 @@ def test_it_is_stale_after_an_upgrade(own_cache, capsys, monkeypatch):
         ("int4", "litert", 1),
     ],
 )
-def test_a_choice_that_cannot_be_run_any_more_does_not_keep_a_robot_from_starting(variant, engine, threads, capsys):
+def test_a_choice_that_cannot_run_any_more_is_ignored(variant, engine, threads, capsys):
     machine, cores, packages = tuning_cache.current()
     choice = tuning_cache.Candidate(variant, engine, threads)
     tuning_cache.store(PROBE.manifest, tuning_cache.Tuned(choice, 1.0, cores, packages, machine))
@@ -228,14 +242,14 @@ def test_a_choice_that_cannot_be_run_any_more_does_not_keep_a_robot_from_startin
         assert "the tuned choice is not used; run orilla tune probe again" in model.note
 
 
-def test_a_damaged_file_is_no_choice(own_cache, capsys):
+def test_a_damaged_file_is_ignored_with_a_note(own_cache, capsys):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     (file,) = (own_cache / "tuned").iterdir()
     file.write_text("{")
     assert tuning_cache.lookup(PROBE.manifest) == (None, "the file with the tuned choice is damaged")
 
 
-def test_a_dry_run_keeps_nothing(own_cache, capsys):
+def test_a_dry_run_stores_nothing(own_cache, capsys):
     assert main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1", "--dry-run"]) == 0
     assert list(own_cache.iterdir()) == []
 
@@ -250,7 +264,7 @@ def test_a_dry_run_keeps_nothing(own_cache, capsys):
         (["--threads", "65"], "the usable cores"),
         (["--engines", ""], "unknown engine ''"),
         (["--engines", "tensorrt"], "did you mean onnx:tensorrt"),
-        (["--engines", "onnx:cuda,onnx"], "engine onnx:cuda is not here: pip install onnxruntime-gpu"),
+        (["--engines", "onnx:cuda,onnx"], "engine 'onnx:cuda' is not available here: pip install onnxruntime-gpu"),
     ],
 )
 def test_bad_input(words, match, capsys):
