@@ -33,7 +33,7 @@ ZOO = Path(__file__).parents[1] / "zoo"
 
 
 class Bundle:
-    """A bundle with a checked manifest. Each file is checked before anyone can read it."""
+    """A bundle with a checked manifest. Each file is checked before its content is returned."""
 
     def __init__(self, path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
         self.path = path
@@ -119,7 +119,7 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
         files: Content by path.
     """
     content = {MANIFEST: manifests.encode(manifest), **{name: files[name] for name in sorted(files)}}
-    manifests.decode(content[MANIFEST])  # a bundle that could not be read back is not written
+    manifests.decode(content[MANIFEST])  # A bundle that could not be read back is not written.
     if path.suffix == ".orilla":
         with replacing(path) as temporary:
             _write_zip(temporary, content)
@@ -147,7 +147,7 @@ def _write_zip(path: Path, content: dict[str, bytes]) -> None:
 
 
 class _Zip:
-    """Entries of a zip file, each unpacked when it is read."""
+    """The entries of a zip file. Each one is unpacked when it is read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive

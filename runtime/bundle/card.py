@@ -1,4 +1,4 @@
-"""The model card: data, settings and accuracy of a training."""
+"""The model card: the data, settings and accuracy of a training run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orilla.runtime.tasks.task import Task
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Origin of a data set."""
+    """The name and licence of a data set."""
 
     name: str
     title: str
@@ -16,16 +16,16 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SplitCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Samples that were used together. Equal hashes mean equal data."""
+    """The number and the hash of the samples in one split. Equal hashes mean equal data."""
 
     name: str
-    """Name: `train`; `choose` for choices of epochs and settings; `val` or `test` for the reported figures."""
+    """`train`; `choose` for the samples that epochs and settings are chosen on; `val` or `test` for reported figures."""
     count: int
     sha256: str
 
 
 class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The data of a training, with the names that its licences require."""
+    """The data of a training run, with the attribution that the licences require."""
 
     sources: tuple[Source, ...]
     splits: tuple[SplitCard, ...]
@@ -45,7 +45,7 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Accuracy of the float model on some samples."""
+    """The accuracy of the float model on one split."""
 
     split: str
     metrics: dict[str, float]
@@ -87,7 +87,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     measured: tuple[EvaluationResult, ...]
     """Results, the reported split first."""
     search: dict[str, float | int | str] = {}
-    """Search of the settings: method, trials and choice; empty without a search."""
+    """Method, number of trials and best values of the search for settings; empty without a search."""
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -26,7 +26,7 @@ class KnownFrame:
     raw: RawInput
     """Raw input: `[H,W,3]` uint8 BGR, a text, or arrays by name."""
     intact: bool
-    """True if it decodes to the data that the export saw."""
+    """True if the raw input decodes here to the same values as at export."""
     prepared: ModelInput
     """Input of the network."""
     output: NDArray[np.float32]
@@ -34,7 +34,7 @@ class KnownFrame:
 
 
 def read_frames(bundle: Bundle) -> list[KnownFrame]:
-    """Read all golden samples. Raises `BundleError` if there is none, or one is invalid."""
+    """Read all golden samples. Raises `BundleError` if there are none, or one is invalid."""
     if not bundle.manifest.golden:
         msg = f"{bundle.path.name} has no golden frames, so there is nothing to verify against"
         raise BundleError(msg)

@@ -15,7 +15,7 @@ from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
-"""Pattern of variant names, which are file names and words of remote commands."""
+"""Pattern of variant names, which become file names and arguments of remote commands."""
 
 SCHEMA = 4
 """Schema version that this reader understands."""
@@ -29,7 +29,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Allowed difference in any one sample between a variant at export and on another machine."""
+    """Difference that is allowed in each sample between a variant's answers at export and on another machine."""
 
     mean_error: float
     """Mean absolute difference of the outputs."""
@@ -42,11 +42,11 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Comparison of a variant with the original model on the validation data."""
 
     metrics: dict[str, float]
-    """Metrics of the variant itself, e.g. `iou`, 0–1."""
+    """Metrics of the variant by name, such as `iou`, each from 0 to 1."""
     interval: tuple[float, float]
     """95 % bootstrap interval of the primary metric."""
     drop: float
-    """Loss of the primary metric against the original model, points (hundredths). A negative value is a gain."""
+    """Loss of the primary metric compared with the original, in points (hundredths). A negative value is a gain."""
     agreement: float
     """Share of decisions that equal the original's, 0–1."""
     mean_error: float
@@ -58,7 +58,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sum_error: float | None
     """Maximum error of a sample's sum of probabilities. None if they need not sum to one."""
     count: int
-    """Number of samples; fewer than the report's for a variant that is too slow for all."""
+    """Number of samples that were checked; fewer than in the report if the variant is too slow to check all."""
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,7 +116,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
     """Name of the validation data."""
     sha256: str
-    """Hash of its split."""
+    """Digest of the validation split."""
     count: int
     calibration: str
     calibration_count: int
@@ -127,11 +127,11 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ground truth of the metrics: labels of the data or, for unlabelled data, the original's own answers."""
     calibration_seed: int
     timed_on: str | None = None
-    """Machine and threads of the latencies. None without timing."""
+    """Machine and number of threads of the latencies. None without timing."""
     failed: dict[str, str] = {}
-    """Recipes that failed, with the reason."""
+    """Reason for each recipe that failed."""
     not_applicable: dict[str, str] = {}
-    """Recipes that do not apply to this model, with the reason."""
+    """Reason for each recipe that does not apply to this model."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,7 +141,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     task: Task
     labels: tuple[str, ...]
-    """Class names; for a two-class segmentation, the class whose probability is the output."""
+    """Class names. For a segmentation of one class, the name of that class, whose probability is the output."""
     preprocess: Preprocess | TextPreprocess | TensorPreprocess
     variants: tuple[Variant, ...]
     default: str
@@ -185,7 +185,7 @@ def decode(data: bytes) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
-        msg = f"manifest.json breaks its schema: {error}"
+        msg = f"manifest.json does not match its schema: {error}"
         raise BundleError(msg) from error
     _check_names(manifest)
     return manifest

@@ -99,7 +99,7 @@ def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
         model.metadata = [old for old in model.metadata or [] if old.name not in (NAME, NAME.encode())] + [entry]
 
     stream = io.BytesIO(rewritten(data, add))
-    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # readers expect the files at the end
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # Readers expect the files at the end.
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
     return stream.getvalue()

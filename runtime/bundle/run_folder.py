@@ -1,4 +1,4 @@
-"""The run folder, through which training passes a model to the export: card and preprocessing."""
+"""Read the run folder, in which training leaves the model, its card and its preprocessing for the export."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ CHECKPOINT = "checkpoint.npz"
 """Checkpoint of an interrupted training."""
 
 SEARCH = "search"
-"""Folder with KerasTuner's files, for the resumption of a search."""
+"""Folder with KerasTuner's files, from which a search is resumed."""
 
 VOCABULARY = "vocabulary.txt"
 """Vocabulary of a text model, one word per line."""
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of `run.json`: what the export needs besides model and card."""
+    """Content of `run.json`: what the export needs in addition to the model and the card."""
 
     preprocess: Preprocess | TextPreprocess
     data: str
-    """Data set of the training: a name or an absolute path. It never leaves this machine."""
+    """Data set of the training run, as a name or an absolute path. Bundles do not contain it."""
 
 
 def encode_json(value: object) -> bytes:
-    """Encode JSON for people: two spaces, keys in the order of the type, a final newline."""
+    """Encode JSON for people: indented by two spaces, with a final newline."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
