@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 from orilla.runtime.stdio import hidden_stderr
 
-PICTURES = (
+IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
     *(".ppm", ".pgm", ".heic", ".heif"),
 )

@@ -1,1 +1,1 @@
-"""Sources of frames, one file per kind."""
+"""Sources of frames. Each kind has its own file."""

@@ -1,4 +1,4 @@
-"""Source of images that the caller has: an array, a list or a generator."""
+"""Source of images that the caller passes: an array, a list or a generator."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from orilla.runtime.sources.source import now_ns
 
 
 class Arrays:
-    """One frame per image, stamped when it is taken from the iterable.
+    """Yields one frame per image. The capture time is the moment at which the image is taken from the iterable.
 
     Args:
-        pictures: Images, `[H,W,3]` uint8 BGR each, or grey, 16-bit or with alpha (see `as_bgr`). The loop owns each
-            from then on, so do not write into it.
+        images: Images, `[H,W,3]` uint8 BGR each, or grey, 16-bit or with alpha (see `as_bgr`). The source does not copy
+            them, so do not write into an image that it has taken.
         live: True if the images arrive in real time, as from a camera. The default policy is then `latest`.
-        rate_hz: Images per second of a recording, or None.
+        rate_hz: Images per second at which a recording plays. None if there is no such rate.
     """
 
     def __init__(
-        self, pictures: Iterable[NDArray[np.uint8]], *, live: bool = False, rate_hz: float | None = None
+        self, images: Iterable[NDArray[np.uint8]], *, live: bool = False, rate_hz: float | None = None
     ) -> None:
         self.live, self.rate_hz = live, rate_hz
-        self._pictures = iter(pictures)
+        self._images = iter(images)
         self._index = 0
 
     def read(self) -> Frame | Event | None:
         try:
-            picture = next(self._pictures)
+            image = next(self._images)
         except StopIteration:
             return None
         index, captured_ns = self._index, now_ns()
         self._index += 1
         try:
-            return Frame(index, as_bgr(picture), captured_ns)
+            return Frame(index, as_bgr(image), captured_ns)
         except DataError as error:
             return Event("corrupt", index, captured_ns, f"image {index} is skipped: {error}")
 
     def close(self) -> None:
-        self._pictures = iter(())
+        self._images = iter(())

@@ -1,4 +1,4 @@
-"""Source of a camera of the operating system."""
+"""Source of a camera that the operating system knows, such as a USB camera."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from orilla.devices.errors import SourceError
 from orilla.devices.names import whole_number
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
 
-OLDEST_STAMP_NS = 5_000_000_000
-"""Age from which a driver's time stamp must come from another clock, nanoseconds."""
+MAX_STAMP_AGE_NS = 5_000_000_000
+"""Maximum plausible age of a driver's time stamp in nanoseconds. An older one must come from another clock."""
 
 
 class Camera:
     """Frames of one device.
 
-    The driver stamps them if it uses the monotonic clock (V4L2 does). Otherwise they are stamped on arrival.
+    The capture time is the driver's time stamp if that is on the monotonic clock, as with V4L2. Otherwise it is the
+    time of arrival.
     """
 
     live = True
@@ -34,9 +35,10 @@ class Camera:
 
     @classmethod
     def open(cls, device: str | int) -> Source:
-        """Open camera number or path `device`, and reopen it when it is lost.
+        """Open the camera with a number or device path. The source reopens it when it is lost.
 
-        Raises `SourceError` if it does not exist.
+        Raises:
+            SourceError: There is no such camera.
         """
         return Reconnecting(lambda: cls(device, _connected(device)), f"camera {device}")
 
@@ -47,7 +49,7 @@ class Camera:
         captured_ns = _stamp(self._capture.get(cv2.CAP_PROP_POS_MSEC), now_ns())
         index = self._index
         self._index += 1
-        return self._corrupt.checked(index, retrieved(self._capture, self._pool), captured_ns)
+        return self._corrupt.check(index, retrieve(self._capture, self._pool), captured_ns)
 
     def close(self) -> None:
         self._capture.release()
@@ -66,12 +68,12 @@ def _connected(device: str | int) -> cv2.VideoCapture:
 
 
 def _stamp(driver_ms: float, now: int) -> int:
-    """Return the driver's time stamp in nanoseconds if it is from the monotonic clock, else `now`.
+    """Return the driver's time stamp in nanoseconds if it is on the monotonic clock, else `now`.
 
     Source: Linux, V4L2 buffers, `V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC`, which USB cameras set.
     """
     driver_ns = int(1e6 * driver_ms)
-    return driver_ns if 0 <= now - driver_ns < OLDEST_STAMP_NS else now
+    return driver_ns if 0 <= now - driver_ns < MAX_STAMP_AGE_NS else now
 
 
 def open_source(spec: str) -> Source:

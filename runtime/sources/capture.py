@@ -1,4 +1,4 @@
-"""Read OpenCV captures into BGR images in pooled buffers."""
+"""Functions for the sources that read from an OpenCV capture, and the check of their frames."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from orilla.runtime.preprocessing.image_file import as_bgr
 from orilla.runtime.sources.source import now_ns
 
 MAX_CORRUPT = 100
-"""Consecutive unusable frames after which a live source counts as lost."""
+"""Number of consecutive unusable frames after which a live source counts as lost."""
 
 
 def rate_of(capture: cv2.VideoCapture) -> float | None:
-    """Return the capture's frames per second, if the value is plausible."""
+    """Return the frames per second that the capture states, or None if the value is not plausible."""
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     return rate if 0 < rate <= 1000 else None
 
 
-def retrieved(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
-    """Return the grabbed frame, in a buffer of `pool` if it fits. None if it cannot be decoded."""
+def retrieve(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
+    """Decode the grabbed frame, into a buffer of `pool` if that fits. Return None if it cannot be decoded."""
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     buffer = pool.take((height, width, 3)) if width > 0 and height > 0 else None
     try:
@@ -34,14 +34,18 @@ def retrieved(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
 
 
 class CorruptFrames:
-    """Turns an unusable frame into an event, and many in a row into a loss of the source."""
+    """Checks the frames of a live source. An unusable frame is an event, and many in a row are a loss of the source.
+
+    Args:
+        name: Name of the source in messages.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._in_a_row = 0
 
-    def checked(self, index: int, image: Image | None, captured_ns: int) -> Frame | Event:
-        """Return the frame with its image as BGR, or an event if the frame cannot be used.
+    def check(self, index: int, image: Image | None, captured_ns: int) -> Frame | Event:
+        """Return a frame with the image as BGR, or an event if the image is None or cannot be used.
 
         Raises:
             SourceError: `MAX_CORRUPT` frames in a row were unusable.

@@ -1,4 +1,4 @@
-"""Source of a GStreamer pipeline. OpenCV's wheels are built without GStreamer; Debian's `python3-opencv` has it."""
+"""Source of a GStreamer pipeline. OpenCV's wheels have no GStreamer, but Debian's package `python3-opencv` has it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
 from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
 
 PREFIX = "gst:"
+"""Optional start of a specification."""
 
 
 class Pipeline:
-    """Frames of a pipeline that ends in `appsink`, stamped when they are received."""
+    """Frames of a pipeline that ends in `appsink`. The capture time is the time of arrival."""
 
     live = True
 
@@ -28,18 +29,18 @@ class Pipeline:
 
     @classmethod
     def open(cls, pipeline: str) -> Source:
-        """Open `gst:…`, or a text with ` ! ` in it.
+        """Open a pipeline, with or without the prefix `gst:`. The source reopens it when it fails.
 
         Raises:
-            ConfigError: OpenCV has no GStreamer, or the pipeline does not end in appsink.
+            ConfigError: OpenCV has no GStreamer, or the pipeline does not end in `appsink`.
             SourceError: GStreamer rejects the pipeline.
         """
         text = pipeline.removeprefix(PREFIX).strip()
         if "appsink" not in text:
-            msg = f"pipeline {text[:120]!r}: it must end in appsink, as in v4l2src ! videoconvert ! appsink"
+            msg = f"pipeline {text[:120]!r} must end in appsink, as in v4l2src ! videoconvert ! appsink"
             raise ConfigError(msg)
         if not _has_gstreamer():
-            msg = "this OpenCV has no GStreamer: use Debian's python3-opencv, or a URL or camera number"
+            msg = "the installed OpenCV has no GStreamer: use Debian's python3-opencv, or a URL or a camera number"
             raise ConfigError(msg)
         return Reconnecting(lambda: cls(_opened(text)), "the pipeline")
 
@@ -49,7 +50,7 @@ class Pipeline:
             raise SourceError(msg)
         captured_ns, index = now_ns(), self._index
         self._index += 1
-        return self._corrupt.checked(index, retrieved(self._capture, self._pool), captured_ns)
+        return self._corrupt.check(index, retrieve(self._capture, self._pool), captured_ns)
 
     def close(self) -> None:
         self._capture.release()

@@ -1,4 +1,4 @@
-"""Source of image files in name order. An unreadable file is reported and skipped."""
+"""Source of image files, in the order of their names. A file that cannot be read is reported and skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.sources.source import image_files, now_ns
 
 
 class Images:
-    """One frame per file."""
+    """Yields one frame per file."""
 
     live = False
     rate_hz: float | None = None
@@ -22,10 +22,10 @@ class Images:
         self._index = 0
 
     @classmethod
-    def open(cls, paths: list[Path], where: str) -> Images:
-        """Create the source. Raises `SourceError` if there is no image."""
+    def open(cls, paths: list[Path], folder: str) -> Images:
+        """Create the source. Raises `SourceError` if there is no image. `folder` is for this message."""
         if not paths:
-            msg = f"no images in {where}"
+            msg = f"no images in {folder}"
             raise SourceError(msg)
         return cls(paths)
 

@@ -1,7 +1,7 @@
-"""Source of a camera that sends JPEG after JPEG over HTTP (`multipart/x-mixed-replace`).
+"""Source of a camera that sends one JPEG after another over HTTP (`multipart/x-mixed-replace`).
 
-This module replaces FFmpeg's reader, which probes for a second, has no time stamps, keeps the first image's size
-forever and ends at a damaged image.
+FFmpeg could read such a stream too. But it takes a second to start, gives no time stamps, keeps the size of the first
+image, and stops at a damaged image.
 """
 
 from __future__ import annotations
@@ -19,24 +19,36 @@ from orilla.runtime.sources.capture import CorruptFrames
 from orilla.runtime.sources.source import now_ns
 
 KIND = "multipart/x-mixed-replace"
+"""Content type of the stream."""
+
 MAX_BYTES = 64 << 20
-"""Maximum size of one image, bytes."""
+"""Maximum size of one image in bytes."""
+
 MAX_BETWEEN = 1 << 16
-"""Maximum size of the data between two images, including the header, bytes."""
+"""Maximum size in bytes of the data between two images, which includes the header."""
+
 CHUNK = 1 << 16
 
 SOI, EOI, SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
-"""Start and end of a JPEG, and the marker before the pixels."""
+"""Start and end of a JPEG, and the code of the marker before the pixels."""
+
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""Pattern that ends the pixels. Stuffed bytes and restarts occur among them. Source: ITU-T T.81, B.1.1.5."""
+"""Pattern of a marker that ends the pixels. Stuffed bytes and restart markers do not end them. Source: ITU-T T.81,
+B.1.1.5."""
 
 Response = http.client.HTTPResponse
 
 
 class MotionJpeg:
-    """Frames of one connection, stamped when the first byte of an image arrives.
+    """Frames of one connection. The capture time is the time at which the first byte of the image arrives.
 
-    Cameras disagree on how the announced boundary precedes each part, so the boundary is taken from the stream.
+    Each part of the stream begins with a boundary. Cameras write it differently from what they announce, so the source
+    reads the boundary from the stream.
+
+    Args:
+        name: Name in messages.
+        response: The server's response.
+        timeout_s: Time limit of the connection, for messages.
     """
 
     live = True
@@ -62,18 +74,18 @@ class MotionJpeg:
         image = decode_quietly(data)
         index = self._index
         self._index += 1
-        return self._corrupt.checked(index, image, captured_ns)
+        return self._corrupt.check(index, image, captured_ns)
 
     def close(self) -> None:
         self._response.close()
 
     def _header(self) -> tuple[bytes, int | None]:
-        """Return the first line of a part and the length in its header."""
-        passed, boundary, length = 0, b"", None
+        """Read the header of a part. Return its boundary, and the length of the image if the header states it."""
+        size, boundary, length = 0, b"", None
         while True:
             line = self._line()
-            passed += len(line)
-            if passed > MAX_BETWEEN:
+            size += len(line)
+            if size > MAX_BETWEEN:
                 msg = "its parts have no boundary"
                 raise ValueError(msg)
             line = line.strip()
@@ -84,7 +96,7 @@ class MotionJpeg:
             elif line.lower().startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
                 if not 0 <= length <= MAX_BYTES:
-                    msg = f"an image of {length} bytes"
+                    msg = f"an image has {length} bytes, but at most {MAX_BYTES} are allowed"
                     raise ValueError(msg)
 
     def _line(self) -> bytes:
@@ -93,31 +105,32 @@ class MotionJpeg:
                 msg = "its parts have no header"
                 raise ValueError(msg)
             self._fill()
-        return self._crop(end + 1)
+        return self._consume(end + 1)
 
     def _take(self, length: int) -> bytes:
         while len(self._buffer) < length:
             self._fill()
-        return self._crop(length)
+        return self._consume(length)
 
     def _take_up_to(self, boundary: bytes) -> bytes:
-        """Read an image of unknown length up to its own end, because the next boundary comes a period later.
+        """Read an image of unknown length.
 
-        If it is not a JPEG, read up to the boundary.
+        A JPEG is read up to its own end, because the next boundary only comes with the next image. Anything else is
+        read up to the boundary.
         """
         while True:
             end = _jpeg_end(self._buffer)
             if end is None and not self._buffer.startswith(SOI[: len(self._buffer)]):
-                found = self._buffer.find(boundary)
-                end = found if found >= 0 else None
+                next_part = self._buffer.find(boundary)
+                end = next_part if next_part >= 0 else None
             if end is not None:
-                return self._crop(end)
+                return self._consume(end)
             if len(self._buffer) > MAX_BYTES:
-                msg = "an image without an end"
+                msg = f"an image has no end within {MAX_BYTES} bytes"
                 raise ValueError(msg)
             self._fill()
 
-    def _crop(self, count: int) -> bytes:
+    def _consume(self, count: int) -> bytes:
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         return data
@@ -130,33 +143,34 @@ class MotionJpeg:
 
 
 def _jpeg_end(data: bytearray) -> int | None:
-    """Return the end of the JPEG at the start of `data`. None if it has no end yet, or is not a JPEG.
+    """Return the position after the JPEG at the start of `data`. None if its end is missing, or if it is not a JPEG.
 
-    Segments are skipped by their length, because a thumbnail in one has an end of its own. Source: ITU-T T.81, B.1.1.
+    Segments are skipped by their length, because a segment may contain a thumbnail, which also ends with `EOI`. Source:
+    ITU-T T.81, B.1.1.
     """
     if not data.startswith(SOI):
         return None
-    place = 2
-    while len(data) >= place + 4 or data[place : place + 2] == EOI:
-        marker = data[place + 1]
-        if data[place] != 0xFF:
+    position = 2
+    while len(data) >= position + 4 or data[position : position + 2] == EOI:
+        marker = data[position + 1]
+        if data[position] != 0xFF:
             return None
         if marker == EOI[1]:
-            return place + 2
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            return position + 2
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == SCAN:
-            found = MARKER.search(data, place)
-            if found is None:
+            after_pixels = MARKER.search(data, position)
+            if after_pixels is None:
                 return None
-            place = found.start()
+            position = after_pixels.start()
     return None
 
 
 def connect(url: str, timeout_s: float) -> Response:
-    """Request a URL, with the user and password in it if the server needs them (basic or digest).
+    """Request a URL. If the server asks for a user and password, those in the URL are sent (basic or digest).
 
     Raises:
-        OSError: The server is absent or rejects the request.
+        OSError: The server does not answer or rejects the request.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

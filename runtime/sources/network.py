@@ -1,8 +1,9 @@
-"""Source of a network camera: RTSP and other streams through OpenCV's FFmpeg, or JPEG after JPEG over HTTP."""
+"""Source of a network camera: streams such as RTSP through OpenCV's FFmpeg, and single JPEGs over HTTP."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
@@ -10,32 +11,50 @@ import cv2
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
-from orilla.runtime.sources.reconnect import Reconnecting
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
+from orilla.runtime.sources.reconnect import FIRST_WAIT_S, Reconnecting
 from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.timestamps import PresentationClock
 from orilla.runtime.sources.video import VideoFile, decoding_threads, quiet_capture
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 
-OPEN_MS, READ_MS = 5000, 3000
-"""Time limits for opening a stream and for each frame, milliseconds."""
+MAX_SKIP_S, NEW_SHARE = 2.0, 0.5
+"""Frames that the server queued while the stream was opened arrive at once, and are skipped. A frame counts as new if
+it takes at least `NEW_SHARE` of a period to arrive. Skipping ends after `MAX_SKIP_S` in any case."""
 
-QUEUED_S, WAITED = 2.0, 0.5
-"""Frames that were queued during the opening arrive at once. They are skipped for at most the first number of seconds,
-until a frame takes at least the second number, as a share of a period."""
+DEFAULT_RATE_HZ = 30.0
+"""Assumed frame rate of a stream that states none."""
 
-USUAL_RATE_HZ = 30.0
-"""Frame rate of a stream that states none."""
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits of a network camera."""
+
+    open_ms: int = 5000
+    """Time limit for opening a stream, in milliseconds."""
+    read_ms: int = 3000
+    """Time limit for each frame, in milliseconds."""
+    first_wait_s: float = FIRST_WAIT_S
+    """Wait before a lost stream is opened again, in seconds. Further waits are longer."""
+
+
+DEFAULT_TIMEOUTS = Timeouts()
 
 
 class NetworkStream:
-    """Frames of one connection, stamped with their presentation time, or with their arrival without one."""
+    """Frames of one connection. Their capture time is computed from the presentation time, or else is the arrival.
+
+    Args:
+        name: Name in messages.
+        capture: The opened stream.
+        read_ms: Time limit of each frame in milliseconds, for messages.
+    """
 
     live = True
 
-    def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
-        self._name, self._capture = name, capture
+    def __init__(self, name: str, capture: cv2.VideoCapture, read_ms: int) -> None:
+        self._name, self._capture, self._read_ms = name, capture, read_ms
         self._pool, self._clock, self._corrupt = BufferPool(READY_BUFFERS), PresentationClock(), CorruptFrames(name)
         self._index = 0
         self.rate_hz = rate_of(capture)
@@ -43,98 +62,100 @@ class NetworkStream:
         self._last_ms = -1.0
 
     @staticmethod
-    def open(url: str) -> Source:
-        """Open a URL: a live stream that is reopened when it fails, or a recording that ends.
+    def open(url: str, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Source:
+        """Open a URL. A live stream is reopened when it fails. A recording ends.
 
         Raises:
             ConfigError: The URL is invalid.
-            SourceError: Nothing is there, or it has no video.
+            SourceError: The server does not answer, or sends no video.
         """
         name = _checked(url)
-        opened = _open(url, name)
+        opened = _open(url, name, timeouts)
         if not opened.live:
             return opened
         first = [opened]
-        return Reconnecting(lambda: first.pop() if first else _open(url, name), name)
+        return Reconnecting(
+            lambda: first.pop() if first else _open(url, name, timeouts), name, first_wait_s=timeouts.first_wait_s
+        )
 
     def read(self) -> Frame | Event | None:
         if not self._grab():
-            msg = f"{self._name} ended, or sent nothing for {READ_MS / 1e3:g} s"
+            msg = f"{self._name} ended, or sent nothing for {self._read_ms / 1e3:g} s"
             raise SourceError(msg)
         arrived_ns = now_ns()
         presented_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         timed = presented_ms > self._last_ms >= 0.0
         self._last_ms = presented_ms
         captured_ns = self._clock.captured_ns(presented_ms, arrived_ns) if timed else arrived_ns
-        image = retrieved(self._capture, self._pool)
+        image = retrieve(self._capture, self._pool)
         index = self._index
         self._index += 1
-        return self._corrupt.checked(index, image, captured_ns)
+        return self._corrupt.check(index, image, captured_ns)
 
     def close(self) -> None:
         self._capture.release()
 
     def _grab(self) -> bool:
-        """Take the next frame. After the opening, take the first one that had to be waited for."""
+        """Take the next frame. At first, skip the frames that were queued while the stream was opened."""
         if self._fresh:
             return bool(self._capture.grab())
         began_ns = now_ns()
-        wait_s = WAITED / (self.rate_hz or USUAL_RATE_HZ)
+        wait_s = NEW_SHARE / (self.rate_hz or DEFAULT_RATE_HZ)
         waited = not self._capture.grab()  # the first frame always takes long
         while not waited:
             started_ns = now_ns()
             if not self._capture.grab():
                 return False
-            waited = now_ns() - min(started_ns + 1e9 * wait_s, began_ns + 1e9 * QUEUED_S) >= 0
+            waited = now_ns() - min(started_ns + 1e9 * wait_s, began_ns + 1e9 * MAX_SKIP_S) >= 0
             self._fresh = waited
         return self._fresh
 
 
 def _checked(url: str) -> str:
-    """Return the URL without its password, for messages. Raises `ConfigError`."""
+    """Return the URL without user and password, for messages. Raises `ConfigError` if it is not a URL."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
     except ValueError as error:
-        msg = f"source {_shown(url)} is not a URL: {error}"
+        msg = f"source {_redacted(url)} is not a URL: {error}"
         raise ConfigError(msg) from error
     if not host or any(character.isspace() for character in url):
-        msg = f"source {_shown(url)} is not a URL: it looks like rtsp://HOST:8554/NAME or http://HOST/VIDEO"
+        msg = f"source {_redacted(url)} is not a URL such as rtsp://HOST:8554/NAME or http://HOST/VIDEO"
         raise ConfigError(msg)
-    where = f"[{host}]" if ":" in host else host
-    return urlunsplit((parts.scheme, f"{where}:{port}" if port else where, parts.path, "", ""))
+    address = f"[{host}]" if ":" in host else host
+    return urlunsplit((parts.scheme, f"{address}:{port}" if port else address, parts.path, "", ""))
 
 
-def _shown(url: str) -> str:
-    """Return a malformed URL without a possible password."""
+def _redacted(url: str) -> str:
+    """Return a malformed URL without the part that may be a password."""
     return re.sub(r"//.*@", "//...@", url)[:200]
 
 
-def _open(url: str, name: str) -> Source:
-    """Open one connection, depending on what the server says that it sends."""
+def _open(url: str, name: str, timeouts: Timeouts) -> Source:
+    """Open one connection. The source depends on the content type that the server states."""
     if urlsplit(url).scheme.lower().startswith("http"):
         from urllib.error import URLError
 
         from orilla.runtime.sources import mjpeg
 
         try:
-            response = mjpeg.connect(url, READ_MS / 1e3)
+            response = mjpeg.connect(url, timeouts.read_ms / 1e3)
         except OSError as error:
             reason = error.reason if isinstance(error, URLError) else error
             msg = f"no video at {name}: {reason}; check the address, the user and that the camera is on"
             raise SourceError(msg) from error
         if response.headers.get_content_type() == mjpeg.KIND:
-            return mjpeg.MotionJpeg(name, response, READ_MS / 1e3)
+            return mjpeg.MotionJpeg(name, response, timeouts.read_ms / 1e3)
         response.close()
-    capture = _connect(url, name)
+    capture = _connect(url, name, timeouts)
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         return VideoFile(name, capture)
-    return NetworkStream(name, capture)
+    return NetworkStream(name, capture, timeouts.read_ms)
 
 
-def _connect(url: str, name: str) -> cv2.VideoCapture:
-    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
-    settings += decoding_threads(1)  # each further thread would delay frames by one
+def _connect(url: str, name: str, timeouts: Timeouts) -> cv2.VideoCapture:
+    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeouts.open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeouts.read_ms]
+    settings += decoding_threads(1)  # each further thread would delay the frames by one period
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         msg = f"no video at {name}: check the address, the user and that the camera is on"

@@ -1,4 +1,4 @@
-"""Play a recording at its own rate, as a camera would deliver it."""
+"""Source that plays a recording at its own rate, as a camera would deliver it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
 class Paced:
-    """Delivers each frame when its time has come, and stamps it with that time.
+    """Delivers each frame of a recording at its time, which becomes the capture time.
 
-    If decoding is slower than the rate, the recording plays slower, and no frame is older than it is.
+    If decoding takes longer than a period, the recording plays slower than its rate.
 
     Args:
         source: A recording with a frame rate.
@@ -32,7 +32,7 @@ class Paced:
         self, source: Source, *, clock: Callable[[], int] = now_ns, wait: Callable[[float], None] = time.sleep
     ) -> None:
         if not source.rate_hz:
-            msg = "this source has no frame rate: use policy every"
+            msg = "this source has no frame rate: use policy=every"
             raise ConfigError(msg)
         self._source, self._clock, self._wait = source, clock, wait
         self.rate_hz: float | None = source.rate_hz
@@ -41,23 +41,23 @@ class Paced:
         self._next: Frame | Line | Event | None = None
 
     def read(self) -> Frame | Line | Event | None:
-        found = self._next or self._source.read()
-        if found is None or isinstance(found, Event):
-            return found
+        frame = self._next or self._source.read()
+        if frame is None or isinstance(frame, Event):
+            return frame
         if self._start_ns is None:
             self._start_ns = self._clock()
-        due_ns = self._start_ns + int(found.index * self._period_ns)
+        due_ns = self._start_ns + int(frame.index * self._period_ns)
         left_s = (due_ns - self._clock()) / 1e9
         if left_s > SLICE_S:
-            self._next = found
+            self._next = frame
             self._wait(SLICE_S)
-            return Event("waiting", found.index, self._clock(), "its time has not come")
+            return Event("waiting", frame.index, self._clock(), "it is not yet time for the next frame")
         self._next = None
         if left_s > 0:
             self._wait(left_s)
-            return replace(found, captured_ns=due_ns)
+            return replace(frame, captured_ns=due_ns)
         self._start_ns -= int(1e9 * left_s)
-        return found
+        return frame
 
     def close(self) -> None:
         self._source.close()

@@ -1,4 +1,4 @@
-"""Source of a Raspberry Pi camera through `picamera2`, which Raspberry Pi OS installs. The sensor stamps the frames."""
+"""Source of a Raspberry Pi camera, through the package `picamera2` of Raspberry Pi OS."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from orilla.runtime.sources.reconnect import Reconnecting
 from orilla.runtime.sources.source import Source, now_ns
 
 SIZE_WH = (1280, 720)
-"""Requested width and height, pixels."""
+"""Requested width and height in pixels."""
 
 BUFFERS = 4
-"""Buffers of the camera: one is exposed, one is read out, and the loop may hold two."""
+"""Number of the camera's buffers: one is exposed, one is read out, and the loop may hold two."""
 
 
 class PiCamera:
-    """Frames of one camera."""
+    """Frames of one camera. The capture time is the time stamp of the sensor."""
 
     live = True
 
@@ -34,7 +34,7 @@ class PiCamera:
 
     @classmethod
     def open(cls, argument: str) -> Source:
-        """Open `picamera2` or `picamera2:NUMBER`.
+        """Open the camera with a number, or the first one if the argument is empty. It is reopened when it is lost.
 
         Raises:
             ConfigError: picamera2 is not installed.
@@ -67,10 +67,10 @@ class PiCamera:
             raise SourceError(msg) from error
         index = self._index
         self._index += 1
-        return self._corrupt.checked(index, image, captured_ns)
+        return self._corrupt.check(index, image, captured_ns)
 
     def close(self) -> None:
-        with suppress(RuntimeError):  # the camera may be gone
+        with suppress(RuntimeError):  # raised if the camera was unplugged
             self._camera.stop()
             self._camera.close()
 
@@ -89,7 +89,7 @@ def _started(module: Any, number: int) -> Any:
 
 
 def _monotonic(sensor_ns: int | None) -> int:
-    """Convert the sensor's time stamp, whose clock also counts while the machine sleeps, to the monotonic clock.
+    """Convert the sensor's time stamp to the monotonic clock. The sensor's clock also counts while the machine sleeps.
 
     Source: libcamera's `SensorTimestamp` control: "CLOCK_BOOTTIME".
     """

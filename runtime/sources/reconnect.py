@@ -1,4 +1,4 @@
-"""Reopen a live source that was unplugged, stalled or ended. The loop receives events and continues."""
+"""Source that reopens a live source after it was unplugged, stalled or ended. The loop continues meanwhile."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from orilla.runtime.frame import Event, EventKind, Frame, Line
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 FIRST_WAIT_S, MAX_WAIT_S = 0.25, 2.0
-"""First and maximum wait between two attempts, seconds. The wait doubles after each failure."""
+"""First and maximum wait between two attempts, in seconds. The wait doubles after each failure."""
 
 TRIES = 5
-"""Attempts after which a source that opens but never delivers a frame is an error."""
+"""Number of failures after which a source that never delivered a frame is an error."""
 
 
 class Reconnecting:
     """Source that reopens another one whenever it fails. Frame numbers continue.
 
     Args:
-        opener: Function that opens the source. It raises `SourceError`.
+        opener: Function that opens the source, or raises `SourceError`.
         name: Name of the source in events.
         clock: Monotonic clock, nanoseconds.
-        wait: Function that sleeps for seconds.
+        wait: Function that sleeps for this number of seconds.
+        first_wait_s: Wait before the first attempt to reopen the source, in seconds.
     """
 
     live = True
@@ -37,41 +38,43 @@ class Reconnecting:
         *,
         clock: Callable[[], int] = now_ns,
         wait: Callable[[float], None] = time.sleep,
+        first_wait_s: float = FIRST_WAIT_S,
     ) -> None:
         self._opener, self._name = opener, name
-        self._clock, self._wait = clock, wait
+        self._clock, self._wait, self._first_wait_s = clock, wait, first_wait_s
         self._source: Source | None = opener()
         self.rate_hz = self._source.rate_hz
         self._offset = self._next = 0
         self._failures = 0
         self._due_ns = self._lost_ns = 0
-        self._lost = self._gave = False
-        self._kept: Frame | Line | None = None
+        self._lost = self._delivered = False
+        self._pending: Frame | Line | None = None
+        """First frame after a loss, which follows the event."""
 
     def read(self) -> Frame | Line | Event | None:
-        if self._kept is not None:
-            kept, self._kept = self._kept, None
-            return kept
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            return pending
         if self._source is None and not self._open_again():
             return self._event("waiting", f"{self._name} is still absent")
         assert self._source is not None
         try:
-            found = self._source.read()
+            frame = self._source.read()
         except SourceError as error:
             return self._lose(str(error))
-        if found is None:
+        if frame is None:
             return self._lose(f"{self._name} ended")
         if self._offset:
-            found = replace(found, index=self._offset + found.index)
-        self._next = found.index + 1
-        if isinstance(found, Event):
-            return found
-        self._failures, self._gave = 0, True
+            frame = replace(frame, index=self._offset + frame.index)
+        self._next = frame.index + 1
+        if isinstance(frame, Event):
+            return frame
+        self._failures, self._delivered = 0, True
         if not self._lost:
-            return found
-        self._lost, self._kept = False, found
+            return frame
+        self._lost, self._pending = False, frame
         seconds = (self._clock() - self._lost_ns) / 1e9
-        return Event("back", found.index, self._clock(), f"{self._name} is back after {seconds:.1f} s")
+        return Event("back", frame.index, self._clock(), f"{self._name} is back after {seconds:.1f} s")
 
     def close(self) -> None:
         if self._source is not None:
@@ -102,10 +105,10 @@ class Reconnecting:
 
     def _fail(self, reason: str) -> None:
         self._failures += 1
-        if not self._gave and self._failures >= TRIES:
+        if not self._delivered and self._failures >= TRIES:
             msg = f"{reason}; {self._name} delivered no frame in {TRIES} tries"
             raise SourceError(msg)
-        wait_s = min(FIRST_WAIT_S * 2 ** min(self._failures - 1, 16), MAX_WAIT_S)
+        wait_s = min(self._first_wait_s * 2 ** min(self._failures - 1, 16), MAX_WAIT_S)
         self._due_ns = self._clock() + int(1e9 * wait_s)
 
     def _event(self, kind: EventKind, detail: str) -> Event:

@@ -1,4 +1,4 @@
-"""The table of sources, and the opening of a source from a name, a path, a URL or a camera number."""
+"""Table of the sources, and the function that opens one from a name, a path, a URL or a camera number."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import NamedTuple
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
-from orilla.runtime.preprocessing.image_file import PICTURES
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.sources.source import Source
 
 ANIMATED = ".gif"
-"""Suffix of a file that plays like a video, except in a folder of images."""
+"""Suffix of an image file that plays as a video, unless it is in a folder of images."""
 
 
 class SourceKind(NamedTuple):
-    """A kind of source: how it is recognised, and what opens it."""
+    """A kind of source: how a specification of it is recognised, and which module opens it."""
 
     example: str
     """Description or example for messages."""
     recognises: Callable[[str], bool]
-    """Function that returns True if a specification names such a source."""
+    """Function that returns True if a specification is of this kind."""
     module: str
-    """Module of `orilla.runtime.sources` whose `open_source(spec)` opens it."""
+    """Module of `orilla.runtime.sources` whose `open_source(spec)` opens the source."""
 
 
 def _is_url(text: str) -> bool:
@@ -38,7 +38,7 @@ def _is_named(*names: str) -> Callable[[str], bool]:
 
 def _is_image(text: str) -> bool:
     path = Path(text)
-    return path.is_dir() or (path.is_file() and path.suffix.lower() in set(PICTURES) - {ANIMATED})
+    return path.is_dir() or (path.is_file() and path.suffix.lower() in set(IMAGE_SUFFIXES) - {ANIMATED})
 
 
 SOURCES = {

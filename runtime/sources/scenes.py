@@ -1,4 +1,4 @@
-"""Source of procedural road scenes, as a video of ten seconds."""
+"""Source of procedural road scenes: a recording of ten seconds, which is computed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from orilla.runtime.scenes import clock, render
 from orilla.runtime.sources.source import now_ns
 
 FRAMES = 300
+"""Number of frames."""
+
 RATE_HZ = 30.0
 
-UNSEEN_DRIVE = 999_999_999
-"""Default drive, beyond the usual seeds of the data set."""
+DEFAULT_SEED = 999_999_999
+"""Seed of the default drive, on which no model was trained: it is far from the seeds of the data set `scenes`."""
+
 SIZE_HW = (360, 640)
 
 
 class Scenes:
-    """Frames of one drive."""
+    """Frames of one drive.
+
+    Args:
+        seed: Seed of the drive.
+        clocked: True to draw the time into each image.
+    """
 
     live = False
     rate_hz: float | None = RATE_HZ
@@ -28,11 +36,11 @@ class Scenes:
 
     @classmethod
     def open(cls, argument: str, *, clocked: bool = False) -> Scenes:
-        """Open `scenes` or `scenes:SEED`; with a clock in the image, `scenes+clock`."""
+        """Open the drive with the seed in `argument`, or the default drive if that is empty."""
         if argument and not whole_number(argument):
             msg = f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more"
             raise ConfigError(msg)
-        return cls(int(argument) if argument else UNSEEN_DRIVE, clocked=clocked)
+        return cls(int(argument) if argument else DEFAULT_SEED, clocked=clocked)
 
     def read(self) -> Frame | None:
         if self._index == FRAMES:
@@ -49,6 +57,6 @@ class Scenes:
 
 
 def open_source(spec: str) -> Scenes:
-    """Open `scenes`, `scenes:SEED` or `scenes+clock`."""
+    """Open `scenes`, `scenes:SEED`, or `scenes+clock`, which draws the time into the images."""
     name, _, argument = spec.partition(":")
     return Scenes.open(argument, clocked=name == "scenes+clock")

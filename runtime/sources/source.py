@@ -1,4 +1,4 @@
-"""The protocol of a source of frames, and shared functions."""
+"""The protocol of a source of frames, and functions that several sources use."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from orilla.runtime.frame import QUEUE_DEPTH, Event, Frame, Line
-from orilla.runtime.preprocessing.image_file import PICTURES
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 READY_BUFFERS = 2 * QUEUE_DEPTH + 3
-"""Buffers that a source allocates and touches with its first frame: as many frames as a loop ever has in flight. One is
+"""Number of buffers that a source allocates with its first frame: the maximum number of frames in a loop. One frame is
 being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller
-holds one. The loop thus takes its memory at the start, not when the machine first becomes busy."""
+holds one. The loop therefore takes its memory at the start, and not later, when the machine is busy."""
 
 SLICE_S = 0.25
-"""Maximum wait within `read`, seconds. A longer wait returns control to the loop, so that it can be stopped."""
+"""Maximum wait within `read`, in seconds. A source that waits longer returns an event, so that the loop can stop."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Delivers frames one by one, to one thread."""
+    """Delivers frames one by one. One thread reads it."""
 
     live: bool
     """True for a live source (a camera), False for a recording."""
@@ -28,10 +28,10 @@ class Source(Protocol):
     """Frames per second at which a recording plays. None if there is no such rate."""
 
     def read(self) -> Frame | Line | Event | None:
-        """Return the next frame; or an event, after which reading continues; or None at the end.
+        """Return the next frame, or None at the end. An event is returned in place of a frame, and reading continues.
 
         Raises:
-            SourceError: The source failed permanently.
+            SourceError: The source failed, and reading cannot continue.
         """
 
     def close(self) -> None:
@@ -39,10 +39,10 @@ class Source(Protocol):
 
 
 def now_ns() -> int:
-    """Return the monotonic clock that stamps frames, nanoseconds."""
+    """Return the time on the monotonic clock in nanoseconds. It is the clock of all capture times."""
     return time.monotonic_ns()
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files of a folder in name order."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
+    """Return the image files of a folder in the order of their names."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)

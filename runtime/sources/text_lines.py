@@ -1,4 +1,4 @@
-"""Sources of texts: lines of a file or of standard input, or texts that the caller has."""
+"""Sources of texts: the lines of a file or of standard input, or texts that the caller passes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Line
 from orilla.runtime.sources.source import SLICE_S, now_ns
 
-LONGEST = 1 << 20
-"""Maximum length of a line, bytes."""
+MAX_LINE_BYTES = 1 << 20
+"""Maximum length of a line in bytes."""
 
-CHUNK = 1 << 16
+CHUNK_BYTES = 1 << 16
+"""Number of bytes that are read at a time."""
 
 
 class Lines:
-    """One text per line that is not blank.
+    """Yields one text per line. Blank lines are skipped.
 
     Args:
         name: Name in messages.
-        chunk: Function that returns the next bytes; empty at the end, None if there are none yet.
+        chunk: Function that returns the next bytes: None if there are none yet, and an empty string at the end.
         close: Function that releases the file.
     """
 
@@ -38,7 +39,7 @@ class Lines:
 
     @classmethod
     def open(cls, spec: str) -> Lines:
-        """Open `-` for standard input, or a file. Raises `SourceError`."""
+        """Open a file, or standard input if `spec` is `-`. Raises `SourceError` if there is no such file."""
         if spec == "-":
             return cls("standard input", _standard_input, lambda: None)
         path = Path(spec)
@@ -50,7 +51,7 @@ class Lines:
         except FileNotFoundError as error:
             msg = f"no such file: {path}; a text model reads a text file, or - for standard input"
             raise SourceError(msg) from error
-        return cls(str(path), lambda: file.read(CHUNK), file.close)
+        return cls(str(path), lambda: file.read(CHUNK_BYTES), file.close)
 
     def read(self) -> Line | Event | None:
         while (data := self._next()) is not None:
@@ -64,33 +65,33 @@ class Lines:
                 line = Line(self._index, text, now_ns())
                 self._index += 1
                 return line
-        return None if self._ended else Event("waiting", self._index, now_ns(), "no line yet")
+        return None if self._ended else Event("waiting", self._index, now_ns(), "there is no new line yet")
 
     def close(self) -> None:
         self._close()
 
     def _next(self) -> bytes | None:
-        """Return the next line. None if there is none yet, or at the end."""
+        """Return the next line, or None at the end or if there is no whole line yet."""
         while b"\n" not in self._buffer and not self._ended:
-            if len(self._buffer) > LONGEST:
-                msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: shorten it"
+            if len(self._buffer) > MAX_LINE_BYTES:
+                msg = f"{self._name} line {self._line + 1} has more than {MAX_LINE_BYTES} bytes: shorten it"
                 raise SourceError(msg)
-            found = self._chunk()
-            if found is None:
+            data = self._chunk()
+            if data is None:
                 return None
-            self._ended = not found
-            self._buffer += found
+            self._ended = not data
+            self._buffer += data
         if not self._buffer:
             return None
         data, _, self._buffer = self._buffer.partition(b"\n")
-        if len(data) > LONGEST:
-            msg = f"{self._name} line {self._line + 1} has more than {LONGEST} bytes: shorten it"
+        if len(data) > MAX_LINE_BYTES:
+            msg = f"{self._name} line {self._line + 1} has more than {MAX_LINE_BYTES} bytes: shorten it"
             raise SourceError(msg)
         return data
 
 
 class Texts:
-    """Texts that the caller has: a list or a generator."""
+    """Yields the texts of a list or a generator. Anything else in it is reported as corrupt and skipped."""
 
     live = False
     rate_hz: float | None = None
@@ -114,10 +115,10 @@ class Texts:
 
 
 def _standard_input() -> bytes | None:
-    """Return the available bytes. A thread that blocks in a read of standard input could not be stopped."""
+    """Return the bytes of standard input that are available, after a short wait. A longer read could not be stopped."""
     try:
         number = sys.stdin.fileno()
-    except (OSError, ValueError):  # a program may have replaced standard input by its own stream
-        return sys.stdin.buffer.read(CHUNK)
+    except (OSError, ValueError):  # the program may have replaced standard input with a stream of its own
+        return sys.stdin.buffer.read(CHUNK_BYTES)
     ready, _, _ = select.select([number], [], [], SLICE_S)
-    return os.read(number, CHUNK) if ready else None
+    return os.read(number, CHUNK_BYTES) if ready else None

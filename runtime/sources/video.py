@@ -1,4 +1,4 @@
-"""Source of a video file, decoded by OpenCV's FFmpeg: every frame, in order."""
+"""Source of a video file, which OpenCV's FFmpeg decodes: every frame, in order."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from orilla.devices.cores import available_cores, loop_threads
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
-from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieved
+from orilla.runtime.sources.capture import CorruptFrames, rate_of, retrieve
 from orilla.runtime.sources.source import READY_BUFFERS, now_ns
 from orilla.runtime.stdio import hidden_stderr
 
 MISSING_SHARE = 0.05
-"""Share of the declared frames that may be missing at the end before a file counts as truncated. Some containers only
-estimate the count."""
+"""Share of the declared frames that may be missing at the end. A file that lacks more counts as truncated. Some
+containers only estimate the number of frames."""
 
 
 class VideoFile:
@@ -36,14 +36,14 @@ class VideoFile:
 
     @classmethod
     def open(cls, path: Path) -> VideoFile:
-        """Open the file. Raises `SourceError` if it is not a video."""
+        """Open a file. Raises `SourceError` if it is not a video."""
         try:
             with path.open("rb") as file:
                 empty = not file.read(1)
         except OSError as error:
             msg = f"cannot read {path}: {error.strerror or error}"
             raise SourceError(msg) from error
-        # FFmpeg by default decodes on every core, which delays inference.
+        # By default, FFmpeg decodes on every core, which slows inference down.
         settings = decoding_threads(max(1, available_cores() - loop_threads()))
         capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, settings)
         if capture is None or not capture.isOpened():
@@ -57,14 +57,14 @@ class VideoFile:
             return None
         captured_ns, index = now_ns(), self._index
         self._index += 1
-        return self._corrupt.checked(index, retrieved(self._capture, self._pool), captured_ns)
+        return self._corrupt.check(index, retrieve(self._capture, self._pool), captured_ns)
 
     def _check_end(self) -> None:
         if self._index == 0:
-            msg = f"no frames in {self._name}: not a video, or damaged"
+            msg = f"no frames in {self._name}: it is not a video, or it is damaged"
             raise SourceError(msg)
         if self._declared - self._index > max(2, MISSING_SHARE * self._declared):
-            msg = f"{self._name} breaks off at frame {self._index} of {self._declared}: get it again"
+            msg = f"{self._name} breaks off at frame {self._index} of {self._declared}: copy or download the file again"
             raise SourceError(msg)
 
     def close(self) -> None:
@@ -72,17 +72,17 @@ class VideoFile:
 
 
 def decoding_threads(count: int) -> list[int]:
-    """Return the capture setting for this number of FFmpeg threads; empty for an OpenCV that does not know it."""
+    """Return the setting of a capture that limits the threads of FFmpeg. It is empty for an OpenCV that lacks it."""
     return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
 
 
 def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ()) -> cv2.VideoCapture:
-    """Open a capture without messages of OpenCV. Orilla's errors report what matters.
+    """Open a capture without the messages of OpenCV, because Orilla reports errors itself.
 
     Args:
         target: A file, URL, pipeline or camera.
-        backend: OpenCV's number of the backend.
-        settings: Properties and their values, alternating.
+        backend: Number of OpenCV's backend.
+        settings: Properties of the capture, each followed by its value.
     """
     with _quiet():
         return cv2.VideoCapture(target, backend, list(settings)) if settings else cv2.VideoCapture(target, backend)

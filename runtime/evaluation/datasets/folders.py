@@ -9,7 +9,7 @@ from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of
 from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage
-from orilla.runtime.preprocessing.image_file import PICTURES
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 KNOWN = {
     "cats_and_dogs_filtered": Source(
@@ -26,7 +26,7 @@ class Folders(ClassFolders):
     """Images in class folders. Classes are the folder names in alphabetical order."""
 
     task = "classify"
-    suffixes = PICTURES
+    suffixes = IMAGE_SUFFIXES
     kind = "image"
 
     def source_of(self, name: str) -> Source:
@@ -39,12 +39,12 @@ class Folders(ClassFolders):
 
 def recognise(path: Path) -> bool:
     """Return True if there are two or more folders of images, side by side or below split folders."""
-    return top_of(path, PICTURES) is not None
+    return top_of(path, IMAGE_SUFFIXES) is not None
 
 
 def open_dataset(path: Path) -> Folders:
     """Open the folder or zip at `path`, or its only folder."""
-    top = top_of(path, PICTURES)
+    top = top_of(path, IMAGE_SUFFIXES)
     if top is None:
         msg = f"not a data set: {path} does not have two folders of images, one per class"
         raise DataError(msg)

@@ -10,7 +10,7 @@ from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import Dataset, require_split
-from orilla.runtime.preprocessing.image_file import PICTURES
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 """Image and label image of each sample, by split."""
@@ -76,7 +76,7 @@ def _home(folder: tree.Folder) -> str:
 
 def _by_stem(folder: tree.Folder) -> dict[str, tree.Folder]:
     by_stem: dict[str, tree.Folder] = {}
-    for path in tree.files(folder, PICTURES):
+    for path in tree.files(folder, IMAGE_SUFFIXES):
         stem = Path(path.name).stem
         if stem in by_stem:
             msg = f"{by_stem[stem].name} and {path.name} in {folder.name}/ have the same name: remove one"

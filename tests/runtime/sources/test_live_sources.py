@@ -216,12 +216,12 @@ def test_pictures_of_the_caller():
 def test_many_bad_frames_in_a_row_are_a_loss():
     bad = CorruptFrames("camera 0")
     for place in range(MAX_CORRUPT - 1):
-        assert bad.checked(place, None, 0).kind == "corrupt"
-    assert bad.checked(MAX_CORRUPT, factories.picture(), 0).index == MAX_CORRUPT
+        assert bad.check(place, None, 0).kind == "corrupt"
+    assert bad.check(MAX_CORRUPT, factories.picture(), 0).index == MAX_CORRUPT
     for place in range(MAX_CORRUPT - 1):
-        bad.checked(place, np.zeros((0, 0, 3), np.uint8), 0)
+        bad.check(place, np.zeros((0, 0, 3), np.uint8), 0)
     with pytest.raises(SourceError, match="in a row"):
-        bad.checked(MAX_CORRUPT, None, 0)
+        bad.check(MAX_CORRUPT, None, 0)
 
 
 @pytest.mark.parametrize("size", [(36, 64), (360, 640), (2160, 3840)])

@@ -19,7 +19,8 @@ import orilla.runtime
 from orilla.devices.errors import SourceError
 from orilla.runtime.frame import Event, Frame
 from orilla.runtime.scenes import clock
-from orilla.runtime.sources import mjpeg, network, reconnect
+from orilla.runtime.sources import mjpeg
+from orilla.runtime.sources.network import NetworkStream, Timeouts
 from orilla.runtime.sources.registry import open_source
 
 PATIENCE_S = 20.0
@@ -118,17 +119,13 @@ def http_camera(tmp_path):
     server.server_close()
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Shorten the waits of users to a fraction of a second."""
-    monkeypatch.setattr(network, "READ_MS", 600)
-    monkeypatch.setattr(network, "OPEN_MS", 2000)
-    monkeypatch.setattr(reconnect, "FIRST_WAIT_S", 0.02)
+TIMEOUTS = Timeouts(open_ms=2000, read_ms=600, first_wait_s=0.02)
 
 
 @contextmanager
 def opened(url):
-    source = open_source(url)
+    """Open a network camera that waits a fraction of a second."""
+    source = NetworkStream.open(url, TIMEOUTS)
     try:
         yield source
     finally:
