@@ -21,12 +21,12 @@ def python(*arguments, **options):
 
 def test_every_folder_of_modules_is_packaged():
     """A sub-package that is not listed works in editable mode but is missing in the wheel."""
-    found = {
+    folders = {
         "orilla." + str(init.parent.relative_to(ROOT)).replace("/", ".")
         for part in PARTS
         for init in (ROOT / part).rglob("__init__.py")
     }
-    assert found == set(pyproject["tool"]["setuptools"]["packages"])
+    assert folders == set(pyproject["tool"]["setuptools"]["packages"])
     for part in PARTS:
         for module in (ROOT / part).rglob("*.py"):
             assert (module.parent / "__init__.py").exists(), module

@@ -43,7 +43,7 @@ def test_the_examples_of_budgets_are_right(tmp_path):
     for code in (readme, *re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
         space = {"pytest": pytest}
         exec(compile(code, "ci.md", "exec"), space)
-        marks = [mark for one in space.values() for mark in getattr(one, "pytestmark", ())]
+        marks = [mark for test in space.values() for mark in getattr(test, "pytestmark", ())]
         assert marks
         for mark in marks:
             budget_of({key: value for key, value in mark.kwargs.items() if key not in ("data", "seconds")})

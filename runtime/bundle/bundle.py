@@ -172,7 +172,7 @@ class _Folder:
         self._folder = folder
 
     def sizes(self) -> list[tuple[str, int]]:
-        found = []
+        files = []
         for path in sorted(self._folder.rglob("*")):
             name = path.relative_to(self._folder).as_posix()
             mode = path.lstat().st_mode
@@ -180,8 +180,8 @@ class _Folder:
                 continue
             if not stat.S_ISREG(mode):
                 raise BundleError(f"{name} is a link" if stat.S_ISLNK(mode) else f"{name} is a device or pipe")
-            found.append((name, path.stat().st_size))
-        return found
+            files.append((name, path.stat().st_size))
+        return files
 
     def read(self, name: str, limit: int) -> bytes:
         with (self._folder / name).open("rb") as stream:
@@ -216,9 +216,9 @@ def _container(path: Path) -> Iterator[_Zip | _Folder]:
 
 def _read_manifest(container: _Zip | _Folder) -> Manifest:
     """Read the manifest and compare it with the files."""
-    found = container.sizes()
-    _check_paths([name for name, _ in found])
-    sizes = dict(found)
+    files = container.sizes()
+    _check_paths([name for name, _ in files])
+    sizes = dict(files)
     if MANIFEST not in sizes:
         msg = f"not a bundle: {MANIFEST} is missing"
         raise BundleError(msg)

@@ -19,7 +19,7 @@ class SplitCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The number and the hash of the samples in one split. Equal hashes mean equal data."""
 
     name: str
-    """`train`; `choose` for the samples that epochs and settings are chosen on; `val` or `test` for reported figures."""
+    """`train`; `choose` for the choice of epochs and settings; `val` or `test` for the reported figures."""
     count: int
     sha256: str
 

@@ -47,11 +47,11 @@ def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
     if len(variant.golden) != len(bundle.manifest.golden):
         msg = f"{variant.name} has {len(variant.golden)} golden answers: expected one for each frame"
         raise BundleError(msg)
-    known = [_array(bundle, name, (np.float32, np.float16)).astype(np.float32) for name in variant.golden]
-    if any(one.shape != known[0].shape for one in known):
+    answers = [_array(bundle, name, (np.float32, np.float16)).astype(np.float32) for name in variant.golden]
+    if any(answer.shape != answers[0].shape for answer in answers):
         msg = f"golden answers of {variant.name} are of different shapes"
         raise BundleError(msg)
-    return np.stack(known)
+    return np.stack(answers)
 
 
 def pack(array: NDArray[np.generic]) -> bytes:

@@ -275,16 +275,16 @@ def _check_tensors(spec: TensorPreprocess) -> None:
         msg = "manifest.json: a model of arrays has inputs and outputs"
         raise BundleError(msg)
     for side in (spec.inputs, spec.outputs):
-        if len({one.name for one in side}) < len(side) or sum(one.size for one in side) > MAX_VALUES:
+        if len({tensor.name for tensor in side}) < len(side) or sum(tensor.size for tensor in side) > MAX_VALUES:
             msg = "manifest.json: arrays of the same name, or too large together"
             raise BundleError(msg)
-    for one in (*spec.inputs, *spec.outputs):
+    for tensor in (*spec.inputs, *spec.outputs):
         if (
-            one.dtype not in DTYPES
-            or len(one.shape) > MAX_AXES
-            or not all(1 <= axis <= MAX_VALUES for axis in one.shape)
+            tensor.dtype not in DTYPES
+            or len(tensor.shape) > MAX_AXES
+            or not all(1 <= axis <= MAX_VALUES for axis in tensor.shape)
         ):
-            msg = f"manifest.json: array {one.name} is {list(one.shape)[:9]} {one.dtype}: out of range"
+            msg = f"manifest.json: array {tensor.name} is {list(tensor.shape)[:9]} {tensor.dtype}: out of range"
             raise BundleError(msg)
 
 

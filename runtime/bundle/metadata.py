@@ -154,10 +154,10 @@ def _normalisation(b: Any) -> int:
 
 
 def _files(b: Any, files: Sequence[tuple[str, int]]) -> int:
-    made = []
+    tables = []
     for name, kind in files:
-        made.append(_table(b, 4, {0: _text(b, name)}, _byte(b, 2, kind)))
-    return _vector(b, made)
+        tables.append(_table(b, 4, {0: _text(b, name)}, _byte(b, 2, kind)))
+    return _vector(b, tables)
 
 
 def _byte(b: Any, slot: int, value: int) -> Callable[[], None]:

@@ -23,17 +23,17 @@ def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict
     """
     manifest = bundle.manifest
     names = [manifest.default if name == "default" else name for name in _split(keep)]
-    kept = [manifest.variant(name) for name in names]
-    if not kept:
+    variants = [manifest.variant(name) for name in names]
+    if not variants:
         msg = f"keep {keep!r} names no variant"
         raise ConfigError(msg)
     chosen = default or (manifest.default if manifest.default in names else names[0])
     if chosen not in names:
         msg = f"default {chosen} is not among those kept: {', '.join(names)}"
         raise ConfigError(msg)
-    left = {path for variant in manifest.variants for path in variant.files}
-    left -= {path for variant in kept for path in variant.files}
-    files = {path: bundle.read(path) for path in manifest.files if path not in left}
+    removed = {path for variant in manifest.variants for path in variant.files}
+    removed -= {path for variant in variants for path in variant.files}
+    files = {path: bundle.read(path) for path in manifest.files if path not in removed}
     order = [variant for variant in manifest.variants if variant.name in names]
     smaller = msgspec.structs.replace(manifest, variants=tuple(order), default=chosen, files=bundles.entries(files))
     return smaller, files

@@ -93,8 +93,8 @@ def test_the_order_of_the_pictures_does_not_matter(session, pictures):
     forward = [session.run(picture).copy() for picture in pictures]
     backward = [session.run(picture).copy() for picture in reversed(pictures)]
     assert not np.array_equal(forward[0], forward[1])
-    for one, other in zip(forward, reversed(backward), strict=True):
-        assert np.array_equal(one, other)
+    for output, repeated in zip(forward, reversed(backward), strict=True):
+        assert np.array_equal(output, repeated)
 
 
 def test_an_answer_is_the_callers_own(session, pictures):
@@ -167,9 +167,9 @@ def test_a_compiled_model_is_refused_where_it_would_end_the_process():
 def test_a_model_with_another_input_is_refused():
     onnx = pytest.importorskip("onnx")
     tensor, helper = onnx.TensorProto, onnx.helper
-    given = helper.make_tensor_value_info("x", tensor.FLOAT, [1, "n"])
-    made = helper.make_tensor_value_info("y", tensor.FLOAT, [1, "n"])
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [given], [made])
+    x = helper.make_tensor_value_info("x", tensor.FLOAT, [1, "n"])
+    y = helper.make_tensor_value_info("y", tensor.FLOAT, [1, "n"])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(BundleError, match=r"expected one sample, \[1,\.\.\.\]"):
         loader.load_bytes("onnx", model.SerializeToString())

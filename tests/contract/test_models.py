@@ -65,15 +65,15 @@ def run(request, tmp_path, tiny_data, animals, reviews):
 def test_it_leaves_in_every_precision_verifies_and_runs(run, tmp_path):
     model, folder = run
     out = tmp_path / "b.orilla"
-    made = export(folder, out, ExportOptions(golden_count=2, timing=False))
-    assert set(made.report.failed) <= FOR_TRAINED
-    names = [variant.name for variant in made.variants]
+    manifest = export(folder, out, ExportOptions(golden_count=2, timing=False))
+    assert set(manifest.report.failed) <= FOR_TRAINED
+    names = [variant.name for variant in manifest.variants]
     assert {"litert_fp32", "litert_fp16", "onnx_fp32"} <= set(names)
     assert any("ai8" in name for name in names)
-    for variant in made.variants:
+    for variant in manifest.variants:
         assert variant.check.max_error < (1e-4 if "fp32" in variant.name.split("_")[1] else 1.0), variant
-    assert all(verdict.passed for verdict in verify(Bundle.open(out), made.variants))
-    given = "a lovely film" if load_plan(model).task == "text" else np.full((90, 120, 3), 100, np.uint8)
-    for name in (made.default, "onnx_fp32"):
+    assert all(verdict.passed for verdict in verify(Bundle.open(out), manifest.variants))
+    sample = "a lovely film" if load_plan(model).task == "text" else np.full((90, 120, 3), 100, np.uint8)
+    for name in (manifest.default, "onnx_fp32"):
         with orilla.runtime.open(out, variant=name) as opened:
-            assert opened(given).result.to_dict()
+            assert opened(sample).result.to_dict()

@@ -52,7 +52,7 @@ def exported(tmp_path_factory):
 
 def built(exported, name):
     """Return the bundles that contain the recipe, each with its variant."""
-    pairs = [(bundle, one) for bundle in exported for one in bundle.manifest.variants if one.name == name]
+    pairs = [(bundle, variant) for bundle in exported for variant in bundle.manifest.variants if variant.name == name]
     reasons = [
         bundle.manifest.report.failed.get(name) or bundle.manifest.report.not_applicable.get(name)
         for bundle in exported
@@ -65,7 +65,7 @@ def weight_bits(bundle, variant):
     """Return the smallest number of bits per value among the constants that count as weights."""
     data = bundle.read(variant.file)
     if variant.file.endswith(".onnx"):
-        weights = [numpy_helper.to_array(one) for one in onnx.load_from_string(data).graph.initializer]
+        weights = [numpy_helper.to_array(weight) for weight in onnx.load_from_string(data).graph.initializer]
         return min(8 * array.dtype.itemsize for array in weights if array.size >= MIN_VALUES)
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     names = {value: key for key, value in vars(schema.TensorType).items() if isinstance(value, int)}
@@ -85,11 +85,11 @@ def test_the_row_is_named_by_its_precision(name):
     engine, weights, activations = re.fullmatch(r"(litert|onnx)_(?:w(\w+?)_a)?([a-z]+\d+)(?:_\w+)?", name).groups()
     assert engine == recipe.engine
     kinds = {"i": "int", "fp": "float"}
-    for said, row in (
+    for expected, row in (
         (weights or activations, recipe.weights),
         *([(activations, recipe.activations)] if weights else []),
     ):
-        letters, bits = re.fullmatch(r"([a-z]+)(\d+)", said).groups()
+        letters, bits = re.fullmatch(r"([a-z]+)(\d+)", expected).groups()
         assert row.startswith(f"{kinds[letters]}{bits}"), row
 
 

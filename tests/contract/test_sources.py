@@ -69,9 +69,9 @@ def test_the_end_stays_the_end(spec):
 
 
 def test_two_sources_don_t_disturb_each_other(spec):
-    one, other = open_source(spec), open_source(spec)
-    first = one.read().image.copy()
-    other.read()
+    source, other_source = open_source(spec), open_source(spec)
+    first = source.read().image.copy()
+    other_source.read()
     assert np.array_equal(first, open_source(spec).read().image)
-    one.close()
-    other.close()
+    source.close()
+    other_source.close()

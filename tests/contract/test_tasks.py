@@ -82,7 +82,7 @@ def test_the_primary_metric_is_1_for_right_answers_and_less_for_wrong_ones(task)
     target = Target(task, labels, (1,) if task == "segment" else tuple(range(len(labels))), ignore=255)
     metric = FIRST_METRIC[task]
     good, bad = (
-        compute_metrics(target, [(GroundTruth(str(place), truth), output) for place in range(3)])
+        compute_metrics(target, [(GroundTruth(str(index), truth), output) for index in range(3)])
         for output in (right, wrong)
     )
     assert good.metrics()[metric] == pytest.approx(1)

@@ -185,12 +185,13 @@ def text_table(path: Path, count: int = 60) -> Path:
 
 def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
     """Return the card of an untrained model for any task."""
-    made = card((1, 1))
+    base = card((1, 1))
     metric = "iou" if task == "segment" else "accuracy"
     measured = tuple(
-        msgspec.structs.replace(one, metrics={metric: 0.5}, intervals={metric: (0.4, 0.6)}) for one in made.measured
+        msgspec.structs.replace(result, metrics={metric: 0.5}, intervals={metric: (0.4, 0.6)})
+        for result in base.measured
     )
-    return msgspec.structs.replace(made, model=f"tiny_{task}", task=task, labels=labels, input=size, measured=measured)
+    return msgspec.structs.replace(base, model=f"tiny_{task}", task=task, labels=labels, input=size, measured=measured)
 
 
 def classifier_run(folder: Path, data: Path) -> Path:
@@ -249,9 +250,9 @@ def array_bundle(path: Path) -> Path:
         (TensorSpec("pixels", (32, 48, 3), "float32"),), (TensorSpec("probabilities", (2,), "float32"),)
     )
     samples = []
-    for place, (entry, known) in enumerate(zip(manifest.golden, read_frames(original), strict=True)):
-        name = f"golden/{place:03}.input.npy"
-        packed = spec.pack({"pixels": np.asarray(known.prepared)})
+    for number, (entry, frame) in enumerate(zip(manifest.golden, read_frames(original), strict=True)):
+        name = f"golden/{number:03}.input.npy"
+        packed = spec.pack({"pixels": np.asarray(frame.prepared)})
         files |= {name: pack(packed), entry.output: original.read(entry.output)}
         samples.append(msgspec.structs.replace(entry, raw=name, prepared=name, raw_sha256=raw_digest(packed)))
     chosen = manifest.variant("litert_fp32")

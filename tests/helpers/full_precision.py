@@ -52,11 +52,11 @@ def _dequantise(model: Any, schema: Any) -> None:
             tensor.type = schema.TensorType.FLOAT32
         tensor.quantization = None
     dequantise = schema.BuiltinOperator.DEQUANTIZE
-    codes = {place for place, code in enumerate(model.operatorCodes) if code.builtinCode == dequantise}
-    source = {one.outputs[0]: one.inputs[0] for one in graph.operators if one.opcodeIndex in codes}
-    graph.operators = [one for one in graph.operators if one.opcodeIndex not in codes]
-    for one in graph.operators:
-        one.inputs = [source.get(place, place) for place in one.inputs]
+    codes = {index for index, code in enumerate(model.operatorCodes) if code.builtinCode == dequantise}
+    source = {operator.outputs[0]: operator.inputs[0] for operator in graph.operators if operator.opcodeIndex in codes}
+    graph.operators = [operator for operator in graph.operators if operator.opcodeIndex not in codes]
+    for operator in graph.operators:
+        operator.inputs = [source.get(index, index) for index in operator.inputs]
 
 
 def build(name: str, path: Path) -> Path:

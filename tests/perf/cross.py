@@ -114,8 +114,8 @@ def loadgen(where: str, variant: str, seconds: float, _: float) -> float:
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-c", LOADGEN, where, variant, str(seconds), folder]
         subprocess.run(words, check=True, capture_output=True)
-        said = (Path(folder) / "mlperf_log_summary.txt").read_text()
-    return float(re.findall(r"50.00 percentile latency \(ns\)\s*: (\d+)", said)[0]) / 1e6
+        summary = (Path(folder) / "mlperf_log_summary.txt").read_text()
+    return float(re.findall(r"50.00 percentile latency \(ns\)\s*: (\d+)", summary)[0]) / 1e6
 
 
 def compare(message: str, ours: Callable[[], float], theirs: Callable[[float], float], rounds: int) -> float:
@@ -124,9 +124,9 @@ def compare(message: str, ours: Callable[[], float], theirs: Callable[[float], f
     for _ in range(rounds):
         own = ours()
         pairs.append((own, theirs(own)))
-    ratio = statistics.median(other / own for own, other in pairs)
-    own, other = (statistics.median(side) for side in zip(*pairs, strict=True))
-    print(f"| {message} | {own:.3f} | {other:.3f} | {ratio:.3f} |", flush=True)
+    ratio = statistics.median(reference / own for own, reference in pairs)
+    own, reference = (statistics.median(side) for side in zip(*pairs, strict=True))
+    print(f"| {message} | {own:.3f} | {reference:.3f} | {ratio:.3f} |", flush=True)
     return abs(ratio - 1)
 
 
@@ -165,7 +165,7 @@ def main() -> None:
     print("|---|---|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         off = [
-            one for where in arguments.bundles for one in rows(where, Path(folder), arguments.seconds, arguments.rounds)
+            row for where in arguments.bundles for row in rows(where, Path(folder), arguments.seconds, arguments.rounds)
         ]
     if importlib.util.find_spec("mlperf_loadgen") is None:
         print("not here: LoadGen (pip install mlcommons-loadgen)")

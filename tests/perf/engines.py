@@ -34,15 +34,15 @@ def child(engine: str, where: str, variant: str, threads: int, seconds: float) -
         use_weight_cache()
         engine = "compiled"
     bundle = Bundle.open(where)
-    known = [one.prepared for one in read_frames(bundle)]
+    frames = [frame.prepared for frame in read_frames(bundle)]
     before, began = memory_mib(), time.perf_counter()
     session = loader.load(bundle, bundle.manifest.variant(variant), engine=engine, threads=threads)
-    session.run(known[0])
+    session.run(frames[0])
     start_ms = (time.perf_counter() - began) * 1e3
     times, ends = [], time.perf_counter() + seconds
     while time.perf_counter() < ends or len(times) < 20:
         at = time.perf_counter_ns()
-        session.run(known[len(times) % len(known)])
+        session.run(frames[len(times) % len(frames)])
         times.append((time.perf_counter_ns() - at) / 1e6)
     grown = memory_mib() - before
     session.close()
@@ -57,7 +57,7 @@ def use_weight_cache() -> None:
     from ai_edge_litert import compiled_model
 
     real, path = compiled_model.CpuOptions, Path(tempfile.gettempdir(), f"orilla-weights-{os.getpid()}")
-    compiled_model.CpuOptions = lambda **given: real(**given, xnnpack_weight_cache_path=str(path))
+    compiled_model.CpuOptions = lambda **options: real(**options, xnnpack_weight_cache_path=str(path))
 
 
 def ask(python: str, *words: object) -> dict[str, float]:
@@ -78,7 +78,7 @@ def variants_of(where: str) -> dict[str, str]:
 
     manifest = Bundle.open(where).manifest
     chosen = {manifest.variant(manifest.default).engine: manifest.default}
-    for variant in sorted(manifest.variants, key=lambda one: manifest.files[one.file].size):
+    for variant in sorted(manifest.variants, key=lambda candidate: manifest.files[candidate.file].size):
         chosen.setdefault(variant.engine, variant.name)
     return chosen
 
@@ -96,7 +96,7 @@ def main() -> None:
     from orilla.devices.detect import detect
 
     pythons = dict.fromkeys(("litert", "compiled", CACHED, "onnx"), sys.executable)
-    pythons |= {name: path for name, _, path in (one.partition("=") for one in arguments.python)}
+    pythons |= {name: path for name, _, path in (run.partition("=") for run in arguments.python)}
     print(f"{detect()}; {arguments.threads} thread(s), {arguments.rounds} rounds of {arguments.seconds:g} s\n")
     print("| model | variant | engine | p50 ms | of litert | p90 ms | MiB | start ms |")
     print("|---|---|---|---:|---:|---:|---:|---:|")
@@ -110,20 +110,20 @@ def main() -> None:
                 if family not in chosen or engine in reasons:
                     continue
                 try:
-                    found = ask(python, engine, where, chosen[family], arguments.threads, arguments.seconds)
+                    results = ask(python, engine, where, chosen[family], arguments.threads, arguments.seconds)
                 except SystemExit as failure:
                     reasons[engine] = str(failure)
                     continue
-                rows.setdefault(engine, []).append(found)
-        base = statistics.median(one["p50"] for one in rows["litert"])
-        for engine, found in rows.items():
+                rows.setdefault(engine, []).append(results)
+        base = statistics.median(run["p50"] for run in rows["litert"])
+        for engine, results in rows.items():
             family = registry.ENGINES["compiled" if engine == CACHED else engine].family
             p50, p90, memory, start = (
-                statistics.median(one[key] for one in found) for key in ("p50", "p90", "memory", "start")
+                statistics.median(run[key] for run in results) for key in ("p50", "p90", "memory", "start")
             )
-            spread = f"{min(one['p50'] for one in found):.2f}-{max(one['p50'] for one in found):.2f}"
+            spread = f"{min(run['p50'] for run in results):.2f}-{max(run['p50'] for run in results):.2f}"
             print(
-                f"| {Path(where).stem} | {chosen[family]} | {engine} ({found[0]['name']}) | {p50:.2f} ({spread}) "
+                f"| {Path(where).stem} | {chosen[family]} | {engine} ({results[0]['name']}) | {p50:.2f} ({spread}) "
                 f"| {p50 / base:.2f} | {p90:.2f} | {memory:.1f} | {start:.0f} |"
             )
         for engine, reason in reasons.items():

@@ -35,6 +35,8 @@ OTHER_KERNELS = {"int8": ("mobilenet_v3_large", "mobilenet_v3_small")}
 """Models that a fit excludes. XNNPACK has no int8 kernel for their hard swish, so slower kernels run."""
 
 ROUNDS = 7
+UPDATES = 200_000
+"""Number of updates of the fit."""
 
 
 def convert(name: str, precision: str) -> bytes:
@@ -64,15 +66,15 @@ def convert(name: str, precision: str) -> bytes:
 
 def converted(folder: Path) -> dict[tuple[str, str], bytes]:
     folder.mkdir(parents=True, exist_ok=True)
-    found = {}
+    files = {}
     for name in NETWORKS:
         for precision in ("float32", "int8"):
             path = folder / f"{name}-{precision}.tflite"
             if not path.exists():
                 print(f"converting {path.name}", flush=True)
                 path.write_bytes(convert(name, precision))
-            found[name, precision] = path.read_bytes()
-    return found
+            files[name, precision] = path.read_bytes()
+    return files
 
 
 def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]:
@@ -80,17 +82,17 @@ def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]
     from ai_edge_litert.interpreter import Interpreter
 
     interpreters = {key: Interpreter(model_content=data, num_threads=1) for key, data in files.items()}
-    for one in interpreters.values():
-        one.allocate_tensors()
-        one.invoke()
+    for interpreter in interpreters.values():
+        interpreter.allocate_tensors()
+        interpreter.invoke()
     times: dict[tuple[str, str], list[float]] = {key: [] for key in files}
     for _ in range(ROUNDS):
-        for key, one in interpreters.items():
+        for key, interpreter in interpreters.items():
             for _ in range(3):
                 began = time.perf_counter_ns()
-                one.invoke()
+                interpreter.invoke()
                 times[key].append((time.perf_counter_ns() - began) / 1e6)
-    return {key: statistics.median(found) for key, found in times.items()}
+    return {key: statistics.median(milliseconds) for key, milliseconds in times.items()}
 
 
 def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
@@ -101,12 +103,11 @@ def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
     rows = np.array([[getattr(works[name], kind) / times[name] for kind in KINDS] for name in names])
     scale = rows.max(axis=0)
     rows = rows / scale
-    found = np.full(len(KINDS), 0.2)
-    for _ in range(
-        200_000
-    ):  # Multiplicative updates. Source: Lee and Seung, "Algorithms for Non-negative Matrix Factorization"
-        found *= (rows.T @ np.ones(len(names))) / np.maximum(rows.T @ (rows @ found), 1e-12)
-    return found / scale
+    costs = np.full(len(KINDS), 0.2)
+    # Multiplicative updates. Source: Lee and Seung, "Algorithms for Non-negative Matrix Factorization" (2000).
+    for _ in range(UPDATES):
+        costs *= (rows.T @ np.ones(len(names))) / np.maximum(rows.T @ (rows @ costs), 1e-12)
+    return costs / scale
 
 
 def main() -> None:
@@ -158,21 +159,24 @@ def show_errors() -> None:
     from orilla.devices.spec import catalog
     from orilla.runtime.bench.estimate import costs, models, speed_of
 
-    known = catalog()
+    devices = catalog()
     print("\n| device | precision | model | published ms | predicted from the others ms | error |")
     print("|---|---|---|---:|---:|---:|")
-    for device, spec in known.devices.items():
-        for one in spec.latencies:
-            if one.engine == "edgetpu" or one.precision not in costs():
+    for device, spec in devices.devices.items():
+        for latency in spec.latencies:
+            if latency.engine == "edgetpu" or latency.precision not in costs():
                 continue
             try:
-                speed = speed_of(device, one.precision, known)
+                speed = speed_of(device, latency.precision, devices)
             except DataError:
                 continue
-            if one.model in speed.errors and one.model in models():
-                predicted = one.ms / speed.errors[one.model]
-                error = 100 * (predicted / one.ms - 1)
-                print(f"| {device} | {one.precision} | {one.model} | {one.ms:g} | {predicted:.1f} | {error:+.0f} % |")
+            if latency.model in speed.errors and latency.model in models():
+                predicted = latency.ms / speed.errors[latency.model]
+                error = 100 * (predicted / latency.ms - 1)
+                print(
+                    f"| {device} | {latency.precision} | {latency.model} | {latency.ms:g} | {predicted:.1f} "
+                    f"| {error:+.0f} % |"
+                )
 
 
 if __name__ == "__main__":

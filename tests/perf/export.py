@@ -56,7 +56,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
     ends = [at for _, at in spans[1:]] + [started + seconds]
     building = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("building"))
     chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)
-    size = {one.name: manifest.files[one.file].size for one in manifest.variants}
+    size = {variant.name: manifest.files[variant.file].size for variant in manifest.variants}
     assert chosen.latency is not None
     assert base.latency is not None
     return {
@@ -96,7 +96,7 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
         "fused": ("litert", keras_litert.convert_fused),
         "onnx": ("onnx", keras_onnx.convert),
     }
-    found = []
+    figures = []
     sample = np.random.default_rng(0).normal(size=(STEPS, FEATURES)).astype(np.float32)
     for name, (layer, forms) in kinds.items():
         keras.utils.set_random_seed(0)
@@ -111,9 +111,9 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
                     make(str(Path(folder, "m.keras")), str(file))
                 sessions[form] = loader.load_bytes(engine, file.read_bytes(), threads=1)
         function = tf.function(lambda x, model=model: model(x, training=False))
-        given = tf.constant(sample[None])
-        expected = function(given).numpy()
-        calls = {"keras": lambda f=function, x=given: f(x).numpy()}
+        inputs = tf.constant(sample[None])
+        expected = function(inputs).numpy()
+        calls = {"keras": lambda f=function, x=inputs: f(x).numpy()}
         calls |= {form: lambda s=session: s.run(sample) for form, session in sessions.items()}
         times: dict[str, list[float]] = {key: [] for key in calls}
         for _ in range(rounds):
@@ -124,7 +124,7 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
                     times[key].append(1e3 * (time.perf_counter() - started))
         keras_ms = statistics.median(times["keras"])
         for form, session in sessions.items():
-            found.append(
+            figures.append(
                 {
                     "layer": name,
                     "form": form,
@@ -134,7 +134,7 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
                     "parity": float(np.abs(session.run(sample) - expected).max()),
                 }
             )
-    return found
+    return figures
 
 
 def main() -> int:
@@ -151,18 +151,18 @@ def main() -> int:
     if arguments.json:
         print(json.dumps({"exports": exports, "recurrent": layers}, indent=2))
         return 0
-    for one in exports:
+    for row in exports:
         print(
-            f"{one['model']}: {one['recommended']} of {one['variants']}, {one['metric']} {one['original']:.4f} loses "
-            f"{one['drop']:+.2f} points on {one['samples']} samples, decides alike {100 * one['agreement']:.2f} %; "
-            f"{one['size_ratio']:.3f} x the size and {one['latency_ratio']:.2f} x the time of float32; export "
-            f"{one['seconds']:.0f} s, of which {one['building_seconds']:.0f} s conversion; at most "
-            f"{one['peak_mib']:.0f} MiB"
+            f"{row['model']}: {row['recommended']} of {row['variants']}, {row['metric']} {row['original']:.4f} loses "
+            f"{row['drop']:+.2f} points on {row['samples']} samples, decides alike {100 * row['agreement']:.2f} %; "
+            f"{row['size_ratio']:.3f} x the size and {row['latency_ratio']:.2f} x the time of float32; export "
+            f"{row['seconds']:.0f} s, of which {row['building_seconds']:.0f} s conversion; at most "
+            f"{row['peak_mib']:.0f} MiB"
         )
-    for one in layers:
+    for row in layers:
         print(
-            f"{one['layer']}, {one['form']}: {one['ms']:.3f} ms, {one['ratio']:.3f} x Keras' {one['keras_ms']:.2f} ms, "
-            f"largest difference {one['parity']:.1e}"
+            f"{row['layer']}, {row['form']}: {row['ms']:.3f} ms, {row['ratio']:.3f} x Keras' {row['keras_ms']:.2f} ms, "
+            f"largest difference {row['parity']:.1e}"
         )
     return 0
 

@@ -126,9 +126,9 @@ def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
 
 def percentiles(ages: list[float]) -> dict[str, float]:
     """Return percentiles of the nearest rank."""
-    found = np.percentile(ages, [50, 90, 99], method="inverted_cdf")
+    figures = np.percentile(ages, [50, 90, 99], method="inverted_cdf")
     return {
-        **{f"p{one}": round(float(value), 1) for one, value in zip((50, 90, 99), found, strict=True)},
+        **{f"p{percent}": round(float(value), 1) for percent, value in zip((50, 90, 99), figures, strict=True)},
         "max": round(max(ages), 1),
     }
 
@@ -151,7 +151,7 @@ def main() -> int:
             _, steady, _ = fresh(url, arguments.seconds, 0.0)
         finally:
             camera.kill()
-    found = {
+    figures = {
         "bound_ms": round(1e3 / RATE_HZ + arguments.infer_ms, 1),
         "orilla_ms": percentiles(ours_stamped),
         "orilla_by_clock_ms": percentiles(ours),
@@ -162,13 +162,13 @@ def main() -> int:
         "steady_p99_by_p50": round(percentiles(steady)["p99"] / percentiles(steady)["p50"], 2),
     }
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(figures, indent=2))
         return 0
     print(f"age at the answer, ms; camera {RATE_HZ:g} Hz, inference {arguments.infer_ms:g} ms")
-    print(f"orilla   {found['orilla_ms']}   bound {found['bound_ms']} at p99; dropped {drops}")
-    print(f"         {found['orilla_by_clock_ms']}   by the clock in the picture, camera and network included")
-    print(f"naive    {found['naive_ms']}   by the clock in the picture; the last one {found['naive_last_ms']}")
-    print(f"steady   {found['steady_ms']}   p99 / p50 {found['steady_p99_by_p50']}, the model's own inference")
+    print(f"orilla   {figures['orilla_ms']}   bound {figures['bound_ms']} at p99; dropped {drops}")
+    print(f"         {figures['orilla_by_clock_ms']}   by the clock in the picture, camera and network included")
+    print(f"naive    {figures['naive_ms']}   by the clock in the picture; the last one {figures['naive_last_ms']}")
+    print(f"steady   {figures['steady_ms']}   p99 / p50 {figures['steady_p99_by_p50']}, the model's own inference")
     return 0
 
 

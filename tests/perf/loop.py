@@ -65,7 +65,7 @@ def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict
     prepared = prepare(image).copy()
     out = np.empty_like(prepared)
     output = model.session.run(prepared).copy()
-    found = {
+    figures = {
         "capture": capture_ms,
         "prepare": each(lambda: prepare(image, out), frames),
         "infer": each(lambda: model.session.run(prepared), frames),
@@ -73,7 +73,7 @@ def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict
         "sink": each(lambda: sink.write(model(image)), frames) - each(lambda: model(image), frames),
     }
     source.close()
-    return found
+    return figures
 
 
 def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
@@ -130,14 +130,16 @@ def main() -> int:
         clip = arguments.clip or Path(folder, "clip.mp4")
         if arguments.clip is None:
             draw_clip(clip, arguments.frames)
-        found = measure(model, clip, arguments.rounds)
+        figures = measure(model, clip, arguments.rounds)
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(figures, indent=2))
         return 0
-    for name, value in found["stages_ms"].items():  # type: ignore[attr-defined]
+    for name, value in figures["stages_ms"].items():  # type: ignore[attr-defined]
         print(f"{name:<10} {value:8.3f} ms alone")
-    print(f"one after the other {found['sequential_fps']} frames/s, bound {found['bound_fps']} (slowest stage alone)")
-    print(f"loop {found['fps']} frames/s = {found['bound_ratio']} of the bound (rounds: {found['spread']})")
+    print(
+        f"one after the other {figures['sequential_fps']} frames/s, bound {figures['bound_fps']} (slowest stage alone)"
+    )
+    print(f"loop {figures['fps']} frames/s = {figures['bound_ratio']} of the bound (rounds: {figures['spread']})")
     return 0
 
 

@@ -191,16 +191,19 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.growth:
         first, last = last_figures([sys.executable, "-c", GROWTH, arguments.bundle, str(arguments.growth)])
-        found = {"frames": arguments.growth, "at_1000_mib": first, "at_end_mib": last, "growth_mib": last - first}
+        figures = {"frames": arguments.growth, "at_1000_mib": first, "at_end_mib": last, "growth_mib": last - first}
         message = f"{last - first:+.2f} MiB from frame 1,000 to {arguments.growth:,} ({first:.1f} to {last:.1f} MiB)"
     elif arguments.memory:
-        found = memory(arguments.bundle)
-        message = "by hand {by_hand_mib} MiB, orilla run {orilla_run_mib} MiB: {ratio} times".format(**found)
+        figures = memory(arguments.bundle)
+        message = "by hand {by_hand_mib} MiB, orilla run {orilla_run_mib} MiB: {ratio} times".format(**figures)
     else:
         rounds = overhead_ms()
-        found = {"overhead_ms": round(statistics.median(rounds), 4), "rounds_ms": [round(one, 4) for one in rounds]}
-        message = f"{found['overhead_ms']:.3f} ms for each frame (rounds: {min(rounds):.3f} to {max(rounds):.3f})"
-    print(json.dumps(found, indent=2) if arguments.json else message)
+        figures = {
+            "overhead_ms": round(statistics.median(rounds), 4),
+            "rounds_ms": [round(milliseconds, 4) for milliseconds in rounds],
+        }
+        message = f"{figures['overhead_ms']:.3f} ms for each frame (rounds: {min(rounds):.3f} to {max(rounds):.3f})"
+    print(json.dumps(figures, indent=2) if arguments.json else message)
     return 0
 
 

@@ -107,16 +107,16 @@ def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load_from_string(bundle.read(bundle.manifest.variant(variant).file))
-    given = model.graph.input[0]
-    name, shape = given.name, [one.dim_value for one in given.type.tensor_type.shape.dim]
+    inputs = model.graph.input[0]
+    name, shape = inputs.name, [dimension.dim_value for dimension in inputs.type.tensor_type.shape.dim]
     side = shape[1]
     head = [
         helper.make_node("Transpose", ["images"], ["pictures"], perm=[0, 2, 3, 1]),
         helper.make_node("Mul", ["pictures", "levels"], [name]),
     ]
     model.graph.initializer.append(numpy_helper.from_array(np.float32(255), "levels"))
-    for place, node in enumerate(head):
-        model.graph.node.insert(place, node)
+    for index, node in enumerate(head):
+        model.graph.node.insert(index, node)
     del model.graph.input[:]
     model.graph.input.append(helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, side, side]))
     labels = dict(enumerate(bundle.manifest.labels))
@@ -140,19 +140,19 @@ def main() -> int:
     arguments = parser.parse_args()
     classifier, road = Bundle.open(arguments.classifier), Bundle.open(arguments.road)
     segmentation = road.manifest.variant("litert_wi8_ai8_u8")
-    found = [one.name for one in classifier.manifest.variants if one.engine == "onnx"]
-    if not found or not isinstance(classifier.manifest.preprocess, Preprocess):
+    onnx_variants = [variant.name for variant in classifier.manifest.variants if variant.engine == "onnx"]
+    if not onnx_variants or not isinstance(classifier.manifest.preprocess, Preprocess):
         sys.exit(f"{arguments.classifier} is no picture classifier with an ONNX variant")
     with tempfile.TemporaryDirectory() as folder:
         clip, onnx_file, tflite = (Path(folder, name) for name in ("clip.mp4", "classifier.onnx", "road.tflite"))
         if arguments.clip is None:
             draw_clip(clip, 400)
-        side = for_ultralytics(classifier, found[0], onnx_file)
+        side = for_ultralytics(classifier, onnx_variants[0], onnx_file)
         tflite.write_bytes(with_metadata(road, segmentation))
         video = arguments.clip or clip
         rows = [
             (
-                frames_per_second(sys.executable, ORILLA, arguments.classifier, found[0], video),
+                frames_per_second(sys.executable, ORILLA, arguments.classifier, onnx_variants[0], video),
                 frames_per_second(arguments.python, ULTRALYTICS, onnx_file, side, video),
                 frames_per_second(sys.executable, ORILLA, arguments.road, segmentation.name, video),
                 frames_per_second(arguments.python, MEDIAPIPE, tflite, 0, video),

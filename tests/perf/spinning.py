@@ -30,8 +30,8 @@ def session(data: bytes, *, spin: bool) -> object:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    made = onnxruntime.InferenceSession(data, options, providers=[onnx.CPU])
-    return onnx.OnnxSession(made, "onnxruntime")
+    session = onnxruntime.InferenceSession(data, options, providers=[onnx.CPU])
+    return onnx.OnnxSession(session, "onnxruntime")
 
 
 def one_round(infer, prepared, rate_hz: float, seconds: float) -> tuple[float, float, float]:
@@ -73,12 +73,12 @@ def main() -> None:
     data = bundle.read(bundle.manifest.variant(arguments.variant).file)
     prepared = read_frames(bundle)[0].prepared
     sessions = {"spins": session(data, spin=True), "waits": session(data, spin=False)}
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sessions}
+    rounds_of: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sessions}
     for _ in range(arguments.rounds):
         for name, infer in sessions.items():
-            found[name].append(one_round(infer, prepared, arguments.rate, arguments.seconds))
+            rounds_of[name].append(one_round(infer, prepared, arguments.rate, arguments.seconds))
     print(f"{detect()}; {arguments.variant} at {arguments.rate:g} Hz beside a thread that resizes 720p")
-    for name, rounds in found.items():
+    for name, rounds in rounds_of.items():
         resized, cpu, infer = (statistics.median(column) for column in zip(*rounds, strict=True))
         print(f"{name}: {resized:.0f} pictures a second beside it, {cpu:.2f} cores busy, inference {infer:.1f} ms")
 

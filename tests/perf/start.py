@@ -46,14 +46,14 @@ print((probability >= 0.5).mean(), flush=True)
 def seconds(command: list[str]) -> float:
     """Return the wall time from the start of a process to its first line of output."""
     # Python must keep compiled packages, so that both compile only once.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=kept) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         line = process.stdout.readline()  # type: ignore[union-attr]
-        found = time.perf_counter() - started
+        elapsed = time.perf_counter() - started
     assert line, command
     assert process.returncode == 0, command
-    return found
+    return elapsed
 
 
 def main() -> int:
@@ -76,12 +76,16 @@ def main() -> int:
         run = [sys.executable, "-m", "orilla.runtime.cli", "run", arguments.bundle, "--source", str(picture)]
         seconds(by_hand), seconds(run)
         pairs = [(seconds(by_hand), seconds(run)) for _ in range(arguments.rounds)]
-    one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    found = {"by_hand_s": round(one, 4), "orilla_run_s": round(other, 4), "ratio": round(other / one, 3)}
+    by_hand, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    figures = {
+        "by_hand_s": round(by_hand, 4),
+        "orilla_run_s": round(theirs, 4),
+        "ratio": round(theirs / by_hand, 3),
+    }
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(figures, indent=2))
     else:
-        print(f"by hand {1e3 * one:.0f} ms, orilla run {1e3 * other:.0f} ms: {found['ratio']} times")
+        print(f"by hand {1e3 * by_hand:.0f} ms, orilla run {1e3 * theirs:.0f} ms: {figures['ratio']} times")
     return 0
 
 

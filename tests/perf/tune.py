@@ -24,25 +24,28 @@ EACH = 6
 
 def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]:
     """Measure the candidates in turn until the time is over. Return the median of each."""
-    known = read_frames(bundle)
+    frames = read_frames(bundle)
     variant = bundle.manifest.variant
     sessions = {
-        str(one.candidate): loader.load(
-            bundle, variant(one.candidate.variant), engine=one.candidate.engine, threads=one.candidate.threads
+        str(trial.candidate): loader.load(
+            bundle,
+            variant(trial.candidate.variant),
+            engine=trial.candidate.engine,
+            threads=trial.candidate.threads,
         )
-        for one in trials
+        for trial in trials
     }
     times: dict[str, list[float]] = {name: [] for name in sessions}
     ends = time.perf_counter() + seconds
     while time.perf_counter() < ends:
         for name, session in sessions.items():
-            for place in range(EACH):
+            for index in range(EACH):
                 began = time.perf_counter_ns()
-                session.run(known[place % len(known)].prepared)
+                session.run(frames[index % len(frames)].prepared)
                 times[name].append((time.perf_counter_ns() - began) / 1e6)
     for session in sessions.values():
         session.close()
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
 
 
 def main() -> None:

@@ -81,7 +81,10 @@ def main() -> None:
         right["same"] += same["verdict"] == "same" and near
         right["slower"] += slower["verdict"] == "slower"
         worst = max(worst, abs(same["percent"]))
-        message = [f"{one['verdict']} {one['percent']:+.1f} ± {one['plus_minus']:.1f} %" for one in (same, slower)]
+        message = [
+            f"{verdict['verdict']} {verdict['percent']:+.1f} ± {verdict['plus_minus']:.1f} %"
+            for verdict in (same, slower)
+        ]
         noted = "; ".join(same["notes"] + slower["notes"][:1])
         print(f"{turn:2}: A against B {message[0]}, A against C {message[1]} {noted}", flush=True)
     print(

@@ -91,5 +91,5 @@ def test_the_recorded_outputs_are_those_of_the_original(name, data_root):
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     answers = ((truth_of(sample), original.run(sample)[0]) for sample in samples)
     metric = FIRST_METRIC[manifest.task]
-    found = compute_metrics(target_of(dataset, manifest.task, manifest.labels), answers).metrics()[metric]
-    assert found == pytest.approx(manifest.report.metrics[metric], abs=1e-4)
+    measured = compute_metrics(target_of(dataset, manifest.task, manifest.labels), answers).metrics()[metric]
+    assert measured == pytest.approx(manifest.report.metrics[metric], abs=1e-4)

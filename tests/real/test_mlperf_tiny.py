@@ -19,12 +19,12 @@ def published(file, pictures):
 
     interpreter = Interpreter(str(file))
     interpreter.allocate_tensors()
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
     answers = []
     for picture in pictures:
-        interpreter.set_tensor(given["index"], picture[None].astype(np.float32))
+        interpreter.set_tensor(input_details["index"], picture[None].astype(np.float32))
         interpreter.invoke()
-        answers.append(interpreter.get_tensor(made["index"])[0].copy())
+        answers.append(interpreter.get_tensor(output_details["index"])[0].copy())
     return np.stack(answers)
 
 
@@ -40,10 +40,10 @@ def test_a_keras_2_model_equals_the_published_one(name, data_root, tmp_path):
         calibration=str(tmp_path / "x.npz"),
         hints=ModelHints(task="classify", input_range=pixels),
     )
-    made = export(folder / f"{name}.h5", tmp_path / "m.orilla", options)
+    manifest = export(folder / f"{name}.h5", tmp_path / "m.orilla", options)
     expected = published(folder / tflite, pictures[:8] / divisor)
     for variant in ("litert_fp32", "onnx_fp32"):
         with Model.open(tmp_path / "m.orilla", variant=variant) as model:
-            found = np.stack([model(picture, color="rgb").result.scores for picture in pictures[:8]])
-        assert np.abs(found - expected).max() < 1e-5
-    assert made.variant("litert_wi8_ai8").check.sqnr_db > 20
+            measured = np.stack([model(picture, color="rgb").result.scores for picture in pictures[:8]])
+        assert np.abs(measured - expected).max() < 1e-5
+    assert manifest.variant("litert_wi8_ai8").check.sqnr_db > 20

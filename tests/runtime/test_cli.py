@@ -150,8 +150,10 @@ def test_a_full_disk(tiny_bundle, clip, tmp_path):
     """A file system of one page, if the machine allows the test to create one."""
     small = tmp_path / "small"
     small.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", small], check=False, capture_output=True)
-    if made.returncode:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", small], check=False, capture_output=True
+    )
+    if mounted.returncode:
         pytest.skip("this machine lets no test mount a file system")
     try:
         for sink in (f"video:{small}/out.mp4", f"jsonl:{small}/out.jsonl"):
@@ -174,10 +176,10 @@ def test_verify_passes_and_fails_by_exit_code(tiny_bundle, tiny_data):
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["verdict"] == "pass"
-    shipped = [one.name for one in Bundle.open(tiny_bundle).manifest.variants]
-    assert [one["variant"] for one in document["variants"]] == shipped
-    for one in document["variants"]:
-        assert [stage["name"] for stage in one["stages"]] == ["decode", "resize", "infer", "result", "accuracy"]
+    shipped = [variant.name for variant in Bundle.open(tiny_bundle).manifest.variants]
+    assert [variant["variant"] for variant in document["variants"]] == shipped
+    for variant in document["variants"]:
+        assert [stage["name"] for stage in variant["stages"]] == ["decode", "resize", "infer", "result", "accuracy"]
 
 
 def test_doctor(tmp_path):

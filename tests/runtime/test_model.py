@@ -33,9 +33,9 @@ def test_colour_order(model):
 
 def test_an_earlier_answer_is_not_changed_by_a_later_picture(model):
     first = model(factories.picture(seed=1)).result.probability
-    kept = first.copy()
+    copied = first.copy()
     model(factories.picture(seed=2))
-    assert np.array_equal(first, kept)
+    assert np.array_equal(first, copied)
 
 
 def test_a_stream_gives_the_same_answers_as_single_pictures(model, tmp_path):

@@ -54,12 +54,12 @@ def test_a_recording_and_its_replay(tiny_bundle, clip, tmp_path):
     same = orilla("replay", recording)
     assert same.returncode == 0, same.stderr
     assert same.stdout.endswith("under latest: the same\n")
-    other = json.loads(orilla("replay", recording, "--policy", "every", "--infer-ms", "500", "--json").stdout)
-    assert other["simulated"]["every"]["frames"] == 12
-    assert other["simulated"]["every"]["age_ms"]["max"] > 1000
+    simulated = json.loads(orilla("replay", recording, "--policy", "every", "--infer-ms", "500", "--json").stdout)
+    assert simulated["simulated"]["every"]["frames"] == 12
+    assert simulated["simulated"]["every"]["age_ms"]["max"] > 1000
     lines = recording.read_text().splitlines()
-    gone = next(place for place, line in enumerate(lines) if '"deliver"' in line)
-    recording.write_text("\n".join(line for place, line in enumerate(lines) if place != gone) + "\n")
+    gone = next(number for number, line in enumerate(lines) if '"deliver"' in line)
+    recording.write_text("\n".join(line for number, line in enumerate(lines) if number != gone) + "\n")
     differs = orilla("replay", recording)
     assert differs.returncode == 1
     assert "different from line" in differs.stdout

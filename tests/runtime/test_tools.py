@@ -87,7 +87,7 @@ def test_an_extracted_tflite_computes_the_same_and_names_its_labels(picture_bund
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.read("labels.txt").decode().split("\n") == list(bundle.manifest.labels)
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    (entry,) = [one for one in model.metadata if one.name == b"TFLITE_METADATA"]
+    (entry,) = [item for item in model.metadata if item.name == b"TFLITE_METADATA"]
     metadata = bytes(bytearray(model.buffers[entry.buffer].data))
     assert metadata[4:8] == IDENTIFIER
     assert b"labels.txt" in metadata
@@ -103,7 +103,7 @@ def test_an_extracted_onnx_has_properties(picture_bundle):
     variant = bundle.manifest.variant("onnx_fp32")
     model = onnx.load_from_string(with_metadata(bundle, variant))
     onnx.checker.check_model(model)
-    message = {one.key: one.value for one in model.metadata_props}
+    message = {entry.key: entry.value for entry in model.metadata_props}
     assert list(json.loads(message["names"]).values()) == list(bundle.manifest.labels)
     assert json.loads(message["orilla.preprocess"])["color"] == "rgb"
 

@@ -48,8 +48,8 @@ def test_a_sound_bundle_passes_on_its_own_data(tiny_bundle, tiny_data):
 def test_a_foreign_data_set_is_measured_but_not_held_against_the_export(tiny_bundle, tmp_path):
     from helpers import factories
 
-    other = factories.camvid_folder(tmp_path / "other", {"val": 3}, (60, 80))
-    for verdict in run(Bundle.open(tiny_bundle), open_dataset(other)):
+    other_scenes = factories.camvid_folder(tmp_path / "other", {"val": 3}, (60, 80))
+    for verdict in run(Bundle.open(tiny_bundle), open_dataset(other_scenes)):
         assert verdict.passed
         assert "not the data of the export" in verdict.stages[-1].detail
 
@@ -94,14 +94,14 @@ def test_another_resize_is_found_at_resize(tiny_bundle, tmp_path):
         image = cv2.imdecode(np.frombuffer(content["golden/000.prepared.png"], np.uint8), cv2.IMREAD_UNCHANGED)
         content["golden/000.prepared.png"] = cv2.imencode(".png", cv2.add(image, 3))[1].tobytes()
 
-    assert {one.first_difference for one in run(rewritten(tiny_bundle, tmp_path, change))} == {"resize"}
+    assert {verdict.first_difference for verdict in run(rewritten(tiny_bundle, tmp_path, change))} == {"resize"}
 
 
 def test_another_decoder_is_found_at_decode(tiny_bundle, tmp_path):
     def change(content, manifest):
         manifest["golden"][0]["raw_sha256"] = "0" * 64
 
-    assert {one.first_difference for one in run(rewritten(tiny_bundle, tmp_path, change))} == {"decode"}
+    assert {verdict.first_difference for verdict in run(rewritten(tiny_bundle, tmp_path, change))} == {"decode"}
 
 
 def test_a_file_that_no_engine_takes_is_found_at_load(tiny_bundle, tmp_path):
@@ -109,7 +109,7 @@ def test_a_file_that_no_engine_takes_is_found_at_load(tiny_bundle, tmp_path):
         for variant in manifest["variants"]:
             content[variant["file"]] = b"not a model" * 100
 
-    assert {one.first_difference for one in run(rewritten(tiny_bundle, tmp_path, change))} == {"load"}
+    assert {verdict.first_difference for verdict in run(rewritten(tiny_bundle, tmp_path, change))} == {"load"}
 
 
 def test_accuracy_below_the_exports_fails(tiny_bundle, tiny_data, tmp_path):
@@ -118,7 +118,7 @@ def test_accuracy_below_the_exports_fails(tiny_bundle, tiny_data, tmp_path):
             variant["check"]["metrics"]["iou"] += 0.02
 
     verdicts = run(rewritten(tiny_bundle, tmp_path, change), open_dataset(tiny_data))
-    assert {one.first_difference for one in verdicts} == {"accuracy"}
+    assert {verdict.first_difference for verdict in verdicts} == {"accuracy"}
 
 
 def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
@@ -135,16 +135,18 @@ def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
             pass
 
     monkeypatch.setattr(loader, "load", lambda *_, **__: Broken())
-    assert {one.first_difference for one in run(bundle)} == {"infer"}
+    assert {verdict.first_difference for verdict in run(bundle)} == {"infer"}
 
 
 def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(tiny_bundle, monkeypatch):
     monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
     verdicts = run(Bundle.open(tiny_bundle))
-    skipped = [one for one in verdicts if one.skipped]
-    assert [one.variant for one in skipped] == [one.variant for one in verdicts if one.variant.startswith("onnx")]
+    skipped = [verdict for verdict in verdicts if verdict.skipped]
+    assert [verdict.variant for verdict in skipped] == [
+        verdict.variant for verdict in verdicts if verdict.variant.startswith("onnx")
+    ]
     assert len(skipped) == 5
-    assert all("pip install" in one.skipped for one in skipped)
+    assert all("pip install" in verdict.skipped for verdict in skipped)
 
 
 def test_a_bundle_without_golden_frames_cannot_be_verified(tiny_bundle, tmp_path):

@@ -29,16 +29,16 @@ class Line:
 def slopes(folder, epochs, **options):
     """Return the weight that is kept after `epochs` steps, and the weights at each evaluation."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    seen = []
+    steps = []
 
     def evaluate():
-        seen.append(float(model.get_weights()[0][0, 0]))
-        return {"slope": seen[-1]}
+        steps.append(float(model.get_weights()[0][0, 0]))
+        return {"slope": steps[-1]}
 
     folder.mkdir(exist_ok=True)
     fit_options = FitOptions(epochs=epochs, learning_rate=0.1, schedule="constant", **options)
     fit(FitTask(model, Line(), "mse", evaluate, fit_options), folder, signature="", resume=True)
-    return float(model.get_weights()[0][0, 0]), seen
+    return float(model.get_weights()[0][0, 0]), steps
 
 
 class Recorder(NoProgress):
@@ -74,9 +74,9 @@ def test_progress_counts_steps_and_epochs(tmp_path):
 def test_the_average_of_the_weights_is_kept_and_the_training_continues_from_the_latest(tmp_path):
     steps = [slopes(tmp_path / f"plain{epochs}", epochs, average=0.0)[0] for epochs in (1, 2, 3, 4)]
     expected = [np.mean(steps[:count]) for count in (1, 2, 3, 4)]
-    kept, seen = slopes(tmp_path / "whole", 4, average=1.0)  # The average covers four steps.
-    assert seen == pytest.approx(expected, rel=1e-5)
-    assert kept == pytest.approx(expected[-1], rel=1e-5)
+    average, calls = slopes(tmp_path / "whole", 4, average=1.0)  # The average covers four steps.
+    assert calls == pytest.approx(expected, rel=1e-5)
+    assert average == pytest.approx(expected[-1], rel=1e-5)
     last = expected[0]
     for share, step in zip((1 / 2, 1 / 2, 1 / 2), steps[1:], strict=True):
         last += share * (step - last)

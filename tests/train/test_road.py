@@ -150,8 +150,8 @@ def test_a_close_up_turns_image_and_labels_together():
     for _ in range(20):
         turned_image, turned = data.close_up(data.LabelledImage("x", image, labels), 3, 11, (32, 48), rng)
         assert turned_image.shape == (32, 48, 3)
-        known = turned != 11
-        wrong = (np.abs(turned_image[..., 0].astype(int) - turned * 60.0) > 90) & known
+        labelled = turned != 11
+        wrong = (np.abs(turned_image[..., 0].astype(int) - turned * 60.0) > 90) & labelled
         assert wrong.mean() < 0.02
 
 

@@ -79,11 +79,11 @@ def test_a_leak_between_splits_is_an_error_and_can_be_dropped(animals):
 
 
 def test_added_data_joins_the_training_split_alone(animals, tmp_path):
-    more = factories.class_folders(tmp_path / "more", {"train": 5}, seed=500)
-    combined = CombinedDataset(open_dataset(animals), [open_dataset(more)])
+    added = factories.class_folders(tmp_path / "more", {"train": 5}, seed=500)
+    combined = CombinedDataset(open_dataset(animals), [open_dataset(added)])
     assert len(combined.names("train")) == 90
     assert len(combined.names("val")) == 20
-    assert combined.load("train", 80).name == open_dataset(more).load("train", 0).name
+    assert combined.load("train", 80).name == open_dataset(added).load("train", 0).name
     cows = factories.class_folders(tmp_path / "cows", {"train": 5}, classes=("cat", "cow"))
     with pytest.raises(DataError, match="their classes differ"):
         CombinedDataset(open_dataset(animals), [open_dataset(cows)])

@@ -110,11 +110,11 @@ def test_an_image_that_is_damaged_during_training_is_named(animals, tmp_path):
     import shutil
 
     folder = shutil.copytree(animals, tmp_path / "animals")
-    seen = []
+    steps = []
 
     def spoil(self, index, make=batches.ClassifierEpoch.make_batch):
-        seen.append(index)
-        if len(seen) == 2:
+        steps.append(index)
+        if len(steps) == 2:
             msg = "cannot decode cat/cat003.png: not an image, or damaged"
             raise DataError(msg)
         return make(self, index)

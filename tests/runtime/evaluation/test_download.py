@@ -48,12 +48,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    one.content, one.cuts, one.asked, one.ranges = {"/data.bin": CONTENT}, [], [], True
-    threading.Thread(target=one.serve_forever, daemon=True).start()
-    yield one
-    one.shutdown()
-    one.server_close()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.content, server.cuts, server.asked, server.ranges = {"/data.bin": CONTENT}, [], [], True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 def file(server, **options):
@@ -136,17 +136,17 @@ def test_a_name_opens_what_was_downloaded(server, tmp_path, monkeypatch, capsys)
         y_test=np.arange(2, dtype=np.uint8),
     )
     server.content["/mnist.npz"] = stream.getvalue()
-    one = Published("MNIST", "x", (File(f"http://127.0.0.1:{server.server_port}/mnist.npz"),))
-    monkeypatch.setattr(download, "published", lambda: {"mnist": one})
-    monkeypatch.setattr("orilla.runtime.commands.data.published", lambda: {"mnist": one})
+    published_set = Published("MNIST", "x", (File(f"http://127.0.0.1:{server.server_port}/mnist.npz"),))
+    monkeypatch.setattr(download, "published", lambda: {"mnist": published_set})
+    monkeypatch.setattr("orilla.runtime.commands.data.published", lambda: {"mnist": published_set})
     with pytest.raises(DataError, match="mnist is not downloaded: run orilla data get mnist"):
         open_dataset("mnist")
     assert main(["data", "get", "mnist", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["splits"]["train"]["samples"] == 3
     assert len(open_dataset("mnist").names("test")) == 2
-    asked = len(server.asked)
+    requests = len(server.asked)
     assert main(["data", "get", "mnist"]) == 0
-    assert len(server.asked) == asked
+    assert len(server.asked) == requests
     assert main(["data", "list"]) == 0
     assert "yes" in capsys.readouterr().out
 
@@ -166,14 +166,14 @@ def test_a_tar_is_unpacked_and_may_not_leave_its_folder(server, tmp_path, monkey
     names = [f"aclImdb/{split}/{kind}/0.txt" for split in ("train", "test") for kind in ("neg", "pos")]
     server.content = {"/a.tar.gz": packed(*names), "/b.tar.gz": packed("../../evil.txt")}
     address = f"http://127.0.0.1:{server.server_port}"
-    known = {kind: Published("", "", (File(f"{address}/{kind}.tar.gz", extract=True),)) for kind in "ab"}
-    folder = get("a", lambda name: lambda there, total: None, known)
+    data_sets = {kind: Published("", "", (File(f"{address}/{kind}.tar.gz", extract=True),)) for kind in "ab"}
+    folder = get("a", lambda name: lambda there, total: None, data_sets)
     assert open_dataset(folder).classes == ("neg", "pos")
     (tmp_path / "cache" / "c").mkdir()
     (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # killed during the unpacking
-    known["c"] = Published("", "", (File(f"{address}/a.tar.gz", extract=True),))
-    assert open_dataset(get("c", lambda name: lambda there, total: None, known)).classes == ("neg", "pos")
+    data_sets["c"] = Published("", "", (File(f"{address}/a.tar.gz", extract=True),))
+    assert open_dataset(get("c", lambda name: lambda there, total: None, data_sets)).classes == ("neg", "pos")
     with pytest.raises(DataError, match=r"cannot unpack b\.tar\.gz"):
-        get("b", lambda name: lambda there, total: None, known)
+        get("b", lambda name: lambda there, total: None, data_sets)
     assert not (tmp_path / "evil.txt").exists()
     assert not (tmp_path / "cache" / "evil.txt").exists()

@@ -24,18 +24,18 @@ def segmented(*pictures):
 
 def counted(hit, false, missed, clear):
     """Return counts with these numbers of pixels of each kind."""
-    said = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
+    predicted = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
     true = np.array([True] * hit + [False] * false + [True] * missed + [False] * clear)
-    return tally(said, true, np.ones(len(said), bool))
+    return tally(predicted, true, np.ones(len(predicted), bool))
 
 
 @given(probabilities, masks, masks)
 def test_a_tally_counts_what_a_loop_counts(probability, truth, known):
-    found = tally(probability, truth, known)
+    counts = tally(probability, truth, known)
     for row, of_class in enumerate((False, True)):
         pixels = [p for p, t, k in zip(probability.flat, truth.flat, known.flat, strict=True) if k and t == of_class]
-        assert found[row].sum() == len(pixels)
-        assert found[row, 128:].sum() == sum(p >= 0.5 for p in pixels)
+        assert counts[row].sum() == len(pixels)
+        assert counts[row, 128:].sum() == sum(p >= 0.5 for p in pixels)
 
 
 def test_the_measures_of_a_segmentation_are_their_definitions():
@@ -84,11 +84,11 @@ truths = arrays.arrays(np.int64, 30, elements=st.integers(0, 2))
 @given(scores, truths)
 def test_the_measures_of_a_classifier_are_their_definitions(score, labels):
     metrics = ClassificationMetrics(score, labels, ("a", "b", "c")).metrics()
-    said = score.argmax(axis=1)
-    assert metrics["accuracy"] == pytest.approx(np.mean(said == labels))
+    predicted = score.argmax(axis=1)
+    assert metrics["accuracy"] == pytest.approx(np.mean(predicted == labels))
     for index, name in enumerate("abc"):
-        hits = np.sum((said == index) & (labels == index))
-        precision = hits / max(1, np.sum(said == index))
+        hits = np.sum((predicted == index) & (labels == index))
+        precision = hits / max(1, np.sum(predicted == index))
         recall = hits / max(1, np.sum(labels == index))
         assert metrics[f"precision/{name}"] == pytest.approx(precision)
         assert metrics[f"recall/{name}"] == pytest.approx(recall)
@@ -117,10 +117,13 @@ def test_weights_count_samples_as_often_as_repeating_them(score, labels, drawn):
         ClassificationMetrics(score, labels, ("a", "b", "c")),
         ClassificationMetrics(score[drawn], labels[drawn], ("a", "b", "c")),
     )
-    one, other = whole.metrics(weights), part.metrics()
+    weighted, repeated = whole.metrics(weights), part.metrics()
     if set(labels[drawn]) < {0, 1, 2}:  # a missing class has no metrics, and the means cover the others
-        one, other = ({name: found for name, found in of.items() if name in one and "/" in name} for of in (one, other))
-    assert one == pytest.approx(other)
+        weighted, repeated = (
+            {name: counts for name, counts in of.items() if name in weighted and "/" in name}
+            for of in (weighted, repeated)
+        )
+    assert weighted == pytest.approx(repeated)
 
 
 def test_a_resample_without_a_class_says_nothing_of_it():
