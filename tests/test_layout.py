@@ -106,3 +106,18 @@ def test_the_architecture_page_names_every_room():
     rooms = {f"runtime.{path.stem}" for path in children} - {"runtime.__init__"}
     assert len(rooms) > 20
     assert not [room for room in (*sorted(rooms), "devices", "export", "train") if f"| `{room}` |" not in page]
+
+
+STATE = re.compile(
+    r"os\.environ\.setdefault|os\.environ\[[^]]+\] =|signal\.signal\(|os\.dup2\(|field_size_limit|setLogLevel"
+    r"|set_default_logger_severity|sched_setaffinity|getLogger\("
+)
+"""Calls that change the state of the whole process."""
+
+
+def test_process_wide_state_is_listed():
+    page = (ROOT / "docs" / "decisions" / "process-wide-state.md").read_text()
+    for package in PARTS:
+        for file in (ROOT / package).rglob("*.py"):
+            if STATE.search(file.read_text()):
+                assert str(file.relative_to(ROOT)) in page, f"{file} changes the state of the process"
