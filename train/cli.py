@@ -15,7 +15,7 @@ from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.evaluation.datasets.dataset import READERS
+from orilla.runtime.evaluation.datasets.registry import READERS
 from orilla.runtime.stdio import hidden_stderr
 from orilla.train.models import MODELS
 

@@ -17,7 +17,7 @@ import numpy as np
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.evaluation.datasets import ClassifiedImage, ClassifiedText, Dataset, LabelledImage
-from orilla.runtime.evaluation.datasets.dataset import absolute
+from orilla.runtime.evaluation.datasets.registry import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.html_page import Page
 from orilla.runtime.preprocessing.text import encode_vocabulary

@@ -13,7 +13,8 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
-from orilla.runtime.evaluation.datasets.dataset import Item, digest_of, path_of
+from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
+from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.files import make_folder, replacing
 from orilla.runtime.tasks.task import FIRST_METRIC
 from orilla.train.data.combined import CombinedDataset

@@ -8,7 +8,7 @@ from orilla.devices.errors import DataError
 from orilla.export.data.image_folder import ImageFolder
 from orilla.export.source_model import SourceModel
 from orilla.runtime.evaluation.datasets import ArraySample, Dataset, open_dataset
-from orilla.runtime.evaluation.datasets.dataset import path_of
+from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.evaluation.datasets.subset import Subset
 from orilla.runtime.sources.source import image_files
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.runtime.evaluation.datasets.download import Progress, get, published
+from orilla.runtime.evaluation.datasets.download import Progress, downloaded, get, published
 from orilla.runtime.files import cache_folder
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:
     """List published data sets, or download or describe one."""
     if arguments.action == "list":
         rows = {
-            name: PublishedRow(entry.title, entry.licence, (cache_folder() / name / "complete").exists())
+            name: PublishedRow(entry.title, entry.licence, downloaded(name) is not None)
             for name, entry in published().items()
         }
         return PublishedResult(str(cache_folder()), rows)

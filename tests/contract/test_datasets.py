@@ -8,7 +8,7 @@ from helpers import factories
 
 from orilla.devices.errors import OrillaError
 from orilla.runtime.evaluation.datasets import ArraySample, ClassifiedImage, ClassifiedText, LabelledImage, open_dataset
-from orilla.runtime.evaluation.datasets.dataset import READERS
+from orilla.runtime.evaluation.datasets.registry import READERS
 
 RNG = np.random.default_rng(0)
 

@@ -8,8 +8,8 @@ from orilla.runtime.evaluation.datasets.dataset import (
     Dataset,
     LabelledImage,
     Sample,
-    open_dataset,
 )
+from orilla.runtime.evaluation.datasets.registry import open_dataset
 
 __all__ = [
     "ArraySample",

@@ -33,17 +33,17 @@ class ArrayFile(Dataset):
     def __init__(self, path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
         self._inputs, self._y = inputs, y
         self._count = len(next(iter(inputs.values())))
-        self._pictures = _are_pictures(inputs)
+        self._has_images = _are_images(inputs)
         self.source = Source(path.stem, path.name, "not stated")
         self.task = self._task()
         self.has_labels = y is not None
         self.classes = ("background", "mask") if self.task == "segment" else ()
 
     def _task(self) -> Task:
-        if self._pictures and self._y is not None and self._y.ndim == 3:
+        if self._has_images and self._y is not None and self._y.ndim == 3:
             return "segment"
         numbered = self._y is not None and self._y.ndim == 1 and self._y.dtype.kind in "iu"
-        return "classify" if numbered or (self._pictures and self._y is None) else "tensor"
+        return "classify" if numbered or (self._has_images and self._y is None) else "tensor"
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class ArrayFile(Dataset):
     def load(self, split: str, index: int) -> Sample:
         require_split(self, split)
         truth = None if self._y is None else self._y[index]
-        if not self._pictures:
+        if not self._has_images:
             arrays = {name: array[index] for name, array in self._inputs.items()}
             if self.task == "classify" and truth is not None:
                 return ArraySample(str(index), arrays, int(truth))
@@ -111,7 +111,7 @@ def open_dataset(path: Path) -> ArrayFile:
         summary = ", ".join(f"{name} {length}" for name, length in lengths.items())
         msg = f"{path.name}: arrays of different length ({summary}{'' if y is None else f', y {len(y)}'})"
         raise DataError(msg)
-    if y is not None and _are_pictures(arrays) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
+    if y is not None and _are_images(arrays) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
         msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: for images give class numbers [N] or masks [N,H,W]"
         raise DataError(msg)
     for name, array in arrays.items():
@@ -130,6 +130,6 @@ def _truths(path: Path, y: NDArray[np.generic] | None) -> NDArray[np.generic] | 
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind in "iu" else y
 
 
-def _are_pictures(inputs: dict[str, NDArray[np.generic]]) -> bool:
+def _are_images(inputs: dict[str, NDArray[np.generic]]) -> bool:
     x = next(iter(inputs.values()))
     return len(inputs) == 1 and x.dtype == np.uint8 and x.ndim == 4 and x.shape[-1] == 3

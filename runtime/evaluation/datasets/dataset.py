@@ -1,4 +1,4 @@
-"""The base class of data sets, and the function that opens a data set by its name or path."""
+"""The base classes of data sets and of their samples."""
 
 from __future__ import annotations
 
@@ -6,33 +6,16 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from importlib import import_module
-from pathlib import Path
-from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
+from functools import cached_property
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import DataError, OrillaError, unknown_name
+from orilla.devices.errors import unknown_name
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Image
 from orilla.runtime.tasks.task import Task
-
-READERS = {
-    "scenes": "procedural road scenes; scenes:SEED gives other scenes",
-    "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
-    "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
-    "masks": "images/ and masks/ with equal names, below train/ val/ test/ or without splits",
-    "folders": "one folder of images per class, below train/ val/ test/ or without splits",
-    "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
-    "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
-    "arrays": "an .npz with an array x, one sample per row, and optionally y; export and verify only",
-    "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
-}
-"""Description of each kind of data set. The module of that name in this folder is an `EmbeddedReader` or a
-`FileReader`."""
 
 SPLITS = ("train", "val", "test")
 
@@ -205,133 +188,7 @@ def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
     return total.hexdigest()
 
 
-def open_dataset(spec: str | Path) -> Dataset:
-    """Open a data set by name or path.
-
-    Args:
-        spec: `scenes[:SEED]`; a path, whose kind is recognised by its content; `KIND:PATH`; or the name of a data set
-            that `orilla data get` has downloaded.
-
-    Raises:
-        ConfigError: The name is unknown.
-        DataError: The path does not exist or is not a data set.
-    """
-    text = str(spec)
-    kind, rest = _kind_and_rest(text)
-    if kind:
-        return _open(kind, rest)
-    path = Path(text)
-    try:
-        if path.exists():
-            return _open(_kind_of(path), text)
-    except OSError as error:
-        if isinstance(error, DataError):
-            raise
-        msg = f"cannot read {text[:200]}: {error.strerror or error}"
-        raise DataError(msg) from error
-    published = import_module("orilla.runtime.evaluation.datasets.download").published()
-    downloaded = _downloaded(text) if text in published else None
-    if downloaded is not None:
-        return _open(_kind_of(downloaded), str(downloaded))
-    if path.suffix or "/" in text:
-        msg = f"no such data set: {text}"
-        raise DataError(msg)
-    if text in published:
-        msg = f"data set {text} is not downloaded: run orilla data get {text}, or give the path of its file"
-        raise DataError(msg)
-    if text in READERS:
-        msg = f"data set {text} does not ship with orilla: give the path of its folder or zip"
-        raise DataError(msg)
-    raise unknown_name(text, [*READERS, *published], kind="data set")
-
-
-def path_of(spec: str) -> Path | None:
-    """Return the path in a data set specification. None for a name."""
-    kind, rest = _kind_and_rest(spec)
-    return Path(rest) if not (kind and is_embedded(kind)) and Path(rest).exists() else None
-
-
-def absolute(spec: str) -> str:
-    """Return a specification that means the same from every folder."""
-    path = path_of(spec)
-    if path is None:
-        return spec
-    kind, _ = _kind_and_rest(spec)
-    return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
-
-
-def is_embedded(kind: str) -> bool:
-    """Return True for a kind of data set that is part of Orilla and has no path."""
-    return not isinstance(_reader(kind), FileReader)
-
-
-def _kind_and_rest(spec: str) -> tuple[str, str]:
-    """Return the kind, if the specification states one, and the rest: a path, or the argument of an embedded kind."""
-    kind, colon, rest = spec.partition(":")
-    if kind in READERS and (colon or is_embedded(kind)):
-        return kind, rest
-    return "", spec
-
-
 def require_split(dataset: Dataset, split: str) -> None:
     """Raise `ConfigError` unless `dataset` has `split`."""
     if split not in dataset.splits:
         raise unknown_name(split, dataset.splits, kind=f"split of {dataset.source.name}")
-
-
-def _downloaded(name: str) -> Path | None:
-    folder = cache_folder() / name
-    if not (folder / "complete").exists():
-        return None
-    files = [file for file in sorted(folder.iterdir()) if file.name not in ("complete", "imdb_word_index.json")]
-    return files[0] if len(files) == 1 else folder
-
-
-def _kind_of(path: Path) -> str:
-    for kind in READERS:
-        reader = _reader(kind)
-        if isinstance(reader, FileReader) and reader.recognise(path):
-            return kind
-    msg = f"not a data set: {path}: none of {', '.join(READERS)} has that layout"
-    raise DataError(msg)
-
-
-def _open(kind: str, rest: str) -> Dataset:
-    """Open a data set whose kind is known. `rest` is its path, or the argument of an embedded kind."""
-    reader = _reader(kind)
-    if not isinstance(reader, FileReader):
-        return reader.open_dataset(rest)
-    path = Path(rest)
-    if not path.exists():
-        msg = f"no such data set: {path}"
-        raise DataError(msg)
-    try:
-        return reader.open_dataset(path)
-    except OrillaError:
-        raise
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise DataError(msg) from error
-
-
-class EmbeddedReader(Protocol):
-    """A module that opens a kind of data set that is part of Orilla."""
-
-    def open_dataset(self, argument: str) -> Dataset:
-        """Open a data set by the text behind the colon. Raises `ConfigError` if it is invalid."""
-
-
-@runtime_checkable
-class FileReader(Protocol):
-    """A module that opens one kind of data set in files."""
-
-    def recognise(self, path: Path) -> bool:
-        """Return True if a path contains a data set of this kind."""
-
-    def open_dataset(self, path: Path) -> Dataset:
-        """Open a data set. Raises `DataError` if the files are not a data set of this kind, or are damaged."""
-
-
-@cache
-def _reader(kind: str) -> EmbeddedReader | FileReader:
-    return cast("EmbeddedReader | FileReader", import_module(f"orilla.runtime.evaluation.datasets.{kind}"))

@@ -88,7 +88,7 @@ def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Pub
     if name not in data_sets:
         raise unknown_name(name, data_sets, kind="published data set")
     folder = cache_folder() / name
-    if (folder / COMPLETE).exists():
+    if downloaded(name) is not None:
         return folder
     make_folder(folder)
     for file in data_sets[name].files:
@@ -105,6 +105,15 @@ def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Pub
     return folder
 
 
+def downloaded(name: str) -> Path | None:
+    """Return the path of a downloaded data set, a file or a folder of files. None if it is absent or incomplete."""
+    folder = cache_folder() / name
+    if not (folder / COMPLETE).exists():
+        return None
+    files = [file for file in folder.iterdir() if file.name != COMPLETE]
+    return files[0] if len(files) == 1 else folder
+
+
 def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Download one file to `target`. A partial file is kept next to it, so that the next attempt continues it."""
     part = target.with_name(target.name + PART)
@@ -115,7 +124,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
             with _errors_named(file):
                 _receive(file, part, before, progress)
             break
-        except _ConnectionEnded as error:
+        except _BrokenConnectionError as error:
             failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= ATTEMPTS:
                 msg = f"{file.url} broke off ({error}): run the command again to resume"
@@ -125,8 +134,8 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
     part.replace(target)
 
 
-class _ConnectionEnded(Exception):  # noqa: N818
-    """The connection ended early. Another connection may deliver the rest."""
+class _BrokenConnectionError(Exception):
+    """The connection ended too early. A new connection may deliver the rest."""
 
 
 @contextmanager
@@ -136,13 +145,13 @@ def _errors_named(file: File) -> Iterator[None]:
     except urllib.error.HTTPError as error:
         if error.code >= 500 or error.code == 429:
             msg = f"HTTP {error.code}"
-            raise _ConnectionEnded(msg) from error
+            raise _BrokenConnectionError(msg) from error
         msg = f"{file.url}: the server answers {error.code} {error.reason}"
         raise DataError(msg) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise _ConnectionEnded(str(error) or type(error).__name__) from error
+        raise _BrokenConnectionError(str(error) or type(error).__name__) from error
     except urllib.error.URLError as error:
-        raise _ConnectionEnded(str(error.reason)) from error
+        raise _BrokenConnectionError(str(error.reason)) from error
 
 
 def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
@@ -165,7 +174,7 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
         _write(answer, part, start, total, progress)
     if total is not None and part.stat().st_size < total:
         msg = f"after {part.stat().st_size} of {total} bytes"
-        raise _ConnectionEnded(msg)
+        raise _BrokenConnectionError(msg)
 
 
 def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: Progress) -> None:
@@ -177,7 +186,7 @@ def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int 
             except (
                 OSError
             ) as error:  # Errors of the connection, including TLS, must not be reported as errors of the disk.
-                raise _ConnectionEnded(str(error) or type(error).__name__) from error
+                raise _BrokenConnectionError(str(error) or type(error).__name__) from error
             if not block:
                 return
             stream.write(block)

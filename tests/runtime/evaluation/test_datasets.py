@@ -10,7 +10,7 @@ from helpers import factories
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.runtime.evaluation.datasets.dataset import absolute
+from orilla.runtime.evaluation.datasets.registry import absolute
 
 
 def test_a_telephone_s_picture_is_told_apart_from_a_damaged_one(tmp_path):

@@ -88,9 +88,9 @@ def test_scenes_in_camvid_s_layout_are_under_its_licence_only_where_they_are_its
 def test_missing_folders(tmp_path, folder):
     refuse(tmp_path / "none.zip", "no such data set")
     (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", "none of scenes, camvid")
+    refuse(tmp_path / "empty", "none of camvid, kitti")
     (tmp_path / "text.zip").write_text("hello")
-    refuse(tmp_path / "text.zip", "none of scenes, camvid")
+    refuse(tmp_path / "text.zip", "none of camvid, kitti")
     for file in (folder / "train").iterdir():
         file.unlink()
     for file in (folder / "trainannot").iterdir():

@@ -1,0 +1,151 @@
+"""The table of data set readers, and the function that opens a data set by its name or path."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast, runtime_checkable
+
+from orilla.devices.errors import DataError, OrillaError, unknown_name
+from orilla.runtime.evaluation.datasets.dataset import Dataset
+
+READERS = {
+    "scenes": "procedural road scenes; scenes:SEED gives other scenes",
+    "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
+    "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
+    "masks": "images/ and masks/ with equal names, below train/ val/ test/ or without splits",
+    "folders": "one folder of images per class, below train/ val/ test/ or without splits",
+    "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
+    "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
+    "arrays": "an .npz with an array x, one sample per row, and optionally y; export and verify only",
+    "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
+}
+"""Description of each kind of data set. The module of the same name in this folder reads it: an `EmbeddedReader` or a
+`FileReader`. Paths are offered to the readers in this order."""
+
+
+class EmbeddedReader(Protocol):
+    """A module that opens a data set which is part of Orilla and has no path."""
+
+    def open_dataset(self, argument: str) -> Dataset:
+        """Open the data set `KIND:ARGUMENT`; the argument may be empty. Raises `ConfigError` if it is invalid."""
+
+
+@runtime_checkable
+class FileReader(Protocol):
+    """A module that opens one kind of data set from files."""
+
+    def recognise(self, path: Path) -> bool:
+        """Return True if a path contains a data set of this kind."""
+
+    def open_dataset(self, path: Path) -> Dataset:
+        """Open a data set. Raises `DataError` if the files are not a data set of this kind, or are damaged."""
+
+
+def open_dataset(spec: str | Path) -> Dataset:
+    """Open a data set by name or path.
+
+    Args:
+        spec: `scenes[:SEED]`; a path, whose kind is recognised by its content; `KIND:PATH`; or the name of a data set
+            that `orilla data get` has downloaded.
+
+    Raises:
+        ConfigError: The name is unknown.
+        DataError: The path does not exist or is not a data set.
+    """
+    text = str(spec)
+    kind, rest = _kind_and_rest(text)
+    if kind:
+        return _open(kind, rest)
+    path = Path(text)
+    try:
+        if path.exists():
+            return _open(_kind_of(path), text)
+    except OSError as error:
+        if isinstance(error, DataError):
+            raise
+        msg = f"cannot read {text[:200]}: {error.strerror or error}"
+        raise DataError(msg) from error
+    return _open_published(text)
+
+
+def path_of(spec: str) -> Path | None:
+    """Return the path in a data set's specification, or None if the specification is a name."""
+    kind, rest = _kind_and_rest(spec)
+    return Path(rest) if not (kind and _is_embedded(kind)) and Path(rest).exists() else None
+
+
+def absolute(spec: str) -> str:
+    """Return a specification of the same data set that is valid in every working folder."""
+    path = path_of(spec)
+    if path is None:
+        return spec
+    kind, _ = _kind_and_rest(spec)
+    return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
+
+
+def _kind_and_rest(spec: str) -> tuple[str, str]:
+    """Split a specification into its kind, empty if it states none, and its path or argument."""
+    kind, colon, rest = spec.partition(":")
+    if kind in READERS and (colon or _is_embedded(kind)):
+        return kind, rest
+    return "", spec
+
+
+def _is_embedded(kind: str) -> bool:
+    """Return True if data sets of this kind are part of Orilla and have no path."""
+    return not isinstance(_reader(kind), FileReader)
+
+
+def _open_published(name: str) -> Dataset:
+    """Open a published data set that was downloaded. Raises the error that explains any other name."""
+    from orilla.runtime.evaluation.datasets import download
+
+    published = download.published()
+    path = download.downloaded(name) if name in published else None
+    if path is not None:
+        return _open(_kind_of(path), str(path))
+    if Path(name).suffix or "/" in name:
+        msg = f"no such data set: {name}"
+        raise DataError(msg)
+    if name in published:
+        msg = f"data set {name} is not downloaded: run orilla data get {name}, or give the path of its file"
+        raise DataError(msg)
+    if name in READERS:
+        msg = f"data set {name} does not ship with orilla: give the path of its folder or zip"
+        raise DataError(msg)
+    raise unknown_name(name, [*READERS, *published], kind="data set")
+
+
+def _kind_of(path: Path) -> str:
+    """Return the kind of the data set at a path. Raises `DataError` if no reader recognises it."""
+    readers = {kind: reader for kind in READERS if isinstance(reader := _reader(kind), FileReader)}
+    for kind, reader in readers.items():
+        if reader.recognise(path):
+            return kind
+    msg = f"not a data set: {path}: none of {', '.join(readers)} has that layout"
+    raise DataError(msg)
+
+
+def _open(kind: str, rest: str) -> Dataset:
+    """Open a data set whose kind is known. `rest` is its path, or the argument of an embedded kind."""
+    reader = _reader(kind)
+    if not isinstance(reader, FileReader):
+        return reader.open_dataset(rest)
+    path = Path(rest)
+    if not path.exists():
+        msg = f"no such data set: {path}"
+        raise DataError(msg)
+    try:
+        return reader.open_dataset(path)
+    except OrillaError:
+        raise
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(msg) from error
+
+
+@cache
+def _reader(kind: str) -> EmbeddedReader | FileReader:
+    return cast("EmbeddedReader | FileReader", import_module(f"orilla.runtime.evaluation.datasets.{kind}"))
