@@ -17,7 +17,7 @@ from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
-from orilla.runtime.preprocessing.text import FIRST, TextPreprocess, decode_vocabulary
+from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode_vocabulary
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 ARRAY_DTYPES = ("float32", "int32", "int64")
@@ -214,7 +214,7 @@ def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
         raise ConfigError(msg)
     vocabulary = _read_vocabulary(hints.vocabulary).replace(b"\r\n", b"\n")
     _check_words(hints.vocabulary, vocabulary)
-    tokens = FIRST + len(decode_vocabulary(vocabulary))
+    tokens = FIRST_WORD + len(decode_vocabulary(vocabulary))
     if info.words is not None and tokens > info.words:
         msg = f"{hints.vocabulary} gives {tokens} tokens, but the model's embedding has {info.words} rows"
         raise ConfigError(msg)

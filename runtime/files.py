@@ -1,4 +1,4 @@
-"""Write files completely or not at all: under a temporary name, then renamed."""
+"""Write files completely or not at all. A file has a temporary name until it is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.devices.errors import ConfigError, OutputError
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads and tuned choices: `$ORILLA_CACHE`, else `~/.cache/orilla`.
+    """Return the folder for downloads and tuned choices: `$ORILLA_CACHE`, or else `~/.cache/orilla`.
 
     Raises:
         ConfigError: There is no home folder.
@@ -30,14 +30,13 @@ def cache_folder() -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path` with the same suffix.
+    """Yield a temporary path next to `path`, with the same suffix.
 
-    It is renamed to `path` when the block ends without an error.
-
-    A link is followed, so that its target is replaced.
+    If the block ends without an error, the temporary file is renamed to `path`. If `path` is a link, its target is
+    replaced.
 
     Raises:
-        OutputError: The folder is missing, read-only or full; or `path` is a device, a pipe or a folder.
+        OutputError: The folder is missing or read-only, the disk is full, or `path` is not a regular file.
     """
     path = _replaceable(path)
     temporary = _beside(path, path.suffix)
@@ -52,9 +51,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`, which must not exist.
+    """Yield a temporary folder next to `path`. If the block ends without an error, it is renamed to `path`.
 
-    It is renamed when the block ends without an error.
+    Raises:
+        OutputError: `path` exists, or the folder cannot be written.
     """
     temporary = _beside(path, "")
     try:
@@ -77,7 +77,7 @@ def make_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise `OutputError` if `path` cannot be written, before the work begins."""
+    """Raise `OutputError` if `path` cannot be written. Long work calls this function first."""
     _beside(_replaceable(path), path.suffix)
 
 
@@ -87,12 +87,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-class Incomplete(Exception):  # noqa: N818 - tells `replacing` to drop the file
-    """Tells `replacing` to discard an incomplete output."""
+class Incomplete(Exception):  # noqa: N818 - it is not an error
+    """Exception that makes `replacing` discard an incomplete file."""
 
 
 def close_files(files: ExitStack, *, complete: bool) -> None:
-    """Close a stack of `replacing` contexts. Keep the files if complete, else discard them."""
+    """Close a stack of `replacing` contexts. Keep the files if `complete` is True, else discard them."""
     if complete:
         files.close()
         return
@@ -119,7 +119,7 @@ def _beside(path: Path, suffix: str) -> Path:
     if not path.parent.is_dir():
         msg = f"cannot write {path}: the folder {path.parent} does not exist"
         raise OutputError(msg)
-    import tempfile  # this import takes a millisecond, which a robot that never writes need not spend
+    import tempfile  # imported here, because it takes a millisecond and most loops write no file
 
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=suffix, dir=path.parent)
@@ -132,7 +132,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _output_error(path: Path, error: OSError) -> OSError:
-    """Return an `OutputError` with the reason. Errors of Orilla pass unchanged."""
+    """Return an `OutputError` with the reason. An error that is Orilla's own is returned unchanged."""
     if isinstance(error, OutputError) or type(error).__module__.startswith("orilla"):
         return error
     return OutputError(f"cannot write {path}: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: headings, tables and images, readable offline, in light and dark mode."""
+"""HTML pages with headings, tables and images. A page is one file, which needs no network."""
 
 from __future__ import annotations
 
@@ -27,14 +27,19 @@ pre code { background: none; padding: 0; }
 
 
 class Page:
-    """Collects the parts of a page in order. All texts are escaped."""
+    """A page that is built part by part. All texts are escaped.
+
+    Args:
+        title: Title of the page.
+        lead: First paragraph.
+    """
 
     def __init__(self, title: str, lead: str) -> None:
         self._title = title
         self._parts = [f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(lead)}</p>']
 
     def heading(self, text: str) -> None:
-        """Start a section."""
+        """Begin a section with a heading."""
         self._parts.append(f"<h2>{escape(text)}</h2>")
 
     def text(self, text: str) -> None:
@@ -42,27 +47,27 @@ class Page:
         self._parts.append(f"<p>{escape(text)}</p>")
 
     def commands(self, lines: Sequence[str]) -> None:
-        """Add commands to type."""
+        """Add a block of commands for a terminal."""
         self._parts.append(f"<pre><code>{escape(chr(10).join(lines))}</code></pre>")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Add a table. The first column names the row."""
+        """Add a table. The first column contains the names of the rows."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
         body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
         self._parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
 
     def picture(self, path: Path, description: str) -> None:
-        """Embed a PNG or JPEG."""
+        """Add a PNG or JPEG file. Its content becomes part of the page."""
         kind = "png" if path.suffix == ".png" else "jpeg"
         data = base64.b64encode(path.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{escape(description)}" src="data:image/{kind};base64,{data}"></p>')
 
     def drawing(self, svg: str, description: str) -> None:
-        """Add an SVG drawing of our own without changes."""
+        """Add an SVG drawing. It is not escaped, so it must not contain text from outside."""
         self._parts.append(f'<div role="img" aria-label="{escape(description)}">{svg}</div>')
 
     def html(self) -> bytes:
-        """Return the whole page."""
+        """Return the content of the HTML file."""
         parts = [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',

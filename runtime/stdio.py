@@ -1,4 +1,4 @@
-"""Redirect the process's standard output and error at the level of file descriptors, which native libraries use too."""
+"""Redirect standard output and standard error of the process. This includes the output of native libraries."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ _LOCK = RLock()
 
 
 def drop_stdout() -> None:
-    """Discard standard output from now on, because its reader is gone or its disk is full.
+    """Discard standard output from now on.
 
-    Python would still flush it at exit.
+    After a write failed, Python would report an error when it flushes the rest at its exit.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def drop_stderr() -> None:
-    """Discard standard error from now on, because libraries print messages while they are unloaded."""
+    """Discard standard error from now on. Some libraries print messages while they are unloaded."""
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @contextmanager
 def hidden_stderr() -> Iterator[None]:
-    """Discard file descriptor 2 within the block; one thread at a time.
+    """Discard standard error within the block. Only one thread at a time can be in such a block.
 
-    The whole process is affected, so the block must be short.
+    The output of all threads is discarded, so the block must be short.
     """
     with _LOCK:
         try:
             saved = os.dup(2)
-        except OSError:  # a daemon without standard error has nothing to hide
+        except OSError:  # raised in a daemon that has no standard error
             yield
             return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 2)
+        os.close(devnull)
         try:
             yield
         finally:

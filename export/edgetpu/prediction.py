@@ -121,7 +121,7 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
         except ODD as error:
             msg = f"operator {len(placed)}, {operator.name}, is damaged: {error}"
             raise DataError(msg) from error
-        depends = any(tensor in behind for tensor in operator.given)
+        depends = any(tensor in behind for tensor in operator.activations)
         if rejection:
             placed.append(Placed(operator, *rejection))
         elif depends:
@@ -134,10 +134,10 @@ def mapping_of(operators: Iterable[Operator]) -> Mapping:
         computed.update(operator.outputs)
     mapped = [placement.operator for placement in placed if placement.mapped]
     parameters = sum(tensor.bytes for operator in mapped for tensor in operator.parameters)
-    activations = [tensor.bytes for operator in mapped for tensor in (*operator.given, *operator.outputs)]
+    activations = [tensor.bytes for operator in mapped for tensor in (*operator.activations, *operator.outputs)]
     return Mapping(tuple(placed), parameters, min(parameters, CACHE_BYTES), max(activations, default=0), cut_at)
 
 
 def _feeds_in(operator: Operator, computed: set[Tensor]) -> bool:
     """Return True if an operator only quantises one of the model's float inputs."""
-    return operator.name == "QUANTIZE" and not any(tensor in computed for tensor in operator.given)
+    return operator.name == "QUANTIZE" and not any(tensor in computed for tensor in operator.activations)

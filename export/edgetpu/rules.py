@@ -42,17 +42,17 @@ def refusal(operator: Operator) -> Refusal | None:
 
 
 def _dtype(operator: Operator) -> Refusal | None:
-    if operator.name == "QUANTIZE" and any(tensor.dtype == "FLOAT32" for tensor in operator.given):
+    if operator.name == "QUANTIZE" and any(tensor.dtype == "FLOAT32" for tensor in operator.activations):
         return LIMIT, "its input is float", "export with uint8 or int8 input (recipe litert_wi8_ai8_u8)"
     state = ("INT16",) if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM" else ()
-    for tensor in (*operator.given, *operator.outputs):
+    for tensor in (*operator.activations, *operator.outputs):
         if tensor.dtype not in (*BYTES, *state):
             return DTYPE, f"{tensor.name} is {tensor.dtype}", "quantise the whole model to int8"
     return None
 
 
 def _shape(operator: Operator) -> Refusal | None:
-    for tensor in (*operator.given, *operator.outputs):
+    for tensor in (*operator.activations, *operator.outputs):
         if tensor.dynamic or 0 in tensor.shape:
             return LIMIT, f"{tensor.name} has an axis of unknown size", "fix the input's shape, batch 1 included"
         if any(side > 1 for side in tensor.shape[:-3]):
@@ -115,7 +115,7 @@ def _reduction(operator: Operator) -> Refusal | None:
     axes = _axes(operator)
     if axes is None:
         return LIMIT, "its axes are computed", "constant axes"
-    shape = operator.given[0].shape
+    shape = operator.activations[0].shape
     if len(shape) == 4 and 0 in axes:
         return LIMIT, "it reduces over the batch", "keep the first axis"
     if len(shape) - 1 in axes and len(shape) == 4 and shape[-1] % 4:
@@ -125,7 +125,7 @@ def _reduction(operator: Operator) -> Refusal | None:
 
 def _axes(operator: Operator) -> set[int] | None:
     numbers = operator.inputs[1].numbers() if len(operator.inputs) > 1 and operator.inputs[1] is not None else None
-    rank = len(operator.given[0].shape) if operator.given else 0
+    rank = len(operator.activations[0].shape) if operator.activations else 0
     return None if numbers is None else {int(number) % rank for number in np.ravel(numbers)} if rank else set()
 
 
@@ -139,7 +139,7 @@ def _pad(operator: Operator) -> Refusal | None:
 
 
 def _resize(operator: Operator) -> Refusal | None:
-    options, (height, width) = operator.options, operator.given[0].shape[1:3]
+    options, (height, width) = operator.options, operator.activations[0].shape[1:3]
     rows, columns = operator.outputs[0].shape[1:3]
     instead = "UpSampling by repeating (concatenation and reshape) or a transposed convolution"
     if getattr(options, "halfPixelCenters", False):
@@ -151,7 +151,7 @@ def _resize(operator: Operator) -> Refusal | None:
 
 
 def _softmax(operator: Operator) -> Refusal | None:
-    shape = operator.given[0].shape
+    shape = operator.activations[0].shape
     if any(side > 1 for side in shape[:-1]) or shape[-1] > MAX_SOFTMAX:
         return (
             LIMIT,

@@ -57,7 +57,7 @@ def work_of(data: bytes, name: str) -> Work:
         kind, macs = _macs(operator)
         if kind is not None:
             work[kind] += macs / 1e6
-        work["values"] += sum(tensor.size for tensor in (*operator.given, *operator.outputs)) / 1e6
+        work["values"] += sum(tensor.size for tensor in (*operator.activations, *operator.outputs)) / 1e6
         work["ops"] += 1
     return Work(**work)
 
@@ -72,7 +72,7 @@ def _macs(operator: Operator) -> tuple[str | None, float]:
     if operator.name == "FULLY_CONNECTED":
         return "connected", weights.size * max(1, operator.outputs[0].size // max(1, weights.shape[0]))
     if operator.name == "TRANSPOSE_CONV":
-        source = operator.given[-1]
+        source = operator.activations[-1]
         return "dense", weights.size * math.prod(source.shape[1:-1])
     places = math.prod(operator.outputs[0].shape[1:-1])
     return ("depthwise" if operator.name == "DEPTHWISE_CONV_2D" else "dense"), weights.size * places

@@ -1,1 +1,1 @@
-"""Preprocessing: from a raw sample to the array that a network takes."""
+"""Preprocessing: the conversion of a raw sample into the array that a network takes."""

@@ -1,4 +1,4 @@
-"""Image buffers that are reused when nobody holds them."""
+"""A pool of image buffers, which are reused when nobody holds them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from orilla.runtime.preprocessing.image import Image
 
-KEPT = 32
-"""Buffers that the pool keeps. More are allocated if the caller holds more, and are freed when they are released."""
+MAX_BUFFERS = 32
+"""Maximum number of buffers in a pool. If the caller holds more, further ones are allocated outside of the pool."""
 
 _UNHELD = 3
-"""References to a buffer that only the pool holds: its list, the loop variable and the argument of `getrefcount`."""
+"""Reference count of a buffer that only the pool holds: in its list, in a loop, and as argument of `getrefcount`."""
 
 
 def _counts_are_exact() -> bool:
-    """Return True if this interpreter's reference counts show at once whether a view of a buffer exists."""
+    """Return True if the reference counts of this Python show at once whether a view of a buffer exists."""
     buffers = [np.zeros((1, 1, 3), np.uint8)]
 
     def count() -> int:
@@ -32,14 +32,16 @@ def _counts_are_exact() -> bool:
 
 
 class BufferPool:
-    """Buffers of one shape at a time, for one thread.
+    """Pool of buffers of one shape, for one thread.
 
     A buffer is reused only when no array or view refers to it. A steady stream therefore allocates nothing, and an
-    image stays unchanged as long as the caller holds it. The pool learns this from CPython's reference counts. If a
-    self-test at the first use finds that they are not exact, every frame gets a new buffer, which is slower but safe.
+    image stays unchanged as long as the caller holds it.
+
+    The pool finds free buffers by CPython's reference counts. It tests at its first use whether they are exact. If not,
+    every frame gets a new buffer, which is slower but safe.
 
     Args:
-        ready: Number of buffers that are allocated and touched at the first use.
+        ready: Number of buffers that are allocated and written at the first use, so that their memory is present.
     """
 
     def __init__(self, ready: int = 0) -> None:
@@ -61,6 +63,6 @@ class BufferPool:
             if sys.getrefcount(buffer) <= _UNHELD:
                 return buffer
         fresh: Image = np.empty(shape, np.uint8)
-        if len(self._buffers) < KEPT:
+        if len(self._buffers) < MAX_BUFFERS:
             self._buffers.append(fresh)
         return fresh

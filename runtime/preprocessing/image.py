@@ -1,4 +1,4 @@
-"""Preprocessing of images. Training, calibration, verification and the loop all call it."""
+"""Preprocessing of images, which is the same for training, calibration, verification and the loop."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ Color = Literal["bgr", "rgb"]
 
 
 class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="image"):
-    """Preprocessing outside the graph. Normalisation is inside the graph, so a network takes values 0–255."""
+    """Preprocessing outside the network: size and channel order. The network normalises the values 0–255 itself."""
 
     size_hw: tuple[int, int]
-    """Height and width of the network's input, pixels."""
+    """Height and width of the network's input in pixels."""
     color: Color = "rgb"
     """Channel order of the network's input."""
     resize: Literal["stretch"] = "stretch"
-    """`stretch` scales both axes to the input size independently."""
+    """`stretch` scales height and width independently."""
     interpolation: Literal["halve-linear"] = "halve-linear"
-    """`halve-linear` takes 2x2 means while the image is at least twice the input in both axes, then interpolates
-    bilinearly."""
+    """`halve-linear` halves the image by means of 2x2 pixels as long as it has at least twice the height and width of
+    the input. Then it interpolates linearly."""
 
 
 class Preprocessor:
-    """Runs one `Preprocess` and reuses its scratch images. It is not thread-safe."""
+    """Preprocesses images as a `Preprocess` says. It reuses scratch memory, so it is not thread-safe."""
 
     def __init__(self, spec: Preprocess) -> None:
         self.spec = spec
@@ -43,15 +43,15 @@ class Preprocessor:
         """Resize and reorder one frame.
 
         Args:
-            image: Image, `[H,W,3]` uint8. It is only read.
-            out: Output buffer, `[h,w,3]` uint8, C-contiguous. None allocates one.
+            image: Image `[H,W,3]` uint8. It is not changed.
+            out: Output buffer `[h,w,3]` uint8, C-contiguous. None allocates one.
             color: Channel order of `image`.
 
         Returns:
-            `out`, `[h,w,3]` uint8 in the channel order of the network.
+            The output buffer, in the channel order of the network.
 
         Raises:
-            DataError: `image` has another shape or type, or no pixels.
+            DataError: The image has another shape or type, or no pixels.
             ConfigError: The channel order is unknown.
         """
         check_image(image)
@@ -74,7 +74,7 @@ class Preprocessor:
             scratch = self._scratch.get((rows, columns))
             if scratch is None:
                 scratch = self._scratch[rows, columns] = np.empty((rows, columns, 3), np.uint8)
-            # An odd last row or column is dropped, so that every mean covers exactly 2x2 pixels.
+            # An odd last row or column is left out, so that every mean covers exactly 2x2 pixels.
             even = image[: 2 * rows, : 2 * columns]
             image = cv2.resize(even, (columns, rows), dst=scratch, interpolation=cv2.INTER_AREA)
         return image

@@ -1,4 +1,4 @@
-"""Decode image files."""
+"""Functions that decode image files and convert images to BGR."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8
     if not data:
         return None
     try:
-        picture: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
-    return picture
+    return image
 
 
 def is_heic(data: bytes) -> bool:
-    """Return True for HEIC data of a telephone, by the brands in its first box. OpenCV cannot decode HEIC.
+    """Return True for a HEIC file, as telephones write it. OpenCV cannot decode HEIC.
 
-    Source: ISO/IEC 23008-12, brands `heic` and `heix`.
+    Source: ISO/IEC 23008-12. The first box of the file contains the brand `heic` or `heix`.
     """
     brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
     return data[4:8] == b"ftyp" and (b"heic" in brands or b"heix" in brands)
@@ -46,9 +46,9 @@ def why_undecoded(data: bytes) -> str:
 
 
 def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode an image file without messages of the codecs on standard error.
+    """Decode an image file. Keep the codecs from writing messages to standard error.
 
-    Standard error is redirected only if the file looks damaged, because other threads write there too.
+    Standard error is redirected only for a file that looks damaged, because other threads write there too.
     """
     stripped = data.rstrip(b"\0\r\n ")
     jpeg = data.startswith(b"\xff\xd8") and stripped.endswith(b"\xff\xd9")
@@ -59,28 +59,28 @@ def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
         return decode_image(data)
 
 
-def as_bgr(picture: NDArray[Any]) -> NDArray[np.uint8]:
+def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Return an image as `[H,W,3]` uint8 BGR. An image of this form is returned unchanged.
 
     Args:
-        picture: Grey `[H,W]` or `[H,W,1]`, BGR `[H,W,3]` or BGRA `[H,W,4]`; uint8, or uint16, of which the upper byte
+        image: Grey `[H,W]` or `[H,W,1]`, BGR `[H,W,3]` or BGRA `[H,W,4]`, as uint8 or uint16. Of uint16, the upper byte
             is used.
 
     Raises:
         DataError: The array has another form, or no pixels.
     """
-    if not isinstance(picture, np.ndarray) or picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3):
-        found = f"{list(picture.shape)} {picture.dtype}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        msg = f"expected an image [H,W,3] uint8, got {found}"
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
+        got = f"{list(image.shape)} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        msg = f"expected an image [H,W,3] uint8, got {got}"
         raise DataError(msg)
-    channels = 1 if picture.ndim == 2 else picture.shape[2]
-    if picture.size == 0 or channels not in (1, 3, 4):
-        msg = f"expected an image [H,W,3] uint8 with pixels, got {list(picture.shape)}"
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    if image.size == 0 or channels not in (1, 3, 4):
+        msg = f"expected an image [H,W,3] uint8 with pixels, got {list(image.shape)}"
         raise DataError(msg)
-    if picture.dtype == np.uint16:
-        picture = (picture >> 8).astype(np.uint8)
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
     if channels == 3:
-        return picture
+        return image
     code = cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR
-    converted: NDArray[np.uint8] = cv2.cvtColor(picture, code)
+    converted: NDArray[np.uint8] = cv2.cvtColor(image, code)
     return converted

@@ -1,4 +1,4 @@
-"""Convert a raw sample into a network's input, as a bundle or run folder specifies."""
+"""Convert raw samples into the input of a network, as a bundle or run folder specifies."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from orilla.runtime.preprocessing.tensor import Arrays, TensorPreprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, Tokeniser, Tokens
 
 ModelInput = Image | Tokens | Arrays
-"""Input of a network without the batch axis: one array, or several by name."""
+"""Input of a network, without the batch axis: one array, or several arrays by name."""
 
 RawInput = Image | str | Arrays
 """Raw input: an image `[H,W,3]` uint8 BGR, a text, or arrays by name."""
 
 Spec = Preprocess | TextPreprocess | TensorPreprocess
-"""Preprocessing outside the graph."""
+"""Preprocessing outside the network, for each kind of input."""
 
 
 class _Local(threading.local):
-    """The preprocessor of images of each thread."""
+    """The image preprocessor of each thread."""
 
     preprocessor: Preprocessor | None = None
 
 
 class InputPreprocessor:
-    """Prepares raw inputs. It is thread-safe; each thread has its own scratch memory."""
+    """Prepares raw inputs. It is thread-safe, because each thread has its own scratch memory.
+
+    Args:
+        spec: Preprocessing of the network.
+        vocabulary: Words of a text model.
+    """
 
     def __init__(self, spec: Spec, vocabulary: Sequence[str] = ()) -> None:
         self.spec = spec
@@ -48,26 +53,26 @@ class InputPreprocessor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of the output; for arrays, of the packed vector."""
+        """Return the shape of the output. For arrays, it is that of `TensorPreprocess.pack`."""
         if isinstance(self.spec, TensorPreprocess):
-            return (sum(one.size for one in self.spec.inputs),)
+            return (sum(spec.size for spec in self.spec.inputs),)
         return (self.spec.length,) if isinstance(self.spec, TextPreprocess) else (*self.spec.size_hw, 3)
 
     def __call__(self, raw: RawInput, out: Image | None = None, *, color: Color = "bgr") -> ModelInput:
-        """Prepare one raw input. An image is written to `out` if given.
+        """Prepare one raw input. An image is written into `out`, unless that is None.
 
         Raises:
             DataError: The input has another kind, shape or type.
         """
         if isinstance(self.spec, TensorPreprocess):
             if isinstance(raw, str):
-                msg = "expected arrays by name, got a text"
+                msg = "expected arrays by name, got a string"
                 raise DataError(msg)
             return self.spec.check(raw)
         if self._tokenise is not None:
             return self._tokenise(raw)  # type: ignore[arg-type]
         if isinstance(raw, str | Mapping):
-            got = "a text" if isinstance(raw, str) else "arrays by name"
+            got = "a string" if isinstance(raw, str) else "arrays by name"
             msg = f"expected an image as a NumPy array [H,W,3] uint8, got {got}"
             raise DataError(msg)
         assert isinstance(self.spec, Preprocess)

@@ -1,4 +1,4 @@
-"""Inputs and outputs of models of arrays, by name."""
+"""Models of arrays: their inputs and outputs by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import DataError
 
 Arrays = Mapping[str, NDArray[np.generic]]
-"""Arrays of one sample by name, without a batch axis."""
+"""Arrays of one sample by name, without the batch axis."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,67 +28,68 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tensor"):
-    """Preprocessing of arrays, which changes nothing."""
+    """Preprocessing of arrays: the type is converted, and the values stay the same."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     """Outputs in name order."""
 
-    def check(self, given: Arrays | NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
-        """Convert a sample's arrays into the network's types. One array is enough for a network with one input.
+    def check(self, sample: Arrays | NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+        """Convert the arrays of a sample into the types of the network. A network with one input also takes one array.
 
         Raises:
             DataError: An array is missing, unknown, of another shape or kind, or contains NaN or infinity.
         """
-        named = given if isinstance(given, Mapping) else {self.inputs[0].name: given}
-        wanted = {spec.name for spec in self.inputs}
-        if set(named) != wanted:
-            msg = f"expected the arrays {', '.join(sorted(wanted))}, got {', '.join(sorted(named)) or 'none'}"
+        arrays = sample if isinstance(sample, Mapping) else {self.inputs[0].name: sample}
+        names = {spec.name for spec in self.inputs}
+        if set(arrays) != names:
+            msg = f"expected the arrays {', '.join(sorted(names))}, got {', '.join(sorted(arrays)) or 'none'}"
             raise DataError(msg)
-        return {spec.name: _checked(spec, named[spec.name]) for spec in self.inputs}
+        return {spec.name: _converted(spec, arrays[spec.name]) for spec in self.inputs}
 
     def pack(self, arrays: Arrays) -> NDArray[np.float64]:
-        """Pack a sample into one vector, one input after the other. float64 can hold every int32."""
+        """Pack a sample into one vector, one input after the other. The type is float64, which can hold every int32."""
         return np.concatenate([np.asarray(arrays[spec.name], np.float64).ravel() for spec in self.inputs])
 
     def unpack(self, vector: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
-        """Unpack a vector of `pack`. Raises `DataError` for another length."""
-        return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _crop(vector, self.inputs)}
+        """Unpack a vector that `pack` returned. Raises `DataError` if its length is wrong."""
+        return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _split(vector, self.inputs)}
 
     def results(self, output: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return a session's outputs by name, each with its shape. Raises `DataError` for another size."""
-        return {name: array.astype(np.float32) for name, array, _ in _crop(output, self.outputs)}
+        """Split the output of a session into arrays by name. Raises `DataError` if its size is wrong."""
+        return {name: array.astype(np.float32) for name, array, _ in _split(output, self.outputs)}
 
 
 class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
     """Answer of a model of arrays."""
 
     arrays: dict[str, NDArray[np.float32]]
-    """Outputs by name; the result owns them."""
+    """Outputs by name. The result owns them."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the result as a JSON document."""
         return {"task": "tensor", "arrays": {name: array.tolist() for name, array in self.arrays.items()}}
 
 
-def _checked(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
-    given = np.asarray(array)
-    if given.shape != spec.shape:
-        msg = f"array {spec.name} is {list(given.shape)}, but the network takes {list(spec.shape)}"
+def _converted(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    values = np.asarray(array)
+    if values.shape != spec.shape:
+        msg = f"array {spec.name} is {list(values.shape)}, but the network takes {list(spec.shape)}"
         raise DataError(msg)
-    if given.dtype.kind not in "iufb" or (given.dtype.kind == "f" and np.dtype(spec.dtype).kind in "iu"):
-        msg = f"array {spec.name} is {given.dtype}, but the network takes {spec.dtype}"
+    if values.dtype.kind not in "iufb" or (values.dtype.kind == "f" and np.dtype(spec.dtype).kind in "iu"):
+        msg = f"array {spec.name} is {values.dtype}, but the network takes {spec.dtype}"
         raise DataError(msg)
-    if given.dtype.kind == "f" and not np.isfinite(given).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         msg = f"array {spec.name} contains NaN or infinity"
         raise DataError(msg)
-    return np.ascontiguousarray(given, np.dtype(spec.dtype))
+    return np.ascontiguousarray(values, np.dtype(spec.dtype))
 
 
-def _crop(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[tuple[str, NDArray[np.generic], str]]:
+def _split(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[tuple[str, NDArray[np.generic], str]]:
     flat = vector.ravel()
     if flat.size != sum(spec.size for spec in specs):
-        msg = f"{flat.size} numbers for {', '.join(f'{one.name} {list(one.shape)}' for one in specs)}"
+        shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
+        msg = f"{flat.size} numbers do not fit the arrays {shapes}"
         raise DataError(msg)
     ends = np.cumsum([spec.size for spec in specs]).tolist()
     return [

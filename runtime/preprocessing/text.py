@@ -1,4 +1,4 @@
-"""Preprocessing of texts. Training, calibration, verification and the robot all call it."""
+"""Preprocessing of texts, which is the same for training, calibration, verification and the loop."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, DataError
 
-PADDING, START, UNKNOWN, FIRST = 0, 1, 2, 3
-"""Numbers of the special tokens, and of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
+PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
+"""Numbers of the special tokens, and the number of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
 
 SEPARATORS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'
-"""Characters that separate words, like blanks. An apostrophe belongs to its word. Source: Keras' `Tokenizer`."""
+"""Characters that separate words, as spaces do. An apostrophe is part of its word. Source: Keras' `Tokenizer`."""
 
 Tokens = NDArray[np.int32]
+"""Numbers of the words of one text, `[length]`."""
 
 
 class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="text"):
-    """Conversion of a text into numbers: lower case, split at `SEPARATORS` and blanks, looked up in the vocabulary."""
+    """Conversion of a text into numbers. It is put in lower case and split into words, whose numbers are looked up."""
 
     length: int
-    """Tokens of the network's input."""
+    """Number of tokens in the network's input."""
     padding: Literal["pre", "post"] = "pre"
-    """Side of a short text that is filled with `PADDING`."""
+    """Where a short text is filled with `PADDING`: `pre` at its start, `post` at its end."""
     truncation: Literal["pre", "post"] = "pre"
-    """Side of a long text that is cut off: `pre` keeps its end."""
+    """Where a long text is cut off: `pre` at its start, `post` at its end."""
 
 
 class Tokeniser:
-    """Converts texts into `[length]` int32. It is thread-safe."""
+    """Converts texts into tokens. It is thread-safe."""
 
     def __init__(self, spec: TextPreprocess, vocabulary: Sequence[str]) -> None:
         self.spec = spec
         self.vocabulary = tuple(vocabulary)
-        self._numbers = {word: number for number, word in enumerate(self.vocabulary, FIRST)}
+        self._numbers = {word: number for number, word in enumerate(self.vocabulary, FIRST_WORD)}
 
     @property
     def size(self) -> int:
-        """Return the number of different tokens: the rows of an embedding."""
-        return FIRST + len(self.vocabulary)
+        """Return the number of different tokens, which is the number of rows of an embedding."""
+        return FIRST_WORD + len(self.vocabulary)
 
     def __call__(self, text: str) -> Tokens:
-        """Convert a text. Raises `DataError` for anything else."""
+        """Convert a text. Raises `DataError` if it is not a string."""
         if not isinstance(text, str):
-            msg = f"expected a text, got {type(text).__name__}"
+            msg = f"expected a string, got {type(text).__name__}"
             raise DataError(msg)
         length = self.spec.length
         numbers = [START, *(self._numbers.get(word, UNKNOWN) for word in words(text))]
@@ -67,24 +68,24 @@ def words(text: str) -> list[str]:
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
-    """Return the most frequent words, most frequent first, so that `Tokeniser.size` is at most `size`."""
+    """Return the most frequent words, the most frequent first. With them, `Tokeniser.size` is at most `size`."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(words(text))
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    return tuple(word for word, _ in ranked[: size - FIRST])
+    return tuple(word for word, _ in ranked[: size - FIRST_WORD])
 
 
 def encode_vocabulary(vocabulary: Sequence[str]) -> bytes:
-    """Encode a vocabulary file: UTF-8, one word per line, the most frequent first."""
+    """Return the content of a vocabulary file: UTF-8 with one word per line, the most frequent first."""
     return ("\n".join(vocabulary) + "\n").encode()
 
 
 def decode_vocabulary(data: bytes) -> tuple[str, ...]:
-    """Read a vocabulary file.
+    """Return the words of a vocabulary file.
 
     Raises:
-        BundleError: The file is not UTF-8, contains a word twice, or is empty.
+        BundleError: The file is not UTF-8, is empty, or contains an empty line or a word twice.
     """
     try:
         vocabulary = tuple(data.decode().removesuffix("\n").split("\n"))

@@ -1,8 +1,8 @@
-"""Procedural road scenes with exact labels: a seeded drive, drawn frame by frame.
+"""Procedural road scenes with exact labels. A seed determines a drive, which is drawn frame by frame.
 
-A pinhole camera looks at flat ground. A pixel `y` rows below the horizon sees the ground at `z = focal * height / y`
-metres (Hartley & Zisserman, "Multiple View Geometry", ch. 8). Road, marks, shadows and verge are functions of each
-pixel's ground position. Objects are painted over them from far to near.
+A pinhole camera looks at flat ground. A pixel `y` rows below the horizon sees the ground at the distance
+`z = focal * height / y` (Hartley & Zisserman, "Multiple View Geometry", ch. 8). The position on the ground determines
+whether a pixel shows road, marks, shadows or verge. Objects are painted over them from far to near.
 """
 
 from orilla.runtime.scenes.ground import CLASSES

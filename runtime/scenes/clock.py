@@ -1,7 +1,7 @@
-"""A clock in the image: squares along its upper edge that a program can read through display and camera.
+"""A clock in the image: squares along the upper edge, which a program can read after a display and a camera.
 
-The time from drawing to answer is the true latency, which includes what no time stamp can. Both programs must run on
-the same machine, because the monotonic clock belongs to one machine.
+The time from drawing an image to its answer is the true latency. It includes the delays of display and camera, which no
+time stamp does. Both programs must run on the same machine, because each machine has its own monotonic clock.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ import numpy as np
 from orilla.runtime.preprocessing.image import Image
 
 BITS, CHECK = 24, 8
-"""Bits of the time in milliseconds, which repeats every 4.7 hours, and of the check sum that distinguishes a clock from
-an image."""
+"""Number of bits of the time and of its check sum. The time is in milliseconds and repeats every 4.7 hours. The check
+sum distinguishes a clock from other images."""
 
-HEIGHT = 16
-"""Share of the image's height for the squares, as a divisor."""
+HEIGHT_DIVISOR = 16
+"""The squares take one part in this number of the height of the image."""
 
 BLACK, WHITE, MIDDLE = 16, 235, 128
+"""Values of a 0, of a 1, and between them."""
 
 
 def draw(image: Image, now_ns: int) -> None:
-    """Draw the time into `[H,W,3]` uint8, in place."""
+    """Draw the time into an image `[H,W,3]` uint8."""
     word = _word(now_ns // 1_000_000 % (1 << BITS))
     height, width = image.shape[:2]
     edges = np.linspace(0, width, len(word) + 1).round().astype(int)
     for bit, (left, right) in zip(word, pairwise(edges), strict=True):
-        image[: max(1, height // HEIGHT), left:right] = WHITE if bit else BLACK
+        image[: max(1, height // HEIGHT_DIVISOR), left:right] = WHITE if bit else BLACK
 
 
 def read(image: Image) -> int | None:
-    """Return the time in an image, milliseconds. None if there is no readable clock."""
+    """Return the time that is drawn in an image, in milliseconds. None if there is no readable clock."""
     height, width = image.shape[:2]
     if width < 2 * (BITS + CHECK):
         return None
-    band = image[max(1, height // HEIGHT) // 2, :, 1]
-    places = ((np.arange(BITS + CHECK) + 0.5) * width / (BITS + CHECK)).astype(int)
-    word = [bool(value > MIDDLE) for value in band[places]]
-    found = sum(bit << place for place, bit in enumerate(word[:BITS]))
-    return found if word == _word(found) else None
+    band = image[max(1, height // HEIGHT_DIVISOR) // 2, :, 1]
+    columns = ((np.arange(BITS + CHECK) + 0.5) * width / (BITS + CHECK)).astype(int)
+    word = [bool(value > MIDDLE) for value in band[columns]]
+    time_ms = sum(bit << position for position, bit in enumerate(word[:BITS]))
+    return time_ms if word == _word(time_ms) else None
 
 
-def since_ms(drawn: int, now_ns: int) -> float:
-    """Return the milliseconds from a time that was read until `now_ns`."""
-    return (now_ns / 1e6 - drawn) % (1 << BITS)
+def since_ms(drawn_ms: int, now_ns: int) -> float:
+    """Return the time in milliseconds from `drawn_ms`, which `read` returned, to `now_ns`."""
+    return (now_ns / 1e6 - drawn_ms) % (1 << BITS)
 
 
 def _word(time_ms: int) -> list[bool]:
-    """Return the bits, the lowest first, followed by the check sum of the bytes.
+    """Return the bits of a time, the lowest first, and behind them those of its check sum.
 
-    The sum makes an all-black image invalid.
+    The check sum is not 0 for the time 0, so that a black image is not a clock.
     """
     check = (0xA5 + sum((time_ms >> shift) & 0xFF for shift in range(0, BITS, 8))) & 0xFF
-    return [bool(time_ms >> place & 1) for place in range(BITS)] + [bool(check >> place & 1) for place in range(CHECK)]
+    return [bool(time_ms >> bit & 1) for bit in range(BITS)] + [bool(check >> bit & 1) for bit in range(CHECK)]

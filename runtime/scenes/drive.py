@@ -1,4 +1,4 @@
-"""Properties of a drive that follow from its seed: camera, road, weather, light and traffic."""
+"""The properties of a drive, which its seed determines: camera, road, weather, light and traffic."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ VERGE_COLORS = ((60, 115, 85), (95, 120, 140), (120, 125, 125), (70, 90, 100))
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """All properties of one drive; distances in metres, angles in radians, colours BGR 0–255."""
+    """All properties of one drive. Colours are BGR 0–255."""
 
     seed: int
     focal: float
-    """Focal length, in image widths."""
+    """Focal length in widths of the image."""
     horizon: float
-    """Position of the horizon from the top, in image heights."""
+    """Distance of the horizon from the upper edge, in heights of the image."""
     camera_m: float
+    """Height of the camera above the ground in metres."""
     speed_mps: float
+    """Speed in metres per second."""
     half_width_m: float
+    """Half the width of the road in metres."""
     offset_m: float
+    """Mean distance of the camera from the centre of the road in metres, positive to the right."""
     curvature: float
-    """Mean curvature of the road, 1/m."""
+    """Mean curvature of the road in 1/m."""
     swing: float
+    """Amplitude of the changes of the curvature in 1/m."""
     lanes: int
     pavement_m: float
+    """Width of the pavement in metres; 0 for no pavement."""
     asphalt: Color
     verge: Color
     sky: Color
@@ -37,15 +43,18 @@ class Drive:
     """Darkness of shadows, from 0 (none) to 0.7."""
     visibility_m: float
     exposure: float
+    """Factor of the brightness."""
     night: bool
     rain: float
+    """Strength of the rain, 0–1."""
     noise: float
+    """Standard deviation of the sensor's noise, in values of 0–255."""
     traffic: float
-    """Vehicles per 100 metres of a lane."""
+    """Mean number of vehicles per 100 metres of a lane."""
 
     @classmethod
     def from_seed(cls, seed: int) -> Drive:
-        """Create the drive of a seed. It is the same on every machine."""
+        """Return the drive of a seed. It is the same on every machine."""
         rng = np.random.default_rng([seed, 0x0A111A])
         night = rng.random() < 0.15
         fog = rng.random() < 0.2
@@ -76,6 +85,6 @@ class Drive:
 
 
 def tint(rng: np.random.Generator, color: float | tuple[int, ...]) -> Color:
-    """Return a colour near `color`, or near the grey of that value."""
+    """Return a random colour near `color`. A number means a grey."""
     b, g, r = np.asarray(color, np.float64) * rng.uniform(0.85, 1.15) + rng.normal(0, 5, 3)
     return float(b), float(g), float(r)

@@ -1,4 +1,4 @@
-"""Draw the flat ground as a camera sees it: road, marks, shadows, verge, and the sky above."""
+"""Draw the flat ground as the camera sees it, with road, marks, shadows and verge, and the sky above it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
 FAR_M = 220.0
-"""Distance up to which the ground is drawn, metres."""
+"""Distance in metres up to which the ground is drawn."""
 
 
 class View:
-    """The camera at one moment: the ground position of every pixel below the horizon."""
+    """What the camera sees at one moment: the position on the ground of every pixel below the horizon."""
 
     def __init__(self, drive: Drive, time_s: float, height: int, width: int) -> None:
         self.drive = drive
@@ -39,30 +39,30 @@ class View:
         self.z = (self.focal * drive.camera_m / (rows - self.horizon)).astype(np.float32)
         lateral = (columns - width / 2) * self.z / self.focal
         self.u = (lateral - self.centre(self.z)).astype(np.float32)
-        """Metres to the right of the road's centre."""
+        """Distance of each pixel from the centre of the road in metres, positive to the right."""
         self.s = np.broadcast_to(self.z + np.float32(self.travel % 4096), self.u.shape).astype(np.float32)
 
     def centre(self, z: Any) -> Any:
-        """Return the road's centre at distance `z` (a number or an array), metres right of the camera's axis."""
+        """Return how far right of the camera's axis the centre of the road is, in metres, at distances `z`."""
         return 0.5 * self.curvature * z * z - self.offset
 
     def project(self, u: float, z: float, up: float) -> tuple[int, int]:
-        """Return the pixel (column, row) of a point `u` right of the road's centre, `z` ahead and `up` above ground."""
+        """Return column and row of a point: `u` metres right of the road's centre, `z` ahead, `up` above the ground."""
         column = self.width / 2 + (u + self.centre(z)) * self.focal / z
         row = self.horizon + (self.drive.camera_m - up) * self.focal / z
         return int(np.clip(round(column), -20000, 20000)), int(np.clip(round(row), -20000, 20000))
 
     def haze(self, z: Any) -> Any:
-        """Return the share of the light from distance `z` that the air adds, 0–1 (Koschmieder's law)."""
+        """Return the share of the air's own light in what is seen at distances `z`, 0–1 (Koschmieder's law)."""
         return 1 - np.exp(-3.0 / self.drive.visibility_m * z)
 
 
 def draw_ground(view: View) -> tuple[Floats, Labels]:
-    """Return the linear image of ground and sky, and its labels."""
+    """Return an image of ground and sky in linear light, and its labels."""
     drive = view.drive
-    picture = np.empty((view.height, view.width, 3), np.float32)
+    image = np.empty((view.height, view.width, 3), np.float32)
     labels = np.full((view.height, view.width), SKY, np.uint8)
-    _sky(view, picture[: view.top])
+    _sky(view, image[: view.top])
     beside = np.abs(view.u)
     road = beside < drive.half_width_m
     labels[view.top :] = np.where(road, ROAD, GROUND)
@@ -83,8 +83,8 @@ def draw_ground(view: View) -> tuple[Floats, Labels]:
         shade = np.clip((_texture(view, 0.12) - 0.02) * 8, 0, 1)
         color *= 1 - drive.shadow * shade[..., None]
     haze = view.haze(view.z)[..., None]
-    picture[view.top :] = color * (1 - haze) + np.asarray(drive.sky, np.float32) * haze
-    return picture, labels
+    image[view.top :] = color * (1 - haze) + np.asarray(drive.sky, np.float32) * haze
+    return image, labels
 
 
 def _sky(view: View, out: Floats) -> None:
@@ -111,20 +111,20 @@ def _marks(view: View, color: Floats) -> None:
 
 
 def _texture(view: View, per_metre: float) -> Floats:
-    """Return noise around 0 that lies on the ground, `[rows,W]`, with `per_metre` grains per metre."""
+    """Return noise `[rows,W]` around 0 that is fixed to the ground, with `per_metre` grains per metre."""
     noise = _noise(view.drive.seed % 16)
     size = len(noise)
     across = (view.u * per_metre * 2 + size / 2) % size
     along = (view.s * per_metre) % size
     values: Floats = cv2.remap(noise, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    # Distant pixels cover many grains. They fade to the mean instead of flickering.
+    # Distant pixels cover many grains. The noise fades to 0 there, because it would flicker.
     faded: Floats = values * np.minimum(1, view.focal / (view.z * view.z * per_metre * 2)).astype(np.float32)
     return faded
 
 
 @lru_cache(maxsize=16)
 def _noise(seed: int) -> Floats:
-    """Return a tile of smooth noise, `[256,256]` float32, mean 0, standard deviation about 0.3; read-only."""
+    """Return smooth noise `[256,256]` float32 with mean 0 and a standard deviation of about 0.3. It is read-only."""
     rng = np.random.default_rng([seed, 3])
     tile = sum(
         cv2.resize(rng.standard_normal((cells, cells)).astype(np.float32), (256, 256), interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""Render a drive: ground, objects, and the effects of light, weather and camera."""
+"""Render images of a drive: ground, objects, and the effects of light, weather and camera."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from orilla.runtime.scenes.things import Canvas, things_near
 
 
 def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)) -> tuple[Image, Labels]:
-    """Render the drive `seed` as seen at `time_s`.
+    """Render what the camera of the drive `seed` sees at `time_s`.
 
     Returns:
-        The image, `[H,W,3]` uint8 BGR, and its labels, `[H,W]` uint8 indices into `CLASSES`. The caller owns both.
+        The image `[H,W,3]` uint8 BGR, and its labels `[H,W]` uint8, which are indices into `CLASSES`. The caller owns
+        both.
     """
     drive = Drive.from_seed(seed)
     height, width = size_hw
     view = View(drive, time_s, height, width)
-    picture, labels = draw_ground(view)
-    canvas = Canvas(picture, labels)
+    image, labels = draw_ground(view)
+    canvas = Canvas(image, labels)
     for thing in sorted(things_near(view), key=lambda thing: -thing.z):
         thing.paint(view, canvas)
-    return _expose(view, picture), labels
+    return _expose(view, image), labels
 
 
-def _expose(view: View, picture: Floats) -> Image:
-    """Apply light, rain, lens and sensor: from a linear float image to what a camera stores."""
+def _expose(view: View, image: Floats) -> Image:
+    """Apply the effects of light, rain, lens and sensor. Return the image as a camera stores it."""
     drive = view.drive
     if drive.night:
         rows, columns = np.mgrid[0 : view.height, 0 : view.width].astype(np.float32)
         beam = np.exp(-(((columns / view.width - 0.5) / 0.32) ** 2) - ((rows / view.height - 0.75) / 0.25) ** 2)
-        picture *= (0.45 + 1.4 * beam)[..., None] * np.asarray((1.0, 0.95, 0.85), np.float32)
-    picture *= drive.exposure
+        image *= (0.45 + 1.4 * beam)[..., None] * np.asarray((1.0, 0.95, 0.85), np.float32)
+    image *= drive.exposure
     if drive.rain:
-        _rain(view, picture)
+        _rain(view, image)
     blur = 1 + 2 * int(0.002 * view.width * view.rng.uniform(0, 1))
     if blur > 1:
-        picture = cv2.GaussianBlur(picture, (blur, blur), 0)
-    picture += drive.noise * view.rng.standard_normal(picture.shape[:2], np.float32)[..., None]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        image = cv2.GaussianBlur(image, (blur, blur), 0)
+    image += drive.noise * view.rng.standard_normal(image.shape[:2], np.float32)[..., None]
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _rain(view: View, picture: Floats) -> None:
-    veil = np.zeros(picture.shape[:2], np.float32)
+def _rain(view: View, image: Floats) -> None:
+    veil = np.zeros(image.shape[:2], np.float32)
     for _ in range(int(250 * view.drive.rain)):
         x, y = int(view.rng.integers(view.width)), int(view.rng.integers(view.height))
         length = int(view.height * view.rng.uniform(0.02, 0.07))
         cv2.line(veil, (x, y), (x + length // 5, y + length), float(view.rng.uniform(0.15, 0.4)), 1)
-    picture += veil[..., None] * (np.float32(220) - picture)
+    image += veil[..., None] * (np.float32(220) - image)

@@ -15,24 +15,24 @@ TREE_COLORS = ((35, 75, 45), (30, 60, 30), (50, 95, 70), (45, 85, 95))
 WALL_COLORS = ((110, 125, 145), (150, 155, 160), (90, 105, 150), (130, 140, 130))
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and foot, pixels."""
+"""Left edge, top, right edge and foot, in pixels."""
 Point = tuple[int, int]
-"""Column and row, pixels."""
+"""Column and row in pixels."""
 
 
 class Canvas:
     """An image and its labels, which are drawn together."""
 
-    def __init__(self, picture: Floats, labels: Labels) -> None:
-        self.picture, self.labels = picture, labels
+    def __init__(self, image: Floats, labels: Labels) -> None:
+        self.image, self.labels = image, labels
 
     def rectangle(self, box: Box, color: Color, label: int | None) -> None:
-        """Fill a box. None as `label` leaves the labels unchanged."""
+        """Fill a box. If `label` is None, the labels stay unchanged."""
         for layer, value in self._layers(color, label):
             cv2.rectangle(layer, box[:2], box[2:], value, -1)
 
     def ellipse(self, middle: Point, half: Point, color: Color, label: int | None) -> None:
-        """Fill an ellipse with upright axes of half lengths `half`."""
+        """Fill an ellipse with upright axes. `half` is half the width and height."""
         for layer, value in self._layers(color, label):
             cv2.ellipse(layer, middle, half, 0, 0, 360, value, -1)
 
@@ -42,17 +42,20 @@ class Canvas:
             cv2.fillPoly(layer, [np.array(corners, np.int32)], value)
 
     def _layers(self, color: Color, label: int | None) -> list[tuple[Floats | Labels, Color | int]]:
-        painted: list[tuple[Floats | Labels, Color | int]] = [(self.picture, color)]
+        painted: list[tuple[Floats | Labels, Color | int]] = [(self.image, color)]
         return painted if label is None else [*painted, (self.labels, label)]
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A vehicle, tree or building with the position of its foot and its size, metres."""
+    """An object with the position of its foot and its size, in metres."""
 
     kind: str
+    """`vehicle`, `tree` or `wall` (a building)."""
     u: float
+    """Distance from the centre of the road, positive to the right."""
     z: float
+    """Distance from the camera."""
     width: float
     tall: float
     color: Color

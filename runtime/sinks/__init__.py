@@ -1,1 +1,1 @@
-"""Sinks of ticks, one file per kind."""
+"""Sinks, which consume ticks. Each kind has its own file."""

@@ -1,4 +1,4 @@
-"""Sink that writes one JSON document per tick, to standard output or a file."""
+"""Sink that writes one JSON document per tick to standard output or to a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEEDS_ARGUMENT = False
 
 
 class JsonLines:
-    """Writes and flushes line by line, so that a reader sees each answer immediately."""
+    """Writes one line per tick, and flushes it so that a reader sees each answer immediately."""
 
     def __init__(self, name: str, stream: BinaryIO, files: ExitStack) -> None:
         self._name = name
@@ -44,7 +44,7 @@ class JsonLines:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> JsonLines:
-    """Open the sink on standard output, or on a file that appears when the loop has ended well."""
+    """Open the sink on the file `argument`, which appears at the end of the loop. Empty means standard output."""
     del rate_hz, live
     files = ExitStack()
     if not argument:

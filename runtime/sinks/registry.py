@@ -1,4 +1,4 @@
-"""The table of sinks, and the opening of a sink from `NAME` or `NAME:ARGUMENT`."""
+"""Table of the sinks, and the function that finds one by `NAME` or `NAME:ARGUMENT`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from orilla.runtime.sinks.sink import Opener, Sink
 
 
 class SinkKind(NamedTuple):
-    """A kind of sink: its usage, and what opens it."""
+    """A kind of sink: how it is specified, and which module opens it."""
 
     usage: str
-    """What the user types, for help and messages. `[...]` is optional."""
+    """Specification that the user types, for help and messages. The part in `[...]` is optional."""
     module: str
-    """Module of `orilla.runtime.sinks` whose `open_sink(argument, rate_hz, live)` opens it."""
+    """Module of `orilla.runtime.sinks` whose `open_sink(argument, rate_hz, live)` opens the sink."""
 
 
 SINKS = {

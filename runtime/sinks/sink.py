@@ -8,16 +8,20 @@ from orilla.runtime.frame import Tick
 
 
 class Opener(Protocol):
-    """Creates a sink for a source."""
+    """Function that opens a sink for a source, whose frame rate and kind it receives."""
 
     def __call__(self, rate_hz: float | None, *, live: bool = False) -> Sink: ...
 
 
 class Sink(Protocol):
-    """Receives the ticks of one loop, in order."""
+    """Receives the ticks of one loop in order."""
 
     def write(self, tick: Tick) -> bool:
         """Write one tick. Return False to end the loop."""
 
     def close(self, *, complete: bool) -> None:
-        """Finish the output. An incomplete output is not kept under its final name."""
+        """Finish the output.
+
+        Args:
+            complete: False if the loop ended with an error. The sink then discards its file.
+        """

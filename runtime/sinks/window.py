@@ -1,4 +1,4 @@
-"""Sink that shows ticks in a window. It needs OpenCV's windowed build. `q` or Escape ends the loop."""
+"""Sink that shows the frames and results in a window. It needs a build of OpenCV with windows."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from orilla.runtime.sinks.draw import annotate
 NEEDS_ARGUMENT = False
 TITLE = "Orilla"
 QUIT_KEYS = (ord("q"), 27)
+"""Codes of the keys that end the loop: `q` and Escape."""
 
 
 class Window:
@@ -30,11 +31,16 @@ class Window:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Window:
-    """Open the window. Raises `MissingExtraError` for the headless build, `ConfigError` without a display."""
+    """Open the window.
+
+    Raises:
+        MissingExtraError: The installed OpenCV has no windows.
+        ConfigError: The installation of OpenCV is broken, or there is no display.
+    """
     del argument, rate_hz, live
-    found = opencv(installed(OPENCV_WHEELS))
-    if not found.passed:
-        msg = f"sink window: {found.detail}; run {found.fix}"
+    finding = opencv(installed(OPENCV_WHEELS))
+    if not finding.passed:
+        msg = f"sink `window`: {finding.detail}; run {finding.fix}"
         raise ConfigError(msg)
     if "GUI:                           NONE" in cv2.getBuildInformation():
         msg = "OpenCV's windowed build"

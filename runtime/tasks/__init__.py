@@ -1,1 +1,1 @@
-"""Decoding of a network's outputs into results, one file per task."""
+"""Tasks: how the outputs of a network become results. Each task has its own file."""

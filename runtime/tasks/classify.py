@@ -1,4 +1,4 @@
-"""Classification of images and texts: from scores to classes, the most likely first."""
+"""Classification of images and texts: scores become a list of classes, the most likely first."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, ConfigError
 
-SHOWN = 5
-"""Number of classes in a JSON line."""
-
+JSON_CLASSES = 5
+"""Number of classes in the JSON document of a result."""
 
 Scores = NDArray[np.float32]
 
 
 def class_scores(outputs: NDArray[np.float32]) -> Scores:
-    """Return scores `[N,C]` from outputs, which are scores or `[N,1]` probabilities of the second of two classes."""
+    """Return the scores `[N,C]` of `N` outputs.
+
+    Args:
+        outputs: Scores of all classes, or for two classes the probability of the second one, `[N,1]`.
+    """
     outputs = outputs.reshape(len(outputs), -1)
     return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
 
@@ -34,7 +37,7 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
 
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
-    """Scores, `[C]`, one per label; the result owns them."""
+    """Scores `[C]`, one per label. The result owns them."""
 
     @property
     def top(self) -> ClassScore:
@@ -44,26 +47,26 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
     def top_k(self, count: int) -> list[ClassScore]:
         """Return the `count` most likely classes, or all if there are fewer, the most likely first."""
         if count < 1:
-            msg = f"top_k({count}): ask for 1 class or more"
+            msg = f"top_k({count}): the number of classes must be 1 or more"
             raise ConfigError(msg)
         order = np.argsort(-self.scores, kind="stable")[:count]
-        return [ClassScore(self.labels[place], float(self.scores[place])) for place in order]
+        return [ClassScore(self.labels[index], float(self.scores[index])) for index in order]
 
     def to_dict(self) -> dict[str, object]:
         """Return the result as a JSON document."""
-        guesses = [{"label": one.label, "score": round(one.score, 4)} for one in self.top_k(SHOWN)]
-        return {"task": "classify", "top": guesses[0], "top_k": guesses}
+        classes = [{"label": top.label, "score": round(top.score, 4)} for top in self.top_k(JSON_CLASSES)]
+        return {"task": "classify", "top": classes[0], "top_k": classes}
 
 
 def decode(output: NDArray[np.float32], labels: tuple[str, ...]) -> Classification:
     """Convert one output into a result that owns its data.
 
     Args:
-        output: `[1,C]` or `[C]` float32 scores, or the probability of the second of two classes.
-        labels: Class names.
+        output: Scores `[1,C]` or `[C]` float32, or for two classes the probability of the second one.
+        labels: Names of the classes.
 
     Raises:
-        BundleError: The output has another size.
+        BundleError: The size of the output does not fit the labels.
     """
     if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
         msg = f"the variant's output is {list(output.shape)}, but there are {len(labels)} labels"

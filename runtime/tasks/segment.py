@@ -1,4 +1,4 @@
-"""Segmentation: from a grid of probabilities to a mask at the size of the frame."""
+"""Segmentation of images: a grid of probabilities becomes a mask of the size of the frame."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ THRESHOLD = 0.5
 
 
 class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """Position of a class in a frame."""
+    """The pixels of a frame that belong to a class."""
 
     probability: NDArray[np.float32]
-    """Probability, `[h,w]` float32 in 0–1, on the network's grid; the result owns it."""
+    """Probability of each cell of the network's grid, `[h,w]` float32, 0–1. The result owns it."""
     frame_hw: tuple[int, int]
-    """Height and width of the frame, pixels."""
+    """Height and width of the frame in pixels."""
     label: str
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
-        """Return the mask, `[H,W]` bool at the size of the frame: interpolated probability above the threshold.
+        """Return the mask `[H,W]` bool of the size of the frame. It is True where the interpolated probability is high.
 
-        It is computed at first use and read-only. It stays valid as long as you hold it or a view of it; afterwards its
-        memory is reused.
+        The mask is computed at its first use. It is read-only. It stays valid as long as you hold it or a view of it,
+        and its memory is reused afterwards.
         """
         height, width = self.frame_hw
         mask = _BUFFERS.masks.take((height, width)).view(np.bool_)
@@ -41,27 +41,27 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def resized(self) -> NDArray[np.float32]:
-        """Return the probability at the size of the frame, `[H,W]` float32 in 0–1, interpolated at each call."""
+        """Return the probability of each pixel of the frame, `[H,W]` float32, 0–1. It is interpolated at each call."""
         return self._interpolated(None)
 
     @property
     def box_xyxy(self) -> tuple[int, int, int, int] | None:
-        """Return the bounding box in pixels of the frame: left, top, right, bottom, the last two exclusive.
+        """Return the bounding box of the class: left, top, right and bottom edge in the frame, in pixels.
 
-        None if nothing was found.
+        Right and bottom are exclusive. None if the class is not in the frame.
         """
-        found = self.probability >= THRESHOLD
-        rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
+        inside = self.probability >= THRESHOLD
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         if not len(rows):
             return None
-        (height, width), (down, across) = self.frame_hw, found.shape
+        (height, width), (down, across) = self.frame_hw, inside.shape
         left, right = int(columns[0]) * width // across, -(-(int(columns[-1]) + 1) * width // across)
         top, bottom = int(rows[0]) * height // down, -(-(int(rows[-1]) + 1) * height // down)
         return left, top, right, bottom
 
     @cached_property
     def fraction(self) -> float:
-        """Return the share of the network's grid that belongs to the class, 0–1."""
+        """Return the share of the cells of the network's grid that belong to the class, 0–1."""
         return float(np.count_nonzero(self.probability >= THRESHOLD)) / self.probability.size
 
     def to_dict(self) -> dict[str, object]:
@@ -76,20 +76,20 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         return resized
 
     def _extent(self) -> dict[str, object]:
-        """Return centre (0–1 of width and height) and topmost row (0–1 of height), or None if it is absent."""
-        found = self.probability >= THRESHOLD
-        rows, columns = np.count_nonzero(found, axis=1), np.count_nonzero(found, axis=0)
+        """Return the centre and the topmost row of the class as shares of the frame, or None if the class is absent."""
+        inside = self.probability >= THRESHOLD
+        rows, columns = np.count_nonzero(inside, axis=1), np.count_nonzero(inside, axis=0)
         total = int(rows.sum())
         if not total:
             return {"centre_xy": None, "top_y": None}
-        height, width = found.shape
+        height, width = inside.shape
         x = float(columns @ (np.arange(width) + 0.5)) / total / width
         y = float(rows @ (np.arange(height) + 0.5)) / total / height
         return {"centre_xy": [round(x, 4), round(y, 4)], "top_y": round(int(np.argmax(rows > 0)) / height, 4)}
 
 
 class _Buffers(threading.local):
-    """Memory for masks, per thread."""
+    """Memory for the masks of each thread."""
 
     def __init__(self) -> None:
         self.masks = BufferPool()
@@ -105,7 +105,12 @@ _BUFFERS = _Buffers()
 
 
 def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -> Segmentation:
-    """Convert one output, `[1,h,w,1]` or `[h,w,1]` float32 probabilities, into a result that owns its data.
+    """Convert one output into a result that owns its data.
+
+    Args:
+        output: Probabilities `[1,h,w,1]` or `[h,w,1]` float32.
+        frame_hw: Height and width of the frame in pixels.
+        label: Name of the class.
 
     Raises:
         BundleError: The output has another shape.

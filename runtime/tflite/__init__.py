@@ -1,1 +1,1 @@
-"""Read and rewrite TFLite model files without an engine."""
+"""Functions that read and rewrite `.tflite` files without an engine."""

@@ -1,4 +1,4 @@
-"""Operators of a `.tflite` file in execution order, with their tensors."""
+"""Read the operators of a `.tflite` file, with their tensors, in the order of their execution."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ BITS = {
     "BOOL": 8,
     "INT4": 4,
 }
-"""Bits per element; 32 for every other type."""
+"""Number of bits of an element. Every other type has 32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """One value of the graph. Operators that read the same value share the object."""
+    """A tensor of the graph. Operators that use the same tensor share this object."""
 
     name: str
     dtype: str
-    """Type name in the schema, such as `INT8`."""
+    """Name of the type in the schema, such as `INT8`."""
     shape: tuple[int, ...]
     constant: np.ndarray | None
-    """Content as bytes if the file contains it, else None."""
+    """Content as an array of bytes if it is in the file, else None."""
     dynamic: bool
-    """True if a side is unknown until the model runs."""
+    """True if the size of a dimension is unknown until the model runs."""
     scales: int
-    """Number of scales; more than one means per channel."""
+    """Number of scales. More than one means that the tensor is quantised per channel."""
 
     @property
     def size(self) -> int:
@@ -51,7 +51,7 @@ class Tensor:
         return self.size * BITS.get(self.dtype, 32) // 8
 
     def numbers(self) -> np.ndarray | None:
-        """Return the content of an int32 or int64 constant, in its shape."""
+        """Return the content of a constant of type int32 or int64, in its shape. None for every other tensor."""
         if self.constant is None or self.dtype not in ("INT32", "INT64"):
             return None
         kind = np.int32 if self.dtype == "INT32" else np.int64
@@ -60,39 +60,40 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator."""
+    """An operator of the graph."""
 
     name: str
-    """Operator name in the schema, such as `CONV_2D`, or the name of a custom operator."""
+    """Name of the operator in the schema, such as `CONV_2D`, or the name of a custom operator."""
     custom: bool
+    """True for an operator that is not in the schema."""
     version: int
     inputs: tuple[Tensor | None, ...]
-    """Inputs in the operator's order; None for an omitted one."""
+    """Inputs in the order of the operator. An omitted input is None."""
     outputs: tuple[Tensor, ...]
     options: Any
-    """Options table of the schema, or None."""
+    """Table of the operator's options, as the schema defines it, or None."""
 
     @property
-    def given(self) -> list[Tensor]:
-        """Return the inputs that are not in the file: activations, not weights."""
-        return [one for one in self.inputs if one is not None and one.constant is None]
+    def activations(self) -> list[Tensor]:
+        """Return the inputs that are computed while the model runs."""
+        return [tensor for tensor in self.inputs if tensor is not None and tensor.constant is None]
 
     @property
     def parameters(self) -> list[Tensor]:
-        """Return the inputs that are in the file."""
-        return [one for one in self.inputs if one is not None and one.constant is not None]
+        """Return the inputs whose content is in the file, such as weights."""
+        return [tensor for tensor in self.inputs if tensor is not None and tensor.constant is not None]
 
 
 def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
-    """Read the operators of a `.tflite` file's main graph.
+    """Read the operators of the main graph of a `.tflite` file.
 
     Args:
         data: Content of the file.
-        name: Name of the file in messages.
+        name: Name of the file for messages.
 
     Raises:
         DataError: The file is not a `.tflite` file, or is damaged.
-        MissingExtraError: The schema is not installed.
+        MissingExtraError: The package with the schema is not installed.
     """
     try:
         from ai_edge_litert import schema_py_generated as schema
@@ -112,38 +113,38 @@ def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
 def _operators(model: Any, data: bytes, schema: Any) -> tuple[Operator, ...]:
     types, operators = _names(schema.TensorType), _names(schema.BuiltinOperator)
     main = model.subgraphs[0]
-    tensors = [_tensor(one, model.buffers[one.buffer], types, data) for one in main.tensors]
-    found = []
-    for step in main.operators:
-        code = model.operatorCodes[step.opcodeIndex]
+    tensors = [_tensor(table, model.buffers[table.buffer], types, data) for table in main.tensors]
+    read = []
+    for table in main.operators:
+        code = model.operatorCodes[table.opcodeIndex]
         number = max(code.builtinCode, code.deprecatedBuiltinCode)
         custom = number == schema.BuiltinOperator.CUSTOM
-        found.append(
+        read.append(
             Operator(
                 _text(code.customCode) if custom else operators[number],
                 custom,
                 code.version,
-                tuple(tensors[place] if place >= 0 else None for place in step.inputs),
-                tuple(tensors[place] for place in step.outputs),
-                step.builtinOptions,
+                tuple(tensors[index] if index >= 0 else None for index in table.inputs),
+                tuple(tensors[index] for index in table.outputs),
+                table.builtinOptions,
             )
         )
-    return tuple(found)
+    return tuple(read)
 
 
-def _tensor(one: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tensor:
-    shape = () if one.shape is None else tuple(int(side) for side in one.shape)
-    open_sides = one.shapeSignature is not None and any(side < 0 for side in one.shapeSignature)
+def _tensor(table: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tensor:
+    shape = () if table.shape is None else tuple(int(size) for size in table.shape)
+    dynamic = table.shapeSignature is not None and any(size < 0 for size in table.shapeSignature)
     content = buffer.data
-    if content is None and buffer.offset > 1:  # content behind the tables, in files above two gigabytes
+    if content is None and buffer.offset > 1:  # in a file of more than two gigabytes, the content is behind the tables
         content = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
-    scales = one.quantization.scale if one.quantization is not None else None
+    scales = table.quantization.scale if table.quantization is not None else None
     return Tensor(
-        _text(one.name),
-        types[one.type],
+        _text(table.name),
+        types[table.type],
         shape,
         None if content is None or len(content) == 0 else np.asarray(content, np.uint8),
-        bool(open_sides),
+        bool(dynamic),
         0 if scales is None else len(scales),
     )
 

@@ -1,4 +1,4 @@
-"""Rewrite `.tflite` files. Repeated content is written once."""
+"""Rewrite `.tflite` files. Content that occurs several times is written once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from orilla.devices.errors import BundleError, MissingExtraError
 
 ALIGNMENT = 16
-"""Alignment of constants, bytes. Source: TensorFlow, `tensorflow/compiler/mlir/lite/schema/schema.fbs` (`Buffer`)."""
+"""Alignment of constants in bytes. Source: TensorFlow, `tensorflow/compiler/mlir/lite/schema/schema.fbs` (`Buffer`)."""
 
 
 def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _schema: None) -> bytes:
-    """Rewrite a model file after `edit(model, schema)`, which receives its `ModelT` and the module of its tables.
+    """Change a model file and write it again.
 
-    Equal strings and vectors are written once. The zero points of int8 weights, which are all 0 with one per channel,
-    are a tenth of a small network's file.
+    Equal strings and vectors are written once. This saves a tenth of a small network's file, because each layer with
+    int8 weights has a zero point per channel, and all of them are 0.
 
     Args:
         data: Content of the file.
-        edit: Function that changes the model.
+        edit: Function that changes the model. It receives the `ModelT` of the file and the module of the schema.
 
     Raises:
         MissingExtraError: The packages that write the file are not installed.
@@ -42,14 +42,14 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _sc
 
 def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, schema: Any) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    for one in model.buffers:
-        if one.offset > 1:  # content behind the tables moves when they change
-            one.data = np.frombuffer(data, np.uint8, one.size, one.offset)
-            one.offset = one.size = 0
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # content behind the tables is moved into them, because it would move with their size
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     edit(model, schema)
 
     class Builder(flatbuffers.Builder):
-        """Builder that remembers the position of what it wrote."""
+        """Builder that remembers the positions of the strings and vectors that it has written."""
 
         def __init__(self, size: int) -> None:
             super().__init__(size)
@@ -65,7 +65,7 @@ def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, 
             key = (x.dtype.str, x.tobytes())
             if key not in self._known:
                 if x.dtype == np.uint8:
-                    # The base class next writes a vector that is aligned to its elements, which starts here.
+                    # The base class aligns a vector only to its elements. It writes the next one at this position.
                     self.Prep(ALIGNMENT, x.nbytes)
                 self._known[key] = super().CreateNumpyVector(x)
             return self._known[key]

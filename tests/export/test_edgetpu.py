@@ -297,7 +297,7 @@ def test_what_it_compiled_goes_into_a_bundle(tmp_path, tiny_bundle, monkeypatch,
     assert main(["run", str(out), "--engine", "edgetpu", "--source", "scenes", "--frames", "1"]) == 2
     assert "edgetpu cannot load this variant" in capsys.readouterr().err
     assert main(["run", str(tiny_bundle), "--engine", "edgetpu", "--source", "scenes", "--frames", "1"]) == 2
-    assert "has no variant for engine edgetpu" in capsys.readouterr().err
+    assert "has no variant for the engine `edgetpu`" in capsys.readouterr().err
 
 
 def test_without_the_compiler_nothing_is_written(tmp_path, monkeypatch, capsys):

@@ -17,7 +17,7 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.preprocessing.text import (
-    FIRST,
+    FIRST_WORD,
     PADDING,
     START,
     UNKNOWN,
@@ -43,12 +43,12 @@ def test_a_text_is_cut_into_words_as_keras_cuts_it():
 
 
 def test_tokens_are_padded_and_cut_where_the_spec_says():
-    assert tokens("The film!") == [PADDING, PADDING, PADDING, START, FIRST, FIRST + 1]
-    assert tokens("The film!", padding="post") == [START, FIRST, FIRST + 1, PADDING, PADDING, PADDING]
+    assert tokens("The film!") == [PADDING, PADDING, PADDING, START, FIRST_WORD, FIRST_WORD + 1]
+    assert tokens("The film!", padding="post") == [START, FIRST_WORD, FIRST_WORD + 1, PADDING, PADDING, PADDING]
     long = "never the the the film film don't"
-    assert tokens(long) == [FIRST, FIRST, FIRST, FIRST + 1, FIRST + 1, FIRST + 2]
-    assert tokens(long, truncation="post") == [START, UNKNOWN, FIRST, FIRST, FIRST, FIRST + 1]
-    with pytest.raises(DataError, match="expected a text, got bytes"):
+    assert tokens(long) == [FIRST_WORD, FIRST_WORD, FIRST_WORD, FIRST_WORD + 1, FIRST_WORD + 1, FIRST_WORD + 2]
+    assert tokens(long, truncation="post") == [START, UNKNOWN, FIRST_WORD, FIRST_WORD, FIRST_WORD, FIRST_WORD + 1]
+    with pytest.raises(DataError, match="expected a string, got bytes"):
         tokens(b"film")
 
 
@@ -62,7 +62,7 @@ def test_any_text_becomes_tokens_of_the_vocabulary(text):
 
 
 def test_a_vocabulary_is_the_most_frequent_words():
-    learnt = learn_vocabulary(["b a a", "c b a", "d"], FIRST + 3)
+    learnt = learn_vocabulary(["b a a", "c b a", "d"], FIRST_WORD + 3)
     assert learnt == ("a", "b", "c")
     assert decode_vocabulary(encode_vocabulary(learnt)) == learnt
 
@@ -78,7 +78,7 @@ def test_a_text_model_answers_a_text_and_a_stream(text_bundle, tmp_path):
     with orilla.runtime.open(text_bundle) as model:
         one = model("a lovely film")
         ticks = list(model.stream(tmp_path / "lines.txt"))
-        with pytest.raises(DataError, match="expected a text, got ndarray"):
+        with pytest.raises(DataError, match="expected a string, got ndarray"):
             model(factories.picture())
     assert [tick.frame.text for tick in ticks] == ["a lovely film", "the plot was dreadful"]
     assert [tick.index for tick in ticks] == [0, 1]

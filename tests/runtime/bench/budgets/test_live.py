@@ -125,7 +125,7 @@ def test_the_budgets_that_ship(capsys):
     [
         ('bundle = "other"\nmax_mib = 1', "has no budget for probe (it has other)"),
         ('bundle = "probe"\nvariant = "litert_int4"\nmax_mib = 1', "unknown variant 'litert_int4'"),
-        ('bundle = "probe"\nengine = "edgetpu"\nmax_mib = 1', "no variant for engine edgetpu"),
+        ('bundle = "probe"\nengine = "edgetpu"\nmax_mib = 1', "no variant for the engine `edgetpu`"),
         ('bundle = "probe"\nreference = "none.orilla"\nmax_mib = 1', "none.orilla"),
     ],
 )
