@@ -9,13 +9,18 @@ from pathlib import Path
 from orilla.devices.reading import read
 
 CORAL_USB = {("1a6e", "089a"): "not yet woken by its library", ("18d1", "9302"): "awake"}
-"""Vendor and product ID of the Coral USB Accelerator. The ID changes when libedgetpu has loaded the firmware. Source:
-coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
+"""State of the Coral USB Accelerator by its vendor and product ID. The IDs change when libedgetpu has loaded the
+firmware. Source: coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
 
 CORAL_PCI = ("0x1ac1", "0x089a")
+"""Vendor and product ID of the Coral accelerators on PCI Express."""
+
 HAILO_PCI = "0x1e60"
 INTEL = "0x8086"
+"""Vendor IDs of Hailo and Intel."""
+
 USB3_MBIT = 5000
+"""Speed of a USB 3 port in megabits per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,13 @@ class Accelerator:
     """Kind of the accelerator: `edgetpu-usb`, `edgetpu-pci`, `nvidia-gpu`, `intel-gpu`, `intel-npu` or `hailo`."""
     name: str
     link_mbit: int | None = None
-    """Speed of its USB port, megabits per second."""
+    """Speed of its USB port in megabits per second. None if it is not a USB device."""
     usable: bool = True
     """True if its driver has created a device for it."""
 
 
 def accelerators(root: Path = Path("/")) -> tuple[Accelerator, ...]:
-    """Return all accelerators found below `root`."""
+    """Return the accelerators of the machine whose `/sys` and `/proc` are below `root`."""
     return (*_usb(root), *_pci(root), *_nvidia(root), *_intel_npu(root))
 
 
@@ -49,8 +54,8 @@ def _pci(root: Path) -> Iterator[Accelerator]:
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
         vendor, product = read(device / "vendor").strip(), read(device / "device").strip()
         if (vendor, product) == CORAL_PCI:
-            made = any((root / "dev").glob("apex_*"))
-            yield Accelerator("edgetpu-pci", "Coral Edge TPU on PCI Express", usable=made)
+            has_device = any((root / "dev").glob("apex_*"))
+            yield Accelerator("edgetpu-pci", "Coral Edge TPU on PCI Express", usable=has_device)
         elif vendor == HAILO_PCI:
             yield Accelerator("hailo", "Hailo accelerator", usable=any((root / "dev").glob("hailo*")))
         elif vendor == INTEL and read(device / "class").startswith("0x03"):

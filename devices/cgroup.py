@@ -10,7 +10,8 @@ from orilla.devices.reading import number, read
 
 GROUPS = "sys/fs/cgroup"
 UNLIMITED = 1 << 60
-"""Smallest number that means "no limit" in version 1, which reports the greatest page-aligned number instead."""
+"""A memory limit of this size or more means "no limit". Version 1 has no word for it, and reports a very
+large number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +19,29 @@ class Limits:
     """Limits of the process. None means no limit."""
 
     cpus: float | None = None
-    """CPU seconds per second."""
+    """Processor time that the process may use per second, in seconds."""
     memory_bytes: int | None = None
-    """Tightest memory limit of all groups, bytes."""
+    """The smallest memory limit of all groups, in bytes."""
     memory_left: int | None = None
-    """Free memory of the group with the least free memory, bytes. Reclaimable file pages count as free."""
+    """Free memory in bytes, of the group that has the least. Cached files that the kernel can drop count as free."""
 
 
 def limits(root: Path = Path("/")) -> Limits:
-    """Return the tightest limits of this process, over its group and all parent groups.
+    """Return the smallest limits of the control group of this process and of all its parent groups.
 
     Source: Linux, `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/{memory,cpu}`.
     """
     cpus: list[float] = []
     memory: list[int] = []
-    left: list[int] = []
+    memory_left: list[int] = []
     for folder in _folders(root):
         if (quota := _quota(folder)) is not None:
             cpus.append(quota)
         for name, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             if (limit := number(folder / name)) is not None and 0 < limit < UNLIMITED:
                 memory.append(limit)
-                left.append(max(0, limit - max(0, (number(folder / used) or 0) - _inactive(folder))))
-    return Limits(min(cpus, default=None), min(memory, default=None), min(left, default=None))
+                memory_left.append(max(0, limit - max(0, (number(folder / used) or 0) - _inactive(folder))))
+    return Limits(min(cpus, default=None), min(memory, default=None), min(memory_left, default=None))
 
 
 def _folders(root: Path) -> Iterator[Path]:
@@ -61,22 +62,23 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float | None:
+    """Return the processor time that a group may use per second, in seconds. None means no limit."""
     quota, period = (*read(folder / "cpu.max").split(), "", "")[:2]
     if quota.isdigit() and period.isdigit():
-        used, of = int(quota), int(period)
+        quota_us, period_us = int(quota), int(period)
     else:
-        used, of = number(folder / "cpu.cfs_quota_us") or 0, number(folder / "cpu.cfs_period_us") or 0
-    return used / of if used > 0 and of > 0 else None
+        quota_us, period_us = number(folder / "cpu.cfs_quota_us") or 0, number(folder / "cpu.cfs_period_us") or 0
+    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
 
 
 def _inactive(folder: Path) -> int:
-    """Return the bytes of cached files that the kernel reclaims first.
+    """Return the size of the cached files that the kernel drops first, in bytes.
 
-    In version 1 the value includes child groups, as the usage does.
+    In version 1 it includes child groups, as the memory usage does.
     """
-    found = {}
+    sizes = {}
     for line in read(folder / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
         if value.strip().isdigit():
-            found[name] = int(value)
-    return found.get("total_inactive_file", found.get("inactive_file", 0))
+            sizes[name] = int(value)
+    return sizes.get("total_inactive_file", sizes.get("inactive_file", 0))

@@ -1,4 +1,4 @@
-"""Read the clock of the cores and their use."""
+"""Read the clock rate of the cores, and the processor time that has been used."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from orilla.devices.reading import fields, number, read
 
 
 def mhz(root: Path = Path("/")) -> float | None:
-    """Return the clock of the fastest core, MHz, from the kernel's frequency driver or else from `/proc/cpuinfo`."""
-    found = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    if khz := [one for one in found if one]:
-        return max(khz) / 1000
-    summary = fields(read(root / "proc/cpuinfo"), "cpu MHz")
-    return max(map(float, summary), default=None)
+    """Return the clock rate of the fastest core in MHz, or None if it is unknown.
+
+    It comes from the kernel's frequency driver if there is one, else from `/proc/cpuinfo`.
+    """
+    rates_khz = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    if known_khz := [rate for rate in rates_khz if rate]:
+        return max(known_khz) / 1000
+    return max(map(float, fields(read(root / "proc/cpuinfo"), "cpu MHz")), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Processor time since boot, seconds, summed over all cores. Fields are columns of `/proc/stat`."""
+    """Processor time since boot in seconds, summed over all cores."""
 
     busy: float
+    """Time in user programs, the kernel and interrupts."""
     stolen: float
-    """Time that the hypervisor gave to other machines."""
+    """Time that the hypervisor gave to other virtual machines."""
     cores: int
 
 
 def usage(root: Path = Path("/")) -> Usage | None:
     """Read `/proc/stat`. Return None if it is absent.
 
-    Busy time is user, nice, system, irq and softirq time. Source: proc(5).
+    Busy time is the sum of user, nice, system, irq and softirq time. Source: proc(5).
     """
     lines = read(root / "proc/stat").splitlines()
     if not lines or not lines[0].startswith("cpu "):

@@ -1,4 +1,4 @@
-"""Detect this machine from the files of the operating system."""
+"""Describe this machine from the files `/proc` and `/sys` of the operating system."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ ARM_CORES = {
     "0xd80": "Cortex-A520",
     "0xd81": "Cortex-A720",
 }
-"""Part numbers of Arm's own cores, implementer 0x41. Source: Technical Reference Manual of each core, MIDR_EL1."""
+"""Names of the cores that Arm designed, by the part number in `/proc/cpuinfo`. Source: Technical Reference Manual of
+each core, register MIDR_EL1."""
 
 FEATURES = (
     *("neon", "asimd", "atomics", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),
     *("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
 )
-"""Instruction sets for which inference engines have kernels, as the kernel names them. `asimdhp` is half precision,
-`asimddp` the dot product of bytes; `atomics` came with Armv8.1."""
+"""Instruction sets that inference engines use, as Linux names them. `asimdhp` is arithmetic in half precision, and
+`asimddp` is the dot product of bytes. `atomics` shows a processor of Armv8.1 or later."""
 
 THROTTLE = {
     0: "under-voltage now",
@@ -50,10 +51,11 @@ THROTTLE = {
     18: "throttled since boot",
     19: "at its soft temperature limit since boot",
 }
-"""Bits of the Raspberry Pi firmware's throttling report. Source: Raspberry Pi documentation, `get_throttled`."""
+"""Meaning of the bits in the throttling report of the Raspberry Pi's firmware. Source: Raspberry Pi documentation,
+`get_throttled`."""
 
 ZONES = re.compile(r"cpu|soc|pkg|tegra", re.IGNORECASE)
-"""Names of the thermal zones of the processor."""
+"""Pattern of the names of thermal zones that measure the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +64,32 @@ class Machine:
 
     cpu: str
     arch: str
-    """Architecture, as the kernel names it. A 32-bit Python on a 64-bit kernel still has 32 `bits`."""
+    """Architecture of the kernel, as Linux names it. It may be 64-bit while this Python has 32 `bits`."""
     cores: int
-    """Cores that this process may use, after affinity and control group."""
+    """Number of cores that this process may use, within its affinity mask and control group."""
     memory_mib: int
+    """Memory of the machine in MiB."""
     python: str
     board: str | None = None
+    """Model name of the board. None for a computer without a device tree."""
     bits: int = 64
+    """Pointer size of this Python."""
     cores_online: int = 0
+    """Number of cores of the machine."""
     features: tuple[str, ...] = ()
+    """Instruction sets of `FEATURES` that the processor has."""
     governor: str | None = None
     max_mhz: int | None = None
     temperature_c: float | None = None
     throttled: tuple[str, ...] = ()
+    """Reasons why the machine is or was slowed down."""
     memory_free_mib: int | None = None
-    """Memory that is available without swapping, within the limit of the control group, MiB. None if unknown."""
+    """Memory in MiB that is available without swapping, within the limit of the control group. None if unknown."""
     memory_limit_mib: int | None = None
-    """Memory limit of the control group, MiB."""
+    """Memory limit of the control group in MiB. None if there is no limit."""
     accelerators: tuple[Accelerator, ...] = ()
     engines: dict[str, str] = field(default_factory=dict)
-    """Versions of installed engines, by distribution."""
+    """Versions of the installed distributions that contain engines, by name."""
 
     def __str__(self) -> str:
         name = f"{self.board} ({self.cpu})" if self.board else self.cpu
@@ -89,22 +97,22 @@ class Machine:
 
 
 def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None = None) -> Machine:
-    """Read `/proc` and `/sys` below `root`. Unknown values are `unknown`, None, or absent.
+    """Describe the machine whose `/proc` and `/sys` are below `root`. An unknown value is None or empty.
 
     Args:
         root: Root of the file system.
         arch: Architecture of the kernel. None detects it.
         bits: Pointer size of user programs. None uses that of this Python.
     """
-    import platform  # a loop needs only the number of threads
+    import platform  # Imported here, because a loop needs only the number of threads.
 
     info = read(root / "proc/cpuinfo")
-    found = memory(root)
+    available = memory(root)
     return Machine(
         cpu=_cpu(info) or platform.processor() or "unknown CPU",
         arch=arch or platform.machine(),
         cores=available_cores(root),
-        memory_mib=found.total >> 20,
+        memory_mib=available.total >> 20,
         python=platform.python_version(),
         board=_board(root, info),
         bits=bits or struct.calcsize("P") * 8,
@@ -114,49 +122,52 @@ def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None 
         max_mhz=_mhz(root),
         temperature_c=temperature(root),
         throttled=throttled(root),
-        memory_free_mib=None if found.free is None else found.free >> 20,
-        memory_limit_mib=None if found.limit is None else found.limit >> 20,
+        memory_free_mib=None if available.free is None else available.free >> 20,
+        memory_limit_mib=None if available.limit is None else available.limit >> 20,
         accelerators=accelerators(root),
         engines=installed(ENGINES),
     )
 
 
 def identity(root: Path = Path("/")) -> str:
-    """Return board and processor, which stay the same for one machine."""
+    """Return the names of board and processor, which identify a kind of machine in stored results."""
     import platform
 
     info = read(root / "proc/cpuinfo")
-    named = _cpu(info) or platform.processor() or "unknown CPU"
+    name = _cpu(info) or platform.processor() or "unknown CPU"
     board = _board(root, info)
-    return f"{board} ({named})" if board else f"{named}, {platform.machine()}"
+    return f"{board} ({name})" if board else f"{name}, {platform.machine()}"
 
 
 def temperature(root: Path = Path("/")) -> float | None:
-    """Return the temperature of the processor, degrees Celsius. Without a named zone, return the hottest zone."""
+    """Return the temperature of the processor in degrees Celsius, or None.
+
+    If several thermal zones measure the processor, or none does, the result is the hottest of them.
+    """
     zones = [
-        (bool(ZONES.search(read(zone / "type"))), milli / 1000)
+        (bool(ZONES.search(read(zone / "type"))), millidegrees / 1000)
         for zone in (root / "sys/class/thermal").glob("thermal_zone*")
-        if (milli := number(zone / "temp")) is not None
+        if (millidegrees := number(zone / "temp")) is not None
     ]
     return max(zones)[1] if zones else None
 
 
 def throttled(root: Path = Path("/")) -> tuple[str, ...]:
     """Return the reasons why the machine is or was throttled."""
-    found = []
+    reasons = []
     for firmware in sorted((root / "sys/devices/platform").glob("soc*/*firmware/get_throttled")):
         try:
             bits = int(read(firmware), 16)
         except ValueError:
             continue
-        found += [meaning for bit, meaning in THROTTLE.items() if bits >> bit & 1]
+        reasons += [meaning for bit, meaning in THROTTLE.items() if bits >> bit & 1]
     for monitor in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         if read(monitor / "name").strip() == "rpi_volt" and number(monitor / "in0_lcrit_alarm"):
-            found.append(THROTTLE[16])
+            reasons.append(THROTTLE[16])
     for core in (root / "sys/devices/system/cpu").glob("cpu0/thermal_throttle/package_throttle_count"):
         if number(core):
-            found.append("throttled by heat since boot")
-    return tuple(dict.fromkeys(found))
+            reasons.append("throttled by heat since boot")
+    return tuple(dict.fromkeys(reasons))
 
 
 def _cpu(info: str) -> str | None:
@@ -185,5 +196,5 @@ def _features(info: str) -> tuple[str, ...]:
 
 
 def _mhz(root: Path) -> int | None:
-    found = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu*/cpufreq/cpuinfo_max_freq")]
-    return max((khz // 1000 for khz in found if khz), default=None)
+    rates_khz = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu*/cpufreq/cpuinfo_max_freq")]
+    return max((khz // 1000 for khz in rates_khz if khz), default=None)

@@ -10,6 +10,11 @@ from orilla.devices.finding import Finding
 
 
 def examine(machine: Machine | None = None, root: Path = Path("/")) -> list[Finding]:
-    """Return all findings, including the positive ones."""
+    """Return all findings, including those that say that something works.
+
+    Args:
+        machine: The machine. None describes this one.
+        root: Root of the file system.
+    """
     machine = machine or detect(root)
     return [*board.examine(machine), *packages.examine(machine.bits), *accelerators.examine(machine, root)]

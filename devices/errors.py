@@ -1,4 +1,4 @@
-"""Errors that a user can cause or fix. The command line prints their one line and exits with 2."""
+"""Errors that a user can cause or fix. The command line prints their message in one line and exits with code 2."""
 
 from __future__ import annotations
 
@@ -6,46 +6,52 @@ from collections.abc import Iterable
 
 
 class OrillaError(Exception):
-    """Root of the error tree. The message is one line: what happened, which value, what to do."""
+    """Base of all errors of Orilla. The message is one line: what happened, with which value, and what to do."""
 
 
 class ConfigError(OrillaError, ValueError):
-    """An option or a name that cannot be used."""
+    """Raised for an option or a name that cannot be used."""
 
 
 class DataError(OrillaError, ValueError):
-    """A data set, image or label that cannot be used."""
+    """Raised for a data set, image or label that cannot be used."""
 
 
 class BundleError(OrillaError, ValueError):
-    """A bundle that is damaged, hostile or of another version."""
+    """Raised for a bundle that is damaged, hostile or of another version."""
 
 
 class EngineError(OrillaError, RuntimeError):
-    """An inference engine that cannot load or run a variant."""
+    """Raised if an inference engine cannot load or run a variant."""
 
 
 class SourceError(OrillaError, OSError):
-    """A camera, file or stream that cannot be read."""
+    """Raised for a camera, file or stream that cannot be read."""
 
 
 class OutputError(OrillaError, OSError):
-    """A file or folder that cannot be written."""
+    """Raised for a file or folder that cannot be written."""
 
 
 class ConversionError(OrillaError, RuntimeError):
-    """A model that cannot be converted or quantised."""
+    """Raised for a model that cannot be converted or quantised."""
 
 
 class MissingExtraError(OrillaError, ImportError):
-    """A package that is missing because its optional extra is not installed."""
+    """Raised if a package is missing because its optional extra is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f'{package} is not installed: run pip install "orilla[{extra}]"')
 
 
 def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
-    """Return the error for a name that is not in a registry. The message lists the known names, the nearest first."""
+    """Return the error for an unknown name. Its message lists the known names, and suggests the most similar one.
+
+    Args:
+        name: The unknown name.
+        known: The known names.
+        kind: What the name should name, as `engine`.
+    """
     from difflib import get_close_matches
 
     names = sorted(known)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "warning", "failure"]
-"""Severity. A warning costs time or accuracy of figures; after a failure, something does not work."""
+"""Severity. A warning means that something is slower or less accurate, a failure that something does not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Finding:
     level: Level
     detail: str
     fix: str | None = None
-    """The command that fixes it, or advice where there is no such command."""
+    """The command that fixes the problem, or advice if there is no such command. None if there is no problem."""
 
     @property
     def passed(self) -> bool:

@@ -1,4 +1,4 @@
-"""Memory that is available to this process, in the machine and in its control group."""
+"""The memory that is available to this process, within the machine and its control group."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from orilla.devices.reading import fields, read
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Available memory and limit, bytes."""
+    """Memory sizes in bytes."""
 
     total: int
+    """Memory of the machine."""
     free: int | None
-    """Memory that is available without swapping, in the machine and in the control group. None if unknown."""
+    """Memory that is available without swapping, within the limit of the control group. None if unknown."""
     limit: int | None
-    """Limit of the control group. None if it is not below the memory of the machine."""
+    """Limit of the control group. None if there is none, or if the machine has less memory."""
 
 
 def memory(root: Path = Path("/")) -> Memory:
@@ -33,7 +34,7 @@ def memory(root: Path = Path("/")) -> Memory:
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """Return the available memory, bytes. None if unknown."""
+    """Return the available memory in bytes, or None if it is unknown."""
     return memory(root).free
 
 

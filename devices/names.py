@@ -1,13 +1,13 @@
-"""Names and numbers that a user types."""
+"""File names and numbers as text."""
 
 from __future__ import annotations
 
 
 def readable(name: str) -> str:
-    """Return a file name as text, even if its bytes are not valid text."""
+    """Return a file name as printable text, in which invalid bytes are replaced."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def whole_number(text: str) -> bool:
-    """Return True if `text` is a whole number in plain digits. `str.isdigit` would accept superscripts."""
+    """Return True if a text is a whole number of at most nine ASCII digits. `str.isdigit` would accept superscripts."""
     return text.isascii() and text.isdecimal() and len(text) <= 9

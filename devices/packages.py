@@ -1,4 +1,4 @@
-"""Distributions that are installed in this Python."""
+"""The distributions that are installed in this Python environment."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
-"""Distributions that all install the package `cv2`. The last one installed silently replaces the others."""
+"""Distributions that contain the package `cv2`. The one that was installed last silently replaces the others."""
 
 ORT_WHEELS = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-directml")
-"""Distributions that all install the package `onnxruntime`, each with other providers."""
+"""Distributions that contain the package `onnxruntime`, each with other providers."""
 
 LITERT_WHEELS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
+"""Distributions that contain LiteRT."""
 
 ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
+"""Distributions that contain an inference engine."""
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions of the given distributions that are installed."""
-    found = {}
+    """Return the versions of those of the named distributions that are installed, by name."""
+    versions = {}
     for name in names:
         try:
             release = version(name)
         except PackageNotFoundError:
             continue
-        if release:  # the remains of an uninstalled distribution may have no version
-            found[name] = release
-    return found
+        if release:  # The remains of an uninstalled distribution may have no version.
+            versions[name] = release
+    return versions

@@ -1,4 +1,4 @@
-"""Energy and power, from the RAPL counters of Intel and AMD and from INA current sensors."""
+"""Measure energy and power with the RAPL counters of Intel and AMD processors, or with INA current sensors."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from pathlib import Path
 
 from orilla.devices.reading import number, read
 
-PACKAGE = ("package", "psys")
-"""RAPL domains that contain the others. `psys` is the whole platform and contains the packages."""
+TOP_DOMAINS = ("package", "psys")
+"""RAPL domains that contain the others. `psys` is the whole platform, and contains the packages."""
 
 SENSORS = ("ina219", "ina220", "ina226", "ina230", "ina231", "ina3221")
-"""Names of current sensors on boards, as the kernel's drivers name them."""
+"""Names that the kernel's drivers give to the current sensors on boards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Energy counter of one RAPL domain, microjoules. It restarts from zero at `wraps`."""
+    """Energy counter of one RAPL domain, in microjoules."""
 
     path: Path
     wraps: int
+    """Value at which the counter restarts from zero."""
 
 
 class PowerMeter:
-    """Sum of the energy between readings. A power sensor counts as constant until its next reading.
+    """Adds up the energy between readings. The value of a power sensor counts for the time since the previous reading.
 
     Args:
         root: Root of the file system that contains `/sys`.
@@ -31,34 +32,44 @@ class PowerMeter:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._counters = _counters(root)
-        self._last = {one.path: number(one.path) for one in self._counters}
+        self._last = {counter.path: number(counter.path) for counter in self._counters}
         self._monitors = [] if self._counters else _monitors(root)
         self._last_s: float | None = None
         self.joules = 0.0
+        """Energy since the first reading."""
 
     @property
     def source(self) -> str | None:
-        """Return the source of the figure. None if the machine has no sensor."""
+        """Return what measures the energy, or None if the machine has no sensor."""
         if self._counters:
             return "RAPL, processor package"
         return "INA sensors, board" if self._monitors else None
 
     def read(self, now_s: float) -> float | None:
-        """Add the energy since the last reading, and return the mean power over that time, watts."""
+        """Add the energy since the previous reading, and return the power in watts.
+
+        For a counter, the power is the mean since the previous reading, and None for the first reading. For a sensor,
+        it is the present value. Without either, it is None.
+
+        Args:
+            now_s: The time in seconds, on a monotonic clock.
+        """
         if self.source is None:
             return None
-        passed = 0.0 if self._last_s is None else now_s - self._last_s
+        elapsed_s = 0.0 if self._last_s is None else now_s - self._last_s
         self._last_s = now_s
         if self._counters:
-            used = sum(self._used(one) for one in self._counters) / 1e6
-            if passed:
-                self.joules += used
-            return used / passed if passed else None
+            joules = sum(self._used(counter) for counter in self._counters) / 1e6
+            if not elapsed_s:
+                return None
+            self.joules += joules
+            return joules / elapsed_s
         watts = sum(_watts(monitor) for monitor in self._monitors)
-        self.joules += watts * passed
+        self.joules += watts * elapsed_s
         return watts
 
     def _used(self, counter: Counter) -> int:
+        """Return the energy since the previous reading of a counter, in microjoules."""
         now, before = number(counter.path), self._last[counter.path]
         self._last[counter.path] = now
         if now is None or before is None:
@@ -68,13 +79,13 @@ class PowerMeter:
 
 def _counters(root: Path) -> list[Counter]:
     """Return the readable top-level domains: `psys` if it exists, else every package."""
-    found: dict[str, list[Counter]] = {name: [] for name in PACKAGE}
+    counters: dict[str, list[Counter]] = {name: [] for name in TOP_DOMAINS}
     for domain in sorted((root / "sys/class/powercap").glob("intel-rapl:*")):
         kind = read(domain / "name").strip().partition("-")[0]
         wraps = number(domain / "max_energy_range_uj")
-        if kind in found and wraps and number(domain / "energy_uj") is not None:
-            found[kind].append(Counter(domain / "energy_uj", wraps))
-    return found["psys"] or found["package"]
+        if kind in counters and wraps and number(domain / "energy_uj") is not None:
+            counters[kind].append(Counter(domain / "energy_uj", wraps))
+    return counters["psys"] or counters["package"]
 
 
 def _monitors(root: Path) -> list[Path]:
@@ -86,17 +97,17 @@ def _monitors(root: Path) -> list[Path]:
 
 
 def _watts(monitor: Path) -> float:
-    """Return the power of one sensor, watts: its own value, or millivolts times milliamperes of each channel.
+    """Return the power of one sensor in watts.
 
-    A channel that is the sum of the others (INA3221's seventh) is ignored. Jetson boards name the main rail `VDD_IN`;
-    then only that one counts.
+    A sensor reports its power, or the voltage and current of up to three channels. The other channels of an INA3221 are
+    sums of these. If one channel is `VDD_IN`, the main rail of a Jetson board, it contains the others and counts alone.
     """
     if (power := number(monitor / "power1_input")) is not None:
         return power / 1e6
-    found = {}
+    watts = {}
     for channel in range(1, 4):
-        volts, amperes = number(monitor / f"in{channel}_input"), number(monitor / f"curr{channel}_input")
-        if volts is not None and amperes is not None:
+        millivolts, milliamperes = number(monitor / f"in{channel}_input"), number(monitor / f"curr{channel}_input")
+        if millivolts is not None and milliamperes is not None:
             label = read(monitor / f"in{channel}_label").strip() or str(channel)
-            found[label] = volts * amperes / 1e6
-    return found.get("VDD_IN", sum(found.values()))
+            watts[label] = millivolts * milliamperes / 1e6
+    return watts.get("VDD_IN", sum(watts.values()))

@@ -1,4 +1,4 @@
-"""Memory of this process."""
+"""The memory that this process uses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ _STATUS = Path("/proc/self/status")
 
 
 def memory_mib() -> float | None:
-    """Return the resident memory, MiB. None if the kernel does not report it."""
+    """Return the resident memory in MiB, or None if the kernel does not report it."""
     return _mib("VmRSS")
 
 
 def peak_mib() -> float | None:
-    """Return the peak of the resident memory since the last successful `reset_peak`, MiB."""
+    """Return the peak of the resident memory in MiB since the last successful `reset_peak`, or None."""
     return _mib("VmHWM")
 
 
 def reset_peak() -> bool:
-    """Reset the peak. Return False if the kernel does not allow it. Source: proc(5), clear_refs."""
+    """Reset the peak of the resident memory. Return False if the kernel does not allow it.
+
+    Source: proc(5), clear_refs.
+    """
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -1,4 +1,4 @@
-"""Read small files of `/proc` and `/sys`, which may be absent, unreadable or end in a NUL."""
+"""Read small files of `/proc` and `/sys`. They may be absent or unreadable, or contain NUL characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def read(path: Path) -> str:
-    """Return the text of a file without NULs. The text is empty if the file cannot be read."""
+    """Return the text of a file without NUL characters. The text is empty if the file cannot be read."""
     try:
         return path.read_text(errors="replace").replace("\0", "")
     except OSError:
@@ -14,7 +14,7 @@ def read(path: Path) -> str:
 
 
 def number(path: Path) -> int | None:
-    """Return the integer in a file, decimal or hexadecimal with `0x`. None if there is none."""
+    """Return the integer in a file, decimal or hexadecimal with `0x`, or None if the file contains none."""
     try:
         return int(read(path), 0)
     except ValueError:
@@ -23,9 +23,9 @@ def number(path: Path) -> int | None:
 
 def fields(text: str, key: str) -> list[str]:
     """Return the values of all lines `key: value`, in order."""
-    found = []
+    values = []
     for line in text.splitlines():
         name, colon, value = line.partition(":")
         if colon and name.strip() == key:
-            found.append(value.strip())
-    return found
+            values.append(value.strip())
+    return values

@@ -9,19 +9,20 @@ import sys
 from pathlib import Path
 
 MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
-"""`e_machine` to the name that the kernel uses. Source: System V ABI, ELF header."""
+"""Linux's name of an architecture, by the field `e_machine` of the ELF header. Source: System V ABI, ELF header."""
 
 EDGETPU = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(sys.platform, "libedgetpu.so.1")
 """File name of Coral's library."""
 
 EDGETPU_VARIABLE = "ORILLA_EDGETPU"
-"""Environment variable with the path of another library, for one that the loader would not find."""
+"""Environment variable with the path of Coral's library, if it is in a folder where the loader does not search."""
 
 FOLDERS = ("/usr/local/lib", "/usr/lib", "/lib", "/usr/lib64")
+"""Folders in which the loader searches."""
 
 
 def built_for(library: Path) -> str | None:
-    """Return the architecture of a library. None if it is not an ELF file."""
+    """Return the architecture of a library, or None if it is not an ELF file."""
     try:
         with library.open("rb") as file:
             header = file.read(20)
@@ -34,7 +35,7 @@ def built_for(library: Path) -> str | None:
 
 
 def native() -> str:
-    """Return the architecture of this Python in the names of `MACHINES`. On a 64-bit kernel it may be 32-bit."""
+    """Return the architecture of this Python, which may be 32-bit on a 64-bit kernel. The name is one of `MACHINES`."""
     machine = platform.machine()
     if struct.calcsize("P") == 4:
         machine = {"aarch64": "armv7l", "x86_64": "i686"}.get(machine, machine)
@@ -42,26 +43,31 @@ def native() -> str:
 
 
 def find_library(name: str, root: Path = Path("/")) -> Path | None:
-    """Find a shared library by file name in the folders of the loader. One for this Python comes first.
+    """Return the path of a shared library, or None if the loader would not find it.
 
-    Return None if none of the folders contains it.
+    If several folders contain it, one that is built for this Python is preferred.
+
+    Args:
+        name: File name of the library.
+        root: Root of the file system.
     """
-    folders = [Path(one) for one in os.environ.get("LD_LIBRARY_PATH", "").split(":") if one]
+    folders = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     for folder in FOLDERS:
-        below = root / folder.lstrip("/")
-        folders += [below, *sorted(below.glob("*-linux-*"))]
-    found = [folder / name for folder in folders if _is_file(folder / name)]
-    return next((path for path in found if built_for(path) in (native(), None)), found[0] if found else None)
+        path = root / folder.lstrip("/")
+        folders += [path, *sorted(path.glob("*-linux-*"))]
+    paths = [folder / name for folder in folders if _is_file(folder / name)]
+    fitting = (path for path in paths if built_for(path) in (native(), None))
+    return next(fitting, paths[0] if paths else None)
 
 
 def edgetpu_library(root: Path = Path("/")) -> Path | None:
-    """Find Coral's library: the path in `$ORILLA_EDGETPU`, else the loader's choice."""
-    named = os.environ.get(EDGETPU_VARIABLE)
-    return Path(named) if named else find_library(EDGETPU, root)
+    """Return the path of Coral's library: that in `$ORILLA_EDGETPU`, else the one that the loader finds, else None."""
+    path = os.environ.get(EDGETPU_VARIABLE)
+    return Path(path) if path else find_library(EDGETPU, root)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # the folder may be unreadable
+    except OSError:  # The folder may be unreadable.
         return False

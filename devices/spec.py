@@ -1,4 +1,4 @@
-"""The catalogue of known devices and engines, from strictly checked TOML tables."""
+"""The catalogue of known devices and engines, from the file `catalog.toml` and a file of the user."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ import os
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from orilla.devices.cores import threads_for
 from orilla.devices.errors import unknown_name
-from orilla.devices.tables import Tables
+from orilla.devices.tables import TOP, Tables
+
+T = TypeVar("T")
 
 CATALOG = Path(__file__).with_name("catalog.toml")
+"""The file that ships with Orilla."""
+
 OWN = "ORILLA_DEVICES"
-"""Environment variable with the path of the user's own file."""
+"""Environment variable with the path of the user's file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A published latency."""
+    """A published latency of a model on a device."""
 
     model: str
     precision: str
     engine: str
     ms: float
+    """Time of one inference in milliseconds."""
     source: str
+    """Where the latency was published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +40,24 @@ class DeviceSpec:
 
     title: str
     source: str
+    """Where the properties are documented."""
     engines: tuple[str, ...]
     precisions: tuple[str, ...]
     match: tuple[str, ...] = ()
-    """Prefixes of the model name in the device tree."""
+    """Prefixes of the board names that mean this device. Empty for a generic device."""
     arch: str | None = None
+    """Architecture, as Linux names it."""
     cpu: str | None = None
     cores: int = 4
     mhz: int | None = None
+    """Maximum of the clock rate in MHz."""
     memory_mib: tuple[int, ...] = ()
-    """Memory sizes of its models, MiB."""
+    """Memory sizes in MiB with which the device is sold."""
     features: tuple[str, ...] = ()
-    """Instruction sets, as the kernel names them."""
+    """Instruction sets, as Linux names them."""
     accelerators: tuple[str, ...] = ()
     threads: int = 0
-    """Threads for inference in a loop. 0 leaves one core to the loop."""
+    """Number of inference threads of a camera loop. 0 selects all cores except one, at most four."""
     latencies: tuple[Latency, ...] = ()
 
     def __post_init__(self) -> None:
@@ -68,7 +77,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Devices and engines by name."""
+    """The known devices and engines, by name."""
 
     devices: dict[str, DeviceSpec] = field(default_factory=dict)
     engines: dict[str, EngineSpec] = field(default_factory=dict)
@@ -80,30 +89,27 @@ class Catalog:
         return self.devices[name]
 
     def of_board(self, board: str | None) -> str | None:
-        """Return the device whose `match` is the longest prefix of the board's name."""
-        found = [
-            (len(start), name)
+        """Return the name of the device with the longest prefix of the board's name in `match`, or None."""
+        matches = [
+            (len(prefix), name)
             for name, spec in self.devices.items()
-            for start in spec.match
-            if board is not None and board.startswith(start)
+            for prefix in spec.match
+            if board is not None and board.startswith(prefix)
         ]
-        return max(found)[1] if found else None
+        return max(matches)[1] if matches else None
 
 
 def own_file() -> Path:
-    """Return the path of the user's own devices.
-
-    It is `$ORILLA_DEVICES`, else `orilla/devices.toml` in the configuration folder.
-    """
+    """Return the path of the user's file: `$ORILLA_DEVICES`, else `orilla/devices.toml` in the configuration folder."""
     if OWN in os.environ:
         return Path(os.environ[OWN])
-    if chosen := os.environ.get("XDG_CONFIG_HOME"):
-        return Path(chosen) / "orilla" / "devices.toml"
-    return Path(os.path.expanduser("~")) / ".config" / "orilla" / "devices.toml"  # noqa: PTH111 - a user may have no home
+    if folder := os.environ.get("XDG_CONFIG_HOME"):
+        return Path(folder) / "orilla" / "devices.toml"
+    return Path(os.path.expanduser("~")) / ".config" / "orilla" / "devices.toml"  # noqa: PTH111 - pathlib fails for a user without a home
 
 
 def catalog(own: Path | None = None) -> Catalog:
-    """Return the shipped catalogue, extended by the user's own devices.
+    """Return the catalogue that ships with Orilla, extended by the user's devices.
 
     Args:
         own: The user's file. None uses the default file if it exists.
@@ -111,66 +117,80 @@ def catalog(own: Path | None = None) -> Catalog:
     Raises:
         ConfigError: The file is invalid. The message names the line and the known keys.
     """
-    found = _read(CATALOG, Catalog())
+    shipped = _read(CATALOG, Catalog())
     if own is None:
         own = own_file()
         if not own.exists() and OWN not in os.environ:
-            return found
-    return _read(own, found)
+            return shipped
+    return _read(own, shipped)
 
 
 def _read(path: Path, base: Catalog) -> Catalog:
+    """Return a catalogue extended by the tables of a file."""
     file = Tables.read(path)
-    file.check("", file.content, {"devices", "engines"})
+    file.check(TOP, file.content, {"devices", "engines"})
     devices, engines = dict(base.devices), dict(base.engines)
-    for name, table in file.tables("engines").items():
+    for name, table in file.named_tables("engines").items():
         engines[name] = _build(file, EngineSpec, f"engines.{name}", table)
-    for name, table in file.tables("devices").items():
-        like = table.pop("like", None)
-        if like is not None and not isinstance(like, str):
-            msg = f"devices.{name}"
-            raise file.error(msg, "like", f"like = {like!r}: must be a text")
-        if like is not None and like not in devices:
-            msg = f"devices.{name}"
-            raise file.error(msg, "like", str(unknown_name(str(like), devices, kind="device")))
-        devices[name] = _build(file, DeviceSpec, f"devices.{name}", table, devices[like] if like else None, like)
+    for name, table in file.named_tables("devices").items():
+        devices[name] = _build_device(file, name, table, devices)
         for engine in devices[name].engines:
             if engine not in engines:
-                msg = f"devices.{name}"
-                raise file.error(msg, "engines", str(unknown_name(engine, engines, kind="engine")))
+                header = f"devices.{name}"
+                raise file.error(header, "engines", str(unknown_name(engine, engines, kind="engine")))
     return Catalog(devices, engines)
 
 
-def _build(
-    file: Tables, kind: type[Any], table: str, found: dict[str, Any], base: Any = None, found_name: str | None = None
-) -> Any:
-    """Create one of the dataclasses above from a table. Missing keys come from `base`."""
+def _build_device(file: Tables, name: str, table: dict[str, Any], devices: dict[str, DeviceSpec]) -> DeviceSpec:
+    """Create a device from a table. With the key `like`, missing keys come from another device."""
+    header = f"devices.{name}"
+    if "like" not in table:
+        return _build(file, DeviceSpec, header, table)
+    like = table.pop("like")
+    if not isinstance(like, str):
+        problem = f"like = {like!r}: must be a string"
+        raise file.error(header, "like", problem)
+    if like not in devices:
+        raise file.error(header, "like", str(unknown_name(like, devices, kind="device")))
+    values = _values(file, DeviceSpec, header, table)
+    if like != name:
+        # Board names, latencies and the thread count belong to one device, so another does not inherit them.
+        values = {"match": (), "latencies": (), "threads": 0, **values}
+    return replace(devices[like], **values)
+
+
+def _build(file: Tables, kind: type[T], header: str, table: dict[str, Any]) -> T:
+    """Create one of the dataclasses above from a table."""
+    values = _values(file, kind, header, table)
+    for field_ in fields(kind):  # type: ignore[arg-type]
+        if field_.name not in values and field_.default is MISSING:
+            problem = f"[{header}] has no {field_.name}"
+            raise file.error(header, "", problem)
+    return kind(**values)
+
+
+def _values(file: Tables, kind: type, header: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a table, after a check of their keys and types."""
     hints = get_type_hints(kind)
-    file.check(table, found, {*hints, *(("like",) if kind is DeviceSpec else ())})
-    given = {key: _value(file, table, key, value, hints[key]) for key, value in found.items()}
-    if base is not None:
-        # Recognition, measurements and the thread count belong to one board, so `like` does not inherit them.
-        own = {"match": (), "latencies": (), "threads": 0} if found_name != table.rpartition(".")[2] else {}
-        return replace(base, **{**own, **given})
-    for one in fields(kind):
-        if one.name not in given and one.default is MISSING:
-            raise file.error(table, "", f"[{table}] has no {one.name}")
-    return kind(**given)
+    file.check(header, table, {*hints, *(("like",) if kind is DeviceSpec else ())})
+    return {key: _value(file, header, key, value, hints[key]) for key, value in table.items()}
 
 
-def _value(file: Tables, table: str, key: str, value: Any, hint: Any) -> Any:
+def _value(file: Tables, header: str, key: str, value: Any, hint: Any) -> Any:
+    """Return a value as its type. Raises `ConfigError` if it has another type."""
     if get_origin(hint) is UnionType:
-        hint = next(one for one in get_args(hint) if one is not type(None))
+        hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is tuple and isinstance(value, list):
-        inner = get_args(hint)[0]
-        if inner is Latency and all(isinstance(one, dict) for one in value):
-            return tuple(_build(file, Latency, table, one) for one in value)
-        return tuple(_value(file, table, key, one, inner) for one in value)
+        item_hint = get_args(hint)[0]
+        if item_hint is Latency and all(isinstance(item, dict) for item in value):
+            return tuple(_build(file, Latency, header, item) for item in value)
+        return tuple(_value(file, header, key, item, item_hint) for item in value)
     if hint is float and type(value) in (int, float) and value > 0:
         return float(value)
     if hint is int and type(value) is int and value > 0:
         return value
     if hint is str and isinstance(value, str) and value:
         return value
-    wanted = {str: "a text", int: "a whole number above 0", float: "a number above 0"}.get(hint, "a list")
-    raise file.error(table, key, f"{key} = {value!r}: must be {wanted}")
+    expected = {str: "a string", int: "a whole number above 0", float: "a number above 0"}.get(hint, "a list")
+    problem = f"{key} = {value!r}: must be {expected}"
+    raise file.error(header, key, problem)

@@ -1,4 +1,4 @@
-"""TOML files with strictly checked tables. Errors name the line."""
+"""Read TOML files with checks. Errors have the number of the line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from typing import Any
 
 from orilla.devices.errors import ConfigError, unknown_name
 
+TOP = ""
+"""Name of the part of a file above its first table."""
+
+HEADER = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
+"""Pattern of a line that begins a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """A TOML file that was read."""
+    """The content of a TOML file, with its text for the line numbers of errors."""
 
     path: Path
     text: str
@@ -33,46 +39,52 @@ class Tables:
             msg = f"{path}: {error}"
             raise ConfigError(msg) from error
 
-    def error(self, table: str, key: str, what: str, place: int = 0) -> ConfigError:
-        """Return an error for a key of a table. `place` selects among several tables of that name."""
-        return ConfigError(f"{self.path}:{self._line(table, key, place)}: {what}")
+    def error(self, table: str, key: str, problem: str, index: int = 0) -> ConfigError:
+        """Return an error whose message has the file, the line of a key, and the problem.
 
-    def check(self, table: str, found: dict[str, Any], known: Collection[str], place: int = 0) -> None:
-        """Raise `ConfigError` for an unknown key."""
-        for key in found:
+        Args:
+            table: Name of the table. An empty name means the top of the file.
+            key: The key.
+            problem: The text behind the line number.
+            index: Position of the table among those of the same name.
+        """
+        return ConfigError(f"{self.path}:{self._line(table, key, index)}: {problem}")
+
+    def check(self, table: str, values: dict[str, Any], known: Collection[str], index: int = 0) -> None:
+        """Raise `ConfigError` for the first key of a table that is not known."""
+        for key in values:
             if key not in known:
-                where = f" in [{table}]" if table else ""
-                raise self.error(table, key, str(unknown_name(key, known, kind="key")) + where, place)
+                suffix = f" in [{table}]" if table else ""
+                raise self.error(table, key, f"{unknown_name(key, known, kind='key')}{suffix}", index)
 
-    def tables(self, key: str) -> dict[str, dict[str, Any]]:
-        """Return the tables `[key.NAME]` by name."""
-        value = self.content.get(key, {})
-        if not isinstance(value, dict) or not all(isinstance(one, dict) for one in value.values()):
-            msg = ""
-            raise self.error(msg, key, f"{key} must hold tables: [{key}.NAME]")
-        return {name: dict(one) for name, one in value.items()}
+    def named_tables(self, key: str) -> dict[str, dict[str, Any]]:
+        """Return the tables `[key.NAME]` by name. Raises `ConfigError`."""
+        tables = self.content.get(key, {})
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+            problem = f"{key} must contain tables: [{key}.NAME]"
+            raise self.error(TOP, key, problem)
+        return {name: dict(table) for name, table in tables.items()}
 
-    def several(self, key: str) -> list[dict[str, Any]]:
-        """Return the tables `[[key]]` in order."""
-        value = self.content.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-            msg = ""
-            raise self.error(msg, key, f"{key} must be a list of tables: [[{key}]]")
-        return [dict(one) for one in value]
+    def listed_tables(self, key: str) -> list[dict[str, Any]]:
+        """Return the tables `[[key]]` in order. Raises `ConfigError`."""
+        tables = self.content.get(key, [])
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            problem = f"{key} must be a list of tables: [[{key}]]"
+            raise self.error(TOP, key, problem)
+        return [dict(table) for table in tables]
 
-    def _line(self, table: str, key: str, place: int) -> int:
-        """Return the line of a key, or the line of its table if the key is not found."""
-        header = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
-        wanted = re.compile(rf"(^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
-        inside, begin, seen = table == "", 1, -1
+    def _line(self, table: str, key: str, index: int) -> int:
+        """Return the number of the line with a key, or that of its table if the key is not found."""
+        assignment = re.compile(rf"(^|[{{,\s])[\"']?{re.escape(key)}[\"']?\s*=")
+        is_inside, table_line, seen = table == TOP, 1, -1
         for number, line in enumerate(self.text.splitlines(), 1):
-            if (found := header.match(line)) is not None:
-                name = re.sub(r"[\"']", "", found[1])
+            if (header := HEADER.match(line)) is not None:
+                name = re.sub(r"[\"']", "", header[1])
                 seen += name == table
-                inside = name == table and seen == place
-                begin = number if inside else begin
-                if table == "" and name.split(".")[0] == key:
+                is_inside = name == table and seen == index
+                table_line = number if is_inside else table_line
+                if table == TOP and name.split(".")[0] == key:
                     return number
-            elif inside and key and wanted.search(line):
+            elif is_inside and key and assignment.search(line):
                 return number
-        return begin
+        return table_line

@@ -138,7 +138,7 @@ def finding(result: Probe) -> Finding:
     label = name if name == OPENCV else f"engine {name}"
     if answer is None and (name == "compiled" or name.startswith("onnx:")):
         # These engines run only if they are requested, and another engine of the same wheel works.
-        fix = f"use the engine {'litert' if name == 'compiled' else 'onnx'!r}, or install what is missing"
+        fix = f"use the engine `{'litert' if name == 'compiled' else 'onnx'}`, or install what is missing"
         return Finding(label, "warning", f"{name} does not work here: {result.reason}", fix)
     if answer is None:
         return Finding(label, "failure", f"{name} does not work: {result.reason}", _fix(result))
@@ -189,7 +189,7 @@ def _fix(result: Probe) -> str:
     if wheel == "onnxruntime":
         return (
             'pip install "onnxruntime!=1.21.*" (its wheels of 1.21.0 crashed on a Raspberry Pi 4), or use the engine '
-            "'litert'"
+            "`litert`"
         )
     return f"use another engine, or an older {wheel}: pip index versions {wheel}"
 

@@ -107,10 +107,10 @@ def _requested_engines(names: Sequence[str]) -> list[str]:
     providers = doctor.providers()
     for name in names:
         if not registry.available(name, providers):
-            msg = f"engine {name!r} is not available here: {registry.ENGINES[name].install}"
+            msg = f"the engine `{name}` is not available here: {registry.ENGINES[name].install}"
             raise ConfigError(msg)
     if "compiled" in names and (reason := doctor.probe("compiled").reason):
-        msg = f"engine 'compiled' does not work here: {reason}"
+        msg = f"the engine `compiled` does not work here: {reason}"
         raise ConfigError(msg)
     return list(names)
 

@@ -1,4 +1,4 @@
-"""Checks of accelerators: port, driver and library."""
+"""Check the port, the driver and the library of each accelerator."""
 
 from __future__ import annotations
 
@@ -14,66 +14,73 @@ from orilla.devices.shared_libraries import built_for, native
 from orilla.devices.shared_libraries import edgetpu_library as find_edgetpu
 
 PACKAGES = ("libedgetpu1-std", "libedgetpu1-max")
+"""Debian packages of libedgetpu."""
+
 FORK = "feranick/libedgetpu"
-"""GitHub repository of a libedgetpu build for current runtimes. Source: google-coral/libedgetpu issue 53,
+"""GitHub repository with builds of libedgetpu for current versions of LiteRT. Source: google-coral/libedgetpu issue 53,
 google-ai-edge/LiteRT issue 3611."""
+
+INSTALL = f"take the package for your system from github.com/{FORK} and run sudo apt install ./libedgetpu1-std_*.deb"
 
 
 def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
-    """Return all findings. The list is empty without an accelerator and without libedgetpu."""
-    sticks = [one for one in machine.accelerators if one.kind.startswith("edgetpu")]
-    found = [finding for one in machine.accelerators for finding in _device(one)]
+    """Return all findings. The list is empty on a machine without an accelerator and without libedgetpu."""
+    findings = [_device(accelerator) for accelerator in machine.accelerators]
+    has_edgetpu = any(accelerator.kind.startswith("edgetpu") for accelerator in machine.accelerators)
     library = find_edgetpu(root)
-    if sticks or library is not None:
-        found.append(edgetpu_library(library, _version(root), machine))
-    return found
+    if has_edgetpu or library is not None:
+        findings.append(edgetpu_library(library, _version(root), machine))
+    return findings
 
 
-def _device(one: Accelerator) -> list[Finding]:
-    if not one.usable:
-        fix = "sudo apt install gasket-dkms && sudo reboot" if one.kind == "edgetpu-pci" else "install its driver"
+def _device(accelerator: Accelerator) -> Finding:
+    """Check that an accelerator has a driver and a fast port."""
+    kind, name, link_mbit = accelerator.kind, accelerator.name, accelerator.link_mbit
+    if not accelerator.usable:
+        fix = "sudo apt install gasket-dkms && sudo reboot" if kind == "edgetpu-pci" else "install its driver"
         # An unused Intel GPU is no problem. An unused device that was plugged in for inference is one.
-        level: Level = "failure" if one.kind in ("edgetpu-pci", "hailo") else "warning"
-        return [Finding(one.kind, level, f"{one.name}: its driver has created no device", fix)]
-    if one.kind == "edgetpu-usb" and one.link_mbit is not None and one.link_mbit < USB3_MBIT:
-        detail = f"{one.name}: on a USB 2 port or cable ({one.link_mbit} Mbit/s), a tenth of the speed of USB 3"
-        return [Finding(one.kind, "warning", detail, "put it into a blue port, with the cable that it came with")]
-    return [Finding(one.kind, "ok", one.name)]
+        level: Level = "failure" if kind in ("edgetpu-pci", "hailo") else "warning"
+        return Finding(kind, level, f"{name}: its driver has created no device", fix)
+    if kind == "edgetpu-usb" and link_mbit is not None and link_mbit < USB3_MBIT:
+        detail = f"{name}: on a USB 2 port or cable ({link_mbit} Mbit/s), a tenth of the speed of USB 3"
+        return Finding(kind, "warning", detail, "plug it into a blue port, with the cable that it came with")
+    return Finding(kind, "ok", name)
 
 
 def edgetpu_library(library: Path | None, version: str | None, machine: Machine) -> Finding:
-    """Check that libedgetpu is installed, built for this machine, and fits the runtime that loads it.
+    """Check that libedgetpu is installed, is built for this machine, and fits the runtime that loads it.
 
     Args:
-        library: Path of the library, or None.
+        library: Path of the library. None if it is not installed.
         version: Version of its Debian package. None if it belongs to no package.
-        machine: This machine.
+        machine: The machine.
     """
-    get = f"take the package for your system from github.com/{FORK} and run sudo apt install ./libedgetpu1-std_*.deb"
     if library is None:
-        return Finding("libedgetpu", "failure", f"{LIBRARY} is not installed", get)
-    machine_of = built_for(library)
-    if machine_of is not None and machine_of != native():
-        return Finding("libedgetpu", "failure", f"{library} is built for {machine_of}, not for {native()}", get)
+        return Finding("libedgetpu", "failure", f"{LIBRARY} is not installed", INSTALL)
+    architecture = built_for(library)
+    if architecture is not None and architecture != native():
+        return Finding("libedgetpu", "failure", f"{library} is built for {architecture}, not for {native()}", INSTALL)
     if version is None:
-        return Finding(
-            "libedgetpu",
-            "ok",
-            f"{library} belongs to no Debian package, so its version is unknown and may not fit the runtime",
-        )
+        detail = f"{library} belongs to no Debian package, so its version is unknown and may not fit the runtime"
+        return Finding("libedgetpu", "ok", detail)
+    return _library_version(version, machine)
+
+
+def _library_version(version: str, machine: Machine) -> Finding:
+    """Check that libedgetpu fits the runtime. Its version contains that of the TensorFlow that it was built for."""
     built = re.search(r"tf(\d+\.\d+)", version)
     tflite = machine.engines.get("tflite-runtime") if "ai-edge-litert" not in machine.engines else None
     if built is None:
         detail = f"libedgetpu {version} is built for TensorFlow 2.5 of 2021: newer runtimes crash with it"
-        return Finding("libedgetpu", "failure", detail, get)
+        return Finding("libedgetpu", "failure", detail, INSTALL)
     if tflite is not None and not tflite.startswith(built[1]):
         detail = f"libedgetpu {version} is built for TensorFlow {built[1]}, and tflite-runtime is {tflite}"
-        return Finding("libedgetpu", "failure", detail, get)
+        return Finding("libedgetpu", "failure", detail, INSTALL)
     return Finding("libedgetpu", "ok", f"{version}, for TensorFlow {built[1]}")
 
 
 def _version(root: Path) -> str | None:
-    """Return the version of the Debian package that contains libedgetpu."""
+    """Return the version of the installed Debian package that contains libedgetpu, or None."""
     for paragraph in read(root / "var/lib/dpkg/status").split("\n\n"):
         lines = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
         if lines.get("Package") in PACKAGES and lines.get("Status", "").endswith(" installed"):

@@ -1,34 +1,36 @@
-"""Checks of the board: power, clock, memory and operating system."""
+"""Check the power, the clock, the memory and the operating system of the board."""
 
 from __future__ import annotations
 
 from orilla.devices.detect import THROTTLE, Machine
 from orilla.devices.finding import Finding
 
-LITTLE_MIB = 150
-"""Memory below which a loop may fail, MiB. A LiteRT loop with one small model takes about 100 MiB (`python
-tests/perf/overhead.py --memory`)."""
+MIN_FREE_MIB = 150
+"""Free memory in MiB below which a camera loop may fail. A loop with one small LiteRT model takes about 100 MiB
+(`python tests/perf/overhead.py --memory`)."""
 
 HOT_C = 80.0
-"""Temperature at which a Raspberry Pi starts to throttle, degrees Celsius. Source: Raspberry Pi documentation,
+"""Temperature in degrees Celsius at which a Raspberry Pi starts to throttle. Source: Raspberry Pi documentation,
 frequency management."""
 
 GOVERNORS = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+"""Files with which the governor of each core is set, as a shell finds them."""
 
 
 def examine(machine: Machine) -> list[Finding]:
-    """Return all findings, including the positive ones."""
-    found = [bits(machine), power(machine), temperature(machine), governor(machine), memory(machine)]
-    return [finding for finding in found if finding is not None]
+    """Return all findings, including those that say that something works."""
+    findings = [bits(machine), power(machine), temperature(machine), governor(machine), memory(machine)]
+    return [finding for finding in findings if finding is not None]
 
 
 def bits(machine: Machine) -> Finding | None:
-    """Check what works in 32-bit programs."""
+    """Check whether the system is 32-bit, for which few engines exist."""
     if machine.bits == 64:
         return None
     detail = (
-        "32-bit system: LiteRT, ONNX Runtime, numpy and OpenCV have no wheels for it; only tflite-runtime 2.14 has, "
-        "for Python 3.11, with the system's numpy and OpenCV: int8, float32 and float16 LiteRT variants"
+        "32-bit system: LiteRT, ONNX Runtime, numpy and OpenCV have no wheels for it. The only engine is "
+        "tflite-runtime 2.14 with Python 3.11 and the system's numpy and OpenCV; it runs int8, float32 and float16 "
+        "LiteRT variants"
     )
     if "tflite-runtime" in machine.engines:
         return Finding("system", "warning", detail, "for all engines, install the 64-bit system")
@@ -41,35 +43,30 @@ def bits(machine: Machine) -> Finding | None:
 
 def power(machine: Machine) -> Finding | None:
     """Check for under-voltage and throttling, now and since boot."""
-    now, before = THROTTLE[0] in machine.throttled, THROTTLE[16] in machine.throttled
-    if now or before:
-        when = "now" if now else "since it was started"
+    is_low, was_low = THROTTLE[0] in machine.throttled, THROTTLE[16] in machine.throttled
+    if is_low or was_low:
+        when = "now" if is_low else "since it was started"
         detail = f"under-voltage {when}: the board slows down and may lose USB devices"
-        return Finding(
-            "power", "failure" if now else "warning", detail, "use the board's own power supply and a short cable"
-        )
+        fix = "use the board's own power supply and a short cable"
+        return Finding("power", "failure" if is_low else "warning", detail, fix)
     if machine.throttled:
         return Finding("power", "warning", ", ".join(machine.throttled), "cool it with a heat sink or a fan")
     return Finding("power", "ok", "no under-voltage, not throttled") if machine.board else None
 
 
 def temperature(machine: Machine) -> Finding | None:
-    """Check that the temperature is below the throttling threshold."""
+    """Check that the board is not so hot that it throttles."""
     if machine.temperature_c is None:
         return None
     detail = f"{machine.temperature_c:.0f} degrees Celsius"
     if machine.temperature_c < HOT_C:
         return Finding("temperature", "ok", detail)
-    return Finding(
-        "temperature",
-        "warning",
-        f"{detail}: the board throttles from {HOT_C:.0f} degrees",
-        "cool it with a heat sink or a fan",
-    )
+    detail += f": the board throttles from {HOT_C:.0f} degrees"
+    return Finding("temperature", "warning", detail, "cool it with a heat sink or a fan")
 
 
 def governor(machine: Machine) -> Finding | None:
-    """Check the governor. A governor that follows the load makes latencies depend on the recent past."""
+    """Check the governor of the clock rate. With one that follows the load, latencies depend on the recent load."""
     if machine.governor is None:
         return None
     if machine.governor == "performance":
@@ -79,12 +76,13 @@ def governor(machine: Machine) -> Finding | None:
 
 
 def memory(machine: Machine) -> Finding | None:
-    """Check that a model and its loop fit into the free memory."""
+    """Check that a camera loop with a small model fits into the free memory."""
     if machine.memory_free_mib is None:
         return None
-    of = "" if machine.memory_limit_mib is None else f", of the {machine.memory_limit_mib} MiB of its control group"
-    detail = f"{machine.memory_free_mib} MiB are free{of}"
-    if machine.memory_free_mib >= LITTLE_MIB:
+    limit_mib = machine.memory_limit_mib
+    limit = "" if limit_mib is None else f", of the {limit_mib} MiB that the control group allows"
+    detail = f"{machine.memory_free_mib} MiB are free{limit}"
+    if machine.memory_free_mib >= MIN_FREE_MIB:
         return Finding("memory", "ok", detail)
     fix = "stop other programs (ps aux --sort=-rss | head), or give the container more memory"
     return Finding("memory", "warning", f"{detail}: a loop with one small model needs about 100 MiB", fix)

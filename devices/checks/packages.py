@@ -1,4 +1,4 @@
-"""Checks of Python packages: conflicts, and packages that are not what their name suggests."""
+"""Check the Python packages for conflicts, and for packages that are not what their name suggests."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from orilla.devices.finding import Finding
 from orilla.devices.packages import ENGINES, OPENCV_WHEELS, ORT_WHEELS, installed
 
 GOOGLE = "coral.ai"
-"""Text that occurs in the metadata of Google's `pycoral`, which is not on PyPI."""
+"""Text in the metadata of Google's `pycoral`. The package of this name on PyPI is another project."""
 
 
 def examine(bits: int = 64) -> list[Finding]:
-    """Return all findings, including the positive ones.
+    """Return all findings, including those that say that something works.
 
     Args:
-        bits: Pointer size of user programs. Few wheels exist for 32.
+        bits: Pointer size of this Python. For 32, OpenCV and the engines are checked with the board.
     """
     numpy = installed(["numpy"]).get("numpy")
-    found = [
+    findings = [
         opencv(installed(OPENCV_WHEELS)) if bits == 64 else None,
         engines(installed(ENGINES)) if bits == 64 else None,
         onnxruntime(installed(ORT_WHEELS)),
         tflite_numpy(installed(["tflite-runtime"]).get("tflite-runtime"), numpy),
-        pycoral(_page("pycoral")),
+        pycoral(_metadata("pycoral")),
     ]
-    return [finding for finding in found if finding is not None]
+    return [finding for finding in findings if finding is not None]
 
 
 def opencv(wheels: dict[str, str]) -> Finding:
@@ -57,33 +57,29 @@ def onnxruntime(wheels: dict[str, str]) -> Finding | None:
 
 
 def tflite_numpy(tflite: str | None, numpy: str | None) -> Finding | None:
-    """Check that `tflite_runtime`, which was built for numpy 1, is not installed together with numpy 2."""
+    """Check that tflite-runtime, which is built for numpy 1, is not installed together with numpy 2."""
     if tflite is None or numpy is None or numpy.startswith(("0.", "1.")):
         return None
     detail = f"tflite-runtime {tflite} is built for numpy 1, but numpy {numpy} is installed: inference will fail"
-    return Finding(
-        "tflite-runtime",
-        "failure",
-        detail,
-        'pip install "numpy<2" "opencv-python-headless<5"  (or: pip install ai-edge-litert)',
-    )
+    fix = 'pip install "numpy<2" "opencv-python-headless<5"  (or: pip install ai-edge-litert)'
+    return Finding("tflite-runtime", "failure", detail, fix)
 
 
-def pycoral(page: str | None) -> Finding | None:
+def pycoral(text: str | None) -> Finding | None:
     """Check that the installed `pycoral` is Google's.
 
     Args:
-        page: Its metadata. None if it is not installed.
+        text: Metadata of the distribution. None if it is not installed.
     """
-    if page is None:
+    if text is None:
         return None
-    if GOOGLE in page:
+    if GOOGLE in text:
         return Finding("pycoral", "ok", "Google's own; Orilla does not need it")
     detail = "the pycoral on PyPI is another project, not Google's; Orilla needs neither"
     return Finding("pycoral", "warning", detail, "pip uninstall -y pycoral")
 
 
-def _page(name: str) -> str | None:
+def _metadata(name: str) -> str | None:
     try:
         return str(metadata(name))
     except PackageNotFoundError:

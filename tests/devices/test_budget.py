@@ -1,4 +1,4 @@
-"""Budget files: their content, and the errors in them."""
+"""Budget files: their content, and the errors for invalid ones."""
 
 import pytest
 
@@ -6,13 +6,13 @@ from orilla.devices.budget import SHIPPED, Range, budget_of, read_budgets
 from orilla.devices.errors import ConfigError
 
 
-def test_what_ships_is_right():
+def test_the_shipped_budgets_are_valid():
     budgets = read_budgets(SHIPPED)
     assert {budget.bundle for budget in budgets} == {"road", "convnet", "mobilenet", "sentiment"}
     assert {budget.device for budget in budgets} == {None, "pi4", "pi5"}
 
 
-def test_a_number_is_the_most_and_a_time_has_a_least_too():
+def test_a_number_is_the_upper_limit_and_times_also_have_a_lower_one():
     budget = budget_of(
         {"bundle": "road", "device": "pi4", "p90_ms": 20, "p99_ms": [0, 50], "max_mib": 1, "min_agreement": 0.9}
     )
@@ -20,11 +20,11 @@ def test_a_number_is_the_most_and_a_time_has_a_least_too():
     assert budget.p99_ms == Range(0.0, 50.0)
     assert budget.max_mib == Range(0.0, 1.0)
     assert budget.min_agreement == Range(0.9, 1.0)
-    assert budget_of({"bundle": "road", "max_drop": 0.5}).max_drop.least == float("-inf")
+    assert budget_of({"bundle": "road", "max_drop": 0.5}).max_drop.low == float("-inf")
     assert list(budget.limits()) == ["p90_ms", "p99_ms", "max_mib", "min_agreement"]
 
 
-def test_a_reference_is_found_beside_the_file(tmp_path):
+def test_a_reference_is_relative_to_the_file(tmp_path):
     path = tmp_path / "b.toml"
     path.write_text('[[budget]]\nbundle = "road"\nreference = "full/road.orilla"\np90_ratio = 0.5\n')
     assert read_budgets(path)[0].reference == str(tmp_path / "full/road.orilla")
@@ -50,7 +50,7 @@ def test_a_reference_is_found_beside_the_file(tmp_path):
         ("[budgets]\n", 1, "unknown key 'budgets'"),
     ],
 )
-def test_what_is_refused_names_its_line(tmp_path, text, line, message):
+def test_an_invalid_file_is_rejected_with_the_line(tmp_path, text, line, message):
     path = tmp_path / "budgets.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -60,7 +60,7 @@ def test_what_is_refused_names_its_line(tmp_path, text, line, message):
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "has no [[budget]] table"), ("[[budget]", "b.toml: ")])
-def test_files_that_are_none(tmp_path, text, message):
+def test_empty_damaged_and_missing_files_are_rejected(tmp_path, text, message):
     (tmp_path / "b.toml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         read_budgets(tmp_path / "b.toml")

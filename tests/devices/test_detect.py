@@ -1,3 +1,5 @@
+"""Detection of machines from their files."""
+
 import dataclasses
 import os
 
@@ -14,7 +16,7 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def seen(tmp_path):
+def detected(tmp_path):
     """Return a function that detects a machine from a board's files."""
     return lambda files, **known: detect(boards.write(tmp_path, files), **{"arch": "aarch64", **known})
 
@@ -38,8 +40,8 @@ def seen(tmp_path):
         (boards.ROCK5, "Radxa ROCK 5B", "Cortex-A55 + Cortex-A76", ("asimd", "atomics", "asimdhp", "asimddp"), None),
     ],
 )
-def test_a_board_is_known_by_its_files(seen, files, board, cpu, features, device):
-    machine = seen(files)
+def test_a_board_is_recognised_by_its_files(detected, files, board, cpu, features, device):
+    machine = detected(files)
     assert (machine.board, machine.cpu, machine.features) == (board, cpu, features)
     assert catalog().of_board(machine.board) == device
     assert str(machine).startswith(f"{board} ({cpu}), aarch64")
@@ -47,16 +49,16 @@ def test_a_board_is_known_by_its_files(seen, files, board, cpu, features, device
         assert set(catalog().device(device).features) <= {*machine.features, "asimd"}
 
 
-def test_figures_of_a_board(seen):
-    machine = seen(boards.PI3)
+def test_memory_clock_and_temperature_of_a_board(detected):
+    machine = detected(boards.PI3)
     assert (machine.memory_mib, machine.memory_free_mib, machine.max_mhz) == (923, 597, 1400)
     assert (machine.governor, machine.temperature_c, machine.throttled) == ("ondemand", 47.236, ())
     assert machine.cores_online == 4
     assert machine.bits == 64
 
 
-def test_what_slowed_a_board_down(seen):
-    assert seen(boards.PI4).throttled == (
+def test_the_reasons_for_throttling(detected):
+    assert detected(boards.PI4).throttled == (
         "under-voltage now",
         "throttled now",
         "under-voltage since boot",
@@ -64,20 +66,20 @@ def test_what_slowed_a_board_down(seen):
     )
 
 
-def test_under_voltage_of_a_board_without_the_firmware_s_report(seen):
-    assert seen(boards.ZERO2W).throttled == ("under-voltage since boot",)
+def test_under_voltage_without_a_report_of_the_firmware(detected):
+    assert detected(boards.ZERO2W).throttled == ("under-voltage since boot",)
 
 
-def test_an_intel_computer(seen):
-    machine = seen(boards.INTEL, arch="x86_64")
+def test_an_intel_computer(detected):
+    machine = detected(boards.INTEL, arch="x86_64")
     assert machine.cpu == "Intel(R) Core(TM) Ultra 7 155H"
     assert machine.features == ("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni")
-    assert [one.kind for one in machine.accelerators] == ["intel-gpu", "intel-npu"]
+    assert [accelerator.kind for accelerator in machine.accelerators] == ["intel-gpu", "intel-npu"]
     assert (machine.temperature_c, machine.throttled) == (44.0, ("throttled by heat since boot",))
 
 
 @pytest.mark.parametrize(
-    ("files", "found"),
+    ("files", "expected"),
     [
         (boards.PI4, [("edgetpu-usb", "Coral USB Accelerator (not yet woken by its library)", 480)]),
         (boards.PI5, [("edgetpu-usb", "Coral USB Accelerator (awake)", 5000)]),
@@ -87,15 +89,16 @@ def test_an_intel_computer(seen):
         (boards.PI3, []),
     ],
 )
-def test_accelerators(seen, files, found):
-    machine = seen(files)
-    assert [(one.kind, one.name, one.link_mbit) for one in machine.accelerators] == found
-    assert all(one.usable for one in machine.accelerators)
+def test_accelerators(detected, files, expected):
+    machine = detected(files)
+    described = [(item.kind, item.name, item.link_mbit) for item in machine.accelerators]
+    assert described == expected
+    assert all(item.usable for item in machine.accelerators)
 
 
-def test_an_accelerator_without_its_driver(seen):
+def test_an_accelerator_without_its_driver_is_not_usable(detected):
     files = {name: text for name, text in boards.CORAL_DEV.items() if not name.startswith("dev/")}
-    assert [one.usable for one in seen(files).accelerators] == [False]
+    assert [accelerator.usable for accelerator in detected(files).accelerators] == [False]
 
 
 def test_an_unknown_system_is_no_error(tmp_path):
@@ -103,13 +106,13 @@ def test_an_unknown_system_is_no_error(tmp_path):
     assert (machine.memory_mib, machine.board, machine.temperature_c) == (0, None, None)
 
 
-def test_files_of_nonsense_are_no_error(tmp_path):
+def test_meaningless_files_are_no_error(tmp_path):
     nonsense = {name: "\0\x7f?:\n: :\nprocessor" for files in (boards.PI4, boards.INTEL) for name in files}
     machine = detect(boards.write(tmp_path, {**nonsense, "proc/self/cgroup": "::\n0\n"}))
     assert machine.memory_mib == 0
 
 
-def test_this_machine_is_all_filled_in():
+def test_the_description_of_this_machine_is_complete():
     machine = detect()
     assert machine.cores >= 1
     assert machine.memory_mib > machine.memory_free_mib > 0
@@ -128,18 +131,18 @@ def test_this_machine_is_all_filled_in():
     ],
 )
 def test_limits_of_a_container(tmp_path, files, cpus, limit):
-    found = limits(boards.write(tmp_path, files))
-    assert (found.cpus, found.memory_bytes) == (cpus, limit)
+    group = limits(boards.write(tmp_path, files))
+    assert (group.cpus, group.memory_bytes) == (cpus, limit)
 
 
-def test_cores_are_those_of_affinity_and_quota(tmp_path, monkeypatch):
+def test_affinity_and_quota_limit_the_cores(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
     assert cores.available_cores(tmp_path) == 4
     assert cores.available_cores(boards.write(tmp_path, boards.group_v2("250000 100000"))) == 2
     assert cores.available_cores(boards.write(tmp_path, boards.group_v2("50000 100000"))) == 1
 
 
-def test_memory_that_can_be_had_is_the_tightest(tmp_path):
+def test_the_control_group_limits_the_available_memory(tmp_path):
     root = boards.write(
         tmp_path, {**boards.PI5, **boards.group_v2(limit=str(512 * MIB), used=300 * MIB, inactive=50 * MIB)}
     )
@@ -148,15 +151,15 @@ def test_memory_that_can_be_had_is_the_tightest(tmp_path):
     assert detect(root).memory_free_mib == 262
 
 
-def test_the_group_with_the_least_left_counts(tmp_path):
+def test_the_group_with_the_least_free_memory_counts(tmp_path):
     files = boards.group_v2(limit=str(1024 * MIB), used=100 * MIB)
     files["sys/fs/cgroup/system.slice/memory.max"] = str(2048 * MIB)
     files["sys/fs/cgroup/system.slice/memory.current"] = str(2000 * MIB)
-    found = limits(boards.write(tmp_path, files))
-    assert (found.memory_bytes, found.memory_left) == (1024 * MIB, 48 * MIB)
+    group = limits(boards.write(tmp_path, files))
+    assert (group.memory_bytes, group.memory_left) == (1024 * MIB, 48 * MIB)
 
 
-def test_cached_files_of_version_1_are_those_of_all_groups_below(tmp_path):
+def test_cached_files_of_version_1_include_child_groups(tmp_path):
     files = boards.group_v1(limit=512 * MIB, used=500 * MIB)
     files["sys/fs/cgroup/memory/memory.stat"] = f"inactive_file 0\ntotal_inactive_file {400 * MIB}\n"
     assert limits(boards.write(tmp_path, files)).memory_left == 412 * MIB
@@ -171,9 +174,9 @@ def test_cached_files_of_version_1_are_those_of_all_groups_below(tmp_path):
         {"proc/self/cgroup": "5:cpuacct,cpu:/\n", "sys/fs/cgroup/cpuacct,cpu/cpu.cfs_quota_us": "-1\n"},
     ],
 )
-def test_odd_groups_are_no_limit(tmp_path, files):
-    found = limits(boards.write(tmp_path, files))
-    assert (found.cpus, found.memory_bytes) == (None, None)
+def test_invalid_files_of_groups_mean_no_limit(tmp_path, files):
+    group = limits(boards.write(tmp_path, files))
+    assert (group.cpus, group.memory_bytes) == (None, None)
     assert detect(tmp_path).memory_free_mib is None
     (tmp_path / "proc/self").mkdir(parents=True, exist_ok=True)
     (tmp_path / "proc/self/cgroup").write_bytes(b"0::/\xff\xfe\n")

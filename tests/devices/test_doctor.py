@@ -1,3 +1,6 @@
+"""Checks of the doctor that read files: packages, board and accelerators."""
+
+import dataclasses
 import struct
 import sys
 
@@ -10,38 +13,39 @@ from orilla.devices.detect import detect
 from orilla.devices.shared_libraries import native
 
 
-def finding(found, name):
-    return next(one for one in found if one.name == name)
+def finding(findings, name):
+    """Return the finding with a name."""
+    return next(item for item in findings if item.name == name)
+
+
+def write_and_detect(root, files, **known):
+    """Write a board's files, and return the description of the machine that they make up."""
+    return detect(boards.write(root, files), **{"arch": "aarch64", **known})
 
 
 @pytest.fixture
-def looked_at(tmp_path):
-    """Return a function that examines a board's files."""
-
-    def look(files, **known):
-        root = boards.write(tmp_path, files)
-        return doctor.examine(detect(root, **{"arch": "aarch64", **known}), root)
-
-    return look
+def examine(tmp_path):
+    """Return a function that writes a board's files and returns the findings."""
+    return lambda files: doctor.examine(write_and_detect(tmp_path, files), tmp_path)
 
 
-def test_one_opencv_is_right():
+def test_a_single_opencv_wheel_passes():
     assert packages.opencv({"opencv-python-headless": "5.0.0"}).level == "ok"
 
 
-def test_two_opencv_wheels_are_explained_with_the_command_that_mends_it():
-    found = packages.opencv({"opencv-python": "5.0.0", "opencv-python-headless": "5.0.0"})
-    assert not found.passed
-    assert "the last one installed wins" in found.detail
-    assert found.fix == "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python"
+def test_two_opencv_wheels_fail_with_the_command_that_fixes_it():
+    result = packages.opencv({"opencv-python": "5.0.0", "opencv-python-headless": "5.0.0"})
+    assert not result.passed
+    assert "the last one installed wins" in result.detail
+    assert result.fix == "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python"
 
 
-def test_what_is_missing_is_named():
+def test_a_missing_package_fails_with_its_install_command():
     assert packages.opencv({}).fix == "pip install opencv-python-headless"
     assert packages.engines({}).fix == "pip install ai-edge-litert"
 
 
-def dist(folder, name, release, text=""):
+def write_distribution(folder, name, release, text=""):
     """Write a distribution as pip leaves it, without its package."""
     info = folder / f"{name.replace('-', '_')}-{release}.dist-info"
     info.mkdir(parents=True)
@@ -69,36 +73,36 @@ def dist(folder, name, release, text=""):
         ),
     ],
 )
-def test_distributions_that_clash(tmp_path, monkeypatch, planted, name, level, match, fix):
-    for one, release in planted:
-        dist(tmp_path, one, release)
+def test_conflicting_distributions_are_reported(tmp_path, monkeypatch, planted, name, level, match, fix):
+    for distribution, release in planted:
+        write_distribution(tmp_path, distribution, release)
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = finding(packages.examine(), name)
-    assert (found.level, match in found.detail, fix in found.fix) == (level, True, True)
+    result = finding(packages.examine(), name)
+    assert (result.level, match in result.detail, fix in result.fix) == (level, True, True)
 
 
-def test_google_s_own_pycoral_is_no_fault(tmp_path, monkeypatch):
-    dist(tmp_path, "pycoral", "2.0.0", "Home-page: https://coral.ai/\n")
+def test_google_s_own_pycoral_passes(tmp_path, monkeypatch):
+    write_distribution(tmp_path, "pycoral", "2.0.0", "Home-page: https://coral.ai/\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert finding(packages.examine(), "pycoral").level == "ok"
 
 
-def test_a_board_on_a_weak_supply(looked_at):
-    found = looked_at(boards.PI4)
-    power = finding(found, "power")
+def test_under_voltage_and_heat_are_reported(examine):
+    findings = examine(boards.PI4)
+    power = finding(findings, "power")
     assert (power.level, "under-voltage now" in power.detail) == ("failure", True)
-    assert finding(found, "temperature").level == "warning"
-    assert "ondemand" in finding(found, "governor").detail
-    assert finding(found, "governor").fix.startswith("echo performance | sudo tee /sys/devices/system/cpu/cpu*")
+    assert finding(findings, "temperature").level == "warning"
+    assert "ondemand" in finding(findings, "governor").detail
+    assert finding(findings, "governor").fix.startswith("echo performance | sudo tee /sys/devices/system/cpu/cpu*")
 
 
-def test_a_board_that_had_a_weak_supply(looked_at):
-    assert finding(looked_at(boards.ZERO2W), "power").level == "warning"
+def test_under_voltage_in_the_past_is_a_warning(examine):
+    assert finding(examine(boards.ZERO2W), "power").level == "warning"
 
 
-def test_a_sound_board(looked_at):
-    found = board.examine(detect_of(looked_at, boards.PI5))
-    assert {one.name: one.level for one in found} == {
+def test_a_board_without_problems_passes(tmp_path):
+    findings = board.examine(write_and_detect(tmp_path, boards.PI5))
+    assert {item.name: item.level for item in findings} == {
         "power": "ok",
         "temperature": "ok",
         "governor": "ok",
@@ -106,42 +110,35 @@ def test_a_sound_board(looked_at):
     }
 
 
-def detect_of(looked_at, files, **known):
-    looked_at(files)
-    root = looked_at.__closure__[0].cell_contents
-    return detect(root, **{"arch": "aarch64", **known})
-
-
-def test_little_memory(looked_at):
+def test_little_free_memory_is_a_warning(examine):
     small = {**boards.PI5, **boards.group_v2(limit=str(200 << 20), used=100 << 20)}
-    found = finding(looked_at(small), "memory")
-    assert found.level == "warning"
-    assert "100 MiB are free, of the 200 MiB of its control group" in found.detail
+    result = finding(examine(small), "memory")
+    assert result.level == "warning"
+    assert "100 MiB are free, of the 200 MiB that the control group allows" in result.detail
 
 
 @pytest.mark.parametrize(("engines", "level"), [({}, "failure"), ({"tflite-runtime": "2.14.0"}, "warning")])
-def test_a_32_bit_system_says_what_works(looked_at, engines, level):
-    import dataclasses
-
-    machine = dataclasses.replace(detect_of(looked_at, boards.PI4_32BIT, arch="armv7l", bits=32), engines=engines)
-    found = finding(board.examine(machine), "system")
-    assert found.level == level
-    assert "only tflite-runtime 2.14 has" in found.detail
-    assert "64-bit system" in found.fix
-
-
-def test_a_coral_on_a_slow_port(looked_at):
-    found = finding(looked_at(boards.PI4), "edgetpu-usb")
-    assert (found.level, "480 Mbit/s" in found.detail) == ("warning", True)
-    assert finding(looked_at(boards.PI5), "edgetpu-usb").level == "warning"  # the slow stick is still plugged in
+def test_a_32_bit_system_is_reported_with_what_works(tmp_path, engines, level):
+    machine = write_and_detect(tmp_path, boards.PI4_32BIT, arch="armv7l", bits=32)
+    machine = dataclasses.replace(machine, engines=engines)
+    result = finding(board.examine(machine), "system")
+    assert result.level == level
+    assert "The only engine is tflite-runtime 2.14" in result.detail
+    assert "64-bit system" in result.fix
 
 
-def test_a_coral_without_its_library(looked_at):
-    found = finding(looked_at(boards.PI5), "libedgetpu")
-    assert (found.level, found.detail) == ("failure", "libedgetpu.so.1 is not installed")
+def test_a_coral_on_a_slow_port_is_a_warning(examine):
+    result = finding(examine(boards.PI4), "edgetpu-usb")
+    assert (result.level, "480 Mbit/s" in result.detail) == ("warning", True)
+    assert finding(examine(boards.PI5), "edgetpu-usb").level == "warning"  # The slow accelerator is still plugged in.
 
 
-def library(root, version=None, machine=None):
+def test_a_coral_without_its_library_fails(examine):
+    result = finding(examine(boards.PI5), "libedgetpu")
+    assert (result.level, result.detail) == ("failure", "libedgetpu.so.1 is not installed")
+
+
+def write_library(root, version=None, machine=None):
     """Write libedgetpu as Debian's package installs it."""
     numbers = {"x86_64": 62, "aarch64": 183, "armv7l": 40, "i686": 3}
     number = numbers[machine or native()]
@@ -168,28 +165,26 @@ def library(root, version=None, machine=None):
         (None, {"ai-edge-litert": "2.3.0"}, "ok", "belongs to no Debian package"),
     ],
 )
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux' file names")
-def test_the_age_of_libedgetpu(tmp_path, version, engines, level, match):
-    import dataclasses
-
-    library(tmp_path, version)
+@pytest.mark.skipif(sys.platform != "linux", reason="the file names are those of Linux")
+def test_libedgetpu_must_fit_the_runtime(tmp_path, version, engines, level, match):
+    write_library(tmp_path, version)
     machine = dataclasses.replace(detect(boards.write(tmp_path, boards.PI5)), engines=engines)
-    found = finding(accelerators.examine(machine, tmp_path), "libedgetpu")
-    assert (found.level, match in found.detail) == (level, True)
+    result = finding(accelerators.examine(machine, tmp_path), "libedgetpu")
+    assert (result.level, match in result.detail) == (level, True)
 
 
-def test_a_libedgetpu_of_another_architecture(tmp_path):
-    library(tmp_path, "16.0tf2.19.1-1", "armv7l" if native() != "armv7l" else "aarch64")
-    found = finding(accelerators.examine(detect(boards.write(tmp_path, boards.PI5)), tmp_path), "libedgetpu")
-    assert found.level == "failure"
-    assert f"not for {native()}" in found.detail
+def test_a_libedgetpu_of_another_architecture_fails(tmp_path):
+    write_library(tmp_path, "16.0tf2.19.1-1", "armv7l" if native() != "armv7l" else "aarch64")
+    result = finding(accelerators.examine(detect(boards.write(tmp_path, boards.PI5)), tmp_path), "libedgetpu")
+    assert result.level == "failure"
+    assert f"not for {native()}" in result.detail
 
 
-def test_a_board_without_a_driver_for_its_accelerator(looked_at):
+def test_a_missing_driver_of_an_accelerator_fails(examine):
     files = {name: text for name, text in boards.CORAL_DEV.items() if not name.startswith("dev/")}
-    found = finding(looked_at(files), "edgetpu-pci")
-    assert (found.level, "gasket-dkms" in found.fix) == ("failure", True)
+    result = finding(examine(files), "edgetpu-pci")
+    assert (result.level, "gasket-dkms" in result.fix) == ("failure", True)
 
 
-def test_this_installation_is_sound():
-    assert [found.name for found in doctor.examine() if not found.passed] == []
+def test_this_installation_passes():
+    assert [item.name for item in doctor.examine() if not item.passed] == []

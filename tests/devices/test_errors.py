@@ -1,3 +1,5 @@
+"""The error tree and the texts of errors."""
+
 import inspect
 
 import pytest
@@ -13,7 +15,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_error_has_a_builtin_parent_and_says_what_it_is(kind):
+def test_every_error_has_a_builtin_parent_and_a_docstring(kind):
     assert any(parent.__module__ == "builtins" and parent is not Exception for parent in kind.__mro__[1:-3])
     assert kind.__doc__
 

@@ -1,4 +1,4 @@
-"""Energy, clock and usage, read from file trees as kernels show them."""
+"""Energy, clock rate and processor time, read from files as the kernel writes them."""
 
 import pytest
 from helpers import boards
@@ -9,30 +9,31 @@ from orilla.devices.power import PowerMeter
 RAPL = "sys/class/powercap/intel-rapl:"
 
 
-def rapl(root, energies):
+def write_rapl(root, energies):
+    """Write the energy counters of RAPL domains, in microjoules by name."""
     files = {}
-    for place, (name, energy) in enumerate(energies.items()):
-        files[f"{RAPL}{place}/name"] = f"{name}\n"
-        files[f"{RAPL}{place}/energy_uj"] = f"{energy}\n"
-        files[f"{RAPL}{place}/max_energy_range_uj"] = "1000000000\n"
+    for index, (name, energy) in enumerate(energies.items()):
+        files[f"{RAPL}{index}/name"] = f"{name}\n"
+        files[f"{RAPL}{index}/energy_uj"] = f"{energy}\n"
+        files[f"{RAPL}{index}/max_energy_range_uj"] = "1000000000\n"
     boards.write(root, files)
 
 
-def test_packages_are_added_up_and_counters_wrap(tmp_path):
-    rapl(tmp_path, {"package-0": 999_000_000, "package-1": 5_000_000, "dram": 1})
+def test_packages_are_added_and_counters_may_restart(tmp_path):
+    write_rapl(tmp_path, {"package-0": 999_000_000, "package-1": 5_000_000, "dram": 1})
     meter = PowerMeter(tmp_path)
     assert meter.source == "RAPL, processor package"
     assert meter.read(10.0) is None
-    rapl(tmp_path, {"package-0": 9_000_000, "package-1": 25_000_000, "dram": 900})
+    write_rapl(tmp_path, {"package-0": 9_000_000, "package-1": 25_000_000, "dram": 900})
     assert meter.read(12.0) == pytest.approx((10 + 20) / 2)
     assert meter.joules == pytest.approx(30)
 
 
-def test_the_platform_holds_its_packages(tmp_path):
-    rapl(tmp_path, {"package-0": 0, "psys": 0})
+def test_the_platform_contains_its_packages(tmp_path):
+    write_rapl(tmp_path, {"package-0": 0, "psys": 0})
     meter = PowerMeter(tmp_path)
     meter.read(0.0)
-    rapl(tmp_path, {"package-0": 5_000_000, "psys": 12_000_000})
+    write_rapl(tmp_path, {"package-0": 5_000_000, "psys": 12_000_000})
     assert meter.read(1.0) == pytest.approx(12)
 
 
@@ -55,13 +56,13 @@ def test_ina_sensors_of_a_jetson(tmp_path):
     assert meter.joules == pytest.approx(10.0)
 
 
-def test_a_sensor_that_tells_power(tmp_path):
+def test_a_sensor_that_reports_power(tmp_path):
     monitor = "sys/class/hwmon/hwmon0/"
     boards.write(tmp_path, {monitor + "name": "ina219\n", monitor + "power1_input": "2500000\n"})
     assert PowerMeter(tmp_path).read(0.0) == pytest.approx(2.5)
 
 
-def test_a_machine_without_sensors(tmp_path):
+def test_a_machine_without_sensors_has_no_figures(tmp_path):
     meter = PowerMeter(tmp_path)
     assert meter.source is None
     assert meter.read(1.0) is None
@@ -69,12 +70,12 @@ def test_a_machine_without_sensors(tmp_path):
     assert usage(tmp_path) is None
 
 
-def test_the_clock_and_who_uses_the_cores(tmp_path):
+def test_the_clock_rate_and_the_processor_time(tmp_path):
     boards.write(tmp_path, {"proc/cpuinfo": "processor\t: 0\ncpu MHz\t\t: 2595.124\n"})
     assert mhz(tmp_path) == pytest.approx(2595.124)
     for core, khz in enumerate((600_000, 1_800_000)):
         boards.write(tmp_path, {f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq": f"{khz}\n"})
     assert mhz(tmp_path) == 1800
     boards.write(tmp_path, {"proc/stat": "cpu  100 20 30 5000 9 4 6 50 0 0\ncpu0 1 1\ncpu1 1 1\nintr 5\n"})
-    found = usage(tmp_path)
-    assert (found.busy, found.stolen, found.cores) == (1.6, 0.5, 2)
+    times = usage(tmp_path)
+    assert (times.busy, times.stolen, times.cores) == (1.6, 0.5, 2)

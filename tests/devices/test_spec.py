@@ -1,3 +1,5 @@
+"""The catalogue of devices, and the file with the user's devices."""
+
 import pytest
 
 from orilla.devices.errors import ConfigError
@@ -17,6 +19,8 @@ latencies = [{ model = "road", precision = "int8", engine = "litert", ms = 11, s
 
 @pytest.fixture
 def own(tmp_path):
+    """Return a function that writes the user's file and returns its path."""
+
     def write(text):
         path = tmp_path / "devices.toml"
         path.write_text(text)
@@ -25,11 +29,11 @@ def own(tmp_path):
     return write
 
 
-def test_every_engine_of_the_catalogue_is_one_that_runs():
+def test_the_catalogue_has_the_engines_of_the_registry():
     assert set(catalog().engines) == set(registry.ENGINES)
 
 
-def test_every_entry_says_where_it_is_from():
+def test_every_entry_has_a_source():
     shipped = catalog()
     for spec in (*shipped.devices.values(), *shipped.engines.values()):
         assert len(spec.source) > 10
@@ -38,7 +42,7 @@ def test_every_entry_says_where_it_is_from():
         assert spec.threads == max(1, min(4, spec.cores - 1))
 
 
-def test_a_user_adds_a_device_by_saying_what_it_is_like(own):
+def test_a_user_s_device_inherits_from_another(own):
     rover = catalog(own(ROVER)).device("rover")
     assert (rover.cpu, rover.mhz, rover.title) == ("Cortex-A76", 2400, "Our rover")
     assert (rover.cores, rover.threads) == (2, 1)
@@ -47,19 +51,19 @@ def test_a_user_adds_a_device_by_saying_what_it_is_like(own):
     assert catalog().device("pi5").cores == 4
 
 
-def test_a_user_s_entry_replaces_one_of_the_same_name(own):
+def test_a_user_s_device_replaces_one_of_the_same_name(own):
     changed = catalog(own('[devices.pi4]\nlike = "pi4"\nmhz = 2000\nmatch = ["Raspberry Pi 4"]\n'))
     assert changed.device("pi4").mhz == 2000
     assert changed.of_board("Raspberry Pi 4 Model B Rev 1.5") == "pi4"
 
 
-def test_a_device_that_is_like_itself_keeps_all_that_is_not_said(own):
+def test_a_replaced_device_keeps_what_is_not_given(own):
     changed = catalog(own('[devices.pi4]\nlike = "pi4"\nmhz = 2000\n'))
     assert changed.of_board("Raspberry Pi 4 Model B Rev 1.5") == "pi4"
     assert len(changed.device("pi4").latencies) == len(catalog().device("pi4").latencies)
 
 
-def test_the_file_is_found_by_the_environment(own, monkeypatch):
+def test_environment_variables_select_the_file(own, monkeypatch):
     monkeypatch.setenv("ORILLA_DEVICES", str(own(ROVER)))
     assert "rover" in catalog().devices
     monkeypatch.setenv("ORILLA_DEVICES", "/nowhere.toml")
@@ -89,13 +93,13 @@ def test_an_unknown_device_names_the_known_ones():
         (ROVER.replace('like = "pi5"\n', ""), r":3: \[devices.rover\] has no (source|precisions)"),
         (ROVER.replace('"Our rover"', ""), r"Invalid value \(at line 5"),
         ("[device.rover]\n", r":1: unknown key 'device': did you mean devices"),
-        (ROVER.replace('"pi5"', '["pi5"]'), r":4: like = .* must be a text"),
+        (ROVER.replace('"pi5"', '["pi5"]'), r":4: like = .* must be a string"),
         ("x = " + "[" * 3000, "devices.toml: "),
-        ("devices = 3\n", r":1: devices must hold tables"),
-        ("\n\n[devices]\nrover = 3\n", r":3: devices must hold tables"),
+        ("devices = 3\n", r":1: devices must contain tables"),
+        ("\n\n[devices]\nrover = 3\n", r":3: devices must contain tables"),
     ],
 )
-def test_what_is_wrong_in_a_user_s_file_is_told_with_its_line(own, text, match):
+def test_an_invalid_file_is_rejected_with_the_line(own, text, match):
     with pytest.raises(ConfigError, match=match) as caught:
         catalog(own(text))
     assert "\n" not in str(caught.value)

@@ -196,7 +196,13 @@ def test_a_model_that_is_quantised_already(tmp_path):
 def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     model = keras.Sequential([keras.Input((16,)), layers.Dense(8, name="odd", activation="gelu")])
     hints = ModelHints(task="tensor", device="coral")
-    refused(tmp_path, model, ConversionError, "coral cannot run the model: odd: activation gelu is not mapped", hints)
+    refused(
+        tmp_path,
+        model,
+        ConversionError,
+        "coral cannot run the model: odd: the Edge TPU does not run the activation gelu",
+        hints,
+    )
     refused(tmp_path, model, ConfigError, "unknown device 'tpu'", ModelHints(task="tensor", device="tpu"))
     np.savez(tmp_path / "x.npz", x=RNG.normal(size=(40, 16)).astype(np.float32))
     assert make(
@@ -208,6 +214,6 @@ def test_a_device_that_has_no_operator_for_a_layer(tmp_path):
     (tmp_path / "m.orilla").unlink()
     x = keras.Input((4, 6))
     hidden = keras.Model(x, keras.ops.gelu(layers.Dense(3)(x)))
-    refused(tmp_path, hidden, ConversionError, "coral cannot run the model: .*Gelu is not mapped", hints)
+    refused(tmp_path, hidden, ConversionError, "coral cannot run the model: .*the Edge TPU does not run Gelu", hints)
     inside = keras.Sequential([keras.Input((3, 4, 6)), layers.TimeDistributed(layers.GRU(2, name="deep"))])
-    refused(tmp_path, inside, ConversionError, "coral cannot run the model: deep: GRU is not mapped", hints)
+    refused(tmp_path, inside, ConversionError, "coral cannot run the model: deep: the Edge TPU does not run GRU", hints)

@@ -264,7 +264,7 @@ def test_a_dry_run_stores_nothing(own_cache, capsys):
         (["--threads", "65"], "the usable cores"),
         (["--engines", ""], "unknown engine ''"),
         (["--engines", "tensorrt"], "did you mean onnx:tensorrt"),
-        (["--engines", "onnx:cuda,onnx"], "engine 'onnx:cuda' is not available here: pip install onnxruntime-gpu"),
+        (["--engines", "onnx:cuda,onnx"], "the engine `onnx:cuda` is not available here: pip install onnxruntime-gpu"),
     ],
 )
 def test_bad_input(words, match, capsys):

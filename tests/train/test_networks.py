@@ -86,7 +86,7 @@ def test_a_device_s_rules_name_the_layer_and_what_would_do_better():
     x = keras.layers.Flatten()(x)
     network = keras.Model(image, keras.layers.Dense(200, activation="gelu", name="dense")(x))
     coral = [str(advice) for advice in keras_rules.check(network, "coral")]
-    assert any(line.startswith("leaky: LeakyReLU is not mapped; take ReLU") for line in coral)
+    assert any(line.startswith("leaky: the Edge TPU does not run LeakyReLU; use ReLU") for line in coral)
     assert any(line.startswith("larger: ") and "Concatenate and Reshape" in line for line in coral)
     assert any("GlobalAveragePooling2D instead of Flatten" in line for line in coral)
     assert any("activation gelu" in line for line in coral)

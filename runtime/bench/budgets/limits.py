@@ -64,9 +64,9 @@ def judge_figure(bundle: str, variant: str, key: str, figure: Figure, limit: Ran
 
 
 def _status(key: str, value: float, limit: Range) -> Status:
-    if math.isnan(value) or value > limit.most:
+    if math.isnan(value) or value > limit.high:
         return "exceeded"
-    if value < limit.least:
+    if value < limit.low:
         return "exceeded" if key.startswith("min_") else "implausible"
     return "met"
 
@@ -74,16 +74,16 @@ def _status(key: str, value: float, limit: Range) -> Status:
 def allowed(key: str, limit: Range) -> str:
     """Return a limit as the reports write it, for example `at most 20`."""
     if key.startswith("min_"):
-        return f"at least {limit.least:g}"
-    return f"{limit.least:g} to {limit.most:g}" if limit.least > 0 else f"at most {limit.most:g}"
+        return f"at least {limit.low:g}"
+    return f"{limit.low:g} to {limit.high:g}" if limit.low > 0 else f"at most {limit.high:g}"
 
 
 def _reason(key: str, limit: Range, status: Status) -> str:
     if status == "implausible":
-        return f"below {limit.least:g}: implausibly good; check that the whole model ran"
+        return f"below {limit.low:g}: implausibly good; check that the whole model ran"
     if key.startswith("min_"):
-        return f"at least {limit.least:g} is allowed"
-    return f"at most {limit.most:g} is allowed"
+        return f"at least {limit.low:g} is allowed"
+    return f"at most {limit.high:g} is allowed"
 
 
 def percent_of(key: str) -> float:
