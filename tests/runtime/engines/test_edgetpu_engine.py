@@ -88,8 +88,8 @@ def session(stick, messages):
 
 @pytest.fixture
 def impatient(stick, messages):
-    """A session whose watchdog waits for one second."""
-    session = stick.session(limit_s=1.0)
+    """A session whose watchdog waits only a few seconds, which are enough to open the stick on a busy machine."""
+    session = stick.session(limit_s=4.0)
     session.on_event = messages.append
     yield session
     session.close()
