@@ -89,7 +89,7 @@ def session(stick, messages):
 @pytest.fixture
 def impatient(stick, messages):
     """A session whose watchdog waits only a few seconds, which are enough to open the stick on a busy machine."""
-    session = stick.session(limit_s=4.0)
+    session = stick.session(limit_s=3.0)
     session.on_event = messages.append
     yield session
     session.close()
@@ -135,9 +135,9 @@ def test_a_stick_that_hangs_is_abandoned(impatient, stick, messages):
     stick.hang.clear()
     began = time.perf_counter()
     assert np.array_equal(session.run(PICTURE), ANSWER)
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 6
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
-    assert messages == ["Edge TPU lost: no answer for 1 s; it is not used again until this program restarts"]
+    assert messages == ["Edge TPU lost: no answer for 3 s; it is not used again until this program restarts"]
     stick.hang.set()
     stick.now += 1000
     assert np.array_equal(session.run(PICTURE), ANSWER)
@@ -147,12 +147,12 @@ def test_a_stick_that_hangs_is_abandoned(impatient, stick, messages):
 def test_a_stick_that_hangs_when_it_is_opened_is_abandoned(impatient, stick, messages):
     session = impatient
     stick.broken = True
-    stick.slow_s = 3.0
+    stick.slow_s = 7.0
     began = time.perf_counter()
     assert np.array_equal(session.run(PICTURE), ANSWER)
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 6
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
-    assert "the stick did not open in 1 s" in messages[1]
+    assert "the stick did not open in 3 s" in messages[1]
 
 
 def test_what_was_lost_is_let_go_before_it_is_opened_again(session, stick):
