@@ -25,8 +25,8 @@ TPU_CACHE = 8 << 20
 Coral's documentation, "Edge TPU performance: parameter data caching"."""
 
 PI4_MACS = 800_000_000
-"""Number of multiplications that a Raspberry Pi 4 computes in about a tenth of a second. SSDLite with MobileNet v2 has
-so many (Sandler et al. 2018, table 6), and takes 113 ms on it (aallan/benchmarking-ml-on-the-edge)."""
+"""Number of multiplications that a Raspberry Pi 4 computes in about a tenth of a second. It is that of SSDLite with
+MobileNet v2 (Sandler et al. 2018, table 6), which takes 113 ms (aallan/benchmarking-ml-on-the-edge)."""
 
 
 @dataclass(frozen=True, slots=True)
