@@ -1,4 +1,4 @@
-"""Compare two answers by the decisions on which a robot would act."""
+"""Compare the outputs of two models by their decisions: what a robot would act on."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.task import Task
 
-SAME = 0.05
-"""Two numbers are equal decisions if they differ by at most this share of the outputs' root mean square."""
+TOLERANCE = 0.05
+"""Two numbers count as the same decision if they differ by at most this share of the reference's root mean square."""
 
 Bools = NDArray[np.bool_]
 
 
 def agreeing(
-    task: Task, one: NDArray[np.float32], other: NDArray[np.float32], size_hw: tuple[int, int] | None = None
+    task: Task, output: NDArray[np.float32], reference: NDArray[np.float32], size_hw: tuple[int, int] | None = None
 ) -> Bools:
-    """Return where two outputs without batch axis decide equally.
+    """Return for each decision whether an output agrees with a reference.
 
-    Decisions are the pixels of the mask at `size_hw` or on the network's grid, the most likely class `[1]`, or numbers.
+    For arrays, each number is a decision. For other tasks, see `decisions`.
+
+    Args:
+        task: Task of both models.
+        output: Output without the batch axis.
+        reference: Output of the original model, of the same shape.
+        size_hw: Height and width of the frame, for a segmentation. None compares the cells of the network's grid.
     """
     if task == "tensor":
-        close: Bools = np.abs(one - other) <= SAME * np.sqrt(np.mean(np.square(other, dtype=np.float64)))
+        scale = np.sqrt(np.mean(np.square(reference, dtype=np.float64)))
+        close: Bools = np.abs(output - reference) <= TOLERANCE * scale
         return close
-    same: Bools = decisions(task, one, size_hw) == decisions(task, other, size_hw)
+    same: Bools = decisions(task, output, size_hw) == decisions(task, reference, size_hw)
     return same
 
 
 def decisions(task: Task, output: NDArray[np.float32], size_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
-    """Return the decisions of one output without batch axis.
+    """Return the decisions of an output without the batch axis.
 
-    They are the mask at `size_hw` or on the network's grid, the most likely class `[1]`, or the numbers.
+    For a segmentation, they are the mask, at `size_hw` or on the network's grid. Otherwise they are the most likely
+    class `[1]`.
     """
     if task != "segment":
         best: NDArray[np.intp] = np.argmax(class_scores(output[None]), axis=1)

@@ -1,4 +1,4 @@
-"""The tasks and their primary metrics."""
+"""The tasks, and the primary metric of each."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Literal
 Task = Literal["segment", "classify", "text", "tensor"]
 
 FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy", "tensor": "cosine"}
-"""Metric by which a model of each task is chosen and compared."""
+"""Metric by which models of each task are chosen and compared."""

@@ -4,8 +4,8 @@
     python tests/perf/loop.py --clip drive.mp4     a clip of your own
     python tests/perf/loop.py --json               {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
 
-Each round times every stage alone, then the same frames through `model.stream`, so that both see the same machine. The
-figures are medians of the rounds; `spread` is the lowest and highest ratio of a round.
+Each round measures every stage alone, and then the loop on the same frames, so that a disturbance affects both. The
+figures are medians over the rounds. `spread` is the lowest and the highest ratio of a round.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def draw_clip(path: Path, frames: int) -> None:
 
 
 def each(work: Callable[[], object], count: int) -> float:
-    """Return the milliseconds of one call, over `count` calls in a row."""
+    """Return the mean time of a call in milliseconds, over `count` calls."""
     started = time.perf_counter()
     for _ in range(count):
         work()
@@ -55,7 +55,7 @@ def each(work: Callable[[], object], count: int) -> float:
 
 
 def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict[str, float]:
-    """Return the milliseconds of each stage when nothing else runs."""
+    """Return the time of each stage in milliseconds while nothing else runs."""
     source = open_source(clip)
     capture_ms = each(source.read, frames)
     source.close()
@@ -77,7 +77,7 @@ def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict
 
 
 def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
-    """Return the frames per second through the loop and the default sink of `orilla run`, from first to last answer."""
+    """Return the frames per second of the loop with the sink `jsonl`, from the first to the last answer."""
     ticks = model.stream(clip)
     sink.write(next(ticks))
     started, count = time.perf_counter(), 0
@@ -88,12 +88,12 @@ def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
 
 
 def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
-    """Return medians over rounds of stages alone and loop, interleaved."""
+    """Return the medians of the stages and of the loop, which are measured alternately."""
     source = open_source(clip)
     frames = sum(1 for _ in iter(source.read, None)) - 1
     source.close()
-    with Path(os.devnull).open("wb") as nowhere:
-        sink = JsonLines("nowhere", nowhere, ExitStack())
+    with Path(os.devnull).open("wb") as devnull:
+        sink = JsonLines("devnull", devnull, ExitStack())
         loop_fps(model, clip, sink)
         rows = [(stages_alone(model, clip, frames, sink), loop_fps(model, clip, sink)) for _ in range(rounds)]
     stages = {name: statistics.median(row[0][name] for row in rows) for name in rows[0][0]}
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--variant")
     parser.add_argument("--clip", type=Path)
-    parser.add_argument("--frames", type=int, default=400, help="of the clip that is drawn")
+    parser.add_argument("--frames", type=int, default=400, help="number of frames of the clip that is rendered")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

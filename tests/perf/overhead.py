@@ -4,8 +4,8 @@
     python tests/perf/overhead.py --memory            resident memory of a road loop and of a hand-written one
     python tests/perf/overhead.py --growth 100000     growth of the resident memory over this number of 720p frames
 
-The first form runs the loop's three threads, queues, counters and statistics with a source, preparation, inference and
-decoding that do nothing, so only the loop remains. The other two run in processes of their own.
+The first form measures the loop alone: its threads, queues, counters and statistics. Source, preparation, inference and
+decoding do nothing. The other two forms start processes of their own.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Nothing:
 
 
 def overhead_ms() -> list[float]:
-    """Return the median milliseconds between two answers, of each round."""
+    """Return the median time between two answers in milliseconds, for each round."""
     rounds = []
     for _ in range(ROUNDS):
         source = Still(np.zeros((8, 8, 3), np.uint8), FRAMES)
@@ -92,19 +92,19 @@ import cv2, msgspec, numpy
 from ai_edge_litert.interpreter import Interpreter
 interpreter = Interpreter(sys.argv[1], num_threads=1)
 interpreter.allocate_tensors()
-(given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-height, width = given["shape"][1:3]
+(inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
+height, width = inputs["shape"][1:3]
 capture = cv2.VideoCapture(sys.argv[2])
-table = (numpy.arange(256) / given["quantization"][0] + given["quantization"][1]).round().astype(given["dtype"])
+table = (numpy.arange(256) / inputs["quantization"][0] + inputs["quantization"][1]).round().astype(inputs["dtype"])
 while True:
     ok, image = capture.read()
     if not ok:
         break
     image = cv2.cvtColor(cv2.resize(image, (int(width), int(height))), cv2.COLOR_BGR2RGB)
-    interpreter.set_tensor(given["index"], cv2.LUT(image, table)[None])
+    interpreter.set_tensor(inputs["index"], cv2.LUT(image, table)[None])
     interpreter.invoke()
-    scale, zero = made["quantization"]
-    probability = (interpreter.get_tensor(made["index"]).astype(numpy.float32) - zero) * scale
+    scale, zero = outputs["quantization"]
+    probability = (interpreter.get_tensor(outputs["index"]).astype(numpy.float32) - zero) * scale
     print((probability >= 0.5).mean(), flush=True)
 print(resident_mib(), file=sys.stderr)
 """
@@ -161,7 +161,7 @@ def last_figures(command: list[str]) -> list[float]:
 
 
 def memory(bundle: str) -> dict[str, float]:
-    """Return the resident memory after a clip, MiB: hand-written and `orilla run`, interleaved; medians."""
+    """Return the median resident memory after a clip in MiB, of a hand-written loop and of `orilla run`."""
     opened = Bundle.open(bundle)
     with tempfile.TemporaryDirectory() as folder:
         model, clip = Path(folder, "model.tflite"), Path(folder, "clip.mp4")

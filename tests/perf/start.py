@@ -30,14 +30,14 @@ from ai_edge_litert.interpreter import Interpreter
 model, picture, height, width = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 interpreter = Interpreter(model, num_threads=1)
 interpreter.allocate_tensors()
-(given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+(inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
 image = cv2.cvtColor(cv2.resize(cv2.imread(picture), (width, height)), cv2.COLOR_BGR2RGB)
-scale, zero = given["quantization"]
-tensor = image.astype(numpy.float32) if not scale else (image / scale + zero).round().astype(given["dtype"])
-interpreter.set_tensor(given["index"], tensor[None])
+scale, zero = inputs["quantization"]
+tensor = image.astype(numpy.float32) if not scale else (image / scale + zero).round().astype(inputs["dtype"])
+interpreter.set_tensor(inputs["index"], tensor[None])
 interpreter.invoke()
-scale, zero = made["quantization"]
-output = interpreter.get_tensor(made["index"])
+scale, zero = outputs["quantization"]
+output = interpreter.get_tensor(outputs["index"])
 probability = output if not scale else (output.astype(numpy.float32) - zero) * scale
 print((probability >= 0.5).mean(), flush=True)
 """

@@ -99,20 +99,20 @@ PICTURE = prepare(factories.picture(), PROBE.manifest.preprocess)
 ANSWER = litert.load(DATA, 1).run(PICTURE)
 
 
-def test_it_answers_as_the_cpu_does(session):
+def test_the_stick_answers_as_the_cpu_does(session):
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert session.engine.endswith("edgetpu")
     assert session.counts == {"resets": 0, "reopened": 0, "on_cpu": 0}
 
 
-def test_after_a_reset_it_is_opened_again_and_the_frame_is_answered(session, stick, messages):
+def test_after_a_reset_the_stick_is_reopened_and_the_frame_is_answered(session, stick, messages):
     stick.broken = True
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 0}
     assert [text.split(":")[0] for text in messages] == ["Edge TPU lost", "Edge TPU reopened"]
 
 
-def test_while_it_is_unplugged_the_cpu_goes_on_and_it_comes_back(session, stick, messages):
+def test_the_cpu_answers_while_the_stick_is_unplugged(session, stick, messages):
     stick.plugged = False
     for _ in range(3):
         assert np.array_equal(session.run(PICTURE), ANSWER)
@@ -155,14 +155,14 @@ def test_a_stick_that_hangs_when_it_is_opened_is_abandoned(impatient, stick, mes
     assert "the stick did not open in 3 s" in messages[1]
 
 
-def test_what_was_lost_is_let_go_before_it_is_opened_again(session, stick):
+def test_a_lost_device_is_released_before_it_is_reopened(session, stick):
     """If the old device is still held when it is opened again, libedgetpu returns the old, dead one."""
     stick.broken = True
     session.run(PICTURE)
     assert stick.held_at_opening == [0, 0]
 
 
-def test_one_that_fails_again_and_again_is_asked_less_and_less(session, stick, messages):
+def test_a_stick_that_fails_repeatedly_is_reopened_less_and_less_often(session, stick, messages):
     for _ in range(300):
         stick.broken = stick.breaks_at_once = True
         assert np.array_equal(session.run(PICTURE), ANSWER)
@@ -196,12 +196,12 @@ def test_a_missing_library_says_what_to_install():
         loader.load_bytes("edgetpu", COMPILED)
 
 
-def test_a_library_of_another_architecture_is_told(tmp_path, monkeypatch):
-    other = 183 if platform.machine() == "x86_64" else 62
+def test_a_library_for_another_processor_is_rejected(tmp_path, monkeypatch):
+    machine = 183 if platform.machine() == "x86_64" else 62
     library = tmp_path / "libedgetpu.so.1"
-    library.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, other) + bytes(44))
+    library.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine) + bytes(44))
     monkeypatch.setenv(shared_libraries.EDGETPU_VARIABLE, str(library))
-    name = {183: "aarch64", 62: "x86_64"}[other]
+    name = {183: "aarch64", 62: "x86_64"}[machine]
     with pytest.raises(EngineError, match=rf"is built for {name}, this Python for {platform.machine()}"):
         loader.load_bytes("edgetpu", COMPILED)
 
@@ -211,10 +211,10 @@ DELEGATE = r"""
 struct delegate { void *data; int (*prepare)(void *, struct delegate *); void *copy_from, *copy_to, *free_buffer;
                   long long flags; void *builder; };
 static int prepare(void *context, struct delegate *self) { return 0; }
-static struct delegate one = {0};
+static struct delegate the_delegate = {0};
 struct delegate *tflite_plugin_create_delegate(char **keys, char **values, size_t count, void (*error)(const char *)) {
-  one.prepare = prepare;
-  return &one;
+  the_delegate.prepare = prepare;
+  return &the_delegate;
 }
 void tflite_plugin_destroy_delegate(struct delegate *self) {}
 """

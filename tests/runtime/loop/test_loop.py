@@ -1,4 +1,4 @@
-"""The loop with artificial sources and sessions: order, drops, errors and the end of its threads."""
+"""The loop with simulated sources and sessions: order, drops, errors and the end of its threads."""
 
 import threading
 
@@ -22,7 +22,7 @@ SPEC = InputPreprocessor(Preprocess(size_hw=(8, 8), color="bgr"))
 
 
 class BrightnessSession:
-    """Session that answers the brightness of the image. `gate` delays an answer."""
+    """Session whose output is the brightness of the image. It waits for `gate` before each answer."""
 
     engine = "test"
 
@@ -107,7 +107,7 @@ def test_a_file_is_not_read_far_ahead_of_the_caller():
     assert [frame.index for frame in frames] == [0, 1, 2]
 
 
-def test_frames_before_a_break_are_answered_then_the_error_is_raised():
+def test_frames_before_a_failure_are_answered_then_the_error_is_raised():
     source = factories.ListSource(bright([1, 2, 3]), error=SourceError("the cable is out"))
     ticks = run(source, BrightnessSession().run)
     assert [next(ticks).index for _ in range(3)] == [0, 1, 2]
@@ -142,7 +142,7 @@ def test_a_resolution_that_changes_midway_is_followed():
 
 
 class PoolSource(factories.ListSource):
-    """Frames in reused buffers, like those of a camera."""
+    """Source whose frames are in reused buffers, as a camera's are."""
 
     def __init__(self, count, *, live=False):
         super().__init__([None] * count, live=live)
@@ -158,7 +158,7 @@ class PoolSource(factories.ListSource):
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_frame_stays_what_it_was_for_as_long_as_it_is_held(live):
+def test_a_frame_stays_unchanged_as_long_as_it_is_held(live):
     held = []
     for tick in run(PoolSource(400, live=live), BrightnessSession().run):
         held.append((tick.frame.image, tick.frame.image[2:4], tick.index))
@@ -175,7 +175,7 @@ def test_a_slow_caller_of_a_live_source_gets_fresh_answers():
     first = next(ticks)
     assert source.exhausted.wait(10)
     answers = [first, *ticks]
-    # When the camera ends, at most one answer waits, one is in hand, and the last frame follows.
+    # When the camera ends, one answer may wait, the caller has one, and the last frame follows.
     assert answers[-1].index == 49
     assert len(answers) <= 4
 
@@ -206,7 +206,7 @@ class EventfulSource(factories.ListSource):
     message: list
 
 
-def test_what_happens_to_the_source_is_told_and_the_loop_goes_on(caplog):
+def test_events_of_the_source_are_reported_and_the_loop_continues(caplog):
     source, events = EventfulSource(bright([1, 2, 3])), []
     source.message = []
     ticks = list(run(source, BrightnessSession().run, on_event=events.append))
@@ -219,7 +219,7 @@ def test_what_happens_to_the_source_is_told_and_the_loop_goes_on(caplog):
     assert [record.message for record in caplog.records] == ["lost at 1", "corrupt at 2"]
 
 
-def test_frames_that_the_model_cannot_take_are_passed_over():
+def test_frames_that_the_model_cannot_take_are_skipped():
     images = [*bright([1]), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), *bright([4])]
     events = []
     ticks = list(run(factories.ListSource(images), BrightnessSession().run, on_event=events.append))
@@ -233,14 +233,14 @@ def test_a_source_without_one_good_frame_ends_with_the_reason():
         list(run(factories.ListSource([np.zeros((0, 4, 3), np.uint8)]), BrightnessSession().run))
 
 
-def test_a_live_source_whose_size_changes_says_so():
+def test_a_changed_size_of_a_live_source_is_reported():
     images, events = bright([50]) + bright([60], (31, 17)), []
     source = factories.ListSource(images, live=True)
     list(run(source, BrightnessSession().run, on_event=events.append, policy="every"))
     assert [event.detail for event in events] == ["frames are now 17x31, before 16x16"]
 
 
-def test_an_error_of_who_is_told_of_events_ends_the_loop():
+def test_an_error_of_the_event_handler_ends_the_loop():
     source = EventfulSource(bright([1, 2, 3]))
     source.message = []
     with pytest.raises(ZeroDivisionError):

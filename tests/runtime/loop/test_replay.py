@@ -18,7 +18,7 @@ class Jumpy(factories.ListSource):
     """A live source that reports a loss and a corrupt frame."""
 
     def __init__(self, count):
-        super().__init__([factories.picture(seed=place) for place in range(count)], live=True)
+        super().__init__([factories.picture(seed=seed) for seed in range(count)], live=True)
         self.message = iter([Event("lost", 5, 0, "lost"), Event("corrupt", 5, 0, "corrupt")])
 
     def read(self):
@@ -68,12 +68,12 @@ HEADER = '{"line":"header","schema":1,"policy":"latest","live":true,"rate_hz":30
 def drive(path, *, count=90, period_ms=33, infer_ms=50.0, prepare_ms=1.0):
     """Write the recording of a 30 Hz camera with one inference after the other. Preparing the frame takes 1 ms."""
     lines = [HEADER]
-    for place in range(count):
-        at = place * period_ms * 1_000_000
-        lines.append(f'{{"line":"step","verb":"admit","at_ns":{at},"index":{place},"time_ns":{at}}}')
-        lines.append(f'{{"line":"frame","index":{place},"captured_ns":{at},"stages_ms":{{"prepare":1.0}}}}')
+    for index in range(count):
+        at = index * period_ms * 1_000_000
+        lines.append(f'{{"line":"step","verb":"admit","at_ns":{at},"index":{index},"time_ns":{at}}}')
+        lines.append(f'{{"line":"frame","index":{index},"captured_ns":{at},"stages_ms":{{"prepare":1.0}}}}')
         stages_ms = f'{{"prepare":{prepare_ms},"infer":{infer_ms},"decode":0.5}}'
-        lines.append(f'{{"line":"result","index":{place},"stages_ms":{stages_ms},"result":{{}}}}')
+        lines.append(f'{{"line":"result","index":{index},"stages_ms":{stages_ms},"result":{{}}}}')
     return Replay.read(recorded(path, lines))
 
 
@@ -86,7 +86,7 @@ def test_another_policy_in_simulated_time(tmp_path):
     )
     assert {reason for _, _, reason in latest.dropped} == {"superseded"}
     assert "deadline" in {reason for _, _, reason in deadline.dropped}
-    assert max(one.began_ns - one.captured_ns for one in deadline.delivered) <= 20_000_000
+    assert max(answer.began_ns - answer.captured_ns for answer in deadline.delivered) <= 20_000_000
     assert not fast.dropped
     assert len(fast.delivered) == 90
 
@@ -94,7 +94,7 @@ def test_another_policy_in_simulated_time(tmp_path):
 def test_the_preparation_of_crops_counts_for_the_inference_thread(tmp_path):
     """A cascade prepares crops after the inference of the first model. The result's `prepare` then is longer."""
     replay = drive(tmp_path / "a.rec", infer_ms=20.0, prepare_ms=31.0)
-    assert {one.delivered_ns - one.began_ns for one in replay.simulate().delivered} == {50_500_000}
+    assert {answer.delivered_ns - answer.began_ns for answer in replay.simulate().delivered} == {50_500_000}
 
 
 def test_simulations_are_equal(tmp_path):
@@ -132,7 +132,7 @@ def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path)
     list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
     lines = path.read_text().splitlines()
     for gone in range(1, len(lines)):
-        rest = [line for place, line in enumerate(lines) if place != gone]
+        rest = [line for number, line in enumerate(lines) if number != gone]
         try:
             replay = Replay.read(recorded(tmp_path / "cut.rec", rest))
             replay.recorded_decisions(), replay.repeated_decisions(), replay.simulate()
@@ -149,13 +149,13 @@ def test_a_loop_that_ends_early_leaves_its_recording(model, tmp_path):
 
 
 def test_a_frame_that_could_not_be_prepared_counts_once(model, tmp_path):
-    images = [factories.picture(seed=place) if place % 3 else np.zeros((0, 4, 3), np.uint8) for place in range(30)]
+    images = [factories.picture(seed=index) if index % 3 else np.zeros((0, 4, 3), np.uint8) for index in range(30)]
     path = tmp_path / "drive.rec"
     ticks = list(model.stream(factories.ListSource(images), record=path, on_event=lambda event: None))
     replay = Replay.read(path)
     assert replay.recorded_decisions() == replay.repeated_decisions()
     outcome = replay.simulate()
-    assert [one.index for one in outcome.delivered] == [tick.index for tick in ticks]
+    assert [answer.index for answer in outcome.delivered] == [tick.index for tick in ticks]
     assert len(outcome.dropped) == 10
 
 
@@ -166,7 +166,7 @@ def test_a_file_under_a_policy_that_plays_it(model, tmp_path):
     list(model.stream(source, record=path))
     latest = Replay.read(path).simulate(Policy.parse("latest"), infer_ms=90)
     assert {reason for _, _, reason in latest.dropped} == {"superseded"}
-    assert max(one.age_ms for one in latest.delivered[:-1]) < 33.4 + 90 + 10
+    assert max(answer.age_ms for answer in latest.delivered[:-1]) < 33.4 + 90 + 10
     list(model.stream([factories.picture()] * 3, record=path))
     with pytest.raises(ValueError, match="no frame rate"):
         Replay.read(path).simulate(Policy.parse("latest"))

@@ -1,4 +1,4 @@
-"""Streams: async, callbacks, several models, cascades, statistics, and no memory per frame."""
+"""Streams: `async for`, callbacks, several models, cascades, statistics, and no allocation per frame."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ def model(tiny_bundle):
 
 
 @pytest.fixture(scope="module")
-def other(tiny_bundle):
+def second(tiny_bundle):
     with orilla.runtime.open(tiny_bundle, variant="litert_fp32") as opened:
         yield opened
 
@@ -43,7 +43,7 @@ def test_pictures_of_the_caller_are_a_source(model):
     answers = [tick.result.probability for tick in model.stream(np.stack(pictures(4)))]
     singles = [model(picture).result.probability for picture in pictures(4)]
     assert np.array_equal(answers, singles)
-    assert len(list(model.stream(one for one in pictures(3)))) == 3
+    assert len(list(model.stream(picture for picture in pictures(3)))) == 3
     with pytest.raises(ConfigError, match=r"a source of images is \[N,H,W,3\]"):
         model.stream(pictures(1)[0])
 
@@ -59,12 +59,12 @@ def test_async_for(model):
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(beside())
-        found = [tick.index async for tick in model.stream(pictures(5))]
+        indices = [tick.index async for tick in model.stream(pictures(5))]
         task.cancel()
-        return found, others
+        return indices, others
 
-    found, others = asyncio.run(collect())
-    assert found == list(range(5))
+    indices, others = asyncio.run(collect())
+    assert indices == list(range(5))
     assert others > 5, "the event loop stood still"
 
 
@@ -87,7 +87,7 @@ def test_an_async_for_that_is_cancelled_loses_no_answer(model):
             yield picture
 
     async def collect():
-        found = []
+        indices = []
         async with model.stream(slow()) as stream:
             task = asyncio.create_task(anext(stream))
             await asyncio.sleep(0)
@@ -95,8 +95,8 @@ def test_an_async_for_that_is_cancelled_loses_no_answer(model):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             gate.release(6)
-            found += [tick.index async for tick in stream]
-        return found
+            indices += [tick.index async for tick in stream]
+        return indices
 
     assert asyncio.run(collect()) == list(range(6))
 
@@ -124,7 +124,7 @@ def loop_threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("orilla-")]
 
 
-def test_a_stream_closed_by_who_is_told_of_a_loss_closes_its_source(model):
+def test_an_event_handler_that_closes_the_stream_closes_the_source(model):
     class Lossy(factories.ListSource):
         def read(self):
             return Event("lost", 0, 0, "lost") if self._index == 2 else super().read()
@@ -137,7 +137,7 @@ def test_a_stream_closed_by_who_is_told_of_a_loss_closes_its_source(model):
     assert not loop_threads()
 
 
-def test_whoever_closes_second_waits_for_the_first(model):
+def test_a_second_close_waits_for_the_first(model):
     source = factories.ListSource(pictures(5))
     stream = model.stream(source)
     next(stream)
@@ -150,13 +150,13 @@ def test_whoever_closes_second_waits_for_the_first(model):
         closer.join(20)
 
 
-def test_a_stream_that_was_never_asked_closes_its_source(model):
+def test_a_stream_that_was_never_read_closes_its_source(model):
     source = factories.ListSource(pictures(5))
     model.stream(source).close()
     assert source.closed
 
 
-def test_what_is_no_source(model):
+def test_other_objects_are_rejected_as_a_source(model):
     class Half:
         def read(self):
             return None
@@ -180,19 +180,19 @@ def test_texts_of_the_caller_are_a_source():
 
 
 def test_a_function_is_called_with_each_answer(model):
-    found = []
-    watch = model.watch(pictures(5), lambda tick: found.append(tick.index))
-    assert watch.wait(20)
-    assert found == list(range(5))
-    assert not watch.running
-    assert watch.stats().frames == 5
+    indices = []
+    watcher = model.watch(pictures(5), lambda tick: indices.append(tick.index))
+    assert watcher.wait(20)
+    assert indices == list(range(5))
+    assert not watcher.running
+    assert watcher.stats().frames == 5
 
 
-def test_a_watch_is_stopped_from_outside_and_from_inside(model):
+def test_a_watcher_is_stopped_from_outside_and_from_inside(model):
     seen = threading.Event()
-    with model.watch(endless(), lambda tick: seen.set()) as watch:
+    with model.watch(endless(), lambda tick: seen.set()) as watcher:
         assert seen.wait(20)
-    assert not watch.running
+    assert not watcher.running
     begun, stopping = threading.Event(), []
 
     def stop(tick):
@@ -204,45 +204,45 @@ def test_a_watch_is_stopped_from_outside_and_from_inside(model):
     assert stopping[0].wait(20)
 
 
-def test_an_error_of_the_function_is_raised_where_one_waits(model):
-    watch = model.watch(pictures(5), lambda tick: 1 // 0)
+def test_wait_raises_an_error_of_the_function(model):
+    watcher = model.watch(pictures(5), lambda tick: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        watch.wait(20)
+        watcher.wait(20)
 
 
-def test_several_models_share_a_source(model, other):
-    both = orilla.runtime.together(small=model, full=other)
+def test_several_models_share_a_source(model, second):
+    both = orilla.runtime.together(small=model, full=second)
     reads = factories.ListSource(pictures(3))
     ticks = list(both.stream(reads))
     assert reads._index == 3
     for tick, picture in zip(ticks, pictures(3), strict=True):
         assert set(tick.result) == {"small", "full"}
         assert np.array_equal(tick.result["small"].probability, model(picture).result.probability)
-        assert np.array_equal(tick.result["full"].probability, other(picture).result.probability)
+        assert np.array_equal(tick.result["full"].probability, second(picture).result.probability)
     assert set(ticks[0].to_dict()["result"]) == {"task", "answers"}
-    one = both(pictures(1)[0])
-    assert np.array_equal(one.result["small"].probability, ticks[0].result["small"].probability)
+    single = both(pictures(1)[0])
+    assert np.array_equal(single.result["small"].probability, ticks[0].result["small"].probability)
     with pytest.raises(ConfigError, match="needs at least one model"):
         orilla.runtime.together()
 
 
-def test_a_cascade_asks_the_second_model_about_what_the_first_found(model, other):
+def test_a_cascade_runs_the_second_model_on_the_crops_of_the_first(model, second):
     boxes = [(10, 20, 60, 90), (-5, -5, 500, 500), (50, 50, 50, 80), (2.4, 3.0, 40.2, 50.0)]
-    chain = orilla.runtime.cascade(model, other, crop=lambda answer, image: boxes)
+    chain = orilla.runtime.cascade(model, second, crop=lambda answer, image: boxes)
     (tick,) = chain.stream(pictures(1))
     assert [part.box_xyxy for part in tick.result.parts] == [(10, 20, 60, 90), (0, 0, 131, 97), (2, 3, 40, 50)]
-    alone = other(np.ascontiguousarray(pictures(1)[0][20:90, 10:60])).result.probability
+    alone = second(np.ascontiguousarray(pictures(1)[0][20:90, 10:60])).result.probability
     assert np.array_equal(tick.result.parts[0].answer.probability, alone)
     assert tick.to_dict()["result"]["parts"][0]["box_xyxy"] == [10, 20, 60, 90]
 
 
-def test_a_cut_that_finds_nothing(model, other):
+def test_a_crop_function_that_returns_no_box(model, second):
     for nothing in (None, [], ()):
-        chain = orilla.runtime.cascade(model, other, crop=lambda answer, image, nothing=nothing: nothing)
+        chain = orilla.runtime.cascade(model, second, crop=lambda answer, image, nothing=nothing: nothing)
         assert chain(pictures(1)[0]).result.parts == ()
 
 
-def test_a_source_that_gives_arrays_is_told_what_to_give(model):
+def test_a_source_that_returns_arrays_is_rejected_with_the_expected_type(model):
     class Arrays(factories.ListSource):
         def read(self):
             return factories.picture()
@@ -251,18 +251,18 @@ def test_a_source_that_gives_arrays_is_told_what_to_give(model):
         list(model.stream(Arrays([])))
 
 
-def test_a_box_that_is_none_is_named(model, other):
+def test_an_invalid_box_is_named(model, second):
     with pytest.raises(ConfigError, match="left, top, right, bottom"):
-        list(orilla.runtime.cascade(model, other, crop=lambda answer, image: [(1, 2)]).stream(pictures(1)))
+        list(orilla.runtime.cascade(model, second, crop=lambda answer, image: [(1, 2)]).stream(pictures(1)))
 
 
-def test_the_box_around_what_was_found(model):
+def test_the_bounding_box_of_a_segmentation(model):
     answer = model(pictures(1)[0]).result
     probability = np.zeros((16, 32), np.float32)
-    found = type(answer)(probability, (160, 640), "road")
-    assert bounding_box(found, np.empty(0)) == []
+    segmentation = type(answer)(probability, (160, 640), "road")
+    assert bounding_box(segmentation, np.empty(0)) == []
     probability[4:8, 10:20] = 1
-    assert bounding_box(found, np.empty(0)) == [(200, 40, 400, 80)]
+    assert bounding_box(segmentation, np.empty(0)) == [(200, 40, 400, 80)]
     for height, width in ((29, 29), (7, 101), (1, 1)):
         whole = type(answer)(np.ones((56, 56), np.float32), (height, width), "road")
         assert whole.box_xyxy == (0, 0, width, height)
@@ -279,7 +279,7 @@ def test_a_closed_model_says_so(tiny_bundle):
             pass
 
 
-def test_a_policy_that_the_source_cannot_have(model):
+def test_a_policy_that_needs_a_frame_rate(model):
     with pytest.raises(ConfigError, match="no frame rate"):
         model.stream(pictures(3), policy="rate:5")
     with pytest.raises(ConfigError, match="no frame rate"):
@@ -313,7 +313,7 @@ class Reused:
 
 @pytest.mark.parametrize("live", [False, True])
 def test_no_memory_of_a_frame_s_size_is_taken_once_the_loop_runs(model, live):
-    """The mask, which the caller uses each time, takes no new memory either."""
+    """This includes the mask, which the caller uses each time."""
     size_hw = (720, 1280)
     with model.stream(Reused(size_hw, 100_000, live=live)) as stream:
         held = [(tick, tick.result.mask) for tick in (next(stream) for _ in range(16))]
@@ -343,9 +343,9 @@ def test_percentiles_are_within_their_error():
         for value in values:
             quantiles.add(float(value))
         ranked = np.sort(values)
-        for percent, found in zip((1, 50, 90, 99, 100), quantiles.at(1, 50, 90, 99, 100), strict=True):
+        for percent, estimate in zip((1, 50, 90, 99, 100), quantiles.at(1, 50, 90, 99, 100), strict=True):
             true = ranked[max(1, int(np.ceil(len(values) * percent / 100))) - 1]
-            assert abs(found - true) <= 1.001 * ERROR * true
+            assert abs(estimate - true) <= 1.001 * ERROR * true
         assert quantiles.max == values.max()
         assert quantiles.count == len(values)
     assert Quantiles().at(50) == (0.0,)
@@ -363,8 +363,8 @@ def test_percentiles_of_extreme_values():
 def test_a_window_forgets():
     second = 1_000_000_000
     quantiles = Quantiles(window_s=10)
-    for place in range(100):
-        quantiles.add(100.0 if place < 50 else 1.0, place * second // 2)
+    for index in range(100):
+        quantiles.add(100.0 if index < 50 else 1.0, index * second // 2)
     assert quantiles.max == 1.0
     assert 18 <= quantiles.count <= 22
     quantiles.forget(1000 * second)
@@ -375,8 +375,8 @@ def test_a_window_forgets():
 def test_figures_of_a_loop():
     stats, second = LoopStats(), 1_000_000_000
     result = None
-    for place in range(11):
-        frame = Frame(place, np.empty((1, 1, 3), np.uint8), place * second // 10)
+    for index in range(11):
+        frame = Frame(index, np.empty((1, 1, 3), np.uint8), index * second // 10)
         tick = Tick(frame, result, {"infer": 5.0}, frame.captured_ns + 20_000_000, {})
         stats.delivered(tick)
         stats.done(tick, tick.delivered_ns + 3_000_000)

@@ -18,8 +18,8 @@ def test_colour_order_is_the_networks():
 def test_halving_is_the_mean_of_two_by_two():
     image = factories.picture(64, 96)
     expected = image.reshape(32, 2, 48, 2, 3).mean(axis=(1, 3))
-    found = prepare(image, Preprocess(size_hw=(32, 48), color="bgr"))
-    assert np.abs(found - expected).max() <= 0.5
+    prepared = prepare(image, Preprocess(size_hw=(32, 48), color="bgr"))
+    assert np.abs(prepared - expected).max() <= 0.5
 
 
 def test_fine_detail_is_averaged_not_skipped():

@@ -55,10 +55,10 @@ def test_tokens_are_padded_and_cut_where_the_spec_says():
 @given(st.text(max_size=60))
 def test_any_text_becomes_tokens_of_the_vocabulary(text):
     tokeniser = Tokeniser(TextPreprocess(length=9), VOCABULARY)
-    made = tokeniser(text)
-    assert made.shape == (9,)
-    assert made.dtype == np.int32
-    assert 0 <= made.min() <= made.max() < tokeniser.size == 6
+    numbers = tokeniser(text)
+    assert numbers.shape == (9,)
+    assert numbers.dtype == np.int32
+    assert 0 <= numbers.min() <= numbers.max() < tokeniser.size == 6
 
 
 def test_a_vocabulary_is_the_most_frequent_words():
@@ -68,7 +68,7 @@ def test_a_vocabulary_is_the_most_frequent_words():
 
 
 @pytest.mark.parametrize("data", [b"", b"a\n\nb\n", b"a\na\n", b"\xff\n"])
-def test_a_vocabulary_that_is_none_is_refused(data):
+def test_an_invalid_vocabulary_is_rejected(data):
     with pytest.raises(BundleError, match="vocabulary"):
         decode_vocabulary(data)
 
@@ -76,21 +76,21 @@ def test_a_vocabulary_that_is_none_is_refused(data):
 def test_a_text_model_answers_a_text_and_a_stream(text_bundle, tmp_path):
     (tmp_path / "lines.txt").write_text("a lovely film\n\n  the plot was dreadful \n")
     with orilla.runtime.open(text_bundle) as model:
-        one = model("a lovely film")
+        single = model("a lovely film")
         ticks = list(model.stream(tmp_path / "lines.txt"))
         with pytest.raises(DataError, match="expected a string, got ndarray"):
             model(factories.picture())
     assert [tick.frame.text for tick in ticks] == ["a lovely film", "the plot was dreadful"]
     assert [tick.index for tick in ticks] == [0, 1]
-    assert np.array_equal(ticks[0].result.scores, one.result.scores)
-    assert one.result.top.label in ("bad", "good")
-    assert one.result.scores.sum() == pytest.approx(1)
+    assert np.array_equal(ticks[0].result.scores, single.result.scores)
+    assert single.result.top.label in ("bad", "good")
+    assert single.result.scores.sum() == pytest.approx(1)
     assert ticks[1].to_dict()["text"] == "the plot was dreadful"
 
 
 def test_the_same_texts_in_two_orders_give_the_same_answers(text_bundle):
     texts = [f"{word} film of the plot" for word in ("lovely", "dreadful", "the", "odd")]
-    for variant in [one.name for one in Bundle.open(text_bundle).manifest.variants]:
+    for variant in [variant.name for variant in Bundle.open(text_bundle).manifest.variants]:
         with orilla.runtime.open(text_bundle, variant=variant) as model:
             forward = [model(text).result.scores for text in texts]
             back = [model(text).result.scores for text in reversed(texts)]
@@ -104,8 +104,8 @@ def test_a_text_bundle_verifies_itself_and_finds_another_vocabulary(text_bundle,
         assert [stage.name for stage in verdict.stages] == ["decode", "tokenise", "infer", "result", "accuracy"]
     files = {name: bundle.read(name) for name in bundle.manifest.files}
     files["vocabulary.txt"] = b"plot\nfilm\nlovely\ndreadful\nthe\nof\n"
-    other = Bundle(bundle.path, bundle.manifest, files)
-    for verdict in verify(other, bundle.manifest.variants):
+    changed = Bundle(bundle.path, bundle.manifest, files)
+    for verdict in verify(changed, bundle.manifest.variants):
         assert verdict.first_difference == "tokenise"
 
 

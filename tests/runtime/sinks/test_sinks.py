@@ -20,11 +20,11 @@ def tick(index=0, size=(48, 64)):
 
 
 def test_the_road_is_tinted_and_the_rest_is_not():
-    one = tick(size=(480, 640))
-    picture = annotate(one)
+    answered = tick(size=(480, 640))
+    picture = annotate(answered)
     below, above = slice(400, 470), slice(120, 200)
-    assert (picture[below, ..., 1].astype(int) - one.frame.image[below, ..., 1]).mean() > 10
-    assert np.array_equal(picture[above, 400:], one.frame.image[above, 400:])
+    assert (picture[below, ..., 1].astype(int) - answered.frame.image[below, ..., 1]).mean() > 10
+    assert np.array_equal(picture[above, 400:], answered.frame.image[above, 400:])
 
 
 def test_json_lines_in_a_file_appear_whole(tmp_path):
@@ -60,7 +60,7 @@ def test_a_video_can_be_read_back(tmp_path, suffix):
 
 @pytest.mark.parametrize("spec", ["jsonl:{}/out.jsonl", "video:{}/out.mp4"])
 @pytest.mark.parametrize("frames", [0, 2])
-def test_what_is_not_complete_leaves_nothing(tmp_path, spec, frames):
+def test_an_incomplete_output_leaves_no_file(tmp_path, spec, frames):
     sink = sink_opener(spec.format(tmp_path))(None)
     for index in range(frames):
         sink.write(tick(index))
@@ -99,24 +99,22 @@ def frames_of(path):
 
 
 def at(index, captured_ms):
-    one = tick(index)
-    frame = Frame(index, one.frame.image, captured_ms * 1_000_000)
-    return Tick(frame, one.result, one.stages_ms, frame.captured_ns)
+    answered = tick(index)
+    frame = Frame(index, answered.frame.image, captured_ms * 1_000_000)
+    return Tick(frame, answered.result, answered.stages_ms, frame.captured_ns)
 
 
 @pytest.mark.parametrize(
     ("rate_hz", "live", "ticks", "frames"),
     [
         (10.0, False, [(0, 0), (1, 3), (2, 4)], 3),
-        (10.0, False, [(3, 0), (6, 3), (9, 4)], 7),  # one of three frames was answered, and its image plays for three
+        # Every third frame has an answer. Its image is shown for the time of three frames.
+        (10.0, False, [(3, 0), (6, 3), (9, 4)], 7),
         (10.0, True, [(0, 0), (1, 100), (2, 480)], 6),
-        (10.0, True, [(0, 0), (1, 10), (2, 20), (3, 100)], 2),  # answers are faster than the video's rate
-        (
-            10.0,
-            True,
-            [(0, 0), (1, 3_600_000), (2, 3_600_100)],
-            1 + 50 + 1,
-        ),  # a loss of an hour is a still of five seconds
+        # There are more answers than frames of the video.
+        (10.0, True, [(0, 0), (1, 10), (2, 20), (3, 100)], 2),
+        # An hour without answers becomes a still image of five seconds.
+        (10.0, True, [(0, 0), (1, 3_600_000), (2, 3_600_100)], 1 + 50 + 1),
         (None, True, [(0, 0), (1, 1000)], 26),
         (None, False, [(0, 0), (7, 1000)], 2),
     ],

@@ -1,4 +1,4 @@
-"""Live sources without a camera: loss and return in simulated time, time stamps, pacing, arrays, rejected names."""
+"""Live sources without a camera: losses in simulated time, time stamps, pacing, arrays and rejected names."""
 
 import sys
 import types
@@ -24,7 +24,7 @@ MS = 1_000_000
 
 
 class Time:
-    """A clock that advances only when someone waits."""
+    """A clock that advances only in `wait`."""
 
     def __init__(self):
         self.now_ns, self.waits = 0, []
@@ -38,26 +38,26 @@ class Time:
 
 
 def reconnecting(outcomes):
-    """Return a source with the given outcomes: a list of frames and then a failure, or an error at opening."""
+    """Return a function that opens a source, with an outcome for each call: a number of frames, or an error."""
     time, left = Time(), list(outcomes)
 
     def opener():
-        found = left.pop(0) if left else SourceError("gone for good")
-        if isinstance(found, Exception):
-            raise found
-        return factories.ListSource([factories.picture()] * found, live=True, error=SourceError("the cable is out"))
+        outcome = left.pop(0) if left else SourceError("gone for good")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return factories.ListSource([factories.picture()] * outcome, live=True, error=SourceError("the cable is out"))
 
     return Reconnecting(opener, "camera 0", clock=time.clock, wait=time.wait), time
 
 
 def take(source, count):
-    """Return `count` frames and events, without those of waiting."""
-    found = []
-    while len(found) < count:
-        one = source.read()
-        if not (isinstance(one, Event) and one.kind == "waiting"):
-            found.append(one if isinstance(one, Event) else one.index)
-    return found
+    """Return the numbers of `count` frames, or the events in their index. Events of the kind `waiting` are left out."""
+    items = []
+    while len(items) < count:
+        item = source.read()
+        if not (isinstance(item, Event) and item.kind == "waiting"):
+            items.append(item if isinstance(item, Event) else item.index)
+    return items
 
 
 def test_a_camera_that_is_lost_comes_back_and_frames_go_on_counting():
@@ -69,7 +69,7 @@ def test_a_camera_that_is_lost_comes_back_and_frames_go_on_counting():
     assert back.detail == "camera 0 is back after 1.8 s"
     assert sum(time.waits) == 0.25 + 0.5 + 1.0
     assert take(source, 2) == [3, 4]
-    assert [getattr(one, "kind", one) for one in take(source, 3)] == ["lost", "back", 5]
+    assert [getattr(item, "kind", item) for item in take(source, 3)] == ["lost", "back", 5]
 
 
 def test_the_wait_between_tries_grows_and_is_capped():
@@ -87,7 +87,7 @@ def test_a_camera_that_is_away_for_a_day_comes_back():
     assert time.now_ns > 24 * 3600 * 1_000_000_000
 
 
-def test_frames_that_are_all_bad_are_no_sign_of_life():
+def test_corrupt_frames_do_not_count_as_delivered():
     class Garbage(factories.ListSource):
         def read(self):
             self._index += 1
@@ -108,12 +108,12 @@ def test_a_source_that_was_never_there_ends_with_one_line():
         take(source, 2)
 
 
-def test_a_source_that_closes_at_once_again_and_again_is_told_once():
+def test_a_source_that_fails_repeatedly_is_reported_once():
     source, _ = reconnecting([2, 0, 0, 0, 1])
-    assert [getattr(one, "kind", one) for one in take(source, 5)] == [0, 1, "lost", "back", 2]
+    assert [getattr(item, "kind", item) for item in take(source, 5)] == [0, 1, "lost", "back", 2]
 
 
-def test_a_camera_that_is_not_there_from_the_start_is_refused():
+def test_a_camera_that_is_missing_at_the_start_is_rejected():
     with pytest.raises(SourceError, match="no camera"):
         reconnecting([SourceError("no camera")])
 
@@ -121,12 +121,12 @@ def test_a_camera_that_is_not_there_from_the_start_is_refused():
 def test_frames_that_waited_on_their_way_are_stamped_when_they_were_presented():
     stamps = PresentationClock()
     late = [0, 30, 5, 60, 0, 1]
-    found = [stamps.captured_ns(33.0 * place, int((33 * place + delay + 100) * MS)) for place, delay in enumerate(late)]
+    times = [stamps.captured_ns(33.0 * index, int((33 * index + delay + 100) * MS)) for index, delay in enumerate(late)]
     # The smallest delay is that of the first frame.
-    assert [round(one / MS) for one in found] == [100 + 33 * place for place in range(6)]
+    assert [round(time_ns / MS) for time_ns in times] == [100 + 33 * index for index in range(6)]
 
 
-def test_a_first_frame_that_was_late_is_corrected_by_a_faster_one_and_none_is_of_the_future():
+def test_a_late_first_frame_is_corrected_by_a_faster_one_and_no_time_is_in_the_future():
     stamps = PresentationClock()
     assert stamps.captured_ns(0.0, 500 * MS) == 500 * MS
     assert stamps.captured_ns(33.0, 133 * MS) == 133 * MS
@@ -134,25 +134,25 @@ def test_a_first_frame_that_was_late_is_corrected_by_a_faster_one_and_none_is_of
 
 
 @pytest.mark.parametrize("drift", [100e-6, -100e-6])
-def test_a_camera_s_clock_that_is_slower_or_faster_than_ours_is_followed(drift):
+def test_a_camera_clock_that_drifts_is_followed(drift):
     stamps = PresentationClock()
-    for place in range(100_000):
-        arrived_ns = int(33.0 * place * MS * (1 + drift)) + 10 * MS
-        age_ms = (arrived_ns - stamps.captured_ns(33.0 * place, arrived_ns)) / MS
+    for index in range(100_000):
+        arrived_ns = int(33.0 * index * MS * (1 + drift)) + 10 * MS
+        age_ms = (arrived_ns - stamps.captured_ns(33.0 * index, arrived_ns)) / MS
         assert age_ms < 1.5
 
 
-def test_a_stream_that_begins_anew_or_pauses_is_not_old_for_good():
+def test_times_are_right_again_after_a_restart_or_a_pause():
     stamps = PresentationClock()
-    for place in range(100):
-        stamps.captured_ns(33.0 * place, 33 * place * MS)
-    for place in range(100):
-        arrived_ns = (10_000 + 33 * place) * MS
-        assert stamps.captured_ns(33.0 * place, arrived_ns) == arrived_ns
+    for index in range(100):
+        stamps.captured_ns(33.0 * index, 33 * index * MS)
+    for index in range(100):
+        arrived_ns = (10_000 + 33 * index) * MS
+        assert stamps.captured_ns(33.0 * index, arrived_ns) == arrived_ns
     ages = []
-    for place in range(100, 600):  # a pause of ten seconds, without a gap in its own time
-        arrived_ns = (20_000 + 33 * place) * MS
-        ages.append((arrived_ns - stamps.captured_ns(33.0 * place, arrived_ns)) / MS)
+    for index in range(100, 600):  # a pause of ten seconds, without a gap in its own time
+        arrived_ns = (20_000 + 33 * index) * MS
+        ages.append((arrived_ns - stamps.captured_ns(33.0 * index, arrived_ns)) / MS)
     assert max(ages[-100:]) < 1
 
 
@@ -161,8 +161,8 @@ def test_a_recording_is_played_at_its_own_rate():
     source = factories.ListSource([factories.picture()] * 4)
     source.rate_hz = 2.0
     paced = Paced(source, clock=time.clock, wait=time.wait)
-    found = [one for one in iter(paced.read, None) if isinstance(one, Frame)]
-    assert [one.captured_ns for one in found] == [0, 500 * MS, 1000 * MS, 1500 * MS]
+    frames = [item for item in iter(paced.read, None) if isinstance(item, Frame)]
+    assert [frame.captured_ns for frame in frames] == [0, 500 * MS, 1000 * MS, 1500 * MS]
     assert time.now_ns == 1500 * MS
     assert max(time.waits) <= 0.25
     with pytest.raises(ConfigError, match="no frame rate"):
@@ -184,7 +184,7 @@ def test_a_recording_that_is_decoded_slower_than_its_rate_plays_slower():
         assert time.now_ns - frame.captured_ns <= 34 * MS
 
 
-def test_a_driver_s_time_stamp_is_used_where_it_is_of_the_monotonic_clock():
+def test_a_driver_s_time_stamp_is_used_if_it_is_on_the_monotonic_clock():
     now = 10_000 * 1_000_000_000
     assert camera._stamp(now / MS - 20, now) == now - 20 * MS
     for other_clock in (0.0, -1.0, 1.7e12, now / MS + 5):
@@ -192,7 +192,7 @@ def test_a_driver_s_time_stamp_is_used_where_it_is_of_the_monotonic_clock():
 
 
 def test_pictures_of_the_caller():
-    given = [
+    images = [
         factories.picture(),
         np.full((4, 6), 80, np.uint8),
         np.full((4, 6, 1), 80, np.uint8),
@@ -203,23 +203,23 @@ def test_pictures_of_the_caller():
         "no picture",
         np.full((1, 1, 3), 80, np.uint8),
     ]
-    found = list(iter(Arrays(given).read, None))
-    assert [one.index for one in found] == list(range(9))
-    assert [getattr(one, "kind", "frame") for one in found] == ["frame"] * 5 + ["corrupt"] * 3 + ["frame"]
-    assert np.shares_memory(found[0].image, given[0])
-    for frame in found[1:5]:
+    items = list(iter(Arrays(images).read, None))
+    assert [item.index for item in items] == list(range(9))
+    assert [getattr(item, "kind", "frame") for item in items] == ["frame"] * 5 + ["corrupt"] * 3 + ["frame"]
+    assert np.shares_memory(items[0].image, images[0])
+    for frame in items[1:5]:
         assert frame.image.shape == (4, 6, 3)
         assert frame.image.dtype == np.uint8
         assert (frame.image == 80).all()
 
 
-def test_many_bad_frames_in_a_row_are_a_loss():
+def test_many_corrupt_frames_in_a_row_are_a_loss():
     bad = CorruptFrames("camera 0")
-    for place in range(MAX_CORRUPT - 1):
-        assert bad.check(place, None, 0).kind == "corrupt"
+    for index in range(MAX_CORRUPT - 1):
+        assert bad.check(index, None, 0).kind == "corrupt"
     assert bad.check(MAX_CORRUPT, factories.picture(), 0).index == MAX_CORRUPT
-    for place in range(MAX_CORRUPT - 1):
-        bad.check(place, np.zeros((0, 0, 3), np.uint8), 0)
+    for index in range(MAX_CORRUPT - 1):
+        bad.check(index, np.zeros((0, 0, 3), np.uint8), 0)
     with pytest.raises(SourceError, match="in a row"):
         bad.check(MAX_CORRUPT, None, 0)
 
@@ -343,7 +343,7 @@ def test_a_raspberry_pi_camera_is_stamped_by_its_sensor(monkeypatch):
     source.close()
 
 
-def test_what_is_no_picture_at_all():
+def test_arrays_that_are_no_image_are_rejected():
     for wrong in (np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2, 3), np.int32), np.zeros(5, np.uint8)):
         with pytest.raises(ValueError, match="expected an image"):
             as_bgr(wrong)

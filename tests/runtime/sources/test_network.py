@@ -1,4 +1,4 @@
-"""Network cameras with real servers on loopback: JPEG after JPEG over HTTP, and RTSP."""
+"""Network cameras, with real servers on this machine: JPEGs over HTTP, and RTSP."""
 
 import base64
 import socket
@@ -24,19 +24,19 @@ from orilla.runtime.sources.network import NetworkStream, Timeouts
 from orilla.runtime.sources.registry import open_source
 
 PATIENCE_S = 20.0
-"""Maximum wait of a test, seconds."""
+"""Maximum wait of a test in seconds."""
 
 
 class Camera:
-    """Behaviour of the HTTP camera, which a test changes while the server runs."""
+    """Settings of the HTTP camera, which a test changes while the server runs."""
 
     def __init__(self):
         self.frames = None
-        """Number of images before the connection closes; None is endless."""
+        """Number of images before the server closes the connection. None for no limit."""
         self.size_hw = (240, 320)
         self.garbage = False
         self.boundary = ("frame", "--frame")
-        """Boundary as announced, and as sent before each part."""
+        """Boundary as the server announces it, and as it sends it before each part."""
         self.lengths, self.period_s = True, 0.02
         self.password = None
         self.silent = threading.Event()
@@ -45,7 +45,7 @@ class Camera:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`/video` is a camera, `/clip.avi` a recording, and anything else does not exist."""
+    """Serves `/video`, which is a camera, and `/clip.avi`, which is a recording. Nothing else exists."""
 
     def do_GET(self):
         camera = self.server.camera
@@ -63,8 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/video":
             self.send_error(404)
             return
-        wanted = camera.password and "Basic " + base64.b64encode(camera.password.encode()).decode()
-        if wanted and self.headers.get("Authorization") != wanted:
+        expected = camera.password and "Basic " + base64.b64encode(camera.password.encode()).decode()
+        if expected and self.headers.get("Authorization") != expected:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="camera"')
             self.end_headers()
@@ -88,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
                 head = f"{camera.boundary[1]}\r\nContent-Type: image/jpeg\r\n"
                 if camera.lengths:
                     head += f"Content-Length: {len(data)}\r\n"
-                else:  # the image contains what looks like a boundary, and no boundary precedes the next image
+                else:  # the image contains bytes like a boundary, and the next image has none
                     data = data[:-2] + f"\n{camera.boundary[1]}\r\n".encode() + data[-2:]
                 self.wfile.write(head.encode() + b"\r\n" + data + (b"\r\n" if camera.lengths else b""))
                 sent += 1
@@ -132,25 +132,25 @@ def opened(url):
         source.close()
 
 
-def until(source, wanted):
-    """Return everything up to the first item of the wanted kind."""
-    found, end = [], time.monotonic() + PATIENCE_S
+def until(source, matches):
+    """Return the frames and events up to the first one that `matches`."""
+    items, end = [], time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
-        one = source.read()
-        if not (isinstance(one, Event) and one.kind == "waiting"):
-            found.append(one)
-            if wanted(one):
-                return found
-    msg = f"waited in vain: {found[-5:]}"
+        item = source.read()
+        if not (isinstance(item, Event) and item.kind == "waiting"):
+            items.append(item)
+            if matches(item):
+                return items
+    msg = f"nothing matched within {PATIENCE_S:g} s: {items[-5:]}"
     raise AssertionError(msg)
 
 
 def kind(name):
-    return lambda one: isinstance(one, Event) and one.kind == name
+    return lambda item: isinstance(item, Event) and item.kind == name
 
 
-def frame(one):
-    return isinstance(one, Frame)
+def frame(item):
+    return isinstance(item, Frame)
 
 
 def test_frames_of_an_http_camera_are_fresh(http_camera):
@@ -158,12 +158,12 @@ def test_frames_of_an_http_camera_are_fresh(http_camera):
         assert source.live
         indices, ages = [], []
         while len(indices) < 40:
-            found = until(source, frame)[-1]
-            indices.append(found.index)
-            ages.append(clock.since_ms(clock.read(found.image), time.monotonic_ns()))
+            newest = until(source, frame)[-1]
+            indices.append(newest.index)
+            ages.append(clock.since_ms(clock.read(newest.image), time.monotonic_ns()))
         assert indices == list(range(40))
-        assert found.image.shape == (240, 320, 3)
-        # The image contains the clock. Frames that were queued during the opening are skipped.
+        assert newest.image.shape == (240, 320, 3)
+        # The clock in the image shows that frames that were queued while the stream was opened were skipped.
         assert sorted(ages)[20] < 500
 
 
@@ -173,13 +173,13 @@ def test_a_camera_that_closes_is_opened_again(http_camera):
         before = until(source, kind("lost"))
         http_camera.frames = None
         back, first = until(source, kind("back"))[-1], until(source, frame)[-1]
-    indices = [one.index for one in before if isinstance(one, Frame)]
+    indices = [item.index for item in before if isinstance(item, Frame)]
     assert indices == list(range(len(indices)))
     assert back.index == first.index == len(indices)
     assert http_camera.connections >= 2
 
 
-def test_a_camera_that_says_nothing_any_more_is_lost_and_found_again(http_camera):
+def test_a_camera_that_stalls_is_lost_and_reopened(http_camera):
     with opened(f"{http_camera.address}/video") as source:
         until(source, frame)
         http_camera.silent.set()
@@ -189,11 +189,11 @@ def test_a_camera_that_says_nothing_any_more_is_lost_and_found_again(http_camera
         until(source, kind("back"))
 
 
-def test_a_camera_that_turns_to_garbage_is_survived(http_camera):
+def test_a_camera_that_sends_garbage_is_reopened(http_camera):
     with opened(f"{http_camera.address}/video") as source:
         until(source, frame)
         http_camera.garbage = True
-        until(source, lambda one: isinstance(one, Event))
+        until(source, lambda item: isinstance(item, Event))
         http_camera.garbage = False
         until(source, frame)
 
@@ -202,7 +202,7 @@ def test_a_resolution_that_changes_midway_is_followed(http_camera):
     with opened(f"{http_camera.address}/video") as source:
         assert until(source, frame)[-1].image.shape == (240, 320, 3)
         http_camera.size_hw = (120, 160)
-        until(source, lambda one: isinstance(one, Frame) and one.image.shape == (120, 160, 3))
+        until(source, lambda item: isinstance(item, Frame) and item.image.shape == (120, 160, 3))
 
 
 @pytest.mark.parametrize("lengths", [True, False])
@@ -210,13 +210,13 @@ def test_a_resolution_that_changes_midway_is_followed(http_camera):
     "boundary",
     [("frame", "--frame"), ('"a b"', "--a b"), ("--frame", "--frame"), ("--frame", "----frame"), ("x", "--y")],
 )
-def test_cameras_that_write_their_boundary_each_in_its_way(http_camera, boundary, lengths):
+def test_boundaries_may_differ_from_the_announced_one(http_camera, boundary, lengths):
     http_camera.boundary, http_camera.lengths = boundary, lengths
     with opened(f"{http_camera.address}/video") as source:
         assert [until(source, frame)[-1].index for _ in range(5)] == list(range(5))
 
 
-def test_a_picture_is_whole_where_it_ends_not_where_the_next_begins():
+def test_the_end_of_a_jpeg_is_found_without_the_next_one():
     jpeg = cv2.imencode(".jpg", factories.picture(240, 320))[1].tobytes()
     thumbnail = cv2.imencode(".jpg", factories.picture(16, 16))[1].tobytes()
     inside = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
@@ -231,8 +231,8 @@ def test_a_camera_without_lengths_is_not_a_period_late(http_camera):
     http_camera.lengths, http_camera.period_s = False, 0.5
     with opened(f"{http_camera.address}/video") as source:
         until(source, frame)
-        found = until(source, frame)[-1]
-        assert clock.since_ms(clock.read(found.image), time.monotonic_ns()) < 400
+        newest = until(source, frame)[-1]
+        assert clock.since_ms(clock.read(newest.image), time.monotonic_ns()) < 400
 
 
 def test_a_camera_without_boundaries_is_refused(http_camera):
@@ -260,7 +260,7 @@ def test_a_recording_behind_a_url_ends(http_camera):
         assert sum(1 for _ in iter(source.read, None)) == 12
 
 
-def test_what_never_gives_a_frame_ends_with_one_line(http_camera):
+def test_a_camera_that_never_sends_a_frame_is_an_error_of_one_line(http_camera):
     http_camera.frames = 0
     with (
         pytest.raises(SourceError, match=r"no video at|delivered no frame") as caught,
@@ -271,7 +271,7 @@ def test_what_never_gives_a_frame_ends_with_one_line(http_camera):
 
 
 @pytest.mark.parametrize("path", ["/nothing", ""])
-def test_what_is_not_there_is_refused(http_camera, path):
+def test_a_missing_address_is_rejected(http_camera, path):
     with pytest.raises(SourceError, match="no video at http://127"):
         open_source(f"{http_camera.address}{path}")
 
@@ -283,7 +283,7 @@ def test_a_password_is_never_shown(http_camera):
     assert "secret" not in str(caught.value)
 
 
-def test_nobody_listens():
+def test_a_port_without_a_server_is_rejected():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -339,10 +339,10 @@ def test_an_rtsp_camera_is_stamped_lost_and_found_again(rtsp):
         assert source.live
         assert source.rate_hz == 30
         frames = [until(source, frame)[-1] for _ in range(45)]
-        assert [one.index for one in frames] == list(range(45))
+        assert [item.index for item in frames] == list(range(45))
         assert frames[0].image.shape == (240, 320, 3)
-        # By presentation time, frames are one period apart, however unevenly they arrive.
-        gaps = np.diff([one.captured_ns for one in frames[15:]]) / 1e6
+        # The presentation times are one period apart, even if the frames arrive at uneven intervals.
+        gaps = np.diff([item.captured_ns for item in frames[15:]]) / 1e6
         assert np.abs(gaps - 1000 / 30).max() < 5
         rtsp.stop()
         lost = until(source, kind("lost"))[-1]

@@ -35,8 +35,8 @@ def test_a_buffer_is_used_again_only_when_nobody_holds_it(tmp_path):
     assert len(addresses) == 1
     held = [source.read().image for _ in range(6)]
     assert len({image.ctypes.data for image in held}) == 6
-    for place, image in enumerate(held):
-        assert abs(float(image.mean()) - (10 * (place + 6) + 5)) < 3
+    for index, image in enumerate(held):
+        assert abs(float(image.mean()) - (10 * (index + 6) + 5)) < 3
     source.close()
 
 
@@ -67,7 +67,7 @@ def test_a_folder_named_like_a_source_does_not_shadow_it(tmp_path, monkeypatch):
         open_source("./scenes")
 
 
-def test_a_name_that_is_no_text_is_read_all_the_same(tmp_path):
+def test_a_file_name_that_is_not_utf8_is_read_all_the_same(tmp_path):
     path = tmp_path / os.fsdecode(b"a\xff.png")
     path.write_bytes(cv2.imencode(".png", factories.picture())[1].tobytes())
     assert open_source(tmp_path).read().name == "a\ufffd.png"
@@ -86,7 +86,7 @@ def refuse(spec, match, error=SourceError):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_there(tmp_path, capfd):
+def test_a_missing_source_is_rejected_in_one_line(tmp_path, capfd):
     refuse(tmp_path / "none.mp4", "no such file")
     refuse("frames/none", "no such file")
     refuse("webcam", "unknown source 'webcam'", ConfigError)
@@ -99,7 +99,7 @@ def test_what_is_not_there(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 5000])
-def test_what_is_not_a_video(tmp_path, content, capfd):
+def test_a_file_that_is_not_a_video_is_rejected(tmp_path, content, capfd):
     (tmp_path / "clip.mp4").write_bytes(content)
     refuse(tmp_path / "clip.mp4", "not a video, or damaged")
     assert capfd.readouterr().err == ""
@@ -127,9 +127,9 @@ def test_a_video_that_breaks_off(tmp_path, share):
         ("bad.jpg", factories.HEIC, "HEIC is not supported; convert it to JPEG"),
     ],
 )
-def test_a_picture_that_cannot_be_read_is_told_and_passed_over(tmp_path, name, data, why):
-    for other in ("a.png", "c.png"):
-        cv2.imwrite(str(tmp_path / other), factories.picture())
+def test_an_image_that_cannot_be_read_is_reported_and_skipped(tmp_path, name, data, why):
+    for name_of_good in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name_of_good), factories.picture())
     (tmp_path / name).write_bytes(data)
     first, event, last = iter(open_source(tmp_path).read, None)
     assert (first.name, last.name, last.index) == ("a.png", "c.png", 2)

@@ -19,7 +19,7 @@ from orilla.runtime.verify import verify
 def test_scores_become_classes_the_most_likely_first():
     result = decode(np.array([[0.2, 0.5, 0.3]], np.float32), ("a", "b", "c"))
     assert (result.top.label, result.top.score) == ("b", 0.5)
-    assert [one.label for one in result.top_k(2)] == ["b", "c"]
+    assert [top.label for top in result.top_k(2)] == ["b", "c"]
     assert len(result.top_k(9)) == 3
     assert result.to_dict()["top"] == {"label": "b", "score": 0.5}
     with pytest.raises(ConfigError, match="must be 1 or more"):
@@ -30,7 +30,7 @@ def test_scores_become_classes_the_most_likely_first():
 
 def test_one_probability_is_the_second_class_s():
     result = decode(np.array([[0.75]], np.float32), ("no", "yes"))
-    assert [(one.label, one.score) for one in result.top_k(2)] == [("yes", 0.75), ("no", 0.25)]
+    assert [(top.label, top.score) for top in result.top_k(2)] == [("yes", 0.75), ("no", 0.25)]
 
 
 def test_a_folder_of_pictures_is_answered(picture_bundle, animals, tmp_path, capsys):
@@ -44,7 +44,7 @@ def test_a_folder_of_pictures_is_answered(picture_bundle, animals, tmp_path, cap
     assert main(["run", str(picture_bundle), "--source", str(folder)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0]["result"]["top"]["label"] == "dog"
-    assert [one["label"] for one in lines[0]["result"]["top_k"]] == ["dog", "cat"]
+    assert [top["label"] for top in lines[0]["result"]["top_k"]] == ["dog", "cat"]
 
 
 def test_the_answer_is_drawn_into_a_video(picture_bundle, tmp_path):
@@ -63,6 +63,6 @@ def test_a_classifier_s_bundle_verifies_itself_and_measures_accuracy(picture_bun
 
 
 def test_data_of_other_classes_is_refused(picture_bundle, tmp_path, capsys):
-    other = factories.class_folders(tmp_path / "other", {"validation": 2}, classes=("cat", "cow"))
-    assert main(["verify", str(picture_bundle), "--data", str(other)]) == 2
+    folder = factories.class_folders(tmp_path / "other", {"validation": 2}, classes=("cat", "cow"))
+    assert main(["verify", str(picture_bundle), "--data", str(folder)]) == 2
     assert "unknown class of the model 'cow'" in capsys.readouterr().err
