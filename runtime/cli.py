@@ -1,4 +1,4 @@
-"""The command `orilla`: find the subcommand, import only what it needs, and turn errors into one line."""
+"""The command `orilla`. It imports only the module of the subcommand, and prints an error as one line."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "ORT_DISABLE_TELEMETRY": "1",
 }
-"""Environment variables that libraries read at import. In a command, Orilla's errors replace their messages."""
+"""Environment variables that silence libraries. Orilla's own errors replace their messages."""
 
 
 class CommandModule(Protocol):
-    """The module of a subcommand."""
+    """The functions that the module of a subcommand has."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
@@ -63,7 +63,7 @@ COMMANDS = {
     ),
     "bench": Command(
         "orilla.runtime.commands.bench.command",
-        "measure a bundle: percentiles, memory, temperature; compare results",
+        "measure the latency of a bundle, and compare results",
         "orilla bench run road --out now.json",
     ),
     "report": Command(
@@ -79,12 +79,12 @@ COMMANDS = {
     ),
     "verify": Command(
         "orilla.runtime.commands.verify",
-        "verify that a bundle computes on this machine what was exported",
+        "check that a bundle computes on this machine what was exported",
         "orilla verify road --data camvid.zip",
     ),
     "data": Command(
         "orilla.runtime.commands.data",
-        "download published data sets, and show the contents of any",
+        "download published data sets, and show the contents of any data set",
         "orilla data get mnist",
     ),
     "train": Command(
@@ -99,7 +99,7 @@ COMMANDS = {
     "show": Command("orilla.runtime.commands.show", "show the contents of a bundle", "orilla show road"),
     "extract": Command(
         "orilla.runtime.commands.extract",
-        "write a bundle's variant as a bare .tflite or .onnx with its metadata",
+        "write a variant of a bundle as a .tflite or .onnx file with metadata",
         "orilla extract road --out road.tflite",
     ),
     "slim": Command(
@@ -120,10 +120,10 @@ COMMANDS = {
         extra="export",
     ),
     "devices": Command(
-        "orilla.runtime.commands.devices", "describe this machine and known devices", "orilla devices pi4"
+        "orilla.runtime.commands.devices", "describe this machine and the known devices", "orilla devices pi4"
     ),
     "doctor": Command(
-        "orilla.runtime.commands.doctor", "find problems of this machine and installation", "orilla doctor"
+        "orilla.runtime.commands.doctor", "find problems of this machine and this installation", "orilla doctor"
     ),
 }
 

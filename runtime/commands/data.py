@@ -1,4 +1,4 @@
-"""The command `orilla data`: download published data sets, and show the contents of any."""
+"""The command `orilla data`: download published data sets, and show the contents of any data set."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ MAX_CLASSES = 12
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("action", choices=("list", "get", "show"), help="list or get published data sets, or show any")
-    parser.add_argument("name", nargs="?", help="name of a published data set, or a value of --data of orilla train")
+    parser.add_argument(
+        "action",
+        choices=("list", "get", "show"),
+        help="list: list the published data sets; get: download one; show: show the contents of any data set",
+    )
+    parser.add_argument(
+        "name", nargs="?", help="name of a published data set; for show also a data set as orilla train takes it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """A published data set."""
+    """A row of the table of published data sets."""
 
     title: str
     licence: str
@@ -39,10 +45,12 @@ class PublishedRow:
 
 @dataclass(frozen=True, slots=True)
 class PublishedResult(CommandResult):
-    """The published data sets, by name."""
+    """The published data sets."""
 
     cache: str
+    """Folder of the downloads."""
     published: dict[str, PublishedRow]
+    """Data sets by name."""
 
     def render(self, console: ResultConsole) -> None:
         """Print a table."""
@@ -61,8 +69,9 @@ class SplitRow:
     """A split of a data set."""
 
     samples: int
+    """Number of samples."""
     classes: dict[str, int]
-    """Number of samples of each class."""
+    """Number of samples of each class; empty for a segmentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +81,14 @@ class DatasetResult(CommandResult):
     optional = ("folder",)
 
     folder: str | None
-    """Folder of the download; None if nothing was downloaded."""
+    """Folder of the download. None unless the command was to download the data set."""
     name: str
     title: str
     licence: str
     task: str
     classes: tuple[str, ...]
     splits: dict[str, SplitRow]
+    """Splits by name."""
 
     def render(self, console: ResultConsole) -> None:
         """Print the data set and a table of its splits."""
@@ -133,7 +143,7 @@ def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
 
 
 class DownloadBars:
-    """One progress bar per file."""
+    """Shows a progress bar for each file on standard error, within a `with` block."""
 
     def __enter__(self) -> DownloadBars:
         from rich.console import Console
@@ -149,5 +159,6 @@ class DownloadBars:
         self._bars.stop()
 
     def __call__(self, name: str) -> Progress:
+        """Add the bar of a file."""
         task = self._bars.add_task(name, total=None)
-        return lambda there, total: self._bars.update(task, completed=there, total=total)
+        return lambda completed, total: self._bars.update(task, completed=completed, total=total)

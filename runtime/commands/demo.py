@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> DemoResult:
-    """Run every step."""
+    """Run every step of the demo. A model that an earlier demo has trained is used again."""
     started = time.monotonic()
     files = DemoFiles.under(arguments.out)
     _check(arguments.out, files.run, arguments.seed)
@@ -97,7 +97,7 @@ def execute(arguments: argparse.Namespace) -> DemoResult:
 
 
 def _check(folder: Path, run: Path, seed: int) -> None:
-    """Raise an error for what cannot work, before anything is started. Create the folder."""
+    """Create the folder. Raise an error if a package is missing, or if the folder has another model."""
     if folder.exists() and not folder.is_dir():
         msg = f"--out {folder} is a file: give a folder"
         raise ConfigError(msg)
@@ -138,7 +138,7 @@ def _announce(step: str) -> None:
 
 
 def _orilla(document: type[T], *words: object) -> T:
-    """Run one command in a process of its own, as a user would, and decode its JSON document."""
+    """Run one command in a process of its own, as a user would, and return its JSON document."""
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words), "--json"]
     ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if ended.returncode not in (0, 1) or not ended.stdout:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "device", nargs="?", help="a device of the catalogue, with its published latencies (default: all)"
+        "device",
+        nargs="?",
+        help="device of the catalogue to show, with its published latencies (default: this machine and all devices)",
     )
     parser.add_argument(
-        "--catalog", type=Path, metavar="FILE", help="file with your own devices, TOML (docs/devices.md)"
+        "--catalog", type=Path, metavar="FILE", help="TOML file with your own devices (docs/devices.md)"
     )
 
 
@@ -42,12 +44,14 @@ class DeviceResult(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """An engine, and whether it is available here."""
+    """A row of the table of engines."""
 
     name: str
     title: str
     runs_on: str
+    """Kind of processor."""
     here: bool
+    """True if the engine is available on this machine."""
     install: str | None
     """How to install the engine; None if it is available."""
 
@@ -58,7 +62,7 @@ class MachineResult(CommandResult):
 
     machine: Machine
     device: str | None
-    """Name of the machine in the catalogue."""
+    """Name of this machine in the catalogue, or None."""
     engines: list[EngineRow]
     catalog: Catalog
 
@@ -91,16 +95,16 @@ def execute(arguments: argparse.Namespace) -> DeviceResult | MachineResult:
 
 
 def _generic(devices: Catalog, machine: Machine) -> list[str]:
-    """Return the generic devices of this architecture."""
+    """Return the names of the generic devices of the machine's architecture."""
     return [name for name, spec in devices.devices.items() if spec.arch == machine.arch and not spec.match]
 
 
 def _engines(devices: Catalog) -> list[EngineRow]:
-    """Return each engine with its availability and installation."""
-    offered = doctor.providers()
+    """Return a row for each engine."""
+    providers = doctor.providers()
     rows = []
     for name, engine in registry.ENGINES.items():
-        here = registry.available(name, offered)
+        here = registry.available(name, providers)
         spec = devices.engines[name]
         rows.append(EngineRow(name, spec.title, spec.runs_on, here, None if here else engine.install))
     return rows

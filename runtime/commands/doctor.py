@@ -1,4 +1,4 @@
-"""The command `orilla doctor`."""
+"""The command `orilla doctor`: find problems of this machine and installation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal import ResultConsole
 
 MARKS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
+"""Text at the beginning of a line, by the level of the finding."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--no-engines", action="store_true", help="run no engine; check only files")
+    parser.add_argument("--no-engines", action="store_true", help="do not run the engines; check only files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class DoctorResult(CommandResult):
 
 
 def execute(arguments: argparse.Namespace) -> DoctorResult:
-    """Examine the machine and the installation."""
+    """Check the machine and the installation, and run the installed engines."""
     machine = detect()
     findings = examine(machine)
     if not arguments.no_engines:

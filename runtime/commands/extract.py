@@ -1,4 +1,4 @@
-"""The command `orilla extract`."""
+"""The command `orilla extract`: write a variant of a bundle as a model file for other runtimes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ class ExtractResult(CommandResult):
     variant: str
     engine: str
     bytes: int
+    """Size of the file."""
 
     def render(self, console: ResultConsole) -> None:
-        """Print what was written."""
+        """Print the path, the variant and the size of the file."""
         console.print_line(f"{self.file}: {self.variant}, {self.bytes:,} bytes")
 
 
 def execute(arguments: argparse.Namespace) -> ExtractResult:
-    """Write the file."""
+    """Write the model file."""
     bundle = Bundle.open(arguments.bundle)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     suffix = Path(variant.file).suffix

@@ -1,4 +1,4 @@
-"""Live statistics of a running loop on standard error: a table in a terminal, otherwise a line every few seconds."""
+"""Show the statistics of a running loop on standard error, as a table on a terminal and as single lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import sys
 import threading
 from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live as Screen
 from rich.table import Table
 
 from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
+from orilla.runtime.terminal import ResultConsole
 
 TABLE_S, LINE_S = 0.5, 5.0
-"""Intervals between two tables and between two lines, seconds."""
+"""Time between two tables, and between two lines, in seconds."""
 
 
 class Live:
@@ -23,8 +23,8 @@ class Live:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._over = threading.Event()
-        self._console = Console(stderr=True)
-        self._thread = threading.Thread(target=self._work, name="orilla-stats", daemon=True)
+        self._console = ResultConsole(stderr=True)
+        self._thread = threading.Thread(target=self._show, name="orilla-stats", daemon=True)
 
     def __enter__(self) -> Live:
         self._thread.start()
@@ -36,7 +36,7 @@ class Live:
         self._over.set()
         self._thread.join()
 
-    def _work(self) -> None:
+    def _show(self) -> None:
         if not self._console.is_terminal:
             while not self._over.wait(LINE_S):
                 print(line(self._stream.stats()), file=sys.stderr, flush=True)
@@ -49,22 +49,23 @@ class Live:
 def line(figures: Figures) -> str:
     """Format the statistics as one line."""
     stages = figures.stages
-    shown = [
+    times = [
         f"{name} {stages[name].p50_ms:.1f}/{stages[name].p99_ms:.1f}" for name in ("infer", "age") if name in stages
     ]
     summary = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
-    return f"{summary}, newest {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(shown)}"
+    return f"{summary}, newest {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(times)}"
 
 
 def table(figures: Figures) -> Table:
     """Format the statistics as a table with one row per stage."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
     title = f"{figures.frames} frames   {figures.fps:.1f} per second   newest {figures.age_ms:.0f} ms old"
-    drawn = Table(title=title, caption=f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)", title_justify="left")
-    drawn.add_column("last minute")
+    caption = f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)"
+    stages = Table(title=title, caption=caption, title_justify="left")
+    stages.add_column("last minute")
     for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"):
-        drawn.add_column(column, justify="right")
+        stages.add_column(column, justify="right")
     for name, stage in figures.stages.items():
         values = (stage.p50_ms, stage.p90_ms, stage.p99_ms, stage.max_ms)
-        drawn.add_row(name, *(f"{value:.2f}" for value in values))
-    return drawn
+        stages.add_row(name, *(f"{value:.2f}" for value in values))
+    return stages

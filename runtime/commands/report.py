@@ -1,4 +1,4 @@
-"""The command `orilla report`."""
+"""The command `orilla report`: write a page of benchmark results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class ReportResult(CommandResult):
 
     page: str
     results: int
+    """Number of results on the page."""
     budgets: list[LimitResult]
+    """Limits of the budgets and the figures that were compared with them."""
 
     @property
     def exit_code(self) -> int:
@@ -47,7 +49,7 @@ class ReportResult(CommandResult):
 
 
 def execute(arguments: argparse.Namespace) -> ReportResult:
-    """Write the page."""
+    """Write the page, and compare the results with the budgets."""
     from orilla.devices.budget import read_budgets
     from orilla.runtime.bench.budgets.from_results import judge_result
     from orilla.runtime.bench.report.report import check_plots, page
@@ -60,9 +62,9 @@ def execute(arguments: argparse.Namespace) -> ReportResult:
     check_writable(arguments.out)
     budgets = read_budgets(arguments.budget) if arguments.budget is not None else []
     results = [result for path in arguments.results for result in read_all(path)]
-    judged = [limit for budget in budgets for result in results for limit in judge_result(budget, result, results)]
-    if budgets and not judged:
-        msg = f"{arguments.budget} sets no limit that these results have figures for"
+    limits = [limit for budget in budgets for result in results for limit in judge_result(budget, result, results)]
+    if budgets and not limits:
+        msg = f"{arguments.budget}: these results have figures for none of its limits"
         raise ConfigError(msg)
-    page(results, arguments.out, judged)
-    return ReportResult(str(arguments.out), len(results), judged)
+    page(results, arguments.out, limits)
+    return ReportResult(str(arguments.out), len(results), limits)

@@ -16,17 +16,17 @@ class CommandResult(ABC):
     __slots__ = ()
 
     to_stderr: ClassVar[bool] = False
-    """True if the text goes to standard error, because the command writes something else to standard output."""
+    """True if `render` prints on standard error, because standard output has other data."""
 
     optional: ClassVar[tuple[str, ...]] = ()
     """Fields that the JSON document omits if they are None."""
 
     hidden: ClassVar[tuple[str, ...]] = ()
-    """Fields that are only for the text."""
+    """Fields that only `render` uses, and that the JSON document omits."""
 
     @property
     def exit_code(self) -> int:
-        """Return 0 for success, 1 for a negative verdict."""
+        """Return 0 for success, 1 for a negative verdict, and 130 for an interrupted command."""
         return 0
 
     def to_json(self) -> dict[str, object]:

@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="latest, every, rate:HZ or deadline:MS (default: latest for a live source, every for a recording)",
     )
     parser.add_argument(
-        "--cascade", metavar="BUNDLE", help="second model, which runs on what the first found (a cascade)"
+        "--cascade",
+        metavar="BUNDLE",
+        help="second model, which runs on the parts of the frame that the first model finds",
     )
     parser.add_argument("--variant", help="name of a variant (default: the bundle's default)")
     parser.add_argument(
@@ -62,11 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most 4)")
     parser.add_argument("--frames", type=int, help="stop after this number of answers")
     parser.add_argument("--stats", action="store_true", help="show rate, drops and percentiles while the loop runs")
-    parser.add_argument("--record", metavar="FILE", help="write arrivals, times, drops and results, for orilla replay")
+    parser.add_argument(
+        "--record", metavar="FILE", help="write the frames' times, drops and results to a file for orilla replay"
+    )
     parser.add_argument(
         "--clock",
         action="store_true",
-        help="read the clock in the images of scenes+clock: the true latency, including camera and display",
+        help="read the clock that scenes+clock draws into the images: the true latency, including camera and display",
     )
 
 
@@ -246,7 +250,7 @@ class _Run:
             # An interrupt is the normal end of a camera loop, so the recording is kept.
             pass
         finally:
-            stream.close()  # closing also marks the last answer as done
+            stream.close()  # Closing also marks the last answer as done.
         return count
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The command `orilla slim`."""
+"""The command `orilla slim`: write a bundle with only some of its variants."""
 
 from __future__ import annotations
 
@@ -30,19 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SlimResult(CommandResult):
-    """The smaller bundle."""
+    """The bundle that was written."""
 
     bundle: str
     default: str
     variants: list[str]
     bytes: int
+    """Size of the files of this bundle."""
     bytes_before: int
+    """Size of the files of the original bundle."""
 
     def render(self, console: ResultConsole) -> None:
-        """Print what is left."""
+        """Print the variants and the size of the bundle."""
         size, before = (count / 2**20 for count in (self.bytes, self.bytes_before))
         names = ", ".join(self.variants)
-        console.print_line(f"{self.bundle}: {names}; {size:.2f} MiB of {before:.2f}; {self.default} by default")
+        console.print_line(f"{self.bundle}: {names}; {size:.2f} of {before:.2f} MiB; {self.default} is the default")
 
 
 def execute(arguments: argparse.Namespace) -> SlimResult:

@@ -1,4 +1,4 @@
-"""Tables of results, on a terminal or as Markdown."""
+"""Print the tables of a result, or format them as Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `orilla tune`."""
+"""The command `orilla tune`: find the fastest variant, engine and thread count on this machine."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         type=float,
         default=1.0,
-        help="accuracy that may be lost against the original, points (default: 1)",
+        help="accuracy that a variant may lose compared with the original model, in points (default: 1)",
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="time limit (default: 60)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit in seconds (default: 60)")
     parser.add_argument("--engines", help="test only these engines of orilla devices, separated by commas")
     parser.add_argument(
         "--threads",
         help="test only these numbers of threads, separated by commas (default: up to all cores except one)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="keep nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the choice, but do not store it")
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """A candidate and its measurement."""
+    """A row of the table of candidates."""
 
     variant: str
     engine: str
@@ -53,20 +53,21 @@ class TrialRow:
     """Number of inferences in the last round."""
     rounds: int
     left_out: str | None
-    """Why the candidate was not chosen; None for the choice."""
+    """Reason why the candidate was not chosen. None for the choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuneResult(CommandResult):
-    """The fastest candidate, and all others."""
+    """The choice, and all candidates."""
 
     bundle: str
     machine: Machine
     choice: Candidate
     p50_ms: float | None
     default: str
+    """Default variant of the bundle."""
     kept: str | None
-    """File that stores the choice; None with `--dry-run`."""
+    """File with the stored choice. None with `--dry-run`."""
     trials: list[TrialRow]
 
     def render(self, console: ResultConsole) -> None:
@@ -114,11 +115,12 @@ def execute(arguments: argparse.Namespace) -> TuneResult:
 
 
 def _threads(text: str | None) -> list[int] | None:
+    """Return the thread counts of `--threads`."""
     if text is None:
         return None
-    numbers, most = text.split(","), available_cores()
-    if not all(whole_number(number) and 1 <= int(number) <= most for number in numbers):
-        msg = f"--threads {text}: give numbers from 1 to {most}, the usable cores, as in 1,2"
+    numbers, maximum = text.split(","), available_cores()
+    if not all(whole_number(number) and 1 <= int(number) <= maximum for number in numbers):
+        msg = f"--threads {text}: give numbers from 1 to {maximum}, the usable cores, as in 1,2"
         raise ConfigError(msg)
     return [int(number) for number in numbers]
 

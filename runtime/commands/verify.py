@@ -1,4 +1,4 @@
-"""The command `orilla verify`."""
+"""The command `orilla verify`: check that a bundle computes on this machine what was exported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        help="also measure accuracy on this data set, as for orilla train (its val split, else its test split)",
+        help="also measure the accuracy on a data set, as orilla train takes it (the split val, else test)",
     )
     parser.add_argument("--variant", help="verify only this variant (default: all)")
     parser.add_argument("--engine", help="engine of orilla devices (default: each variant's own)")
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=SHIPPED,
         type=Path,
         metavar="F.toml",
-        help="check time, accuracy, size and memory against a file of budgets (docs/ci.md; default: the shipped ones)",
+        help="compare time, accuracy, size and memory with budgets (docs/ci.md; default: the shipped file)",
     )
     parser.add_argument(
         "--markdown", action="store_true", help="print tables as Markdown, for a comment on a pull request"
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult(CommandResult):
-    """The verdict on a bundle, with those on its variants and budgets."""
+    """The verdicts on a bundle, its variants and its budgets."""
 
     hidden = ("as_markdown",)
 
@@ -61,7 +61,9 @@ class VerifyResult(CommandResult):
     """Number of checked files."""
     variants: list[VariantVerdict]
     budgets: list[LimitResult]
+    """Limits of the budgets; empty without `--budget`."""
     as_markdown: bool
+    """True prints the tables as Markdown."""
 
     @property
     def exit_code(self) -> int:
@@ -69,18 +71,18 @@ class VerifyResult(CommandResult):
         return 0 if self.verdict == "pass" else 1
 
     def render(self, console: ResultConsole) -> None:
-        """Print one row per variant and limit, and every stage of a failure."""
+        """Print a row for each variant and each limit, and a line for each stage that failed."""
         rows, lines = [], []
         for verdict in self.variants:
             word = "skipped" if verdict.skipped else "pass" if verdict.passed else "FAIL"
-            agreed = ", ".join(stage.name for stage in verdict.stages if stage.passed)
-            rows.append([verdict.variant, verdict.engine, word, verdict.skipped or agreed])
+            agreeing = ", ".join(stage.name for stage in verdict.stages if stage.passed)
+            rows.append([verdict.variant, verdict.engine, word, verdict.skipped or agreeing])
             lines += [
                 f"{verdict.variant}: {'ok' if stage.passed else 'FAIL'} {stage.name}: {stage.detail}"
                 for stage in verdict.stages
                 if not stage.passed or stage.name == "accuracy"
             ]
-        title = f"{self.bundle}: {self.files} files, sizes and hashes right"
+        title = f"{self.bundle}: {self.files} files with the right sizes and hashes"
         tables = [(title, ["variant", "engine", "verdict", "stages that agree"], rows)]
         if self.budgets:
             name = self.budgets[0].bundle
@@ -91,7 +93,7 @@ class VerifyResult(CommandResult):
 
 
 def execute(arguments: argparse.Namespace) -> VerifyResult:
-    """Verify the bundle."""
+    """Verify the bundle, and compare it with its budgets."""
     bundle = Bundle.open(arguments.bundle)
     manifest = bundle.manifest
     targets = _targets(arguments.budget, bundle) if arguments.budget is not None else []
@@ -114,7 +116,7 @@ def execute(arguments: argparse.Namespace) -> VerifyResult:
 
 
 def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
-    """Return the targets of the bundle's budgets. Invalid ones are rejected before anything is measured."""
+    """Return the targets of the bundle's budgets. Raises `ConfigError` for an invalid budget."""
     return [budget_target(budget, bundle) for budget in applying(read_budgets(path), bundle, path)]
 
 

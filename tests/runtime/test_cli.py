@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in processes of its own."""
+"""The command line, in processes of its own."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def test_the_engine_can_be_chosen(tiny_bundle, clip, engine):
     assert json.loads(done.stdout)["variant"].startswith(engine)
 
 
-def test_a_reader_that_goes_away_ends_the_loop_quietly(tiny_bundle):
+def test_a_closed_pipe_ends_the_loop_without_an_error(tiny_bundle):
     command = f"{sys.executable} -m orilla.runtime.cli run {tiny_bundle} --source scenes | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
     assert json.loads(done.stdout)["index"] == 0
@@ -101,7 +101,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(tiny_bundle, clip, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.avi", "cut.orilla", "notes.mp4"]
 
 
-def test_a_video_that_breaks_off_leaves_no_half_written_output(tiny_bundle, tmp_path):
+def test_a_truncated_video_leaves_no_output(tiny_bundle, tmp_path):
     whole = factories.video(tmp_path / "whole.avi", 60, (120, 160))
     cut = tmp_path / "cut.avi"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -109,7 +109,7 @@ def test_a_video_that_breaks_off_leaves_no_half_written_output(tiny_bundle, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.avi", "whole.avi"]
 
 
-def test_outputs_never_replace_what_they_must_not(tiny_bundle, clip, tmp_path):
+def test_outputs_never_replace_inputs_or_each_other(tiny_bundle, clip, tmp_path):
     before = clip.read_bytes()
     refuse("run", tiny_bundle, "--source", clip, "--sink", f"video:{clip}", match="is the source")
     pictures = tmp_path / "pictures"
@@ -129,7 +129,7 @@ def test_outputs_never_replace_what_they_must_not(tiny_bundle, clip, tmp_path):
     assert clip.read_bytes() == before
 
 
-def test_a_service_that_is_stopped_leaves_whole_files(tiny_bundle, tmp_path):
+def test_a_stopped_service_leaves_complete_files(tiny_bundle, tmp_path):
     words = ("run", tiny_bundle, "--source", "scenes", "--sink", f"video:{tmp_path}/out.mp4", "--sink", "jsonl")
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -142,11 +142,11 @@ def test_a_service_that_is_stopped_leaves_whole_files(tiny_bundle, tmp_path):
     assert cv2.VideoCapture(str(tmp_path / "out.mp4")).read()[0]
 
 
-def test_a_read_only_folder(tiny_bundle, clip):
+def test_a_read_only_folder_is_an_error(tiny_bundle, clip):
     refuse("run", tiny_bundle, "--source", clip, "--sink", "video:/proc/out.mp4", match="cannot write /proc/out.mp4")
 
 
-def test_a_full_disk(tiny_bundle, clip, tmp_path):
+def test_a_full_disk_is_an_error(tiny_bundle, clip, tmp_path):
     """A file system of one page, if the machine allows the test to create one."""
     small = tmp_path / "small"
     small.mkdir()
@@ -154,7 +154,7 @@ def test_a_full_disk(tiny_bundle, clip, tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", small], check=False, capture_output=True
     )
     if mounted.returncode:
-        pytest.skip("this machine lets no test mount a file system")
+        pytest.skip("this machine does not allow the test to mount a file system")
     try:
         for sink in (f"video:{small}/out.mp4", f"jsonl:{small}/out.jsonl"):
             words = ("run", tiny_bundle, "--source", "scenes", "--frames", 40, "--sink", sink)
@@ -164,7 +164,7 @@ def test_a_full_disk(tiny_bundle, clip, tmp_path):
         subprocess.run(["umount", small], check=True)
 
 
-def test_standard_output_on_a_full_disk(tiny_bundle):
+def test_a_full_disk_for_standard_output_is_an_error(tiny_bundle):
     command = f"{sys.executable} -m orilla.runtime.cli run {tiny_bundle} --source scenes > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2
@@ -182,7 +182,7 @@ def test_verify_passes_and_fails_by_exit_code(tiny_bundle, tiny_data):
         assert [stage["name"] for stage in variant["stages"]] == ["decode", "resize", "infer", "result", "accuracy"]
 
 
-def test_doctor(tmp_path):
+def test_doctor_exits_with_1_if_a_check_fails():
     done = orilla("doctor", "--json")
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings["engines"]["level"] == "ok"

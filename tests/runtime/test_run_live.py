@@ -38,7 +38,7 @@ def second(tiny_bundle, tmp_path):
     return shutil.copy(tiny_bundle, tmp_path / "second.orilla")
 
 
-def test_a_policy_by_name(tiny_bundle, clip):
+def test_the_policy_drops_frames_and_counts_them(tiny_bundle, clip):
     done = orilla("run", tiny_bundle, "--source", clip, "--policy", "rate:5", "--json")
     summary = json.loads(done.stdout)
     assert summary["drops"] == {"rate": summary["dropped"]}
@@ -78,7 +78,7 @@ def test_several_models_and_a_cascade(tiny_bundle, second, clip, tmp_path):
     assert set(json.loads(done.stdout)["models"]) == {tiny_bundle.stem, "second"}
 
 
-def test_what_does_not_go_together(tiny_bundle, second, clip, tmp_path):
+def test_options_that_do_not_go_together_are_rejected(tiny_bundle, second, clip, tmp_path):
     refused("run", tiny_bundle, tiny_bundle, "--source", clip, match="must have different names")
     refused("run", tiny_bundle, second, "--source", clip, "--variant", "litert_fp32", match="needs exactly one bundle")
     refused("run", tiny_bundle, second, "--source", clip, "--cascade", second, match="needs exactly one bundle")
@@ -94,7 +94,7 @@ def test_what_does_not_go_together(tiny_bundle, second, clip, tmp_path):
     refused("replay", clip, "--infer-ms", "-1", match="must be 0 to")
 
 
-def test_outputs_beside_the_working_folder_s_files_are_replaced(tiny_bundle, clip, tmp_path, monkeypatch):
+def test_existing_outputs_are_replaced(tiny_bundle, clip, tmp_path, monkeypatch):
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -108,7 +108,7 @@ def test_a_recording_that_cannot_be_written_ends_before_the_loop(tiny_bundle, cl
     assert not (tmp_path / "none").exists()
 
 
-def test_a_damaged_picture_does_not_end_a_folder(tiny_bundle, tmp_path):
+def test_a_damaged_image_in_a_folder_is_skipped(tiny_bundle, tmp_path):
     for name in ("a.png", "c.png"):
         cv2.imwrite(str(tmp_path / name), factories.picture())
     (tmp_path / "b.png").write_bytes(b"not a picture")
@@ -124,7 +124,7 @@ def test_a_damaged_picture_does_not_end_a_folder(tiny_bundle, tmp_path):
     assert alone.stderr.splitlines()[-1].startswith("orilla: no frame could be used: cannot decode")
 
 
-def test_the_true_latency_is_read_from_the_picture(tiny_bundle):
+def test_the_true_latency_is_read_from_the_images(tiny_bundle):
     done = orilla("run", tiny_bundle, "--source", "scenes+clock", "--frames", 5, "--clock", "--json")
     summary = json.loads(done.stdout)
     assert 0 < summary["p50_ms"]["clock"] < 10_000
@@ -137,7 +137,7 @@ def test_the_true_latency_is_read_from_the_picture(tiny_bundle):
     assert figures["max_ms"]["age"] <= figures["max_ms"]["clock"] + 1
 
 
-def test_live_figures(tiny_bundle, monkeypatch, capfd):
+def test_live_statistics(tiny_bundle, monkeypatch, capfd):
     monkeypatch.setattr(live, "LINE_S", 0.001)
     assert main(["run", str(tiny_bundle), "--source", "scenes", "--frames", "20", "--stats"]) == 0
     assert "newest" in capfd.readouterr().err
@@ -162,7 +162,7 @@ def test_texts_from_standard_input(words):
     assert [json.loads(line)["text"] for line in lines] == ["a fine film", "a dull film"][: 1 if words else 2]
 
 
-def test_a_service_that_is_stopped_while_nothing_comes_ends_well():
+def test_a_stopped_service_without_input_ends_without_an_error():
     command = [sys.executable, "-m", "orilla.runtime.cli", "run", "sentiment", "--source", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdin.write(b"a fine film\n")

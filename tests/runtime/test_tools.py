@@ -1,4 +1,4 @@
-"""Tools for bundles: show, slim, and extract for other runtimes."""
+"""The commands for bundles: `show`, `slim` and `extract`."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from orilla.runtime.cli import main
 from orilla.runtime.verify import verify
 
 
-def test_show_tells_what_is_in_a_bundle(tiny_bundle, text_bundle, capsys):
+def test_show_prints_the_contents_of_a_bundle(tiny_bundle, text_bundle, capsys):
     assert main(["show", str(tiny_bundle)]) == 0
     message = capsys.readouterr().out
     assert "resized to 32x64, RGB 0-255" in message
@@ -25,7 +25,7 @@ def test_show_tells_what_is_in_a_bundle(tiny_bundle, text_bundle, capsys):
     assert json.loads(capsys.readouterr().out)["manifest"]["task"] == "text"
 
 
-def test_a_slim_bundle_keeps_what_its_variants_need(tiny_bundle, tmp_path, capsys):
+def test_a_slim_bundle_runs_its_variants(tiny_bundle, tmp_path, capsys):
     out = tmp_path / "slim.orilla"
     assert (
         main(
@@ -47,10 +47,10 @@ def test_a_slim_bundle_keeps_what_its_variants_need(tiny_bundle, tmp_path, capsy
     assert bundle.manifest.default == "onnx_wi8_ai8"
     assert out.stat().st_size < tiny_bundle.stat().st_size / 2
     assert all(verdict.passed for verdict in verify(bundle, bundle.manifest.variants))
-    assert "onnx_wi8_ai8 by default" in capsys.readouterr().out
+    assert "onnx_wi8_ai8 is the default" in capsys.readouterr().out
 
 
-def test_a_slim_bundle_must_have_what_it_runs(tiny_bundle):
+def test_slim_rejects_unknown_variants_and_defaults(tiny_bundle):
     bundle = Bundle.open(tiny_bundle)
     assert slim(bundle, "default", None)[0].default == bundle.manifest.default
     with pytest.raises(ConfigError, match="unknown variant 'int8'"):
@@ -66,14 +66,14 @@ def run_tflite(data, sample):
 
     interpreter = Interpreter(model_content=data)
     interpreter.allocate_tensors()
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(given["index"], sample.astype(given["dtype"]))
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.set_tensor(input_details["index"], sample.astype(input_details["dtype"]))
     interpreter.invoke()
-    return interpreter.get_tensor(made["index"])
+    return interpreter.get_tensor(output_details["index"])
 
 
 @pytest.mark.parametrize("name", ["litert_fp32", "litert_wi8_ai8"])
-def test_an_extracted_tflite_computes_the_same_and_names_its_labels(picture_bundle, name, tmp_path):
+def test_an_extracted_tflite_has_the_same_results_and_metadata(picture_bundle, name, tmp_path):
     from ai_edge_litert import schema_py_generated as schema
 
     bundle = Bundle.open(picture_bundle)
@@ -96,7 +96,7 @@ def test_an_extracted_tflite_computes_the_same_and_names_its_labels(picture_bund
     assert out.read_bytes() == bare
 
 
-def test_an_extracted_onnx_has_properties(picture_bundle):
+def test_an_extracted_onnx_has_metadata(picture_bundle):
     import onnx
 
     bundle = Bundle.open(picture_bundle)
@@ -108,14 +108,14 @@ def test_an_extracted_onnx_has_properties(picture_bundle):
     assert json.loads(message["orilla.preprocess"])["color"] == "rgb"
 
 
-def test_an_extracted_text_model_brings_its_words(text_bundle):
+def test_an_extracted_text_model_contains_its_vocabulary(text_bundle):
     bundle = Bundle.open(text_bundle)
     data = with_metadata(bundle, bundle.manifest.variant("litert_fp32"))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.read("vocabulary.txt") == bundle.read("vocabulary.txt")
 
 
-def test_extract_refuses_in_one_line(tiny_bundle, tmp_path, capsys):
+def test_extract_rejects_invalid_outputs_in_one_line(tiny_bundle, tmp_path, capsys):
     assert main(["extract", str(tiny_bundle), "litert_fp32", "--out", str(tmp_path / "m.onnx")]) == 2
     assert "litert_fp32 is a .tflite file" in capsys.readouterr().err
     assert main(["extract", str(tiny_bundle), "--out", str(tmp_path / "no" / "m.tflite")]) == 2

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="run|compare|history|estimate")
-    run = actions.add_parser("run", help="measure a bundle on this machine, or on others over ssh")
+    run = actions.add_parser("run", help="measure a bundle on this machine, or on other machines over ssh")
     run_mode.add_arguments(run)
     compare = actions.add_parser("compare", help="compare two results; the exit code is 1 if B is slower")
     compare.add_argument("a", type=Path, metavar="A", help="result of orilla bench run --out, or a folder of results")
-    compare.add_argument("b", type=Path, metavar="B", help="the same for the other side")
-    compare.add_argument("--margin", type=float, help="difference that does not matter, per cent (default: 3)")
+    compare.add_argument("b", type=Path, metavar="B", help="result or folder to compare with A")
+    compare.add_argument("--margin", type=float, help="difference in per cent that does not matter (default: 3)")
     history = actions.add_parser("history", help="show the trend of each subject in a folder of results")
     history.add_argument("folder", type=Path, metavar="DIR", help="folder of orilla bench run --history")
-    estimate = actions.add_parser("estimate", help="estimate the time on a device from published figures")
+    estimate = actions.add_parser("estimate", help="estimate the time on another device from published latencies")
     estimate.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
-    estimate.add_argument("--device", required=True, help="name of a device of orilla devices")
+    estimate.add_argument("--device", required=True, help="name of a device, as orilla devices lists it")
     estimate.add_argument("--variant", help="name of a variant (default: all LiteRT variants)")
     for action in (run, compare, history, estimate):
         action.add_argument("--markdown", action="store_true", help="print tables as Markdown, for a pull request")
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> BenchResult:
-    """Run the subcommand."""
+    """Run the subcommand and return its result."""
     return _ACTIONS[arguments.action](arguments)
 
 

@@ -1,4 +1,4 @@
-"""Results of the subcommands of `orilla bench`."""
+"""The results of the subcommands of `orilla bench`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal import ResultConsole
 
 INTERRUPTED = 130
-"""Exit code after an interrupt."""
+"""Exit code of an interrupted command."""
 
 MAX_RUNS = 20
-"""Maximum number of runs in the line of a trend."""
+"""Maximum number of runs in the drawing of a trend."""
 
 WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower than A"}
 
 
 @dataclass(frozen=True, slots=True)
 class BenchResult(CommandResult):
-    """Base of the results: tables and lines, on a terminal or as Markdown."""
+    """Base of the results. They consist of tables and of lines, and are printed as such or as Markdown."""
 
     mode: ClassVar[str]
     hidden: ClassVar[tuple[str, ...]] = ("as_markdown",)
@@ -64,17 +64,17 @@ class RunResult(BenchResult):
     result: Result
     out: str | None
     history: str | None = None
-    """File in the folder of `--history`."""
+    """File of this result in the folder of `--history`."""
     trends: list[Trend] | None = None
     report: str | None = None
 
     @property
     def exit_code(self) -> int:
-        """Return 0, or `INTERRUPTED` for an interrupted run."""
+        """Return 0, or `INTERRUPTED` if the measurement was interrupted."""
         return 0 if self.result.complete else INTERRUPTED
 
     def parts(self) -> tuple[list[Table], list[str]]:
-        """Return the stages, the trend, and the files that were written."""
+        """Return tables of the stages and trends, and lines with notes and the files that were written."""
         table, lines = result_parts(self.result)
         tables = [table, *([_history_table(self.trends)] if self.trends is not None else [])]
         return tables, [*lines, *(f"written: {path}" for path in (self.out, self.history, self.report) if path)]
@@ -94,13 +94,13 @@ class HostsResult(BenchResult):
 
     @property
     def exit_code(self) -> int:
-        """Return 0 if every machine has a result, else 1, or `INTERRUPTED`."""
+        """Return 0 if every machine has a result, 1 if one has none, or `INTERRUPTED`."""
         if self.interrupted:
             return INTERRUPTED
         return 0 if all(report.result is not None for report in self.hosts) else 1
 
     def parts(self) -> tuple[list[Table], list[str]]:
-        """Return a row per machine, and notes."""
+        """Return a table with a row for each machine, and notes."""
         rows, lines = [], []
         for host in self.hosts:
             result = host.result
@@ -136,7 +136,7 @@ class CompareResult(BenchResult):
         return {"mode": self.mode, **msgspec.structs.asdict(self.comparison)}
 
     def parts(self) -> tuple[list[Table], list[str]]:
-        """Return a row per percentile, and the verdict."""
+        """Return a table with a row for each percentile, and the verdict."""
         verdict = self.comparison
         rows = [
             [
@@ -168,7 +168,7 @@ class HistoryResult(BenchResult):
     trends: list[Trend]
 
     def parts(self) -> tuple[list[Table], list[str]]:
-        """Return a row per trend."""
+        """Return a table with a row for each trend."""
         return [_history_table(self.trends)], []
 
 
@@ -187,14 +187,14 @@ def _history_table(trends: list[Trend]) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class EstimateResult(BenchResult):
-    """Estimates for a device that is not available."""
+    """Estimated times of a bundle on another device."""
 
     mode = "estimate"
 
     predictions: list[Prediction]
 
     def parts(self) -> tuple[list[Table], list[str]]:
-        """Return a row per variant."""
+        """Return a table with a row for each variant, and a note."""
         rows = [
             [
                 prediction.variant,

@@ -30,22 +30,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="single-stream, multi-stream or offline (prepared inputs, as in MLPerf), or loop, the camera loop "
         "(default: single-stream)",
     )
-    parser.add_argument("--seconds", type=float, help="duration (default: 10; with --soak at most 1800)")
+    parser.add_argument("--seconds", type=float, help="duration in seconds (default: 10; with --soak at most 1800)")
     parser.add_argument("--variant", help="name of a variant (default: the choice of orilla tune, else the bundle's)")
     parser.add_argument("--engine", help="engine of orilla devices (default: the variant's)")
     parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most four)")
-    parser.add_argument("--streams", type=int, help="frames of a multi-stream query (default: 8)")
+    parser.add_argument("--streams", type=int, help="number of frames in a multi-stream query (default: 8)")
     parser.add_argument("--source", help="source of the loop (default: the golden frames, 30 per second)")
     parser.add_argument("--policy", help="policy of the loop: latest, every, rate:HZ or deadline:MS")
     parser.add_argument("--soak", action="store_true", help="measure until the temperature is steady")
-    parser.add_argument("--data", help="also measure accuracy on this data set, as for orilla train")
-    parser.add_argument("--out", type=Path, metavar="F.json", help="file for the result")
-    parser.add_argument("--history", type=Path, metavar="DIR", help="folder to add the result to; shows the trend")
+    parser.add_argument("--data", help="also measure the accuracy on a data set, as orilla train takes it")
+    parser.add_argument("--out", type=Path, metavar="F.json", help="file to write the result to")
+    parser.add_argument(
+        "--history",
+        type=Path,
+        metavar="DIR",
+        help="folder to add the result to; the trend of the results in it is printed",
+    )
     parser.add_argument("--report", type=Path, metavar="F.html", help="page to write")
     parser.add_argument(
         "--host", action="append", metavar="ssh://USER@HOST", help="measure on this machine over ssh; may be repeated"
     )
-    parser.add_argument("--wheels", type=Path, metavar="DIR", help="wheels for hosts without a network")
+    parser.add_argument("--wheels", type=Path, metavar="DIR", help="folder of wheels, for hosts without a network")
 
 
 def execute(arguments: argparse.Namespace) -> BenchResult:
@@ -55,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> BenchResult:
 
 
 def _check_run(arguments: argparse.Namespace) -> None:
-    """Raise an error for what cannot be measured, before anything is loaded. Fill in defaults."""
+    """Fill in defaults. Raise an error for options that do not go together, before anything is loaded."""
     from orilla.devices.errors import unknown_name
     from orilla.runtime.bench.result import HEADLINE
     from orilla.runtime.bench.soak import MAX_S as SOAK_S
@@ -69,25 +74,25 @@ def _check_run(arguments: argparse.Namespace) -> None:
         raise ConfigError(msg)
     _check_scenario(arguments)
     if arguments.wheels is not None and not arguments.host:
-        msg = "--wheels is for --host ssh://HOST"
+        msg = "--wheels needs --host ssh://HOST"
         raise ConfigError(msg)
     if arguments.data is not None and arguments.host:
-        msg = "--data is not possible with --host: accuracy is measured on this machine; verify checks the other ones"
+        msg = "--data is not possible with --host: on other machines, use orilla verify --data"
         raise ConfigError(msg)
     if arguments.threads is None and arguments.scenario in ("multi-stream", "offline"):
-        arguments.threads = 1  # as many sessions as there are cores
+        arguments.threads = 1  # These scenarios run one session on each core.
     _check_outputs(arguments)
 
 
 def _check_scenario(arguments: argparse.Namespace) -> None:
     if arguments.streams is not None and arguments.scenario != "multi-stream":
-        msg = "--streams is for --scenario multi-stream"
+        msg = "--streams needs --scenario multi-stream"
         raise ConfigError(msg)
     if arguments.streams is not None and not 1 <= arguments.streams <= 1000:
         msg = f"--streams {arguments.streams}: must be 1 to 1000"
         raise ConfigError(msg)
     if (arguments.source or arguments.policy) and arguments.scenario != "loop":
-        msg = "--source and --policy are for --scenario loop"
+        msg = "--source and --policy need --scenario loop"
         raise ConfigError(msg)
 
 
@@ -157,7 +162,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _measured(model: Model, plan: Plan) -> Result:
-    """Measure with a progress bar on standard error."""
+    """Measure, and show the progress on standard error."""
     from orilla.runtime.bench.runner import run
     from orilla.runtime.terminal import TerminalProgress
 
@@ -165,7 +170,7 @@ def _measured(model: Model, plan: Plan) -> Result:
         try:
             return run(model, plan, progress)
         except KeyboardInterrupt:
-            progress.message("orilla: interrupted before the first sample: nothing is kept")
+            progress.message("orilla: Interrupted before the first sample: there is no result.")
             raise
 
 
@@ -199,7 +204,7 @@ def _run_remotely(arguments: argparse.Namespace) -> HostsResult:
 
 
 def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]:
-    """Write the results of other machines. Return the paths."""
+    """Write the results of other machines and the page. Return the paths."""
     from orilla.runtime.bench import result as results
 
     written = []
