@@ -77,7 +77,7 @@ def make_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise `OutputError` if `path` cannot be written. Long work calls this function first."""
+    """Raise `OutputError` if `path` cannot be written. Call it before work that takes long."""
     _beside(_replaceable(path), path.suffix)
 
 

@@ -87,7 +87,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
-    """One image with its identity."""
+    """One image of a source, with its number and capture time."""
 
     index: int
     """Number of the frame, from 0. It continues after a loss of the camera. A gap means that frames were dropped."""
@@ -108,7 +108,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
 
 class Line(msgspec.Struct, frozen=True, eq=False):
-    """One text with its identity: the frame of a text model."""
+    """One text of a source, with its number and time: the frame of a text model."""
 
     index: int
     text: str
@@ -122,7 +122,7 @@ class Line(msgspec.Struct, frozen=True, eq=False):
 
 
 class Record(msgspec.Struct, frozen=True, eq=False):
-    """One sample of arrays with its identity: the frame of a model of arrays."""
+    """One sample of arrays, with its number and time: the frame of a model of arrays."""
 
     index: int
     arrays: Arrays

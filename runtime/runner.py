@@ -60,7 +60,7 @@ class Runner(ABC):
     def listen(self, on_event: Callable[[str], None]) -> None:
         """Register a method that the inference thread calls with each event of an accelerator.
 
-        The registration ends with the life of the method's object.
+        The registration ends when the object of the method is deleted.
         """
         method = WeakMethod(on_event)
 

@@ -96,7 +96,7 @@ def load(data: bytes, threads: int) -> Session:
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
-            reason = first_line(error)  # the half-made object is released here, because it then prints messages
+            reason = first_line(error)  # the half-made object is released within the block, because it prints messages
     msg = f"{package} cannot load this variant as a compiled model: {reason}; use engine=litert"
     raise EngineError(msg)
 

@@ -31,8 +31,8 @@ WATCHDOG_S = 5.0
 the first inference also sends the weights."""
 
 RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-"""Waits before the stick is opened again, in seconds: after the first loss, after the second, and so on. The first wait
-is 0, because a USB reset is often over by then."""
+"""Waits before the stick is opened again, in seconds: after the first loss, after the second, and so on. A USB reset
+takes some seconds."""
 
 STEADY = 100
 """Number of inferences without a loss after which the next loss counts as the first one."""
@@ -240,7 +240,7 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
 
 
 def try_library() -> str:
-    """Open and close the first free stick. Return a line with the library for a report. Raises `EngineError`."""
+    """Open and close the first free stick. Return the library as a phrase for a report. Raises `EngineError`."""
     _delegate(litert.runtime()[1])
     return f"{edgetpu_library() or LIBRARY}, which finds an Edge TPU"
 

@@ -21,7 +21,7 @@ INTERPRETERS = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite.python.interpreter"),
 )
-"""Packages in the order of preference, each with the module that contains its `Interpreter`."""
+"""Packages in the order of preference. Each has the module that contains its `Interpreter`."""
 
 FROZEN = "tflite_runtime"
 """Package that gets no updates: its last release, 2.14, is from 2023."""
@@ -161,7 +161,7 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
 def _reject_wrong(package: str, interpreter: Any) -> None:
     """Raise `ValueError` for a model that `tflite_runtime` computes wrongly without an error.
 
-    Its dense kernel for float inputs and int8 weights uses the scale of the first channel for all channels.
+    Its dense kernel for float inputs and int8 weights uses one scale for all channels.
     """
     if package != FROZEN:
         return

@@ -38,7 +38,7 @@ class CameraLoop:
     """
 
     _counting, _running = threading.Lock(), 0
-    """Number of running loops of this process, with its lock. The threads of a single loop are bound to cores."""
+    """Number of loops that run in this process, and its lock. If only one loop runs, its threads are bound to cores."""
 
     def __init__(
         self,

@@ -86,6 +86,6 @@ class Sampler:
             self._due_ns = time_ns
         if time_ns < self._due_ns - EARLY_SHARE * self._period_ns:
             return False
-        # After a gap, the periods start again. Missed frames are not caught up on.
+        # After a gap, the periods start again, so that the missed ones do not lead to more frames later.
         self._due_ns = max(self._due_ns, time_ns - self._period_ns) + self._period_ns
         return True

@@ -85,7 +85,7 @@ Entry = Header | StepEntry | DropEntry | FrameEntry | ResultEntry | EventEntry
 
 
 class Recording:
-    """Writer of a recording. The file gets its name when the loop has ended."""
+    """Writer of a recording. The file appears under its name when the loop has ended."""
 
     def __init__(self, path: Path, stream: BinaryIO, files: ExitStack) -> None:
         self._path, self._stream, self._files = path, stream, files

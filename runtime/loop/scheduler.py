@@ -123,7 +123,7 @@ class FrameScheduler(Generic[T]):
         self._waiting.append(item)
 
     def hold_ns(self, now_ns: int) -> int:
-        """Return the time for which inference should wait for a frame that is about to arrive, nanoseconds.
+        """Return the nanoseconds for which inference should wait for a frame that is about to arrive.
 
         0 means that inference should not wait.
         """

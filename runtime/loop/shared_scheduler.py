@@ -1,4 +1,4 @@
-"""The scheduler of a running loop, which its threads share: it adds the lock and the waiting."""
+"""A scheduler that the threads of a running loop share. It adds a lock and the waiting to `FrameScheduler`."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class StageTimer:
 
     def __init__(self, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self.stages_ms: dict[str, float] = {}
-        """Time of each stage so far, milliseconds."""
+        """Time of each stage so far, in milliseconds."""
         self._clock = clock
         self._lap_ns = clock()
 

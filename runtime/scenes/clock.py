@@ -1,4 +1,4 @@
-"""A clock in the image: squares along the upper edge, which a program can read after a display and a camera.
+"""A clock in the image: squares along the upper edge, which a program can read even if a camera films a display.
 
 The time from drawing an image to its answer is the true latency. It includes the delays of display and camera, which no
 time stamp does. Both programs must run on the same machine, because each machine has its own monotonic clock.
@@ -17,7 +17,7 @@ BITS, CHECK = 24, 8
 sum distinguishes a clock from other images."""
 
 HEIGHT_DIVISOR = 16
-"""The squares take one part in this number of the height of the image."""
+"""The height of the squares is the height of the image divided by this number."""
 
 BLACK, WHITE, MIDDLE = 16, 235, 128
 """Values of a 0, of a 1, and between them."""

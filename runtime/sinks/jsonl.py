@@ -44,7 +44,7 @@ class JsonLines:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> JsonLines:
-    """Open the sink on the file `argument`, which appears at the end of the loop. Empty means standard output."""
+    """Open the sink on the file `argument`, or on standard output if that is empty."""
     del rate_hz, live
     files = ExitStack()
     if not argument:

@@ -13,7 +13,7 @@ from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
 
 PREFIX = "gst:"
-"""Optional start of a specification."""
+"""Optional prefix of a specification."""
 
 
 class Pipeline:

@@ -43,7 +43,7 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class NetworkStream:
-    """Frames of one connection. Their capture time is computed from the presentation time, or else is the arrival.
+    """Frames of one connection. The capture time comes from the presentation time, or is the time of arrival.
 
     Args:
         name: Name in messages.

@@ -19,8 +19,8 @@ class Paced:
 
     Args:
         source: A recording with a frame rate.
-        clock: Monotonic clock, nanoseconds.
-        wait: Function that sleeps for seconds.
+        clock: Monotonic clock in nanoseconds.
+        wait: Function that sleeps for this number of seconds.
 
     Raises:
         ConfigError: The source has no frame rate.

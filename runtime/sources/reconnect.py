@@ -24,7 +24,7 @@ class Reconnecting:
     Args:
         opener: Function that opens the source, or raises `SourceError`.
         name: Name of the source in events.
-        clock: Monotonic clock, nanoseconds.
+        clock: Monotonic clock in nanoseconds.
         wait: Function that sleeps for this number of seconds.
         first_wait_s: Wait before the first attempt to reopen the source, in seconds.
     """

@@ -1,4 +1,4 @@
-"""Source of procedural road scenes: a recording of ten seconds, which is computed."""
+"""Source of procedural road scenes, which plays like a recording of ten seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FRAMES = 300
 RATE_HZ = 30.0
 
 DEFAULT_SEED = 999_999_999
-"""Seed of the default drive, on which no model was trained: it is far from the seeds of the data set `scenes`."""
+"""Seed of the default drive. It is beyond the usual seeds of the data set `scenes`."""
 
 SIZE_HW = (360, 640)
 

@@ -28,7 +28,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
-        """Return the mask `[H,W]` bool of the size of the frame. It is True where the interpolated probability is high.
+        """Return the mask `[H,W]` bool: True where the interpolated probability is at least `THRESHOLD`.
 
         The mask is computed at its first use. It is read-only. It stays valid as long as you hold it or a view of it,
         and its memory is reused afterwards.
