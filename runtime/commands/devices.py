@@ -39,7 +39,7 @@ class DeviceResult(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the device with its published latencies."""
-        _spec(console, self.name, self.device)
+        _print_device(console, self.name, self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class MachineResult(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the machine, the engines and the catalogue."""
-        _machine(console, self.machine, self.device)
-        _table(
+        _print_machine(console, self.machine, self.device)
+        _print_table(
             console,
             "engines",
             ("engine", "what", "available, or how to install"),
             [(row.name, row.title, "yes" if row.here else row.install or "") for row in self.engines],
         )
-        _table(
+        _print_table(
             console,
             "catalogue (orilla devices NAME shows one, with published latencies)",
             ("device", "what", "CPU", "threads of a loop"),
@@ -90,16 +90,16 @@ def execute(arguments: argparse.Namespace) -> DeviceResult | MachineResult:
     if arguments.device is not None:
         return DeviceResult(arguments.device, devices.device(arguments.device))
     machine = detect()
-    name = devices.of_board(machine.board) or next(iter(_generic(devices, machine)), None)
-    return MachineResult(machine, name, _engines(devices), devices)
+    name = devices.of_board(machine.board) or next(iter(_generic_devices(devices, machine)), None)
+    return MachineResult(machine, name, _engine_rows(devices), devices)
 
 
-def _generic(devices: Catalog, machine: Machine) -> list[str]:
+def _generic_devices(devices: Catalog, machine: Machine) -> list[str]:
     """Return the names of the generic devices of the machine's architecture."""
     return [name for name, spec in devices.devices.items() if spec.arch == machine.arch and not spec.match]
 
 
-def _engines(devices: Catalog) -> list[EngineRow]:
+def _engine_rows(devices: Catalog) -> list[EngineRow]:
     """Return a row for each engine."""
     providers = doctor.providers()
     rows = []
@@ -110,7 +110,7 @@ def _engines(devices: Catalog) -> list[EngineRow]:
     return rows
 
 
-def _machine(console: ResultConsole, machine: Machine, device: str | None) -> None:
+def _print_machine(console: ResultConsole, machine: Machine, device: str | None) -> None:
     rows = {
         "machine": str(machine),
         "known as": device,
@@ -140,7 +140,7 @@ def _memory(machine: Machine) -> str:
     return f"{machine.memory_mib} MiB{free}{limit}"
 
 
-def _spec(console: ResultConsole, name: str, spec: DeviceSpec) -> None:
+def _print_device(console: ResultConsole, name: str, spec: DeviceSpec) -> None:
     console.print_line(f"{name}: {spec.title}")
     rows = {
         "CPU": _cpu(spec),
@@ -157,7 +157,7 @@ def _spec(console: ResultConsole, name: str, spec: DeviceSpec) -> None:
             console.print_line(f"{label:<13} {text}")
     if spec.latencies:
         latencies = [(row.model, row.precision, row.engine, f"{row.ms:g}", row.source) for row in spec.latencies]
-        _table(console, "published latencies", ("model", "precision", "engine", "ms", "source"), latencies)
+        _print_table(console, "published latencies", ("model", "precision", "engine", "ms", "source"), latencies)
 
 
 def _cpu(spec: DeviceSpec) -> str:
@@ -165,7 +165,7 @@ def _cpu(spec: DeviceSpec) -> str:
     return f"{spec.cores} x {spec.cpu}{clock}" if spec.cpu and spec.mhz else spec.cpu or "any"
 
 
-def _table(console: ResultConsole, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def _print_table(console: ResultConsole, title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))

@@ -33,7 +33,8 @@ def print_tables(
         console.print(markdown(tables, lines), soft_wrap=True)
         return
     for title, header, rows in tables:
-        table = RichTable(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        console.print_line(title)  # The title of a table would be wrapped at the width of the table.
+        table = RichTable(box=None, padding=(0, 2, 0, 0))
         for index, column in enumerate(header):
             table.add_column(column, justify="left" if index < text_columns else "right", overflow="fold")
         for row in rows:
