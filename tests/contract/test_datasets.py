@@ -1,103 +1,49 @@
 """The contract of every data set reader."""
 
-import json
+import os
+from itertools import count
 
 import numpy as np
 import pytest
-from helpers import factories
+from helpers.datasets import EXAMPLES, encode, replace_in_npz
 
-from orilla.devices.errors import OrillaError
+from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import ArraySample, ClassifiedImage, ClassifiedText, LabelledImage, open_dataset
 from orilla.runtime.evaluation.datasets.registry import READERS
 
-RNG = np.random.default_rng(0)
+IN_FILES = [name for name, example in EXAMPLES.items() if example.kind != "scenes"]
+"""Examples that consist of files."""
 
 
-def kitti(folder):
-    for index in range(6):
-        factories.write_picture(
-            folder / "training" / "image_2" / f"um_{index:06}.png", factories.picture(40, 60, index)
-        )
-        labels = np.zeros((40, 60, 3), np.uint8)
-        labels[..., 2] = 255
-        labels[20:, :, 0] = 255
-        factories.write_picture(folder / "training" / "gt_image_2" / f"um_road_{index:06}.png", labels)
-    return folder
+def load_all(spec):
+    dataset = open_dataset(spec)
+    return [dataset.load(split, index) for split in dataset.splits for index in range(len(dataset.names(split)))]
 
 
-def masks(folder):
-    for start, split in enumerate(("train", "val")):
-        for index in range(3):
-            image = factories.picture(40, 60, 10 * start + index)
-            factories.write_picture(folder / split / "images" / f"{index}.png", image)
-            mask = np.zeros((40, 60), np.uint8)
-            mask[20:] = 255
-            factories.write_picture(folder / split / "masks" / f"{index}.png", mask)
-    return folder
+def build(name, path):
+    return EXAMPLES[name].build(path, None)
 
 
-def mnist(folder):
-    folder.mkdir()
-    arrays = {"x_train": (20, 28, 28), "y_train": (20,), "x_test": (10, 28, 28), "y_test": (10,)}
-    np.savez(folder / "mnist.npz", **{name: RNG.integers(0, 10, shape, np.uint8) for name, shape in arrays.items()})
-    return folder / "mnist.npz"
+def files_of(path):
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
-def imdb(folder):
-    folder.mkdir()
-    reviews = np.array([[1, 4, 5], [1, 6, 4, 5]] * 5, dtype=object)
-    labels = np.array([0, 1] * 5)
-    np.savez(folder / "imdb.npz", x_train=reviews, y_train=labels, x_test=reviews[::-1], y_test=labels[::-1])
-    (folder / "imdb_word_index.json").write_text(
-        json.dumps({"good": 1, "film": 2, "bad": 3, "plot": 4, "dull": 5, "of": 6})
-    )
-    return folder / "imdb.npz"
-
-
-def arrays(folder):
-    folder.mkdir()
-    np.savez(folder / "arrays.npz", x=RNG.normal(size=(30, 4)).astype(np.float32), y=RNG.normal(size=(30, 2)))
-    return folder / "arrays.npz"
-
-
-def texts(folder):
-    folder.mkdir()
-    return factories.text_table(folder / "reviews.csv")
-
-
-BUILDERS = {
-    "scenes": lambda folder: "scenes:3",
-    "camvid": lambda folder: factories.camvid_folder(folder, {"train": 3, "val": 2}),
-    "kitti": kitti,
-    "masks": masks,
-    "folders": lambda folder: factories.class_folders(folder, {"train": 3, "validation": 2}),
-    "mnist": mnist,
-    "imdb": imdb,
-    "arrays": arrays,
-    "texts": texts,
-}
-"""Name of a reader to the function that writes a small data set of its kind."""
-
-
-def load_first(path):
-    dataset = open_dataset(path)
-    return dataset.load(dataset.splits[0], 0)
-
-
-@pytest.fixture(params=READERS)
-def kind(request):
-    if request.param not in BUILDERS:
-        pytest.fail(f"reader {request.param} has no contract case: add a builder here")
-    return request.param
+@pytest.fixture(params=EXAMPLES)
+def example(request):
+    return EXAMPLES[request.param]
 
 
 @pytest.fixture
-def dataset(kind, tmp_path):
-    return open_dataset(BUILDERS[kind](tmp_path / "data"))
+def dataset(example, tmp_path):
+    return open_dataset(example.build(tmp_path / "data", None))
 
 
-def test_the_reader_recognises_its_own_layout(kind, dataset):
-    assert type(dataset).__module__ == f"orilla.runtime.evaluation.datasets.{kind}"
+def test_every_reader_has_an_example():
+    assert {example.kind for example in EXAMPLES.values()} == set(READERS)
+
+
+def test_the_reader_recognises_its_own_layout(example, dataset):
+    assert type(dataset).__module__ == f"orilla.runtime.evaluation.datasets.{example.kind}"
     assert dataset.source.name
     assert dataset.source.licence
     assert set(dataset.splits) <= {"train", "val", "test", "all"}
@@ -125,25 +71,163 @@ def test_samples_have_the_documented_form(dataset):
         assert all(array.size for array in sample.arrays.values())
 
 
-def test_equal_data_has_equal_digests(kind, dataset, tmp_path):
-    split = dataset.splits[0]
-    assert dataset.digest(split) == dataset.digest(split)
-    assert len(dataset.digest(split)) == 64
-    if len(dataset.splits) > 1:
-        assert dataset.digest(split) != dataset.digest(dataset.splits[1])
+def test_labels_are_those_of_the_samples(dataset):
+    for split in dataset.splits:
+        labels = dataset.labels(split)
+        assert len(labels) == len(dataset.names(split))
+        sample = dataset.load(split, len(labels) - 1)
+        if isinstance(sample, ClassifiedImage | ClassifiedText):
+            assert labels[-1] == sample.label
 
 
-def test_damaged_data_gives_one_error(kind, tmp_path):
-    """Every file of the data set becomes a few meaningless bytes."""
-    path = BUILDERS[kind](tmp_path / "data")
-    if kind == "scenes":
-        pytest.skip("procedural scenes have no files")
-    for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
+def test_equal_data_has_equal_digests(example, dataset, tmp_path):
+    copy = open_dataset(example.build(tmp_path / "copy", None))
+    digests = [dataset.digest(split) for split in dataset.splits]
+    assert digests == [copy.digest(split) for split in copy.splits]
+    assert all(len(digest) == 64 for digest in digests)
+    assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.parametrize("change", ["input", "label"])
+def test_a_changed_sample_changes_the_digest_of_its_split(example, dataset, change, tmp_path):
+    changed = open_dataset(example.build(tmp_path / "changed", change))
+    assert changed.splits == dataset.splits
+    first, *others = dataset.splits
+    assert changed.digest(first) != dataset.digest(first)
+    if example.kind != "scenes":  # another seed changes all of its splits
+        assert [changed.digest(split) for split in others] == [dataset.digest(split) for split in others]
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+def test_meaningless_files_raise_a_data_error(name, tmp_path):
+    path = build(name, tmp_path / "data")
+    for file in files_of(path):
         file.write_bytes(b"\xff\x00nonsense")
-    with pytest.raises(OrillaError) as caught:
-        load_first(path)
+    for spec in (path, f"{EXAMPLES[name].kind}:{path}"):
+        with pytest.raises(DataError) as caught:
+            load_all(spec)
+        assert "\n" not in str(caught.value)
+
+
+def damaged(content):
+    """Yield a file's content with one bit changed, at many positions, and cut off at some."""
+    for position in range(0, len(content), max(1, len(content) // 40)):
+        yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+    for length in (0, 1, len(content) // 3, len(content) - 1):
+        yield content[:length]
+
+
+@pytest.mark.parametrize("name", IN_FILES)
+def test_damage_anywhere_raises_nothing_but_a_data_error(name, tmp_path):
+    path, errors, times = build(name, tmp_path / "data"), [], count(1)
+    for file in {file.parent / file.suffix: file for file in files_of(path)}.values():  # one of each kind and folder
+        content = file.read_bytes()
+        for version in damaged(content):
+            file.write_bytes(version)
+            os.utime(file, ns=(0, next(times)))  # a changed file has another time, however fast the machine is
+            try:
+                load_all(f"{EXAMPLES[name].kind}:{path}")
+            except DataError as error:
+                errors.append(str(error))
+        file.write_bytes(content)
+    assert errors
+    assert not [error for error in errors if "\n" in error]
+
+
+HUGE = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 28, 28), }"
+"""A header that states more bytes than any machine has."""
+
+ZEROS = encode(np.zeros(3))
+
+
+@pytest.mark.parametrize("data", [b"", b"not an array", ZEROS[:70], ZEROS[:-1], HUGE.ljust(127) + b"\n"])
+@pytest.mark.parametrize(
+    "array", ["mnist x_train", "mnist y_test", "imdb x_train", "imdb y_test", "arrays x", "arrays y"]
+)
+def test_a_damaged_array_in_an_intact_archive(array, data, tmp_path):
+    """The checksum of the archive is right, so the reader itself must notice the damage."""
+    name, member = array.split()
+    path = build(name, tmp_path / "data")
+    replace_in_npz(path, {member: data})
+    with pytest.raises(DataError) as caught:
+        load_all(f"{name}:{path}")
+    assert path.name in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_the_builders_need_no_reader_that_is_gone():
-    assert set(BUILDERS) == set(READERS)
+def test_a_damaged_pickle_in_an_intact_archive(tmp_path):
+    path = build("imdb", tmp_path / "data")
+    reviews = np.empty(2, object)
+    reviews[:] = [[1, 4, 5], [6, 4]]
+    errors = []
+    for version in damaged(encode(reviews)):
+        replace_in_npz(path, {"x_train": version, "y_train": np.array([0, 1])})
+        try:
+            load_all(f"imdb:{path}")
+        except DataError as error:
+            errors.append(str(error))
+    assert len(errors) > 10
+    assert not [error for error in errors if "\n" in error]
+
+
+LISTS = np.empty(10, object)
+LISTS[:] = [[1, 2]] * 9 + [[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced", "message"),
+    [
+        ("mnist", {"y_test": None}, "it has no array y_test"),
+        ("mnist", {"x_train": np.zeros((20, 28), np.uint8)}, r"train is \[20, 28\] uint8"),
+        ("mnist", {"x_train": np.zeros((19, 28, 28), np.uint8)}, r"labels \[20\]: expected one per image"),
+        ("mnist", {"y_test": np.full(10, 10, np.uint8)}, "test has a label other than 0 to 9"),
+        ("imdb", {"x_test": None}, "it has no array x_test"),
+        ("imdb", {"y_test": np.full(10, 2)}, "10 reviews with 10 labels, which must be 0 or 1"),
+        ("imdb", {"y_train": np.zeros(9, int)}, "10 reviews with 9 labels"),
+        ("imdb", {"x_train": LISTS}, "word rank 0, but"),
+        ("imdb", {"x_train": np.zeros(10)}, "cannot read"),
+        ("arrays", {"x": None}, "contains no samples"),
+        ("arrays", {"x": np.zeros((0, 4))}, "contains no samples"),
+        ("arrays", {"x": np.zeros((29, 4))}, r"different length \(x 29, y 30\)"),
+        ("arrays", {"x": np.full((30, 4), np.nan)}, "x contains NaN or infinity"),
+        ("arrays", {"x": LISTS}, "cannot read"),
+        ("arrays", {"y": np.array(["cat"] * 30)}, "give numbers, one row per sample"),
+        ("arrays of images", {"y": np.zeros((5, 2), np.uint8)}, r"give class numbers \[N\] or masks \[N,H,W\]"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(name, replaced, message, tmp_path):
+    path = build(name, tmp_path / "data")
+    replace_in_npz(path, replaced)
+    with pytest.raises(DataError, match=message) as caught:
+        load_all(f"{EXAMPLES[name].kind}:{path}")
+    assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("mnist in idx files", "train-labels-idx1-ubyte", b"\0\0\x08\x03", "not an idx file of this kind"),
+        ("mnist in idx files", "train-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x14abc", "cannot read"),
+        ("mnist in idx files", "train-images-idx3-ubyte.gz", b"not gzipped", "cannot read"),
+        ("mnist in idx files", "t10k-labels-idx1-ubyte", None, "has no t10k-labels-idx1-ubyte"),
+        ("imdb", "imdb_word_index.json", b"{", "cannot read"),
+        ("imdb", "imdb_word_index.json", b"{}", "cannot read"),
+        ("imdb", "imdb_word_index.json", b'{"good": 0}', "must give each word a rank from 1"),
+        ("imdb", "imdb_word_index.json", None, r"imdb_word_index\.json is missing"),
+        ("texts in folders", "test/pos/1.txt", "caf\u00e9".encode("latin-1"), r"pos/1\.txt is not UTF-8 \(byte 3\)"),
+        ("texts in folders", "test/pos/1.txt", b" \n", r"pos/1\.txt is empty: remove it"),
+        ("masks", "classes.txt", b"\xff", "classes.txt is not UTF-8"),
+        ("masks", "classes.txt", b"sky\n\nroad\n", "classes.txt has an empty line"),
+        ("kitti", "training/gt_image_2/um_road_000002.png", None, "um_000002.png exists, um_road_000002.png does not"),
+    ],
+)
+def test_a_damaged_or_missing_file_is_named(name, file, content, message, tmp_path):
+    spec = build(name, tmp_path / "data")
+    damaged_file = tmp_path / "data" / file
+    if content is None:
+        damaged_file.unlink()
+    else:
+        damaged_file.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load_all(f"{EXAMPLES[name].kind}:{spec}")
+    assert "\n" not in str(caught.value)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
+from orilla.runtime.evaluation.datasets import npz
 from orilla.runtime.evaluation.datasets.dataset import (
     ArraySample,
     ClassifiedImage,
-    Dataset,
     LabelledImage,
+    NumberedDataset,
     Sample,
     require_split,
 )
@@ -27,38 +28,24 @@ from orilla.runtime.tasks.task import Task
 SPLIT = "all"
 
 
-class ArrayFile(Dataset):
+class ArrayFile(NumberedDataset):
     """A `.npz` file, which stays in memory."""
 
     def __init__(self, path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
         self._inputs, self._y = inputs, y
-        self._count = len(next(iter(inputs.values())))
         self._has_images = _are_images(inputs)
         self.source = Source(path.stem, path.name, "not stated")
         self.task = self._task()
         self.has_labels = y is not None
         self.classes = ("background", "mask") if self.task == "segment" else ()
+        count = len(next(iter(inputs.values())))
+        super().__init__({SPLIT: y.tolist() if self.task == "classify" and y is not None else [0] * count})
 
     def _task(self) -> Task:
         if self._has_images and self._y is not None and self._y.ndim == 3:
             return "segment"
         numbered = self._y is not None and self._y.ndim == 1 and self._y.dtype.kind in "iu"
         return "classify" if numbered or (self._has_images and self._y is None) else "tensor"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return (SPLIT,)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(map(str, range(self._count)))
-
-    def labels(self, split: str) -> list[int]:
-        require_split(self, split)
-        if self.task == "classify" and self._y is not None:
-            classes: list[int] = self._y.tolist()
-            return classes
-        return [0] * self._count
 
     def load(self, split: str, index: int) -> Sample:
         require_split(self, split)
@@ -93,35 +80,37 @@ def open_dataset(path: Path) -> ArrayFile:
     """Read the file.
 
     Raises:
-        DataError: The file is not an `.npz`, has no arrays, arrays of different lengths, or values that are NaN or
-            infinite.
+        DataError: The file is not an intact `.npz`, contains no arrays or arrays of different lengths, or a value is
+            NaN or infinite.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, OSError, KeyError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise DataError(msg) from error
-    y = _truths(path, arrays.pop("y", None))
-    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-    if not arrays or not min(lengths.values()):
-        msg = f"{path.name} contains no samples: give an array x with one sample per row"
-        raise DataError(msg)
-    if len(set(lengths.values())) > 1 or (y is not None and len(y) != min(lengths.values())):
-        summary = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        msg = f"{path.name}: arrays of different length ({summary}{'' if y is None else f', y {len(y)}'})"
-        raise DataError(msg)
-    if y is not None and _are_images(arrays) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
+    inputs = npz.read_arrays(path)
+    y = _truths(path, inputs.pop("y", None))
+    _check_lengths(path, inputs, y)
+    if y is not None and _are_images(inputs) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
         msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: for images give class numbers [N] or masks [N,H,W]"
         raise DataError(msg)
-    for name, array in arrays.items():
+    for name, array in inputs.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             msg = f"{path.name}: {name} contains NaN or infinity"
             raise DataError(msg)
-    return ArrayFile(path, arrays, y)
+    return ArrayFile(path, inputs, y)
+
+
+def _check_lengths(path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
+    """Raise `DataError` unless all arrays have the same number of rows, and at least one."""
+    lengths = {name: len(array) if array.ndim else 0 for name, array in inputs.items()}
+    if not inputs or not min(lengths.values()):
+        msg = f"{path.name} contains no samples: give an array x with one sample per row"
+        raise DataError(msg)
+    lengths |= {} if y is None else {"y": len(y)}
+    if len(set(lengths.values())) > 1:
+        summary = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        msg = f"{path.name}: arrays of different length ({summary})"
+        raise DataError(msg)
 
 
 def _truths(path: Path, y: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
+    """Return the ground truth, with class numbers in one axis. Raises `DataError` unless it is numbers per sample."""
     if y is None:
         return None
     if y.ndim == 0 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.isfinite(y).all()):

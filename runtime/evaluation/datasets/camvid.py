@@ -9,13 +9,13 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.dataset import LabelledImage, require_split
-from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
+from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
 
 CLASSES = (
     "sky",
@@ -58,17 +58,11 @@ class CamVid(Pairs):
             if (self._root / split).is_dir()
         }
 
-    def load(self, split: str, index: int) -> LabelledImage:
-        require_split(self, split)
-        image_path, label_path = self.pairs[split][index]
-        image = tree.decoded(image_path)
-        labels = tree.decoded(label_path, cv2.IMREAD_UNCHANGED)
-        if labels.shape != image.shape[:2]:
-            raise size_error(image_path, image.shape, label_path, labels.shape)
+    def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         if int(labels.max()) > UNLABELLED:
-            msg = f"label {int(labels.max())} in {label_path.name}: labels are 0 to {UNLABELLED}"
+            msg = f"label {int(labels.max())} in {name}: labels are 0 to {UNLABELLED}"
             raise DataError(msg)
-        return LabelledImage(Path(image_path.name).stem, image, labels)
+        return labels
 
 
 def _published(root: tree.Folder) -> bool:

@@ -173,6 +173,31 @@ class ListedDataset(Dataset, Generic[S]):
         return self.samples[split]
 
 
+class NumberedDataset(Dataset):
+    """A data set in arrays. The name of a sample is its index.
+
+    Args:
+        labels: Class of each sample, by split.
+    """
+
+    def __init__(self, labels: Mapping[str, Sequence[int]]) -> None:
+        self._labels = labels
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits."""
+        return tuple(self._labels)
+
+    def names(self, split: str) -> tuple[str, ...]:
+        """Return the indices of a split's samples."""
+        return tuple(map(str, range(len(self.labels(split)))))
+
+    def labels(self, split: str) -> Sequence[int]:
+        """Return the class of each sample. Raises `ConfigError` for a missing split."""
+        require_split(self, split)
+        return self._labels[split]
+
+
 def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
     """Return the SHA-256 (hex) of some samples in order."""
     total = hashlib.sha256()

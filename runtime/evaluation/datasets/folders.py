@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.class_folders import ClassFolders, top_of
@@ -44,8 +43,5 @@ def recognise(path: Path) -> bool:
 
 def open_dataset(path: Path) -> Folders:
     """Open the folder or zip at `path`, or its only folder."""
-    top = top_of(path, IMAGE_SUFFIXES)
-    if top is None:
-        msg = f"not a data set: {path} does not have two folders of images, one per class"
-        raise DataError(msg)
+    top = tree.required(top_of(path, IMAGE_SUFFIXES), path, "does not have two folders of images, one per class")
     return Folders(top, path)

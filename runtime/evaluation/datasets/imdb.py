@@ -6,28 +6,24 @@ with blanks between the words, so that training and the robot use the same token
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from orilla.devices.errors import DataError
-from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, Dataset, require_split
+from orilla.runtime.evaluation.datasets import npz, tree
+from orilla.runtime.evaluation.datasets.dataset import ClassifiedText, NumberedDataset, require_split
 from orilla.runtime.evaluation.datasets.texts import IMDB
 
 CLASSES = ("negative", "positive")
 INDEX = "imdb_word_index.json"
-ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")} | {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-}
-"""Names that the pickled lists may refer to. Others are rejected, because a pickle can run code."""
 
 
-class Imdb(Dataset):
+class Imdb(NumberedDataset):
     """IMDB reviews. A text is joined from its words when it is read."""
 
     source = IMDB
@@ -35,23 +31,12 @@ class Imdb(Dataset):
     classes = CLASSES
 
     def __init__(self, ranks: dict[str, Any], labels: dict[str, list[int]], words: list[str]) -> None:
-        self._ranks, self._labels, self._words = ranks, labels, words
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._labels)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(map(str, range(len(self._labels[split]))))
-
-    def labels(self, split: str) -> list[int]:
-        require_split(self, split)
-        return self._labels[split]
+        super().__init__(labels)
+        self._ranks, self._words = ranks, words
 
     def load(self, split: str, index: int) -> ClassifiedText:
         require_split(self, split)
-        return ClassifiedText(str(index), self._text(split, index), self._labels[split][index])
+        return ClassifiedText(str(index), self._text(split, index), self.labels(split)[index])
 
     def content(self, split: str, index: int) -> bytes:
         return self._text(split, index).encode()
@@ -65,14 +50,8 @@ def recognise(path: Path) -> bool:
     """Return True for Keras' `imdb.npz`, or a folder with it and the word index."""
     if path.is_dir():
         return (path / "imdb.npz").is_file()
-    if path.suffix != ".npz":
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("x_train.npy") as stream:
-            np.lib.format.read_magic(stream)
-            return np.lib.format.read_array_header_1_0(stream)[2] == np.dtype(object)
-    except (KeyError, ValueError, zipfile.BadZipFile, OSError):
-        return False
+    header = npz.header_of(path, "x_train") if path.suffix == ".npz" else None
+    return header is not None and header[1] == np.dtype(object)
 
 
 def open_dataset(path: Path) -> Imdb:
@@ -82,29 +61,15 @@ def open_dataset(path: Path) -> Imdb:
     if not index.is_file():
         msg = f"{index} is missing: {file.name} contains word ranks, {INDEX} the words"
         raise DataError(msg)
-    try:
-        words = _words(json.loads(index.read_text(encoding="utf-8")))
+    with tree.errors_of(index):
+        words = _words(json.loads(index.read_bytes()))
+    with tree.errors_of(file):
         arrays = {name: _read(file, name) for name in ("x_train", "x_test", "y_train", "y_test")}
         for split in ("train", "test"):
             _check(arrays[f"x_{split}"], arrays[f"y_{split}"], len(words))
-    except DATA_ERRORS as error:
-        msg = f"cannot read {file} with {INDEX}: {error}"
-        raise DataError(msg) from error
     ranks = {split: arrays[f"x_{split}"] for split in ("train", "test")}
     return Imdb(ranks, {split: [int(label) for label in arrays[f"y_{split}"]] for split in ranks}, words)
 
-
-DATA_ERRORS = (
-    KeyError,
-    ValueError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    MemoryError,
-    zipfile.BadZipFile,
-    pickle.UnpicklingError,
-)
 
 MAX_WORDS = 1_000_000
 
@@ -115,8 +80,8 @@ def _check(ranks: Any, labels: Any, words: int) -> None:
         raise ValueError(msg)
     for review in ranks:
         if not all(isinstance(rank, int) and 1 <= rank < words for rank in review):
-            odd = next(rank for rank in review if not (isinstance(rank, int) and 1 <= rank < words))
-            msg = f"a review has the word rank {odd!r}, but {INDEX} has ranks from 1 to {words - 1}"
+            rank = next(rank for rank in review if not (isinstance(rank, int) and 1 <= rank < words))
+            msg = f"a review has the word rank {rank!r}, but {INDEX} has ranks from 1 to {words - 1}"
             raise ValueError(msg)
 
 
@@ -131,18 +96,54 @@ def _words(ranks: dict[str, int]) -> list[str]:
 
 
 def _read(file: Path, name: str) -> Any:
-    """Read an array of the `.npz`. Lists are unpickled by a reader that accepts only lists and arrays."""
-    with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as stream:
-        np.lib.format.read_magic(stream)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        if dtype != np.dtype(object):
-            return np.frombuffer(stream.read(), dtype).reshape(shape)
-        return _Lists(stream).load()
+    """Read a numeric array, or the lists of an object array, from the `.npz`."""
+    stream = io.BytesIO(npz.read_member(file, name))
+    shape, dtype = npz.read_header(stream)
+    if dtype != np.dtype(object):
+        return np.frombuffer(stream.read(), dtype).reshape(shape)
+    array = _ListUnpickler(stream).load()
+    if not (isinstance(array, _PickledArray) and isinstance(array.items, list)):
+        msg = f"{name} is not an array of lists"
+        raise DataError(msg)
+    return array.items
 
 
-class _Lists(pickle.Unpickler):
+class _PickledArray:
+    """Stands in for a NumPy array, whose own unpickling can crash the process if the state is invalid."""
+
+    items: object = None
+
+    @classmethod
+    def reconstruct(cls, *_: object) -> _PickledArray:
+        """Create an empty array, as `numpy.core.multiarray._reconstruct` does."""
+        return cls()
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        *_, self.items = state  # version, shape, type, order, and the list of elements
+
+
+class _PickledType:
+    """Stands in for the type of an array. The header of the `.npy` file states it too."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+STAND_INS = {
+    ("numpy.core.multiarray", "_reconstruct"): _PickledArray.reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _PickledArray.reconstruct,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _PickledType,
+}
+"""What the pickled names of an object array mean here. Other names are rejected, because a pickle can run code."""
+
+
+class _ListUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
+        if (module, name) not in STAND_INS:
             msg = f"the file refers to {module}.{name}, which a list of word ranks does not need"
             raise pickle.UnpicklingError(msg)
-        return super().find_class(module, name)
+        return STAND_INS[module, name]

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.dataset import LabelledImage, require_split
-from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, size_error
+from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit
 
 EVERY = 5
 
@@ -47,15 +47,14 @@ class Kitti(Pairs):
             raise DataError(msg)
         return {split: files for split, files in pairs.items() if files}
 
-    def load(self, split: str, index: int) -> LabelledImage:
-        """Load a sample. The blue channel of a label image marks the road, the red channel all labelled pixels."""
-        require_split(self, split)
-        image_path, label_path = self.pairs[split][index]
-        image, colours = tree.decoded(image_path), tree.decoded(label_path)
-        if colours.shape != image.shape:
-            raise size_error(image_path, image.shape, label_path, colours.shape[:2])
-        labels = np.where(colours[..., 2] > 0, (colours[..., 0] > 0).astype(np.uint8), self.ignore)
-        return LabelledImage(Path(image_path.name).stem, image, labels.astype(np.uint8))
+    def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
+        """Return the labels. The blue channel of a label image marks the road, the red one all labelled pixels."""
+        colours = tree.decoded(path)
+        road, labelled = colours[..., 0] > 0, colours[..., 2] > 0
+        return np.where(labelled, road, self.ignore).astype(np.uint8)
+
+    def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        return labels
 
 
 def recognise(path: Path) -> bool:
@@ -65,16 +64,11 @@ def recognise(path: Path) -> bool:
 
 def open_dataset(path: Path) -> Kitti:
     """Open the folder or zip at `path`, or its only folder."""
-    top = _top(path)
-    if top is None:
-        msg = f"not a data set: {path} has no training/image_2 and training/gt_image_2"
-        raise DataError(msg)
-    return Kitti(top)
+    return Kitti(tree.required(_top(path), path, "has no training/image_2 and training/gt_image_2"))
 
 
 def _top(path: Path) -> tree.Folder | None:
-    for candidate in tree.candidates(path):
-        for at in (candidate / "training", candidate):
-            if (at / "image_2").is_dir() and (at / "gt_image_2").is_dir():
-                return at
-    return None
+    folders = (folder for candidate in tree.candidates(path) for folder in (candidate / "training", candidate))
+    return next(
+        (folder for folder in folders if (folder / "image_2").is_dir() and (folder / "gt_image_2").is_dir()), None
+    )

@@ -10,15 +10,14 @@ import io
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, MissingExtraError
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.dataset import SPLITS, LabelledImage, require_split
-from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up, size_error
+from orilla.runtime.evaluation.datasets.dataset import SPLITS
+from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
 
 COLOUR_TYPE, PALETTE = 25, 3
 """Offset of the colour type in a PNG, and its value for a palette. Source: PNG specification, IHDR."""
@@ -33,9 +32,9 @@ class Masks(Pairs):
         self._top = top
         name = tree.name_of(top, where)
         self.source = Source(name, f"images and masks in {name}/", "not stated")
-        listed = top / "classes.txt"
-        self._binary = not listed.is_file()
-        self.classes = BINARY if self._binary else _names(tree.read(listed))
+        names = top / "classes.txt"
+        self._binary = not names.is_file()
+        self.classes = BINARY if self._binary else _names(tree.read(names))
 
     @cached_property
     def pairs(self) -> PairsBySplit:
@@ -49,16 +48,9 @@ class Masks(Pairs):
                 pairs.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
         return {split: pairs[split] for split in SPLITS if split in pairs}
 
-    def load(self, split: str, index: int) -> LabelledImage:
-        require_split(self, split)
-        image_path, mask_path = self.pairs[split][index]
-        image = tree.decoded(image_path)
-        mask = tree.decoded(mask_path, cv2.IMREAD_UNCHANGED)
-        if mask.ndim == 3:
-            mask = self._flat(mask, mask_path)
-        if mask.shape != image.shape[:2]:
-            raise size_error(image_path, image.shape, mask_path, mask.shape)
-        return LabelledImage(Path(image_path.name).stem, image, self._labels(mask, mask_path.name))
+    def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
+        mask = super().read_labels(path)
+        return self._flat(mask, path) if mask.ndim == 3 else mask
 
     def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
         """Return one value per pixel of a colour mask.
@@ -69,17 +61,19 @@ class Masks(Pairs):
         grey = all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
         if grey and self._binary:
             return colours[..., 0]
-        flat = _indices(tree.read(path), colours)
+        flat = _indices(path, colours)
         return flat[..., 0] if grey and flat.ndim == 3 else flat
 
-    def _labels(self, mask: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-        values = set(np.unique(mask).tolist())
+    def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        values = set(np.unique(labels).tolist())
         if self._binary:
             if not (values <= {0, 255} or values <= {0, 1}):
-                odd = sorted(values - {0, 255})[0]
-                msg = f"value {odd} in mask {name}: without classes.txt, masks have 0 and 255, or 0 and 1{_lossy(name)}"
+                value = sorted(values - {0, 255})[0]
+                msg = (
+                    f"value {value} in mask {name}: without classes.txt, masks have 0 and 255, or 0 and 1{_lossy(name)}"
+                )
                 raise DataError(msg)
-            return (mask > 0).astype(np.uint8)
+            return (labels > 0).astype(np.uint8)
         odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})
         if odd_values:
             msg = (
@@ -87,15 +81,16 @@ class Masks(Pairs):
                 f"{_lossy(name)}"
             )
             raise DataError(msg)
-        return mask.astype(np.uint8)
+        return labels.astype(np.uint8)
 
 
 def _lossy(name: str) -> str:
     return "; JPEG changes values, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
 
 
-def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the palette indices of a PNG, because OpenCV returns the colours. Other images are returned unchanged."""
+    data = tree.read(path)
     if not (data.startswith(b"\x89PNG") and data[COLOUR_TYPE] == PALETTE):
         return colours
     try:
@@ -103,16 +98,12 @@ def _indices(data: bytes, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     except ImportError as error:
         msg = "pillow"
         raise MissingExtraError(msg, "train") from error
-    with Image.open(io.BytesIO(data)) as image:
+    with tree.errors_of(path), Image.open(io.BytesIO(data)) as image:
         return np.asarray(image, np.uint8)
 
 
 def _names(data: bytes) -> tuple[str, ...]:
-    try:
-        names = tuple(line.strip() for line in data.decode("utf-8-sig").rstrip().splitlines())
-    except UnicodeDecodeError as error:
-        msg = f"classes.txt is not UTF-8 (byte {error.start}): store it as UTF-8"
-        raise DataError(msg) from error
+    names = tuple(line.strip() for line in tree.decode_text(data, "classes.txt").rstrip().splitlines())
     if not names or not all(names):
         msg = "classes.txt has an empty line: the value in a mask is the line number of its class, from 0"
         raise DataError(msg)
@@ -126,17 +117,18 @@ def recognise(path: Path) -> bool:
 
 def open_dataset(path: Path) -> Masks:
     """Open the folder or zip at `path`, or its only folder."""
-    top = _top(path)
-    if top is None:
-        msg = f"not a data set: {path} has no images/ and masks/ folders"
-        raise DataError(msg)
+    top = tree.required(_top(path), path, "has no images/ and masks/ folders")
     return Masks(top, path)
 
 
 def _top(path: Path) -> tree.Folder | None:
-    for candidate in tree.candidates(path):
-        parents = list(tree.split_folders(candidate).values()) or [candidate]
-        # One complete split is enough. A folder that is missing in another split is reported later.
-        if any((parent / "images").is_dir() and (parent / "masks").is_dir() for parent in parents):
-            return candidate
-    return None
+    return next((candidate for candidate in tree.candidates(path) if _has_pairs(candidate)), None)
+
+
+def _has_pairs(folder: tree.Folder) -> bool:
+    """Return True if a folder, or one of its splits, has images and masks.
+
+    A split without them is reported when the samples are listed.
+    """
+    parents = list(tree.split_folders(folder).values()) or [folder]
+    return any((parent / "images").is_dir() and (parent / "masks").is_dir() for parent in parents)

@@ -7,16 +7,16 @@ Novel Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
 from __future__ import annotations
 
 import gzip
-import zipfile
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage, Dataset, require_split
+from orilla.runtime.evaluation.datasets import npz, tree
+from orilla.runtime.evaluation.datasets.dataset import ClassifiedImage, NumberedDataset, require_split
 
 DIGITS = tuple("0123456789")
 GARMENTS = (
@@ -36,32 +36,21 @@ RAW = "raw"
 IDX = {"train": "train", "test": "t10k"}
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
 
-Arrays = dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+Arrays = dict[str, tuple[NDArray[Any], NDArray[Any]]]
+"""Images `[N,28,28]` and labels `[N]` of each split, uint8."""
 
 
-class Mnist(Dataset):
+class Mnist(NumberedDataset):
     """Images of MNIST or Fashion-MNIST, which stay in memory (55 MB). Grey images become BGR with equal channels."""
 
     task = "classify"
 
     def __init__(self, arrays: Arrays, *, fashion: bool) -> None:
+        super().__init__({split: labels.tolist() for split, (_, labels) in arrays.items()})
         self._arrays = arrays
         name, title = ("fashion_mnist", "Fashion-MNIST") if fashion else ("mnist", "MNIST")
         self.source = Source(name, f"{title}, 28x28 grey", "MIT" if fashion else "CC BY-SA 3.0")
         self.classes = GARMENTS if fashion else DIGITS
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self._arrays)
-
-    def names(self, split: str) -> tuple[str, ...]:
-        require_split(self, split)
-        return tuple(map(str, range(len(self._arrays[split][1]))))
-
-    def labels(self, split: str) -> list[int]:
-        require_split(self, split)
-        labels: list[int] = self._arrays[split][1].tolist()
-        return labels
 
     def load(self, split: str, index: int) -> ClassifiedImage:
         require_split(self, split)
@@ -79,7 +68,8 @@ def recognise(path: Path) -> bool:
     """Return True for Keras' `.npz` with 28x28 images, or a folder with the idx files."""
     if path.is_dir():
         return _idx_file(_home(path), "train-images-idx3-ubyte") is not None
-    return path.suffix == ".npz" and _shape(path) == (28, 28)
+    header = npz.header_of(path, "x_train") if path.suffix == ".npz" else None
+    return header is not None and header[0][1:] == (28, 28)
 
 
 def open_dataset(path: Path) -> Mnist:
@@ -88,33 +78,20 @@ def open_dataset(path: Path) -> Mnist:
     Both data sets have the same layout. A file or folder with `fashion` in its name is Fashion-MNIST. torchvision
     puts the files into an inner folder `raw`.
     """
-    try:
+    with tree.errors_of(path):
         arrays = _read_idx(_home(path)) if path.is_dir() else _read_npz(path)
-    except (
-        KeyError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        gzip.BadGzipFile,
-        TypeError,
-        AttributeError,
-    ) as error:
-        if isinstance(error, DataError):
-            raise
-        msg = f"cannot read {path}: {error}"
-        raise DataError(msg) from error
     for split, (images, labels) in arrays.items():
-        if (
-            images.ndim != 3
-            or images.dtype != np.uint8
-            or labels.shape != (len(images),)
-            or not len(images)
-            or not set(np.unique(labels)) <= set(range(10))
-        ):
-            msg = f"{path}: {split} is {list(images.shape)} {images.dtype} with {list(labels.shape)} labels"
-            raise DataError(msg)
+        _check(f"{path}: {split}", images, labels)
     return Mnist(arrays, fashion="fashion" in _name(path).lower())
+
+
+def _check(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
+    if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != (len(images),) or not len(images):
+        msg = f"{name} is {list(images.shape)} {images.dtype} with labels {list(labels.shape)}: expected one per image"
+        raise DataError(msg)
+    if not set(np.unique(labels).tolist()) <= set(range(10)):
+        msg = f"{name} has a label other than 0 to 9"
+        raise DataError(msg)
 
 
 def _home(folder: Path) -> Path:
@@ -122,28 +99,17 @@ def _home(folder: Path) -> Path:
 
 
 def _name(path: Path) -> str:
-    whole = path.resolve()
-    return whole.parent.name if whole.name == RAW else whole.name
-
-
-def _shape(path: Path) -> tuple[int, ...]:
-    """Return the shape of one image, which the header of the array states."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("x_train.npy") as stream:
-            version = np.lib.format.read_magic(stream)
-            shape, _, _ = (
-                np.lib.format.read_array_header_1_0(stream)
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0(stream)
-            )
-            return tuple(shape[1:])
-    except (KeyError, ValueError, zipfile.BadZipFile, OSError):
-        return ()
+    path = path.resolve()
+    return path.parent.name if path.name == RAW else path.name
 
 
 def _read_npz(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as data:
-        x_train, y_train, x_test, y_test = (data[key] for key in KEYS)
+    arrays = npz.read_arrays(path)
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        msg = f"cannot read {path}: it has no array {missing[0]}"
+        raise DataError(msg)
+    x_train, y_train, x_test, y_test = (arrays[key] for key in KEYS)
     return {"train": (x_train, y_train), "test": (x_test, y_test)}
 
 

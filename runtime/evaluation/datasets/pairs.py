@@ -6,10 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from orilla.devices.errors import DataError
 from orilla.devices.names import readable
 from orilla.runtime.evaluation.datasets import tree
-from orilla.runtime.evaluation.datasets.dataset import Dataset, require_split
+from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, require_split
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
@@ -17,14 +21,14 @@ PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 
 
 class Pairs(Dataset):
-    """Two files per sample."""
+    """A data set with an image and a label image per sample."""
 
     task = "segment"
 
     @property
     @abstractmethod
     def pairs(self) -> PairsBySplit:
-        """Return the files of the samples. They are listed once."""
+        """Return the files of the samples. Implementations list them once."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -34,21 +38,31 @@ class Pairs(Dataset):
         require_split(self, split)
         return tuple(readable(Path(image.name).stem) for image, _ in self.pairs[split])
 
+    def load(self, split: str, index: int) -> LabelledImage:
+        require_split(self, split)
+        image_path, label_path = self.pairs[split][index]
+        image, labels = tree.decoded(image_path), self.read_labels(label_path)
+        if labels.shape != image.shape[:2]:
+            msg = (
+                f"labels {label_path.name} are {list(labels.shape)}, image {image_path.name} is "
+                f"{list(image.shape[:2])}: they must have the same height and width, one channel"
+            )
+            raise DataError(msg)
+        return LabelledImage(readable(Path(image_path.name).stem), image, self.classes_of(labels, label_path.name))
+
+    def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
+        """Return the values `[H,W]` of a label image. Raises `DataError` if it cannot be decoded."""
+        return tree.decoded(path, cv2.IMREAD_UNCHANGED)
+
+    @abstractmethod
+    def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Convert the values of the label image `name` into classes. Raises `DataError` for a value without a class."""
+
     def content(self, split: str, index: int) -> bytes:
         return tree.read(self.pairs[split][index][0])
 
     def truth(self, split: str, index: int) -> bytes:
         return tree.read(self.pairs[split][index][1])
-
-
-def size_error(
-    image: tree.Folder, image_shape: tuple[int, ...], labels: tree.Folder, shape: tuple[int, ...]
-) -> DataError:
-    """Return the error for labels of another size than their image."""
-    return DataError(
-        f"labels {labels.name} are {list(shape)}, image {image.name} is {list(image_shape[:2])}: "
-        "they must have the same height and width, one channel"
-    )
 
 
 def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:

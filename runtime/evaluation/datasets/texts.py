@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Source
@@ -47,11 +50,11 @@ class TextTable(ListedDataset[ClassifiedText]):
         order = {name: label for label, name in enumerate(self.classes)}
         self._samples: dict[str, list[ClassifiedText]] = {split: [] for split in SPLITS}
         for number, (text, label, split) in enumerate(rows):
-            home = tree.SPLITS.get(split.lower()) if split else tree.split_of(text.encode())
-            if home is None:
+            known_split = tree.SPLITS.get(split.lower()) if split else tree.split_of(text.encode())
+            if known_split is None:
                 msg = f"{path} row {number + 1}: split {split!r} is none of train, val, test"
                 raise DataError(msg)
-            self._samples[home].append(ClassifiedText(f"row {number + 1}", text, order[label]))
+            self._samples[known_split].append(ClassifiedText(f"row {number + 1}", text, order[label]))
         self._samples = {split: samples for split, samples in self._samples.items() if samples}
 
     @property
@@ -79,51 +82,47 @@ def open_dataset(path: Path) -> TextFolders | TextTable:
     """Open a `.csv`, or the folder or zip at `path`, or its only folder."""
     if path.is_file() and path.suffix.lower() == ".csv":
         return TextTable(path)
-    top = top_of(path, TextFolders.suffixes)
-    if top is None:
-        msg = f"not a data set: {path} does not have two folders of .txt files, one per class"
-        raise DataError(msg)
-    return TextFolders(top, path)
+    lack = "does not have two folders of .txt files, one per class"
+    return TextFolders(tree.required(top_of(path, TextFolders.suffixes), path, lack), path)
 
 
 def _rows(path: Path) -> list[tuple[str, str, str]]:
+    """Return text, label and split of each row. The split is empty if the table does not state it."""
     csv.field_size_limit(MAX_CHARACTERS)
+    reader = csv.DictReader(io.StringIO(tree.decode_text(path.read_bytes(), str(path)), newline=""))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-            if missing:
-                names = ", ".join(map(repr, reader.fieldnames or [])) or "nothing"
-                msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, but names {names}"
-                raise DataError(msg)
-            rows: list[tuple[str, str, str]] = []
-            for row in reader:
-                if None in row:
-                    msg = f"{path} row {len(rows) + 1} has too many fields: put texts with commas in quotes"
-                    raise DataError(msg)
-                rows.append((row["text"] or "", (row["label"] or "").strip(), (row.get("split") or "").strip()))
-    except UnicodeDecodeError as error:
-        msg = f"{path} is not UTF-8 (byte {error.start}): store it as UTF-8"
-        raise DataError(msg) from error
+        _check_header(path, reader.fieldnames or [])
+        rows = [_row(f"{path} row {number}", row) for number, row in enumerate(reader, 1)]
     except csv.Error as error:
         msg = f"cannot read {path}: {error}"
         raise DataError(msg) from error
-    for number, (_, label, _) in enumerate(rows):
-        if not label:
-            msg = f"{path} row {number + 1} has no label"
-            raise DataError(msg)
     if not rows:
         msg = f"{path} has no rows"
         raise DataError(msg)
     return rows
 
 
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    missing = [column for column in COLUMNS if column not in names]
+    if missing:
+        listed = ", ".join(map(repr, names)) or "nothing"
+        msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, but names {listed}"
+        raise DataError(msg)
+
+
+def _row(name: str, row: dict[str | None, Any]) -> tuple[str, str, str]:
+    if None in row:
+        msg = f"{name} has too many fields: put texts with commas in quotes"
+        raise DataError(msg)
+    text, label, split = (row.get(column) or "" for column in (*COLUMNS, "split"))
+    if not label.strip():
+        msg = f"{name} has no label"
+        raise DataError(msg)
+    return text, label.strip(), split.strip()
+
+
 def _text(data: bytes, name: str) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        msg = f"{name} is not UTF-8 (byte {error.start}): store it as UTF-8"
-        raise DataError(msg) from error
+    text = tree.decode_text(data, name)
     if not text.strip():
         msg = f"{name} is empty: remove it"
         raise DataError(msg)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +23,14 @@ from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
 Folder = Path | zipfile.Path
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
-"""Errors of `zipfile` for archives that are damaged, encrypted or compressed by another method."""
+"""Errors of `zipfile` for archives that are damaged, encrypted or compressed with an unsupported method."""
+
+DAMAGED = (
+    *UNREADABLE,
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError),
+    *(SyntaxError, struct.error, pickle.UnpicklingError),
+)
+"""Errors that the readers of arrays, pickles and PNG files raise for damaged files."""
 
 FEW = 3
 """Maximum number of folders in a folder for them to be searched."""
@@ -62,6 +72,14 @@ def candidates(path: Path) -> list[Folder]:
     inside = folders(top)
     deeper = [child for parent in inside for child in folders(parent)] if len(inside) <= FEW else []
     return [top, *inside, *deeper]
+
+
+def required(top: Folder | None, path: Path, lack: str) -> Folder:
+    """Return `top`. Raises `DataError` if it is None; `lack` says what the data at `path` lacks."""
+    if top is None:
+        msg = f"not a data set: {path} {lack}"
+        raise DataError(msg)
+    return top
 
 
 def folders(parent: Folder) -> list[Folder]:
@@ -130,6 +148,31 @@ def read(path: Folder) -> bytes:
         return path.read_bytes()
     except UNREADABLE as error:
         msg = f"cannot read {path.name}: the zip is damaged, or of an unsupported kind: {error}"
+        raise DataError(msg) from error
+
+
+@contextmanager
+def errors_of(path: Folder) -> Iterator[None]:
+    """Raise `DataError` with the path instead of the errors that a reader raises for a damaged file."""
+    try:
+        yield
+    except DataError:
+        raise
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DataError(msg) from error
+    except DAMAGED as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"cannot read {path}: {reason}"
+        raise DataError(msg) from error
+
+
+def decode_text(data: bytes, name: str) -> str:
+    """Decode the UTF-8 text in the file `name`, with or without a byte order mark. Raises `DataError`."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        msg = f"{name} is not UTF-8 (byte {error.start}): store it as UTF-8"
         raise DataError(msg) from error
 
 

@@ -1,0 +1,61 @@
+"""Read the arrays of a `.npz` file, which may be damaged."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.runtime.evaluation.datasets import tree
+
+SUFFIX = ".npy"
+MAGIC = b"\x93NUMPY"
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return all arrays of a file by name. Raises `DataError` if one is damaged or contains Python objects."""
+    with tree.errors_of(path), zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.namelist() if member.endswith(SUFFIX)]
+        return {member.removesuffix(SUFFIX): _decode(archive.read(member), member) for member in members}
+
+
+def read_member(path: Path, name: str) -> bytes:
+    """Return the bytes of one array's `.npy` file. Raises `DataError` if they are missing or damaged."""
+    with tree.errors_of(path), zipfile.ZipFile(path) as archive:
+        if f"{name}{SUFFIX}" not in archive.namelist():
+            msg = f"cannot read {path}: it has no array {name}"
+            raise DataError(msg)
+        return archive.read(f"{name}{SUFFIX}")
+
+
+def header_of(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Return the shape and type of one array. None if the file is not an intact `.npz` with this array."""
+    try:
+        with tree.errors_of(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}{SUFFIX}") as stream:
+            return read_header(stream)
+    except DataError:
+        return None
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read the shape and the type from the start of a `.npy` file. Raises `ValueError` if it is invalid."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        msg = f"version {version} of the .npy format is unknown"
+        raise ValueError(msg)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
+
+
+def _decode(data: bytes, member: str) -> NDArray[np.generic]:
+    if not data.startswith(MAGIC):
+        msg = f"{member} is not an array"
+        raise ValueError(msg)
+    array: NDArray[np.generic] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    return array

@@ -1,0 +1,233 @@
+"""Small data sets of every kind, which the contract of the readers opens, changes and damages."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from helpers import factories
+
+Change = Literal["input", "label"] | None
+"""Part of the first training sample that a builder writes differently."""
+
+
+class Example(NamedTuple):
+    """A small data set."""
+
+    kind: str
+    """The row of `READERS` that reads it."""
+    build: Callable[[Path, Change], str | Path]
+    """Function that writes the data set at a path, and returns what `open_dataset` takes."""
+
+
+def scenes(path: Path, change: Change = None) -> str:
+    """Return a specification of procedural scenes, which have no files."""
+    del path
+    return "scenes:4" if change else "scenes:3"
+
+
+def camvid(path: Path, change: Change = None) -> Path:
+    """Write road scenes in CamVid's layout."""
+    factories.camvid_folder(path, {"train": 3, "val": 2})
+    if change == "input":
+        factories.write_picture(path / "train" / "A_train000.png", factories.picture(seed=99))
+    if change == "label":
+        labels = factories.road_labels()
+        labels[0, 0] = 5
+        factories.write_picture(path / "trainannot" / "A_train000.png", labels)
+    return path
+
+
+def kitti(path: Path, change: Change = None) -> Path:
+    """Write road scenes in KITTI's layout."""
+    for index in range(6):
+        labels = np.zeros((40, 60, 3), np.uint8)
+        labels[..., 2] = 255
+        labels[10 if change == "label" and index == 0 else 20 :, :, 0] = 255
+        seed = 99 if change == "input" and index == 0 else index
+        factories.write_picture(path / "training" / "image_2" / f"um_{index:06}.png", factories.picture(40, 60, seed))
+        factories.write_picture(path / "training" / "gt_image_2" / f"um_road_{index:06}.png", labels)
+    return path
+
+
+def masks(path: Path, change: Change = None) -> Path:
+    """Write images with masks in two splits."""
+    for start, split in enumerate(("train", "val")):
+        for index in range(3):
+            changed = change if (split, index) == ("train", 0) else None
+            mask = np.zeros((40, 60), np.uint8)
+            mask[10 if changed == "label" else 20 :] = 255
+            image = factories.picture(40, 60, 99 if changed == "input" else 10 * start + index)
+            factories.write_picture(path / split / "images" / f"{index}.png", image)
+            factories.write_picture(path / split / "masks" / f"{index}.png", mask)
+    return path
+
+
+def palette_masks(path: Path, change: Change = None) -> Path:
+    """Write images with masks of several classes, whose values are the indices of a palette."""
+    masks(path, change)
+    for file in sorted(path.rglob("masks/*.png")):
+        with Image.open(file) as image:
+            mask = Image.fromarray((np.asarray(image) > 0).astype(np.uint8), "P")
+        mask.putpalette([0, 0, 0, 128, 0, 0] + [0] * 762)
+        mask.save(file)
+    (path / "classes.txt").write_text("background\nroad\ncar\n")
+    return path
+
+
+def folders(path: Path, change: Change = None) -> Path:
+    """Write images in class folders."""
+    factories.class_folders(path, {"train": 3, "validation": 2})
+    first = path / "train" / "cat" / "cat000.png"
+    if change == "input":
+        factories.write_picture(first, factories.picture(seed=99))
+    if change == "label":
+        first.rename(path / "train" / "dog" / "cat000.png")
+    return path
+
+
+def zipped_folders(path: Path, change: Change = None) -> Path:
+    """Write a zip of images in class folders."""
+    return factories.zip_folder(folders(path / "unpacked", change), path / "animals.zip")
+
+
+def _digits(change: Change) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    shapes = {"x_train": (20, 28, 28), "y_train": (20,), "x_test": (10, 28, 28), "y_test": (10,)}
+    arrays = {name: rng.integers(0, 10, shape, np.uint8) for name, shape in shapes.items()}
+    if change is not None:
+        changed = arrays["x_train" if change == "input" else "y_train"].reshape(-1)
+        changed[0] = (changed[0] + 1) % 10
+    return arrays
+
+
+def mnist(path: Path, change: Change = None) -> Path:
+    """Write digits in Keras' `.npz`."""
+    return write_npz(path / "mnist.npz", _digits(change))
+
+
+def mnist_idx(path: Path, change: Change = None) -> Path:
+    """Write digits in the original idx files, of which the images are gzipped."""
+    arrays = _digits(change)
+    path.mkdir(parents=True)
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
+        packed = gzip.compress((2051).to_bytes(4, "big") + sizes + images.tobytes(), mtime=0)
+        (path / f"{prefix}-images-idx3-ubyte.gz").write_bytes(packed)
+        header = (2049).to_bytes(4, "big") + len(labels).to_bytes(4, "big")
+        (path / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    return path
+
+
+def imdb(path: Path, change: Change = None) -> Path:
+    """Write reviews in Keras' `imdb.npz`, and the word index."""
+    reviews = np.empty(10, object)
+    reviews[:] = [[1, 4, 5], [1, 6, 4, 5]] * 5
+    labels = np.array([0, 1] * 5)
+    arrays = {"x_train": reviews, "y_train": labels, "x_test": reviews[::-1].copy(), "y_test": labels[::-1].copy()}
+    if change == "input":
+        reviews[0] = [2, 4, 5]
+    if change == "label":
+        labels[0] = 1
+    path.mkdir(parents=True, exist_ok=True)
+    words = ("good", "film", "bad", "plot", "dull", "of")
+    (path / "imdb_word_index.json").write_text(json.dumps({word: rank for rank, word in enumerate(words, 1)}))
+    return write_npz(path / "imdb.npz", arrays)
+
+
+def arrays(path: Path, change: Change = None) -> Path:
+    """Write vectors with the values that a network should output."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)).astype(np.float32), rng.normal(size=(30, 2))
+    if change is not None:
+        (x if change == "input" else y)[0, 0] += 1
+    return write_npz(path / "arrays.npz", {"x": x, "y": y})
+
+
+def image_arrays(path: Path, change: Change = None) -> Path:
+    """Write RGB images with their masks in an `.npz`."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (5, 20, 30, 3), np.uint8), rng.integers(0, 2, (5, 20, 30), np.uint8)
+    if change is not None:
+        (x if change == "input" else y)[0, 0, 0] ^= 1
+    return write_npz(path / "images.npz", {"x": x, "y": y})
+
+
+def texts(path: Path, change: Change = None) -> Path:
+    """Write a table of texts."""
+    path.mkdir(parents=True)
+    table = factories.text_table(path / "reviews.csv")
+    lines = table.read_text().splitlines()
+    text, label, split = lines[1].split(",")
+    if change == "input":
+        lines[1] = f"a {text},{label},{split}"
+    if change == "label":
+        lines[1] = f"{text},{'good' if label == 'bad' else 'bad'},{split}"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def text_folders(path: Path, change: Change = None) -> Path:
+    """Write texts in class folders."""
+    for split in ("train", "test"):
+        for name in ("neg", "pos"):
+            (path / split / name).mkdir(parents=True)
+            for index in range(3):
+                (path / split / name / f"{index}.txt").write_text(f"{split} {name} caf\u00e9 {index}")
+    first = path / "train" / "neg" / "0.txt"
+    if change == "input":
+        first.write_text("another text")
+    if change == "label":
+        first.rename(path / "train" / "pos" / "9.txt")
+    return path
+
+
+EXAMPLES = {
+    "scenes": Example("scenes", scenes),
+    "camvid": Example("camvid", camvid),
+    "kitti": Example("kitti", kitti),
+    "masks": Example("masks", masks),
+    "masks with a palette": Example("masks", palette_masks),
+    "folders": Example("folders", folders),
+    "folders in a zip": Example("folders", zipped_folders),
+    "mnist": Example("mnist", mnist),
+    "mnist in idx files": Example("mnist", mnist_idx),
+    "imdb": Example("imdb", imdb),
+    "arrays": Example("arrays", arrays),
+    "arrays of images": Example("arrays", image_arrays),
+    "texts": Example("texts", texts),
+    "texts in folders": Example("texts", text_folders),
+}
+"""Examples by name. Every reader has at least one."""
+
+
+def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
+    """Write arrays, and files given as bytes, into a compressed `.npz`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            archive.writestr(f"{name}.npy", array if isinstance(array, bytes) else encode(array))
+    return path
+
+
+def replace_in_npz(path: Path, replaced: dict[str, Any]) -> None:
+    """Replace arrays of an `.npz` by other arrays, by bytes, or by nothing (None)."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    write_npz(path, {name: data for name, data in (members | replaced).items() if data is not None})
+
+
+def encode(array: Any) -> bytes:
+    """Encode an array as a `.npy` file."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
