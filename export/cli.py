@@ -19,7 +19,7 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 if TYPE_CHECKING:
     from orilla.export.export import ExportOptions
     from orilla.runtime.bundle.manifest import Check, Latency, Manifest, Report
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
 """Packages that the converters import in their own processes."""
@@ -131,7 +131,7 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
         if find_spec(package) is None:
             raise MissingExtraError(package, "export")
     from orilla.export.export import export
-    from orilla.runtime.terminal import TerminalProgress
+    from orilla.runtime.terminal.progress import TerminalProgress
 
     _check(arguments)
     with TerminalProgress() as progress:

@@ -219,7 +219,7 @@ def _print(result: CommandResult, *, as_json: bool) -> None:
 
         sys.stdout.write(encode_json(result.to_json()).decode())
     else:
-        from orilla.runtime.terminal import ResultConsole
+        from orilla.runtime.terminal.console import ResultConsole
 
         result.render(ResultConsole(stderr=result.to_stderr))
     sys.stdout.flush()

@@ -21,7 +21,7 @@ from orilla.train.models import MODELS
 
 if TYPE_CHECKING:
     from orilla.runtime.bundle.card import Card
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
     from orilla.train.options import TrainOptions
     from orilla.train.search import SearchOptions
 
@@ -160,7 +160,7 @@ class TrainResult(CommandResult):
                 continue  # The page has the metrics of each class.
             low, high = result.intervals[name]
             table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
-        console.print(table)
+        console.print_table(table)
         if card.data.skipped or card.data.leaks_dropped:
             console.print_line(
                 f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaks dropped"
@@ -197,7 +197,7 @@ def execute(arguments: argparse.Namespace) -> TrainResult:
 
 def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Card:
     with hidden_stderr():
-        from orilla.runtime.terminal import TerminalProgress
+        from orilla.runtime.terminal.progress import TerminalProgress
         from orilla.train.train import train
 
     try:

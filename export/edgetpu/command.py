@@ -17,7 +17,7 @@ from orilla.runtime.bundle.bundle import Bundle, check_new, entries, write
 from orilla.runtime.commands.result import CommandResult
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 KIB, MIB = 1 << 10, 1 << 20
 

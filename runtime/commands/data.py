@@ -15,7 +15,7 @@ from orilla.runtime.evaluation.datasets.download import Progress, downloaded, ge
 from orilla.runtime.files import cache_folder
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 MAX_CLASSES = 12
 """Maximum number of classes in the row of a split."""
@@ -61,7 +61,7 @@ class PublishedResult(CommandResult):
             table.add_column(column, no_wrap=column == "name")
         for name, row in self.published.items():
             table.add_row(name, row.title, row.licence, "yes" if row.here else "")
-        console.print(table)
+        console.print_table(table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class DatasetResult(CommandResult):
             counts = [f"{label} {count}" for label, count in split.classes.items()]
             summary = ", ".join(counts[:MAX_CLASSES]) + (" ..." if len(counts) > MAX_CLASSES else "")
             table.add_row(name, str(split.samples), summary)
-        console.print(table)
+        console.print_table(table)
 
 
 def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:

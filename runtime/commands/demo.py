@@ -21,7 +21,7 @@ from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import make_folder, write_bytes
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 T = TypeVar("T")
 

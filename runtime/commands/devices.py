@@ -15,7 +15,7 @@ from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines import registry
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,5 +173,5 @@ def _print_table(console: ResultConsole, title: str, columns: tuple[str, ...], r
         table.add_column(column, no_wrap=column in ("engine", "device", "model"))
     for row in rows:
         table.add_row(*row)
-    console.print()
-    console.print(table)
+    console.print_line("")
+    console.print_table(table)

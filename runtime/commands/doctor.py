@@ -13,7 +13,7 @@ from orilla.runtime import doctor
 from orilla.runtime.commands.result import CommandResult
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 MARKS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
 """Text at the beginning of a line, by the level of the finding."""

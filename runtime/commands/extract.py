@@ -14,7 +14,7 @@ from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

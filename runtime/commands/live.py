@@ -11,7 +11,7 @@ from rich.table import Table
 
 from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
-from orilla.runtime.terminal import ResultConsole
+from orilla.runtime.terminal.tables import TableConsole
 
 TABLE_S, LINE_S = 0.5, 5.0
 """Time between two tables, and between two lines, in seconds."""
@@ -23,7 +23,7 @@ class Live:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._over = threading.Event()
-        self._console = ResultConsole(stderr=True)
+        self._console = TableConsole(stderr=True)
         self._thread = threading.Thread(target=self._show, name="orilla-stats", daemon=True)
 
     def __enter__(self) -> Live:

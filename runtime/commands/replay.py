@@ -16,7 +16,7 @@ from orilla.runtime.loop.replay import Replay
 from orilla.runtime.loop.simulate import Outcome
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from orilla.runtime.files import check_writable
 
 if TYPE_CHECKING:
     from orilla.runtime.bench.budgets.limits import LimitResult
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

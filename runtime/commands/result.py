@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 class CommandResult(ABC):

@@ -25,7 +25,7 @@ from orilla.runtime.sinks.sink import Opener, Sink
 from orilla.runtime.sources.registry import SOURCES
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

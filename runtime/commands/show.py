@@ -14,7 +14,7 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 if TYPE_CHECKING:
     from orilla.runtime.bundle.card import Card
     from orilla.runtime.bundle.manifest import Manifest
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 MAX_LABELS = 10
 """Maximum number of labels that are printed."""

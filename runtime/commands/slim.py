@@ -13,7 +13,7 @@ from orilla.runtime.bundle.slim import slim
 from orilla.runtime.commands.result import CommandResult
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

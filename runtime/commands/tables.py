@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orilla.runtime.bench.report.lines import Table
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 def print_tables(
@@ -30,7 +30,7 @@ def print_tables(
     from rich.table import Table as RichTable
 
     if as_markdown:
-        console.print(markdown(tables, lines), soft_wrap=True)
+        console.print_line(markdown(tables, lines))
         return
     for title, header, rows in tables:
         console.print_line(title)  # The title of a table would be wrapped at the width of the table.
@@ -39,7 +39,7 @@ def print_tables(
             table.add_column(column, justify="left" if index < text_columns else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
-        console.print(table)
+        console.print_table(table)
     for line in lines:
         console.print_line(line)
 

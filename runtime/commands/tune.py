@@ -14,11 +14,11 @@ from orilla.devices.names import whole_number
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines.tuning_cache import Candidate, check_writable
-from orilla.runtime.terminal import TerminalProgress
+from orilla.runtime.terminal.progress import TerminalProgress
 from orilla.runtime.tune import Trial, candidates, order, remember, tune
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 MIN_S, MAX_S = 5.0, 3600.0
 
@@ -81,7 +81,7 @@ class TuneResult(CommandResult):
         for row in self.trials:
             p50 = "" if row.p50_ms is None else f"{row.p50_ms:.3f}"
             table.add_row(row.variant, row.engine, str(row.threads), p50, row.left_out or "chosen")
-        console.print(table)
+        console.print_table(table)
         console.print_line(f"chosen: {self.choice}, p50 {self.p50_ms:.3f} ms")
         if self.kept:
             console.print_line(f"orilla run uses it from now on; stored in {self.kept}")

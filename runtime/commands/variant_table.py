@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orilla.runtime.bundle.manifest import Check, Manifest, Report, Variant
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 WIDE_COLUMNS, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
 """Columns for wide terminals, and the width in characters from which they are shown."""
@@ -30,7 +30,7 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
         manifest: The manifest of the bundle.
         max_drop: Accuracy that the default variant may lose, points.
     """
-    console.print(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
+    console.print_table(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
     for line in [*_legend(manifest, max_drop), *_remarks(manifest), *_failures(manifest.report)]:
         console.print_line(line)
     if manifest.report.timed_on:

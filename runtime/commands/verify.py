@@ -18,11 +18,11 @@ from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
 from orilla.runtime.evaluation.accuracy import open_labelled
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.terminal import TerminalProgress
+from orilla.runtime.terminal.progress import TerminalProgress
 from orilla.runtime.verify import VariantVerdict, verify
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

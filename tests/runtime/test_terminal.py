@@ -5,7 +5,8 @@ import sys
 
 from rich.table import Table
 
-from orilla.runtime.terminal import PIPE_WIDTH, ResultConsole
+from orilla.runtime.terminal.console import ResultConsole
+from orilla.runtime.terminal.text import PIPE_WIDTH
 
 
 def test_control_characters_are_replaced_in_lines_and_tables(capsys):
@@ -13,7 +14,7 @@ def test_control_characters_are_replaced_in_lines_and_tables(capsys):
     table = Table("name")
     table.add_row("\x1b[2Jroad")
     console.print_line("red\x1b[31m [bold]text[/bold] :car:")
-    console.print(table)
+    console.print_table(table)
     output = capsys.readouterr().out
     assert "\x1b" not in output
     assert output.startswith("red?[31m [bold]text[/bold] :car:\n")

@@ -20,7 +20,7 @@ from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.tables import print_tables
 
 if TYPE_CHECKING:
-    from orilla.runtime.terminal import ResultConsole
+    from orilla.runtime.terminal.console import ResultConsole
 
 INTERRUPTED = 130
 """Exit code of an interrupted command."""

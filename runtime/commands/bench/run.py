@@ -164,7 +164,7 @@ def _text(path: Path | None) -> str | None:
 def _measured(model: Model, plan: Plan) -> Result:
     """Measure, and show the progress on standard error."""
     from orilla.runtime.bench.runner import run
-    from orilla.runtime.terminal import TerminalProgress
+    from orilla.runtime.terminal.progress import TerminalProgress
 
     with TerminalProgress(animated=False) as progress:
         try:
@@ -177,7 +177,7 @@ def _measured(model: Model, plan: Plan) -> Result:
 def _run_remotely(arguments: argparse.Namespace) -> HostsResult:
     from orilla.runtime.bench.remote.fleet import RemotePlan, bench_on
     from orilla.runtime.commands.bench.results import HostsResult
-    from orilla.runtime.terminal import TerminalProgress
+    from orilla.runtime.terminal.progress import TerminalProgress
 
     plan = RemotePlan(
         tuple(arguments.host),

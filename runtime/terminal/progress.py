@@ -1,15 +1,14 @@
-"""The terminal: a console for the results of commands, and the progress of long operations on standard error."""
+"""The progress of long operations on standard error: a status and bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.text import Text
 
 from orilla.devices.progress import Advance
 
@@ -18,43 +17,8 @@ if TYPE_CHECKING:
 
     from rich.status import Status
 
-PIPE_WIDTH = 240
-"""Width of tables in characters, where the output is a file or a pipe."""
-
 REFRESH_HZ = 1.0
 """Redraws of the status per second. They are few because the status may be shown while times are measured."""
-
-
-class ResultConsole(Console):
-    """Console for the results of commands. It prints text without markup and without control characters.
-
-    The text of a bundle from elsewhere may contain escape sequences, which would change the terminal.
-
-    Args:
-        stderr: True for standard error, False for standard output.
-    """
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
-        if not self.is_terminal:
-            self.width = PIPE_WIDTH
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text in which control characters are replaced with question marks."""
-        return super().render_str(printable(text), **options)
-
-    def on_broken_pipe(self) -> NoReturn:
-        """Raise the `BrokenPipeError` that is being handled. The command line ends quietly; rich would end with 1."""
-        raise  # noqa: PLE0704 - rich calls this method in an except clause
-
-    def print_line(self, text: str) -> None:
-        """Print one line. It is not wrapped where the output is a file or a pipe."""
-        self.print(text, soft_wrap=not self.is_terminal)
-
-
-def printable(text: str) -> str:
-    """Return a text in which control characters are replaced with question marks."""
-    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
 class TerminalProgress:

@@ -1,0 +1,44 @@
+"""The console on which commands print their results. It imports rich only for tables, so that a loop ends sooner."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from orilla.runtime.terminal.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+class ResultConsole:
+    """Console for the results of commands. It prints text without control characters.
+
+    The text of a bundle from elsewhere may contain escape sequences, which would change the terminal.
+
+    Args:
+        stderr: True for standard error, False for standard output.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    def print_line(self, text: str) -> None:
+        """Print text as it is, without wrapping."""
+        print(printable(text), file=sys.stderr if self._stderr else sys.stdout)
+
+    def print_table(self, table: RenderableType) -> None:
+        """Print a table of rich."""
+        self._rich.print(table)
+
+    @property
+    def width(self) -> int:
+        """Return the width of tables in characters."""
+        return self._rich.width
+
+    @cached_property
+    def _rich(self) -> Console:
+        from orilla.runtime.terminal.tables import TableConsole
+
+        return TableConsole(stderr=self._stderr)
