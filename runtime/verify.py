@@ -24,13 +24,14 @@ RESIZE_MEAN = 0.5
 values between x86-64 and Arm."""
 
 RESULT_SLACK = 0.01
-"""Agreement that the result may lose in addition to the network's tolerance, because another processor resizes images
+"""Agreement that the stage `result` may lose in addition to the variant's tolerance, because processors resize images
 differently."""
 
 NAMES = {"iou": "IoU", "accuracy": "accuracy", "cosine": "cosine similarity"}
+"""Names of the primary metrics in messages."""
 
 METRIC_SLACK = 0.5
-"""Number of points by which a metric may be below that of the export on the same data."""
+"""Points (hundredths) by which the primary metric may be below that of the export on the same data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +62,21 @@ class VariantVerdict:
 def verify(
     bundle: Bundle, variants: tuple[Variant, ...], dataset: Dataset | None = None, *, engine: str | None = None
 ) -> list[VariantVerdict]:
-    """Compare each variant's stages with the golden data, and its accuracy on a data set with the export's.
+    """Compare each variant's stages with the golden data, and its accuracy with the accuracy at export.
 
     Args:
         bundle: The bundle.
         variants: Variants to verify.
-        dataset: Labelled data, or None.
-        engine: Engine to run them on. None uses each variant's own.
+        dataset: Labelled data for the accuracy. None omits this stage.
+        engine: Engine that runs the variants. None selects the engine of each variant.
 
     Raises:
-        ConfigError: The engine is unknown, or runs none of these variants.
+        ConfigError: The engine is unknown, or runs none of the variants.
     """
     if engine is not None:
         fitting = tuple(variant for variant in variants if loader.fits(variant, engine))
         if not fitting:
-            msg = f"engine {engine} runs none of {', '.join(variant.name for variant in variants)}"
+            msg = f"engine={engine} runs none of the variants {', '.join(variant.name for variant in variants)}"
             raise ConfigError(msg)
         variants = fitting
     frames = read_frames(bundle)
@@ -136,16 +137,16 @@ def _prepare_stage(bundle: Bundle, frames: list[KnownFrame]) -> Stage:
 
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: list[KnownFrame]) -> list[Stage]:
-    """Check the stage `infer` on the export's prepared samples, and `result` on the path from raw samples."""
+    """Compare the outputs with the golden answers: `infer` from the prepared samples, `result` from the raw samples."""
     preprocessor, task, allowed = bundle.preprocessor(), bundle.manifest.task, variant.tolerance
     try:
         expected = read_answers(bundle, variant)
         outputs = [session.run(frame.prepared)[0] for frame in frames]
-        whole = [session.run(preprocessor(frame.raw))[0] for frame in frames]
+        raw_outputs = [session.run(preprocessor(frame.raw))[0] for frame in frames]
         sizes = [_size(frame.raw) for frame in frames]
         results = [
             float(np.mean(agreeing(task, output, golden, size)))
-            for output, golden, size in zip(whole, expected, sizes, strict=True)
+            for output, golden, size in zip(raw_outputs, expected, sizes, strict=True)
         ]
     except (OrillaError, ValueError) as failure:
         return [Stage("infer", passed=False, detail=str(failure))]

@@ -50,8 +50,8 @@ class Bundle:
                 which needs one variant, starts sooner and in less memory.
 
         Raises:
-            BundleError: The file is truncated, has a wrong hash or size, an unknown schema, or a path outside its
-                folder.
+            BundleError: The bundle is truncated, its schema is unknown, or a file in it has a wrong hash or size, or a
+                path outside of the bundle.
         """
         path = find(where)
         with _container(path) as container:
@@ -73,7 +73,7 @@ class Bundle:
 
 
 def find(where: str | Path) -> Path:
-    """Return the path of a bundle by its name in the zoo, else by path. `./road` is a path.
+    """Return the path of the shipped bundle named `where`, else `where` as a path. `./road` is a path.
 
     Raises:
         BundleError: The path does not exist.
@@ -115,7 +115,7 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
 
     Args:
         path: A zip file if it ends in `.orilla`, else a folder, which must not exist.
-        manifest: The manifest. Its `files` are replaced.
+        manifest: The manifest, whose `files` list these files.
         files: Content by path.
     """
     content = {MANIFEST: manifests.encode(manifest), **{name: files[name] for name in sorted(files)}}
@@ -132,7 +132,7 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 def entries(files: dict[str, bytes]) -> dict[str, FileEntry]:
-    """Return the manifest's table of `files`."""
+    """Return the table of `files` for the manifest."""
     return {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())}
 
 

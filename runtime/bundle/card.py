@@ -29,9 +29,9 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sources: tuple[Source, ...]
     splits: tuple[SplitCard, ...]
-    """Splits, which share no sample."""
+    """Splits of the data. No sample is in two of them."""
     skipped: tuple[str, ...] = ()
-    """Samples that could not be used, with the reason."""
+    """Name of each sample that could not be used, with the reason."""
     leaks_dropped: int = 0
     """Training samples that were dropped because they also occur in another split."""
 
@@ -57,15 +57,15 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The card, which training writes as `card.json` and a bundle contains."""
+    """The model card. Training writes it as `card.json`, and the bundle contains it."""
 
     model: str
     task: Task
     labels: tuple[str, ...]
-    """Classes that the model distinguishes; for a segmentation, the one that it finds."""
+    """Classes that the model distinguishes. For a segmentation, the class that it finds."""
     data: DataCard
     start_weights: str
-    """Initial weights: `random`, `imagenet`, or the name of a file and the layers that it covered."""
+    """Initial weights: `random`, `imagenet`, or the name of a file and of the layers that it contained."""
     parameters: int
     """Number of parameters of the exported network."""
     input: tuple[int, ...]
@@ -85,7 +85,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     command: str
     measured: tuple[EvaluationResult, ...]
-    """Results, the reported split first."""
+    """Results by split. The first one is reported."""
     search: dict[str, float | int | str] = {}
     """Method, number of trials and best values of the search for settings; empty without a search."""
 

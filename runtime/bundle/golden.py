@@ -26,7 +26,7 @@ class KnownFrame:
     raw: RawInput
     """Raw input: `[H,W,3]` uint8 BGR, a text, or arrays by name."""
     intact: bool
-    """True if the raw input decodes here to the same values as at export."""
+    """True if the raw input decodes to the same values here as at export."""
     prepared: ModelInput
     """Input of the network."""
     output: NDArray[np.float32]
@@ -88,19 +88,18 @@ def _shaped(prepared: NDArray[Any], name: str, preprocessor: InputPreprocessor) 
 
 
 def _raw(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[np.uint8] | str:
-    data = bundle.read(name)
     if preprocessor.is_text:
-        return data.decode(errors="replace")
-    image = decode_image(data)
-    if image is None:
-        msg = f"golden frame {name} cannot be decoded"
-        raise BundleError(msg)
-    return image
+        return bundle.read(name).decode(errors="replace")
+    return _image(bundle, name)
 
 
 def _prepared(bundle: Bundle, name: str, preprocessor: InputPreprocessor) -> NDArray[Any]:
     if preprocessor.is_text:
         return _array(bundle, name, (np.int32,))
+    return _image(bundle, name)
+
+
+def _image(bundle: Bundle, name: str) -> NDArray[np.uint8]:
     image = decode_image(bundle.read(name))
     if image is None:
         msg = f"golden frame {name} cannot be decoded"

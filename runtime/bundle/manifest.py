@@ -22,7 +22,7 @@ SCHEMA = 4
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the bundle. Readers check size and hash before its use."""
+    """Size and hash of a file in the bundle. Readers check both before they use the file."""
 
     size: int
     sha256: str
@@ -83,7 +83,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     tolerance: Tolerance
     latency: Latency | None = None
     compiled: str | None = None
-    """Output of Coral's compiler for the Edge TPU. None if the variant was not compiled."""
+    """File that Coral's compiler made for the Edge TPU. None if the variant was not compiled."""
 
     @property
     def full_precision(self) -> bool:
@@ -148,7 +148,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Variant that runs unless another is requested."""
     golden: tuple[Golden, ...]
     card: Card | None
-    """Card of the training. None if Orilla did not train the model."""
+    """Card of the training run. None if Orilla did not train the model."""
     report: Report
     files: dict[str, FileEntry]
     """Every file of the bundle except the manifest, by path."""
@@ -172,7 +172,7 @@ def decode(data: bytes) -> Manifest:
     """Decode `manifest.json` strictly.
 
     Raises:
-        BundleError: The schema version is another, a key is unknown or missing, or a value or name is invalid.
+        BundleError: The schema version is unknown, a key is unknown or missing, or a value or name is invalid.
     """
     try:
         version = msgspec.json.decode(data, type=_Version).schema
@@ -224,15 +224,15 @@ def _check_preprocess(manifest: Manifest) -> None:
     spec = manifest.preprocess
     text = isinstance(spec, TextPreprocess)
     if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
-        msg = f"manifest.json: task {manifest.task} does not fit its preprocess or vocabulary"
+        msg = f"manifest.json: task {manifest.task} does not fit the keys preprocess and vocabulary"
         raise BundleError(msg)
     if isinstance(spec, TensorPreprocess):
         if manifest.task not in ("tensor", "classify"):
-            msg = f"manifest.json: task {manifest.task} does not fit its preprocess"
+            msg = f"manifest.json: task {manifest.task} does not fit the key preprocess"
             raise BundleError(msg)
         _check_tensors(spec)
     elif manifest.task == "tensor":
-        msg = "manifest.json: task tensor does not fit its preprocess"
+        msg = "manifest.json: task tensor does not fit the key preprocess"
         raise BundleError(msg)
     else:
         size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
@@ -256,7 +256,7 @@ def _check_metrics(manifest: Manifest) -> None:
         or metric not in card.measured[0].metrics
         or metric not in card.measured[0].intervals
     ):
-        msg = f"manifest.json: the card does not say the {metric} of a model for task {manifest.task}"
+        msg = f"manifest.json: the card is of another task than {manifest.task}, or has no {metric}"
         raise BundleError(msg)
 
 
@@ -272,11 +272,11 @@ def _check_files(manifest: Manifest) -> None:
 
 def _check_tensors(spec: TensorPreprocess) -> None:
     if not spec.inputs or not spec.outputs:
-        msg = "manifest.json: a model of arrays has inputs and outputs"
+        msg = "manifest.json: a model of arrays needs inputs and outputs"
         raise BundleError(msg)
     for side in (spec.inputs, spec.outputs):
         if len({tensor.name for tensor in side}) < len(side) or sum(tensor.size for tensor in side) > MAX_VALUES:
-            msg = "manifest.json: arrays of the same name, or too large together"
+            msg = "manifest.json: two arrays have the same name, or the arrays are too large together"
             raise BundleError(msg)
     for tensor in (*spec.inputs, *spec.outputs):
         if (

@@ -32,7 +32,7 @@ RGB, IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 1, 2, 1, 1
 
 
 def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
-    """Return the variant's file with the bundle's metadata.
+    """Return the content of the variant's file with the bundle's metadata added.
 
     Raises:
         MissingExtraError: The packages that rewrite a `.tflite` file are not installed.
@@ -109,10 +109,10 @@ def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, *
     import flatbuffers
 
     b = flatbuffers.Builder(1024)
-    picture = isinstance(manifest.preprocess, Preprocess)
-    content, units = (_picture(b), _normalisation(b)) if picture else (_features(b), 0)
+    is_image = isinstance(manifest.preprocess, Preprocess)
+    content, units = (_image(b), _normalisation(b)) if is_image else (_features(b), 0)
     words = _files(b, [(VOCABULARY, VOCABULARY_FILE)]) if manifest.vocabulary is not None else 0
-    name, about = ("image", "RGB, 0-255") if picture else ("input", "")
+    name, about = ("image", "RGB, 0-255") if is_image else ("input", "")
     input_tensors = [
         _table(b, 7, {0: _text(b, name), 1: _text(b, about), 3: content, 4: units, 6: words}) for _ in range(inputs)
     ]
@@ -138,7 +138,7 @@ def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, *
     return bytes(b.Output())
 
 
-def _picture(b: Any) -> int:
+def _image(b: Any) -> int:
     properties = _table(b, 2, {}, lambda: b.PrependInt8Slot(0, RGB, 0))
     return _table(b, 3, {1: properties}, lambda: b.PrependUint8Slot(0, IMAGE_PROPERTIES, 0))
 
@@ -169,21 +169,23 @@ def _text(b: Any, text: str) -> int:
 
 
 def _floats(b: Any, values: Sequence[float]) -> int:
-    b.StartVector(4, len(values), 4)
-    for value in reversed(values):
-        b.PrependFloat32(value)
-    return int(b.EndVector())
+    return _elements(b, values, b.PrependFloat32)
 
 
 def _vector(b: Any, offsets: Sequence[int]) -> int:
-    b.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        b.PrependUOffsetTRelative(offset)
+    return _elements(b, offsets, b.PrependUOffsetTRelative)
+
+
+def _elements(b: Any, values: Sequence[Any], prepend: Callable[[Any], None]) -> int:
+    """Write a vector of four-byte elements."""
+    b.StartVector(4, len(values), 4)
+    for value in reversed(values):
+        prepend(value)
     return int(b.EndVector())
 
 
 def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], None] = lambda: None) -> int:
-    """Write a table with references in some slots (0: none). `scalars` writes the other slots."""
+    """Write a table. `offsets` has the reference for each slot, 0 for none; `scalars` writes the other slots."""
     b.StartObject(slots)
     scalars()
     for slot, offset in offsets.items():

@@ -15,7 +15,7 @@ from orilla.runtime.preprocessing.text import TextPreprocess
 T = TypeVar("T")
 
 CHECKPOINT = "checkpoint.npz"
-"""Checkpoint of an interrupted training."""
+"""Checkpoint of an interrupted training run."""
 
 SEARCH = "search"
 """Folder with KerasTuner's files, from which a search is resumed."""

@@ -15,8 +15,8 @@ def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict
 
     Args:
         bundle: The bundle.
-        keep: Names separated by commas; `default` means the bundle's default.
-        default: New default variant, or None.
+        keep: Names of variants, separated by commas. `default` selects the bundle's default.
+        default: The new default variant. None keeps the old one if possible, else selects the first name in `keep`.
 
     Raises:
         ConfigError: A variant does not exist, or the default is not kept.
@@ -25,11 +25,11 @@ def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict
     names = [manifest.default if name == "default" else name for name in _split(keep)]
     variants = [manifest.variant(name) for name in names]
     if not variants:
-        msg = f"keep {keep!r} names no variant"
+        msg = f"`keep` {keep!r} names no variant"
         raise ConfigError(msg)
     chosen = default or (manifest.default if manifest.default in names else names[0])
     if chosen not in names:
-        msg = f"default {chosen} is not among those kept: {', '.join(names)}"
+        msg = f"`default` {chosen} is not among the kept variants: {', '.join(names)}"
         raise ConfigError(msg)
     removed = {path for variant in manifest.variants for path in variant.files}
     removed -= {path for variant in variants for path in variant.files}

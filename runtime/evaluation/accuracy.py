@@ -15,25 +15,34 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 
 
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Accuracy of a session on a data set."""
+    """The accuracy of a session on one split of a data set."""
 
     data: str
+    """Name of the data set."""
     split: str
     count: int
+    """Number of samples."""
     metric: str
+    """Name of the task's primary metric."""
     value: float
+    """Value of the primary metric, 0–1."""
     interval: tuple[float, float]
+    """95 % bootstrap interval of the primary metric."""
     metrics: dict[str, float]
+    """All metrics, by name."""
     drop: float | None
-    """Loss compared with the original model, in points. None if this is not the data that the export checked on."""
+    """Loss of the primary metric compared with the original model, in points (hundredths).
+
+    None unless the export checked the bundle on the same data.
+    """
 
 
 def open_labelled(path: str, manifest: Manifest) -> Dataset:
-    """Open a data set with the labels of a model.
+    """Open a labelled data set whose classes fit a model.
 
     Raises:
         DataError: The data set has no labels.
-        ConfigError: Its labels are not those of the model.
+        ConfigError: Its classes do not fit those of the model.
     """
     dataset = open_dataset(path)
     if not dataset.splits:
@@ -47,7 +56,7 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
 
 
 def evaluate_session(bundle: Bundle, session: Session, dataset: Dataset) -> Metrics:
-    """Run a session on the split that checks use, and return the metrics."""
+    """Run a session on the `check_split` of a data set, and return the metrics."""
     preprocessor, split, manifest = bundle.preprocessor(), dataset.check_split, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))[0]) for sample in samples)
@@ -55,7 +64,7 @@ def evaluate_session(bundle: Bundle, session: Session, dataset: Dataset) -> Metr
 
 
 def is_export_data(manifest: Manifest, dataset: Dataset) -> bool:
-    """Return True if the export checked the bundle on this data set and its labels."""
+    """Return True if the export checked the bundle on the same samples and labels."""
     report, split = manifest.report, dataset.check_split
     return (
         report.truth == "labels"
@@ -65,7 +74,7 @@ def is_export_data(manifest: Manifest, dataset: Dataset) -> bool:
 
 
 def accuracy(bundle: Bundle, session: Session, dataset: Dataset) -> Accuracy:
-    """Return the task's primary metric with its interval, and its drop if the original's metric is known."""
+    """Measure the accuracy of a session on the `check_split` of a data set."""
     manifest, split = bundle.manifest, dataset.check_split
     computed, metric = evaluate_session(bundle, session, dataset), FIRST_METRIC[manifest.task]
     metrics = computed.metrics()

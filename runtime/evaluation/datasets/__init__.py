@@ -1,4 +1,4 @@
-"""Data sets, one file per kind. Training, export and verification read them through the same code."""
+"""Data sets, one file per kind. Training, export and verification read them with the same code."""
 
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets.dataset import (

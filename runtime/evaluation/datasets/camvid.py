@@ -31,6 +31,7 @@ CLASSES = (
     "bicyclist",
 )
 UNLABELLED = 11
+"""Label of pixels that belong to none of the classes."""
 
 SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
 """Prefixes of the names of CamVid's own images."""
@@ -66,18 +67,18 @@ class CamVid(Pairs):
 
 
 def _published(root: tree.Folder) -> bool:
-    """Return True for CamVid's own images, by name. Other images in its layout have another licence."""
+    """Return True if the names are those of CamVid's own images. Other images in its layout have another licence."""
     folders = (root / split for split in ("train", "val", "test"))
     return any(file.name.startswith(SEQUENCES) for folder in folders if folder.is_dir() for file in folder.iterdir())
 
 
 def recognise(path: Path) -> bool:
-    """Return True if a folder or zip, or its only folder, has a split next to its annotations."""
-    return any((at / f"{split}annot").is_dir() for at in tree.candidates(path) for split in ("train", "val"))
+    """Return True for a folder or zip with `trainannot/` or `valannot/`, possibly inside another folder."""
+    return any((folder / f"{split}annot").is_dir() for folder in tree.candidates(path) for split in ("train", "val"))
 
 
 def open_dataset(path: Path) -> CamVid:
-    """Open the folder or zip at `path`, or its only folder."""
+    """Open the splits in a folder or zip. They may lie inside another folder."""
     for candidate in tree.candidates(path):
         if (candidate / "train").is_dir() or (candidate / "val").is_dir():
             dataset = CamVid(candidate, path)

@@ -1,4 +1,4 @@
-"""Base of data sets with one folder of files per class."""
+"""The base class of data sets with one folder of files per class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS, ListedDataset
 
 UNSUPERVISED = ("unsup",)
-"""Names of folders that are not a class. aclImdb has unlabelled texts in `unsup`."""
+"""Names of folders that are not classes. aclImdb keeps unlabelled texts in `unsup`."""
 
 
 class File(NamedTuple):
@@ -34,7 +34,7 @@ class ClassFolders(ListedDataset[File]):
 
     suffixes: tuple[str, ...]
     kind: str
-    """Word for a file in messages."""
+    """Word for a sample in messages, such as `image`."""
 
     def __init__(self, top: tree.Folder, where: Path) -> None:
         self._top = top
@@ -49,7 +49,7 @@ class ClassFolders(ListedDataset[File]):
 
     @abstractmethod
     def source_of(self, name: str) -> Source:
-        """Return the description of a data set with this folder name."""
+        """Return name, title and licence of the data set in the folder `name`."""
 
     @cached_property
     def samples(self) -> dict[str, list[File]]:
@@ -69,7 +69,7 @@ class ClassFolders(ListedDataset[File]):
 
     def sample(self, split: str, index: int) -> File:
         """Return the file and the class of a sample."""
-        return self.of_split(split)[index]
+        return self.samples_of(split)[index]
 
     def content(self, split: str, index: int) -> bytes:
         """Return the bytes of a sample's file."""
@@ -78,40 +78,42 @@ class ClassFolders(ListedDataset[File]):
 
 def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
     """Return the folder that contains the classes or their splits; None if there is none."""
-    at = tree.candidates(path)
-    of_splits = (candidate for candidate in at if _splits(candidate, suffixes))
-    return next(of_splits, None) or next((candidate for candidate in at if _holds_classes(candidate, suffixes)), None)
+    candidates = tree.candidates(path)
+    with_splits = (folder for folder in candidates if _splits(folder, suffixes))
+    return next(with_splits, None) or next((folder for folder in candidates if _has_classes(folder, suffixes)), None)
 
 
 def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folder]:
-    """Return the split folders of `top`, or the only folder inside each.
+    """Return the folder of the classes of each split.
 
-    The result is empty if they contain no classes, because a class may be named `train`.
+    A split folder may contain one folder around its classes. The result is empty if no split folder contains classes:
+    a folder named `train` is then itself a class.
     """
     parents = {split: _inner(parent, suffixes) for split, parent in tree.split_folders(top).items()}
-    return parents if any(_holds_classes(parent, suffixes) for parent in parents.values()) else {}
+    return parents if any(_has_classes(parent, suffixes) for parent in parents.values()) else {}
 
 
 def _inner(parent: tree.Folder, suffixes: tuple[str, ...]) -> tree.Folder:
+    """Return the folder that contains the classes of a split: the only folder inside `parent`, or `parent`."""
     inside = tree.folders(parent)
-    return inside[0] if len(inside) == 1 and _holds_classes(inside[0], suffixes) else parent
+    return inside[0] if len(inside) == 1 and _has_classes(inside[0], suffixes) else parent
 
 
 def _classes(parent: tree.Folder) -> list[tree.Folder]:
     return [child for child in tree.folders(parent) if child.name not in UNSUPERVISED]
 
 
-def _holds_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
+def _has_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
     """Return True if a folder contains class folders: two or more with files, or one with files next to empty ones.
 
-    An empty folder is reported when the samples are listed. All files of a class may lie in subfolders.
+    All files of a class may lie in subfolders. A class without files is reported when the samples are listed.
     """
     children = _classes(folder)
     if len(children) < 2:
         return False
-    direct = any(_holds_file(child, suffixes) for child in children)
-    return direct or sum(tree.holds_below(child, suffixes) for child in children) > 1
+    direct = any(_has_file(child, suffixes) for child in children)
+    return direct or sum(tree.has_files_below(child, suffixes) for child in children) > 1
 
 
-def _holds_file(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
+def _has_file(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
     return any(Path(file.name).suffix.lower() in suffixes for file in folder.iterdir())

@@ -72,7 +72,7 @@ Item = tuple[str, int]
 
 
 class Dataset(ABC):
-    """Labelled samples in splits. Samples are loaded when they are needed; loading is thread-safe."""
+    """Samples in splits, with or without labels. A sample is loaded when it is requested. Loading is thread-safe."""
 
     source: Source
     task: Task
@@ -101,11 +101,14 @@ class Dataset(ABC):
 
     @property
     def check_split(self) -> str:
-        """Return the split that checks of a model use: `val`, else `test`, else the last one."""
+        """Return the split on which a model is checked: `val`, else `test`, else the last one.
+
+        Export, benchmarks and `verify` use it.
+        """
         return next((split for split in ("val", "test") if split in self.splits), self.splits[-1])
 
     def labels(self, split: str) -> Sequence[int]:
-        """Return the class of each sample without reading its input. For segmentations, all are 0."""
+        """Return the class of each sample without reading its input. For a segmentation, every class is 0."""
         return [0] * len(self.names(split))
 
     def truth(self, split: str, index: int) -> bytes:
@@ -113,11 +116,11 @@ class Dataset(ABC):
         raise NotImplementedError
 
     def is_file(self, split: str, index: int) -> bool:
-        """Return True if `content` reads a file, which may be damaged. Arrays and rendered scenes are no files."""
+        """Return True if `content` reads a file, which may be damaged. False for arrays and rendered scenes."""
         return True
 
     def fingerprint(self, split: str, index: int) -> bytes:
-        """Return the SHA-256 of the sample's content. It is cached, because a large data set takes long to read."""
+        """Return the SHA-256 of the sample's content. It is cached, because reading a large data set is slow."""
         if (split, index) not in self._fingerprints:
             self._fingerprints[split, index] = hashlib.sha256(self.content(split, index)).digest()
         return self._fingerprints[split, index]
@@ -147,7 +150,7 @@ S = TypeVar("S", bound=NamedLabel)
 
 
 class ListedDataset(Dataset, Generic[S]):
-    """A data set of classes that lists its samples."""
+    """A data set with one class per sample, which keeps a list of its samples."""
 
     @property
     @abstractmethod
@@ -161,13 +164,13 @@ class ListedDataset(Dataset, Generic[S]):
 
     def names(self, split: str) -> tuple[str, ...]:
         """Return the names of a split's samples in order."""
-        return tuple(sample.name for sample in self.of_split(split))
+        return tuple(sample.name for sample in self.samples_of(split))
 
     def labels(self, split: str) -> list[int]:
         """Return the class of each sample."""
-        return [sample.label for sample in self.of_split(split)]
+        return [sample.label for sample in self.samples_of(split)]
 
-    def of_split(self, split: str) -> Sequence[S]:
+    def samples_of(self, split: str) -> Sequence[S]:
         """Return the samples of a split. Raises `ConfigError` for a missing split."""
         require_split(self, split)
         return self.samples[split]
@@ -199,13 +202,10 @@ class NumberedDataset(Dataset):
 
 
 def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
-    """Return the SHA-256 (hex) of some samples in order."""
-    total = hashlib.sha256()
-    labels = (
-        {}
-        if dataset.task in ("segment", "tensor")
-        else {split: dataset.labels(split) for split in {part for part, _ in items}}
-    )
+    """Return the SHA-256 (hex) of the inputs and labels of `items`, in their order."""
+    total, labels = hashlib.sha256(), {}
+    if dataset.task not in ("segment", "tensor"):
+        labels = {split: dataset.labels(split) for split in {split for split, _ in items}}
     for split, index in items:
         truth = str(labels[split][index]).encode() if labels else dataset.truth(split, index)
         total.update(dataset.fingerprint(split, index))

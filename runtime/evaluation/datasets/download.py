@@ -1,4 +1,8 @@
-"""Download published data sets: resumed after an interruption, verified by checksum, complete or absent."""
+"""Download published data sets.
+
+An interrupted download is resumed, and each file is compared with its published checksum. A data set opens by name only
+when all of its files are complete.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ COMPLETE = "complete"
 PART = ".part"
 
 Progress = Callable[[int, int | None], None]
-"""Function that receives the number of bytes so far, and the total number if the server states it."""
+"""Function that receives the number of bytes so far, and the total or None if the server does not state it."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +59,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A data set that anybody can download."""
+    """A data set that anyone can download."""
 
     title: str
     licence: str
@@ -72,7 +76,7 @@ def published() -> dict[str, Published]:
 
 
 def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Published] | None = None) -> Path:
-    """Download a data set into the cache unless it is there. Return its folder.
+    """Download a data set into the cache, unless the cache contains it. Return its folder.
 
     Args:
         name: Name of the data set.
@@ -81,7 +85,7 @@ def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Pub
 
     Raises:
         ConfigError: The name is unknown.
-        DataError: The server rejects the request, fails permanently, or sends another file than published.
+        DataError: The server rejects the request, the connection fails repeatedly, or a checksum is wrong.
         OutputError: The cache cannot be written.
     """
     data_sets = published() if data_sets is None else data_sets
@@ -115,13 +119,13 @@ def downloaded(name: str) -> Path | None:
 
 
 def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Download one file to `target`. A partial file is kept next to it, so that the next attempt continues it."""
+    """Download one file to `target`. A partial file is kept next to it, and the next attempt resumes it."""
     part = target.with_name(target.name + PART)
     failures = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            with _errors_named(file):
+            with _connection_errors(file):
                 _receive(file, part, before, progress)
             break
         except _BrokenConnectionError as error:
@@ -139,7 +143,8 @@ class _BrokenConnectionError(Exception):
 
 
 @contextmanager
-def _errors_named(file: File) -> Iterator[None]:
+def _connection_errors(file: File) -> Iterator[None]:
+    """Raise `DataError` for a rejected request, and `_BrokenConnectionError` if another attempt may succeed."""
     try:
         yield
     except urllib.error.HTTPError as error:
@@ -159,43 +164,42 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if (
-            error.code == 416 and start
-        ):  # Nothing is left to download, or the file has changed; the checksum shows which.
+        # Nothing is left to download, or the published file has changed. The checksum shows which.
+        if error.code == 416 and start:
             return
         raise
-    with answer:
-        if answer.status != 206 or not (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
+    with response:
+        if response.status != 206 or not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
             start = 0  # The server ignores the range and sends the whole file.
-        length = answer.headers.get("Content-Length")
+        length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
-        _write(answer, part, start, total, progress)
+        _write(response, part, start, total, progress)
     if total is not None and part.stat().st_size < total:
         msg = f"after {part.stat().st_size} of {total} bytes"
         raise _BrokenConnectionError(msg)
 
 
-def _write(answer: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: Progress) -> None:
-    there = start
-    with _writing(part), part.open("ab" if start else "wb") as stream:
+def _write(response: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: Progress) -> None:
+    received = start
+    with _write_errors(part), part.open("ab" if start else "wb") as stream:
         while True:
             try:
-                block = answer.read(BLOCK)
-            except (
-                OSError
-            ) as error:  # Errors of the connection, including TLS, must not be reported as errors of the disk.
+                block = response.read(BLOCK)
+            # An error of the connection must not be reported as an error of the disk. TLS errors are OSErrors too.
+            except OSError as error:
                 raise _BrokenConnectionError(str(error) or type(error).__name__) from error
             if not block:
                 return
             stream.write(block)
-            there += len(block)
-            progress(there, total)
+            received += len(block)
+            progress(received, total)
 
 
 @contextmanager
-def _writing(part: Path) -> Iterator[None]:
+def _write_errors(part: Path) -> Iterator[None]:
+    """Raise `OutputError` if a file cannot be written."""
     try:
         yield
     except OSError as error:

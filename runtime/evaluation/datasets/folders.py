@@ -1,4 +1,4 @@
-"""Data set of images in one folder per class, in a folder or zip, with or without split folders."""
+"""Data set of images in one folder per class. They are in a folder or a zip, with or without split folders."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Folders(ClassFolders):
 
 
 def recognise(path: Path) -> bool:
-    """Return True if there are two or more folders of images, side by side or below split folders."""
+    """Return True for a folder or zip with two or more folders of images, with or without splits."""
     return top_of(path, IMAGE_SUFFIXES) is not None
 
 
 def open_dataset(path: Path) -> Folders:
-    """Open the folder or zip at `path`, or its only folder."""
+    """Open the class folders in a folder or zip. They may lie inside another folder."""
     top = tree.required(top_of(path, IMAGE_SUFFIXES), path, "does not have two folders of images, one per class")
     return Folders(top, path)

@@ -1,4 +1,4 @@
-"""Data set IMDB in Keras' form: `imdb.npz` with lists of word ranks, `imdb_word_index.json` with the words.
+"""Data set IMDB as Keras publishes it: `imdb.npz` has lists of word ranks, `imdb_word_index.json` has the words.
 
 Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are converted back into texts
 with blanks between the words, so that training and the robot use the same tokeniser.
@@ -24,7 +24,7 @@ INDEX = "imdb_word_index.json"
 
 
 class Imdb(NumberedDataset):
-    """IMDB reviews. A text is joined from its words when it is read."""
+    """IMDB reviews. The words of a text are joined when it is read."""
 
     source = IMDB
     task = "text"
@@ -47,7 +47,7 @@ class Imdb(NumberedDataset):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for Keras' `imdb.npz`, or a folder with it and the word index."""
+    """Return True for a `.npz` whose array `x_train` contains lists, or a folder with `imdb.npz`."""
     if path.is_dir():
         return (path / "imdb.npz").is_file()
     header = npz.header_of(path, "x_train") if path.suffix == ".npz" else None
@@ -72,6 +72,7 @@ def open_dataset(path: Path) -> Imdb:
 
 
 MAX_WORDS = 1_000_000
+"""Highest rank in the word index."""
 
 
 def _check(ranks: Any, labels: Any, words: int) -> None:

@@ -1,7 +1,7 @@
 """Data set KITTI road: `training/image_2/um_000000.png`, `gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
 
 Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms"
-(2013). The labels of its test images are not public, so every fifth training image of each scene kind is `val`.
+(2013). The labels of its test images are not public, so every fifth training image of each scene kind is in `val`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit
 
 EVERY = 5
+"""Number of images of a scene kind of which one is in `val`."""
 
 
 class Kitti(Pairs):
-    """KITTI road. Names start with the scene kind, so that metrics are reported for each."""
+    """KITTI road. The names start with the scene kind, so that metrics are also reported for each kind."""
 
     source = Source("kitti_road", "KITTI road", "CC BY-NC-SA 3.0")
     classes = ("background", "road")
@@ -58,12 +59,12 @@ class Kitti(Pairs):
 
 
 def recognise(path: Path) -> bool:
-    """Return True if `training/image_2` and `training/gt_image_2` exist, at the top or in the only folder."""
+    """Return True for a folder or zip with `training/image_2` and `training/gt_image_2`, possibly inside a folder."""
     return _top(path) is not None
 
 
 def open_dataset(path: Path) -> Kitti:
-    """Open the folder or zip at `path`, or its only folder."""
+    """Open the training images in a folder or zip. They may lie inside another folder."""
     return Kitti(tree.required(_top(path), path, "has no training/image_2 and training/gt_image_2"))
 
 

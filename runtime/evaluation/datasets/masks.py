@@ -42,7 +42,7 @@ class Masks(Pairs):
         pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
             if not (parent / "images").is_dir():
-                msg = f"{parent.name}/ has no images/ and masks/, but other splits have: add them, or move it"
+                msg = f"{parent.name}/ has no images/ and masks/, but other splits have: add them, or move the folder"
                 raise DataError(msg)
             for image, mask in pair_up(parent / "images", parent / "masks"):
                 pairs.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
@@ -55,8 +55,8 @@ class Masks(Pairs):
     def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
         """Return one value per pixel of a colour mask.
 
-        In a palette, as in Pascal VOC, the indices mark the classes. A mask of one class may have been made black and
-        white by any program.
+        If the mask has a palette, as in Pascal VOC, its indices are the classes. A black and white mask of one class is
+        read by its colours, because programs sort their palettes differently.
         """
         grey = all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
         if grey and self._binary:
@@ -85,6 +85,7 @@ class Masks(Pairs):
 
 
 def _lossy(name: str) -> str:
+    """Return an addition to the message about a wrong value, if the mask is a JPEG."""
     return "; JPEG changes values, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
 
 
@@ -111,12 +112,12 @@ def _names(data: bytes) -> tuple[str, ...]:
 
 
 def recognise(path: Path) -> bool:
-    """Return True if `images/` and `masks/` exist, at the top or below split folders."""
+    """Return True for a folder or zip with `images/` and `masks/`, with or without splits."""
     return _top(path) is not None
 
 
 def open_dataset(path: Path) -> Masks:
-    """Open the folder or zip at `path`, or its only folder."""
+    """Open the images and masks in a folder or zip. They may lie inside another folder."""
     top = tree.required(_top(path), path, "has no images/ and masks/ folders")
     return Masks(top, path)
 

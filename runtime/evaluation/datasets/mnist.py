@@ -1,4 +1,4 @@
-"""Data sets MNIST and Fashion-MNIST: Keras' `.npz`, or a folder of the four idx files, gzipped or not.
+"""Data sets MNIST and Fashion-MNIST: Keras' `.npz`, or a folder with the four idx files, gzipped or not.
 
 Sources: LeCun, Cortes, Burges, "The MNIST database of handwritten digits"; Xiao, Rasul, Vollgraf, "Fashion-MNIST: a
 Novel Image Dataset for Benchmarking Machine Learning Algorithms" (2017).
@@ -34,7 +34,9 @@ GARMENTS = (
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 RAW = "raw"
 IDX = {"train": "train", "test": "t10k"}
+"""Prefix of the idx files of each split."""
 IMAGES_MAGIC, LABELS_MAGIC = 2051, 2049
+"""Magic numbers of the idx files."""
 
 Arrays = dict[str, tuple[NDArray[Any], NDArray[Any]]]
 """Images `[N,28,28]` and labels `[N]` of each split, uint8."""
@@ -65,9 +67,9 @@ class Mnist(NumberedDataset):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for Keras' `.npz` with 28x28 images, or a folder with the idx files."""
+    """Return True for a `.npz` with an array `x_train` of 28x28 images, or a folder with the idx files."""
     if path.is_dir():
-        return _idx_file(_home(path), "train-images-idx3-ubyte") is not None
+        return _idx_file(_idx_folder(path), "train-images-idx3-ubyte") is not None
     header = npz.header_of(path, "x_train") if path.suffix == ".npz" else None
     return header is not None and header[0][1:] == (28, 28)
 
@@ -79,7 +81,7 @@ def open_dataset(path: Path) -> Mnist:
     puts the files into an inner folder `raw`.
     """
     with tree.errors_of(path):
-        arrays = _read_idx(_home(path)) if path.is_dir() else _read_npz(path)
+        arrays = _read_idx(_idx_folder(path)) if path.is_dir() else _read_npz(path)
     for split, (images, labels) in arrays.items():
         _check(f"{path}: {split}", images, labels)
     return Mnist(arrays, fashion="fashion" in _name(path).lower())
@@ -94,11 +96,13 @@ def _check(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
         raise DataError(msg)
 
 
-def _home(folder: Path) -> Path:
+def _idx_folder(folder: Path) -> Path:
+    """Return the folder with the idx files: the inner folder `raw` if it exists, else `folder`."""
     return folder / RAW if (folder / RAW).is_dir() else folder
 
 
 def _name(path: Path) -> str:
+    """Return the name of the file or folder, or the name of the folder around `raw`."""
     path = path.resolve()
     return path.parent.name if path.name == RAW else path.name
 
@@ -123,7 +127,10 @@ def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
-    """Read a big-endian idx file: magic number (its last byte counts the axes), lengths of the axes, then bytes."""
+    """Read an idx file: the magic number, whose last byte is the number of axes, their lengths, and the values.
+
+    The numbers are big-endian.
+    """
     path = _idx_file(folder, name)
     if path is None:
         msg = f"{folder} has no {name}, with or without .gz"

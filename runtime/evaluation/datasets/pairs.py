@@ -1,4 +1,4 @@
-"""Base of data sets of images with label images."""
+"""The base class of data sets with an image and a label image per sample."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 
 
 class Pairs(Dataset):
-    """A data set with an image and a label image per sample."""
+    """A data set of pairs of files. The labels have the size of the image."""
 
     task = "segment"
 
@@ -68,27 +68,30 @@ class Pairs(Dataset):
 def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:
     """Pair images and label images of the same stem. Raises `DataError` if one has no partner."""
     if not labels.is_dir():
-        msg = f"images without labels: {_home(images)} exists, {_home(labels)} does not: add it, or move the images"
+        exists, missing = _short_name(images), _short_name(labels)
+        msg = f"images without labels: {exists} exists, {missing} does not: add it, or move the images"
         raise DataError(msg)
-    by_stem = [_by_stem(images), _by_stem(labels)]
-    odd = sorted(by_stem[0].keys() ^ by_stem[1].keys())
-    if odd:
+    image_files, label_files = _by_stem(images), _by_stem(labels)
+    unmatched = sorted(image_files.keys() ^ label_files.keys())
+    if unmatched:
         msg = (
-            f"{len(by_stem[0])} images in {images.name}/ and {len(by_stem[1])} in {labels.name}/ do not match: "
-            f"{odd[0]} is in only one of them (one of {len(odd)})"
+            f"{len(image_files)} images in {images.name}/ and {len(label_files)} in {labels.name}/ do not match: "
+            f"{unmatched[0]} is in only one of them (one of {len(unmatched)})"
         )
         raise DataError(msg)
-    if not by_stem[0]:
+    if not image_files:
         msg = f"no images in {images.name}/"
         raise DataError(msg)
-    return tuple((by_stem[0][stem], by_stem[1][stem]) for stem in sorted(by_stem[0]))
+    return tuple((image_files[stem], label_files[stem]) for stem in sorted(image_files))
 
 
-def _home(folder: tree.Folder) -> str:
+def _short_name(folder: tree.Folder) -> str:
+    """Return the last two parts of a path."""
     return "/".join(Path(str(folder)).parts[-2:]) + "/"
 
 
 def _by_stem(folder: tree.Folder) -> dict[str, tree.Folder]:
+    """Return the images in a folder by stem. Raises `DataError` if two have the same stem."""
     by_stem: dict[str, tree.Folder] = {}
     for path in tree.files(folder, IMAGE_SUFFIXES):
         stem = Path(path.name).stem

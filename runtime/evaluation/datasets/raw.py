@@ -1,4 +1,4 @@
-"""Convert labelled samples into inputs of a network."""
+"""Convert samples of a data set into inputs of a network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 
 def raw_of(sample: Sample) -> RawInput:
-    """Return a sample's raw input."""
+    """Return the raw input of a sample: an image, a text, or arrays by name."""
     if isinstance(sample, ArraySample):
         return sample.arrays
     return sample.text if isinstance(sample, ClassifiedText) else sample.image
 
 
 def prepared(sample: Sample, preprocessor: InputPreprocessor) -> ModelInput:
-    """Return a sample's input, prepared by `preprocessor`. A single array may have any name."""
+    """Return the input of the network for a sample. If the network has one input, the array may have any name."""
     raw, spec = raw_of(sample), preprocessor.spec
     if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:
         raw = {spec.inputs[0].name: next(iter(raw.values()))}

@@ -10,11 +10,11 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, r
 
 COUNTS = {"train": 1200, "val": 200}
 SEED_SPAN = 1_000_000
-"""Number of drives of one data set. Each split has its own range of drives, so that no drive is in two splits."""
+"""Number of drives that belong to one seed. Each split has its own range of them, so that no drive is in two splits."""
 
 
 class Scenes(Dataset):
-    """Procedural scenes, rendered when they are read."""
+    """Procedural road scenes. A sample is rendered when it is loaded."""
 
     source = Source("scenes", "Orilla's procedural road scenes", "Apache-2.0")
     task = "segment"
@@ -38,10 +38,7 @@ class Scenes(Dataset):
         return LabelledImage(f"scene_{drive}", image, labels)
 
     def content(self, split: str, index: int) -> bytes:
-        """Return the description that determines the sample.
-
-        Rendering all samples to compare pixels would take minutes.
-        """
+        """Return the parameters that determine the sample, because rendering all samples would take minutes."""
         return f"scenes v1 {self.size_hw} drive {self._drive(split, index)} at {index % 10}".encode()
 
     def truth(self, split: str, index: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A data set without the samples that a training skipped as corrupt."""
+"""A data set without the samples that a training run skipped as corrupt."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ class Subset(Dataset):
     """Another data set without some of its samples.
 
     Args:
-        dataset: The other data set.
-        skipped: One line per sample, as on a card: the name, `: ` and the reason. A line does not state the split, so
-            samples of that name are removed from every split.
+        whole: The other data set.
+        skipped: One line per removed sample, as on a card: the name, `: ` and the reason. Because a line does not state
+            the split, samples of that name are removed from every split.
     """
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:
         self.source, self.task, self.classes = whole.source, whole.task, whole.classes
         self.ignore, self.has_labels = whole.ignore, whole.has_labels
         self._whole = whole
-        # A name may contain `: ` too.
+        # A name may contain `: ` itself, so each part of the line before a `: ` is taken as a name.
         names = {line[:end] for line in skipped for end in range(len(line)) if line.startswith(": ", end)}
         self._kept: dict[str, list[int]] = {}
         for split in whole.splits:

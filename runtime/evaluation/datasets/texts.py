@@ -1,4 +1,4 @@
-"""Data set of texts in two or more classes: one folder of `.txt` files per class (like aclImdb), or a `.csv`."""
+"""Data set of texts in two or more classes: a folder of `.txt` files per class, as in aclImdb, or a `.csv`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TextTable(ListedDataset[ClassifiedText]):
 
     def load(self, split: str, index: int) -> ClassifiedText:
         """Return a row."""
-        return self.of_split(split)[index]
+        return self.samples_of(split)[index]
 
     def content(self, split: str, index: int) -> bytes:
         """Return the text in UTF-8."""
@@ -72,14 +72,14 @@ class TextTable(ListedDataset[ClassifiedText]):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for a `.csv`, or a folder or zip with two or more folders of texts, possibly below splits."""
+    """Return True for a `.csv`, or for a folder or zip with two or more folders of texts, with or without splits."""
     if path.is_file() and path.suffix.lower() != ".zip":
         return path.suffix.lower() == ".csv"
     return top_of(path, TextFolders.suffixes) is not None
 
 
 def open_dataset(path: Path) -> TextFolders | TextTable:
-    """Open a `.csv`, or the folder or zip at `path`, or its only folder."""
+    """Open a `.csv`, or the class folders in a folder or zip. They may lie inside another folder."""
     if path.is_file() and path.suffix.lower() == ".csv":
         return TextTable(path)
     lack = "does not have two folders of .txt files, one per class"

@@ -32,19 +32,19 @@ DAMAGED = (
 )
 """Errors that the readers of arrays, pickles and PNG files raise for damaged files."""
 
-FEW = 3
-"""Maximum number of folders in a folder for them to be searched."""
+MAX_SEARCHED = 3
+"""Maximum number of folders at the top for which the folders inside them are searched too."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""Split that a folder's name means."""
+"""Split by the name of its folder, in lower case."""
 
 
 def root(path: Path) -> Folder | None:
-    """Return the folder, or the inside of the zip, at `path`. None if it is neither."""
+    """Return the folder at `path`, or the content of the zip at `path`. None if it is neither."""
     if path.is_dir():
         return path
     return _inside(path, path.stat().st_mtime_ns) if path.is_file() and zipfile.is_zipfile(path) else None
@@ -62,15 +62,15 @@ def _inside(path: Path, version: int) -> zipfile.Path:
 
 
 def candidates(path: Path) -> list[Folder]:
-    """Return the folder or zip at `path`, and the folders inside it, up to two levels deep if there are few.
+    """Return the folder or zip at `path` and the folders inside it, where a data set may lie.
 
-    Archives often contain one folder around everything.
+    Archives often contain one folder around everything. If there are few folders, those inside them are included.
     """
     top = root(path)
     if top is None:
         return []
     inside = folders(top)
-    deeper = [child for parent in inside for child in folders(parent)] if len(inside) <= FEW else []
+    deeper = [child for parent in inside for child in folders(parent)] if len(inside) <= MAX_SEARCHED else []
     return [top, *inside, *deeper]
 
 
@@ -83,13 +83,13 @@ def required(top: Folder | None, path: Path, lack: str) -> Folder:
 
 
 def folders(parent: Folder) -> list[Folder]:
-    """Return the folders in a folder by name, without hidden ones and those that macOS adds to zips."""
+    """Return the folders in a folder, sorted by name. Hidden ones and those that macOS adds to zips are left out."""
     children = [child for child in parent.iterdir() if child.is_dir()]
     return sorted((child for child in children if not child.name.startswith((".", "__"))), key=lambda child: child.name)
 
 
 def files(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
-    """Return the files in a folder with one of the suffixes, by name."""
+    """Return the files in a folder that have one of the suffixes, sorted by name."""
     fitting = (file for file in folder.iterdir() if Path(file.name).suffix.lower() in suffixes)
     return sorted(
         (file for file in fitting if not file.name.startswith(".") and file.is_file()), key=lambda file: file.name
@@ -101,7 +101,7 @@ def files_below(folder: Folder, suffixes: tuple[str, ...]) -> list[Folder]:
     return [file for inside in _walk(folder) for file in files(inside, suffixes)]
 
 
-def holds_below(folder: Folder, suffixes: tuple[str, ...]) -> bool:
+def has_files_below(folder: Folder, suffixes: tuple[str, ...]) -> bool:
     """Return True if a folder or its subfolders contain a file with one of the suffixes."""
     return any(files(inside, suffixes) for inside in _walk(folder))
 
@@ -119,17 +119,17 @@ def _walk(folder: Folder, above: tuple[Path, ...] = ()) -> Iterator[Folder]:
 
 
 def name_of(top: Folder, where: Path) -> str:
-    """Return a name for the data in the folder `top`, for which the user gave the path `where`."""
+    """Return a name for the data set in the folder `top`, which was opened with the path `where`."""
     return readable(top.name or where.resolve().stem)
 
 
 def below(folder: Folder, file: Folder) -> str:
-    """Return the path of a file relative to one of its parent folders."""
+    """Return the path of a file relative to a folder that contains it."""
     return str(file)[len(str(folder).rstrip("/")) + 1 :]
 
 
 def split_folders(parent: Folder) -> dict[str, Folder]:
-    """Return the folders named after a split, by split. Raises `DataError` if two name the same split."""
+    """Return the folders that are named after a split, by split. Raises `DataError` if two are of the same split."""
     by_split: dict[str, Folder] = {}
     for child in folders(parent):
         split = SPLITS.get(child.name.lower())
@@ -187,13 +187,13 @@ def decoded(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
 
 
 SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))
-"""Splits for a data set without splits. A sample belongs to the first split whose number is above its hash, 0-1."""
+"""Division of a data set without splits. A sample belongs to the first split whose bound is above its hash, 0–1."""
 
 
 def split_of(content: bytes) -> str:
     """Return the split of a sample by its content: 80 % train, 10 % val, 10 % test.
 
-    Equal samples therefore get the same split, and samples that are added later do not change the split of others.
+    Equal samples get the same split, and added samples do not change the split of others.
     """
     position = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
     return next(split for split, end in SHARES if position < end)

@@ -37,18 +37,18 @@ class GroundTruth:
 
     name: str
     value: NDArray[np.generic] | int
-    """Class of each pixel `[H,W]`, or the class, in the numbers of the data set; or values of the output."""
+    """The class or the class of each pixel `[H,W]`, an index into `Dataset.classes`; or the expected output values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The relation between a model's answers and a data set."""
+    """The classes of a data set in terms of a model's outputs."""
 
     task: Task
     labels: tuple[str, ...]
     """Labels of the model."""
-    places: tuple[int, ...]
-    """The model's number of each class of the data set; for a segmentation, the data set's number of each label."""
+    class_indices: tuple[int, ...]
+    """The model's index of each class of the data set. For a segmentation, the data set's index of each label."""
     ignore: int
 
 
@@ -60,9 +60,9 @@ def truth_of(sample: Sample) -> GroundTruth:
 
 
 def target_of(dataset: Dataset, task: Task, labels: tuple[str, ...]) -> Target:
-    """Relate a model to a data set.
+    """Match the classes of a data set with those of a model.
 
-    A data set without class names numbers its classes like the model.
+    If the data set has no class names, its class numbers are those of the model.
 
     Raises:
         ConfigError: The data set lacks a class of the model, or has one that the model does not know.
@@ -88,9 +88,9 @@ def compute_metrics(target: Target, answers: Iterable[tuple[GroundTruth, NDArray
     """Compare a network's outputs with the ground truth.
 
     Args:
-        target: The relation between the outputs and the data set.
-        answers: The ground truth and the output, without the batch axis, of each sample. Outputs of a segmentation are
-            counted one by one, so that they need not fit into memory together.
+        target: The result of `target_of` for the model and the data set.
+        answers: The ground truth and the output of each sample, without the batch axis. The outputs of a segmentation
+            are counted one by one, so that they need not fit into memory together.
 
     Raises:
         DataError: The ground truth does not fit the outputs.
@@ -106,20 +106,21 @@ def compute_metrics(target: Target, answers: Iterable[tuple[GroundTruth, NDArray
         return ArrayMetrics(np.stack([output for output, _ in pairs]), np.stack([expected for _, expected in pairs]))
     labels, outputs = [], []
     for truth, output in answers:
-        labels.append(target.places[_checked(target, int(truth.value), truth.name)])
+        labels.append(target.class_indices[_known_class(target, int(truth.value), truth.name)])
         outputs.append(output)
     return ClassificationMetrics(class_scores(np.stack(outputs)), np.array(labels, np.int64), target.labels)
 
 
 def check_labels(target: Target, dataset: Dataset) -> None:
-    """Raise `DataError` for a class number that the model does not have."""
+    """Raise `DataError` if a sample of the `check_split` has a class number that the model does not have."""
     for index, label in enumerate(dataset.labels(dataset.check_split)):
-        _checked(target, label, str(index))
+        _known_class(target, label, str(index))
 
 
-def _checked(target: Target, label: int, name: str) -> int:
-    if not 0 <= label < len(target.places):
-        msg = f"sample {name} has class {label}: the classes are 0 to {len(target.places) - 1}"
+def _known_class(target: Target, label: int, name: str) -> int:
+    """Return `label`. Raises `DataError` if the data set has no class of this number."""
+    if not 0 <= label < len(target.class_indices):
+        msg = f"sample {name} has class {label}: the classes are 0 to {len(target.class_indices) - 1}"
         raise DataError(msg)
     return label
 
@@ -133,5 +134,5 @@ def _segmentation_metrics(
         height, width = labels.shape
         result = segment.decode(output, (height, width), target.labels[0])
         names.append(truth.name)
-        tallies.append(tally(result.resized, labels == target.places[0], labels != target.ignore))
+        tallies.append(tally(result.resized, labels == target.class_indices[0], labels != target.ignore))
     return SegmentationMetrics(names, tallies)

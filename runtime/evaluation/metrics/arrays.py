@@ -1,4 +1,4 @@
-"""Metrics of a model of arrays: similarity of outputs and expected values."""
+"""Metrics of a model of arrays: the similarity of its outputs and the expected values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 
 
 class ArrayMetrics:
-    """Outputs and expected values.
+    """Outputs and expected values of some samples, and their metrics.
 
     Args:
         outputs: Outputs, `[N,D]`.

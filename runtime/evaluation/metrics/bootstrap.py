@@ -17,12 +17,12 @@ Interval = tuple[float, float]
 def intervals(
     compute: Callable[[NDArray[np.float64]], dict[str, float]], count: int, *, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
-    """Return percentile bootstrap intervals at 95 % of every metric.
+    """Return the 95 % percentile bootstrap interval of every metric.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
     Args:
-        compute: Function from the count of each sample, `[count]`, to the metrics.
+        compute: Function that takes the number of times each sample was drawn, `[count]`, and returns the metrics.
         count: Number of samples.
         resamples: Number of resamples.
     """

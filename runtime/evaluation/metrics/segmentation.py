@@ -11,24 +11,24 @@ from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 
 BINS = 256
-"""Bins of the probability. The middle bin starts at the threshold 0.5."""
+"""Number of bins of the predicted probability. The middle bin starts at the threshold 0.5."""
 
 Tally = NDArray[np.int64]
-"""Counts of background and class pixels by predicted probability, `[2,256]`."""
+"""Numbers of background pixels and class pixels in each bin of the predicted probability, `[2,256]`."""
 
 
 def tally(probability: NDArray[np.float32], truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Tally:
-    """Count the pixels of one image, `[H,W]` each, where `counted` is True."""
+    """Count the pixels of one image where `counted` is True. All arrays are `[H,W]`."""
     bins = np.clip(probability * BINS, 0, BINS - 1).astype(np.int64) + BINS * truth
     return np.bincount(bins[counted], minlength=2 * BINS).reshape(2, BINS)
 
 
 class SegmentationMetrics:
-    """Counts of some images, and their metrics.
+    """Counted pixels of some images, and their metrics.
 
     Args:
         names: Names of the images. The part before the first `_` names the sequence, if any.
-        tallies: Counts of each image.
+        tallies: The counted pixels of each image.
 
     Raises:
         DataError: No labelled pixel belongs to the class, and none was predicted.
@@ -48,9 +48,11 @@ class SegmentationMetrics:
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
         """Return IoU, mean IoU with the background, pixel accuracy, precision, recall, F1 and MaxF over all pixels.
 
-        MaxF is the maximum F1 over all thresholds. With several sequences, the IoU of each is included. Undefined
-        metrics are omitted. Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`; here in the image,
-        not in a view from above.
+        MaxF is the maximum F1 over all thresholds. If there are several sequences, the IoU of each is included.
+        Undefined metrics are omitted.
+
+        Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`. They compute it in a view from above, and
+        this function in the image.
 
         Args:
             weights: Count of each image, `[N]`. None counts each once.
@@ -67,14 +69,14 @@ class SegmentationMetrics:
     def intervals(self) -> dict[str, Interval]:
         """Return an interval of each metric, over images.
 
-        Images of one drive are similar, so that the metrics of another drive may lie outside the interval.
+        Images of one drive are similar, so the metrics on another drive may lie outside the interval.
         """
         return intervals(self.metrics, len(self._tallies))
 
 
 def _metrics_of(total: NDArray[np.float64]) -> dict[str, float]:
     """Return the metrics of summed counts `[2,256]`."""
-    # Counts from each threshold up: the pixels that are predicted as the class.
+    # For each threshold, the number of pixels above it, which are predicted as the class.
     wrong, right = np.cumsum(total[:, ::-1], axis=1)[:, ::-1]
     half, positives, negatives = BINS // 2, float(total[1].sum()), float(total[0].sum())
     hit, false = float(right[half]), float(wrong[half])
