@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted training of RUN")
     parser.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard into RUN/tensorboard")
-    parser.add_argument("--device", help="print restrictions of coral or pi4 that the network meets, before training")
+    parser.add_argument(
+        "--device", help="before training, print which restrictions of the device (coral or pi4) the network violates"
+    )
     _add_data_arguments(parser.add_argument_group("data"))
     _add_training_arguments(parser.add_argument_group("training"))
     _add_model_arguments(parser.add_argument_group("model"))
@@ -62,7 +64,7 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="DATA",
-        help="data set whose training samples are added; may be repeated",
+        help="data set whose training samples are added to those of --data; may be repeated",
     )
     group.add_argument("--samples", type=int, help="maximum number of samples of each split (default: all)")
     group.add_argument(
@@ -80,15 +82,13 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--skip-corrupt", action="store_true", help="skip and report corrupt samples (default: stop with an error)"
     )
-    group.add_argument(
-        "--no-augment", dest="augment", action="store_false", help="train on the images without random changes"
-    )
+    group.add_argument("--no-augment", dest="augment", action="store_false", help="train without augmentation")
 
 
 def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--epochs", type=int, help=f"epochs of the last training phase {MODEL_DEFAULT}")
     group.add_argument("--batch", type=int, help=f"batch size in samples {MODEL_DEFAULT}")
-    group.add_argument("--learning-rate", type=float, help=f"maximum of the learning rate {MODEL_DEFAULT}")
+    group.add_argument("--learning-rate", type=float, help=f"maximum learning rate {MODEL_DEFAULT}")
     group.add_argument("--weight-decay", type=float, help=f"weight decay of AdamW {MODEL_DEFAULT}")
     group.add_argument(
         "--schedule",
@@ -131,11 +131,13 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--head",
         choices=("gap", "flatten"),
-        help=f"step from the last feature map to one vector: global average pooling or flattening {MODEL_DEFAULT}",
+        help=f"how the last feature map becomes one vector: global average pooling (gap) or flattening {MODEL_DEFAULT}",
     )
     group.add_argument("--dropout", type=float, help=f"dropout rate, 0 to 1 {MODEL_DEFAULT}")
     group.add_argument(
-        "--views", type=int, help=f"random changes of each sample that frozen layers process {MODEL_DEFAULT}"
+        "--views",
+        type=int,
+        help=f"number of augmented views of each sample that the frozen layers process {MODEL_DEFAULT}",
     )
 
 
@@ -271,6 +273,6 @@ def parse_size(text: str | None) -> tuple[int, ...] | None:
 
 
 def command_line() -> str:
-    """Return the command line for a card, quoted for a shell. Paths are cut to their last part."""
+    """Return the command line for the card, quoted for a shell. Of each path, only the last part is kept."""
     words = [re.sub(r"(^|[=:])[^=:]*/", r"\1", word.rstrip("/")) for word in sys.argv[1:]]
     return shlex.join(["orilla", *(readable(word) for word in words)])

@@ -1,4 +1,4 @@
-"""The evaluation of a model with the robot's preprocessing: from raw samples to metrics."""
+"""Evaluate a model with the preprocessing of the runtime, from raw samples to metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orilla.runtime.evaluation.metrics import GroundTruth, Metrics, compute_metr
 from orilla.runtime.evaluation.metrics.classification import ClassificationMetrics
 
 BATCH = 32
-"""Samples that are predicted at a time. Larger batches of images would need more memory than the training."""
+"""Number of samples per prediction. Larger batches of images would need more memory than training does."""
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
         dataset: The data set of the samples.
         items: The samples.
         labels: The model's labels.
-        prepare: The function from a sample to the model's input.
+        prepare: Function that converts a sample into the model's input.
     """
     answers = (
         pair

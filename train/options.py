@@ -1,4 +1,4 @@
-"""The options of `orilla train` and the check of their values."""
+"""The options of `orilla train`, and checks of their values."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from orilla.train.models import MODELS, load_plan
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """The options of a training. None selects the model's default."""
+    """The options of a training run. If a value is None, the model's default is used."""
 
     model: str
     data: str
     extra_data: tuple[str, ...] = ()
     """Data sets whose training samples are added to those of `data`."""
     epochs: int | None = None
-    """Epochs of the last phase."""
+    """Number of epochs of the last phase."""
     batch: int | None = None
-    """Samples of a training step."""
+    """Number of samples per training step."""
     learning_rate: float | None = None
-    """Maximum of the learning rate in the last phase."""
+    """Maximum learning rate of the last phase."""
     weight_decay: float | None = None
     schedule: Schedule = "cosine"
     seed: int = 0
@@ -37,31 +37,31 @@ class TrainOptions:
     width: float | None = None
     """Factor for the number of channels of the road model."""
     head: Head | None = None
-    """Step from the last feature map to one vector."""
+    """How the last feature map becomes one vector."""
     dropout: float | None = None
     views: int | None = None
-    """Number of random changes of each sample that frozen layers process."""
+    """Number of augmented views of each sample that the frozen layers process."""
     augment: bool = True
-    """True to change the training images at random."""
+    """True for augmentation of the training images."""
     samples: int | None = None
     """Maximum number of samples of each split."""
     hold_out: str | None = None
-    """Training samples to choose an epoch on: a share, sequence names, or `none`."""
+    """Training samples to hold out for choosing the epoch: a share, sequence names, or `none`."""
     drop_leaks: bool = False
-    """True to drop training samples that another split also has."""
+    """True to drop training samples that are also in another split."""
     skip_corrupt: bool = False
     """True to skip corrupt samples."""
     keep_best: bool = False
-    """True to keep the epoch with the best metric on the held-out samples, False for the last one."""
+    """True to keep the epoch with the best metric on the held-out samples, False to keep the last one."""
     patience: int | None = None
-    """Evaluations without improvement after which training stops; also keeps the best epoch."""
+    """Number of evaluations without improvement after which training stops. The best epoch is then kept."""
     precision: Precision = "auto"
     tensorboard: bool = False
     """True to write logs for TensorBoard."""
     device: str | None = None
     """Device whose restrictions are checked before the first epoch."""
     resume: bool = False
-    """True to continue an interrupted training."""
+    """True to continue an interrupted training run."""
 
     @property
     def chooses_epoch(self) -> bool:

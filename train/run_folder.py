@@ -1,4 +1,4 @@
-"""The run folder: the model, its card, the curves, the predictions and the page."""
+"""Write the run folder: the model, its card, the learning curves, example predictions and a page."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from orilla.train.fit.training import FitResult, write_history
 from orilla.train.jobs.job import Job
 
 MAX_SAMPLES = 16
-"""Samples in the figure of predictions."""
+"""Number of samples in the figure of example predictions."""
 
 MAX_CLASSES = 30
-"""Maximum number of classes of a confusion matrix whose counts are drawn."""
+"""Maximum number of classes for which the figure of the confusion matrix shows counts."""
 
 MAX_SKIPPED = 50
-"""Skipped samples that the page lists. The card lists all of them."""
+"""Maximum number of skipped samples that the page lists. The card lists all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A trained network, its job and its data."""
+    """A trained network, and the job and data that it was trained with."""
 
     job: Job
     network: keras.Model
@@ -52,13 +52,13 @@ class TrainedModel:
 
 
 def write_run(folder: Path, card: Card, trained: TrainedModel, data: str) -> None:
-    """Write every file of a run folder but the model itself.
+    """Write every file of a run folder except the model.
 
     Args:
         folder: The run folder.
         card: The card of the training.
         trained: The network, its job and its data.
-        data: The data set as the command line names it.
+        data: The specification of the data set on the command line.
     """
     rows, job = trained.fit.rows, trained.job
     write_history(folder / "history.csv", rows)
@@ -74,7 +74,7 @@ def write_run(folder: Path, card: Card, trained: TrainedModel, data: str) -> Non
 
 
 def draw_curves(path: Path, rows: list[Row]) -> None:
-    """Draw the loss and the metrics of the epochs as a PNG."""
+    """Draw the loss and the metrics by epoch into a PNG file."""
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("epoch", "seconds")]
     with _figure(path, 2) as (left, right):
         for name in names:
@@ -91,7 +91,10 @@ def draw_curves(path: Path, rows: list[Row]) -> None:
 
 
 def draw_confusion(path: Path, card: Card) -> None:
-    """Draw the confusion matrix as a PNG: the share of each true class by predicted class, with counts if they fit."""
+    """Draw the confusion matrix into a PNG file.
+
+    Colours show shares of the true classes; counts are added if they fit.
+    """
     counts = np.array(card.measured[0].confusion, np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, min(12.0, 0.45 * len(counts) + 2.5))
@@ -110,7 +113,7 @@ def draw_confusion(path: Path, card: Card) -> None:
 
 
 def draw_samples(path: Path, trained: TrainedModel) -> None:
-    """Draw the predictions for samples spread evenly over the reported split as a PNG, mistakes in red."""
+    """Draw predictions for evenly spread samples of the reported split into a PNG file, with mistakes in red."""
     report, dataset = trained.splits.report, trained.dataset
     indices = np.linspace(0, len(report) - 1, min(MAX_SAMPLES, len(report))).round().astype(int)
     samples = [dataset.load(*report[index]) for index in dict.fromkeys(indices.tolist())]
@@ -166,14 +169,14 @@ def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarra
 
 @contextmanager
 def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] = (10, 3.6)) -> Iterator[list[Any]]:
-    """Yield axes to draw on, and write the PNG if the block raises no error."""
+    """Yield axes to draw on. The PNG file is written if the block raises no error."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     rows, columns = grid if isinstance(grid, tuple) else (1, grid)
-    # The name of a class may contain a dollar sign, or glyphs that the font does not have; the page shows them.
+    # The name of a class may contain a dollar sign, or characters that the font lacks. The page shows them correctly.
     with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
@@ -186,7 +189,7 @@ def _figure(path: Path, grid: int | tuple[int, int], size: tuple[float, float] =
 
 
 def _page(folder: Path, card: Card) -> bytes:
-    page = Page(f"{card.model} on {card.data.title}", "The model's metrics, its training and its data.")
+    page = Page(f"{card.model} on {card.data.title}", "The metrics of the model, how it was trained, and its data.")
     page.heading("Metrics")
     for result in card.measured:
         page.text(_split_description(result.split))
@@ -212,7 +215,7 @@ def _page(folder: Path, card: Card) -> bytes:
         ("split", "samples", "SHA-256"), [(part.name, part.count, part.sha256[:16]) for part in card.data.splits]
     )
     if card.data.leaks_dropped:
-        page.text(f"{card.data.leaks_dropped} training samples were dropped because another split has them too.")
+        page.text(f"{card.data.leaks_dropped} training samples were dropped because they are also in another split.")
     for line in card.data.skipped[:MAX_SKIPPED]:
         page.text(f"skipped: {line}")
     return page.html()
@@ -220,8 +223,8 @@ def _page(folder: Path, card: Card) -> bytes:
 
 def _split_description(split: str) -> str:
     if split == "choose":
-        return "Held-out training samples, for the choice of epoch and settings:"
-    return f"The {split} split, which was not used for any choice:"
+        return "Held-out training samples, on which the epoch and the settings were chosen:"
+    return f"The {split} split, on which nothing was chosen:"
 
 
 def _interval(interval: tuple[float, float] | None) -> str:

@@ -1,4 +1,4 @@
-"""The hyper-parameter search with KerasTuner: `orilla train MODEL --search hyperband|random --trials N`."""
+"""Hyperparameter search with KerasTuner: `orilla train MODEL --search hyperband|random --trials N`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from orilla.train.options import TrainOptions
 Method = Literal["hyperband", "random"]
 
 Score = Callable[[TrainOptions, int, str], float]
-"""Function that trains with some options for some epochs, and returns the metric on the held-out samples. The text is
-the trial's name."""
+"""Function that trains a trial and returns its metric on the held-out samples. The arguments are the options, the
+number of epochs and the name of the trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """The method of a search and its number of trials."""
+    """The method of a search, and its number of trials."""
 
     method: Method
     trials: int
@@ -35,18 +35,18 @@ class SearchTask:
     """The options to start from, the method, and the function to maximise."""
 
     options: TrainOptions
-    """Options that are not searched for, and centres of the ranges of those that are."""
+    """The options to start from. The ranges of the search lie around their values."""
     search: SearchOptions
     epochs: int
     """Maximum number of epochs of a trial. Hyperband trains most trials for fewer."""
     score: Score
     progress: Progress = field(default_factory=NoProgress)
-    """Receiver of a message for each trial."""
+    """Receiver of the progress: one message for each trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The options with the best values, and the search's record for the card."""
+    """The options with the best values, and a record of the search for the card."""
 
     options: TrainOptions
     record: dict[str, float | int | str]
@@ -59,7 +59,7 @@ def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
     Args:
         task: The options, the method and the function to maximise.
         out: The run folder, which gets the trials.
-        signature: A text that identifies the search. The trials of another search are rejected.
+        signature: A string that identifies the search. The trials of another search are rejected.
 
     Raises:
         ConfigError: The run folder has the trials of another search.
@@ -76,7 +76,7 @@ def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
         raise DataError(msg) from error
     trials = list(tuner.oracle.trials.values())
     completed = [trial for trial in trials if trial.status == "COMPLETED" and trial.score is not None]
-    # KerasTuner's order of equal scores may change after a resumption, so that the trial's number decides.
+    # KerasTuner may order equal scores differently in a resumed search, so the number of the trial decides.
     best = min(completed, key=lambda trial: (-trial.score, trial.trial_id), default=None)
     if best is None:
         messages = [trial.message.strip() for trial in trials if trial.message]
@@ -109,7 +109,7 @@ def _tuner(task: SearchTask, folder: Path) -> Any:
     base: Any = tuners[task.search.method]
 
     class Tuner(base):
-        """KerasTuner's choice of trials with Orilla's training."""
+        """A tuner that chooses trials as KerasTuner does, and trains them with Orilla."""
 
         def run_trial(self, trial: Any, *arguments: Any, **options: Any) -> dict[str, float]:
             del arguments, options

@@ -1,4 +1,4 @@
-"""The training of a model: `orilla train`."""
+"""Train a model: `orilla train`."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from orilla.train.search import SearchOptions, SearchResult, SearchTask, search
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The data of a training."""
+    """The data of a training run."""
 
     parts: list[Dataset]
     """The data sets that the options name."""
     dataset: Dataset
-    """All of them as one."""
+    """The combination of all data sets."""
     splits: Splits
     skipped: dict[Item, str]
     """Reason for each skipped sample."""
@@ -44,7 +44,7 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The command line, the precision and the search of a training, for its card."""
+    """How a model was trained, for its card: command line, precision and search."""
 
     command: str
     precision: str
@@ -66,7 +66,7 @@ def train(
         options: The model, the data, and how to train.
         out: The run folder to write.
         command: The command line, for the card.
-        search_options: The search for better options before the training; None for no search.
+        search_options: The search for better options, which precedes the training; None for no search.
         progress: The receiver of the progress; None for none.
 
     Raises:
@@ -89,14 +89,16 @@ def train(
     trained = TrainedModel(job, in_float32(job.network), data.dataset, data.splits, fit_result)
     card = _card(options, data, trained, Provenance(command, precision, record))
     write_run(out, card, trained, options.data)
-    with replacing(out / "model.keras") as temporary:  # Written last: a folder with a model is complete.
+    with replacing(
+        out / "model.keras"
+    ) as temporary:  # The model is written last, so that a folder with a model is complete.
         trained.network.save(temporary)
     remove_checkpoints(out)
     return card
 
 
 def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
-    """Return the data sets that the options name, and all of them as one."""
+    """Return the data sets that the options name, and their combination."""
     parts = [open_dataset(spec) for spec in (options.data, *options.extra_data)]
     return parts, CombinedDataset(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
 
@@ -143,7 +145,7 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
 def _search(
     options: TrainOptions, search_options: SearchOptions, data: TrainingData, out: Path, progress: Progress
 ) -> SearchResult:
-    """Run the trials of a search. They are evaluated on the held-out samples, not on the reported split."""
+    """Run the trials of a search, which are evaluated on the held-out samples instead of the reported split."""
     if not data.splits.choose:
         msg = "a search needs held-out samples: leave hold_out=none out"
         raise DataError(msg)
@@ -174,7 +176,10 @@ def _report_advice(job: Job, device: str, progress: Progress) -> None:
 
 
 def _signature(options: TrainOptions, data: TrainingData) -> str:
-    """Return the text that identifies a training. Its checkpoints can be resumed with another learning rate."""
+    """Return a string that identifies a training run.
+
+    It omits the learning rate, which may change when the run is resumed.
+    """
     excluded = ("data", "extra_data", "resume", "device", "learning_rate")
     values = {name: value for name, value in asdict(options).items() if name not in excluded}
     return json.dumps({**values, "data": digest_of(data.dataset, data.splits.train)})

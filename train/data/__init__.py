@@ -1,1 +1,1 @@
-"""Training data: the check of samples, splits, random changes, and batches."""
+"""Training data: checks of the samples, splits, augmentation, and batches."""

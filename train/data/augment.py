@@ -1,7 +1,7 @@
-"""Random changes of a batch of images, as Keras layers for every backend.
+"""Augmentation of image batches, as Keras layers that run on every backend.
 
-They belong to the training data, not to the network: no exported graph has one. Each call takes a `seed`, so that a
-batch does not depend on earlier ones, and a resumed training continues with the same batches.
+The layers belong to the training data, so an exported network has none of them. Each call takes a `seed`. A batch
+therefore does not depend on earlier batches, and a resumed training run continues with the same batches.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class BatchChange(keras.layers.Layer):
-    """A layer that computes in float32 also while the network is trained in half precision."""
+    """Base class of the augmentation layers.
+
+    They compute in float32, even if the network is trained in half precision.
+    """
 
     def __init__(self) -> None:
         super().__init__(dtype="float32")
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings on which the changes depend, by name."""
+        """Return the settings of the augmentation by name."""
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class AffineRanges:
-    """The ranges of random affine changes. Each value is a maximum in both directions."""
+    """Ranges of a random affine transformation. Each value is the maximum in both directions."""
 
     rotation: float = 40.0
-    """Angle in degrees."""
+    """Maximum rotation in degrees."""
     shift: float = 0.2
-    """Share of the width and of the height."""
+    """Maximum shift, as a share of the width and of the height."""
     shear: float = 0.2
-    """Angle in radians."""
+    """Maximum shear angle in radians."""
     zoom: float = 0.2
-    """Relative change of the scale."""
+    """Maximum relative change of the scale."""
     mirror: bool = True
-    """True to mirror half of the images left to right."""
+    """True to flip half of the images horizontally."""
     share: float = 1.0
-    """Share of the images that are changed. The others stay as sharp as those of a camera."""
+    """Share of the images that are transformed. The others are left unchanged, and stay as sharp as the camera's."""
 
 
 class RandomAffine(BatchChange):
@@ -67,7 +70,7 @@ class RandomAffine(BatchChange):
         shear = ranges.shear * draw.flat(-1, 1)
         scale = 1 + ranges.zoom * draw.flat(-1, 1)
         side = ops.where(draw.flat(0, 1) < 0.5, -1.0, 1.0) if ranges.mirror else ops.ones((count,))
-        # Output pixel to input pixel, about the middle: (x, y) = M (x', y') + shift.
+        # The matrix maps an output pixel to an input pixel, relative to the centre: (x, y) = M (x', y') + shift.
         a, b = scale * ops.cos(turn) * side, -scale * ops.sin(turn + shear)
         c, d = scale * ops.sin(turn) * side, scale * ops.cos(turn + shear)
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
@@ -86,7 +89,7 @@ class RandomAffine(BatchChange):
 
 
 class RandomMirror(BatchChange):
-    """Mirror half of the images left to right, each with its target map."""
+    """Flip half of the images horizontally, together with their target maps."""
 
     def call(self, pair: tuple[Any, Any], seed: int = 0) -> tuple[Any, Any]:
         """Return images `[N,H,W,C]` and targets `[N,h,w,K]` of the same shapes."""
@@ -121,13 +124,13 @@ class RandomLight(BatchChange):
 
 
 def apply(layer: keras.layers.Layer, images: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Return NumPy images, `[N,H,W,C]`, changed by a layer."""
+    """Apply an augmentation layer to NumPy images `[N,H,W,C]`."""
     changed: NDArray[np.float32] = np.asarray(ops.convert_to_numpy(layer(images, seed=seed)), np.float32)
     return changed
 
 
 class _Draw:
-    """A source of random numbers for one batch. Each call uses another seed."""
+    """Generator of random numbers for one batch. Each call uses another seed."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count = count
@@ -151,13 +154,13 @@ class _Draw:
 
 
 def _slope(draw: _Draw, height: int) -> Any:
-    """Return factors for light that falls or grows from top to bottom, `[N,H,1,1]`, 1 at the top."""
+    """Return factors `[N,H,1,1]` for brightness that decreases or increases from 1 at the top to the bottom."""
     rows = ops.reshape(ops.linspace(0.0, 1.0, height), (1, height, 1, 1))
     return ops.exp(draw.normal(0.4) * rows)
 
 
 def _shadow(draw: _Draw, height: int, width: int) -> Any:
-    """Return factors for a half plane and a wedge of shadow in each image, `[N,H,W,1]`, at most 1."""
+    """Return brightness factors `[N,H,W,1]`, at most 1, for two shadows in each image: a half plane and a wedge."""
     half = _edge(draw, height, width)
     wedge = _edge(draw, height, width) * _edge(draw, height, width)
     half_depth, wedge_depth = (ops.maximum(draw.uniform(-0.7, 0.75), 0.0) for _ in range(2))
@@ -165,7 +168,7 @@ def _shadow(draw: _Draw, height: int, width: int) -> Any:
 
 
 def _edge(draw: _Draw, height: int, width: int) -> Any:
-    """Return 1 on one side of a random line and 0 on the other, `[N,H,W,1]`. The edge is sharp or soft."""
+    """Return a map `[N,H,W,1]` that is 1 on one side of a random line and 0 on the other. The edge is sharp or soft."""
     rows = ops.reshape(ops.linspace(-1.0, 1.0, height), (1, height, 1, 1))
     columns = ops.reshape(ops.linspace(-1.0, 1.0, width), (1, 1, width, 1))
     angle = draw.uniform(0.0, 2 * np.pi)
@@ -182,7 +185,7 @@ def _rain(x: Any, draw: _Draw) -> Any:
 
 
 def _blur(x: Any, draw: _Draw) -> Any:
-    """Mix each image with its 3x3 mean: most are blurred, the others are sharpened."""
+    """Blend each image with its 3x3 mean, which blurs most images and sharpens the others."""
     mean = ops.average_pool(x, 3, strides=1, padding="same")
     amount = draw.uniform(-0.5, 1.0)
     return x + (mean - x) * amount

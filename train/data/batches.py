@@ -21,19 +21,19 @@ CACHE_BYTES = 512 << 20
 
 
 class Inputs(Protocol):
-    """The network inputs of some samples, with one or several random views of each."""
+    """Network inputs of a list of samples, with one or several augmented views of each sample."""
 
     def __len__(self) -> int: ...
 
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
-        """Return the inputs of some samples, `[N,...]`. `rng` draws the view of each sample."""
+        """Return the inputs `[N,...]` of the samples at `indices`. `rng` selects the view of each sample."""
 
     def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
-        """Return one view of some samples, `[N,...]`."""
+        """Return one view `[N,...]` of the samples at `indices`."""
 
 
 class PreparedInputs:
-    """Inputs that `prepare` makes on first use. Safe to use from several threads."""
+    """Inputs that `prepare` computes on first use. It may be used from several threads."""
 
     def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:
         self._dataset, self._items, self._prepare = dataset, items, prepare
@@ -48,12 +48,12 @@ class PreparedInputs:
         return len(self._items)
 
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
-        """Return the inputs of some samples, `[N,...]`. Each has one view, so that `rng` is not used."""
+        """Return the inputs `[N,...]` of the samples at `indices`. Each sample has one view, so `rng` is not used."""
         del rng
         return self.view(indices, 0)
 
     def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
-        """Return the inputs of some samples, `[N,...]`. They are the same for each view."""
+        """Return the inputs `[N,...]` of the samples at `indices`. They are the same for each view."""
         del view
         if self._cache is None:
             return np.stack([self._load(index) for index in indices])
@@ -77,7 +77,7 @@ class ClassifierData:
     batch: int
     seed: int
     augment: BatchChange | None = None
-    """Random changes of the inputs; None leaves them unchanged."""
+    """Augmentation of the inputs; None for no augmentation."""
 
     @property
     def count(self) -> int:
@@ -85,12 +85,12 @@ class ClassifierData:
         return len(self.labels)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend on the seed and the number only."""
+        """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
         return ClassifierEpoch(self, number, workers)
 
 
 class Epoch(keras.utils.PyDataset):
-    """The batches of one epoch. Worker threads make them in a seeded order.
+    """The batches of one epoch. Worker threads prepare them in an order that the seed determines.
 
     `failure` is the error that ended a worker thread, or None.
     """
@@ -113,8 +113,8 @@ class Epoch(keras.utils.PyDataset):
             raise
 
     def choose(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
-        """Return the samples of a batch, and the generator for its random changes."""
-        # The last batch is filled with samples from the beginning, so that all batches have the same shape.
+        """Return the samples of a batch, and the random generator for its augmentation."""
+        # Samples from the beginning fill up the last batch, so that all batches have the same shape.
         positions = range(index * self._batch, (index + 1) * self._batch)
         return np.take(self._order, positions, mode="wrap"), np.random.default_rng([self._seed, self.number, index])
 

@@ -1,4 +1,4 @@
-"""Random changes of labelled images that depend on the classes: mixing, shade, and light of each class."""
+"""Augmentation by class: copy objects between images, cast shadows, and change the light on each class."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIXED = 0.5
-"""Share of samples that get objects of another sample."""
+"""Share of samples into which objects of another sample are copied."""
 
 GROUND = ("road", "pavement")
-"""Classes that are copied together or not at all: only the edge between them tells them apart."""
+"""Classes that are copied together or not at all, because they differ only by the edge between them."""
 
 SKIES = ("sky",)
-"""Classes that may be as dark as the ground: at dusk, and when a camera exposes for street lamps."""
+"""Classes that may be as dark as the ground, at dusk or if the camera adjusts its exposure to street lamps."""
 
 RELIT = 0.6
-"""Share of samples in which each class gets its own brightness and tint."""
+"""Share of samples in which the brightness and tint of each class are changed."""
 
 SHADED = ("car",)
 """Classes that cast a shadow on the ground."""
@@ -37,9 +37,10 @@ def class_indices(classes: Sequence[str], names: Sequence[str]) -> list[int]:
 def mix_classes(
     images: NDArray[np.uint8], labels: Labels, ignore: int, ground: Sequence[int], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Labels]:
-    """Copy half of the classes of each image's successor in the batch into it, at the same position.
+    """Copy half of the classes of the next image in the batch into each image, at the same position.
 
-    The copied pixels get a random brightness. The network thus sees the same cars and kerbs on many grounds.
+    The brightness of the copied pixels is changed at random. The network thus sees the same cars and kerbs on different
+    ground.
 
     Source: Olsson et al., "ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning" (2021).
 
@@ -71,7 +72,7 @@ def mix_classes(
 def shade(
     images: NDArray[np.uint8], labels: Labels, shaded: Sequence[int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Darken the ground below and next to objects, down to black, as in low light.
+    """Darken the ground below and next to objects, down to black, like their shadow in low light.
 
     Args:
         images: The images, `[N,h,w,3]`.
@@ -101,7 +102,7 @@ def relight(
 ) -> NDArray[np.uint8]:
     """Change the brightness and tint of each class independently, and darken the sky.
 
-    At dusk, in rain and under lamps, the brightness of a pavement or a sky relative to the road differs.
+    At dusk, in rain and under street lamps, a pavement or the sky is brighter or darker relative to the road.
 
     Args:
         images: The images, `[N,h,w,3]`.

@@ -10,7 +10,7 @@ from orilla.runtime.evaluation.datasets.dataset import require_split
 
 
 class CombinedDataset(Dataset):
-    """A data set whose training split also has the training samples of others. Its other splits are unchanged.
+    """A data set to whose training split the training samples of other data sets are added.
 
     Raises:
         DataError: The tasks or classes differ, or a data set to add has no training split.

@@ -1,4 +1,4 @@
-"""The outputs of the frozen layers of a network for the training samples, computed once and stored in a file."""
+"""Compute the outputs of a network's frozen layers for the training samples once, and store them in a file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The views of each sample that the frozen layers process: first the unchanged one, then random changes of it."""
+    """The views of each sample that the frozen layers process: the unchanged sample first, then augmented ones."""
 
     count: int = 1
     augment: BatchChange | None = None
-    """Random changes for all views but the first; None where the inputs have their own views."""
+    """Augmentation for all views except the first; None if the inputs have their own views."""
 
 
 class FeatureFile:
-    """Features in a file, `[views,N,...]` float16. Each batch is read from the file, so they may exceed the memory."""
+    """Features `[views,N,...]` float16 in a file.
+
+    Each batch is read when it is needed, so the file may be larger than memory.
+    """
 
     def __init__(self, file: Path) -> None:
         self.name = file.stem
@@ -50,11 +53,11 @@ class FeatureFile:
         return int(self._count)
 
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
-        """Return the features of some samples, `[N,...]` float32, each of a random view."""
+        """Return the features `[N,...]` float32 of the samples at `indices`, each for a random view."""
         return self._read(rng.integers(self._views, size=len(indices)) * self._count + indices)
 
     def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:
-        """Return one view of some samples, `[N,...]` float32."""
+        """Return the features `[N,...]` float32 of one view of the samples at `indices`."""
         return self._read(view * self._count + indices)
 
     def _read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
@@ -65,7 +68,7 @@ class FeatureFile:
 
 @dataclass(frozen=True, slots=True)
 class FeatureStore:
-    """A folder with the features that frozen layers computed."""
+    """A folder that caches the features of frozen layers."""
 
     folder: Path
     progress: Progress

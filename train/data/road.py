@@ -18,10 +18,10 @@ from orilla.train.data.batches import CACHE_BYTES, Epoch
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, class_indices, mix_classes, relight, shade
 
 CLOSE_UPS = 0.12
-"""Share of samples that are rotated close-ups, from which the network learns the road's surface."""
+"""Share of samples that are rotated close-ups. They teach the network the surface of roads."""
 
 AROUND_ROAD = 0.6
-"""Share of the close-ups whose centre is a pixel of the road. The others show anything, also similar surfaces."""
+"""Share of the close-ups whose centre is a pixel of the road. The others show any place, including similar surfaces."""
 
 Labels = NDArray[np.uint8]
 
@@ -43,7 +43,7 @@ class RoadData:
     batch: int
     seed: int
     augment: BatchChange | None = None
-    """Random changes of light, to which crops, rotations and mirroring are added; None leaves the images unchanged."""
+    """Augmentation of the light. Crops, rotations and flips are then applied too. None for no augmentation."""
     _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 

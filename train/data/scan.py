@@ -1,4 +1,4 @@
-"""The check of every sample before the first epoch: images unlike those of a camera, texts that cannot be decoded."""
+"""Check every sample before the first epoch, for images that a camera would not deliver and for damaged texts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 CHUNK = 2048
-"""Samples that wait for a worker thread at a time."""
+"""Number of samples that are queued for the worker threads at a time."""
 
 MAX_NAMED = 5
-"""Corrupt samples that an error names. The card names all that were skipped."""
+"""Maximum number of corrupt samples that an error lists. The card lists every sample that was skipped."""
 
 COLOUR_MODES = ("RGB", "RGBA", "P", "YCbCr")
-"""Pillow's names of modes that convert to three channels of 8 bits without loss."""
+"""Image modes of Pillow that can be converted to three 8-bit channels without loss."""
 
 COMMON_FORMATS = ("JPEG", "MPO", "PNG")
-"""Pillow's names of formats of which OpenCV reads every file that Pillow reads. Of others, as TIFF, it reads some."""
+"""Image formats, as Pillow names them, of which OpenCV can read every file. Of other formats, such as TIFF, it reads
+some."""
 
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
@@ -60,7 +61,7 @@ def scan(dataset: Dataset, *, skip_corrupt: bool, progress: Progress | None = No
             reasons |= {item: reason for item, reason in zip(chunk, results, strict=True) if reason}
             advance(len(chunk), title)
     not_grey = {item: reason for item, reason in reasons.items() if reason != REASONS["L"]}
-    # A data set may consist of grey images, but a grey image among coloured ones is a mistake.
+    # A data set of only grey images is valid, but a grey image among colour images is probably a mistake.
     if len(reasons) - len(not_grey) > len(items) / 2:
         reasons = not_grey
     if reasons and not skip_corrupt:
@@ -76,7 +77,7 @@ def _message(dataset: Dataset, reasons: dict[Item, str], count: int) -> str:
 
 
 class _SampleCheck:
-    """A function that returns why a sample is corrupt, or None."""
+    """Callable that returns why a sample is corrupt, or None if it is not."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -125,8 +126,8 @@ def _check_image(data: bytes) -> str | None:
 
 def _check_kind(image: ImageFile) -> str | None:
     """Return why an image of this kind is rejected, or None."""
-    frames = getattr(image, "n_frames", 1)  # Only some of Pillow's formats have it.
-    if frames > 1 and image.format != "MPO":  # A camera's JPEG with a preview is read as a JPEG.
+    frames = getattr(image, "n_frames", 1)  # Not every image format of Pillow has this attribute.
+    if frames > 1 and image.format != "MPO":  # An MPO file is a camera's JPEG with a preview. It is read as a JPEG.
         return f"animated ({frames} images)"
     if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile):
         return "16-bit"
@@ -139,7 +140,9 @@ def _decode(image: ImageFile, data: bytes) -> str | None:
     Raises:
         OSError: Pillow cannot decode it.
     """
-    image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))  # An eighth of the work for a JPEG.
+    image.draft(
+        "RGB", (max(1, image.width // 8), max(1, image.height // 8))
+    )  # For a JPEG, decoding at an eighth of the size takes an eighth of the time.
     image.load()
     if image.format not in COMMON_FORMATS and decode_image(data) is None:
         return f"{image.format} of an unsupported kind"

@@ -1,4 +1,4 @@
-"""The division of a data set into samples to train on, to choose an epoch on, and to report on, without overlap."""
+"""Divide a data set into samples for training, for choosing an epoch, and for the reported metrics, without overlap."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 Items = tuple[Item, ...]
 
 HELD_OUT = 0.1
-"""Share of the training samples that is held out if a data set has `test` but no `val`."""
+"""Share of the training samples that is held out if a data set has a `test` split but no `val` split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The samples by use."""
+    """The samples of a data set, by what they are used for."""
 
     train: Items
     choose: Items
-    """Held-out samples for early stopping, the best epoch and the search; empty if nothing is chosen."""
+    """Held-out samples on which early stopping, the best epoch and the search are decided. Empty if nothing is
+    decided."""
     report: Items
     """Samples of the split whose metrics the card reports."""
     leaks_dropped: int = 0
 
     @property
     def reported(self) -> str:
-        """Name of the reported split."""
+        """Name of the split whose metrics the card reports."""
         return self.report[0][0]
 
     @property
@@ -52,9 +53,9 @@ def split(
 
     Args:
         dataset: The data set, with `train` and `val` or `test`.
-        hold_out: The training samples to hold out: a share, sequence names separated by commas, or `none`. By default
-            `val` is used for choosing if there is also a `test`. A data set without `val` has a tenth held out, one
-            without `test` nothing.
+        hold_out: The training samples to hold out: a share, sequence names separated by commas, or `none`. If None,
+            the `val` split serves this purpose if there is also a `test` split. A tenth is held out if there is no
+            `val` split, and nothing if there is no `test` split.
         drop_leaks: True to drop training samples that another split also has, False to raise an error for them.
         skipped: Samples to leave out.
         limit: The maximum number of samples of each split, spread evenly over it.
@@ -118,10 +119,10 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
         if not 0 < share < 1:
             msg = f"hold_out={hold_out}: a share must be above 0 and below 1"
             raise ConfigError(msg)
-        # The content decides, so that a sample stays held out when others are added, and equal samples stay together.
+        # The content of a sample decides. It stays held out when samples are added, and equal samples stay together.
         positions = {item: _position(dataset, item) for item in train}
         chosen = {item for item, position in positions.items() if position < share}
-        if not chosen:  # With few samples it may happen that none is below the share.
+        if not chosen:  # If there are few samples, it may happen that none is selected.
             chosen = set(sorted(positions, key=positions.__getitem__)[: math.ceil(share * len(positions))])
     choose = tuple(item for item in train if item in chosen)
     remaining = tuple(item for item in train if item not in chosen)
@@ -132,7 +133,7 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
 
 
 def _sequences(dataset: Dataset, train: Items, requested: set[str]) -> set[Item]:
-    """Return the training samples of some sequences."""
+    """Return the training samples of the requested sequences."""
     if dataset.task != "segment":
         msg = f"hold_out={','.join(sorted(requested))}: give a share of the training samples, or none"
         raise ConfigError(msg)
@@ -147,7 +148,7 @@ def _sequences(dataset: Dataset, train: Items, requested: set[str]) -> set[Item]
 
 
 def _position(dataset: Dataset, item: Item) -> float:
-    """Return a number from 0 to 1 that depends on a sample's content only."""
+    """Return a number from 0 to 1 that depends only on the content of a sample."""
     digest = hashlib.sha256(b"hold out" + dataset.fingerprint(*item)).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -163,7 +164,7 @@ def _without_leaks(dataset: Dataset, splits: Splits, *, drop_leaks: bool) -> Spl
     if leaks and not drop_leaks:
         part, index = leaks[0]
         msg = (
-            f"{len(leaks)} training samples of {dataset.source.name} are also in another split, the first is "
+            f"{len(leaks)} training samples of {dataset.source.name} are also in another split, for example "
             f"{dataset.names(part)[index]}: remove them, or set drop_leaks=True"
         )
         raise DataError(msg)

@@ -1,4 +1,4 @@
-"""The checkpoint of a training: the variables of the network and the optimizer, and the rows of the epochs."""
+"""Checkpoints of training runs: the variables of the network and the optimizer, and the metrics of the epochs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Row = dict[str, float]
 
 @dataclass(slots=True)
 class State:
-    """The state of a training between two epochs, besides the variables of the network and the optimizer."""
+    """The state of a training run between two epochs, without the variables of the network and the optimizer."""
 
     rows: list[Row] = field(default_factory=list)
     best_epoch: int = 0
-    """Number of the best epoch, from 1; 0 if none is chosen."""
+    """Number of the best epoch, counted from 1; 0 if no epoch is chosen."""
     best: list[np.ndarray] = field(default_factory=list)
-    """The model's variables in the best epoch; empty if none is chosen."""
+    """The model's variables after the best epoch; empty if no epoch is chosen."""
     average: list[np.ndarray] = field(default_factory=list)
-    """Running average of the model's variables; empty if no average is computed."""
+    """Running average of the model's variables; empty if it is not computed."""
 
 
 def remove_checkpoint(folder: Path) -> None:
@@ -39,7 +39,7 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def checkpoint_signature(folder: Path) -> str | None:
-    """Return the signature of a run folder's checkpoint; None if there is none, or if it cannot be read."""
+    """Return the signature of a run folder's checkpoint, or None if there is no readable checkpoint."""
     try:
         with np.load(folder / CHECKPOINT) as saved:
             signature: str = json.loads(saved["state"].tobytes())["signature"]
@@ -49,12 +49,12 @@ def checkpoint_signature(folder: Path) -> str | None:
 
 
 def snapshot(model: keras.Model) -> list[np.ndarray]:
-    """Return a copy of a model's variables: weights, statistics, states of random generators."""
+    """Return a copy of a model's variables: weights, batch-norm statistics, and the states of random generators."""
     return [np.array(variable.numpy()) for variable in model.variables]
 
 
 def assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    """Set a model's variables to those that `snapshot` returned."""
+    """Set a model's variables to the values that `snapshot` returned."""
     for variable, value in zip(model.variables, values, strict=True):
         variable.assign(value)
 
@@ -64,7 +64,7 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
 
 
 def save(model: keras.Model, state: State, folder: Path, signature: str) -> None:
-    """Write the checkpoint of a run folder. An older one is kept if this fails."""
+    """Write the checkpoint of a run folder. If this fails, the previous checkpoint is kept."""
     arrays = {f"v{i}": np.asarray(v.numpy()) for i, v in enumerate(_variables(model))}
     arrays |= {f"b{i}": value for i, value in enumerate(state.best)}
     arrays |= {f"a{i}": value for i, value in enumerate(state.average)}
@@ -128,7 +128,7 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
 
 
 def difference(old: str, new: str) -> str:
-    """Return how two signatures differ, as part of a message."""
+    """Describe how two signatures differ, as part of an error message."""
     decoder = json.JSONDecoder()
     try:
         (old_options, old_end), (new_options, new_end) = (decoder.raw_decode(text) for text in (old, new))

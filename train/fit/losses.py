@@ -8,7 +8,7 @@ from keras import ops
 from orilla.train.data.road import CLASS, COUNTED, FRACTION
 
 CLASS_WEIGHT = 0.6
-"""Weight of the auxiliary class loss; the road's loss has weight 1."""
+"""Weight of the auxiliary loss of all classes. The loss of the road has weight 1."""
 
 
 class RoadLoss(keras.losses.Loss):

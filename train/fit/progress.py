@@ -1,4 +1,4 @@
-"""Callbacks that report the progress of a training, and logs for TensorBoard."""
+"""Callbacks that report the progress of a training run, and logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orilla.train.fit.checkpoint import Row
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Callback that reports each step and each epoch. `note` is the text for the last evaluation."""
+    """Callback that reports each step and each epoch. `note` is a text with the metrics of the last evaluation."""
 
     def __init__(self, progress: Progress, advance: Advance, epochs: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ProgressCallback(keras.callbacks.Callback):
 
 
 def note_of(row: Row, watch: str | None) -> str:
-    """Return an epoch's metrics in a few words: the watched one, or the accuracy or IoU."""
+    """Format the main metrics of an epoch: the watched one, or else accuracy and IoU."""
     names = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
     return "  ".join(f"{name} {row[name]:.4f}" for name in names if name and "pixel" not in name)
 

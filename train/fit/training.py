@@ -1,4 +1,4 @@
-"""The training loop of every model: epochs with progress, a checkpoint after each, and resumption from it."""
+"""The training loop of every model. It reports progress, and writes a checkpoint after each epoch to resume from."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from orilla.train.fit.progress import ProgressCallback, note_of, tensorboard_wri
 Schedule = Literal["cosine", "constant"]
 
 AVERAGE_UPDATES = 20
-"""Updates of the running average within its span."""
+"""Number of updates of the running average within its span."""
 
 
 class Data(Protocol):
     """The training data."""
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend on its number only, not on earlier epochs."""
+        """Return the batches of one epoch. They depend only on its number, not on earlier epochs."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """The length of a training and the settings of its optimizer."""
+    """The length of a training run, and the settings of its optimizer."""
 
     epochs: int
     learning_rate: float
-    """Maximum of the learning rate."""
+    """Maximum learning rate."""
     weight_decay: float = 1e-4
     schedule: Schedule = "cosine"
     average: float = 0.05
@@ -48,38 +48,38 @@ class FitOptions:
     Weights Leads to Wider Optima and Better Generalization" (2018)."""
     warmup_epochs: float = 1.0
     evaluate_every: int = 1
-    """Epochs between two evaluations. The last epoch is always evaluated."""
+    """Number of epochs between two evaluations. The last epoch is always evaluated."""
     watch: str | None = None
     """Metric of `FitTask.evaluate` whose best epoch is kept; None keeps the last epoch."""
     patience: int | None = None
     """Evaluations without improvement after which training stops; None trains all epochs."""
     workers: int = 2
-    """Threads that make batches."""
+    """Number of threads that prepare batches."""
     tensorboard: Path | None = None
-    """Folder for TensorBoard's logs; None for no logs."""
+    """Folder for TensorBoard logs; None for no logs."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitTask:
-    """A model and the data, loss and options to train it with."""
+    """A model, and the data, loss and options to train it with."""
 
     model: keras.Model
     data: Data
     loss: keras.losses.Loss | str
     evaluate: Callable[[], dict[str, float]]
-    """Function that is called between epochs. Its metrics become part of the epoch's row."""
+    """Function that evaluates the model between epochs. Its metrics are added to the row of the epoch."""
     options: FitOptions
     metrics: Sequence[str] = ()
-    """Keras' names of metrics to compute on the training batches."""
+    """Names of Keras metrics to compute on the training batches."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The result of a training, besides the weights."""
+    """The result of a training run, in addition to the weights."""
 
     rows: list[Row]
     best_epoch: int
-    """Number of the epoch, from 1, whose weights the model has."""
+    """Number of the epoch whose weights the model has, counted from 1."""
 
 
 def fit(
@@ -102,7 +102,7 @@ def fit(
     steps = len(task.data.epoch(0, workers=1))
     _compile(task, steps)
     state = restore(model, folder, signature) if resume else State()
-    if resume and options.schedule == "constant":  # The checkpoint has the learning rate of the interrupted training.
+    if resume and options.schedule == "constant":  # The checkpoint contains the learning rate of the interrupted run.
         model.optimizer.learning_rate = options.learning_rate
     average = _RunningAverage(state, steps, options)
     progress = progress or NoProgress()
@@ -126,7 +126,7 @@ def fit(
 
 
 def write_history(path: Path, rows: list[Row]) -> None:
-    """Write the epochs as CSV, one line each. A value that an epoch does not have is empty."""
+    """Write a CSV file with one line per epoch. Missing values are empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
@@ -142,12 +142,12 @@ def _compile(task: FitTask, steps: int) -> None:
         metrics=list(task.metrics),
         jit_compile=keras.backend.backend() == "jax",
     )
-    # In half precision the model wraps the optimizer in one with more variables: build that one.
+    # In half precision, the model wraps the optimizer in another one, which has more variables and must be built.
     model.optimizer.build(model.trainable_variables)
 
 
 def _train_epoch(task: FitTask, epoch: int, callbacks: list[keras.callbacks.Callback], state: State) -> Row:
-    """Train one epoch, evaluate if it is time to, and return the epoch's row."""
+    """Train one epoch, evaluate the model if an evaluation is due, and return the row of the epoch."""
     model, options = task.model, task.options
     started = time.monotonic()
     history = _fit_epoch(model, task.data.epoch(epoch, workers=options.workers), epoch, callbacks)
@@ -165,12 +165,12 @@ def _fit_epoch(
     model: keras.Model, batches: keras.utils.PyDataset, epoch: int, callbacks: list[keras.callbacks.Callback]
 ) -> dict[str, list[float]]:
     try:
-        # The data has its own seeded order. Keras' shuffling would differ after a resumption.
+        # The data set determines the order from the seed. If Keras shuffled, a resumed run would use another order.
         history = model.fit(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
     except Exception as error:
-        # TensorFlow wraps the error of a worker thread in one of its own.
+        # TensorFlow wraps the error of a worker thread in an error of its own.
         if isinstance(batches, Epoch) and batches.failure is not None:
             raise batches.failure from error
         if not _out_of_memory(error):
@@ -191,7 +191,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -> int:
-    """Return the largest batch, by halving, that fits into memory; 0 if none does. The model's weights change."""
+    """Return the largest batch size that fits into memory, found by halving; 0 if none fits. The weights change."""
     size = len(inputs) // 2
     while size:
         try:
@@ -254,13 +254,13 @@ class _RunningAverage(keras.callbacks.Callback):
         if self._share == 1.0 or self._step % self._every:
             return
         if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # During training the variables' values are outside the model.
+            self.model.jax_state_sync()  # While Keras trains on JAX, the values of the variables are not in the model.
         if not self._state.average:
             self._state.average = snapshot(self.model)
             return
         share = max(self._share, self._every / self._step)  # The first updates have equal weights.
         for average, variable in zip(self._state.average, self.model.variables, strict=True):
-            latest = variable.numpy()  # Unlike `convert_to_numpy`, this does not copy.
+            latest = variable.numpy()  # `convert_to_numpy` would copy the values; this does not.
             if average.dtype.kind == "f":
                 change = np.subtract(latest, average)
                 change *= share

@@ -1,8 +1,8 @@
-"""Jobs: the network, data and phases of one training, by task."""
+"""Jobs, one module per task. A job has the network, the data and the phases of a training run."""
 
 JOBS = {
     "classify": "orilla.train.jobs.classify:classifier_job",
     "text": "orilla.train.jobs.classify:classifier_job",
     "segment": "orilla.train.jobs.road:road_job",
 }
-"""Task of a plan to the function that makes its job."""
+"""The function that creates the job for each task."""

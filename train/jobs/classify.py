@@ -84,7 +84,10 @@ def _check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
 
 
 def _phases(options: TrainOptions, phases: Sequence[Phase]) -> list[Phase]:
-    """Return the model's phases with the user's options. Epochs and learning rate change the last phase only."""
+    """Return the model's phases with the user's options.
+
+    The number of epochs and the learning rate apply to the last phase.
+    """
     *first, last = phases
     last = replace(
         last,
@@ -107,7 +110,7 @@ def _vocabulary(dataset: Dataset, items: Sequence[Item], size: int) -> tuple[str
 
 @dataclass
 class _Training:
-    """The state that the phases of one job share."""
+    """State that all phases of one job share."""
 
     options: TrainOptions
     plan: Plan
@@ -116,16 +119,16 @@ class _Training:
     network: keras.Model
     preprocessor: InputPreprocessor
     features: dict[str, tuple[Inputs, Inputs]] = field(default_factory=dict)
-    """Training and watched inputs after each frozen layer, by its name."""
+    """Outputs of frozen layers for the training and the watched samples, by the name of the layer."""
 
     @property
     def batch(self) -> int:
-        """Samples of a training step."""
+        """Number of samples per training step."""
         return self.options.batch or self.plan.batch
 
     @cached_property
     def inputs(self) -> tuple[Inputs, Inputs]:
-        """Network inputs of the training samples, and of those that are evaluated between epochs."""
+        """Network inputs of the training samples, and of the samples that are evaluated between epochs."""
         return (
             PreparedInputs(self.dataset, self.splits.train, self.prepare),
             PreparedInputs(self.dataset, self.splits.watched[0], self.prepare),
@@ -144,11 +147,11 @@ class _Training:
     def prepare(self, sample: Sample) -> NDArray[Any]:
         """Return the network's input for a sample."""
         array = prepared(sample, self.preprocessor)
-        assert isinstance(array, np.ndarray)  # Images and texts are one array each.
+        assert isinstance(array, np.ndarray)  # A prepared image or text is a single array.
         return array
 
     def task(self, phase: Phase, progress: Progress) -> FitTask:
-        """Return the training of one phase: the layers after the frozen ones, on the outputs of the frozen ones."""
+        """Return the task of one phase: to train the layers after the frozen ones on the outputs of the frozen ones."""
         model, (train, watched), augment = self.network, self.inputs, self._augment()
         if phase.frozen_until is not None:
             train, watched = self._frozen_outputs(phase, augment, FeatureStore(cache_folder() / "features", progress))
@@ -223,7 +226,7 @@ class _Training:
         )
 
     def _accuracy(self, model: keras.Model, inputs: Inputs) -> float:
-        # Images fill the memory; vectors and tokens do not.
+        # Only images need much memory. Vectors and tokens do not.
         batch = BATCH if len(model.input.shape) > 2 else 8 * BATCH
         target = target_of(self.dataset, self.dataset.task, self.dataset.classes)
 

@@ -1,4 +1,4 @@
-"""A job: the network, data and phases of one training."""
+"""A job: the network, the data and the phases of one training run."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from orilla.train.options import TrainOptions
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The network, data and phases of one training, whatever the model."""
+    """The network, the data and the phases of one training run, for any model."""
 
     network: keras.Model
     """The network that is evaluated and saved. The phases train its layers."""
     start_weights: str
-    """Origin of the initial weights, as the card states it."""
+    """Origin of the initial weights, for the card."""
     labels: tuple[str, ...]
     preprocess: Preprocess | TextPreprocess
     vocabulary: tuple[str, ...]
     """Words in the order of their tokens; empty for images."""
     prepare: Callable[[Sample], NDArray[Any]]
-    """Function from a sample to the network's input."""
+    """Function that converts a sample into the network's input."""
     phases: tuple[Callable[[Progress], FitTask], ...]
     """Function for each phase, called when the phase begins: a later phase freezes layers that an earlier one
     trained."""
     batch: int
     learning_rate: float
-    """Learning rate of the last phase."""
+    """Maximum learning rate of the last phase."""
     epochs: int
-    """Epochs of the last phase."""
+    """Number of epochs of the last phase."""
 
 
 def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
@@ -83,7 +83,7 @@ def input_size(options: TrainOptions, plan: Plan) -> tuple[int, ...]:
 
 
 def in_float32(network: keras.Model) -> keras.Model:
-    """Return a network that computes in float32, as devices do: the same one, or a copy if it used half precision."""
+    """Return a network that computes in float32, as devices do. It is a copy if the network used half precision."""
     if all(np.dtype(layer.compute_dtype).itemsize >= 4 for layer in network.layers if layer.compute_dtype):
         return network
     keras.config.set_dtype_policy("float32")  # Layers without their own policy use this one.

@@ -26,7 +26,7 @@ class NetworkOptions:
     weights: str | None = None
     """`imagenet`, a local file, or None for random weights."""
     head: Head = "gap"
-    """Step from the last feature map to one vector: global average pooling or flattening."""
+    """How the last feature map becomes one vector: global average pooling or flattening."""
     dropout: float | None = None
     """Dropout rate; None for the model's own default."""
     width: float = 1.0
@@ -35,27 +35,27 @@ class NetworkOptions:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network and the origin of its weights."""
+    """A network, and where its initial weights come from."""
 
     model: keras.Model
     """The network to train: RGB images `[N,H,W,3]`, values 0-255, or tokens `[N,T]` int32, to probabilities `[N,C]`,
     or `[N,1]` for the second of two classes."""
     start_weights: str = "random"
-    """Origin of the weights, as the card states it."""
+    """Origin of the initial weights, for the card."""
     deployed: keras.Model | None = None
     """The part of `model` that is evaluated and saved; None for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A phase of the training, with its own frozen layers and learning rate."""
+    """A phase of a training run, with its own frozen layers and learning rate."""
 
     epochs: int
     learning_rate: float
     frozen_until: str | None = None
     """Name of the last frozen layer. The outputs of the frozen layers are computed once. None trains every layer."""
     views: int = 1
-    """Number of random changes of each sample that the frozen layers process."""
+    """Number of augmented views of each sample that the frozen layers process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class Plan:
     batch: int = 32
     weight_decay: float = 1e-4
     augment: Callable[[], BatchChange] | None = None
-    """Function that makes the layer of random changes; None for a model that is trained without any."""
+    """Function that creates the augmentation layer; None for a model that is trained without augmentation."""
     vocabulary: int = 0
     """Maximum number of different tokens; text models only."""
     head: Head = "gap"
     minimum: tuple[int, ...] = ()
     """Minimum of each dimension of the input; empty for no minimum."""
     multiple: int = 1
-    """Number that each dimension of the input must be a multiple of."""
+    """Each dimension of the input must be a multiple of this number."""

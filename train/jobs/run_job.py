@@ -1,4 +1,4 @@
-"""The execution of a job: its phases one after the other, and the resumption after an interruption."""
+"""Run a job: train its phases one after the other, and resume after an interruption."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from orilla.train.options import TrainOptions
 
 
 def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress: Progress) -> FitResult:
-    """Train the phases of a job in place. A resumed training loads the phases that it has finished.
+    """Train the phases of a job in place. When a training run is resumed, its finished phases are loaded.
 
     Args:
         job: The network and its phases.
         options: The options of the training.
         out: The run folder, which gets the checkpoints.
-        signature: A text that identifies the training. Checkpoints with another signature are rejected.
+        signature: A string that identifies the training run. Checkpoints with another signature are rejected.
         progress: The receiver of the progress.
     """
     rows: list[Row] = []
@@ -34,7 +34,9 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
         phase_signature = f"{signature} phase {number}"
         if options.resume and finished.exists():
             rows = _read_phase(finished, job.network, phase_signature)
-            if checkpoint_signature(out) == phase_signature:  # The interruption came between the two files.
+            if (
+                checkpoint_signature(out) == phase_signature
+            ):  # The run was interrupted between the writing of the two files.
                 remove_checkpoint(out)
             continue
         started = time.monotonic()
@@ -55,7 +57,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
 
 
 def remove_checkpoints(out: Path) -> None:
-    """Delete the files that only a resumed training needs."""
+    """Delete the files that are only needed to resume a training run."""
     remove_checkpoint(out)
     for file in out.glob("phase*.npz"):
         file.unlink()

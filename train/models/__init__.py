@@ -36,7 +36,9 @@ MODELS = {
     "vgg16": ModelRow("vgg", "VGG16, fine-tuned above its third block", PRETRAINED),
     "mobilenet": ModelRow("mobilenet", "pre-trained MobileNetV2, fine-tuned", ("weights", "dropout", "views")),
     "lstm": ModelRow("lstm", "embedding and LSTM, for texts", ("dropout",)),
-    "bilstm": ModelRow("lstm", "bidirectional LSTM and weights of words and word pairs, for texts", ("dropout",)),
+    "bilstm": ModelRow(
+        "lstm", "bidirectional LSTM combined with a linear model of words and word pairs, for texts", ("dropout",)
+    ),
     "road": ModelRow("road", "U-Net below 1 M parameters that segments the road", ("weights", "width")),
     "mlp-sigmoid": ModelRow("mlp", "784-10-10 with sigmoid, for digits"),
     "mlp-relu": ModelRow("mlp", "784-100-10 with ReLU, for digits"),

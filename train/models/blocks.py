@@ -1,4 +1,4 @@
-"""Parts that several architectures share."""
+"""Building blocks that several architectures share."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ def image_input(options: NetworkOptions) -> Any:
 
 
 def grey(x: Any) -> Any:
-    """Return the mean of the three channels, 0-1, `[N,H,W,1]`, by a fixed 1x1 convolution, which every engine has."""
+    """Return the mean of the three channels, `[N,H,W,1]` from 0 to 1, computed by a fixed 1x1 convolution."""
     return fixed_pointwise(x, np.full((3, 1), 1 / (3 * 255)), np.zeros(1))
 
 
 def fixed_pointwise(x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
-    """Return the channels times a constant matrix plus a constant: normalisation inside the graph."""
+    """Return the channels multiplied by a constant matrix, plus a constant.
+
+    This puts normalisation inside the graph.
+    """
     return layers.Conv2D(
         kernel.shape[1],
         1,
@@ -38,7 +41,7 @@ def fixed_pointwise(x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
 
 
 def output_layer(x: Any, classes: int, *, binary: bool = False) -> Any:
-    """Return class probabilities in float32, also when the other layers use half precision.
+    """Return class probabilities in float32, even if the other layers use half precision.
 
     Args:
         x: The vectors to classify, `[N,C]`.
@@ -68,7 +71,7 @@ def download_errors() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message: Keras writes many."""
+    """Return the first line of an error's message. Keras writes messages of many lines."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

@@ -25,7 +25,7 @@ def build(options: NetworkOptions) -> Network:
 
 
 def digit_changes() -> RandomAffine:
-    """Return the random changes of digits. They are never mirrored: a mirrored digit is another sign."""
+    """Return the augmentation for digits. It never flips them, because a flipped digit is another symbol."""
     return RandomAffine(AffineRanges(rotation=10.0, shift=0.08, shear=0.15, zoom=0.1, mirror=False, share=0.5))
 
 

@@ -1,7 +1,7 @@
 """Recurrent models for texts.
 
-Source of the LSTM: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). No layer masks: texts are padded in
-front with a token of its own, whose meaning is learnt, so that the device runs the same static loop.
+Source of the LSTM: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). No layer uses a mask. Texts are
+padded in front with a special token, whose meaning the network learns, so that the device runs a loop of fixed length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PAIRS, PAIR_FACTOR = 131_071, 7_919
 stays below 2^31 for 200,000 words."""
 
 POOLED = 4
-"""Words that one step of the bidirectional LSTM covers."""
+"""Number of words that one step of the bidirectional LSTM covers."""
 
 
 def lstm(options: NetworkOptions) -> Network:
@@ -68,7 +68,7 @@ def bilstm(options: NetworkOptions) -> Network:
 
 
 def _sum_of_weights(numbers: Any, size: int, outputs: int, options: NetworkOptions, name: str) -> Any:
-    """Return the sum of one weight for each number that occurs, `[N,outputs]`."""
+    """Return the sum `[N,outputs]` of the weights of all numbers that occur in a text."""
     x = layers.Embedding(size, outputs, embeddings_initializer="zeros", name=name)(numbers)
     x = layers.Dropout(_dropout(options, 0.5), noise_shape=(None, numbers.shape[1], 1), name=f"{name}_dropout")(x)
     return keras.ops.sum(x, axis=1)
@@ -81,7 +81,7 @@ def _dropout(options: NetworkOptions, default: float) -> float:
 def _words(options: NetworkOptions, size: int, dropout: float) -> tuple[Any, Any]:
     """Return the tokens and their vectors.
 
-    The training drops whole words, so that the network does not rely on a single one.
+    During training, dropout removes whole words, so that no single word decides.
     """
     tokens = keras.Input(options.input, dtype="int32", name="tokens")
     x = layers.Embedding(options.vocabulary, size, name="embedding")(tokens)

@@ -48,7 +48,7 @@ def dense_bn(x: keras.KerasTensor, dropout: float | None) -> keras.KerasTensor:
 
 
 def digit_changes() -> RandomAffine:
-    """Return random changes as large as the differences between handwritings; half of the digits stay unchanged."""
+    """Return augmentation as strong as the differences between handwritings. Half of the digits stay unchanged."""
     return RandomAffine(AffineRanges(rotation=8.0, shift=0.06, shear=0.1, zoom=0.1, mirror=False, share=0.5))
 
 

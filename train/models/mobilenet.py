@@ -28,13 +28,15 @@ def build(options: NetworkOptions) -> Network:
     base = _pretrained(options)
     image = image_input(options)
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)
-    # Building it again on this input makes one flat graph, which can be cut at any layer.
+    # The network is built again on this input, because a flat graph can be cut at any layer.
     flat = keras.applications.MobileNetV2(input_tensor=x, include_top=False, weights=None)
     for layer in flat.layers:
         if layer.weights and layer.name != "normalise":
             layer.set_weights(base.get_layer(layer.name).get_weights())
         if isinstance(layer, layers.BatchNormalization):
-            layer.trainable = False  # Statistics of a small data set would be worse than those of ImageNet.
+            layer.trainable = (
+                False  # The batch-norm statistics of a small data set would be worse than those of ImageNet.
+            )
     x = layers.GlobalAveragePooling2D(name=FEATURES)(flat.output)
     x = layers.Dropout(0.3 if options.dropout is None else options.dropout, name="dropout")(x)
     start_weights = "random" if options.weights is None else Path(options.weights).name
@@ -57,7 +59,7 @@ def _pretrained(options: NetworkOptions) -> keras.Model:
 
 
 def gentle_changes() -> RandomAffine:
-    """Return changes that the features of a pre-trained network tolerate."""
+    """Return augmentation that is weak enough for the features of a pre-trained network."""
     return RandomAffine(AffineRanges(rotation=15.0, shift=0.1, shear=0.1, zoom=0.15))
 
 

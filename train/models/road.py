@@ -19,26 +19,27 @@ from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
 from orilla.train.models.blocks import download_errors, first_line
 
 INPUT_HW = (224, 352)
-"""Input height and width in pixels. The aspect ratio of 1.57 lies between the 4:3 and the 16:9 of cameras."""
+"""Input height and width in pixels. The aspect ratio of 1.57 lies between the usual 4:3 and 16:9 of cameras."""
 
 OUTPUT_STRIDE = 2
-"""Input pixels per cell of the output grid, in each direction."""
+"""Number of input pixels per cell of the output grid, in each direction."""
 
 DECODER = (64, 48, 32)
-"""Channels of the decoder at strides 8, 4 and 2, at width 1."""
+"""Number of decoder channels at strides 8, 4 and 2, for width 1."""
 
 CONTEXT = 128
-"""Channels at stride 32, at width 1."""
+"""Number of channels at stride 32, for width 1."""
 
 MOMENTUM = 0.95
-"""Momentum of the running batch-norm statistics. With Keras' 0.999 for this encoder they need thousands of steps."""
+"""Momentum of the running batch-norm statistics. With 0.999, Keras' value for this encoder, they need thousands of
+steps."""
 
 FROZEN_UNTIL = "block_6_depthwise"
-"""Last frozen layer of a pre-trained encoder: the layer where stride 16 begins."""
+"""Last frozen layer of a pre-trained encoder, at which stride 16 begins."""
 
 ENCODER_END = "block_12_add"
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
-"""Encoder activations at strides 2, 4 and 8, joined by the decoder."""
+"""Encoder activations at strides 2, 4 and 8, which the decoder joins."""
 
 
 def build(
@@ -131,7 +132,7 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
 
 
 def _scaled(channels: int, width: float) -> int:
-    """Return the number of channels at a width multiplier: a multiple of 8, which int8 kernels compute fastest."""
+    """Return the number of channels for a width multiplier, as a multiple of 8, for which int8 kernels are fastest."""
     return max(16, 8 * round(channels * width / 8))
 
 
@@ -168,7 +169,7 @@ def _separable(
 
 
 def double(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Return `[N,H,W,C]` with each pixel repeated: `[N,2H,2W,C]`."""
+    """Return the input `[N,H,W,C]` with each pixel repeated in both directions, `[N,2H,2W,C]`."""
     _, height, width, channels = x.shape
     x = layers.Concatenate(name=f"{name}_columns")([x, x])
     x = layers.Reshape((height, 2 * width, channels), name=f"{name}_wide")(x)

@@ -21,7 +21,7 @@ from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
 from orilla.train.models.blocks import download_errors, fixed_pointwise, image_input, load_by_name, output_layer
 
 FROZEN_UNTIL = "block3_pool"
-"""The first twelve layers of VGG19 end here, and the first ten of VGG16."""
+"""Last frozen layer. It is the end of the first twelve layers of VGG19, and of the first ten of VGG16."""
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
 """Mean of ImageNet's images. Source: the authors' Caffe models, `keras.applications.vgg19`."""
@@ -34,13 +34,13 @@ Application = Callable[..., keras.Model]
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The convolutional layers and the origin of their weights."""
+    """The convolutional layers, and where their weights come from."""
 
     image: Any
     model: keras.Model
     start_weights: str
     last_loaded: str | None
-    """Name of the last layer with pre-trained weights; None without any."""
+    """Name of the last layer with pre-trained weights; None if there is no such layer."""
 
 
 def fine_tuned(application: Application, options: NetworkOptions) -> Network:
@@ -91,7 +91,9 @@ def _base(options: NetworkOptions, application: Application) -> _Base:
     loaded = load_by_name(model, options.weights)
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D) and layer.name != "normalise"]
     new = [layer for layer in convolutions if layer.name not in loaded]
-    for layer in new:  # Eight layers without batch norm train only if their initial weights keep the variance.
+    for (
+        layer
+    ) in new:  # Eight layers without batch norm can only be trained if their initial weights preserve the variance.
         layer.kernel.assign(keras.initializers.HeNormal()(layer.kernel.shape))
     if loaded and new:
         _normalise_scale(image, model.get_layer(loaded[-1]))
