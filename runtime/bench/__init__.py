@@ -1,1 +1,1 @@
-"""Benchmarks: distributions of times, the machine of the measurement, and the confidence of each figure."""
+"""Benchmarks: measured times, the state of the machine, and a confidence interval for each figure."""

@@ -1,4 +1,4 @@
-"""Start-up time and memory of one variant, measured in a process of its own."""
+"""Measure the start-up time and the memory use of a variant in a new process."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ TIMEOUT_S = 600
 
 
 def measure_cold_start(bundle: str, variant: str, engine: str, threads: int) -> ColdStart:
-    """Load and run a variant in a new process.
+    """Load and run a variant in a new process. Return its start-up time and memory use.
 
     Raises:
-        EngineError: The process ended without an answer.
+        EngineError: The process failed or reached its time limit.
     """
     command = [sys.executable, "-P", "-m", "orilla.runtime.bench.cold_start", bundle, variant, engine, str(threads)]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        msg = f"{variant} on {engine} gave no answer in {TIMEOUT_S} s"
+        msg = f"{variant} on {engine} did not start within {TIMEOUT_S} s"
         raise EngineError(msg) from error
     for line in ended.stdout.splitlines():
         if line.startswith(MARK):
             return ColdStart(**json.loads(line.removeprefix(MARK)))
     lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-    msg = f"{variant} on {engine} ended without an answer: {lines[-1] if lines else ended.returncode}"
+    msg = f"{variant} on {engine} failed to start: {lines[-1] if lines else f'exit code {ended.returncode}'}"
     raise EngineError(msg)
 
 
 def main(where: str, name: str, engine: str, threads: int) -> dict[str, float | None]:
-    """Measure start-up and memory in this process, which must be new."""
+    """Measure the start-up time and the memory use in this process, which must not have loaded an engine before."""
     import time
 
     from orilla.devices.process import memory_mib, peak_mib, reset_peak
@@ -69,4 +69,4 @@ if __name__ == "__main__":
     sys.stdout.flush()
     import os
 
-    os._exit(0)  # Some engines write to standard error when they are unloaded.
+    os._exit(0)  # Skips the unloading of the engine, during which some engines write to standard error.

@@ -1,4 +1,4 @@
-"""Detect disturbances of a measurement, and the intervals that must be excluded because of them."""
+"""Detect what disturbed a measurement, and decide whether the result is invalid or some intervals are excluded."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import PATIENCE, ExcludedInterval, Interference, ReferenceWorkload, outside
 
 DISTURBED = 0.1
-"""A result is invalid if at least this share of its seconds is disturbed."""
+"""A result is invalid if more than this share of its seconds is disturbed."""
 
 DRIFT = 0.05
-"""A result is invalid if the medians of its first and last third differ by at least this ratio."""
+"""A result is invalid if the median of its last third differs from that of its first third by more than this share."""
 
 CLOCK_FELL = 0.95
-"""A lower clock explains slower intervals if it is below this ratio of the clock in quiet intervals."""
+"""Slower intervals are attributed to the processor's clock if its frequency in them is below this share of the
+frequency in the other intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """Disturbances of one result."""
+    """What disturbed one measurement."""
 
     invalid: list[str]
     notes: list[str]
@@ -29,13 +30,13 @@ class Disturbance:
 
 
 def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, *, soak: bool) -> Disturbance:
-    """Judge a result by the counters of the machine and by the reference workload.
+    """Find disturbances in the readings of the machine and of the reference workload.
 
     Args:
         monitor: Readings of the machine.
-        workload: The reference workload, or None.
-        seconds: Duration of the measurement.
-        soak: True if the machine was expected to heat up.
+        workload: The reference workload, or None if it was not used.
+        seconds: Duration of the measurement in seconds.
+        soak: True for a soak, during which the machine is expected to heat up.
     """
     invalid = [] if soak else [f"the machine was throttled: {reason}" for reason in monitor.new_throttling()]
     notes: list[str] = []
@@ -44,17 +45,17 @@ def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, 
     if workload is not None and interference is not None and interference.seconds:
         summary = f"the machine was up to {interference.slowdown:.2f} times slower, according to the reference workload"
         if _clock_fell(monitor, workload.excluded()):
-            invalid.append(f"the clock fell, as it does with heat: {summary}")
+            invalid.append(f"the processor's clock dropped, probably because of heat: {summary}")
         elif seconds - interference.seconds < seconds / PATIENCE:
-            invalid.append(f"in {interference.seconds:.1f} of {seconds:.1f} s {summary}")
+            invalid.append(f"for {interference.seconds:.1f} of {seconds:.1f} s, {summary}")
         else:
             excluded = tuple(workload.excluded())
-            notes.append(f"{interference.seconds:.1f} of {seconds:.1f} s are excluded: {summary}")
+            notes.append(f"{interference.seconds:.1f} s of {seconds:.1f} s were excluded: {summary}")
     return Disturbance([*invalid, *_used_by_others(monitor, excluded)], notes, interference, excluded)
 
 
 def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) -> list[str]:
-    """Return why the result is invalid if other processes used the machine outside of the excluded intervals."""
+    """Return a message if other processes disturbed too many seconds outside the excluded intervals, else nothing."""
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     seconds = [second for second, is_kept in zip(monitor.seconds, mask, strict=True) if is_kept]
     disturbed = [second for second in seconds if second.disturbed]
@@ -63,13 +64,13 @@ def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) ->
     others = statistics.fmean(second.other_cores or 0.0 for second in disturbed)
     stolen = statistics.fmean(second.stolen_cores or 0.0 for second in disturbed)
     return [
-        f"{len(disturbed)} of {len(seconds)} seconds were disturbed: other processes used {others:.2f} cores, the "
+        f"{len(disturbed)} of {len(seconds)} seconds were disturbed: other processes used {others:.2f} cores, and the "
         f"hypervisor took {stolen:.2f}"
     ]
 
 
 def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
-    """Return True if a lower clock explains the slower intervals. The machine itself then causes them."""
+    """Return True if a lower clock frequency explains the slower intervals, so that the machine itself caused them."""
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     halves: tuple[list[float], list[float]] = ([], [])
     for second, is_kept in zip(monitor.seconds, mask, strict=True):
@@ -79,7 +80,7 @@ def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
 
 
 def drift(times: list[float]) -> list[str]:
-    """Return why the result is invalid if the times drifted during the run."""
+    """Return a message if the times drifted during the run, else an empty list."""
     third = len(times) // 3
     if third < 10:
         return []

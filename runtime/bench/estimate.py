@@ -1,8 +1,8 @@
-"""Estimate the time of a bundle on a device that is not available, from figures published for that device.
+"""Estimate the inference time of a bundle on a device that is not available, from figures published for that device.
 
-A cost per kind of work, fitted to measured runs (`devices/costs.toml`), gives the ratio between models. The speed of
-the device is the mean of its published figures. The span of an estimate is the worst error when each published model is
-predicted from the others.
+The relative times of two models come from a cost per kind of work, fitted to measured runs (`devices/costs.toml`). The
+speed of the device is the geometric mean over its published figures. The range of an estimate is the largest error that
+occurs when each published model is predicted from the others.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from orilla.runtime.bundle.manifest import Variant
 COSTS = CATALOG.with_name("costs.toml")
 
 LONE = 2.0
-"""Span of an estimate from a single published figure, as a factor in both directions. Its error is unknown."""
+"""Range of an estimate that rests on a single published figure, as a factor in both directions. The true error is
+unknown."""
 
 
 MAX_UNKNOWN = 0.1
-"""Maximum share of the multiply-accumulates whose cost is unknown."""
+"""Maximum ratio of the multiply-accumulates whose cost is unknown to those whose cost is known."""
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """Estimate for one variant; never a measurement."""
+    """Estimated, not measured, inference time of one variant."""
 
     device: str
     variant: str
@@ -46,25 +47,25 @@ class Prediction(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Ratio of a device's times to the cost model's, in one precision."""
+    """Ratio of a device's times to those of the cost model, for one precision."""
 
     factor: float
     errors: Mapping[str, float]
-    """Published time of each model divided by its prediction from the other figures of the device."""
+    """For each published model, its published time divided by the time predicted from the device's other models."""
     basis: str
 
     @property
     def span(self) -> tuple[float, float]:
-        """Return the lower and upper factor of the span: the worst errors in both directions."""
+        """Return the factors for the lower and upper bound of an estimate: the largest error in either direction."""
         worst = max((max(error, 1 / error) for error in self.errors.values()), default=LONE)
         return 1 / worst, worst
 
 
 def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Prediction]:
-    """Estimate the CPU time of a bundle's LiteRT variants with all cores of a device.
+    """Estimate the inference times of a bundle's LiteRT variants on a device's CPU, with all cores.
 
     Raises:
-        ConfigError: The device or variant is unknown, or has no published figures.
+        ConfigError: The device or variant is unknown, or the published figures do not suffice for an estimate.
     """
     devices = catalog()
     devices.device(device)
@@ -76,13 +77,17 @@ def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Pre
         except DataError as error:
             reasons.append(f"{candidate.name}: {error}")
     if not predictions:
-        msg = f"no estimate for {bundle.path.name} on {device}: {'; '.join(reasons)}"
+        msg = f"cannot estimate {bundle.path.name} on {device}: {'; '.join(reasons)}"
         raise ConfigError(msg)
     return predictions
 
 
 def precision_of(variant: Variant) -> str:
-    """Return the precision of a variant's kernels. Raises `DataError` if no figures are published for it."""
+    """Return the precision of a variant's kernels, `int8` or `float32`.
+
+    Raises:
+        DataError: No figures are published for the variant's engine or precision.
+    """
     if variant.engine != "litert":
         msg = "published figures exist only for LiteRT with XNNPACK"
         raise DataError(msg)
@@ -100,7 +105,7 @@ def _predict(bundle: Bundle, variant: Variant, device: str, devices: Catalog) ->
     speed = speed_of(device, precision, devices)
     work, unit = work_of(bundle.read(variant.file), variant.name), costs()[precision]
     if not unit.connected and work.connected > MAX_UNKNOWN * (work.dense + work.depthwise):
-        msg = f"most of its work is in dense layers, whose cost in {precision} is unknown"
+        msg = f"too much of its work is in dense layers, whose cost in {precision} is unknown"
         raise DataError(msg)
     cost = work.cost(unit)
     ms, (low, high) = cost * speed.factor, speed.span
@@ -111,25 +116,25 @@ def _predict(bundle: Bundle, variant: Variant, device: str, devices: Catalog) ->
 
 @cache
 def costs() -> dict[str, Work]:
-    """Return milliseconds per unit of each kind of work, by precision, on the reference machine."""
+    """Return, by precision, the cost of each kind of work on the reference machine in milliseconds per unit."""
     tables = tomllib.loads(COSTS.read_text())["costs"]
     return {name: Work(**table) for name, table in tables.items()}
 
 
 @cache
 def models() -> dict[str, Work]:
-    """Return the work of published models."""
+    """Return the work of each model with published figures, by name."""
     return {name: Work(**table) for name, table in tomllib.loads(COSTS.read_text())["models"].items()}
 
 
 def speed_of(device: str, precision: str, devices: Catalog) -> Speed:
     """Return the speed of a device.
 
-    It comes from the device's own figures, else from models that it and another device have run, else from another
-    device with the same cores and another clock.
+    The speed comes from the device's own published figures. If there are none, it comes from a similar device: one with
+    figures for the same models, or one with the same cores at another clock frequency.
 
     Raises:
-        DataError: No published figure leads to this device.
+        DataError: There are no published figures for this device or a similar one.
     """
     if (own := _own(device, precision, devices)) is not None:
         return own
@@ -140,15 +145,16 @@ def speed_of(device: str, precision: str, devices: Catalog) -> Speed:
             continue
         if common := _common(device, relative, precision, devices):
             ratio = statistics.geometric_mean(list(common.values()))
-            speeds.append((ratio, base, f"{relative}'s figures, through {', '.join(common)}, which both have run"))
+            basis = f"{relative}'s figures, scaled by the published times of {', '.join(common)} on both devices"
+            speeds.append((ratio, base, basis))
         elif spec.cpu == relative_spec.cpu and spec.cores == relative_spec.cores and spec.mhz and relative_spec.mhz:
             speeds.append(
-                (relative_spec.mhz / spec.mhz, base, f"{relative}'s figures, the same cores at {relative_spec.mhz} MHz")
+                (relative_spec.mhz / spec.mhz, base, f"{relative}'s figures, scaled from {relative_spec.mhz} MHz")
             )
-    if speeds:  # The most similar device comes first.
+    if speeds:  # The device with the most similar speed is used.
         ratio, base, basis = min(speeds, key=lambda speed: abs(math.log(speed[0])))
         return Speed(base.factor * ratio, base.errors, basis)
-    msg = f"no published figure leads to the speed of {device} in {precision}"
+    msg = f"no {precision} figures are published for {device} or a similar device"
     raise DataError(msg)
 
 
@@ -170,7 +176,7 @@ def _own(device: str, precision: str, devices: Catalog) -> Speed | None:
 
 
 def _common(device: str, other: str, precision: str, devices: Catalog) -> dict[str, float]:
-    """Return the ratios of the two devices' times for models that both have run on the same engine."""
+    """Return, by model, the ratio of two devices' published times on the same engine."""
     theirs = {
         (figure.model, figure.engine): figure.ms
         for figure in devices.devices[other].latencies

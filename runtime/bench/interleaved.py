@@ -1,4 +1,4 @@
-"""Time several sessions interleaved, so that a disturbance affects all of them."""
+"""Time several sessions in turn, so that a disturbance affects all of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from orilla.runtime.engines.session import Session
 
 WARM_UP = 3
 EACH = 6
-"""Number of inferences of one session before the next session runs."""
+"""Number of inferences that one session runs before it is the next session's turn."""
 
 
 def timed(session: Session, frames: Sequence[KnownFrame], count: int, ends: float = float("inf")) -> list[float]:
-    """Return the times of `count` inferences in milliseconds; fewer, but at least one, if `ends` comes first."""
+    """Return the times in milliseconds of `count` inferences, or of fewer if the time `ends` is reached first.
+
+    At least one inference runs. `ends` is a time of `time.perf_counter`.
+    """
     times: list[float] = []
     while len(times) < count and (not times or time.perf_counter() < ends):
         prepared = frames[len(times) % len(frames)].prepared
@@ -24,7 +27,7 @@ def timed(session: Session, frames: Sequence[KnownFrame], count: int, ends: floa
 
 
 def warm_up(sessions: Sequence[Session], frames: Sequence[Sequence[KnownFrame]], ends: float = float("inf")) -> None:
-    """Run a few inferences of each session, at least one, until the time `ends`."""
+    """Run a few inferences on each session, at least one. `ends` is a time limit, as in `timed`."""
     for session, inputs in zip(sessions, frames, strict=True):
         timed(session, inputs, WARM_UP, ends)
 
@@ -32,15 +35,16 @@ def warm_up(sessions: Sequence[Session], frames: Sequence[Sequence[KnownFrame]],
 def interleaved(
     sessions: Sequence[Session], frames: Sequence[Sequence[KnownFrame]], count: int, ends: float
 ) -> list[list[float]]:
-    """Return the milliseconds of each session, interleaved, until each has `count` or the time ends.
+    """Run several sessions in turn. Return the inference times of each session in milliseconds.
 
-    Each session runs at least once.
+    The measurement ends when each session has at least `count` times, or at the time `ends`. Each session runs at least
+    once.
 
     Args:
         sessions: The sessions.
-        frames: Inputs of each session.
-        count: Inferences of each session.
-        ends: End of the measurement by `time.perf_counter`.
+        frames: The inputs of each session.
+        count: Minimum number of inferences of each session.
+        ends: Time of `time.perf_counter` at which the measurement ends.
     """
     samples: list[list[float]] = [[] for _ in sessions]
     while True:

@@ -1,4 +1,4 @@
-"""Record temperature, clock, power and the use of the cores once per second during a measurement."""
+"""Record temperature, clock frequency, power and CPU usage once per second during a measurement."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from orilla.devices.power import PowerMeter
 PERIOD_S = 1.0
 
 OTHERS = 0.25
-"""Share of the free cores that other processes may use before a second counts as disturbed; at least a share of one
-core."""
+"""Share of the cores not used by this process that other processes may use. If they use more, the second counts as
+disturbed. At least one core is assumed to be free."""
 
 STOLEN = 0.05
-"""Share of the used cores' time that the hypervisor may take. A second in which it takes more counts as disturbed."""
+"""CPU time that the hypervisor may take, as a share of this process's CPU time. If it takes more, the second counts as
+disturbed. At least one core is assumed to be in use."""
 
 
 class Second(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State of the machine at one moment, and the use of its cores since the previous reading."""
+    """State of the machine at one reading, and its CPU usage since the previous reading."""
 
     at_s: float
     """Seconds since the measurement began."""
@@ -32,16 +33,16 @@ class Second(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mhz: float | None = None
     watts: float | None = None
     own_cores: float | None = None
-    """Number of cores that this process used, as a mean over the second."""
+    """Mean number of cores that this process used."""
     other_cores: float | None = None
-    """Number of cores that all other processes used."""
+    """Mean number of cores that all other processes used."""
     stolen_cores: float | None = None
-    """Number of cores that the hypervisor took."""
+    """Mean number of cores that the hypervisor gave to other virtual machines (steal time)."""
     disturbed: bool = False
 
 
 class Monitor:
-    """Thread that reads the machine once per second within a `with` block."""
+    """Context manager whose thread records the state of the machine once per second."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self.seconds: list[Second] = []
@@ -68,21 +69,21 @@ class Monitor:
 
     @property
     def began(self) -> float:
-        """Return the start by `time.perf_counter`."""
+        """Return the time of `time.perf_counter` at which the measurement began."""
         return self._began
 
     @property
     def joules(self) -> float | None:
-        """Return the energy that the machine used since the start, in joules; None without a sensor."""
+        """Return the energy in joules that the machine has used since the start, or None if it has no sensor."""
         return self._meter.joules if self._meter.source is not None else None
 
     @property
     def energy_source(self) -> str | None:
-        """Return the source of the energy figure."""
+        """Return the name of the sensor that measures the energy, or None if there is none."""
         return self._meter.source
 
     def new_throttling(self) -> tuple[str, ...]:
-        """Return the reasons for throttling that appeared during the measurement."""
+        """Return the reasons for throttling that are new since the measurement began or still apply."""
         return tuple(
             reason for reason in throttled(self._root) if reason not in self._throttled or reason.endswith("now")
         )
@@ -106,7 +107,14 @@ class Monitor:
 def _disturbance(
     before: Usage | None, now: Usage | None, own: float, passed: float
 ) -> tuple[float | None, float | None, bool]:
-    """Return the cores that others used and that were stolen, and True if that is too much."""
+    """Return the cores that other processes used, the cores that the hypervisor took, and True if either is too many.
+
+    Args:
+        before: CPU usage at the previous reading.
+        now: CPU usage at this reading.
+        own: Number of cores that this process used.
+        passed: Seconds between the two readings.
+    """
     if before is None or now is None or passed <= 0:
         return None, None, False
     others = max(0.0, (now.busy - before.busy) / passed - own)

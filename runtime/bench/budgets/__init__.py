@@ -1,1 +1,1 @@
-"""Budgets: limits of time, size and accuracy that a bundle must keep."""
+"""Budgets: limits for the time, size, memory and accuracy of a bundle."""

@@ -19,16 +19,18 @@ from orilla.runtime.bench.budgets.limits import (
 from orilla.runtime.bench.result import Result
 
 FULL_PRECISION = "_fp32"
-"""Part of the names of full-precision variants."""
+"""Suffix in the names of full-precision variants, such as `litert_fp32`."""
 
 
 def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) -> list[LimitResult]:
-    """Compare a result with the limits of a budget for which it has figures.
+    """Compare a stored result with the limits of a budget.
+
+    Limits whose figure the result does not contain are skipped.
 
     Args:
         budget: The budget.
-        result: The result. If the budget is for another bundle, variant, engine or device, no limit applies.
-        others: Other results. One of the full-precision variant on the same machine is used for ratios.
+        result: The result. If the budget is for another bundle, variant, engine or device, the list is empty.
+        others: Other results. Ratios use the first one that measured the full-precision variant on the same machine.
     """
     if not _applies(budget, result):
         return []
@@ -46,7 +48,7 @@ def _applies(budget: Budget, result: Result) -> bool:
     subject = result.subject
     if budget.bundle != subject.bundle or subject.scenario != "single-stream":
         return False
-    # A budget without a variant is for the default one, which is never the full-precision variant.
+    # A budget that names no variant is for the default variant, which is never the full-precision one.
     if FULL_PRECISION in subject.variant if budget.variant is None else subject.variant != budget.variant:
         return False
     if budget.engine not in (None, subject.engine) or budget.threads not in (None, subject.threads):
@@ -62,7 +64,7 @@ def _is_device(result: Result, device: str) -> bool:
 
 
 def _is_reference(result: Result, other: Result) -> bool:
-    """Return True if the other result is of the full-precision variant, measured under the same conditions."""
+    """Return True if `other` measured the full-precision variant under the same conditions as `result`."""
     conditions = [
         (
             candidate.subject.bundle,
@@ -77,7 +79,7 @@ def _is_reference(result: Result, other: Result) -> bool:
 
 
 def _figure(result: Result, reference: Result | None, key: str) -> Figure | None:
-    """Return the figure for a limit; None if the result does not have it."""
+    """Return the figure for the limit `key`, or None if the result does not contain it."""
     cold_start = result.cold_start
     if key in ("start_ms", "memory_mib"):
         unknown = cold_start is None or (key == "memory_mib" and cold_start.memory_mib is None)

@@ -15,7 +15,8 @@ from orilla.runtime.bench.result import ColdStart
 from orilla.runtime.bench.samples import Percentile, Z
 
 Status = Literal["met", "exceeded", "implausible", "elsewhere"]
-"""`implausible`: the figure is better than the range of the limit. `elsewhere`: the budget is for another device."""
+"""`implausible`: the figure is so much better than the limit that the measurement is probably wrong. `elsewhere`: the
+budget is for another device, so nothing was measured."""
 
 
 class LimitResult(msgspec.Struct, frozen=True):
@@ -24,25 +25,25 @@ class LimitResult(msgspec.Struct, frozen=True):
     bundle: str
     variant: str
     limit: str
-    """Key of the budget."""
+    """Name of the limit, for example `p90_ms`."""
     value: float | None
-    """The figure; None if the budget is for another device."""
+    """The figure, or None if the budget is for another device."""
     figure: str
-    """The figure with unit, interval and origin, as text."""
+    """Text with the figure, its unit and, where known, its 95 % interval and the data it comes from."""
     allowed: str
     status: Status
     reason: str | None
-    """Explanation in one line if the limit is not met, else None."""
+    """One-line explanation if the limit is not met, else None."""
 
     @property
     def passed(self) -> bool:
-        """True unless the figure is outside of the limit."""
+        """True if the limit is met, or if the budget is for another device."""
         return self.status in ("met", "elsewhere")
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure with the text that reports it."""
+    """A measured figure and the text that reports it."""
 
     value: float
     text: str
@@ -54,7 +55,7 @@ def judge_figure(bundle: str, variant: str, key: str, figure: Figure, limit: Ran
     Args:
         bundle: Name of the bundle.
         variant: Name of the variant.
-        key: Key of the budget.
+        key: Name of the limit.
         figure: The figure.
         limit: The allowed range.
     """
@@ -72,7 +73,7 @@ def _status(key: str, value: float, limit: Range) -> Status:
 
 
 def allowed(key: str, limit: Range) -> str:
-    """Return a limit as the reports write it, for example `at most 20`."""
+    """Return the text that reports show for a limit, for example `at most 20`."""
     if key.startswith("min_"):
         return f"at least {limit.low:g}"
     return f"{limit.low:g} to {limit.high:g}" if limit.low > 0 else f"at most {limit.high:g}"
@@ -80,46 +81,46 @@ def allowed(key: str, limit: Range) -> str:
 
 def _reason(key: str, limit: Range, status: Status) -> str:
     if status == "implausible":
-        return f"below {limit.low:g}: implausibly good; check that the whole model ran"
+        return f"below {limit.low:g}, which is implausibly good: check that the whole model ran"
     if key.startswith("min_"):
         return f"at least {limit.low:g} is allowed"
     return f"at most {limit.high:g} is allowed"
 
 
 def percent_of(key: str) -> float:
-    """Return the percentile that a key names: 90 for `p90_ms` and `p90_ratio`."""
+    """Return the percentile in the name of a limit: 90 for `p90_ms` and `p90_ratio`."""
     return float(key[1:].partition("_")[0])
 
 
 def cold_start_figure(cold_start: ColdStart, key: str) -> Figure:
-    """Return the start-up time or the memory.
+    """Return the start-up time or the memory use of a cold start.
 
     Args:
-        cold_start: The measurement.
+        cold_start: The measured cold start.
         key: `start_ms` or `memory_mib`.
 
     Raises:
-        ConfigError: The system does not report the memory of a process.
+        ConfigError: The operating system does not report how much memory a process uses.
     """
     if key == "start_ms":
         return Figure(cold_start.start_ms, f"{cold_start.start_ms:.0f} ms")
     if cold_start.memory_mib is None:
-        msg = "memory_mib: this machine does not report the memory of a process"
+        msg = "memory_mib cannot be checked: this machine does not report how much memory a process uses"
         raise ConfigError(msg)
     return Figure(cold_start.memory_mib, f"{cold_start.memory_mib:.1f} MiB")
 
 
 def drop_figure(drop: float, origin: str) -> Figure:
-    """Return an accuracy drop, points, with the data that it was measured on."""
+    """Return a figure for an accuracy drop in points. `origin` describes the data that it was measured on."""
     return Figure(drop, f"{drop:+.2f} points ({origin})")
 
 
 def ratio_figure(percentile: Percentile, reference: Percentile, name: str) -> Figure:
-    """Return the ratio of a percentile to that of the full-precision variant, with its 95 % interval.
+    """Return the ratio of a variant's percentile to the full-precision variant's, with its 95 % confidence interval.
 
     Args:
         percentile: The percentile of the variant.
-        reference: The percentile of the full-precision variant.
+        reference: The same percentile of the full-precision variant.
         name: Name of the full-precision variant.
     """
     ratio, errors = percentile.ms / reference.ms, (percentile.error, reference.error)
@@ -131,7 +132,7 @@ def ratio_figure(percentile: Percentile, reference: Percentile, name: str) -> Fi
 
 
 def time_figure(percentile: Percentile) -> Figure:
-    """Return a percentile with its 95 % interval."""
+    """Return a figure for a percentile, with its 95 % confidence interval."""
     text = f"{milliseconds(percentile.ms)} ms{_interval(percentile.low_ms, percentile.high_ms)}"
     return Figure(percentile.ms, text)
 

@@ -26,7 +26,8 @@ from orilla.runtime.bench.samples import Percentile, Summary, min_samples
 from orilla.runtime.bundle.bundle import Bundle
 
 RETRIES = 2
-"""Number of times that a time outside of its limit is measured again before the failure is reported."""
+"""Maximum number of repeated measurements for a time that exceeds its limit. If the last one exceeds it too, the limit
+fails."""
 
 
 def holds_here(budget: Budget, machine: Machine, devices: Catalog | None = None) -> bool:
@@ -35,9 +36,9 @@ def holds_here(budget: Budget, machine: Machine, devices: Catalog | None = None)
     A device is recognised by the name of its board, or by its architecture if the catalogue has no board name for it.
 
     Args:
-        budget: The budget; without a device it applies to every machine.
+        budget: The budget. If it names no device, it applies to every machine.
         machine: The machine.
-        devices: The catalogue; None for the one that ships.
+        devices: The catalogue. If None, the shipped catalogue is used.
     """
     if budget.device is None:
         return True
@@ -51,15 +52,17 @@ def holds_here(budget: Budget, machine: Machine, devices: Catalog | None = None)
 def judge(
     measurement: Measurement, *, machine: Machine | None = None, devices: Catalog | None = None
 ) -> list[LimitResult]:
-    """Measure everything that a budget limits and compare it. A time outside of its limit is measured again first.
+    """Measure every figure that a budget limits, and compare it with its limit.
+
+    A time that exceeds its limit is measured again up to `RETRIES` times before the limit fails.
 
     Args:
         measurement: The measurements of the bundle.
-        machine: The machine; None for this one.
-        devices: The catalogue; None for the one that ships.
+        machine: The machine. If None, this machine is used.
+        devices: The catalogue. If None, the shipped catalogue is used.
 
     Raises:
-        ConfigError: A figure can't be measured.
+        ConfigError: A figure cannot be measured.
     """
     subject = measurement.subject
     budget, limits = subject.budget, subject.budget.limits()
@@ -124,27 +127,33 @@ def _time_figure(measurement: Measurement, percent: float, *, relative: bool) ->
 
 
 def _percentile(bundle: Bundle, summary: Summary, percent: float, name: str) -> Percentile:
-    """Return a percentile.
+    """Return a percentile of a summary.
+
+    Args:
+        bundle: The bundle, for the message.
+        summary: The summary.
+        percent: The percentile, 0-100.
+        name: What was measured, for the message: `the variant` or `the full-precision variant`.
 
     Raises:
-        ConfigError: The variant of that name is too slow for enough samples.
+        ConfigError: The variant is so slow that there are too few samples for the percentile.
     """
     if (percentile := summary.at(percent)) is None:
         msg = (
-            f"{bundle.path.stem}: p{percent:g} needs {min_samples(percent)} samples, but {name} gave "
-            f"{summary.count} in {MAX_S:g} s: use a lower percentile for this model"
+            f"{bundle.path.stem}: p{percent:g} needs {min_samples(percent)} samples, but {name} ran only "
+            f"{summary.count} times in {MAX_S:g} s: use a lower percentile for this model"
         )
         raise ConfigError(msg)
     return percentile
 
 
 def applying(budgets: list[Budget], bundle: Bundle, path: Path) -> list[Budget]:
-    """Return the budgets of a bundle, by its name.
+    """Return the budgets that name a bundle.
 
     Args:
-        budgets: The budgets of a file.
+        budgets: All budgets of a file.
         bundle: The bundle.
-        path: The file, for messages.
+        path: Path of the file, for the message.
 
     Raises:
         ConfigError: The file has no budget for the bundle.
@@ -153,6 +162,6 @@ def applying(budgets: list[Budget], bundle: Bundle, path: Path) -> list[Budget]:
     matching = [budget for budget in budgets if budget.bundle == name]
     if not matching:
         names = ", ".join(dict.fromkeys(budget.bundle for budget in budgets))
-        msg = f"{path} has no budget for {name} (it has {names})"
+        msg = f"{path} has no budget for {name}, only for {names}"
         raise ConfigError(msg)
     return matching

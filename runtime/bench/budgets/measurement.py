@@ -1,4 +1,4 @@
-"""The measurements that a budget needs. Each one runs when it is first used."""
+"""The measurements that a budget needs. Each one runs when its result is first requested."""
 
 from __future__ import annotations
 
@@ -34,18 +34,19 @@ from orilla.runtime.tasks.task import FIRST_METRIC
 
 MIN_S = 0.1
 SECONDS = 3.0
-"""Duration of a measurement of times in seconds. The first repetition takes twice as long, the second four times."""
+"""Duration in seconds for which inferences are timed. The first repetition takes twice as long, the second four times
+as long."""
 
 MAX_S = 60.0
-"""Time limit in seconds of a measurement that needs more samples for its percentiles."""
+"""Time limit in seconds for timing that continues because a percentile still needs more samples."""
 
 FOREVER = float("inf")
 
 UNLIMITED = 1 << 30
-"""Number of inferences that no measurement reaches."""
+"""A number of inferences so large that only the time limit ends the measurement."""
 
 REPORT_EVERY = 50
-"""Samples between two progress lines."""
+"""Number of samples between two progress reports."""
 
 Output = NDArray[np.float32]
 
@@ -60,23 +61,24 @@ class BudgetTarget:
     engine: str
     threads: int
     reference: tuple[Bundle, Variant] | None
-    """The full-precision variant and its bundle; None if there is none."""
+    """The full-precision variant and the bundle that contains it, or None if there is none."""
 
 
 def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
-    """Find the variant and the full-precision variant of a budget.
+    """Return the target of a budget: the variant, its engine, and the full-precision variant to compare with.
 
     Raises:
-        ConfigError: The variant does not exist, the engine can't run it, or a ratio has no full-precision variant.
-        BundleError: The reference bundle can't be opened.
+        ConfigError: The variant does not exist, the engine cannot run it, or the budget limits a ratio and there is no
+            full-precision variant.
+        BundleError: The reference bundle cannot be opened.
     """
     variant = loader.choose(bundle, budget.variant, budget.engine)
     reference = _reference(budget, bundle, variant)
     ratios = [key for key in (*RATIOS, "size_ratio") if key in budget.limits()]
     if ratios and reference is None:
         msg = (
-            f"{ratios[0]}: {bundle.path.name} has no full-precision variant to compare with; give reference, a bundle "
-            "that has one (orilla export ... --recipes litert_fp32)"
+            f"{ratios[0]}: {bundle.path.name} has no full-precision variant to compare with; set `reference` to a "
+            "bundle that has one (orilla export ... --recipes litert_fp32)"
         )
         raise ConfigError(msg)
     return BudgetTarget(
@@ -97,45 +99,45 @@ def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle
 
 @dataclass(frozen=True)
 class Timed:
-    """Times of the variant, interleaved with those of the full-precision variant."""
+    """Times of a variant. If the budget limits a ratio, those of the full-precision variant were measured in turn."""
 
     times_ms: list[float]
     reference_ms: list[float] | None
-    """Times of the full-precision variant; None if the budget limits no ratio."""
+    """Times of the full-precision variant, or None if the budget limits no ratio."""
 
     @property
     def summary(self) -> Summary:
-        """Percentiles of the variant."""
+        """Percentiles of the variant's times."""
         return summarise(self.times_ms)
 
     @property
     def reference(self) -> Summary | None:
-        """Percentiles of the full-precision variant."""
+        """Percentiles of the full-precision variant's times, or None if they were not measured."""
         return None if self.reference_ms is None else summarise(self.reference_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Accuracy of a variant in comparison with the original model."""
+    """Accuracy of a variant compared with the full-precision variant or the original model."""
 
     drop: float
-    """Loss of the primary metric, points."""
+    """Drop of the primary metric in points."""
     agreement: float
     """Share of equal decisions, 0-1."""
     drop_from: str
-    """Data of the drop."""
+    """Description of the data on which the drop was measured."""
     agreement_from: str
-    """Data of the agreement."""
+    """Description of the data on which the agreement was measured."""
 
 
 class Measurement:
     """The measurements of one budget target.
 
     Args:
-        subject: The budget, its bundle and variant.
-        dataset: Labelled data for drop and agreement; None for the figures of the export.
-        seconds: Duration of a measurement of times.
-        progress: Receiver of the progress; None for none.
+        subject: The budget with its bundle and variant.
+        dataset: Labelled data on which drop and agreement are measured. If None, the figures of the export are used.
+        seconds: Duration in seconds for which inferences are timed. If None, `SECONDS` is used.
+        progress: Receives the progress. If None, no progress is reported.
     """
 
     def __init__(
@@ -159,17 +161,17 @@ class Measurement:
         return loader.load(subject.bundle, subject.variant, engine=subject.engine, threads=subject.threads)
 
     def timed(self) -> Timed:
-        """Return the times of the most recent measurement; measure if there is none."""
+        """Return the most recently measured times. The first call measures them."""
         if self._timed is None:
             self._timed = self._time(self._seconds)
         return self._timed
 
     def repeat(self, keys: Collection[str], retry: int) -> None:
-        """Measure the figures of some limits again.
+        """Discard the times of some limits and measure them again.
 
         Args:
-            keys: Keys of the limits.
-            retry: Number of this repetition, from 1. Each takes twice as long as the one before.
+            keys: Names of the limits.
+            retry: Number of this repetition, starting at 1. Each one takes twice as long as the one before.
         """
         if "start_ms" in keys:
             self._cold_start = None
@@ -178,7 +180,7 @@ class Measurement:
 
     def _time(self, seconds: float) -> Timed:
         subject = self.subject
-        self._progress.status(f"{subject.bundle.path.stem}: times, {seconds:g} s")
+        self._progress.status(f"{subject.bundle.path.stem}: measuring times for {seconds:g} s")
         needed = _needed_samples(subject.budget)
         with ExitStack() as opened:
             sessions = [opened.enter_context(closing(self.load()))]
@@ -191,28 +193,28 @@ class Measurement:
             samples: list[list[float]] = [[] for _ in sessions]
             began = time.perf_counter()
             while (elapsed := time.perf_counter() - began) < seconds or (len(samples[0]) < needed and elapsed < MAX_S):
-                # Every round gives equally many times of each session, however slow it is.
+                # Each round adds the same number of times to both sessions, even if one of them is slower.
                 for times, new_times in zip(samples, interleaved(sessions, frames, EACH, FOREVER), strict=True):
                     times += new_times
         return Timed(samples[0], samples[1] if len(samples) > 1 else None)
 
     def cold_start(self) -> ColdStart:
-        """Return start-up time and memory, measured in a separate process."""
+        """Return the start-up time and the memory use, measured in a separate process by the first call."""
         if self._cold_start is None:
             subject = self.subject
-            self._progress.status(f"{subject.bundle.path.stem}: start-up and memory")
+            self._progress.status(f"{subject.bundle.path.stem}: measuring start-up time and memory")
             path = str(subject.bundle.path.resolve())
             self._cold_start = measure_cold_start(path, subject.variant.name, subject.engine, subject.threads)
         return self._cold_start
 
     def answers(self) -> Answers:
-        """Return drop and agreement.
+        """Return the accuracy drop and the agreement.
 
-        With data and a full-precision variant both variants run on the data. Without data these are the figures of the
-        export.
+        If there are labelled data and a full-precision variant, both variants run on the data. Without labelled data,
+        the figures of the export are returned.
 
         Raises:
-            ConfigError: There is no full-precision variant, and the data is not that of the export.
+            ConfigError: There is no full-precision variant, and the data set is not the one used at export.
         """
         if self._answers is None:
             self._answers = self._measure_answers()
@@ -255,24 +257,27 @@ class Measurement:
     def _run(
         self, dataset: Dataset, preprocessor: InputPreprocessor, session: Session
     ) -> Iterator[tuple[tuple[int, int] | None, GroundTruth, Output]]:
-        """Run a session on all samples; yield the size of each image, its ground truth and its output."""
+        """Run a session on all samples. Yield each sample's image size, ground truth and output.
+
+        The size is None if the sample is not an image.
+        """
         split = dataset.check_split
         count = len(dataset.names(split))
         for index in range(count):
             if index % REPORT_EVERY == 0:
-                self._progress.status(f"{self.subject.bundle.path.stem}: accuracy, {index} of {count}")
+                self._progress.status(f"{self.subject.bundle.path.stem}: measuring accuracy, sample {index} of {count}")
             sample = dataset.load(split, index)
             raw = raw_of(sample)
             size_hw = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
             yield size_hw, truth_of(sample), session.run(prepared(sample, preprocessor))[0]
 
     def _compare_with_export(self, dataset: Dataset) -> Answers:
-        """Return the drop on the data of the export, where the metric of the original model is known."""
+        """Return the drop on the data set used at export, for which the bundle stores the original model's metric."""
         subject, check = self.subject, self.subject.variant.check
         if not is_export_data(subject.bundle.manifest, dataset):
             msg = (
                 f"{subject.bundle.path.name} has no full-precision variant to compare with on {dataset.source.name}, "
-                "which is not the data of its export: give reference"
+                "and this is not the data set used at its export: set `reference` to a bundle that has one"
             )
             raise ConfigError(msg)
         with closing(self.load()) as session:
@@ -283,7 +288,7 @@ class Measurement:
 
 
 def load_reference(subject: BudgetTarget) -> Session:
-    """Load a session of the full-precision variant, on the same engine if that can run it."""
+    """Load a session of the full-precision variant. It runs on the variant's engine if that engine can run it."""
     assert subject.reference is not None
     bundle, variant = subject.reference
     engine = subject.engine if loader.fits(variant, subject.engine) else variant.engine
@@ -291,7 +296,10 @@ def load_reference(subject: BudgetTarget) -> Session:
 
 
 def _reference_frames(subject: BudgetTarget, frames: list[KnownFrame]) -> list[KnownFrame]:
-    """Return inputs for the full-precision variant: the same images if both bundles have equal preprocessing."""
+    """Return the inputs of the full-precision variant.
+
+    They are `frames` if both bundles have the same preprocessing, else the golden frames of the reference bundle.
+    """
     assert subject.reference is not None
     bundle = subject.reference[0]
     if bundle is subject.bundle or bundle.manifest.preprocess == subject.bundle.manifest.preprocess:
@@ -300,6 +308,6 @@ def _reference_frames(subject: BudgetTarget, frames: list[KnownFrame]) -> list[K
 
 
 def _needed_samples(budget: Budget) -> int:
-    """Return the number of samples that the percentiles of a budget need."""
+    """Return the number of samples that are needed for all percentiles that a budget limits."""
     keys = [key for key in budget.limits() if key[0] == "p" and key.partition("_")[2] in ("ms", "ratio")]
     return max((min_samples(percent_of(key)) for key in keys), default=1)

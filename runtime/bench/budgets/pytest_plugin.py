@@ -1,7 +1,7 @@
 """pytest plugin: `@pytest.mark.budget(bundle="road", p90_ratio=0.5, max_drop=0.5)` checks a bundle against a budget.
 
-The body of the test runs first, then every limit is measured. The names of the limits are those of `orilla verify
---budget`. A test without a body checks only the budget.
+The body of the test runs first. Then every limit is measured and checked. The limits have the same names as in the
+budget files of `orilla verify --budget`. A test with an empty body checks only the budget.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _JUDGED = pytest.StashKey[list[tuple[str, "LimitResult"]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark."""
+    """Register the `budget` mark."""
     config.addinivalue_line("markers", ABOUT)
     config.stash[_JUDGED] = []
 
@@ -43,7 +43,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 @pytest.fixture
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    """Return the variant of the test's budget, loaded on its engine."""
+    """Yield a session with the variant of the test's budget, loaded on its engine."""
     loaded = _measurements(request.node)[0].load()
     yield loaded
     loaded.close()
@@ -51,13 +51,13 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 @pytest.fixture
 def samples(request: pytest.FixtureRequest) -> Timed:
-    """Return times of the variant, interleaved with those of the full-precision variant if the budget has a ratio."""
+    """Return the times of the variant. If the budget limits a ratio, they include the full-precision variant's."""
     return _measurements(request.node)[0].timed()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Run the test, then check the budgets."""
+    """Run the test, then check its budgets."""
     yield
     if item.get_closest_marker(MARK) is None:
         return
@@ -83,7 +83,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print all budgets of the session in one table."""
+    """Print a table with all limits that were checked in this pytest session."""
     judged = config.stash[_JUDGED]
     if not judged:
         return
@@ -97,11 +97,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _measurements(item: pytest.Item) -> list[Measurement]:
-    """Return the measurements of a test's marks, the nearest first."""
+    """Return one measurement per `budget` mark of a test, with the nearest mark first."""
     if _MEASURED not in item.stash:
         marks = list(item.iter_markers(MARK))
         if not marks:
-            pytest.fail("these fixtures need a mark: @pytest.mark.budget(bundle=...)", pytrace=False)
+            pytest.fail(
+                "the fixtures `bundle`, `session` and `samples` need @pytest.mark.budget(bundle=...) on the test",
+                pytrace=False,
+            )
         item.stash[_MEASURED] = [_measurement(mark) for mark in marks]
     return item.stash[_MEASURED]
 
@@ -119,7 +122,7 @@ def _measurement(mark: pytest.Mark) -> Measurement:
     where = arguments.setdefault("bundle", mark.args[0] if mark.args else None)
     try:
         if len(mark.args) > 1:
-            msg = "takes the bundle as its only positional argument"
+            msg = f"{len(mark.args)} positional arguments were given, but the mark takes only one, the bundle"
             raise ConfigError(msg)
         data, seconds = arguments.pop("data", None), arguments.pop("seconds", SECONDS)
         if type(seconds) not in (int, float) or not MIN_S <= seconds <= MAX_S:
@@ -138,5 +141,5 @@ def _measurement(mark: pytest.Mark) -> Measurement:
 
 
 def _refused(reason: str) -> BaseException:
-    """Return a failure that pytest prints as one line, without a traceback of this plugin."""
+    """Return an exception that pytest reports in one line, without a traceback."""
     return pytest.fail.Exception(reason, pytrace=False)

@@ -331,4 +331,4 @@ def test_a_cold_process_that_dies_is_told(monkeypatch, capsys):
 
     monkeypatch.setattr(cold_start.sys, "executable", "/bin/false")
     assert main(["bench", "run", "probe", "--seconds", "0.5"]) == 2
-    assert "ended without an answer" in capsys.readouterr().err
+    assert "failed to start" in capsys.readouterr().err

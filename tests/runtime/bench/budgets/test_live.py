@@ -37,7 +37,7 @@ BREACHES = {
     "size_ratio": ("size_ratio = 0.01", "size_ratio is 0.", "at most 0.01 is allowed"),
     "max_drop": ("max_drop = -1", "max_drop is +0.00 points (at export)", "at most -1 is allowed"),
     "min_agreement": ("min_agreement = 1", "min_agreement is 0.", "at least 1 is allowed"),
-    "implausible": ("p50_ratio = [50, 90]", "below 50: implausibly good; check that the whole model ran", "measured 3"),
+    "implausible": ("p50_ratio = [50, 90]", "below 50, which is implausibly good", "measured 3"),
 }
 """An exceeded value for each limit, and two parts of its reason."""
 
@@ -123,7 +123,7 @@ def test_the_budgets_that_ship(capsys):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ('bundle = "other"\nmax_mib = 1', "has no budget for probe (it has other)"),
+        ('bundle = "other"\nmax_mib = 1', "has no budget for probe, only for other"),
         ('bundle = "probe"\nvariant = "litert_int4"\nmax_mib = 1', "unknown variant 'litert_int4'"),
         ('bundle = "probe"\nengine = "edgetpu"\nmax_mib = 1', "no variant for the engine `edgetpu`"),
         ('bundle = "probe"\nreference = "none.orilla"\nmax_mib = 1', "none.orilla"),
@@ -139,7 +139,7 @@ def test_budgets_of_what_is_not_there(tmp_path, capsys, probe, table, message):
 
 
 def test_a_ratio_takes_a_full_precision_variant():
-    with pytest.raises(ConfigError, match="no full-precision variant to compare with; give reference"):
+    with pytest.raises(ConfigError, match="no full-precision variant to compare with; set `reference`"):
         budget_target(budget_of({"bundle": "mobilenet", "p90_ratio": 0.5}), Bundle.open("mobilenet"))
 
 
@@ -217,7 +217,7 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
     assert "16 of animals val, accuracy" in " ".join(capsys.readouterr().out.split())
     other_animals = factories.class_folders(tmp_path / "others", {"train": 4, "validation": 4})
     assert main(["verify", str(path), "--data", str(other_animals), "--budget", str(file)]) == 2
-    assert "which is not the data of its export: give reference" in capsys.readouterr().err
+    assert "this is not the data set used at its export: set `reference`" in capsys.readouterr().err
 
 
 def test_slow_models_get_their_samples(monkeypatch, probe):
@@ -321,7 +321,7 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
     assert "did you mean p90_ms?" in output
     assert "unknown bundle 'nothing'" in output
     assert "seconds = 'abc': must be 0.1 to 60" in output
-    assert "these fixtures need a mark" in output
+    assert "need @pytest.mark.budget(bundle=...)" in output
 
 
 def test_the_plugin_is_an_entry_point_and_brings_nothing_heavy(pytester):
