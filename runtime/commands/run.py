@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", help="name of a variant (default: the bundle's default)")
     parser.add_argument(
         "--engine",
-        help="engine of orilla devices: litert, onnx, onnx:openvino, edgetpu, ... (default: the variant's)",
+        help="engine, as listed by orilla devices: litert, onnx, onnx:openvino, edgetpu, ... (default: the variant's)",
     )
     parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most 4)")
     parser.add_argument("--frames", type=int, help="stop after this number of answers")

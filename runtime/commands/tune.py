@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="accuracy that a variant may lose compared with the original model, in points (default: 1)",
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit in seconds (default: 60)")
-    parser.add_argument("--engines", help="test only these engines of orilla devices, separated by commas")
+    parser.add_argument("--engines", help="test only these engines, separated by commas (orilla devices lists them)")
     parser.add_argument(
         "--threads",
         help="test only these numbers of threads, separated by commas (default: up to all cores except one)",

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also measure the accuracy on a data set, as orilla train takes it (the split val, else test)",
     )
     parser.add_argument("--variant", help="verify only this variant (default: all)")
-    parser.add_argument("--engine", help="engine of orilla devices (default: each variant's own)")
+    parser.add_argument("--engine", help="engine, as listed by orilla devices (default: each variant's own)")
     parser.add_argument(
         "--budget",
         nargs="?",

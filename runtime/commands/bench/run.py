@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=float, help="duration in seconds (default: 10; with --soak at most 1800)")
     parser.add_argument("--variant", help="name of a variant (default: the choice of orilla tune, else the bundle's)")
-    parser.add_argument("--engine", help="engine of orilla devices (default: the variant's)")
+    parser.add_argument("--engine", help="engine, as listed by orilla devices (default: the variant's)")
     parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most four)")
     parser.add_argument("--streams", type=int, help="number of frames in a multi-stream query (default: 8)")
     parser.add_argument("--source", help="source of the loop (default: the golden frames, 30 per second)")
