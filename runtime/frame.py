@@ -104,6 +104,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def raw(self) -> Image:
+        """Return the raw input of the network."""
         return self.image
 
 
@@ -118,6 +119,7 @@ class Line(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def raw(self) -> str:
+        """Return the raw input of the network."""
         return self.text
 
 
@@ -132,6 +134,7 @@ class Record(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def raw(self) -> Arrays:
+        """Return the raw input of the network."""
         return self.arrays
 
 
@@ -155,10 +158,12 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def index(self) -> int:
+        """Return the number of the frame."""
         return self.frame.index
 
     @property
     def captured_ns(self) -> int:
+        """Return the capture time of the frame on the monotonic clock, in nanoseconds."""
         return self.frame.captured_ns
 
     @property

@@ -47,6 +47,7 @@ class Placed:
 
     @property
     def mapped(self) -> bool:
+        """Return True if the Edge TPU runs the operator."""
         return self.status == MAPPED
 
 

@@ -37,10 +37,12 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def title(self) -> str:
+        """Return the titles of the data sets."""
         return " and ".join(source.title for source in self.sources)
 
     @property
     def licence(self) -> str:
+        """Return the licences of the data sets, each once."""
         return "; ".join(dict.fromkeys(source.licence for source in self.sources))
 
 

@@ -39,6 +39,7 @@ class CompiledSession:
         self._infer()  # the first call initialises the library, which prints messages
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+        """Run one inference."""
         self._inputs.fill(prepared, self._tensors)
         return self._infer()
 
@@ -57,6 +58,7 @@ class CompiledSession:
         return joined([dequantise(array, slot.quantisation) for array, slot in zip(arrays, self._outputs, strict=True)])
 
     def close(self) -> None:
+        """Release the engine."""
         with hidden_stderr():
             self._input_buffers = self._output_buffers = []
             self._model = None

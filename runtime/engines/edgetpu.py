@@ -81,6 +81,7 @@ class EdgeTpuSession:
         self.engine, self.span = f"{self._tpu.engine} edgetpu", self._tpu.span
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+        """Run one inference."""
         for _ in range(2):  # after a reset, the frame is tried once more on the reopened stick
             if self._tpu is None and not self._reopen():
                 break
@@ -90,6 +91,7 @@ class EdgeTpuSession:
         return self._on_cpu(prepared)
 
     def close(self) -> None:
+        """Release the engine."""
         self._worker.stop()
         for session in (self._tpu, self._cpu):
             if session is not None:

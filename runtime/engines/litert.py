@@ -47,6 +47,7 @@ class LiteRTSession:
         self._keeps_state = STATEFUL in _operators(interpreter)
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+        """Run one inference."""
         if self._keeps_state:
             self.reset()  # otherwise the state of the last sample would influence the answer to this one
         return self.run_step(prepared)
@@ -75,6 +76,7 @@ class LiteRTSession:
         return StepSession(LiteRTSession(interpreter, self.engine, self._data, self._threads))
 
     def close(self) -> None:
+        """Release the engine."""
         self._interpreter = None
 
     @property

@@ -49,6 +49,7 @@ class OnnxSession:
         self._outputs = sorted(tensor.name for tensor in session.get_outputs())
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+        """Run one inference."""
         self._inputs.fill(prepared, self._tensors)
         tensors = dict(zip(self._names, self._tensors, strict=True))
         try:
@@ -63,6 +64,7 @@ class OnnxSession:
         return joined([output.astype(np.float32, copy=False) for output in outputs])
 
     def close(self) -> None:
+        """Release the engine."""
         self._session = None
 
 

@@ -112,19 +112,24 @@ class Recording:
         return recording
 
     def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None:
+        """Record one step of the scheduler."""
         self._write(StepEntry(verb, at_ns, index, time_ns))
 
     def dropped(self, at_ns: int, index: int, reason: Reason) -> None:
+        """Record a dropped frame."""
         self._write(DropEntry(at_ns, index, reason))
 
     def event(self, event: Event) -> None:
+        """Record an event of the source."""
         detail = event.detail.encode(errors="replace").decode()
         self._write(EventEntry(event.kind, event.index, event.at_ns, detail))
 
     def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
+        """Record a frame and the times of its stages so far."""
         self._write(FrameEntry(frame.index, frame.captured_ns, dict(stages_ms)))
 
     def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None:
+        """Record the result of a frame."""
         self._write(ResultEntry(frame.index, dict(stages_ms), result.to_dict()))
 
     def close(self) -> None:

@@ -48,10 +48,12 @@ class Item(Protocol):
     """A frame on its way through the loop: its number and its capture time."""
 
     @property
-    def index(self) -> int: ...
+    def index(self) -> int:
+        """Return the number of the frame."""
 
     @property
-    def captured_ns(self) -> int: ...
+    def captured_ns(self) -> int:
+        """Return the capture time of the frame on the monotonic clock, in nanoseconds."""
 
 
 T = TypeVar("T", bound=Item)

@@ -18,11 +18,20 @@ from orilla.runtime.loop.stages import StageTimer
 class Recorder(Protocol):
     """Receives what happens in the loop, in order. The loop calls each method with its lock held."""
 
-    def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None: ...
-    def dropped(self, at_ns: int, index: int, reason: Reason) -> None: ...
-    def event(self, event: Event) -> None: ...
-    def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None: ...
-    def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None: ...
+    def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None:
+        """Record one step of the scheduler."""
+
+    def dropped(self, at_ns: int, index: int, reason: Reason) -> None:
+        """Record a dropped frame."""
+
+    def event(self, event: Event) -> None:
+        """Record an event of the source."""
+
+    def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
+        """Record a frame and the times of its stages so far."""
+
+    def answered(self, frame: Frame | Line, stages_ms: dict[str, float], result: Result) -> None:
+        """Record the result of a frame."""
 
 
 class LoopItem(msgspec.Struct):
@@ -36,10 +45,12 @@ class LoopItem(msgspec.Struct):
 
     @property
     def index(self) -> int:
+        """Return the number of the frame."""
         return self.frame.index
 
     @property
     def captured_ns(self) -> int:
+        """Return the capture time of the frame on the monotonic clock, in nanoseconds."""
         return self.frame.captured_ns
 
 

@@ -96,10 +96,12 @@ class ModelStages:
         self._infer, self._decode = infer, decode
 
     def prepare(self, raw: RawInput) -> ModelInput:
+        """Return the network's input for a raw input."""
         buffer = self._pool.take(self._preprocessor.shape) if self._preprocessor.kind == "image" else None
         return self._preprocessor(raw, buffer, color=self._color)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Answer:
+        """Run the inference, decode the output, and record the times."""
         output = self._infer(prepared)
         timer.lap("infer")
         result = self._decode(output, raw)
@@ -114,9 +116,11 @@ class ParallelStages:
         self._models = models
 
     def prepare(self, raw: RawInput) -> dict[str, ModelInput]:
+        """Return the network's input for a raw input."""
         return {name: stages.prepare(raw) for name, stages in self._models.items()}
 
     def answer(self, prepared: Mapping[str, ModelInput], raw: RawInput, timer: StageTimer) -> Answers:
+        """Run the inference, decode the output, and record the times."""
         return Answers({name: stages.answer(prepared[name], raw, timer) for name, stages in self._models.items()})
 
 
@@ -130,9 +134,11 @@ class CascadeStages:
         self._first, self._second, self._crop = first, second, crop
 
     def prepare(self, raw: RawInput) -> ModelInput:
+        """Return the network's input for a raw input."""
         return self._first.prepare(raw)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> CascadeResult:
+        """Run the inference, decode the output, and record the times."""
         if not isinstance(raw, np.ndarray):
             msg = "a cascade takes images"
             raise DataError(msg)

@@ -42,6 +42,7 @@ class InputPreprocessor:
 
     @property
     def is_text(self) -> bool:
+        """Return True if the network takes texts."""
         return self._tokenise is not None
 
     @property

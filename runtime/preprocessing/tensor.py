@@ -24,6 +24,7 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def size(self) -> int:
+        """Return the number of values."""
         return math.prod(self.shape)
 
 

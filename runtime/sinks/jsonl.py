@@ -27,6 +27,7 @@ class JsonLines:
         self._encoder = msgspec.json.Encoder()
 
     def write(self, tick: Tick) -> bool:
+        """Write one tick as a JSON line."""
         try:
             self._stream.write(self._encoder.encode(tick.to_dict()) + b"\n")
             self._stream.flush()
@@ -40,6 +41,7 @@ class JsonLines:
         return True
 
     def close(self, *, complete: bool) -> None:
+        """Finish the output, or discard it if `complete` is False."""
         close_files(self._files, complete=complete)
 
 

@@ -10,7 +10,8 @@ from orilla.runtime.frame import Tick
 class Opener(Protocol):
     """Function that opens a sink for a source, whose frame rate and kind it receives."""
 
-    def __call__(self, rate_hz: float | None, *, live: bool = False) -> Sink: ...
+    def __call__(self, rate_hz: float | None, *, live: bool = False) -> Sink:
+        """Open the sink."""
 
 
 class Sink(Protocol):

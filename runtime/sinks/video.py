@@ -43,6 +43,7 @@ class Video:
         self._size = (0, 0)
 
     def write(self, tick: Tick) -> bool:
+        """Write the annotated frame of one tick."""
         repeats = self._repeats(tick)
         if not repeats:
             return True
@@ -86,6 +87,7 @@ class Video:
             raise OutputError(msg)
 
     def close(self, *, complete: bool) -> None:
+        """Finish the output, or discard it if `complete` is False."""
         if self._writer is not None:
             self._writer.release()
         keep = complete and self._writer is not None and self._readable()

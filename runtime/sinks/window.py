@@ -23,10 +23,12 @@ class Window:
     """Shows each tick when it arrives."""
 
     def write(self, tick: Tick) -> bool:
+        """Show the annotated frame of one tick. Return False if the user closed the window."""
         cv2.imshow(TITLE, annotate(tick))
         return (cv2.waitKey(1) & 0xFF) not in QUIT_KEYS
 
     def close(self, *, complete: bool) -> None:
+        """Finish the output, or discard it if `complete` is False."""
         cv2.destroyAllWindows()
 
 

@@ -31,6 +31,7 @@ class Arrays:
         self._index = 0
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         try:
             image = next(self._images)
         except StopIteration:
@@ -43,4 +44,5 @@ class Arrays:
             return Event("corrupt", index, captured_ns, f"image {index} is skipped: {error}")
 
     def close(self) -> None:
+        """Release the source."""
         self._images = iter(())

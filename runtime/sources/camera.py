@@ -43,6 +43,7 @@ class Camera:
         return Reconnecting(lambda: cls(device, _connected(device)), f"camera {device}")
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         if not self._capture.grab():
             msg = f"{self._name} stopped after {self._index} frames"
             raise SourceError(msg)
@@ -52,6 +53,7 @@ class Camera:
         return self._corrupt.check(index, retrieve(self._capture, self._pool), captured_ns)
 
     def close(self) -> None:
+        """Release the source."""
         self._capture.release()
 
 

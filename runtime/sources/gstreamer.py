@@ -45,6 +45,7 @@ class Pipeline:
         return Reconnecting(lambda: cls(_opened(text)), "the pipeline")
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         if not self._capture.grab():
             msg = "the pipeline ended"
             raise SourceError(msg)
@@ -53,6 +54,7 @@ class Pipeline:
         return self._corrupt.check(index, retrieve(self._capture, self._pool), captured_ns)
 
     def close(self) -> None:
+        """Release the source."""
         self._capture.release()
 
 

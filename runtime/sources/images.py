@@ -30,6 +30,7 @@ class Images:
         return cls(paths)
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         if self._index == len(self._paths):
             return None
         path, index = self._paths[self._index], self._index
@@ -45,6 +46,7 @@ class Images:
         return Frame(index, image, captured_ns, readable(path.name))
 
     def close(self) -> None:
+        """Release the source."""
         self._paths = []
 
 

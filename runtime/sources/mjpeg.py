@@ -61,6 +61,7 @@ class MotionJpeg:
         self._index = 0
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         try:
             boundary, length = self._header()
             while not self._buffer:
@@ -77,6 +78,7 @@ class MotionJpeg:
         return self._corrupt.check(index, image, captured_ns)
 
     def close(self) -> None:
+        """Release the source."""
         self._response.close()
 
     def _header(self) -> tuple[bytes, int | None]:

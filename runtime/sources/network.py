@@ -79,6 +79,7 @@ class NetworkStream:
         )
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         if not self._grab():
             msg = f"{self._name} ended, or sent nothing for {self._read_ms / 1e3:g} s"
             raise SourceError(msg)
@@ -93,6 +94,7 @@ class NetworkStream:
         return self._corrupt.check(index, image, captured_ns)
 
     def close(self) -> None:
+        """Release the source."""
         self._capture.release()
 
     def _grab(self) -> bool:

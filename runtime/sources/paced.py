@@ -41,6 +41,7 @@ class Paced:
         self._next: Frame | Line | Event | None = None
 
     def read(self) -> Frame | Line | Event | None:
+        """Return the next frame or an event, or None at the end."""
         frame = self._next or self._source.read()
         if frame is None or isinstance(frame, Event):
             return frame
@@ -60,4 +61,5 @@ class Paced:
         return frame
 
     def close(self) -> None:
+        """Release the source."""
         self._source.close()

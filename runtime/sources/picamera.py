@@ -55,6 +55,7 @@ class PiCamera:
         return Reconnecting(lambda: cls(_started(module, number), f"picamera2:{number}"), f"picamera2:{number}")
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         try:
             request = self._camera.capture_request()
             try:
@@ -70,6 +71,7 @@ class PiCamera:
         return self._corrupt.check(index, image, captured_ns)
 
     def close(self) -> None:
+        """Release the source."""
         with suppress(RuntimeError):  # raised if the camera was unplugged
             self._camera.stop()
             self._camera.close()

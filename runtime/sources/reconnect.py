@@ -52,6 +52,7 @@ class Reconnecting:
         """First frame after a loss, which follows the event."""
 
     def read(self) -> Frame | Line | Event | None:
+        """Return the next frame or an event, or None at the end."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             return pending
@@ -77,6 +78,7 @@ class Reconnecting:
         return Event("back", frame.index, self._clock(), f"{self._name} is back after {seconds:.1f} s")
 
     def close(self) -> None:
+        """Release the source."""
         if self._source is not None:
             self._source.close()
 

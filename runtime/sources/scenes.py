@@ -43,6 +43,7 @@ class Scenes:
         return cls(int(argument) if argument else DEFAULT_SEED, clocked=clocked)
 
     def read(self) -> Frame | None:
+        """Return the next frame or an event, or None at the end."""
         if self._index == FRAMES:
             return None
         image, _ = render(self._seed, self._index / RATE_HZ, SIZE_HW)

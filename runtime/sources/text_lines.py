@@ -54,6 +54,7 @@ class Lines:
         return cls(str(path), lambda: file.read(CHUNK_BYTES), file.close)
 
     def read(self) -> Line | Event | None:
+        """Return the next frame or an event, or None at the end."""
         while (data := self._next()) is not None:
             self._line += 1
             try:
@@ -68,6 +69,7 @@ class Lines:
         return None if self._ended else Event("waiting", self._index, now_ns(), "there is no new line yet")
 
     def close(self) -> None:
+        """Release the source."""
         self._close()
 
     def _next(self) -> bytes | None:
@@ -101,6 +103,7 @@ class Texts:
         self._index = 0
 
     def read(self) -> Line | Event | None:
+        """Return the next frame or an event, or None at the end."""
         try:
             text = next(self._texts)
         except StopIteration:
@@ -111,6 +114,7 @@ class Texts:
         return Line(index, text, now_ns())
 
     def close(self) -> None:
+        """Release the source."""
         self._texts = iter(())
 
 

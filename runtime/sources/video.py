@@ -52,6 +52,7 @@ class VideoFile:
         return cls(str(path), capture)
 
     def read(self) -> Frame | Event | None:
+        """Return the next frame or an event, or None at the end."""
         if not self._capture.grab():
             self._check_end()
             return None
@@ -68,6 +69,7 @@ class VideoFile:
             raise SourceError(msg)
 
     def close(self) -> None:
+        """Release the source."""
         self._capture.release()
 
 

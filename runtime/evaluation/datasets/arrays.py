@@ -48,6 +48,7 @@ class ArrayFile(NumberedDataset):
         return "classify" if numbered or (self._has_images and self._y is None) else "tensor"
 
     def load(self, split: str, index: int) -> Sample:
+        """Load one sample."""
         require_split(self, split)
         truth = None if self._y is None else self._y[index]
         if not self._has_images:
@@ -61,13 +62,16 @@ class ArrayFile(NumberedDataset):
         return ClassifiedImage(str(index), image, -1 if truth is None else int(truth))
 
     def content(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's input."""
         parts = ((name, array[index]) for name, array in self._inputs.items())
         return b"".join(f"{name} {array.shape} {array.dtype.str} ".encode() + array.tobytes() for name, array in parts)
 
     def truth(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's labels."""
         return b"" if self._y is None else self._y[index].tobytes()
 
     def is_file(self, split: str, index: int) -> bool:
+        """Return True if `content` reads a file."""
         return False
 
 

@@ -53,6 +53,7 @@ class CamVid(Pairs):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
+        """Return the image and the label image of each sample, by split."""
         return {
             split: pair_up(self._root / split, self._root / f"{split}annot")
             for split in ("train", "val", "test")
@@ -60,6 +61,7 @@ class CamVid(Pairs):
         }
 
     def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Convert the values of a label image into classes."""
         if int(labels.max()) > UNLABELLED:
             msg = f"label {int(labels.max())} in {name}: labels are 0 to {UNLABELLED}"
             raise DataError(msg)

@@ -55,6 +55,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def stored(self) -> str:
+        """Return the name of the stored file."""
         return self.name or self.url.rpartition("/")[2]
 
 

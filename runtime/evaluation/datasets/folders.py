@@ -29,9 +29,11 @@ class Folders(ClassFolders):
     kind = "image"
 
     def source_of(self, name: str) -> Source:
+        """Return the description of a data set with this folder name."""
         return KNOWN.get(name) or Source(name, f"images in {name}/", "not stated")
 
     def load(self, split: str, index: int) -> ClassifiedImage:
+        """Load one sample."""
         sample = self.sample(split, index)
         return ClassifiedImage(sample.name, tree.decoded(sample.file), sample.label)
 

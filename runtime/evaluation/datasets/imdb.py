@@ -35,10 +35,12 @@ class Imdb(NumberedDataset):
         self._ranks, self._words = ranks, words
 
     def load(self, split: str, index: int) -> ClassifiedText:
+        """Load one sample."""
         require_split(self, split)
         return ClassifiedText(str(index), self._text(split, index), self.labels(split)[index])
 
     def content(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's input."""
         return self._text(split, index).encode()
 
     def _text(self, split: str, index: int) -> str:

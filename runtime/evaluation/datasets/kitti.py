@@ -33,6 +33,7 @@ class Kitti(Pairs):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
+        """Return the image and the label image of each sample, by split."""
         pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {"train": [], "val": []}
         counts: Counter[str] = Counter()
         for image in tree.files(self._images, (".png",)):
@@ -55,6 +56,7 @@ class Kitti(Pairs):
         return np.where(labelled, road, self.ignore).astype(np.uint8)
 
     def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Convert the values of a label image into classes."""
         return labels
 
 

@@ -38,6 +38,7 @@ class Masks(Pairs):
 
     @cached_property
     def pairs(self) -> PairsBySplit:
+        """Return the image and the label image of each sample, by split."""
         parents = tree.split_folders(self._top)
         pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
@@ -49,6 +50,7 @@ class Masks(Pairs):
         return {split: pairs[split] for split in SPLITS if split in pairs}
 
     def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
+        """Return the values `[H,W]` of a label image."""
         mask = super().read_labels(path)
         return self._flat(mask, path) if mask.ndim == 3 else mask
 
@@ -65,6 +67,7 @@ class Masks(Pairs):
         return flat[..., 0] if grey and flat.ndim == 3 else flat
 
     def classes_of(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """Convert the values of a label image into classes."""
         values = set(np.unique(labels).tolist())
         if self._binary:
             if not (values <= {0, 255} or values <= {0, 1}):

@@ -55,14 +55,17 @@ class Mnist(NumberedDataset):
         self.classes = GARMENTS if fashion else DIGITS
 
     def load(self, split: str, index: int) -> ClassifiedImage:
+        """Load one sample."""
         require_split(self, split)
         images, labels = self._arrays[split]
         return ClassifiedImage(str(index), np.repeat(images[index][..., None], 3, axis=2), int(labels[index]))
 
     def content(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's input."""
         return bytes(self._arrays[split][0][index].tobytes())
 
     def is_file(self, split: str, index: int) -> bool:
+        """Return True if `content` reads a file."""
         return False
 
 

@@ -32,13 +32,16 @@ class Pairs(Dataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits."""
         return tuple(self.pairs)
 
     def names(self, split: str) -> tuple[str, ...]:
+        """Return the names of a split's samples."""
         require_split(self, split)
         return tuple(readable(Path(image.name).stem) for image, _ in self.pairs[split])
 
     def load(self, split: str, index: int) -> LabelledImage:
+        """Load one sample."""
         require_split(self, split)
         image_path, label_path = self.pairs[split][index]
         image, labels = tree.decoded(image_path), self.read_labels(label_path)
@@ -59,9 +62,11 @@ class Pairs(Dataset):
         """Convert the values of the label image `name` into classes. Raises `DataError` for a value without a class."""
 
     def content(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's input."""
         return tree.read(self.pairs[split][index][0])
 
     def truth(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's labels."""
         return tree.read(self.pairs[split][index][1])
 
 

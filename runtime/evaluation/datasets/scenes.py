@@ -25,13 +25,16 @@ class Scenes(Dataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits."""
         return tuple(COUNTS)
 
     def names(self, split: str) -> tuple[str, ...]:
+        """Return the names of a split's samples."""
         require_split(self, split)
         return tuple(f"scene_{self._drive(split, index)}" for index in range(COUNTS[split]))
 
     def load(self, split: str, index: int) -> LabelledImage:
+        """Load one sample."""
         require_split(self, split)
         drive = self._drive(split, index)
         image, labels = scenes.render(drive, 0.7 * (index % 10), self.size_hw)
@@ -42,9 +45,11 @@ class Scenes(Dataset):
         return f"scenes v1 {self.size_hw} drive {self._drive(split, index)} at {index % 10}".encode()
 
     def truth(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's labels."""
         return b"drawn with the picture"
 
     def is_file(self, split: str, index: int) -> bool:
+        """Return True if `content` reads a file."""
         return False
 
     def _drive(self, split: str, index: int) -> int:

@@ -30,25 +30,32 @@ class Subset(Dataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits."""
         return tuple(self._kept)
 
     def names(self, split: str) -> tuple[str, ...]:
+        """Return the names of a split's samples."""
         require_split(self, split)
         names = self._whole.names(split)
         return tuple(names[index] for index in self._kept[split])
 
     def labels(self, split: str) -> Sequence[int]:
+        """Return the class of each sample."""
         labels = self._whole.labels(split)
         return [labels[index] for index in self._kept[split]]
 
     def load(self, split: str, index: int) -> Sample:
+        """Load one sample."""
         return self._whole.load(split, self._kept[split][index])
 
     def content(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's input."""
         return self._whole.content(split, self._kept[split][index])
 
     def truth(self, split: str, index: int) -> bytes:
+        """Return the stored bytes of a sample's labels."""
         return self._whole.truth(split, self._kept[split][index])
 
     def is_file(self, split: str, index: int) -> bool:
+        """Return True if `content` reads a file."""
         return self._whole.is_file(split, self._kept[split][index])

@@ -28,9 +28,11 @@ class TextFolders(ClassFolders):
     kind = "text"
 
     def source_of(self, name: str) -> Source:
+        """Return the description of a data set with this folder name."""
         return IMDB if name.lower().startswith("aclimdb") else Source(name, f"texts in {name}/", "not stated")
 
     def load(self, split: str, index: int) -> ClassifiedText:
+        """Load one sample."""
         sample = self.sample(split, index)
         return ClassifiedText(sample.name, _text(tree.read(sample.file), sample.name), sample.label)
 
