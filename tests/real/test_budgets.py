@@ -31,7 +31,7 @@ VALIDATION = {
     "mobilenet": "cats_and_dogs_filtered.zip",
     "sentiment": "imdb.npz",
 }
-"""Data of each bundle's export."""
+"""Validation data of each bundle's export."""
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +47,8 @@ def reference(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_the_reference_is_of_the_same_model(name, reference):
-    """On the golden samples, it decides as the original."""
+def test_the_full_precision_reference_decides_as_the_original(name, reference):
+    """98 % of its decisions on the golden samples equal those of the original."""
     whole = Bundle.open(reference(name))
     with closing(loader.load(whole, whole.manifest.variants[0])) as session:
         for golden in read_frames(whole):
@@ -58,7 +58,7 @@ def test_the_reference_is_of_the_same_model(name, reference):
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_it_is_smaller_and_faster(name, reference, request):
+def test_the_shipped_variant_is_smaller_and_faster(name, reference, request):
     request.applymarker(pytest.mark.budget(bundle=name, reference=reference(name), **LIMITS[name]))
 
 
@@ -71,7 +71,7 @@ class AgainstOriginal(Measurement):
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", VALIDATION)
-def test_it_answers_as_well(name, reference, data_root):
+def test_the_shipped_variant_is_as_accurate(name, reference, data_root):
     """The variant loses at most half a point, and 99 % of its decisions equal those of the original."""
     shipped = Bundle.open(name)
     dataset = open_labelled(str(data_root / VALIDATION[name]), shipped.manifest)
@@ -83,7 +83,7 @@ def test_it_answers_as_well(name, reference, data_root):
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", VALIDATION)
 def test_the_recorded_outputs_are_those_of_the_original(name, data_root):
-    """They have the metric that the export measured."""
+    """They have the primary metric that the export measured."""
     manifest = Bundle.open(name).manifest
     dataset = open_labelled(str(data_root / VALIDATION[name]), manifest)
     split, original = dataset.check_split, full_precision.RecordedOriginal(name)

@@ -1,4 +1,4 @@
-"""The shipped classifiers are small and as accurate as their cards, on data that nothing was chosen on."""
+"""The shipped classifiers are small, and as accurate as their cards state on data that was not used for any choice."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ SHIPPED = {
     "mobilenet": ("cats_and_dogs_filtered.zip", 0.985),
     "sentiment": ("imdb.npz", 0.895),
 }
-"""Name to the reported data, and the accuracy on it."""
+"""File of the reported data and minimum accuracy on it, by the name of the bundle."""
 
 
 @pytest.fixture(params=SHIPPED)
@@ -24,7 +24,7 @@ def name(request):
     return request.param
 
 
-def test_it_is_small_names_its_data_and_verifies_here(name):
+def test_the_bundle_is_small_states_its_licence_and_verifies(name):
     assert (ZOO / f"{name}.orilla").stat().st_size <= 4 * 2**20
     bundle = Bundle.open(name)
     card = bundle.manifest.card
@@ -35,7 +35,7 @@ def test_it_is_small_names_its_data_and_verifies_here(name):
         assert verdict.passed, verdict
 
 
-def test_no_picture_or_text_of_the_data_is_passed_on(name):
+def test_the_bundle_contains_no_image_or_text_of_its_data(name):
     """Golden data are procedural scenes, or sentences written for this project."""
     bundle = Bundle.open(name)
     own = (ZOO / "sentiment.txt").read_text().splitlines()
@@ -47,16 +47,16 @@ def test_no_picture_or_text_of_the_data_is_passed_on(name):
 
 
 @pytest.mark.real_data
-def test_pictures_never_seen_are_answered(data_root):
-    """A cat of another collection, at two sizes."""
+def test_images_of_another_collection_are_classified(data_root):
+    """Two images of a cat, which differ in size."""
     with orilla.runtime.open("mobilenet") as model:
-        for picture in ("cat_720p.jpg", "resized_cat.bmp"):
-            (tick,) = list(model.stream(data_root / "coral_images" / picture))
+        for image in ("cat_720p.jpg", "resized_cat.bmp"):
+            (tick,) = list(model.stream(data_root / "coral_images" / image))
             assert tick.result.top.label == "cats"
             assert tick.result.top.score > 0.9
 
 
-def test_sentences_are_answered_line_by_line():
+def test_sentences_are_classified_line_by_line():
     sentences = "A wonderful, touching film with great actors.\nThe worst movie I have ever seen, boring and stupid.\n"
     done = subprocess.run(
         [sys.executable, "-m", "orilla.runtime.cli", "run", "sentiment", "--source", "-"],

@@ -11,7 +11,7 @@ from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.verify import verify
 
 EDGE_TPU = {"ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "LOGISTIC", "MUL", "PAD", "QUANTIZE", "RESHAPE"}
-"""Operators that the network may use: some of the Edge TPU's (coral.ai, models-intro)."""
+"""Operators that the network may use. The Edge TPU supports all of them (coral.ai, models-intro)."""
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def bundle():
     return Bundle.open("road")
 
 
-def test_it_is_small_and_says_what_it_was_trained_on(bundle):
+def test_the_bundle_is_small_and_its_card_is_complete(bundle):
     assert (ZOO / "road.orilla").stat().st_size <= 3 * 2**20
     sizes = {variant.name: bundle.manifest.files[variant.file].size for variant in bundle.manifest.variants}
     assert sizes["litert_wi8_ai8"] <= 2**20
@@ -30,12 +30,12 @@ def test_it_is_small_and_says_what_it_was_trained_on(bundle):
     assert "/" not in card.command.replace("--", "")
 
 
-def test_it_verifies_here(bundle):
+def test_the_bundle_verifies(bundle):
     for verdict in verify(bundle, bundle.manifest.variants):
         assert verdict.passed, verdict
 
 
-def test_every_operator_is_int8_and_known_to_the_edge_tpu(bundle):
+def test_every_operator_is_int8_and_supported_by_the_edge_tpu(bundle):
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bundle.read("variants/litert_wi8_ai8.tflite"), 0))
@@ -58,6 +58,7 @@ def test_accuracy_on_camvid(bundle, data_root):
 
 
 def masks(clip, every):
+    """Yield the image and the mask of every few frames of a video."""
     with orilla.runtime.open("road") as model:
         for tick in model.stream(clip):
             if tick.index % every == 0:
@@ -65,7 +66,7 @@ def masks(clip, every):
 
 
 @pytest.mark.real_data
-def test_a_motorway(data_root):
+def test_the_lanes_of_a_motorway_are_road(data_root):
     """The lanes are road; the sky and the hill are not."""
     for _, mask in masks(data_root / "video" / "solidWhiteRight.mp4", 10):
         assert mask.shape == (540, 960)
@@ -75,7 +76,7 @@ def test_a_motorway(data_root):
 
 
 @pytest.mark.real_data
-def test_a_street_from_above(data_root):
+def test_a_street_from_above_is_road_except_the_cars(data_root):
     """Everything is road except the cars. If much of the image is white, it contains a white car."""
     shares, cars = [], []
     for image, mask in masks(data_root / "video" / "car-detection.mp4", 10):
@@ -100,7 +101,7 @@ def test_the_encoder_starts_from_the_weights_file(data_root):
     whole.load_weights(path)
     compared = 0
     for layer in (layer for layer in encoder.layers if layer.weights):
-        for one, other in zip(layer.get_weights(), whole.get_layer(layer.name).get_weights(), strict=True):
-            assert np.array_equal(one, other)
+        for weights, expected in zip(layer.get_weights(), whole.get_layer(layer.name).get_weights(), strict=True):
+            assert np.array_equal(weights, expected)
             compared += 1
     assert compared > 150

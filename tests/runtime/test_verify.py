@@ -1,4 +1,4 @@
-"""Verification: what passes, and which stage is named if a machine computes something else."""
+"""Verification: intact bundles pass, and the first stage that differs on this machine is named."""
 
 import io
 import json
@@ -23,7 +23,7 @@ def run(bundle, dataset=None):
 
 
 def rewritten(path, folder, change):
-    """Return the bundle with changed content and a matching manifest: damage that hashes do not show."""
+    """Return the bundle with changed content and the hashes of that content, so that opening it succeeds."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     manifest = json.loads(content.pop("manifest.json"))
@@ -38,14 +38,14 @@ def rewritten(path, folder, change):
     return Bundle.open(out)
 
 
-def test_a_sound_bundle_passes_on_its_own_data(tiny_bundle, tiny_data):
+def test_an_intact_bundle_passes_on_its_own_data(tiny_bundle, tiny_data):
     for verdict in run(Bundle.open(tiny_bundle), open_dataset(tiny_data)):
         assert verdict.passed, verdict
         assert verdict.first_difference is None
         assert verdict.metrics["iou"] >= 0
 
 
-def test_a_foreign_data_set_is_measured_but_not_held_against_the_export(tiny_bundle, tmp_path):
+def test_accuracy_on_other_data_is_reported_but_not_compared_with_the_export(tiny_bundle, tmp_path):
     from helpers import factories
 
     other_scenes = factories.camvid_folder(tmp_path / "other", {"val": 3}, (60, 80))
@@ -54,8 +54,8 @@ def test_a_foreign_data_set_is_measured_but_not_held_against_the_export(tiny_bun
         assert "not the data of the export" in verdict.stages[-1].detail
 
 
-def test_another_network_is_found_at_infer(tiny_bundle, tmp_path):
-    """A difference in one of a hundred decisions is enough."""
+def test_other_outputs_fail_at_infer(tiny_bundle, tmp_path):
+    """One different decision in a hundred fails the stage."""
 
     def change(content, manifest):
         for variant in manifest["variants"]:
@@ -78,18 +78,18 @@ HUGE = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape':
         ("golden/000.output.npy", HUGE.ljust(127) + b"\n"),
         ("golden/000.output.npy", b"not an array" * 20),
         ("golden/001.jpg", b""),
-        ("golden/001.jpg", b"not a picture"),
+        ("golden/001.jpg", b"not an image"),
         ("golden/001.prepared.png", cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()),
     ],
 )
-def test_hostile_golden_data_is_one_line(tiny_bundle, tmp_path, name, data):
+def test_hostile_golden_data_raises_a_one_line_error(tiny_bundle, tmp_path, name, data):
     bundle = rewritten(tiny_bundle, tmp_path, lambda content, manifest: content.update({name: data}))
     with pytest.raises(BundleError, match=r"golden|prepared") as caught:
         run(bundle)
     assert "\n" not in str(caught.value)
 
 
-def test_another_resize_is_found_at_resize(tiny_bundle, tmp_path):
+def test_another_resize_fails_at_resize(tiny_bundle, tmp_path):
     def change(content, manifest):
         image = cv2.imdecode(np.frombuffer(content["golden/000.prepared.png"], np.uint8), cv2.IMREAD_UNCHANGED)
         content["golden/000.prepared.png"] = cv2.imencode(".png", cv2.add(image, 3))[1].tobytes()
@@ -97,14 +97,14 @@ def test_another_resize_is_found_at_resize(tiny_bundle, tmp_path):
     assert {verdict.first_difference for verdict in run(rewritten(tiny_bundle, tmp_path, change))} == {"resize"}
 
 
-def test_another_decoder_is_found_at_decode(tiny_bundle, tmp_path):
+def test_another_decoder_fails_at_decode(tiny_bundle, tmp_path):
     def change(content, manifest):
         manifest["golden"][0]["raw_sha256"] = "0" * 64
 
     assert {verdict.first_difference for verdict in run(rewritten(tiny_bundle, tmp_path, change))} == {"decode"}
 
 
-def test_a_file_that_no_engine_takes_is_found_at_load(tiny_bundle, tmp_path):
+def test_a_damaged_model_file_fails_at_load(tiny_bundle, tmp_path):
     def change(content, manifest):
         for variant in manifest["variants"]:
             content[variant["file"]] = b"not a model" * 100
@@ -112,7 +112,7 @@ def test_a_file_that_no_engine_takes_is_found_at_load(tiny_bundle, tmp_path):
     assert {verdict.first_difference for verdict in run(rewritten(tiny_bundle, tmp_path, change))} == {"load"}
 
 
-def test_accuracy_below_the_exports_fails(tiny_bundle, tiny_data, tmp_path):
+def test_accuracy_below_that_of_the_export_fails(tiny_bundle, tiny_data, tmp_path):
     def change(content, manifest):
         for variant in manifest["variants"]:
             variant["check"]["metrics"]["iou"] += 0.02
@@ -121,7 +121,7 @@ def test_accuracy_below_the_exports_fails(tiny_bundle, tiny_data, tmp_path):
     assert {verdict.first_difference for verdict in verdicts} == {"accuracy"}
 
 
-def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
+def test_nan_outputs_fail_at_infer(tiny_bundle, monkeypatch):
     bundle = Bundle.open(tiny_bundle)
     shape = np.load(io.BytesIO(bundle.read("golden/000.output.npy"))).shape
 
@@ -138,7 +138,7 @@ def test_nan_is_no_agreement(tiny_bundle, monkeypatch):
     assert {verdict.first_difference for verdict in run(bundle)} == {"infer"}
 
 
-def test_an_engine_that_is_not_installed_is_skipped_with_the_install_line(tiny_bundle, monkeypatch):
+def test_variants_of_a_missing_engine_are_skipped_with_the_install_command(tiny_bundle, monkeypatch):
     monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")
     verdicts = run(Bundle.open(tiny_bundle))
     skipped = [verdict for verdict in verdicts if verdict.skipped]
@@ -155,7 +155,7 @@ def test_a_bundle_without_golden_frames_cannot_be_verified(tiny_bundle, tmp_path
         run(bundle)
 
 
-def test_the_install_line_is_printed_as_it_must_be_typed(tiny_bundle, monkeypatch, capsys):
+def test_the_install_command_is_printed_without_markup(tiny_bundle, monkeypatch, capsys):
     from orilla.runtime.cli import main
 
     monkeypatch.setattr(module.registry, "installed", lambda engine: engine != "onnx")

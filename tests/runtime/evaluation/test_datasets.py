@@ -1,4 +1,4 @@
-"""Data sets of classes, images and texts, and their common behaviour."""
+"""Data sets of images and texts in classes, and what all data sets have in common."""
 
 import gzip
 import os
@@ -13,14 +13,14 @@ from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.evaluation.datasets.registry import absolute
 
 
-def test_a_telephone_s_picture_is_told_apart_from_a_damaged_one(tmp_path):
+def test_a_heic_image_has_its_own_message(tmp_path):
     data = factories.class_folders(tmp_path / "data", {"train": 2, "val": 2})
     (data / "val" / "cat" / "a.heic").write_bytes(factories.HEIC)
     with pytest.raises(DataError, match=r"a\.heic: HEIC is not supported; convert it to JPEG"):
         open_dataset(data).load("val", 0)
 
 
-def test_names():
+def test_unknown_names_are_explained():
     with pytest.raises(ConfigError, match="unknown data set 'scnes': did you mean scenes"):
         open_dataset("scnes")
     with pytest.raises(ConfigError, match="seed after the colon"):
@@ -31,7 +31,7 @@ def test_names():
         open_dataset("scenes").names("test")
 
 
-def test_classes_are_folders_in_a_folder_or_a_zip(tmp_path):
+def test_class_folders_may_be_in_a_folder_or_a_zip(tmp_path):
     folder = factories.class_folders(tmp_path / "in" / "animals", {"train": 3, "validation": 2})
     zipped = factories.zip_folder(tmp_path / "in", tmp_path / "animals.zip")
     plain, packed = open_dataset(folder), open_dataset(zipped)
@@ -51,7 +51,7 @@ def test_folders_without_splits_are_divided_by_content(tmp_path):
     assert min(counts["val"], counts["test"]) > 8
 
 
-def test_a_class_may_be_called_like_a_split(tmp_path):
+def test_a_class_may_have_the_name_of_a_split(tmp_path):
     folder = factories.class_folders(tmp_path / "vehicles", {".": 12}, classes=("car", "train"))
     dataset = open_dataset(folder)
     assert dataset.classes == ("car", "train")
@@ -66,7 +66,7 @@ def test_a_split_without_one_of_the_classes_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_pictures_below_a_folder_of_a_class_are_of_the_class(tmp_path, zipped):
+def test_images_in_subfolders_belong_to_the_class_of_the_folder(tmp_path, zipped):
     folder = factories.class_folders(tmp_path / "animals", {"train": 2, "test": 2})
     (folder / "train" / "cat" / "siamese").mkdir()
     factories.write_picture(folder / "train" / "cat" / "siamese" / "cat000.png", factories.picture(20, 30))
@@ -84,7 +84,7 @@ def test_pictures_below_a_folder_of_a_class_are_of_the_class(tmp_path, zipped):
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("split", ["", "train/"])
 @pytest.mark.parametrize("suffix", [".png", ".txt"])
-def test_a_class_s_samples_may_all_lie_in_folders_inside_it(tmp_path, zipped, split, suffix):
+def test_all_samples_of_a_class_may_be_in_subfolders(tmp_path, zipped, split, suffix):
     top = tmp_path / "data"
     for name in ("cat", "dog"):
         for year in ("2023", "2024"):
@@ -99,21 +99,21 @@ def test_a_class_s_samples_may_all_lie_in_folders_inside_it(tmp_path, zipped, sp
     assert sum(len(dataset.names(part)) for part in dataset.splits) == 4
 
 
-def test_classes_may_lie_below_a_folder_of_their_split(tmp_path):
+def test_a_split_may_have_one_folder_around_its_classes(tmp_path):
     animals = factories.class_folders(tmp_path / "animals", {"Train/images": 3, "Testing/images": 2})
     dataset = open_dataset(animals)
     assert dataset.classes == ("cat", "dog")
     assert {split: len(dataset.names(split)) for split in dataset.splits} == {"train": 6, "test": 4}
 
 
-def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
+def test_a_link_to_a_parent_folder_is_not_followed(tmp_path):
     animals = factories.class_folders(tmp_path / "animals", {"train": 3, "val": 2})
     (animals / "train" / "cat" / "loop").symlink_to(animals / "train" / "cat")
     (animals / "train" / "dog" / "loop").symlink_to(animals)
     assert len(open_dataset(animals).names("train")) == 6
 
 
-def test_names_that_are_no_text(tmp_path):
+def test_file_names_that_are_not_utf_8(tmp_path):
     animals = factories.class_folders(tmp_path / "animals", {"train": 3, "val": 2})
     odd = os.fsdecode(b"caf\xe9")
     (animals / "train" / "cat" / "cat000.png").rename(animals / "train" / "cat" / f"{odd}.png")
@@ -125,7 +125,7 @@ def test_names_that_are_no_text(tmp_path):
         open_dataset(animals)
 
 
-def test_a_data_set_is_found_again_from_elsewhere(tmp_path, monkeypatch):
+def test_an_absolute_specification_is_valid_in_every_folder(tmp_path, monkeypatch):
     animals = factories.class_folders(tmp_path / "animals", {"train": 3, "val": 2})
     monkeypatch.chdir(animals)
     assert open_dataset(".").source.name == "animals"
@@ -170,7 +170,7 @@ def imdb_file(folder, ranks):
     return folder / "imdb.npz"
 
 
-def test_keras_imdb_gives_texts_again(tmp_path):
+def test_imdb_word_ranks_become_texts(tmp_path):
     dataset = open_dataset(imdb_file(tmp_path, [[3, 2], [1, 2, 2]]))
     assert [dataset.load("train", index).text for index in range(2)] == ["bad film", "good film film"]
     assert dataset.labels("test") == [1, 0]
@@ -186,7 +186,7 @@ class Evil:
         return (print, ("the pickle ran code",))
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
+def test_a_pickle_that_would_run_code_is_rejected(tmp_path, capsys):
     with pytest.raises(DataError, match=r"the file refers to builtins\.print"):
         open_dataset(imdb_file(tmp_path, [[1], Evil()]))
     assert "ran code" not in capsys.readouterr().out
@@ -222,13 +222,13 @@ def test_texts_come_from_folders_and_tables(tmp_path):
         ("text,label\n", "has no rows"),
     ],
 )
-def test_a_table_with_a_mistake(tmp_path, content, match):
+def test_an_invalid_table_raises_a_data_error(tmp_path, content, match):
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(DataError, match=match):
         open_dataset(tmp_path / "t.csv")
 
 
-def test_a_kind_may_be_said(tiny_data, tmp_path):
+def test_the_specification_may_state_the_kind(tiny_data, tmp_path):
     assert open_dataset(f"camvid:{tiny_data}").source.name == "camvid"
     with pytest.raises(DataError, match="no such data set"):
         open_dataset(f"folders:{tmp_path / 'gone'}")

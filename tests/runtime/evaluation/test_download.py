@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from helpers import datasets
 
 from orilla.devices.errors import ConfigError, DataError, OutputError
 from orilla.runtime.cli import main
@@ -22,13 +23,13 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
-        server.asked.append(self.headers.get("Range"))
+        server.ranges_requested.append(self.headers.get("Range"))
         if self.path not in server.content:
             self.send_error(404)
             return
         data = server.content[self.path]
         start = 0
-        if self.headers.get("Range") and server.ranges:
+        if self.headers.get("Range") and server.supports_ranges:
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
             if start >= len(data):
                 self.send_error(416)
@@ -49,7 +50,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.content, server.cuts, server.asked, server.ranges = {"/data.bin": CONTENT}, [], [], True
+    server.content, server.cuts = {"/data.bin": CONTENT}, []
+    server.ranges_requested, server.supports_ranges = [], True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -60,72 +62,72 @@ def file(server, **options):
     return File(f"http://127.0.0.1:{server.server_port}/data.bin", **options)
 
 
-def take(server, target, **options):
-    pauses, message = [], []
-    fetch(file(server, **options), target, lambda there, total: message.append((there, total)), pause=pauses.append)
-    return pauses, message
+def download_to(server, target, **options):
+    pauses, progress = [], []
+    fetch(file(server, **options), target, lambda *sizes: progress.append(sizes), pause=pauses.append)
+    return pauses, progress
 
 
-def test_a_whole_download_is_checked_and_told(server, tmp_path):
-    pauses, message = take(server, tmp_path / "data.bin", sha256=SHA256)
+def test_a_download_is_checked_and_reports_its_progress(server, tmp_path):
+    pauses, progress = download_to(server, tmp_path / "data.bin", sha256=SHA256)
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
     assert pauses == []
-    assert message[-1] == (300_000, 300_000)
+    assert progress[-1] == (300_000, 300_000)
     assert [path.name for path in tmp_path.iterdir()] == ["data.bin"]
 
 
-def test_a_connection_that_breaks_off_is_taken_up_where_it_was(server, tmp_path):
+def test_a_broken_connection_is_resumed_at_the_same_byte(server, tmp_path):
     server.cuts = [100_000, 50_000]
-    pauses, _ = take(server, tmp_path / "data.bin", sha256=SHA256)
+    pauses, _ = download_to(server, tmp_path / "data.bin", sha256=SHA256)
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert server.ranges_requested == [None, "bytes=100000-", "bytes=150000-"]
     assert len(pauses) == 2
 
 
-def test_what_a_killed_download_left_is_used(server, tmp_path):
+def test_the_partial_file_of_a_killed_download_is_used(server, tmp_path):
     (tmp_path / "data.bin.part").write_bytes(CONTENT[:70_000])
-    take(server, tmp_path / "data.bin", sha256=SHA256)
-    assert server.asked == ["bytes=70000-"]
+    download_to(server, tmp_path / "data.bin", sha256=SHA256)
+    assert server.ranges_requested == ["bytes=70000-"]
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_sends_it_all_again(server, tmp_path):
-    server.ranges = False
+def test_a_server_without_ranges_sends_the_whole_file_again(server, tmp_path):
+    server.supports_ranges = False
     (tmp_path / "data.bin.part").write_bytes(b"x" * 70_000)
-    take(server, tmp_path / "data.bin", sha256=SHA256)
+    download_to(server, tmp_path / "data.bin", sha256=SHA256)
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
 
 
-def test_a_server_that_never_gets_on_is_given_up_and_the_part_kept(server, tmp_path):
+def test_a_download_without_progress_fails_and_keeps_the_partial_file(server, tmp_path):
     server.cuts = [1000] + [0] * 50
     with pytest.raises(DataError, match=r"broke off .*run the command again to resume"):
-        take(server, tmp_path / "data.bin")
-    assert len(server.asked) == 1 + download.ATTEMPTS
+        download_to(server, tmp_path / "data.bin")
+    assert len(server.ranges_requested) == 1 + download.ATTEMPTS
     assert (tmp_path / "data.bin.part").stat().st_size == 1000
     server.cuts = []
-    take(server, tmp_path / "data.bin", sha256=SHA256)
-    assert server.asked[-1] == "bytes=1000-"
+    download_to(server, tmp_path / "data.bin", sha256=SHA256)
+    assert server.ranges_requested[-1] == "bytes=1000-"
 
 
 @pytest.mark.parametrize("options", [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"bytes": 5}])
-def test_another_file_than_is_published_is_not_kept(server, tmp_path, options):
+def test_a_file_with_a_wrong_checksum_or_size_is_discarded(server, tmp_path, options):
     with pytest.raises(DataError, match=r"published: the file was discarded"):
-        take(server, tmp_path / "data.bin", **options)
+        download_to(server, tmp_path / "data.bin", **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refusals_are_named(server, tmp_path):
+def test_errors_of_server_disk_and_name_have_messages(server, tmp_path):
     server.content = {}
     with pytest.raises(DataError, match="the server answers 404"):
-        take(server, tmp_path / "data.bin")
+        download_to(server, tmp_path / "data.bin")
     server.content = {"/data.bin": CONTENT}
     with pytest.raises(OutputError, match="cannot write"):
-        take(server, tmp_path / "none" / "data.bin")
+        download_to(server, tmp_path / "none" / "data.bin")
     with pytest.raises(ConfigError, match="unknown published data set 'mnits': did you mean mnist"):
-        get("mnits", lambda name: lambda there, total: None)
+        get("mnits", lambda name: lambda received, total: None)
 
 
-def test_a_name_opens_what_was_downloaded(server, tmp_path, monkeypatch, capsys):
+def test_a_downloaded_data_set_opens_by_name(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
     stream = io.BytesIO()
     np.savez(
@@ -144,14 +146,23 @@ def test_a_name_opens_what_was_downloaded(server, tmp_path, monkeypatch, capsys)
     assert main(["data", "get", "mnist", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["splits"]["train"]["samples"] == 3
     assert len(open_dataset("mnist").names("test")) == 2
-    requests = len(server.asked)
+    requests = len(server.ranges_requested)
     assert main(["data", "get", "mnist"]) == 0
-    assert len(server.asked) == requests
+    assert len(server.ranges_requested) == requests
     assert main(["data", "list"]) == 0
     assert "yes" in capsys.readouterr().out
 
 
-def test_a_tar_is_unpacked_and_may_not_leave_its_folder(server, tmp_path, monkeypatch):
+def test_a_downloaded_data_set_of_several_files_opens_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORILLA_CACHE", str(tmp_path))
+    datasets.imdb(tmp_path / "imdb")
+    with pytest.raises(DataError, match="imdb is not downloaded"):
+        open_dataset("imdb")
+    (tmp_path / "imdb" / download.COMPLETE).touch()
+    assert open_dataset("imdb").load("train", 0).text == "good plot dull"
+
+
+def test_a_tar_is_unpacked_only_into_its_folder(server, tmp_path, monkeypatch):
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
 
     def packed(*names):
@@ -167,13 +178,13 @@ def test_a_tar_is_unpacked_and_may_not_leave_its_folder(server, tmp_path, monkey
     server.content = {"/a.tar.gz": packed(*names), "/b.tar.gz": packed("../../evil.txt")}
     address = f"http://127.0.0.1:{server.server_port}"
     data_sets = {kind: Published("", "", (File(f"{address}/{kind}.tar.gz", extract=True),)) for kind in "ab"}
-    folder = get("a", lambda name: lambda there, total: None, data_sets)
+    folder = get("a", lambda name: lambda received, total: None, data_sets)
     assert open_dataset(folder).classes == ("neg", "pos")
     (tmp_path / "cache" / "c").mkdir()
-    (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # killed during the unpacking
+    (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # A killed process leaves this.
     data_sets["c"] = Published("", "", (File(f"{address}/a.tar.gz", extract=True),))
-    assert open_dataset(get("c", lambda name: lambda there, total: None, data_sets)).classes == ("neg", "pos")
+    assert open_dataset(get("c", lambda name: lambda received, total: None, data_sets)).classes == ("neg", "pos")
     with pytest.raises(DataError, match=r"cannot unpack b\.tar\.gz"):
-        get("b", lambda name: lambda there, total: None, data_sets)
+        get("b", lambda name: lambda received, total: None, data_sets)
     assert not (tmp_path / "evil.txt").exists()
     assert not (tmp_path / "cache" / "evil.txt").exists()

@@ -1,4 +1,4 @@
-"""Metrics compared with simple loops and with their definitions."""
+"""Metrics are compared with simple loops and with their definitions."""
 
 import numpy as np
 import pytest
@@ -18,19 +18,20 @@ masks = arrays.arrays(np.bool_, (5, 7))
 probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32))
 
 
-def segmented(*pictures):
-    return SegmentationMetrics([name for name, *_ in pictures], [tally(*rest) for _, *rest in pictures])
+def segmented(*images):
+    """Return the metrics of images, each given as its name and the arguments of `tally`."""
+    return SegmentationMetrics([name for name, *_ in images], [tally(*arrays) for _, *arrays in images])
 
 
 def counted(hit, false, missed, clear):
-    """Return counts with these numbers of pixels of each kind."""
+    """Return the counts of an image with these numbers of pixels of each kind."""
     predicted = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
     true = np.array([True] * hit + [False] * false + [True] * missed + [False] * clear)
     return tally(predicted, true, np.ones(len(predicted), bool))
 
 
 @given(probabilities, masks, masks)
-def test_a_tally_counts_what_a_loop_counts(probability, truth, known):
+def test_a_tally_equals_the_counts_of_a_loop(probability, truth, known):
     counts = tally(probability, truth, known)
     for row, of_class in enumerate((False, True)):
         pixels = [p for p, t, k in zip(probability.flat, truth.flat, known.flat, strict=True) if k and t == of_class]
@@ -38,7 +39,7 @@ def test_a_tally_counts_what_a_loop_counts(probability, truth, known):
         assert counts[row, 128:].sum() == sum(p >= 0.5 for p in pixels)
 
 
-def test_the_measures_of_a_segmentation_are_their_definitions():
+def test_the_metrics_of_a_segmentation_match_their_definitions():
     metrics = SegmentationMetrics(["a"], [counted(6, 2, 1, 11)]).metrics()
     assert metrics["iou"] == pytest.approx(6 / 9)
     assert metrics["miou"] == pytest.approx((6 / 9 + 11 / 14) / 2)
@@ -48,7 +49,7 @@ def test_the_measures_of_a_segmentation_are_their_definitions():
     assert metrics["f1"] == pytest.approx(12 / 15)
 
 
-def test_maxf_is_the_best_f1_over_all_thresholds():
+def test_maxf_is_the_maximum_f1_over_all_thresholds():
     probability = np.array([[0.9, 0.4, 0.3, 0.1]], np.float32)
     truth = np.array([[True, True, False, False]])
     metrics = segmented(("a", probability, truth, np.ones_like(truth))).metrics()
@@ -56,14 +57,14 @@ def test_maxf_is_the_best_f1_over_all_thresholds():
     assert metrics["maxf"] == 1.0
 
 
-def test_all_pictures_count_by_their_pixels_and_sequences_are_told_apart():
+def test_images_count_by_their_pixels_and_sequences_have_their_own_iou():
     metrics = SegmentationMetrics(
         ["A_1", "A_2", "B_1"], [counted(1, 1, 0, 0), counted(1, 1, 0, 0), counted(3, 0, 0, 0)]
     ).metrics()
     assert (metrics["iou/A"], metrics["iou/B"], metrics["iou"]) == (0.5, 1.0, 5 / 7)
 
 
-def test_names_without_a_sequence_are_none_and_a_sequence_without_the_class_has_no_iou():
+def test_an_iou_per_sequence_needs_named_sequences_that_contain_the_class():
     plain = SegmentationMetrics(["IMG1", "IMG2"], [counted(1, 0, 0, 0), counted(0, 0, 0, 5)]).metrics()
     assert not [name for name in plain if "/" in name]
     metrics = SegmentationMetrics(
@@ -72,7 +73,7 @@ def test_names_without_a_sequence_are_none_and_a_sequence_without_the_class_has_
     assert "iou/B" not in metrics
 
 
-def test_nothing_to_measure_is_an_error():
+def test_images_without_the_class_raise_a_data_error():
     with pytest.raises(DataError, match="nothing can be measured"):
         SegmentationMetrics(["a"], [counted(0, 0, 0, 9)])
 
@@ -82,7 +83,7 @@ truths = arrays.arrays(np.int64, 30, elements=st.integers(0, 2))
 
 
 @given(scores, truths)
-def test_the_measures_of_a_classifier_are_their_definitions(score, labels):
+def test_the_metrics_of_a_classifier_match_their_definitions(score, labels):
     metrics = ClassificationMetrics(score, labels, ("a", "b", "c")).metrics()
     predicted = score.argmax(axis=1)
     assert metrics["accuracy"] == pytest.approx(np.mean(predicted == labels))
@@ -100,7 +101,7 @@ def test_the_measures_of_a_classifier_are_their_definitions(score, labels):
     arrays.arrays(np.float32, 20, elements=st.floats(0, 1, width=16)),
     arrays.arrays(np.int64, 20, elements=st.integers(0, 1)),
 )
-def test_the_area_under_the_curve_is_the_chance_that_a_positive_scores_higher(score, labels):
+def test_roc_auc_is_the_probability_that_a_positive_scores_higher(score, labels):
     metrics = ClassificationMetrics(np.stack([1 - score, score], axis=1), labels, ("no", "yes")).metrics()
     pairs = [(p > n) + 0.5 * (p == n) for p in score[labels == 1] for n in score[labels == 0]]
     if pairs:
@@ -111,7 +112,7 @@ def test_the_area_under_the_curve_is_the_chance_that_a_positive_scores_higher(sc
 
 @settings(max_examples=25)
 @given(scores, truths, st.lists(st.integers(0, 29), min_size=30, max_size=30))
-def test_weights_count_samples_as_often_as_repeating_them(score, labels, drawn):
+def test_a_weight_has_the_effect_of_repeating_a_sample(score, labels, drawn):
     weights = np.bincount(drawn, minlength=30).astype(float)
     whole, part = (
         ClassificationMetrics(score, labels, ("a", "b", "c")),
@@ -126,14 +127,14 @@ def test_weights_count_samples_as_often_as_repeating_them(score, labels, drawn):
     assert weighted == pytest.approx(repeated)
 
 
-def test_a_resample_without_a_class_says_nothing_of_it():
+def test_a_resample_without_a_class_has_no_metric_of_it():
     """Every seventh resample misses two samples of one class. Its recall is then undefined, not 0."""
     labels = np.array([0, 0] + [1] * 8)
     right = ClassificationMetrics(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
     assert set(right.values()) == {(1.0, 1.0)}
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
+def test_intervals_contain_the_true_value_in_about_95_per_cent():
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(60):
@@ -147,7 +148,7 @@ def test_one_probability_becomes_two_scores():
     assert class_scores(np.array([[0.25]], np.float32)).tolist() == [[0.75, 0.25]]
 
 
-def test_answers_are_measured_against_a_data_set(tiny_data):
+def test_the_classes_of_model_and_data_set_are_matched_by_name(tiny_data):
     dataset = open_dataset(tiny_data)
     target = target_of(dataset, "segment", ("road",))
     sample = dataset.load("val", 0)

@@ -17,7 +17,7 @@ def folder(tmp_path):
     return factories.camvid_folder(tmp_path / "camvid", {"train": 4, "val": 2})
 
 
-def test_folder_and_zip_are_the_same_data(folder, tmp_path):
+def test_a_folder_and_its_zip_contain_the_same_data(folder, tmp_path):
     zipped = factories.zip_folder(folder, tmp_path / "camvid.zip")
     nested = factories.zip_folder(folder.parent, tmp_path.parent / f"{tmp_path.name}-nested.zip")
     datasets = [open_dataset(path) for path in (folder, zipped, nested)]
@@ -42,42 +42,42 @@ def load_all(folder, split):
     return [dataset.load(split, index) for index in range(len(dataset.names(split)))]
 
 
-def refuse(folder, match, split="train"):
+def assert_rejected(folder, match, split="train"):
     with pytest.raises(DataError, match=match) as caught:
         load_all(folder, split)
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_without_labels(folder):
+def test_an_image_without_labels(folder):
     next((folder / "trainannot").iterdir()).unlink()
-    refuse(folder, "4 images in train/ and 3 in trainannot/ do not match")
+    assert_rejected(folder, "4 images in train/ and 3 in trainannot/ do not match")
 
 
 def test_labels_of_another_size(folder):
     path = next((folder / "trainannot").iterdir())
     cv2.imwrite(str(path), np.zeros((10, 10), np.uint8))
-    refuse(folder, r"are \[10, 10\], image .* is \[48, 64\]")
+    assert_rejected(folder, r"are \[10, 10\], image .* is \[48, 64\]")
 
 
-def test_a_label_that_is_no_class(folder):
+def test_a_label_above_the_last_class(folder):
     path = next((folder / "trainannot").iterdir())
     cv2.imwrite(str(path), np.full((48, 64), 77, np.uint8))
-    refuse(folder, "label 77")
+    assert_rejected(folder, "label 77")
 
 
 def test_colour_labels(folder):
     path = next((folder / "trainannot").iterdir())
     cv2.imwrite(str(path), np.zeros((48, 64, 3), np.uint8))
-    refuse(folder, "one channel")
+    assert_rejected(folder, "one channel")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture"])
-def test_a_damaged_picture(folder, content):
+@pytest.mark.parametrize("content", [b"", b"not an image"])
+def test_a_damaged_image(folder, content):
     next((folder / "train").iterdir()).write_bytes(content)
-    refuse(folder, "cannot decode")
+    assert_rejected(folder, "cannot decode")
 
 
-def test_scenes_in_camvid_s_layout_are_under_its_licence_only_where_they_are_its(folder):
+def test_only_camvid_s_own_images_have_camvid_s_licence(folder):
     assert open_dataset(folder).source.licence == "not stated"
     for part in ("train", "trainannot"):
         first = sorted((folder / part).iterdir())[0]
@@ -86,19 +86,19 @@ def test_scenes_in_camvid_s_layout_are_under_its_licence_only_where_they_are_its
 
 
 def test_missing_folders(tmp_path, folder):
-    refuse(tmp_path / "none.zip", "no such data set")
+    assert_rejected(tmp_path / "none.zip", "no such data set")
     (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", "none of camvid, kitti")
+    assert_rejected(tmp_path / "empty", "none of camvid, kitti")
     (tmp_path / "text.zip").write_text("hello")
-    refuse(tmp_path / "text.zip", "none of camvid, kitti")
+    assert_rejected(tmp_path / "text.zip", "none of camvid, kitti")
     for file in (folder / "train").iterdir():
         file.unlink()
     for file in (folder / "trainannot").iterdir():
         file.unlink()
-    refuse(folder, "no images in train/")
+    assert_rejected(folder, "no images in train/")
 
 
-def test_a_split_without_masks_is_told(tmp_path):
+def test_a_split_without_masks_is_an_error(tmp_path):
     for split in ("train", "val", "test"):
         for name in ("images", "masks"):
             factories.write_picture(tmp_path / split / name / "0.bmp", np.zeros((20, 30), np.uint8))
@@ -112,7 +112,7 @@ def test_a_split_without_masks_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("white", [255, 2])
-def test_a_palette_of_greys_has_its_indices_too(tmp_path, white):
+def test_a_grey_palette_is_read_by_its_indices(tmp_path, white):
     values = np.zeros((20, 30), np.uint8)
     values[10:] = 1
     mask = Image.fromarray(values, "P")
@@ -127,7 +127,7 @@ def test_a_palette_of_greys_has_its_indices_too(tmp_path, white):
         assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
 
 
-def test_a_mask_with_a_palette_has_its_indices(tmp_path):
+def test_a_colour_palette_is_read_by_its_indices(tmp_path):
     """Pascal VOC stores masks like this."""
     values = np.zeros((20, 30), np.uint8)
     values[10:] = 1
@@ -139,7 +139,7 @@ def test_a_mask_with_a_palette_has_its_indices(tmp_path):
     assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
 
 
-def test_masks_mark_the_road_or_the_classes_that_a_list_names(tmp_path):
+def test_masks_mark_the_road_or_the_classes_of_classes_txt(tmp_path):
     for index, values in enumerate(([0, 255], [0, 1])):
         mask = np.zeros((20, 30), np.uint8)
         mask[10:] = values[1]
@@ -163,7 +163,7 @@ def test_masks_mark_the_road_or_the_classes_that_a_list_names(tmp_path):
         open_dataset(tmp_path / "pairs").load("train", 1)
 
 
-def test_kitti_road_is_magenta_and_what_is_black_is_not_counted(tmp_path):
+def test_kitti_marks_the_road_in_magenta_and_unlabelled_pixels_in_black(tmp_path):
     for kind in ("um", "umm", "uu"):
         for number in range(5):
             colours = np.zeros((20, 30, 3), np.uint8)
