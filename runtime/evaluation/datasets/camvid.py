@@ -45,9 +45,9 @@ class CamVid(Pairs):
     classes = CLASSES
     ignore = UNLABELLED
 
-    def __init__(self, root: tree.Folder, where: Path) -> None:
+    def __init__(self, root: tree.Folder, path: Path) -> None:
         self._root = root
-        name = tree.name_of(root, where)
+        name = tree.name_of(root, path)
         own = Source(name, f"road scenes in {name}/, CamVid's twelve labels", "not stated")
         self.source = PUBLISHED if _published(root) else own
 

@@ -36,9 +36,9 @@ class ClassFolders(ListedDataset[File]):
     kind: str
     """Word for a sample in messages, such as `image`."""
 
-    def __init__(self, top: tree.Folder, where: Path) -> None:
+    def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top
-        self.source = self.source_of(tree.name_of(top, where))
+        self.source = self.source_of(tree.name_of(top, path))
         self._splits = _splits(top, self.suffixes)
         parents = list(self._splits.values()) or [top]
         self.classes = tuple(sorted({child.name for parent in parents for child in _classes(parent)}))

@@ -28,9 +28,9 @@ BINARY = ("background", "road")
 class Masks(Pairs):
     """Pairs of an image and a mask of the same stem."""
 
-    def __init__(self, top: tree.Folder, where: Path) -> None:
+    def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top
-        name = tree.name_of(top, where)
+        name = tree.name_of(top, path)
         self.source = Source(name, f"images and masks in {name}/", "not stated")
         names = top / "classes.txt"
         self._binary = not names.is_file()

@@ -118,9 +118,9 @@ def _walk(folder: Folder, above: tuple[Path, ...] = ()) -> Iterator[Folder]:
         yield from _walk(child, above)
 
 
-def name_of(top: Folder, where: Path) -> str:
-    """Return a name for the data set in the folder `top`, which was opened with the path `where`."""
-    return readable(top.name or where.resolve().stem)
+def name_of(top: Folder, path: Path) -> str:
+    """Return a name for the data set in the folder `top`, which was opened with `path`."""
+    return readable(top.name or path.resolve().stem)
 
 
 def below(folder: Folder, file: Folder) -> str:
