@@ -1,7 +1,7 @@
-"""Run a fixed computation between inferences. When it takes longer, the machine is slower, not the model.
+"""Run a fixed computation between inferences. If it takes longer than usual, the machine is slower, not the model.
 
-A neighbour on the other thread of the core, or on another virtual machine, slows inference by a third and shows in no
-counter of this system. Such intervals are excluded.
+A program on the other hardware thread of the core, or in another virtual machine, can slow inference by a third, and no
+counter of this system shows it. The intervals in which this happens are excluded from the result.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.files import cache_folder, make_folder, write_bytes
 
 WORK_MS = 0.1
-"""Approximate duration of one run of the computation on an undisturbed machine, milliseconds."""
+"""Approximate duration in milliseconds of one run of the computation on an undisturbed machine."""
 
 EVERY_S = 0.05
-"""Interval between readings in seconds. All readings together take a five-hundredth of the time."""
+"""Interval between readings in seconds. All readings together take about 0.2 % of the measurement's duration."""
 
 READINGS = 5
-"""Number of readings in one window. Their median counts for the window."""
+"""Number of readings in one window. The time of the window is their median."""
 
 QUIET = 0.1
-"""Share of the windows that count as quiet. The slowest of these defines the machine's own speed."""
+"""Share of the windows, the fastest ones, that count as quiet. The slowest of these defines the machine's own speed."""
 
 SLOWER = 1.1
-"""A window is excluded if it takes at least this multiple of the time at the machine's own speed. A clock that follows
-the heat changes in smaller steps, and a neighbour takes a quarter or more."""
+"""A window is excluded if it takes more than this multiple of the time at the machine's own speed. Changes of the clock
+frequency caused by heat are smaller, and other programs on the same core slow it by a quarter or more."""
 
 HELD_DOWN = 1.25
-"""A whole run is excluded if it takes at least this multiple of the best time of earlier runs, because a neighbour may
-stay for minutes."""
+"""If even the quiet windows take more than this multiple of the best time of earlier runs, they are compared with that
+time and excluded, because another program may slow the machine for minutes."""
 
 FORGOTTEN_S = 30 * 86400.0
-"""Age in seconds at which the speed of earlier runs is ignored, because the machine may have changed."""
+"""Age in seconds from which the speed of an earlier run is ignored, because the machine may have changed."""
 
 PATIENCE = 3.0
-"""Maximum duration of a measurement that waits for undisturbed seconds, as a multiple of the requested seconds."""
+"""Maximum duration of a measurement, as a multiple of the requested seconds. A disturbed measurement is prolonged up to
+this limit."""
 
 
 class ExcludedInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Interval of a run in which the machine was slower."""
+    """Interval of a run in which the machine was slower than usual."""
 
     from_s: float
     to_s: float
@@ -57,26 +58,25 @@ class Interference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Interference that the reference workload detected in a run."""
 
     quiet_ns: float
-    """Time of one step in the quietest windows, nanoseconds."""
+    """Time of one step in the quiet windows, in nanoseconds."""
     worst_ns: float
-    """Time of one step in the slowest window, nanoseconds."""
+    """Time of one step in the slowest window, in nanoseconds."""
     known_ns: float | None
-    """Time of one step in the quietest windows of all earlier runs on this machine, nanoseconds. None without earlier
-    runs."""
+    """Best time of one step in earlier runs on this machine, in nanoseconds. None if there are no earlier runs."""
     seconds: float
-    """Length of all excluded intervals, seconds."""
+    """Total length of all excluded intervals in seconds."""
 
     @property
     def slowdown(self) -> float:
-        """Return the factor by which the machine was slower than usual in its slowest interval."""
+        """Return the factor by which the slowest window was slower than the machine's usual speed."""
         return self.worst_ns / min(self.quiet_ns, self.known_ns or self.quiet_ns)
 
 
 class ReferenceWorkload:
-    """The reference workload, which is read between inferences.
+    """The fixed computation that is timed between inferences.
 
     Args:
-        known_ns: Time of one step in the quietest windows of earlier runs, or None.
+        known_ns: Best time of one step in earlier runs, in nanoseconds. None if there are no earlier runs.
     """
 
     def __init__(self, known_ns: float | None = None) -> None:
@@ -86,10 +86,14 @@ class ReferenceWorkload:
         self._next_s = 0.0
         self._readings: list[float] = []
         self._windows: list[tuple[float, float]] = []
-        """End of each window, seconds since the start, and its median time of one step, nanoseconds."""
+        """For each window, its end in seconds since the start, and the median time of one step in nanoseconds."""
 
     def read(self, at_s: float) -> None:
-        """Take a reading if the last one is at least `EVERY_S` old."""
+        """Time the computation if at least `EVERY_S` has passed since the last reading.
+
+        Args:
+            at_s: The current time in seconds since the start of the measurement.
+        """
         if at_s < self._next_s:
             return
         self._readings.append(step_ns(self._count))
@@ -99,13 +103,13 @@ class ReferenceWorkload:
             self._readings.clear()
 
     def quiet_s(self) -> float:
-        """Return the number of seconds so far that are not excluded."""
+        """Return how many seconds up to the last window are not excluded."""
         return (self._windows[-1][0] if self._windows else 0.0) - sum(
             interval.to_s - interval.from_s for interval in self.excluded()
         )
 
     def excluded(self) -> list[ExcludedInterval]:
-        """Return the intervals in which the machine was slower."""
+        """Return the intervals in which the machine was slower than usual."""
         if len(self._windows) < 4:
             return []
         intervals: list[ExcludedInterval] = []
@@ -120,7 +124,7 @@ class ReferenceWorkload:
         return intervals
 
     def summary(self) -> Interference | None:
-        """Return the interference for the result. None if the run was too short."""
+        """Return the interference in this run, or None if the run was too short to detect any."""
         if len(self._windows) < 4:
             return None
         worst = max(median for _, median in self._windows)
@@ -128,7 +132,7 @@ class ReferenceWorkload:
         return Interference(round(self._quiet_ns(), 4), round(worst, 4), self._known_ns, round(seconds, 3))
 
     def _own_ns(self) -> float:
-        """Return the time of one step at the machine's own speed, nanoseconds."""
+        """Return the time of one step at the machine's own speed, in nanoseconds."""
         quiet = self._quiet_ns()
         return quiet if self._known_ns is None or quiet <= HELD_DOWN * self._known_ns else self._known_ns
 
@@ -138,10 +142,10 @@ class ReferenceWorkload:
 
 
 def step_ns(steps: int) -> float:
-    """Run the computation once and return the time of one step, nanoseconds.
+    """Run the computation once and return the time of one step in nanoseconds.
 
     Args:
-        steps: Number of multiplications and additions.
+        steps: Number of steps. Each is one multiplication and one addition.
     """
     began, total = time.perf_counter_ns(), 0
     for number in range(steps):
@@ -150,16 +154,16 @@ def step_ns(steps: int) -> float:
 
 
 def known_ns() -> float | None:
-    """Return the best time of one step on this machine so far, nanoseconds.
+    """Return the best time of one step in earlier runs on this machine, in nanoseconds.
 
-    None before the first run or if it is outdated.
+    Return None if there are no earlier runs, or if the stored time is older than `FORGOTTEN_S`.
     """
     stored = _stored().get(_key())
     return stored.quiet_ns if stored is not None and time.time() - stored.at < FORGOTTEN_S else None
 
 
 def remember(quiet_ns: float) -> None:
-    """Store the best time. If it cannot be stored, the next run starts without it."""
+    """Store the time of one step for later runs if it is the best so far. An error on writing is ignored."""
     stored_ns = known_ns()
     if stored_ns is not None and stored_ns <= quiet_ns:
         return
@@ -171,7 +175,7 @@ def remember(quiet_ns: float) -> None:
 class _Known(msgspec.Struct, frozen=True):
     quiet_ns: float
     at: float
-    """Seconds since 1970."""
+    """Time of the measurement in seconds since 1970."""
 
 
 def _stored() -> dict[str, _Known]:
@@ -186,13 +190,18 @@ def _file() -> Path:
 
 
 def _key() -> str:
-    """Return a text that identifies everything that determines the machine's speed."""
+    """Return a string that names everything on which the machine's speed depends."""
     machine = detect()
     return f"{identity()}, {machine.governor}, {machine.max_mhz} MHz, Python {sys.version}"
 
 
 def outside(at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[bool]:
-    """Return a mask of the times, which must ascend: True for a time that lies in no excluded interval."""
+    """Return for each time whether it lies outside all excluded intervals.
+
+    Args:
+        at_s: The times in ascending order.
+        excluded: The excluded intervals in ascending order.
+    """
     mask, next_interval = [], 0
     for at in at_s:
         while next_interval < len(excluded) and at >= excluded[next_interval].to_s:

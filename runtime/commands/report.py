@@ -64,7 +64,7 @@ def execute(arguments: argparse.Namespace) -> ReportResult:
     results = [result for path in arguments.results for result in read_all(path)]
     limits = [limit for budget in budgets for result in results for limit in judge_result(budget, result, results)]
     if budgets and not limits:
-        msg = f"{arguments.budget}: these results have figures for none of its limits"
+        msg = f"{arguments.budget}: none of its limits applies to these results"
         raise ConfigError(msg)
     page(results, arguments.out, limits)
     return ReportResult(str(arguments.out), len(results), limits)

@@ -1,1 +1,1 @@
-"""Benchmarks on other machines, through the system's ssh."""
+"""Benchmarks on other machines, over the system's `ssh` command."""

@@ -1,4 +1,4 @@
-"""A Python on another machine that has the packages that Orilla needs."""
+"""Find or create a Python environment on another machine that contains the packages that Orilla needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from orilla.runtime.bench.remote.ssh import Remote, RemoteError
 
 FOLDER = ".cache/orilla/remote"
-"""Folder of all files on the machine, relative to the home folder."""
+"""Folder for all files that Orilla puts on the machine, relative to the user's home folder."""
 
 NEEDED_KIB = 800 << 10
-"""Disk space of an environment with numpy, OpenCV and LiteRT."""
+"""Disk space in KiB that an environment with NumPy, OpenCV and LiteRT needs."""
 
 MARK = "orilla-missing:"
 MISSING_CODE = """
@@ -28,7 +28,8 @@ def outdated(requirement):
 requirements = {requirements!r}
 print({mark!r}, *[name for name, need in requirements.items() if find_spec(name) is None or outdated(need)])
 """
-"""Program that prints the missing and outdated packages. A module counts as present if any distribution provides it."""
+"""Program that prints the import names of missing and outdated packages. A package is present if its module can be
+found, whichever distribution provides it."""
 
 PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
 MIN_PYTHON = (3, 11)
@@ -36,10 +37,10 @@ INSTALL_S = 1800.0
 
 
 def find_python(remote: Remote) -> str:
-    """Return the command of a Python on the machine that is new enough.
+    """Return the command that starts a sufficiently new Python on the machine.
 
     Raises:
-        RemoteError: The machine has none.
+        RemoteError: The machine has no such Python.
     """
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
     script = "; ".join(f'command -v {name} >/dev/null && echo {name} $({name} -c "{code}")' for name in PYTHONS)
@@ -48,9 +49,9 @@ def find_python(remote: Remote) -> str:
     for name, version in versions.items():
         if (numbers := re.fullmatch(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) >= MIN_PYTHON:
             return name
-    present = ", ".join(sorted(set(versions.values()))) or "none"
+    present = ", ".join(sorted(set(versions.values()))) or "no Python"
     msg = (
-        f"{remote.name}: needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer, found {present}: "
+        f"{remote.name}: Orilla needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer, but the machine has {present}: "
         "sudo apt install python3"
     )
     raise RemoteError(msg)
@@ -62,19 +63,21 @@ def environment(
     requirements: Mapping[str, str],
     wheels: Mapping[str, bytes],
 ) -> tuple[str, bool]:
-    """Return a Python with all requirements: the machine's own, else one in a virtual environment.
+    """Return a Python that has all requirements.
+
+    This is the machine's own Python if it has them, else that of a virtual environment in which they are installed.
 
     Args:
         remote: The machine.
-        python: The command of its Python.
-        requirements: Requirements as pip takes them, by import name.
-        wheels: Wheels by file name; if there are any, pip uses no network.
+        python: The command that starts the machine's own Python.
+        requirements: Requirements such as `numpy>=1.26`, by import name.
+        wheels: Content of wheels, by file name. If there are any, pip installs only from them, without a network.
 
     Returns:
-        The command of the Python, and True if packages were installed.
+        The command that starts this Python, and True if packages were installed.
 
     Raises:
-        RemoteError: The disk is too small, or venv or pip fails.
+        RemoteError: There is too little disk space, or `venv` or `pip` fails.
     """
     own = f'"$HOME"/{FOLDER}/env/bin/python'
     for candidate in (python, own):
@@ -83,8 +86,8 @@ def environment(
     home = remote.run('df -Pk "$HOME" | tail -n 1').split()
     if len(home) > 3 and home[3].isdigit() and int(home[3]) < NEEDED_KIB:
         msg = (
-            f"{remote.name}: {int(home[3]) >> 10} MiB are free, but an environment needs {NEEDED_KIB >> 10}: "
-            "free some space"
+            f"{remote.name}: only {int(home[3]) >> 10} MiB of disk space are free, but the packages need "
+            f"{NEEDED_KIB >> 10} MiB: free some space"
         )
         raise RemoteError(msg)
     remote.report(f"installing {', '.join(requirements[name] for name in missing)}")
@@ -101,7 +104,7 @@ def _create(remote: Remote, python: str, own: str) -> None:
         timeout_s=INSTALL_S,
     )
     if "NO VENV" in output:
-        msg = f"{remote.name}: cannot create an environment: sudo apt install python3-venv"
+        msg = f"{remote.name}: cannot create a virtual environment: sudo apt install python3-venv"
         raise RemoteError(msg)
 
 
@@ -112,11 +115,11 @@ def _wheel_options(remote: Remote, wheels: Mapping[str, bytes]) -> str:
 
 
 def missing_packages(remote: Remote, python: str, requirements: Mapping[str, str]) -> list[str]:
-    """Return the import names of the requirements that a Python lacks or has in an older version.
+    """Return the import names of the requirements that a Python lacks or has only in an older version.
 
     Args:
         remote: The machine.
-        python: The command of the Python.
+        python: The command that starts the Python.
         requirements: Requirements such as `numpy>=1.26`, by import name.
     """
     code = MISSING_CODE.format(mark=MARK, requirements=dict(requirements))

@@ -1,6 +1,6 @@
 """Benchmark other machines: `orilla bench run BUNDLE --host ssh://…`.
 
-Each machine receives what it lacks, runs doctor and verify, measures, and returns its result.
+The code and the bundle are copied to the machines. Each verifies the bundle and measures, and its result is fetched.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from orilla.runtime.engines import loader
 
 @dataclass(frozen=True, slots=True)
 class RemotePlan:
-    """A benchmark on other machines."""
+    """Settings of a benchmark on other machines."""
 
     hosts: tuple[str, ...]
-    """Machines, `ssh://[USER@]HOST[:PORT]` each."""
+    """URLs of the machines, in the form `ssh://[USER@]HOST[:PORT]`."""
     bundle: str
     scenario: str
     seconds: float
@@ -43,24 +43,24 @@ class RemotePlan:
 
 
 def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bool]:
-    """Measure on all machines at once.
+    """Measure on all machines at the same time.
 
     Args:
-        plan: The benchmark.
-        progress: Receiver of the progress.
+        plan: Settings of the benchmark.
+        progress: Receives the progress.
 
     Returns:
-        A report per machine, and True if the measurement was interrupted.
+        One report per machine, and True if the user interrupted the measurement.
 
     Raises:
-        ConfigError: The plan cannot be carried out.
+        ConfigError: A setting is invalid.
     """
     if plan.source is not None and Path(plan.source).exists():
-        msg = f"source {plan.source} is a file on this machine: give one of the other machine, or scenes"
+        msg = f"source={plan.source}: this file is on this machine; give a source on the other machine, or `scenes`"
         raise ConfigError(msg)
     remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):
-        msg = "two of the hosts are the same machine, and their runs would disturb each other"
+        msg = "two of the hosts are the same machine, so their measurements would disturb each other: give it once"
         raise ConfigError(msg)
     job, stop = _job(plan), threading.Event()
     with ThreadPoolExecutor(len(remotes)) as pool:
@@ -68,7 +68,7 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
         try:
             wait(runs)
         except KeyboardInterrupt:
-            progress.message("interrupted: fetching the samples so far")
+            progress.message("interrupted: fetching the samples measured so far")
             stop.set()
         return [run.result() for run in runs], stop.is_set()
 
@@ -78,7 +78,7 @@ def _job(plan: RemotePlan) -> Job:
     variant = loader.choose(bundle, plan.variant, plan.engine)
     paths = sorted(plan.wheels.glob("*.whl")) if plan.wheels else []
     if plan.wheels and not paths:
-        msg = f"wheels {plan.wheels}: the folder contains no wheel"
+        msg = f"wheels={plan.wheels}: this folder contains no wheel (*.whl)"
         raise ConfigError(msg)
     return Job(
         name=bundle.path.stem,
@@ -94,7 +94,7 @@ def _job(plan: RemotePlan) -> Job:
 
 
 def _options(plan: RemotePlan) -> tuple[str, ...]:
-    """Return the options of `orilla bench run` on the other machine, without variant and engine."""
+    """Return the options of `orilla bench run` on the other machine, except `--variant` and `--engine`."""
     values = {
         "scenario": plan.scenario,
         "seconds": plan.seconds,
@@ -108,7 +108,7 @@ def _options(plan: RemotePlan) -> tuple[str, ...]:
 
 
 def _packed(bundle: Bundle) -> bytes:
-    """Pack a bundle into one file."""
+    """Return the content of a bundle as one `.orilla` file."""
     if bundle.path.is_file():
         return bundle.path.read_bytes()
     files = {name: bundle.read(name) for name in bundle.manifest.files}

@@ -1,4 +1,7 @@
-"""One benchmark on one other machine: copy code and bundle, find a Python, run doctor and verify, measure."""
+"""One benchmark on one other machine.
+
+The steps are: find a Python, copy the code and the bundle, run `orilla doctor` and `orilla verify`, measure.
+"""
 
 from __future__ import annotations
 
@@ -25,60 +28,60 @@ from orilla.runtime.bench.result import Result
 POLL_S = 1.0
 
 STOP_S = 30.0
-"""Time that an interrupted measurement has to write its result."""
+"""Time limit in seconds within which an interrupted measurement must write its result."""
 
 GRACE_S = 600.0
-"""Time limit of the other steps, seconds. Small and emulated machines take long to start."""
+"""Time limit in seconds for each other step. Small and emulated machines take long to start."""
 
 INTERRUPTED = 128 + signal.SIGINT
-"""Exit code of `orilla bench run` after an interrupt. Its result holds the samples until then."""
+"""Exit code of an interrupted `orilla bench run`. It still writes a result, with the samples up to the interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A benchmark. It is the same for every machine."""
+    """What to send to each machine and what to measure there. It is the same for every machine."""
 
     name: str
     """Name of the bundle."""
     bundle: bytes
-    """The bundle as one file."""
+    """Content of the bundle as one `.orilla` file."""
     code: bytes
-    """Orilla itself, as a wheel."""
+    """Content of a wheel of Orilla."""
     wheels: dict[str, bytes]
-    """Wheels of other packages by file name, for machines without a network."""
+    """Content of wheels of other packages, by file name, for machines without a network."""
     variant: str
     engine: str | None
     options: tuple[str, ...]
-    """Further options of `orilla bench run`."""
+    """Options of `orilla bench run`, except `--variant` and `--engine`."""
     seconds: float
-    """Duration of the measurement."""
+    """Duration of the measurement in seconds."""
     needs_onnx: bool
-    """True if the engine is one of ONNX Runtime."""
+    """True if the engine belongs to ONNX Runtime, so that the machine needs this package."""
 
     @property
     def requirements(self) -> dict[str, str]:
-        """Requirements of the machine, by import name."""
+        """Requirements that pip installs on the machine, by import name."""
         return {**REQUIREMENTS, **(ONNX if self.needs_onnx else {})}
 
     @property
     def selection(self) -> str:
-        """The options that select variant and engine, quoted for a shell."""
+        """The options `--variant` and `--engine`, quoted for a shell."""
         engine = () if self.engine is None else ("--engine", self.engine)
         return shlex.join(("--variant", self.variant, *engine))
 
 
 @dataclass
 class HostReport:
-    """The outcome on one machine."""
+    """The outcome of a benchmark on one machine."""
 
     name: str
     result: Result | None = None
     error: str | None = None
-    """Reason why there is no result."""
+    """Error message if there is no result, else None."""
     findings: list[str] = field(default_factory=list)
-    """Warnings and failures of `orilla doctor`."""
+    """Warnings and failures that `orilla doctor` reported."""
     sent: list[str] = field(default_factory=list)
-    """Parts that were not on the machine yet: `orilla`, `bundle`, `environment`."""
+    """Parts that were sent or installed because the machine lacked them: `orilla`, `bundle`, `environment`."""
 
 
 def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> None:
@@ -87,11 +90,11 @@ def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> 
     Args:
         remote: The machine.
         job: The benchmark.
-        report: Receives findings, sent parts and the result.
-        stop: Set by the caller to interrupt the measurement.
+        report: Receives the findings, the sent parts and the result.
+        stop: The caller sets it to interrupt the measurement.
 
     Raises:
-        RemoteError: The machine can't be reached, or a step fails there.
+        RemoteError: The machine cannot be reached, or a step fails on it.
     """
     python = find_python(remote)
     code = _send_code(remote, job, report, python)
@@ -104,7 +107,7 @@ def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> 
     orilla = f'env PYTHONPATH="$HOME"/{code}${{PYTHONPATH:+:$PYTHONPATH}} {python} -m orilla.runtime.cli'
     bundle = f'"$HOME"/{shlex.quote(path)}'
     _check_stop(stop)
-    remote.report("doctor and verify")
+    remote.report("running doctor and verify")
     report.findings += doctor(remote, orilla)
     verify(remote, f"{orilla} verify {bundle} {job.selection}")
     _check_stop(stop)
@@ -115,12 +118,12 @@ def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> 
 
 def _check_stop(stop: threading.Event) -> None:
     if stop.is_set():
-        msg = "interrupted before the measurement"
+        msg = "interrupted before the measurement began"
         raise RemoteError(msg)
 
 
 def _send_code(remote: Remote, job: Job, report: HostReport, python: str) -> str:
-    """Copy Orilla to the machine unless it is there; return its folder."""
+    """Copy Orilla's code to the machine unless it is already there, and return its folder."""
     folder = f"{FOLDER}/code-{hashlib.sha256(job.code).hexdigest()[:16]}"
     if remote.run(f'test -f "$HOME"/{folder}/.ready && echo yes || true').strip() != "yes":
         remote.report(f"sending orilla ({len(job.code) >> 10} KiB)")
@@ -132,17 +135,17 @@ def _send_code(remote: Remote, job: Job, report: HostReport, python: str) -> str
 
 
 def doctor(remote: Remote, orilla: str) -> list[str]:
-    """Return the findings of `orilla doctor` that are not ok.
+    """Run `orilla doctor` on the machine and return its warnings and failures.
 
     Args:
         remote: The machine.
-        orilla: The shell command that runs Orilla there.
+        orilla: The shell command that starts Orilla on the machine.
     """
     output = remote.run(f"{orilla} doctor --json", timeout_s=GRACE_S, check=False)
     try:
         findings = json.loads(output)["findings"]
     except (ValueError, KeyError, TypeError):
-        return ["doctor gave no answer"]
+        return ["orilla doctor failed: it printed no findings"]
     return [
         f"{finding['level']}: {finding['name']}: {finding['detail']}"
         for finding in findings
@@ -151,14 +154,14 @@ def doctor(remote: Remote, orilla: str) -> list[str]:
 
 
 def verify(remote: Remote, command: str) -> None:
-    """Verify the bundle on the machine: a bundle with wrong answers is not measured.
+    """Verify the bundle on the machine, so that a bundle with wrong answers is not measured.
 
     Args:
         remote: The machine.
-        command: The shell command of `orilla verify`.
+        command: The shell command that runs `orilla verify` on the bundle.
 
     Raises:
-        RemoteError: The bundle does not pass.
+        RemoteError: The bundle does not pass the verification.
     """
     output = remote.run(f"{command} --json 2>&1", timeout_s=GRACE_S, check=False)
     start = output.find("{")
@@ -175,15 +178,26 @@ def verify(remote: Remote, command: str) -> None:
         if not stage["passed"]
     ]
     details += [line for line in output.splitlines()[-1:] if line.strip()]
-    msg = f"{remote.name}: verify fails there: {details[0] if details else 'no answer'}"
+    msg = f"{remote.name}: orilla verify failed there: {details[0] if details else 'it printed nothing'}"
     raise RemoteError(msg)
 
 
 def _measure(remote: Remote, command: str, seconds: float, stop: threading.Event) -> Result:
-    """Measure in a process that outlives the connection, and wait for its result over any number of connections."""
+    """Measure in a process that continues if the connection is lost, and return its result.
+
+    Args:
+        remote: The machine.
+        command: The shell command of the measurement.
+        seconds: Duration of the measurement in seconds.
+        stop: The caller sets it to interrupt the measurement.
+
+    Raises:
+        RemoteError: The measurement fails, or reaches its time limit.
+    """
     folder = f'"$HOME"/{FOLDER}/runs/{uuid.uuid4().hex[:16]}'
     script = f"echo $$ > {folder}/pid; exec {command} --out {folder}/result.json"
-    # A retry after a lost connection must not start a second measurement: mkdir fails if the folder exists.
+    # A retry after a lost connection must not start a second measurement. mkdir prevents that: it fails if the folder
+    # exists.
     remote.run(
         f'mkdir -p "$HOME"/{FOLDER}/runs; mkdir {folder} 2>/dev/null && '
         f"{{ (nohup sh -c {shlex.quote(script)} > {folder}/output 2>&1 < /dev/null; echo $? > {folder}/code) "
@@ -205,17 +219,27 @@ def _measure(remote: Remote, command: str, seconds: float, stop: threading.Event
 
 
 def _wait(remote: Remote, folder: str, limit_s: float, stop: threading.Event) -> str:
-    """Wait for the measurement and return its exit code; pass an interrupt on to it."""
+    """Wait until the measurement ends, and return its exit code. If `stop` is set, interrupt the measurement.
+
+    Args:
+        remote: The machine.
+        folder: Folder of the measurement on the machine.
+        limit_s: Time limit in seconds.
+        stop: The caller sets it to interrupt the measurement.
+
+    Raises:
+        RemoteError: The time limit is reached.
+    """
     deadline, stopped = time.monotonic() + limit_s, False
     while not (code := remote.run(f"cat {folder}/code 2>/dev/null || true").strip()):
         if time.monotonic() > deadline:
             remote.run(f"kill -KILL $(cat {folder}/pid)", check=False)
-            msg = f"{remote.name}: no result after {limit_s:.0f} s"
+            msg = f"{remote.name}: the measurement did not end within {limit_s:.0f} s"
             raise RemoteError(msg)
         if stopped:
             time.sleep(POLL_S)
         elif stop.wait(POLL_S):
-            # The measurement writes its samples and ends by itself.
+            # After this signal the measurement writes its samples and ends.
             remote.run(f"kill -TERM $(cat {folder}/pid)", check=False)
             stopped, limit_s, deadline = True, STOP_S, time.monotonic() + STOP_S
     return code

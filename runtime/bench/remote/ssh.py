@@ -1,4 +1,4 @@
-"""Run commands on another machine and send files to it, through the system's ssh with its configuration."""
+"""Run commands on another machine and send files to it. The system's `ssh` command and its configuration are used."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from orilla.devices.errors import ConfigError, OrillaError
 from orilla.devices.progress import NoProgress, Progress
 
 COMMAND = "ORILLA_SSH"
-"""Environment variable with the command to use instead of `ssh`, for example `ssh -F FILE`."""
+"""Environment variable that sets the command to run instead of `ssh`, for example `ssh -F FILE`."""
 
 OPTIONS = (
     *("-o", "BatchMode=yes", "-o", "ConnectTimeout=10"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
 )
-"""Options of ssh. It asks for no password, because nobody could type one, and notices a dead connection in 15 s."""
+"""Options of `ssh`. It never asks for a password, and it detects a dead connection within 15 s."""
 
 FAILED = 255
-"""Exit code of ssh itself; any other code is the command's. Source: ssh(1)."""
+"""Exit code if `ssh` itself fails. Any other exit code comes from the remote command. Source: ssh(1)."""
 
 SHORT_S = 120.0
-"""Time limit of a script that can be repeated, seconds."""
+"""Time limit in seconds for a script. A script with at most this limit is retried when it reaches the limit."""
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Pauses before each retry after a lost connection, seconds."""
+"""Pause in seconds before each retry after a lost connection."""
 
 REASONS = {
-    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: find out why, then ssh-keygen -R {host}",
-    "Host key verification failed": "its host key is not known here: ssh {target} once, and compare its fingerprint",
-    "Permission denied": "it rejects the login: ssh-copy-id {target}",
-    "Could not resolve hostname": "there is no host with that name",
-    "Connection refused": "nothing listens there: is sshd running, and is this its port?",
-    "timed out": "it does not respond",
-    "No route to host": "there is no route to it",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed: find out why, then run ssh-keygen -R {host}",
+    "Host key verification failed": "its host key is unknown here: run ssh {target} once and check the fingerprint",
+    "Permission denied": "the machine rejected the login: run ssh-copy-id {target}",
+    "Could not resolve hostname": "no host has this name: check the name",
+    "Connection refused": "the machine refused the connection: check that sshd is running and that the port is correct",
+    "timed out": "the machine does not respond: check that it is switched on and connected",
+    "No route to host": "there is no network route to the machine: check the network",
 }
-"""Text in ssh's messages, and what it means. The first text that occurs counts."""
+"""Explanation of each known message of `ssh`. The first key that occurs in the output of `ssh` is used."""
 
 
 class RemoteError(OrillaError):
-    """A machine could not be reached, or a command failed there."""
+    """Raised if a machine cannot be reached, or if a command fails on it."""
 
 
 class LostError(RemoteError):
-    """The connection broke. A retry may work."""
+    """Raised if the connection to a machine is lost. A retry may succeed."""
 
 
 class Remote:
-    """One machine.
+    """Another machine that is reached over `ssh`.
 
     Args:
-        url: `ssh://[USER@]HOST[:PORT]`. HOST may be a name of `~/.ssh/config`.
-        progress: Receiver of the progress; None for none.
+        url: URL of the machine, `ssh://[USER@]HOST[:PORT]`. HOST may be a name in `~/.ssh/config`.
+        progress: Receives the progress. If None, no progress is reported.
 
     Raises:
-        ConfigError: The URL is invalid, or ssh is not installed.
+        ConfigError: The URL is invalid, or `ssh` is not installed.
     """
 
     def __init__(self, url: str, progress: Progress | None = None) -> None:
@@ -88,23 +88,30 @@ class Remote:
         self._ssh = [*command, *OPTIONS, *(["-p", str(port)] if port is not None else []), self.target]
 
     def report(self, text: str) -> None:
-        """Report what happens on this machine."""
+        """Report a progress message that begins with the name of the machine."""
         self._progress.message(f"{self.name}: {text}")
 
     def run(self, script: str, *, timeout_s: float = SHORT_S, check: bool = True) -> str:
-        """Run a shell script there. After a lost connection it runs again, so it must tolerate that.
+        """Run a shell script on the machine and return its standard output.
+
+        If the connection is lost, the script runs again. It must give the same outcome if it runs twice.
+
+        Args:
+            script: The script.
+            timeout_s: Time limit in seconds.
+            check: True to raise an error if the script fails.
 
         Raises:
-            RemoteError: The machine cannot be reached, or, with `check`, the script failed.
+            RemoteError: The machine cannot be reached, or the script fails and `check` is True.
         """
         return self.again(lambda: self._once(script, None, timeout_s, check=check)).decode(errors="replace")
 
     def send(self, data: bytes, path: str) -> bool:
-        """Send a file unless it already exists there. A transfer that was cut off is resumed.
+        """Send a file to the machine unless it is already there. An interrupted transfer is resumed.
 
         Args:
             data: Content of the file.
-            path: Path relative to the remote home folder. Its name must identify its content.
+            path: Path on the machine, relative to the home folder. It must be unique for this content.
 
         Returns:
             True if anything was sent.
@@ -112,7 +119,7 @@ class Remote:
         quoted, part = (
             _quoted(path),
             _quoted(f"{path}.{self.name}.part"),
-        )  # Another host name may belong to the same machine, so each sender has a file of its own.
+        )  # Two host names may belong to the same machine, so each `Remote` has its own partial file.
         size = f"wc -c < {quoted} 2>/dev/null || echo 0"
         if int(self.run(f"mkdir -p {_quoted(str(Path(path).parent))}; {size}").split()[-1]) == len(data):
             return False
@@ -130,7 +137,7 @@ class Remote:
         return True
 
     def again(self, work: Callable[[], bytes]) -> bytes:
-        """Repeat an action after a lost connection, with growing pauses."""
+        """Run a function, and repeat it after increasing pauses if the connection is lost."""
         for pause in PAUSES_S:
             try:
                 return work()
@@ -147,13 +154,13 @@ class Remote:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
-                start_new_session=True,  # This process handles Ctrl-C. It must not end ssh.
+                start_new_session=True,  # Only this process must receive Ctrl-C, because it would end ssh.
             )
         except subprocess.TimeoutExpired as error:
-            if timeout_s > SHORT_S:  # The machine is slow. A retry would start the script a second time.
-                msg = f"{self.name}: no answer for {timeout_s:g} s"
+            if timeout_s > SHORT_S:  # The script is probably still running. A retry would start it a second time.
+                msg = f"{self.name}: the machine did not respond within {timeout_s:g} s"
                 raise RemoteError(msg) from error
-            msg = f"no answer for {timeout_s:g} s"
+            msg = f"the machine did not respond within {timeout_s:g} s"
             raise LostError(msg) from error
         messages = ended.stderr.decode(errors="replace")
         if ended.returncode == FAILED:
@@ -166,7 +173,13 @@ class Remote:
         return ended.stdout
 
     def _failure(self, messages: str) -> RemoteError:
-        """Classify a failure of ssh: temporary, or one that must be fixed first."""
+        """Return the exception for a failure of `ssh`.
+
+        The exception is a `LostError` if a retry may succeed: the machine was reached before, and its key is accepted.
+
+        Args:
+            messages: What `ssh` wrote to standard error.
+        """
         for sign, meaning in REASONS.items():
             if sign in messages:
                 summary = f"{self.name}: {meaning.format(target=self.target, host=self.host)}"
@@ -177,5 +190,5 @@ class Remote:
 
 
 def _quoted(path: str) -> str:
-    """Quote a path relative to the home folder for a shell."""
+    """Return a path that is relative to the home folder, quoted for a shell."""
     return f'"$HOME"/{shlex.quote(path)}'

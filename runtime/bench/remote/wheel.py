@@ -1,6 +1,6 @@
-"""Build a wheel of the packages that a robot needs from the running files, without build tools.
+"""Build a wheel with the parts of Orilla that a robot needs. It is made of the installed files, without build tools.
 
-Equal files give equal bytes.
+The same files always give the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orilla.runtime.bundle.bundle import EPOCH
 
 PARTS = ("devices", "runtime")
 LEFT_OUT = (".orilla",)
-"""Suffixes of files that the wheel omits, except `LEFT_IN`, because a benchmark sends its own bundle."""
+"""Suffixes of files that the wheel omits, except those in `LEFT_IN`. A benchmark sends the bundle that it needs."""
 
 LEFT_IN = ("probe.orilla",)
 
@@ -29,21 +29,21 @@ REQUIREMENTS = {
     "cv2": "opencv-python-headless>=4.10",
     "rich": "rich>=13",
 }
-"""Requirements of the base install, by import name. A test compares them with `pyproject.toml`."""
+"""Requirements of Orilla without extras, by import name. A test compares them with `pyproject.toml`."""
 
 ONNX = {"onnxruntime": "onnxruntime>=1.20"}
 
 
 def wheel() -> bytes:
-    """Build the wheel.
+    """Build the wheel and return its content.
 
     Raises:
-        ConfigError: Orilla is not installed here.
+        ConfigError: Orilla is not installed on this machine, so that its metadata is missing.
     """
     try:
         installed = distribution("orilla")
     except PackageNotFoundError as error:
-        msg = "orilla runs here without being installed: pip install it first"
+        msg = "cannot send orilla to other machines, because it is not installed here: install it with pip first"
         raise ConfigError(msg) from error
     folder = f"orilla-{installed.version}.dist-info"
     files = dict(sorted(_sources().items()))
@@ -79,7 +79,10 @@ def _metadata(installed: Distribution) -> bytes:
 
 
 def _record(files: dict[str, bytes], own: str) -> bytes:
-    """Return hash and size of every file. Source: PyPA, "Recording installed projects"."""
+    """Return the content of `RECORD`: the hash and size of every file.
+
+    Source: PyPA, "Recording installed projects".
+    """
     lines = []
     for name, data in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

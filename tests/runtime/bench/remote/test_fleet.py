@@ -100,7 +100,7 @@ def test_several_machines_side_by_side(board, tmp_path, capsys):
         second_board.stop()
     output = " ".join(capsys.readouterr().out.split())
     assert code == 1
-    assert "127.0.0.1:1: nothing listens there" in output
+    assert "127.0.0.1:1: the machine refused the connection" in output
     for name in ("board", "other"):
         assert result.read(tmp_path / f"r-{name}.json").host.name == name
     assert "<svg" in (tmp_path / "r.html").read_text()
@@ -109,7 +109,7 @@ def test_several_machines_side_by_side(board, tmp_path, capsys):
 def test_an_unknown_host_key(board, capsys):
     board.trust("")
     assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
-    assert "its host key is not known here: ssh board once" in " ".join(capsys.readouterr().out.split())
+    assert "its host key is unknown here: run ssh board once" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_host_key_that_has_changed(board, capsys):
@@ -182,14 +182,14 @@ def test_a_refused_login(board, capsys):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
     board.log_in_with(stranger)
     assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
-    assert "it rejects the login: ssh-copy-id board" in " ".join(capsys.readouterr().out.split())
+    assert "the machine rejected the login: run ssh-copy-id board" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
     ("program", "text", "message"),
     [
-        ("python3", "echo 3.9", "needs Python 3.11 or newer, found 3.9"),
-        ("python3", "exit 127", "needs Python 3.11 or newer, found none"),
+        ("python3", "echo 3.9", "needs Python 3.11 or newer, but the machine has 3.9"),
+        ("python3", "exit 127", "needs Python 3.11 or newer, but the machine has no Python"),
     ],
 )
 def test_no_python_that_is_new_enough(board, capsys, program, text, message, monkeypatch):
@@ -214,7 +214,9 @@ def test_no_room_there(board, capsys, monkeypatch):
         assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     finally:
         df.unlink()
-    assert "9 MiB are free, but an environment needs 800: free some space" in " ".join(capsys.readouterr().out.split())
+    assert "only 9 MiB of disk space are free, but the packages need 800 MiB: free some space" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
@@ -231,7 +233,7 @@ def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_
     files = {name: original.read(name) for name in original.manifest.files}
     bundles.write(path, decode(json.dumps(text).encode()), files)
     assert main(["bench", "run", str(path), "--host", "ssh://board", "--seconds", "1"]) == 1
-    assert "verify fails there: litert_wi8_ai8: infer" in " ".join(capsys.readouterr().out.split())
+    assert "orilla verify failed there: litert_wi8_ai8: infer" in " ".join(capsys.readouterr().out.split())
 
 
 def flaky(folder, config, fails):
@@ -330,7 +332,7 @@ def test_what_it_needs_is_what_the_project_says():
         (["--host", "ssh://board:port"], "host ssh://board:port"),
         (["--host", "ssh://a", "--host", "ssh://a"], "two of the hosts are the same machine"),
         (["--host", "ssh://a", "--data", "x"], "--data is not possible with --host"),
-        (["--host", "ssh://a", "--wheels", "."], "the folder contains no wheel"),
+        (["--host", "ssh://a", "--wheels", "."], "this folder contains no wheel"),
     ],
 )
 def test_what_is_refused(capsys, tmp_path, monkeypatch, words, message):

@@ -72,7 +72,7 @@ def test_a_broken_budget_fails_the_command(tmp_path, capsys):
     assert "FAIL road litert_wi8_ai8: memory_mib is 21.0 MiB" in capsys.readouterr().out
     (tmp_path / "b.toml").write_text('[[budget]]\nbundle = "other"\nmemory_mib = 5\n')
     assert main(words) == 2
-    assert "sets no limit that these results have figures for" in capsys.readouterr().err
+    assert "none of its limits applies to these results" in capsys.readouterr().err
 
 
 def test_hostile_names_stay_text(tmp_path):
