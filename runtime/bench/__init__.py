@@ -1,1 +1,1 @@
-"""Benchmarks: measured times, the state of the machine, and a confidence interval for each figure."""
+"""Benchmarks: measure times with confidence intervals, and record the state of the machine during the measurement."""

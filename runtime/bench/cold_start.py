@@ -69,4 +69,4 @@ if __name__ == "__main__":
     sys.stdout.flush()
     import os
 
-    os._exit(0)  # Skips the unloading of the engine, during which some engines write to standard error.
+    os._exit(0)  # This skips the unloading of the engine, during which some engines write to standard error.

@@ -1,4 +1,4 @@
-"""Detect what disturbed a measurement, and decide whether the result is invalid or some intervals are excluded."""
+"""Detect disturbances of a measurement. They make the result invalid, or some intervals are excluded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from orilla.runtime.bench.monitor import Monitor
 from orilla.runtime.bench.reference_workload import PATIENCE, ExcludedInterval, Interference, ReferenceWorkload, outside
 
 DISTURBED = 0.1
-"""A result is invalid if more than this share of its seconds is disturbed."""
+"""A result is invalid if more than this share of its seconds was disturbed."""
 
 DRIFT = 0.05
-"""A result is invalid if the median of its last third differs from that of its first third by more than this share."""
+"""A result is invalid if the medians of its first and last third differ by more than this share."""
 
 CLOCK_FELL = 0.95
-"""Slower intervals are attributed to the processor's clock if its frequency in them is below this share of the
+"""Slower intervals are attributed to the processor's clock if its frequency in them was below this share of the
 frequency in the other intervals."""
 
 
@@ -70,7 +70,7 @@ def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) ->
 
 
 def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
-    """Return True if a lower clock frequency explains the slower intervals, so that the machine itself caused them."""
+    """Return True if the clock frequency dropped in the slower intervals, so that the machine itself caused them."""
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     halves: tuple[list[float], list[float]] = ([], [])
     for second, is_kept in zip(monitor.seconds, mask, strict=True):

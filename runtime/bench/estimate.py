@@ -1,6 +1,6 @@
 """Estimate the inference time of a bundle on a device that is not available, from figures published for that device.
 
-The relative times of two models come from a cost per kind of work, fitted to measured runs (`devices/costs.toml`). The
+Each kind of work has a cost that was fitted to measured runs (`devices/costs.toml`). The
 speed of the device is the geometric mean over its published figures. The range of an estimate is the largest error that
 occurs when each published model is predicted from the others.
 """
@@ -25,7 +25,7 @@ from orilla.runtime.bundle.manifest import Variant
 COSTS = CATALOG.with_name("costs.toml")
 
 LONE = 2.0
-"""Range of an estimate that rests on a single published figure, as a factor in both directions. The true error is
+"""Factor for the upper and lower bound of an estimate that rests on a single published figure. The true error is
 unknown."""
 
 
@@ -116,14 +116,14 @@ def _predict(bundle: Bundle, variant: Variant, device: str, devices: Catalog) ->
 
 @cache
 def costs() -> dict[str, Work]:
-    """Return, by precision, the cost of each kind of work on the reference machine in milliseconds per unit."""
+    """Return the cost of each kind of work by precision, in milliseconds per unit on the reference machine."""
     tables = tomllib.loads(COSTS.read_text())["costs"]
     return {name: Work(**table) for name, table in tables.items()}
 
 
 @cache
 def models() -> dict[str, Work]:
-    """Return the work of each model with published figures, by name."""
+    """Return the work of each model that has published figures, by the model's name."""
     return {name: Work(**table) for name, table in tomllib.loads(COSTS.read_text())["models"].items()}
 
 
@@ -151,7 +151,7 @@ def speed_of(device: str, precision: str, devices: Catalog) -> Speed:
             speeds.append(
                 (relative_spec.mhz / spec.mhz, base, f"{relative}'s figures, scaled from {relative_spec.mhz} MHz")
             )
-    if speeds:  # The device with the most similar speed is used.
+    if speeds:  # If there are several similar devices, the one whose speed is most similar is used.
         ratio, base, basis = min(speeds, key=lambda speed: abs(math.log(speed[0])))
         return Speed(base.factor * ratio, base.errors, basis)
     msg = f"no {precision} figures are published for {device} or a similar device"
@@ -176,7 +176,7 @@ def _own(device: str, precision: str, devices: Catalog) -> Speed | None:
 
 
 def _common(device: str, other: str, precision: str, devices: Catalog) -> dict[str, float]:
-    """Return, by model, the ratio of two devices' published times on the same engine."""
+    """Return the ratios of two devices' published times on the same engine, by model."""
     theirs = {
         (figure.model, figure.engine): figure.ms
         for figure in devices.devices[other].latencies

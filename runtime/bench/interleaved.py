@@ -1,4 +1,4 @@
-"""Time several sessions in turn, so that a disturbance affects all of them."""
+"""Time several sessions in turn, so that a disturbance of the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orilla.runtime.engines.session import Session
 
 WARM_UP = 3
 EACH = 6
-"""Number of inferences that one session runs before it is the next session's turn."""
+"""Number of inferences that one session runs before the next session takes over."""
 
 
 def timed(session: Session, frames: Sequence[KnownFrame], count: int, ends: float = float("inf")) -> list[float]:
@@ -27,7 +27,7 @@ def timed(session: Session, frames: Sequence[KnownFrame], count: int, ends: floa
 
 
 def warm_up(sessions: Sequence[Session], frames: Sequence[Sequence[KnownFrame]], ends: float = float("inf")) -> None:
-    """Run a few inferences on each session, at least one. `ends` is a time limit, as in `timed`."""
+    """Run a few inferences on each session, at least one. `ends` has the same meaning as in `timed`."""
     for session, inputs in zip(sessions, frames, strict=True):
         timed(session, inputs, WARM_UP, ends)
 
@@ -37,7 +37,7 @@ def interleaved(
 ) -> list[list[float]]:
     """Run several sessions in turn. Return the inference times of each session in milliseconds.
 
-    The measurement ends when each session has at least `count` times, or at the time `ends`. Each session runs at least
+    The measurement ends when each session has run `count` inferences, or at the time `ends`. Each session runs at least
     once.
 
     Args:

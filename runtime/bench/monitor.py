@@ -83,7 +83,7 @@ class Monitor:
         return self._meter.source
 
     def new_throttling(self) -> tuple[str, ...]:
-        """Return the reasons for throttling that are new since the measurement began or still apply."""
+        """Return the reasons for which the machine was throttled during the measurement."""
         return tuple(
             reason for reason in throttled(self._root) if reason not in self._throttled or reason.endswith("now")
         )

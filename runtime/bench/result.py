@@ -1,4 +1,4 @@
-"""Result of a benchmark: raw times, machine, engine and bundle, as one versioned JSON document."""
+"""The result of a benchmark. It contains the raw times, machine, engine and bundle, and is stored as versioned JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEMA = 2
 Scenario = Literal["single-stream", "multi-stream", "offline", "loop"]
 
 HEADLINE = {"single-stream": "infer", "multi-stream": "query", "offline": "sample", "loop": "age"}
-"""Stage of each scenario that its verdict uses."""
+"""For each scenario, the stage whose times are compared."""
 
 
 class BenchmarkSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,48 +39,48 @@ class BenchmarkSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SHA-256 of the bundle's manifest, which contains the hashes of all its files."""
     variant: str
     engine: str
-    """Name of the engine in the list of `orilla devices`."""
+    """Name of the engine, as listed by `orilla devices`."""
     engine_version: str
     threads: int
     scenario: Scenario
     streams: int = 1
-    """Frames per query."""
+    """Number of frames per query."""
     source: str | None = None
-    """Source of the loop; None for other scenarios."""
+    """Source of the loop. None in other scenarios."""
     policy: str | None = None
 
 
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Machine of a measurement."""
+    """The machine that a result was measured on."""
 
     identity: str
-    """Board and processor. Results with the same identity can be compared and merged."""
+    """Names of board and processor. Results with the same identity can be compared and merged."""
     description: str
     cores: int
     python: str
     orilla: str
     packages: dict[str, str]
-    """Versions of the engines."""
+    """Version of each installed engine package."""
     governor: str | None = None
     name: str | None = None
-    """Name of the host, if it was measured over the network."""
+    """Name of the host if the measurement ran over the network, else None."""
 
 
 class ColdStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Start-up time and memory of a new process."""
+    """Start-up time and memory use, measured in a new process."""
 
     start_ms: float
-    """Time from the import of the engine to the first answer, milliseconds."""
+    """Time in milliseconds from the import of the engine to the first output."""
     load_ms: float
-    """Part of `start_ms` until the variant is loaded, milliseconds."""
+    """Time in milliseconds from the import of the engine until the variant is loaded."""
     memory_mib: float | None
-    """Peak of the resident memory minus the memory before the import of the engine, MiB. None if unknown."""
+    """Peak resident memory minus the resident memory before the import of the engine, in MiB. None if unknown."""
     peak_mib: float | None
-    """Peak resident memory of the whole process, MiB."""
+    """Peak resident memory of the whole process in MiB. None if unknown."""
 
 
 class Soak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Burst and sustained times."""
+    """Times at the start of a soak (burst) and at its end (sustained)."""
 
     burst: Summary
     """Times of the first ten seconds."""
@@ -90,7 +90,7 @@ class Soak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """True if the machine reached a thermal steady state."""
     steady_after_s: float | None
     judged_by: str
-    """What shows the steady state: temperature and times, or only the times if there is no sensor."""
+    """Readings that show the steady state: temperature and times, or only the times if there is no sensor."""
     slowdown: float
     """Ratio of sustained p50 to burst p50."""
 
@@ -100,27 +100,28 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     schema: int
     created: str
-    """Time of the measurement, UTC, ISO 8601."""
+    """Time of the measurement in ISO 8601 format, UTC."""
     subject: BenchmarkSubject
     host: Host
     seconds: float
-    """Duration of the measurement by the monotonic clock, seconds."""
+    """Duration of the measurement in seconds, by the monotonic clock."""
     complete: bool
-    """True if the run was not interrupted. The result of an interrupted run has the samples until then."""
+    """False if the run was interrupted. The result then contains the samples up to the interrupt."""
     valid: bool
     """True if nothing disturbed the run."""
     invalid: tuple[str, ...]
-    """Disturbances that make the result invalid; empty if it is valid."""
+    """Disturbances that make the result invalid. Empty if it is valid."""
     notes: tuple[str, ...]
     warm_up: WarmUp
     samples_ms: dict[str, list[float]]
-    """Raw times of each stage in milliseconds, in the order of measurement. `at_s` has the start of each."""
+    """Raw times of each stage in milliseconds, in the order of measurement. `at_s` contains the start time of each
+    sample."""
     at_s: list[float]
     summary: dict[str, Summary]
     per_second: float
-    """Frames answered per second."""
+    """Number of frames processed per second."""
     cpu_ms: float
-    """Processor time per frame, milliseconds."""
+    """Processor time per frame in milliseconds."""
     peak_mib: float | None
     cold_start: ColdStart | None
     timeline: tuple[Second, ...]
@@ -129,11 +130,12 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accuracy: Accuracy | None = None
     soak: Soak | None = None
     drops: dict[str, int] = {}
-    """Frames that the loop dropped, by reason."""
+    """Number of frames that the loop dropped, by reason."""
     interference: Interference | None = None
-    """Interference that the reference workload detected. None for a loop, whose threads leave no room for it."""
+    """Interference that the reference workload detected. None in the scenario `loop`, which runs no reference
+    workload."""
     excluded: tuple[ExcludedInterval, ...] = ()
-    """Excluded intervals. `summary` covers the other samples."""
+    """Excluded intervals. `summary` contains only the samples outside them."""
 
     def undisturbed(self, stage: str) -> list[float]:
         """Return the times of a stage outside the excluded intervals."""
@@ -141,7 +143,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def headline(self) -> str:
-        """Return the stage of the verdict."""
+        """Return the stage whose times are compared."""
         return HEADLINE[self.subject.scenario]
 
     @property
@@ -158,7 +160,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def undisturbed(times: list[float], at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[float]:
-    """Return the times outside the excluded intervals; all times if no other would remain."""
+    """Return the times outside the excluded intervals, or all times if none lies outside."""
     if not excluded:
         return times
     return [time for time, stays in zip(times, outside(at_s, excluded), strict=True) if stays] or times
@@ -186,12 +188,12 @@ def this_host() -> Host:
 
 
 def now() -> str:
-    """Return the wall clock time, UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write(path: Path, result: Result) -> None:
-    """Write a result completely or not at all. Raises `OutputError`."""
+    """Write a result. If this fails, raise `OutputError` and leave no partial file."""
     write_bytes(path, msgspec.json.encode(result) + b"\n")
 
 
@@ -199,7 +201,7 @@ def read(path: Path) -> Result:
     """Read one result.
 
     Raises:
-        DataError: The file is not a result, is damaged, is of a newer version, or has no samples.
+        DataError: The file is not a result, is damaged, has a newer version, or contains no samples.
     """
     try:
         data = path.read_bytes()
@@ -209,7 +211,7 @@ def read(path: Path) -> Result:
     try:
         version = msgspec.json.decode(data, type=_Version).schema
         if version > SCHEMA:
-            msg = f"{path} has version {version}, but this orilla reads {SCHEMA}: install a newer one"
+            msg = f"{path} has schema version {version}, but this orilla reads {SCHEMA}: install a newer orilla"
             raise DataError(msg)
         result = msgspec.json.decode(data, type=Result)
     except msgspec.DecodeError as error:
@@ -221,9 +223,9 @@ def read(path: Path) -> Result:
         raise DataError(msg)
     whole = all(len(stage) == len(result.at_s) for stage in result.samples_ms.values())
     if not whole or result.headline not in result.summary or not min(times) > 0 or not math.isfinite(max(times)):
-        msg = f"{path} is damaged: its samples do not fit each other; measure again"
+        msg = f"{path} is damaged: its samples are incomplete or invalid; measure again"
         raise DataError(msg)
-    # The samples are the measurement. The summary in the file is only for other programs.
+    # The summary is computed again from the samples. The summary in the file is only for other programs.
     summary = {stage: summarise(result.undisturbed(stage)) for stage in result.samples_ms}
     return msgspec.structs.replace(result, summary=summary)
 
@@ -240,7 +242,7 @@ def read_all(path: Path) -> list[Result]:
 
 
 def merge(results: list[Result]) -> Result:
-    """Merge runs of the same subject on the same machine, in their order.
+    """Merge runs of the same subject on the same machine into one result.
 
     Raises:
         ConfigError: The runs differ in machine, bundle, variant, engine or scenario.
@@ -286,13 +288,13 @@ def merge(results: list[Result]) -> Result:
 
 
 def describe(subject: BenchmarkSubject) -> str:
-    """Return a short text that names a subject."""
+    """Return a short description of a subject."""
     threads = f"{subject.threads} thread{'s' if subject.threads > 1 else ''}"
     return f"{subject.bundle} {subject.variant} on {subject.engine_version}, {threads}, {subject.scenario}"
 
 
 def keep(folder: Path, result: Result) -> Path:
-    """Add a result to a history. Return its file."""
+    """Write a result to a folder of results, and return the path of its file."""
     make_folder(folder)
     subject = result.subject
     words = (subject.bundle, subject.variant, subject.engine, subject.scenario, result.created)

@@ -27,13 +27,13 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.model import Model
 
 MAX_CLOCK_STEP_S = 0.5
-"""Step of the wall clock against the monotonic clock above which the result has a note."""
+"""If the wall clock steps by more than this number of seconds during a measurement, the result gets a note."""
 
 PROGRESS_S = 0.25
-"""Time between two reports of the progress during the measurement, seconds."""
+"""Interval in seconds between two progress reports during the measurement."""
 
 PROGRESS_STEPS = 1000
-"""Steps of the progress in the planned duration of a measurement."""
+"""Number of progress steps in the planned duration of a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Plan:
     seconds: float = 10.0
     streams: int = STREAMS
     source: str | None = None
-    """Source of the loop. None uses the golden frames at the rate of a camera."""
+    """Source of the loop. If None, the golden frames are used at the frame rate of a camera."""
     policy: str | None = None
     soak: bool = False
     dataset: Dataset | None = None
@@ -53,16 +53,17 @@ class Plan:
 def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
     """Measure a loaded model.
 
-    An interrupt ends the sampling; the samples until then become a result with `complete` False.
+    An interrupt ends the measurement. The result then contains the samples up to the interrupt, and `complete` is
+    False.
 
     Args:
         model: The model.
-        plan: What to measure, and for how long.
-        progress: Receiver of the progress; None for none.
+        plan: Settings of the benchmark.
+        progress: Receives the progress. If None, no progress is reported.
 
     Raises:
-        DataError: The source has no frame.
-        KeyboardInterrupt: The user interrupted before the first sample.
+        DataError: The source delivers no frame.
+        KeyboardInterrupt: The user interrupted the measurement before the first sample.
     """
     progress = progress or NoProgress()
     progress.status("start-up and memory, in a new process")
@@ -76,7 +77,7 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
     measured = _accuracy(model, plan, measurement, progress)
     at_s, samples = measurement.stored()
     headline = samples[HEADLINE[plan.scenario]]
-    # The sampling of a loop begins with its first frame, because opening the source is no part of it.
+    # In the scenario `loop`, time counts from the first frame, so that opening the source is not included.
     seconds = at_s[-1] - at_s[0] + measurement.last_ms(headline) / 1e3
     disturbance = judge(measurement.monitor, measurement.workload, seconds, soak=plan.soak)
     if disturbance.interference is not None and measurement.complete:
@@ -115,7 +116,7 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
 
 @dataclass
 class _Measurement:
-    """The sampling of one run and everything that is recorded during it."""
+    """Takes the samples of one run and records the state of the machine meanwhile."""
 
     plan: Plan
     samples: SampleSet = field(default_factory=SampleSet)
@@ -123,11 +124,11 @@ class _Measurement:
     workload: ReferenceWorkload | None = None
     soaking: Soaking | None = None
     complete: bool = True
-    """False after an interrupt."""
+    """False if the run was interrupted."""
     cpu_s: float = 0.0
-    """Processor time of this process."""
+    """Processor time that this process used, in seconds."""
     clock_step_s: float = 0.0
-    """Step of the wall clock against the monotonic clock since the warm-up began."""
+    """Number of seconds by which the wall clock stepped since the warm-up began."""
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -212,7 +213,7 @@ def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
 
 
 def _accuracy(model: Model, plan: Plan, measurement: _Measurement, progress: Progress) -> Accuracy | None:
-    """Measure the accuracy if the plan asks for it. An interrupt makes the result incomplete."""
+    """Return the accuracy, or None if the plan does not ask for it. An interrupt makes the result incomplete."""
     if plan.dataset is None or not measurement.complete:
         return None
     progress.status("accuracy")

@@ -1,4 +1,7 @@
-"""Raw times and their percentiles with confidence intervals; a percentile that too few samples support is omitted."""
+"""Compute percentiles of times with confidence intervals.
+
+A percentile is omitted if there are too few samples for it.
+"""
 
 from __future__ import annotations
 
@@ -14,50 +17,50 @@ CONFIDENCE = 0.95
 PERCENTS = (50.0, 90.0, 99.0)
 
 Z = 1.959964
-"""Standard errors on each side of a 95 % interval of a normal distribution."""
+"""Half the width of the 95 % interval of a normal distribution, in standard deviations."""
 
 MLPERF_QUERIES, MLPERF_SECONDS = 1024, 60.0
-"""Minimum of queries and seconds of a single-stream run. Source: Reddi et al., "MLPerf Inference Benchmark" (2020),
-section 3.3."""
+"""Minimum numbers of queries and of seconds in a single-stream run. Source: Reddi et al., "MLPerf Inference Benchmark"
+(2020), section 3.3."""
 
 MIN_CORRELATED = 8
 """Minimum number of samples for an estimate of their autocorrelation."""
 
 
 class Percentile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A percentile by nearest rank with its 95 % confidence interval."""
+    """A percentile (nearest-rank method) with its 95 % confidence interval."""
 
     percent: float
     ms: float
     low_ms: float | None
-    """Lower bound; None if consecutive times are so strongly correlated that no sample bounds the percentile."""
+    """Lower bound in milliseconds. None if consecutive times are so strongly correlated that there is no bound."""
     high_ms: float | None
-    """Upper bound; None in the same case."""
+    """Upper bound in milliseconds. None if consecutive times are so strongly correlated that there is no bound."""
     independent: int
     """Effective sample size for this percentile."""
 
     @property
     def error(self) -> float | None:
-        """Standard error of the percentile's logarithm, from the interval; None if a bound is missing."""
+        """Standard error of the percentile's logarithm, computed from the interval. None if a bound is missing."""
         if self.low_ms is None or self.high_ms is None:
             return None
         return math.log(self.high_ms / self.low_ms) / (2 * Z)
 
 
 class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The percentiles of some times."""
+    """The percentiles of a series of times."""
 
     count: int
     percentiles: tuple[Percentile, ...]
-    """Percentiles that the number of samples supports."""
+    """The percentiles for which there are enough samples."""
     max_ms: float
 
     def at(self, percent: float) -> Percentile | None:
-        """Return a percentile; None if there are too few samples for it."""
+        """Return a percentile, or None if there are too few samples for it."""
         return next((percentile for percentile in self.percentiles if percentile.percent == percent), None)
 
     def withheld(self) -> dict[str, int]:
-        """Return the omitted percentiles by name, with the number of samples that each needs."""
+        """Return the number of samples that each omitted percentile needs, by the name of the percentile."""
         return {f"p{percent:g}": min_samples(percent) for percent in PERCENTS if self.at(percent) is None}
 
 
@@ -65,7 +68,7 @@ def summarise(times_ms: ArrayLike, percents: Sequence[float] = PERCENTS) -> Summ
     """Return the percentiles of times.
 
     Args:
-        times_ms: Times in the order in which they were measured, milliseconds.
+        times_ms: Times in milliseconds, in the order of measurement.
         percents: Percentiles to compute, 0-100.
 
     Raises:
@@ -85,7 +88,7 @@ def summarise(times_ms: ArrayLike, percents: Sequence[float] = PERCENTS) -> Summ
 def min_samples(percent: float) -> int:
     """Return the number of samples that a percentile needs for a confidence interval with both bounds.
 
-    The largest of n samples is below the percentile with probability p^n: this gives 6 for p50, 36 for p90, 368 for
+    The largest of n samples is below the percentile p with probability p^n. This gives 6 for p50, 36 for p90, 368 for
     p99.
     """
     rarer = max(percent, 100 - percent) / 100
@@ -93,7 +96,7 @@ def min_samples(percent: float) -> int:
 
 
 def mlperf_samples(percent: float, *, confidence: float = 0.99) -> int:
-    """Return the number of samples for a percentile within a twentieth of its distance to 100 %.
+    """Return how many samples MLPerf requires for a percentile.
 
     Source: Reddi et al., "MLPerf Inference Benchmark" (2020), equations 1 and 2, which round up to multiples of 8,192:
     24,576 for p90, 270,336 for p99.
@@ -105,7 +108,7 @@ def mlperf_samples(percent: float, *, confidence: float = 0.99) -> int:
 
 
 def independent(times: NDArray[np.float64], percent: float) -> int:
-    """Return the effective sample size for a percentile, from the autocorrelation of being below it.
+    """Return the effective sample size for a percentile, computed from the autocorrelation of the times.
 
     Source: Geyer, "Practical Markov Chain Monte Carlo" (1992), the initial positive sequence.
     """
@@ -138,16 +141,17 @@ def _percentile(times: NDArray[np.float64], ordered: NDArray[np.float64], percen
 def ranks(count: int, percent: float) -> tuple[int, int]:
     """Return the ranks of the two ordered samples that enclose a percentile with 95 % confidence.
 
-    The number of samples below the percentile is binomial for any distribution of the times. Of all pairs of ranks, the
-    function takes the one whose coverage is nearest to 95 %, with tails as equal as possible.
-    Source: Hahn and Meeker, "Statistical Intervals" (1991), section 5.2.
+    The number of samples below the percentile is binomially distributed, whatever the distribution of the times. The
+    function takes the one whose coverage is nearest to 95 %, with tails as equal as possible. Source: Hahn and Meeker,
+    "Statistical Intervals" (1991), section 5.2.
 
     Args:
         count: Number of samples.
         percent: The percentile, 0-100.
 
     Returns:
-        Both ranks, counted from 1; 0 or `count + 1` where no sample bounds the percentile on that side.
+        The lower and the upper rank, counted from 1. A rank of 0 or `count + 1` means that there is no bound on that
+            side.
     """
     first, cumulated = _binomial(count, percent / 100)
     last, middle = first + len(cumulated) - 1, math.floor(count * percent / 100)
@@ -158,7 +162,7 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
         lower = float(cumulated[low - 1 - first]) if low > first else 0.0
         if lower > 2 * tail:
             break
-        # Coverage of [x_low, x_high) is P(low <= below < high).
+        # The coverage of the interval [x_low, x_high) is P(low <= below < high).
         high = first + int(np.searchsorted(cumulated, 1 - 2 * tail + lower)) + 1
         for candidate in (high - 1, high, high + 1):
             if not max(low, middle) < candidate <= count + unbounded:
@@ -171,14 +175,15 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
 
 
 def _binomial(count: int, share: float) -> tuple[int, NDArray[np.float64]]:
-    """Return the distribution of the number of samples below a percentile, within eight standard deviations.
+    """Return the cumulative distribution of the number of samples below a percentile.
 
     Args:
         count: Number of samples.
         share: The percentile, 0-1.
 
     Returns:
-        The first number, and from it on the probability of at most that many samples.
+        The smallest number within eight standard deviations of the mean, and the probability of at most that number and
+            of at most each following one.
     """
     reach = math.ceil(8 * math.sqrt(count * share * (1 - share)) + 8)
     middle = math.floor(count * share)

@@ -1,6 +1,6 @@
-"""The scenarios: MLPerf's load patterns over prepared inputs in memory, and the real camera loop.
+"""The scenarios: MLPerf's load patterns with prepared inputs in memory, and the real camera loop.
 
-Single-stream runs one frame after the other. Multi-stream runs queries of several frames and takes the time of the
+Single-stream runs one frame after the other. Multi-stream runs queries of several frames and measures the time of the
 whole query. Offline keeps all cores busy. As in MLPerf, inputs are prepared in advance; only `loop` includes capture,
 preparation and decoding. Source: Reddi et al., "MLPerf Inference Benchmark" (2020), section 3.2.
 """
@@ -31,36 +31,36 @@ from orilla.runtime.sources.paced import Paced
 from orilla.runtime.sources.text_lines import Texts
 
 STREAMS = 8
-"""Frames of a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""
+"""Number of frames in a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""
 
 OFFLINE_EACH = 16
-"""Frames that each session processes per query in the offline scenario."""
+"""Number of frames that each session processes per query in the offline scenario."""
 
 CAMERA_HZ = 30.0
-"""Frame rate of the golden frames, which the loop scenario repeats if no source is given. Frames per second."""
+"""Rate in frames per second at which the loop scenario repeats the golden frames if no source is given."""
 
 MAX_SAMPLES = 1_000_000
-"""Number of stored queries. When it is reached, every second query is removed, and from then on only every second query
-is stored, repeatedly."""
+"""Maximum number of stored queries. When it is reached, every second query is removed, and from then on only every
+second query is stored, repeatedly."""
 
 MAX_EVENTS = 20
-"""Maximum number of a loop's events that become notes of the result."""
+"""Maximum number of loop events that are added to the result as notes."""
 
 
 class SampleSet:
-    """The times of a measurement, by stage, and the start of each query."""
+    """The times of each stage and the start of each query of one measurement."""
 
     def __init__(self) -> None:
         self.times: dict[str, array[float]] = {}
-        """Milliseconds by stage."""
+        """Times in milliseconds, by stage."""
         self.began_s: array[float] = array("d")
-        """Start of each query, by `time.perf_counter`."""
+        """Start of each query in seconds, by `time.perf_counter`."""
         self.frames = 0
-        """Frames of all queries, stored or not."""
+        """Number of frames of all queries, including those that are not stored."""
         self.stride = 1
         """Every `stride`-th query is stored."""
         self.drops: dict[str, int] = {}
-        """Dropped frames of a loop by reason."""
+        """Number of frames that the loop dropped, by reason."""
         self.notes: list[str] = []
         self._queries = 0
 
@@ -68,9 +68,9 @@ class SampleSet:
         """Add one query.
 
         Args:
-            began_ns: Its start, by `time.perf_counter_ns`.
-            frames: Its number of frames.
-            **stages_ms: Duration of each stage, milliseconds.
+            began_ns: Start of the query, by `time.perf_counter_ns`.
+            frames: Number of frames in the query.
+            **stages_ms: Duration of each stage in milliseconds.
         """
         self.frames += frames
         self._queries += 1
@@ -84,7 +84,10 @@ class SampleSet:
             self.began_s, self.stride = self.began_s[1::2], 2 * self.stride
 
     def complete(self) -> int:
-        """Return the number of queries with all stages: an interrupt may come between two stages."""
+        """Return the number of queries that have all stages.
+
+        An interrupt between two stages leaves an incomplete query.
+        """
         return min(len(self.began_s), *map(len, self.times.values()))
 
 
@@ -98,13 +101,13 @@ class Scenario(Protocol):
         """Issue at least one query, and further ones while `keep_going` returns True.
 
         Args:
-            samples: Receives the times. After an interrupt it holds the queries until then.
+            samples: Receives the times. After an interrupt it contains the queries up to the interrupt.
             keep_going: Called after each query.
         """
 
 
 class SingleStream:
-    """One frame after the other."""
+    """Load pattern that runs one frame after the other."""
 
     def __init__(self, session: Session, frames: Sequence[KnownFrame]) -> None:
         self._session, self._inputs = session, cycle([frame.prepared for frame in frames])
@@ -123,13 +126,13 @@ class SingleStream:
 
 
 class MultiStream(AbstractContextManager["MultiStream"]):
-    """Several frames at once, spread over as many sessions as the cores allow.
+    """Load pattern that runs several frames at once, spread over as many sessions as the cores allow.
 
     Args:
         first: A loaded session, which stays open.
-        load: Loads another session like the first.
-        frames: Known inputs, used in turn.
-        threads: Threads of each session.
+        load: Function that loads another session like the first.
+        frames: Prepared inputs, used in turn.
+        threads: Number of threads of each session.
         query_frames: Frames of one query. None for the offline scenario: `OFFLINE_EACH` frames per session, and the
             time of a query is divided by their number.
     """
@@ -189,12 +192,12 @@ class MultiStream(AbstractContextManager["MultiStream"]):
 
 
 class LoopScenario:
-    """The camera loop. The warm-up and the measurement each open the source.
+    """Load pattern that runs the camera loop. The warm-up and the measurement each open the source.
 
     Args:
         model: The loaded model.
-        source: Address of the source; None for the golden frames at the rate of a camera.
-        policy: Policy of the loop; None for its default.
+        source: Address of the source. If None, the golden frames are used at the frame rate of a camera.
+        policy: Policy of the loop. If None, the loop's default is used.
 
     Raises:
         ConfigError: The model takes arrays, for which there is no loop.
@@ -202,13 +205,13 @@ class LoopScenario:
 
     def __init__(self, model: Model, source: str | None, policy: str | None) -> None:
         if model.kind == "tensor":
-            msg = f"{model.name} is a model of arrays and has no loop: use single-stream"
+            msg = f"{model.name} takes arrays, so it has no camera loop: use the scenario single-stream"
             raise ConfigError(msg)
         self._model, self._source, self._policy = model, source, policy
         self._frames = read_frames(model.bundle) if source is None else []
 
     def warm_up(self) -> WarmUp:
-        """Run the loop until the times of inference are steady."""
+        """Run the loop until the inference times are steady."""
         steadiness, deadline = Steadiness(), time.perf_counter() + PATIENCE_S
         with self._stream(lambda _event: None) as ticks:
             for tick in ticks:
@@ -218,10 +221,10 @@ class LoopScenario:
         return steadiness.summary()
 
     def measure(self, samples: SampleSet, keep_going: Callable[[], bool]) -> None:
-        """Store the stages of each tick and its age.
+        """Store the stage times and the age of each result.
 
         Raises:
-            DataError: The source has no frame.
+            DataError: The source delivers no frame.
         """
 
         def note(event: Event) -> None:
@@ -236,7 +239,7 @@ class LoopScenario:
                 if not keep_going():
                     break
         if not samples.frames:
-            msg = f"{self._source} gave no frame to measure"
+            msg = f"{self._source} delivered no frame"
             raise DataError(msg)
 
     def _stream(self, on_event: Callable[[Event], None]) -> Stream:

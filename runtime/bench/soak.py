@@ -1,4 +1,4 @@
-"""Detect the thermal steady state of a machine under continuous load, and compare it with the start."""
+"""Detect when a machine under continuous load reaches its thermal steady state, and compare it with the start."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from orilla.runtime.bench.samples import summarise
 from orilla.runtime.bench.warmup import WINDOWS, is_steady
 
 MAX_S = 1800.0
-"""Default limit of a soak, seconds. Boards in cases need 10 to 20 minutes."""
+"""Default time limit of a soak in seconds. A board in a case needs 10 to 20 minutes to reach the steady state."""
 
 BURST_S = 10.0
 SUSTAINED_S = 60.0
 
 SETTLED_S = 120.0
-"""Duration of the steady state in seconds. It is divided into `WINDOWS` windows."""
+"""The machine is settled if it was steady for this number of seconds, which are divided into `WINDOWS` windows."""
 
 SETTLED_C = 1.0
-"""Maximum difference between the windows' mean temperatures in the steady state, degrees Celsius."""
+"""Maximum difference between the windows' mean temperatures in the steady state, in degrees Celsius."""
 
 
 class Soaking:
-    """Detects when the machine has settled."""
+    """Detects when the machine has reached a thermal steady state."""
 
     def __init__(self, seconds: list[Second], settled_s: float = SETTLED_S) -> None:
         self._seconds, self._window_s = seconds, settled_s / WINDOWS
@@ -33,7 +33,7 @@ class Soaking:
         self.settled_at_s: float | None = None
 
     def add(self, at_s: float, time_ms: float) -> bool:
-        """Add one inference. Return True if the machine has settled."""
+        """Add one inference. Return True if the machine has reached the steady state."""
         if at_s >= self._ends_s and self._window:
             self._medians.append(statistics.median(self._window))
             self._window.clear()
@@ -58,7 +58,7 @@ class Soaking:
         return abs(statistics.fmean(halves[1]) - statistics.fmean(halves[0])) <= SETTLED_C
 
     def summary(self, at_s: list[float], times_ms: list[float]) -> Soak:
-        """Return burst and sustained times."""
+        """Return the burst and sustained times."""
         last = at_s[-1]
         burst = [time for at, time in zip(at_s, times_ms, strict=True) if at <= BURST_S]
         sustained_s = min(SUSTAINED_S, last / 2)

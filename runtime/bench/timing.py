@@ -10,7 +10,7 @@ P = ParamSpec("P")
 
 
 def time_call(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> tuple[int, float]:
-    """Call a function and return its start, nanoseconds by `time.perf_counter_ns`, and its duration, milliseconds."""
+    """Call a function. Return its start in nanoseconds (`time.perf_counter_ns`) and its duration in milliseconds."""
     began = time.perf_counter_ns()
     function(*args, **kwargs)
     return began, (time.perf_counter_ns() - began) / 1e6

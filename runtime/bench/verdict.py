@@ -1,4 +1,7 @@
-"""Compare two results: the ratio of their percentiles with its interval, and a verdict."""
+"""Compare two results.
+
+The comparison gives the ratios of their percentiles with confidence intervals, and a verdict.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,27 @@ from orilla.runtime.bench.result import Result, describe, merge
 from orilla.runtime.bench.samples import PERCENTS, Z
 
 MARGIN = 3.0
-"""Largest difference in per cent between two runs of the same subject on an undisturbed machine. Two runs differ
+"""Largest difference in per cent that two runs of the same subject show on an undisturbed machine. Two runs differ
 because each process has another memory layout, and because the clock varies by some megahertz."""
 
 Word = Literal["same", "faster", "slower"]
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Change of one percentile from A to B."""
+    """Change of one percentile from result A to result B."""
 
     percentile: str
     a_ms: float
     b_ms: float
     percent: float
-    """Per cent by which B is slower; negative if B is faster."""
+    """Change in per cent: positive if B is slower, negative if B is faster."""
     plus_minus: float
-    """Half of the 95 % interval, per cent."""
+    """Half the width of the 95 % interval in per cent."""
     verdict: Word
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Verdict of a comparison, from its p50."""
+    """Verdict of a comparison. It depends on p50 only."""
 
     verdict: Word
     percent: float
@@ -44,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     b: str
     headline: str
     changes: tuple[Change, ...]
-    """Changes of p50, p90 and p99, if both have enough samples."""
+    """Changes of p50, p90 and p99. A percentile is omitted if A or B has too few samples for it."""
     memory_mib: tuple[float, float] | None
     notes: tuple[str, ...]
 
@@ -55,18 +58,18 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
     The verdict is `slower` or `faster` if the whole interval of the ratio lies beyond the margin.
 
     Args:
-        a: One or several runs of the same subject.
-        b: One or several runs of the same subject.
-        margin: Difference that does not matter, per cent.
+        a: One or several runs of subject A.
+        b: One or several runs of subject B.
+        margin: Differences up to this number of per cent count as equal.
 
     Raises:
-        ConfigError: Machine or scenario differ, there are too few samples, or one side mixes subjects.
+        ConfigError: The machines or scenarios differ, there are too few samples, or `a` or `b` mixes subjects.
     """
     merged_a, merged_b = merge(a), merge(b)
     _require_comparable(merged_a, merged_b)
     changes = [change for percent in PERCENTS if (change := _change(a, b, percent, margin)) is not None]
     if not changes or changes[0].percentile != "p50":
-        counts = f"{merged_a.main.count} and {merged_b.main.count}, many correlated"
+        counts = f"{merged_a.main.count} and {merged_b.main.count}, of which many are correlated"
         msg = f"too few samples to compare ({counts}): measure longer"
         raise ConfigError(msg)
     first = changes[0]
@@ -97,12 +100,12 @@ def _require_comparable(a: Result, b: Result) -> None:
         )
         raise ConfigError(msg)
     if (a.subject.scenario, a.subject.streams) != (b.subject.scenario, b.subject.streams):
-        msg = f"A is a run of {a.subject.scenario}, B of {b.subject.scenario}: measure the same way"
+        msg = f"A is a run of {a.subject.scenario}, B of {b.subject.scenario}: measure both with the same scenario"
         raise ConfigError(msg)
 
 
 def _notes(a: Result, b: Result) -> list[str]:
-    """Return what limits the comparison of A (`a`) and B (`b`)."""
+    """Return notes about differences and faults that limit the comparison of A and B."""
     notes = [
         f"{side} is not valid: {reason}"
         for side, result in (("A", a), ("B", b))
@@ -119,7 +122,7 @@ def _notes(a: Result, b: Result) -> list[str]:
         if was != now:
             notes.append(f"{what.replace('_version', '')}: {was} in A, {now} in B")
     if a.subject.bundle == b.subject.bundle and a.subject.sha256 != b.subject.sha256:
-        notes.append(f"{a.subject.bundle} is another bundle in B than in A")
+        notes.append(f"{a.subject.bundle} differs between A and B")
     return notes
 
 
@@ -141,7 +144,7 @@ def _change(a: list[Result], b: list[Result], percent: float, margin: float) -> 
 
 
 def _estimate(results: list[Result], percent: float) -> tuple[float, float] | None:
-    """Return the logarithm of a percentile and its standard error, from the times within the runs and between runs."""
+    """Return the logarithm of a percentile and its standard error, which includes the variation between runs."""
     pooled = merge(results).main.at(percent)
     if pooled is None or (error := pooled.error) is None:
         return None

@@ -1,4 +1,4 @@
-"""Detect the end of the warm-up: caches, lazy initialisation, governor."""
+"""Detect the end of the warm-up, in which caches fill, libraries initialise and the clock frequency rises."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ WINDOW_S = 0.1
 """Length of a window in seconds. A window has at least three inferences, and its median counts."""
 
 WINDOWS = 6
-"""Number of windows that are compared: the older half with the newer half."""
+"""Number of windows. The older half of them is compared with the newer half."""
 
 ALIKE = 0.02
-"""Relative difference below which both halves count as equal."""
+"""The two halves count as equal if they differ by less than this share."""
 
 PATIENCE_S = 10.0
 """Maximum duration of the warm-up in seconds. The measurement then starts anyway, and the result has a note."""
@@ -28,7 +28,7 @@ class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
     steady: bool
     first_ms: float
-    """Time of the first inference, which often takes much longer."""
+    """Time of the first inference in milliseconds. It often takes much longer than later ones."""
 
 
 class Steadiness:
@@ -41,7 +41,7 @@ class Steadiness:
         self.count, self.seconds, self.first_ms = 0, 0.0, 0.0
 
     def add(self, time_ms: float, at_s: float) -> None:
-        """Add one inference that ended at `at_s` by any clock."""
+        """Add one inference that ended at the time `at_s`, in seconds of any clock."""
         if not self.count:
             self.first_ms = time_ms
             self._began_s = self._window_s = at_s - time_ms / 1e3
@@ -59,7 +59,7 @@ class Steadiness:
         return is_steady(self._medians[-WINDOWS:])
 
     def summary(self) -> WarmUp:
-        """Return the warm-up for the result."""
+        """Return a summary of the warm-up."""
         return WarmUp(self.count, round(self.seconds, 3), self.steady, round(self.first_ms, 4))
 
 

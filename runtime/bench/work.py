@@ -18,25 +18,25 @@ OPAQUE = (
     "BIDIRECTIONAL_SEQUENCE_LSTM",
     "STABLEHLO_COMPOSITE",
 )
-"""Operators whose work cannot be derived from the graph."""
+"""Operators whose work cannot be computed from the graph."""
 
 
 class Work(msgspec.Struct, frozen=True):
     """Work of one inference."""
 
     dense: float
-    """Million multiply-accumulates of convolutions over all channels."""
+    """Multiply-accumulates of convolutions over all channels, in millions."""
     depthwise: float
-    """Million multiply-accumulates of depthwise convolutions."""
+    """Multiply-accumulates of depthwise convolutions, in millions."""
     connected: float
-    """Million multiply-accumulates of dense layers, each of which reads its own weight."""
+    """Multiply-accumulates of dense layers, in millions. Each of them reads its own weight."""
     values: float
-    """Million values that operators read and write, without weights."""
+    """Number of values that operators read and write, in millions, without weights."""
     ops: float
     """Number of operators."""
 
     def cost(self, unit: Work) -> float:
-        """Return the sum over all kinds, weighted by the cost of one unit each."""
+        """Return the total cost, given the cost of one unit of each kind of work."""
         return float(sum(getattr(self, kind) * getattr(unit, kind) for kind in KINDS))
 
 
@@ -44,7 +44,7 @@ KINDS = tuple(Work.__struct_fields__)
 
 
 def work_of(data: bytes, name: str) -> Work:
-    """Count the operators of a file.
+    """Count the work of a `.tflite` file.
 
     Raises:
         DataError: The file is invalid, or the work of an operator is unknown.
@@ -63,7 +63,7 @@ def work_of(data: bytes, name: str) -> Work:
 
 
 def _macs(operator: Operator) -> tuple[str | None, float]:
-    """Return the kind and the multiply-accumulates. The kind is None for an operator that only moves values."""
+    """Return an operator's kind of work and its multiply-accumulates. The kind is None if it only moves values."""
     if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D"):
         return None, 0.0
     weights = next((tensor for tensor in operator.inputs[1:] if tensor is not None and len(tensor.shape) >= 2), None)

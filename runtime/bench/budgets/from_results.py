@@ -48,7 +48,7 @@ def _applies(budget: Budget, result: Result) -> bool:
     subject = result.subject
     if budget.bundle != subject.bundle or subject.scenario != "single-stream":
         return False
-    # A budget that names no variant is for the default variant, which is never the full-precision one.
+    # A budget without `variant` applies to the default variant, which is never the full-precision one.
     if FULL_PRECISION in subject.variant if budget.variant is None else subject.variant != budget.variant:
         return False
     if budget.engine not in (None, subject.engine) or budget.threads not in (None, subject.threads):

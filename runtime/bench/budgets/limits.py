@@ -29,7 +29,7 @@ class LimitResult(msgspec.Struct, frozen=True):
     value: float | None
     """The figure, or None if the budget is for another device."""
     figure: str
-    """Text with the figure, its unit and, where known, its 95 % interval and the data it comes from."""
+    """String with the figure, its unit and, where known, its 95 % interval and the data it was measured on."""
     allowed: str
     status: Status
     reason: str | None
@@ -43,7 +43,7 @@ class LimitResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured figure and the text that reports it."""
+    """A measured figure, and the string that reports print for it."""
 
     value: float
     text: str
@@ -73,7 +73,7 @@ def _status(key: str, value: float, limit: Range) -> Status:
 
 
 def allowed(key: str, limit: Range) -> str:
-    """Return the text that reports show for a limit, for example `at most 20`."""
+    """Return the string that reports print for a limit, for example `at most 20`."""
     if key.startswith("min_"):
         return f"at least {limit.low:g}"
     return f"{limit.low:g} to {limit.high:g}" if limit.low > 0 else f"at most {limit.high:g}"
@@ -93,7 +93,7 @@ def percent_of(key: str) -> float:
 
 
 def cold_start_figure(cold_start: ColdStart, key: str) -> Figure:
-    """Return the start-up time or the memory use of a cold start.
+    """Return a figure with the start-up time or the memory use of a cold start.
 
     Args:
         cold_start: The measured cold start.
@@ -111,12 +111,15 @@ def cold_start_figure(cold_start: ColdStart, key: str) -> Figure:
 
 
 def drop_figure(drop: float, origin: str) -> Figure:
-    """Return a figure for an accuracy drop in points. `origin` describes the data that it was measured on."""
+    """Return a figure with an accuracy drop in percentage points.
+
+    `origin` describes the data that it was measured on.
+    """
     return Figure(drop, f"{drop:+.2f} points ({origin})")
 
 
 def ratio_figure(percentile: Percentile, reference: Percentile, name: str) -> Figure:
-    """Return the ratio of a variant's percentile to the full-precision variant's, with its 95 % confidence interval.
+    """Return a figure with the ratio of two percentiles and its 95 % confidence interval.
 
     Args:
         percentile: The percentile of the variant.
@@ -132,7 +135,7 @@ def ratio_figure(percentile: Percentile, reference: Percentile, name: str) -> Fi
 
 
 def time_figure(percentile: Percentile) -> Figure:
-    """Return a figure for a percentile, with its 95 % confidence interval."""
+    """Return a figure with a percentile and its 95 % confidence interval."""
     text = f"{milliseconds(percentile.ms)} ms{_interval(percentile.low_ms, percentile.high_ms)}"
     return Figure(percentile.ms, text)
 

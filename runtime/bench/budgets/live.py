@@ -33,7 +33,8 @@ fails."""
 def holds_here(budget: Budget, machine: Machine, devices: Catalog | None = None) -> bool:
     """Return True if the budget's device is this machine.
 
-    A device is recognised by the name of its board, or by its architecture if the catalogue has no board name for it.
+    A machine is recognised by the name of its board, or by its architecture if the catalogue has no board name for the
+    device.
 
     Args:
         budget: The budget. If it names no device, it applies to every machine.

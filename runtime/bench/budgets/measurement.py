@@ -43,7 +43,7 @@ MAX_S = 60.0
 FOREVER = float("inf")
 
 UNLIMITED = 1 << 30
-"""A number of inferences so large that only the time limit ends the measurement."""
+"""Number of inferences that is so large that only the time limit ends the measurement."""
 
 REPORT_EVERY = 50
 """Number of samples between two progress reports."""
@@ -99,7 +99,7 @@ def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle
 
 @dataclass(frozen=True)
 class Timed:
-    """Times of a variant. If the budget limits a ratio, those of the full-precision variant were measured in turn."""
+    """Times of a variant, and those of the full-precision variant if the budget limits a ratio."""
 
     times_ms: list[float]
     reference_ms: list[float] | None
@@ -121,9 +121,9 @@ class Answers:
     """Accuracy of a variant compared with the full-precision variant or the original model."""
 
     drop: float
-    """Drop of the primary metric in points."""
+    """Drop of the primary metric in percentage points."""
     agreement: float
-    """Share of equal decisions, 0-1."""
+    """Share of samples on which both make the same decision, 0-1."""
     drop_from: str
     """Description of the data on which the drop was measured."""
     agreement_from: str

@@ -37,13 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def bundle(request: pytest.FixtureRequest) -> Bundle:
-    """Return the bundle of the test's budget."""
+    """Return the bundle that the test's `budget` mark names."""
     return _measurements(request.node)[0].subject.bundle
 
 
 @pytest.fixture
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
-    """Yield a session with the variant of the test's budget, loaded on its engine."""
+    """Yield a session that runs the variant of the test's `budget` mark on its engine."""
     loaded = _measurements(request.node)[0].load()
     yield loaded
     loaded.close()

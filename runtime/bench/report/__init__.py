@@ -1,1 +1,1 @@
-"""Reports of results: tables, plots, pages and trends."""
+"""Reports about results: tables, plots, HTML pages and trends."""

@@ -1,4 +1,4 @@
-"""Trends in a folder of results, from run to run, for each subject on each machine."""
+"""Show how the results in a folder changed from run to run, for each subject on each machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.bench.verdict import Verdict, compare
 
 
 class Trend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Trend of one subject on one machine."""
+    """The runs of one subject on one machine, in order of time."""
 
     subject: str
     machine: str
@@ -20,11 +20,11 @@ class Trend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     p50_ms: tuple[float, ...]
     valid: tuple[bool, ...]
     last: Verdict | None
-    """Comparison of the newest run with the previous one. None for a single run."""
+    """Comparison of the newest run with the previous one, or None if there is only one run."""
 
 
 def trends(folder: Path) -> list[Trend]:
-    """Return the trends of a history. Runs of different versions of an engine or bundle belong to the same trend.
+    """Return the trends in a folder of results. Runs with different versions of the engine or bundle form one trend.
 
     Raises:
         DataError: The folder contains no results.
@@ -54,7 +54,7 @@ def _last(results: list[Result]) -> Verdict | None:
         return None
     try:
         return compare(results[-2:-1], results[-1:])
-    except ConfigError:  # There are too few samples for a comparison.
+    except ConfigError:  # One of the runs has too few samples for a comparison.
         return None
 
 

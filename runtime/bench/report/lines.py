@@ -1,4 +1,4 @@
-"""Tables and lines of a result, for the terminal and the page."""
+"""Return the tables and text lines that show a result in the terminal and on the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BARS = " ▁▂▃▄▅▆▇█"
 
 Table = tuple[str, list[str], list[list[str]]]
-"""Title, header and rows. The first column is a name."""
+"""Title, header row and rows of a table. The first column contains names."""
 
 HEADER = ["ms", "p50 (95 %)", "p90 (95 %)", "p99 (95 %)", "max", "samples"]
 
@@ -38,27 +38,27 @@ def percentile(value: Percentile | None) -> str:
 
 
 def mib(size: float | None) -> str:
-    """Format a size in MiB; None becomes `unknown`."""
+    """Format a size in MiB. None is formatted as `unknown`."""
     return "unknown" if size is None else f"{size:.0f} MiB"
 
 
 def summary_row(name: str, summary: Summary) -> list[str]:
-    """Return the row of a stage, for a table with `HEADER`."""
+    """Return the row of one stage in a table whose header is `HEADER`."""
     cells = [percentile(summary.at(percent)) for percent in PERCENTS]
     return [name, *cells, milliseconds(summary.max_ms), f"{summary.count}"]
 
 
 def budget_row(verdict: LimitResult) -> list[str]:
-    """Return the row of a limit, for a table with `BUDGET_HEADER`."""
+    """Return the row of one limit in a table whose header is `BUDGET_HEADER`."""
     word = verdict.status if verdict.passed else verdict.status.upper()
     return [f"{verdict.variant} {verdict.limit}", verdict.figure, verdict.allowed, word]
 
 
 def histogram(times: Sequence[float], width: int = 48) -> str:
-    """Draw a histogram in one line, from the smallest time to p99. Slower times count in the last bar.
+    """Draw a histogram in one line of text, from the smallest time to p99. The last bar includes all slower times.
 
     Args:
-        times: Milliseconds.
+        times: The times in milliseconds.
         width: Number of bars.
     """
     values = np.asarray(times)
@@ -71,7 +71,7 @@ def histogram(times: Sequence[float], width: int = 48) -> str:
 
 
 def result_parts(result: Result) -> tuple[Table, list[str]]:
-    """Return the table of the stages of a result, and its other figures as lines."""
+    """Return a table with the stages of a result, and text lines with its other figures."""
     rows = [summary_row(stage, summary) for stage, summary in result.summary.items()]
     lines = [*_sample_lines(result), *_run_lines(result), *_machine_lines(result)]
     if result.drops:
@@ -151,7 +151,7 @@ def _soak_lines(result: Result) -> list[str]:
     if soak is None:
         return []
     if result.seconds < 2 * BURST_S:
-        return [f"soak: {result.seconds:.0f} s are too short to compare with the burst of the first {BURST_S:g} s"]
+        return [f"soak: {result.seconds:.0f} s is too short to compare with the burst in the first {BURST_S:g} s"]
     settled = f"steady after {soak.steady_after_s:.0f} s" if soak.steady_after_s is not None else "not steady"
     return [
         f"soak: {settled}, judged by {soak.judged_by}; sustained p50 {percentile(soak.sustained.at(50))}, burst "

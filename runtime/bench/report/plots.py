@@ -1,4 +1,7 @@
-"""Plots of results as SVG. They take their colours from the page, so they suit its light and its dark style."""
+"""Draw plots of results as SVG.
+
+The colours come from the page's style sheet, so that they suit its light and dark style.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from orilla.runtime.bench.result import Result
 
 INK = "#b00001"
 LINES = tuple(f"#a0000{number}" for number in range(1, 7))
-"""Placeholders for the colours of the page; `_svg` replaces them."""
+"""Placeholders for the colours of lines. `_svg` replaces them by variables of the page's style sheet."""
 
 SETTINGS = {
     "svg.fonttype": "none",
@@ -34,23 +37,23 @@ SETTINGS = {
 }
 
 MAX_POINTS = 2000
-"""Maximum number of points of a line, so that the page stays small."""
+"""Maximum number of points in a line. It limits the size of the page."""
 
 SLOWEST = 50
-"""Number of slowest samples that a time line always shows."""
+"""Number of the slowest samples that a time line always shows."""
 
 MAX_INTERVALS = 60
-"""Maximum number of intervals into which a time line divides the run. It shows the median of each."""
+"""Maximum number of intervals of a time line. The time line shows the median of each interval."""
 
 SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Ticks of the axis of a distribution."""
+"""Shares that the axis of a distribution labels."""
 
 PANELS = {"temperature_c": "°C", "mhz": "MHz", "watts": "W", "other_cores": "cores used\nby others"}
-"""Fields of the timeline that are drawn, with their labels."""
+"""Fields of `Second` that a time line shows, and the labels of their axes."""
 
 
 def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Draw the share of answers up to each time (ECDF), with a stretched tail.
+    """Draw the share of inferences that took at most each time (ECDF). The axis stretches the tail.
 
     Args:
         results: The results.
@@ -67,14 +70,14 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
         shares = [share for share in SHARES if share <= 1 - 1 / count]
         axes.set_yticks(_stretched(np.array(shares)), [f"{100 * share:g} %" for share in shares])
         axes.set_xlabel("milliseconds")
-        axes.set_ylabel("share of answers within this time")
+        axes.set_ylabel("share of inferences within this time")
         if len(results) > 1:
             axes.legend(loc="lower right")
         return _svg(figure)
 
 
 def _points(count: int) -> NDArray[np.int64]:
-    """Return the indices of the sorted samples to draw. Half are evenly spaced, half lie closer towards the slowest."""
+    """Return the indices of the samples to draw. Half are evenly spaced, the others get denser towards the slowest."""
     half = MAX_POINTS // 2
     steps = np.concatenate([np.geomspace(1, count, half), np.linspace(1, count, half)]).astype(int)
     points: NDArray[np.int64] = np.unique(np.concatenate([count - steps, steps - 1]))
@@ -82,7 +85,10 @@ def _points(count: int) -> NDArray[np.int64]:
 
 
 def time_line(result: Result) -> str:
-    """Draw the times in the order of measurement, and below them temperature, clock, power and other processes' use."""
+    """Draw the times in the order of measurement.
+
+    Below them, draw temperature, clock, power and the cores used by others.
+    """
     panels = {}
     for field, label in PANELS.items():
         points = [(second.at_s, value) for second in result.timeline if (value := getattr(second, field)) is not None]
@@ -117,7 +123,7 @@ def _draw_times(axes: Axes, result: Result) -> None:
 
 
 def _medians(at: NDArray[np.float64], times: NDArray[np.float64]) -> tuple[list[float], list[float]]:
-    """Return the middle of each interval of a run and the median of its times."""
+    """Divide a run into intervals. Return the middle of each interval and the median of the times in it."""
     edges = np.linspace(0, at[-1] + 1e-9, max(2, min(MAX_INTERVALS, at.size // 20)))
     middles, medians = [], []
     for low, high in pairwise(edges):
@@ -129,12 +135,12 @@ def _medians(at: NDArray[np.float64], times: NDArray[np.float64]) -> tuple[list[
 
 
 def bars(names: Sequence[str], values: Sequence[float], spans: Sequence[tuple[float, float]], label: str) -> str:
-    """Draw a bar with an interval for each name.
+    """Draw a bar chart in which each bar has an error bar.
 
     Args:
-        names: The names.
+        names: The name of each bar.
         values: The length of each bar.
-        spans: The interval of each value.
+        spans: The lower and upper end of each error bar.
         label: The label of the axis.
     """
     with rc_context(SETTINGS):
@@ -155,10 +161,10 @@ def bars(names: Sequence[str], values: Sequence[float], spans: Sequence[tuple[fl
 
 
 def stages(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Draw the medians of the stages of each loop, stacked.
+    """Draw a stacked bar for each loop: the median time of each stage.
 
     Args:
-        results: Results of the scenario loop.
+        results: Results of the scenario `loop`.
         names: The name of each result.
     """
     order = ("prepare", "infer", "decode")
@@ -184,7 +190,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def _stretched(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log odds of a share, which stretch the tail: 0.9, 0.99 and 0.999 are about equally far apart."""
+    """Return the log odds of a share. They stretch the tail: 0.9, 0.99 and 0.999 are about equally far apart."""
     stretched: NDArray[np.float64] = np.log10(share / (1 - share))
     return stretched
 

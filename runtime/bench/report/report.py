@@ -1,4 +1,4 @@
-"""Write a self-contained page of results: distributions, time lines, stages, comparisons and budgets."""
+"""Write a self-contained HTML page about results: distributions, time lines, stages, comparisons and budgets."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     """Write the page.
 
     Args:
-        results: Results of any machines.
-        path: Path of the page.
-        judged: Results of budgets.
+        results: The results, which may come from different machines.
+        path: Path of the HTML file.
+        judged: Limits of budgets, with the figures that were compared with them.
 
     Raises:
         OutputError: The page cannot be written.
@@ -51,7 +51,8 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     _overview(document, results, names)
     document.heading("Distribution")
     document.text(
-        "The share of answers within each time. Each further nine has the same distance, so the tail is at the top."
+        "The share of inferences that took at most each time. The axis stretches the tail: each further nine adds the "
+        "same distance."
     )
     document.drawing(plots.distribution(results, names), "cumulative distribution of the times")
     if len(results) > 1:
@@ -124,7 +125,7 @@ def _versions(document: Page, result: Result) -> None:
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Return a name for each run that contains only what distinguishes it from the others."""
+    """Return a name for each run. The name contains only what distinguishes the run from the others."""
     parts = [
         (
             result.subject.bundle,

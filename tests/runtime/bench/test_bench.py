@@ -302,8 +302,8 @@ def test_what_is_refused(capsys, words, message):
         ({"schema": 3}, "has version 3, but this orilla reads 2"),
         ({"samples_ms": {"infer": []}}, "contains no samples: measure again"),
         ({"subject": 5}, "is not a result of orilla bench"),
-        ({"summary": {}}, "its samples do not fit each other"),
-        ({"at_s": [0.1]}, "its samples do not fit each other"),
+        ({"summary": {}}, "its samples are incomplete or invalid"),
+        ({"at_s": [0.1]}, "its samples are incomplete or invalid"),
     ],
 )
 def test_files_that_are_no_results(tmp_path, capsys, change, message):

@@ -78,7 +78,7 @@ def test_tails_have_verdicts_of_their_own():
     ("other", "message"),
     [
         (made(machine="laptop"), "times of different machines cannot be compared"),
-        (made(scenario="offline"), "measure the same way"),
+        (made(scenario="offline"), "measure both with the same scenario"),
         (made(count=4), "too few samples to compare"),
     ],
 )
