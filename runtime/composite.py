@@ -1,4 +1,4 @@
-"""Several models on one source: side by side, or as a cascade."""
+"""Run several models on one source, side by side or as a cascade."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.runner import Runner
 
 
 class MultiModel(Runner):
-    """Several models that answer the same frames. `tick.result` has the answer of each model."""
+    """Several models that process the same frames. `tick.result` contains the result of each model."""
 
     kind = "image"
 
@@ -21,7 +21,7 @@ class MultiModel(Runner):
         self.name = " and ".join(self._models)
 
     def stages(self) -> ParallelStages:
-        """Return the processing of each frame of one loop."""
+        """Return the stages that one loop runs for each frame."""
         return ParallelStages({name: model.stages() for name, model in self._models.items()})
 
     def sessions(self) -> tuple[Session, ...]:
@@ -43,7 +43,10 @@ class MultiModel(Runner):
 
 
 class CascadeModel(Runner):
-    """A cascade: the first model answers the frame, and the second answers the crops that the first selects."""
+    """Two models in a cascade.
+
+    The first processes the frame, and the second processes crops that the first one's result selects.
+    """
 
     kind = "image"
 
@@ -52,7 +55,7 @@ class CascadeModel(Runner):
         self.name = f"{first.name} then {second.name}"
 
     def stages(self) -> CascadeStages:
-        """Return the processing of each frame of one loop."""
+        """Return the stages that one loop runs for each frame."""
         return CascadeStages(self._first.stages(), self._second.stages(), self._crop)
 
     def sessions(self) -> tuple[Session, ...]:
@@ -77,7 +80,7 @@ class CascadeModel(Runner):
 
 
 def together(**models: Model) -> MultiModel:
-    """Run several models on the same frames. `tick.result["name"]` is the answer of the model with this name.
+    """Run several models on the same frames. `tick.result["name"]` is the result of the model with this name.
 
     Raises:
         ConfigError: There is no model, or a model takes no images.
@@ -90,14 +93,14 @@ def together(**models: Model) -> MultiModel:
 
 
 def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -> CascadeModel:
-    """Run `second` on crops that `first` selects.
+    """Run `second` on crops of the frame, which are selected by the result of `first`.
 
-    `tick.result.first` is the answer to the frame. `tick.result.parts` has the box and the answer of each crop.
+    `tick.result.first` is the result for the frame. `tick.result.parts` contains the box and the result for each crop.
 
     Args:
         first: Model for the whole frame.
         second: Model for each crop.
-        crop: Function that receives the answer of `first` and the frame, and returns boxes: left, top, right, bottom
+        crop: Function that receives the result of `first` and the frame, and returns boxes: left, top, right, bottom
             in pixels. The default returns the bounding box of a segmentation.
 
     Raises:

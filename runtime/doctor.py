@@ -1,4 +1,4 @@
-"""Run each engine in a process of its own, which may crash: `python -m orilla.runtime.doctor ENGINE`."""
+"""Try each engine in a separate process, because it may crash: `python -m orilla.runtime.doctor ENGINE`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from orilla.runtime.engines.registry import ENGINES, is_package
 TIMEOUT_S = 60
 
 OPENCV = "opencv"
-"""Name of the trial run of OpenCV, beside the names of the engines."""
+"""Name of the trial run of OpenCV. The other trial runs have the names of engines."""
 
 MARK = "orilla-probe: "
-"""Prefix of the line in which the process writes its answer."""
+"""Prefix of the line on which the process prints its answer."""
 
 DIED = {
     "SIGILL": "illegal instruction: it was built for another processor",
@@ -29,57 +29,57 @@ DIED = {
     "SIGABRT": "aborted",
     "SIGKILL": "killed, probably because memory ran out",
 }
-"""Meaning of the signals that end a process."""
+"""Explanations of the signals that end a process."""
 
 OPENCV_LIBRARIES = ("libGL", "libxcb", "libX11", "libSM", "libgthread", "libglib")
 """Shared libraries that OpenCV needs for windows. The headless build does not need them."""
 
 WHEELS = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "tflite-runtime"}
-"""Distribution of each engine that is no ONNX Runtime."""
+"""The package that provides each engine, except those of ONNX Runtime."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the process of an engine writes, as JSON."""
+    """The answer that the process of an engine prints as JSON."""
 
     engine: str = ""
-    """Library and version."""
+    """Name and version of the library."""
     providers: tuple[str, ...] = ()
-    """Providers of ONNX Runtime."""
+    """Available providers of ONNX Runtime."""
     rejected: dict[str, str] = field(default_factory=dict)
-    """Variants that the engine does not load, with the reason."""
+    """Variants that the engine cannot load, with the reason."""
     wrong: dict[str, str] = field(default_factory=dict)
     """Variants whose result is wrong, with the difference."""
     error: str | None = None
     """Reason why the engine does not work. None if it works."""
     missing: str | None = None
-    """Shared library that the loader did not find."""
+    """Name of a shared library that could not be found, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Outcome of an engine's process."""
+    """The outcome of a trial run."""
 
     name: str
     """Name of the engine, or `opencv`."""
     answer: Answer | None
     """Answer of the process. None if the engine does not work."""
     reason: str = ""
-    """Reason why it does not work, in one line."""
+    """Reason in one line why the engine does not work."""
     missing: str | None = None
-    """Shared library that the loader did not find."""
+    """Name of a shared library that could not be found, or None."""
 
 
 def probe(name: str) -> Probe:
-    """Run one engine, or `opencv`, on the bundle that ships for it."""
-    # Without -P, a file in the current folder with the package's name would be imported instead.
+    """Try one engine on the shipped bundle `probe`, or try OpenCV."""
+    # Without -P, Python would import a file in the current folder that has the name of the package.
     command = [sys.executable, "-P", "-m", "orilla.runtime.doctor", name]
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return Probe(name, None, f"no answer for {TIMEOUT_S} s")
+        return Probe(name, None, f"no answer within {TIMEOUT_S} s")
     if ended.returncode < 0:
         fatal = _signal_name(-ended.returncode)
         return Probe(name, None, DIED.get(fatal, f"ended by {fatal}"))
@@ -93,7 +93,10 @@ def probe(name: str) -> Probe:
 
 
 def providers() -> tuple[str, ...]:
-    """Return ONNX Runtime's providers, from a process of its own; empty if it is not installed or crashes."""
+    """Return ONNX Runtime's providers, determined in a separate process.
+
+    The result is empty if it is not installed or crashes.
+    """
     if not is_package("onnxruntime"):
         return ()
     code = "import json, onnxruntime; answer = {'providers': onnxruntime.get_available_providers()}; "
@@ -119,10 +122,10 @@ def _answer(output: str) -> Answer | None:
 
 
 def examine(*, edgetpu: bool = False) -> list[Finding]:
-    """Run OpenCV and each installed engine, two at a time.
+    """Try OpenCV and each installed engine, two at the same time.
 
     Args:
-        edgetpu: True if there is an Edge TPU to open.
+        edgetpu: True if an Edge TPU is attached.
     """
     names = [OPENCV, *_engine_names(), *(["edgetpu"] if edgetpu else [])]
     with ThreadPoolExecutor(2) as pool:
@@ -133,18 +136,18 @@ def examine(*, edgetpu: bool = False) -> list[Finding]:
 
 
 def finding(result: Probe) -> Finding:
-    """Convert the outcome of a process into a finding."""
+    """Convert the outcome of a trial run into a finding."""
     name, answer = result.name, result.answer
     label = name if name == OPENCV else f"engine {name}"
     if answer is None and (name == "compiled" or name.startswith("onnx:")):
-        # These engines run only if they are requested, and another engine of the same wheel works.
+        # These engines run only on request, and another engine of the same package works, so this is only a warning.
         fix = f"use the engine `{'litert' if name == 'compiled' else 'onnx'}`, or install what is missing"
         return Finding(label, "warning", f"{name} does not work here: {result.reason}", fix)
     if answer is None:
         return Finding(label, "failure", f"{name} does not work: {result.reason}", _fix(result))
     if answer.wrong:
         summary = "; ".join(f"{variant}: {difference}" for variant, difference in answer.wrong.items())
-        fix = "use another engine, and report the difference to the makers of this one"
+        fix = "use another engine, and report the difference to the authors of this one"
         return Finding(label, "failure", f"{answer.engine} runs, but its result is wrong: {summary}", fix)
     if answer.rejected:
         reason = next(iter(answer.rejected.values()))
@@ -165,7 +168,7 @@ def _engine_names() -> list[str]:
 
 
 def _provider_engines(answer: Answer) -> list[str]:
-    """Return the engines whose providers this build of ONNX Runtime has."""
+    """Return the engines whose providers are part of the installed ONNX Runtime."""
     return [
         name
         for name, engine in ENGINES.items()
@@ -174,7 +177,7 @@ def _provider_engines(answer: Answer) -> list[str]:
 
 
 def _fix(result: Probe) -> str:
-    """Return the command that fixes a known problem, or advice."""
+    """Return a command that fixes a known problem, or general advice."""
     if result.missing is not None:
         return _fix_library(result.missing)
     if result.name == "edgetpu":
@@ -195,7 +198,7 @@ def _fix(result: Probe) -> str:
 
 
 def _fix_library(library: str) -> str:
-    """Return the command that installs a missing shared library, or that removes the need for it."""
+    """Return a command that installs a missing shared library or makes it unnecessary."""
     if library.startswith(OPENCV_LIBRARIES):
         return "pip uninstall -y opencv-python opencv-contrib-python && pip install opencv-python-headless"
     if library.startswith("libgomp"):
@@ -204,7 +207,7 @@ def _fix_library(library: str) -> str:
 
 
 def _onnxruntime_wheel() -> str:
-    """Return the installed build of ONNX Runtime."""
+    """Return the name of the installed package of ONNX Runtime."""
     return next(iter(distributions(["onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime"])), "onnxruntime")
 
 
@@ -258,14 +261,14 @@ def _providers() -> tuple[str, ...]:
 
 
 def _run_opencv() -> Answer:
-    """Resize an image, and compare the result with the mean of its pixels."""
+    """Resize an image to one pixel, and compare this pixel with the mean of the image."""
     import cv2
     import numpy as np
 
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     smaller = cv2.resize(image, (2, 2), interpolation=cv2.INTER_AREA)
     is_right = np.abs(smaller[0, 0] - image[:2, :2].mean(axis=(0, 1))).max() <= 1
-    wrong = {} if is_right else {"resize": "a resized image is not its mean"}
+    wrong = {} if is_right else {"resize": "an image that was resized to one pixel does not have the mean colour"}
     return Answer(f"OpenCV {cv2.__version__} on numpy {np.__version__}", wrong=wrong)
 
 

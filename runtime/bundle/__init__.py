@@ -1,1 +1,4 @@
-"""Bundles: the variants of one model, with everything that they need to run and to verify themselves."""
+"""Bundles.
+
+A bundle contains the variants of one model and everything that they need to run and to verify themselves.
+"""

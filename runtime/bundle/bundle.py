@@ -1,7 +1,7 @@
 """Read and write bundles, as a folder or a `.orilla` zip file.
 
-A bundle is untrusted until it is checked. Names, sizes and hashes of all files are compared with the manifest before
-any byte of them reaches a decoder or an engine.
+A bundle is untrusted until it is checked: names, sizes and hashes of all files are compared with the manifest before
+any byte of the files reaches a decoder or an engine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 1 << 30
 MAX_TOTAL_BYTES = 2 << 30
 MAX_FILES = 1000
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every zip entry, so that equal content gives equal bytes."""
+"""Time of every zip entry. It is constant, so that equal content gives equal bytes."""
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -46,11 +46,13 @@ class Bundle:
 
         Args:
             where: A folder, a `.orilla` file, or the name of a shipped bundle.
-            every_file: True reads and checks all files now. False checks each file when it is read, so that a loop,
+            every_file: If True, read and check all files now. If False, check each file when it is read, so that a
+                loop,
                 which needs one variant, starts sooner and in less memory.
 
         Raises:
-            BundleError: The bundle is truncated, its schema is unknown, or a file in it has a wrong hash or size, or a
+            BundleError: The bundle is truncated, its schema is unknown, or a file in it has a wrong hash, a wrong size
+                or a
                 path outside of the bundle.
         """
         path = find(where)
@@ -60,20 +62,20 @@ class Bundle:
         return cls(path, manifest, files)
 
     def read(self, name: str) -> bytes:
-        """Return the content of a listed file. Raises `BundleError` if it is damaged."""
+        """Return the content of a file that the manifest lists. Raise `BundleError` if it is damaged."""
         if name not in self._files:
             with _container(self.path) as container:
                 return _read_file(container, name, self.manifest)
         return self._files[name]
 
     def preprocessor(self) -> InputPreprocessor:
-        """Return the preprocessor of the bundle's variants. Raises `BundleError` for an invalid vocabulary."""
+        """Return the preprocessor of the bundle's variants. Raise `BundleError` if the vocabulary is invalid."""
         listed = self.manifest.vocabulary
         return InputPreprocessor(self.manifest.preprocess, decode_vocabulary(self.read(listed)) if listed else ())
 
 
 def find(where: str | Path) -> Path:
-    """Return the path of the shipped bundle named `where`, else `where` as a path. `./road` is a path.
+    """Return the path of a bundle. `where` is the name of a shipped bundle or a path. `./road` is always a path.
 
     Raises:
         BundleError: The path does not exist.
@@ -99,7 +101,7 @@ def find(where: str | Path) -> Path:
 def check_new(path: Path) -> None:
     """Raise `ConfigError` or `OutputError` if no bundle can be written to `path`."""
     if path.suffix not in (".orilla", ""):
-        msg = f"{path}: a bundle is NAME.orilla, or a folder without a suffix"
+        msg = f"{path}: the name of a bundle must end in .orilla, or have no suffix for a folder"
         raise ConfigError(msg)
     if path.suffix == "" and path.is_file():
         msg = f"{path} is a file that exists: remove it, or give another name"
@@ -111,15 +113,15 @@ def check_new(path: Path) -> None:
 
 
 def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
-    """Write a bundle completely or not at all. Equal content gives equal bytes.
+    """Write a bundle. If this fails, nothing is left at `path`. Equal content gives equal bytes.
 
     Args:
-        path: A zip file if it ends in `.orilla`, else a folder, which must not exist.
+        path: Path of the bundle, which must not exist. A zip file is written if it ends in `.orilla`, else a folder.
         manifest: The manifest, whose `files` list these files.
-        files: Content by path.
+        files: Content of each file, by path.
     """
     content = {MANIFEST: manifests.encode(manifest), **{name: files[name] for name in sorted(files)}}
-    manifests.decode(content[MANIFEST])  # A bundle that could not be read back is not written.
+    manifests.decode(content[MANIFEST])  # This prevents writing a bundle that could not be read back.
     if path.suffix == ".orilla":
         with replacing(path) as temporary:
             _write_zip(temporary, content)
@@ -132,12 +134,13 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 def entries(files: dict[str, bytes]) -> dict[str, FileEntry]:
-    """Return the table of `files` for the manifest."""
+    """Return the entry of each file for the manifest."""
     return {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())}
 
 
 def _write_zip(path: Path, content: dict[str, bytes]) -> None:
-    # Entries are not compressed: weights hardly shrink, a robot starts sooner, and no zlib version changes the bytes.
+    # Entries are not compressed. Weights hardly shrink, a robot starts sooner, and the bytes do not depend on zlib's
+    # version.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, data in content.items():
             info = zipfile.ZipInfo(name, EPOCH)
@@ -147,7 +150,7 @@ def _write_zip(path: Path, content: dict[str, bytes]) -> None:
 
 
 class _Zip:
-    """The entries of a zip file. Each one is unpacked when it is read."""
+    """The entries of a zip file. An entry is unpacked when it is read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -190,7 +193,7 @@ class _Folder:
 
 @contextmanager
 def _container(path: Path) -> Iterator[_Zip | _Folder]:
-    """Open the bundle's files. Errors while reading become a `BundleError` that names the bundle."""
+    """Open the bundle's files. Errors while reading are converted into a `BundleError` that names the bundle."""
     try:
         if path.is_dir():
             if not (path / MANIFEST).is_file():
@@ -207,7 +210,7 @@ def _container(path: Path) -> Iterator[_Zip | _Folder]:
         msg = f"{path.name}: {error}"
         raise BundleError(msg) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        msg = f"{path} is not a bundle, or damaged: {error}"
+        msg = f"{path} is not a bundle, or is damaged: {error}"
         raise BundleError(msg) from error
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror or error}"
@@ -233,7 +236,7 @@ def _read_manifest(container: _Zip | _Folder) -> Manifest:
 
 
 def _read_file(container: _Zip | _Folder, name: str, manifest: Manifest) -> bytes:
-    """Read one listed file, at most as many bytes as the manifest states."""
+    """Read one file that the manifest lists. At most the number of bytes that the manifest states are read."""
     entry = manifest.files[name]
     data = container.read(name, entry.size + 1)
     if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:

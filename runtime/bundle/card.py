@@ -19,7 +19,7 @@ class SplitCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The number and the hash of the samples in one split. Equal hashes mean equal data."""
 
     name: str
-    """`train`; `choose` for the choice of epochs and settings; `val` or `test` for the reported figures."""
+    """`train`, `choose` (for choosing epochs and settings), or `val` or `test` (for the reported figures)."""
     count: int
     sha256: str
 
@@ -31,7 +31,7 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     splits: tuple[SplitCard, ...]
     """Splits of the data. No sample is in two of them."""
     skipped: tuple[str, ...] = ()
-    """Name of each sample that could not be used, with the reason."""
+    """Name of each sample that could not be used, and the reason."""
     leaks_dropped: int = 0
     """Training samples that were dropped because they also occur in another split."""
 
@@ -42,7 +42,7 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def licence(self) -> str:
-        """Return the licences of the data sets, each once."""
+        """Return the licences of the data sets, without duplicates."""
         return "; ".join(dict.fromkeys(source.licence for source in self.sources))
 
 
@@ -51,7 +51,7 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     split: str
     metrics: dict[str, float]
-    """Metrics, 0–1. `NAME/CLASS` is for one class, `iou/NAME` for the sequence NAME."""
+    """Metrics, 0–1. `NAME/CLASS` is the metric NAME of one class, `iou/NAME` the IoU of the sequence NAME."""
     intervals: dict[str, tuple[float, float]]
     """95 % bootstrap intervals of the metrics."""
     confusion: tuple[tuple[int, ...], ...] = ()
@@ -64,32 +64,32 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     task: Task
     labels: tuple[str, ...]
-    """Classes that the model distinguishes. For a segmentation, the class that it finds."""
+    """Names of the classes that the model distinguishes. For a segmentation, the name of the class that it finds."""
     data: DataCard
     start_weights: str
-    """Initial weights: `random`, `imagenet`, or the name of a file and of the layers that it contained."""
+    """Initial weights: `random`, `imagenet`, or the name of a file and of the layers whose weights it contained."""
     parameters: int
     """Number of parameters of the exported network."""
     input: tuple[int, ...]
     """Height and width of the network's input in pixels, or its length in tokens."""
     seed: int
     epochs: int
-    """Epochs of all training phases."""
+    """Number of epochs of all training phases together."""
     best_epoch: int
     """Epoch whose weights are kept."""
     batch: int
     learning_rate: float
     samples: int
-    """Training samples per epoch."""
+    """Number of training samples per epoch."""
     seconds: float
     machine: str
     precision: str
     versions: dict[str, str]
     command: str
     measured: tuple[EvaluationResult, ...]
-    """Results by split. The first one is reported."""
+    """Results, one per split. The first one is reported."""
     search: dict[str, float | int | str] = {}
-    """Method, number of trials and best values of the search for settings; empty without a search."""
+    """Method, number of trials and best values of the search for settings. Empty if there was no search."""
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Golden data: raw samples with known answers, as a bundle stores them."""
+"""Golden frames: samples in a bundle with their raw input and the recorded outputs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class KnownFrame:
     """One golden sample."""
 
     raw: RawInput
-    """Raw input: `[H,W,3]` uint8 BGR, a text, or arrays by name."""
+    """Raw input: an image `[H,W,3]` uint8 BGR, a string, or arrays by name."""
     intact: bool
-    """True if the raw input decodes to the same values here as at export."""
+    """True if the raw input was decoded to the same values as at export."""
     prepared: ModelInput
     """Input of the network."""
     output: NDArray[np.float32]
-    """Output of the original model, without batch axis."""
+    """Output of the original model without the batch axis."""
 
 
 def read_frames(bundle: Bundle) -> list[KnownFrame]:
-    """Read all golden samples. Raises `BundleError` if there are none, or one is invalid."""
+    """Read all golden samples. Raise `BundleError` if there are none, or if one is invalid."""
     if not bundle.manifest.golden:
         msg = f"{bundle.path.name} has no golden frames, so there is nothing to verify against"
         raise BundleError(msg)
@@ -43,13 +43,13 @@ def read_frames(bundle: Bundle) -> list[KnownFrame]:
 
 
 def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
-    """Return the variant's own answers at export, `[N,...]`."""
+    """Return the outputs of the variant that were recorded at export, `[N,...]`."""
     if len(variant.golden) != len(bundle.manifest.golden):
-        msg = f"{variant.name} has {len(variant.golden)} golden answers: expected one for each frame"
+        msg = f"{variant.name} has {len(variant.golden)} golden outputs: expected one for each golden frame"
         raise BundleError(msg)
     answers = [_array(bundle, name, (np.float32, np.float16)).astype(np.float32) for name in variant.golden]
     if any(answer.shape != answers[0].shape for answer in answers):
-        msg = f"golden answers of {variant.name} are of different shapes"
+        msg = f"golden outputs of {variant.name} have different shapes"
         raise BundleError(msg)
     return np.stack(answers)
 
@@ -62,7 +62,7 @@ def pack(array: NDArray[np.generic]) -> bytes:
 
 
 def raw_digest(raw: RawInput | NDArray[np.float64]) -> str:
-    """Return the SHA-256 (hex) of an image's pixels, of a text, or of packed arrays."""
+    """Return the SHA-256 (hex) of an image's pixels, a string, or packed arrays."""
     if isinstance(raw, np.ndarray):
         return hashlib.sha256(raw.tobytes()).hexdigest()
     assert isinstance(raw, str)
@@ -82,7 +82,7 @@ def _read(bundle: Bundle, golden: Golden, preprocessor: InputPreprocessor) -> Kn
 
 def _shaped(prepared: NDArray[Any], name: str, preprocessor: InputPreprocessor) -> NDArray[Any]:
     if prepared.shape != preprocessor.shape:
-        msg = f"{name} is {list(prepared.shape)}, but the network's input is {list(preprocessor.shape)}"
+        msg = f"{name} has shape {list(prepared.shape)}, but the network's input has shape {list(preprocessor.shape)}"
         raise BundleError(msg)
     return prepared
 
@@ -108,7 +108,7 @@ def _image(bundle: Bundle, name: str) -> NDArray[np.uint8]:
 
 
 def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> NDArray[np.generic]:
-    """Read a `.npy` file. Its header is compared with its size before anything is allocated."""
+    """Read a `.npy` file. The header is compared with the size of the file before memory is allocated."""
     data = bundle.read(name)
     stream = io.BytesIO(data)
     try:
@@ -121,7 +121,7 @@ def _array(bundle: Bundle, name: str, dtypes: tuple[type[np.generic], ...]) -> N
         msg = f"golden array {name} cannot be read: {error}"
         raise BundleError(msg) from error
     if dtype not in dtypes or fortran or len(shape) > MAX_AXES:
-        msg = f"golden array {name} is {list(shape)} {dtype}: expected {np.dtype(dtypes[0])}"
+        msg = f"golden array {name} has shape {list(shape)} and type {dtype}: expected type {np.dtype(dtypes[0])}"
         raise BundleError(msg)
     if len(data) - stream.tell() != math.prod(shape) * dtype.itemsize:
         msg = f"golden array {name} does not have the size in its header"

@@ -1,4 +1,4 @@
-"""The manifest: the contract of a bundle. `docs/bundle-format.md` states its rules."""
+"""The manifest of a bundle. `docs/bundle-format.md` describes its format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
-"""Pattern of variant names, which become file names and arguments of remote commands."""
+"""Pattern that variant names must match, because they become file names and arguments of remote commands."""
 
 SCHEMA = 4
 """Schema version that this reader understands."""
@@ -29,7 +29,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Difference that is allowed in each sample between a variant's answers at export and on another machine."""
+    """Difference allowed in each sample between a variant's outputs at export and its outputs on another machine."""
 
     mean_error: float
     """Mean absolute difference of the outputs."""
@@ -46,7 +46,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: tuple[float, float]
     """95 % bootstrap interval of the primary metric."""
     drop: float
-    """Loss of the primary metric compared with the original, in points (hundredths). A negative value is a gain."""
+    """Drop of the primary metric compared with the original model, in percentage points. A negative value is a gain."""
     agreement: float
     """Share of decisions that equal the original's, 0–1."""
     mean_error: float
@@ -54,11 +54,11 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sqnr_db: float | None
     """Signal to quantisation noise of the outputs: 10 log10 of the ratio of mean squares. None if they are equal."""
     saturated: float
-    """Share of output values that the variant's range clips, 0–1."""
+    """Share of output values that are clipped at the ends of the variant's output range, 0–1."""
     sum_error: float | None
-    """Maximum error of a sample's sum of probabilities. None if they need not sum to one."""
+    """Largest difference between 1 and a sample's sum of probabilities. None if the outputs need not sum to 1."""
     count: int
-    """Number of samples that were checked; fewer than in the report if the variant is too slow to check all."""
+    """Number of samples that were checked. It is smaller than in the report if the variant is too slow to check all."""
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +71,7 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One model file, made by one recipe."""
+    """A variant: one model file that one recipe created."""
 
     name: str
     """Name of the recipe."""
@@ -79,15 +79,15 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     engine: str
     check: Check
     golden: tuple[str, ...]
-    """Files (`.npy`, float16) with the answers of this variant to the prepared golden samples at export."""
+    """Files (`.npy`, float16) with the outputs of this variant for the golden samples, recorded at export."""
     tolerance: Tolerance
     latency: Latency | None = None
     compiled: str | None = None
-    """File that Coral's compiler made for the Edge TPU. None if the variant was not compiled."""
+    """File that Coral's compiler created for the Edge TPU. None if the variant was not compiled."""
 
     @property
     def full_precision(self) -> bool:
-        """Return True if the recipe keeps the precision of weights and activations."""
+        """Return True if weights and activations keep their float precision."""
         return self.name.partition("_")[2].startswith("fp32")
 
     @property
@@ -97,26 +97,26 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One golden sample: a raw input and the answer of the original model."""
+    """One golden sample: a raw input and the output of the original model for it."""
 
     raw: str
-    """Raw input as stored: a JPEG, a UTF-8 text, or arrays as `.npy` float64."""
+    """File with the raw input: a JPEG, UTF-8 text, or arrays as `.npy` float64."""
     raw_sha256: str
     """Hash of the decoded raw input: BGR bytes in row order, UTF-8, or the bytes of the packed arrays."""
     prepared: str
-    """Input of the network: a PNG in the network's channel order stored as RGB, tokens as `.npy` int32, or packed
-    arrays as `.npy` float64."""
+    """File with the network's input: a PNG whose RGB channels have the network's order, tokens as `.npy` int32, or
+    packed arrays as `.npy` float64."""
     output: str
-    """Output of the original model, `.npy` float32."""
+    """File with the output of the original model, `.npy` float32."""
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the variants were checked."""
+    """The data and the reference that the variants were checked with."""
 
     data: str
     """Name of the validation data."""
     sha256: str
-    """Digest of the validation split."""
+    """SHA-256 (hex) of the validation split."""
     count: int
     calibration: str
     calibration_count: int
@@ -124,10 +124,10 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, float]
     """Metrics of the original model."""
     truth: Literal["labels", "original"]
-    """Ground truth of the metrics: labels of the data or, for unlabelled data, the original's own answers."""
+    """Ground truth of the metrics: the labels or, for unlabelled data, the outputs of the original model."""
     calibration_seed: int
     timed_on: str | None = None
-    """Machine and number of threads of the latencies. None without timing."""
+    """Machine and number of threads with which latencies were measured. None if they were not measured."""
     failed: dict[str, str] = {}
     """Reason for each recipe that failed."""
     not_applicable: dict[str, str] = {}
@@ -141,11 +141,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     task: Task
     labels: tuple[str, ...]
-    """Class names. For a segmentation of one class, the name of that class, whose probability is the output."""
+    """Class names. A single-class segmentation has one name, that of the class whose probability it outputs."""
     preprocess: Preprocess | TextPreprocess | TensorPreprocess
     variants: tuple[Variant, ...]
     default: str
-    """Variant that runs unless another is requested."""
+    """Name of the variant that runs if no other is requested."""
     golden: tuple[Golden, ...]
     card: Card | None
     """Card of the training run. None if Orilla did not train the model."""
@@ -153,10 +153,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, FileEntry]
     """Every file of the bundle except the manifest, by path."""
     vocabulary: str | None = None
-    """File with the words of a text model."""
+    """Path of the file with the words of a text model."""
 
     def variant(self, name: str) -> Variant:
-        """Return a variant by name. The error for an unknown name lists the known ones."""
+        """Return a variant by name. Raise `ConfigError` with a list of the known names if it is unknown."""
         for variant in self.variants:
             if variant.name == name:
                 return variant
@@ -224,15 +224,15 @@ def _check_preprocess(manifest: Manifest) -> None:
     spec = manifest.preprocess
     text = isinstance(spec, TextPreprocess)
     if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
-        msg = f"manifest.json: task {manifest.task} does not fit the keys preprocess and vocabulary"
+        msg = f"manifest.json: the keys preprocess and vocabulary are wrong for task {manifest.task}"
         raise BundleError(msg)
     if isinstance(spec, TensorPreprocess):
         if manifest.task not in ("tensor", "classify"):
-            msg = f"manifest.json: task {manifest.task} does not fit the key preprocess"
+            msg = f"manifest.json: the key preprocess is wrong for task {manifest.task}"
             raise BundleError(msg)
         _check_tensors(spec)
     elif manifest.task == "tensor":
-        msg = "manifest.json: task tensor does not fit the key preprocess"
+        msg = "manifest.json: the key preprocess is wrong for task tensor"
         raise BundleError(msg)
     else:
         size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
@@ -256,7 +256,7 @@ def _check_metrics(manifest: Manifest) -> None:
         or metric not in card.measured[0].metrics
         or metric not in card.measured[0].intervals
     ):
-        msg = f"manifest.json: the card is of another task than {manifest.task}, or has no {metric}"
+        msg = f"manifest.json: the card is not for task {manifest.task}, or has no {metric}"
         raise BundleError(msg)
 
 
@@ -266,17 +266,17 @@ def _check_files(manifest: Manifest) -> None:
     named += [manifest.vocabulary] if manifest.vocabulary is not None else []
     for path in named:
         if path not in manifest.files:
-            msg = f"manifest.json names {path}, which is missing in its list of files"
+            msg = f"manifest.json refers to {path}, but its list of files does not contain it"
             raise BundleError(msg)
 
 
 def _check_tensors(spec: TensorPreprocess) -> None:
     if not spec.inputs or not spec.outputs:
-        msg = "manifest.json: a model of arrays needs inputs and outputs"
+        msg = "manifest.json: a model that takes arrays needs inputs and outputs"
         raise BundleError(msg)
     for side in (spec.inputs, spec.outputs):
         if len({tensor.name for tensor in side}) < len(side) or sum(tensor.size for tensor in side) > MAX_VALUES:
-            msg = "manifest.json: two arrays have the same name, or the arrays are too large together"
+            msg = "manifest.json: two arrays have the same name, or all arrays together are too large"
             raise BundleError(msg)
     for tensor in (*spec.inputs, *spec.outputs):
         if (
@@ -284,7 +284,10 @@ def _check_tensors(spec: TensorPreprocess) -> None:
             or len(tensor.shape) > MAX_AXES
             or not all(1 <= axis <= MAX_VALUES for axis in tensor.shape)
         ):
-            msg = f"manifest.json: array {tensor.name} is {list(tensor.shape)[:9]} {tensor.dtype}: out of range"
+            msg = (
+                f"manifest.json: array {tensor.name} has shape {list(tensor.shape)[:9]} and type {tensor.dtype}: "
+                "out of range"
+            )
             raise BundleError(msg)
 
 

@@ -1,4 +1,4 @@
-"""Write bare model files with metadata for other runtimes.
+"""Add metadata for other runtimes to model files that leave the bundle.
 
 A `.tflite` file gets TensorFlow Lite's metadata (labels, normalisation, description), which MediaPipe Tasks and
 Android's tools read. An `.onnx` file gets metadata properties.
@@ -24,11 +24,11 @@ from orilla.runtime.tflite.rewrite import rewritten
 NAME, IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", "1.0.1"
 LABELS, VOCABULARY = "labels.txt", "vocabulary.txt"
 MAX_ABOUT = 400
-"""Maximum length of the description of a tensor, in characters."""
+"""Maximum length in characters of a tensor's description."""
 AXIS_LABELS, VOCABULARY_FILE = 2, 5
-"""Kinds of associated files."""
+"""Members of the schema's enumeration `AssociatedFileType`."""
 RGB, IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 1, 2, 1, 1
-"""Members of the schema's enumerations and unions."""
+"""Members of other enumerations and unions of the schema."""
 
 
 def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
@@ -46,7 +46,10 @@ def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
 
 
 def _properties(manifest: Manifest, variant: Variant) -> bytes:
-    """Return entries of `ModelProto.metadata_props`. Appending fields extends a protobuf message."""
+    """Return entries of `ModelProto.metadata_props`.
+
+    They can be appended to the file, because a protobuf message may be extended so.
+    """
     summary = {
         "orilla.name": manifest.name,
         "orilla.task": manifest.task,
@@ -99,7 +102,8 @@ def _tflite(data: bytes, bundle: Bundle, variant: Variant) -> bytes:
         model.metadata = [old for old in model.metadata or [] if old.name not in (NAME, NAME.encode())] + [entry]
 
     stream = io.BytesIO(rewritten(data, add))
-    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:  # Readers expect the files at the end.
+    # Readers expect the associated files at the end of the model file.
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
     return stream.getvalue()
@@ -177,7 +181,7 @@ def _vector(b: Any, offsets: Sequence[int]) -> int:
 
 
 def _elements(b: Any, values: Sequence[Any], prepend: Callable[[Any], None]) -> int:
-    """Write a vector of four-byte elements."""
+    """Write a vector of four-byte elements. `prepend` writes one element."""
     b.StartVector(4, len(values), 4)
     for value in reversed(values):
         prepend(value)
@@ -185,7 +189,10 @@ def _elements(b: Any, values: Sequence[Any], prepend: Callable[[Any], None]) -> 
 
 
 def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], None] = lambda: None) -> int:
-    """Write a table. `offsets` has the reference for each slot, 0 for none; `scalars` writes the other slots."""
+    """Write a table.
+
+    `offsets` contains the reference for each slot, or 0 if there is none. `scalars` writes the other slots.
+    """
     b.StartObject(slots)
     scalars()
     for slot, offset in offsets.items():

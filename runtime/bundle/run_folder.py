@@ -1,4 +1,7 @@
-"""Read the run folder, in which training leaves the model, its card and its preprocessing for the export."""
+"""Read a run folder.
+
+Training writes the model, its card and its preprocessing to this folder, and the export reads them.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from orilla.runtime.preprocessing.text import TextPreprocess
 T = TypeVar("T")
 
 CHECKPOINT = "checkpoint.npz"
-"""Checkpoint of an interrupted training run."""
+"""Name of the checkpoint file of an interrupted training run."""
 
 SEARCH = "search"
-"""Folder with KerasTuner's files, from which a search is resumed."""
+"""Name of the folder with KerasTuner's files. A search is resumed from them."""
 
 VOCABULARY = "vocabulary.txt"
-"""Vocabulary of a text model, one word per line."""
+"""Name of the vocabulary file of a text model, which has one word per line."""
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,16 +32,16 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     preprocess: Preprocess | TextPreprocess
     data: str
-    """Data set of the training run, as a name or an absolute path. Bundles do not contain it."""
+    """Data set of the training run: a name or an absolute path. It is not copied into bundles."""
 
 
 def encode_json(value: object) -> bytes:
-    """Encode JSON for people: indented by two spaces, with a final newline."""
+    """Encode a value as readable JSON, indented by two spaces and with a final newline."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def read_run(folder: Path) -> tuple[Card, Run]:
-    """Read `card.json` and `run.json`. Raises `DataError` if one is missing or invalid."""
+    """Read `card.json` and `run.json`. Raise `DataError` if one is missing or invalid."""
     return _read(folder / "card.json", Card), _read(folder / "run.json", Run)
 
 
@@ -46,7 +49,7 @@ def _read(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, NotADirectoryError) as error:
-        msg = f"not a run folder: {path} is missing; orilla train writes it"
+        msg = f"not a run folder: {path} is missing; run orilla train to create it"
         raise DataError(msg) from error
     except msgspec.DecodeError as error:
         msg = f"cannot read {path}: {error}"

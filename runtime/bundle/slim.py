@@ -1,4 +1,4 @@
-"""Reduce a bundle to some of its variants."""
+"""Remove variants from a bundle."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict
 
     Args:
         bundle: The bundle.
-        keep: Names of variants, separated by commas. `default` selects the bundle's default.
-        default: The new default variant. None keeps the old one if possible, else selects the first name in `keep`.
+        keep: Names of the variants to keep, separated by commas. `default` stands for the bundle's default variant.
+        default: The new default variant. If None, the old one is kept if it is in `keep`, else the first name in `keep`
+            is used.
 
     Raises:
         ConfigError: A variant does not exist, or the default is not kept.
@@ -25,11 +26,11 @@ def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict
     names = [manifest.default if name == "default" else name for name in _split(keep)]
     variants = [manifest.variant(name) for name in names]
     if not variants:
-        msg = f"`keep` {keep!r} names no variant"
+        msg = f"`keep` is {keep!r}, which contains no name of a variant"
         raise ConfigError(msg)
     chosen = default or (manifest.default if manifest.default in names else names[0])
     if chosen not in names:
-        msg = f"`default` {chosen} is not among the kept variants: {', '.join(names)}"
+        msg = f"`default` is {chosen}, which is not among the kept variants: {', '.join(names)}"
         raise ConfigError(msg)
     removed = {path for variant in manifest.variants for path in variant.files}
     removed -= {path for variant in variants for path in variant.files}

@@ -1,1 +1,1 @@
-"""Accuracy on real data: data sets, metrics, and the evaluation of a session."""
+"""Measure accuracy on real data: data sets, metrics, and the evaluation of a session."""

@@ -31,18 +31,18 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, float]
     """All metrics, by name."""
     drop: float | None
-    """Loss of the primary metric compared with the original model, in points (hundredths).
+    """Drop of the primary metric compared with the original model, in percentage points.
 
-    None unless the export checked the bundle on the same data.
+    None if the export did not check the bundle on the same data.
     """
 
 
 def open_labelled(path: str, manifest: Manifest) -> Dataset:
-    """Open a labelled data set whose classes fit a model.
+    """Open a labelled data set whose classes match those of a model.
 
     Raises:
         DataError: The data set has no labels.
-        ConfigError: Its classes do not fit those of the model.
+        ConfigError: Its classes do not match those of the model.
     """
     dataset = open_dataset(path)
     if not dataset.splits:
@@ -56,7 +56,7 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
 
 
 def evaluate_session(bundle: Bundle, session: Session, dataset: Dataset) -> Metrics:
-    """Run a session on the `check_split` of a data set, and return the metrics."""
+    """Run a session on the `check_split` of a data set and return the metrics."""
     preprocessor, split, manifest = bundle.preprocessor(), dataset.check_split, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))[0]) for sample in samples)

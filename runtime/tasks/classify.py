@@ -1,4 +1,4 @@
-"""Classification of images and texts: scores become a list of classes, the most likely first."""
+"""Classification of images and texts. Scores are converted into a list of classes, the most likely first."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ClassScore(msgspec.Struct, frozen=True):
 
 
 class Classification(msgspec.Struct, frozen=True, eq=False):
-    """The class of an image or a text."""
+    """The predicted class of an image or a text."""
 
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
-    """Scores `[C]`, one per label. The result owns them."""
+    """Scores `[C]`, one per label. They are a copy, not a view of the engine's memory."""
 
     @property
     def top(self) -> ClassScore:
@@ -69,6 +69,6 @@ def decode(output: NDArray[np.float32], labels: tuple[str, ...]) -> Classificati
         BundleError: The size of the output does not fit the labels.
     """
     if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
-        msg = f"the variant's output is {list(output.shape)}, but there are {len(labels)} labels"
+        msg = f"the variant's output has shape {list(output.shape)}, but there are {len(labels)} labels"
         raise BundleError(msg)
     return Classification(labels, class_scores(output.reshape(1, -1))[0].astype(np.float32, copy=True))

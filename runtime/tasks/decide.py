@@ -1,4 +1,4 @@
-"""Compare the outputs of two models by their decisions: what a robot would act on."""
+"""Compare the decisions of two models. A decision is the part of an output that a robot acts on, such as the class."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def agreeing(
 ) -> Bools:
     """Return for each decision whether an output agrees with a reference.
 
-    For arrays, each number is a decision. For other tasks, see `decisions`.
+    For models that output arrays, each number is a decision. For other tasks, see `decisions`.
 
     Args:
         task: Task of both models.
         output: Output without the batch axis.
         reference: Output of the original model, of the same shape.
-        size_hw: Height and width of the frame, for a segmentation. None compares the cells of the network's grid.
+        size_hw: Height and width of the frame, for a segmentation. If None, the cells of the network's grid are
+            compared.
     """
     if task == "tensor":
         scale = np.sqrt(np.mean(np.square(reference, dtype=np.float64)))

@@ -1,4 +1,4 @@
-"""Segmentation of images: a grid of probabilities becomes a mask of the size of the frame."""
+"""Segmentation of images. A grid of probabilities is converted into a mask of the size of the frame."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from orilla.devices.errors import BundleError
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 
 THRESHOLD = 0.5
-"""Probability from which a pixel belongs to the class."""
+"""A pixel belongs to the class if its probability is at least this value."""
 
 
 class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
     """The pixels of a frame that belong to a class."""
 
     probability: NDArray[np.float32]
-    """Probability of each cell of the network's grid, `[h,w]` float32, 0–1. The result owns it."""
+    """Probability of each cell of the network's grid, `[h,w]` float32, 0–1. It is a copy, not a view of the engine's
+    memory."""
     frame_hw: tuple[int, int]
     """Height and width of the frame in pixels."""
     label: str
@@ -30,7 +31,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
     def mask(self) -> NDArray[np.bool_]:
         """Return the mask `[H,W]` bool: True where the interpolated probability is at least `THRESHOLD`.
 
-        The mask is computed at its first use. It is read-only. It stays valid as long as you hold it or a view of it,
+        The mask is computed at its first use and is read-only. It stays valid as long as you hold it or a view of it,
         and its memory is reused afterwards.
         """
         height, width = self.frame_hw
@@ -41,7 +42,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @property
     def resized(self) -> NDArray[np.float32]:
-        """Return the probability of each pixel of the frame, `[H,W]` float32, 0–1. It is interpolated at each call."""
+        """Return the probability of each pixel of the frame, `[H,W]` float32, 0–1. Each call interpolates it again."""
         return self._interpolated(None)
 
     @property
@@ -76,7 +77,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         return resized
 
     def _extent(self) -> dict[str, object]:
-        """Return the centre and the topmost row of the class as shares of the frame, or None if the class is absent."""
+        """Return the centre and the topmost row of the class as shares of the frame size. None if it is absent."""
         inside = self.probability >= THRESHOLD
         rows, columns = np.count_nonzero(inside, axis=1), np.count_nonzero(inside, axis=0)
         total = int(rows.sum())
@@ -89,7 +90,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 
 class _Buffers(threading.local):
-    """Memory for the masks of each thread."""
+    """Reused memory for masks. Each thread has its own."""
 
     def __init__(self) -> None:
         self.masks = BufferPool()
@@ -113,9 +114,9 @@ def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -
         label: Name of the class.
 
     Raises:
-        BundleError: The output has another shape.
+        BundleError: The output does not have this shape.
     """
     if output.ndim not in (3, 4) or output.shape[-1] != 1 or output.size != output.shape[-3] * output.shape[-2]:
-        msg = f"the variant's output is {list(output.shape)}, but a segmentation outputs [1,height,width,1]"
+        msg = f"the variant's output has shape {list(output.shape)}, but a segmentation outputs [1,height,width,1]"
         raise BundleError(msg)
     return Segmentation(np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1]), frame_hw, label)

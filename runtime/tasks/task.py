@@ -7,4 +7,4 @@ from typing import Literal
 Task = Literal["segment", "classify", "text", "tensor"]
 
 FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy", "tensor": "cosine"}
-"""Metric by which models of each task are chosen and compared."""
+"""Name of the primary metric of each task. Models are chosen and compared by it."""

@@ -178,8 +178,12 @@ LISTS[:] = [[1, 2]] * 9 + [[0]]
     ("name", "replaced", "message"),
     [
         ("mnist", {"y_test": None}, "it has no array y_test"),
-        ("mnist", {"x_train": np.zeros((20, 28), np.uint8)}, r"train is \[20, 28\] uint8"),
-        ("mnist", {"x_train": np.zeros((19, 28, 28), np.uint8)}, r"labels \[20\]: expected one per image"),
+        ("mnist", {"x_train": np.zeros((20, 28), np.uint8)}, r"train has images of shape \[20, 28\] and type uint8"),
+        (
+            "mnist",
+            {"x_train": np.zeros((19, 28, 28), np.uint8)},
+            r"labels of shape \[20\]: expected \[N,H,W\] uint8 and \[N\]",
+        ),
         ("mnist", {"y_test": np.full(10, 10, np.uint8)}, "test has a label other than 0 to 9"),
         ("imdb", {"x_test": None}, "it has no array x_test"),
         ("imdb", {"y_test": np.full(10, 2)}, "10 reviews with 10 labels, which must be 0 or 1"),
@@ -188,7 +192,7 @@ LISTS[:] = [[1, 2]] * 9 + [[0]]
         ("imdb", {"x_train": np.zeros(10)}, "cannot read"),
         ("arrays", {"x": None}, "contains no samples"),
         ("arrays", {"x": np.zeros((0, 4))}, "contains no samples"),
-        ("arrays", {"x": np.zeros((29, 4))}, r"different length \(x 29, y 30\)"),
+        ("arrays", {"x": np.zeros((29, 4))}, r"different lengths \(x 29, y 30\)"),
         ("arrays", {"x": np.full((30, 4), np.nan)}, "x contains NaN or infinity"),
         ("arrays", {"x": LISTS}, "cannot read"),
         ("arrays", {"y": np.array(["cat"] * 30)}, "give numbers, one row per sample"),

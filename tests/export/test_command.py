@@ -9,7 +9,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(tmp_path):
     refuse("train", "road", "--data", "scenes", "--out", tmp_path / "run", "--seed", -1, match="seed -1")
     refuse("train", "road", "--data", "scenes", "--out", tmp_path / "run", "--input", "\u00b2x64", match="--input")
     refuse("export", clip, "--out", tmp_path / "a.orilla", match="clip.avi is not a Keras model")
-    refuse("export", tmp_path, "--out", tmp_path / "a.zip", match="a bundle is NAME.orilla")
+    refuse("export", tmp_path, "--out", tmp_path / "a.zip", match="the name of a bundle must end in .orilla")
     refuse("train", "road", "--data", "scnes", "--out", tmp_path / "run", match="did you mean scenes")
     refuse("export", tmp_path, "--out", tmp_path / "a.orilla", match="card.json is missing")
     assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]

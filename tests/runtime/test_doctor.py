@@ -98,7 +98,7 @@ def test_a_missing_library_of_opencv_is_named_with_its_fix(planted, missing, fix
 def test_a_process_that_does_not_end_is_a_failure(planted, monkeypatch):
     planted("cv2", "import time; time.sleep(60)\n")
     monkeypatch.setattr(doctor, "TIMEOUT_S", 1)
-    assert "no answer for 1 s" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
+    assert "no answer within 1 s" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
 
 
 def test_an_illegal_instruction_of_onnxruntime_names_the_release(planted):

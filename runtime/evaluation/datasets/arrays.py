@@ -1,7 +1,7 @@
 """Data set of arrays in a `.npz`: `x` with one sample per row, and optionally `y` with the ground truth.
 
-`x` of uint8 with three channels contains RGB images. Then `y` contains class numbers of the model, or masks. Anything
-else is a sample of arrays: `x`, or several arrays under the names of the model's inputs.
+If `x` is uint8 and has three channels, it contains RGB images, and `y` contains class numbers of the model, or masks.
+Other files contain inputs of a model that takes arrays: `x`, or several arrays with the names of the model's inputs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ArrayFile(NumberedDataset):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for any `.npz`. The other readers come first."""
+    """Return True for any `.npz`. More specific readers are asked before this one."""
     return path.suffix == ".npz" and path.is_file() and zipfile.is_zipfile(path)
 
 
@@ -84,14 +84,17 @@ def open_dataset(path: Path) -> ArrayFile:
     """Read the file.
 
     Raises:
-        DataError: The file is not an intact `.npz`, contains no arrays or arrays of different lengths, or a value is
+        DataError: The file is damaged or no `.npz`, it contains no arrays or arrays of different lengths, or a value is
             NaN or infinite.
     """
     inputs = npz.read_arrays(path)
     y = _truths(path, inputs.pop("y", None))
     _check_lengths(path, inputs, y)
     if y is not None and _are_images(inputs) and not (y.dtype.kind in "iu" and y.ndim in (1, 3)):
-        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: for images give class numbers [N] or masks [N,H,W]"
+        msg = (
+            f"{path.name}: y has shape {list(y.shape)} and type {y.dtype}: for images give class numbers [N] or masks "
+            "[N,H,W]"
+        )
         raise DataError(msg)
     for name, array in inputs.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -109,16 +112,20 @@ def _check_lengths(path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArra
     lengths |= {} if y is None else {"y": len(y)}
     if len(set(lengths.values())) > 1:
         summary = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        msg = f"{path.name}: arrays of different length ({summary})"
+        msg = f"{path.name}: the arrays have different lengths ({summary})"
         raise DataError(msg)
 
 
 def _truths(path: Path, y: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
-    """Return the ground truth, with class numbers in one axis. Raises `DataError` unless it is numbers per sample."""
+    """Return the ground truth. Class numbers get the shape `[N]`.
+
+    Raises:
+        DataError: `y` does not contain numbers, or has no row for each sample.
+    """
     if y is None:
         return None
     if y.ndim == 0 or y.dtype.kind not in "iufb" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
-        msg = f"{path.name}: y is {list(y.shape)} {y.dtype}: give numbers, one row per sample"
+        msg = f"{path.name}: y has shape {list(y.shape)} and type {y.dtype}: give numbers, one row per sample"
         raise DataError(msg)
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind in "iu" else y
 

@@ -1,4 +1,4 @@
-"""The base class of data sets with one folder of files per class."""
+"""Base class of data sets that have one folder of files per class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class File(NamedTuple):
     """A file below the folder of its class."""
 
     name: str
-    """Path relative to the folder of the classes, with `/` as separator."""
+    """Path relative to the folder that contains the class folders, with `/` as separator."""
     file: tree.Folder
     label: int
 
@@ -34,7 +34,7 @@ class ClassFolders(ListedDataset[File]):
 
     suffixes: tuple[str, ...]
     kind: str
-    """Word for a sample in messages, such as `image`."""
+    """Word that messages use for a sample, such as `image`."""
 
     def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top
@@ -77,14 +77,14 @@ class ClassFolders(ListedDataset[File]):
 
 
 def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
-    """Return the folder that contains the classes or their splits; None if there is none."""
+    """Return the folder that contains the class folders or the split folders, or None if there is none."""
     candidates = tree.candidates(path)
     with_splits = (folder for folder in candidates if _splits(folder, suffixes))
     return next(with_splits, None) or next((folder for folder in candidates if _has_classes(folder, suffixes)), None)
 
 
 def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folder]:
-    """Return the folder of the classes of each split.
+    """Return for each split the folder that contains its class folders.
 
     A split folder may contain one folder around its classes. The result is empty if no split folder contains classes:
     a folder named `train` is then itself a class.
@@ -104,7 +104,9 @@ def _classes(parent: tree.Folder) -> list[tree.Folder]:
 
 
 def _has_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
-    """Return True if a folder contains class folders: two or more with files, or one with files next to empty ones.
+    """Return True if a folder contains class folders.
+
+    These are two or more folders with files, or one with files and empty ones.
 
     All files of a class may lie in subfolders. A class without files is reported when the samples are listed.
     """

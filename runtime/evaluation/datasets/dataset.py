@@ -1,4 +1,4 @@
-"""The base classes of data sets and of their samples."""
+"""Base classes of data sets and of their samples."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ClassifiedImage:
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedText:
-    """A text and its class."""
+    """A string and its class."""
 
     name: str
     text: str
@@ -55,13 +55,13 @@ class ClassifiedText:
 
 @dataclass(frozen=True, slots=True)
 class ArraySample:
-    """Arrays and the expected answer."""
+    """Arrays for a model's inputs, and the expected output."""
 
     name: str
     arrays: Mapping[str, NDArray[np.generic]]
-    """Arrays by the name of the network's input. The name does not matter for a network with one input."""
+    """Arrays by the name of the model's input. If the model has one input, the name does not matter."""
     target: NDArray[np.generic] | int | None
-    """The class, the values of the output, or None if unknown."""
+    """The class or the expected values of the output. None if unknown."""
 
 
 Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample
@@ -72,13 +72,16 @@ Item = tuple[str, int]
 
 
 class Dataset(ABC):
-    """Samples in splits, with or without labels. A sample is loaded when it is requested. Loading is thread-safe."""
+    """A data set: samples in splits, with or without labels.
+
+    A sample is loaded when it is requested. Loading is thread-safe.
+    """
 
     source: Source
     task: Task
     classes: tuple[str, ...]
     ignore: int = 255
-    """Label of pixels that count neither in a loss nor in a metric; segmentation only."""
+    """Label of pixels that losses and metrics ignore. Only segmentation uses it."""
     has_labels: bool = True
     """True if the samples have labels."""
 
@@ -116,7 +119,7 @@ class Dataset(ABC):
         raise NotImplementedError
 
     def is_file(self, split: str, index: int) -> bool:
-        """Return True if `content` reads a file, which may be damaged. False for arrays and rendered scenes."""
+        """Return True if `content` reads a file, which may be damaged. Return False for arrays and rendered scenes."""
         return True
 
     def fingerprint(self, split: str, index: int) -> bytes:
@@ -150,7 +153,7 @@ S = TypeVar("S", bound=NamedLabel)
 
 
 class ListedDataset(Dataset, Generic[S]):
-    """A data set with one class per sample, which keeps a list of its samples."""
+    """Base class of data sets that keep a list of their samples and have one class per sample."""
 
     @property
     @abstractmethod
@@ -177,10 +180,10 @@ class ListedDataset(Dataset, Generic[S]):
 
 
 class NumberedDataset(Dataset):
-    """A data set in arrays. The name of a sample is its index.
+    """Base class of data sets that are stored in arrays. The name of a sample is its index.
 
     Args:
-        labels: Class of each sample, by split.
+        labels: The class of each sample, by split.
     """
 
     def __init__(self, labels: Mapping[str, Sequence[int]]) -> None:

@@ -32,16 +32,17 @@ BLOCK = 1 << 16
 TIMEOUT_S = 30.0
 
 COMPLETE = "complete"
-"""Name of an empty file, which marks the folder of a complete data set."""
+"""Name of an empty file that marks the folder of a completely downloaded data set."""
 
 PART = ".part"
 
 Progress = Callable[[int, int | None], None]
-"""Function that receives the number of bytes so far, and the total or None if the server does not state it."""
+"""Function that reports progress. It receives the number of bytes so far and the total, or None if the total is
+unknown."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file at a public address."""
+    """A file with a public address."""
 
     url: str
     name: str = ""
@@ -49,9 +50,9 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str = ""
     md5: str = ""
     bytes: int = 0
-    """Size in bytes; 0 if unknown."""
+    """Size in bytes, or 0 if unknown."""
     extract: bool = False
-    """True to unpack the tar file and delete it."""
+    """True if the file is a tar file that is unpacked and then deleted."""
 
     @property
     def stored(self) -> str:
@@ -60,7 +61,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A data set that anyone can download."""
+    """A data set that can be downloaded without an account."""
 
     title: str
     licence: str
@@ -77,12 +78,12 @@ def published() -> dict[str, Published]:
 
 
 def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Published] | None = None) -> Path:
-    """Download a data set into the cache, unless the cache contains it. Return its folder.
+    """Download a data set into the cache unless it is already there. Return its folder.
 
     Args:
         name: Name of the data set.
-        progress: Function that takes a file's name and returns the receiver of its progress.
-        data_sets: The data sets. None uses `published()`.
+        progress: Function that takes the name of a file and returns a function that reports its progress.
+        data_sets: The known data sets. If None, `published()` is used.
 
     Raises:
         ConfigError: The name is unknown.
@@ -111,7 +112,7 @@ def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Pub
 
 
 def downloaded(name: str) -> Path | None:
-    """Return the path of a downloaded data set, a file or a folder of files. None if it is absent or incomplete."""
+    """Return the file or folder of a downloaded data set, or None if it is absent or incomplete."""
     folder = cache_folder() / name
     if not (folder / COMPLETE).exists():
         return None
@@ -120,7 +121,10 @@ def downloaded(name: str) -> Path | None:
 
 
 def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Download one file to `target`. A partial file is kept next to it, and the next attempt resumes it."""
+    """Download one file to `target`.
+
+    After an interrupt, a partial file remains next to it, and the next call resumes it.
+    """
     part = target.with_name(target.name + PART)
     failures = 0
     while True:
@@ -132,7 +136,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
         except _BrokenConnectionError as error:
             failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= ATTEMPTS:
-                msg = f"{file.url} broke off ({error}): run the command again to resume"
+                msg = f"{file.url} the connection failed ({error}): run the command again to resume"
                 raise DataError(msg) from error
             pause(min(8.0, 0.5 * 2**failures))
     _check(file, part)
@@ -140,7 +144,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
 
 
 class _BrokenConnectionError(Exception):
-    """The connection ended too early. A new connection may deliver the rest."""
+    """Raised if the connection ended too early. A new connection may deliver the rest."""
 
 
 @contextmanager
@@ -152,7 +156,7 @@ def _connection_errors(file: File) -> Iterator[None]:
         if error.code >= 500 or error.code == 429:
             msg = f"HTTP {error.code}"
             raise _BrokenConnectionError(msg) from error
-        msg = f"{file.url}: the server answers {error.code} {error.reason}"
+        msg = f"{file.url}: the server responded {error.code} {error.reason}"
         raise DataError(msg) from error
     except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise _BrokenConnectionError(str(error) or type(error).__name__) from error
@@ -167,13 +171,13 @@ def _receive(file: File, part: Path, start: int, progress: Progress) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        # Nothing is left to download, or the published file has changed. The checksum shows which.
+        # Either nothing is left to download, or the published file has changed. The checksum shows which.
         if error.code == 416 and start:
             return
         raise
     with response:
         if response.status != 206 or not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
-            start = 0  # The server ignores the range and sends the whole file.
+            start = 0  # The server ignored the requested range and sends the whole file.
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         _write(response, part, start, total, progress)
@@ -188,7 +192,7 @@ def _write(response: http.client.HTTPResponse, part: Path, start: int, total: in
         while True:
             try:
                 block = response.read(BLOCK)
-            # An error of the connection must not be reported as an error of the disk. TLS errors are OSErrors too.
+            # Only errors of the disk are caught here. TLS errors of the connection are subclasses of OSError too.
             except OSError as error:
                 raise _BrokenConnectionError(str(error) or type(error).__name__) from error
             if not block:
@@ -226,7 +230,7 @@ def _check(file: File, part: Path) -> None:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Unpack a tar file next to itself. No entry may leave the folder."""
+    """Unpack a tar file into `folder`. Entries with a path outside the folder are rejected."""
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as temporary:
         try:
             with tarfile.open(archive) as content:

@@ -1,4 +1,4 @@
-"""Data set of images in one folder per class. They are in a folder or a zip, with or without split folders."""
+"""Data set of images in one folder per class, in a folder or a zip, with or without split folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KNOWN = {
         "cats_and_dogs_filtered", "Cats and dogs, 2000 + 1000 images of Asirra", "Kaggle/Asirra terms"
     ),
     "cats_and_dogs_more": Source(
-        "cats_and_dogs_more", "Cats and dogs, 6000 further images of Asirra, 160x160", "Kaggle/Asirra terms"
+        "cats_and_dogs_more", "Cats and dogs, 6000 other images of Asirra, 160x160", "Kaggle/Asirra terms"
     ),
 }
 """Descriptions of published archives, by the name of their folder."""

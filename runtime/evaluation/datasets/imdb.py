@@ -1,7 +1,7 @@
-"""Data set IMDB as Keras publishes it: `imdb.npz` has lists of word ranks, `imdb_word_index.json` has the words.
+"""Data set IMDB as Keras publishes it: `imdb.npz` contains lists of word ranks, `imdb_word_index.json` the words.
 
-Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are converted back into texts
-with blanks between the words, so that training and the robot use the same tokeniser.
+Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are converted back into strings
+with a space between words, so that training and the robot use the same tokeniser.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INDEX = "imdb_word_index.json"
 
 
 class Imdb(NumberedDataset):
-    """IMDB reviews. The words of a text are joined when it is read."""
+    """IMDB reviews. The words of a review are joined when it is loaded."""
 
     source = IMDB
     task = "text"
@@ -112,7 +112,7 @@ def _read(file: Path, name: str) -> Any:
 
 
 class _PickledArray:
-    """Stands in for a NumPy array, whose own unpickling can crash the process if the state is invalid."""
+    """Replaces `numpy.ndarray` while unpickling, because an invalid state could make NumPy crash the process."""
 
     items: object = None
 
@@ -122,11 +122,11 @@ class _PickledArray:
         return cls()
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
-        *_, self.items = state  # version, shape, type, order, and the list of elements
+        *_, self.items = state  # The state is a tuple of version, shape, type, order and the list of elements.
 
 
 class _PickledType:
-    """Stands in for the type of an array. The header of the `.npy` file states it too."""
+    """Replaces `numpy.dtype` while unpickling. The type is read from the header of the `.npy` file instead."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -141,7 +141,7 @@ STAND_INS = {
     ("numpy", "ndarray"): _PickledArray,
     ("numpy", "dtype"): _PickledType,
 }
-"""What the pickled names of an object array mean here. Other names are rejected, because a pickle can run code."""
+"""Replacements for the names in a pickled object array. Other names are rejected, because a pickle can run code."""
 
 
 class _ListUnpickler(pickle.Unpickler):

@@ -1,7 +1,7 @@
 """Data set KITTI road: `training/image_2/um_000000.png`, `gt_image_2/um_road_000000.png` (`um_`, `umm_`, `uu_`).
 
 Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms"
-(2013). The labels of its test images are not public, so every fifth training image of each scene kind is in `val`.
+(2013). The labels of its test images are not public, so every fifth training image of each kind of scene is in `val`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit
 
 EVERY = 5
-"""Number of images of a scene kind of which one is in `val`."""
+"""One of this number of images of each kind of scene is in `val`."""
 
 
 class Kitti(Pairs):
-    """KITTI road. The names start with the scene kind, so that metrics are also reported for each kind."""
+    """KITTI road. Names start with the kind of scene, so metrics are also reported for each kind."""
 
     source = Source("kitti_road", "KITTI road", "CC BY-NC-SA 3.0")
     classes = ("background", "road")
@@ -50,7 +50,10 @@ class Kitti(Pairs):
         return {split: files for split, files in pairs.items() if files}
 
     def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
-        """Return the labels. The blue channel of a label image marks the road, the red one all labelled pixels."""
+        """Return the labels.
+
+        The blue channel of a label image marks the road, and the red channel marks all labelled pixels.
+        """
         colours = tree.decoded(path)
         road, labelled = colours[..., 0] > 0, colours[..., 2] > 0
         return np.where(labelled, road, self.ignore).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Data set of any images with masks: `images/` and `masks/`, below split folders or without splits.
+"""Data set of images with masks, in the folders `images/` and `masks/`, with or without split folders.
 
-Without `classes.txt` a mask marks one class, the road: 0 is background, 255 (or 1) is road. With `classes.txt`, which
-has one name per line, the values of a mask are line numbers from 0, and 255 is ignored.
+Without `classes.txt`, a mask marks one class, the road: 0 is background, 255 (or 1) is road. `classes.txt`
+has one class name per line. The values of a mask are then line numbers, counted from 0, and 255 is ignored.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Masks(Pairs):
         pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
             if not (parent / "images").is_dir():
-                msg = f"{parent.name}/ has no images/ and masks/, but other splits have: add them, or move the folder"
+                msg = f"{parent.name}/ has no images/ and masks/, but other splits have them: add them, or move it"
                 raise DataError(msg)
             for image, mask in pair_up(parent / "images", parent / "masks"):
                 pairs.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
@@ -55,10 +55,10 @@ class Masks(Pairs):
         return self._flat(mask, path) if mask.ndim == 3 else mask
 
     def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
-        """Return one value per pixel of a colour mask.
+        """Return one value for each pixel of a colour mask.
 
-        If the mask has a palette, as in Pascal VOC, its indices are the classes. A black and white mask of one class is
-        read by its colours, because programs sort their palettes differently.
+        If the mask has a palette, as in Pascal VOC, the palette indices are the classes. A black and white mask of one
+        class is read by its colours, because programs sort their palettes differently.
         """
         grey = all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
         if grey and self._binary:
@@ -88,7 +88,7 @@ class Masks(Pairs):
 
 
 def _lossy(name: str) -> str:
-    """Return an addition to the message about a wrong value, if the mask is a JPEG."""
+    """Return an explanation of a wrong value if the mask is a JPEG, else an empty string."""
     return "; JPEG changes values, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
 
 

@@ -43,7 +43,7 @@ Arrays = dict[str, tuple[NDArray[Any], NDArray[Any]]]
 
 
 class Mnist(NumberedDataset):
-    """Images of MNIST or Fashion-MNIST, which stay in memory (55 MB). Grey images become BGR with equal channels."""
+    """Images of MNIST or Fashion-MNIST. They stay in memory (55 MB). Grey images become BGR with equal channels."""
 
     task = "classify"
 
@@ -92,7 +92,10 @@ def open_dataset(path: Path) -> Mnist:
 
 def _check(name: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
     if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != (len(images),) or not len(images):
-        msg = f"{name} is {list(images.shape)} {images.dtype} with labels {list(labels.shape)}: expected one per image"
+        msg = (
+            f"{name} has images of shape {list(images.shape)} and type {images.dtype}, and labels of shape "
+            f"{list(labels.shape)}: expected [N,H,W] uint8 and [N]"
+        )
         raise DataError(msg)
     if not set(np.unique(labels).tolist()) <= set(range(10)):
         msg = f"{name} has a label other than 0 to 9"
@@ -130,9 +133,9 @@ def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _read_array(folder: Path, name: str, magic: int) -> NDArray[np.uint8]:
-    """Read an idx file: the magic number, whose last byte is the number of axes, their lengths, and the values.
+    """Read an idx file. It consists of the magic number, the length of each axis, and the values.
 
-    The numbers are big-endian.
+    The last byte of the magic number is the number of axes. Numbers are big-endian.
     """
     path = _idx_file(folder, name)
     if path is None:

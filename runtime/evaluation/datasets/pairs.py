@@ -1,4 +1,4 @@
-"""The base class of data sets with an image and a label image per sample."""
+"""Base class of data sets that have an image and a label image per sample."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 
 
 class Pairs(Dataset):
-    """A data set of pairs of files. The labels have the size of the image."""
+    """Base class of data sets of pairs of files. A label image has the size of its image."""
 
     task = "segment"
 
     @property
     @abstractmethod
     def pairs(self) -> PairsBySplit:
-        """Return the files of the samples. Implementations list them once."""
+        """Return the files of all samples. Implementations list the files only once."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ class Pairs(Dataset):
         if labels.shape != image.shape[:2]:
             msg = (
                 f"labels {label_path.name} are {list(labels.shape)}, image {image_path.name} is "
-                f"{list(image.shape[:2])}: they must have the same height and width, one channel"
+                f"{list(image.shape[:2])}: labels must have one channel and the size of the image"
             )
             raise DataError(msg)
         return LabelledImage(readable(Path(image_path.name).stem), image, self.classes_of(labels, label_path.name))
@@ -71,7 +71,7 @@ class Pairs(Dataset):
 
 
 def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder, tree.Folder], ...]:
-    """Pair images and label images of the same stem. Raises `DataError` if one has no partner."""
+    """Pair images and label images that have the same stem. Raise `DataError` if one has no partner."""
     if not labels.is_dir():
         exists, missing = _short_name(images), _short_name(labels)
         msg = f"images without labels: {exists} exists, {missing} does not: add it, or move the images"
@@ -96,7 +96,7 @@ def _short_name(folder: tree.Folder) -> str:
 
 
 def _by_stem(folder: tree.Folder) -> dict[str, tree.Folder]:
-    """Return the images in a folder by stem. Raises `DataError` if two have the same stem."""
+    """Return the images in a folder by stem. Raise `DataError` if two have the same stem."""
     by_stem: dict[str, tree.Folder] = {}
     for path in tree.files(folder, IMAGE_SUFFIXES):
         stem = Path(path.name).stem

@@ -10,14 +10,14 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess
 
 
 def raw_of(sample: Sample) -> RawInput:
-    """Return the raw input of a sample: an image, a text, or arrays by name."""
+    """Return the raw input of a sample: an image, a string, or arrays by name."""
     if isinstance(sample, ArraySample):
         return sample.arrays
     return sample.text if isinstance(sample, ClassifiedText) else sample.image
 
 
 def prepared(sample: Sample, preprocessor: InputPreprocessor) -> ModelInput:
-    """Return the input of the network for a sample. If the network has one input, the array may have any name."""
+    """Return the network's input for a sample. If the network has one input, the sample's array may have any name."""
     raw, spec = raw_of(sample), preprocessor.spec
     if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:
         raw = {spec.inputs[0].name: next(iter(raw.values()))}

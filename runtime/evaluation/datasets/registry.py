@@ -1,4 +1,4 @@
-"""The table of data set readers, and the function that opens a data set by its name or path."""
+"""Open a data set by its name or path, with one of the readers in `READERS`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def path_of(spec: str) -> Path | None:
 
 
 def absolute(spec: str) -> str:
-    """Return a specification of the same data set that is valid in every working folder."""
+    """Return a specification of the same data set that does not depend on the working folder."""
     path = path_of(spec)
     if path is None:
         return spec
@@ -86,7 +86,10 @@ def absolute(spec: str) -> str:
 
 
 def _kind_and_rest(spec: str) -> tuple[str, str]:
-    """Split a specification into its kind, empty if it states none, and its path or argument."""
+    """Split a specification into its kind and its path or argument.
+
+    The kind is empty if the specification does not state it.
+    """
     kind, colon, rest = spec.partition(":")
     if kind in READERS and (colon or _is_embedded(kind)):
         return kind, rest
@@ -99,7 +102,10 @@ def _is_embedded(kind: str) -> bool:
 
 
 def _open_published(name: str) -> Dataset:
-    """Open a published data set that was downloaded. Raises the error that explains any other name."""
+    """Open a published data set that was downloaded.
+
+    Raise an error that explains why any other name cannot be opened.
+    """
     from orilla.runtime.evaluation.datasets import download
 
     published = download.published()
@@ -124,7 +130,7 @@ def _kind_of(path: Path) -> str:
     for kind, reader in readers.items():
         if reader.recognise(path):
             return kind
-    msg = f"not a data set: {path}: none of {', '.join(readers)} has that layout"
+    msg = f"not a data set: {path}: it has the layout of none of {', '.join(readers)}"
     raise DataError(msg)
 
 

@@ -1,4 +1,4 @@
-"""The embedded data set: procedural road scenes, each sample from its own drive."""
+"""The embedded data set of procedural road scenes. Each sample comes from its own drive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, r
 
 COUNTS = {"train": 1200, "val": 200}
 SEED_SPAN = 1_000_000
-"""Number of drives that belong to one seed. Each split has its own range of them, so that no drive is in two splits."""
+"""Number of drives per seed. Each split has its own range of drives, so that no drive is in two splits."""
 
 
 class Scenes(Dataset):

@@ -8,19 +8,20 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, Sample, require_
 
 
 class Subset(Dataset):
-    """Another data set without some of its samples.
+    """A data set from which some samples are removed.
 
     Args:
-        whole: The other data set.
-        skipped: One line per removed sample, as on a card: the name, `: ` and the reason. Because a line does not state
-            the split, samples of that name are removed from every split.
+        whole: The data set with all samples.
+        skipped: One line per removed sample, as in a model card: the name, `: ` and the reason. Because a line does not
+            state
+            the split, samples with this name are removed from every split.
     """
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:
         self.source, self.task, self.classes = whole.source, whole.task, whole.classes
         self.ignore, self.has_labels = whole.ignore, whole.has_labels
         self._whole = whole
-        # A name may contain `: ` itself, so each part of the line before a `: ` is taken as a name.
+        # A name may contain `: `, so every beginning of the line that ends before a `: ` is taken as a name.
         names = {line[:end] for line in skipped for end in range(len(line)) if line.startswith(": ", end)}
         self._kept: dict[str, list[int]] = {}
         for split in whole.splits:

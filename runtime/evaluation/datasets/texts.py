@@ -17,7 +17,7 @@ from orilla.runtime.evaluation.datasets.dataset import SPLITS, ClassifiedText, L
 COLUMNS = ("text", "label")
 IMDB = Source("imdb", "IMDB reviews", "for research (Maas et al. 2011)")
 MAX_CHARACTERS = 1 << 24
-"""Maximum length of a field of a table, in characters."""
+"""Maximum length of a `.csv` field in characters."""
 
 
 class TextFolders(ClassFolders):
@@ -54,7 +54,7 @@ class TextTable(ListedDataset[ClassifiedText]):
         for number, (text, label, split) in enumerate(rows):
             known_split = tree.SPLITS.get(split.lower()) if split else tree.split_of(text.encode())
             if known_split is None:
-                msg = f"{path} row {number + 1}: split {split!r} is none of train, val, test"
+                msg = f"{path} row {number + 1}: split {split!r} must be train, val or test"
                 raise DataError(msg)
             self._samples[known_split].append(ClassifiedText(f"row {number + 1}", text, order[label]))
         self._samples = {split: samples for split, samples in self._samples.items() if samples}
@@ -89,7 +89,7 @@ def open_dataset(path: Path) -> TextFolders | TextTable:
 
 
 def _rows(path: Path) -> list[tuple[str, str, str]]:
-    """Return text, label and split of each row. The split is empty if the table does not state it."""
+    """Return the text, label and split of each row. The split is empty if the table has no split column."""
     csv.field_size_limit(MAX_CHARACTERS)
     reader = csv.DictReader(io.StringIO(tree.decode_text(path.read_bytes(), str(path)), newline=""))
     try:
@@ -108,7 +108,10 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
     missing = [column for column in COLUMNS if column not in names]
     if missing:
         listed = ", ".join(map(repr, names)) or "nothing"
-        msg = f"{path} has no column {missing[0]!r}: its first line must name text and label, but names {listed}"
+        msg = (
+            f"{path} has no column {missing[0]!r}: its first line must name the columns text and label, but it names "
+            f"{listed}"
+        )
         raise DataError(msg)
 
 

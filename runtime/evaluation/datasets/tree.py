@@ -33,18 +33,18 @@ DAMAGED = (
 """Errors that the readers of arrays, pickles and PNG files raise for damaged files."""
 
 MAX_SEARCHED = 3
-"""Maximum number of folders at the top for which the folders inside them are searched too."""
+"""If there are at most this number of folders at the top, the folders inside them are searched too."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""Split by the name of its folder, in lower case."""
+"""The split of each folder name. Names are in lower case."""
 
 
 def root(path: Path) -> Folder | None:
-    """Return the folder at `path`, or the content of the zip at `path`. None if it is neither."""
+    """Return the folder or the content of the zip at `path`, or None if `path` is neither."""
     if path.is_dir():
         return path
     return _inside(path, path.stat().st_mtime_ns) if path.is_file() and zipfile.is_zipfile(path) else None
@@ -52,7 +52,7 @@ def root(path: Path) -> Folder | None:
 
 @lru_cache(maxsize=8)
 def _inside(path: Path, version: int) -> zipfile.Path:
-    """Open a zip. `version` makes the cache open a changed file again."""
+    """Open a zip. `version` differs after a change of the file, so that the cache opens it again."""
     del version
     try:
         return zipfile.Path(path)
@@ -62,7 +62,7 @@ def _inside(path: Path, version: int) -> zipfile.Path:
 
 
 def candidates(path: Path) -> list[Folder]:
-    """Return the folder or zip at `path` and the folders inside it, where a data set may lie.
+    """Return the folders that may contain a data set: the folder or zip at `path` and the folders inside it.
 
     Archives often contain one folder around everything. If there are few folders, those inside them are included.
     """
@@ -75,7 +75,10 @@ def candidates(path: Path) -> list[Folder]:
 
 
 def required(top: Folder | None, path: Path, lack: str) -> Folder:
-    """Return `top`. Raises `DataError` if it is None; `lack` says what the data at `path` lacks."""
+    """Return `top`.
+
+    If it is None, raise `DataError` with the message `lack`, which says what the data at `path` lacks.
+    """
     if top is None:
         msg = f"not a data set: {path} {lack}"
         raise DataError(msg)
@@ -83,7 +86,10 @@ def required(top: Folder | None, path: Path, lack: str) -> Folder:
 
 
 def folders(parent: Folder) -> list[Folder]:
-    """Return the folders in a folder, sorted by name. Hidden ones and those that macOS adds to zips are left out."""
+    """Return the folders in a folder, sorted by name.
+
+    Hidden folders, and those that macOS adds to zips, are left out.
+    """
     children = [child for child in parent.iterdir() if child.is_dir()]
     return sorted((child for child in children if not child.name.startswith((".", "__"))), key=lambda child: child.name)
 
@@ -129,7 +135,7 @@ def below(folder: Folder, file: Folder) -> str:
 
 
 def split_folders(parent: Folder) -> dict[str, Folder]:
-    """Return the folders that are named after a split, by split. Raises `DataError` if two are of the same split."""
+    """Return the folders whose names stand for a split, by split. Raise `DataError` if two belong to the same split."""
     by_split: dict[str, Folder] = {}
     for child in folders(parent):
         split = SPLITS.get(child.name.lower())
@@ -153,7 +159,7 @@ def read(path: Folder) -> bytes:
 
 @contextmanager
 def errors_of(path: Folder) -> Iterator[None]:
-    """Raise `DataError` with the path instead of the errors that a reader raises for a damaged file."""
+    """Convert the errors that a reader raises for a damaged file into a `DataError` with the path."""
     try:
         yield
     except DataError:
@@ -168,7 +174,10 @@ def errors_of(path: Folder) -> Iterator[None]:
 
 
 def decode_text(data: bytes, name: str) -> str:
-    """Decode the UTF-8 text in the file `name`, with or without a byte order mark. Raises `DataError`."""
+    """Decode the UTF-8 content of the file `name`, with or without a byte order mark.
+
+    Raise `DataError` if it is invalid.
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -187,7 +196,7 @@ def decoded(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
 
 
 SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))
-"""Division of a data set without splits. A sample belongs to the first split whose bound is above its hash, 0–1."""
+"""How a data set without splits is divided. A sample belongs to the first split whose bound is above its hash, 0–1."""
 
 
 def split_of(content: bytes) -> str:

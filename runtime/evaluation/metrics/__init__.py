@@ -22,7 +22,7 @@ from orilla.runtime.tasks.task import Task
 
 
 class Metrics(Protocol):
-    """The metrics of a model on some samples."""
+    """The metrics of a model on a set of samples."""
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
         """Return the metrics by name. The task's primary metric is among them."""
@@ -37,18 +37,19 @@ class GroundTruth:
 
     name: str
     value: NDArray[np.generic] | int
-    """The class or the class of each pixel `[H,W]`, an index into `Dataset.classes`; or the expected output values."""
+    """Index of the class in `Dataset.classes`, such an index for each pixel `[H,W]`, or the expected output values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The classes of a data set in terms of a model's outputs."""
+    """How the classes of a data set map to the outputs of a model."""
 
     task: Task
     labels: tuple[str, ...]
     """Labels of the model."""
     class_indices: tuple[int, ...]
-    """The model's index of each class of the data set. For a segmentation, the data set's index of each label."""
+    """For each class of the data set, its index in the model. For a segmentation, for each label, its index in the data
+    set."""
     ignore: int
 
 

@@ -1,4 +1,4 @@
-"""Metrics of a model of arrays: the similarity of its outputs and the expected values."""
+"""Metrics of a model that outputs arrays. They compare the outputs with the expected values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
 
 
 class ArrayMetrics:
-    """Outputs and expected values of some samples, and their metrics.
+    """Metrics of a set of samples, computed from outputs and expected values.
 
     Args:
         outputs: Outputs, `[N,D]`.
@@ -27,7 +27,7 @@ class ArrayMetrics:
         """Return cosine similarity and mean absolute error, each as a mean over samples.
 
         Args:
-            weights: Count of each sample, `[N]`. None counts each once.
+            weights: How often each sample counts, `[N]`. If None, each counts once.
         """
         return {
             "cosine": float(np.average(self._cosines, weights=weights)),

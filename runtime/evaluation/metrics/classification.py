@@ -12,7 +12,7 @@ Labels = NDArray[np.int64]
 
 
 class ClassificationMetrics:
-    """Scores and true classes of some samples, and their metrics.
+    """Metrics of a set of samples, computed from scores and true classes.
 
     Args:
         scores: Scores, `[N,C]`, see `class_scores`.
@@ -37,11 +37,12 @@ class ClassificationMetrics:
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
         """Return accuracy; precision, recall (sensitivity) and F1 per class and as means; for two classes also ROC AUC.
 
-        The second of two classes is the positive one. A class that was never predicted has a precision of 0, and one
-        without samples a recall of 0.
+        The second of two classes is the positive one. A class that was never predicted has a precision of 0, and a
+        class without samples has a recall of 0.
 
         Args:
-            weights: Count of each sample, `[N]`. None counts each once. If a resample misses a class, undefined metrics
+            weights: How often each sample counts, `[N]`. If None, each counts once. If a resample misses a class,
+                undefined metrics
                 are omitted, and means cover the other classes.
         """
         table = self.confusion(weights)
@@ -67,8 +68,9 @@ class ClassificationMetrics:
         return intervals(self.metrics, len(self.labels))
 
     def _roc_auc(self, weights: NDArray[np.float64]) -> float | None:
-        """Return the probability that a positive scores above a negative. Ties count half. None if either is missing.
+        """Return the area under the ROC curve, or None if there are no positive or no negative samples.
 
+        It is the probability that a positive sample has a higher score than a negative one. Ties count half.
         Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic curve"
         (1982).
         """

@@ -1,4 +1,4 @@
-"""Metrics of a segmentation, per pixel at image size."""
+"""Metrics of a segmentation, computed per pixel at the size of the image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ BINS = 256
 """Number of bins of the predicted probability. The middle bin starts at the threshold 0.5."""
 
 Tally = NDArray[np.int64]
-"""Numbers of background pixels and class pixels in each bin of the predicted probability, `[2,256]`."""
+"""Pixel counts by bin of the predicted probability, `[2,256]`: the first row counts background pixels, the second class
+pixels."""
 
 
 def tally(probability: NDArray[np.float32], truth: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Tally:
@@ -24,14 +25,14 @@ def tally(probability: NDArray[np.float32], truth: NDArray[np.bool_], counted: N
 
 
 class SegmentationMetrics:
-    """Counted pixels of some images, and their metrics.
+    """Metrics of a set of images, computed from pixel counts.
 
     Args:
         names: Names of the images. The part before the first `_` names the sequence, if any.
-        tallies: The counted pixels of each image.
+        tallies: The pixel counts of each image.
 
     Raises:
-        DataError: No labelled pixel belongs to the class, and none was predicted.
+        DataError: No labelled pixel belongs to the class, and no pixel was predicted as the class.
     """
 
     def __init__(self, names: list[str], tallies: list[Tally]) -> None:
@@ -51,11 +52,11 @@ class SegmentationMetrics:
         MaxF is the maximum F1 over all thresholds. If there are several sequences, the IoU of each is included.
         Undefined metrics are omitted.
 
-        Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`. They compute it in a view from above, and
-        this function in the image.
+        Source of MaxF: Fritsch, Kuehnl, Geiger (2013), see `datasets.kitti`. There, MaxF is computed in bird's-eye
+        view, but this function computes it in the image.
 
         Args:
-            weights: Count of each image, `[N]`. None counts each once.
+            weights: How often each image counts, `[N]`. If None, each counts once.
         """
         weight = np.ones(len(self._tallies)) if weights is None else weights
         metrics = _metrics_of(np.tensordot(weight, self._tallies, 1))
@@ -75,8 +76,11 @@ class SegmentationMetrics:
 
 
 def _metrics_of(total: NDArray[np.float64]) -> dict[str, float]:
-    """Return the metrics of summed counts `[2,256]`."""
-    # For each threshold, the number of pixels above it, which are predicted as the class.
+    """Compute the metrics from pixel counts `[2,256]`, summed over images.
+
+    The rows are background pixels and class pixels.
+    """
+    # For each threshold, this is the number of pixels above it. They are predicted as the class.
     wrong, right = np.cumsum(total[:, ::-1], axis=1)[:, ::-1]
     half, positives, negatives = BINS // 2, float(total[1].sum()), float(total[0].sum())
     hit, false = float(right[half]), float(wrong[half])

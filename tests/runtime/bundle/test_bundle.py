@@ -64,7 +64,7 @@ def test_a_bundle_may_be_a_folder(tiny_bundle, tmp_path):
 def test_a_truncated_file_is_rejected(tiny_bundle, tmp_path, share):
     data = tiny_bundle.read_bytes()
     (tmp_path / "cut.orilla").write_bytes(data[: int(len(data) * share)])
-    assert_rejected(tmp_path / "cut.orilla", "not a bundle, or damaged")
+    assert_rejected(tmp_path / "cut.orilla", "not a bundle, or is damaged")
 
 
 def test_any_flipped_byte_is_detected(tiny_bundle, tmp_path):
@@ -129,7 +129,7 @@ def test_a_manifest_with_a_path_outside_of_the_bundle_is_rejected(tiny_bundle, t
         content["manifest.json"] = json.dumps(manifest).encode()
 
     (tmp_path / "evil.orilla").write_bytes(repack(tiny_bundle, change))
-    assert_rejected(tmp_path / "evil.orilla", "names ../../secret")
+    assert_rejected(tmp_path / "evil.orilla", "refers to ../../secret")
 
 
 def test_links_are_rejected(tiny_bundle, tmp_path):

@@ -214,11 +214,11 @@ def test_texts_come_from_folders_and_tables(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("text;label\n", "no column 'text': .* but names 'text;label'"),
+        ("text;label\n", "no column 'text': .* but it names 'text;label'"),
         ("text,label\nhello, world,good\nbye,bad\n", "row 1 has too many fields: put texts with commas in quotes"),
         ("text,label\nhello,good\n", "has 1 label"),
         ("text,label\nhello,good\nbye,\n", "row 2 has no label"),
-        ("text,label,split\nhello,good,tarin\nbye,bad,test\n", "split 'tarin' is none of train, val, test"),
+        ("text,label,split\nhello,good,tarin\nbye,bad,test\n", "split 'tarin' must be train, val or test"),
         ("text,label\n", "has no rows"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_server_without_ranges_sends_the_whole_file_again(server, tmp_path):
 
 def test_a_download_without_progress_fails_and_keeps_the_partial_file(server, tmp_path):
     server.cuts = [1000] + [0] * 50
-    with pytest.raises(DataError, match=r"broke off .*run the command again to resume"):
+    with pytest.raises(DataError, match=r"the connection failed .*run the command again to resume"):
         download_to(server, tmp_path / "data.bin")
     assert len(server.ranges_requested) == 1 + download.ATTEMPTS
     assert (tmp_path / "data.bin.part").stat().st_size == 1000
@@ -118,7 +118,7 @@ def test_a_file_with_a_wrong_checksum_or_size_is_discarded(server, tmp_path, opt
 
 def test_errors_of_server_disk_and_name_have_messages(server, tmp_path):
     server.content = {}
-    with pytest.raises(DataError, match="the server answers 404"):
+    with pytest.raises(DataError, match="the server responded 404"):
         download_to(server, tmp_path / "data.bin")
     server.content = {"/data.bin": CONTENT}
     with pytest.raises(OutputError, match="cannot write"):

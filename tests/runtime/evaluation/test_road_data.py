@@ -159,7 +159,7 @@ def test_masks_mark_the_road_or_the_classes_of_classes_txt(tmp_path):
     with pytest.raises(DataError, match=r"value 7 in mask 1.png: classes.txt names 0 to 1"):
         open_dataset(tmp_path / "pairs").load("train", 1)
     factories.write_picture(tmp_path / "pairs" / "train" / "masks" / "1.png", mask[:5])
-    with pytest.raises(DataError, match="must have the same height and width"):
+    with pytest.raises(DataError, match="labels must have one channel and the size of the image"):
         open_dataset(tmp_path / "pairs").load("train", 1)
 
 
