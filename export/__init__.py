@@ -1,1 +1,1 @@
-"""Convert one float model into many small ones, and compare each with the original."""
+"""Convert a float model into variants for edge devices, and compare each variant with the original model."""

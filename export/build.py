@@ -1,4 +1,4 @@
-"""Build model files by recipe. Each base is converted once, and quantised once per recipe."""
+"""Build one model file per recipe. Recipes with the same base share one conversion of the Keras model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Builder:
     """Builds the variants of one model.
 
     Args:
-        model: File that the converters load.
-        work: The workspace; it has the calibration samples if a recipe needs them.
-        progress: Receiver of the progress.
+        model: Path of the model file that the converters load.
+        work: Workspace of the export. It contains the calibration samples if a recipe needs them.
+        progress: Receiver of progress messages.
     """
 
     model: Path
@@ -32,7 +32,7 @@ class Builder:
         """Build the model file of each recipe. A recipe that fails does not stop the others.
 
         Returns:
-            The content of each model file by recipe, and the reason for each recipe that failed.
+            The content of each model file, and the reason of each failure, both by the name of the recipe.
         """
         models: dict[str, bytes] = {}
         failed: dict[str, str] = {}
@@ -57,10 +57,10 @@ class Builder:
         return out
 
     def _base(self, recipe: Recipe) -> Path:
-        """Return the converted model that a recipe starts from, or raise the error of its conversion."""
+        """Return the converted file that a recipe starts from. Raises `ConversionError` if the conversion failed."""
         if recipe.base not in self._bases:
             out = self.work.base(len(self._bases), SUFFIXES[recipe.engine])
-            # A base that quantises reads the calibration samples itself.
+            # A base function that also quantises needs the calibration samples.
             quantises = recipe.calibrated and recipe.quantise is None
             extra = {"calibration": str(self.work.calibration)} if quantises else {}
             try:
@@ -75,7 +75,7 @@ class Builder:
 
 
 def _smaller(data: bytes) -> bytes:
-    """Return a smaller file with the same network, or the same bytes if it cannot be rewritten."""
+    """Return a smaller file with the same network, or the unchanged file if it cannot be rewritten."""
     try:
         return rewritten(data)
     except BundleError:

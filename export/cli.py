@@ -22,47 +22,65 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
-"""Packages that the converters import in their own processes."""
+"""Packages that the converters import in their own processes and that must be installed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Add the options of `orilla export` to the parser."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="run folder of orilla train, .keras or .h5 file, or SavedModel folder"
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="run folder of orilla train, a .keras or .h5 file, or a SavedModel folder",
     )
-    parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
+    parser.add_argument("--out", type=Path, required=True, help="bundle to write, either a .orilla file or a folder")
     parser.add_argument(
-        "--recipes", default="all", help=f"{', '.join(GROUPS)}, or names from {','.join(recipes())} (default: all)"
+        "--recipes",
+        default="all",
+        help=f"recipes to build: {', '.join(GROUPS)}, or comma-separated names: {','.join(recipes())} (default: all)",
     )
     parser.add_argument(
-        "--max-drop", type=float, default=1.0, help="accuracy that the default variant may lose, points (default: 1)"
+        "--max-drop",
+        type=float,
+        default=1.0,
+        help="largest drop of accuracy that is allowed for the default variant, in points (default: 1)",
     )
     parser.add_argument(
-        "--device", help=f"reject a model that this device cannot run, before the conversion: {', '.join(DEVICES)}"
+        "--device",
+        help="before the conversion, check that this device can run the model, and reject the model otherwise; "
+        f"known devices: {', '.join(DEVICES)}",
     )
     parser.add_argument(
         "--no-timing",
         dest="timing",
         action="store_false",
-        help="do not measure latency, so that the same model gives the same bytes",
+        help="do not measure latency, so that repeated exports of the same model give identical bundles",
     )
-    _add_foreign_arguments(parser.add_argument_group("models that Orilla did not train"))
+    _add_foreign_arguments(parser.add_argument_group("options for models that Orilla did not train"))
     _add_data_arguments(
-        parser.add_argument_group("data: a data set as for orilla train, a folder of images, or a .npz with x (and y)")
+        parser.add_argument_group(
+            "data",
+            "DATA is a data set as for orilla train, a folder of images, or a .npz file with x and optionally y.",
+        )
     )
 
 
 def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
-    foreign.add_argument("--task", help=f"task of the model: {', '.join(FIRST_METRIC)} (tensor: arrays in, arrays out)")
+    foreign.add_argument(
+        "--task",
+        help=f"task of the model: {', '.join(FIRST_METRIC)}; tensor is for any model that maps arrays to arrays",
+    )
     foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
     foreign.add_argument(
         "--input-range",
-        help="value range of the training images: "
+        help="range of the pixel values that the model was trained on: "
         + "; ".join(f"{name}: {about}" for name, about in INPUT_RANGES.items()),
     )
-    foreign.add_argument("--input", metavar="HxW|T", help="size of the input axes that are not fixed, e.g. 224x224")
     foreign.add_argument(
-        "--vocabulary", type=Path, metavar="FILE", help="vocabulary of a text model, one word per line"
+        "--input", metavar="HxW|T", help="sizes of the input axes that the model does not fix, such as 224x224 or 200"
+    )
+    foreign.add_argument(
+        "--vocabulary", type=Path, metavar="FILE", help="file with the vocabulary of a text model, one word per line"
     )
 
 
@@ -70,30 +88,35 @@ def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
     data.add_argument(
         "--calibration",
         metavar="DATA",
-        help="calibration data, from which the ranges of activations are found (default: the data of the run folder)",
+        help="calibration data for the quantisation (default: the data set of the run folder)",
     )
     data.add_argument("--calibration-count", type=int, default=100, help="number of calibration samples (default: 100)")
     data.add_argument(
         "--validation",
         metavar="DATA",
-        help="data for the check (default: the data of the run folder, else a part of the calibration data)",
+        help="data on which each variant is compared with the original model (default: the data set of the run folder, "
+        "or a part of the calibration data if there is none)",
     )
     data.add_argument(
-        "--validation-count", type=int, help="number of validation samples, evenly spread over the split (default: all)"
+        "--validation-count",
+        type=int,
+        help="maximum number of validation samples, which are spread evenly over the data (default: all samples)",
     )
     data.add_argument(
         "--golden",
         metavar="DATA",
-        help="data for golden samples: images, as scenes, or a .txt file with one text per line; needed if the "
-        "validation data may not be redistributed (default: the validation data)",
+        help="data for the golden samples: a data set such as scenes, or a .txt file with one text per line; needed if "
+        "the validation data may not be redistributed (default: the validation data)",
     )
     data.add_argument("--golden-count", type=int, default=4, help="number of golden samples (default: 4)")
-    data.add_argument("--seed", type=int, default=0, help="seed of the calibration draw (default: 0)")
+    data.add_argument(
+        "--seed", type=int, default=0, help="random seed for drawing the calibration samples (default: 0)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class VariantRow:
-    """A variant of the bundle that was written."""
+    """One variant in the exported bundle."""
 
     name: str
     engine: str
@@ -101,12 +124,12 @@ class VariantRow:
     check: Check
     latency: Latency | None
     accepted: bool
-    """True if the drop is at most `max_drop` points."""
+    """True if the accuracy drops by at most `max_drop` points."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult(CommandResult):
-    """The bundle that was written."""
+    """Result of `orilla export`, which describes the bundle that was written."""
 
     bundle: str
     default: str
@@ -124,7 +147,7 @@ class ExportResult(CommandResult):
 
 
 def execute(arguments: argparse.Namespace) -> ExportResult:
-    """Export a model."""
+    """Export a model as a bundle."""
     from importlib.util import find_spec
 
     for package in NEEDS:

@@ -1,4 +1,4 @@
-"""Export a trained model to a bundle: convert once, quantise by recipe, check each variant, write."""
+"""Export a trained model as a bundle: convert it, quantise it by recipe, check each variant, and write the bundle."""
 
 from __future__ import annotations
 
@@ -38,53 +38,59 @@ class ExportOptions:
     """Options of an export."""
 
     recipes: str = "all"
-    """`all`, `fast`, or names of recipes separated by commas."""
+    """`all`, `fast`, or recipe names separated by commas."""
     calibration: str | None = None
-    """Data for the ranges of activations. None takes the data of the run folder."""
+    """Calibration data. If None, the data set of the run folder is used."""
     calibration_count: int = 100
     validation: str | None = None
-    """Data for the check. None takes the data of the run folder, or a part of the calibration data."""
+    """Data on which each variant is compared with the original model.
+
+    If None, the data set of the run folder is used, or a part of the calibration data if there is none.
+    """
     validation_count: int | None = None
-    """Maximum number of validation samples. None takes all."""
+    """Maximum number of validation samples. If None, all samples are used."""
     golden: str | None = None
-    """Data for golden samples. None takes the validation data."""
+    """Data for the golden samples. If None, the validation data is used."""
     golden_count: int = 4
     seed: int = 0
-    """Seed of the draw of the calibration samples."""
+    """Random seed for drawing the calibration samples."""
     max_drop: float = MAX_DROP
-    """Accuracy that the default variant may lose, in points."""
+    """Largest drop of accuracy that is allowed for the default variant, in points."""
     timing: bool = True
-    """False leaves latencies out, so that the same model gives the same bytes."""
+    """If False, latency is not measured, so that repeated exports of the same model give identical bundles."""
     hints: ModelHints = field(default_factory=ModelHints)
 
 
 @dataclass(frozen=True, slots=True)
 class _ExportData:
-    """The data sets of an export, and the samples that are drawn from them."""
+    """The validation data set of an export, and the samples for validation and calibration."""
 
     dataset: Dataset
-    """The validation data."""
+    """Validation data set."""
     items: list[Item]
-    """The validation samples."""
+    """Split and index of each validation sample."""
     validation: SampleSet
     calibration: SampleSet | None
     """None if no recipe needs calibration samples."""
 
 
 def export(model: Path, out: Path, options: ExportOptions, progress: Progress | None = None) -> Manifest:
-    """Write the bundle `out` from a run folder, a `.keras` or `.h5` file, or a SavedModel folder.
+    """Export a run folder, a `.keras` or `.h5` file, or a SavedModel folder as the bundle `out`.
 
-    Nothing half-written remains after an error.
+    After an error, no incomplete bundle remains.
 
     Args:
-        model: The run folder or the model.
-        out: The bundle to write.
-        options: How to export.
-        progress: Receiver of the progress; None for none.
+        model: Path of the run folder or model.
+        out: Path of the bundle to write.
+        options: Options of the export.
+        progress: Receiver of progress messages. If None, progress is not reported.
+
+    Returns:
+        The manifest of the bundle.
 
     Raises:
-        ConfigError: An option cannot be used.
-        DataError: Data or a model file cannot be used.
+        ConfigError: An option is invalid or does not fit the model.
+        DataError: The data or the model file cannot be used.
         ConversionError: No variant could be built.
         OutputError: `out` cannot be written.
     """
@@ -97,7 +103,7 @@ def export(model: Path, out: Path, options: ExportOptions, progress: Progress | 
             bundles.write(out, manifest, files)
             return manifest
     except MemoryError as error:
-        msg = "out of memory: use fewer samples: reduce `validation_count` and `calibration_count`"
+        msg = "out of memory: reduce `validation_count` and `calibration_count` to use fewer samples"
         raise ConversionError(msg) from error
     except OSError as error:
         if error.errno != errno.ENOSPC or isinstance(error, OrillaError):
@@ -122,7 +128,8 @@ def _export(
     golden = choose_golden(source, golden_candidates, golden_outputs, options.golden_count)
     models, failed = Builder(source.model, work, progress).build(recipes)
     checks = VariantChecks(models, recipes, reference, golden, failed, progress)
-    # A time limit makes the number of checked samples depend on the machine. Without timing, the bytes must not.
+    # With a time limit, the number of checked samples depends on the machine. Without timing, the bundle must not, so
+    # there is no limit.
     checks.check(SECONDS if options.timing else None)
     if options.timing:
         checks.time()
@@ -149,7 +156,7 @@ def _export(
 
 
 def _applicable(selected: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Recipe], dict[str, str]]:
-    """Return the recipes that apply to the model, adapted to it, and the reason for each of the others."""
+    """Return the recipes that apply to the model, and the reason why each of the others does not apply."""
     reasons = {name: recipe.not_applicable(source.info) for name, recipe in selected.items()}
     not_applicable = {name: reason for name, reason in reasons.items() if reason is not None}
     recipes = {name: recipe.fit(source.info) for name, recipe in selected.items() if name not in not_applicable}
@@ -163,7 +170,7 @@ def _applicable(selected: dict[str, Recipe], source: SourceModel) -> tuple[dict[
 def _read_data(
     source: SourceModel, recipes: dict[str, Recipe], options: ExportOptions, work: Workspace
 ) -> tuple[SourceModel, _ExportData]:
-    """Return the model with the labels of its data, and the prepared samples."""
+    """Return the model, whose labels may come from the data, and the prepared samples."""
     source, dataset, calibration_dataset = _open_data(source, recipes, options)
     drawn, items = divide(
         calibration_dataset,
@@ -186,15 +193,15 @@ def _read_data(
 def _open_data(
     source: SourceModel, recipes: dict[str, Recipe], options: ExportOptions
 ) -> tuple[SourceModel, Dataset, Dataset | None]:
-    """Return the model with the labels of its data, the validation data, and the calibration data if needed."""
+    """Return the model, whose labels may come from the data, the validation data, and any calibration data."""
     calibration = options.calibration or source.data
     validation = options.validation or source.data or options.calibration
     calibrated = [name for name, recipe in recipes.items() if recipe.calibrated]
     if validation is None:
-        msg = "no data for the check: give `calibration`, or `validation` with labels"
+        msg = "no data for the comparison with the original model: set `calibration`, or `validation` with labels"
         raise ConfigError(msg)
     if calibration is None and calibrated:
-        msg = f"{calibrated[0]} needs calibration samples: give `calibration`, or other `recipes`"
+        msg = f"recipe {calibrated[0]} needs calibration samples: set `calibration`, or choose other `recipes`"
         raise ConfigError(msg)
     dataset = open_samples(validation, source)
     if not source.has_labels and len(dataset.classes) == len(source.labels) and dataset.task == source.task:

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 SHAPE_LAYERS = ("Dropout", "Flatten", "Identity", "Reshape", "Cast", "Permute")
-"""Layers that do not change values in inference."""
+"""Layers that do not change any values during inference."""
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """An input or output, without the batch axis."""
+    """An input or output of a model. Its shape does not include the batch axis."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,14 +31,14 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """Reason why LiteRT's fused LSTM cannot replace the recurrent layers. None if it can, or if there are none."""
     embeddings: tuple[str, ...]
     words: int | None
-    """Rows of the smallest embedding table. None without an embedding."""
+    """Number of rows of the smallest embedding table. None if there is no embedding."""
     convolutions: tuple[str, ...]
     normalises: bool
-    """True if the model scales its input itself."""
+    """True if the model normalises its input itself."""
     activation: str
-    """Activation of the last layer: `softmax`, `sigmoid`, `linear`, ...; empty without one."""
+    """Activation of the last layer, such as `softmax`, `sigmoid` or `linear`. Empty if the layer has none."""
     unmapped: tuple[str, ...] = ()
-    """Layers that the requested device has no operators for."""
+    """One message for each layer for which the requested device has no operator."""
 
 
 def describe(model: str, out: str, device: str | None = None) -> None:
@@ -47,10 +47,11 @@ def describe(model: str, out: str, device: str | None = None) -> None:
     Args:
         model: Path of the model file.
         out: Path of the JSON file.
-        device: One of `devices.keras_rules.DEVICES`. The model is checked against its rules.
+        device: Device whose rules the model is checked against, one of `devices.keras_rules.DEVICES`, or None.
 
     Raises:
-        ValueError: The model cannot be loaded, has an axis that is not fixed, or weights that are NaN or infinite.
+        ValueError: The model cannot be loaded, has an axis without a fixed size, or has weights that are NaN or
+            infinite.
     """
     import numpy as np
     from keras import layers
@@ -93,22 +94,22 @@ def describe(model: str, out: str, device: str | None = None) -> None:
 def _activation(output: Any) -> str:
     """Return the activation of the last operation that computes values.
 
-    Later operations, which change only the shape or the type, are skipped.
+    Operations after it that change only the shape or the type are skipped.
     """
     while True:
-        operation, index, place = output._keras_history  # noqa: SLF001 - there is no public equivalent
+        operation, index, place = output._keras_history  # noqa: SLF001 - Keras has no public equivalent.
         kind = type(operation).__name__
         activation: str = getattr(getattr(operation, "activation", None), "__name__", "")
-        if hasattr(operation, "outputs"):  # A nested model.
+        if hasattr(operation, "outputs"):  # The operation is a nested model.
             output = operation.outputs[place]
         elif kind in ("Softmax", "Sigmoid", "ReLU"):
             return kind.lower()
         elif kind in SHAPE_LAYERS or (kind, activation) == ("Activation", "linear"):
-            output = operation._inbound_nodes[index].input_tensors[0]  # noqa: SLF001 - there is no public equivalent
+            output = operation._inbound_nodes[index].input_tensors[0]  # noqa: SLF001 - Keras has no public equivalent.
         else:
             return activation
 
 
 def read(path: Path) -> ModelInfo:
-    """Read what `describe` wrote."""
+    """Read the properties that `describe` wrote."""
     return msgspec.json.decode(path.read_bytes(), type=ModelInfo)

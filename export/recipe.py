@@ -1,4 +1,4 @@
-"""Recipes: the rows of `recipes.toml`."""
+"""Read the recipes from `recipes.toml`, and select those that apply to a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orilla.devices.errors import ConfigError, unknown_name
 from orilla.export.model_info import ModelInfo
 
 SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
-"""Engine to the suffix of its files."""
+"""Suffix of model files, by engine."""
 
 GROUPS = ("all", "fast")
 """Names that select several recipes."""
@@ -22,32 +22,32 @@ Need = Literal["lstm", "no loops", "no sequences", "no convolutions"]
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to build a variant. Functions are named `module:function`."""
+    """One way to build a variant. Functions are given in the form `module:function`."""
 
     engine: str
     base: str
-    """Function that converts the Keras model, once for all recipes that share it."""
+    """Function that converts the Keras model to a file. It runs once for all recipes with the same base."""
     weights: str
     activations: str
     quantise: str | None = None
-    """Function that makes the variant from the base. None if the base is the variant."""
+    """Function that makes the variant from the converted file. If None, the converted file is the variant."""
     options: dict[str, str] = {}
-    """Further arguments of `quantise`."""
+    """Additional arguments of `quantise`."""
     sequences: str | None = None
-    """Replaces `base` and `quantise` for models with recurrent layers or embeddings."""
+    """Function that replaces `base` and `quantise` for models with recurrent layers or embeddings."""
     calibrated: bool = False
     """True if the recipe needs calibration samples."""
     needs: tuple[Need, ...] = ()
     fast: bool = False
 
     def fit(self, info: ModelInfo) -> Recipe:
-        """Return the recipe adapted to a model."""
+        """Return the recipe for a model. If the model needs `sequences`, it replaces `base` and `quantise`."""
         if self.sequences is None or not (info.recurrent or info.embeddings):
             return self
         return msgspec.structs.replace(self, base=self.sequences, quantise=None, options={})
 
     def not_applicable(self, info: ModelInfo) -> str | None:
-        """Return the reason why the recipe does not apply to a model, or None."""
+        """Return the reason why the recipe does not apply to a model, or None if it applies."""
         return next((reason for need in self.needs if (reason := _UNMET[need](info)) is not None), None)
 
 
@@ -56,17 +56,22 @@ def _lstm(info: ModelInfo) -> str | None:
 
 
 def _no_loops(info: ModelInfo) -> str | None:
-    return "loops cannot be quantised; use the fused form" if info.recurrent else None
+    return (
+        "recurrent layers become loops, which cannot be quantised; use a recipe whose name ends in _fused"
+        if info.recurrent
+        else None
+    )
 
 
 def _no_sequences(info: ModelInfo) -> str | None:
     skipped = ", ".join([*info.recurrent, *info.embeddings])
-    return f"the quantiser skips {skipped}" if skipped else None
+    return f"the quantiser does not support the layers {skipped}" if skipped else None
 
 
 def _no_convolutions(info: ModelInfo) -> str | None:
-    # Source: ONNX Runtime's documentation, "Quantize ONNX models": dynamic for RNN and transformers, static for CNN.
-    return "dynamically quantised convolutions are slower than float ones" if info.convolutions else None
+    # Source: ONNX Runtime's documentation, "Quantize ONNX models", which recommends dynamic quantisation for RNNs and
+    # transformers, and static quantisation for CNNs.
+    return "dynamically quantised convolutions are slower than float convolutions" if info.convolutions else None
 
 
 _UNMET: dict[Need, Callable[[ModelInfo], str | None]] = {
@@ -79,7 +84,7 @@ _UNMET: dict[Need, Callable[[ModelInfo], str | None]] = {
 
 @cache
 def recipes() -> dict[str, Recipe]:
-    """Return all recipes by name, in file order."""
+    """Return all recipes by name, in the order of `recipes.toml`."""
     import tomllib
 
     rows = tomllib.loads(files("orilla.export").joinpath("recipes.toml").read_text())
@@ -87,11 +92,18 @@ def recipes() -> dict[str, Recipe]:
 
 
 def select(text: str) -> dict[str, Recipe]:
-    """Return recipes for `all`, `fast` or names separated by commas. Raises `ConfigError` for an unknown name."""
+    """Return the recipes that a string selects.
+
+    Args:
+        text: `all`, `fast`, or names of recipes separated by commas.
+
+    Raises:
+        ConfigError: A name is unknown, or there is no name.
+    """
     known = recipes()
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        msg = f"recipes={text!r}: choose from all, fast, {', '.join(known)}"
+        msg = f"recipes={text!r} selects no recipe: choose from all, fast, {', '.join(known)}"
         raise ConfigError(msg)
     selected: dict[str, Recipe] = {}
     for name in names:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from orilla.runtime.bundle.manifest import Variant
 
 MAX_DROP = 1.0
-"""Accuracy that the default variant may lose, points."""
+"""Largest drop of accuracy that is allowed for the default variant, in points."""
 
 GOOD_DROP, GOOD_AGREEMENT = 0.5, 0.99
-"""Drop and agreement within which variants are preferred."""
+"""Largest drop, in points, and smallest agreement of a preferred variant."""
 
 EQUALLY_FAST = 1.05
-"""Factor within which medians count as equally fast; the smaller variant is then preferred."""
+"""Largest ratio of two medians that count as equally fast. Of two such variants, the smaller one is preferred."""
 
 
 def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: float = MAX_DROP) -> str:
     """Return the name of the default variant.
 
-    Among variants with a small loss, it is the fastest on this machine. LiteRT comes before engines that need an extra.
-    Among equally fast variants, or without timing, it is the smallest. If all lose too much, it is the one that loses
-    least.
+    The default variant is the fastest on this machine among those whose accuracy drops little. LiteRT variants are
+    preferred to those of engines that need an extra. Among equally fast variants, and if latency was not measured, the
+    smallest variant is chosen. If every drop is larger than `max_drop`, the variant with the smallest drop is chosen.
     """
     drop = min(GOOD_DROP, max_drop)
     good = [variant for variant in variants if variant.check.drop <= drop and variant.check.agreement >= GOOD_AGREEMENT]
@@ -37,8 +37,8 @@ def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: 
 
 
 def _without_mixed(variants: list[Variant]) -> list[Variant]:
-    """Return the variants without those with integer weights and float activations.
+    """Return the variants except those with integer weights and float activations, or all if no other remains.
 
-    They are the smallest, but often the slowest on convolutions, so they need timing.
+    Such variants are the smallest, but often the slowest on convolutions, so they are chosen only by latency.
     """
     return [variant for variant in variants if not ("_wi" in variant.name and "_afp32" in variant.name)] or variants

@@ -1,4 +1,4 @@
-"""Open the model to export: a run folder of `orilla train`, or a Keras model from elsewhere."""
+"""Open the model to export, which is a run folder of `orilla train` or a Keras model that Orilla did not train."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode
 from orilla.runtime.tasks.task import FIRST_METRIC, Task
 
 ARRAY_DTYPES = ("float32", "int32", "int64")
-"""Types of input arrays that TFLite and ONNX support in every precision."""
+"""Data types of input arrays that LiteRT and ONNX support in every precision."""
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 """Suffixes of model files that Keras loads."""
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[START]", "<pad>", "<unk>", "<oov>", "<PAD>", "<UNK>", "<OOV>")
-"""Entries that a vocabulary of words must not have."""
+"""Special tokens that a vocabulary file must not contain."""
 
 CHECKED_LINES = 8
-"""Lines at the start of a vocabulary in which special tokens are searched."""
+"""Number of lines at the start of a vocabulary file that are searched for special tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelHints:
-    """What the user must state about a model that Orilla did not train."""
+    """Facts that the user states about a model that Orilla did not train."""
 
     task: str | None = None
     labels: Path | None = None
@@ -43,33 +43,33 @@ class ModelHints:
     input_range: str | None = None
     """Value range of the training images, one of `INPUT_RANGES`."""
     input: tuple[int, ...] | None = None
-    """Size of the input axes that are not fixed."""
+    """Sizes of the input axes that the model does not fix."""
     vocabulary: Path | None = None
-    """File with one word per line, starting with that of token 3."""
+    """File with one word per line. The first line is the word of token 3."""
     device: str | None = None
-    """Device that the model must run on, one of `devices.keras_rules.DEVICES`."""
+    """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceModel:
-    """The original model and everything that the export needs to know about it."""
+    """The original model, with all facts about it that the export needs."""
 
     name: str
     model: Path
-    """File that the converters load."""
+    """Path of the file or folder that the converters load."""
     info: ModelInfo
     task: Task
     labels: tuple[str, ...]
-    """Class names; empty for a model of arrays."""
+    """Names of the classes. Empty for the tensor task."""
     has_labels: bool
-    """True if the labels are known. If not, a data set may name them."""
+    """True if the labels are known. If False, they may come from a data set."""
     preprocessor: InputPreprocessor
     vocabulary: bytes | None = None
-    """Content of the vocabulary of a text model."""
+    """Content of the vocabulary file of a text model."""
     card: Card | None = None
-    """Card of a model that Orilla trained."""
+    """Card of the training run, if Orilla trained the model."""
     data: str | None = None
-    """Data set that Orilla trained the model on."""
+    """Data set of the training run, if Orilla trained the model."""
 
 
 def open_source_model(path: Path, hints: ModelHints, work: Workspace) -> SourceModel:
@@ -77,12 +77,12 @@ def open_source_model(path: Path, hints: ModelHints, work: Workspace) -> SourceM
 
     Args:
         path: Path of the model.
-        hints: What the user states about it.
-        work: The workspace of the export.
+        hints: Facts that the user states about the model.
+        work: Workspace of the export.
 
     Raises:
-        ConfigError: A required statement is missing or wrong.
-        DataError: The path is none of these.
+        ConfigError: A required hint is missing, or a hint is wrong.
+        DataError: The path is neither a run folder nor a model.
         ConversionError: Keras cannot load the model.
     """
     if hints.device is not None and hints.device not in DEVICES:
@@ -93,7 +93,7 @@ def open_source_model(path: Path, hints: ModelHints, work: Workspace) -> SourceM
         msg = f"no such model: {path}"
         raise DataError(msg)
     if path.is_file() and path.suffix not in SUFFIXES:
-        msg = f"{path.name} is not a Keras model: export needs a float .keras, .h5 or SavedModel"
+        msg = f"{path.name} is not a Keras model: export needs a .keras file, a .h5 file or a SavedModel folder"
         raise DataError(msg)
     return _open_foreign(path, hints, work)
 
@@ -102,11 +102,11 @@ def _open_run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     card, settings = read_run(run)
     for hint in fields(hints):
         if hint.name != "device" and getattr(hints, hint.name) is not None:
-            msg = f"`{hint.name}` is only for models from elsewhere: {run} states it"
+            msg = f"`{hint.name}` cannot be set for {run}: it is only for models that Orilla did not train"
             raise ConfigError(msg)
     model = run / "model.keras"
     if not model.is_file():
-        msg = f"not a run folder: {model} is missing; orilla train writes it"
+        msg = f"{run} is not a run folder: it has no {model.name}, which orilla train writes"
         raise DataError(msg)
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
     return SourceModel(
@@ -134,7 +134,7 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
     takes_images = task in ("classify", "segment") and _takes_images(info)
     input_range = _input_range(hints, info, path) if takes_images else None
     if input_range is None and hints.input_range is not None:
-        msg = f"`input_range` is only for image models: {path.name} takes {_describe_inputs(info)}"
+        msg = f"`input_range` is only for image models, but {path.name} takes {_describe_inputs(info)}"
         raise ConfigError(msg)
     activation = _missing_activation(info) if task in ("classify", "text", "segment") else None
     if input_range is not None or activation is not None:
@@ -169,7 +169,7 @@ def _preprocessor(spec: Spec, vocabulary: bytes | None) -> InputPreprocessor:
 
 
 def _describe(model: Path, work: Workspace, device: str | None) -> ModelInfo:
-    """Return the properties of a model. Raise `ConversionError` if it cannot be loaded, or not run on `device`."""
+    """Return the properties of a model. Raises `ConversionError` if it cannot be loaded or `device` cannot run it."""
     out = work.model_info
     fork_server.call("orilla.export.model_info:describe", model=str(model), out=str(out), device=device)
     info = model_info.read(out)
@@ -198,19 +198,19 @@ def _input_range(hints: ModelHints, info: ModelInfo, path: Path) -> InputRange:
 
 
 def _missing_activation(info: ModelInfo) -> str | None:
-    """Return the activation to add to a model that outputs logits, or None."""
+    """Return the activation to add to a model that outputs logits, or None for other models."""
     if info.activation != "linear" or len(info.outputs) != 1:
         return None
     return "sigmoid" if info.outputs[0].shape[-1:] == (1,) else "softmax"
 
 
 def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
-    """Return the vocabulary of a text model from elsewhere. Raise `ConfigError` if it does not fit the model."""
+    """Return the vocabulary that the user states. Raises `ConfigError` if it is missing or does not fit the model."""
     if hints.vocabulary is None:
-        msg = "a text model needs `vocabulary`, a file with one word per line, starting with that of token 3"
+        msg = "a text model needs `vocabulary`, a file with one word per line, starting with the word of token 3"
         raise ConfigError(msg)
     if len(info.inputs) != 1 or len(info.inputs[0].shape) != 1:
-        msg = f"a text model takes tokens [T], but this one takes {_describe_inputs(info)}"
+        msg = f"a text model takes tokens [T], but this model takes {_describe_inputs(info)}"
         raise ConfigError(msg)
     vocabulary = _read_vocabulary(hints.vocabulary).replace(b"\r\n", b"\n")
     _check_words(hints.vocabulary, vocabulary)
@@ -231,16 +231,19 @@ def _spec(task: Task, info: ModelInfo) -> Spec:
     if task == "text":
         return TextPreprocess(length=info.inputs[0].shape[0])
     if task == "segment":
-        msg = f"a segmentation takes images [height,width,3], but this model takes {_describe_inputs(info)}"
+        msg = f"a segmentation model takes images [height,width,3], but this model takes {_describe_inputs(info)}"
         raise ConfigError(msg)
     for tensor in info.inputs:
         if tensor.dtype not in ARRAY_DTYPES:
-            msg = f"the input {tensor.name} is {tensor.dtype}: use {', '.join(ARRAY_DTYPES)}, and cast inside the model"
+            msg = (
+                f"the input {tensor.name} has type {tensor.dtype}: use {', '.join(ARRAY_DTYPES)}, "
+                "and convert the type inside the model"
+            )
             raise ConversionError(msg)
     inputs = tuple(TensorSpec(tensor.name, tensor.shape, tensor.dtype) for tensor in info.inputs)
     outputs = tuple(TensorSpec(tensor.name, tensor.shape, "float32") for tensor in info.outputs)
     if any(0 in spec.shape for spec in outputs):
-        msg = f"an output of the model has no fixed shape: {', '.join(map(str, outputs))}"
+        msg = f"an output of the model has no fixed shape (outputs: {', '.join(map(str, outputs))})"
         raise ConversionError(msg)
     return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda spec: spec.name)))
 
@@ -248,25 +251,25 @@ def _spec(task: Task, info: ModelInfo) -> Spec:
 def _labels(task: Task, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if hints.labels is not None:
-            msg = "`labels` is only for classifiers and segmentations, not for task=tensor"
+            msg = "`labels` is only for models that classify or segment, not for task=tensor"
             raise ConfigError(msg)
         return ()
     if len(info.outputs) != 1:
-        msg = f"task={task} needs a model with one output, but this one has {len(info.outputs)}: use task=tensor"
+        msg = f"task={task} needs a model with one output, but this model has {len(info.outputs)}: use task=tensor"
         raise ConfigError(msg)
     labels = _read_labels(hints.labels) if hints.labels is not None else ()
     shape = info.outputs[0].shape
     if task == "segment":
         if len(shape) != 3 or shape[-1] != 1:
-            msg = f"a segmentation outputs [height,width,1], the probability of one class, not {list(shape)}"
+            msg = f"a segmentation model outputs the probability of one class, [height,width,1], not {list(shape)}"
             raise ConfigError(msg)
         if len(labels) > 1:
-            msg = f"{hints.labels} has {len(labels)} lines, but a segmentation of one class has one label"
+            msg = f"{hints.labels} has {len(labels)} lines, but a single-class segmentation model needs one label"
             raise ConfigError(msg)
         return labels or ("mask",)
     classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
     if not classes:
-        msg = f"a classifier outputs [classes], not {list(shape)}: use task=tensor for other outputs"
+        msg = f"a classifier outputs [classes], but this model outputs {list(shape)}: use task=tensor for other outputs"
         raise ConfigError(msg)
     if labels and len(labels) != classes:
         msg = f"{hints.labels} has {len(labels)} lines, but the model has {classes} classes"
@@ -291,13 +294,13 @@ def _read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _check_words(path: Path, vocabulary: bytes) -> None:
-    """Raise `ConfigError` if lines are special tokens, because these would shift the number of every word."""
+    """Raise `ConfigError` for special tokens in the first lines, because they would shift the number of each word."""
     lines = vocabulary.decode(errors="replace").removesuffix("\n").split("\n")
     for number, line in enumerate(lines[:CHECKED_LINES], start=1):
         if line in ("", *SPECIAL_TOKENS):
             msg = (
-                f"line {number} of {path} is {line!r}: give only words, starting with that of token 3; tokens 0, 1 "
-                "and 2 are padding, start and unknown, and texts are padded in front"
+                f"line {number} of {path} is {line!r}: list only words, starting with the word of token 3; tokens "
+                "0, 1 and 2 are padding, start and unknown, and padding is added at the start of a text"
             )
             raise ConfigError(msg)
 

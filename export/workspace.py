@@ -1,4 +1,4 @@
-"""The temporary folder of one export, with a named path for each file in it."""
+"""Paths of the files in the temporary folder of an export."""
 
 from __future__ import annotations
 
@@ -13,40 +13,45 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Paths of the files that the steps of an export pass to one another and to the converters' processes."""
+    """Paths of the files that the steps of an export and the converter processes exchange."""
 
     folder: Path
 
     @property
     def adapter(self) -> Path:
-        """Return the path of the `InputAdapter` of a model from elsewhere."""
+        """Return the path of the `InputAdapter` file of a model that Orilla did not train."""
         return self.folder / "model.json"
 
     @property
     def model_info(self) -> Path:
-        """Return the path of the model's properties."""
+        """Return the path of the file with the properties of the model."""
         return self.folder / "model_info.json"
 
     @property
     def calibration(self) -> Path:
-        """Return the path of the calibration samples for the quantisers."""
+        """Return the path of the file with the calibration samples for the quantisers."""
         return self.folder / "calibration.npz"
 
     @property
     def jobs(self) -> Path:
-        """Return the path of the jobs of the original model."""
+        """Return the path of the file that lists the samples on which the original model runs."""
         return self.folder / "jobs.json"
 
     def inputs(self, samples: str, name: str) -> Path:
-        """Return the path of the prepared samples (`validation`, `calibration`, `golden`) for the input `name`."""
+        """Return the path of the prepared samples for one input of the network.
+
+        Args:
+            samples: Set of samples: `validation`, `calibration` or `golden`.
+            name: Name of the input.
+        """
         return self.folder / f"{samples}.{name}.npy"
 
     def outputs(self, samples: str) -> Path:
-        """Return the path of the original model's outputs for prepared samples."""
+        """Return the path of the original model's outputs for a set of samples, `validation` or `golden`."""
         return self.folder / f"{samples}.out.npy"
 
     def base(self, number: int, suffix: str) -> Path:
-        """Return the path of a converted base."""
+        """Return the path of a converted file from which recipes make variants."""
         return self.folder / f"base{number}{suffix}"
 
     def variant(self, name: str, suffix: str) -> Path:
@@ -57,10 +62,10 @@ class Workspace:
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array to a `.npy` file.
 
-    `numpy.save` reports a full disk by an error that does not say so.
+    The array is encoded in memory first, because `numpy.save` hides the reason of a failure such as a full disk.
 
     Raises:
-        OSError: The file cannot be written; `errno` says why.
+        OSError: The file cannot be written. Its `errno` gives the reason.
     """
     buffer = io.BytesIO()
     np.save(buffer, array)

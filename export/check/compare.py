@@ -1,4 +1,4 @@
-"""Compare every variant with the original model on the validation data, with the code that runs on the robot."""
+"""Compare every variant with the original model on the validation data, using the code that runs on the robot."""
 
 from __future__ import annotations
 
@@ -19,32 +19,38 @@ from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 SECONDS = 3.0
-"""Time limit of one check, seconds. A slower variant is checked on fewer samples, evenly spread over the data. The
-recommended variant is always checked on all samples."""
+"""Time limit of one check, in seconds.
+
+A variant that would need more time is checked on fewer samples, which are spread evenly over the data. The recommended
+variant is always checked on all samples.
+"""
 
 MIN_CHECKED = 6
-"""Minimum number of samples of a check, however slow the variant is."""
+"""Minimum number of samples in a check, even if the variant is slow."""
 
 EXACT = Tolerance(mean_error=1e-3, max_error=0.05, agreement=0.998)
 ROUNDED = Tolerance(mean_error=0.003, max_error=0.2, agreement=0.998)
-"""Minimum tolerance between a variant at export and on another machine. `EXACT` is for variants that compute in float,
-`ROUNDED` for variants that round to integers. The values are several times the differences between x86-64 and Arm: 4e-7
-in float32, none in LiteRT's int8, and at most 0.03 and 6 of 100,000 decisions in ONNX Runtime's int8. They are valid
-for outputs with a root mean square of at most one, and are scaled for larger outputs."""
+"""Minimum tolerances for the difference between a variant's outputs at export and on another machine.
+
+`EXACT` is for variants that compute in float, and `ROUNDED` is for variants that round to integers. The values are
+several times larger than the differences that were measured between x86-64 and Arm. The outputs differed by 4e-7 in
+float32, by nothing in LiteRT's int8, and by at most 0.03 in ONNX Runtime's int8, where 6 of 100,000 decisions differed.
+The values are valid for outputs with a root mean square of at most one, and are scaled for larger outputs.
+"""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Answers of the original model to the validation data."""
+    """Outputs of the original model for the validation samples, with the ground truth."""
 
     target: Target
     truths: list[GroundTruth]
     inputs: Inputs
-    """Samples as the network takes them."""
+    """Prepared validation samples."""
     outputs: NDArray[np.float32]
-    """Outputs, `[N,...]`."""
+    """Outputs of the original model, `[N,...]`."""
     sizes: list[tuple[int, int] | None]
-    """Height and width at which the masks of a segmentation are compared."""
+    """Height and width at which the masks of each sample are compared in the segment task, or None."""
     sums_to_one: bool
     """True if the outputs of a sample are probabilities that sum to one."""
 
@@ -55,15 +61,18 @@ class Reference:
 
     @cached_property
     def scale(self) -> float:
-        """Return the root mean square of the outputs, at least one."""
+        """Return the root mean square of the outputs, or one if it is smaller than one."""
         return max(1.0, float(np.sqrt(np.mean(np.square(self.outputs, dtype=np.float64)))))
 
     def metrics_of(self, outputs: NDArray[np.float32], places: range) -> Metrics:
-        """Return the metrics of outputs for the samples at `places`."""
+        """Return the metrics of `outputs`, which belong to the samples at `places`."""
         return compute_metrics(self.target, zip((self.truths[place] for place in places), outputs, strict=True))
 
     def agreement(self, outputs: NDArray[np.float32], places: range) -> float:
-        """Return the share of decisions that equal the original's: pixels at image size, classes, or numbers."""
+        """Return the share of decisions in `outputs` that equal those of the original model.
+
+        Depending on the task, a decision is a pixel at image size, a class or a number.
+        """
         equal = total = 0
         for output, place in zip(outputs, places, strict=True):
             same = agreeing(self.target.task, output, self.outputs[place], self.sizes[place])
@@ -72,15 +81,16 @@ class Reference:
 
 
 def check(reference: Reference, session: Session, *, seconds: float | None = SECONDS) -> Check:
-    """Run a variant on the validation data, or on an even part of it if the variant is slow.
+    """Compare a variant with the original model on the validation samples.
 
     Args:
-        reference: Answers of the original model.
-        session: The loaded variant.
-        seconds: Time limit. None checks all samples.
+        reference: Outputs of the original model.
+        session: Session of the variant.
+        seconds: Time limit, in seconds. If the variant would need more time, the check uses fewer samples. If None,
+            it uses all samples.
 
     Raises:
-        ConversionError: The output has another shape, or contains NaN or infinity.
+        ConversionError: The output has the wrong shape, or contains NaN or infinity.
     """
     shape = reference.outputs.shape[1:]
     count = len(reference.outputs)
@@ -110,7 +120,7 @@ def _stride(session: Session, reference: Reference, seconds: float | None) -> in
     if seconds is None:
         return 1
     fastest = math.inf
-    for _ in range(3):  # The first run allocates memory.
+    for _ in range(3):  # The first run is slower, because it allocates memory.
         started = time.perf_counter()
         answers(session, reference.inputs, range(1), reference.outputs.shape[1:])
         fastest = min(fastest, time.perf_counter() - started)
@@ -123,18 +133,19 @@ def _stride(session: Session, reference: Reference, seconds: float | None) -> in
 def tolerance(
     result: Check, reference: Reference, outputs: NDArray[np.float32], original: NDArray[np.float32], *, rounded: bool
 ) -> Tolerance:
-    """Return how much a variant's answers may differ on another machine.
+    """Return how much the outputs of a variant may differ on another machine.
 
-    The tolerance is the change that quantisation caused on the validation data or on the golden samples, but at least
-    the difference that was observed between machines. The golden samples count too, because the network may be
-    undecided about samples of an unfamiliar kind, and rounding on another processor then changes more.
+    The tolerance grows with the errors of the variant on the validation samples and on the golden samples. It is never
+    smaller than `EXACT` or `ROUNDED`. The golden samples are included because they may be of a kind that the network
+    was not trained on. Its decisions are then uncertain, and different rounding on another processor changes more of
+    them.
 
     Args:
         result: Result of the check.
-        reference: Answers of the original model.
-        outputs: Answers of the variant to the golden samples, `[N,...]`.
-        original: Answers of the original model to the golden samples, `[N,...]`.
-        rounded: True if the variant computes in integers.
+        reference: Outputs of the original model for the validation samples.
+        outputs: Outputs of the variant for the golden samples, `[N,...]`.
+        original: Outputs of the original model for the golden samples, `[N,...]`.
+        rounded: True if the variant rounds to integers.
     """
     minimum, scale, task = ROUNDED if rounded else EXACT, reference.scale, reference.target.task
     error = np.abs(outputs - original).reshape(len(outputs), -1)
@@ -147,12 +158,12 @@ def tolerance(
 
 
 def answers(session: Session, inputs: Inputs, places: range, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the variant's outputs for the prepared samples at `places`, `[N, *shape]`."""
+    """Run the variant on the prepared samples at `places`, and return the outputs `[N, *shape]`."""
     outputs = np.empty((len(places), *shape), np.float32)
     for index, place in enumerate(places):
         output = session.run(row(inputs, place))
         if output.shape[1:] != shape:
-            msg = f"the variant's output has the shape {list(output.shape[1:])}, the original's {list(shape)}"
+            msg = f"the variant's output has shape {list(output.shape[1:])}, but the original's has {list(shape)}"
             raise ConversionError(msg)
         outputs[index] = output[0]
     if not np.isfinite(outputs).all():
@@ -168,7 +179,11 @@ def _sqnr(original: NDArray[np.float32], outputs: NDArray[np.float32]) -> float 
 
 
 def _saturated(original: NDArray[np.float32], outputs: NDArray[np.float32], span: tuple[float, float] | None) -> float:
-    """Return the share of values at the end of the variant's range whose original lies beyond the range by a step."""
+    """Return the share of outputs that are saturated.
+
+    An output is saturated if it lies at an end of the variant's range and the original output lies outside this range
+    by more than one quantisation step.
+    """
     if span is None:
         return 0.0
     low, high = span

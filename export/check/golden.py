@@ -1,4 +1,4 @@
-"""Golden data: samples with the original model's answers, as a bundle stores them."""
+"""Make the golden data of a bundle: samples with the outputs of the original model."""
 
 from __future__ import annotations
 
@@ -27,54 +27,55 @@ from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.classify import class_scores
 
 JPEG_QUALITY = 92
-"""JPEG quality of golden frames, which is typical of cameras."""
+"""JPEG quality of golden frames. The value is typical of cameras."""
 
 MIN_SCORE = 0.6
-"""Minimum score of a golden sample's best class. A closer decision may differ on another processor."""
+"""Minimum score of the best class of a golden sample. A less certain decision may differ on another processor."""
 
 CANDIDATES = 3
-"""Candidates for each golden sample of a classifier."""
+"""Number of candidates for each golden sample of a classifier."""
 
 MAX_COMPARED = 40
-"""Number of images, about, whose masks are compared to choose golden samples of a segmentation."""
+"""Approximate number of images whose masks are compared to choose golden samples for the segment task."""
 
 SUFFIXES = {"image": (".jpg", ".prepared.png"), "text": (".txt", ".tokens.npy"), "tensor": (".npy", ".npy")}
-"""Suffixes of the files with a raw and a prepared sample, by kind of input."""
+"""Suffix of the file with a raw sample and of that with a prepared sample, by the kind of input."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Raw samples as a bundle stores them. Some of them become golden data."""
+    """Samples from which the golden samples are chosen, in the form in which a bundle stores them."""
 
     stored: list[tuple[bytes, RawInput]]
-    """Content of each sample's file, and the sample as it is read back."""
+    """Content of the file of each sample, and the raw sample that a device decodes from this file."""
     inputs: Inputs
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenData:
-    """Golden data of a bundle."""
+    """Golden data of one bundle."""
 
     files: dict[str, bytes]
     entries: tuple[Golden, ...]
     inputs: Inputs
     outputs: NDArray[np.float32]
-    """Answers of the original model, `[N,...]`."""
+    """Outputs of the original model for the golden samples, `[N,...]`."""
 
 
 def raw_samples(
     spec: str | None, dataset: Dataset, items: Sequence[Item], source: SourceModel, count: int
 ) -> list[tuple[str, RawInput]]:
-    """Return raw samples for golden data, by name.
+    """Return the name and content of each raw sample from which golden samples can be chosen.
 
-    They come from the validation data, or from `spec` if the validation data may not be redistributed. There are
-    `CANDIDATES` times as many as golden samples for a classifier, so that clear decisions can be chosen.
+    For a classifier, there are `CANDIDATES` times as many as golden samples, so that samples with clear decisions can
+    be chosen.
 
     Args:
-        spec: A data set whose labels are not used, as `scenes`, or a file with one text per line.
-        dataset: The validation data.
-        items: Its samples.
-        source: The model.
+        spec: A data set, such as `scenes`, or a `.txt` file with one text per line. If None, the samples come from the
+            validation data, which must then be data that may be redistributed.
+        dataset: The validation data set.
+        items: Split and index of each validation sample.
+        source: The original model.
         count: Number of golden samples.
 
     Raises:
@@ -95,7 +96,7 @@ def raw_samples(
 def _texts(spec: str) -> list[tuple[str, RawInput]]:
     lines = [line for line in iter(Lines.open(spec).read, None) if isinstance(line, Line)]
     if not lines:
-        msg = f"golden texts {spec}: the file is empty"
+        msg = f"the file {spec} with golden texts is empty"
         raise DataError(msg)
     return [(f"line {line.index + 1}", line.text) for line in lines]
 
@@ -108,7 +109,7 @@ def _raw(sample: Sample, preprocessor: InputPreprocessor) -> RawInput:
 
 
 def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -> list[Item]:
-    """Return images, evenly spaced from the smallest to the largest share of the class `label`."""
+    """Sort images by the share of their pixels with the class `label`, and return `count` evenly spaced images."""
     target = dataset.classes.index(label)
     shares = []
     for place in range(0, len(items), max(1, len(items) // MAX_COMPARED)):
@@ -121,20 +122,20 @@ def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -
 
 
 def candidates(raws: Sequence[tuple[str, RawInput]], source: SourceModel) -> Candidates:
-    """Store raw samples and read them back, as a device will read them."""
+    """Encode raw samples as files, and decode and prepare them again as a device will do."""
     stored = [_store(raw, name, source) for name, raw in raws]
     prepared = [by_input(source, source.preprocessor(raw)) for _, raw in stored]
     return Candidates(stored, {name: np.stack([sample[name] for sample in prepared]) for name in prepared[0]})
 
 
 def choose_golden(source: SourceModel, candidates: Candidates, outputs: NDArray[np.float32], count: int) -> GoldenData:
-    """Return the files of `count` candidates with the answers of the original model.
+    """Choose the golden samples from the candidates, and return their files.
 
     Args:
         source: The original model.
         candidates: The samples to choose from.
-        outputs: Answers of the original model to the candidates, `[N,...]`.
-        count: Number of golden samples of a classifier. Other tasks take every candidate.
+        outputs: Outputs of the original model for the candidates, `[N,...]`.
+        count: Number of golden samples for a classifier. For other tasks, every candidate is chosen.
     """
     stored, inputs = candidates.stored, candidates.inputs
     if source.task in ("classify", "text"):
@@ -158,13 +159,14 @@ def choose_golden(source: SourceModel, candidates: Candidates, outputs: NDArray[
 
 
 def clear_decisions(outputs: NDArray[np.float32], count: int) -> list[int]:
-    """Choose the golden samples of a classifier.
+    """Return the indices of the golden samples of a classifier.
 
-    The choice has equally many samples of each class, and only samples with a clear decision, evenly spaced from the
-    hardest to the easiest. If too few decisions are clear, it takes the clearest ones.
+    Only samples with a clear decision are chosen, with the same number for each class if possible. Within a class, they
+    are evenly spaced from the least to the most certain decision. If too few decisions are clear, the samples with the
+    most certain decisions are chosen.
 
     Args:
-        outputs: Answers of the original model, `[N,classes]` or `[N,1]`.
+        outputs: Outputs of the original model, `[N,classes]` or `[N,1]`.
         count: Number of samples to choose.
     """
     scores = class_scores(outputs)
@@ -193,14 +195,14 @@ def _packed(source: SourceModel, raw: RawInput) -> NDArray[np.float64]:
 
 
 def _store(raw: RawInput, name: str, source: SourceModel) -> tuple[bytes, RawInput]:
-    """Return the content of a raw sample's file, and the sample as it is read back."""
+    """Return the content of the file of a raw sample, and the sample that is decoded from this content."""
     if isinstance(raw, str):
         return raw.encode(), raw
     if not isinstance(raw, np.ndarray):
         return pack(_packed(source, raw)), raw
     ok, jpeg = cv2.imencode(".jpg", raw, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not ok:
-        msg = f"cannot store {name} as a golden frame"
+        msg = f"cannot encode the golden frame {name} as a JPEG file"
         raise DataError(msg)
     decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
     assert decoded is not None
@@ -213,5 +215,5 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 
 def half(answer: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Return an answer as float16 if its values are probabilities, else unchanged."""
+    """Return an output as float16 if no absolute value exceeds 1, as for probabilities, or else unchanged."""
     return answer.astype(np.float16) if float(np.abs(answer).max()) <= 1.0 else answer

@@ -1,4 +1,4 @@
-"""Run the original model. Every variant is compared with its answers."""
+"""Run the original model to get the outputs with which every variant is compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orilla.runtime.tasks.task import Task
 BATCH = 32
 
 MAX_EXCESS = 1e-3
-"""Rounding error by which a probability may be below 0 or above 1."""
+"""Largest rounding error by which a probability may be below 0 or above 1."""
 
 
 def run_original(
@@ -35,15 +35,15 @@ def run_original(
     Args:
         source: The original model.
         validation: The prepared validation samples.
-        candidates: The candidates for golden data.
+        candidates: The candidates for golden samples.
         work: The workspace with the prepared samples.
 
     Returns:
-        The outputs for the validation samples and for the candidates, `[N,...]` each.
+        The outputs for the validation samples and the outputs for the candidates, each `[N,...]`.
 
     Raises:
         ConversionError: The original model cannot run.
-        DataError: Its outputs do not fit the task.
+        DataError: The outputs do not fit the task.
     """
     for name, array in candidates.inputs.items():
         save_array(work.inputs("golden", name), array)
@@ -65,16 +65,16 @@ def run_original(
 def make_reference(
     source: SourceModel, validation: SampleSet, dataset: Dataset, outputs: NDArray[np.float32]
 ) -> Reference:
-    """Return the reference of the check. On unlabelled data, the original model's decisions are the ground truth.
+    """Return the reference for the checks. Without labels, the decisions of the original model are the ground truth.
 
     Args:
         source: The original model.
         validation: The prepared validation samples.
-        dataset: Data set of the validation samples.
-        outputs: The original model's outputs for them, `[N,...]`.
+        dataset: The validation data set.
+        outputs: Outputs of the original model for the validation samples, `[N,...]`.
 
     Raises:
-        DataError: The labels have another size than the outputs.
+        DataError: The labels and the outputs differ in size.
     """
     labelled = dataset.has_labels and (source.task != "tensor" or _has_values(validation, outputs))
     truths = validation.truths
@@ -91,23 +91,24 @@ def make_reference(
 
 
 def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
-    """Raise `DataError` if the task needs probabilities and the outputs are other numbers."""
+    """Raise `DataError` if the task needs probabilities but the outputs are not probabilities."""
     low, high = float(outputs.min()), float(outputs.max())
     if source.task != "tensor" and (low < -MAX_EXCESS or high > 1 + MAX_EXCESS):
         msg = (
-            f"the outputs are {low:.3g} to {high:.3g}, not probabilities: end the model in softmax, or use task=tensor"
+            f"the outputs range from {low:.3g} to {high:.3g}, so they are not probabilities: end the model with a "
+            "softmax layer, or use task=tensor"
         )
         raise DataError(msg)
 
 
 def _own_target(source: SourceModel, dataset: Dataset) -> Target:
-    """Return the target for unlabelled data: classes in the model's own order, masks of 0 and 1."""
+    """Return the target for unlabelled data, whose classes have the order of the model's labels."""
     places = (1,) if source.task == "segment" else tuple(range(len(source.labels)))
     return Target(source.task, source.labels, places, dataset.ignore)
 
 
 def _own_truths(outputs: Iterable[NDArray[np.float32]], validation: SampleSet, task: Task) -> list[GroundTruth]:
-    """Return the answers of the original model as ground truth for unlabelled data."""
+    """Return the decisions of the original model, or its outputs for the tensor task, as ground truth."""
     truths = []
     for output, truth, size in zip(outputs, validation.truths, validation.sizes, strict=True):
         if task == "tensor":
@@ -120,7 +121,7 @@ def _own_truths(outputs: Iterable[NDArray[np.float32]], validation: SampleSet, t
 
 
 def _has_values(validation: SampleSet, outputs: NDArray[np.float32]) -> bool:
-    """Return True if the labels are values of the output. Raises `DataError` if they have another size."""
+    """Return True if each label has the size of an output. Raises `DataError` if the sizes differ."""
     size = outputs[0].size
     sizes = {np.size(truth.value) for truth in validation.truths}
     if sizes != {size}:
@@ -130,12 +131,13 @@ def _has_values(validation: SampleSet, outputs: NDArray[np.float32]) -> bool:
 
 
 def predict(model: str, jobs: str) -> None:
-    """Write the outputs for prepared samples.
+    """Run the original model on prepared samples, and write its outputs.
 
     Args:
         model: Path of the model file.
-        jobs: Path of a JSON file with a list of jobs. `inputs` maps the name of an input to its `.npy` `[N,...]`, and
-            `out` is the `.npy` to write, `[N,...]` float32. Several outputs are concatenated in name order to `[N,D]`.
+        jobs: Path of a JSON file with a list of jobs. In each job, `inputs` maps the name of each input to a `.npy`
+            file with an array `[N,...]`, and `out` names the `.npy` file to write, with a float32 array `[N,...]`.
+            Several outputs are concatenated in the order of their names to an array `[N,D]`.
 
     Raises:
         ValueError: An output contains NaN or infinity.

@@ -1,4 +1,4 @@
-"""Time the variants on this machine, interleaved, so that a disturbance affects all of them."""
+"""Measure the latencies of the variants on this machine, interleaved, so that a disturbance affects all variants."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from orilla.runtime.engines.session import Session
 from orilla.runtime.preprocessing.preprocessor import ModelInput
 
 ROUNDS, RUNS = 20, 10
-"""Number of rounds, and of inferences of each variant in a round."""
+"""Number of rounds, and number of inferences of each variant in one round."""
 
 SECONDS = 1.0
-"""Time limit of one variant, seconds."""
+"""Time limit for the inferences of one variant, in seconds."""
 
 MIN_TAIL = 100
-"""Minimum number of inferences for a 90th percentile: ten lie above it."""
+"""Minimum number of inferences for a 90th percentile. Ten of 100 times lie above the percentile."""
 
 
 def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, Latency]:
-    """Time the inference of each variant, with as many threads as a loop uses.
+    """Measure the latency of each variant, with the number of threads that a camera loop uses.
 
     Args:
-        files: Engine and content of each variant, by name.
-        inputs: Prepared samples.
+        files: Engine and content of the model file of each variant, by name.
+        inputs: Prepared samples. Every inference uses the first sample.
     """
     sessions = {name: loader.load_bytes(engine, data) for name, (engine, data) in files.items()}
     sample = row(inputs, 0)
     times_ms: dict[str, list[float]] = {}
     for name, session in sessions.items():
         first_ms = _run(session, sample)
-        # The first inference allocates memory. It counts only for a variant that is too slow for another one.
+        # The first inference is slower, because it allocates memory. It counts only if there is no time for a second.
         times_ms[name] = [first_ms] if first_ms > 1e3 * SECONDS else []
     for _ in range(ROUNDS):
         for name, session in sessions.items():
@@ -56,7 +56,7 @@ def _run(session: Session, sample: ModelInput) -> float:
 
 
 def timed_on() -> str:
-    """Return the machine and the number of threads that the timing uses, for the report."""
+    """Return a description of the machine and of the number of threads, for the report."""
     threads = loop_threads()
     return f"{detect()}, {threads} thread{'s' if threads > 1 else ''}"
 

@@ -1,4 +1,4 @@
-"""Check and time the variants of one export, and choose the default."""
+"""Check the variants of one export, measure their latencies, and choose the default variant."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class VariantChecks:
     reference: Reference
     golden: GoldenData
     failed: dict[str, str]
-    """Reason for each variant that cannot be used; `check` adds to it."""
+    """Reason for each variant that cannot be used, by name. `check` adds the variants that it rejects."""
     progress: Progress
     variants: dict[str, Variant] = field(default_factory=dict)
     _answers: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     def check(self, seconds: float | None) -> None:
-        """Check every variant.
+        """Compare every variant with the original model.
 
         Args:
-            seconds: Time limit of one variant, seconds. None checks all samples.
+            seconds: Time limit for each variant, in seconds. If None, every variant is checked on all samples.
 
         Raises:
             ConversionError: No variant can be used.
@@ -51,14 +51,14 @@ class VariantChecks:
         self._require_variant()
 
     def time(self) -> None:
-        """Add latencies to the variants."""
-        self.progress.status("timing the variants")
+        """Measure the latency of each variant, and store it in the variant."""
+        self.progress.status("measuring the latency of the variants")
         files = {name: (variant.engine, self.models[name]) for name, variant in self.variants.items()}
         for name, latency in timing.latencies(files, self.reference.inputs).items():
             self.variants[name] = msgspec.structs.replace(self.variants[name], latency=latency)
 
     def choose_default(self, max_drop: float) -> str:
-        """Return the recommended variant, after checking it on all samples.
+        """Return the name of the recommended variant, after a check of this variant on all samples.
 
         Raises:
             ConversionError: No variant can be used.
@@ -74,7 +74,7 @@ class VariantChecks:
             self._check_variant(name, None)
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of the variants for the bundle."""
+        """Return the files of the variants, including their golden outputs, by their paths in the bundle."""
         files: dict[str, bytes] = {}
         for name, variant in self.variants.items():
             files |= {variant.file: self.models[name], **self._answers[name]}

@@ -1,1 +1,1 @@
-"""Conversion of a Keras model into LiteRT and ONNX files, each in a process of its own."""
+"""Conversion of Keras models to LiteRT and ONNX files. Each conversion runs in its own process."""

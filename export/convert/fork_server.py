@@ -1,7 +1,7 @@
-"""Run each conversion in a process of its own, so that a crash of a converter costs one variant, not the export.
+"""Run each conversion in its own process, so that a converter that crashes fails one variant and not the whole export.
 
-The processes are forks of a server that has imported TensorFlow and done nothing else. The import takes seconds, a fork
-takes milliseconds, and each job starts from the same clean state.
+A server process imports TensorFlow, and forks itself for each job. The import takes seconds, but a fork takes only
+milliseconds, and each job starts from the same clean state.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from orilla.devices.errors import ConversionError, MissingExtraError, OutputErro
 CHILD_ENV = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONWARNINGS": "ignore",
-    # The converters read TensorFlow graphs, so Keras in the child runs on TensorFlow, whatever the parent uses.
+    # The converters read TensorFlow graphs, so Keras must use TensorFlow in the child processes.
     "KERAS_BACKEND": "tensorflow",
     "CUDA_VISIBLE_DEVICES": "-1",
-    # ONNX Runtime's quantiser iterates over sets: random hashes would give different bytes for the same model.
+    # ONNX Runtime's quantiser iterates over sets. With random hashes, the same model would give different files.
     "PYTHONHASHSEED": "0",
-    # A keras.py in the current folder must not hide Keras.
+    # A file keras.py in the current folder must not be imported in place of Keras.
     "PYTHONSAFEPATH": "1",
 }
-"""Environment variables that the child process adds to the parent's."""
+"""Environment variables of the child processes, in addition to those of the parent."""
 
 
 def call(function: str, **arguments: Any) -> None:
-    """Call `module:function` with JSON arguments in a child process.
+    """Call a function with JSON arguments in a child process.
 
     Args:
-        function: Name of the function, `module:function`.
-        arguments: Its arguments.
+        function: Name of the function, in the form `module:function`.
+        arguments: Keyword arguments of the function.
 
     Raises:
-        ConversionError: The call failed or crashed. The message gives the reason.
+        ConversionError: The function failed, or its process crashed. The message gives the reason.
         MissingExtraError: A required package is not installed.
         OutputError: The disk is full.
     """
@@ -67,8 +67,8 @@ def call(function: str, **arguments: Any) -> None:
 
 
 def no_space() -> OutputError:
-    """Return the error for a disk that is full of temporary files."""
-    return OutputError(f"no space left in {tempfile.gettempdir()}: set TMPDIR to a larger disk")
+    """Return the error for a full disk in the folder for temporary files."""
+    return OutputError(f"no space left in {tempfile.gettempdir()}: set TMPDIR to a folder on a larger disk")
 
 
 def close() -> None:
@@ -77,7 +77,7 @@ def close() -> None:
 
 
 class _ForkServer:
-    """The process that forks. It starts with the first job and ends with this process."""
+    """Starts and stops the fork server, which starts with the first job and ends with the current process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -85,7 +85,7 @@ class _ForkServer:
         atexit.register(self.close)
 
     def run(self, job: dict[str, Any]) -> int:
-        """Run one job in a fork. Return its exit code; a negative code is the signal that ended it."""
+        """Run one job in a fork, and return its exit code, or the negative number of the signal that ended it."""
         with self._lock:
             process = self._process
             if process is None or process.poll() is not None:
@@ -99,7 +99,7 @@ class _ForkServer:
                 line = stdout.readline()
             except BrokenPipeError:
                 line = ""
-            except BaseException:  # An interrupt ends the server, and the job with it.
+            except BaseException:  # An interrupt stops the server together with its job.
                 self._end()
                 raise
             if not line:
@@ -109,7 +109,7 @@ class _ForkServer:
             return int(line)
 
     def close(self) -> None:
-        """Stop the process."""
+        """Stop the server."""
         with self._lock:
             self._end()
 
@@ -120,7 +120,7 @@ class _ForkServer:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
-                with contextlib.suppress(BrokenPipeError):  # The pipe contains half a job.
+                with contextlib.suppress(BrokenPipeError):  # The pipe may contain an incomplete job.
                     pipe.close()
             self._process = None
 
@@ -141,14 +141,14 @@ _SERVER = _ForkServer()
 
 
 def main() -> int:
-    """Serve jobs: read one job per line from standard input, and write its exit code to standard output."""
+    """Read one job per line from standard input, run it in a fork, and write its exit code to standard output."""
     replies = os.fdopen(os.dup(1), "w")
     _silence(Path(os.devnull))
     for name in ("tensorflow", "keras"):
         try:
             import_module(name)
         except ImportError:
-            continue  # The job that needs the package reports that it is missing.
+            continue  # A job that needs the missing package will report it.
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
@@ -164,15 +164,15 @@ def main() -> int:
 
 
 def _work(job: dict[str, Any]) -> int:
-    """Run one job. If it fails, write the reason."""
+    """Run one job and return its exit code. If the job fails, write the reason to its answer file."""
     _silence(Path(job["log"]))
-    # Temporary files of this job, including TensorFlow's generated code, disappear with its folder.
+    # The temporary files of this job, including TensorFlow's generated code, are deleted together with its folder.
     tempfile.tempdir = os.environ["TMPDIR"] = str(Path(job["answer"]).parent)
     module, _, name = job["function"].partition(":")
     try:
         getattr(import_module(module), name)(**job["arguments"])
-    except Exception as error:  # noqa: BLE001 - converters raise many types; the parent reports the reason
-        if NO_SPACE in str(error):  # The disk has no space for a file with the reason.
+    except Exception as error:  # noqa: BLE001 - Converters raise many types of exceptions.
+        if NO_SPACE in str(error):  # A full disk has no space for the answer file either.
             return FULL
         missing = error.name if isinstance(error, ImportError) else None
         answer = Path(job["answer"])
@@ -188,17 +188,17 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError) or any(sign in text for sign in ("bad_alloc", "RESOURCE_EXHAUSTED", "OOM when")):
         return "out of memory"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered"):  # Keras prints this line before the reason
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):  # Keras puts this line before the reason.
         del lines[0]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:400]
 
 
 NO_SPACE, FULL = os.strerror(errno.ENOSPC), 128 + errno.ENOSPC
-"""Message of the operating system for a full disk, and the exit code of a job that meets one."""
+"""The operating system's message for a full disk, and the exit code of a job that fails because of a full disk."""
 
 
 def _silence(log: Path) -> None:
-    """Redirect the output of Python and of libraries into a file."""
+    """Redirect the output of Python and of native libraries to a file."""
     with log.open("wb") as output:
         for stream in (sys.stdout, sys.stderr):
             _flush(stream)

@@ -1,4 +1,4 @@
-"""Turn a Keras model into one TensorFlow function without variables, which the converters can read."""
+"""Convert a Keras model to a single TensorFlow function without variables, which the converters can read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from orilla.export.convert.input_adapter import adapted, read_adapter
 
 
 def load(path: str) -> keras.Model:
-    """Load a `.keras` file, a Keras 2 `.h5`, a SavedModel folder or an `InputAdapter` file, to compute in float32.
+    """Load a Keras model that computes in float32.
+
+    Args:
+        path: Path of a `.keras` file, a Keras 2 `.h5` file, a SavedModel folder or an `InputAdapter` file.
 
     Raises:
         ValueError: The file is none of these, has layers that Keras does not know, or is already quantised. The message
-            names the cause.
+            gives the cause.
     """
     file = Path(path)
     if file.suffix == ".json":
@@ -35,17 +38,17 @@ def load(path: str) -> keras.Model:
         if getattr(layer, "quantization_mode", None):
             msg = (
                 f"layer {layer.name} of {file.name} is already quantised ({layer.quantization_mode}): "
-                "give the float model"
+                "export the float model instead"
             )
             raise ValueError(msg)
-    # A model may take its inputs by name. The code below passes them in order.
+    # Some models take a dictionary of inputs. This module passes inputs as a list, so such a model is wrapped.
     if isinstance(getattr(model, "input", None), dict):
         model = keras.Model(model.inputs, model.output, name=model.name)
     return _in_float32(model)
 
 
 class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """Depthwise convolution of Keras 2, whose configuration has `groups` (always 1), which Keras 3 rejects."""
+    """Depthwise convolution of Keras 2. Its configuration contains `groups`, always 1, which Keras 3 rejects."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> keras.layers.Layer:
@@ -67,14 +70,16 @@ def flat(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def freeze(model: keras.Model, weight_inputs: Mapping[str, keras.Variable] | None = None) -> Any:
-    """Return a `tf.Module` whose function `call` maps the inputs of one sample to its outputs by name.
+    """Return a `tf.Module` whose function `call` takes the inputs of one sample and returns its outputs by name.
 
-    The weights are constants from the start, because the conversion of a loop over variables fails in `READ_VARIABLE`.
+    The weights become constants before the conversion, because the converters cannot convert a loop that reads
+    variables (operator `READ_VARIABLE`).
 
     Args:
         model: The Keras model.
-        weight_inputs: Weights by name that become additional inputs after the model's own. Nested functions are then
-            inlined, because ONNX has no equivalent for functions that Keras compiles (grouped convolutions).
+        weight_inputs: Weights, by name, that become additional inputs and follow the model's own inputs. If this
+            argument is given, nested functions are inlined, because ONNX has no equivalent of the functions that Keras
+            compiles, for example for grouped convolutions.
     """
     import tensorflow as tf
 
@@ -100,13 +105,13 @@ def freeze(model: keras.Model, weight_inputs: Mapping[str, keras.Variable] | Non
                 tf.config.run_functions_eagerly(run_eagerly=False)
 
     module = tf.Module()
-    module.owner = model  # part of a SavedModel
+    module.owner = model  # A SavedModel stores only what its module refers to.
     module.call = tf.function(call, input_signature=signature, autograph=False)
     return module
 
 
 def call_of(model: keras.Model) -> Callable[..., dict[str, Any]]:
-    """Return a function that maps the model's inputs to its outputs by name."""
+    """Return a function that takes the inputs of the model and returns the outputs by name."""
     names, several = output_names(model), len(model.inputs) > 1
 
     def call(*inputs: Any) -> dict[str, Any]:
@@ -117,7 +122,7 @@ def call_of(model: keras.Model) -> Callable[..., dict[str, Any]]:
 
 
 def signature_of(model: keras.Model) -> list[Any]:
-    """Return the signature for one sample: a `tf.TensorSpec` per input."""
+    """Return the signature of the model for one sample, with one `tf.TensorSpec` per input."""
     import tensorflow as tf
 
     return [
@@ -127,7 +132,7 @@ def signature_of(model: keras.Model) -> list[Any]:
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """Return the input names: `image`, `tokens` or `x` for one input, Keras' names for several."""
+    """Return the input names: `image`, `tokens` or `x` for a single input, and the Keras names for several."""
     if len(model.inputs) == 1:
         (tensor,) = model.inputs
         return ["image" if len(tensor.shape) == 4 else "tokens" if tensor.dtype == "int32" else "x"]
@@ -135,7 +140,11 @@ def input_names(model: keras.Model) -> list[str]:
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """Return `output` for one output; for several, the keys of the dictionary or Keras' unique names."""
+    """Return the output names.
+
+    A single output is named `output`. Several outputs are named by the keys of the model's output dictionary, or by
+    their Keras names. Equal names get a number.
+    """
     if len(model.outputs) == 1:
         return ["output"]
     output = getattr(model, "output", None)
@@ -147,13 +156,13 @@ def output_names(model: keras.Model) -> list[str]:
 
 
 def fixed_shape(tensor: Any, name: str) -> tuple[int, ...]:
-    """Return an input's shape for one sample. Raises `ValueError` for an axis that is not fixed."""
+    """Return the shape of an input for one sample. Raises `ValueError` if the size of an axis is not fixed."""
     shape = (1, *tensor.shape[1:])
     if None in shape:
         axis = shape.index(None)
         msg = (
-            f"axis {axis} of the input {name}, {_described(shape)}, is not fixed: build the model with a size, or give "
-            f"`input`, e.g. {'224x224' if len(shape) == 4 else '200'}"
+            f"axis {axis} of the input {name}, {_described(shape)}, is not fixed: build the model with a size, or set "
+            f"`input`, for example to {'224x224' if len(shape) == 4 else '200'}"
         )
         raise ValueError(msg)
     return shape
@@ -164,7 +173,7 @@ def _described(shape: tuple[int | None, ...]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a name that file formats and shells accept."""
+    """Return the name in a form that file formats and shells accept."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
@@ -172,11 +181,11 @@ def _saved_model(folder: Path) -> keras.Model:
     import tensorflow as tf
 
     if not (folder / "saved_model.pb").is_file():
-        msg = f"{folder.name} is a folder without saved_model.pb: neither a SavedModel nor a run folder"
+        msg = f"{folder.name} contains no saved_model.pb, so it is neither a SavedModel nor a run folder"
         raise ValueError(msg)
     signatures = tf.saved_model.load(str(folder)).signatures
     if "serving_default" not in signatures:
-        msg = f"{folder.name} has no signature serving_default: it has {', '.join(signatures) or 'none'}"
+        msg = f"{folder.name} has no signature serving_default; its signatures: {', '.join(signatures) or 'none'}"
         raise ValueError(msg)
     (_, inputs) = signatures["serving_default"].structured_input_signature
     if len(inputs) != 1:
@@ -189,12 +198,12 @@ def _saved_model(folder: Path) -> keras.Model:
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    """Return the model with float32 arithmetic, if it was trained in half precision."""
+    """Return the model with float32 arithmetic. A model that was trained in half precision is built again."""
     if all(layer.compute_dtype not in HALF for layer in flat(model)):
         return model
     keras.config.set_dtype_policy("float32")
     exact = type(model).from_config(_replaced(model.get_config()))
-    # Layers of a file have more than their arrays, so the weights are copied through a file too.
+    # A layer may save more state than its weight arrays, so the state is copied through a file.
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
         file = Path(folder, "m.weights.h5")
         model.save_weights(file)
@@ -206,7 +215,7 @@ HALF = ("float16", "bfloat16")
 
 
 def _replaced(config: Any) -> Any:
-    """Return a configuration whose half-precision policies are replaced by float32."""
+    """Return the configuration with each half-precision policy replaced by float32."""
     if isinstance(config, dict):
         if config.get("class_name") == "DTypePolicy" and config["config"]["name"].removeprefix("mixed_") in HALF:
             return "float32"
@@ -219,22 +228,22 @@ def _replaced(config: Any) -> Any:
 
 
 def _reason(file: Path, error: Exception) -> str:
-    """Return the reason within Keras' multi-line message."""
+    """Return one line with the reason why Keras could not load a file."""
     unknown = _custom_layer(file) or next(iter(re.findall(r"Unknown layer: '([^']+)'", str(error))), None)
     if unknown is not None:
         return f"{file.name} has the layer {unknown}, which Keras does not know: save the model without custom layers"
     lines = str(error).strip().splitlines()
     if "Lambda" in str(error):
-        return f"{file.name} has a Lambda layer, whose Python code is not run: replace it with a layer of Keras"
+        return f"{file.name} has a Lambda layer, whose Python code is not run: replace it with a built-in Keras layer"
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
-        return f"cannot read {file.name} as a Keras model: it is not a zip file, as every .keras file is"
+        return f"cannot read {file.name} as a Keras model: it is not a zip file, although every .keras file must be one"
     if "Unable to synchronously open" in str(error):
-        return f"cannot read {file.name} as a Keras model: it is not an HDF5 file, or is damaged"
+        return f"cannot read {file.name} as a Keras model: it is not an HDF5 file, or it is damaged"
     return f"cannot read {file.name} as a Keras model: {lines[0][:200] if lines else type(error).__name__}"
 
 
 def _custom_layer(file: Path) -> str | None:
-    """Return the first class in a `.keras` file that is not part of Keras."""
+    """Return the name of the first class in a `.keras` file that is not part of Keras, or None."""
     try:
         with zipfile.ZipFile(file) as archive:
             config = json.loads(archive.read("config.json"))

@@ -1,4 +1,4 @@
-"""Adapt a model from elsewhere to the input of all image models: RGB values 0–255."""
+"""Adapt models that Orilla did not train. All image models then take RGB values of 0–255."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy as np
 InputRange = Literal["0..255", "0..1", "-1..1", "torch", "caffe"]
 
 INPUT_RANGES: dict[InputRange, str] = {
-    "0..255": "camera values, or normalisation inside the model",
-    "0..1": "divided by 255",
-    "-1..1": "divided by 127.5, minus 1 (MobileNet)",
-    "torch": "0..1, minus ImageNet's mean, divided by its standard deviation (DenseNet, PyTorch's models)",
-    "caffe": "BGR, minus ImageNet's mean (VGG, ResNet of Keras)",
+    "0..255": "camera values, also if the model normalises its input itself",
+    "0..1": "camera values, divided by 255",
+    "-1..1": "camera values, divided by 127.5, minus 1 (as for MobileNet)",
+    "torch": "0..1, minus ImageNet's mean, divided by its standard deviation (as for DenseNet and PyTorch models)",
+    "caffe": "BGR camera values, minus ImageNet's mean (as for VGG and ResNet in Keras)",
 }
-"""Value ranges of training images. Source of the last two: `keras.applications.imagenet_utils`."""
+"""Description of each value range of training images. Source of the last two: `keras.applications.imagenet_utils`."""
 
 TORCH_MEAN, TORCH_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
 
 
 class InputAdapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model and the operations that are added around it."""
+    """A model, and the operations that are added before and after it."""
 
     model: str
-    """Path of the model's file or folder."""
+    """Path of the model file or folder."""
     input: tuple[int, ...] | None = None
-    """Sizes for axes that are not fixed."""
+    """Sizes of the input axes that the model does not fix."""
     input_range: InputRange | None = None
-    """Value range of the training images. None leaves the input unchanged."""
+    """Value range of the training images. If None, the input stays unchanged."""
     activation: Literal["softmax", "sigmoid"] | None = None
-    """Activation that is added to a model that outputs logits."""
+    """Activation that is added to a model that outputs logits. If None, no activation is added."""
 
 
 def write_adapter(path: Path, adapter: InputAdapter) -> Path:
@@ -52,11 +52,11 @@ def adapted(adapter: InputAdapter, load: Callable[[str], Any]) -> Any:
     """Return the Keras model that an adapter describes.
 
     Args:
-        adapter: The adapter.
+        adapter: Description of the model and of the added operations.
         load: Function that loads a model file.
 
     Raises:
-        ValueError: The model has several inputs, or neither 1 nor 3 channels.
+        ValueError: The model has several inputs, or its number of channels is neither 1 nor 3.
     """
     import keras
 
@@ -72,11 +72,11 @@ def adapted(adapter: InputAdapter, load: Callable[[str], Any]) -> Any:
 
 
 def _with_new_input(adapter: InputAdapter, model: Any) -> tuple[list[Any], list[Any]]:
-    """Return an input of another size or value range, and the model's outputs for it."""
+    """Return a new input with the adapter's size and value range, and the model's outputs for it."""
     import keras
 
     if len(model.inputs) != 1:
-        msg = f"the model has {len(model.inputs)} inputs: `input` and `input_range` need a model with one"
+        msg = f"the model has {len(model.inputs)} inputs: `input` and `input_range` need a model with one input"
         raise ValueError(msg)
     (original,) = model.inputs
     shape = tuple(original.shape[1:])
@@ -86,7 +86,7 @@ def _with_new_input(adapter: InputAdapter, model: Any) -> tuple[list[Any], list[
         tensor = keras.Input(shape, dtype=original.dtype)
         return [tensor], keras.tree.flatten(model(tensor))
     if len(shape) != 3 or shape[-1] not in (1, 3):
-        msg = f"the model's input is {list(shape)}: images have 1 or 3 channels, [height,width,3]"
+        msg = f"the model's input has shape {list(shape)}, but images need [height,width,3] or [height,width,1]"
         raise ValueError(msg)
     image = keras.Input((*shape[:2], 3))
     x = _normalised(image, adapter.input_range, shape[-1])
@@ -96,7 +96,10 @@ def _with_new_input(adapter: InputAdapter, model: Any) -> tuple[list[Any], list[
 
 
 def _normalised(image: Any, input_range: InputRange, channels: int) -> Any:
-    """Convert RGB 0–255 to the range of the training by one 1×1 convolution, which every engine knows and fuses."""
+    """Convert RGB values of 0–255 to the value range of the training images.
+
+    The conversion is a 1×1 convolution, because every engine supports and fuses this operator.
+    """
     from keras import layers
 
     kernel, bias = np.eye(3), np.zeros(3)

@@ -1,4 +1,8 @@
-"""Convert Keras models to LiteRT files: float, or quantised by TensorFlow where its quantiser does better."""
+"""Convert Keras models to LiteRT files.
+
+The files are float, or are quantised by TensorFlow's converter where its results are better than those of
+`litert-quantizer`.
+"""
 
 from __future__ import annotations
 
@@ -11,63 +15,66 @@ import numpy as np
 
 
 def convert(model: str, out: str) -> None:
-    """Write `out` (`.tflite`, float32, one signature) from the model file `model`. Recurrent layers become loops."""
+    """Convert the model file `model` to the float32 file `out`, which has one signature.
+
+    Recurrent layers become loops.
+    """
     _write(_loaded(model), out)
 
 
 def convert_fused(model: str, out: str) -> None:
-    """Convert like `convert`, with each LSTM as one operator that keeps its state until the interpreter is reset."""
+    """Convert like `convert`, but turn each LSTM into one operator, which keeps its state until a reset."""
     _write(_loaded(model, fused=True), out)
 
 
 def convert_float16(model: str, out: str) -> None:
-    """Convert with every constant in float16, including embedding tables and weights inside loops."""
+    """Convert a model and store all constants as float16, including embedding tables and weights inside loops."""
     import tensorflow as tf
 
     _write(_loaded(model), out, lambda converter: _set(converter, supported_types=[tf.float16]))
 
 
 def convert_dynamic(model: str, out: str) -> None:
-    """Convert with int8 weights, including embedding tables and weights inside loops.
+    """Convert a model and quantise its weights to int8, including embedding tables and weights inside loops.
 
-    Activations are int8 inside operators.
+    Operators quantise their float32 activations to int8 at run time.
     """
     _write(_loaded(model), out, _set)
     _check_small(out)
 
 
 def convert_fused_dynamic(model: str, out: str) -> None:
-    """Convert like `convert_dynamic`, with each LSTM as one operator."""
+    """Convert like `convert_dynamic`, but turn each LSTM into one operator."""
     _write(_loaded(model, fused=True), out, _set)
     _check_small(out)
 
 
 def _check_small(file: str) -> None:
-    """Raise `ValueError` if the converter quantised nothing. It skips weights with fewer than 1024 numbers."""
+    """Raise `ValueError` if the converter quantised nothing, because it skips weights with fewer than 1024 elements."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file)
     subgraphs = (interpreter.get_tensor_details(subgraph_index=index) for index in range(interpreter.num_subgraphs()))
     if not any(tensor["dtype"] == np.int8 for tensors in subgraphs for tensor in tensors):
-        msg = "every weight is too small to be quantised; the result would be the float32 variant"
+        msg = "every weight is too small to be quantised, so the result would equal the float32 variant"
         raise ValueError(msg)
 
 
 def convert_static_uint8(model: str, out: str, calibration: str) -> None:
-    """Convert with int8 weights and activations, and uint8 inputs and outputs.
+    """Convert a model and quantise weights and activations to int8, and inputs and outputs to uint8.
 
-    The published models for the Edge TPU have this form.
+    The models that Coral publishes for the Edge TPU have this form.
 
     Args:
         model: Path of the model file.
         out: Path of the file to write.
-        calibration: Path of a file for `calibration_samples`.
+        calibration: Path of a calibration file that `calibration_samples` can read.
     """
     import tensorflow as tf
 
     def full(converter: Any) -> None:
         _set(converter, supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS_INT8])
-        # The samples are passed by name if there are several inputs, because the converter reorders them.
+        # Several inputs are passed by name, because the converter changes their order.
         converter.representative_dataset = lambda: (
             sample if len(sample) > 1 else [*sample.values()] for sample in calibration_samples(calibration)
         )
@@ -77,10 +84,10 @@ def convert_static_uint8(model: str, out: str, calibration: str) -> None:
 
 
 def calibration_samples(file: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the samples of a calibration file, each a batch of one.
+    """Yield the samples of a calibration file, each as a batch of one.
 
     Args:
-        file: Path of a `.npz` with an array `[N,...]` per input: images uint8, tokens int32, others unchanged.
+        file: Path of a `.npz` file with one array `[N,...]` per input. Images are uint8, and tokens are int32.
     """
     with np.load(file) as arrays:
         inputs = {name: arrays[name] for name in arrays.files}
@@ -118,7 +125,7 @@ def _write(network: Any, out: str, configure: Any = lambda _converter: None) -> 
         if has_sequences(network) or any(isinstance(layer, keras.layers.TFSMLayer) for layer in flat(network)):
             module = freeze(network)
             tf.saved_model.save(module, folder, signatures={"serving_default": module.call})
-        else:  # variables would triple the memory
+        else:  # Variables are kept, because constants would triple the memory of the conversion.
             archive = keras.export.ExportArchive()
             archive.track(network)
             archive.add_endpoint("serving_default", call_of(network), input_signature=signature_of(network))

@@ -1,4 +1,4 @@
-"""Convert Keras models to float ONNX files. The same model gives the same bytes."""
+"""Convert Keras models to float ONNX files. The same model always gives the same file."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 OPSET = 17
-"""ONNX operator set: old enough for ONNX Runtime builds of small boards, new enough for per-channel QDQ (13)."""
+"""Version of the ONNX operator set.
+
+It is old enough for the ONNX Runtime builds of small boards, and new enough for per-channel QDQ, which needs 13.
+"""
 
 LARGE = 1 << 19
-"""Number of elements from which a weight bypasses tf2onnx, which copies every constant about thirty times."""
+"""Minimum number of elements of a weight that bypasses tf2onnx, because tf2onnx copies constants about thirty times."""
 
 MOVES = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
-"""Operators that only rearrange a weight."""
+"""Operators that change only the type, shape or axis order of a weight."""
 
 
 def convert(model: str, out: str) -> None:
-    """Write `out` (`.onnx`, float32, inputs and outputs for one sample) from the Keras file `model`."""
+    """Convert the Keras file `model` to the float32 file `out`, whose inputs and outputs hold one sample."""
     import onnx
     import tf2onnx
 
@@ -37,7 +40,7 @@ def convert(model: str, out: str) -> None:
     converted, _ = tf2onnx.convert.from_function(
         call, input_signature=call.input_signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, []), **handlers}
     )
-    # Tensors that a layer keeps in addition to its weights, as Normalization does, become inputs too.
+    # Some layers, such as Normalization, keep tensors in addition to their weights. These become inputs too.
     captures = call.get_concrete_function().graph.captures
     weights = {
         placeholder.name: variable.numpy() for variable, placeholder in captures if variable.dtype.name != "resource"
@@ -47,7 +50,7 @@ def convert(model: str, out: str) -> None:
 
 
 def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
-    """Express erfc as 1 - erf(x), because ONNX has only erf. Keras' exact GELU needs it."""
+    """Express erfc as 1 - erf(x), because ONNX has only erf. The exact GELU of Keras uses erfc."""
     (x,) = node.input
     erf = graph.make_node("Erf", [x]).output[0]
     one = graph.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
@@ -56,7 +59,7 @@ def _erfc(graph: Any, node: Any, _name: str, _arguments: Any) -> None:
 
 
 def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Replace the inputs that are weights by constants, including weights that are only rearranged."""
+    """Replace the inputs that are weights with constants, and apply the operators of `MOVES` to these constants."""
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
 
@@ -76,7 +79,7 @@ def _fill(graph: Any, weights: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _read(nodes: Any) -> Iterator[str]:
-    """Yield the names that nodes read, including nodes in their bodies."""
+    """Yield the names of the tensors that nodes read, including the nodes inside loops and branches."""
     for node in nodes:
         yield from node.input
         for attribute in node.attribute:
@@ -86,17 +89,18 @@ def _read(nodes: Any) -> Iterator[str]:
 
 
 def _keep(field: Any, messages: list[Any]) -> None:
-    """Keep only some messages of a repeated field."""
+    """Replace the content of a repeated Protobuf field with copies of `messages`."""
     copies = [type(message).FromString(message.SerializeToString()) for message in messages]
     del field[:]
     field.extend(copies)
 
 
 def canonical(model: Any) -> Any:
-    """Sort and rename nodes and weights by their use, from the outputs back.
+    """Sort and rename the nodes and weights of a model, so that repeated conversions give the same file.
 
-    tf2onnx iterates over sets of objects, so that two conversions of a model differ in names and order, and so do the
-    quantised files. A graph with control flow stays unchanged, because its bodies refer to outer names.
+    tf2onnx iterates over sets of objects, so two conversions of one model differ in the names and the order of nodes.
+    The order that this function sets follows from the graph alone. A graph with control flow stays unchanged, because
+    the bodies of its operators refer to names outside the body.
     """
     graph = model.graph
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
@@ -120,7 +124,7 @@ def canonical(model: Any) -> Any:
 
 
 def _by_use(graph: Any) -> list[Any]:
-    """Return the nodes that the outputs need, each after its inputs."""
+    """Return the nodes on which the outputs depend. Each node comes after the nodes that compute its inputs."""
     producers = {name: node for node in graph.node for name in node.output}
     ordered: list[Any] = []
     done: set[str] = set()

@@ -1,13 +1,15 @@
-"""Express LSTM, GRU and SimpleRNN in forms for which edge runtimes have operators.
+"""Convert LSTM, GRU and SimpleRNN layers to operators that edge runtimes support.
 
-There are three forms. All of them equal Keras:
+There are three forms, and each gives the same outputs as Keras:
 
-- The *loop* that Keras traces for any recurrent layer: LiteRT's `WHILE`, ONNX' `Loop`. It keeps no state between calls.
-- LiteRT's fused `UNIDIRECTIONAL_SEQUENCE_LSTM`, the only form for full int8 and the Edge TPU. It keeps its state in the
-  interpreter until a reset.
-- ONNX' `LSTM`, `GRU` and `RNN`.
+- The *loop* that Keras traces for any recurrent layer: `WHILE` in LiteRT and `Loop` in ONNX. It keeps no state between
+  calls.
+- The fused operator of LiteRT, `UNIDIRECTIONAL_SEQUENCE_LSTM`, the only form for full int8 and the Edge TPU. It keeps
+  its state in the interpreter until a reset.
+- The ONNX operators `LSTM`, `GRU` and `RNN`.
 
-For the last two, a stand-in replaces the layer before the model is traced, and the converter recognises the stand-in.
+For the last two forms, a stand-in layer replaces the recurrent layer before the model is traced. The converter
+recognises the stand-in and writes the operator.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from orilla.export.convert.frozen import flat
 
 Recurrent = layers.LSTM | layers.GRU | layers.SimpleRNN
 Weights = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
-"""Kernel, recurrent kernel, bias."""
+"""Kernel, recurrent kernel and bias of a layer."""
 
-# Source: specification of the operators, https://onnx.ai/onnx/operators/onnx__LSTM.html
+# Source: specification of the ONNX operators, https://onnx.ai/onnx/operators/onnx__LSTM.html
 ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "tanh": ("Tanh", 0.0, 0.0),
     "sigmoid": ("Sigmoid", 0.0, 0.0),
@@ -39,7 +41,7 @@ ONNX_ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "linear": ("Affine", 1.0, 0.0),
     "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),
 }
-"""Keras' name of an activation to ONNX' name, alpha and beta."""
+"""ONNX name, alpha and beta of each activation, by its Keras name."""
 
 
 def recurrent_layers(model: keras.Model) -> list[layers.Layer]:
@@ -53,7 +55,7 @@ def has_sequences(model: keras.Model) -> bool:
 
 
 def not_fused(layer: layers.Layer) -> str | None:
-    """Return the reason why LiteRT's fused LSTM cannot replace a layer, or None."""
+    """Return the reason why LiteRT's fused LSTM cannot replace a layer, or None if it can."""
     common = _not_plain(layer)
     if common is not None:
         return common
@@ -62,27 +64,27 @@ def not_fused(layer: layers.Layer) -> str | None:
             return f"{layer.name} is a {type(direction).__name__}, for which LiteRT has no fused operator"
         if _activations(direction) != ["sigmoid", "tanh"]:
             names = " and ".join(_activations(direction))
-            return f"{layer.name} has the activations {names}: only sigmoid and tanh are fused"
+            return f"{layer.name} has the activations {names}, but the fused operator supports only sigmoid and tanh"
     return None
 
 
 def not_onnx(layer: layers.Layer) -> str | None:
-    """Return the reason why ONNX' operators cannot replace a layer, or None."""
+    """Return the reason why ONNX operators cannot replace a layer, or None if they can."""
     common = _not_plain(layer)
     if common is not None:
         return common
     for direction in _directions(layer):
         unknown = set(_activations(direction)) - set(ONNX_ACTIVATIONS)
         if unknown:
-            return f"{layer.name} has the activation {', '.join(sorted(unknown))}, which ONNX' operators do not support"
+            return f"{layer.name} has the activation {', '.join(sorted(unknown))}, which ONNX does not support"
     return None
 
 
 def fused(model: keras.Model) -> keras.Model:
-    """Return the model with each LSTM in the form that LiteRT's converter recognises.
+    """Return the model with each LSTM replaced by a stand-in that LiteRT's converter recognises.
 
     Raises:
-        ValueError: The model has no recurrent layer, or one without a fused form. The message names it.
+        ValueError: The model has no recurrent layer, or has one without a fused form. The message names the layer.
     """
     recurrent = recurrent_layers(model)
     if not recurrent:
@@ -96,9 +98,10 @@ def fused(model: keras.Model) -> keras.Model:
 
 
 def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
-    """Return the model with stand-ins for layers that ONNX has an operator for, and their tf2onnx handlers.
+    """Replace each recurrent layer for which ONNX has an operator with a stand-in. Other recurrent layers stay loops.
 
-    Other recurrent layers stay loops.
+    Returns:
+        The model with the stand-ins, and the handlers with which tf2onnx converts them.
     """
     marked = [_Marked(layer) for layer in recurrent_layers(model) if not_onnx(layer) is None]
     if not marked:
@@ -113,7 +116,7 @@ def for_onnx(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def _rebuilt(model: keras.Model, replacements: dict[int, layers.Layer]) -> keras.Model:
-    """Return the model with some layers replaced. It shares all other layers."""
+    """Return a copy of the model with some layers replaced. The copy shares the other layers with the model."""
 
     def choose(layer: layers.Layer) -> layers.Layer:
         if id(layer) in replacements:
@@ -135,21 +138,21 @@ def _activations(layer: Any) -> list[str]:
 
 
 def _not_plain(layer: layers.Layer) -> str | None:
-    """Return what neither the fused operator nor ONNX can express, or None."""
+    """Return the reason why neither the fused operator nor ONNX can express a layer, or None."""
     for direction in _directions(layer):
         if not isinstance(direction, Recurrent):
-            return f"{layer.name} has a cell of its own ({type(getattr(direction, 'cell', direction)).__name__})"
+            return f"{layer.name} has a custom cell ({type(getattr(direction, 'cell', direction)).__name__})"
         if direction.stateful or direction.return_state:
             return f"{layer.name} {'is stateful' if direction.stateful else 'returns its state'}"
     if isinstance(layer, layers.Bidirectional) and layer.merge_mode is None:
         return f"{layer.name} does not merge its directions"
-    if not layer._inbound_nodes:  # noqa: SLF001 - there is no public equivalent
+    if not layer._inbound_nodes:  # noqa: SLF001 - Keras has no public equivalent.
         return f"{layer.name} is called inside another layer"
-    for node in layer._inbound_nodes:  # noqa: SLF001 - there is no public equivalent
+    for node in layer._inbound_nodes:  # noqa: SLF001 - Keras has no public equivalent.
         if any(getattr(tensor, "_keras_mask", None) is not None for tensor in node.input_tensors):
-            return f"{layer.name} is given a mask"
+            return f"{layer.name} receives a mask"
         if len(node.input_tensors) > 1:
-            return f"{layer.name} is given an initial state"
+            return f"{layer.name} receives an initial state"
     return None
 
 
@@ -166,16 +169,16 @@ class _StandIn(layers.Layer):
 
 
 class _Hidden:
-    """Container that hides its content from Keras' tracking."""
+    """Container that hides a layer from Keras, so that Keras does not track the variables of the layer."""
 
     def __init__(self, layer: layers.Layer) -> None:
         self.layer = layer
 
 
 class _Fused(_StandIn):
-    """Calls of a function that LiteRT's converter replaces by its operator.
+    """Stand-in that calls a function, which LiteRT's converter replaces with its fused operator.
 
-    The converter looks only at the attribute and the arguments of the function, not at its content.
+    The converter reads only the attributes and the arguments of the function, not its body.
 
     Source: TensorFlow, `tensorflow/compiler/mlir/lite/utils/lstm_utils.cc` (`ConvertKerasLSTMLayer`).
     """
@@ -222,11 +225,11 @@ MERGES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "mul": lambda _, forward, backward: forward * backward,
     "ave": lambda _, forward, backward: (forward + backward) / 2.0,
 }
-"""Merge modes of a `Bidirectional`, by Keras' name."""
+"""Function for each merge mode of `Bidirectional`, by Keras name."""
 
 
 class _Marked(_StandIn):
-    """Node that tf2onnx leaves unchanged, recognised by its name."""
+    """Stand-in that tf2onnx traces as a single node. The name of the node identifies the stand-in."""
 
     def __init__(self, original: layers.Layer) -> None:
         super().__init__(original)
@@ -241,12 +244,12 @@ class _Marked(_StandIn):
 
 
 def _never_called(_: Any) -> Any:
-    msg = "a stand-in is converted, not run"
+    msg = "a stand-in layer can be converted, but not run"
     raise AssertionError(msg)
 
 
 def _weights(layer: Any) -> Weights:
-    """Return kernel, recurrent kernel and bias in Keras' layout. A missing bias becomes zeros."""
+    """Return the kernel, recurrent kernel and bias of a layer in Keras layout. A missing bias becomes zeros."""
     cell = layer.cell
     kernel, recurrent = (
         np.asarray(keras.ops.convert_to_numpy(variable)) for variable in (cell.kernel, cell.recurrent_kernel)
@@ -258,13 +261,13 @@ def _weights(layer: Any) -> Weights:
 
 
 def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
-    """Replace a stand-in by ONNX' operators."""
+    """Replace a stand-in with ONNX operators."""
     layer, name = stand_in.original.layer, node.name
     steps_first = graph.make_node("Transpose", [node.input[0]], attr={"perm": [1, 0, 2]}).output[0]
     outputs = []
     for number, (direction, arrays) in enumerate(zip(_directions(layer), stand_in.arrays, strict=True)):
-        # ONNX returns the outputs of a reversed layer in time order. Keras returns them in processing order, and
-        # reverses those of the second direction.
+        # ONNX returns the outputs of a reversed layer in time order. Keras returns them in processing order, and then
+        # reverses the outputs of the second direction.
         reversed_time = direction.go_backwards != (number == 1)
         part = _Direction(f"{name}_{number}", direction, arrays, in_processing_order=reversed_time)
         outputs.append(_write_direction(graph, steps_first, part))
@@ -276,7 +279,7 @@ def _write_onnx(graph: Any, node: Any, stand_in: _Marked) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Direction:
-    """One direction of a recurrent layer, for ONNX."""
+    """One direction of a recurrent layer that is converted to ONNX."""
 
     name: str
     layer: Any
@@ -286,7 +289,10 @@ class _Direction:
 
 
 def _write_direction(graph: Any, x: str, direction: _Direction) -> str:
-    """Return one direction's outputs, `[B,T,H]`, or the last, `[B,H]`, for the input `x`, `[T,B,F]`."""
+    """Add the nodes of one direction to the graph, and return the name of its output.
+
+    The input `x` has the shape `[T,B,F]`. The output is the sequence `[B,T,H]`, or only its last step `[B,H]`.
+    """
     name, layer = direction.name, direction.layer
     operator, attributes, gates = _onnx_operator(layer, direction.arrays)
     weights = [graph.make_const(f"{name}_{key}", array.astype(np.float32)).output[0] for key, array in gates.items()]
@@ -304,7 +310,7 @@ def _write_direction(graph: Any, x: str, direction: _Direction) -> str:
 
 
 def _onnx_operator(layer: Any, arrays: Weights) -> tuple[str, dict[str, Any], dict[str, NDArray[np.float32]]]:
-    """Return the name of ONNX' operator for a layer, its attributes, and its weights by their names in ONNX."""
+    """Return the ONNX operator for a layer, the attributes of the operator, and the weights by their ONNX names."""
     kernel, recurrent, bias = arrays
     operator, order = {layers.LSTM: ("LSTM", (0, 3, 1, 2)), layers.GRU: ("GRU", (0, 1, 2))}.get(
         type(layer), ("RNN", (0,))
@@ -327,7 +333,7 @@ def _onnx_operator(layer: Any, arrays: Weights) -> tuple[str, dict[str, Any], di
         "direction": "reverse" if layer.go_backwards else "forward",
         "activations": [activation for activation, _, _ in activations],
     }
-    # Only activations with parameters take values from these lists.
+    # ONNX reads values from these lists only for activations with parameters.
     with_parameters = [activation for activation in activations if activation[1:] != (0.0, 0.0)]
     if with_parameters:
         attributes |= {
@@ -340,7 +346,7 @@ def _onnx_operator(layer: Any, arrays: Weights) -> tuple[str, dict[str, Any], di
 
 
 def _gates(array: NDArray[np.float32], order: tuple[int, ...], units: int) -> NDArray[np.float32]:
-    """Reorder Keras' gates along the first axis as ONNX expects them."""
+    """Reorder the gates along the first axis from the order of Keras to the order of ONNX."""
     return np.concatenate([array[gate * units : (gate + 1) * units] for gate in order])
 
 

@@ -1,1 +1,1 @@
-"""The data of an export: calibration, validation and golden samples, all read through the model's preprocessing."""
+"""Calibration, validation and golden data of an export. All samples pass through the model's preprocessing."""

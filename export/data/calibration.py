@@ -1,4 +1,4 @@
-"""Check calibration samples, and write them for the quantisers."""
+"""Check the calibration samples, and write them to a file for the quantisers."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ MAX_RATIO = 4.0
 """Largest allowed ratio between the ranges of calibration and validation arrays."""
 
 MIN_COMPARED = 8
-"""Number of samples from which the ranges are compared."""
+"""Minimum number of samples in each data set for a comparison of their ranges."""
 
 
 def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
-    """Raise `DataError` if a quantiser cannot find ranges of values in the samples."""
+    """Raise `DataError` if the samples contain NaN or infinity, or are constant, so that they give no ranges."""
     if source.preprocessor.is_text:
         return
     for name, array in calibration.inputs.items():
         flat = array.reshape(len(array), -1)
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-            msg = f"calibration data {calibration.source}: {name} contains NaN or infinity"
+            msg = f"array {name} of the calibration data {calibration.source} contains NaN or infinity"
             raise DataError(msg)
         deviation = max(float(sample.astype(np.float64).std()) for sample in flat)
         if source.preprocessor.kind == "image" and deviation < 1.0:
-            msg = f"calibration images in {calibration.source} have only one colour: give real images"
+            msg = f"all calibration images in {calibration.source} have only one colour: use real images"
             raise DataError(msg)
         if deviation == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
-            msg = f"calibration data {calibration.source}: {name} has the same value everywhere"
+            msg = f"array {name} of the calibration data {calibration.source} has the same value everywhere"
             raise DataError(msg)
 
 
 def check_same_range(calibration: SampleSet, validation: SampleSet, source: SourceModel) -> None:
-    """Raise `DataError` if the range of calibration arrays differs much from that of the validation arrays.
+    """Raise `DataError` if the calibration arrays and the validation arrays have very different ranges.
 
-    The range of a data set is the median of the samples' largest absolute values.
+    The range of a data set is the median of the largest absolute value of each sample.
     """
     if source.preprocessor.kind != "tensor" or min(calibration.count, validation.count) < MIN_COMPARED:
         return
@@ -48,8 +48,8 @@ def check_same_range(calibration: SampleSet, validation: SampleSet, source: Sour
         ours, theirs = (_range(samples, name) for samples in (calibration, validation))
         if ours > MAX_RATIO * theirs or theirs > MAX_RATIO * ours:
             msg = (
-                f"calibration data {calibration.source}: {name} reaches {ours:.3g}, but {theirs:.3g} in "
-                f"{validation.source} (medians): calibrate on samples of the same kind"
+                f"array {name} typically reaches {ours:.3g} in the calibration data {calibration.source}, but "
+                f"{theirs:.3g} in the validation data {validation.source}: calibrate on samples of the same kind"
             )
             raise DataError(msg)
 
@@ -59,7 +59,7 @@ def _range(samples: SampleSet, name: str) -> float:
 
 
 def save_calibration(calibration: SampleSet, source: SourceModel, file: Path) -> None:
-    """Write the file that `export.convert.keras_litert.calibration_samples` reads."""
+    """Write the calibration file that `export.convert.keras_litert.calibration_samples` reads."""
     floats = {tensor.name for tensor in source.info.inputs if tensor.dtype.startswith("float")}
     arrays = {
         name: array.astype(np.float32) if name in floats and array.dtype.kind == "i" else array

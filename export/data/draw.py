@@ -11,35 +11,38 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
 
 MIN_CALIBRATION = 8
-"""Minimum number of samples to draw calibration samples from."""
+"""Minimum number of samples from which calibration samples can be drawn."""
 
 VALIDATION_STEP = 5
-"""If one data set serves both purposes, every fifth of its samples is for validation, the others for calibration."""
+"""Step between validation samples if one data set is used for validation and calibration.
+
+Every fifth sample is then used for validation, and the other samples are used for calibration.
+"""
 
 
 def divide(
     calibration: Dataset | None, validation: Dataset, *, count: int, limit: int | None, seed: int
 ) -> tuple[list[Item], list[Item]]:
-    """Draw calibration and validation samples, which never overlap.
+    """Draw calibration samples and validation samples that do not overlap.
 
     Args:
-        calibration: Data for calibration, or None.
-        validation: Data for validation; the same object if one data set serves both.
-        count: Number of calibration samples.
-        limit: Maximum number of validation samples, evenly spread. None takes all.
-        seed: Seed of the draw.
+        calibration: Data set for calibration, or None if no calibration samples are needed.
+        validation: Data set for validation. It may be the same object as `calibration`.
+        count: Maximum number of calibration samples.
+        limit: Maximum number of validation samples, which are spread evenly. If None, all samples are used.
+        seed: Random seed for drawing the calibration samples.
 
     Returns:
         The calibration samples and the validation samples.
 
     Raises:
-        DataError: There are too few samples, or the data set for calibration has no train split.
+        DataError: There are too few samples, or the calibration data has several splits but no train split.
     """
     checked = all_items(validation)
     if calibration is None:
         return [], _spread(checked, limit)
     if "train" not in calibration.splits and len(calibration.splits) > 1:
-        msg = f"calibration needs the train split of {calibration.source.name}, because the others are for validation"
+        msg = f"data set {calibration.source.name} has no train split, which calibration needs"
         raise DataError(msg)
     if "train" in calibration.splits:
         pool = [("train", index) for index in range(len(calibration.names("train")))]
@@ -54,13 +57,15 @@ def divide(
 
 
 def all_items(dataset: Dataset) -> list[Item]:
-    """Return every sample of the split that a check uses."""
+    """Return all samples of the split that is used for validation."""
     return [(dataset.check_split, index) for index in range(len(dataset.names(dataset.check_split)))]
 
 
 def _require(count: int, reserved: str = "", reserved_count: int = 0) -> None:
     if count < MIN_CALIBRATION:
-        msg = f"calibration set has {count + reserved_count} samples{reserved}: give {MIN_CALIBRATION} or more"
+        msg = (
+            f"the data set has {count + reserved_count} samples{reserved}: calibration needs at least {MIN_CALIBRATION}"
+        )
         raise DataError(msg)
 
 
@@ -70,7 +75,7 @@ def _spread(items: list[Item], limit: int | None) -> list[Item]:
 
 
 def balanced(dataset: Dataset, pool: Sequence[Item], count: int, seed: int) -> list[Item]:
-    """Draw up to `count` samples of `pool`, with equally many of each class as far as possible."""
+    """Draw up to `count` samples from `pool`, with an equal number of each class as far as possible."""
     labels = {split: dataset.labels(split) for split in {split for split, _ in pool}}
     order = np.random.default_rng(seed).permutation(len(pool)).tolist()
     queues: dict[int, list[int]] = {}

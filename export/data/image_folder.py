@@ -1,4 +1,4 @@
-"""A folder of images without labels."""
+"""Data set for a folder of images without labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ImageFolder(Dataset):
         return ("all",)
 
     def names(self, split: str) -> tuple[str, ...]:
-        """Return the file names."""
+        """Return the file names of the images."""
         return tuple(file.name for file in self._files)
 
     def load(self, split: str, index: int) -> Sample:

@@ -1,4 +1,4 @@
-"""Open the data sets of an export: for validation, for calibration, and for golden data."""
+"""Open the data sets of an export for validation, calibration and golden data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orilla.runtime.evaluation.datasets.subset import Subset
 from orilla.runtime.sources.source import image_files
 
 CONTENTS = {"image": "images", "text": "texts", "tensor": "arrays (.npz)"}
-"""The contents of a data set, by the kind of input that takes them."""
+"""Description of the samples that a model takes, by the kind of its input."""
 
 
 def open_samples(spec: str, source: SourceModel) -> Dataset:
@@ -21,7 +21,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
 
     Raises:
         ConfigError: The specification is invalid.
-        DataError: The data cannot be read, or do not fit the model.
+        DataError: The data cannot be read, or does not fit the model.
     """
     folder = Path(spec)
     if source.preprocessor.kind == "image" and folder.is_dir() and image_files(folder):

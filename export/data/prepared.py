@@ -1,4 +1,4 @@
-"""Prepared samples: what the network takes, in files, with the ground truth."""
+"""Prepare samples for the network, and store them in files."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from orilla.runtime.evaluation.metrics import GroundTruth, truth_of
 from orilla.runtime.preprocessing.preprocessor import ModelInput
 
 Inputs = dict[str, NDArray[Any]]
-"""Prepared samples, `[N,...]`, by the name of the network's input."""
+"""Prepared samples as arrays `[N,...]`, by the name of the network's input."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSet:
-    """Prepared samples and their ground truth."""
+    """Prepared samples with their ground truth."""
 
     source: str
     """Name of the data set and of the split."""
     sha256: str
-    """Digest of the samples as they are stored."""
+    """SHA-256 digest of the samples in the form in which the data set stores them."""
     inputs: Inputs
     truths: list[GroundTruth]
     sizes: list[tuple[int, int] | None]
-    """Height and width of each image of a segmentation; None for other tasks."""
+    """Height and width of each image for the segment task. None for other tasks."""
 
     @property
     def count(self) -> int:
@@ -52,14 +52,16 @@ class SampleSet:
 
 
 def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: Workspace, stem: str) -> SampleSet:
-    """Read and prepare samples into files of the workspace, one per input, so that none stays in memory.
+    """Read and prepare samples, and store them in the workspace.
+
+    There is one file per input, so that the samples do not have to fit in memory.
 
     Args:
-        dataset: The data set of the samples.
-        items: The samples.
-        source: The model that takes them.
-        work: The workspace.
-        stem: Name of the samples in the workspace: `validation` or `calibration`.
+        dataset: Data set that contains the samples.
+        items: Split and index of each sample.
+        source: Model for which the samples are prepared.
+        work: Workspace of the export.
+        stem: Name of this set of samples in the workspace: `validation` or `calibration`.
 
     Raises:
         DataError: A sample cannot be read, or does not fit the network.
@@ -85,9 +87,9 @@ def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: 
 
 
 def _array_in_file(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Create an array in a file whose disk space is allocated.
+    """Create an array that is mapped to a file, and allocate its disk space.
 
-    Otherwise a write to the mapped array on a full disk would kill the process.
+    Without the allocation, a write to the array would kill the process if the disk is full.
     """
     array = np.lib.format.open_memmap(file, "w+", dtype, shape)
     with file.open("r+b") as opened:
@@ -96,14 +98,14 @@ def _array_in_file(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> 
 
 
 def by_input(source: SourceModel, sample: ModelInput) -> Inputs:
-    """Return the arrays of one prepared sample by the names of the network's inputs."""
+    """Return the arrays of a prepared sample, by the names of the network's inputs."""
     if isinstance(sample, np.ndarray):
         return {source.info.inputs[0].name: sample}
     return {name: np.asarray(array) for name, array in sample.items()}
 
 
 def row(inputs: Inputs, index: int) -> ModelInput:
-    """Return one of the prepared samples."""
+    """Return the prepared sample at `index`."""
     if len(inputs) == 1:
         array: NDArray[Any] = next(iter(inputs.values()))[index]
         return array

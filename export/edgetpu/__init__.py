@@ -1,1 +1,1 @@
-"""Prediction of what the Edge TPU compiler maps, and the compiler itself."""
+"""Prediction of the operators that the Edge TPU compiler maps, and a function that runs the compiler."""

@@ -1,4 +1,4 @@
-"""The command `orilla edgetpu`: predict what Coral's Edge TPU would run of a `.tflite` file."""
+"""The command `orilla edgetpu`: predict which operators of a `.tflite` file Coral's Edge TPU would run."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("model", help="a .tflite file, or a bundle together with --variant")
+    """Add the options of `orilla edgetpu` to the parser."""
+    parser.add_argument("model", help="a .tflite file or a bundle")
     parser.add_argument("--variant", help="variant of the bundle (default: the bundle's default)")
     parser.add_argument(
-        "--out", type=Path, help="bundle to write, with the output of edgetpu_compiler added to the variant"
+        "--out",
+        type=Path,
+        help="bundle to write: a copy of the bundle to which the output of edgetpu_compiler is added",
     )
-    parser.add_argument("--predict", action="store_true", help="predict even if edgetpu_compiler is on PATH")
+    parser.add_argument(
+        "--predict", action="store_true", help="only predict the mapping, even if edgetpu_compiler is on PATH"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """An operator that is rejected, and what would be mapped in its place."""
+    """A rejected operator, and an alternative that would be mapped."""
 
     index: int
     operator: str
@@ -44,21 +48,21 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class MappingResult(CommandResult):
-    """What the Edge TPU would run of a model."""
+    """Result of `orilla edgetpu`: where each operator of a model runs, and how much memory the model needs."""
 
     optional = ("bundle",)
 
     model: str
     by: str
-    """`prediction`, or the compiler with its version."""
+    """Origin of the result: `prediction`, or the compiler and its version."""
     operators: int
     mapped: int
     cpu_ops: list[str]
-    """Operators on the CPU, in graph order."""
+    """Names of the operators that run on the CPU, in graph order."""
     cut_ops: list[str]
-    """Operators on the CPU if the graph were cut at the first rejected operator."""
+    """Names of the operators that would run on the CPU if the graph were cut at the first rejected operator."""
     rows: list[tuple[str, int, str]]
-    """Operator, count and status, as in the compiler's log."""
+    """Operator name, count and status, as in the compiler's log."""
     advice: list[Advice]
     parameter_bytes: int
     cached_bytes: int
@@ -67,7 +71,7 @@ class MappingResult(CommandResult):
     largest_activation_bytes: int
     likely_fails: bool
     bundle: str | None = None
-    """Bundle that was written."""
+    """Path of the bundle that was written, or None."""
 
     @property
     def exit_code(self) -> int:
@@ -75,13 +79,13 @@ class MappingResult(CommandResult):
         return 1 if self.cpu_ops else 0
 
     def render(self, console: ResultConsole) -> None:
-        """Print the table of operators in the compiler's format, the memory, and the advice."""
-        console.print_line(f"{self.model}, by {self.by}")
+        """Print the table of operators in the compiler's format, the memory sizes and the advice."""
+        console.print_line(f"Mapping of {self.model} (by {self.by})")
         console.print_line(f"{'Operator':<30} {'Count':<10} Status\n")
         for name, count, status in self.rows:
             console.print_line(f"{name:<30} {count:<10} {status}")
         time = f" (about {self.streaming_ms:.1f} ms per inference over USB 3)" if self.streamed_bytes else ""
-        fails = "; the compiler is likely to fail on it" if self.likely_fails else ""
+        fails = "; the compiler is likely to fail with an activation of this size" if self.likely_fails else ""
         console.print_line(f"\nNumber of operations that will run on Edge TPU: {self.mapped}")
         console.print_line(f"Number of operations that will run on CPU: {len(self.cpu_ops)}")
         if len(self.cut_ops) != len(self.cpu_ops):
@@ -91,14 +95,14 @@ class MappingResult(CommandResult):
         console.print_line(f"Off-chip memory used for streaming uncached model parameters: {streamed}")
         console.print_line(f"Largest activation: {_size(self.largest_activation_bytes)}{fails}")
         if self.bundle is not None:
-            console.print_line(f"{self.bundle}: written; orilla run {self.bundle} --engine edgetpu")
+            console.print_line(f"wrote {self.bundle}; next: orilla run {self.bundle} --engine edgetpu")
         for advice in self.advice:
             instead = f"; instead: {advice.instead}" if advice.instead else ""
             console.print_line(f"{advice.index} {advice.operator}: {advice.reason}{instead}")
 
 
 def execute(arguments: argparse.Namespace) -> MappingResult:
-    """Predict the mapping, or run the compiler if it is installed."""
+    """Predict the mapping of a model, or run the compiler if it is installed."""
     if arguments.out is not None:
         _check_out(arguments)
     data, name = _model(arguments)
@@ -130,10 +134,10 @@ def execute(arguments: argparse.Namespace) -> MappingResult:
 
 
 def _with_compiler(predicted: MappingResult, compiled: compiler.Compiled) -> MappingResult:
-    """Return the result with the figures of the compiler in place of predicted ones."""
+    """Return the result with the figures of the compiler in place of the predicted figures."""
     on_cpu = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
-    # The compiler only counts operators by name. If its counts equal the prediction's, the operators are listed in the
-    # predicted order, which is that of the graph.
+    # The compiler's log gives only the number of operators of each name. If these numbers equal the predicted numbers,
+    # the predicted list is used, because it has the order of the graph.
     cpu_ops = predicted.cpu_ops if Counter(predicted.cpu_ops) == Counter(on_cpu) else on_cpu
     result = dataclasses.replace(
         predicted,
@@ -167,23 +171,29 @@ def _model(arguments: argparse.Namespace) -> tuple[bytes, str]:
     bundle = Bundle.open(arguments.model, every_file=False)
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     if not variant.file.endswith(".tflite"):
-        msg = f"variant {variant.name} is not a .tflite file, and the Edge TPU runs nothing else"
+        msg = f"variant {variant.name} is not a .tflite file, but the Edge TPU runs only .tflite files"
         raise ConfigError(msg)
     return bundle.read(variant.file), f"{bundle.path.stem} {variant.name}"
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
     if Path(arguments.model).suffix == ".tflite":
-        msg = f"--out {arguments.out}: {arguments.model} is not a bundle; use edgetpu_compiler to write a bare file"
+        msg = f"--out {arguments.out}: {arguments.model} is not a bundle; run edgetpu_compiler to compile a single file"
         raise ConfigError(msg)
     if arguments.predict or not compiler.installed():
-        msg = f"--out {arguments.out}: needs {compiler.COMMAND} on PATH, which exists for x86-64 Linux"
+        msg = (
+            f"--out {arguments.out} needs {compiler.COMMAND} on PATH, and no --predict; the compiler is available only "
+            "for x86-64 Linux"
+        )
         raise ConfigError(msg)
     check_new(arguments.out)
 
 
 def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
-    """Write the bundle with the compiled file. The variant itself stays for machines without an Edge TPU."""
+    """Write a copy of the bundle with the compiled file.
+
+    The original file of the variant stays in the bundle, for machines without an Edge TPU.
+    """
     if not compiled.model:
         msg = f"{compiler.COMMAND} wrote no model"
         raise ConversionError(msg)
@@ -199,13 +209,13 @@ def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
 
 
 def _rows(mapping: prediction.Mapping) -> list[tuple[str, int, str]]:
-    """Return operator, count and status, as in the compiler's log."""
+    """Return the operator name, count and status of each row in the compiler's table."""
     counted = Counter((placement.operator.name, placement.status) for placement in mapping.placed)
     return [(name, count, status) for (name, status), count in sorted(counted.items())]
 
 
 def _advice(mapping: prediction.Mapping) -> list[Advice]:
-    """Return the operators that are rejected themselves, with alternatives that would map."""
+    """Return the operators that are rejected for their own properties, with alternatives that would be mapped."""
     return [
         Advice(index, placement.operator.name, placement.reason, placement.instead)
         for index, placement in enumerate(mapping.placed)

@@ -1,4 +1,4 @@
-"""Run Coral's compiler, if it is on PATH, on a `.tflite` file and read its table of operators."""
+"""Run Coral's compiler on a `.tflite` file, and read the table of operators from its log."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ class Compiled:
 
     version: str
     rows: tuple[tuple[str, int, str], ...]
-    """Operator, count and status. An operator may occur in several rows."""
+    """Operator name, count and status of each row. An operator may occur in several rows."""
     log: str
     cached_bytes: int | None = None
-    """Parameters on the chip, bytes. None if the log does not state them."""
+    """Number of bytes of parameters that stay on the chip. None if the log does not state it."""
     streamed_bytes: int | None = None
-    """Parameters that are sent for each inference, bytes."""
+    """Number of bytes of parameters that are sent for each inference. None if the log does not state it."""
     model: bytes = b""
-    """File for the Edge TPU."""
+    """Content of the compiled file for the Edge TPU."""
 
 
 def installed() -> str | None:
-    """Return the path of the compiler, or None."""
+    """Return the path of the compiler, or None if it is not on PATH."""
     return shutil.which(COMMAND)
 
 
 def compile_model(data: bytes) -> Compiled:
-    """Run the compiler.
+    """Run the compiler on the content of a `.tflite` file.
 
     Raises:
-        ConversionError: It rejects the model, with its reason, or does not end.
+        ConversionError: The compiler rejects the model, cannot run, or does not end in time. The message gives the
+            reason.
     """
     with tempfile.TemporaryDirectory(prefix="orilla-edgetpu-") as folder:
         model = Path(folder, "model.tflite")
@@ -53,7 +54,7 @@ def compile_model(data: bytes) -> Compiled:
         try:
             ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            msg = f"{COMMAND} did not end: {error}"
+            msg = f"{COMMAND} did not finish: {error}"
             raise ConversionError(msg) from error
         made = Path(folder, "model_edgetpu.tflite")
         compiled = made.read_bytes() if made.is_file() else b""
@@ -66,7 +67,7 @@ def compile_model(data: bytes) -> Compiled:
 
 
 def parse(log: str) -> Compiled:
-    """Read a log of `edgetpu_compiler -s`. Raises `ConversionError` if it has no table of operators."""
+    """Read a log of `edgetpu_compiler -s`. Raises `ConversionError` if the log has no table of operators."""
     rows = [
         (match[1], int(match[2]), match[3].strip())
         for line in log.splitlines()

@@ -1,8 +1,9 @@
 """Predict which operators of a `.tflite` file Coral's Edge TPU would run, without Coral's compiler.
 
-The compiler is closed, x86-64 only, and was last released in 2021. Its rules are in Coral's documentation, "TensorFlow
-models on the Edge TPU" (model requirements, supported operations). The comment of each rule names the published logs
-and compiled models that settle open points. If the compiler is on PATH, `orilla edgetpu` runs it instead.
+The compiler is closed source, runs only on x86-64, and was last released in 2021. Its rules are described in Coral's
+documentation, "TensorFlow models on the Edge TPU" (model requirements, supported operations). Where the documentation
+is incomplete, the rules follow published logs and compiled models. If the compiler is on PATH, `orilla edgetpu` runs
+it instead of this prediction.
 """
 
 from __future__ import annotations
@@ -18,32 +19,39 @@ MAPPED = "Mapped to Edge TPU"
 BEHIND = "More than one subgraph is not supported"
 
 CACHE_BYTES = int(7.7 * (1 << 20))
-"""Bytes of parameters that stay on the chip, according to the compiler's logs. Source: Coral's documentation, "Edge TPU
-Compiler: parameter data caching" (8 MB), minus the program."""
+"""Number of bytes of parameters that fit on the chip, according to the compiler's logs.
+
+The chip has 8 MB, part of which is used by the program. Source: Coral's documentation, "Edge TPU Compiler: parameter
+data caching".
+"""
 
 USB3_BYTES_PER_S = 450e6
-"""Rate at which other parameters are sent for each inference. Source: Coral's benchmarks, VGG16: 138 MB in 296 ms, of
-which little is computation."""
+"""Rate, in bytes per second, at which the parameters that do not fit on the chip are sent for each inference.
+
+Source: Coral's benchmarks. An inference of VGG16 sends 138 MB and takes 296 ms, most of which is the transfer.
+"""
 
 ODD = (IndexError, AttributeError, TypeError, ValueError, KeyError, ZeroDivisionError)
-"""Errors that reading an operator raises if its inputs, outputs or options do not fit its kind."""
+"""Exceptions that a rule raises if the inputs, outputs or options of an operator do not fit its kind."""
 
 LARGE_ACTIVATION = 12 << 20
-"""Size of one tensor at which the compiler is likely to fail, bytes. Source: google-coral/edgetpu issue 60: a 512x512
-tensor of 64 channels fails, one of 32 does not."""
+"""Size of a tensor, in bytes, above which the compiler is likely to fail.
+
+Source: google-coral/edgetpu issue 60. A 512x512 tensor with 64 channels fails, and one with 32 channels does not.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One operator and the place where it runs."""
+    """An operator, and whether the Edge TPU or the CPU runs it."""
 
     operator: Operator
     status: str
-    """`MAPPED`, or the compiler's reason."""
+    """`MAPPED`, or the reason for the rejection in the compiler's words."""
     reason: str
-    """Property of this operator that causes the reason; empty if it is mapped."""
+    """Property of the operator that prevents the mapping. Empty if the operator is mapped."""
     instead: str
-    """Alternative that would map."""
+    """Alternative that would be mapped. Empty if there is none."""
 
     @property
     def mapped(self) -> bool:
@@ -53,25 +61,25 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Predicted output of the compiler."""
+    """Predicted result of the compiler."""
 
     placed: tuple[Placed, ...]
     parameter_bytes: int
-    """Parameters of the mapped operators, bytes."""
+    """Size of the parameters of all mapped operators, in bytes."""
     cached_bytes: int
     largest_activation: int
-    """Size of the largest tensor that a mapped operator reads or writes, bytes."""
+    """Size of the largest tensor that a mapped operator reads or writes, in bytes."""
     cut_at: int
-    """Index of the first rejected operator; the number of operators if none is rejected."""
+    """Index of the first rejected operator, or the number of operators if none is rejected."""
 
     @property
     def cpu_ops(self) -> list[str]:
-        """Return the names of the operators on the CPU, in graph order."""
+        """Return the names of the operators that run on the CPU, in graph order."""
         return [placement.operator.name for placement in self.placed if not placement.mapped]
 
     @property
     def cut_ops(self) -> list[str]:
-        """Return the operators on the CPU if the graph were cut at the first rejected operator."""
+        """Return the names of the operators on the CPU if the graph were cut at the first rejected operator."""
         return [
             placement.operator.name
             for index, placement in enumerate(self.placed)
@@ -80,12 +88,12 @@ class Mapping:
 
     @property
     def streamed_bytes(self) -> int:
-        """Return the parameters that are sent for each inference, bytes."""
+        """Return the number of bytes of parameters that are sent for each inference."""
         return self.parameter_bytes - self.cached_bytes
 
     @property
     def streaming_ms(self) -> float:
-        """Return the transfer time of these parameters over USB 3, milliseconds."""
+        """Return the time to send the streamed parameters over USB 3, in milliseconds."""
         return 1e3 * self.streamed_bytes / USB3_BYTES_PER_S
 
     @property
@@ -104,12 +112,15 @@ def predict(data: bytes, name: str = "the model") -> Mapping:
 
 
 def mapping_of(operators: Iterable[Operator]) -> Mapping:
-    """Place each operator. It is mapped if it is supported and depends on no rejected operator.
+    """Predict for each operator whether the compiler maps it.
 
-    The compiler is a delegate of TensorFlow Lite. The delegate partitions a graph by dependencies, and only the first
-    part that it accepts becomes a subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation
-    describes a simpler cut at the first rejected operator; `Mapping.cut_ops` has that result. A quantisation of float
-    inputs is rejected, but operators behind it may map (logs of models with float inputs).
+    An operator is mapped if it is supported and does not depend on a rejected operator. The compiler is a delegate of
+    TensorFlow Lite. The delegate partitions a graph by dependencies, and only the first part that it accepts becomes a
+    subgraph (issues 433 and 461 of google-coral/edgetpu). Coral's documentation describes a simpler rule, a cut at the
+    first rejected operator. `Mapping.cut_ops` gives the result of this rule.
+
+    An operator that quantises a float input of the model is rejected, but operators that depend on it may be mapped.
+    The compiler's logs of models with float inputs show this.
     """
     placed: list[Placed] = []
     computed: set[Tensor] = set()

@@ -1,7 +1,7 @@
-"""Rules of Coral's compiler for each operator: what it rejects, why, and what would map instead.
+"""Rules of Coral's compiler for each operator: when it is rejected, why, and which alternative would be mapped.
 
-Source: Coral's documentation, "TensorFlow models on the Edge TPU" (model requirements, supported operations). The
-comment of each rule names the published logs and compiled models that settle open points.
+Source: Coral's documentation, "TensorFlow models on the Edge TPU" (model requirements, supported operations). Where the
+documentation is incomplete, the rules follow published logs and compiled models.
 """
 
 from __future__ import annotations
@@ -21,42 +21,57 @@ RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 BYTES = ("INT8", "UINT8")
 MAX_SOFTMAX = 16_000
 RESIZE_LIMIT = 16
-"""Factor by which one resize may enlarge a side "to avoid loss in precision"; assumed."""
+"""Largest factor by which one operator may enlarge the height or width.
+
+The documentation mentions a limit "to avoid loss in precision", but not its value. This value is an assumption.
+"""
 
 Refusal = tuple[str, str, str]
-"""The compiler's words, the property of this operator, and an alternative that would map."""
+"""The compiler's message, the property of the operator that causes it, and an alternative that would be mapped."""
 
 Rule = Callable[[Operator], Refusal | None]
 
 
 def refusal(operator: Operator) -> Refusal | None:
-    """Return the reason why an operator itself is not mapped, or None."""
-    if operator.name == "DEQUANTIZE":  # the compiler's logs show this
+    """Return the reason why an operator is rejected for its own properties, or None if it is not rejected."""
+    if operator.name == "DEQUANTIZE":  # The compiler's logs show this rejection.
         return DTYPE, "its output is float", INSTEAD["DEQUANTIZE"]
     if operator.custom or operator.name not in RULES:
-        return UNKNOWN, f"{operator.name} is not an operator of the Edge TPU", INSTEAD.get(operator.name, "")
+        return UNKNOWN, f"the Edge TPU has no operator {operator.name}", INSTEAD.get(operator.name, "")
     newest = VERSIONS.get(operator.name)
     if newest is not None and operator.version > newest:
-        return VERSION, f"version {operator.version}, {newest} at most", INSTEAD.get(operator.name, "")
+        return (
+            VERSION,
+            f"its version is {operator.version}, but the compiler accepts at most {newest}",
+            INSTEAD.get(operator.name, ""),
+        )
     return _dtype(operator) or _shape(operator) or RULES[operator.name](operator)
 
 
 def _dtype(operator: Operator) -> Refusal | None:
     if operator.name == "QUANTIZE" and any(tensor.dtype == "FLOAT32" for tensor in operator.activations):
-        return LIMIT, "its input is float", "export with uint8 or int8 input (recipe litert_wi8_ai8_u8)"
+        return LIMIT, "its input is float", "export with uint8 or int8 inputs (recipe litert_wi8_ai8_u8)"
     state = ("INT16",) if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM" else ()
     for tensor in (*operator.activations, *operator.outputs):
         if tensor.dtype not in (*BYTES, *state):
-            return DTYPE, f"{tensor.name} is {tensor.dtype}", "quantise the whole model to int8"
+            return DTYPE, f"tensor {tensor.name} has type {tensor.dtype}", "quantise the whole model to int8"
     return None
 
 
 def _shape(operator: Operator) -> Refusal | None:
     for tensor in (*operator.activations, *operator.outputs):
         if tensor.dynamic or 0 in tensor.shape:
-            return LIMIT, f"{tensor.name} has an axis of unknown size", "fix the input's shape, batch 1 included"
+            return (
+                LIMIT,
+                f"tensor {tensor.name} has an axis of unknown size",
+                "fix the shape of the input, with batch size 1",
+            )
         if any(side > 1 for side in tensor.shape[:-3]):
-            return RANK, f"{tensor.name} is {list(tensor.shape)}", "use batch 1 and at most three axes above 1"
+            return (
+                RANK,
+                f"tensor {tensor.name} has shape {list(tensor.shape)}",
+                "make only the last three axes larger than 1",
+            )
     return None
 
 
@@ -72,24 +87,24 @@ def _no_activation(operator: Operator) -> Refusal | None:
 
 def _convolution(operator: Operator) -> Refusal | None:
     if _weights(operator) is None:
-        return LIMIT, "its weights are computed", "make the weights constants"
+        return LIMIT, "its weights are computed at run time", "use constant weights"
     options = operator.options
     if options.dilationWFactor != options.dilationHFactor:
-        return LIMIT, "its dilation differs in x and y", "use the same dilation in both axes"
+        return LIMIT, "its dilation differs between height and width", "use the same dilation for both"
     return None
 
 
 def _fully_connected(operator: Operator) -> Refusal | None:
     weights = _weights(operator)
     if weights is None:
-        return LIMIT, "its weights are computed", "make the weights constants"
+        return LIMIT, "its weights are computed at run time", "use constant weights"
     if operator.options is not None and operator.options.weightsFormat != 0:
-        return LIMIT, "its weights are shuffled", "use the default weight format"
-    # Dense layers with per-channel scales are newer than the compiler.
+        return LIMIT, "its weights have a shuffled format", "use the default weight format"
+    # The compiler is older than per-channel scales of dense layers.
     if weights.scales > 1:
         return VERSION, "its weights are quantised per channel", "use per-tensor scales for dense layers"
     if any(side > 1 for side in operator.outputs[0].shape[:-1]):
-        return LIMIT, f"its output is {list(operator.outputs[0].shape)}", "use one vector at a time"
+        return LIMIT, f"its output has shape {list(operator.outputs[0].shape)}", "use one vector at a time"
     return None
 
 
@@ -100,26 +115,30 @@ def _weights(operator: Operator) -> Tensor | None:
 
 def _transposed(operator: Operator) -> Refusal | None:
     weights = operator.inputs[1]
-    return None if weights is not None and weights.constant is not None else (LIMIT, "its weights are computed", "")
+    return (
+        None
+        if weights is not None and weights.constant is not None
+        else (LIMIT, "its weights are computed at run time", "")
+    )
 
 
 def _concatenation(operator: Operator) -> Refusal | None:
     constants = operator.parameters
     zeros = all(not tensor.constant.any() for tensor in constants if tensor.constant is not None)
     if constants and (len(operator.inputs) > 2 or not zeros):
-        return LIMIT, "one of its inputs is a constant", "use one input and a constant of zeros"
+        return LIMIT, "one of its inputs is a constant", "concatenate one input with a constant of zeros"
     return _no_activation(operator)
 
 
 def _reduction(operator: Operator) -> Refusal | None:
     axes = _axes(operator)
     if axes is None:
-        return LIMIT, "its axes are computed", "constant axes"
+        return LIMIT, "its axes are computed at run time", "use constant axes"
     shape = operator.activations[0].shape
     if len(shape) == 4 and 0 in axes:
-        return LIMIT, "it reduces over the batch", "keep the first axis"
+        return LIMIT, "it reduces the batch axis", "do not reduce the first axis"
     if len(shape) - 1 in axes and len(shape) == 4 and shape[-1] % 4:
-        return LIMIT, f"it reduces over {shape[-1]} channels", "a multiple of 4"
+        return LIMIT, f"it reduces {shape[-1]} channels", "use a multiple of 4 channels"
     return None
 
 
@@ -132,21 +151,21 @@ def _axes(operator: Operator) -> set[int] | None:
 def _pad(operator: Operator) -> Refusal | None:
     pads = operator.inputs[1].numbers() if operator.inputs[1] is not None else None
     if pads is None:
-        return LIMIT, "its padding is computed", "constant padding"
+        return LIMIT, "its padding is computed at run time", "use constant padding"
     if len(pads) == 4 and pads[0].any():
-        return LIMIT, "it pads the batch", "pad height, width or channels"
+        return LIMIT, "it pads the batch axis", "pad only height, width or channels"
     return None
 
 
 def _resize(operator: Operator) -> Refusal | None:
     options, (height, width) = operator.options, operator.activations[0].shape[1:3]
     rows, columns = operator.outputs[0].shape[1:3]
-    instead = "UpSampling by repeating (concatenation and reshape) or a transposed convolution"
+    instead = "repeat values by concatenation and reshape, or use a transposed convolution"
     if getattr(options, "halfPixelCenters", False):
-        return VERSION, "half-pixel centres are newer than the compiler", instead
+        return VERSION, "it uses half-pixel centres, which are newer than the compiler", instead
     grows = (rows > height == 1) or (columns > width == 1)
     if grows or rows > RESIZE_LIMIT * height or columns > RESIZE_LIMIT * width:
-        return LIMIT, f"from {height}x{width} to {rows}x{columns}: precision would be lost", instead
+        return LIMIT, f"it resizes {height}x{width} to {rows}x{columns}, which would lose precision", instead
     return None
 
 
@@ -155,7 +174,7 @@ def _softmax(operator: Operator) -> Refusal | None:
     if any(side > 1 for side in shape[:-1]) or shape[-1] > MAX_SOFTMAX:
         return (
             LIMIT,
-            f"its input is {list(shape)}",
+            f"its input has shape {list(shape)}",
             f"use one vector of at most {MAX_SOFTMAX} values, or compute it on the host",
         )
     return None
@@ -165,21 +184,21 @@ def _strided_slice(operator: Operator) -> Refusal | None:
     strides = operator.inputs[3].numbers() if len(operator.inputs) > 3 and operator.inputs[3] is not None else None
     options = operator.options
     if strides is None or (strides != 1).any() or options.ellipsisMask or options.newAxisMask:
-        return LIMIT, "strides other than 1, or masks", "strides of 1"
+        return LIMIT, "it has masks, or its strides are not constants of 1", "use strides of 1 without masks"
     return None
 
 
 def _split(operator: Operator) -> Refusal | None:
     axis = operator.inputs[0].numbers() if operator.inputs[0] is not None else None
     if axis is not None and int(np.ravel(axis)[0]) == 0:
-        return LIMIT, "it splits the batch", "split another axis"
+        return LIMIT, "it splits the batch axis", "split another axis"
     return None
 
 
 def _prelu(operator: Operator) -> Refusal | None:
     alpha = operator.inputs[1]
     if alpha is None or sum(side > 1 for side in alpha.shape) > 1:
-        return LIMIT, "it has a slope for each position", "use PReLU with shared_axes=[1, 2]"
+        return LIMIT, "it has a separate slope for each position", "use PReLU with shared_axes=[1, 2]"
     return None
 
 
@@ -225,25 +244,27 @@ RULES: dict[str, Rule] = {
     "TRANSPOSE_CONV": _transposed,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _always,
 }
-"""Operators that runtime 14 knows, and further rules for each. Source: Coral's documentation, supported operations;
-google-coral/edgetpu, CHANGES.md."""
+"""Operators that version 14 of the runtime supports, and the rule for each.
+
+Sources: Coral's documentation, supported operations; google-coral/edgetpu, CHANGES.md.
+"""
 
 VERSIONS = {"RESIZE_BILINEAR": 2, "RESIZE_NEAREST_NEIGHBOR": 2, "TRANSPOSE_CONV": 2}
-"""Newest operator versions that the compiler accepts. Source: google-coral/edgetpu issues 420 and 147."""
+"""Newest version of each operator that the compiler accepts. Source: google-coral/edgetpu issues 420 and 147."""
 
 INSTEAD = {
-    "LEAKY_RELU": "ReLU, or PReLU with shared_axes=[1, 2]",
-    "ELU": "ReLU",
-    "HARD_SWISH": "ReLU6",
-    "GELU": "ReLU",
-    "ARG_MAX": "on the host, on the scores",
-    "GATHER": "an embedding stays on the host: give the network vectors",
-    "DEPTH_TO_SPACE": "a transposed convolution",
-    "DEQUANTIZE": "export with uint8 or int8 output (recipe litert_wi8_ai8_u8)",
-    "BIDIRECTIONAL_SEQUENCE_LSTM": "two one-way LSTMs",
-    "WHILE": "the fused form of the LSTM (recipe litert_wi8_ai8_fused)",
-    "RESIZE_NEAREST_NEIGHBOR": "repeating by concatenation and reshape",
-    "RESIZE_BILINEAR": "repeating by concatenation and reshape, or a transposed convolution",
-    "TRANSPOSE_CONV": "a transposed convolution without bias, then an addition",
+    "LEAKY_RELU": "use ReLU, or PReLU with shared_axes=[1, 2]",
+    "ELU": "use ReLU",
+    "HARD_SWISH": "use ReLU6",
+    "GELU": "use ReLU",
+    "ARG_MAX": "compute it on the host from the scores",
+    "GATHER": "compute the embedding on the host, and pass vectors to the network",
+    "DEPTH_TO_SPACE": "use a transposed convolution",
+    "DEQUANTIZE": "export with uint8 or int8 outputs (recipe litert_wi8_ai8_u8)",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "use two one-way LSTMs",
+    "WHILE": "use the fused form of the LSTM (recipe litert_wi8_ai8_fused)",
+    "RESIZE_NEAREST_NEIGHBOR": "repeat values by concatenation and reshape",
+    "RESIZE_BILINEAR": "repeat values by concatenation and reshape, or use a transposed convolution",
+    "TRANSPOSE_CONV": "use a transposed convolution without bias, followed by an addition",
 }
-"""Alternatives to operators that are never mapped."""
+"""Alternatives to operators that are rejected whatever their properties, or for their version."""

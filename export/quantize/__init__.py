@@ -1,1 +1,1 @@
-"""Quantisation of converted files."""
+"""Quantisation of converted model files."""

@@ -13,7 +13,7 @@ from orilla.runtime.files import replacing
 
 
 def float16(source: str, out: str) -> None:
-    """Store weights as float16. Engines widen them when they load the model."""
+    """Store weights as float16. Engines convert them to float32 when they load the model."""
     from litert_quantizer import qtyping, quantizer
 
     weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
@@ -29,9 +29,9 @@ def dynamic(source: str, out: str, recipe: str) -> None:
     """Quantise weights to integers and keep activations in float. No calibration is needed.
 
     Args:
-        source: Path of the float file.
+        source: Path of the float model file.
         out: Path of the file to write.
-        recipe: Name of a recipe of the quantiser, such as `dynamic_wi8_afp32`.
+        recipe: Name of a `litert-quantizer` recipe, such as `dynamic_wi8_afp32`.
     """
     from litert_quantizer import quantizer
     from litert_quantizer import recipe as known
@@ -41,16 +41,17 @@ def dynamic(source: str, out: str, recipe: str) -> None:
 
 
 def static(source: str, out: str, calibration: str, recipe: str) -> None:
-    """Quantise weights to int8 per channel, and activations to integers between the observed minimum and maximum.
+    """Quantise weights to int8 per channel, and activations to integers.
 
-    The quantiser's own moving average of each sample's range is not used. For a tensor with one element, such as the
-    logit before a sigmoid, minimum and maximum are equal in every sample, and their averages leave no range.
+    The range of an activation extends from its minimum to its maximum over all samples. The quantiser's default, a
+    moving average of the range of each sample, is not used. For a tensor with one element, such as the logit before a
+    sigmoid, minimum and maximum are equal in every sample, so their averages would give an empty range.
 
     Args:
-        source: Path of the float file.
+        source: Path of the float model file.
         out: Path of the file to write.
-        calibration: Path of a file for `calibration_samples`.
-        recipe: Name of a recipe of the quantiser, such as `static_wi8_ai8`.
+        calibration: Path of a calibration file that `calibration_samples` can read.
+        recipe: Name of a `litert-quantizer` recipe, such as `static_wi8_ai8`.
     """
     from litert_quantizer import quantizer
     from litert_quantizer import recipe as known
@@ -61,9 +62,9 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
 
 
 def edgetpu(source: str, out: str, calibration: str) -> None:
-    """Quantise like `static` in int8, with one scale for all weights of a dense layer.
+    """Quantise to int8 like `static`, but use a single scale for all weights of a dense layer.
 
-    Coral's compiler does not know dense layers with a scale per channel.
+    Coral's compiler does not support dense layers with per-channel scales.
     """
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer import recipe as known
@@ -77,7 +78,7 @@ def edgetpu(source: str, out: str, calibration: str) -> None:
 
 
 def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
-    """Return the range of each tensor. Recipes of the same file share the result."""
+    """Return the activation range of each tensor. The ranges are stored, and other recipes for the file reuse them."""
     from ai_edge_litert.interpreter import Interpreter
     from litert_quantizer import calibrator, recipe_manager
     from litert_quantizer.utils import qsv_utils
@@ -101,7 +102,7 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
 
 
 def _write_ranges(file: Path, ranges: dict[str, dict[str, np.ndarray]]) -> None:
-    """Store the ranges of the tensors for the other recipes of the same file."""
+    """Store the activation ranges, so that other recipes for the same file can reuse them."""
     arrays = {
         f"{place}.{bound}": np.asarray(value)
         for place, bounds in enumerate(ranges.values())
@@ -112,7 +113,7 @@ def _write_ranges(file: Path, ranges: dict[str, dict[str, np.ndarray]]) -> None:
 
 
 def _read_ranges(file: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Read what `_write_ranges` stored."""
+    """Read the activation ranges that `_write_ranges` stored."""
     with np.load(file, allow_pickle=False) as data:
         ranges: dict[str, dict[str, np.ndarray]] = {str(name): {} for name in data["names"]}
         names = list(ranges)
@@ -124,5 +125,5 @@ def _read_ranges(file: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _named(sample: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-    """Return a sample under the input names of the file."""
+    """Return the arrays of a sample by the input names of the model file."""
     return sample if set(sample) == set(names) else dict(zip(names, sample.values(), strict=True))

@@ -22,7 +22,7 @@ def float16(source: str, out: str) -> None:
 
 
 def dynamic_int8(source: str, out: str) -> None:
-    """Quantise weights to int8. Activations are quantised inside operators."""
+    """Quantise weights to int8. Operators quantise their activations at run time."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -32,17 +32,17 @@ def dynamic_int8(source: str, out: str) -> None:
     for weight in onnx.load(out).graph.initializer:
         sizes[weight.data_type == onnx.TensorProto.INT8] += math.prod(weight.dims)
     if sizes[True] < sizes[False]:
-        msg = "the quantiser supports no operator with most of the weights, so they would stay in float32"
+        msg = "the quantiser does not support the operators with most of the weights, so these would stay in float32"
         raise ValueError(msg)
 
 
 def static_int8(source: str, out: str, calibration: str, method: str) -> None:
-    """Quantise statically (QDQ): weights to int8 per channel, activations to int8.
+    """Quantise weights to int8 per channel and activations to int8, in the QDQ format.
 
     Args:
-        source: Path of the float file.
+        source: Path of the float model file.
         out: Path of the file to write.
-        calibration: Path of a file for `calibration_samples`.
+        calibration: Path of a calibration file that `calibration_samples` can read.
         method: Calibration method: `MinMax`, `Entropy` or `Percentile`.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -57,7 +57,8 @@ def static_int8(source: str, out: str, calibration: str, method: str) -> None:
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[method],
-            # The histogram calibrators get one sample at a time. Otherwise they keep every tensor of every sample.
+            # With this option, the histogram calibrators process one sample at a time. Without it, they would keep
+            # every tensor of every sample in memory.
             extra_options={"CalibStridedMinMax": 1},
         )
 
@@ -68,13 +69,13 @@ def _simplified(source: str, folder: str) -> str:
 
     onnxruntime.set_default_logger_severity(3)
     simplified = str(Path(folder, "simplified.onnx"))
-    # Shapes are static, so symbolic inference, which would need SymPy, is not needed.
+    # All shapes are fixed, so symbolic shape inference, which requires SymPy, can be skipped.
     quant_pre_process(source, simplified, skip_symbolic_shape=True)
     return simplified
 
 
 class _Reader:
-    """Reader that delivers the calibration samples one by one."""
+    """Calibration data reader for ONNX Runtime, which returns one sample at a time."""
 
     def __init__(self, source: str, calibration: str) -> None:
         import onnx
@@ -87,7 +88,7 @@ class _Reader:
         return len(self._samples)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        """Select the samples that `get_next` delivers from now on."""
+        """Select the samples that later calls of `get_next` return."""
         self._waiting = islice(iter(self._samples), start_index, end_index)
 
     def get_next(self) -> dict[str, np.ndarray] | None:

@@ -289,7 +289,7 @@ def test_what_it_compiled_goes_into_a_bundle(tmp_path, tiny_bundle, monkeypatch,
     monkeypatch.setenv("PATH", folder)
     out = tmp_path / "coral.orilla"
     assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_wi8_ai8", "--out", str(out)]) == 1
-    assert "coral.orilla: written" in capsys.readouterr().out
+    assert "coral.orilla; next: orilla run" in capsys.readouterr().out
     variant = Bundle.open(out).manifest.variant("litert_wi8_ai8")
     assert Bundle.open(out).read(variant.compiled) == b"edgetpu-custom-op"
     assert main(["slim", str(out), "--keep", "litert_fp32", "--out", str(tmp_path / "slim.orilla")]) == 0

@@ -100,7 +100,7 @@ def test_a_recipe_that_is_not_for_the_model_says_why(tiny_run, tmp_path):
     manifest = export(tiny_run, tmp_path / "t.orilla", ExportOptions(recipes="litert_fp32,onnx_wi8_afp32"))
     assert not manifest.report.failed
     assert manifest.report.not_applicable == {
-        "onnx_wi8_afp32": "dynamically quantised convolutions are slower than float ones"
+        "onnx_wi8_afp32": "dynamically quantised convolutions are slower than float convolutions"
     }
     fails(
         tiny_run,

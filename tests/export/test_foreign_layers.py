@@ -184,7 +184,7 @@ def test_what_a_quantiser_leaves_in_float_is_no_small_variant(tmp_path):
     )
     assert [variant.name for variant in manifest.variants] == ["litert_fp32"]
     assert "too small to be quantised" in manifest.report.failed["litert_wi8_afp32"]
-    assert "no operator with most of the weights" in manifest.report.failed["onnx_wi8_afp32"]
+    assert "does not support the operators with most of the weights" in manifest.report.failed["onnx_wi8_afp32"]
 
 
 def test_a_model_that_is_quantised_already(tmp_path):

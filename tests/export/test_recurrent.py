@@ -41,10 +41,10 @@ WITHOUT_FUSED = {
     "gru, reset before": "GRU",
     "bidirectional gru": "GRU",
     "simple rnn": "SimpleRNN",
-    "other activations": "hard_sigmoid and relu: only sigmoid and tanh",
+    "other activations": "hard_sigmoid and relu, but the fused operator supports only sigmoid and tanh",
     "linear": "sigmoid and linear",
-    "masked": "is given a mask",
-    "own cell": "a cell of its own",
+    "masked": "receives a mask",
+    "own cell": "a custom cell",
 }
 ONNX_OPERATORS = {"gru": "GRU", "gru, reset before": "GRU", "bidirectional gru": "GRU", "simple rnn": "RNN"}
 ONNX_OPERATORS |= {"masked": "Loop", "own cell": "Loop"}

@@ -98,5 +98,5 @@ def test_a_converter_that_is_refused_memory():
 
 
 def test_a_full_disk_ends_the_export_not_a_variant():
-    with pytest.raises(OutputError, match=r"no space left in .*: set TMPDIR to a larger disk"):
+    with pytest.raises(OutputError, match=r"no space left in .*: set TMPDIR to a folder on a larger disk"):
         fork_server.call("shutil:copyfile", src=__file__, dst="/dev/full")
