@@ -32,7 +32,7 @@ class Builder:
         """Build the model file of each recipe. A recipe that fails does not stop the others.
 
         Returns:
-            The content of each model file, and the reason of each failure, both by the name of the recipe.
+            The content of each model file, and the reason for each failure, both by the name of the recipe.
         """
         models: dict[str, bytes] = {}
         failed: dict[str, str] = {}

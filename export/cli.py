@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
 
 NEEDS = ("tensorflow", "tf2onnx", "onnx", "onnxruntime", "litert_quantizer", "ai_edge_litert")
-"""Packages that the converters import in their own processes and that must be installed."""
+"""Packages that must be installed, because the converters import them in their own processes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="run folder of orilla train, a .keras or .h5 file, or a SavedModel folder",
+        help="run folder of `orilla train`, a .keras or .h5 file, or a SavedModel folder",
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write, either a .orilla file or a folder")
     parser.add_argument(
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        help="before the conversion, check that this device can run the model, and reject the model otherwise; "
+        help="before the conversion, check that this device can run the model, and stop if it cannot; "
         f"known devices: {', '.join(DEVICES)}",
     )
     parser.add_argument(
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data_arguments(
         parser.add_argument_group(
             "data",
-            "DATA is a data set as for orilla train, a folder of images, or a .npz file with x and optionally y.",
+            "DATA is a data set as for `orilla train`, a folder of images, or a .npz file with x and optionally y.",
         )
     )
 
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument(
         "--task",
-        help=f"task of the model: {', '.join(FIRST_METRIC)}; tensor is for any model that maps arrays to arrays",
+        help=f"task of the model: {', '.join(FIRST_METRIC)}; `tensor` is for any model that maps arrays to arrays",
     )
     foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
     foreign.add_argument(
@@ -94,8 +94,8 @@ def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
     data.add_argument(
         "--validation",
         metavar="DATA",
-        help="data on which each variant is compared with the original model (default: the data set of the run folder, "
-        "or a part of the calibration data if there is none)",
+        help="data on which each variant is compared with the original model (default: the data set of the run folder "
+        "or, without a run folder, a part of the calibration data)",
     )
     data.add_argument(
         "--validation-count",
@@ -105,8 +105,8 @@ def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
     data.add_argument(
         "--golden",
         metavar="DATA",
-        help="data for the golden samples: a data set such as scenes, or a .txt file with one text per line; needed if "
-        "the validation data may not be redistributed (default: the validation data)",
+        help="data for the golden samples: a data set such as `scenes`, or a .txt file with one text per line; needed "
+        "if the validation data may not be redistributed (default: the validation data)",
     )
     data.add_argument("--golden-count", type=int, default=4, help="number of golden samples (default: 4)")
     data.add_argument(

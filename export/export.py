@@ -45,7 +45,7 @@ class ExportOptions:
     validation: str | None = None
     """Data on which each variant is compared with the original model.
 
-    If None, the data set of the run folder is used, or a part of the calibration data if there is none.
+    If None, the data set of the run folder is used or, without a run folder, a part of the calibration data.
     """
     validation_count: int | None = None
     """Maximum number of validation samples. If None, all samples are used."""
@@ -71,7 +71,7 @@ class _ExportData:
     """Split and index of each validation sample."""
     validation: SampleSet
     calibration: SampleSet | None
-    """None if no recipe needs calibration samples."""
+    """Prepared calibration samples. None if no recipe needs them."""
 
 
 def export(model: Path, out: Path, options: ExportOptions, progress: Progress | None = None) -> Manifest:
@@ -170,7 +170,7 @@ def _applicable(selected: dict[str, Recipe], source: SourceModel) -> tuple[dict[
 def _read_data(
     source: SourceModel, recipes: dict[str, Recipe], options: ExportOptions, work: Workspace
 ) -> tuple[SourceModel, _ExportData]:
-    """Return the model, whose labels may come from the data, and the prepared samples."""
+    """Return the model with its labels, and the prepared samples."""
     source, dataset, calibration_dataset = _open_data(source, recipes, options)
     drawn, items = divide(
         calibration_dataset,
@@ -193,7 +193,7 @@ def _read_data(
 def _open_data(
     source: SourceModel, recipes: dict[str, Recipe], options: ExportOptions
 ) -> tuple[SourceModel, Dataset, Dataset | None]:
-    """Return the model, whose labels may come from the data, the validation data, and any calibration data."""
+    """Return the model with its labels, the validation data set, and the calibration data set or None."""
     calibration = options.calibration or source.data
     validation = options.validation or source.data or options.calibration
     calibrated = [name for name, recipe in recipes.items() if recipe.calibrated]

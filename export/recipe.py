@@ -1,4 +1,4 @@
-"""Read the recipes from `recipes.toml`, and select those that apply to a model."""
+"""Read and select the recipes in `recipes.toml`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fast: bool = False
 
     def fit(self, info: ModelInfo) -> Recipe:
-        """Return the recipe for a model. If the model needs `sequences`, it replaces `base` and `quantise`."""
+        """Return the recipe for a model. `sequences` replaces `base` and `quantise` if the model needs it."""
         if self.sequences is None or not (info.recurrent or info.embeddings):
             return self
         return msgspec.structs.replace(self, base=self.sequences, quantise=None, options={})

@@ -106,7 +106,7 @@ def _open_run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
             raise ConfigError(msg)
     model = run / "model.keras"
     if not model.is_file():
-        msg = f"{run} is not a run folder: it has no {model.name}, which orilla train writes"
+        msg = f"{run} is not a run folder: it has no {model.name}, which `orilla train` writes"
         raise DataError(msg)
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
     return SourceModel(
@@ -205,7 +205,7 @@ def _missing_activation(info: ModelInfo) -> str | None:
 
 
 def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
-    """Return the vocabulary that the user states. Raises `ConfigError` if it is missing or does not fit the model."""
+    """Return the user's vocabulary file. Raises `ConfigError` if it is missing or does not fit the model."""
     if hints.vocabulary is None:
         msg = "a text model needs `vocabulary`, a file with one word per line, starting with the word of token 3"
         raise ConfigError(msg)
@@ -261,7 +261,10 @@ def _labels(task: Task, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
     shape = info.outputs[0].shape
     if task == "segment":
         if len(shape) != 3 or shape[-1] != 1:
-            msg = f"a segmentation model outputs the probability of one class, [height,width,1], not {list(shape)}"
+            msg = (
+                "a segmentation model outputs [height,width,1], the probability of one class, but this model outputs "
+                f"{list(shape)}"
+            )
             raise ConfigError(msg)
         if len(labels) > 1:
             msg = f"{hints.labels} has {len(labels)} lines, but a single-class segmentation model needs one label"

@@ -62,7 +62,7 @@ class Workspace:
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array to a `.npy` file.
 
-    The array is encoded in memory first, because `numpy.save` hides the reason of a failure such as a full disk.
+    The array is encoded in memory first, because `numpy.save` hides the reason for a failure such as a full disk.
 
     Raises:
         OSError: The file cannot be written. Its `errno` gives the reason.

@@ -33,9 +33,9 @@ ROUNDED = Tolerance(mean_error=0.003, max_error=0.2, agreement=0.998)
 """Minimum tolerances for the difference between a variant's outputs at export and on another machine.
 
 `EXACT` is for variants that compute in float, and `ROUNDED` is for variants that round to integers. The values are
-several times larger than the differences that were measured between x86-64 and Arm. The outputs differed by 4e-7 in
-float32, by nothing in LiteRT's int8, and by at most 0.03 in ONNX Runtime's int8, where 6 of 100,000 decisions differed.
-The values are valid for outputs with a root mean square of at most one, and are scaled for larger outputs.
+several times larger than the differences that were measured between x86-64 and Arm. In float32, outputs differed by at
+most 4e-7. In int8, they were equal in LiteRT and differed by at most 0.03 in ONNX Runtime, where 6 of 100,000 decisions
+changed. The values are valid for outputs with a root mean square of at most one, and are scaled for larger outputs.
 """
 
 
@@ -50,7 +50,7 @@ class Reference:
     outputs: NDArray[np.float32]
     """Outputs of the original model, `[N,...]`."""
     sizes: list[tuple[int, int] | None]
-    """Height and width at which the masks of each sample are compared in the segment task, or None."""
+    """Height and width at which the masks of each sample are compared. None for tasks other than segment."""
     sums_to_one: bool
     """True if the outputs of a sample are probabilities that sum to one."""
 
@@ -163,7 +163,10 @@ def answers(session: Session, inputs: Inputs, places: range, shape: tuple[int, .
     for index, place in enumerate(places):
         output = session.run(row(inputs, place))
         if output.shape[1:] != shape:
-            msg = f"the variant's output has shape {list(output.shape[1:])}, but the original's has {list(shape)}"
+            msg = (
+                f"the variant's output has shape {list(output.shape[1:])}, but the original model's output has shape "
+                f"{list(shape)}"
+            )
             raise ConversionError(msg)
         outputs[index] = output[0]
     if not np.isfinite(outputs).all():

@@ -39,7 +39,7 @@ MAX_COMPARED = 40
 """Approximate number of images whose masks are compared to choose golden samples for the segment task."""
 
 SUFFIXES = {"image": (".jpg", ".prepared.png"), "text": (".txt", ".tokens.npy"), "tensor": (".npy", ".npy")}
-"""Suffix of the file with a raw sample and of that with a prepared sample, by the kind of input."""
+"""Suffixes of the files that store a raw sample and a prepared sample, by the kind of input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Candidates:
     """Samples from which the golden samples are chosen, in the form in which a bundle stores them."""
 
     stored: list[tuple[bytes, RawInput]]
-    """Content of the file of each sample, and the raw sample that a device decodes from this file."""
+    """File content of each sample, and the raw sample that a device decodes from it."""
     inputs: Inputs
 
 
@@ -72,7 +72,7 @@ def raw_samples(
 
     Args:
         spec: A data set, such as `scenes`, or a `.txt` file with one text per line. If None, the samples come from the
-            validation data, which must then be data that may be redistributed.
+            validation data. Required if the validation data may not be redistributed.
         dataset: The validation data set.
         items: Split and index of each validation sample.
         source: The original model.
@@ -122,7 +122,7 @@ def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -
 
 
 def candidates(raws: Sequence[tuple[str, RawInput]], source: SourceModel) -> Candidates:
-    """Encode raw samples as files, and decode and prepare them again as a device will do."""
+    """Encode raw samples as files, and then decode and prepare them as a device does."""
     stored = [_store(raw, name, source) for name, raw in raws]
     prepared = [by_input(source, source.preprocessor(raw)) for _, raw in stored]
     return Candidates(stored, {name: np.stack([sample[name] for sample in prepared]) for name in prepared[0]})
@@ -195,7 +195,7 @@ def _packed(source: SourceModel, raw: RawInput) -> NDArray[np.float64]:
 
 
 def _store(raw: RawInput, name: str, source: SourceModel) -> tuple[bytes, RawInput]:
-    """Return the content of the file of a raw sample, and the sample that is decoded from this content."""
+    """Return the file content for a raw sample, and the sample that is decoded from this content."""
     if isinstance(raw, str):
         return raw.encode(), raw
     if not isinstance(raw, np.ndarray):
@@ -215,5 +215,5 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 
 def half(answer: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Return an output as float16 if no absolute value exceeds 1, as for probabilities, or else unchanged."""
+    """Return an output as float16 if its absolute values are at most 1, or unchanged if not."""
     return answer.astype(np.float16) if float(np.abs(answer).max()) <= 1.0 else answer

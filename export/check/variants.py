@@ -109,5 +109,5 @@ class VariantChecks:
     def _require_variant(self) -> None:
         if not self.variants:
             name, reason = next(iter(self.failed.items()))
-            msg = f"no variant could be built: {name}: {reason}"
+            msg = f"no variant can be used; the first failure is {name}: {reason}"
             raise ConversionError(msg)

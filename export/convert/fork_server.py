@@ -77,7 +77,7 @@ def close() -> None:
 
 
 class _ForkServer:
-    """Starts and stops the fork server, which starts with the first job and ends with the current process."""
+    """Handle of the fork server, which starts with the first job and ends with the current process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None

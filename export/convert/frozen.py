@@ -48,7 +48,7 @@ def load(path: str) -> keras.Model:
 
 
 class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """Depthwise convolution of Keras 2. Its configuration contains `groups`, always 1, which Keras 3 rejects."""
+    """Depthwise convolution of Keras 2, whose configuration contains the key `groups`, which Keras 3 rejects."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> keras.layers.Layer:
@@ -132,7 +132,7 @@ def signature_of(model: keras.Model) -> list[Any]:
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """Return the input names: `image`, `tokens` or `x` for a single input, and the Keras names for several."""
+    """Return the input names. A single input is `image`, `tokens` or `x`, and several inputs keep their Keras names."""
     if len(model.inputs) == 1:
         (tensor,) = model.inputs
         return ["image" if len(tensor.shape) == 4 else "tokens" if tensor.dtype == "int32" else "x"]
@@ -236,7 +236,7 @@ def _reason(file: Path, error: Exception) -> str:
     if "Lambda" in str(error):
         return f"{file.name} has a Lambda layer, whose Python code is not run: replace it with a built-in Keras layer"
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
-        return f"cannot read {file.name} as a Keras model: it is not a zip file, although every .keras file must be one"
+        return f"cannot read {file.name} as a Keras model: it is not a zip file, but a .keras file must be one"
     if "Unable to synchronously open" in str(error):
         return f"cannot read {file.name} as a Keras model: it is not an HDF5 file, or it is damaged"
     return f"cannot read {file.name} as a Keras model: {lines[0][:200] if lines else type(error).__name__}"

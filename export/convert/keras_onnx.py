@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 OPSET = 17
 """Version of the ONNX operator set.
 
-It is old enough for the ONNX Runtime builds of small boards, and new enough for per-channel QDQ, which needs 13.
+It is old enough for the ONNX Runtime builds of small boards, and new enough for per-channel QDQ (version 13 or later).
 """
 
 LARGE = 1 << 19
-"""Minimum number of elements of a weight that bypasses tf2onnx, because tf2onnx copies constants about thirty times."""
+"""Minimum number of elements of a large weight.
+
+Large weights bypass tf2onnx, because it copies every constant about thirty times.
+"""
 
 MOVES = {"Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 """Operators that change only the type, shape or axis order of a weight."""

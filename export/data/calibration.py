@@ -14,11 +14,11 @@ MAX_RATIO = 4.0
 """Largest allowed ratio between the ranges of calibration and validation arrays."""
 
 MIN_COMPARED = 8
-"""Minimum number of samples in each data set for a comparison of their ranges."""
+"""Minimum number of samples that each data set needs for a comparison of the ranges."""
 
 
 def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
-    """Raise `DataError` if the samples contain NaN or infinity, or are constant, so that they give no ranges."""
+    """Raise `DataError` if the calibration samples are constant, or contain NaN or infinity."""
     if source.preprocessor.is_text:
         return
     for name, array in calibration.inputs.items():

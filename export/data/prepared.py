@@ -43,7 +43,7 @@ class SampleSet:
         return len(self.truths)
 
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of the prepared samples."""
+        """Return the hexadecimal SHA-256 digest of the prepared samples."""
         total = hashlib.sha256()
         for name in sorted(self.inputs):
             for array in self.inputs[name]:

@@ -25,11 +25,11 @@ KIB, MIB = 1 << 10, 1 << 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `orilla edgetpu` to the parser."""
     parser.add_argument("model", help="a .tflite file or a bundle")
-    parser.add_argument("--variant", help="variant of the bundle (default: the bundle's default)")
+    parser.add_argument("--variant", help="variant of the bundle (default: the default variant)")
     parser.add_argument(
         "--out",
         type=Path,
-        help="bundle to write: a copy of the bundle to which the output of edgetpu_compiler is added",
+        help="bundle to write: a copy of the bundle with the compiled model added (needs edgetpu_compiler)",
     )
     parser.add_argument(
         "--predict", action="store_true", help="only predict the mapping, even if edgetpu_compiler is on PATH"
@@ -182,8 +182,8 @@ def _check_out(arguments: argparse.Namespace) -> None:
         raise ConfigError(msg)
     if arguments.predict or not compiler.installed():
         msg = (
-            f"--out {arguments.out} needs {compiler.COMMAND} on PATH, and no --predict; the compiler is available only "
-            "for x86-64 Linux"
+            f"--out {arguments.out} needs {compiler.COMMAND} on PATH, and cannot be combined with --predict; the "
+            "compiler is available only for x86-64 Linux"
         )
         raise ConfigError(msg)
     check_new(arguments.out)

@@ -126,7 +126,7 @@ def _concatenation(operator: Operator) -> Refusal | None:
     constants = operator.parameters
     zeros = all(not tensor.constant.any() for tensor in constants if tensor.constant is not None)
     if constants and (len(operator.inputs) > 2 or not zeros):
-        return LIMIT, "one of its inputs is a constant", "concatenate one input with a constant of zeros"
+        return LIMIT, "one of its inputs is a constant", "concatenate only one input with a constant of zeros"
     return _no_activation(operator)
 
 
@@ -138,7 +138,7 @@ def _reduction(operator: Operator) -> Refusal | None:
     if len(shape) == 4 and 0 in axes:
         return LIMIT, "it reduces the batch axis", "do not reduce the first axis"
     if len(shape) - 1 in axes and len(shape) == 4 and shape[-1] % 4:
-        return LIMIT, f"it reduces {shape[-1]} channels", "use a multiple of 4 channels"
+        return LIMIT, f"it reduces an axis of {shape[-1]} channels", "use a multiple of 4 channels"
     return None
 
 
@@ -267,4 +267,4 @@ INSTEAD = {
     "RESIZE_BILINEAR": "repeat values by concatenation and reshape, or use a transposed convolution",
     "TRANSPOSE_CONV": "use a transposed convolution without bias, followed by an addition",
 }
-"""Alternatives to operators that are rejected whatever their properties, or for their version."""
+"""Alternatives to operators that are rejected because of their kind or version."""

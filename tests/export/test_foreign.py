@@ -165,7 +165,7 @@ def test_weights_and_data_that_are_no_numbers(tmp_path, arrays):
     np.savez(tmp_path / "inf.npz", x=x)
     model.layers[0].set_weights([np.ones((4, 2)), np.zeros(2)])
     model.save(tmp_path / "good.keras")
-    with pytest.raises(DataError, match=r"array x of the calibration data .*inf\.npz contains NaN or infinity"):
+    with pytest.raises(DataError, match=r"inf\.npz: x contains NaN or infinity"):
         make(
             tmp_path / "good.keras",
             tmp_path / "m.orilla",
@@ -204,6 +204,6 @@ def test_a_vocabulary_of_another_layout_is_refused(tmp_path):
         [keras.Input((12,), dtype="int32"), layers.Embedding(50, 4), layers.GlobalAveragePooling1D(), layers.Dense(2)]
     )
     hints = ModelHints(task="text", vocabulary=tmp_path / "v.txt")
-    for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': give only words"), ("\nthe\n", "line 1")):
+    for words, match in (("[UNK]\nthe\nfilm\n", r"line 1 of .* is '\[UNK\]': list only words"), ("\nthe\n", "line 1")):
         (tmp_path / "v.txt").write_text(words)
         refused(tmp_path, model, ConfigError, match, hints)
