@@ -73,8 +73,8 @@ def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
     foreign.add_argument(
         "--input-range",
-        help="range of the pixel values that the model was trained on: "
-        + "; ".join(f"{name}: {about}" for name, about in INPUT_RANGES.items()),
+        help="range of the pixel values that the model was trained on, which is one of: "
+        + "; ".join(f"{name} for {about}" for name, about in INPUT_RANGES.items()),
     )
     foreign.add_argument(
         "--input", metavar="HxW|T", help="sizes of the input axes that the model does not fix, such as 224x224 or 200"

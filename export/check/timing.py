@@ -36,7 +36,7 @@ def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, 
     times_ms: dict[str, list[float]] = {}
     for name, session in sessions.items():
         first_ms = _run(session, sample)
-        # The first inference is slower, because it allocates memory. It counts only if it exceeds the time limit.
+        # The first inference is slower, because it allocates memory. Its time counts only if it exceeds the limit.
         times_ms[name] = [first_ms] if first_ms > 1e3 * SECONDS else []
     for _ in range(ROUNDS):
         for name, session in sessions.items():
