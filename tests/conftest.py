@@ -18,7 +18,7 @@ DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[2] / "shared" /
 TIMING = ("tests/runtime/bench/", "tests/test_perf_scripts.py", "tests/real/test_budgets.py")
 """Tests that measure time. Other tests on the same cores would disturb them."""
 
-SLOW = ("tests/train/test_backends.py",)
+SLOW = ("tests/train/test_backends.py", "tests/test_perf_scripts.py")
 """Tests that take many seconds and rarely fail."""
 
 

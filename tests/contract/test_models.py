@@ -60,7 +60,13 @@ def run(request, tmp_path, tiny_data, animals, reviews):
 # The models on frozen features need weights, and their networks are those of the fine-tuned models. VGG19 is VGG16 with
 # more layers.
 @pytest.mark.parametrize(
-    "run", [name for name in MODELS if name not in ("vgg-features", "vgg16-features", "vgg")], indirect=True
+    "run",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("vgg16", "mobilenet") else [])
+        for name in MODELS
+        if name not in ("vgg-features", "vgg16-features", "vgg")
+    ],
+    indirect=True,
 )
 def test_it_leaves_in_every_precision_verifies_and_runs(run, tmp_path):
     model, folder = run

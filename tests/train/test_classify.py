@@ -93,6 +93,7 @@ def mobilenet_weights(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_two_phases_with_frozen_features_resume_to_the_same_model(animals, mobilenet_weights, tmp_path, monkeypatch):
     monkeypatch.setenv("ORILLA_CACHE", str(tmp_path / "cache"))
     small = {"model": "mobilenet", "input": (32, 32), "batch": 8, "epochs": 2, "views": 2, "data": str(animals)}

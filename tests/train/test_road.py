@@ -75,6 +75,7 @@ def test_an_interrupted_training_resumes_to_the_same_model(trained, tiny_data, t
         assert np.array_equal(expected, resumed)
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_easy(tiny_data, tmp_path):
     import tensorflow
 

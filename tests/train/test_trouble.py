@@ -15,6 +15,7 @@ from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"precision": "float16"}, {"keep_best": True, "patience": 1, "epochs": 8}])
 def test_a_training_killed_after_any_epoch_resumes_to_the_same_model(animals, tmp_path, options):
     named = {**SMALL_CONVNET, "data": str(animals), **options}

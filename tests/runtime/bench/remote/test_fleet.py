@@ -73,7 +73,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     (host,) = json.loads(captured.out)["hosts"]
     assert host["sent"] == ["orilla", "bundle"]
     assert host["findings"][-1] == "examined"
-    assert "doctor gave no answer" not in host["findings"]
+    assert "orilla doctor failed: it printed no findings" not in host["findings"]
     monkeypatch.setattr(job, "doctor", lambda remote, orilla: [])
     measured = result.read(out)
     assert measured.host.name == "board"
@@ -86,6 +86,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
     assert not list((board.folder / "home" / ".cache/orilla/remote/runs").iterdir())
 
 
+@pytest.mark.slow
 def test_several_machines_side_by_side(board, tmp_path, capsys):
     """Two servers and one absent machine give one table, and a page about those that answered."""
     (tmp_path / "other").mkdir()
@@ -119,6 +120,7 @@ def test_a_host_key_that_has_changed(board, capsys):
     assert "its host key has changed: find out why" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
     out = tmp_path / "r.json"
     words = [
@@ -162,6 +164,7 @@ def test_names_of_a_hostile_bundle_never_reach_a_shell():
         decode(text)
 
 
+@pytest.mark.slow
 def test_another_engine_takes_the_variant_that_fits(board, capsys):
     assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1", "--engine", "onnx", "--json"]) == 0
     (host,) = json.loads(capsys.readouterr().out)["hosts"]
@@ -282,6 +285,7 @@ def test_a_file_goes_on_where_the_connection_was_lost(board, tmp_path, monkeypat
     assert int(counter.read_text()) == calls + 1
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_path, monkeypatch, capsys):
     """The measurement continues there without the connection, and is started once."""
     script, counter = flaky(tmp_path, board.config, {6, 12, 13, 15, 17})
