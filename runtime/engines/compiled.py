@@ -1,4 +1,4 @@
-"""Engine that runs `.tflite` files with LiteRT's compiled model, which is its newer interface."""
+"""Engine that runs `.tflite` files with LiteRT's newer interface, `CompiledModel`."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from orilla.runtime.stdio import hidden_stderr
 PACKAGE = "ai_edge_litert"
 
 NEEDED = "atomics"
-"""Arm feature that the library needs, as observed with version 2.3.0: it crashes on Cortex-A53 and A72 (Raspberry Pi 3
-and 4), and works on A76."""
+"""Arm feature that the library needs. Version 2.3.0 was observed to crash on Cortex-A53 and A72 (Raspberry Pi 3
+and 4) and to work on A76."""
 
 
 class CompiledSession:
-    """A session of a compiled model, with buffers for its inputs and outputs."""
+    """A session of a `CompiledModel`, with buffers for its inputs and outputs."""
 
     def __init__(self, model: Any, data: bytes, inputs: list[Slot], outputs: list[Slot], engine: str) -> None:
         self.engine = engine
-        self._model, self._data = model, data  # the model reads its weights from these bytes
+        self._model, self._data = model, data  # The model reads its weights from these bytes.
         self._inputs, self._outputs = Inputs(inputs), outputs
         self._tensors = self._inputs.tensors()
         self.span = span_of(outputs)
         self._input_buffers, self._output_buffers = model.create_input_buffers(0), model.create_output_buffers(0)
         for tensor in self._tensors:
             tensor[:] = 0
-        self._infer()  # the first call initialises the library, which prints messages
+        self._infer()  # The first call initialises the library, which prints messages.
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         """Run one inference."""
@@ -68,7 +68,7 @@ def check_processor(architecture: str, features: Collection[str]) -> None:
     """Raise `EngineError` for a processor on which LiteRT's library would crash the process."""
     if architecture == "aarch64" and NEEDED not in features:
         msg = (
-            f"{PACKAGE} cannot load this variant as a compiled model: its library crashes with an illegal instruction "
+            f"{PACKAGE} cannot load this variant with CompiledModel: its library crashes with an illegal instruction "
             f"on Armv8.0 processors like this one, which lack {NEEDED}; use engine=litert"
         )
         raise EngineError(msg)
@@ -86,20 +86,22 @@ def load(data: bytes, threads: int) -> Session:
     try:
         from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
     except ImportError as error:
-        msg = f"{package} has no compiled model: {first_line(error)}; run pip install -U ai-edge-litert"
+        msg = f"{package} does not provide CompiledModel: {first_line(error)}; run pip install -U ai-edge-litert"
         raise EngineError(msg) from error
     with hidden_stderr():
         try:
-            # A compiled model does not report scales and zero points. An interpreter does, even without memory.
+            # `CompiledModel` does not report scales and zero points. An interpreter does, even before it allocates
+            # memory.
             inputs, outputs = slots(interpreters.Interpreter(model_content=data))
             if len(inputs) != 1 or len(outputs) != 1:
-                msg = f"{package}'s compiled model supports only one input and one output here"
+                msg = f"{package}: with CompiledModel, a variant can have only one input and one output"
                 raise EngineError(msg)
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
-            reason = first_line(error)  # the half-made object is released within the block, because it prints messages
-    msg = f"{package} cannot load this variant as a compiled model: {reason}; use engine=litert"
+            # The unfinished object is released within the block, because it prints messages.
+            reason = first_line(error)
+    msg = f"{package} cannot load this variant with CompiledModel: {reason}; use engine=litert"
     raise EngineError(msg)
 
 

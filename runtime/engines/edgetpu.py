@@ -1,6 +1,6 @@
-"""Engine for Coral's Edge TPU (a USB stick), through libedgetpu and with a watchdog.
+"""Engine for Coral's Edge TPU (a USB stick). It uses libedgetpu and a watchdog.
 
-A stick that was reset is reopened. While no stick works, the CPU runs the model.
+A stick that was reset is opened again. While no stick works, the CPU runs the model.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from orilla.runtime.stdio import hidden_stderr
 T = TypeVar("T")
 
 WATCHDOG_S = 5.0
-"""Time limit of an inference or of opening the stick, in seconds. The slowest model of Coral's table takes 0.36 s, and
+"""Time limit in seconds for an inference or for opening the stick. The slowest model in Coral's table takes 0.36 s, and
 the first inference also sends the weights."""
 
 RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-"""Waits before the stick is opened again, in seconds: after the first loss, after the second, and so on. A USB reset
+"""Waits in seconds before the stick is opened again: after the first loss, after the second, and so on. A USB reset
 takes some seconds."""
 
 STEADY = 100
@@ -43,19 +43,19 @@ INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again if this u
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Time limit of each call of the stick, and the clock for the waits between attempts to open it."""
+    """Settings: the time limit for each call of the stick, the waits between attempts to open it, and the clock."""
 
     limit_s: float = WATCHDOG_S
     clock: Callable[[], float] = time.monotonic
 
 
 class EdgeTpuSession:
-    """A model on the stick, and the same model on the CPU while the stick is absent.
+    """A session that runs a model on the stick, or on the CPU while the stick is absent.
 
     Args:
         open_stick: Function that opens the model on the stick. It raises `EngineError`.
-        open_cpu: Function that opens the model on the CPU. None if there is no such model.
-        watchdog: Time limit and clock.
+        open_cpu: Function that opens the model on the CPU. None if the model cannot run on the CPU.
+        watchdog: Time limit, waits and clock.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class EdgeTpuSession:
         watchdog: Watchdog = Watchdog(),
     ) -> None:
         self.counts = {"resets": 0, "reopened": 0, "on_cpu": 0}
-        """Number of losses, of reopenings, and of inferences on the CPU."""
+        """Number of losses of the stick, of times it was opened again, and of inferences on the CPU."""
         self.on_event: Callable[[str], None] | None = None
         self._open_stick, self._open_cpu, self._watchdog = open_stick, open_cpu, watchdog
         self._cpu: litert.LiteRTSession | None = None
         self._retry_at: float | None = 0.0
-        """Time of the next attempt to open a lost stick. None if there is no further attempt."""
+        """Time of the next attempt to open a lost stick. None if no further attempt is made."""
         self._losses, self._steady, self._reported_absence = 0, 0, False
         self._worker = _Worker()
         try:
@@ -82,7 +82,7 @@ class EdgeTpuSession:
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         """Run one inference."""
-        for _ in range(2):  # after a reset, the frame is tried once more on the reopened stick
+        for _ in range(2):  # After a reset, the frame is processed once more on the reopened stick.
             if self._tpu is None and not self._reopen():
                 break
             answer = self._try(prepared)
@@ -99,7 +99,7 @@ class EdgeTpuSession:
         self._tpu = self._cpu = None
 
     def _try(self, prepared: ModelInput) -> NDArray[np.float32] | None:
-        """Return the stick's answer, or None if the stick is lost. After a reset, nothing holds the device."""
+        """Return the output of the stick, or None if the stick is lost. If it was reset, the session releases it."""
         tpu = self._tpu
         assert tpu is not None
         try:
@@ -112,7 +112,7 @@ class EdgeTpuSession:
             return None
         except TimeoutError:
             self._lose(
-                f"no answer for {self._watchdog.limit_s:.0f} s; it is not used again until this program restarts"
+                f"no answer within {self._watchdog.limit_s:.0f} s; it is not used again until this program restarts"
             )
             self._abandon()
             return None
@@ -128,7 +128,7 @@ class EdgeTpuSession:
         self._schedule_retry()
 
     def _abandon(self) -> None:
-        """Abandon a thread that hangs in the library, and the device that it holds."""
+        """Abandon a thread that hangs in the library, together with the device that it holds."""
         self._retry_at = None
 
     def _schedule_retry(self) -> None:
@@ -153,12 +153,12 @@ class EdgeTpuSession:
         return True
 
     def _opened(self) -> litert.LiteRTSession:
-        """Open the stick under the watchdog."""
+        """Open the stick within the watchdog's time limit."""
         try:
             return self._worker.do(self._open_stick, self._watchdog.limit_s)
         except TimeoutError:
             self._abandon()
-            msg = f"edgetpu cannot load this variant: the stick did not open in {self._watchdog.limit_s:.0f} s"
+            msg = f"edgetpu cannot load this variant: the stick did not open within {self._watchdog.limit_s:.0f} s"
             raise EngineError(msg) from None
 
     def _on_cpu(self, prepared: ModelInput) -> NDArray[np.float32]:
@@ -176,14 +176,14 @@ class EdgeTpuSession:
 
 
 class _Worker:
-    """Thread that calls the stick, so that a call that never returns can be abandoned."""
+    """A thread that makes the calls of the stick. A call that never returns can then be abandoned."""
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="orilla-edgetpu", daemon=True).start()
 
     def do(self, task: Callable[[], T], seconds: float) -> T:
-        """Return the result of a task, or raise its error. Raises `TimeoutError` if the task does not end in time."""
+        """Return the result of a task, or raise its error. Raise `TimeoutError` if the task does not end in time."""
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._tasks.put((task, answer))
         try:
@@ -206,7 +206,8 @@ class _Worker:
             try:
                 answer.put(task())
             except BaseException as error:  # noqa: BLE001 - `do` raises it again
-                # The traceback and the causes are removed, because they would hold the failed session.
+                # The traceback and the causes are removed, because they refer to the failed session and would keep it
+                # alive.
                 error.__cause__ = error.__context__ = None
                 answer.put(_Failed(error.with_traceback(None)))
             del entry, task, answer
@@ -214,7 +215,7 @@ class _Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Outcome of a task that raised an error."""
+    """The outcome of a task that raised an error."""
 
     error: BaseException
 
@@ -224,8 +225,8 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
 
     Args:
         data: Model file from `edgetpu_compiler`.
-        threads: Number of threads of the CPU.
-        fallback: The model file before its compilation, which runs on the CPU while the stick is absent.
+        threads: Number of threads on the CPU.
+        fallback: The model file before the compilation. It runs on the CPU while the stick is absent.
 
     Raises:
         EngineError: The model is not compiled, the library is missing or built for another processor, or there is no
@@ -242,7 +243,10 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
 
 
 def try_library() -> str:
-    """Open and close the first free stick. Return the library as a phrase for a report. Raises `EngineError`."""
+    """Open and close the first free stick, and return a phrase about the library for a report.
+
+    Raise `EngineError` on failure.
+    """
     _delegate(litert.runtime()[1])
     return f"{edgetpu_library() or LIBRARY}, which finds an Edge TPU"
 
@@ -257,10 +261,10 @@ def _delegate(module: Any) -> Any:
         library = str(path)
         machine = built_for(path)
         if machine is not None and machine != native():
-            msg = f"{path} is built for {machine}, this Python for {native()}: {INSTALL} of {native()}"
+            msg = f"{path} is built for {machine}, but this Python for {native()}: {INSTALL} of {native()}"
             raise EngineError(msg)
     try:
-        # A failure of `load_delegate` would leave a half-made object that prints an error when it is released.
+        # If `load_delegate` failed, it would leave an unfinished object that prints an error when it is released.
         ctypes.CDLL(library)
         with hidden_stderr():
             return module.load_delegate(library)

@@ -1,4 +1,4 @@
-"""Engine that runs `.tflite` files with an interpreter: of `ai_edge_litert`, else `tflite_runtime`, else TensorFlow."""
+"""Engine that runs `.tflite` files with the interpreter of `ai_edge_litert`, `tflite_runtime` or TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ INTERPRETERS = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite.python.interpreter"),
 )
-"""Packages in the order of preference. Each has the module that contains its `Interpreter`."""
+"""The module with `Interpreter` in each package. The packages are listed in the order of preference."""
 
 FROZEN = "tflite_runtime"
-"""Package that gets no updates: its last release, 2.14, is from 2023."""
+"""A package that is no longer updated. Its last release, 2.14, is from 2023."""
 
 STATEFUL, LOOP, REVERSE = "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "REVERSE_V2"
-"""Operators of recurrent networks: one that keeps its state between calls, one that loops within a call, and one that
+"""Operators in recurrent networks: one that keeps its state between calls, one that loops within a call, and one that
 reads a sequence backwards."""
 
 
 class LiteRTSession:
-    """A session of one interpreter."""
+    """A session that runs a model with one interpreter."""
 
     def __init__(self, interpreter: Any, engine: str, data: bytes, threads: int) -> None:
         self.engine = engine
@@ -49,11 +49,11 @@ class LiteRTSession:
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         """Run one inference."""
         if self._keeps_state:
-            self.reset()  # otherwise the state of the last sample would influence the answer to this one
+            self.reset()  # Otherwise, the state after the last sample would change the answer to this one.
         return self.run_step(prepared)
 
     def stream(self) -> StepSession:
-        """Open the same network for sequences that arrive step by step. It keeps its state between steps.
+        """Open the same network for sequences that arrive step by step. The network keeps its state between steps.
 
         Raises:
             EngineError: The network is not an LSTM in its fused form, or reads the sequence backwards.
@@ -89,7 +89,7 @@ class LiteRTSession:
         self._interpreter.reset_all_variables()
 
     def run_step(self, prepared: ModelInput) -> NDArray[np.float32]:
-        """Run one inference with the state of the previous one; see `run`."""
+        """Run one inference that starts with the state of the previous one. See `run`."""
         interpreter = self._interpreter
         try:
             self._fill(prepared)
@@ -103,12 +103,15 @@ class LiteRTSession:
         return joined([dequantise(array, slot.quantisation) for array, slot in zip(arrays, self._outputs, strict=True)])
 
     def _fill(self, prepared: ModelInput) -> None:
-        """Write into the interpreter's memory. No view of it may exist during an inference, so they all end here."""
+        """Write a sample into the interpreter's memory.
+
+        All views of this memory end here, because none may exist in an inference.
+        """
         self._inputs.fill(prepared, [self._interpreter.tensor(index)() for index in self._input_indices])
 
 
 class StepSession:
-    """A recurrent network that receives a sequence step by step. Each answer is for the sequence so far."""
+    """A recurrent network that receives a sequence step by step. Each answer refers to the sequence so far."""
 
     def __init__(self, session: LiteRTSession) -> None:
         self._session = session
@@ -134,8 +137,8 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
     Args:
         data: Content of the file.
         threads: Number of inference threads.
-        package: A package of `INTERPRETERS`. None uses the first one that is installed.
-        delegates: Results of `load_delegate`.
+        package: A package of `INTERPRETERS`. If None, the first one that is installed is used.
+        delegates: Delegates that `load_delegate` returned.
 
     Raises:
         EngineError: No LiteRT runtime is installed, or it rejects the model.
@@ -148,22 +151,22 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
         )
         raise EngineError(msg)
     try:
-        with hidden_stderr():  # the runtime prints a line for every interpreter
+        with hidden_stderr():  # The runtime prints a line for every interpreter.
             interpreter = module.Interpreter(
                 model_content=data, num_threads=threads, experimental_delegates=list(delegates) or None
             )
             interpreter.allocate_tensors()
         _reject_wrong(package, interpreter)
         return LiteRTSession(interpreter, named(package), data, threads)
-    except Exception as error:  # a wheel for another numpy version may raise anything
+    except Exception as error:  # A wheel for another NumPy version may raise any exception.
         msg = f"{package} cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
 
 
 def _reject_wrong(package: str, interpreter: Any) -> None:
-    """Raise `ValueError` for a model that `tflite_runtime` computes wrongly without an error.
+    """Raise `ValueError` for a model for which `tflite_runtime` would silently compute wrong results.
 
-    Its dense kernel for float inputs and int8 weights uses one scale for all channels.
+    The kernel for dense layers with float inputs and int8 weights uses one scale for all channels.
     """
     if package != FROZEN:
         return
@@ -194,12 +197,13 @@ def runtime(package: str | None = None) -> tuple[str, Any]:
             except Exception as error:
                 msg = f"{name} cannot be imported: {first_line(error)}; orilla doctor gives details"
                 raise EngineError(msg) from error
-    msg = f"no {package or 'LiteRT runtime'} is installed: run pip install {package or 'ai-edge-litert'}"
+    missing = f"{package} is not" if package else "no LiteRT runtime is"
+    msg = f"{missing} installed: run pip install {package or 'ai-edge-litert'}"
     raise EngineError(msg)
 
 
 def named(package: str) -> str:
-    """Return a package with its version, as the name of an engine in reports."""
+    """Return the name and version of a package, as reports show them."""
     return f"{package} {getattr(sys.modules[package], '__version__', '')}".strip()
 
 
@@ -210,7 +214,10 @@ def slots(interpreter: Any) -> tuple[list[Slot], list[Slot]]:
 
 
 def span_of(outputs: Sequence[Slot]) -> tuple[float, float] | None:
-    """Return the smallest and largest value of the output. None if it is float, or if there are several outputs."""
+    """Return the smallest and largest possible value of the output.
+
+    None if it is float, or if there are several outputs.
+    """
     quantisation = outputs[0].quantisation
     return quantisation.span(outputs[0].dtype) if quantisation is not None and len(outputs) == 1 else None
 
@@ -236,8 +243,8 @@ def _slot(name: str, details: dict[str, Any]) -> Slot:
 
 
 def _operators(interpreter: Any) -> set[str]:
-    # Every runtime has this method, but none has a public one.
-    return {details["op_name"] for details in interpreter._get_ops_details()}  # noqa: SLF001 - there is no public equivalent
+    # Every runtime has this private method, and none has a public one.
+    return {details["op_name"] for details in interpreter._get_ops_details()}  # noqa: SLF001
 
 
 def _quantisation(details: dict[str, Any]) -> Quantization | None:

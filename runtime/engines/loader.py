@@ -1,4 +1,4 @@
-"""Choose a variant of a bundle, and load it on an engine."""
+"""Choose a variant of a bundle and load it on an engine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from orilla.runtime.engines.session import NotOfferedError, Session
 MAX_THREADS = 64
 
 COPIES = 2
-"""Minimum memory of a model as a multiple of its file size: the file, and its weights in the layout of the kernels."""
+"""Minimum memory of a model as a multiple of its file size. The weights exist twice: in the file and in the kernels'
+layout."""
 
 BASE_BYTES = {"litert": 12 << 20, "onnx": 40 << 20}
-"""Minimum memory of the engine itself in bytes, by family. Source: `python tests/perf/engines.py`."""
+"""Minimum memory in bytes of the engine without a model, by family. Source: `python tests/perf/engines.py`."""
 
 
 def fits(variant: Variant, engine: str) -> bool:
@@ -33,8 +34,8 @@ def fits(variant: Variant, engine: str) -> bool:
 def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None) -> Variant:
     """Choose a variant.
 
-    It is the requested variant; or the bundle's default, if the requested engine can run it; or the variant with the
-    smallest file that the engine can run.
+    The requested variant is chosen. If none is requested, the bundle's default is chosen if the engine can run it, else
+    the variant with the smallest file that the engine can run.
 
     Raises:
         ConfigError: The engine or variant is unknown, or the engine cannot run the variant.
@@ -60,16 +61,16 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
 
 
 def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads: int | None = None) -> Session:
-    """Load a variant on its own engine, or on another engine that can run its file; see `load_bytes`."""
+    """Load a variant on its own engine, or on another engine that can run its file. See `load_bytes`."""
     engine = engine or variant.engine
-    check_memory(engine, bundle.manifest.files[variant.file].size)  # checked before the file is read
+    check_memory(engine, bundle.manifest.files[variant.file].size)  # The memory is checked before the file is read.
     if engine in ENGINES and ENGINES[engine].compiled and variant.compiled is not None:
         return _session(engine, bundle.read(variant.compiled), threads, {"fallback": bundle.read(variant.file)})
     return _session(engine, bundle.read(variant.file), threads)
 
 
 def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Session:
-    """Load the bytes of a model file on an engine. If `threads` is None, one core is left to the loop.
+    """Load the bytes of a model file on an engine. If `threads` is None, all cores but one are used.
 
     Raises:
         ConfigError: The engine is unknown, or the number of threads is invalid.

@@ -16,7 +16,7 @@ from orilla.runtime.preprocessing.preprocessor import ModelInput
 CPU = "CPUExecutionProvider"
 
 OPTIONS: dict[str, dict[str, str]] = {"OpenVINOExecutionProvider": {"device_type": "CPU"}}
-"""Options of the providers that would otherwise choose a device themselves."""
+"""Options of providers that would choose a device themselves without them."""
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -35,7 +35,7 @@ class _ReportsAssignment(Protocol):
 
 
 class OnnxSession:
-    """A session of ONNX Runtime."""
+    """A session that runs a model with ONNX Runtime."""
 
     span: tuple[float, float] | None = None
 
@@ -79,7 +79,7 @@ def _slot(tensor: Any) -> Slot:
 def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     """Create a session for the bytes of an `.onnx` file.
 
-    Threads do not spin while they wait, because the rest of the loop needs the cores. If the requested provider cannot
+    Waiting threads do not spin, because the rest of the loop needs the cores. If the requested provider cannot
     run the model, ONNX Runtime would continue on the CPU with only a warning. This function raises an error instead.
 
     Raises:
@@ -105,14 +105,15 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     chosen = [
         provider,
         *(() if provider == CPU else (CPU,)),
-    ]  # the CPU runs the operators that the provider does not support
+    ]  # The CPU runs the operators that the provider does not support.
     settings = [{**OPTIONS.get(name, {}), **_threads_of(name, threads)} for name in chosen]
     try:
         session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
-    except Exception as error:  # this is the only common parent of its exception types
+    except Exception as error:  # This is the only common base class of ONNX Runtime's exceptions.
         msg = f"onnxruntime cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
-    session.disable_fallback()  # otherwise a failing inference would be repeated on the CPU, with a printed message
+    # Otherwise, a failing inference would be repeated on the CPU, and a message would be printed.
+    session.disable_fallback()
     if provider != CPU:
         _require(session, provider)
     if session.get_providers() != chosen:
@@ -123,8 +124,8 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
 
 def _require(session: Any, provider: str) -> None:
-    """Raise `EngineError` if the provider runs no operator of the model, so that everything would run on the CPU."""
-    if not isinstance(session, _ReportsAssignment):  # before ONNX Runtime 1.24
+    """Raise `EngineError` if the provider runs none of the model's operators, so that the CPU would run all of them."""
+    if not isinstance(session, _ReportsAssignment):  # ONNX Runtime before 1.24 lacks this method.
         return
     if provider not in {part.ep_name for part in session.get_provider_graph_assignment_info()}:
         msg = f"onnxruntime fell back to {CPU} from {provider}, which supports no operator of this variant"
@@ -132,6 +133,6 @@ def _require(session: Any, provider: str) -> None:
 
 
 def _threads_of(provider: str, threads: int) -> dict[str, str]:
-    """Return the option that sets the number of threads, for a provider that has its own threads."""
+    """Return the option that sets the number of threads of a provider that has its own threads."""
     name = {"OpenVINOExecutionProvider": "num_of_threads", "XnnpackExecutionProvider": "intra_op_num_threads"}
     return {name[provider]: str(threads)} if provider in name else {}

@@ -1,4 +1,4 @@
-"""Table of the engines and their packages. No package is imported here, because its installation may be broken."""
+"""The table of engines and their packages. No package is imported here, because its installation may be broken."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from orilla.devices.shared_libraries import edgetpu_library
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine and what it needs."""
+    """An engine and its requirements."""
 
     module: str
     """Module whose `load(data, threads, **options)` creates a session."""
     family: str
-    """Engine of a variant whose file this engine can run: `litert` for `.tflite`, `onnx` for `.onnx`."""
+    """File format that this engine runs, as the engine name in a manifest: `litert` for `.tflite`, `onnx` for
+    `.onnx`."""
     packages: tuple[str, ...]
     """Packages that the engine can use. One of them is enough."""
     install: str
-    """Command that installs a package, or a hint."""
+    """Command that installs one of the packages, or a hint."""
     options: dict[str, str] = field(default_factory=dict)
     """Options of `load`."""
     compiled: bool = False
-    """True if the engine runs the file `Variant.compiled`, and `Variant.file` while its device is absent."""
+    """True if the engine runs the file `Variant.compiled`. While its device is absent, it runs `Variant.file`."""
 
 
 LITERT = ("ai_edge_litert", "tflite_runtime", "tensorflow")
@@ -69,7 +70,7 @@ ENGINES = {
 
 
 def known(engine: str) -> Engine:
-    """Return an engine by name. Raises `ConfigError` for an unknown name."""
+    """Return an engine by name. Raise `ConfigError` if the name is unknown."""
     if engine not in ENGINES:
         raise unknown_name(engine, ENGINES, kind="engine")
     return ENGINES[engine]
@@ -90,7 +91,7 @@ def installed(engine: str) -> bool:
 
 
 def available(engine: str, providers: Collection[str]) -> bool:
-    """Return True if this machine has an engine: its package, its library, and its provider.
+    """Return True if this machine has everything that an engine needs: a package, its library and its provider.
 
     Args:
         engine: Name of the engine.

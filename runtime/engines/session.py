@@ -1,4 +1,7 @@
-"""The protocol of a session, which is a variant loaded on an engine, and the conversion of its inputs and outputs."""
+"""The protocol of sessions, and the conversion of their inputs and outputs.
+
+A session is a variant loaded on an engine.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class Quantization(msgspec.Struct, frozen=True):
         return self.quantise(np.arange(256), dtype)
 
     def quantise(self, real: NDArray[np.generic], dtype: np.dtype) -> NDArray[np.generic]:
-        """Quantise real numbers to `dtype`. Values out of range are clipped."""
+        """Quantise real numbers to `dtype`. Numbers outside the range are clipped."""
         limits = np.iinfo(dtype)
         steps = np.round(np.asarray(real, np.float64) / self.scale) + self.zero_point
         quantised: NDArray[np.generic] = np.clip(steps, limits.min, limits.max).astype(dtype)
@@ -54,12 +57,12 @@ class Session(Protocol):
         """Run one inference.
 
         Args:
-            prepared: Image `[h,w,3]` uint8, tokens `[T]` int32, or arrays by name. The session does not change it, and
-                does not hold it after the call.
+            prepared: Image `[h,w,3]` uint8, tokens `[T]` int32, or arrays by name. The session does not change it and
+                does not refer to it after the call.
 
         Returns:
-            The output `[1,...]` float32 as real numbers. The caller owns it. Several outputs are joined to one vector
-            `[1,D]` in the order of their names.
+            The dequantised output, `[1,...]` float32. It is a copy. Several outputs are concatenated into one vector
+            `[1,D]`, in the order of their names.
 
         Raises:
             EngineError: The engine failed.
@@ -71,10 +74,10 @@ class Session(Protocol):
 
 @runtime_checkable
 class Recoverable(Protocol):
-    """A session that survives the loss of its accelerator, and reports and counts such events."""
+    """A session that continues after the loss of its accelerator, and reports and counts such events."""
 
     on_event: Callable[[str], None] | None
-    """Function that receives one line of text for each event. The inference thread calls it."""
+    """Function that receives one line of text for each event. It is called in the inference thread."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -82,7 +85,7 @@ class Recoverable(Protocol):
 
 
 class NotOfferedError(EngineError):
-    """The installed engine was built without the requested feature."""
+    """Raised if the installed engine was built without the requested feature."""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -105,15 +108,15 @@ class Inputs:
         self._inputs = {slot.name: _Input(slot) for slot in slots}
 
     def tensors(self) -> list[NDArray[np.generic]]:
-        """Allocate the input tensors, `[1,...]` each, in slot order, for an engine without memory of its own."""
+        """Allocate the input tensors, `[1,...]` each, in the order of the slots, if the engine has none."""
         return [np.empty(converter.shape, converter.dtype) for converter in self._inputs.values()]
 
     def fill(self, prepared: ModelInput, tensors: Sequence[NDArray[np.generic]]) -> None:
         """Quantise a sample as the variant needs it, and write it into the engine's input tensors.
 
         Args:
-            prepared: Sample, as for `Session.run`. It is not changed.
-            tensors: Tensors to write, `[1,...]` each, in slot order.
+            prepared: The sample, as for `Session.run`. It is not changed.
+            tensors: Tensors to write, `[1,...]` each, in the order of the slots.
 
         Raises:
             BundleError: The shape or the names differ from those of the variant.
@@ -141,13 +144,13 @@ class _Input:
     def __init__(self, slot: Slot) -> None:
         shape, dtype = slot.shape, slot.dtype
         if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
-            msg = f"the variant's input is {list(shape)}: expected one sample, [1,...]"
+            msg = f"the variant's input has shape {list(shape)}: expected one sample, [1,...]"
             raise BundleError(msg)
         self.shape, self.dtype = shape, dtype
         self._quantisation = slot.quantisation
         self._table: NDArray[np.generic] | None = None
         if dtype.itemsize == 1 and slot.quantisation is None:
-            msg = f"the variant's input is {dtype} without scale and zero point"
+            msg = f"the variant's input has type {dtype}, but no scale and zero point"
             raise BundleError(msg)
         if slot.quantisation is not None and dtype.itemsize == 1:
             self._table = slot.quantisation.table(dtype)
@@ -158,7 +161,7 @@ class _Input:
     def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
         if prepared.shape != self.shape[1:]:
             expected = list(self.shape[1:])
-            msg = f"the prepared input is {list(prepared.shape)}, but the variant takes {expected}"
+            msg = f"the prepared input has shape {list(prepared.shape)}, but the variant takes {expected}"
             raise BundleError(msg)
         if self._as_is and (self._quantisation is None or prepared.dtype == np.uint8):
             np.copyto(tensor[0], prepared, casting="unsafe")
@@ -170,14 +173,14 @@ class _Input:
 
 
 def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return one output unchanged, or several as one vector `[1,D]`."""
+    """Return a single output unchanged, or concatenate several into one vector `[1,D]`."""
     if len(outputs) == 1:
         return outputs[0]
     return np.concatenate([output.reshape(1, -1) for output in outputs], axis=1)
 
 
 def dequantise(output: NDArray[np.generic], quantisation: Quantization | None) -> NDArray[np.float32]:
-    """Convert quantised numbers into real numbers, float32. If `quantisation` is None, only the type is converted."""
+    """Convert quantised numbers into real numbers in float32. If `quantisation` is None, only convert the type."""
     if quantisation is None:
         return output.astype(np.float32, copy=False)
     return (output.astype(np.float32) - np.float32(quantisation.zero_point)) * np.float32(quantisation.scale)

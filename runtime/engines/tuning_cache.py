@@ -1,4 +1,4 @@
-"""Cache of the choices that `orilla tune` made for bundles on this machine."""
+"""Store the choices that `orilla tune` made for bundles on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DISABLED = "ORILLA_NO_TUNED"
 
 
 class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to run a bundle."""
+    """One way to run a bundle: a variant, an engine and a number of threads."""
 
     variant: str
     engine: str
@@ -32,7 +32,7 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of a file of the cache: a choice, and the conditions under which it is valid."""
+    """Content of a cache file: a choice, and the conditions under which it is valid."""
 
     choice: Candidate
     p50_ms: float
@@ -46,9 +46,10 @@ class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
-    """Return the choice for a bundle, or None and the reason why an existing choice is not used.
+    """Return the choice for a bundle, and None. If a stored choice is not used, return None and the reason.
 
-    A file that cannot be read counts as no choice. A damaged file is a reason. Neither keeps the loop from starting.
+    An unreadable file counts as no choice. If a file is damaged, this is the reason. Neither prevents the loop from
+    starting.
     """
     if os.environ.get(DISABLED):
         return None, None
@@ -68,7 +69,7 @@ def check_writable() -> None:
 
 
 def store(manifest: Manifest, tuned: Tuned) -> Path:
-    """Store a choice and return its file. Raises `OutputError`."""
+    """Store a choice and return the path of its file. Raise `OutputError` if it cannot be written."""
     path = _path(manifest)
     make_folder(path.parent)
     write_bytes(path, encode_json(tuned))
@@ -76,20 +77,20 @@ def store(manifest: Manifest, tuned: Tuned) -> Path:
 
 
 def current() -> tuple[str, int, dict[str, str]]:
-    """Return the conditions of a choice: the machine, the number of usable cores, and the versions of all packages."""
+    """Return the current conditions: the machine, the number of usable cores, and the versions of all packages."""
     return identity(), available_cores(), installed(ENGINES)
 
 
 def _stale(tuned: Tuned) -> str | None:
     machine, cores, now = current()
     if tuned.machine != machine:
-        return f"tuned on {tuned.machine}, this is {machine}"
+        return f"tuned on {tuned.machine}, but this is {machine}"
     for name in sorted({*now, *tuned.packages}):
         was, is_now = tuned.packages.get(name, "not installed"), now.get(name, "not installed")
         if was != is_now:
-            return f"tuned with {name} {was}, now {is_now}"
+            return f"tuned with {name} {was}, but {is_now} is installed"
     if tuned.cores != cores:
-        return f"tuned with {tuned.cores} cores, now {cores}"
+        return f"tuned with {tuned.cores} cores, but {cores} are usable now"
     return None
 
 

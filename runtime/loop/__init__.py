@@ -1,1 +1,1 @@
-"""The camera loop: threads, scheduling, policies, statistics, recording and replay."""
+"""The camera loop: its threads, scheduler, policies, statistics, recordings and replay."""

@@ -1,8 +1,8 @@
 """The camera loop: capture, inference and the caller's work overlap, each in its own thread.
 
-The capture thread reads and prepares frames, the inference thread answers them, and the caller takes the answers in its
-own thread. Most of their time is spent in native calls, which release the GIL. `scheduler.FrameScheduler` decides which
-frames wait, are answered or are dropped.
+The capture thread reads and prepares frames, the inference thread runs the model, and the caller takes the answers in
+its own thread. Most of their time is spent in native calls, which release the GIL. `scheduler.FrameScheduler` decides
+which frames wait, are processed or are dropped.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from orilla.runtime.loop.stages import Stages, StageTimer
 from orilla.runtime.sources.source import Source
 
 JOIN_TIMEOUT_S = 5.0
-"""Time that the end of a loop waits for a thread that hangs in a driver, in seconds."""
+"""Time limit in seconds for a thread to end when the loop ends. A thread may hang in a driver."""
 
 
 class CameraLoop:
-    """One run over one source. The loop closes the source at its end.
+    """A camera loop: one run over one source. The loop closes the source at its end.
 
     Args:
         source: Source of the frames.
-        stages: The processing of each frame.
-        policy: Rule that selects the frames.
-        on_event: Function that receives the events. None logs them as warnings with the logger `orilla`.
-        recorder: Receiver of everything that happens in the loop.
+        stages: The stages that process each frame.
+        policy: Policy that selects the frames to process.
+        on_event: Function that receives the events. If None, they are logged as warnings with the logger `orilla`.
+        recorder: Receives everything that happens in the loop. If None, nothing is recorded.
 
     Raises:
         ConfigError: The policy needs a frame rate, and the source has none.
     """
 
     _counting, _running = threading.Lock(), 0
-    """Number of loops that run in this process, and its lock. If only one loop runs, its threads are bound to cores."""
+    """Number of loops that run in this process, and the lock for it. If only one loop runs, its threads are bound to
+    cores."""
 
     def __init__(
         self,
@@ -85,16 +86,22 @@ class CameraLoop:
         """Wait for the next answer and return it, or None at the end.
 
         Raises:
-            SourceError: The source failed. Every frame before the failure was answered.
+            SourceError: The source failed. All answers to earlier frames have been delivered.
         """
         return self._scheduler.next()
 
     def poll(self) -> tuple[Tick | None, bool]:
-        """Return the next answer, if there is one, and True at the end. Never wait. Raises the errors of `next`."""
+        """Return the next answer or None, and True if the loop has ended.
+
+        Never wait. Raise the same errors as `next`.
+        """
         return self._scheduler.poll()
 
     def listen(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener`, in another thread, whenever `poll` may have something new. None stops the calls."""
+        """Call `listener`, in another thread, whenever `poll` may have something new.
+
+        If `listener` is None, stop the calls.
+        """
         self._scheduler.listen(listener)
 
     @property
@@ -144,7 +151,7 @@ class CameraLoop:
             else:
                 msg = f"{type(self.source).__name__}.read() returned a {type(frame).__name__}; it must return a Frame"
                 raise SourceError(msg)
-            del frame  # otherwise its buffer would be held until the next frame is read
+            del frame  # Without this, the buffer would be held until the next frame is read.
         if not self._prepared_count and self._last_corrupt:
             msg = f"no frame could be used: {self._last_corrupt}"
             raise SourceError(msg)
@@ -175,7 +182,7 @@ class CameraLoop:
             item.result = self._stages.answer(item.input, item.frame.raw, item.timer)
             item.input = None
             self._scheduler.answer(item)
-            del item  # otherwise its buffers would be held until the next inference starts
+            del item  # Without this, the buffers would be held until the next inference starts.
 
     def _report(self, event: Event) -> None:
         """Count, record and report an event of the source or of an accelerator."""
@@ -197,5 +204,5 @@ class CameraLoop:
             return
         if self._size is not None and self._size != frame.image.shape:
             old, new = (f"{shape[1]}x{shape[0]}" for shape in (self._size, frame.image.shape))
-            self._report(Event("size", frame.index, time.monotonic_ns(), f"frames are now {new}, before {old}"))
+            self._report(Event("size", frame.index, time.monotonic_ns(), f"the frame size changed from {old} to {new}"))
         self._size = frame.image.shape

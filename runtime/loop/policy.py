@@ -1,4 +1,4 @@
-"""Policies, which select the frames of a source that are answered."""
+"""Policies. A policy selects the frames of a source that the loop processes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ UNITS = {"rate": "hertz, as in `rate:5`", "deadline": "milliseconds, as in `dead
 """Unit of the number that a policy needs, and an example. Other policies take no number."""
 
 MIN_VALUE, MAX_VALUE = 1e-6, 1e9
-"""Range of the numbers."""
+"""Range of the number that a policy takes."""
 
 LIVE, RECORDED = "latest", "every"
 """Default policies of a live source and of a recording."""
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The rule that selects which frames are answered.
+    """The rule that selects which frames the loop processes.
 
-    - `latest`: the newest frame; older ones are dropped.
-    - `every`: every frame; if the loop is slower, the source waits.
-    - `rate:HZ`: one frame per period of this rate; for a live source, the newest.
-    - `deadline:MS`: the newest frame, unless it is older than this limit when its inference would begin.
+    - `latest`: The newest frame. Older frames are dropped.
+    - `every`: Every frame. If the loop is slower than the source, the source waits.
+    - `rate:HZ`: HZ frames per second. From a live source, the newest frame in each period.
+    - `deadline:MS`: The newest frame, unless it would be older than MS milliseconds at the start of its inference.
     """
 
     name: Name
@@ -36,7 +36,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Policy:
-        """Parse `NAME` or `NAME:NUMBER`. Raises `ConfigError`."""
+        """Parse `NAME` or `NAME:NUMBER`. Raise `ConfigError` if it is invalid."""
         name, colon, number = text.partition(":")
         if name not in ("latest", "every", *UNITS):
             raise unknown_name(name, ["latest", "every", "rate:HZ", "deadline:MS"], kind="policy")
@@ -70,11 +70,11 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 EARLY_SHARE = 0.25
-"""Share of a period by which a frame may arrive early, because cameras jitter."""
+"""A frame may arrive early by this share of a period, because the intervals of cameras vary."""
 
 
 class Sampler:
-    """Selects one frame per period. Its mean rate stays exact, however much the source jitters."""
+    """Selects one frame per period. The mean rate is exact even if the intervals of the source vary."""
 
     def __init__(self, rate_hz: float) -> None:
         self._period_ns = 1e9 / rate_hz
@@ -86,6 +86,6 @@ class Sampler:
             self._due_ns = time_ns
         if time_ns < self._due_ns - EARLY_SHARE * self._period_ns:
             return False
-        # After a gap, the periods start again, so that the missed ones do not lead to more frames later.
+        # After a gap, the periods start again, so that no extra frames are selected for the missed periods.
         self._due_ns = max(self._due_ns, time_ns - self._period_ns) + self._period_ns
         return True

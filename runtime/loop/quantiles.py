@@ -1,4 +1,4 @@
-"""Percentiles of a stream of times, in constant memory: of all times, or of those in a recent window.
+"""Compute percentiles of a stream of times in constant memory. They cover all times, or those in a recent window.
 
 The buckets of the histogram grow by a constant factor, so that each percentile is within 1 % of the exact one. Source:
 Masson, Rim, Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees" (2019).
@@ -25,10 +25,10 @@ PARTS = 10
 
 
 class Quantiles:
-    """Histogram of times. One thread adds them, and others may read.
+    """A histogram of times. One thread adds times, and any thread may read percentiles.
 
     Args:
-        window_s: Length of the window in seconds. None counts all times.
+        window_s: Length of the window in seconds. If None, all times count.
     """
 
     def __init__(self, window_s: float | None = None) -> None:
@@ -58,7 +58,7 @@ class Quantiles:
             self._maxima[slot] = value
 
     def forget(self, now_ns: int) -> None:
-        """Remove the times that have left the window by `now_ns` on the monotonic clock."""
+        """Remove the times that are older than the window. `now_ns` is the current time on the monotonic clock."""
         if self._part_ns is not None:
             self._advance(now_ns // self._part_ns)
 
@@ -73,7 +73,7 @@ class Quantiles:
         return max(self._maxima)
 
     def at(self, *percents: float) -> tuple[float, ...]:
-        """Return percentiles in milliseconds by nearest rank, within `ERROR`. They are 0 if there are no times."""
+        """Return percentiles in milliseconds, with a relative error of at most `ERROR`. They are 0 without times."""
         total = (
             [sum(column) for column in zip(*self._counts, strict=True)] if len(self._counts) > 1 else self._counts[0]
         )
@@ -87,12 +87,13 @@ class Quantiles:
         for bucket, in_bucket in enumerate(total):
             seen += in_bucket
             if seen >= rank:
-                # Return the relative centre of the bucket, but at most the observed maximum.
+                # This value has the smallest relative error to any time in the bucket. It is limited to the observed
+                # maximum.
                 return min(2 * _GAMMA ** (bucket + _FIRST) / (1 + _GAMMA), self.max)
         return self.max
 
     def _advance(self, part: int) -> None:
-        """Begin the part with this number, and empty the parts that the window has left."""
+        """Begin a part of the window, and empty the parts that are older than the window."""
         for begun in range(max(self._part + 1, part - len(self._counts) + 1), part + 1):
             slot = begun % len(self._counts)
             self._counts[slot] = array("Q", bytes(8 * _BUCKETS))

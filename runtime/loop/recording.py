@@ -1,4 +1,4 @@
-"""Recordings of a loop: its decisions, stage times, drops, events and results, but no images.
+"""Recordings of a loop. A recording contains decisions, stage times, drops, events and results, but no images.
 
 A recording is a file with one JSON document per line. `docs/recording.md` describes it.
 """
@@ -32,13 +32,13 @@ class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header", omit_d
     live: bool
     """True for a live source."""
     rate_hz: float | None = None
-    """Frames per second of the source. None if there is no such rate."""
+    """Frame rate of the source in frames per second. None if the source has no frame rate."""
     models: dict[str, str] = {}
     """Variant and engine of each model, by name."""
 
 
 class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_defaults=True):
-    """A step of a frame, for which the loop called its scheduler."""
+    """A step of a frame that the loop reported to its scheduler."""
 
     verb: Verb
     at_ns: int
@@ -56,7 +56,7 @@ class DropEntry(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):
 
 
 class FrameEntry(msgspec.Struct, frozen=True, tag_field="line", tag="frame"):
-    """A frame that is ready for inference."""
+    """Entry for a frame that is ready for inference."""
 
     index: int
     captured_ns: int
@@ -85,7 +85,7 @@ Entry = Header | StepEntry | DropEntry | FrameEntry | ResultEntry | EventEntry
 
 
 class Recording:
-    """Writer of a recording. The file appears under its name when the loop has ended."""
+    """Writes a recording. The file gets its final name when the loop has ended."""
 
     def __init__(self, path: Path, stream: BinaryIO, files: ExitStack) -> None:
         self._path, self._stream, self._files = path, stream, files
@@ -120,7 +120,7 @@ class Recording:
         self._write(DropEntry(at_ns, index, reason))
 
     def event(self, event: Event) -> None:
-        """Record an event of the source."""
+        """Record an event of the source or of an accelerator."""
         detail = event.detail.encode(errors="replace").decode()
         self._write(EventEntry(event.kind, event.index, event.at_ns, detail))
 
@@ -133,7 +133,7 @@ class Recording:
         self._write(ResultEntry(frame.index, dict(stages_ms), result.to_dict()))
 
     def close(self) -> None:
-        """Finish the file. Raises `OutputError` if it could not be written."""
+        """Finish the file. Raise `OutputError` if it could not be written."""
         close_files(self._files, complete=self._failure is None)
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -150,7 +150,7 @@ class Recording:
 
 
 def read(path: str | Path) -> Iterator[Entry]:
-    """Yield the entries of a recording, the header first.
+    """Yield the entries of a recording, beginning with the header.
 
     Raises:
         DataError: The file is not a recording, is damaged, or has another version.

@@ -1,6 +1,6 @@
 """Replay a recording: check that the same events lead to the same decisions, or simulate another policy.
 
-The clock comes from the recording or is simulated. The recording of an hour therefore replays in seconds.
+Times come from the recording or are simulated, so a recording of an hour is replayed in seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from orilla.runtime.loop.simulate import Outcome, SimulatedFrame, simulate
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The outcome of a frame: an answer, or the reason for its drop."""
+    """The outcome for one frame: it was answered, or it was dropped for a reason."""
 
     index: int
     at_ns: int
@@ -31,7 +31,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     captured_ns: int = 0
     began_ns: int = 0
     drops: dict[str, int] = {}
-    """Number of frames that had been dropped by then, by reason."""
+    """Number of frames that had been dropped by that time, by reason."""
     result: dict[str, Any] | None = None
 
 
@@ -52,7 +52,7 @@ class Replay:
 
     @classmethod
     def read(cls, path: str | Path) -> Replay:
-        """Read a recording. Raises `DataError`."""
+        """Read a recording. Raise `DataError` if it is invalid."""
         entries = recording.read(path)
         header = next(entries, None)
         if not isinstance(header, Header):
@@ -65,7 +65,7 @@ class Replay:
         """Return the decisions of the recorded loop, one JSON document per line.
 
         Raises:
-            DataError: The recording lacks a line.
+            DataError: A line is missing in the recording.
         """
         try:
             return _encode(self._recorded())
@@ -74,15 +74,15 @@ class Replay:
             raise DataError(msg) from error
 
     def repeated_decisions(self) -> bytes:
-        """Return the decisions that this version of the loop makes for the same events, one JSON document per line."""
+        """Return the decisions that the current code makes for the same events, one JSON document per line."""
         return _encode(self._repeated())
 
     def simulate(self, policy: Policy | None = None, *, infer_ms: float | None = None) -> Outcome:
         """Simulate the loop with the recorded camera.
 
         Args:
-            policy: Another policy. None uses the recorded one.
-            infer_ms: Time of each inference in milliseconds. None uses the recorded times.
+            policy: Policy to simulate. If None, the recorded one is used.
+            infer_ms: Time of each inference in milliseconds. If None, the recorded times are used.
 
         Raises:
             ConfigError: The policy needs a frame rate, and the recorded source had none.
@@ -96,7 +96,7 @@ class Replay:
         return simulate(frames, policy, live=live)
 
     def _played(self, frames: list[SimulatedFrame]) -> list[SimulatedFrame]:
-        """Return the frames of a file as a camera with its frame rate would have delivered them."""
+        """Return the frames of a file with the times at which a camera of its frame rate would have delivered them."""
         rate_hz = self.header.rate_hz
         if not rate_hz:
             msg = "the recorded source has no frame rate: use policy=every"
@@ -149,7 +149,7 @@ class Replay:
         steps = [entry for entry in self.entries if isinstance(entry, StepEntry)]
         times = _StageTimes.of(self.entries, steps)
         corrupt = {step.index for step in steps if step.verb == "corrupt"}
-        # A frame that could not be prepared was admitted before it proved to be corrupt.
+        # A corrupt frame that was found in `prepare` had been admitted before.
         reads = {step.index: step for step in reversed(steps) if step.verb in ("admit", "corrupt")}
         for index, step in sorted(reads.items()):
             yield SimulatedFrame(
@@ -164,7 +164,7 @@ class Replay:
 
 
 class _Times:
-    """Time of one stage for each frame, in nanoseconds. A frame without a time gets the median."""
+    """Times of one stage in nanoseconds, by frame. The median is used for a frame without a time."""
 
     def __init__(self, by_index: Mapping[int, int]) -> None:
         self._by_index = by_index
@@ -192,7 +192,8 @@ class _StageTimes:
         prepare = {index: _ns(stages_ms, "prepare") for index, stages_ms in prepared.items()}
         infer = {}
         for index, stages_ms in answered.items():
-            # In a cascade, the inference thread also prepares crops. Their time is part of the answer's `prepare`.
+            # In a cascade, the inference thread also prepares crops. This time is included in the stage `prepare` of
+            # the answer.
             crops_ns = max(0, _ns(stages_ms, "prepare") - prepare.get(index, 0))
             infer[index] = _ns(stages_ms, "infer", "decode") + crops_ns
         return cls(
@@ -204,9 +205,9 @@ class _StageTimes:
 
 
 def _repeat(scheduler: FrameScheduler[_Frame], step: StepEntry, frames: dict[int, _Frame]) -> _Frame | None:
-    """Repeat a recorded step. Return the frame whose answer it delivers, else None.
+    """Repeat a recorded step. Return the frame whose answer the step delivers, or None.
 
-    Steps of a frame that the replay has dropped, unlike the recorded loop, are skipped.
+    If the replay has dropped a frame that the recorded loop processed, later steps of this frame are skipped.
     """
     if step.verb == "admit":
         scheduler.admit(step.index, step.time_ns, step.at_ns)

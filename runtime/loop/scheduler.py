@@ -1,6 +1,6 @@
-"""Decide which frame of a camera loop waits, is answered, or is dropped.
+"""Decide which frames of a camera loop wait, are processed, or are dropped.
 
-This module never waits and never reads a clock. The threads of the loop, the simulation and the replay call the same
+This module never waits and never reads a clock. The threads of the loop, the simulation and the replay use the same
 class, each with its own clock. Tests of the simulation therefore cover the code that runs on the robot.
 """
 
@@ -14,8 +14,8 @@ from orilla.runtime.frame import QUEUE_DEPTH
 from orilla.runtime.loop.policy import Policy, Sampler
 
 HOLD_SHARE = 0.15
-"""Share of a period for which idle inference waits for a frame that is about to arrive, if only the newest frame
-counts. Without the wait, inference would start with a frame that is a period old. With it, answers are fresher and
+"""If only the newest frame counts, idle inference waits up to this share of a period for a frame that is about to
+arrive. Without the wait, inference would start with a frame that is a period old. With it, answers are newer and
 hardly less frequent."""
 
 INTERVALS = 9
@@ -32,7 +32,7 @@ Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
 """
 
 Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done"]
-"""Step of a frame through the loop:
+"""Steps of a frame through the loop:
 
 - `admit`: The frame was read, and the policy decides whether it is prepared.
 - `corrupt`: The frame cannot be used.
@@ -45,7 +45,7 @@ Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done
 
 
 class Item(Protocol):
-    """A frame on its way through the loop: its number and its capture time."""
+    """A frame in the loop, as the scheduler sees it: its number and its capture time."""
 
     @property
     def index(self) -> int:
@@ -59,18 +59,18 @@ class Item(Protocol):
 T = TypeVar("T", bound=Item)
 
 OnStep = Callable[[Verb, int, int, int], None]
-"""Function that receives each step: its verb, the clock in nanoseconds, the frame number, and the capture time for
+"""Function that receives each step: the verb, the current time in nanoseconds, the frame number, and for `admit` the
 `admit`, else 0."""
 
 OnDrop = Callable[[int, int, Reason], None]
-"""Function that receives each dropped frame: the clock in nanoseconds, the frame number and the reason."""
+"""Function that receives each dropped frame: the current time in nanoseconds, the frame number and the reason."""
 
 
 class FrameScheduler(Generic[T]):
-    """Decisions of one loop. It is not thread-safe; the loop holds a lock around each call.
+    """Makes the decisions of one loop. It is not thread-safe: the loop calls it with a lock held.
 
     Args:
-        policy: Rule that selects the frames.
+        policy: Policy that selects the frames to process.
         live: True for a live source.
         on_step: Function that receives each step.
         on_drop: Function that receives each dropped frame.
@@ -125,7 +125,7 @@ class FrameScheduler(Generic[T]):
         self._waiting.append(item)
 
     def hold_ns(self, now_ns: int) -> int:
-        """Return the nanoseconds for which inference should wait for a frame that is about to arrive.
+        """Return how many nanoseconds inference should wait for a frame that is about to arrive.
 
         0 means that inference should not wait.
         """
@@ -137,7 +137,7 @@ class FrameScheduler(Generic[T]):
         return until_due_ns + slack_ns if -slack_ns < until_due_ns <= slack_ns else 0
 
     def begin(self, now_ns: int) -> T | None:
-        """Return the frame whose inference starts now. None if no frame waits."""
+        """Return the frame whose inference starts now, or None if no frame is waiting."""
         item = None
         while self._waiting:
             item = self._waiting.popleft()
@@ -162,7 +162,7 @@ class FrameScheduler(Generic[T]):
         self._answers.append(item)
 
     def deliver(self, now_ns: int) -> T | None:
-        """Return the item whose answer the caller receives now. None if there is none."""
+        """Return the item whose answer the caller receives now, or None if no answer is ready."""
         if not self._answers:
             return None
         item = self._answers.popleft()

@@ -1,4 +1,4 @@
-"""A scheduler that the threads of a running loop share. It adds a lock and the waiting to `FrameScheduler`."""
+"""A scheduler that the threads of a running loop share. It adds locking and waiting to `FrameScheduler`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orilla.runtime.loop.stages import StageTimer
 
 
 class Recorder(Protocol):
-    """Receives what happens in the loop, in order. The loop calls each method with its lock held."""
+    """Receives everything that happens in the loop, in order. The loop calls each method with its lock held."""
 
     def step(self, verb: Verb, at_ns: int, index: int, time_ns: int) -> None:
         """Record one step of the scheduler."""
@@ -25,7 +25,7 @@ class Recorder(Protocol):
         """Record a dropped frame."""
 
     def event(self, event: Event) -> None:
-        """Record an event of the source."""
+        """Record an event of the source or of an accelerator."""
 
     def prepared(self, frame: Frame | Line, stages_ms: dict[str, float]) -> None:
         """Record a frame and the times of its stages so far."""
@@ -35,7 +35,7 @@ class Recorder(Protocol):
 
 
 class LoopItem(msgspec.Struct):
-    """A frame on its way through the loop."""
+    """A frame in the loop, with its input, times and result."""
 
     frame: Frame | Line
     input: Any
@@ -55,7 +55,7 @@ class LoopItem(msgspec.Struct):
 
 
 class SharedScheduler:
-    """The `FrameScheduler` of one loop, with the waiting of its three threads.
+    """The scheduler of one loop, which lets its three threads wait for each other.
 
     The capture thread calls `wait_for_room`, `admit` and `arrive`. The inference thread calls `begin` and `answer`. The
     caller's thread calls `next` or `poll`.
@@ -86,7 +86,7 @@ class SharedScheduler:
             return dict(self._scheduler.drops)
 
     def wait_for_room(self) -> bool:
-        """Wait until there is room for the next frame, because an earlier read would only use memory.
+        """Wait until there is room for the next frame. Reading it earlier would only use memory.
 
         Return False if the loop was stopped.
         """
@@ -96,7 +96,7 @@ class SharedScheduler:
             return not self._stopped
 
     def admit(self, index: int, time_ns: int) -> bool:
-        """Return True if a frame should be prepared; see `FrameScheduler.admit`."""
+        """Return True if a frame should be prepared. See `FrameScheduler.admit`."""
         with self._lock:
             return self._scheduler.admit(index, time_ns, time.monotonic_ns())
 
@@ -138,20 +138,26 @@ class SharedScheduler:
                 self._listener()
 
     def next(self) -> Tick | None:
-        """Wait for the next answer and return it, or None at the end. Raises the error that ended the loop."""
+        """Wait for the next answer and return it, or None at the end. Raise the error that ended the loop, if any."""
         with self._lock:
             while (tick := self._deliver()) is None and not self._over():
                 self._may_deliver.wait()
             return tick
 
     def poll(self) -> tuple[Tick | None, bool]:
-        """Return the next answer, if there is one, and True at the end. Never wait. Raises the errors of `next`."""
+        """Return the next answer or None, and True if the loop has ended.
+
+        Never wait. Raise the same errors as `next`.
+        """
         with self._lock:
             tick = self._deliver()
             return tick, tick is None and self._over()
 
     def listen(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener`, in another thread, whenever `poll` may have something new. None stops the calls."""
+        """Call `listener`, in another thread, whenever `poll` may have something new.
+
+        If `listener` is None, stop the calls.
+        """
         with self._lock:
             self._listener = listener
 
@@ -164,20 +170,23 @@ class SharedScheduler:
                 self._recorder.event(event)
 
     def stop(self) -> None:
-        """End all waiting."""
+        """Stop the loop: wake all waiting threads."""
         with self._lock:
             self._stopped = True
             self._wake()
 
     def end_capture(self, error: BaseException | None) -> None:
-        """Record that no frame will follow. The caller receives the error after the answers to the earlier frames."""
+        """Record that no frame will follow.
+
+        The error is raised for the caller after the answers to the earlier frames.
+        """
         with self._lock:
             self._error = self._error or error
             self._capture_ended = True
             self._wake()
 
     def end_inference(self, error: BaseException | None) -> None:
-        """Record that no answer will follow. The caller receives the error after the earlier answers."""
+        """Record that no answer will follow. The error is raised for the caller after the earlier answers."""
         with self._lock:
             self._error = self._error or error
             self._inference_ended = True
@@ -197,7 +206,7 @@ class SharedScheduler:
         return Tick(item.frame, item.result, item.timer.stages_ms, time.monotonic_ns(), drops)
 
     def _over(self) -> bool:
-        """Return True if no answer will follow. Raises the error that ended the loop."""
+        """Return True if no answer will follow. Raise the error that ended the loop, if any."""
         if not self._stopped and self._inference_ended and self._error is not None:
             raise self._error
         return self._stopped or self._inference_ended

@@ -1,6 +1,6 @@
-"""The camera loop in simulated time: the decisions of the real loop, without threads and without waiting.
+"""Simulate the camera loop without threads and without waiting. The decisions are those of the real loop.
 
-Capture, inference and the caller each take a specified time for each frame, and call the same `FrameScheduler` as the
+Capture, inference and the caller's work take a given time for each frame, and use the same `FrameScheduler` as the
 real loop. Simulating a second of a camera takes a millisecond.
 """
 
@@ -17,7 +17,7 @@ from orilla.runtime.loop.scheduler import FrameScheduler, Reason
 
 @dataclass(frozen=True, slots=True)
 class SimulatedFrame:
-    """A frame of a source, and the time that each stage takes for it, in nanoseconds."""
+    """A frame of a source, and the time in nanoseconds that each stage takes for it."""
 
     index: int
     captured_ns: int
@@ -42,7 +42,7 @@ class Delivered:
     """Time at which the inference began."""
     delivered_ns: int
     drops: dict[str, int]
-    """Number of frames that had been dropped by then, by reason."""
+    """Number of frames that had been dropped by that time, by reason."""
 
     @property
     def age_ms(self) -> float:
@@ -56,7 +56,7 @@ class Outcome:
 
     delivered: list[Delivered] = field(default_factory=list)
     dropped: list[tuple[int, int, Reason]] = field(default_factory=list)
-    """Clock in nanoseconds, number and reason of each dropped frame."""
+    """Time in nanoseconds, frame number and reason of each drop."""
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class _Item:
 
 
 def simulate(frames: Sequence[SimulatedFrame], policy: Policy, *, live: bool) -> Outcome:
-    """Simulate the loop on `frames` to its end."""
+    """Simulate the loop with `frames` until it ends."""
     return _Simulation(frames, policy, live=live).run()
 
 
@@ -84,7 +84,8 @@ class _Simulation:
         self._frames, self._live = iter(frames), live
         self._now = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
-        """Time, number and function of each future event. The numbers keep events of the same time in order."""
+        """Future events: time, sequence number and function. The sequence numbers keep events of the same time in
+        order."""
         self._count = 0
         self._reading = self._inferring = self._sinking = False
 
@@ -120,7 +121,7 @@ class _Simulation:
         self._reading = frame is not None
         if frame is not None:
             end_ns = max(self._now, frame.read_ns) if self._live else self._now + frame.read_ns
-            # A frame of a recording gets its capture time when it has been read.
+            # In a recording, the capture time of a frame is the time at which it has been read.
             item = _Item(frame, frame.captured_ns if self._live else end_ns)
             self._at(end_ns, partial(self._end_read, item))
 
@@ -144,4 +145,4 @@ class _Simulation:
         self._sinking = False
 
     def _end_hold(self) -> None:
-        """End the wait of the inference for a frame that was about to arrive. `run` then tries to start it again."""
+        """End the wait for a frame that was about to arrive. `run` then tries to start the inference again."""

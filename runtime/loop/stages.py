@@ -1,4 +1,4 @@
-"""Processing of each frame by one model, by several models, or by a cascade."""
+"""The stages that process a frame: with one model, with several models, or with a cascade."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ CropFunction = Callable[[Answer, Image], Sequence[Box] | None]
 
 
 class StageTimer:
-    """Adds up the time that one frame spends in each stage.
+    """Adds up the time that each stage takes for one frame.
 
     Args:
-        clock: Clock in nanoseconds.
+        clock: Function that returns the current time in nanoseconds.
     """
 
     __slots__ = ("_clock", "_lap_ns", "stages_ms")
@@ -39,7 +39,7 @@ class StageTimer:
         self._lap_ns = clock()
 
     def restart(self) -> None:
-        """Begin a lap now. The time since the last lap counts for no stage."""
+        """Begin a new lap. The time since the last lap is not added to any stage."""
         self._lap_ns = self._clock()
 
     def lap(self, stage: str) -> None:
@@ -50,23 +50,23 @@ class StageTimer:
 
 
 class Stages(Protocol):
-    """The processing of each frame."""
+    """The stages that process each frame."""
 
     def prepare(self, raw: RawInput) -> Any:
         """Convert a frame into the network's input. The capture thread calls this method.
 
-        The buffer of the input is reused when nobody holds it.
+        The memory of the input is reused when no reference to it is left.
 
         Raises:
-            DataError: The frame does not fit the network. The loop drops it.
+            DataError: The network cannot process the frame. The loop drops it.
         """
 
     def answer(self, prepared: Any, raw: RawInput, timer: StageTimer) -> Result:
         """Return the result for a prepared frame. The inference thread calls this method.
 
         Args:
-            prepared: What `prepare` returned for the frame.
-            raw: The frame itself.
+            prepared: The value that `prepare` returned for the frame.
+            raw: The frame.
             timer: Timer whose lap has just begun. The method adds its time to the stages `infer` and `decode`.
         """
 
@@ -82,7 +82,7 @@ def answer_once(
 
 
 class ModelStages:
-    """Processing by one model. Its prepared frames use pooled buffers."""
+    """Stages that run one model. Prepared frames use pooled buffers."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class ModelStages:
         return self._preprocessor(raw, buffer, color=self._color)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Answer:
-        """Run the inference, decode the output, and record the times."""
+        """Run the inference, decode the output, and add both times to `timer`."""
         output = self._infer(prepared)
         timer.lap("infer")
         result = self._decode(output, raw)
@@ -110,7 +110,7 @@ class ModelStages:
 
 
 class ParallelStages:
-    """Processing of the same frame by several models."""
+    """Stages that run several models on the same frame."""
 
     def __init__(self, models: Mapping[str, ModelStages]) -> None:
         self._models = models
@@ -120,14 +120,14 @@ class ParallelStages:
         return {name: stages.prepare(raw) for name, stages in self._models.items()}
 
     def answer(self, prepared: Mapping[str, ModelInput], raw: RawInput, timer: StageTimer) -> Answers:
-        """Run the inference, decode the output, and record the times."""
+        """Run the inference, decode the output, and add both times to `timer`."""
         return Answers({name: stages.answer(prepared[name], raw, timer) for name, stages in self._models.items()})
 
 
 class CascadeStages:
-    """Processing by the first model, then by the second on each box that `crop` returns.
+    """Stages that run the first model on the frame, and the second model on each box that `crop` returns.
 
-    The time of both models is added up in each stage. Cropping counts as preparation.
+    The time of a stage is the sum over both models. Cropping counts as preparation.
     """
 
     def __init__(self, first: ModelStages, second: ModelStages, crop: CropFunction) -> None:
@@ -138,9 +138,9 @@ class CascadeStages:
         return self._first.prepare(raw)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> CascadeResult:
-        """Run the inference, decode the output, and record the times."""
+        """Run the inference, decode the output, and add both times to `timer`."""
         if not isinstance(raw, np.ndarray):
-            msg = "a cascade takes images"
+            msg = "a cascade can process only images"
             raise DataError(msg)
         first = self._first.answer(prepared, raw, timer)
         boxes = [_inside(box, raw) for box in self._crop(first, raw) or ()]

@@ -1,4 +1,4 @@
-"""Statistics of a running loop: the times of its stages and the age of its answers, recently and over the whole run."""
+"""Statistics of a running loop: stage times and the age of answers, for the last minute and for the whole run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from orilla.runtime.frame import Tick
 from orilla.runtime.loop.quantiles import Quantiles
 
 WINDOW_S = 60.0
-"""Length of the window of the recent statistics, in seconds."""
+"""Length in seconds of the window that recent statistics cover."""
 
 RECENT_ANSWERS = 64
-"""Number of answers from which the recent rate is computed."""
+"""The recent rate is computed from this number of answers."""
 
 
 class StageFigures(msgspec.Struct, frozen=True):
-    """Percentiles of the times of one stage in milliseconds, by nearest rank, within 1 %."""
+    """Percentiles of one stage's times in milliseconds (nearest-rank method), with a relative error of at most 1 %."""
 
     p50_ms: float
     p90_ms: float
@@ -28,18 +28,18 @@ class StageFigures(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Statistics of a loop at one moment."""
+    """Statistics of a loop up to one moment."""
 
     frames: int
-    """Number of answers that were delivered in the whole run."""
+    """Number of answers that the caller has received in the whole run."""
     fps: float
-    """Answers per second, of the last answers or of the whole run."""
+    """Answers per second, over the last answers or over the whole run."""
     drops: Mapping[str, int]
-    """Number of dropped frames of the whole run, by reason."""
+    """Number of dropped frames in the whole run, by reason."""
     drop_ratio: float
-    """Share of the frames of the whole run that got no answer, 0–1."""
+    """Share of all frames in the whole run that were dropped, 0–1."""
     age_ms: float
-    """Age of the frame of the newest answer in milliseconds; 0 before the first answer."""
+    """Age in milliseconds of the frame that the newest answer belongs to. 0 before the first answer."""
     stages: Mapping[str, StageFigures]
     """Figures by name:
 
@@ -47,7 +47,7 @@ class Figures(msgspec.Struct, frozen=True):
     - `age`: the time from capture until the caller has the answer.
     - `sink`: the caller's work with the answer.
     - `total`: the time from capture until the caller is done with the answer.
-    - the names of times that the caller added.
+    - the names of times that the caller added with `Stream.note`.
     """
 
     def to_dict(self) -> dict[str, object]:
@@ -98,12 +98,15 @@ class LoopStats:
             self._add("total", (now_ns - tick.captured_ns) / 1e6, now_ns)
 
     def add(self, name: str, value_ms: float, now_ns: int) -> None:
-        """Add one of the caller's own times under a name."""
+        """Add a time that the caller measured, under a name of the caller's choice."""
         with self._lock:
             self._add(name, value_ms, now_ns)
 
     def figures(self, now_ns: int, *, recent: bool = True) -> Figures:
-        """Return the statistics of the last minute or of the whole run. `now_ns` is the monotonic clock."""
+        """Return the statistics of the last minute or of the whole run.
+
+        `now_ns` is the current time on the monotonic clock.
+        """
         with self._lock:
             stages = {}
             for name, quantiles in (self._recent if recent else self._all).items():
@@ -111,7 +114,7 @@ class LoopStats:
                 p50, p90, p99 = quantiles.at(50, 90, 99)
                 stages[name] = StageFigures(p50, p90, p99, quantiles.max)
             first, count = (self._first_ns, self._frames) if not recent else (self._since(), len(self._deliveries_ns))
-            # If no new answer comes, the time since the last one counts too, so that the rate falls.
+            # The time since the last answer is included, so that the rate falls if no new answer comes.
             period_ns = (self._last_ns - first) / max(1, count - 1)
             span_s = (max(self._last_ns, now_ns - period_ns if recent else 0) - first) / 1e9
             dropped = sum(self.drops.values())

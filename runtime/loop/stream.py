@@ -1,4 +1,4 @@
-"""A running loop as an iterator or an asynchronous iterator, and a thread that calls a function with each answer."""
+"""Ways to receive the answers of a running loop: an iterator, an asynchronous iterator, and a callback in a thread."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from orilla.runtime.loop.stats import Figures, LoopStats
 from orilla.runtime.sources.source import Source
 
 INTERRUPTS = 5
-"""Number of interrupts (Ctrl-C) that are tolerated while a loop ends."""
+"""Number of interrupts (Ctrl-C) that are ignored while a loop ends."""
 
 
 class Stream:
     """Iterator over the answers of one loop, for one caller.
 
     The loop starts when the first answer is requested. It ends after the last answer, at `close`, at the end of the
-    `with` block, or when nobody holds the stream any more.
+    `with` block, or when the last reference to the stream is gone.
 
     Args:
         loop: The loop, which has not been started.
-        recording: Recording of the loop. The stream closes it at the end.
-        source: The source as the user opened it. None if it is the loop's own.
+        recording: Recording of the loop, which the stream closes at the end. If None, nothing is recorded.
+        source: The source that the user opened. If None, it is the loop's source.
     """
 
     def __init__(self, loop: CameraLoop, recording: Recording | None = None, *, source: Source | None = None) -> None:
@@ -41,7 +41,8 @@ class Stream:
         self._started = self._ended = False
         self._last: Tick | None = None
         self._stats = LoopStats()
-        # The threads hold the loop, not this object. A caller who leaves a `for` early releases the stream.
+        # The threads refer to the loop, not to this object. A caller who leaves a `for` early therefore releases the
+        # stream.
         self._done = threading.Event()
         self._finalizer = weakref.finalize(self, _end, loop, recording, self._done)
 
@@ -64,7 +65,7 @@ class Stream:
         events, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
-            with suppress(RuntimeError):  # raised if the event loop has ended
+            with suppress(RuntimeError):  # This error is raised if the event loop has ended.
                 events.call_soon_threadsafe(ready.set)
 
         self._loop.listen(wake)
@@ -77,7 +78,7 @@ class Stream:
                 if over:
                     await self.aclose()
                     raise StopAsyncIteration
-                await ready.wait()  # a cancelled wait loses no answer, because `poll` runs after it
+                await ready.wait()  # A cancelled wait loses no answer, because `poll` runs after it.
         except Exception as error:
             if not isinstance(error, StopAsyncIteration):
                 await self.aclose()
@@ -151,13 +152,16 @@ class Stream:
         return tick
 
     def _end_last(self) -> None:
-        last, self._last = self._last, None  # from here on, the buffer of its image may be reused
+        last, self._last = self._last, None  # From here on, the buffer of the image may be reused.
         if last is not None:
             self._stats.done(last, time.monotonic_ns())
 
 
 def _end(loop: CameraLoop, recording: Recording | None, done: threading.Event) -> None:
-    """Stop the loop, even if Ctrl-C is pressed again. Threads that run while Python exits would crash the process."""
+    """Stop the loop, even if Ctrl-C is pressed again.
+
+    Threads that still run while Python exits could crash the process.
+    """
     interrupted: KeyboardInterrupt | None = None
     try:
         for _ in range(INTERRUPTS):
@@ -195,13 +199,13 @@ class Watcher:
         return self._thread.is_alive()
 
     def stats(self, *, recent: bool = True) -> Figures:
-        """Return the statistics; see `Stream.stats`."""
+        """Return the statistics. See `Stream.stats`."""
         return self._stream.stats(recent=recent)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end of the thread. Return False if it still runs after `timeout_s`.
 
-        The error that ended the thread, of the source, the model or the function, is raised here.
+        If an error of the source, the model or the function ended the thread, raise it here.
         """
         self._thread.join(timeout_s)
         if self._error is not None:
@@ -210,7 +214,7 @@ class Watcher:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """End the loop after the current answer. Raises the errors of `wait`."""
+        """End the loop after the current answer. Raise the same errors as `wait`."""
         self._stream.close()
         if threading.current_thread() is not self._thread:
             self.wait()

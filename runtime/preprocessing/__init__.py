@@ -1,1 +1,1 @@
-"""Preprocessing: the conversion of a raw sample into the array that a network takes."""
+"""Preprocessing: convert a raw sample into the input of a network."""

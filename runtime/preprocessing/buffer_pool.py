@@ -1,4 +1,4 @@
-"""A pool of image buffers, which are reused when nobody holds them."""
+"""A pool of image buffers. A buffer is reused when no reference to it is left."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 from orilla.runtime.preprocessing.image import Image
 
 MAX_BUFFERS = 32
-"""Maximum number of buffers in a pool. If the caller holds more, further ones are allocated outside of the pool."""
+"""Maximum number of buffers in a pool. If the caller keeps more images, their buffers are allocated outside of the
+pool."""
 
 _UNHELD = 3
-"""Reference count of a buffer that only the pool holds: in its list, in a loop, and as argument of `getrefcount`."""
+"""Reference count of a free buffer: one in the pool's list, one in a loop variable, one as argument of
+`getrefcount`."""
 
 
 def _counts_are_exact() -> bool:
-    """Return True if the reference counts of this Python show at once whether a view of a buffer exists."""
+    """Return True if reference counts in this Python show immediately whether a view of a buffer exists."""
     buffers = [np.zeros((1, 1, 3), np.uint8)]
 
     def count() -> int:
@@ -32,13 +34,13 @@ def _counts_are_exact() -> bool:
 
 
 class BufferPool:
-    """Pool of buffers of one shape, for one thread.
+    """A pool of buffers of one shape, for use in one thread.
 
     A buffer is reused only when no array or view refers to it. A steady stream therefore allocates nothing, and an
-    image stays unchanged as long as the caller holds it.
+    image stays unchanged as long as the caller keeps a reference to it.
 
-    The pool finds free buffers by CPython's reference counts. It tests at its first use whether they are exact. If not,
-    every frame gets a new buffer, which is slower but safe.
+    The pool finds free buffers by CPython's reference counts. At its first use, it tests whether they are exact. If
+    not, every frame gets a new buffer, which is slower but safe.
 
     Args:
         ready: Number of buffers that are allocated and written at the first use, so that their memory is present.

@@ -1,4 +1,4 @@
-"""Preprocessing of images, which is the same for training, calibration, verification and the loop."""
+"""Preprocessing of images. Training, calibration, verification and the loop use the same code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
 
 class Preprocessor:
-    """Preprocesses images as a `Preprocess` says. It reuses scratch memory, so it is not thread-safe."""
+    """Preprocesses images as a `Preprocess` specifies. It reuses scratch memory, so it is not thread-safe."""
 
     def __init__(self, spec: Preprocess) -> None:
         self.spec = spec
@@ -44,7 +44,7 @@ class Preprocessor:
 
         Args:
             image: Image `[H,W,3]` uint8. It is not changed.
-            out: Output buffer `[h,w,3]` uint8, C-contiguous. None allocates one.
+            out: Output buffer `[h,w,3]` uint8, C-contiguous. If None, a buffer is allocated.
             color: Channel order of `image`.
 
         Returns:
@@ -74,25 +74,26 @@ class Preprocessor:
             scratch = self._scratch.get((rows, columns))
             if scratch is None:
                 scratch = self._scratch[rows, columns] = np.empty((rows, columns, 3), np.uint8)
-            # An odd last row or column is left out, so that every mean covers exactly 2x2 pixels.
+            # If the number of rows or columns is odd, the last one is left out, so that every mean covers exactly 2x2
+            # pixels.
             even = image[: 2 * rows, : 2 * columns]
             image = cv2.resize(even, (columns, rows), dst=scratch, interpolation=cv2.INTER_AREA)
         return image
 
 
 def prepare(image: Image, spec: Preprocess, *, color: Color = "bgr") -> Image:
-    """Preprocess one frame without keeping a `Preprocessor`; see `Preprocessor.__call__`."""
+    """Preprocess one frame with a new `Preprocessor`. See `Preprocessor.__call__`."""
     return Preprocessor(spec)(image, color=color)
 
 
 def check_image(image: Image) -> None:
-    """Raise `DataError` unless `image` is `[H,W,3]` uint8 with at least one pixel."""
+    """Raise `DataError` if `image` is not `[H,W,3]` uint8 with at least one pixel."""
     if not isinstance(image, np.ndarray):
         msg = f"expected an image as a NumPy array [H,W,3] uint8, got {type(image).__name__}"
         raise DataError(msg)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        msg = f"expected an image [H,W,3] uint8, got {list(image.shape)} {image.dtype}: convert it first"
+        msg = f"expected an image [H,W,3] uint8, got shape {list(image.shape)} and type {image.dtype}: convert it first"
         raise DataError(msg)
     if image.size == 0:
-        msg = f"expected an image with pixels, got {list(image.shape)}"
+        msg = f"expected an image with pixels, got shape {list(image.shape)}"
         raise DataError(msg)

@@ -30,7 +30,7 @@ def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8
 
 
 def is_heic(data: bytes) -> bool:
-    """Return True for a HEIC file, as telephones write it. OpenCV cannot decode HEIC.
+    """Return True for a HEIC file. Phones write such files, but OpenCV cannot decode them.
 
     Source: ISO/IEC 23008-12. The first box of the file contains the brand `heic` or `heix`.
     """
@@ -46,9 +46,9 @@ def why_undecoded(data: bytes) -> str:
 
 
 def decode_quietly(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode an image file. Keep the codecs from writing messages to standard error.
+    """Decode an image file without messages of the codecs on standard error.
 
-    Standard error is redirected only for a file that looks damaged, because other threads write there too.
+    Standard error is redirected only for a file that looks damaged, because other threads may write to it meanwhile.
     """
     stripped = data.rstrip(b"\0\r\n ")
     jpeg = data.startswith(b"\xff\xd8") and stripped.endswith(b"\xff\xd9")
@@ -63,11 +63,12 @@ def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Return an image as `[H,W,3]` uint8 BGR. An image of this form is returned unchanged.
 
     Args:
-        image: Grey `[H,W]` or `[H,W,1]`, BGR `[H,W,3]` or BGRA `[H,W,4]`, as uint8 or uint16. Of uint16, the upper byte
+        image: Grey `[H,W]` or `[H,W,1]`, BGR `[H,W,3]` or BGRA `[H,W,4]`, as uint8 or uint16. For uint16, the upper
+            byte
             is used.
 
     Raises:
-        DataError: The array has another form, or no pixels.
+        DataError: The array has none of these shapes and types, or no pixels.
     """
     if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3):
         got = f"{list(image.shape)} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -75,7 +76,7 @@ def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
         raise DataError(msg)
     channels = 1 if image.ndim == 2 else image.shape[2]
     if image.size == 0 or channels not in (1, 3, 4):
-        msg = f"expected an image [H,W,3] uint8 with pixels, got {list(image.shape)}"
+        msg = f"expected an image [H,W,3] uint8 with pixels, got shape {list(image.shape)}"
         raise DataError(msg)
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)

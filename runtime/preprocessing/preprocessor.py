@@ -15,10 +15,10 @@ ModelInput = Image | Tokens | Arrays
 """Input of a network, without the batch axis: one array, or several arrays by name."""
 
 RawInput = Image | str | Arrays
-"""Raw input: an image `[H,W,3]` uint8 BGR, a text, or arrays by name."""
+"""Raw input: an image `[H,W,3]` uint8 BGR, a string, or arrays by name."""
 
 Spec = Preprocess | TextPreprocess | TensorPreprocess
-"""Preprocessing outside the network, for each kind of input."""
+"""The preprocessing that happens outside the network. There is one class for each kind of input."""
 
 
 class _Local(threading.local):
@@ -54,16 +54,16 @@ class InputPreprocessor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of the output. For arrays, it is that of `TensorPreprocess.pack`."""
+        """Return the shape of the output. For arrays, it is the shape that `TensorPreprocess.pack` returns."""
         if isinstance(self.spec, TensorPreprocess):
             return (sum(spec.size for spec in self.spec.inputs),)
         return (self.spec.length,) if isinstance(self.spec, TextPreprocess) else (*self.spec.size_hw, 3)
 
     def __call__(self, raw: RawInput, out: Image | None = None, *, color: Color = "bgr") -> ModelInput:
-        """Prepare one raw input. An image is written into `out`, unless that is None.
+        """Prepare one raw input. If `out` is given, an image is written into it.
 
         Raises:
-            DataError: The input has another kind, shape or type.
+            DataError: The input has a wrong kind, shape or type.
         """
         if isinstance(self.spec, TensorPreprocess):
             if isinstance(raw, str):

@@ -1,4 +1,4 @@
-"""Models of arrays: their inputs and outputs by name."""
+"""Preprocessing of models that take arrays, and their results: inputs and outputs by name."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tensor"):
-    """Preprocessing of arrays: the type is converted, and the values stay the same."""
+    """Preprocessing of arrays. The type is converted, and the values stay the same."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     """Outputs in name order."""
 
     def check(self, sample: Arrays | NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
-        """Convert the arrays of a sample into the types of the network. A network with one input also takes one array.
+        """Convert the arrays of a sample into the types of the network.
+
+        For a network with one input, a single array is accepted.
 
         Raises:
-            DataError: An array is missing, unknown, of another shape or kind, or contains NaN or infinity.
+            DataError: An array is missing or unknown, has a wrong shape or type, or contains NaN or infinity.
         """
         arrays = sample if isinstance(sample, Mapping) else {self.inputs[0].name: sample}
         names = {spec.name for spec in self.inputs}
@@ -49,7 +51,10 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return {spec.name: _converted(spec, arrays[spec.name]) for spec in self.inputs}
 
     def pack(self, arrays: Arrays) -> NDArray[np.float64]:
-        """Pack a sample into one vector, one input after the other. The type is float64, which can hold every int32."""
+        """Pack a sample into one vector, one input after the other.
+
+        The type is float64, which represents every int32 exactly.
+        """
         return np.concatenate([np.asarray(arrays[spec.name], np.float64).ravel() for spec in self.inputs])
 
     def unpack(self, vector: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
@@ -62,10 +67,10 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """Answer of a model of arrays."""
+    """The result of a model that outputs arrays."""
 
     arrays: dict[str, NDArray[np.float32]]
-    """Outputs by name. The result owns them."""
+    """Outputs by name. They are copies, not views of the engine's memory."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the result as a JSON document."""
@@ -75,10 +80,10 @@ class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
 def _converted(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
     values = np.asarray(array)
     if values.shape != spec.shape:
-        msg = f"array {spec.name} is {list(values.shape)}, but the network takes {list(spec.shape)}"
+        msg = f"array {spec.name} has shape {list(values.shape)}, but the network takes {list(spec.shape)}"
         raise DataError(msg)
     if values.dtype.kind not in "iufb" or (values.dtype.kind == "f" and np.dtype(spec.dtype).kind in "iu"):
-        msg = f"array {spec.name} is {values.dtype}, but the network takes {spec.dtype}"
+        msg = f"array {spec.name} has type {values.dtype}, but the network takes {spec.dtype}"
         raise DataError(msg)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         msg = f"array {spec.name} contains NaN or infinity"
@@ -90,7 +95,7 @@ def _split(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[t
     flat = vector.ravel()
     if flat.size != sum(spec.size for spec in specs):
         shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
-        msg = f"{flat.size} numbers do not fit the arrays {shapes}"
+        msg = f"got {flat.size} numbers, but the arrays {shapes} have another size"
         raise DataError(msg)
     ends = np.cumsum([spec.size for spec in specs]).tolist()
     return [

@@ -1,4 +1,4 @@
-"""Preprocessing of texts, which is the same for training, calibration, verification and the loop."""
+"""Preprocessing of texts. Training, calibration, verification and the loop use the same code."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, DataError
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
-"""Numbers of the special tokens, and the number of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
+"""Numbers of the special tokens, and of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
 
 SEPARATORS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'
-"""Characters that separate words, as spaces do. An apostrophe is part of its word. Source: Keras' `Tokenizer`."""
+"""Characters that separate words, in addition to spaces. An apostrophe is part of a word. Source: Keras'
+`Tokenizer`."""
 
 Tokens = NDArray[np.int32]
-"""Numbers of the words of one text, `[length]`."""
+"""Tokens: the numbers of the words in one text, `[length]`."""
 
 
 class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="text"):
-    """Conversion of a text into numbers. It is put in lower case and split into words, whose numbers are looked up."""
+    """Conversion of a text into tokens.
+
+    The text is converted to lower case and split into words, whose numbers are looked up.
+    """
 
     length: int
     """Number of tokens in the network's input."""
@@ -68,7 +72,10 @@ def words(text: str) -> list[str]:
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
-    """Return the most frequent words, the most frequent first. With them, `Tokeniser.size` is at most `size`."""
+    """Return the most frequent words, the most frequent first.
+
+    There are so many that `Tokeniser.size` is at most `size`.
+    """
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(words(text))

@@ -1,7 +1,7 @@
-"""A clock in the image: squares along the upper edge, which a program can read even if a camera films a display.
+"""A clock in the image: squares along the upper edge that a program can read, even from a camera that films a display.
 
-The time from drawing an image to its answer is the true latency. It includes the delays of display and camera, which no
-time stamp does. Both programs must run on the same machine, because each machine has its own monotonic clock.
+The time from drawing an image to its answer is the true latency. It includes the delays of display and camera, which
+no time stamp includes. Both programs must run on the same machine, because each machine has its own monotonic clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEIGHT_DIVISOR = 16
 """The height of the squares is the height of the image divided by this number."""
 
 BLACK, WHITE, MIDDLE = 16, 235, 128
-"""Values of a 0, of a 1, and between them."""
+"""Pixel values that stand for 0 and 1, and the threshold between them."""
 
 
 def draw(image: Image, now_ns: int) -> None:
@@ -33,7 +33,7 @@ def draw(image: Image, now_ns: int) -> None:
 
 
 def read(image: Image) -> int | None:
-    """Return the time that is drawn in an image, in milliseconds. None if there is no readable clock."""
+    """Return the time in milliseconds that is drawn in an image, or None if there is no readable clock."""
     height, width = image.shape[:2]
     if width < 2 * (BITS + CHECK):
         return None
@@ -50,7 +50,7 @@ def since_ms(drawn_ms: int, now_ns: int) -> float:
 
 
 def _word(time_ms: int) -> list[bool]:
-    """Return the bits of a time, the lowest first, and behind them those of its check sum.
+    """Return the bits of a time, the lowest first, followed by the bits of its check sum.
 
     The check sum is not 0 for the time 0, so that a black image is not a clock.
     """

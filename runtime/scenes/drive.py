@@ -1,4 +1,4 @@
-"""The properties of a drive, which its seed determines: camera, road, weather, light and traffic."""
+"""The properties of a drive: camera, road, weather, light and traffic. They are determined by its seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Drive:
     """Amplitude of the changes of the curvature in 1/m."""
     lanes: int
     pavement_m: float
-    """Width of the pavement in metres; 0 for no pavement."""
+    """Width of the pavement in metres, or 0 if there is none."""
     asphalt: Color
     verge: Color
     sky: Color
@@ -54,7 +54,7 @@ class Drive:
 
     @classmethod
     def from_seed(cls, seed: int) -> Drive:
-        """Return the drive of a seed. It is the same on every machine."""
+        """Return the drive with a seed. It is the same on every machine."""
         rng = np.random.default_rng([seed, 0x0A111A])
         night = rng.random() < 0.15
         fog = rng.random() < 0.2
@@ -85,6 +85,6 @@ class Drive:
 
 
 def tint(rng: np.random.Generator, color: float | tuple[int, ...]) -> Color:
-    """Return a random colour near `color`. A number means a grey."""
+    """Return a random colour near `color`. A single number stands for a grey."""
     b, g, r = np.asarray(color, np.float64) * rng.uniform(0.85, 1.15) + rng.normal(0, 5, 3)
     return float(b), float(g), float(r)

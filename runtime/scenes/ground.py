@@ -1,4 +1,4 @@
-"""Draw the flat ground as the camera sees it, with road, marks, shadows and verge, and the sky above it."""
+"""Draw the flat ground as the camera sees it, with road, marks, shadows, verge, and the sky above."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAR_M = 220.0
 
 
 class View:
-    """What the camera sees at one moment: the position on the ground of every pixel below the horizon."""
+    """The view of the camera at one moment: the position on the ground for every pixel below the horizon."""
 
     def __init__(self, drive: Drive, time_s: float, height: int, width: int) -> None:
         self.drive = drive
@@ -43,22 +43,22 @@ class View:
         self.s = np.broadcast_to(self.z + np.float32(self.travel % 4096), self.u.shape).astype(np.float32)
 
     def centre(self, z: Any) -> Any:
-        """Return how far right of the camera's axis the centre of the road is, in metres, at distances `z`."""
+        """Return the offset in metres of the road's centre from the camera's axis at distances `z`."""
         return 0.5 * self.curvature * z * z - self.offset
 
     def project(self, u: float, z: float, up: float) -> tuple[int, int]:
-        """Return column and row of a point: `u` metres right of the road's centre, `z` ahead, `up` above the ground."""
+        """Return column and row of a point `u` metres right of the road's centre, `z` ahead, `up` above ground."""
         column = self.width / 2 + (u + self.centre(z)) * self.focal / z
         row = self.horizon + (self.drive.camera_m - up) * self.focal / z
         return int(np.clip(round(column), -20000, 20000)), int(np.clip(round(row), -20000, 20000))
 
     def haze(self, z: Any) -> Any:
-        """Return the share of the air's own light in what is seen at distances `z`, 0–1 (Koschmieder's law)."""
+        """Return the share of scattered light in the colour of objects at distances `z`, 0–1 (Koschmieder's law)."""
         return 1 - np.exp(-3.0 / self.drive.visibility_m * z)
 
 
 def draw_ground(view: View) -> tuple[Floats, Labels]:
-    """Return an image of ground and sky in linear light, and its labels."""
+    """Return an image of ground and sky in linear light, and the labels of its pixels."""
     drive = view.drive
     image = np.empty((view.height, view.width, 3), np.float32)
     labels = np.full((view.height, view.width), SKY, np.uint8)

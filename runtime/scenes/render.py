@@ -15,8 +15,8 @@ def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)
     """Render what the camera of the drive `seed` sees at `time_s`.
 
     Returns:
-        The image `[H,W,3]` uint8 BGR, and its labels `[H,W]` uint8, which are indices into `CLASSES`. The caller owns
-        both.
+        The image `[H,W,3]` uint8 BGR, and its labels `[H,W]` uint8, which are indices into `CLASSES`. Both are new
+        arrays.
     """
     drive = Drive.from_seed(seed)
     height, width = size_hw

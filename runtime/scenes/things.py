@@ -15,7 +15,7 @@ TREE_COLORS = ((35, 75, 45), (30, 60, 30), (50, 95, 70), (45, 85, 95))
 WALL_COLORS = ((110, 125, 145), (150, 155, 160), (90, 105, 150), (130, 140, 130))
 
 Box = tuple[int, int, int, int]
-"""Left edge, top, right edge and foot, in pixels."""
+"""Left, top, right and bottom edge in pixels."""
 Point = tuple[int, int]
 """Column and row in pixels."""
 

@@ -1,1 +1,1 @@
-"""Sinks, which consume ticks. Each kind has its own file."""
+"""Sinks. A sink receives the ticks of a loop. Each kind has its own file."""

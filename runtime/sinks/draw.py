@@ -16,7 +16,7 @@ TINT = (70, 200, 60)
 OPACITY = 0.45
 """Opacity of a mask, 0–1."""
 MAX_CLASSES = 3
-"""Number of classes in the text of a classification."""
+"""Maximum number of classes that the caption of a classification lists."""
 
 
 def annotate(tick: Tick) -> Image:
@@ -32,7 +32,7 @@ def annotate(tick: Tick) -> Image:
 
 
 def _draw(image: Image, result: Result) -> list[str]:
-    """Draw masks and boxes on the image. Return the texts of the caption."""
+    """Draw masks and boxes on the image. Return the lines of the caption."""
     if isinstance(result, Segmentation):
         _tint(image, result)
         return [f"{result.label} {100 * result.fraction:.0f} %"]

@@ -46,7 +46,7 @@ class JsonLines:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> JsonLines:
-    """Open the sink on the file `argument`, or on standard output if that is empty."""
+    """Open the sink on the file `argument`, or on standard output if `argument` is empty."""
     del rate_hz, live
     files = ExitStack()
     if not argument:

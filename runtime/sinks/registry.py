@@ -1,4 +1,4 @@
-"""Table of the sinks, and the function that finds one by `NAME` or `NAME:ARGUMENT`."""
+"""The table of sinks, and the function that finds a sink by `NAME` or `NAME:ARGUMENT`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orilla.runtime.sinks.sink import Opener, Sink
 
 
 class SinkKind(NamedTuple):
-    """A kind of sink: how it is specified, and which module opens it."""
+    """A kind of sink: how a user specifies it, and which module opens it."""
 
     usage: str
     """Specification that the user types, for help and messages. The part in `[...]` is optional."""
@@ -27,7 +27,10 @@ SINKS = {
 
 
 def sink_opener(spec: str) -> Opener:
-    """Parse `NAME` or `NAME:ARGUMENT` and return the function that opens the sink. Raises `ConfigError`."""
+    """Parse `NAME` or `NAME:ARGUMENT` and return the function that opens the sink.
+
+    Raise `ConfigError` if it is unknown.
+    """
     name, _, argument = spec.partition(":")
     if name not in SINKS:
         raise unknown_name(name, SINKS, kind="sink")

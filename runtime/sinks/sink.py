@@ -8,14 +8,14 @@ from orilla.runtime.frame import Tick
 
 
 class Opener(Protocol):
-    """Function that opens a sink for a source, whose frame rate and kind it receives."""
+    """Function that opens a sink, given the frame rate of the source and whether the source is live."""
 
     def __call__(self, rate_hz: float | None, *, live: bool = False) -> Sink:
         """Open the sink."""
 
 
 class Sink(Protocol):
-    """Receives the ticks of one loop in order."""
+    """Receives the ticks of one loop, in order."""
 
     def write(self, tick: Tick) -> bool:
         """Write one tick. Return False to end the loop."""

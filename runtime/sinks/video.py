@@ -1,4 +1,4 @@
-"""Sink that draws the results on the frames and writes them to a video file, through OpenCV's FFmpeg."""
+"""Sink that draws the results on the frames and writes them to a video file with OpenCV's FFmpeg."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ DEFAULT_RATE_HZ = 25.0
 """Frame rate of the video if the source has none."""
 
 MAX_STILL_S = 5.0
-"""Maximum time for which an image is repeated, in seconds. A longer gap between two answers is shortened to it."""
+"""Longest time in seconds for which an image is repeated. A longer gap between two answers is shortened to this
+time."""
 
 
 class Video:
-    """Writes the video. The first tick sets the size, and later images are scaled to it.
+    """Writes a video file. The first image sets the size, and later images are scaled to it.
 
-    The video plays at the speed of the source. For a frame that got no answer, the next image with an answer is shown.
+    The video plays at the speed of the source. In place of a frame without an answer, it shows the next one with an
+    answer.
     """
 
     def __init__(self, path: Path, rate_hz: float | None, *, live: bool) -> None:
@@ -60,8 +62,8 @@ class Video:
     def _repeats(self, tick: Tick) -> int:
         """Return how often an image must be written so that the video catches up with the source.
 
-        The time of a live source is its clock, and that of a recording is the frame number. If a source has no frame
-        rate, each image is written once.
+        For a live source, this depends on the capture times, and for a recording, on the frame numbers. If a source has
+        no frame rate, each image is written once.
         """
         if not self._live and not self._has_rate:
             return 1
@@ -76,10 +78,10 @@ class Video:
         return max(0, repeats)
 
     def _open(self, width: int, height: int) -> None:
-        # The codecs store colour at half the resolution, so width and height must be even.
+        # The codecs store colour with half the resolution, so width and height must be even.
         self._size = (max(2, width - width % 2), max(2, height - height % 2))
         codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        with hidden_stderr():  # FFmpeg warns about VP8 in WebM but writes it
+        with hidden_stderr():  # FFmpeg prints a warning about VP8 in WebM, but writes it correctly.
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
         if not self._writer.isOpened():
             self.close(complete=False)
@@ -107,7 +109,7 @@ class Video:
 
 
 def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Video:
-    """Open the sink on the video file `argument`. The file appears at the end of the loop."""
+    """Open the sink on the video file `argument`. The file gets its final name at the end of the loop."""
     path = Path(argument)
     if path.suffix.lower() not in CODECS:
         msg = f"sink video:{argument}: the name of the file must end in {', '.join(CODECS)}"

@@ -1,4 +1,4 @@
-"""Sink that shows the frames and results in a window. It needs a build of OpenCV with windows."""
+"""Sink that shows the frames and results in a window. It needs an OpenCV that can open windows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Wi
     """Open the window.
 
     Raises:
-        MissingExtraError: The installed OpenCV has no windows.
+        MissingExtraError: The installed OpenCV cannot open windows.
         ConfigError: The installation of OpenCV is broken, or there is no display.
     """
     del argument, rate_hz, live

@@ -1,4 +1,4 @@
-"""Source of images that the caller passes: an array, a list or a generator."""
+"""Source of images from the caller: an array, a list or a generator."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Arrays:
     """Yields one frame per image. The capture time is the moment at which the image is taken from the iterable.
 
     Args:
-        images: Images, `[H,W,3]` uint8 BGR each, or grey, 16-bit or with alpha (see `as_bgr`). The source does not copy
+        images: Images: each `[H,W,3]` uint8 BGR, or grey, 16-bit or with alpha (see `as_bgr`). The source does not copy
             them, so do not write into an image that it has taken.
         live: True if the images arrive in real time, as from a camera. The default policy is then `latest`.
-        rate_hz: Images per second at which a recording plays. None if there is no such rate.
+        rate_hz: Frame rate of a recording in frames per second. None if it has no frame rate.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Source of a camera that the operating system knows, such as a USB camera."""
+"""Source for cameras with an operating system driver, such as USB cameras."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
 
 MAX_STAMP_AGE_NS = 5_000_000_000
-"""Maximum plausible age of a driver's time stamp in nanoseconds. An older one must come from another clock."""
+"""Maximum plausible age of a driver's time stamp in nanoseconds. An older time stamp must come from another clock."""
 
 
 class Camera:
-    """Frames of one device.
+    """Delivers the frames of one camera.
 
-    The capture time is the driver's time stamp if that is on the monotonic clock, as with V4L2. Otherwise it is the
+    The capture time is the driver's time stamp if it uses the monotonic clock, as V4L2 does. Otherwise it is the
     time of arrival.
     """
 
@@ -35,7 +35,7 @@ class Camera:
 
     @classmethod
     def open(cls, device: str | int) -> Source:
-        """Open the camera with a number or device path. The source reopens it when it is lost.
+        """Open a camera by its number or device path. The source reopens the camera when it is lost.
 
         Raises:
             SourceError: There is no such camera.
@@ -70,7 +70,7 @@ def _connected(device: str | int) -> cv2.VideoCapture:
 
 
 def _stamp(driver_ms: float, now: int) -> int:
-    """Return the driver's time stamp in nanoseconds if it is on the monotonic clock, else `now`.
+    """Return the driver's time stamp in nanoseconds if it uses the monotonic clock, else `now`.
 
     Source: Linux, V4L2 buffers, `V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC`, which USB cameras set.
     """
@@ -79,5 +79,5 @@ def _stamp(driver_ms: float, now: int) -> int:
 
 
 def open_source(spec: str) -> Source:
-    """Open a camera by number or device path."""
+    """Open a camera by its number or device path."""
     return Camera.open(int(spec) if whole_number(spec) else spec)

@@ -1,4 +1,4 @@
-"""Functions for the sources that read from an OpenCV capture, and the check of their frames."""
+"""Functions for sources that read from an OpenCV capture, and checks of the captured frames."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MAX_CORRUPT = 100
 
 
 def rate_of(capture: cv2.VideoCapture) -> float | None:
-    """Return the frames per second that the capture states, or None if the value is not plausible."""
+    """Return the frame rate that the capture reports, or None if the value is not plausible."""
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     return rate if 0 < rate <= 1000 else None
 
 
 def retrieve(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
-    """Decode the grabbed frame, into a buffer of `pool` if that fits. Return None if it cannot be decoded."""
+    """Decode the grabbed frame, into a buffer of `pool` if the size matches. Return None if it cannot be decoded."""
     width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     buffer = pool.take((height, width, 3)) if width > 0 and height > 0 else None
     try:
@@ -34,7 +34,9 @@ def retrieve(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
 
 
 class CorruptFrames:
-    """Checks the frames of a live source. An unusable frame is an event, and many in a row are a loss of the source.
+    """Checks the frames of a live source.
+
+    An unusable frame is reported as an event. Many in a row count as a lost source.
 
     Args:
         name: Name of the source in messages.
@@ -45,7 +47,7 @@ class CorruptFrames:
         self._in_a_row = 0
 
     def check(self, index: int, image: Image | None, captured_ns: int) -> Frame | Event:
-        """Return a frame with the image as BGR, or an event if the image is None or cannot be used.
+        """Return a frame with the image in BGR, or an event if the image is None or cannot be used.
 
         Raises:
             SourceError: `MAX_CORRUPT` frames in a row were unusable.

@@ -1,4 +1,4 @@
-"""Source of a GStreamer pipeline. OpenCV's wheels have no GStreamer, but Debian's package `python3-opencv` has it."""
+"""Source for GStreamer pipelines. OpenCV's wheels lack GStreamer, but Debian's package `python3-opencv` includes it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from orilla.runtime.sources.source import READY_BUFFERS, Source, now_ns
 from orilla.runtime.sources.video import quiet_capture
 
 PREFIX = "gst:"
-"""Optional prefix of a specification."""
+"""Optional prefix of the source's specification."""
 
 
 class Pipeline:
-    """Frames of a pipeline that ends in `appsink`. The capture time is the time of arrival."""
+    """Delivers the frames of a pipeline that ends in `appsink`. The capture time is the time of arrival."""
 
     live = True
 

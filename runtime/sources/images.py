@@ -1,4 +1,4 @@
-"""Source of image files, in the order of their names. A file that cannot be read is reported and skipped."""
+"""Source for image files, in the order of their names. A file that cannot be read is reported and skipped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.sources.source import image_files, now_ns
 
 
 class Images:
-    """Yields one frame per file."""
+    """Delivers one frame per file."""
 
     live = False
     rate_hz: float | None = None
@@ -23,7 +23,7 @@ class Images:
 
     @classmethod
     def open(cls, paths: list[Path], folder: str) -> Images:
-        """Create the source. Raises `SourceError` if there is no image. `folder` is for this message."""
+        """Create the source. Raise `SourceError` if there is no image. The message names `folder`."""
         if not paths:
             msg = f"no images in {folder}"
             raise SourceError(msg)

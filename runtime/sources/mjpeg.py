@@ -1,6 +1,6 @@
-"""Source of a camera that sends one JPEG after another over HTTP (`multipart/x-mixed-replace`).
+"""Source for cameras that send one JPEG after another over HTTP (`multipart/x-mixed-replace`).
 
-FFmpeg could read such a stream too. But it takes a second to start, gives no time stamps, keeps the size of the first
+FFmpeg could read such a stream too, but it takes a second to start, gives no time stamps, keeps the size of the first
 image, and stops at a damaged image.
 """
 
@@ -25,7 +25,7 @@ MAX_BYTES = 64 << 20
 """Maximum size of one image in bytes."""
 
 MAX_BETWEEN = 1 << 16
-"""Maximum size in bytes of the data between two images, which includes the header."""
+"""Maximum size in bytes of the data between two images, including the header."""
 
 CHUNK = 1 << 16
 
@@ -40,13 +40,13 @@ Response = http.client.HTTPResponse
 
 
 class MotionJpeg:
-    """Frames of one connection. The capture time is the time at which the first byte of the image arrives.
+    """Delivers the frames of one connection. The capture time is the time at which the first byte of the image arrives.
 
-    Each part of the stream begins with a boundary. Cameras write it differently from what they announce, so the source
+    Each part of the stream begins with a boundary. Some cameras send another boundary than they announce, so the source
     reads the boundary from the stream.
 
     Args:
-        name: Name in messages.
+        name: Name of the camera in messages.
         response: The server's response.
         timeout_s: Time limit of the connection, for messages.
     """
@@ -82,7 +82,10 @@ class MotionJpeg:
         self._response.close()
 
     def _header(self) -> tuple[bytes, int | None]:
-        """Read the header of a part. Return its boundary, and the length of the image if the header states it."""
+        """Read the header of a part.
+
+        Return the boundary, and the length of the image or None if the header does not state it.
+        """
         size, boundary, length = 0, b"", None
         while True:
             line = self._line()
@@ -145,7 +148,7 @@ class MotionJpeg:
 
 
 def _jpeg_end(data: bytearray) -> int | None:
-    """Return the position after the JPEG at the start of `data`. None if its end is missing, or if it is not a JPEG.
+    """Return the position after the JPEG at the start of `data`, or None if its end is missing or if it is not a JPEG.
 
     Segments are skipped by their length, because a segment may contain a thumbnail, which also ends with `EOI`. Source:
     ITU-T T.81, B.1.1.
@@ -172,7 +175,7 @@ def connect(url: str, timeout_s: float) -> Response:
     """Request a URL. If the server asks for a user and password, those in the URL are sent (basic or digest).
 
     Raises:
-        OSError: The server does not answer or rejects the request.
+        OSError: The server does not respond, or rejects the request.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
@@ -186,7 +189,7 @@ def connect(url: str, timeout_s: float) -> Response:
     try:
         response: Response = opener.open(urlunsplit(parts._replace(netloc=host)), timeout=timeout_s)
     except urllib.error.HTTPError as error:
-        msg = f"the server answers {error.code} {error.reason}"
+        msg = f"the server responded {error.code} {error.reason}"
         raise OSError(msg) from error
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Source of a network camera: streams such as RTSP through OpenCV's FFmpeg, and single JPEGs over HTTP."""
+"""Source for network cameras: streams such as RTSP through OpenCV's FFmpeg, and JPEGs over HTTP."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from orilla.runtime.sources.video import VideoFile, decoding_threads, quiet_capt
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 
 MAX_SKIP_S, NEW_SHARE = 2.0, 0.5
-"""Frames that the server queued while the stream was opened arrive at once, and are skipped. A frame counts as new if
-it takes at least `NEW_SHARE` of a period to arrive. Skipping ends after `MAX_SKIP_S` in any case."""
+"""Frames that the server queued while the stream was opened arrive all at once and are skipped. A frame counts as new
+if it takes at least `NEW_SHARE` of a period to arrive. Skipping ends after `MAX_SKIP_S` in any case."""
 
 DEFAULT_RATE_HZ = 30.0
-"""Assumed frame rate of a stream that states none."""
+"""Assumed frame rate of a stream that does not state its rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,12 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 
 class NetworkStream:
-    """Frames of one connection. The capture time comes from the presentation time, or is the time of arrival.
+    """Delivers the frames of one connection.
+
+    The capture time is derived from the presentation time, or is the time of arrival.
 
     Args:
-        name: Name in messages.
+        name: Name of the camera in messages.
         capture: The opened stream.
         read_ms: Time limit of each frame in milliseconds, for messages.
     """
@@ -67,7 +69,7 @@ class NetworkStream:
 
         Raises:
             ConfigError: The URL is invalid.
-            SourceError: The server does not answer, or sends no video.
+            SourceError: The server does not respond, or sends no video.
         """
         name = _checked(url)
         opened = _open(url, name, timeouts)
@@ -98,12 +100,12 @@ class NetworkStream:
         self._capture.release()
 
     def _grab(self) -> bool:
-        """Take the next frame. At first, skip the frames that were queued while the stream was opened."""
+        """Take the next frame. The first call skips the frames that were queued while the stream was opened."""
         if self._fresh:
             return bool(self._capture.grab())
         began_ns = now_ns()
         wait_s = NEW_SHARE / (self.rate_hz or DEFAULT_RATE_HZ)
-        waited = not self._capture.grab()  # the first frame always takes long
+        waited = not self._capture.grab()  # The first frame always takes long.
         while not waited:
             started_ns = now_ns()
             if not self._capture.grab():
@@ -114,7 +116,7 @@ class NetworkStream:
 
 
 def _checked(url: str) -> str:
-    """Return the URL without user and password, for messages. Raises `ConfigError` if it is not a URL."""
+    """Return the URL without user and password, for messages. Raise `ConfigError` if it is not a URL."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
@@ -157,7 +159,7 @@ def _open(url: str, name: str, timeouts: Timeouts) -> Source:
 
 def _connect(url: str, name: str, timeouts: Timeouts) -> cv2.VideoCapture:
     settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeouts.open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeouts.read_ms]
-    settings += decoding_threads(1)  # each further thread would delay the frames by one period
+    settings += decoding_threads(1)  # Each additional thread would delay the frames by one period.
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         msg = f"no video at {name}: check the address, the user and that the camera is on"
@@ -166,7 +168,7 @@ def _connect(url: str, name: str, timeouts: Timeouts) -> cv2.VideoCapture:
 
 
 def open_source(spec: str) -> Source:
-    """Open a URL. Raises `ConfigError` for an unknown scheme."""
+    """Open a URL. Raise `ConfigError` if its scheme is unknown."""
     scheme = spec.partition("://")[0].lower()
     if scheme not in SCHEMES:
         raise unknown_name(scheme, SCHEMES, kind="kind of URL")

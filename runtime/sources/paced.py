@@ -1,4 +1,4 @@
-"""Source that plays a recording at its own rate, as a camera would deliver it."""
+"""Source that plays a recording at its frame rate, as a camera would deliver it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
 class Paced:
-    """Delivers each frame of a recording at its time, which becomes the capture time.
+    """Delivers each frame of a recording when it is due. This time becomes the capture time.
 
     If decoding takes longer than a period, the recording plays slower than its rate.
 

@@ -1,4 +1,4 @@
-"""Source of a Raspberry Pi camera, through the package `picamera2` of Raspberry Pi OS."""
+"""Source for Raspberry Pi cameras. It uses the package `picamera2` of Raspberry Pi OS."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SIZE_WH = (1280, 720)
 """Requested width and height in pixels."""
 
 BUFFERS = 4
-"""Number of the camera's buffers: one is exposed, one is read out, and the loop may hold two."""
+"""Number of the camera's buffers. One is being exposed, one is being read out, and the loop may use two."""
 
 
 class PiCamera:
-    """Frames of one camera. The capture time is the time stamp of the sensor."""
+    """Delivers the frames of one camera. The capture time is the time stamp of the sensor."""
 
     live = True
 
@@ -34,7 +34,9 @@ class PiCamera:
 
     @classmethod
     def open(cls, argument: str) -> Source:
-        """Open the camera with a number, or the first one if the argument is empty. It is reopened when it is lost.
+        """Open a camera by its number, or the first camera if `argument` is empty.
+
+        The source reopens it when it is lost.
 
         Raises:
             ConfigError: picamera2 is not installed.
@@ -72,7 +74,7 @@ class PiCamera:
 
     def close(self) -> None:
         """Release the source."""
-        with suppress(RuntimeError):  # raised if the camera was unplugged
+        with suppress(RuntimeError):  # This error is raised if the camera was unplugged.
             self._camera.stop()
             self._camera.close()
 
@@ -80,7 +82,7 @@ class PiCamera:
 def _started(module: Any, number: int) -> Any:
     try:
         camera = module.Picamera2(number)
-        # libcamera's RGB888 is stored as blue, green, red.
+        # Despite its name, libcamera's format RGB888 stores blue, green, red.
         main = {"size": SIZE_WH, "format": "RGB888"}
         camera.configure(camera.create_video_configuration(main=main, buffer_count=BUFFERS))
         camera.start()

@@ -1,4 +1,4 @@
-"""Source that reopens a live source after it was unplugged, stalled or ended. The loop continues meanwhile."""
+"""Source that reopens a live source after it was unplugged, stalled or ended. The loop continues to run meanwhile."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from orilla.runtime.frame import Event, EventKind, Frame, Line
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 FIRST_WAIT_S, MAX_WAIT_S = 0.25, 2.0
-"""First and maximum wait between two attempts, in seconds. The wait doubles after each failure."""
+"""First and longest wait between two attempts, in seconds. The wait doubles after each failure."""
 
 TRIES = 5
-"""Number of failures after which a source that never delivered a frame is an error."""
+"""If a source never delivered a frame, an error is raised after this number of attempts."""
 
 
 class Reconnecting:
-    """Source that reopens another one whenever it fails. Frame numbers continue.
+    """Reopens a source whenever it fails. Frame numbers continue.
 
     Args:
         opener: Function that opens the source, or raises `SourceError`.

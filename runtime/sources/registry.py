@@ -1,4 +1,4 @@
-"""Table of the sources, and the function that opens one from a name, a path, a URL or a camera number."""
+"""The table of sources, and the function that opens a source by its name, path, URL or camera number."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.sources.source import Source
 
 ANIMATED = ".gif"
-"""Suffix of an image file that plays as a video, unless it is in a folder of images."""
+"""Suffix of an image file that is played as a video, unless it is in a folder of images."""
 
 
 class SourceKind(NamedTuple):
     """A kind of source: how a specification of it is recognised, and which module opens it."""
 
     example: str
-    """Description or example for messages."""
+    """Example or description of a specification, for messages."""
     recognises: Callable[[str], bool]
     """Function that returns True if a specification is of this kind."""
     module: str

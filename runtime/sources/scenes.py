@@ -1,4 +1,4 @@
-"""Source of procedural road scenes, which plays like a recording of ten seconds."""
+"""Source of procedural road scenes. It behaves like a recording of ten seconds."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SIZE_HW = (360, 640)
 
 
 class Scenes:
-    """Frames of one drive.
+    """Delivers the frames of one drive.
 
     Args:
         seed: Seed of the drive.
-        clocked: True to draw the time into each image.
+        clocked: If True, draw the time into each image.
     """
 
     live = False
@@ -36,7 +36,7 @@ class Scenes:
 
     @classmethod
     def open(cls, argument: str, *, clocked: bool = False) -> Scenes:
-        """Open the drive with the seed in `argument`, or the default drive if that is empty."""
+        """Open the drive whose seed is `argument`, or the default drive if `argument` is empty."""
         if argument and not whole_number(argument):
             msg = f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more"
             raise ConfigError(msg)

@@ -10,22 +10,23 @@ from orilla.runtime.frame import QUEUE_DEPTH, Event, Frame, Line
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 
 READY_BUFFERS = 2 * QUEUE_DEPTH + 3
-"""Number of buffers that a source allocates with its first frame: the maximum number of frames in a loop. One frame is
+"""Number of buffers that a source allocates with its first frame: the largest number of frames in a loop. One frame is
 being read, `QUEUE_DEPTH` wait for inference, one is in inference, `QUEUE_DEPTH` wait for the caller, and the caller
-holds one. The loop therefore takes its memory at the start, and not later, when the machine is busy."""
+uses one. The loop therefore allocates its memory at the start and not later, when the machine is busy."""
 
 SLICE_S = 0.25
-"""Maximum wait within `read`, in seconds. A source that waits longer returns an event, so that the loop can stop."""
+"""Longest wait within `read`, in seconds. A source that has to wait longer returns an event, so that the loop can
+stop."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Delivers frames one by one. One thread reads it."""
+    """Delivers frames one by one. Only one thread calls `read`."""
 
     live: bool
     """True for a live source (a camera), False for a recording."""
     rate_hz: float | None
-    """Frames per second at which a recording plays. None if there is no such rate."""
+    """Frame rate of a recording in frames per second. None if it has no frame rate."""
 
     def read(self) -> Frame | Line | Event | None:
         """Return the next frame, or None at the end. An event is returned in place of a frame, and reading continues.
@@ -39,7 +40,7 @@ class Source(Protocol):
 
 
 def now_ns() -> int:
-    """Return the time on the monotonic clock in nanoseconds. It is the clock of all capture times."""
+    """Return the time in nanoseconds on the monotonic clock, which is the clock of all capture times."""
     return time.monotonic_ns()
 
 

@@ -1,4 +1,4 @@
-"""Sources of texts: the lines of a file or of standard input, or texts that the caller passes."""
+"""Sources of texts: the lines of a file or of standard input, or strings from the caller."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CHUNK_BYTES = 1 << 16
 
 
 class Lines:
-    """Yields one text per line. Blank lines are skipped.
+    """Delivers one text per line. Blank lines are skipped.
 
     Args:
         name: Name in messages.
-        chunk: Function that returns the next bytes: None if there are none yet, and an empty string at the end.
+        chunk: Function that returns the next bytes, None if there are none yet, or an empty `bytes` at the end.
         close: Function that releases the file.
     """
 
@@ -39,7 +39,7 @@ class Lines:
 
     @classmethod
     def open(cls, spec: str) -> Lines:
-        """Open a file, or standard input if `spec` is `-`. Raises `SourceError` if there is no such file."""
+        """Open a file, or standard input if `spec` is `-`. Raise `SourceError` if there is no such file."""
         if spec == "-":
             return cls("standard input", _standard_input, lambda: None)
         path = Path(spec)
@@ -73,7 +73,7 @@ class Lines:
         self._close()
 
     def _next(self) -> bytes | None:
-        """Return the next line, or None at the end or if there is no whole line yet."""
+        """Return the next line, or None at the end and while no complete line is available."""
         while b"\n" not in self._buffer and not self._ended:
             if len(self._buffer) > MAX_LINE_BYTES:
                 msg = f"{self._name} line {self._line + 1} has more than {MAX_LINE_BYTES} bytes: shorten it"
@@ -93,7 +93,7 @@ class Lines:
 
 
 class Texts:
-    """Yields the texts of a list or a generator. Anything else in it is reported as corrupt and skipped."""
+    """Delivers the strings of a list or a generator. Other values in it are reported as corrupt and skipped."""
 
     live = False
     rate_hz: float | None = None
@@ -119,10 +119,10 @@ class Texts:
 
 
 def _standard_input() -> bytes | None:
-    """Return the bytes of standard input that are available, after a short wait. A longer read could not be stopped."""
+    """Wait shortly, and return the bytes of standard input that are available. A longer read could not be stopped."""
     try:
         number = sys.stdin.fileno()
-    except (OSError, ValueError):  # the program may have replaced standard input with a stream of its own
+    except (OSError, ValueError):  # The program may have replaced standard input with its own stream.
         return sys.stdin.buffer.read(CHUNK_BYTES)
     ready, _, _ = select.select([number], [], [], SLICE_S)
     return os.read(number, CHUNK_BYTES) if ready else None

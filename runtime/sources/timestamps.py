@@ -1,9 +1,9 @@
-"""Conversion of the presentation times of a stream to the monotonic clock."""
+"""Convert the presentation times of a stream to the monotonic clock."""
 
 from __future__ import annotations
 
 WINDOW_NS = 5_000_000_000
-"""Time for which the smallest delay counts, in nanoseconds: at least this long, and at most twice this long. Older
+"""The smallest delay counts for at least this number of nanoseconds and at most for twice as long. Older
 delays are forgotten, so that the conversion follows a clock that drifts or a server that paused."""
 
 

@@ -1,4 +1,4 @@
-"""Source of a video file, which OpenCV's FFmpeg decodes: every frame, in order."""
+"""Source for video files. OpenCV's FFmpeg decodes every frame, in order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from orilla.runtime.sources.source import READY_BUFFERS, now_ns
 from orilla.runtime.stdio import hidden_stderr
 
 MISSING_SHARE = 0.05
-"""Share of the declared frames that may be missing at the end. A file that lacks more counts as truncated. Some
+"""Share of the declared frames that may be missing at the end. If more are missing, the file counts as truncated. Some
 containers only estimate the number of frames."""
 
 
 class VideoFile:
-    """Frames of one file. The capture time is the moment of decoding."""
+    """Delivers the frames of one file. The capture time is the time of decoding."""
 
     live = False
 
@@ -36,14 +36,14 @@ class VideoFile:
 
     @classmethod
     def open(cls, path: Path) -> VideoFile:
-        """Open a file. Raises `SourceError` if it is not a video."""
+        """Open a file. Raise `SourceError` if it is not a video."""
         try:
             with path.open("rb") as file:
                 empty = not file.read(1)
         except OSError as error:
             msg = f"cannot read {path}: {error.strerror or error}"
             raise SourceError(msg) from error
-        # By default, FFmpeg decodes on every core, which slows inference down.
+        # By default, FFmpeg decodes on all cores, which would slow inference down.
         settings = decoding_threads(max(1, available_cores() - loop_threads()))
         capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, settings)
         if capture is None or not capture.isOpened():
@@ -65,7 +65,7 @@ class VideoFile:
             msg = f"no frames in {self._name}: it is not a video, or it is damaged"
             raise SourceError(msg)
         if self._declared - self._index > max(2, MISSING_SHARE * self._declared):
-            msg = f"{self._name} breaks off at frame {self._index} of {self._declared}: copy or download the file again"
+            msg = f"{self._name} ends early, at frame {self._index} of {self._declared}: copy or download it again"
             raise SourceError(msg)
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class VideoFile:
 
 
 def decoding_threads(count: int) -> list[int]:
-    """Return the setting of a capture that limits the threads of FFmpeg. It is empty for an OpenCV that lacks it."""
+    """Return the setting that limits FFmpeg's threads in a capture. It is empty if the installed OpenCV lacks it."""
     return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
 
 
@@ -93,7 +93,7 @@ def quiet_capture(target: str | int, backend: int, settings: Sequence[int] = ())
 @contextmanager
 def _quiet() -> Iterator[None]:
     logging = getattr(cv2.utils, "logging", None)
-    if logging is None:  # Debian's OpenCV 4.6, which has GStreamer
+    if logging is None:  # Debian's OpenCV 4.6, which includes GStreamer, lacks this function.
         with hidden_stderr():
             yield
         return

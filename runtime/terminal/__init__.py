@@ -1,1 +1,1 @@
-"""The terminal: a console for the results of commands, and the progress of long operations on standard error."""
+"""Output on the terminal: the results of commands, and the progress of long operations."""

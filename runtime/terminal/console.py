@@ -1,4 +1,7 @@
-"""The console on which commands print their results. It imports rich only for tables, so that a loop ends sooner."""
+"""The console on which commands print their results.
+
+It imports rich only for tables, which saves time in other commands.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 class ResultConsole:
     """Console for the results of commands. It prints text without control characters.
 
-    The text of a bundle from elsewhere may contain escape sequences, which would change the terminal.
+    Names in a bundle from elsewhere may contain escape sequences, which would change the state of the terminal.
 
     Args:
         stderr: True for standard error, False for standard output.
@@ -25,11 +28,11 @@ class ResultConsole:
         self._stderr = stderr
 
     def print_line(self, text: str) -> None:
-        """Print text as it is, without wrapping."""
+        """Print a line as it is, without wrapping."""
         print(printable(text), file=sys.stderr if self._stderr else sys.stdout)
 
     def print_table(self, table: RenderableType) -> None:
-        """Print a table of rich."""
+        """Print a table that rich has built."""
         self._rich.print(table)
 
     @property

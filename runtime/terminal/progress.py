@@ -1,4 +1,4 @@
-"""The progress of long operations on standard error: a status and bars on a terminal, lines elsewhere."""
+"""Show the progress of long operations on standard error: status line and bars on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 REFRESH_HZ = 1.0
-"""Redraws of the status per second. They are few because the status may be shown while times are measured."""
+"""Number of times per second that the status is redrawn. It is low because times may be measured meanwhile."""
 
 
 class TerminalProgress:
-    """Progress on standard error. As a context manager, it removes the status at the end.
+    """Shows progress on standard error. As a context manager, it removes the status at the end.
 
     Args:
-        animated: True to redraw from a thread. False to redraw only when there is news, for the measurement of times
-            in which a drawing thread would show.
+        animated: If True, a thread redraws the status. If False, it is redrawn only when it changes, for measurements
+            that a drawing thread would disturb.
     """
 
     def __init__(self, *, animated: bool = True) -> None:
@@ -41,7 +41,7 @@ class TerminalProgress:
         self._stop_status()
 
     def status(self, text: str) -> None:
-        """Show what is being done now, on a terminal and if animated."""
+        """Show what is being done now. This has an effect only on a terminal and if `animated` is True."""
         if not self._animated:
             return
         if self._status is None:
@@ -55,13 +55,13 @@ class TerminalProgress:
         self._console.print(text, soft_wrap=True)
 
     def milestone(self, text: str) -> None:
-        """Print one line, unless a bar on a terminal shows the result."""
+        """Print one line, unless a bar on a terminal already shows the same."""
         if not self._console.is_terminal:
             self.message(text)
 
     @contextmanager
     def steps(self, title: str, total: int, completed: int = 0) -> Iterator[Advance]:
-        """Show a bar with percentage, remaining time and a note."""
+        """Show a bar with the percentage, the remaining time and a note."""
         self._stop_status()
         bars = Bars(
             BarColumn(10),  # The other columns fill a terminal of 80 characters.

@@ -11,7 +11,7 @@ from orilla.runtime.terminal.text import PIPE_WIDTH, printable
 
 
 class TableConsole(Console):
-    """Console that prints text without markup and without control characters.
+    """A rich console that prints text without markup and without control characters.
 
     Args:
         stderr: True for standard error, False for standard output.
@@ -23,9 +23,12 @@ class TableConsole(Console):
             self.width = PIPE_WIDTH
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text in which control characters are replaced with question marks."""
+        """Return the text with control characters replaced by question marks."""
         return super().render_str(printable(text), **options)
 
     def on_broken_pipe(self) -> NoReturn:
-        """Raise the `BrokenPipeError` that is being handled. The command line ends quietly; rich would end with 1."""
+        """Raise the `BrokenPipeError` that is being handled, so that the command ends quietly.
+
+        Rich would exit with code 1.
+        """
         raise  # noqa: PLE0704 - rich calls this method in an except clause

@@ -22,7 +22,7 @@ BITS = {
     "BOOL": 8,
     "INT4": 4,
 }
-"""Number of bits of an element. Every other type has 32."""
+"""Number of bits of an element, by type. Types that are not listed have 32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class Tensor:
     """Name of the type in the schema, such as `INT8`."""
     shape: tuple[int, ...]
     constant: np.ndarray | None
-    """Content as an array of bytes if it is in the file, else None."""
+    """Content as an array of bytes if the file contains it, else None."""
     dynamic: bool
     """True if the size of a dimension is unknown until the model runs."""
     scales: int
@@ -136,7 +136,7 @@ def _tensor(table: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tens
     shape = () if table.shape is None else tuple(int(size) for size in table.shape)
     dynamic = table.shapeSignature is not None and any(size < 0 for size in table.shapeSignature)
     content = buffer.data
-    if content is None and buffer.offset > 1:  # in a file of more than two gigabytes, the content is behind the tables
+    if content is None and buffer.offset > 1:  # In a file of more than two gigabytes, the content is behind the tables.
         content = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
     scales = table.quantization.scale if table.quantization is not None else None
     return Tensor(

@@ -1,4 +1,4 @@
-"""Rewrite `.tflite` files. Content that occurs several times is written once."""
+"""Rewrite `.tflite` files. Content that occurs several times is written only once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ALIGNMENT = 16
 def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _schema: None) -> bytes:
     """Change a model file and write it again.
 
-    Equal strings and vectors are written once. This saves a tenth of a small network's file, because each layer with
-    int8 weights has a zero point per channel, and all of them are 0.
+    Equal strings and vectors are written only once. This saves a tenth of a small network's file, because each layer
+    with int8 weights has a zero point per channel, and all of them are 0.
 
     Args:
         data: Content of the file.
@@ -43,13 +43,14 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _sc
 def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, schema: Any) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
-        if buffer.offset > 1:  # content behind the tables is moved into them, because it would move with their size
+        # Content behind the tables is moved into them, because its position depends on their size.
+        if buffer.offset > 1:
             buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
     edit(model, schema)
 
     class Builder(flatbuffers.Builder):
-        """Builder that remembers the positions of the strings and vectors that it has written."""
+        """A builder that remembers the positions of the strings and vectors that it has written."""
 
         def __init__(self, size: int) -> None:
             super().__init__(size)
@@ -65,7 +66,7 @@ def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, 
             key = (x.dtype.str, x.tobytes())
             if key not in self._known:
                 if x.dtype == np.uint8:
-                    # The base class aligns a vector only to its elements. It writes the next one at this position.
+                    # The base class would align a vector only to the size of its elements.
                     self.Prep(ALIGNMENT, x.nbytes)
                 self._known[key] = super().CreateNumpyVector(x)
             return self._known[key]

@@ -120,7 +120,7 @@ def test_the_number_of_threads_does_not_change_the_answer(pair, pictures):
 
 
 def test_a_picture_of_another_size_is_refused_and_the_next_one_answered(session, pictures):
-    with pytest.raises(BundleError, match=r"prepared input is \[5, 5, 3\]"):
+    with pytest.raises(BundleError, match=r"prepared input has shape \[5, 5, 3\]"):
         session.run(np.zeros((5, 5, 3), np.uint8))
     assert session.run(pictures[0]).shape == (1, 10)
 

@@ -47,7 +47,7 @@ def test_arrays_in_arrays_out(two_by_two, tmp_path):
             answer = opened({"lidar": arrays["lidar"][0], "kind": arrays["kind"][0]}).result.arrays
             with pytest.raises(DataError, match="expected the arrays kind, lidar, got lidar"):
                 opened({"lidar": arrays["lidar"][0]})
-            with pytest.raises(DataError, match=r"array lidar is \[3\], but the network takes \[16\]"):
+            with pytest.raises(DataError, match=r"array lidar has shape \[3\], but the network takes \[16\]"):
                 opened({"lidar": arrays["lidar"][0][:3], "kind": arrays["kind"][0]})
         assert np.abs(answer["steer"] - steer[0]).max() < 1e-5
         assert np.abs(answer["speed"] - speed[0]).max() < 1e-5
@@ -161,7 +161,7 @@ def test_a_classifier_of_arrays(tmp_path):
     [
         (np.arange(40), r"sample 3 has class 3: the classes are 0 to 2"),
         (np.full(40, -1), "has class -1"),
-        (np.float32(1), r"y is \[\] float32"),
+        (np.float32(1), r"y has shape \[\] and type float32"),
         (np.zeros((40, 3), np.int64), r"for images give class numbers \[N\] or masks"),
         (np.array(["cat"] * 40), "give numbers, one row per sample"),
     ],

@@ -105,7 +105,7 @@ def test_a_truncated_video_leaves_no_output(tiny_bundle, tmp_path):
     whole = factories.video(tmp_path / "whole.avi", 60, (120, 160))
     cut = tmp_path / "cut.avi"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    refuse("run", tiny_bundle, "--source", cut, "--sink", f"video:{tmp_path}/out.mp4", match="breaks off at frame")
+    refuse("run", tiny_bundle, "--source", cut, "--sink", f"video:{tmp_path}/out.mp4", match="ends early, at frame")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.avi", "whole.avi"]
 
 

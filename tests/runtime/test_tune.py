@@ -216,9 +216,9 @@ def test_the_choice_is_not_used_after_an_upgrade(own_cache, capsys, monkeypatch)
     with open_model("probe") as model:
         assert model.variant.name == "litert_wi8_ai8"
         assert model.note.startswith("tuned with ai-edge-litert ")
-        assert "now 9.9: the tuned choice is not used; run orilla tune probe again" in model.note
+        assert "9.9 is installed: the tuned choice is not used; run orilla tune probe again" in model.note
     monkeypatch.setattr(tuning_cache, "current", lambda: (machine, 77, packages))
-    assert tuning_cache.lookup(PROBE.manifest)[1].endswith("cores, now 77")
+    assert tuning_cache.lookup(PROBE.manifest)[1].endswith("cores, but 77 are usable now")
     monkeypatch.setattr(tuning_cache, "current", lambda: ("Raspberry Pi 4 (Cortex-A72)", cores, packages))
     assert "this is Raspberry Pi 4 (Cortex-A72)" in tuning_cache.lookup(PROBE.manifest)[1]
 

@@ -237,7 +237,7 @@ def test_a_changed_size_of_a_live_source_is_reported():
     images, events = bright([50]) + bright([60], (31, 17)), []
     source = factories.ListSource(images, live=True)
     list(run(source, BrightnessSession().run, on_event=events.append, policy="every"))
-    assert [event.detail for event in events] == ["frames are now 17x31, before 16x16"]
+    assert [event.detail for event in events] == ["the frame size changed from 16x16 to 17x31"]
 
 
 def test_an_error_of_the_event_handler_ends_the_loop():

@@ -71,7 +71,7 @@ def test_the_times_of_a_cascade_are_added_up_by_stage(crops):
 def test_a_cascade_rejects_a_text():
     clock = Clock()
     stages = model(clock, prepare=1, infer=10, decoding=3)
-    with pytest.raises(DataError, match="a cascade takes images"):
+    with pytest.raises(DataError, match="a cascade can process only images"):
         CascadeStages(stages, stages, lambda answer, image: []).answer(IMAGE, "a text", StageTimer(clock))
 
 

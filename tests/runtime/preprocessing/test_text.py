@@ -114,7 +114,7 @@ def test_a_text_task_needs_its_vocabulary(text_bundle):
 
     manifest = Bundle.open(text_bundle).manifest
     broken = msgspec.structs.replace(manifest, vocabulary=None)
-    with pytest.raises(BundleError, match="task text does not fit"):
+    with pytest.raises(BundleError, match="are wrong for task text"):
         manifests.decode(manifests.encode(broken))
 
 

@@ -115,7 +115,7 @@ def test_a_video_that_breaks_off(tmp_path, share):
     whole = factories.video(tmp_path / "whole.avi", 60, (120, 160))
     data = whole.read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: int(len(data) * share)])
-    refuse(tmp_path / "cut.avi", "breaks off at frame|not a video, or damaged")
+    refuse(tmp_path / "cut.avi", "ends early, at frame|not a video, or damaged")
 
 
 @pytest.mark.parametrize(
@@ -142,5 +142,5 @@ def test_a_real_video_that_breaks_off(tmp_path, data_root, capfd):
     """The index of this file is at its end, or the file is cut in the middle of its frames. Both are reported."""
     data = (data_root / "video" / "solidWhiteRight.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    refuse(tmp_path / "cut.mp4", "breaks off at frame|not a video, or damaged")
+    refuse(tmp_path / "cut.mp4", "ends early, at frame|not a video, or damaged")
     assert capfd.readouterr().err == ""
