@@ -1,4 +1,4 @@
-"""The argument parser of the commands, which names the library's parameters by their flags."""
+"""The argument parser of the commands. It replaces the library's parameter names in messages by flags."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from orilla.devices.errors import ConfigError
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Parser that reports an error in one line, and translates the parameters in the library's messages into flags.
+    """A parser that reports an error in one line, and replaces parameter names in the library's messages by flags.
 
-    The library's messages name a parameter as Python spells it: in backticks, or with its value. On the command line,
+    The library's messages spell a parameter as in Python: in backticks, or with its value. On the command line,
     `` `hold_out` `` becomes `--hold-out`, `hold_out=none` becomes `--hold-out none`, `skip_corrupt=True` becomes
     `--skip-corrupt`, and `augment=False` becomes `--no-augment`.
     """
@@ -23,10 +23,11 @@ class CommandParser(argparse.ArgumentParser):
         raise ConfigError(msg)
 
     def flags(self) -> dict[str, list[str]]:
-        """Return the flags of each parameter, those of the subcommands included."""
+        """Return the flags of each parameter, including those of subcommands."""
         flags: dict[str, list[str]] = {}
         for action in self._actions:
-            if isinstance(action.choices, dict):  # The subcommands, by their names.
+            # The value is a dictionary that contains the parser of each subcommand.
+            if isinstance(action.choices, dict):
                 for parser in action.choices.values():
                     flags |= parser.flags()
             elif action.option_strings:
@@ -34,16 +35,16 @@ class CommandParser(argparse.ArgumentParser):
         return flags
 
     def with_flags(self, message: str) -> str:
-        """Return a message of the library in which the parameters appear as flags."""
+        """Return a message of the library with parameter names replaced by flags."""
         flags = self.flags()
         names = "|".join(sorted(flags, key=len, reverse=True))
-        # A name inside a path, as in `data/hold_out=1/a.png`, is no parameter.
+        # A name inside a path, as in `data/hold_out=1/a.png`, is not a parameter.
         pattern = rf"`(?P<bare>{names})`|(?<![\w/.-])(?P<name>{names})=(?P<value>[^\s,;:)]*)"
         return re.sub(pattern, lambda match: _flag(flags[match["bare"] or match["name"]], match["value"]), message)
 
 
 def _flag(flags: list[str], value: str | None) -> str:
-    """Return one of a parameter's flags, with the value behind it if it takes one."""
+    """Return a flag of a parameter, followed by the value if the flag takes one."""
     if value == "False":
         return next((flag for flag in flags if flag.startswith("--no-")), flags[0])
     return flags[0] if value in (None, "True") else f"{flags[0]} {value}"

@@ -1,4 +1,4 @@
-"""The command `orilla`. It imports only the module of the subcommand, and prints an error as one line."""
+"""The command `orilla`. It imports only the module of the requested subcommand, and prints an error in one line."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ QUIET = {
 
 
 class CommandModule(Protocol):
-    """The functions that the module of a subcommand has."""
+    """The module of a subcommand, which has these functions."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
 
     def execute(self, arguments: argparse.Namespace) -> CommandResult:
-        """Run the command and return its result. Raises `OrillaError`."""
+        """Run the command and return its result. Raise `OrillaError` if it fails."""
 
 
 class Command(NamedTuple):
-    """A row of the table of subcommands."""
+    """A subcommand, as the table of subcommands lists it."""
 
     module: str
-    """Name of a module that is a `CommandModule`."""
+    """Name of the subcommand's module, which is a `CommandModule`."""
     about: str
     example: str
     extra: str | None = None
-    """Extra that installs the command's packages. None if the base install has them."""
+    """Name of the extra that installs the command's packages. None if the base installation includes them."""
 
 
 COMMANDS = {
@@ -168,7 +168,7 @@ def _main(words: list[str]) -> int:
 
 
 def _end_on_signals() -> None:
-    """End a stopped service like an interrupted one: outputs are closed, and nothing half-written remains."""
+    """Treat the signals that stop a service like Ctrl-C, so that outputs are closed and no partial file remains."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:

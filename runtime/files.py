@@ -1,4 +1,4 @@
-"""Write files completely or not at all. A file has a temporary name until it is complete."""
+"""Write files so that no partial file remains after an error. A file has a temporary name until it is complete."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from orilla.devices.errors import ConfigError, OutputError
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads and tuned choices: `$ORILLA_CACHE`, or else `~/.cache/orilla`.
+    """Return the folder for downloads and tuned choices: `$ORILLA_CACHE` if it is set, else `~/.cache/orilla`.
 
     Raises:
-        ConfigError: There is no home folder.
+        ConfigError: The user has no home folder.
     """
     if chosen := os.environ.get("ORILLA_CACHE"):
         return Path(chosen)
@@ -68,7 +68,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents if they are missing. Raises `OutputError`."""
+    """Create a folder and its parents if they are missing. Raise `OutputError` if this fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,18 +77,18 @@ def make_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise `OutputError` if `path` cannot be written. Call it before work that takes long."""
+    """Raise `OutputError` if `path` cannot be written. Call this function before long work."""
     _beside(_replaceable(path), path.suffix)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` completely or not at all. Raises `OutputError`."""
+    """Write `data` to `path`. If this fails, raise `OutputError` and leave no partial file."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 class Incomplete(Exception):  # noqa: N818 - it is not an error
-    """Exception that makes `replacing` discard an incomplete file."""
+    """Raised in a block of `replacing` to discard the incomplete file."""
 
 
 def close_files(files: ExitStack, *, complete: bool) -> None:
@@ -119,7 +119,7 @@ def _beside(path: Path, suffix: str) -> Path:
     if not path.parent.is_dir():
         msg = f"cannot write {path}: the folder {path.parent} does not exist"
         raise OutputError(msg)
-    import tempfile  # imported here, because it takes a millisecond and most loops write no file
+    import tempfile  # The import takes a millisecond, and most loops write no file.
 
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=suffix, dir=path.parent)
@@ -132,7 +132,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _output_error(path: Path, error: OSError) -> OSError:
-    """Return an `OutputError` with the reason. An error that is Orilla's own is returned unchanged."""
+    """Return an `OutputError` with the reason, or `error` unchanged if it is already one of Orilla's errors."""
     if isinstance(error, OutputError) or type(error).__module__.startswith("orilla"):
         return error
     return OutputError(f"cannot write {path}: {error.strerror or error}")

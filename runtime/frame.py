@@ -1,4 +1,4 @@
-"""Frames, events and ticks: the data that the loop passes on."""
+"""The data that the loop delivers: frames, events and ticks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from orilla.runtime.tasks.classify import Classification
 from orilla.runtime.tasks.segment import Segmentation
 
 QUEUE_DEPTH = 2
-"""Number of frames that may wait between two threads if the policy answers every frame."""
+"""Maximum number of frames that wait between two threads if the policy is `every`."""
 
 Answer = Segmentation | Classification | ArrayResult
-"""Answer of one model."""
+"""The answer of one model."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answers(Mapping[str, Answer]):
-    """Answers of several models to one frame, by the models' names."""
+    """The answers of several models to one frame, by the name of the model."""
 
     by_name: Mapping[str, Answer]
 
@@ -41,7 +41,7 @@ class Answers(Mapping[str, Answer]):
 
 
 class Part(msgspec.Struct, frozen=True, eq=False):
-    """A crop of the frame with the answer of a cascade's second model."""
+    """A crop of the frame, and the answer of a cascade's second model to it."""
 
     box_xyxy: tuple[int, int, int, int]
     """Left, top, right and bottom edge in the frame, in pixels. Right and bottom are exclusive."""
@@ -49,7 +49,7 @@ class Part(msgspec.Struct, frozen=True, eq=False):
 
 
 class CascadeResult(msgspec.Struct, frozen=True, eq=False):
-    """Answers of a cascade: of the first model to the frame, and of the second model to each crop."""
+    """The answers of a cascade: the first model's answer to the frame, and the second model's answer to each crop."""
 
     first: Answer
     parts: tuple[Part, ...]
@@ -69,13 +69,13 @@ EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
 - `waiting`: The source has no frame yet.
 - `back`: The source delivers frames again.
 - `corrupt`: One frame cannot be used.
-- `size`: Frames have another size from here on.
+- `size`: From this frame on, frames have another size.
 - `engine`: An accelerator was lost or is back.
 """
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A change of a source or of an accelerator that does not end the loop."""
+    """A change of a source or an accelerator that does not end the loop."""
 
     kind: EventKind
     index: int
@@ -92,7 +92,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     index: int
     """Number of the frame, from 0. It continues after a loss of the camera. A gap means that frames were dropped."""
     image: Image
-    """Image `[H,W,3]` uint8 BGR. It stays unchanged as long as you hold it or a view of it."""
+    """Image `[H,W,3]` uint8 BGR. It stays unchanged as long as you keep a reference to it or to a view of it."""
     captured_ns: int
     """Capture time on the monotonic clock, in nanoseconds."""
     name: str | None = None
@@ -109,7 +109,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
 
 class Line(msgspec.Struct, frozen=True, eq=False):
-    """One text of a source, with its number and time: the frame of a text model."""
+    """One text of a source, with its number and time. Text models process it as other models process a frame."""
 
     index: int
     text: str
@@ -124,7 +124,10 @@ class Line(msgspec.Struct, frozen=True, eq=False):
 
 
 class Record(msgspec.Struct, frozen=True, eq=False):
-    """One sample of arrays, with its number and time: the frame of a model of arrays."""
+    """One sample of arrays, with its number and time.
+
+    Models that take arrays process it as other models process a frame.
+    """
 
     index: int
     arrays: Arrays
@@ -175,7 +178,7 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
         return f"Tick({self.to_dict()})"
 
     def to_dict(self) -> dict[str, object]:
-        """Return the tick as a JSON document; see `docs/json.md`."""
+        """Return the tick as a JSON document. See `docs/json.md`."""
         named: dict[str, object] = {"name": self.frame.name} if self.frame.name else {}
         if isinstance(self.frame, Line):
             named["text"] = self.frame.text

@@ -1,4 +1,4 @@
-"""HTML pages with headings, tables and images. A page is one file, which needs no network."""
+"""HTML pages with headings, tables and images. A page is a single file, which needs no network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pre code { background: none; padding: 0; }
 
 
 class Page:
-    """A page that is built part by part. All texts are escaped.
+    """A page that is built part by part. All strings are escaped.
 
     Args:
         title: Title of the page.
@@ -63,7 +63,7 @@ class Page:
         self._parts.append(f'<p><img alt="{escape(description)}" src="data:image/{kind};base64,{data}"></p>')
 
     def drawing(self, svg: str, description: str) -> None:
-        """Add an SVG drawing. It is not escaped, so it must not contain text from outside."""
+        """Add an SVG drawing. It is not escaped, so it must not contain unescaped text from users or files."""
         self._parts.append(f'<div role="img" aria-label="{escape(description)}">{svg}</div>')
 
     def html(self) -> bytes:

@@ -28,9 +28,9 @@ from orilla.runtime.tasks import classify, segment
 
 
 class Model(Runner):
-    """One variant of a bundle, loaded and ready. Close it, or use it in a `with` block.
+    """One variant of a bundle, loaded on an engine. Close it after use, or use it in a `with` block.
 
-    Threads may share a model. Only one inference runs at a time.
+    Threads may share a model. It runs only one inference at a time.
     """
 
     def __init__(self, bundle: Bundle, variant: Variant, session: Session, engine: str, threads: int) -> None:
@@ -43,7 +43,7 @@ class Model(Runner):
         """Number of inference threads of the engine."""
         self.name = bundle.path.name
         self.note: str | None = None
-        """Note on the choice of `orilla tune` in one line, or None."""
+        """One-line note about the choice of `orilla tune`, or None."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
         self._indices = itertools.count()
@@ -65,9 +65,9 @@ class Model(Runner):
 
         Args:
             bundle: Path, or the name of a shipped bundle.
-            variant: Name of a variant. None uses the bundle's default.
-            engine: Name of an engine, as `orilla devices` lists them. None uses the engine of the variant.
-            threads: Number of inference threads. None leaves one core to the loop.
+            variant: Name of a variant. If None, the bundle's default is used.
+            engine: Name of an engine, as listed by `orilla devices`. If None, the engine of the variant is used.
+            threads: Number of inference threads. If None, all cores but one are used.
 
         Raises:
             BundleError: The bundle is damaged.
@@ -98,10 +98,11 @@ class Model(Runner):
         return cls(bundle, chosen, loader.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
 
     def __call__(self, raw: RawInput, *, color: Color = "bgr") -> Tick:
-        """Answer one image, one text, or one sample of arrays.
+        """Run the model on one image, one text, or one sample of arrays.
 
         Args:
-            raw: Image `[H,W,3]` uint8, as OpenCV reads it; a text; arrays by name; or, for a model with one input, one
+            raw: An image `[H,W,3]` uint8 as OpenCV reads it, a string, arrays by name, or, for a model with one input,
+                one
                 array. The input is not changed.
             color: Channel order of an image: `"bgr"` or `"rgb"`. `tick.frame.image` keeps this order.
 
@@ -114,7 +115,7 @@ class Model(Runner):
         return Tick(frame, result, stages_ms, time.monotonic_ns())
 
     def stages(self, color: Color = "bgr") -> ModelStages:
-        """Return the processing of each frame of one loop. `color` is the channel order of its images."""
+        """Return the stages that one loop runs for each frame. `color` is the channel order of the images."""
         return ModelStages(self._preprocessor, self._infer, self._decode, color=color)
 
     def sessions(self) -> tuple[Session, ...]:
@@ -122,7 +123,7 @@ class Model(Runner):
         return (self.session,)
 
     def notes(self) -> list[str]:
-        """Return the note on tuning, with the bundle's name, if there is one."""
+        """Return the note about tuning with the name of the bundle, or an empty list if there is none."""
         return [] if self.note is None else [f"{self.bundle.path.stem}: {self.note}"]
 
     def describe(self) -> dict[str, str]:

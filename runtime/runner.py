@@ -1,4 +1,4 @@
-"""`Runner`: the common interface of a model, of several models and of a cascade, which runs them on a source."""
+"""`Runner`: the common interface of one model, several models and a cascade. It runs them on a source."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ SourceLike = Source | str | int | Path | Iterable[NDArray[np.uint8]]
 
 @runtime_checkable
 class _Readable(Protocol):
-    """An object that was probably meant as a source."""
+    """An object with some methods of a source. The caller probably meant it as one."""
 
     def read(self) -> object: ...
 
 
 class Runner(ABC):
-    """Base class of everything that answers the frames of a source. Close it, or use it in a `with` block."""
+    """Base class of objects that process the frames of a source. Close them after use, or use a `with` block."""
 
     name: str
     """Name in messages."""
@@ -47,7 +47,10 @@ class Runner(ABC):
 
     @abstractmethod
     def stages(self) -> Stages:
-        """Return the processing of each frame for one loop. Each loop needs its own, because it reuses buffers."""
+        """Return the stages that one loop runs for each frame.
+
+        Each loop needs its own object, because it reuses buffers.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -60,7 +63,7 @@ class Runner(ABC):
     def listen(self, on_event: Callable[[str], None]) -> None:
         """Register a method that the inference thread calls with each event of an accelerator.
 
-        The registration ends when the object of the method is deleted.
+        The registration ends when the object that the method belongs to is deleted.
         """
         method = WeakMethod(on_event)
 
@@ -73,7 +76,7 @@ class Runner(ABC):
                 session.on_event = call_if_alive
 
     def counts(self) -> dict[str, int]:
-        """Return the number of events of accelerators, by kind of event. Empty if there is no accelerator."""
+        """Return the number of accelerator events, by kind. The result is empty if there is no accelerator."""
         totals: dict[str, int] = {}
         for session in self.sessions():
             if isinstance(session, Recoverable):
@@ -87,10 +90,10 @@ class Runner(ABC):
 
     @abstractmethod
     def notes(self) -> list[str]:
-        """Return the notes on the tuning of the models, one line each."""
+        """Return the notes about the tuning of the models, one line each."""
 
     def __call__(self, image: Image) -> Tick:
-        """Answer one image, `[H,W,3]` uint8 BGR.
+        """Process one image, `[H,W,3]` uint8 BGR.
 
         Raises:
             DataError: The image has another shape or type.
@@ -108,21 +111,24 @@ class Runner(ABC):
         on_event: Callable[[Event], None] | None = None,
         record: str | Path | None = None,
     ) -> Stream:
-        """Answer the frames of a source while the caller works on the previous answer.
+        """Process the frames of a source while the caller works with the previous answer.
 
         Args:
-            source: An opened source; a specification for `open_source`, or for a text model a text file or `-`; or
-                images or texts, as an array `[N,H,W,3]`, a list or a generator.
-            policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). None means `latest` for a live source
+            source: An opened source, a specification for `open_source` (for a text model, a text file or `-`), or
+                images or texts as an array `[N,H,W,3]`, a list or a generator.
+            policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). If None, it is `latest` for a live
+                source
                 and `every` for a recording. With `latest` and `deadline`, a recording plays at its own rate.
             on_event: Function that receives events. The capture thread calls it when the camera is lost or back, when a
                 frame is corrupt, and when the frame size changes. The inference thread calls it when an accelerator is
-                lost or back. None logs warnings with the logger `orilla`. The loop holds the function. A function that
+                lost or back. If None, warnings are logged with the logger `orilla`. The loop keeps a reference to the
+                    function. A function that
                 refers to the stream therefore keeps the loop running until the stream is closed.
-            record: Path of a recording to write, for `orilla replay`.
+            record: Path of a recording to write for `orilla replay`. If None, nothing is recorded.
 
         Returns:
-            An iterator over `Tick`, also for `async for`. It raises an error of the source in place of the next answer.
+            An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
+                last answer.
 
         Raises:
             SourceError: The source does not exist.
@@ -147,7 +153,7 @@ class Runner(ABC):
         return Stream(loop, recording, source=opened)
 
     def watch(self, source: SourceLike, on_tick: Callable[[Tick], object], **options: Any) -> Watcher:
-        """Call `on_tick` with each answer, in a new thread. Accepts the arguments of `stream`.
+        """Call `on_tick` with each answer, in a new thread. The options are those of `stream`.
 
         Returns:
             The running thread, with `stop()` and `wait()`. The end of a `with` block stops it.
@@ -162,12 +168,12 @@ class Runner(ABC):
             ConfigError: The model takes arrays, or the argument is not a source.
         """
         if self.kind == "tensor":
-            msg = f"{self.name} is a model of arrays, which has no sources: call the model with arrays"
+            msg = f"{self.name} takes arrays, for which there are no sources: call the model with arrays"
             raise ConfigError(msg)
         if isinstance(spec, str | Integral | Path):
             return open_texts(str(spec)) if self.kind == "text" else open_source(str(spec))
         if isinstance(spec, np.ndarray) and spec.ndim < 4:
-            msg = f"a source of images is [N,H,W,3], got {list(spec.shape)}: call the model with a single image"
+            msg = f"images must have the shape [N,H,W,3], got {list(spec.shape)}: for a single image, call the model"
             raise ConfigError(msg)
         if isinstance(spec, Source):
             return spec

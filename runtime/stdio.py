@@ -1,4 +1,4 @@
-"""Redirect standard output and standard error of the process. This includes the output of native libraries."""
+"""Redirect standard output and standard error of the process, including the output of native libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _LOCK = RLock()
 def drop_stdout() -> None:
     """Discard standard output from now on.
 
-    After a write failed, Python would report an error when it flushes the rest at its exit.
+    Call this function after a write failed. Otherwise, Python would report another error when it flushes the rest at
+    exit.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
@@ -34,7 +35,7 @@ def hidden_stderr() -> Iterator[None]:
     with _LOCK:
         try:
             saved = os.dup(2)
-        except OSError:  # raised in a daemon that has no standard error
+        except OSError:  # This error is raised in a daemon, which has no standard error.
             yield
             return
         devnull = os.open(os.devnull, os.O_WRONLY)

@@ -1,8 +1,8 @@
-"""Find the fastest variant, engine and thread count on this machine, within a limit for the loss of accuracy.
+"""Find the fastest variant, engine and thread count on this machine. The accuracy may drop only by a given limit.
 
-Successive halving: every candidate is timed briefly, the slower half is removed, and the others are timed longer and
-interleaved, so that a disturbance affects all of them. Source: Jamieson and Talwalkar, "Non-stochastic Best Arm
-Identification and Hyperparameter Optimization" (2016), algorithm 1.
+The method is successive halving: every candidate is timed briefly, the slower half is removed, and the others are timed
+longer and interleaved, so that a disturbance affects all of them. Source: Jamieson and Talwalkar, "Non-stochastic Best
+Arm Identification and Hyperparameter Optimization" (2016), algorithm 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orilla.runtime.engines.tuning_cache import Candidate, Tuned
 from orilla.runtime.verify import verify
 
 FIRST_COUNT = 12
-"""Number of inferences of each candidate in the first round. Each further round has twice as many."""
+"""Number of inferences of each candidate in the first round. The number doubles in each further round."""
 
 HOPELESS = 3.0
 """A candidate that takes more than this multiple of the best time is removed after two inferences."""
@@ -41,13 +41,13 @@ LAST_ROUND_S = 4.0
 """Duration of the last round in seconds."""
 
 SIMILAR = 0.01
-"""Candidates within this relative difference to the fastest count as equally fast. Among them, the one with the fewest
-threads is chosen, then the one with the smallest file."""
+"""Candidates that are slower than the fastest by at most this share count as equally fast. Among them, the one with the
+fewest threads is chosen, then the one with the smallest file."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """One candidate and its outcome."""
+    """A candidate and the outcome of its tests."""
 
     candidate: Candidate
     size: int
@@ -68,13 +68,13 @@ class Trial:
 def candidates(
     bundle: Bundle, *, max_drop: float, threads: Sequence[int] | None = None, engines: Sequence[str] | None = None
 ) -> list[Trial]:
-    """Return every variant within `max_drop` points, on every available engine, with each thread count.
+    """Return all candidates: each variant whose accuracy drop is small enough, on each engine, with each thread count.
 
     Args:
         bundle: The bundle.
-        max_drop: Accuracy that a variant may lose compared with the original model, points.
-        threads: Thread counts. None tries every count from 1 to that of a camera loop.
-        engines: Names of the engines. None tries all that are available.
+        max_drop: Maximum accuracy drop of a variant compared with the original model, in percentage points.
+        threads: Thread counts. If None, every count from 1 to that of a camera loop is tried.
+        engines: Names of the engines. If None, all available engines are tried.
 
     Raises:
         ConfigError: An engine is unknown or does not work, or no variant within the limit can run here.
@@ -93,7 +93,7 @@ def candidates(
     if not trials:
         drops = ", ".join(f"{variant.name} {variant.check.drop:+.2f}" for variant in manifest.variants)
         msg = (
-            f"{bundle.path.name}: no variant loses at most {max_drop:g} points and has an engine here ({drops}; "
+            f"{bundle.path.name}: no variant with a drop of at most {max_drop:g} points has an engine here ({drops}; "
             f"engines: {', '.join(names) or 'none'})"
         )
         raise ConfigError(msg)
@@ -120,7 +120,7 @@ def _available_engines() -> list[str]:
     providers = doctor.providers()
     names = [name for name in registry.ENGINES if registry.available(name, providers)]
     if "compiled" in names and doctor.probe("compiled").reason:
-        names.remove("compiled")  # On some processors it would end the process.
+        names.remove("compiled")  # On some processors, this engine would crash the process.
     return names
 
 
@@ -130,11 +130,11 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | 
     Args:
         bundle: The bundle.
         trials: The candidates.
-        ends: End of the search by `time.perf_counter`. It takes longer only if a single candidate does.
-        progress: Receiver of the progress. None reports nothing.
+        ends: Time of `time.perf_counter` at which the search ends. It is exceeded only if one candidate takes longer.
+        progress: Receives the progress. If None, no progress is reported.
 
     Raises:
-        ConfigError: No candidate computes here what was exported.
+        ConfigError: No candidate runs and passes the verification on this machine.
     """
     search = _Search(bundle, ends, progress or NoProgress())
     remaining = search.first_round(trials)
@@ -147,7 +147,7 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | 
 
 
 def remember(bundle: Bundle, chosen: Trial) -> str:
-    """Store a choice for this machine. Return the file's path."""
+    """Store a choice for this machine, and return the path of its file."""
     machine, cores, packages = tuning_cache.current()
     tuned = Tuned(chosen.candidate, round(_p50(chosen), 4), cores, packages, machine)
     return str(tuning_cache.store(bundle.manifest, tuned))
@@ -163,8 +163,8 @@ class _Search:
 
     Args:
         bundle: The bundle.
-        ends: End of the search by `time.perf_counter`.
-        progress: Receiver of the progress.
+        ends: Time of `time.perf_counter` at which the search ends.
+        progress: Receives the progress.
     """
 
     def __init__(self, bundle: Bundle, ends: float, progress: Progress) -> None:
@@ -173,7 +173,7 @@ class _Search:
         self._verified: dict[tuple[str, str], str | None] = {}
 
     def first_round(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Load, time, verify and close each candidate. Return those that remain.
+        """Load, time, verify and close each candidate. Return those that were not removed.
 
         The default variant comes first. At most half of the time is used, but at least one candidate is tried.
         """
@@ -196,7 +196,7 @@ class _Search:
         return remaining
 
     def _test(self, trial: Trial, remaining: Sequence[Trial], ends: float) -> str | None:
-        """Time and verify one candidate. Return why it is removed, or None."""
+        """Time and verify one candidate. Return the reason why it is removed, or None."""
         best_ms = min(map(_p50, remaining), default=float("inf"))
         with closing(self._load(trial)) as session:
             trial.times_ms = timed(session, self._frames, 1) + timed(session, self._frames, 1)
@@ -211,9 +211,9 @@ class _Search:
             return reason
 
     def _difference(self, candidate: Candidate) -> str | None:
-        """Return how the variant's answers on this engine differ from the export's, or None if they agree.
+        """Return how the outputs on this engine differ from those at export, or None if they agree.
 
-        The variant is verified once for all thread counts.
+        The result is computed once and used for all thread counts.
         """
         key = (candidate.variant, candidate.engine)
         if key not in self._verified:
@@ -224,13 +224,13 @@ class _Search:
         return self._verified[key]
 
     def further_rounds(self, trials: list[Trial]) -> list[Trial]:
-        """Time the candidates interleaved, and remove the slower half after each round. Return the finalists."""
+        """Time the candidates in turn, and remove the slower half after each round. Return the finalists."""
         with ExitStack() as opened:
             sessions: dict[int, Session] = {}
             for trial in trials:
                 try:
                     sessions[id(trial)] = opened.enter_context(closing(self._load(trial)))
-                except OrillaError as error:  # All sessions together may need more memory than there is.
+                except OrillaError as error:  # All sessions together may need more memory than is available.
                     trial.left_out = str(error)
             remaining = [trial for trial in trials if id(trial) in sessions] or trials[:1]
             count = 2 * FIRST_COUNT
@@ -245,7 +245,7 @@ class _Search:
         return remaining
 
     def _time_interleaved(self, trials: Sequence[Trial], sessions: dict[int, Session], count: int, ends: float) -> None:
-        """Time all candidates interleaved. If no time is left after the warm-up, their previous times stay."""
+        """Time all candidates in turn. If no time is left after the warm-up, the previous times are kept."""
         chosen, inputs = [sessions[id(trial)] for trial in trials], [self._frames] * len(trials)
         warm_up(chosen, inputs, ends)
         if time.perf_counter() >= ends:

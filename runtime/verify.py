@@ -20,18 +20,18 @@ from orilla.runtime.tasks.decide import agreeing
 from orilla.runtime.tasks.task import FIRST_METRIC
 
 RESIZE_MEAN = 0.5
-"""Maximum mean difference of prepared images, in grey levels. Bilinear resizing differs by 1 in a quarter of the
-values between x86-64 and Arm."""
+"""Maximum mean difference of prepared images in grey levels. The results of bilinear resizing differ by 1 in a quarter
+of the values between x86-64 and Arm."""
 
 RESULT_SLACK = 0.01
-"""Agreement that the stage `result` may lose in addition to the variant's tolerance, because processors resize images
-differently."""
+"""In the stage `result`, the agreement may be lower by this share than the variant's tolerance allows, because
+processors resize images differently."""
 
 NAMES = {"iou": "IoU", "accuracy": "accuracy", "cosine": "cosine similarity"}
 """Names of the primary metrics in messages."""
 
 METRIC_SLACK = 0.5
-"""Points (hundredths) by which the primary metric may be below that of the export on the same data."""
+"""Percentage points by which the primary metric may be below its value at export on the same data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class VariantVerdict:
     engine: str
     passed: bool
     skipped: str | None
-    """Why the variant did not run; None if it ran."""
+    """Reason why the variant did not run. None if it ran."""
     first_difference: str | None
-    """Name of the first stage that differs from the export; None if all agree."""
+    """Name of the first stage that differs from the export. None if all agree."""
     stages: tuple[Stage, ...]
     metrics: dict[str, float]
-    """Metrics on the user's data; empty without data."""
+    """Metrics on the user's data. Empty if there are no data."""
 
 
 def verify(
@@ -67,8 +67,8 @@ def verify(
     Args:
         bundle: The bundle.
         variants: Variants to verify.
-        dataset: Labelled data for the accuracy. None omits this stage.
-        engine: Engine that runs the variants. None selects the engine of each variant.
+        dataset: Labelled data to measure the accuracy on. If None, this stage is omitted.
+        engine: Engine that runs the variants. If None, each variant runs on its own engine.
 
     Raises:
         ConfigError: The engine is unknown, or runs none of the variants.
@@ -152,7 +152,11 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
         return [Stage("infer", passed=False, detail=str(failure))]
     if outputs[0].shape != expected[0].shape:
         return [
-            Stage("infer", passed=False, detail=f"output {list(outputs[0].shape)}, golden {list(expected[0].shape)}")
+            Stage(
+                "infer",
+                passed=False,
+                detail=f"the output has shape {list(outputs[0].shape)}, the golden one {list(expected[0].shape)}",
+            )
         ]
     error = np.abs(np.stack(outputs) - expected).reshape(len(frames), -1)
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
@@ -160,7 +164,7 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
     # These comparisons fail for NaN.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
-    detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with its answers at export"
+    detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with its outputs at export"
     least = allowed.agreement - RESULT_SLACK
     summary = {"segment": "masks agree on", "tensor": "numbers agree on"}.get(task, "classes agree on")
     result = Stage("result", min(results) >= least, f"{summary} {min(results):.5f} (>= {least:.5f})")
@@ -176,7 +180,7 @@ def _accuracy_stage(
 ) -> tuple[dict[str, float], Stage]:
     """Measure the accuracy on the user's data.
 
-    On the data of the export, it must reach the export's figure. On other data, it is only reported.
+    On the data that the export used, it must not be lower than at export. On other data, it is only reported.
     """
     manifest, split = bundle.manifest, dataset.check_split
     metrics, same = evaluate_session(bundle, session, dataset).metrics(), is_export_data(manifest, dataset)

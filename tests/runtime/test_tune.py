@@ -133,7 +133,7 @@ def test_variants_that_lose_too_much_accuracy_are_no_candidates(monkeypatch):
     bundle = Bundle(PROBE.path, msgspec.structs.replace(manifest, variants=variants), {})
     names = {trial.candidate.variant for trial in tuning.candidates(bundle, max_drop=1)}
     assert "litert_wi8_ai8" not in names
-    with pytest.raises(ConfigError, match=r"no variant loses at most -9 points.*litert_wi8_ai8 \+2.00"):
+    with pytest.raises(ConfigError, match=r"no variant with a drop of at most -9 points.*litert_wi8_ai8 \+2.00"):
         tuning.candidates(bundle, max_drop=-9)
 
 

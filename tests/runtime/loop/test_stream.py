@@ -44,7 +44,7 @@ def test_pictures_of_the_caller_are_a_source(model):
     singles = [model(picture).result.probability for picture in pictures(4)]
     assert np.array_equal(answers, singles)
     assert len(list(model.stream(picture for picture in pictures(3)))) == 3
-    with pytest.raises(ConfigError, match=r"a source of images is \[N,H,W,3\]"):
+    with pytest.raises(ConfigError, match=r"images must have the shape \[N,H,W,3\]"):
         model.stream(pictures(1)[0])
 
 
