@@ -74,7 +74,7 @@ def words(text: str) -> list[str]:
 def learn_vocabulary(texts: Iterable[str], size: int) -> tuple[str, ...]:
     """Return the most frequent words, the most frequent first.
 
-    There are so many that `Tokeniser.size` is at most `size`.
+    Their number is limited so that `Tokeniser.size` is at most `size`.
     """
     counts: Counter[str] = Counter()
     for text in texts:
