@@ -1,4 +1,4 @@
-# A newcomer needs two commands: `make demo` and `make test`. Both install what they need into .venv.
+# A new user needs two commands: `make demo` and `make test`. Both install everything that they need into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,15 +12,15 @@ help:
 	@echo "make test    all tests except the slow ones"
 	@echo "make test-fast   tests of runtime and devices, without TensorFlow"
 	@echo "make test-slow   tests that take many seconds and rarely fail"
-	@echo "make coverage    all tests except the slow ones, with their coverage and its floor"
-	@echo "make docs    the documentation with the API reference, in build/site"
-	@echo "make test-backends  the same losses on JAX and PyTorch; downloads both"
-	@echo "make test-engines   the contract of engines on tflite_runtime and OpenVINO, in separate environments"
-	@echo "make test-arm       doctor, verify and the contract of engines on emulated Arm boards; needs qemu-user-static and proot"
-	@echo "make lint    checks of format, style, types, imports and words"
-	@echo "make wheel   the wheel, in dist/"
+	@echo "make coverage    all tests except the slow ones; fails if the test coverage is too low"
+	@echo "make docs    build the documentation with the API reference in build/site"
+	@echo "make test-backends  check that JAX and PyTorch give the same losses as TensorFlow; downloads both"
+	@echo "make test-engines   the contract tests of the engines with tflite_runtime and OpenVINO, in separate environments"
+	@echo "make test-arm       doctor, verify and the contract tests of the engines on emulated Arm boards; needs qemu-user-static and proot"
+	@echo "make lint    check format, style, types, imports and banned words"
+	@echo "make wheel   build the wheel in dist/"
 
-# Installs again only if pyproject.toml has changed.
+# The installation is repeated only if pyproject.toml has changed.
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -e ".[dev]"
@@ -29,15 +29,15 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/orilla demo --out $(DEMO)
 
-# The tests of the runtime and the devices, from committed bundles: TensorFlow is not loaded. Tests that wait or take
-# time measurements are left to `make test`.
+# The tests of the runtime and the devices use the bundles in tests/bundles, so TensorFlow is not loaded. Tests that wait
+# or measure time run only with `make test`.
 FAST := tests/devices tests/runtime --ignore=tests/runtime/bench -m "not slow and not timing"
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(FAST)
 
-# `make test COVERAGE=yes` also measures the coverage, and fails below the floor. The floor is the coverage that was
-# measured when it was set, 91.6 %.
+# `make test COVERAGE=yes` also measures the test coverage, and fails if it is below 91 %. When this limit was set, the
+# coverage was 91.6 %.
 COVERAGE :=
 ifneq ($(COVERAGE),)
 COVER := --cov=devices --cov=runtime --cov=export --cov=train
@@ -45,7 +45,7 @@ COVER_FIRST := $(COVER) --cov-report=
 COVER_SECOND := $(COVER) --cov-append --cov-report=term --cov-fail-under=91
 endif
 
-# Tests that compute share the cores. Tests that measure time run alone.
+# Most tests run two at a time. Tests that measure time run alone.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not timing" $(COVER_FIRST)
 	$(BIN)/python -m pytest -m "timing and not slow" $(COVER_SECOND)
@@ -92,7 +92,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Links that show mypy and import-linter the packages as `orilla.*`. They cannot read the mapping of an editable install.
+# Links with which mypy and import-linter find the packages as `orilla.*`. Both tools cannot follow an editable install.
 build/typing:
 	mkdir -p $@/orilla
 	for part in devices runtime export train; do ln -sfn ../../../$$part $@/orilla/$$part; done

@@ -1,7 +1,7 @@
 """Check the words of the project against the glossary: `python docs/words.py`.
 
-The check reads every docstring, comment and string of the four packages and the tests, and every page. It prints each
-banned phrase with its place and what to write instead, and exits with 1 if there is any.
+The check reads all docstrings, comments and strings of the four packages and the tests, and all pages of the
+documentation. It prints each banned phrase with its place and what to write instead. It exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BANNED = {
     r"\bby hand of\b": "name the actor",
     r"\bfiles? of passage\b": "temporary file",
 }
-"""Phrase (a regular expression) to what to write instead."""
+"""Banned phrases, as regular expressions, with what to write instead."""
 
 ALLOWED_FILES = {"docs/words.py"}
 
@@ -48,7 +48,7 @@ def texts(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def findings(file: Path) -> Iterator[str]:
-    """Yield one line for each banned phrase of a file."""
+    """Yield one line for each banned phrase in a file."""
     for start, text in texts(file):
         for pattern, instead in BANNED.items():
             for match in re.finditer(pattern, text, re.IGNORECASE):

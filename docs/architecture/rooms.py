@@ -1,9 +1,9 @@
 """Count the rooms of the project and the imports between them: `python docs/architecture/rooms.py`.
 
-A room is a direct child of `runtime/` (a folder or a module), or one of the packages `devices`, `export` and `train`.
-An arrow is an import from one room into another; imports inside functions and for type checking count too. The floor of
-a room is one above the highest floor that it imports. An arrow points up when it closes a circle of rooms. A circle is
-a set of modules that import one another.
+A room is a file or folder directly in `runtime/`, or one of the packages `devices`, `export` and `train`. An arrow from
+one room to another means that the first room imports the second; imports inside functions and for type checking count
+too. The floor of a room is one above the highest floor among the rooms that it imports. If rooms import each other in a
+circle, the arrow that closes the circle points up. A circle of modules is a set of modules that import one another.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def imports(file: Path, known: dict[str, Path]) -> set[str]:
-    """Return the project's modules that a file imports, at its top or inside functions."""
+    """Return the project's modules that a file imports, at the top of the file or inside functions."""
     targets: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             targets |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from package import name` may import a module.
+            # The name in `from package import name` may be a module.
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             inner = {name for name in names if name.removeprefix("orilla.") in known}
             targets |= inner if inner == names else inner | {node.module}
@@ -49,7 +49,7 @@ def room_of(module: str) -> str:
 
 
 def rooms(graph: Graph) -> Graph:
-    """Return the arrows between rooms. The `__init__` with the public names is not a room."""
+    """Return the arrows between rooms. The file `__init__.py` with the public names is not a room."""
     arrows: Graph = {}
     for module, targets in graph.items():
         if module == "runtime":
@@ -59,7 +59,7 @@ def rooms(graph: Graph) -> Graph:
 
 
 def circles(graph: Graph) -> list[set[str]]:
-    """Return the sets of nodes that reach one another."""
+    """Return the sets of nodes that can all reach each other (strongly connected components)."""
     reach: Graph = {}
     for start in graph:
         seen: set[str] = set()
@@ -79,7 +79,7 @@ def circles(graph: Graph) -> list[set[str]]:
 
 
 def upward(arrows: Graph) -> tuple[list[tuple[str, str]], Graph]:
-    """Return arrows whose removal leaves no circle of rooms, and the graph without them."""
+    """Return the arrows whose removal leaves no circle of rooms, and the graph without these arrows."""
     left = {room: set(targets) for room, targets in arrows.items()}
     removed = []
     while True:
@@ -94,7 +94,7 @@ def upward(arrows: Graph) -> tuple[list[tuple[str, str]], Graph]:
 
 
 def floors(arrows: Graph) -> dict[str, int]:
-    """Return the floor of each room of a graph without circles, from 1."""
+    """Return the floor of each room of a graph without circles. The lowest floor is 1."""
     level: dict[str, int] = {}
     for room in TopologicalSorter(arrows).static_order():
         level[room] = 1 + max((level[target] for target in arrows.get(room, ())), default=0)
@@ -102,7 +102,7 @@ def floors(arrows: Graph) -> dict[str, int]:
 
 
 def main(root: Path) -> None:
-    """Print the counts, the floors from the top, and the circles of modules."""
+    """Print the counts, the floors from the top to the bottom, and the circles of modules."""
     known = modules(root)
     graph = {name: imports(file, known) - {name} for name, file in known.items()}
     arrows = rooms(graph)

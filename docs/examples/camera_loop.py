@@ -1,4 +1,4 @@
-"""Answer the frames of a source and print the position of the road: `python docs/examples/camera_loop.py [SOURCE]`."""
+"""Run the road model on a source and print the position of the road: `python docs/examples/camera_loop.py [SOURCE]`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Feed frames of your own into the loop: `python docs/examples/custom_source.py`."""
+"""Run the loop on a source of your own: `python docs/examples/custom_source.py`."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Noise:
         return Frame(index, self._random.integers(0, 256, (240, 320, 3), np.uint8), now_ns())
 
     def close(self) -> None:
-        """Release nothing."""
+        """Do nothing: there is nothing to release."""
 
 
 with orilla.runtime.open("road") as model:
