@@ -102,8 +102,7 @@ class Model(Runner):
 
         Args:
             raw: An image `[H,W,3]` uint8 as OpenCV reads it, a string, arrays by name, or, for a model with one input,
-                one
-                array. The input is not changed.
+                one array. The input is not changed.
             color: Channel order of an image: `"bgr"` or `"rgb"`. `tick.frame.image` keeps this order.
 
         Raises:

@@ -47,13 +47,11 @@ class Bundle:
         Args:
             where: A folder, a `.orilla` file, or the name of a shipped bundle.
             every_file: If True, read and check all files now. If False, check each file when it is read, so that a
-                loop,
-                which needs one variant, starts sooner and in less memory.
+                loop, which needs one variant, starts sooner and in less memory.
 
         Raises:
             BundleError: The bundle is truncated, its schema is unknown, or a file in it has a wrong hash, a wrong size
-                or a
-                path outside of the bundle.
+                or a path outside of the bundle.
         """
         path = find(where)
         with _container(path) as container:

@@ -64,8 +64,7 @@ def as_bgr(image: NDArray[Any]) -> NDArray[np.uint8]:
 
     Args:
         image: Grey `[H,W]` or `[H,W,1]`, BGR `[H,W,3]` or BGRA `[H,W,4]`, as uint8 or uint16. For uint16, the upper
-            byte
-            is used.
+            byte is used.
 
     Raises:
         DataError: The array has none of these shapes and types, or no pixels.

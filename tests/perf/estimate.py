@@ -1,10 +1,9 @@
 """Fit the cost model of `orilla bench estimate`: `python tests/perf/estimate.py [--write]`.
 
 Networks of Keras Applications with random weights are converted to float and int8 and measured on this machine,
-interleaved, with one thread. A non-negative cost per kind of work is fitted to their times, so that
-the relative errors are smallest. Then every published figure of a known model is predicted from the device's other
-figures. `--write` stores costs and models
-in `devices/costs.toml`.
+interleaved, with one thread. A non-negative cost per kind of work is fitted to their times, so that the relative errors
+are smallest. Then every published figure of a known model is predicted from the device's other figures. `--write`
+stores costs and models in `devices/costs.toml`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ class Subset(Dataset):
     Args:
         whole: The data set with all samples.
         skipped: One line per removed sample, as in a model card: the name, `: ` and the reason. Because a line does not
-            state
-            the split, samples with this name are removed from every split.
+            state the split, samples with this name are removed from every split.
     """
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:

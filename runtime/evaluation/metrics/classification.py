@@ -42,8 +42,7 @@ class ClassificationMetrics:
 
         Args:
             weights: How often each sample counts, `[N]`. If None, each counts once. If a resample misses a class,
-                undefined metrics
-                are omitted, and means cover the other classes.
+                undefined metrics are omitted, and means cover the other classes.
         """
         table = self.confusion(weights)
         hits, predicted, true = np.diag(table), table.sum(axis=0), table.sum(axis=1)
