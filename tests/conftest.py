@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the folder of real data, and small bundles with their data."""
+"""Fixtures for all tests: small bundles and their data. Tests on real data are skipped if the data is absent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLOW = ("tests/train/test_backends.py", "tests/test_perf_scripts.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their file. Skip tests on real data, with the reason, if the data is absent."""
+    """Mark slow and timing tests by their file. Skip tests on real data, with the reason, if the data is absent."""
     skip = pytest.mark.skip(reason=f"no real data at {DATA}: set ORILLA_DATA")
     root = Path(__file__).parents[1]
     for item in items:
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def nothing_tuned() -> None:
-    """Ignore the choices of `orilla tune` on a developer's machine."""
+    """Ignore the stored choices of `orilla tune` on a developer's machine."""
     os.environ["ORILLA_NO_TUNED"] = "1"
 
 
@@ -49,25 +49,25 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Road scenes in CamVid's layout."""
+    """Path of a data set of road scenes in CamVid's layout."""
     return bundles.road_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    """A run folder with a small segmentation model of random weights. Keras builds it."""
+    """Path of a run folder with a small segmentation model, which Keras builds with random weights."""
     return bundles.road_run(tmp_path_factory.mktemp("run") / "run", tiny_data)
 
 
 @pytest.fixture(scope="session")
 def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of two classes in folders."""
+    """Path of a data set of images in two class folders."""
     return bundles.animals(tmp_path_factory.mktemp("classes"))
 
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of texts of two classes."""
+    """Path of a table with texts of two classes."""
     return bundles.reviews(tmp_path_factory.mktemp("texts"))
 
 
@@ -78,17 +78,17 @@ def _copy(factory: pytest.TempPathFactory, name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small segmentation model in all precisions."""
+    """Path of a bundle with a small segmentation model in all precisions."""
     return _copy(tmp_path_factory, "road")
 
 
 @pytest.fixture(scope="session")
 def picture_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small classifier of images."""
+    """Path of a bundle with a small image classifier."""
     return _copy(tmp_path_factory, "animals")
 
 
 @pytest.fixture(scope="session")
 def text_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small recurrent classifier of texts."""
+    """Path of a bundle with a small recurrent text classifier."""
     return _copy(tmp_path_factory, "reviews")

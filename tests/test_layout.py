@@ -20,7 +20,7 @@ def python(*arguments, **options):
 
 
 def test_every_folder_of_modules_is_packaged():
-    """A sub-package that is not listed works in editable mode but is missing in the wheel."""
+    """A sub-package that is not listed works in an editable install, but is missing from the wheel."""
     folders = {
         "orilla." + str(init.parent.relative_to(ROOT)).replace("/", ".")
         for part in PARTS
@@ -81,7 +81,7 @@ def test_the_namespace_has_no_file_of_its_own():
 
 
 def test_rooms_import_downwards_only():
-    """The counts stay within limits. An upward import or a circle of imports is a design fault."""
+    """No room imports upwards or in a circle, and the numbers of rooms, floors and imports stay within limits."""
     done = python(str(ROOT / "docs" / "architecture" / "rooms.py"))
     assert done.returncode == 0, done.stderr
     counts = [int(number) for number in re.findall(r"\d+", "".join(done.stdout.splitlines(keepends=True)[:2]))]

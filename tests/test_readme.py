@@ -32,7 +32,7 @@ def test_the_camera_loop_in_ten_lines(tmp_path, capsys):
 
 
 def test_the_examples_of_budgets_are_right(tmp_path):
-    """Their keys and devices exist, and the plugin accepts their marks."""
+    """The examples use existing keys and devices, and the pytest plugin accepts their marks."""
     text = (ROOT / "docs" / "ci.md").read_text()
     (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     (tmp_path / "budgets.toml").write_text(table)
@@ -94,7 +94,7 @@ def test_every_example_runs(example, tmp_path):
 
 
 def test_the_glossary_names_what_the_code_has():
-    """The class or function that the last column names exists."""
+    """Every name in the last column of the glossary exists in the code."""
     rows = re.findall(r"^\| [^|]+ \| [^|]+ \| (.+) \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)[2:]
     assert len(rows) > 40
     files = [file for part in ("devices", "runtime", "export", "train", "docs") for file in (ROOT / part).rglob("*.py")]
@@ -104,7 +104,7 @@ def test_the_glossary_names_what_the_code_has():
 
 
 def contributed(name):
-    """Return the names that a Python example of the contributors' page defines."""
+    """Run the Python example of CONTRIBUTING.md that defines a class. Return the names that it defines."""
     text = (ROOT / "docs" / "CONTRIBUTING.md").read_text()
     blocks = [
         textwrap.dedent(block) for block in re.findall(r"^ +```python\n(.*?)^ +```", text, re.DOTALL | re.MULTILINE)

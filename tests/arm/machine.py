@@ -1,6 +1,6 @@
 """Files that make an emulated Arm processor look like a board.
 
-LiteRT and ONNX Runtime choose their kernels by these files. With the files of the host, they crash.
+LiteRT and ONNX Runtime read these files to choose their kernels. If they read the files of the host, they crash.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ MACHINES = {
         "litert compiled onnx",
     ),
 }
-"""Boards by processor. With qemu's default processor `max`, LiteRT computes int8 wrongly, so one is always named."""
+"""Boards by processor. Each test selects one, because LiteRT computes int8 wrongly on qemu's default, `max`."""
 
 CORES = 4
 
 
 def dress(root: Path, machine: Machine) -> None:
-    """Write the board's files into a root, replacing those of another board."""
+    """Write the board's files into a root folder. Files of another board are replaced."""
     for folder in ("proc", "sys"):
         shutil.rmtree(root / folder, ignore_errors=True)
     last = CORES - 1

@@ -1,12 +1,13 @@
 """Run the project on emulated Arm boards: `python tests/arm/run.py [--cpu a72] [--wheel dist/orilla-*.whl]`.
 
-A real aarch64 Python with the real aarch64 wheels of LiteRT, ONNX Runtime and OpenCV, and the project's own wheel, runs
-under qemu on three processors: doctor, verify of every shipped bundle, the engine contract, and a benchmark over ssh. A
-32-bit root runs only doctor. The test shows that wheels load, operators exist and numbers agree with x86-64 within each
-bundle's tolerance. It does not test speed.
+A real aarch64 Python runs under qemu on three emulated processors, with the aarch64 wheels of LiteRT, ONNX Runtime and
+OpenCV, and with the project's own wheel. It runs `orilla doctor`, `orilla verify` on every shipped bundle, the contract
+tests of the engines, and a benchmark over ssh. A 32-bit Python runs only `orilla doctor`. The test shows that the
+wheels can be imported, that all operators exist, and that the results agree with those on x86-64 within the tolerance
+of each bundle. It does not test speed.
 
-It needs `apt-get install qemu-user-static proot`, Debian or Ubuntu with access to packages of other architectures, and
-1 GB in build/arm. It takes about seven minutes, and one minute more the first time.
+The script needs `apt-get install qemu-user-static proot`, Debian or Ubuntu with access to packages of other
+architectures, and 1 GB in build/arm. It takes about seven minutes, and one minute more the first time.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ BUNDLES = (
 )
 DIED = "qemu: uncaught target signal"
 LIMIT_S = 300
-"""Time limit of one command, seconds."""
+"""Time limit of one command in seconds."""
 
 
 def need(*programs: str) -> None:
@@ -54,7 +55,7 @@ def need(*programs: str) -> None:
 
 
 def make_root(arch: str) -> Path:
-    """Create the root folder of an architecture, unless it exists."""
+    """Create the root folder of an architecture if it does not exist."""
     root = BUILD / arch
     if not (root / "complete").exists():
         print(f"making the {arch} root", flush=True)
@@ -90,7 +91,7 @@ def unpack(wheel: Path, site: Path) -> None:
 
 
 class Emulated:
-    """A root folder that is run with one processor."""
+    """A root folder whose programs run on one emulated processor."""
 
     def __init__(self, root: Path, qemu: str, cpu: str, engines: str = "") -> None:
         self._root, self._qemu, self._cpu, self._engines = root, qemu, cpu, engines
@@ -98,8 +99,8 @@ class Emulated:
     def python(self, words: list[str], expects: str) -> tuple[bool, str, float]:
         """Run Python. Return whether it succeeded with the expected output, its output, and its duration in seconds.
 
-        qemu 7.2 sometimes crashes, mostly with ONNX Runtime. The command is then run again, at most twice, and the
-        output says so. The exit code of an emulated process does not always show that it crashed.
+        qemu 7.2 sometimes crashes, mostly with ONNX Runtime. The command is then repeated, at most twice, and a
+        message is printed. The exit code of an emulated process does not always show that it crashed.
         """
         for _ in range(3):
             passed, said, seconds = self._once(words, expects)
@@ -131,9 +132,9 @@ class Emulated:
         return passed, said, time.monotonic() - began
 
     def bench_over_ssh(self, folder: Path) -> tuple[bool, str, float]:
-        """Run `orilla bench run --host` on this machine through a real sshd into the root.
+        """Run `orilla bench run --host` on this machine. A real sshd logs in to the root folder.
 
-        Returns the same as `python`.
+        Returns the same values as `python`.
         """
         variables = [f"{name}={value}" for name, value in (self._environment() | {"HOME": "/tmp/board"}).items()]
         (self._root / "tmp/board").mkdir(parents=True, exist_ok=True)
@@ -174,10 +175,10 @@ class Emulated:
 
 
 def doctor_of_32_bits(root: Path, wheel: Path) -> tuple[bool, str, float]:
-    """Run doctor on a 32-bit Python. Returns the same as `Emulated.python`.
+    """Run `orilla doctor` on a 32-bit Python. Returns the same values as `Emulated.python`.
 
-    It runs from a zip file, because a 32-bit process under qemu cannot list the folders of a 64-bit file system. It
-    runs without proot, which passes some system calls of 32-bit programs to the files of the host.
+    Python imports the code from a zip file, because a 32-bit process under qemu cannot list the folders of a 64-bit
+    file system. proot is not used, because some system calls of 32-bit programs would then reach the host's files.
     """
     archive = root / "opt/orilla"
     archive.parent.mkdir(exist_ok=True)
@@ -204,7 +205,7 @@ JOBS = {
     **{f"verify {words}": ([*ORILLA, "verify", *words.split()], "verdict: pass") for words in BUNDLES},
     "contract": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/test_engines.py"], " passed"),
 }
-"""Python commands by name, and their expected output."""
+"""Python commands with their expected outputs, by name."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The contract of every data set reader."""
+"""Contract tests: they run for every data set reader."""
 
 import os
 from itertools import count
@@ -12,7 +12,7 @@ from orilla.runtime.evaluation.datasets import ArraySample, ClassifiedImage, Cla
 from orilla.runtime.evaluation.datasets.registry import READERS
 
 IN_FILES = [name for name, example in EXAMPLES.items() if example.kind != "scenes"]
-"""Examples that consist of files."""
+"""Names of the examples that consist of files."""
 
 
 def load_all(spec):
@@ -94,7 +94,7 @@ def test_a_changed_sample_changes_the_digest_of_its_split(example, dataset, chan
     assert changed.splits == dataset.splits
     first, *others = dataset.splits
     assert changed.digest(first) != dataset.digest(first)
-    if example.kind != "scenes":  # another seed changes all of its splits
+    if example.kind != "scenes":  # another seed changes all splits of the scenes
         assert [changed.digest(split) for split in others] == [dataset.digest(split) for split in others]
 
 
@@ -110,7 +110,7 @@ def test_meaningless_files_raise_a_data_error(name, tmp_path):
 
 
 def damaged(content):
-    """Yield a file's content with one bit changed, at many positions, and cut off at some."""
+    """Yield damaged copies of a file's content: with one bit changed at a position, or truncated."""
     for position in range(0, len(content), max(1, len(content) // 40)):
         yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
     for length in (0, 1, len(content) // 3, len(content) - 1):
@@ -120,11 +120,12 @@ def damaged(content):
 @pytest.mark.parametrize("name", IN_FILES)
 def test_damage_anywhere_raises_nothing_but_a_data_error(name, tmp_path):
     path, errors, times = build(name, tmp_path / "data"), [], count(1)
-    for file in {file.parent / file.suffix: file for file in files_of(path)}.values():  # one of each kind and folder
+    # one file of each kind per folder
+    for file in {file.parent / file.suffix: file for file in files_of(path)}.values():
         content = file.read_bytes()
         for version in damaged(content):
             file.write_bytes(version)
-            os.utime(file, ns=(0, next(times)))  # a changed file has another time, however fast the machine is
+            os.utime(file, ns=(0, next(times)))  # change the time even on a fast machine
             try:
                 load_all(f"{EXAMPLES[name].kind}:{path}")
             except DataError as error:
@@ -145,7 +146,7 @@ ZEROS = encode(np.zeros(3))
     "array", ["mnist x_train", "mnist y_test", "imdb x_train", "imdb y_test", "arrays x", "arrays y"]
 )
 def test_a_damaged_array_in_an_intact_archive(array, data, tmp_path):
-    """The checksum of the archive is right, so the reader itself must notice the damage."""
+    """The checksum of the archive is correct, so the reader itself must detect the damage."""
     name, member = array.split()
     path = build(name, tmp_path / "data")
     replace_in_npz(path, {member: data})

@@ -1,6 +1,6 @@
-"""The contract of every engine, tested with all variants of the shipped bundle `probe`.
+"""Contract tests: they run for every engine, with all variants of the shipped bundle `probe`.
 
-It runs without TensorFlow, so that `make test-engines` and `make test-arm` can run it.
+They need no TensorFlow, so that `make test-engines` and `make test-arm` can run them.
 """
 
 import os
@@ -32,7 +32,7 @@ PAIRS = [
     (engine, variant.name) for engine in HERE for variant in PROBE.manifest.variants if loader.fits(variant, engine)
 ]
 FROZEN = not is_package("ai_edge_litert")
-"""True if the engine `litert` runs on the package `tflite_runtime` here."""
+"""True if the engine `litert` uses the package `tflite_runtime` on this machine."""
 
 
 def load(engine, name, **options):

@@ -1,4 +1,4 @@
-"""The contract of every model of `orilla train`: it exports in every applicable precision, verifies, and runs."""
+"""Contract tests: every model of `orilla train` can be exported in all applicable precisions, verified and run."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from orilla.train.models import MODELS, load_plan
 WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
 SIDE, LENGTH = 64, 24
 FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
-"""Recipes that may fail for untrained weights, because of their activation ranges."""
+"""Recipes that may fail for untrained weights, because these give unusual activation ranges."""
 
 
 def network(model):
@@ -27,7 +27,7 @@ def network(model):
     if plan.task == "segment":
         built = plan.build(NetworkOptions(4, (SIDE, SIDE), width=0.35)).deployed
         last = [layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D)][-1]
-        # Make outputs confident: masks of values near 0.5 would agree only by chance.
+        # Move the outputs away from 0.5. Masks of values near 0.5 would agree only by chance.
         kernel, bias = last.get_weights()
         last.set_weights([kernel, bias + 2])
         return built
@@ -57,8 +57,8 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     return model, folder
 
 
-# The models on frozen features need weights, and their networks are those of the fine-tuned models. VGG19 is VGG16 with
-# more layers.
+# Models on frozen features are left out: they need pre-trained weights, and have the same networks as the fine-tuned
+# models. VGG19 is left out because it is VGG16 with more layers.
 @pytest.mark.parametrize(
     "run",
     [

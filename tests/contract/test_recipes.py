@@ -1,4 +1,4 @@
-"""The contract of every recipe: it builds a file of the stated precision that computes what the original computes."""
+"""Contract tests: every recipe builds a file of the stated precision with the same results as the original model."""
 
 import inspect
 import re
@@ -34,10 +34,10 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Bundles of a convolutional and of a recurrent model, each with every recipe that applies to it.
+    """Bundles of a convolutional and of a recurrent model, each with all recipes that apply to it.
 
-    The recurrent model has a large embedding, because LiteRT leaves the weights of small LSTM layers in float32. It has
-    a larger LSTM, because ONNX Runtime's quantiser leaves the embedding in float32.
+    The recurrent model needs a large embedding, because LiteRT does not quantise the weights of small LSTM layers. It
+    also needs a larger LSTM, because ONNX Runtime does not quantise the embedding.
     """
     folder = tmp_path_factory.mktemp("exported")
     options = ExportOptions(recipes="all", golden_count=2, timing=False)

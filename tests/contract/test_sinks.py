@@ -1,4 +1,4 @@
-"""The contract of every sink."""
+"""Contract tests: they run for every sink."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The contract of every source."""
+"""Contract tests: they run for every source."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ ELSEWHERE = {
     "gstreamer": "needs an OpenCV with GStreamer; tests/runtime/sources/test_live_sources.py checks its errors",
     "picamera2": "needs a Raspberry Pi camera; tests/runtime/sources/test_live_sources.py runs it on a fake one",
 }
-"""Rows that this suite cannot open, with the reason."""
+"""Sources that this suite cannot open, with the reason."""
 
 
 def image_folder(folder):
@@ -27,7 +27,7 @@ CASES = {
     "one image": lambda folder: image_folder(folder) / "a.png",
     "video": lambda folder: factories.video(folder / "clip.avi", 4),
 }
-"""Name of a source to the function that writes a small example into a folder and returns its specification."""
+"""For each source, the function that writes a small example into a folder and returns its specification."""
 
 
 @pytest.fixture(params=[*SOURCES, "one image"])

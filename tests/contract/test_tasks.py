@@ -1,4 +1,4 @@
-"""The contract of every task: answers, decisions, metrics and verification. It needs no TensorFlow."""
+"""Contract tests for every task: answers, decisions, metrics and verification. They need no TensorFlow."""
 
 import json
 
@@ -21,7 +21,7 @@ CASES = {
     "text": ("reviews", ("bad", "good"), 1, np.array([0.8], np.float32), np.array([0.2], np.float32)),
     "tensor": ("arrays", (), np.arange(6.0), np.arange(6, dtype=np.float32), np.arange(6, dtype=np.float32)[::-1]),
 }
-"""Task to the name of a small bundle, its labels, a ground truth, a right output and a wrong output."""
+"""For each task: a small bundle, its labels, a ground truth, a correct output and a wrong output."""
 
 
 @pytest.fixture(params=FIRST_METRIC)
@@ -33,7 +33,7 @@ def task(request):
 
 @pytest.fixture
 def small(task, tmp_path):
-    """A small bundle of the task."""
+    """Path of a small bundle for the task."""
     name = CASES[task][0]
     return (
         factories.array_bundle(tmp_path / "arrays.orilla") if name == "arrays" else bundles.BUNDLES / f"{name}.orilla"
@@ -65,7 +65,7 @@ def test_an_output_agrees_with_itself_and_not_with_its_opposite(task):
 
 
 def test_decisions_are_those_of_the_answer(task, small):
-    """A mask has the size of the image; a class is the most likely one; an array is compared within a tolerance."""
+    """The decisions are the mask at the size of the image, the most likely class, or numbers within a tolerance."""
     golden = read_frames(Bundle.open(small))[0]
     with orilla.runtime.open(small) as model:
         result, output = model(golden.raw).result, model.session.run(golden.prepared)[0]

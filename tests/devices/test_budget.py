@@ -1,4 +1,4 @@
-"""Budget files: their content, and the errors for invalid ones."""
+"""Budget files: their content, and the errors for invalid files."""
 
 import pytest
 

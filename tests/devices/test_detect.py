@@ -1,4 +1,4 @@
-"""Detection of machines from their files."""
+"""Detection of machines from their files in `/proc` and `/sys`."""
 
 import dataclasses
 import os

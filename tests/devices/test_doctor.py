@@ -14,12 +14,12 @@ from orilla.devices.shared_libraries import native
 
 
 def finding(findings, name):
-    """Return the finding with a name."""
+    """Return the finding with the given name."""
     return next(item for item in findings if item.name == name)
 
 
 def write_and_detect(root, files, **known):
-    """Write a board's files, and return the description of the machine that they make up."""
+    """Write a board's files, and return the machine that is detected from them."""
     return detect(boards.write(root, files), **{"arch": "aarch64", **known})
 
 
@@ -46,7 +46,7 @@ def test_a_missing_package_fails_with_its_install_command():
 
 
 def write_distribution(folder, name, release, text=""):
-    """Write a distribution as pip leaves it, without its package."""
+    """Write the metadata folder of an installed distribution, as pip does, without the package."""
     info = folder / f"{name.replace('-', '_')}-{release}.dist-info"
     info.mkdir(parents=True)
     info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {release}\n{text}")

@@ -1,4 +1,4 @@
-"""The error tree and the texts of errors."""
+"""The error classes and their messages."""
 
 import inspect
 

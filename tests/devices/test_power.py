@@ -10,7 +10,7 @@ RAPL = "sys/class/powercap/intel-rapl:"
 
 
 def write_rapl(root, energies):
-    """Write the energy counters of RAPL domains, in microjoules by name."""
+    """Write the energy counters of RAPL domains. `energies` contains microjoules by the domain's name."""
     files = {}
     for index, (name, energy) in enumerate(energies.items()):
         files[f"{RAPL}{index}/name"] = f"{name}\n"
@@ -38,7 +38,7 @@ def test_the_platform_contains_its_packages(tmp_path):
 
 
 def test_ina_sensors_of_a_jetson(tmp_path):
-    """On an Orin Nano, all rails of the INA3221 are behind VDD_IN."""
+    """On an Orin Nano, the power of VDD_IN includes the other rails of the INA3221."""
     monitor = "sys/class/hwmon/hwmon1/"
     channels = {1: ("VDD_IN", 5000, 1000), 2: ("VDD_CPU_GPU_CV", 5000, 300), 3: ("VDD_SOC", 5000, 200)}
     files = {monitor + "name": "ina3221\n"}

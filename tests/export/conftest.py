@@ -1,4 +1,4 @@
-"""Data that several tests of the export use."""
+"""Fixtures with data that several tests of the export use."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The committed bundles of the tests equal those that the current export builds."""
+"""The current export builds the same bundles as those committed in `tests/bundles`."""
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ from orilla.runtime.verify import verify
 
 
 def without_measurements(bundle):
-    """Return the manifest's document without hashes, latencies and figures that depend on the processor."""
+    """Return the manifest as a dictionary, without hashes, latencies and figures that depend on the processor."""
     document = msgspec.to_builtins(bundle.manifest)
     for key in ("files", "default"):
         del document[key]

@@ -1,4 +1,4 @@
-"""Bad input of the commands that load Keras."""
+"""Invalid input for the commands that load Keras."""
 
 from helpers import factories
 from helpers.command import refuse

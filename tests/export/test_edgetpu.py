@@ -1,4 +1,4 @@
-"""Prediction of the Edge TPU's mapping, compared with the real compiler's output and its documented rules."""
+"""Prediction of which operators the Edge TPU runs, compared with the compiler's output and its documented rules."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from orilla.train.models import load_plan
 
 
 class Options:
-    """A table of options, with zero for missing ones."""
+    """A table of an operator's options. Missing options are zero."""
 
     def __init__(self, **fields):
         self.__dict__.update(fields)
@@ -49,7 +49,7 @@ CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X]
 
 
 def chained(*operators):
-    """Chain operators. Each, except a concatenation, reads one more value, which the previous one writes."""
+    """Return a chain of operators: each one, except a concatenation, also reads a tensor of the previous one."""
     chain = [replace(operator) for operator in operators]
     for index in range(1, len(chain)):
         if chain[index].name != "CONCATENATION":

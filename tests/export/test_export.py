@@ -1,4 +1,4 @@
-"""Export: the bundle computes what the model computes, and a failure leaves nothing behind."""
+"""Export: the bundle gives the same results as the model, and a failed export leaves no file behind."""
 
 import json
 import shutil
@@ -150,7 +150,7 @@ def test_calibration_pictures_must_show_something(tiny_run, tmp_path):
 
 
 def test_a_converter_that_crashes_costs_one_variant(tiny_run, tmp_path, monkeypatch):
-    """The float file is real, and the quantiser dies of a segmentation fault."""
+    """The float file is converted normally, and then the quantiser crashes with a segmentation fault."""
     real = fork_server.call
 
     def call(function, **arguments):
@@ -216,7 +216,7 @@ def test_the_command_prints_a_table_and_json(tiny_run, tmp_path, capsys):
 
 
 def test_a_graph_is_named_by_its_use_whatever_its_order():
-    """The same graph, shuffled and renamed, gives the same bytes and the same answers."""
+    """Graphs that differ only in the order and names of their nodes give the same bytes, and the result is correct."""
     import onnx
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
@@ -245,7 +245,7 @@ def test_a_graph_is_named_by_its_use_whatever_its_order():
 def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, tmp_path, monkeypatch):
     """Slow variants are first checked on a part of the samples.
 
-    A problem that only the whole set shows then costs that variant.
+    If a problem occurs only on the complete set, that variant is rejected.
     """
     from orilla.export.check import variants
 

@@ -55,7 +55,7 @@ def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays)
 
 
 def test_grey_logits_and_labels(tmp_path, arrays):
-    """A model of grey images that ends in logits takes colour images and outputs probabilities."""
+    """The export of a model that takes grey images and ends in logits takes colour images and outputs probabilities."""
     picture_model(activation=None, channels=1).save(tmp_path / "grey.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\nhen\n")
     hints = ModelHints(task="classify", input_range="0..1", labels=tmp_path / "labels.txt")

@@ -1,4 +1,4 @@
-"""Models of arrays that Orilla did not train: inputs, outputs, and ground truth."""
+"""Models that take arrays and were not trained with Orilla: inputs, outputs and ground truth."""
 
 import keras
 import numpy as np

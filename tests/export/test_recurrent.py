@@ -1,4 +1,4 @@
-"""Recurrent layers: every exported form answers like Keras, regardless of earlier samples."""
+"""Recurrent layers: every exported form gives the same outputs as Keras, whatever samples ran before."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Export without memory or disk space, or with an interrupt: one line of error, and nothing is left behind."""
+"""An export that runs out of memory or disk space, or is interrupted, prints one line and leaves no file behind."""
 
 import os
 import signal
@@ -23,13 +23,13 @@ def started(run, out, temporary, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A background process of a shell ignores interrupts, and so would this one.
+        # If pytest runs as a background process of a shell, it ignores interrupts, and this process would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
 def descendants(pid):
-    """Return the processes that a process has started, and their descendants."""
+    """Return the child processes of a process, their children, and so on."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     tree = {pid}
@@ -51,7 +51,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
     temporary.mkdir()
     out.mkdir()
     process = started(tiny_run, out / "t.orilla", temporary)
-    wait_for(lambda: any(temporary.rglob("base0.tflite")))  # the interrupt comes during the conversions
+    wait_for(lambda: any(temporary.rglob("base0.tflite")))  # interrupt the export while it converts
     helpers = descendants(process.pid)
     assert helpers
     process.send_signal(number)
@@ -65,7 +65,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
 
 @pytest.mark.parametrize("size", ["64k", "200k"])
 def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
-    """There is no space for the prepared samples or, if they fit, for the converters' files."""
+    """The disk has no space for the prepared samples, or has space for them but not for the converters' files."""
     small, out = tmp_path / "small", tmp_path / "out"
     small.mkdir()
     out.mkdir()

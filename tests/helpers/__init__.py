@@ -1,1 +1,1 @@
-"""Shared by the tests: small models, data, results, boards and servers."""
+"""Helpers that several tests share: small models, data, results, boards and servers."""

@@ -20,7 +20,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def arm(part: str, features: str, cores: int = 4, tail: str = "", architecture: int = 8) -> str:
-    """Return `/proc/cpuinfo` of an Arm machine."""
+    """Return the content of `/proc/cpuinfo` on an Arm machine."""
     core = (
         "processor\t: {}\nBogoMIPS\t: 108.00\nFeatures\t: {}\nCPU implementer\t: 0x41\nCPU architecture: {}\n"
         "CPU variant\t: 0x0\nCPU part\t: {}\nCPU revision\t: 3\n\n"
@@ -29,7 +29,7 @@ def arm(part: str, features: str, cores: int = 4, tail: str = "", architecture: 
 
 
 def memory(total_kb: int, available_kb: int) -> str:
-    """Return `/proc/meminfo`."""
+    """Return the content of `/proc/meminfo`."""
     return f"MemTotal:       {total_kb} kB\nMemFree:         1000 kB\nMemAvailable:   {available_kb} kB\n"
 
 
@@ -141,7 +141,7 @@ NVIDIA_PC = {
 
 
 def group_v2(cpus: str = "max 100000", limit: str = "max", used: int = 0, inactive: int = 0) -> dict[str, str]:
-    """Return a container's control group, version 2, below a group of the host without limits."""
+    """Return the files of a container's control group, version 2. Its parent group, of the host, has no limits."""
     at = "sys/fs/cgroup/system.slice/robot.service/"
     return {
         "proc/self/cgroup": "0::/system.slice/robot.service\n",
@@ -155,7 +155,7 @@ def group_v2(cpus: str = "max 100000", limit: str = "max", used: int = 0, inacti
 
 
 def group_v1(quota_us: int = -1, limit: int = 9223372036854771712, used: int = 0) -> dict[str, str]:
-    """Return a Docker container's control groups, version 1, as the container sees them."""
+    """Return the files of a Docker container's control groups, version 1, as the container sees them."""
     return {
         "proc/self/cgroup": "11:memory:/docker/4bcc\n5:cpu,cpuacct:/docker/4bcc\n0::/\n",
         "sys/fs/cgroup/cpu/cpu.cfs_quota_us": f"{quota_us}\n",

@@ -1,7 +1,7 @@
 """Build the small bundles in `tests/bundles`, which the runtime's tests open: `python tests/helpers/bundles.py`.
 
-The networks have random weights from a fixed seed, so their answers have no meaning, but depend on the
-input. `tests/export/test_bundles.py` builds the bundles again and compares them with the committed ones.
+The networks have random weights from a fixed seed. Their answers depend on the input, but have no meaning.
+`tests/export/test_bundles.py` builds the bundles again and compares them with the committed ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def road_run(folder: Path, data: Path) -> Path:
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(3)
-    # Every layer has a name. Keras would otherwise number it after the layers that the process built before.
+    # Every layer has a fixed name. Otherwise, Keras' name would depend on the layers that the process built before.
     initial = keras.initializers.RandomNormal(stddev=2.0, seed=1)
     image = keras.Input((*INPUT_HW, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)
@@ -66,14 +66,14 @@ ROAD_RECIPES = (
     "litert_wi4_afp32_wo,litert_wi8_ai8,litert_wi8_ai8_fused,litert_wi8_ai8_u8,litert_wi8_ai8_edgetpu,litert_wi8_ai16,"
     "onnx_fp32,onnx_fp16,onnx_wi8_afp32,onnx_wi8_ai8,onnx_wi8_ai8_entropy,onnx_wi8_ai8_percentile"
 )
-"""They are named, so that a new recipe does not change the committed bundle."""
+"""Recipes of the bundle `road`. They are listed, so that a new recipe does not change the committed bundle."""
 
 PLANS: dict[str, tuple[Callable[[Path], Path], Callable[[Path, Path], Path], str]] = {
     "road": (road_data, road_run, ROAD_RECIPES),
     "animals": (animals, factories.classifier_run, "litert_fp32,litert_wi8_ai8,onnx_fp32"),
     "reviews": (reviews, factories.text_run, "litert_fp32,litert_wi8_afp32"),
 }
-"""Bundle name to the functions that write its data set and its run folder, and its recipes."""
+"""For each bundle: the function that writes its data set, the function that writes its run folder, and its recipes."""
 
 
 def build(name: str, out: Path) -> Path:

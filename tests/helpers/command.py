@@ -1,4 +1,4 @@
-"""Run the command line in a process of its own, as a user does."""
+"""Run the command line in a separate process, as a user does."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def orilla(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run one command and return the completed process with its text output."""
+    """Run one command. Return the completed process with its output as text."""
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
 

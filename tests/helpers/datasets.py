@@ -1,4 +1,4 @@
-"""Small data sets of every kind, which the contract of the readers opens, changes and damages."""
+"""Small data sets of every kind. The contract tests of the readers open, change and damage them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Example(NamedTuple):
     """A small data set."""
 
     kind: str
-    """The row of `READERS` that reads it."""
+    """Name of its reader in `READERS`."""
     build: Callable[[Path, Change], str | Path]
     """Function that writes the data set at a path, and returns what `open_dataset` takes."""
 
@@ -95,7 +95,7 @@ def folders(path: Path, change: Change = None) -> Path:
 
 
 def zipped_folders(path: Path, change: Change = None) -> Path:
-    """Write a zip of images in class folders."""
+    """Write a zip file with images in class folders."""
     return factories.zip_folder(folders(path / "unpacked", change), path / "animals.zip")
 
 
@@ -110,12 +110,12 @@ def _digits(change: Change) -> dict[str, Any]:
 
 
 def mnist(path: Path, change: Change = None) -> Path:
-    """Write digits in Keras' `.npz`."""
+    """Write digits as Keras' `mnist.npz`."""
     return write_npz(path / "mnist.npz", _digits(change))
 
 
 def mnist_idx(path: Path, change: Change = None) -> Path:
-    """Write digits in the original idx files, of which the images are gzipped."""
+    """Write digits in the format of the original idx files. The files with images are gzipped."""
     arrays = _digits(change)
     path.mkdir(parents=True)
     for split, prefix in (("train", "train"), ("test", "t10k")):
@@ -129,7 +129,7 @@ def mnist_idx(path: Path, change: Change = None) -> Path:
 
 
 def imdb(path: Path, change: Change = None) -> Path:
-    """Write reviews in Keras' `imdb.npz`, and the word index."""
+    """Write reviews as Keras' `imdb.npz`, and the word index."""
     reviews = np.empty(10, object)
     reviews[:] = [[1, 4, 5], [1, 6, 4, 5]] * 5
     labels = np.array([0, 1] * 5)
@@ -145,7 +145,7 @@ def imdb(path: Path, change: Change = None) -> Path:
 
 
 def arrays(path: Path, change: Change = None) -> Path:
-    """Write vectors with the values that a network should output."""
+    """Write vectors, and for each vector the values that a network should output."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 4)).astype(np.float32), rng.normal(size=(30, 2))
     if change is not None:
@@ -154,7 +154,7 @@ def arrays(path: Path, change: Change = None) -> Path:
 
 
 def image_arrays(path: Path, change: Change = None) -> Path:
-    """Write RGB images with their masks in an `.npz`."""
+    """Write RGB images and their masks into an `.npz` file."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (5, 20, 30, 3), np.uint8), rng.integers(0, 2, (5, 20, 30), np.uint8)
     if change is not None:
@@ -211,7 +211,7 @@ EXAMPLES = {
 
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
-    """Write arrays, and files given as bytes, into a compressed `.npz`."""
+    """Write a compressed `.npz` file. Each entry is an array, or the bytes of a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
@@ -220,14 +220,14 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
 
 
 def replace_in_npz(path: Path, replaced: dict[str, Any]) -> None:
-    """Replace arrays of an `.npz` by other arrays, by bytes, or by nothing (None)."""
+    """Replace entries of an `.npz` file with other arrays or bytes, or remove them (None)."""
     with zipfile.ZipFile(path) as archive:
         members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
     write_npz(path, {name: data for name, data in (members | replaced).items() if data is not None})
 
 
 def encode(array: Any) -> bytes:
-    """Encode an array as a `.npy` file."""
+    """Return an array as the bytes of a `.npy` file."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=True)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Small data, models and bundles, built when a test needs them."""
+"""Functions that build small data, models and bundles when a test needs them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
 
 ROAD = 3
-"""CamVid's label of the road."""
+"""CamVid's label for the road."""
 
 HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200)
-"""The first box of a telephone's HEIC image."""
+"""Start of a HEIC image from a telephone: its first box, and zeros."""
 
 SMALL_CONVNET = {
     "model": "convnet",
@@ -35,7 +35,7 @@ SMALL_CONVNET = {
     "learning_rate": 3e-3,
     "augment": False,
 }
-"""Training options with which a network learns `class_folders` in seconds."""
+"""Training options with which a network learns to classify `class_folders` in seconds."""
 
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
@@ -45,7 +45,7 @@ def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint
 
 
 def road_labels(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """Return labels with sky above, road below, and a column of unlabelled pixels."""
+    """Return labels with sky in the upper half, road in the lower half, and a column of unlabelled pixels."""
     labels = np.zeros((height, width), np.uint8)
     labels[height // 2 :] = ROAD
     labels[:, :2] = 11
@@ -53,7 +53,7 @@ def road_labels(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
 
 
 def road_picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
-    """Return an image for `road_labels` that is easy to learn: bright above and dark below."""
+    """Return an image for `road_labels` that is easy to learn: its upper part is bright and its lower part is dark."""
     image = picture(height, width, seed) // 4
     image[: height // 2] += 150
     return image
@@ -73,7 +73,7 @@ def camvid_folder(folder: Path, counts: dict[str, int], size_hw: tuple[int, int]
 
 
 def zip_folder(folder: Path, path: Path) -> Path:
-    """Write the folder's files into a zip."""
+    """Write the folder's files into a zip file."""
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
@@ -92,7 +92,7 @@ def video(path: Path, frames: int = 12, size_hw: tuple[int, int] = (48, 64), cod
 
 
 def card(input_hw: tuple[int, int]) -> Card:
-    """Return the card of an untrained model."""
+    """Return the card of an untrained segmentation model."""
     return Card(
         model="tiny",
         task="segment",
@@ -117,7 +117,7 @@ def card(input_hw: tuple[int, int]) -> Card:
 
 
 class ListSource:
-    """A source of frames from memory, which ends with `error` if one is given."""
+    """A source of frames from memory. At its end, it raises `error` if one is given."""
 
     def __init__(self, images: list[NDArray[np.uint8]], *, live: bool = False, error: Exception | None = None) -> None:
         self.live = live
@@ -139,7 +139,7 @@ class ListSource:
 
 
 def write_picture(path: Path, image: NDArray[np.uint8]) -> Path:
-    """Write an image and its folder."""
+    """Write an image file. Its folder is created if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
     return path
@@ -156,7 +156,7 @@ def class_folders(
 ) -> Path:
     """Write images in class folders.
 
-    Images of the first class are dark on the left, those of the second on the right, so they are easy to learn.
+    The images are easy to learn: those of the first class are dark on the left, those of the second on the right.
     """
     for split, count in counts.items():
         for label, name in enumerate(classes):
@@ -169,7 +169,7 @@ def class_folders(
 
 
 def text_table(path: Path, count: int = 60) -> Path:
-    """Write texts of two classes that one word distinguishes."""
+    """Write a table of texts with two classes that differ in one word."""
     rng = np.random.default_rng(3)
     fill = ["film", "plot", "actor", "the", "of", "scene", "music"]
     rows = ["text,label,split"]
@@ -195,7 +195,7 @@ def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
 
 
 def classifier_run(folder: Path, data: Path) -> Path:
-    """Write a run folder with a small classifier of `class_folders`. It compares the brightness of both sides."""
+    """Write a run folder with a small classifier of `class_folders` that compares the brightness of left and right."""
     import keras
 
     image = keras.Input((32, 48, 3), name="image")
@@ -214,13 +214,13 @@ def classifier_run(folder: Path, data: Path) -> Path:
 
 
 def text_run(folder: Path, data: Path, embedding: tuple[int, int] = (9, 4), units: int = 6) -> Path:
-    """Write a run folder with a small recurrent model of `text_table`: random weights, one probability.
+    """Write a run folder with a small recurrent model for `text_table`: random weights, and one probability as output.
 
     Args:
         folder: The run folder.
         data: The table.
-        embedding: Number of tokens and length of their vectors.
-        units: Units of the LSTM, in each direction.
+        embedding: Number of tokens, and length of their vectors.
+        units: Number of LSTM units in each direction.
     """
     import keras
 
@@ -240,7 +240,7 @@ def text_run(folder: Path, data: Path, embedding: tuple[int, int] = (9, 4), unit
 
 
 def array_bundle(path: Path) -> Path:
-    """Write a bundle of task `tensor`. Its model is the committed classifier of images, with the pixels as an array."""
+    """Write a bundle with the task `tensor`. Its model is that of `animals.orilla`; its input array is the image."""
     from helpers.bundles import BUNDLES
 
     original = Bundle.open(BUNDLES / "animals.orilla")

@@ -1,4 +1,4 @@
-"""Models that Orilla did not train, and their export."""
+"""Models that were not trained with Orilla, and functions that export them."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ PICTURES = RNG.integers(0, 256, (40, 24, 32, 3), np.uint8)
 def picture_model(
     *front: keras.Layer, classes: int = 3, activation: str | None = "softmax", channels: int = 3
 ) -> keras.Model:
-    """Return a classifier of `PICTURES`, with the layers `front` before its convolution."""
+    """Return a classifier for `PICTURES`, with the layers `front` before its convolution."""
     keras.utils.set_random_seed(4)
     return keras.Sequential(
         [
@@ -33,12 +33,12 @@ def picture_model(
 
 
 def make(model: Path, out: Path, hints: ModelHints, recipes: str = "litert_fp32,onnx_fp32", **options: Any) -> Manifest:
-    """Export `model` with hints about it."""
+    """Export `model` with the given hints."""
     return export(model, out, ExportOptions(recipes=recipes, hints=hints, **options))
 
 
 def float_error(manifest: Manifest) -> float:
-    """Return the largest difference from the original among the float32 variants."""
+    """Return the largest difference between the outputs of a float32 variant and of the original."""
     return max(
         variant.check.max_error
         for variant in manifest.variants
@@ -54,7 +54,7 @@ def refused(
     hints: ModelHints | None = None,
     **options: Any,
 ) -> None:
-    """Save the model and expect its export to fail with one line and no output."""
+    """Save the model, and check that its export fails with a one-line message and leaves no file behind."""
     model.save(tmp_path / "m.keras")
     with pytest.raises(error, match=match) as caught:
         make(tmp_path / "m.keras", tmp_path / "m.orilla", hints or ModelHints(task="tensor"), **options)

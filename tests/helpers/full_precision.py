@@ -1,8 +1,8 @@
-"""Full-precision counterparts of the shipped models, for budgets that compare with full precision.
+"""Full-precision versions of the shipped models, for budgets that are relative to full precision.
 
-`docs/decisions/008-full-precision-in-tests.md` says why they are built instead of stored. When a shipped model is
-replaced, record the outputs of its original again, from a bundle that `orilla export --recipes litert_fp32` made:
-`python tests/helpers/full_precision.py NAME BUNDLE DATA`.
+`docs/decisions/008-full-precision-in-tests.md` explains why they are built instead of stored. If you replace a shipped
+model, record the outputs of its original again: `python tests/helpers/full_precision.py NAME BUNDLE DATA`. BUNDLE must
+be made with `orilla export --recipes litert_fp32`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from orilla.runtime.evaluation.datasets.raw import prepared
 from orilla.runtime.tflite.rewrite import rewritten
 
 OUTPUTS = Path(__file__).parents[1] / "full_precision"
-"""Folder with the recorded outputs of the originals of the shipped models, `NAME.npz` each."""
+"""Folder with the recorded outputs of the original of each shipped model, in `NAME.npz`."""
 
 LEVELS = 255
-"""Number of steps between the outputs 0 and 1. It is odd, so rounding keeps the side of 0.5 on which an output lies."""
+"""Number of steps between the outputs 0 and 1. It is odd, so an output above or below 0.5 remains so after rounding."""
 
 
 def in_full_precision(data: bytes) -> bytes:
-    """Return a copy of a quantised `.tflite` file whose operators compute with float32 values."""
+    """Return a copy of a quantised `.tflite` file in which all operators compute in float32."""
     return rewritten(data, _dequantise)
 
 
@@ -60,7 +60,7 @@ def _dequantise(model: Any, schema: Any) -> None:
 
 
 def build(name: str, path: Path) -> Path:
-    """Write a bundle with the full-precision counterpart of the default variant of the shipped bundle `name`."""
+    """Write a bundle with the full-precision version of the default variant of the shipped bundle `name`."""
     shipped = Bundle.open(name)
     manifest = shipped.manifest
     variant = manifest.variant(manifest.default)
@@ -73,7 +73,7 @@ def build(name: str, path: Path) -> Path:
 
 
 class RecordedOriginal:
-    """Returns the recorded outputs of the original of a shipped model, in the order of the validation samples."""
+    """Session that returns the recorded outputs of a shipped model's original, in the order of the samples."""
 
     def __init__(self, name: str) -> None:
         self._outputs = iter(np.load(OUTPUTS / f"{name}.npz")["outputs"])
@@ -87,7 +87,7 @@ class RecordedOriginal:
 
 
 def record(name: str, bundle: Bundle, data: str) -> Path:
-    """Run the bundle's default variant on the validation samples and write its outputs, which are probabilities."""
+    """Run the bundle's default variant on the validation samples, and write its outputs, which are probabilities."""
     dataset, preprocessor = open_labelled(data, bundle.manifest), bundle.preprocessor()
     split = dataset.check_split
     with closing(loader.load(bundle, bundle.manifest.variant(bundle.manifest.default))) as session:

@@ -1,4 +1,4 @@
-"""Interrupt a training run after some epochs, as Ctrl-C does."""
+"""Interrupt a training run after a given epoch, as Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orilla.devices.progress import Advance, NoProgress
 
 
 class InterruptAfter(NoProgress):
-    """Progress that raises `KeyboardInterrupt` as soon as the checkpoint of the given epoch is written."""
+    """Progress display that raises `KeyboardInterrupt` as soon as the checkpoint of the given epoch is written."""
 
     def __init__(self, epochs: int) -> None:
         self._remaining = epochs
@@ -21,7 +21,7 @@ class InterruptAfter(NoProgress):
 
     @contextmanager
     def steps(self, title: str, total: int, completed: int = 0) -> Iterator[Advance]:
-        """Interrupt in the first step of the next epoch, or after the last epoch."""
+        """Raise `KeyboardInterrupt` in the first step of the next epoch, or after the last epoch."""
         del total, completed
         yield self._advance
         if title == "training":

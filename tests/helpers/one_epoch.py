@@ -1,4 +1,4 @@
-"""Train two epochs on the backend of KERAS_BACKEND, from given weights and without randomness, and print the losses."""
+"""Train two epochs with the backend in `KERAS_BACKEND`, from given weights, without randomness. Print the losses."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
 """Build `runtime/zoo/probe.orilla`, which `orilla doctor` runs on each engine: `python tests/helpers/probe.py`.
 
-The network has random weights. Every engine has fast kernels for its operators in all precisions. Its answers have no
-meaning, but must be equal everywhere.
+The network has random weights. Every engine has fast kernels for the network's operators in all precisions. The answers
+have no meaning, but must be equal on every machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INPUT_HW, CLASSES = (48, 80), 10
 
 
 def network() -> keras.Model:
-    """Return a network from an image to the probabilities of ten classes."""
+    """Return a network that takes an image and outputs the probabilities of ten classes."""
     keras.utils.set_random_seed(3)
     spread = keras.initializers.RandomNormal(stddev=1.0, seed=1)
     image = keras.Input((*INPUT_HW, 3), name="image")
@@ -39,7 +39,7 @@ def network() -> keras.Model:
 
 
 def draw(folder: Path, count: int) -> None:
-    """Write images for calibration, check and golden data."""
+    """Write images for the calibration, the check and the golden data."""
     folder.mkdir()
     for seed in range(count):
         cv2.imwrite(str(folder / f"{seed:03d}.png"), scenes.render(seed, 0.5, (90, 160))[0])

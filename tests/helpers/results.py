@@ -1,4 +1,4 @@
-"""Artificial benchmark results, with times drawn from a distribution, on a machine with a given name."""
+"""Artificial benchmark results. Their times are drawn from a distribution, and the name of the machine is given."""
 
 from typing import Any
 

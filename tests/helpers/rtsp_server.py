@@ -1,4 +1,4 @@
-"""RTSP server for the tests. The system's Python runs it, because it has the bindings of GStreamer.
+"""RTSP server for the tests. The system's Python runs it, because only that Python has the GStreamer bindings.
 
 /usr/bin/python3 rtsp_server.py [PORT]      prints the port, then serves rtsp://127.0.0.1:PORT/camera until killed
 """

@@ -1,4 +1,4 @@
-"""A real sshd on the loopback interface. Each login runs a script of the test."""
+"""A real sshd on the loopback interface. Each login runs a script that the test provides."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import time
 from pathlib import Path
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-"""Path of sshd, or None: apt install openssh-server."""
+"""Path of sshd. None if it is not installed (`apt install openssh-server`)."""
 
 
 class Server:
-    """Server that runs until it is stopped. Its client configuration names it `board` and `other`.
+    """Server that runs until it is stopped. In its client configuration, it has the host names `board` and `other`.
 
     Args:
         folder: Folder for its keys and its log.
-        entry: Shell script; `$SSH_ORIGINAL_COMMAND` contains the requested command.
+        entry: Shell script that each login runs. `$SSH_ORIGINAL_COMMAND` contains the requested command.
     """
 
     def __init__(self, folder: Path, entry: str) -> None:
@@ -64,11 +64,11 @@ class Server:
         self._process.wait()
 
     def trust(self, key: str) -> None:
-        """Make a host key known. An empty key removes it."""
+        """Write a host key into the client's list of known hosts. An empty key removes the entry."""
         (self.folder / "known").write_text(f"[127.0.0.1]:{self.port} {key}" if key else "")
 
     def log_in_with(self, key: Path) -> None:
-        """Write the configuration with a key of the user."""
+        """Write the client configuration so that logins use the given key of the user."""
         self.config.write_text(
             f"Host board other\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
             f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known\n"

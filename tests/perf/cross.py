@@ -1,13 +1,13 @@
 """Compare `orilla bench` with other tools: `python tests/perf/cross.py [BUNDLE…] [--rounds 5]`.
 
-These run the same model files with one thread, interleaved:
+The following programs run the same model files with one thread, interleaved:
 
 - Orilla's single-stream scenario
 - `benchmark_litert_model`, which is in LiteRT's wheel and runs the compiled model
 - a bare loop over ONNX Runtime
 - MLPerf's LoadGen (`pip install mlcommons-loadgen`) with Orilla's session
 
-Bound: the medians differ by at most 5 %.
+The medians should differ by at most 5 %.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def orilla(where: str, variant: str, engine: str, seconds: float) -> float:
 
 
 def litert(path: Path, seconds: float, expected_ms: float) -> float:
-    """Run the tool of LiteRT's wheel, which uses the compiled model."""
+    """Run the benchmark tool in LiteRT's wheel, which uses LiteRT's compiled model."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "r.json"
         runs = {"num_runs": max(50, int(seconds * 1e3 / expected_ms)), "warmup_runs": 100, "num_threads": 1}
@@ -60,7 +60,7 @@ def litert(path: Path, seconds: float, expected_ms: float) -> float:
 
 
 def onnx(path: Path, seconds: float, _: float) -> float:
-    """Run a bare loop over ONNX Runtime. Its own profiler slows the road network by a fifth."""
+    """Time a bare loop over ONNX Runtime. ONNX Runtime's own profiler would slow the road network by a fifth."""
     code = """
 import json, sys, time
 import numpy as np, onnxruntime as ort
@@ -119,7 +119,7 @@ def loadgen(where: str, variant: str, seconds: float, _: float) -> float:
 
 
 def compare(message: str, ours: Callable[[], float], theirs: Callable[[float], float], rounds: int) -> float:
-    """Print one row. Return the median ratio of the rounds."""
+    """Measure both programs in turn and print one row. Return the median of the ratios of all rounds."""
     pairs = []
     for _ in range(rounds):
         own = ours()
@@ -168,7 +168,7 @@ def main() -> None:
             row for where in arguments.bundles for row in rows(where, Path(folder), arguments.seconds, arguments.rounds)
         ]
     if importlib.util.find_spec("mlperf_loadgen") is None:
-        print("not here: LoadGen (pip install mlcommons-loadgen)")
+        print("LoadGen is not installed: pip install mlcommons-loadgen")
     print(f"worst {100 * max(off):.1f} % (bound {100 * BOUND:g} %)")
     sys.exit(max(off) > BOUND)
 

@@ -1,11 +1,12 @@
-"""Compare latency, memory and start-up time of engines, each in a process of its own.
+"""Compare latency, memory and start-up time of engines, each in a separate process.
 
 `python tests/perf/engines.py road convnet.orilla --python openvino=ENV/bin/python --python tflite=ENV/bin/python`
 
-Every available engine runs in rounds, so that a disturbance affects all. `--python NAME=PATH` adds the engines of
-another environment with the project's wheel (`make test-engines` creates two). Latency is the median over rounds of
-each round's median, with minimum and maximum. Memory is the growth of the process from before the import of the engine
-until after the inferences. Start is the time from before that import to the first answer.
+In each round, every available engine runs once, so that a disturbance affects all engines. `--python NAME=PATH` adds
+the engines of another environment that contains the project's wheel (`make test-engines` creates two). For each round,
+the median latency is computed; the table shows the median, minimum and maximum of these values. Memory is the growth of
+the process from before the import of the engine until after the inferences. Start is the time from before that import
+to the first answer.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ import time
 from pathlib import Path
 
 CACHED = "compiled, weight cache"
-"""LiteRT's compiled model with XNNPACK's packed weights in a file. Only this script uses it; it is not an engine."""
+"""LiteRT's compiled model with a file in which XNNPACK caches its packed weights. Orilla has no such engine."""
 
 
 def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:
-    """Run one engine and one variant in this process."""
+    """Run a variant on an engine in this process."""
     from orilla.devices.process import memory_mib
     from orilla.runtime.bundle.bundle import Bundle
     from orilla.runtime.bundle.golden import read_frames
@@ -73,7 +74,7 @@ def ask(python: str, *words: object) -> dict[str, float]:
 
 
 def variants_of(where: str) -> dict[str, str]:
-    """Return the bundle's default variant, and the variant of the same precision in the other file format."""
+    """Return the default variant of the bundle, and the variant with the same precision in the other file format."""
     from orilla.runtime.bundle.bundle import Bundle
 
     manifest = Bundle.open(where).manifest

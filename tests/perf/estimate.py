@@ -1,9 +1,9 @@
 """Fit the cost model of `orilla bench estimate`: `python tests/perf/estimate.py [--write]`.
 
-Networks of Keras Applications with random weights are converted to float and int8 and measured on this machine,
-interleaved, with one thread. A non-negative cost per kind of work is fitted to their times, so that the relative errors
-are smallest. Then every published figure of a known model is predicted from the device's other figures. `--write`
-stores costs and models in `devices/costs.toml`.
+The script converts networks of Keras Applications, with random weights, to float and int8. It measures them on this
+machine, interleaved, with one thread. Then it fits a non-negative cost for each kind of work, so that the relative
+errors of the times are as small as possible. Finally, it predicts every published figure of a known model from the
+other figures of the same device. `--write` stores the costs and the models in `devices/costs.toml`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ NETWORKS = {
     "mobilenet_v2_0.35_160": ("MobileNetV2", {"alpha": 0.35, "input_shape": (160, 160, 3)}),
 }
 OTHER_KERNELS = {"int8": ("mobilenet_v3_large", "mobilenet_v3_small")}
-"""Models that a fit excludes. XNNPACK has no int8 kernel for their hard swish, so slower kernels run."""
+"""Models that the fit for a precision excludes. XNNPACK has no int8 kernel for hard swish, so slower kernels run it."""
 
 ROUNDS = 7
 UPDATES = 200_000
-"""Number of updates of the fit."""
+"""Number of iterations of the fit."""
 
 
 def convert(name: str, precision: str) -> bytes:
@@ -95,7 +95,7 @@ def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]
 
 
 def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
-    """Return non-negative costs by kind that minimise the relative errors."""
+    """Return the non-negative cost of each kind of work that minimises the relative errors."""
     from orilla.runtime.bench.work import KINDS
 
     names = list(works)

@@ -2,11 +2,11 @@
 
     python tests/perf/export.py [RUN ...] [--recipes all] [--golden scenes] [--rounds 30] [--json]
 
-Each RUN (a run folder of `orilla train`) is exported and checked on its complete validation data. The output lists the
+Each RUN (a run folder of `orilla train`) is exported and checked on its complete validation data. The script prints the
 drop and the agreement of the recommended variant, its size and latency relative to the float32 LiteRT variant of the
-same export (interleaved), the duration of the export and of its conversions, and the peak memory of its processes.
-Without a RUN, only the recurrent layers are measured: LSTM, GRU and bidirectional LSTM over 200 steps of 32 features
-with 32 units. Each form is compared with the same layer in a `tf.function`, interleaved.
+same export, the duration of the export and of its conversions, and the peak memory of its largest process. Without a
+RUN, the script measures only the recurrent layers: LSTM, GRU and bidirectional LSTM with 32 units, on 200 steps of 32
+features. Each exported form is compared with the same layer in a `tf.function`. All latencies are measured interleaved.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ FLOAT = "litert_fp32"
 
 
 class Spans(NoProgress):
-    """Progress that notes when each step began."""
+    """Progress display that records the time at which each step began."""
 
     def __init__(self, spans: list[tuple[str, float]]) -> None:
         self._spans = spans
 
     def status(self, text: str) -> None:
-        """Note the time."""
+        """Record the time."""
         self._spans.append((text, time.perf_counter()))
 
 
 def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
-    """Return the figures of one export."""
+    """Export and check a run. Return the figures of the export."""
     spans: list[tuple[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         options = ExportOptions(recipes=recipes, golden=golden)
@@ -80,7 +80,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
 
 
 def recurrent(rounds: int) -> list[dict[str, Any]]:
-    """Return time and error of each form of each recurrent layer."""
+    """Return the time and the error of each exported form of each recurrent layer."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -138,7 +138,7 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--recipes", default="all")

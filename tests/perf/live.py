@@ -2,13 +2,13 @@
 
     python tests/perf/live.py [--seconds 20] [--infer-ms 50] [--json]
 
-The 30 Hz camera is an HTTP server in a process of its own, which draws the time into its 640x480 images. The age comes
-from that clock at the moment of the answer, so no time stamp can hide a delay.
+The 30 Hz camera is an HTTP server in a separate process, which draws the time into its 640x480 images. The age of an
+answer is the difference between the time of the answer and the time in the image. It therefore includes all delays.
 
-- `orilla`: `model.stream(url)`, with inference stretched to `--infer-ms`. Its age since the arrival of the image is
-also printed. The bound is one camera period plus one inference, at p99.
+- `orilla`: `model.stream(url)`, with inference slowed down to `--infer-ms`. The age since the arrival of the image is
+also printed. Its p99 should be at most one camera period plus one inference.
 - `naive`: `cv2.VideoCapture(url)`, `read()` and the same inference, in one thread.
-- `steady`: `model.stream(url)` with the model's own inference. The figure is p99 / p50 of the time from capture to
+- `steady`: `model.stream(url)`, with inference at its normal speed. The figure is p99 / p50 of the time from capture to
 delivery.
 """
 
@@ -33,11 +33,11 @@ from orilla.runtime.scenes import clock
 RATE_HZ = 30.0
 SIZE_HW = (480, 640)
 SKIPPED_S = 1.0
-"""Duration in seconds that is not counted, because connections are opened and caches are cold."""
+"""Duration in seconds at the start that is not counted, because connections are opened and caches are cold."""
 
 
 class Camera(BaseHTTPRequestHandler):
-    """A camera that sends JPEG images at the frame rate while a client reads."""
+    """A camera that sends JPEG images at the frame rate while a client is connected."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -68,13 +68,13 @@ def serve() -> None:
 
 
 def age_ms(image: np.ndarray) -> float | None:
-    """Return the time since the clock in an image."""
+    """Return the time in milliseconds since the time that is drawn into an image. None if it cannot be read."""
     drawn = clock.read(image)
     return None if drawn is None else clock.since_ms(drawn, time.monotonic_ns())
 
 
 def stretched(model: Model, infer_ms: float) -> None:
-    """Make each inference take this time."""
+    """Slow the model's inference down to `infer_ms` milliseconds."""
     run = model.session.run
 
     def slow(prepared: object) -> object:
@@ -87,7 +87,7 @@ def stretched(model: Model, infer_ms: float) -> None:
 
 
 def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[float], dict[str, int]]:
-    """Return the ages of Orilla's answers by the clock in the image and by its own stamp, and the drops."""
+    """Return the ages of Orilla's answers by the time in the image, the ages by Orilla's time stamp, and the drops."""
     by_clock: list[float] = []
     by_stamp: list[float] = []
     with orilla.runtime.open("road") as model:
@@ -107,7 +107,7 @@ def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[
 
 
 def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
-    """Return the ages of the answers of one thread that reads frame after frame."""
+    """Return the ages of the answers of a simple loop that reads frame after frame in one thread."""
     ages: list[float] = []
     with orilla.runtime.open("road") as model:
         stretched(model, infer_ms)
@@ -125,7 +125,7 @@ def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
 
 
 def percentiles(ages: list[float]) -> dict[str, float]:
-    """Return percentiles of the nearest rank."""
+    """Return percentiles of the ages, by the nearest-rank method."""
     figures = np.percentile(ages, [50, 90, 99], method="inverted_cdf")
     return {
         **{f"p{percent}": round(float(value), 1) for percent, value in zip((50, 90, 99), figures, strict=True)},
@@ -134,7 +134,7 @@ def percentiles(ages: list[float]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--infer-ms", type=float, default=50.0)

@@ -1,11 +1,11 @@
-"""Compare the camera loop with its bound, 1 / (slowest stage alone), on a 720p clip.
+"""Compare the frame rate of the camera loop with its upper bound, the rate of the slowest stage alone, on a 720p clip.
 
     python tests/perf/loop.py                      the shipped road bundle on a 720p clip that is rendered first python
     tests/perf/loop.py --clip drive.mp4     a clip of your own python tests/perf/loop.py --json
     {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
 
 Each round measures every stage alone, and then the loop on the same frames, so that a disturbance affects both. The
-figures are medians over the rounds. `spread` is the lowest and the highest ratio of a round.
+figures are medians over the rounds. `spread` is the lowest and the highest ratio of all rounds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SIZE_HW = (720, 1280)
 
 
 def draw_clip(path: Path, frames: int) -> None:
-    """Render a 720p clip of one drive, in which every frame differs."""
+    """Render a 720p clip of a drive. All its frames differ."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, SIZE_HW[::-1])
     still = [scenes.render(7, index / 30, SIZE_HW)[0] for index in range(20)]
     for index in range(frames):
@@ -88,7 +88,7 @@ def loop_fps(model: Model, clip: Path, sink: JsonLines) -> float:
 
 
 def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
-    """Return the medians of the stages and of the loop, which are measured alternately."""
+    """Measure the stages and the loop alternately. Return the medians."""
     source = open_source(clip)
     frames = sum(1 for _ in iter(source.read, None)) - 1
     source.close()
@@ -114,7 +114,7 @@ def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--variant")

@@ -1,11 +1,11 @@
 """Measure the overhead of the loop per frame, and the growth of its memory.
 
-    python tests/perf/overhead.py                     milliseconds per frame, with stages that take no time
-    python tests/perf/overhead.py --memory            resident memory of a road loop and of a hand-written one
+    python tests/perf/overhead.py                     milliseconds per frame, with stages that do nothing
+    python tests/perf/overhead.py --memory            resident memory of `orilla run road` and of a hand-written loop
     python tests/perf/overhead.py --growth 100000     growth of the resident memory over this number of 720p frames
 
-The first form measures the loop alone: its threads, queues, counters and statistics. Source, preparation, inference and
-decoding do nothing. The other two forms start processes of their own.
+The first form measures only the loop itself: its threads, queues, counters and statistics. The source, preparation,
+inference and decoding do nothing. The other two forms run the loop in separate processes.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Still:
         return Frame(self._index - 1, self._image, time.monotonic_ns())
 
     def close(self) -> None:
-        """Release nothing."""
+        """Do nothing: there is nothing to release."""
 
 
 class Nothing:
-    """Stages that take no time."""
+    """Stages of the loop that do nothing."""
 
     def __init__(self) -> None:
         self._output = np.zeros((1, 4, 4, 1), np.float32)
@@ -161,7 +161,7 @@ def last_figures(command: list[str]) -> list[float]:
 
 
 def memory(bundle: str) -> dict[str, float]:
-    """Return the median resident memory after a clip in MiB, of a hand-written loop and of `orilla run`."""
+    """Return the median resident memory after a clip, in MiB, for a hand-written loop and for `orilla run`."""
     opened = Bundle.open(bundle)
     with tempfile.TemporaryDirectory() as folder:
         model, clip = Path(folder, "model.tflite"), Path(folder, "clip.mp4")
@@ -182,7 +182,7 @@ def memory(bundle: str) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--memory", action="store_true")

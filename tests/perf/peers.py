@@ -1,19 +1,19 @@
-"""Compare the camera loop with Ultralytics and MediaPipe: the same clip and the same networks.
+"""Compare the camera loop with Ultralytics and MediaPipe, on the same clip and with the same networks.
 
     python -m venv peers && peers/bin/pip install ultralytics mediapipe onnxruntime orilla export runs/pets --out
     pets.orilla --recipes litert_wi8_ai8,onnx_wi8_ai8 orilla export runs/road --out road.orilla --recipes
     litert_wi8_ai8,litert_wi8_ai8_u8 python tests/perf/peers.py --python peers/bin/python --classifier pets.orilla
     --road road.orilla [--clip drive.mp4]
 
-The peers run in an environment of their own, each in a process of its own, interleaved with Orilla's loop:
+The two libraries run in a separate environment, each in a separate process, alternating with Orilla's loop:
 
-- Ultralytics' `predict(stream=True)` on the classifier's ONNX file, as documented. It passes `[1,3,H,W]` in 0-1, so the
-  script puts a transposition and a multiplication before the network.
-- MediaPipe Tasks' `ImageSegmenter` in video mode with a category mask, as documented, on frames that OpenCV decodes,
-with the file that `orilla extract` writes for the int8 road model with uint8 input and output (it rejects int8 inputs).
-Orilla runs the same variant and computes the same mask at the size of the frame.
+- Ultralytics: `predict(stream=True)` on the classifier's ONNX file, as its documentation shows. Ultralytics passes an
+  input `[1,3,H,W]` with values 0-1, so the script inserts a transposition and a multiplication before the network.
+- MediaPipe Tasks: `ImageSegmenter` in video mode with a category mask, as its documentation shows. OpenCV decodes the
+  frames. `orilla extract` writes the file: the int8 road model with uint8 input and output, because MediaPipe rejects
+  int8 inputs. Orilla runs the same variant, and computes the same mask at the size of the frame.
 
-Frames per second are counted from the first to the last answer, with one inference thread if the peer allows it.
+Frames per second are counted from the first to the last answer, with one inference thread if the library allows it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ print(count / (time.perf_counter() - started))
 
 
 def frames_per_second(python: str, script: str, *arguments: object) -> float:
-    """Return the last number that a script prints."""
+    """Run a script, and return the last number that it prints."""
     command = [python, "-c", script, *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
@@ -102,7 +102,7 @@ def frames_per_second(python: str, script: str, *arguments: object) -> float:
 
 
 def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
-    """Write the variant's ONNX file with a conversion from Ultralytics' input. Return the width of its input."""
+    """Write the variant's ONNX file with an added conversion of Ultralytics' input. Return the input's width."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -127,7 +127,7 @@ def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="Python of the environment with ultralytics and mediapipe")
     parser.add_argument("--classifier", required=True, help="a bundle with an ONNX variant of an image classifier")
@@ -142,7 +142,7 @@ def main() -> int:
     segmentation = road.manifest.variant("litert_wi8_ai8_u8")
     onnx_variants = [variant.name for variant in classifier.manifest.variants if variant.engine == "onnx"]
     if not onnx_variants or not isinstance(classifier.manifest.preprocess, Preprocess):
-        sys.exit(f"{arguments.classifier} is no picture classifier with an ONNX variant")
+        sys.exit(f"{arguments.classifier} is not an image classifier with an ONNX variant")
     with tempfile.TemporaryDirectory() as folder:
         clip, onnx_file, tflite = (Path(folder, name) for name in ("clip.mp4", "classifier.onnx", "road.tflite"))
         if arguments.clip is None:

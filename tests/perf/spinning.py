@@ -1,10 +1,11 @@
-"""Measure how much CPU time inference leaves to other threads.
+"""Measure how much CPU time inference leaves for other threads.
 
     python tests/perf/spinning.py [BUNDLE] [--variant onnx_wi8_ai8]
 
-ONNX Runtime's threads spin while they wait, unless that is turned off. One thread infers at the pace of a camera with
-as many threads as cores, and another one resizes images continuously. The output lists the resized images and the CPU
-time of the process, with and without spinning. Both are measured in turn.
+ONNX Runtime's threads spin while they wait, unless spinning is turned off. One thread of this script runs inference at
+the rate of a camera, for which ONNX Runtime uses as many threads as there are cores. Another thread resizes images
+continuously. The script prints the number of resized images and the CPU time of the process. It measures alternately
+with and without spinning.
 """
 
 from __future__ import annotations

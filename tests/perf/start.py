@@ -1,9 +1,9 @@
-"""Measure the time from process start to first answer: `orilla run` and a hand-written script with the same imports.
+"""Measure the time from process start to first answer, of `orilla run` and of a script with the same imports.
 
     python tests/perf/start.py [--picture P.jpg] [--rounds 15] [--json]
 
-Both answer one image with the bundle's default variant, in alternating processes. The figure is the ratio of the
-medians of the wall time until the answer is printed.
+Both programs run the bundle's default variant on one image. They are started alternately. The figure is the ratio of
+the median wall times until the answer is printed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ print((probability >= 0.5).mean(), flush=True)
 
 
 def seconds(command: list[str]) -> float:
-    """Return the wall time from the start of a process to its first line of output."""
-    # Python must keep compiled packages, so that both compile only once.
+    """Return the wall time in seconds from the start of a process to its first line of output."""
+    # Python must store compiled modules, so that each program compiles them only once.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
@@ -57,7 +57,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--picture", type=Path)

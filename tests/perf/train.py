@@ -2,9 +2,9 @@
 
     python tests/perf/train.py [--model convnet] [--data DATA] [--rounds 5] [--json]
 
-Both train the same network from the same weights with the same batch size, one epoch each in turn. The training loop
-reads, shuffles and (with --augment) changes its samples, reports progress and writes checkpoints. The samples of the
-bare loop are prepared before its time starts. The bound is a ratio of 1.
+Both train the same network, with the same initial weights and batch size. They alternate after each epoch. The training
+loop reads, shuffles and (with `--augment`) augments its samples, reports progress and writes checkpoints. The samples
+of the bare loop are prepared before its time is measured. The training loop should be at least as fast (a ratio of 1).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """Return the samples per second of both loops and their ratio."""
+    """Return the samples per second of both loops, and their ratio."""
     task = training(arguments, folder)
     assert isinstance(task.data, ClassifierData)
     rounds = alternate(task, arguments, folder)
@@ -94,7 +94,7 @@ def training(arguments: argparse.Namespace, folder: Path) -> FitTask:
 
 
 def alternate(task: FitTask, arguments: argparse.Namespace, folder: Path) -> list[tuple[float, float]]:
-    """Train with `fit` and with the bare loop in turn; return the samples per second of both in each round."""
+    """Train alternately with `fit` and with the bare loop. Return the samples per second of both in each round."""
     assert isinstance(task.data, ClassifierData)
     count, labels = task.data.count, task.data.labels
     inputs = task.data.inputs.view(np.arange(count), 0)

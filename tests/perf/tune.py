@@ -1,7 +1,8 @@
 """Compare the choice of `orilla tune` with an exhaustive run: `python tests/perf/tune.py [BUNDLE] [--rounds 3]`.
 
-Each round runs the tuner within the time limit. Then it measures all candidates in turn, equally long, and compares the
-tuner's choice with the fastest candidate. Bounds: at most 3 % slower, found within 60 seconds.
+Each round runs the tuner within the time limit. Then it measures all candidates in turn, each equally often, and
+compares the tuner's choice with the fastest candidate. The choice should be found within 60 seconds, and be at most 3 %
+slower than the fastest candidate.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from orilla.runtime.tune import candidates, tune
 
 BOUND = 1.03
 EACH = 6
-"""Number of inferences of one candidate before the next candidate runs."""
+"""Number of inferences that a candidate runs before it is the turn of the next one."""
 
 
 def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]:
-    """Measure the candidates in turn until the time is over. Return the median of each."""
+    """Measure the candidates in turn for `seconds`. Return the median time of each."""
     frames = read_frames(bundle)
     variant = bundle.manifest.variant
     sessions = {
@@ -52,8 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", nargs="?", default="road")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=60.0, help="time limit of the tuner, seconds")
-    parser.add_argument("--exhaustive", type=float, default=60.0, help="duration of the exhaustive run, seconds")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit of the tuner in seconds")
+    parser.add_argument("--exhaustive", type=float, default=60.0, help="duration of the exhaustive run in seconds")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--max-drop", type=float, default=1.0)
     arguments = parser.parse_args()

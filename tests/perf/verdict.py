@@ -1,9 +1,9 @@
 """Check the verdicts of `orilla bench compare`: `python tests/perf/verdict.py [BUNDLE] [--rounds 20]`.
 
-Each round runs `orilla bench run` three times, in new processes and in changing order. A and B are equal. In C, a wait
-makes every inference 10 % longer. The verdict must be "same" for A and B, with a difference of p50 of at most 3 %, and
-"slower" for C compared with A. A run that is not valid, because another process used the machine, is repeated. The
-bounds hold for every round.
+Each round runs `orilla bench run` three times, in new processes and in changing order. Runs A and B measure the same
+bundle. In run C, a wait makes every inference 10 % longer. In every round, the verdict should be "same" for A and B,
+with a difference of p50 of at most 3 %, and "slower" for C compared with A. A run that is not valid, because another
+process used the machine, is repeated.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def slowed(words: list[str]) -> int:
 
 
 def bench(bundle: str, seconds: float, out: Path, *, slow: bool) -> int:
-    """Run until a result is valid. Return the number of invalid results before it."""
+    """Repeat the benchmark until its result is valid. Return the number of invalid results."""
     words = ["bench", "run", bundle, "--seconds", str(seconds), "--out", str(out)]
     start = [__file__, "--slowed"] if slow else ["-m", "orilla.runtime.cli"]
     for turn in range(TRIES):

@@ -23,7 +23,7 @@ LIMITS = {
     "mobilenet": {"p50_ratio": 0.75, "p90_ratio": 0.85, "size_ratio": 0.29, "memory_mib": 40},
     "sentiment": {"p50_ratio": [0.2, 1.1], "p90_ratio": [0.2, 1.2], "size_ratio": 0.29, "memory_mib": 40},
 }
-"""Limits of time, size and memory for each shipped bundle."""
+"""Limits on time, size and memory for each shipped bundle."""
 
 VALIDATION = {
     "road": "camvid.zip",
@@ -31,7 +31,7 @@ VALIDATION = {
     "mobilenet": "cats_and_dogs_filtered.zip",
     "sentiment": "imdb.npz",
 }
-"""Validation data of each bundle's export."""
+"""Data set with which the export of each bundle was validated."""
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def reference(tmp_path_factory):
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_full_precision_reference_decides_as_the_original(name, reference):
-    """98 % of its decisions on the golden samples equal those of the original."""
+    """At least 98 % of the reference's decisions on the golden samples equal those of the original."""
     whole = Bundle.open(reference(name))
     with closing(loader.load(whole, whole.manifest.variants[0])) as session:
         for golden in read_frames(whole):
@@ -63,7 +63,7 @@ def test_the_shipped_variant_is_smaller_and_faster(name, reference, request):
 
 
 class AgainstOriginal(Measurement):
-    """Compares the variant with the recorded outputs of the original."""
+    """Measurement that compares the variant with the recorded outputs of the original."""
 
     def load_reference(self):
         return full_precision.RecordedOriginal(self.subject.bundle.path.stem)
@@ -72,7 +72,7 @@ class AgainstOriginal(Measurement):
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", VALIDATION)
 def test_the_shipped_variant_is_as_accurate(name, reference, data_root):
-    """The variant loses at most half a point, and 99 % of its decisions equal those of the original."""
+    """The accuracy drops by at most half a point, and at least 99 % of the decisions equal those of the original."""
     shipped = Bundle.open(name)
     dataset = open_labelled(str(data_root / VALIDATION[name]), shipped.manifest)
     budget = budget_of({"bundle": name, "reference": str(reference(name)), "max_drop": 0.5, "min_agreement": 0.99})
@@ -83,7 +83,7 @@ def test_the_shipped_variant_is_as_accurate(name, reference, data_root):
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", VALIDATION)
 def test_the_recorded_outputs_are_those_of_the_original(name, data_root):
-    """They have the primary metric that the export measured."""
+    """The primary metric, computed from the recorded outputs, is the one that the export measured."""
     manifest = Bundle.open(name).manifest
     dataset = open_labelled(str(data_root / VALIDATION[name]), manifest)
     split, original = dataset.check_split, full_precision.RecordedOriginal(name)

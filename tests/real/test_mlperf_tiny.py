@@ -1,4 +1,4 @@
-"""Exports of MLPerf Tiny's Keras 2 models answer as the float `.tflite` files that were published with the models."""
+"""Exports of MLPerf Tiny's Keras 2 models give the same outputs as the float `.tflite` files published with them."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ MODELS = {
     "pretrainedResnet": ("pretrainedResnet.tflite", "0..255", 32, 1.0),
     "vww_96": ("vww_96_float.tflite", "0..1", 96, 255.0),
 }
-"""Published `.tflite`, input range, height and width in pixels, and divisor of the pixel values, by file name."""
+"""For each model file: published `.tflite` file, input range, height and width, and divisor of the pixel values."""
 
 
 def published(file, images):
-    """Return the outputs of a published `.tflite`."""
+    """Return the outputs of a published `.tflite` file."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(file))

@@ -1,4 +1,4 @@
-"""The shipped classifiers are small, and as accurate as their cards state on data that was not used for any choice."""
+"""The shipped classifiers are small. On data on which nothing was chosen, they are as accurate as their cards state."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ SHIPPED = {
     "mobilenet": ("cats_and_dogs_filtered.zip", 0.985),
     "sentiment": ("imdb.npz", 0.895),
 }
-"""File of the reported data and minimum accuracy on it, by the name of the bundle."""
+"""By name of the bundle: the file with the reported data, and the minimum accuracy on this data."""
 
 
 @pytest.fixture(params=SHIPPED)
@@ -36,7 +36,7 @@ def test_the_bundle_is_small_states_its_licence_and_verifies(name):
 
 
 def test_the_bundle_contains_no_image_or_text_of_its_data(name):
-    """Golden data are procedural scenes, or sentences written for this project."""
+    """The golden data are computer-generated scenes, or sentences that were written for this project."""
     bundle = Bundle.open(name)
     own = (ZOO / "sentiment.txt").read_text().splitlines()
     for golden in bundle.manifest.golden:
@@ -48,7 +48,7 @@ def test_the_bundle_contains_no_image_or_text_of_its_data(name):
 
 @pytest.mark.real_data
 def test_images_of_another_collection_are_classified(data_root):
-    """Two images of a cat, which differ in size."""
+    """Both images show a cat; they have different sizes."""
     with orilla.runtime.open("mobilenet") as model:
         for image in ("cat_720p.jpg", "resized_cat.bmp"):
             (tick,) = list(model.stream(data_root / "coral_images" / image))

@@ -58,7 +58,7 @@ def test_accuracy_on_camvid(bundle, data_root):
 
 
 def masks(clip, every):
-    """Yield the image and the mask of every few frames of a video."""
+    """Yield the image and the mask of every `every`-th frame of a video."""
     with orilla.runtime.open("road") as model:
         for tick in model.stream(clip):
             if tick.index % every == 0:
@@ -67,7 +67,7 @@ def masks(clip, every):
 
 @pytest.mark.real_data
 def test_the_lanes_of_a_motorway_are_road(data_root):
-    """The lanes are road; the sky and the hill are not."""
+    """The model finds road in the lanes, but not in the sky or on the hill."""
     for _, mask in masks(data_root / "video" / "solidWhiteRight.mp4", 10):
         assert mask.shape == (540, 960)
         assert mask[380:520, 300:700].mean() > 0.99
@@ -77,7 +77,7 @@ def test_the_lanes_of_a_motorway_are_road(data_root):
 
 @pytest.mark.real_data
 def test_a_street_from_above_is_road_except_the_cars(data_root):
-    """Everything is road except the cars. If much of the image is white, it contains a white car."""
+    """In this video, everything except the cars is road. If much of a frame is white, it shows a white car."""
     shares, cars = [], []
     for image, mask in masks(data_root / "video" / "car-detection.mp4", 10):
         white = image.min(axis=2) > 200

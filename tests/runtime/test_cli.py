@@ -1,4 +1,4 @@
-"""The command line, in processes of its own."""
+"""The command line. Each command runs in a separate process."""
 
 import json
 import os
@@ -147,7 +147,7 @@ def test_a_read_only_folder_is_an_error(tiny_bundle, clip):
 
 
 def test_a_full_disk_is_an_error(tiny_bundle, clip, tmp_path):
-    """A file system of one page, if the machine allows the test to create one."""
+    """The disk is a file system with one page. The test is skipped if the machine does not allow it to mount one."""
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(

@@ -1,4 +1,4 @@
-"""The console on which the command line prints results."""
+"""The console to which the command line prints its results."""
 
 import subprocess
 import sys

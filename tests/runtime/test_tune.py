@@ -1,4 +1,4 @@
-"""Tuning, with simulated engines and a simulated clock, and in a few tests with real engines."""
+"""`orilla tune`, with simulated engines and a simulated clock. A few tests use real engines."""
 
 import json
 
@@ -24,7 +24,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def verified(bundle, variants, *, engine):
-    """Return verdicts without running anything: every variant agrees with the export."""
+    """Return verdicts without running the variants: all of them pass."""
     return [VariantVerdict(variant.name, engine, True, None, None, (), {}) for variant in variants]
 
 
@@ -87,7 +87,7 @@ def test_the_fastest_is_found_within_the_time_limit(simulated):
     assert str(chosen.candidate) == "litert_wi8_ai8 on litert with 3 threads"
     assert now[0] < 30
     counts = sorted(calls.values())
-    assert counts[0] < 20 < 200 < counts[-1]  # the slow ones were removed early
+    assert counts[0] < 20 < 200 < counts[-1]  # the slow candidates were removed early
     assert [trial.left_out for trial in trials if trial.left_out is None] == [None]
 
 

@@ -1,4 +1,4 @@
-"""Verification: intact bundles pass, and the first stage that differs on this machine is named."""
+"""`orilla verify`: intact bundles pass. For others, the first stage that differs on this machine is named."""
 
 import io
 import json
@@ -23,7 +23,7 @@ def run(bundle, dataset=None):
 
 
 def rewritten(path, folder, change):
-    """Return the bundle with changed content and the hashes of that content, so that opening it succeeds."""
+    """Return a bundle with changed content. Its hashes are those of the new content, so it can be opened."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     manifest = json.loads(content.pop("manifest.json"))
@@ -55,7 +55,7 @@ def test_accuracy_on_other_data_is_reported_but_not_compared_with_the_export(tin
 
 
 def test_other_outputs_fail_at_infer(tiny_bundle, tmp_path):
-    """One different decision in a hundred fails the stage."""
+    """The stage fails if one decision in a hundred is different."""
 
     def change(content, manifest):
         for variant in manifest["variants"]:

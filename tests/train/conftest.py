@@ -1,4 +1,4 @@
-"""Data that several tests of the training share. No test changes it."""
+"""Fixtures with data that several tests of the training share. No test changes this data."""
 
 import numpy as np
 import pytest

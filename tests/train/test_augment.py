@@ -1,4 +1,4 @@
-"""Random changes of images during training."""
+"""Augmentation of images during training."""
 
 import keras
 import numpy as np

@@ -18,7 +18,7 @@ first steps of AdamW divide by small numbers."""
 
 
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""Options of XLA that turn optimisation off, because it takes longer than two epochs of a few batches."""
+"""Options that turn XLA's optimisation off. It would take longer than two epochs of a few batches."""
 
 
 def losses(backend, *arguments, folder, xla=""):

@@ -1,4 +1,4 @@
-"""The training loop on a model with one weight."""
+"""The training loop, tested on a model with one weight."""
 
 from contextlib import contextmanager
 
@@ -11,7 +11,7 @@ from orilla.train.fit.training import FitOptions, FitTask, fit
 
 
 class OneBatch(keras.utils.PyDataset):
-    """Four samples of y = 3x."""
+    """Data set with one batch: four samples of y = 3x."""
 
     def __len__(self):
         return 1
@@ -27,7 +27,7 @@ class Line:
 
 
 def slopes(folder, epochs, **options):
-    """Return the weight that is kept after `epochs` steps, and the weights at each evaluation."""
+    """Train for `epochs` epochs of one step. Return the final weight, and the weight at each evaluation."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     steps = []
 
@@ -42,7 +42,7 @@ def slopes(folder, epochs, **options):
 
 
 class Recorder(NoProgress):
-    """Progress that records its calls."""
+    """Progress display that records its calls."""
 
     def __init__(self):
         self.epochs, self.steps_done = [], 0
@@ -80,5 +80,6 @@ def test_the_average_of_the_weights_is_kept_and_the_training_continues_from_the_
     last = expected[0]
     for share, step in zip((1 / 2, 1 / 2, 1 / 2), steps[1:], strict=True):
         last += share * (step - last)
-    assert slopes(tmp_path / "half", 4, average=0.5)[0] == pytest.approx(last, rel=1e-5)  # It covers two steps.
+    # Here the average covers two steps.
+    assert slopes(tmp_path / "half", 4, average=0.5)[0] == pytest.approx(last, rel=1e-5)
     assert slopes(tmp_path / "best", 4, average=1.0, watch="slope")[0] == pytest.approx(max(expected), rel=1e-5)

@@ -1,4 +1,4 @@
-"""The road model learns, is repeatable, resumes after an interruption, and writes its card."""
+"""Training of the road model: it learns, is reproducible, resumes after an interruption, and writes its card."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ SMALL = {"model": "road", "input": (64, 64), "width": 0.35, "batch": 4, "epochs"
 
 @pytest.fixture(scope="module", autouse=True)
 def eager():
-    """Run without a graph, because tracing takes longer than a few steps. `test_it_learns_what_is_easy` uses one."""
+    """Train without a graph, because tracing takes longer than a few steps."""
     import tensorflow
 
     tensorflow.config.run_functions_eagerly(run_eagerly=True)

@@ -11,7 +11,7 @@ from orilla.train.train import train
 
 
 class InterruptInTrial(NoProgress):
-    """Progress that raises `KeyboardInterrupt` at the beginning of a trial."""
+    """Progress display that raises `KeyboardInterrupt` at the beginning of a trial."""
 
     def __init__(self, trial):
         self._trials, self._trial = 0, trial

@@ -1,4 +1,4 @@
-"""Fixtures of all benchmark tests: a cache of their own, and a machine that the reference workload finds quiet."""
+"""Fixtures for all benchmark tests: a separate cache, and a reference workload that finds no interference."""
 
 import pytest
 
@@ -12,11 +12,11 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, request):
-    """Prevent interference from making a measurement three times as long."""
+    """Replace the reference workload, because interference could make a measurement three times as long."""
     if "real_workload" not in request.fixturenames:
         monkeypatch.setattr(reference_workload, "step_ns", lambda steps: 25.0)
 
 
 @pytest.fixture
 def real_workload():
-    """Use the real reference workload."""
+    """Use the real reference workload instead of that of the fixture `quiet`."""

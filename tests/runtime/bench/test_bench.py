@@ -1,4 +1,4 @@
-"""`orilla bench run`: every scenario with a real engine, and possible failures."""
+"""`orilla bench run`: every scenario with a real engine, and its possible failures."""
 
 import json
 import time
@@ -82,7 +82,7 @@ def test_what_was_taken_is_kept_where_it_is_interrupted(capsys, tmp_path, monkey
     real, rng = scenario.SampleSet.add, np.random.default_rng(0)
 
     def interrupted(self, *query, infer):
-        """Use artificial times: some milliseconds of a real machine often have few effective samples."""
+        """Return artificial times, because a few milliseconds on a real machine often give few effective samples."""
         if self.frames == 3000:
             raise KeyboardInterrupt
         real(self, *query, infer=rng.uniform(1.0, 1.1))
@@ -236,7 +236,7 @@ def seconds(temperatures):
 
 
 def test_a_soak_ends_with_the_heat():
-    """A board warms up by 30 degrees and slows down by a third."""
+    """The simulated board becomes 30 degrees hotter, and a third slower."""
     heat = 40 + 30 * (1 - np.exp(-np.arange(1800) / 200))
     soaking = Soaking(seconds(heat))
     at_s, times = [], []

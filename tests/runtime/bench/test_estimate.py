@@ -1,4 +1,4 @@
-"""Estimates: the work of a graph, the error on published figures, and impossible estimates."""
+"""Estimates: the work in a graph, the errors for published figures, and cases in which no estimate is possible."""
 
 import json
 
@@ -22,14 +22,14 @@ def test_the_work_of_the_road_network_by_hand():
 
 
 def test_published_networks_have_their_published_work():
-    """Multiply-accumulates, millions: MobileNet 569 and V2 300 (Sandler et al. 2018, table 4), VGG16 15,470."""
+    """Millions of multiply-accumulates: MobileNet 569, MobileNetV2 300 (Sandler et al. 2018, table 4), VGG16 15,470."""
     for name, published in (("mobilenet_v1", 569), ("mobilenet_v2", 300), ("vgg16", 15470)):
         work = models()[name]
         assert work.dense + work.depthwise + work.connected == pytest.approx(published, rel=0.02)
 
 
 def test_published_figures_are_predicted_from_each_other():
-    """The errors are within 25 %, as docs/benchmarks.md lists them."""
+    """The errors are within 25 %. `docs/benchmarks.md` lists them."""
     known = catalog()
     for device, precision, count in (
         ("pi3", "float32", 4),
@@ -56,7 +56,7 @@ def test_it_is_marked_as_a_prediction(capsys):
 
 
 def test_devices_without_figures_of_their_own():
-    """The Zero 2 W has the cores of a Pi 3 at another clock. The Pi 5 and the Pi 4 have run the same detectors."""
+    """The Zero 2 W has the cores of the Pi 3 at another clock. For Pi 4 and Pi 5, the same models were measured."""
     known = catalog()
     assert "scaled from 1400 MHz" in speed_of("zero2w", "int8", known).basis
     assert "pi4's figures, scaled by the published times of ssd_" in speed_of("pi5", "int8", known).basis

@@ -1,4 +1,4 @@
-"""The reference workload: which intervals it excludes, and which it does not."""
+"""The reference workload: which intervals it excludes, and which intervals it keeps."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from orilla.runtime.model import Model
 
 
 def played(monkeypatch, step_ns, seconds=10.0, known=None):
-    """Return a workload whose step takes `step_ns(at_s)`, read as often as possible."""
+    """Return a workload that ran as often as possible on a simulated clock. One step takes `step_ns(at_s)`."""
     now = [0.0]
     monkeypatch.setattr(reference_workload, "step_ns", lambda steps: float(step_ns(now[0])))
     stick = ReferenceWorkload(known)
@@ -40,7 +40,7 @@ def test_a_quiet_machine_sets_nothing_aside(monkeypatch):
 
 
 def test_a_neighbour_is_set_aside(monkeypatch):
-    """From the third to the fifth second, another process uses the other thread of the core."""
+    """From the third to the fifth second, another process uses the other hardware thread of the core."""
     stick = played(monkeypatch, lambda at: 40 if 3 <= at < 5 else 25)
     (interval,) = stick.excluded()
     assert interval.from_s == pytest.approx(3, abs=0.3)
@@ -104,7 +104,7 @@ def slowed(at):
 
 
 def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
-    """A neighbour is there half of the time, so two requested seconds take about four."""
+    """Another process disturbs half of the time, so a measurement of two seconds takes about four."""
     at = [0.0]
     real = ReferenceWorkload.read
 
@@ -124,7 +124,7 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
 
 
 def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
-    """As on a board that throttles, nothing is excluded, and the result says so."""
+    """If the processor's clock drops, as on a throttled board, nothing is excluded, and the result states this."""
     from orilla.runtime.bench import monitor
 
     at = [0.0]

@@ -15,12 +15,12 @@ def lognormal(rng, count):
 
 
 def two_humps(rng, count):
-    """A tenth of the inferences is interrupted."""
+    """Return times with two modes: a tenth of the inferences is interrupted."""
     return np.where(rng.random(count) < 0.1, rng.normal(8.0, 0.5, count), rng.normal(4.0, 0.1, count))
 
 
 def in_steps(rng, count):
-    """A clock with a resolution of hundredths."""
+    """Return times as measured by a clock with a resolution of a hundredth of a millisecond."""
     return np.round(rng.gamma(9.0, 0.5, count), 2)
 
 
@@ -36,7 +36,7 @@ def truth(draw, percent):
     ("draw", "count"), [(lognormal, 400), (lognormal, 2000), (two_humps, 1000), (in_steps, 400), (heavy, 400)]
 )
 def test_intervals_cover_what_they_say(draw, count):
-    """The nominal coverage is 95 %. Each percentile must reach 93 to 97 %, plus the chance of 1,500 rounds (0.6 %)."""
+    """The nominal coverage is 95 %. Allowed are 93 to 97 %, and the random error of 1,500 rounds (0.6 %)."""
     rng = np.random.default_rng(7)
     true = {percent: truth(draw, percent) for percent in (50, 90, 99)}
     hits = dict.fromkeys(true, 0)
@@ -87,12 +87,12 @@ def test_no_samples_are_refused():
 
 
 def test_counts_of_mlperf():
-    """The published table of samples for a percentile within a twentieth of its tail."""
+    """MLPerf's published table: number of samples for an error of at most a twentieth of the tail."""
     assert [mlperf_samples(percent) for percent in (90, 95, 97, 99)] == [24576, 57344, 90112, 270336]
 
 
 def test_ranks_by_hand():
-    """Of 100 samples, the median lies between the 40th and the 61st with 95.4 to 96.5 %."""
+    """The median lies between the 40th and the 61st of 100 samples with a probability of 95.4 to 96.5 %."""
     low, high = ranks(100, 50)
     assert 39 <= low <= 41
     assert 60 <= high <= 62

@@ -1,4 +1,4 @@
-"""The parts of `orilla demo` that need no training: its clip, and its page from the documents of the other commands."""
+"""The parts of `orilla demo` that need no training: its clip, and its page, which shows output of other commands."""
 
 import json
 
@@ -14,7 +14,7 @@ from orilla.runtime.commands.demo_page import DemoFiles, ExportDocument, LoopDoc
 
 
 def document(capsys, kind, *words):
-    """Run a command and decode its JSON document."""
+    """Run a command and return its decoded JSON document."""
     assert main([*map(str, words), "--json"]) == 0
     return msgspec.json.decode(capsys.readouterr().out, type=kind)
 

@@ -1,4 +1,4 @@
-"""Downloads from a real server on loopback that breaks off, resumes, and sends wrong content."""
+"""Downloads from a real server on the loopback interface that closes connections, resumes, and sends wrong content."""
 
 import hashlib
 import http.server
@@ -181,7 +181,7 @@ def test_a_tar_is_unpacked_only_into_its_folder(server, tmp_path, monkeypatch):
     folder = get("a", lambda name: lambda received, total: None, data_sets)
     assert open_dataset(folder).classes == ("neg", "pos")
     (tmp_path / "cache" / "c").mkdir()
-    (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # A killed process leaves this.
+    (tmp_path / "cache" / "c" / "a.tar.gz").write_bytes(packed(*names))  # A killed process leaves this file behind.
     data_sets["c"] = Published("", "", (File(f"{address}/a.tar.gz", extract=True),))
     assert open_dataset(get("c", lambda name: lambda received, total: None, data_sets)).classes == ("neg", "pos")
     with pytest.raises(DataError, match=r"cannot unpack b\.tar\.gz"):

@@ -19,12 +19,12 @@ probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width
 
 
 def segmented(*images):
-    """Return the metrics of images, each given as its name and the arguments of `tally`."""
+    """Return the metrics over images. Each image is given by its name and the arguments of `tally`."""
     return SegmentationMetrics([name for name, *_ in images], [tally(*arrays) for _, *arrays in images])
 
 
 def counted(hit, false, missed, clear):
-    """Return the counts of an image with these numbers of pixels of each kind."""
+    """Return the counts for an image with the given numbers of pixels of each kind."""
     predicted = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
     true = np.array([True] * hit + [False] * false + [True] * missed + [False] * clear)
     return tally(predicted, true, np.ones(len(predicted), bool))
@@ -119,7 +119,7 @@ def test_a_weight_has_the_effect_of_repeating_a_sample(score, labels, drawn):
         ClassificationMetrics(score[drawn], labels[drawn], ("a", "b", "c")),
     )
     weighted, repeated = whole.metrics(weights), part.metrics()
-    if set(labels[drawn]) < {0, 1, 2}:  # a missing class has no metrics, and the means cover the others
+    if set(labels[drawn]) < {0, 1, 2}:  # then the absent class has no metrics, and the means cover the others
         weighted, repeated = (
             {name: counts for name, counts in of.items() if name in weighted and "/" in name}
             for of in (weighted, repeated)
@@ -128,7 +128,7 @@ def test_a_weight_has_the_effect_of_repeating_a_sample(score, labels, drawn):
 
 
 def test_a_resample_without_a_class_has_no_metric_of_it():
-    """Every seventh resample misses two samples of one class. Its recall is then undefined, not 0."""
+    """In every seventh resample, a class with two samples has none. Its recall is then undefined, not 0."""
     labels = np.array([0, 0] + [1] * 8)
     right = ClassificationMetrics(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
     assert set(right.values()) == {(1.0, 1.0)}

@@ -1,4 +1,4 @@
-"""Labelled road scenes: CamVid, KITTI, images with masks."""
+"""Data sets of labelled road scenes: CamVid, KITTI, images with masks."""
 
 import shutil
 
@@ -123,12 +123,12 @@ def test_a_grey_palette_is_read_by_its_indices(tmp_path, white):
     (tmp_path / "classes.txt").write_text("background\nroad\ncar\n")
     assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
     (tmp_path / "classes.txt").unlink()
-    if white == 255:  # for a single class, white is road, whatever its index
+    if white == 255:  # with a single class, white is road, whatever its index in the palette
         assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
 
 
 def test_a_colour_palette_is_read_by_its_indices(tmp_path):
-    """Pascal VOC stores masks like this."""
+    """Pascal VOC stores its masks as images with a palette."""
     values = np.zeros((20, 30), np.uint8)
     values[10:] = 1
     mask = Image.fromarray(values, "P")

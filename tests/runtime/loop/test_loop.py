@@ -1,4 +1,4 @@
-"""The loop with simulated sources and sessions: order, drops, errors and the end of its threads."""
+"""The loop with simulated sources and sessions: order of answers, drops, errors, and the end of its threads."""
 
 import threading
 
@@ -22,7 +22,7 @@ SPEC = InputPreprocessor(Preprocess(size_hw=(8, 8), color="bgr"))
 
 
 class BrightnessSession:
-    """Session whose output is the brightness of the image. It waits for `gate` before each answer."""
+    """Session that outputs the brightness of the image. It waits for `gate` before it returns a result."""
 
     engine = "test"
 
@@ -70,7 +70,7 @@ def test_every_frame_of_a_file_is_answered_in_order_with_its_identity():
 
 
 class GatedLiveSource(factories.ListSource):
-    """A camera that signals its last frame."""
+    """A camera that signals when it has delivered its last frame."""
 
     def __init__(self, images):
         super().__init__(images, live=True)
@@ -142,7 +142,7 @@ def test_a_resolution_that_changes_midway_is_followed():
 
 
 class PoolSource(factories.ListSource):
-    """Source whose frames are in reused buffers, as a camera's are."""
+    """Source whose frames are in reused buffers, as those of a camera."""
 
     def __init__(self, count, *, live=False):
         super().__init__([None] * count, live=live)
@@ -169,13 +169,13 @@ def test_a_frame_stays_unchanged_as_long_as_it_is_held(live):
 
 
 def test_a_slow_caller_of_a_live_source_gets_fresh_answers():
-    """While the caller works, newer answers replace the waiting one, so that each answer is fresh when it is taken."""
+    """While the caller works, newer answers replace the waiting answer, so the caller always gets a recent answer."""
     source = GatedLiveSource(bright(range(0, 250, 5)))
     ticks = run(source, BrightnessSession().run)
     first = next(ticks)
     assert source.exhausted.wait(10)
     answers = [first, *ticks]
-    # When the camera ends, one answer may wait, the caller has one, and the last frame follows.
+    # When the camera ends, the caller has one answer, another one may wait, and that of the last frame follows.
     assert answers[-1].index == 49
     assert len(answers) <= 4
 

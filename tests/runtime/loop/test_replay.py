@@ -1,4 +1,4 @@
-"""Replay of a recorded loop: the same decisions byte for byte, and simulation of another policy."""
+"""Replay of a recorded loop: it repeats the decisions byte for byte, or simulates another policy."""
 
 import os
 
@@ -42,14 +42,14 @@ def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy,
     lines = decided.splitlines()
     answers = [line for line in lines if b'"result"' in line]
     assert len(answers) == len(ticks)
-    assert len(lines) == 61  # each of sixty frames and the corrupt one is answered or dropped for a reason
+    assert len(lines) == 61  # the sixty frames and the corrupt one are all answered, or dropped for a stated reason
     if policy == "deadline:0.001":
         assert not ticks
         assert decided.count(b'"deadline"') > 0
 
 
 def test_other_decisions_for_the_same_events_are_seen(model, tmp_path):
-    """A loop with the policy `every` stands for a later version of the loop that decides otherwise."""
+    """Replacing the policy with `every` simulates a later version of the loop that makes other decisions."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(60), policy="rate:50", record=path, on_event=lambda event: None))
     replay = Replay.read(path)
@@ -66,7 +66,7 @@ HEADER = '{"line":"header","schema":1,"policy":"latest","live":true,"rate_hz":30
 
 
 def drive(path, *, count=90, period_ms=33, infer_ms=50.0, prepare_ms=1.0):
-    """Write the recording of a 30 Hz camera with one inference after the other. Preparing the frame takes 1 ms."""
+    """Write and read a recording of a camera with a period of `period_ms`. Each frame took 1 ms to prepare."""
     lines = [HEADER]
     for index in range(count):
         at = index * period_ms * 1_000_000
@@ -92,7 +92,7 @@ def test_another_policy_in_simulated_time(tmp_path):
 
 
 def test_the_preparation_of_crops_counts_for_the_inference_thread(tmp_path):
-    """A cascade prepares crops after the inference of the first model. The result's `prepare` then is longer."""
+    """A cascade prepares its crops after the first model's inference. This time is added to the result's `prepare`."""
     replay = drive(tmp_path / "a.rec", infer_ms=20.0, prepare_ms=31.0)
     assert {answer.delivered_ns - answer.began_ns for answer in replay.simulate().delivered} == {50_500_000}
 
@@ -127,7 +127,7 @@ def test_a_recording_that_is_not_there(tmp_path):
 
 
 def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path):
-    """A killed loop leaves no file. An edited file is inconsistent, which is reported."""
+    """Only an edited recording can lack lines, because a killed loop leaves no file. The inconsistency is reported."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
     lines = path.read_text().splitlines()

@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=()):
-    """Return a camera's frames, which are read at the moment of their capture."""
+    """Return the frames of a camera. Each frame is read at the moment of its capture."""
     return [
         SimulatedFrame(
             index=index,
@@ -29,7 +29,7 @@ def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=
 
 
 def recording(count, *, read_ms=2, **stages):
-    """Return the frames of a file, each of which takes `read_ms` to read."""
+    """Return the frames of a file. Each frame takes `read_ms` to read."""
     return [replace(frame, read_ns=read_ms * MS) for frame in camera(count, **stages)]
 
 
@@ -60,7 +60,7 @@ def test_latest_is_never_stale():
     assert {reason for _, reason in reasons(outcome)} == {"superseded"}
     assert len(outcome.delivered) + len(outcome.dropped) == 300
     assert indices(outcome)[-1] == 299
-    # Inference never waits, so there is an answer every 50 ms.
+    # Inference runs without pauses, so there is an answer every 50 ms.
     assert len(outcome.delivered) >= 300 * 33 // 50
 
 
@@ -116,7 +116,7 @@ def test_stages_overlap():
 
 
 def test_a_recording_waits_for_the_loop():
-    """No frame is read far ahead of the caller."""
+    """A file is not read far ahead of the caller."""
     outcome = run(recording(100, read_ms=1, infer_ms=10, sink_ms=1), "every", live=False)
     ages = [answer.age_ms for answer in outcome.delivered]
     assert indices(outcome) == list(range(100))
@@ -133,7 +133,7 @@ def test_corrupt_frames_are_counted_and_nothing_waits_for_them():
 def test_a_gap_of_the_camera_costs_nothing_but_its_frames():
     frames = [frame for frame in camera(100, infer_ms=50) if not 40 <= frame.index < 70]
     outcome = run(frames, "latest")
-    # Frames 39 and 99 were answered although they had waited, because no newer one came.
+    # Frames 39 and 99 were answered although they had waited, because no newer frame arrived.
     assert {39, 99} < set(indices(outcome))
     assert max(answer.age_ms for answer in outcome.delivered if answer.index not in (39, 99)) <= 33 + 1 + 50
 
@@ -169,7 +169,7 @@ def test_a_policy_prints_as_it_was_given(text):
 
 
 def test_inference_waits_for_a_frame_that_is_about_to_come():
-    """Without waiting, every second inference of 1.5 periods would start with a frame that is a period old."""
+    """An inference takes 1.5 periods. Without waiting, every second one would start with a frame a period old."""
     frames = camera(400, period_ms=33, prepare_ms=3, infer_ms=50)
     ages = sorted(answer.age_ms for answer in run(frames, "latest").delivered[10:-1])
     assert ages[-1] <= 33 + 50

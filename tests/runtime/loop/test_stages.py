@@ -14,7 +14,7 @@ MS = 1_000_000
 
 
 class Clock:
-    """A clock that stands still, except when a stage takes its time."""
+    """A clock that advances only while a stage runs."""
 
     def __init__(self):
         self.now_ns = 0
@@ -23,7 +23,7 @@ class Clock:
         return self.now_ns
 
     def taking(self, duration_ms, function):
-        """Return `function`, which now takes `duration_ms` on this clock."""
+        """Return a function that calls `function` and takes `duration_ms` on this clock."""
 
         def timed(*arguments, **options):
             self.now_ns += int(duration_ms * MS)
@@ -33,7 +33,7 @@ class Clock:
 
 
 def model(clock, *, prepare, infer, decoding):
-    """Return the stages of a model whose stages take these times in milliseconds."""
+    """Return the stages of a model. They take the given times in milliseconds."""
     stages = ModelStages(
         InputPreprocessor(Preprocess(size_hw=(8, 8))),
         clock.taking(infer, lambda prepared: np.ones((1, 4, 4, 1), np.float32)),

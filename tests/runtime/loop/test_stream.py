@@ -1,4 +1,4 @@
-"""Streams: `async for`, callbacks, several models, cascades, statistics, and no allocation per frame."""
+"""Streams: `async for`, callbacks, several models, cascades, statistics, and memory allocation per frame."""
 
 import asyncio
 import contextlib
@@ -102,7 +102,7 @@ def test_an_async_for_that_is_cancelled_loses_no_answer(model):
 
 
 def test_an_async_for_that_waits_can_be_left(model):
-    """The source never delivers a frame, and no thread may keep waiting for one."""
+    """The source never delivers a frame. After cancellation, no thread may continue to wait for one."""
     over = threading.Event()
 
     def never():
@@ -313,11 +313,11 @@ class Reused:
 
 @pytest.mark.parametrize("live", [False, True])
 def test_no_memory_of_a_frame_s_size_is_taken_once_the_loop_runs(model, live):
-    """This includes the mask, which the caller uses each time."""
+    """The loop reuses all buffers of a frame's size, including that of the mask, which the caller reads."""
     size_hw = (720, 1280)
     with model.stream(Reused(size_hw, 100_000, live=live)) as stream:
         held = [(tick, tick.result.mask) for tick in (next(stream) for _ in range(16))]
-        del held  # there are more buffers than the loop ever uses at once
+        del held  # more buffers than the loop uses at the same time
         tracemalloc.start()
         try:
             for _ in range(5):

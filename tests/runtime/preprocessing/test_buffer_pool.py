@@ -1,4 +1,4 @@
-"""The buffer pool: reuse, and the fall-back for interpreters without exact reference counts."""
+"""The buffer pool: reuse of buffers, and its behaviour in interpreters without exact reference counts."""
 
 import sys
 
@@ -19,7 +19,7 @@ def test_a_buffer_is_reused_when_nobody_holds_it():
 
 
 def test_without_exact_counts_every_buffer_is_new(monkeypatch):
-    """Some interpreters defer counts or have none. A buffer that looks free may then still be held."""
+    """Some interpreters have no reference counts, or update them late. A buffer in use may then look free."""
     monkeypatch.setattr(sys, "getrefcount", lambda _: 1)
     pool = BufferPool(ready=2)
     held = [pool.take(SHAPE) for _ in range(4)]

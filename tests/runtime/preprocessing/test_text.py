@@ -1,4 +1,4 @@
-"""Texts become tokens in the same way everywhere, and a text model answers line by line."""
+"""Texts: all parts of the project convert them to the same tokens, and a text model classifies line by line."""
 
 import io
 import json

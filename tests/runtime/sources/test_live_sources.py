@@ -1,4 +1,4 @@
-"""Live sources without a camera: losses in simulated time, time stamps, pacing, arrays and rejected names."""
+"""Live sources, without a camera: lost connections in simulated time, time stamps, pacing, arrays, invalid names."""
 
 import sys
 import types
@@ -38,7 +38,7 @@ class Time:
 
 
 def reconnecting(outcomes):
-    """Return a function that opens a source, with an outcome for each call: a number of frames, or an error."""
+    """Return a source that reconnects, and its clock. Each attempt has an outcome: a number of frames, or an error."""
     time, left = Time(), list(outcomes)
 
     def opener():
@@ -51,7 +51,7 @@ def reconnecting(outcomes):
 
 
 def take(source, count):
-    """Return the numbers of `count` frames, or the events in their index. Events of the kind `waiting` are left out."""
+    """Read `count` items: the indices of frames, and events. Events of the kind `waiting` are left out."""
     items = []
     while len(items) < count:
         item = source.read()
@@ -122,7 +122,7 @@ def test_frames_that_waited_on_their_way_are_stamped_when_they_were_presented():
     stamps = PresentationClock()
     late = [0, 30, 5, 60, 0, 1]
     times = [stamps.captured_ns(33.0 * index, int((33 * index + delay + 100) * MS)) for index, delay in enumerate(late)]
-    # The smallest delay is that of the first frame.
+    # The first frame has the smallest delay.
     assert [round(time_ns / MS) for time_ns in times] == [100 + 33 * index for index in range(6)]
 
 
@@ -150,7 +150,7 @@ def test_times_are_right_again_after_a_restart_or_a_pause():
         arrived_ns = (10_000 + 33 * index) * MS
         assert stamps.captured_ns(33.0 * index, arrived_ns) == arrived_ns
     ages = []
-    for index in range(100, 600):  # a pause of ten seconds, without a gap in its own time
+    for index in range(100, 600):  # a pause of ten seconds, without a gap in the stream's own time stamps
         arrived_ns = (20_000 + 33 * index) * MS
         ages.append((arrived_ns - stamps.captured_ns(33.0 * index, arrived_ns)) / MS)
     assert max(ages[-100:]) < 1

@@ -1,4 +1,4 @@
-"""Network cameras, with real servers on this machine: JPEGs over HTTP, and RTSP."""
+"""Network cameras, with real servers on this machine: JPEG images over HTTP, and RTSP."""
 
 import base64
 import socket
@@ -24,19 +24,19 @@ from orilla.runtime.sources.network import NetworkStream, Timeouts
 from orilla.runtime.sources.registry import open_source
 
 PATIENCE_S = 20.0
-"""Maximum wait of a test in seconds."""
+"""Maximum time in seconds that a test waits."""
 
 
 class Camera:
-    """Settings of the HTTP camera, which a test changes while the server runs."""
+    """Settings of the HTTP camera. A test changes them while the server runs."""
 
     def __init__(self):
         self.frames = None
-        """Number of images before the server closes the connection. None for no limit."""
+        """Number of images after which the server closes the connection. None for no limit."""
         self.size_hw = (240, 320)
         self.garbage = False
         self.boundary = ("frame", "--frame")
-        """Boundary as the server announces it, and as it sends it before each part."""
+        """Multipart boundary: as the header announces it, and as the server sends it before each part."""
         self.lengths, self.period_s = True, 0.02
         self.password = None
         self.silent = threading.Event()
@@ -45,7 +45,7 @@ class Camera:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `/video`, which is a camera, and `/clip.avi`, which is a recording. Nothing else exists."""
+    """HTTP handler that serves only `/video`, a camera, and `/clip.avi`, a recording."""
 
     def do_GET(self):
         camera = self.server.camera
@@ -88,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
                 head = f"{camera.boundary[1]}\r\nContent-Type: image/jpeg\r\n"
                 if camera.lengths:
                     head += f"Content-Length: {len(data)}\r\n"
-                else:  # the image contains bytes like a boundary, and the next image has none
+                else:  # the image contains bytes that look like a boundary, and the next image does not
                     data = data[:-2] + f"\n{camera.boundary[1]}\r\n".encode() + data[-2:]
                 self.wfile.write(head.encode() + b"\r\n" + data + (b"\r\n" if camera.lengths else b""))
                 sent += 1
@@ -124,7 +124,7 @@ TIMEOUTS = Timeouts(open_ms=2000, read_ms=600, first_wait_s=0.02)
 
 @contextmanager
 def opened(url):
-    """Open a network camera that waits a fraction of a second."""
+    """Open a network camera with timeouts of a fraction of a second."""
     source = NetworkStream.open(url, TIMEOUTS)
     try:
         yield source
@@ -133,7 +133,7 @@ def opened(url):
 
 
 def until(source, matches):
-    """Return the frames and events up to the first one that `matches`."""
+    """Return the frames and events up to the first one for which `matches` returns True."""
     items, end = [], time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         item = source.read()
@@ -163,7 +163,7 @@ def test_frames_of_an_http_camera_are_fresh(http_camera):
             ages.append(clock.since_ms(clock.read(newest.image), time.monotonic_ns()))
         assert indices == list(range(40))
         assert newest.image.shape == (240, 320, 3)
-        # The clock in the image shows that frames that were queued while the stream was opened were skipped.
+        # The time in the image shows that the frames that were queued during the opening of the stream were skipped.
         assert sorted(ages)[20] < 500
 
 
@@ -302,7 +302,7 @@ def test_a_loop_over_an_http_camera(http_camera, tiny_bundle):
 
 
 class RtspServer:
-    """The server process, on one port across restarts."""
+    """The server process. It keeps its port after a restart."""
 
     def __init__(self):
         self.port, self.process = "0", None
@@ -341,7 +341,7 @@ def test_an_rtsp_camera_is_stamped_lost_and_found_again(rtsp):
         frames = [until(source, frame)[-1] for _ in range(45)]
         assert [item.index for item in frames] == list(range(45))
         assert frames[0].image.shape == (240, 320, 3)
-        # The presentation times are one period apart, even if the frames arrive at uneven intervals.
+        # The presentation times differ by one period, even if the frames arrive at uneven intervals.
         gaps = np.diff([item.captured_ns for item in frames[15:]]) / 1e6
         assert np.abs(gaps - 1000 / 30).max() < 5
         rtsp.stop()

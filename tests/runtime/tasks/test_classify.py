@@ -1,4 +1,4 @@
-"""Classification of images, from the output to the sinks."""
+"""Classification of images, from the network's output to the sinks."""
 
 import json
 

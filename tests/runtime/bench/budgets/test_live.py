@@ -1,4 +1,4 @@
-"""Budgets compared with real measurements: each limit fails `verify` and pytest, with a reason."""
+"""Budgets with real measurements: each exceeded limit makes `orilla verify` and pytest fail, with a reason."""
 
 import json
 import platform
@@ -39,12 +39,12 @@ BREACHES = {
     "min_agreement": ("min_agreement = 1", "min_agreement is 0.", "at least 1 is allowed"),
     "implausible": ("p50_ratio = [50, 90]", "below 50, which is implausibly good", "measured 3"),
 }
-"""An exceeded value for each limit, and two parts of its reason."""
+"""For each key of a budget, a limit that the bundle exceeds, and two parts of the reason."""
 
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
-    """The bundle `probe`, whose default variant agrees slightly less than always with the original."""
+    """Path of a copy of the bundle `probe`. The agreement of its default variant is slightly below 1."""
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
 
@@ -144,7 +144,7 @@ def test_a_ratio_takes_a_full_precision_variant():
 
 
 def test_a_slow_moment_is_measured_again(monkeypatch, probe):
-    """The first measurement finds a busy machine, and the second one does not."""
+    """The machine is busy during the first measurement, but not during the second."""
     real, slow_until = LiteRTSession.run, [time.perf_counter() + 1.2]
 
     def run(self, prepared):
@@ -173,7 +173,7 @@ def test_a_board_is_known_by_its_name_and_a_computer_by_its_architecture():
 
 
 def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, animals, monkeypatch):
-    """The small variant answers the wrong class for every second image, which exceeds both limits."""
+    """The quantised variant outputs the wrong class for every second image, so both limits are exceeded."""
     opened = Bundle.open(picture_bundle)
     table = {"bundle": "tiny", "variant": "litert_wi8_ai8", "max_drop": 10, "min_agreement": 0.9}
     subject = budget_target(budget_of(table), opened)
@@ -202,7 +202,7 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
 
 
 def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, animals, capsys):
-    """On the data of the export, the drop is relative to the original's figure there. On other data it is rejected."""
+    """On the data of the export, the drop is relative to the original model's metric there. Other data is rejected."""
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
 
@@ -221,7 +221,7 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
 
 
 def test_slow_models_get_their_samples(monkeypatch, probe):
-    """An inference takes 0.4 s on a simulated clock. A p99 that would need too long is rejected instead of measured."""
+    """An inference takes 0.4 s on a simulated clock. A p99 that would take too long to measure is rejected."""
     from orilla.runtime.bench import interleaved
     from orilla.runtime.bench.budgets import measurement
 
@@ -246,7 +246,7 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
 
 
 def test_results_of_other_scenarios_and_variants_are_not_held():
-    """A budget is for one inference of the default variant, not for a loop's age or the full-precision variant."""
+    """A budget limits one inference of the default variant, not the age in a loop or the full-precision variant."""
     budget = budget_of({"bundle": "road", "p50_ratio": 0.3, "memory_mib": 5})
     whole, small, loop = made(8.0, variant="litert_fp32"), made(4.0), made(30.0, scenario="loop")
     assert judge_result(budget, whole, [whole, small]) == []

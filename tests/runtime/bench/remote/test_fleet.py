@@ -1,4 +1,4 @@
-"""Benchmarks on other machines, through a real sshd on this one, and possible failures."""
+"""Benchmarks on other machines, with a real sshd on this machine, and their possible failures."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from orilla.runtime.cli import main
 
 
 def a_board(folder):
-    """Return a server whose logins have their own home folder, and the tests' Python with all packages."""
+    """Return a server whose logins use a separate home folder, and the tests' Python with all packages."""
     if SSHD is None or shutil.which("ssh-keygen") is None:
         pytest.skip("no sshd here: apt install openssh-server")
     for name in ("home", "bin"):
@@ -49,7 +49,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def board(server, monkeypatch):
-    """The server under the name `board`, without remains of earlier tests. Doctor and verify are skipped."""
+    """The server, without files of earlier tests. Its host name is `board`. `doctor` and `verify` are skipped."""
     monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
     monkeypatch.setattr(job, "doctor", lambda remote, orilla: [])
     monkeypatch.setattr(job, "verify", lambda remote, command: None)
@@ -63,7 +63,7 @@ DOCTOR, VERIFY = job.doctor, job.verify
 
 
 def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
-    """Send orilla and the bundle once, examine, verify, measure, and fetch the result."""
+    """Orilla and the bundle are copied once; then the machine is examined, and the bundle is verified and measured."""
     monkeypatch.setattr(job, "doctor", lambda remote, orilla: [*DOCTOR(remote, orilla), "examined"])
     monkeypatch.setattr(job, "verify", VERIFY)
     out = tmp_path / "r.json"
@@ -88,7 +88,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_several_machines_side_by_side(board, tmp_path, capsys):
-    """Two servers and one absent machine give one table, and a page about those that answered."""
+    """Two servers and one absent machine give one table, and a page about the two servers."""
     (tmp_path / "other").mkdir()
     second_board = a_board(tmp_path / "other")
     second = second_board.config.read_text().replace("Host board other", "Host other")
@@ -141,7 +141,9 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a background job ignores interrupts
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -208,7 +210,7 @@ def test_no_python_that_is_new_enough(board, capsys, program, text, message, mon
 
 
 def test_no_room_there(board, capsys, monkeypatch):
-    """Nothing is installed if it would fill the disk."""
+    """Nothing is installed if the installation would fill the disk."""
     monkeypatch.setattr(environment, "missing_packages", lambda remote, python, needed: list(needed))
     df = board.folder / "bin" / "df"
     df.write_text("#!/bin/sh\necho Filesystem\necho /dev/root 7000000 6990000 10000 99% /\n")
@@ -223,7 +225,7 @@ def test_no_room_there(board, capsys, monkeypatch):
 
 
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
-    """The golden answers are those of another network."""
+    """The bundle contains the golden answers of another network."""
     monkeypatch.setattr(job, "verify", VERIFY)
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
@@ -240,7 +242,7 @@ def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_
 
 
 def flaky(folder, config, fails):
-    """Return an ssh whose connection breaks at some calls, after half of what is sent or received."""
+    """Return an ssh command whose connection breaks in some calls, after half of the data was sent or received."""
     counter, script = folder / "calls", folder / "flaky-ssh"
     counter.write_text("0")
     script.write_text(
@@ -287,7 +289,7 @@ def test_a_file_goes_on_where_the_connection_was_lost(board, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_path, monkeypatch, capsys):
-    """The measurement continues there without the connection, and is started once."""
+    """The measurement continues on the machine without the connection, and is started only once."""
     script, counter = flaky(tmp_path, board.config, {6, 12, 13, 15, 17})
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)

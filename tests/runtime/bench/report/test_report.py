@@ -1,4 +1,4 @@
-"""The report page contains everything that it promises, and nothing that must be fetched."""
+"""The report page contains all documented parts, and refers to nothing that must be downloaded."""
 
 import re
 
