@@ -26,7 +26,7 @@ QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "ORT_DISABLE_TELEMETRY": "1",
 }
-"""Environment variables that silence libraries. Orilla's own errors replace their messages."""
+"""Environment variables that silence libraries. Orilla reports errors itself."""
 
 
 class CommandModule(Protocol):
@@ -79,7 +79,7 @@ COMMANDS = {
     ),
     "verify": Command(
         "orilla.runtime.commands.verify",
-        "check that a bundle computes on this machine what was exported",
+        "check that a bundle gives the same results on this machine as at export",
         "orilla verify road --data camvid.zip",
     ),
     "data": Command(
@@ -123,7 +123,7 @@ COMMANDS = {
         "orilla.runtime.commands.devices", "describe this machine and the known devices", "orilla devices pi4"
     ),
     "doctor": Command(
-        "orilla.runtime.commands.doctor", "find problems of this machine and this installation", "orilla doctor"
+        "orilla.runtime.commands.doctor", "find problems with this machine and this installation", "orilla doctor"
     ),
 }
 
@@ -152,7 +152,7 @@ def _main(words: list[str]) -> int:
     except ImportError as error:
         if error.name and error.name.startswith("orilla"):
             raise
-        return _refuse(f"{error}; orilla doctor checks this installation")
+        return _refuse(f"{error}; run `orilla doctor` to check this installation")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

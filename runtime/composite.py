@@ -67,7 +67,10 @@ class CascadeModel(Runner):
         return [*self._first.notes(), *self._second.notes()]
 
     def describe(self) -> dict[str, str]:
-        """Return the variant and engine of both models, by bundle name. Equal names become `first` and `second`."""
+        """Return the variant and engine of both models, by the names of their bundles.
+
+        If the names are equal, they are replaced with `first` and `second`.
+        """
         both = [next(iter(model.describe().items())) for model in (self._first, self._second)]
         if both[0][0] != both[1][0]:
             return dict(both)

@@ -17,7 +17,7 @@ from orilla.runtime.engines.registry import ENGINES, is_package
 TIMEOUT_S = 60
 
 OPENCV = "opencv"
-"""Name of the trial run of OpenCV. The other trial runs have the names of engines."""
+"""Name of the trial run of OpenCV. Every other trial run has the name of its engine."""
 
 MARK = "orilla-probe: "
 """Prefix of the line on which the process prints its answer."""
@@ -79,7 +79,7 @@ def probe(name: str) -> Probe:
             command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return Probe(name, None, f"no answer within {TIMEOUT_S} s")
+        return Probe(name, None, f"it did not respond within {TIMEOUT_S} s")
     if ended.returncode < 0:
         fatal = _signal_name(-ended.returncode)
         return Probe(name, None, DIED.get(fatal, f"ended by {fatal}"))
@@ -93,9 +93,9 @@ def probe(name: str) -> Probe:
 
 
 def providers() -> tuple[str, ...]:
-    """Return ONNX Runtime's providers, determined in a separate process.
+    """Return the providers that ONNX Runtime reports in a separate process.
 
-    The result is empty if it is not installed or crashes.
+    The result is empty if ONNX Runtime is not installed or crashes.
     """
     if not is_package("onnxruntime"):
         return ()
@@ -142,9 +142,9 @@ def finding(result: Probe) -> Finding:
     if answer is None and (name == "compiled" or name.startswith("onnx:")):
         # These engines run only on request, and another engine of the same package works, so this is only a warning.
         fix = f"use the engine `{'litert' if name == 'compiled' else 'onnx'}`, or install what is missing"
-        return Finding(label, "warning", f"{name} does not work here: {result.reason}", fix)
+        return Finding(label, "warning", f"`{name}` does not work here: {result.reason}", fix)
     if answer is None:
-        return Finding(label, "failure", f"{name} does not work: {result.reason}", _fix(result))
+        return Finding(label, "failure", f"`{name}` does not work: {result.reason}", _fix(result))
     if answer.wrong:
         summary = "; ".join(f"{variant}: {difference}" for variant, difference in answer.wrong.items())
         fix = "use another engine, and report the difference to the authors of this one"
@@ -177,11 +177,11 @@ def _provider_engines(answer: Answer) -> list[str]:
 
 
 def _fix(result: Probe) -> str:
-    """Return a command that fixes a known problem, or general advice."""
+    """Return a command that fixes the problem of a trial run, or advice if no command is known."""
     if result.missing is not None:
         return _fix_library(result.missing)
     if result.name == "edgetpu":
-        return "unplug it and plug it in again; then see docs/devices.md, Coral"
+        return "unplug the stick and plug it in again; if this does not help, see Coral in docs/devices.md"
     if result.name == OPENCV:
         return "pip install --force-reinstall opencv-python-headless"
     if result.name == "tflite" and ("numpy" in result.reason or "_ARRAY_API" in result.reason):
@@ -219,7 +219,7 @@ def _signal_name(number: int) -> str:
 
 
 def main(name: str) -> Answer:
-    """Import and run an engine in this process. Raises its error if it does not work."""
+    """Import and run an engine in this process. Raise the error of the engine if it does not work."""
     if name == OPENCV:
         return _run_opencv()
     if name == "edgetpu":
@@ -250,7 +250,7 @@ def _run_engine(name: str) -> Answer:
         if failed is not None:
             wrong[verdict.variant] = f"{failed.name}, {failed.detail}"
     if not engine:
-        raise OrillaError(next(iter(rejected.values()), "it runs no variant"))
+        raise OrillaError(next(iter(rejected.values()), "it cannot run any variant of the shipped bundle `probe`"))
     return Answer(engine, _providers() if name == "onnx" else (), rejected, wrong)
 
 
@@ -277,7 +277,7 @@ def _failure(error: Exception) -> Answer:
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    line = next(iter(str(root).strip().splitlines()), "").removesuffix("; orilla doctor gives details")
+    line = next(iter(str(root).strip().splitlines()), "").removesuffix("; run `orilla doctor` for details")
     kind = "" if type(root).__module__.startswith("orilla.") else type(root).__name__
     library = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object", line)
     reason = ": ".join(part for part in (kind, line) if part)

@@ -22,7 +22,7 @@ Answer = Segmentation | Classification | ArrayResult
 
 @dataclass(frozen=True, eq=False)
 class Answers(Mapping[str, Answer]):
-    """The answers of several models to one frame, by the name of the model."""
+    """The answers of several models to one frame, by the names of the models."""
 
     by_name: Mapping[str, Answer]
 
@@ -90,7 +90,8 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     """One image of a source, with its number and capture time."""
 
     index: int
-    """Number of the frame, from 0. It continues after a loss of the camera. A gap means that frames were dropped."""
+    """Number of the frame, counted from 0. The count continues after the camera was lost. A gap means that frames were
+    dropped."""
     image: Image
     """Image `[H,W,3]` uint8 BGR. It stays unchanged as long as you keep a reference to it or to a view of it."""
     captured_ns: int

@@ -1,4 +1,4 @@
-"""HTML pages with headings, tables and images. A page is a single file, which needs no network."""
+"""HTML pages with headings, tables and images. A page is a single file that loads nothing from the network."""
 
 from __future__ import annotations
 

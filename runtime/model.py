@@ -84,11 +84,11 @@ class Model(Runner):
             except OrillaError as error:
                 reason = str(error)
             else:
-                model.note = f"{tuned}, chosen by orilla tune"
+                model.note = f"{tuned}, chosen by `orilla tune`"
                 return model
         model = cls._loaded(opened, None, None, None)
         if reason is not None:
-            model.note = f"{reason}: the tuned choice is not used; run orilla tune {bundle} again"
+            model.note = f"{reason}: the tuned choice is not used; run `orilla tune {bundle}` again"
         return model
 
     @classmethod

@@ -120,7 +120,8 @@ class Runner(ABC):
                 source and `every` for a recording. With `latest` and `deadline`, a recording plays at its own rate.
             on_event: Function that receives events. The capture thread calls it when the camera is lost or back, when a
                 frame is corrupt, and when the frame size changes. The inference thread calls it when an accelerator is
-                lost or back. If None, warnings are logged with the logger `orilla`. The loop keeps a reference to the
+                lost or back. If None, the logger `orilla` logs the events as warnings. The loop keeps a reference to
+                the
                     function. A function that
                 refers to the stream therefore keeps the loop running until the stream is closed.
             record: Path of a recording to write for `orilla replay`. If None, nothing is recorded.

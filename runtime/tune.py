@@ -101,7 +101,7 @@ def candidates(
 
 
 def _requested_engines(names: Sequence[str]) -> list[str]:
-    """Return the engines of the user's list. Raises `ConfigError` if one of them cannot run here."""
+    """Return the engines of the user's list. Raise `ConfigError` if one of them cannot run here."""
     for name in names:
         registry.known(name)
     providers = doctor.providers()
@@ -263,7 +263,7 @@ def _keep_fastest(trials: list[Trial], count: int) -> list[Trial]:
     """Return the fastest candidates, and mark the others as slower."""
     ordered = sorted(trials, key=_p50)
     for trial in ordered[count:]:
-        trial.left_out = f"slower, in round {trial.rounds}"
+        trial.left_out = f"slower in round {trial.rounds}"
     return ordered[:count]
 
 
@@ -273,7 +273,7 @@ def _choose(finalists: list[Trial]) -> Trial:
     similar = [trial for trial in finalists if _p50(trial) <= fastest_ms * (1 + SIMILAR)]
     chosen = min(similar, key=lambda trial: (trial.candidate.threads, trial.size, _p50(trial)))
     for trial in finalists:
-        trial.left_out = None if trial is chosen else "in the last round"
+        trial.left_out = None if trial is chosen else "not chosen in the last round"
     return chosen
 
 

@@ -137,7 +137,7 @@ def _prepare_stage(bundle: Bundle, frames: list[KnownFrame]) -> Stage:
 
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: list[KnownFrame]) -> list[Stage]:
-    """Compare the outputs with the golden answers: `infer` from the prepared samples, `result` from the raw samples."""
+    """Compare the outputs for prepared samples (stage `infer`) and raw samples (`result`) with the golden answers."""
     preprocessor, task, allowed = bundle.preprocessor(), bundle.manifest.task, variant.tolerance
     try:
         expected = read_answers(bundle, variant)
@@ -155,7 +155,7 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
             Stage(
                 "infer",
                 passed=False,
-                detail=f"the output has shape {list(outputs[0].shape)}, the golden one {list(expected[0].shape)}",
+                detail=f"the output has shape {list(outputs[0].shape)}, but at export it had {list(expected[0].shape)}",
             )
         ]
     error = np.abs(np.stack(outputs) - expected).reshape(len(frames), -1)
@@ -164,10 +164,10 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
     # These comparisons fail for NaN.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
-    detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with its outputs at export"
+    detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with the outputs at export"
     least = allowed.agreement - RESULT_SLACK
-    summary = {"segment": "masks agree on", "tensor": "numbers agree on"}.get(task, "classes agree on")
-    result = Stage("result", min(results) >= least, f"{summary} {min(results):.5f} (>= {least:.5f})")
+    compared = {"segment": "mask pixels", "tensor": "numbers"}.get(task, "classes")
+    result = Stage("result", min(results) >= least, f"share of agreeing {compared} {min(results):.5f} (>= {least:.5f})")
     return [Stage("infer", close, detail), result]
 
 

@@ -1,1 +1,1 @@
-"""Engines, which run models. Each has its own file."""
+"""The engines that run models. Each engine has its own module."""

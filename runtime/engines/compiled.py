@@ -25,7 +25,7 @@ and 4) and to work on A76."""
 
 
 class CompiledSession:
-    """A session of a `CompiledModel`, with buffers for its inputs and outputs."""
+    """A session that runs a `CompiledModel` and holds the buffers of its inputs and outputs."""
 
     def __init__(self, model: Any, data: bytes, inputs: list[Slot], outputs: list[Slot], engine: str) -> None:
         self.engine = engine
@@ -99,7 +99,8 @@ def load(data: bytes, threads: int) -> Session:
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
             return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
         except (RuntimeError, ValueError) as error:
-            # The unfinished object is released within the block, because it prints messages.
+            # Only the reason is kept, so that the unfinished model is released within the `with` block, where its
+            # messages are hidden.
             reason = first_line(error)
     msg = f"{package} cannot load this variant with CompiledModel: {reason}; use engine=litert"
     raise EngineError(msg)

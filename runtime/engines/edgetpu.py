@@ -31,8 +31,8 @@ WATCHDOG_S = 5.0
 the first inference also sends the weights."""
 
 RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-"""Waits in seconds before the stick is opened again: after the first loss, after the second, and so on. A USB reset
-takes some seconds."""
+"""Waiting times in seconds before the stick is opened again: after the first loss, after the second, and so on. A USB
+reset takes some seconds."""
 
 STEADY = 100
 """Number of inferences without a loss after which the next loss counts as the first one."""
@@ -43,7 +43,7 @@ INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again if this u
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Settings: the time limit for each call of the stick, the waits between attempts to open it, and the clock."""
+    """Settings of the watchdog: the time limit in seconds for each call of the stick, and the clock in seconds."""
 
     limit_s: float = WATCHDOG_S
     clock: Callable[[], float] = time.monotonic
@@ -55,7 +55,7 @@ class EdgeTpuSession:
     Args:
         open_stick: Function that opens the model on the stick. It raises `EngineError`.
         open_cpu: Function that opens the model on the CPU. None if the model cannot run on the CPU.
-        watchdog: Time limit, waits and clock.
+        watchdog: Time limit for each call, and the clock.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class EdgeTpuSession:
         watchdog: Watchdog = Watchdog(),
     ) -> None:
         self.counts = {"resets": 0, "reopened": 0, "on_cpu": 0}
-        """Number of losses of the stick, of times it was opened again, and of inferences on the CPU."""
+        """Number of times that the stick was lost, number of times that it was opened again, and number of inferences
+        on the CPU."""
         self.on_event: Callable[[str], None] | None = None
         self._open_stick, self._open_cpu, self._watchdog = open_stick, open_cpu, watchdog
         self._cpu: litert.LiteRTSession | None = None
@@ -99,20 +100,21 @@ class EdgeTpuSession:
         self._tpu = self._cpu = None
 
     def _try(self, prepared: ModelInput) -> NDArray[np.float32] | None:
-        """Return the output of the stick, or None if the stick is lost. If it was reset, the session releases it."""
+        """Return the output of the stick, or None if the stick is lost."""
         tpu = self._tpu
         assert tpu is not None
         try:
             answer = self._worker.do(partial(tpu.run, prepared), self._watchdog.limit_s)
         except EngineError as error:
-            # libedgetpu keeps the device as long as any object that uses it exists. All of them are therefore released
+            # libedgetpu keeps the device as long as any object that uses it exists. The session is therefore closed
             # before the stick is opened again.
             tpu.close()
             self._lose(str(error))
             return None
         except TimeoutError:
             self._lose(
-                f"no answer within {self._watchdog.limit_s:.0f} s; it is not used again until this program restarts"
+                f"no output within {self._watchdog.limit_s:.0f} s; the stick is not used again until this program "
+                "restarts"
             )
             self._abandon()
             return None
@@ -176,7 +178,7 @@ class EdgeTpuSession:
 
 
 class _Worker:
-    """A thread that makes the calls of the stick. A call that never returns can then be abandoned."""
+    """A thread that calls the stick, so that a call that never returns can be abandoned."""
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
@@ -224,9 +226,9 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
     """Open a compiled model on the first free Edge TPU.
 
     Args:
-        data: Model file from `edgetpu_compiler`.
+        data: Content of the model file that `edgetpu_compiler` wrote.
         threads: Number of threads on the CPU.
-        fallback: The model file before the compilation. It runs on the CPU while the stick is absent.
+        fallback: Content of the model file before the compilation. It runs on the CPU while the stick is absent.
 
     Raises:
         EngineError: The model is not compiled, the library is missing or built for another processor, or there is no
@@ -234,8 +236,8 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
     """
     if OPERATOR not in data:
         msg = (
-            "edgetpu cannot load this variant: it is not compiled for the Edge TPU; compile the bundle with orilla "
-            "edgetpu on a machine that has edgetpu_compiler"
+            "edgetpu cannot load this variant: it is not compiled for the Edge TPU; compile the bundle with "
+            "`orilla edgetpu` on a machine that has edgetpu_compiler"
         )
         raise EngineError(msg)
     open_cpu = None if fallback is None else partial(litert.load, fallback, threads)
@@ -243,7 +245,7 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
 
 
 def try_library() -> str:
-    """Open and close the first free stick, and return a phrase about the library for a report.
+    """Open and close the first free stick, and return a description of the library for a report.
 
     Raise `EngineError` on failure.
     """
@@ -261,7 +263,10 @@ def _delegate(module: Any) -> Any:
         library = str(path)
         machine = built_for(path)
         if machine is not None and machine != native():
-            msg = f"{path} is built for {machine}, but this Python for {native()}: {INSTALL} of {native()}"
+            msg = (
+                f"{path} is built for {machine}, but this Python is built for {native()}: "
+                f"install libedgetpu1-std for {native()} (docs/devices.md)"
+            )
             raise EngineError(msg)
     try:
         # If `load_delegate` failed, it would leave an unfinished object that prints an error when it is released.

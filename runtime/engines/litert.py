@@ -49,7 +49,7 @@ class LiteRTSession:
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         """Run one inference."""
         if self._keeps_state:
-            self.reset()  # Otherwise, the state after the last sample would change the answer to this one.
+            self.reset()  # Otherwise, the state after the last sample would change the output for this one.
         return self.run_step(prepared)
 
     def stream(self) -> StepSession:
@@ -60,7 +60,7 @@ class LiteRTSession:
         """
         operators = _operators(self._interpreter)
         if STATEFUL not in operators or LOOP in operators or REVERSE in operators:
-            reason = "it looks ahead" if REVERSE in operators else "it has no fused LSTM"
+            reason = "it reads the sequence backwards" if REVERSE in operators else "it has no fused LSTM layer"
             msg = f"this variant cannot be fed step by step: {reason}; use a variant named *_fused"
             raise EngineError(msg)
         _, module = runtime(self.engine.split()[0])
@@ -85,7 +85,7 @@ class LiteRTSession:
         return len(self._input_slots[0].shape) > 2
 
     def reset(self) -> None:
-        """Forget the state of the previous steps."""
+        """Clear the state of the previous steps."""
         self._interpreter.reset_all_variables()
 
     def run_step(self, prepared: ModelInput) -> NDArray[np.float32]:
@@ -105,20 +105,20 @@ class LiteRTSession:
     def _fill(self, prepared: ModelInput) -> None:
         """Write a sample into the interpreter's memory.
 
-        All views of this memory end here, because none may exist in an inference.
+        No view of this memory is kept, because none may exist during an inference.
         """
         self._inputs.fill(prepared, [self._interpreter.tensor(index)() for index in self._input_indices])
 
 
 class StepSession:
-    """A recurrent network that receives a sequence step by step. Each answer refers to the sequence so far."""
+    """A recurrent network that receives a sequence step by step. Each output refers to the sequence so far."""
 
     def __init__(self, session: LiteRTSession) -> None:
         self._session = session
         self.reset()
 
     def step(self, prepared: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return the answer after one more step.
+        """Process one more step, and return the output for the sequence so far.
 
         Args:
             prepared: One step of the sequence: features `[F]`, or a token `[]` or `[1]`.
@@ -158,15 +158,15 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
             interpreter.allocate_tensors()
         _reject_wrong(package, interpreter)
         return LiteRTSession(interpreter, named(package), data, threads)
-    except Exception as error:  # A wheel for another NumPy version may raise any exception.
+    except Exception as error:  # A wheel that was built for another NumPy version may raise any exception.
         msg = f"{package} cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
 
 
 def _reject_wrong(package: str, interpreter: Any) -> None:
-    """Raise `ValueError` for a model for which `tflite_runtime` would silently compute wrong results.
+    """Raise `ValueError` if `tflite_runtime` would silently compute wrong results for this model.
 
-    The kernel for dense layers with float inputs and int8 weights uses one scale for all channels.
+    Its kernel for dense layers with float inputs and int8 weights uses the same scale for all channels.
     """
     if package != FROZEN:
         return
@@ -195,7 +195,7 @@ def runtime(package: str | None = None) -> tuple[str, Any]:
             try:
                 return name, import_module(module)
             except Exception as error:
-                msg = f"{name} cannot be imported: {first_line(error)}; orilla doctor gives details"
+                msg = f"{name} cannot be imported: {first_line(error)}; run `orilla doctor` for details"
                 raise EngineError(msg) from error
     missing = f"{package} is not" if package else "no LiteRT runtime is"
     msg = f"{missing} installed: run pip install {package or 'ai-edge-litert'}"

@@ -16,7 +16,7 @@ from orilla.runtime.preprocessing.preprocessor import ModelInput
 CPU = "CPUExecutionProvider"
 
 OPTIONS: dict[str, dict[str, str]] = {"OpenVINOExecutionProvider": {"device_type": "CPU"}}
-"""Options of providers that would choose a device themselves without them."""
+"""Options of providers. Without these options, the providers would choose a device themselves."""
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -90,7 +90,7 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
         offered = onnxruntime.get_available_providers()
     except Exception as error:
-        msg = f"onnxruntime cannot be imported: {first_line(error)}; orilla doctor gives details"
+        msg = f"onnxruntime cannot be imported: {first_line(error)}; run `orilla doctor` for details"
         raise EngineError(msg) from error
     if provider not in offered:
         msg = f"the installed onnxruntime {onnxruntime.__version__} has no {provider}, only {', '.join(offered)}"
@@ -109,10 +109,10 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
     settings = [{**OPTIONS.get(name, {}), **_threads_of(name, threads)} for name in chosen]
     try:
         session = onnxruntime.InferenceSession(data, options, providers=chosen, provider_options=settings)
-    except Exception as error:  # This is the only common base class of ONNX Runtime's exceptions.
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base class.
         msg = f"onnxruntime cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
-    # Otherwise, a failing inference would be repeated on the CPU, and a message would be printed.
+    # Otherwise, ONNX Runtime would repeat a failed inference on the CPU and print a message.
     session.disable_fallback()
     if provider != CPU:
         _require(session, provider)

@@ -17,20 +17,20 @@ class Engine:
     module: str
     """Module whose `load(data, threads, **options)` creates a session."""
     family: str
-    """File format that this engine runs, as the engine name in a manifest: `litert` for `.tflite`, `onnx` for
-    `.onnx`."""
+    """Name that a manifest uses for the file format of this engine: `litert` for `.tflite` files, `onnx` for `.onnx`
+    files."""
     packages: tuple[str, ...]
     """Packages that the engine can use. One of them is enough."""
     install: str
     """Command that installs one of the packages, or a hint."""
     options: dict[str, str] = field(default_factory=dict)
-    """Options of `load`."""
+    """Additional arguments of `load`."""
     compiled: bool = False
     """True if the engine runs the file `Variant.compiled`. While its device is absent, it runs `Variant.file`."""
 
 
 LITERT = ("ai_edge_litert", "tflite_runtime", "tensorflow")
-"""Packages with an interpreter of `.tflite` files."""
+"""Packages that contain an interpreter for `.tflite` files."""
 
 ALONE = ", in an environment without onnxruntime"
 

@@ -108,7 +108,7 @@ class Inputs:
         self._inputs = {slot.name: _Input(slot) for slot in slots}
 
     def tensors(self) -> list[NDArray[np.generic]]:
-        """Allocate the input tensors, `[1,...]` each, in the order of the slots, if the engine has none."""
+        """Allocate the input tensors, each `[1,...]`, in the order of the slots. Not all engines need this method."""
         return [np.empty(converter.shape, converter.dtype) for converter in self._inputs.values()]
 
     def fill(self, prepared: ModelInput, tensors: Sequence[NDArray[np.generic]]) -> None:
@@ -116,7 +116,7 @@ class Inputs:
 
         Args:
             prepared: The sample, as for `Session.run`. It is not changed.
-            tensors: Tensors to write, `[1,...]` each, in the order of the slots.
+            tensors: Tensors to write, each `[1,...]`, in the order of the slots.
 
         Raises:
             BundleError: The shape or the names differ from those of the variant.
@@ -133,7 +133,7 @@ class Inputs:
         if len(prepared) == len(self._inputs) == 1:
             return list(prepared.values())
         if set(prepared) != set(self._inputs):
-            msg = f"the variant takes {', '.join(self._inputs)}, not {', '.join(prepared)}"
+            msg = f"the variant takes the arrays {', '.join(self._inputs)}, got {', '.join(prepared)}"
             raise BundleError(msg)
         return [prepared[name] for name in self._inputs]
 
@@ -180,7 +180,7 @@ def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def dequantise(output: NDArray[np.generic], quantisation: Quantization | None) -> NDArray[np.float32]:
-    """Convert quantised numbers into real numbers in float32. If `quantisation` is None, only convert the type."""
+    """Convert quantised numbers into real numbers in float32. If `quantisation` is None, convert only the type."""
     if quantisation is None:
         return output.astype(np.float32, copy=False)
     return (output.astype(np.float32) - np.float32(quantisation.zero_point)) * np.float32(quantisation.scale)

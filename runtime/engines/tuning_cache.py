@@ -40,7 +40,7 @@ class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cores: int
     """Number of cores that the process could use."""
     packages: dict[str, str]
-    """Version of each installed package of an engine."""
+    """Version of each installed package that contains an engine."""
     machine: str
     """Name of the machine."""
 
@@ -48,8 +48,8 @@ class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
     """Return the choice for a bundle, and None. If a stored choice is not used, return None and the reason.
 
-    An unreadable file counts as no choice. If a file is damaged, this is the reason. Neither prevents the loop from
-    starting.
+    If the file does not exist or cannot be read, return None and None. A missing or damaged file never prevents the
+    loop from starting.
     """
     if os.environ.get(DISABLED):
         return None, None

@@ -24,13 +24,13 @@ JOIN_TIMEOUT_S = 5.0
 
 
 class CameraLoop:
-    """A camera loop: one run over one source. The loop closes the source at its end.
+    """A camera loop that processes one source once, and closes the source at the end.
 
     Args:
         source: Source of the frames.
         stages: The stages that process each frame.
         policy: Policy that selects the frames to process.
-        on_event: Function that receives the events. If None, they are logged as warnings with the logger `orilla`.
+        on_event: Function that receives the events. If None, the logger `orilla` logs them as warnings.
         recorder: Receives everything that happens in the loop. If None, nothing is recorded.
 
     Raises:
@@ -38,8 +38,8 @@ class CameraLoop:
     """
 
     _counting, _running = threading.Lock(), 0
-    """Number of loops that run in this process, and the lock for it. If only one loop runs, its threads are bound to
-    cores."""
+    """Lock that protects `_running`, and the number of loops that run in this process. If a loop is the only one, its
+    threads are pinned to cores."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ class CameraLoop:
     def poll(self) -> tuple[Tick | None, bool]:
         """Return the next answer or None, and True if the loop has ended.
 
-        Never wait. Raise the same errors as `next`.
+        This method never waits. It raises the same errors as `next`.
         """
         return self._scheduler.poll()
 
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may have something new.
 
-        If `listener` is None, stop the calls.
+        If `listener` is None, no function is called from now on.
         """
         self._scheduler.listen(listener)
 
@@ -119,8 +119,8 @@ class CameraLoop:
             try:
                 self._capture()
             finally:
-                # The thread that reads also closes the source. Closing a device during a hanging read would crash the
-                # process.
+                # The thread that reads also closes the source, because closing a device while another thread reads from
+                # it could crash the process.
                 self.source.close()
         except BaseException as raised:  # noqa: BLE001 - raised again in the caller's thread
             error = raised

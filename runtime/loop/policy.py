@@ -1,4 +1,4 @@
-"""Policies. A policy selects the frames of a source that the loop processes."""
+"""The policies that select which frames of a source the loop processes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UNITS = {"rate": "hertz, as in `rate:5`", "deadline": "milliseconds, as in `dead
 """Unit of the number that a policy needs, and an example. Other policies take no number."""
 
 MIN_VALUE, MAX_VALUE = 1e-6, 1e9
-"""Range of the number that a policy takes."""
+"""Smallest and largest number that a policy accepts."""
 
 LIVE, RECORDED = "latest", "every"
-"""Default policies of a live source and of a recording."""
+"""Default policy for a live source, and for a recording."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     - `latest`: The newest frame. Older frames are dropped.
     - `every`: Every frame. If the loop is slower than the source, the source waits.
-    - `rate:HZ`: HZ frames per second. From a live source, the newest frame in each period.
+    - `rate:HZ`: HZ frames per second, one in each period. The other frames are dropped.
     - `deadline:MS`: The newest frame, unless it would be older than MS milliseconds at the start of its inference.
     """
 
@@ -70,11 +70,12 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 EARLY_SHARE = 0.25
-"""A frame may arrive early by this share of a period, because the intervals of cameras vary."""
+"""A frame may arrive early by at most this share of a period, because cameras do not deliver frames at exactly equal
+intervals."""
 
 
 class Sampler:
-    """Selects one frame per period. The mean rate is exact even if the intervals of the source vary."""
+    """Selects one frame per period. The mean rate is exact even if the intervals between frames vary."""
 
     def __init__(self, rate_hz: float) -> None:
         self._period_ns = 1e9 / rate_hz

@@ -1,4 +1,4 @@
-"""Compute percentiles of a stream of times in constant memory. They cover all times, or those in a recent window.
+"""Compute percentiles of a stream of times in constant memory, over all times or over a recent window.
 
 The buckets of the histogram grow by a constant factor, so that each percentile is within 1 % of the exact one. Source:
 Masson, Rim, Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees" (2019).
@@ -13,7 +13,7 @@ ERROR = 0.01
 """Relative error of each percentile."""
 
 MIN_MS, MAX_MS = 1e-3, 1e7
-"""Range of distinguishable values in milliseconds: from a microsecond to some hours."""
+"""Smallest and largest time that the histogram distinguishes, in milliseconds: one microsecond and 2.8 hours."""
 
 _GAMMA = (1 + ERROR) / (1 - ERROR)
 _SCALE = 1 / math.log(_GAMMA)
@@ -28,7 +28,7 @@ class Quantiles:
     """A histogram of times. One thread adds times, and any thread may read percentiles.
 
     Args:
-        window_s: Length of the window in seconds. If None, all times count.
+        window_s: Length of the window in seconds. If None, all times are included.
     """
 
     def __init__(self, window_s: float | None = None) -> None:
@@ -39,7 +39,7 @@ class Quantiles:
         self._part = 0
 
     def add(self, value: float, now_ns: int = 0) -> None:
-        """Count one time.
+        """Add one time.
 
         Args:
             value: Time in milliseconds.
@@ -73,7 +73,7 @@ class Quantiles:
         return max(self._maxima)
 
     def at(self, *percents: float) -> tuple[float, ...]:
-        """Return percentiles in milliseconds, with a relative error of at most `ERROR`. They are 0 without times."""
+        """Return percentiles in milliseconds, with a relative error of at most `ERROR`, or 0 if there are no times."""
         total = (
             [sum(column) for column in zip(*self._counts, strict=True)] if len(self._counts) > 1 else self._counts[0]
         )
@@ -93,7 +93,7 @@ class Quantiles:
         return self.max
 
     def _advance(self, part: int) -> None:
-        """Begin a part of the window, and empty the parts that are older than the window."""
+        """Begin a new part of the window, and clear the parts that are older than the window."""
         for begun in range(max(self._part + 1, part - len(self._counts) + 1), part + 1):
             slot = begun % len(self._counts)
             self._counts[slot] = array("Q", bytes(8 * _BUCKETS))

@@ -1,4 +1,4 @@
-"""Recordings of a loop. A recording contains decisions, stage times, drops, events and results, but no images.
+"""Write and read recordings of a loop: decisions, stage times, drops, events and results, but no images.
 
 A recording is a file with one JSON document per line. `docs/recording.md` describes it.
 """
@@ -44,7 +44,8 @@ class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_
     at_ns: int
     index: int
     time_ns: int = 0
-    """Capture time for the verb `admit`, else 0. For a source that is not live, the position in it."""
+    """For the verb `admit`, the capture time, or for a source that is not live, the position in it. 0 for other
+    verbs."""
 
 
 class DropEntry(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):

@@ -1,6 +1,7 @@
 """Replay a recording: check that the same events lead to the same decisions, or simulate another policy.
 
-Times come from the recording or are simulated, so a recording of an hour is replayed in seconds.
+A replay does not wait, because all times come from the recording or are simulated. A recording of an hour is therefore
+replayed in seconds.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Replay:
         """Return the decisions of the recorded loop, one JSON document per line.
 
         Raises:
-            DataError: A line is missing in the recording.
+            DataError: A line is missing from the recording.
         """
         try:
             return _encode(self._recorded())
@@ -149,7 +150,7 @@ class Replay:
         steps = [entry for entry in self.entries if isinstance(entry, StepEntry)]
         times = _StageTimes.of(self.entries, steps)
         corrupt = {step.index for step in steps if step.verb == "corrupt"}
-        # A corrupt frame that was found in `prepare` had been admitted before.
+        # If `prepare` detected a corrupt frame, the frame has a step `admit` and then a step `corrupt`.
         reads = {step.index: step for step in reversed(steps) if step.verb in ("admit", "corrupt")}
         for index, step in sorted(reads.items()):
             yield SimulatedFrame(
@@ -179,7 +180,7 @@ class _StageTimes:
     capture: _Times
     prepare: _Times
     infer: _Times
-    """Work of the inference thread."""
+    """Times of the inference thread: inference, decoding, and the crops of a cascade."""
     sink: _Times
 
     @classmethod

@@ -19,7 +19,7 @@ arrive. Without the wait, inference would start with a frame that is a period ol
 hardly less frequent."""
 
 INTERVALS = 9
-"""Number of recent intervals between frames. Their median is the period of the camera."""
+"""Number of recent intervals between frames whose median is taken as the period of the camera."""
 
 Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
 """Why a frame got no answer, or its answer was not delivered:
@@ -59,15 +59,15 @@ class Item(Protocol):
 T = TypeVar("T", bound=Item)
 
 OnStep = Callable[[Verb, int, int, int], None]
-"""Function that receives each step: the verb, the current time in nanoseconds, the frame number, and for `admit` the
-`admit`, else 0."""
+"""Function that receives each step: the verb, the current time in nanoseconds, the frame number, and the capture time
+for `admit`, or 0 for other verbs."""
 
 OnDrop = Callable[[int, int, Reason], None]
 """Function that receives each dropped frame: the current time in nanoseconds, the frame number and the reason."""
 
 
 class FrameScheduler(Generic[T]):
-    """Makes the decisions of one loop. It is not thread-safe: the loop calls it with a lock held.
+    """The scheduler, which makes the decisions of one loop. It is not thread-safe: the loop calls it with a lock held.
 
     Args:
         policy: Policy that selects the frames to process.
@@ -95,7 +95,7 @@ class FrameScheduler(Generic[T]):
 
         Args:
             index: Number of the frame.
-            time_ns: Capture time. For a recording, the position in it.
+            time_ns: Capture time in nanoseconds. For a recording, the position of the frame in it.
             now_ns: Current time on the monotonic clock.
         """
         self._step("admit", now_ns, index, time_ns)

@@ -76,7 +76,7 @@ class SharedScheduler:
         self._stopped = self._capture_ended = self._inference_ended = False
         self._error: BaseException | None = None
         self._delivered: int | None = None
-        """Number of the frame whose answer the caller is working on."""
+        """Number of the frame whose answer the caller is working on, or None."""
         self._listener: Callable[[], None] | None = None
 
     @property
@@ -101,7 +101,7 @@ class SharedScheduler:
             return self._scheduler.admit(index, time_ns, time.monotonic_ns())
 
     def arrive(self, item: LoopItem) -> None:
-        """Add a frame that is ready for inference."""
+        """Queue a frame that is ready for inference."""
         with self._lock:
             if self._recorder is not None:
                 self._recorder.prepared(item.frame, item.timer.stages_ms)
@@ -127,7 +127,7 @@ class SharedScheduler:
             return None
 
     def answer(self, item: LoopItem) -> None:
-        """Add the answer to a frame."""
+        """Queue the answer to a frame for the caller."""
         assert item.result is not None
         with self._lock:
             if self._recorder is not None:
@@ -147,7 +147,7 @@ class SharedScheduler:
     def poll(self) -> tuple[Tick | None, bool]:
         """Return the next answer or None, and True if the loop has ended.
 
-        Never wait. Raise the same errors as `next`.
+        This method never waits. It raises the same errors as `next`.
         """
         with self._lock:
             tick = self._deliver()
@@ -156,7 +156,7 @@ class SharedScheduler:
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may have something new.
 
-        If `listener` is None, stop the calls.
+        If `listener` is None, no function is called from now on.
         """
         with self._lock:
             self._listener = listener
@@ -170,7 +170,7 @@ class SharedScheduler:
                 self._recorder.event(event)
 
     def stop(self) -> None:
-        """Stop the loop: wake all waiting threads."""
+        """Stop the loop, and wake all waiting threads."""
         with self._lock:
             self._stopped = True
             self._wake()
@@ -178,7 +178,7 @@ class SharedScheduler:
     def end_capture(self, error: BaseException | None) -> None:
         """Record that no frame will follow.
 
-        The error is raised for the caller after the answers to the earlier frames.
+        `next` and `poll` raise the error after the answers to the earlier frames.
         """
         with self._lock:
             self._error = self._error or error
@@ -186,7 +186,7 @@ class SharedScheduler:
             self._wake()
 
     def end_inference(self, error: BaseException | None) -> None:
-        """Record that no answer will follow. The error is raised for the caller after the earlier answers."""
+        """Record that no answer will follow. `next` and `poll` raise the error after the earlier answers."""
         with self._lock:
             self._error = self._error or error
             self._inference_ended = True

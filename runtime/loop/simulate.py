@@ -1,7 +1,7 @@
-"""Simulate the camera loop without threads and without waiting. The decisions are those of the real loop.
+"""Simulate the camera loop without threads and without waiting, but with the same decisions as the real loop.
 
-Capture, inference and the caller's work take a given time for each frame, and use the same `FrameScheduler` as the
-real loop. Simulating a second of a camera takes a millisecond.
+The simulation uses the same `FrameScheduler` as the real loop, and given times for capture, inference and the caller's
+work on each frame. Simulating one second of a camera takes a millisecond.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class _Simulation:
         self._frames, self._live = iter(frames), live
         self._now = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
-        """Future events: time, sequence number and function. The sequence numbers keep events of the same time in
-        order."""
+        """Future events, each with its time, sequence number and function. The sequence number orders events with the
+        same time."""
         self._count = 0
         self._reading = self._inferring = self._sinking = False
 
@@ -121,7 +121,7 @@ class _Simulation:
         self._reading = frame is not None
         if frame is not None:
             end_ns = max(self._now, frame.read_ns) if self._live else self._now + frame.read_ns
-            # In a recording, the capture time of a frame is the time at which it has been read.
+            # In a recording, the capture time of a frame is the time at which reading it ends.
             item = _Item(frame, frame.captured_ns if self._live else end_ns)
             self._at(end_ns, partial(self._end_read, item))
 

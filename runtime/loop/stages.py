@@ -1,4 +1,4 @@
-"""The stages that process a frame: with one model, with several models, or with a cascade."""
+"""The stages that process a frame with one model, with several models, or with a cascade."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Stages(Protocol):
         The memory of the input is reused when no reference to it is left.
 
         Raises:
-            DataError: The network cannot process the frame. The loop drops it.
+            DataError: The network cannot process the frame, so the loop drops it.
         """
 
     def answer(self, prepared: Any, raw: RawInput, timer: StageTimer) -> Result:
@@ -116,11 +116,11 @@ class ParallelStages:
         self._models = models
 
     def prepare(self, raw: RawInput) -> dict[str, ModelInput]:
-        """Return the network's input for a raw input."""
+        """Return the input of each network for a raw input, by the name of the model."""
         return {name: stages.prepare(raw) for name, stages in self._models.items()}
 
     def answer(self, prepared: Mapping[str, ModelInput], raw: RawInput, timer: StageTimer) -> Answers:
-        """Run the inference, decode the output, and add both times to `timer`."""
+        """Run each model, decode its output, and add both times to `timer`."""
         return Answers({name: stages.answer(prepared[name], raw, timer) for name, stages in self._models.items()})
 
 
@@ -134,11 +134,11 @@ class CascadeStages:
         self._first, self._second, self._crop = first, second, crop
 
     def prepare(self, raw: RawInput) -> ModelInput:
-        """Return the network's input for a raw input."""
+        """Return the first network's input for a raw input."""
         return self._first.prepare(raw)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> CascadeResult:
-        """Run the inference, decode the output, and add both times to `timer`."""
+        """Run both models, decode their outputs, and add all times to `timer`."""
         if not isinstance(raw, np.ndarray):
             msg = "a cascade can process only images"
             raise DataError(msg)

@@ -33,7 +33,7 @@ class Figures(msgspec.Struct, frozen=True):
     frames: int
     """Number of answers that the caller has received in the whole run."""
     fps: float
-    """Answers per second, over the last answers or over the whole run."""
+    """Answers per second, computed from the last answers or from the whole run."""
     drops: Mapping[str, int]
     """Number of dropped frames in the whole run, by reason."""
     drop_ratio: float
@@ -41,7 +41,7 @@ class Figures(msgspec.Struct, frozen=True):
     age_ms: float
     """Age in milliseconds of the frame that the newest answer belongs to. 0 before the first answer."""
     stages: Mapping[str, StageFigures]
-    """Figures by name:
+    """Percentiles of each time, by name:
 
     - `capture`, `prepare`, `infer` and `decode`: the stages.
     - `age`: the time from capture until the caller has the answer.

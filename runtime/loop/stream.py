@@ -36,13 +36,13 @@ class Stream:
         self.live = opened.live
         """True for a live source (a camera), False for a recording, even if it plays at its own rate."""
         self.rate_hz = opened.rate_hz
-        """Frames per second at which a recording plays. None if there is no such rate."""
+        """Frame rate of a recording in frames per second. None if it has no frame rate."""
         self._loop = loop
         self._started = self._ended = False
         self._last: Tick | None = None
         self._stats = LoopStats()
-        # The threads refer to the loop, not to this object. A caller who leaves a `for` early therefore releases the
-        # stream.
+        # The threads refer to the loop, not to this object. The stream is therefore released when a caller leaves a
+        # `for` loop early.
         self._done = threading.Event()
         self._finalizer = weakref.finalize(self, _end, loop, recording, self._done)
 
@@ -78,7 +78,7 @@ class Stream:
                 if over:
                     await self.aclose()
                     raise StopAsyncIteration
-                await ready.wait()  # A cancelled wait loses no answer, because `poll` runs after it.
+                await ready.wait()  # If this wait is cancelled, no answer is lost, because only `poll` takes answers.
         except Exception as error:
             if not isinstance(error, StopAsyncIteration):
                 await self.aclose()
@@ -96,7 +96,7 @@ class Stream:
         self._stats.add(name, value_ms, time.monotonic_ns())
 
     def close(self) -> None:
-        """End the loop and close its source. Wait until both are done, even if another thread does it."""
+        """End the loop and close its source. Wait until this is done, even if another thread has already begun it."""
         self._end_last()
         self._ended = True
         self._finalizer()

@@ -40,10 +40,11 @@ class BufferPool:
     image stays unchanged as long as the caller keeps a reference to it.
 
     The pool finds free buffers by CPython's reference counts. At its first use, it tests whether they are exact. If
-    not, every frame gets a new buffer, which is slower but safe.
+    they are not, every frame gets a new buffer, which is slower but safe.
 
     Args:
-        ready: Number of buffers that are allocated and written at the first use, so that their memory is present.
+        ready: Number of buffers that are allocated and written at the first use, so that the operating system provides
+            their memory.
     """
 
     def __init__(self, ready: int = 0) -> None:

@@ -42,7 +42,7 @@ class InputPreprocessor:
 
     @property
     def is_text(self) -> bool:
-        """Return True if the network takes texts."""
+        """Return True if the network takes text."""
         return self._tokenise is not None
 
     @property
@@ -60,7 +60,7 @@ class InputPreprocessor:
         return (self.spec.length,) if isinstance(self.spec, TextPreprocess) else (*self.spec.size_hw, 3)
 
     def __call__(self, raw: RawInput, out: Image | None = None, *, color: Color = "bgr") -> ModelInput:
-        """Prepare one raw input. If `out` is given, an image is written into it.
+        """Prepare one raw input. If `out` is given, a prepared image is written into it.
 
         Raises:
             DataError: The input has a wrong kind, shape or type.

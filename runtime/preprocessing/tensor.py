@@ -1,4 +1,4 @@
-"""Preprocessing of models that take arrays, and their results: inputs and outputs by name."""
+"""Preprocessing and results of models whose inputs and outputs are arrays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    """Outputs in name order."""
+    """Outputs in the order of their names."""
 
     def check(self, sample: Arrays | NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
         """Convert the arrays of a sample into the types of the network.
@@ -58,11 +58,11 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return np.concatenate([np.asarray(arrays[spec.name], np.float64).ravel() for spec in self.inputs])
 
     def unpack(self, vector: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
-        """Unpack a vector that `pack` returned. Raises `DataError` if its length is wrong."""
+        """Unpack a vector that `pack` returned. Raise `DataError` if its length is wrong."""
         return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _split(vector, self.inputs)}
 
     def results(self, output: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Split the output of a session into arrays by name. Raises `DataError` if its size is wrong."""
+        """Split the output of a session into arrays by name. Raise `DataError` if its size is wrong."""
         return {name: array.astype(np.float32) for name, array, _ in _split(output, self.outputs)}
 
 
@@ -95,7 +95,7 @@ def _split(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[t
     flat = vector.ravel()
     if flat.size != sum(spec.size for spec in specs):
         shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
-        msg = f"got {flat.size} numbers, but the arrays {shapes} have another size"
+        msg = f"got {flat.size} values, but the arrays {shapes} have {sum(spec.size for spec in specs)}"
         raise DataError(msg)
     ends = np.cumsum([spec.size for spec in specs]).tolist()
     return [

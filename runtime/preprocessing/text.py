@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, DataError
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
-"""Numbers of the special tokens, and of the most frequent word. Source: `keras.datasets.imdb.load_data`."""
+"""Numbers of the three special tokens, and number of the most frequent word. Source:
+`keras.datasets.imdb.load_data`."""
 
 SEPARATORS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'
 """Characters that separate words, in addition to spaces. An apostrophe is part of a word. Source: Keras'
@@ -26,7 +27,7 @@ Tokens = NDArray[np.int32]
 class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="text"):
     """Conversion of a text into tokens.
 
-    The text is converted to lower case and split into words, whose numbers are looked up.
+    The text is converted to lower case and split into words, and each word is replaced with its number.
     """
 
     length: int
@@ -51,7 +52,7 @@ class Tokeniser:
         return FIRST_WORD + len(self.vocabulary)
 
     def __call__(self, text: str) -> Tokens:
-        """Convert a text. Raises `DataError` if it is not a string."""
+        """Convert a text. Raise `DataError` if it is not a string."""
         if not isinstance(text, str):
             msg = f"expected a string, got {type(text).__name__}"
             raise DataError(msg)

@@ -1,8 +1,8 @@
 """Procedural road scenes with exact labels. A seed determines a drive, whose frames are rendered one by one.
 
-A pinhole camera looks at flat ground. A pixel `y` rows below the horizon sees the ground at the distance
-`z = focal * height / y` (Hartley & Zisserman, "Multiple View Geometry", ch. 8). The position on the ground determines
-whether a pixel shows road, marks, shadows or verge. Objects are painted on top, from far to near.
+A pinhole camera looks at flat ground. A pixel `y` rows below the horizon sees the ground at the distance `z = focal *
+height / y` (Hartley & Zisserman, "Multiple View Geometry", ch. 8). The position on the ground determines whether a
+pixel shows the road, a lane marking, a shadow or the verge. Objects are painted on top, from far to near.
 """
 
 from orilla.runtime.scenes.ground import CLASSES

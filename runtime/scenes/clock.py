@@ -1,4 +1,4 @@
-"""A clock in the image: squares along the upper edge that a program can read, even from a camera that films a display.
+"""A clock in the image: squares along the upper edge that a program can read, even if a camera films them on a display.
 
 The time from drawing an image to its answer is the true latency. It includes the delays of display and camera, which
 no time stamp includes. Both programs must run on the same machine, because each machine has its own monotonic clock.
@@ -13,14 +13,14 @@ import numpy as np
 from orilla.runtime.preprocessing.image import Image
 
 BITS, CHECK = 24, 8
-"""Number of bits of the time and of its check sum. The time is in milliseconds and repeats every 4.7 hours. The check
-sum distinguishes a clock from other images."""
+"""Number of bits of the time and of its checksum. The time is in milliseconds and repeats every 4.7 hours. The checksum
+distinguishes a clock from other images."""
 
 HEIGHT_DIVISOR = 16
 """The height of the squares is the height of the image divided by this number."""
 
 BLACK, WHITE, MIDDLE = 16, 235, 128
-"""Pixel values that stand for 0 and 1, and the threshold between them."""
+"""Pixel values that represent the bits 0 and 1, and the threshold between them."""
 
 
 def draw(image: Image, now_ns: int) -> None:
@@ -50,9 +50,9 @@ def since_ms(drawn_ms: int, now_ns: int) -> float:
 
 
 def _word(time_ms: int) -> list[bool]:
-    """Return the bits of a time, the lowest first, followed by the bits of its check sum.
+    """Return the bits of a time, the lowest first, followed by the bits of its checksum.
 
-    The check sum is not 0 for the time 0, so that a black image is not a clock.
+    The checksum of the time 0 is not 0, so that a black image is not read as a clock.
     """
     check = (0xA5 + sum((time_ms >> shift) & 0xFF for shift in range(0, BITS, 8))) & 0xFF
     return [bool(time_ms >> bit & 1) for bit in range(BITS)] + [bool(check >> bit & 1) for bit in range(CHECK)]

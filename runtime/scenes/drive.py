@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Color = tuple[float, float, float]
-"""Colour, BGR 0–255."""
+"""Colour as blue, green and red, each 0–255."""
 
 VERGE_COLORS = ((60, 115, 85), (95, 120, 140), (120, 125, 125), (70, 90, 100))
 
@@ -18,9 +18,9 @@ class Drive:
 
     seed: int
     focal: float
-    """Focal length in widths of the image."""
+    """Focal length as a multiple of the width of the image."""
     horizon: float
-    """Distance of the horizon from the upper edge, in heights of the image."""
+    """Distance of the horizon from the upper edge, as a share of the height of the image."""
     camera_m: float
     """Height of the camera above the ground in metres."""
     speed_mps: float
@@ -43,7 +43,7 @@ class Drive:
     """Darkness of shadows, from 0 (none) to 0.7."""
     visibility_m: float
     exposure: float
-    """Factor of the brightness."""
+    """Factor by which the brightness is multiplied."""
     night: bool
     rain: float
     """Strength of the rain, 0–1."""
@@ -54,7 +54,7 @@ class Drive:
 
     @classmethod
     def from_seed(cls, seed: int) -> Drive:
-        """Return the drive with a seed. It is the same on every machine."""
+        """Return the drive of a seed. It is the same on every machine."""
         rng = np.random.default_rng([seed, 0x0A111A])
         night = rng.random() < 0.15
         fog = rng.random() < 0.2
@@ -85,6 +85,6 @@ class Drive:
 
 
 def tint(rng: np.random.Generator, color: float | tuple[int, ...]) -> Color:
-    """Return a random colour near `color`. A single number stands for a grey."""
+    """Return a random colour near `color`. A single number specifies a grey."""
     b, g, r = np.asarray(color, np.float64) * rng.uniform(0.85, 1.15) + rng.normal(0, 5, 3)
     return float(b), float(g), float(r)

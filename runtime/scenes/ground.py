@@ -1,4 +1,4 @@
-"""Draw the flat ground as the camera sees it, with road, marks, shadows, verge, and the sky above."""
+"""Draw the flat ground as the camera sees it, with road, lane markings, shadows and verge, and the sky above it."""
 
 from __future__ import annotations
 
@@ -43,17 +43,26 @@ class View:
         self.s = np.broadcast_to(self.z + np.float32(self.travel % 4096), self.u.shape).astype(np.float32)
 
     def centre(self, z: Any) -> Any:
-        """Return the offset in metres of the road's centre from the camera's axis at distances `z`."""
+        """Return how far the road's centre is right of the camera's axis at the distances `z`, all in metres."""
         return 0.5 * self.curvature * z * z - self.offset
 
     def project(self, u: float, z: float, up: float) -> tuple[int, int]:
-        """Return column and row of a point `u` metres right of the road's centre, `z` ahead, `up` above ground."""
+        """Return the column and row of a point in the image.
+
+        Args:
+            u: Distance of the point from the centre of the road in metres, positive to the right.
+            z: Distance of the point from the camera in metres.
+            up: Height of the point above the ground in metres.
+        """
         column = self.width / 2 + (u + self.centre(z)) * self.focal / z
         row = self.horizon + (self.drive.camera_m - up) * self.focal / z
         return int(np.clip(round(column), -20000, 20000)), int(np.clip(round(row), -20000, 20000))
 
     def haze(self, z: Any) -> Any:
-        """Return the share of scattered light in the colour of objects at distances `z`, 0–1 (Koschmieder's law)."""
+        """Return the share of haze, 0–1, in the colour of objects at the distances `z` in metres.
+
+        Source: Koschmieder's law.
+        """
         return 1 - np.exp(-3.0 / self.drive.visibility_m * z)
 
 
@@ -124,7 +133,7 @@ def _texture(view: View, per_metre: float) -> Floats:
 
 @lru_cache(maxsize=16)
 def _noise(seed: int) -> Floats:
-    """Return smooth noise `[256,256]` float32 with mean 0 and a standard deviation of about 0.3. It is read-only."""
+    """Return smooth noise with mean 0 and a standard deviation of about 0.3, as a read-only array `[256,256]`."""
     rng = np.random.default_rng([seed, 3])
     tile = sum(
         cv2.resize(rng.standard_normal((cells, cells)).astype(np.float32), (256, 256), interpolation=cv2.INTER_CUBIC)

@@ -48,7 +48,7 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """An object with the position of its foot and its size, in metres."""
+    """An object, with the position of its base and its size in metres."""
 
     kind: str
     """`vehicle`, `tree` or `wall` (a building)."""

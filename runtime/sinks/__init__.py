@@ -1,1 +1,1 @@
-"""Sinks. A sink receives the ticks of a loop. Each kind has its own file."""
+"""The sinks, which receive the ticks of a loop. Each kind of sink has its own module."""

@@ -20,7 +20,7 @@ MAX_CLASSES = 3
 
 
 def annotate(tick: Tick) -> Image:
-    """Return a copy of the frame's image with the result drawn on it. Raises `ConfigError` if there is no image."""
+    """Return a copy of the frame's image with the result drawn on it. Raise `ConfigError` if there is no image."""
     if not isinstance(tick.frame, Frame):
         msg = "there is no image to draw on: use the sink `jsonl`"
         raise ConfigError(msg)
@@ -51,7 +51,7 @@ def _draw(image: Image, result: Result) -> list[str]:
 
 
 def _tint(image: Image, result: Segmentation) -> None:
-    """Tint the mask and draw its edge."""
+    """Tint the mask and draw its outline."""
     mask = result.mask.view(np.uint8)
     tinted = cv2.addWeighted(image, 1 - OPACITY, np.full_like(image, TINT), OPACITY, 0)
     cv2.copyTo(tinted, mask, image)

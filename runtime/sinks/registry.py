@@ -29,14 +29,14 @@ SINKS = {
 def sink_opener(spec: str) -> Opener:
     """Parse `NAME` or `NAME:ARGUMENT` and return the function that opens the sink.
 
-    Raise `ConfigError` if it is unknown.
+    Raise `ConfigError` if the sink is unknown or lacks its argument.
     """
     name, _, argument = spec.partition(":")
     if name not in SINKS:
         raise unknown_name(name, SINKS, kind="sink")
     module = import_module(f"orilla.runtime.sinks.{SINKS[name].module}")
     if module.NEEDS_ARGUMENT and not argument:
-        msg = f"sink {name} needs an argument: give {SINKS[name].usage}"
+        msg = f"the sink `{name}` needs an argument: give {SINKS[name].usage}"
         raise ConfigError(msg)
 
     def opener(rate_hz: float | None, *, live: bool = False) -> Sink:

@@ -30,8 +30,8 @@ time."""
 class Video:
     """Writes a video file. The first image sets the size, and later images are scaled to it.
 
-    The video plays at the speed of the source. In place of a frame without an answer, it shows the next one with an
-    answer.
+    The video plays at the speed of the source. In place of a frame without an answer, it shows the next frame that has
+    one.
     """
 
     def __init__(self, path: Path, rate_hz: float | None, *, live: bool) -> None:
@@ -81,7 +81,7 @@ class Video:
         # The codecs store colour with half the resolution, so width and height must be even.
         self._size = (max(2, width - width % 2), max(2, height - height % 2))
         codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        with hidden_stderr():  # FFmpeg prints a warning about VP8 in WebM, but writes it correctly.
+        with hidden_stderr():  # FFmpeg prints a warning about VP8 in WebM, but writes the file correctly.
             self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, codec, self._rate_hz, self._size)
         if not self._writer.isOpened():
             self.close(complete=False)

@@ -1,1 +1,1 @@
-"""Sources of frames. Each kind has its own file."""
+"""The sources of frames. Each kind of source has its own module."""

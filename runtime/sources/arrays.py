@@ -17,8 +17,8 @@ class Arrays:
     """Yields one frame per image. The capture time is the moment at which the image is taken from the iterable.
 
     Args:
-        images: Images: each `[H,W,3]` uint8 BGR, or grey, 16-bit or with alpha (see `as_bgr`). The source does not copy
-            them, so do not write into an image that it has taken.
+        images: Iterable of images. Each is `[H,W,3]` uint8 BGR, or has another form that `as_bgr` converts. The source
+            does not copy them, so do not write into an image that it has taken.
         live: True if the images arrive in real time, as from a camera. The default policy is then `latest`.
         rate_hz: Frame rate of a recording in frames per second. None if it has no frame rate.
     """

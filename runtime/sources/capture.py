@@ -36,7 +36,7 @@ def retrieve(capture: cv2.VideoCapture, pool: BufferPool) -> Image | None:
 class CorruptFrames:
     """Checks the frames of a live source.
 
-    An unusable frame is reported as an event. Many in a row count as a lost source.
+    An unusable frame is reported as an event. After `MAX_CORRUPT` unusable frames in a row, the source counts as lost.
 
     Args:
         name: Name of the source in messages.

@@ -1,4 +1,4 @@
-"""Source for image files, in the order of their names. A file that cannot be read is reported and skipped."""
+"""Source that reads image files in the order of their names. A file that cannot be read is reported and skipped."""
 
 from __future__ import annotations
 

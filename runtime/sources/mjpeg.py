@@ -30,10 +30,10 @@ MAX_BETWEEN = 1 << 16
 CHUNK = 1 << 16
 
 SOI, EOI, SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
-"""Start and end of a JPEG, and the code of the marker before the pixels."""
+"""Start and end of a JPEG, and the code of the marker before the pixel data."""
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""Pattern of a marker that ends the pixels. Stuffed bytes and restart markers do not end them. Source: ITU-T T.81,
+"""Pattern of a marker that ends the pixel data. Stuffed bytes and restart markers do not end it. Source: ITU-T T.81,
 B.1.1.5."""
 
 Response = http.client.HTTPResponse
@@ -42,13 +42,13 @@ Response = http.client.HTTPResponse
 class MotionJpeg:
     """Delivers the frames of one connection. The capture time is the time at which the first byte of the image arrives.
 
-    Each part of the stream begins with a boundary. Some cameras send another boundary than they announce, so the source
-    reads the boundary from the stream.
+    Each part of the stream begins with a boundary. Some cameras send a boundary that differs from the one in the
+    response header, so the source reads the boundary from the stream.
 
     Args:
         name: Name of the camera in messages.
         response: The server's response.
-        timeout_s: Time limit of the connection, for messages.
+        timeout_s: Time limit of the connection in seconds, which messages state.
     """
 
     live = True
@@ -91,7 +91,7 @@ class MotionJpeg:
             line = self._line()
             size += len(line)
             if size > MAX_BETWEEN:
-                msg = "its parts have no boundary"
+                msg = "it sent no boundary between the images"
                 raise ValueError(msg)
             line = line.strip()
             if not boundary:
@@ -101,13 +101,13 @@ class MotionJpeg:
             elif line.lower().startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
                 if not 0 <= length <= MAX_BYTES:
-                    msg = f"an image has {length} bytes, but at most {MAX_BYTES} are allowed"
+                    msg = f"it announced an image of {length} bytes, but at most {MAX_BYTES} are allowed"
                     raise ValueError(msg)
 
     def _line(self) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_BETWEEN:
-                msg = "its parts have no header"
+                msg = "it sent no header between the images"
                 raise ValueError(msg)
             self._fill()
         return self._consume(end + 1)
@@ -131,7 +131,7 @@ class MotionJpeg:
             if end is not None:
                 return self._consume(end)
             if len(self._buffer) > MAX_BYTES:
-                msg = f"an image has no end within {MAX_BYTES} bytes"
+                msg = f"it sent an image with no end within {MAX_BYTES} bytes"
                 raise ValueError(msg)
             self._fill()
 
@@ -189,7 +189,7 @@ def connect(url: str, timeout_s: float) -> Response:
     try:
         response: Response = opener.open(urlunsplit(parts._replace(netloc=host)), timeout=timeout_s)
     except urllib.error.HTTPError as error:
-        msg = f"the server responded {error.code} {error.reason}"
+        msg = f"the server responded with {error.code} {error.reason}"
         raise OSError(msg) from error
     except (http.client.HTTPException, ValueError) as error:
         raise OSError(str(error)) from error

@@ -36,7 +36,8 @@ class Timeouts:
     read_ms: int = 3000
     """Time limit for each frame, in milliseconds."""
     first_wait_s: float = FIRST_WAIT_S
-    """Wait before a lost stream is opened again, in seconds. Further waits are longer."""
+    """Waiting time in seconds before a lost stream is opened again for the first time. Further waiting times are
+    longer."""
 
 
 DEFAULT_TIMEOUTS = Timeouts()
@@ -45,12 +46,12 @@ DEFAULT_TIMEOUTS = Timeouts()
 class NetworkStream:
     """Delivers the frames of one connection.
 
-    The capture time is derived from the presentation time, or is the time of arrival.
+    The capture time is derived from the presentation time if the stream has one. Otherwise, it is the time of arrival.
 
     Args:
         name: Name of the camera in messages.
         capture: The opened stream.
-        read_ms: Time limit of each frame in milliseconds, for messages.
+        read_ms: Time limit of each frame in milliseconds, which messages state.
     """
 
     live = True
@@ -65,7 +66,7 @@ class NetworkStream:
 
     @staticmethod
     def open(url: str, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Source:
-        """Open a URL. A live stream is reopened when it fails. A recording ends.
+        """Open a URL. A live stream is reopened when it fails, but a recording is not.
 
         Raises:
             ConfigError: The URL is invalid.
@@ -136,7 +137,7 @@ def _redacted(url: str) -> str:
 
 
 def _open(url: str, name: str, timeouts: Timeouts) -> Source:
-    """Open one connection. The source depends on the content type that the server states."""
+    """Open one connection. The content type that the server states determines the kind of source."""
     if urlsplit(url).scheme.lower().startswith("http"):
         from urllib.error import URLError
 
@@ -159,7 +160,7 @@ def _open(url: str, name: str, timeouts: Timeouts) -> Source:
 
 def _connect(url: str, name: str, timeouts: Timeouts) -> cv2.VideoCapture:
     settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeouts.open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeouts.read_ms]
-    settings += decoding_threads(1)  # Each additional thread would delay the frames by one period.
+    settings += decoding_threads(1)  # Each additional thread would delay all frames by one period.
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         msg = f"no video at {name}: check the address, the user and that the camera is on"

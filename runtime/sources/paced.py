@@ -20,7 +20,7 @@ class Paced:
     Args:
         source: A recording with a frame rate.
         clock: Monotonic clock in nanoseconds.
-        wait: Function that sleeps for this number of seconds.
+        wait: Function that sleeps for a given number of seconds.
 
     Raises:
         ConfigError: The source has no frame rate.

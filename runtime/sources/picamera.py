@@ -36,7 +36,7 @@ class PiCamera:
     def open(cls, argument: str) -> Source:
         """Open a camera by its number, or the first camera if `argument` is empty.
 
-        The source reopens it when it is lost.
+        The source reopens the camera when it is lost.
 
         Raises:
             ConfigError: picamera2 is not installed.

@@ -12,21 +12,21 @@ from orilla.runtime.frame import Event, EventKind, Frame, Line
 from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 FIRST_WAIT_S, MAX_WAIT_S = 0.25, 2.0
-"""First and longest wait between two attempts, in seconds. The wait doubles after each failure."""
+"""First and longest waiting time between two attempts, in seconds. The time doubles after each failure."""
 
 TRIES = 5
-"""If a source never delivered a frame, an error is raised after this number of attempts."""
+"""Number of failed attempts after which an error is raised, if the source has never delivered a frame."""
 
 
 class Reconnecting:
-    """Reopens a source whenever it fails. Frame numbers continue.
+    """Reopens a source whenever it fails. The numbers of the frames continue.
 
     Args:
         opener: Function that opens the source, or raises `SourceError`.
         name: Name of the source in events.
         clock: Monotonic clock in nanoseconds.
-        wait: Function that sleeps for this number of seconds.
-        first_wait_s: Wait before the first attempt to reopen the source, in seconds.
+        wait: Function that sleeps for a given number of seconds.
+        first_wait_s: Waiting time in seconds before the first attempt to reopen the source.
     """
 
     live = True
@@ -49,7 +49,7 @@ class Reconnecting:
         self._due_ns = self._lost_ns = 0
         self._lost = self._delivered = False
         self._pending: Frame | Line | None = None
-        """First frame after a loss, which follows the event."""
+        """First frame after a loss. `read` returns it after the event `back`."""
 
     def read(self) -> Frame | Line | Event | None:
         """Return the next frame or an event, or None at the end."""

@@ -1,4 +1,4 @@
-"""Source of procedural road scenes. It behaves like a recording of ten seconds."""
+"""Source of procedural road scenes. It behaves like a video of ten seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ FRAMES = 300
 RATE_HZ = 30.0
 
 DEFAULT_SEED = 999_999_999
-"""Seed of the default drive. It is beyond the usual seeds of the data set `scenes`."""
+"""Seed of the default drive. It is larger than the usual seeds of the data set `scenes`, so that no training image
+comes from this drive."""
 
 SIZE_HW = (360, 640)
 
@@ -54,7 +55,7 @@ class Scenes:
         return frame
 
     def close(self) -> None:
-        """Release nothing."""
+        """Do nothing, because this source holds no resources."""
 
 
 def open_source(spec: str) -> Scenes:

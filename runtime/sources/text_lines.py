@@ -23,7 +23,7 @@ class Lines:
     """Delivers one text per line. Blank lines are skipped.
 
     Args:
-        name: Name in messages.
+        name: Name of the source in messages.
         chunk: Function that returns the next bytes, None if there are none yet, or an empty `bytes` at the end.
         close: Function that releases the file.
     """
@@ -60,7 +60,7 @@ class Lines:
             try:
                 text = data.decode("utf-8-sig" if self._line == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
-                msg = f"{self._name} line {self._line} is not UTF-8: store it as UTF-8"
+                msg = f"{self._name} line {self._line} is not UTF-8: convert the file to UTF-8"
                 raise SourceError(msg) from error
             if text:
                 line = Line(self._index, text, now_ns())
@@ -110,7 +110,9 @@ class Texts:
             return None
         index, self._index = self._index, self._index + 1
         if not isinstance(text, str):
-            return Event("corrupt", index, now_ns(), f"text {index} is skipped: it is {type(text).__name__}")
+            return Event(
+                "corrupt", index, now_ns(), f"text {index} is skipped: expected a string, got {type(text).__name__}"
+            )
         return Line(index, text, now_ns())
 
     def close(self) -> None:
@@ -119,7 +121,7 @@ class Texts:
 
 
 def _standard_input() -> bytes | None:
-    """Wait shortly, and return the bytes of standard input that are available. A longer read could not be stopped."""
+    """Wait at most `SLICE_S` for standard input, and return the available bytes. A longer wait could not be stopped."""
     try:
         number = sys.stdin.fileno()
     except (OSError, ValueError):  # The program may have replaced standard input with its own stream.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 WINDOW_NS = 5_000_000_000
-"""The smallest delay counts for at least this number of nanoseconds and at most for twice as long. Older
-delays are forgotten, so that the conversion follows a clock that drifts or a server that paused."""
+"""The smallest delay is used for at least this number of nanoseconds, and for at most twice as long. Older delays are
+forgotten, so that the conversion follows a clock that drifts or a server that paused."""
 
 
 class PresentationClock:

@@ -47,7 +47,7 @@ class VideoFile:
         settings = decoding_threads(max(1, available_cores() - loop_threads()))
         capture = None if empty else quiet_capture(str(path), cv2.CAP_FFMPEG, settings)
         if capture is None or not capture.isOpened():
-            msg = f"not a video, or damaged: {path}{' is empty' if empty else ''}"
+            msg = f"{path} is empty" if empty else f"{path} is not a video, or is damaged"
             raise SourceError(msg)
         return cls(str(path), capture)
 
@@ -62,7 +62,7 @@ class VideoFile:
 
     def _check_end(self) -> None:
         if self._index == 0:
-            msg = f"no frames in {self._name}: it is not a video, or it is damaged"
+            msg = f"no frames in {self._name}: it is not a video, or is damaged"
             raise SourceError(msg)
         if self._declared - self._index > max(2, MISSING_SHARE * self._declared):
             msg = f"{self._name} ends early, at frame {self._index} of {self._declared}: copy or download it again"
@@ -74,7 +74,7 @@ class VideoFile:
 
 
 def decoding_threads(count: int) -> list[int]:
-    """Return the setting that limits FFmpeg's threads in a capture. It is empty if the installed OpenCV lacks it."""
+    """Return the setting that limits FFmpeg's threads in a capture. The result is empty if OpenCV lacks it."""
     return [cv2.CAP_PROP_N_THREADS, count] if hasattr(cv2, "CAP_PROP_N_THREADS") else []
 
 

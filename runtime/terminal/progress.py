@@ -1,4 +1,4 @@
-"""Show the progress of long operations on standard error: status line and bars on a terminal, else plain lines."""
+"""Show the progress of long operations on standard error: as a status line and bars on a terminal, else as lines."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class TerminalProgress:
     """Shows progress on standard error. As a context manager, it removes the status at the end.
 
     Args:
-        animated: If True, a thread redraws the status. If False, it is redrawn only when it changes, for measurements
-            that a drawing thread would disturb.
+        animated: If True, a thread redraws the status and the bars. If False, no status is shown, and bars are redrawn
+            only when they change. A thread that draws would disturb measurements.
     """
 
     def __init__(self, *, animated: bool = True) -> None:

@@ -129,7 +129,7 @@ def test_one_step_a_call_equals_the_whole_sequence(stream_of):
 
 def test_what_looks_ahead_or_forgets_is_not_streamed(stream_of):
     _, both_ways = stream_of(layers.Bidirectional(lstm()))
-    with pytest.raises(EngineError, match="it looks ahead"):
+    with pytest.raises(EngineError, match="it reads the sequence backwards"):
         both_ways.stream()
     _, loop = stream_of(lstm(), convert=keras_litert.convert)
     with pytest.raises(EngineError, match="it has no fused LSTM"):

@@ -98,7 +98,7 @@ def test_a_missing_library_of_opencv_is_named_with_its_fix(planted, missing, fix
 def test_a_process_that_does_not_end_is_a_failure(planted, monkeypatch):
     planted("cv2", "import time; time.sleep(60)\n")
     monkeypatch.setattr(doctor, "TIMEOUT_S", 1)
-    assert "no answer within 1 s" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
+    assert "it did not respond within 1 s" in doctor.finding(doctor.probe(doctor.OPENCV)).detail
 
 
 def test_an_illegal_instruction_of_onnxruntime_names_the_release(planted):
@@ -115,7 +115,7 @@ def test_the_command_reports_all_findings_and_exits_with_1(planted, capsys):
     assert levels["engine litert"] == "ok"
     assert main(["doctor"]) == 1
     message = capsys.readouterr().out
-    assert "FAIL engine onnx: onnx does not work: segmentation fault" in message
+    assert "FAIL engine onnx: `onnx` does not work: segmentation fault" in message
     assert "     fix: pip install --force-reinstall onnxruntime" in message
 
 
@@ -135,7 +135,7 @@ def test_the_doctor_runs_if_numpy_and_opencv_crash(planted):
         check=False,
     )
     assert ended.returncode == 1, ended.stderr
-    assert "FAIL opencv: opencv does not work: segmentation fault" in ended.stdout
+    assert "FAIL opencv: `opencv` does not work: segmentation fault" in ended.stdout
 
 
 def test_files_in_the_current_folder_are_not_imported(tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_a_broken_base_package_is_one_line_that_names_the_doctor(planted):
     assert ended.returncode == 2
     assert ended.stderr.strip().count("\n") == 0
     assert "libGL.so.1" in ended.stderr
-    assert "orilla doctor checks" in ended.stderr
+    assert "run `orilla doctor` to check" in ended.stderr
 
 
 def test_devices_lists_this_machine_and_the_catalogue(capsys):

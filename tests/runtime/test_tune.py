@@ -201,11 +201,13 @@ def test_the_choice_is_stored_used_and_reported(own_cache, capsys):
     assert document["kept"].startswith(str(own_cache))
     with open_model("probe") as model:
         assert model.variant.name == choice["variant"]
-        assert "chosen by orilla tune" in model.note
+        assert "chosen by `orilla tune`" in model.note
     with open_model("probe", engine="litert") as model:
         assert (model.variant.name, model.note) == ("litert_wi8_ai8", None)
     assert main(["run", "probe", "--source", "scenes", "--frames", "1"]) == 0
-    assert f"orilla: probe: {choice['variant']} on onnx with 1 thread, chosen by orilla tune" in capsys.readouterr().err
+    assert (
+        f"orilla: probe: {choice['variant']} on onnx with 1 thread, chosen by `orilla tune`" in capsys.readouterr().err
+    )
 
 
 def test_the_choice_is_not_used_after_an_upgrade(own_cache, capsys, monkeypatch):
@@ -216,7 +218,7 @@ def test_the_choice_is_not_used_after_an_upgrade(own_cache, capsys, monkeypatch)
     with open_model("probe") as model:
         assert model.variant.name == "litert_wi8_ai8"
         assert model.note.startswith("tuned with ai-edge-litert ")
-        assert "9.9 is installed: the tuned choice is not used; run orilla tune probe again" in model.note
+        assert "9.9 is installed: the tuned choice is not used; run `orilla tune probe` again" in model.note
     monkeypatch.setattr(tuning_cache, "current", lambda: (machine, 77, packages))
     assert tuning_cache.lookup(PROBE.manifest)[1].endswith("cores, but 77 are usable now")
     monkeypatch.setattr(tuning_cache, "current", lambda: ("Raspberry Pi 4 (Cortex-A72)", cores, packages))
@@ -239,7 +241,7 @@ def test_a_choice_that_cannot_run_any_more_is_ignored(variant, engine, threads, 
     tuning_cache.store(PROBE.manifest, tuning_cache.Tuned(choice, 1.0, cores, packages, machine))
     with open_model("probe") as model:
         assert (model.variant.name, model.session.engine.split()[0]) == ("litert_wi8_ai8", "ai_edge_litert")
-        assert "the tuned choice is not used; run orilla tune probe again" in model.note
+        assert "the tuned choice is not used; run `orilla tune probe` again" in model.note
 
 
 def test_a_damaged_file_is_ignored_with_a_note(own_cache, capsys):

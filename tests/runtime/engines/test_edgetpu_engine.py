@@ -137,7 +137,7 @@ def test_a_stick_that_hangs_is_abandoned(impatient, stick, messages):
     assert np.array_equal(session.run(PICTURE), ANSWER)
     assert time.perf_counter() - began < 6
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 1}
-    assert messages == ["Edge TPU lost: no answer within 3 s; it is not used again until this program restarts"]
+    assert messages == ["Edge TPU lost: no output within 3 s; the stick is not used again until this program restarts"]
     stick.hang.set()
     stick.now += 1000
     assert np.array_equal(session.run(PICTURE), ANSWER)
@@ -186,7 +186,7 @@ def test_without_a_model_for_the_cpu_a_loss_is_an_error(stick):
 
 
 def test_a_model_that_is_not_compiled_is_refused():
-    with pytest.raises(EngineError, match="not compiled for the Edge TPU; compile the bundle with orilla edgetpu"):
+    with pytest.raises(EngineError, match="not compiled for the Edge TPU; compile the bundle with `orilla edgetpu`"):
         loader.load_bytes("edgetpu", DATA)
 
 
@@ -202,7 +202,7 @@ def test_a_library_for_another_processor_is_rejected(tmp_path, monkeypatch):
     library.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine) + bytes(44))
     monkeypatch.setenv(shared_libraries.EDGETPU_VARIABLE, str(library))
     name = {183: "aarch64", 62: "x86_64"}[machine]
-    with pytest.raises(EngineError, match=rf"is built for {name}, but this Python for {platform.machine()}"):
+    with pytest.raises(EngineError, match=rf"is built for {name}, but this Python is built for {platform.machine()}"):
         loader.load_bytes("edgetpu", COMPILED)
 
 

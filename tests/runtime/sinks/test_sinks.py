@@ -71,7 +71,7 @@ def test_an_incomplete_output_leaves_no_file(tmp_path, spec, frames):
 def test_specs_are_checked_before_anything_opens():
     for spec, match in (
         ("vidoe:out.mp4", "unknown sink 'vidoe': did you mean video"),
-        ("video", "sink video needs an argument: give video:OUT.mp4"),
+        ("video", "the sink `video` needs an argument: give video:OUT.mp4"),
         ("video:out.gif", "must end in .mp4, .avi, .webm"),
     ):
         with pytest.raises(ConfigError, match=match):

@@ -247,7 +247,7 @@ def test_a_camera_without_boundaries_is_refused(http_camera):
 @pytest.mark.parametrize("path", ["/video", "/moved"])
 def test_a_camera_with_a_password(http_camera, path):
     http_camera.password = "robot:sec ret"
-    with pytest.raises(SourceError, match="the server responded 401"):
+    with pytest.raises(SourceError, match="the server responded with 401"):
         open_source(f"{http_camera.address}{path}")
     address = http_camera.address.replace("//", "//robot:sec%20ret@")
     with opened(f"{address}{path}") as source:
