@@ -36,7 +36,7 @@ WHEELS = ("ai-edge-litert", "onnxruntime", "opencv-python-headless", "numpy", "m
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 BUNDLES = (
     "probe",
-    # Each engine has a process of its own, because qemu 7.2 sometimes crashes with two engines in one process.
+    # Each engine runs in a separate process, because qemu 7.2 sometimes crashes with two engines in one process.
     "road --variant litert_wi8_ai8",
     "road --variant onnx_wi8_ai8",
     "convnet",
@@ -58,7 +58,7 @@ def make_root(arch: str) -> Path:
     """Create the root folder of an architecture if it does not exist."""
     root = BUILD / arch
     if not (root / "complete").exists():
-        print(f"making the {arch} root", flush=True)
+        print(f"creating the root folder for {arch}", flush=True)
         subprocess.run(["sh", str(HERE / "root.sh"), arch, str(root), *DEBIAN], check=True)
         (root / "complete").touch()
     shell = root / "usr/bin/sh"
@@ -106,7 +106,7 @@ class Emulated:
             passed, said, seconds = self._once(words, expects)
             if DIED not in said:
                 break
-            print("  (the emulator died; once more)", flush=True)
+            print("  (the emulator crashed; trying again)", flush=True)
         return passed, said, seconds
 
     def _once(self, words: list[str], expects: str) -> tuple[bool, str, float]:
@@ -126,7 +126,7 @@ class Emulated:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return False, f"no end after {LIMIT_S} s", LIMIT_S
+            return False, f"still running after {LIMIT_S} s", LIMIT_S
         said = ended.stdout.strip()
         passed = ended.returncode == 0 and expects in said and DIED not in said
         return passed, said, time.monotonic() - began
@@ -210,8 +210,8 @@ JOBS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cpu", default=",".join(MACHINES), help="names of some tests, separated by commas")
-    parser.add_argument("--wheel", type=Path, help="the wheel to test (default: the newest in dist/)")
+    parser.add_argument("--cpu", default=",".join(MACHINES), help="processors to emulate, separated by commas")
+    parser.add_argument("--wheel", type=Path, help="wheel to test (default: the newest in dist/)")
     parser.add_argument("--no-32-bit", action="store_true", help="do not test on 32-bit Python")
     arguments = parser.parse_args()
     need("qemu-aarch64-static", "qemu-arm-static", "proot", "apt-get", "dpkg-deb")
@@ -229,7 +229,7 @@ def main() -> int:
         for label, (words, expects) in JOBS.items():
             failed += not tell(label, *emulated.python(words, expects))
         if SSHD is None:
-            print("  (no sshd here: bench over ssh is left out)", flush=True)
+            print("  (sshd is not installed: the benchmark over ssh is skipped)", flush=True)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 failed += not tell("bench over ssh", *emulated.bench_over_ssh(Path(folder) / "sshd"))

@@ -1,4 +1,4 @@
-"""Contract tests: they run for every data set reader."""
+"""Contract tests that every data set reader must pass."""
 
 import os
 from itertools import count
@@ -125,7 +125,8 @@ def test_damage_anywhere_raises_nothing_but_a_data_error(name, tmp_path):
         content = file.read_bytes()
         for version in damaged(content):
             file.write_bytes(version)
-            os.utime(file, ns=(0, next(times)))  # change the time even on a fast machine
+            # The changed file needs a new modification time, even if the clock has not advanced.
+            os.utime(file, ns=(0, next(times)))
             try:
                 load_all(f"{EXAMPLES[name].kind}:{path}")
             except DataError as error:

@@ -1,4 +1,4 @@
-"""Contract tests: they run for every engine, with all variants of the shipped bundle `probe`.
+"""Contract tests that every engine must pass, with all variants of the shipped bundle `probe`.
 
 They need no TensorFlow, so that `make test-engines` and `make test-arm` can run them.
 """

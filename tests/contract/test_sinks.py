@@ -1,4 +1,4 @@
-"""Contract tests: they run for every sink."""
+"""Contract tests that every sink must pass."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Contract tests: they run for every source."""
+"""Contract tests that every source must pass."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,10 @@ from helpers import factories
 from orilla.runtime.sources.registry import SOURCES, open_source
 
 ELSEWHERE = {
-    "camera": "needs a device; tests/runtime/sources/test_live_sources.py runs it on a fake capture",
-    "network": "needs a server; tests/runtime/sources/test_network.py starts real ones",
-    "gstreamer": "needs an OpenCV with GStreamer; tests/runtime/sources/test_live_sources.py checks its errors",
-    "picamera2": "needs a Raspberry Pi camera; tests/runtime/sources/test_live_sources.py runs it on a fake one",
+    "camera": "needs a device; tests/runtime/sources/test_live_sources.py tests it with a simulated camera",
+    "network": "needs a server; tests/runtime/sources/test_network.py tests it with real servers",
+    "gstreamer": "needs an OpenCV with GStreamer; tests/runtime/sources/test_live_sources.py tests its errors",
+    "picamera2": "needs a Raspberry Pi camera; tests/runtime/sources/test_live_sources.py simulates one",
 }
 """Sources that this suite cannot open, with the reason."""
 

@@ -1,4 +1,4 @@
-"""Contract tests for every task: answers, decisions, metrics and verification. They need no TensorFlow."""
+"""Contract tests that every task must pass: answers, decisions, metrics, verification. They need no TensorFlow."""
 
 import json
 

@@ -73,7 +73,7 @@ def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small], check=False, capture_output=True
     )
     if mounted.returncode:
-        pytest.skip("this machine lets no test mount a file system")
+        pytest.skip("this machine does not allow the test to mount a file system")
     try:
         process = started(tiny_run, out / "t.orilla", small, "--recipes", "litert_fp32,litert_wi8_ai8")
         _, hints = process.communicate(timeout=120)

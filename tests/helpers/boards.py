@@ -1,4 +1,4 @@
-"""Files of `/proc` and `/sys` of real boards, which tests write below a folder.
+"""The content of files in `/proc` and `/sys` on real boards. Tests write these files into a temporary folder.
 
 Sources: hrw/arm-socs-table issues 6, 31, 91 and 96 (cpuinfo of Raspberry Pi 3, 4 and 5 and of the Jetson Nano),
 fastfetch-cli/fastfetch issue 1529 (Raspberry Pi 4), google-coral/edgetpu issue 688 (Coral Dev Board), KavrakiLab/vamp

@@ -29,7 +29,7 @@ class Example(NamedTuple):
 
 
 def scenes(path: Path, change: Change = None) -> str:
-    """Return a specification of procedural scenes, which have no files."""
+    """Return a specification of computer-generated scenes. They need no files."""
     del path
     return "scenes:4" if change else "scenes:3"
 

@@ -136,7 +136,7 @@ def main() -> None:
             *(f"{kind} = {round(float(f'{cost:.4g}'), 9)}" for kind, cost in costs.items()),
             "",
         ]
-        print(f"\n{precision}: measured and fitted, ms")
+        print(f"\n{precision}: measured and fitted times in ms")
         for name in NETWORKS:
             fitted = sum(getattr(of_precision[name], kind) * costs[kind] for kind in KINDS)
             print(f"  {name:24} {measured[name]:8.2f} {fitted:8.2f}  {100 * (fitted / measured[name] - 1):+.0f} %")

@@ -52,7 +52,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
         started = time.perf_counter()
         manifest = export(run, Path(folder, "b.orilla"), options, Spans(spans))
         seconds = time.perf_counter() - started
-    fork_server.close()  # Without this, the memory of its processes would not be counted.
+    fork_server.close()  # getrusage counts the memory of processes only after they have ended
     ends = [at for _, at in spans[1:]] + [started + seconds]
     building = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("building"))
     chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)

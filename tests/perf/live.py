@@ -138,7 +138,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--infer-ms", type=float, default=50.0)
-    parser.add_argument("--serve", action="store_true", help="run as the camera")
+    parser.add_argument("--serve", action="store_true", help="run only the camera")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.serve:
@@ -164,11 +164,11 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return 0
-    print(f"age at the answer, ms; camera {RATE_HZ:g} Hz, inference {arguments.infer_ms:g} ms")
-    print(f"orilla   {figures['orilla_ms']}   bound {figures['bound_ms']} at p99; dropped {drops}")
-    print(f"         {figures['orilla_by_clock_ms']}   by the clock in the picture, camera and network included")
-    print(f"naive    {figures['naive_ms']}   by the clock in the picture; the last one {figures['naive_last_ms']}")
-    print(f"steady   {figures['steady_ms']}   p99 / p50 {figures['steady_p99_by_p50']}, the model's own inference")
+    print(f"age of the answers in ms; camera {RATE_HZ:g} Hz, inference {arguments.infer_ms:g} ms")
+    print(f"orilla   {figures['orilla_ms']}   maximum for p99: {figures['bound_ms']}; dropped {drops}")
+    print(f"         {figures['orilla_by_clock_ms']}   by the time in the image, including camera and network")
+    print(f"naive    {figures['naive_ms']}   by the time in the image; last answer {figures['naive_last_ms']}")
+    print(f"steady   {figures['steady_ms']}   inference at normal speed: p99 / p50 {figures['steady_p99_by_p50']}")
     return 0
 
 

@@ -1,8 +1,8 @@
 """Compare the frame rate of the camera loop with its upper bound, the rate of the slowest stage alone, on a 720p clip.
 
-    python tests/perf/loop.py                      the shipped road bundle on a 720p clip that is rendered first python
-    tests/perf/loop.py --clip drive.mp4     a clip of your own python tests/perf/loop.py --json
-    {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
+    python tests/perf/loop.py                      the shipped road bundle on a 720p clip that is rendered first
+    python tests/perf/loop.py --clip drive.mp4     a clip of your own
+    python tests/perf/loop.py --json               {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
 
 Each round measures every stage alone, and then the loop on the same frames, so that a disturbance affects both. The
 figures are medians over the rounds. `spread` is the lowest and the highest ratio of all rounds.

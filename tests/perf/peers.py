@@ -1,9 +1,9 @@
 """Compare the camera loop with Ultralytics and MediaPipe, on the same clip and with the same networks.
 
-    python -m venv peers && peers/bin/pip install ultralytics mediapipe onnxruntime orilla export runs/pets --out
-    pets.orilla --recipes litert_wi8_ai8,onnx_wi8_ai8 orilla export runs/road --out road.orilla --recipes
-    litert_wi8_ai8,litert_wi8_ai8_u8 python tests/perf/peers.py --python peers/bin/python --classifier pets.orilla
-    --road road.orilla [--clip drive.mp4]
+    python -m venv peers && peers/bin/pip install ultralytics mediapipe onnxruntime
+    orilla export runs/pets --out pets.orilla --recipes litert_wi8_ai8,onnx_wi8_ai8
+    orilla export runs/road --out road.orilla --recipes litert_wi8_ai8,litert_wi8_ai8_u8
+    python tests/perf/peers.py --python peers/bin/python --classifier pets.orilla --road road.orilla [--clip drive.mp4]
 
 The two libraries run in a separate environment, each in a separate process, alternating with Orilla's loop:
 

@@ -78,10 +78,10 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, infer in sessions.items():
             rounds_of[name].append(one_round(infer, prepared, arguments.rate, arguments.seconds))
-    print(f"{detect()}; {arguments.variant} at {arguments.rate:g} Hz beside a thread that resizes 720p")
+    print(f"{detect()}; {arguments.variant} at {arguments.rate:g} Hz, while a thread resizes 720p images")
     for name, rounds in rounds_of.items():
         resized, cpu, infer = (statistics.median(column) for column in zip(*rounds, strict=True))
-        print(f"{name}: {resized:.0f} pictures a second beside it, {cpu:.2f} cores busy, inference {infer:.1f} ms")
+        print(f"{name}: {resized:.0f} images resized per second, {cpu:.2f} cores in use, inference {infer:.1f} ms")
 
 
 if __name__ == "__main__":

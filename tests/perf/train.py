@@ -34,7 +34,7 @@ from orilla.train.train import open_data
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="convnet", help="a classifier (default: convnet)")
-    parser.add_argument("--data", help="data set, as for orilla train (default: generated images)")
+    parser.add_argument("--data", help="data set, as for `orilla train` (default: generated images)")
     parser.add_argument("--samples", type=int, default=480)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)

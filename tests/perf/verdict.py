@@ -90,7 +90,7 @@ def main() -> None:
     print(
         f"same, p50 within 3 %: {right['same']} of {arguments.rounds}; slower: {right['slower']}; worst {worst:.1f} %"
     )
-    print(f"runs that were not valid, and were taken again: {again}")
+    print(f"invalid runs, which were repeated: {again}")
     sys.exit(min(right.values()) < arguments.rounds)
 
 

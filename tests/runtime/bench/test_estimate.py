@@ -13,7 +13,7 @@ from orilla.runtime.cli import main
 
 
 def test_the_work_of_the_road_network_by_hand():
-    """The first convolution has 112 x 176 positions and 32 filters of 3 x 3 x 3. All others are 1 x 1 or depthwise."""
+    """The first convolution has 112 x 176 positions and 32 filters of 3 x 3 x 3. The others are 1 x 1 or depthwise."""
     bundle = Bundle.open("road")
     work = work_of(bundle.read("variants/litert_wi8_ai8.tflite"), "road")
     assert work.dense > 112 * 176 * 32 * 27 / 1e6

@@ -48,13 +48,13 @@ def test_intervals_cover_what_they_say(draw, count):
             high = np.inf if interval.high_ms is None else interval.high_ms
             hits[percent] += low <= true[percent] <= high
     for percent, hit in hits.items():
-        lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)  # ties only widen intervals
+        lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)  # equal times only widen the intervals
         assert lower <= hit / ROUNDS <= upper, (percent, hit / ROUNDS)
 
 
 @pytest.mark.parametrize("likeness", [0.5, 0.9])
 def test_times_that_are_like_the_one_before_widen_the_interval(likeness):
-    """5,000 times of an autoregressive series have a much smaller effective sample size."""
+    """The effective sample size of 5,000 times from an autoregressive series is much smaller than 5,000."""
     rng, count, hits = np.random.default_rng(3), 5000, {50: 0, 90: 0}
     for _ in range(250):
         noise = rng.normal(0, np.sqrt(1 - likeness**2), count + 200)

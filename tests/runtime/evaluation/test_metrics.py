@@ -1,4 +1,4 @@
-"""Metrics are compared with simple loops and with their definitions."""
+"""Metrics, compared with simple loops and with their definitions."""
 
 import numpy as np
 import pytest
@@ -128,7 +128,7 @@ def test_a_weight_has_the_effect_of_repeating_a_sample(score, labels, drawn):
 
 
 def test_a_resample_without_a_class_has_no_metric_of_it():
-    """In every seventh resample, a class with two samples has none. Its recall is then undefined, not 0."""
+    """About every seventh resample contains neither of the two cats. The recall of cats is then undefined, not 0."""
     labels = np.array([0, 0] + [1] * 8)
     right = ClassificationMetrics(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
     assert set(right.values()) == {(1.0, 1.0)}

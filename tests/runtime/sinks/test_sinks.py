@@ -111,7 +111,7 @@ def at(index, captured_ms):
         # Every third frame has an answer. The video shows its image for the duration of three frames.
         (10.0, False, [(3, 0), (6, 3), (9, 4)], 7),
         (10.0, True, [(0, 0), (1, 100), (2, 480)], 6),
-        # There are more answers than frames of the video.
+        # The answers arrive faster than the frame rate of the video.
         (10.0, True, [(0, 0), (1, 10), (2, 20), (3, 100)], 2),
         # An hour without answers becomes a still image of five seconds.
         (10.0, True, [(0, 0), (1, 3_600_000), (2, 3_600_100)], 1 + 50 + 1),

@@ -29,7 +29,7 @@ from orilla.runtime.cli import main
 def a_board(folder):
     """Return a server whose logins use a separate home folder, and the tests' Python with all packages."""
     if SSHD is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("no sshd here: apt install openssh-server")
+        pytest.skip("sshd is not installed: apt install openssh-server")
     for name in ("home", "bin"):
         (folder / name).mkdir()
     python = folder / "bin" / "python3"
@@ -141,16 +141,15 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # a background job ignores interrupts
+        # A background job ignores interrupts, so the process restores the handler.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     for line in process.stderr:
         if "measuring" in line:
             break
     time.sleep(4)
-    os.killpg(process.pid, signal.SIGINT)  # like a terminal
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in a terminal interrupts the whole process group
     assert process.wait(60) == 130
     measured = result.read(out)
     assert not measured.complete
