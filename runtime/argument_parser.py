@@ -1,4 +1,4 @@
-"""The argument parser of the commands. It replaces the library's parameter names in messages by flags."""
+"""The argument parser of the commands. In messages, it replaces the library's parameter names with flags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orilla.devices.errors import ConfigError
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, and replaces parameter names in the library's messages by flags.
+    """A parser that reports an error in one line, and replaces parameter names in messages with flags.
 
     The library's messages spell a parameter as in Python: in backticks, or with its value. On the command line,
     `` `hold_out` `` becomes `--hold-out`, `hold_out=none` becomes `--hold-out none`, `skip_corrupt=True` becomes
@@ -19,7 +19,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `ConfigError` for invalid arguments."""
-        msg = f"{message}; {self.prog} --help shows the options"
+        msg = f"{message}; run `{self.prog} --help` for the options"
         raise ConfigError(msg)
 
     def flags(self) -> dict[str, list[str]]:
@@ -35,7 +35,7 @@ class CommandParser(argparse.ArgumentParser):
         return flags
 
     def with_flags(self, message: str) -> str:
-        """Return a message of the library with parameter names replaced by flags."""
+        """Return a message of the library with flags in place of parameter names."""
         flags = self.flags()
         names = "|".join(sorted(flags, key=len, reverse=True))
         # A name inside a path, as in `data/hold_out=1/a.png`, is not a parameter.

@@ -65,7 +65,7 @@ class Probe:
     answer: Answer | None
     """Answer of the process. None if the engine does not work."""
     reason: str = ""
-    """Reason in one line why the engine does not work."""
+    """One-line reason why the engine does not work. Empty if it works."""
     missing: str | None = None
     """Name of a shared library that could not be found, or None."""
 
@@ -261,14 +261,14 @@ def _providers() -> tuple[str, ...]:
 
 
 def _run_opencv() -> Answer:
-    """Resize an image to one pixel, and compare this pixel with the mean of the image."""
+    """Halve an image, and compare its first pixel with the mean of the pixels that this pixel replaces."""
     import cv2
     import numpy as np
 
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     smaller = cv2.resize(image, (2, 2), interpolation=cv2.INTER_AREA)
     is_right = np.abs(smaller[0, 0] - image[:2, :2].mean(axis=(0, 1))).max() <= 1
-    wrong = {} if is_right else {"resize": "an image that was resized to one pixel does not have the mean colour"}
+    wrong = {} if is_right else {"resize": "a pixel of a halved image is not the mean of the pixels that it replaces"}
     return Answer(f"OpenCV {cv2.__version__} on numpy {np.__version__}", wrong=wrong)
 
 

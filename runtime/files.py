@@ -12,7 +12,9 @@ from orilla.devices.errors import ConfigError, OutputError
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads and tuned choices: `$ORILLA_CACHE` if it is set, else `~/.cache/orilla`.
+    """Return the folder for downloads and tuned choices.
+
+    It is `$ORILLA_CACHE` if this variable is set, else `$XDG_CACHE_HOME/orilla` if that is set, else `~/.cache/orilla`.
 
     Raises:
         ConfigError: The user has no home folder.

@@ -18,11 +18,12 @@ from orilla.runtime.engines.session import NotOfferedError, Session
 MAX_THREADS = 64
 
 COPIES = 2
-"""Minimum memory of a model as a multiple of its file size. The weights exist twice: in the file and in the kernels'
-layout."""
+"""Minimum memory of a model as a multiple of its file size. The weights are in memory twice: as in the file, and in the
+layout that the kernels need."""
 
 BASE_BYTES = {"litert": 12 << 20, "onnx": 40 << 20}
-"""Minimum memory in bytes of the engine without a model, by family. Source: `python tests/perf/engines.py`."""
+"""Minimum memory in bytes that an engine needs without a model, by its family. Source: `python
+tests/perf/engines.py`."""
 
 
 def fits(variant: Variant, engine: str) -> bool:
@@ -45,7 +46,7 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
         chosen = manifest.variant(variant)
         if engine is not None and not fits(chosen, engine):
             if known(engine).compiled and chosen.engine == known(engine).family:
-                msg = f"variant {variant} is not compiled for {engine}: run orilla edgetpu {bundle.path.name}"
+                msg = f"variant {variant} is not compiled for {engine}: run `orilla edgetpu {bundle.path.name}`"
                 raise ConfigError(msg)
             msg = f"variant {variant} runs on the engine `{chosen.engine}`, not on `{engine}`"
             raise ConfigError(msg)

@@ -77,7 +77,7 @@ class Recoverable(Protocol):
     """A session that continues after the loss of its accelerator, and reports and counts such events."""
 
     on_event: Callable[[str], None] | None
-    """Function that receives one line of text for each event. It is called in the inference thread."""
+    """Function that receives a one-line description of each event. The inference thread calls it."""
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ from orilla.devices.errors import ConfigError, unknown_name
 Name = Literal["latest", "every", "rate", "deadline"]
 
 UNITS = {"rate": "hertz, as in `rate:5`", "deadline": "milliseconds, as in `deadline:80`"}
-"""Unit of the number that a policy needs, and an example. Other policies take no number."""
+"""Unit of the number that each of these policies needs, with an example. The other policies take no number."""
 
 MIN_VALUE, MAX_VALUE = 1e-6, 1e9
 """Smallest and largest number that a policy accepts."""

@@ -39,7 +39,7 @@ class Quantiles:
         self._part = 0
 
     def add(self, value: float, now_ns: int = 0) -> None:
-        """Add one time.
+        """Add one time to the histogram.
 
         Args:
             value: Time in milliseconds.
@@ -87,8 +87,8 @@ class Quantiles:
         for bucket, in_bucket in enumerate(total):
             seen += in_bucket
             if seen >= rank:
-                # This value has the smallest relative error to any time in the bucket. It is limited to the observed
-                # maximum.
+                # The maximum relative error between this value and a time in the bucket is the smallest possible one.
+                # It is limited to the observed maximum.
                 return min(2 * _GAMMA ** (bucket + _FIRST) / (1 + _GAMMA), self.max)
         return self.max
 

@@ -163,7 +163,7 @@ def read(path: str | Path) -> Iterator[Entry]:
                 try:
                     entry = decoder.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    msg = f"{path} line {number} is not a line of a recording: {error}"
+                    msg = f"{path} line {number} is not valid in a recording: {error}"
                     raise DataError(msg) from error
                 if (number == 1) != isinstance(entry, Header):
                     msg = f"{path} line {number}: a recording must have exactly one header, in its first line"

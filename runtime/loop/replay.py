@@ -146,7 +146,7 @@ class Replay:
                     yield _delivered(delivered, entry.at_ns, scheduler.drops)
 
     def _frames(self) -> Iterator[SimulatedFrame]:
-        """Yield the frames of the source with their recorded times, or with median times if they were dropped."""
+        """Yield the frames of the source with their recorded times. A dropped frame gets the median times."""
         steps = [entry for entry in self.entries if isinstance(entry, StepEntry)]
         times = _StageTimes.of(self.entries, steps)
         corrupt = {step.index for step in steps if step.verb == "corrupt"}

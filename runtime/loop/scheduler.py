@@ -137,7 +137,7 @@ class FrameScheduler(Generic[T]):
         return until_due_ns + slack_ns if -slack_ns < until_due_ns <= slack_ns else 0
 
     def begin(self, now_ns: int) -> T | None:
-        """Return the frame whose inference starts now, or None if no frame is waiting."""
+        """Return the frame whose inference starts now, or None if no inference can start."""
         item = None
         while self._waiting:
             item = self._waiting.popleft()

@@ -67,7 +67,8 @@ class Stages(Protocol):
         Args:
             prepared: The value that `prepare` returned for the frame.
             raw: The frame.
-            timer: Timer whose lap has just begun. The method adds its time to the stages `infer` and `decode`.
+            timer: Timer with a lap that has just begun. The method adds the time of inference and decoding to the
+                stages `infer` and `decode`.
         """
 
 

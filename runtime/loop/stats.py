@@ -28,7 +28,7 @@ class StageFigures(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Statistics of a loop up to one moment."""
+    """Statistics of a loop up to a point in time."""
 
     frames: int
     """Number of answers that the caller has received in the whole run."""

@@ -181,7 +181,7 @@ def _end(loop: CameraLoop, recording: Recording | None, done: threading.Event) -
 
 
 class Watcher:
-    """Thread that calls a function with each answer, until `stop` is called or the source ends."""
+    """Calls a function with each answer, in a separate thread, until `stop` is called or the source ends."""
 
     def __init__(self, stream: Stream, on_tick: Callable[[Tick], object]) -> None:
         self._stream, self._on_tick = stream, on_tick

@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".avif"),
     *(".ppm", ".pgm", ".heic", ".heif"),
 )
-"""Suffixes of image files in a folder. HEIC is included so that it is reported instead of ignored."""
+"""Suffixes of image files in a folder. HEIC files are included so that they are reported instead of ignored."""
 
 
 def decode_image(data: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8] | None:

@@ -48,7 +48,7 @@ class Drive:
     rain: float
     """Strength of the rain, 0–1."""
     noise: float
-    """Standard deviation of the sensor's noise, in values of 0–255."""
+    """Standard deviation of the sensor's noise, in units of the pixel values 0–255."""
     traffic: float
     """Mean number of vehicles per 100 metres of a lane."""
 

@@ -112,6 +112,6 @@ def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Vi
     """Open the sink on the video file `argument`. The file gets its final name at the end of the loop."""
     path = Path(argument)
     if path.suffix.lower() not in CODECS:
-        msg = f"sink video:{argument}: the name of the file must end in {', '.join(CODECS)}"
+        msg = f"sink `video:{argument}`: the name of the file must end in {', '.join(CODECS)}"
         raise ConfigError(msg)
     return Video(path, rate_hz, live=live)

@@ -37,7 +37,7 @@ class Pipeline:
         """
         text = pipeline.removeprefix(PREFIX).strip()
         if "appsink" not in text:
-            msg = f"pipeline {text[:120]!r} must end in appsink, as in v4l2src ! videoconvert ! appsink"
+            msg = f"pipeline {text[:120]!r} must end in `appsink`, as in `v4l2src ! videoconvert ! appsink`"
             raise ConfigError(msg)
         if not _has_gstreamer():
             msg = "the installed OpenCV has no GStreamer: use Debian's python3-opencv, or a URL or a camera number"

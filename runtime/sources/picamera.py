@@ -49,8 +49,8 @@ class PiCamera:
             module = import_module("picamera2")
         except ImportError as error:
             msg = (
-                "picamera2 is not installed: on Raspberry Pi OS run sudo apt install python3-picamera2, and create the "
-                "environment with --system-site-packages"
+                "picamera2 is not installed: on Raspberry Pi OS, run sudo apt install python3-picamera2, and create "
+                "the environment with --system-site-packages"
             )
             raise ConfigError(msg) from error
         number = int(argument or 0)

@@ -67,7 +67,7 @@ def open_source(spec: str | int | Path) -> Source:
     """
     text = str(spec)
     if not text:
-        msg = "the source is empty: give a camera number, a URL, a file, a folder or scenes"
+        msg = "the source is empty: give a camera number, a URL, a file, a folder or `scenes`"
         raise ConfigError(msg)
     try:
         for kind in SOURCES.values():

@@ -45,11 +45,11 @@ class Lines:
         path = Path(spec)
         try:
             if path.is_dir():
-                msg = f"{path} is a folder: a text model reads a text file, or - for standard input"
+                msg = f"{path} is a folder: a text model reads a text file, or `-` for standard input"
                 raise SourceError(msg)
             file = path.open("rb")
         except FileNotFoundError as error:
-            msg = f"no such file: {path}; a text model reads a text file, or - for standard input"
+            msg = f"no such file: {path}; a text model reads a text file, or `-` for standard input"
             raise SourceError(msg) from error
         return cls(str(path), lambda: file.read(CHUNK_BYTES), file.close)
 

@@ -23,7 +23,7 @@ class TableConsole(Console):
             self.width = PIPE_WIDTH
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return the text with control characters replaced by question marks."""
+        """Return the text with control characters replaced with question marks."""
         return super().render_str(printable(text), **options)
 
     def on_broken_pipe(self) -> NoReturn:

@@ -7,5 +7,5 @@ PIPE_WIDTH = 240
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters replaced by question marks."""
+    """Return the text with control characters replaced with question marks."""
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)

@@ -89,7 +89,7 @@ def test_options_that_do_not_go_together_are_rejected(tiny_bundle, second, clip,
     refused("run", tiny_bundle, "--source", clip, "--policy", "", match="unknown policy ''")
     refused("run", tiny_bundle, "--source", "rtsp://", match="not a URL")
     refused("run", tiny_bundle, "--source", tmp_path / "x.avi", "--record", "/none/x.rec", match="no such file")
-    refused("replay", clip, match="line 1 is not a line of a recording")
+    refused("replay", clip, match="line 1 is not valid in a recording")
     refused("replay", tmp_path / "none.rec", match="cannot read")
     refused("replay", clip, "--infer-ms", "-1", match="must be 0 to")
 

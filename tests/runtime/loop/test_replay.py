@@ -106,7 +106,7 @@ def test_simulations_are_equal(tmp_path):
     ("lines", "match"),
     [
         ([], "is empty"),
-        (["hello"], "line 1 is not a line of a recording"),
+        (["hello"], "line 1 is not valid in a recording"),
         (['{"line":"drop","at_ns":1,"index":1,"reason":"deadline"}'], "one header"),
         ([HEADER, HEADER], "one header"),
         ([HEADER.replace('"schema":1', '"schema":7')], "version 7"),

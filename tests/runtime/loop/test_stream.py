@@ -176,7 +176,7 @@ def test_texts_of_the_caller_are_a_source():
         ticks = list(words.stream(["a fine film", 3, "a dull film"], on_event=events.append))
     assert [tick.index for tick in ticks] == [0, 2]
     assert [tick.frame.text for tick in ticks] == ["a fine film", "a dull film"]
-    assert "it is int" in events[0].detail
+    assert "expected a string, got int" in events[0].detail
 
 
 def test_a_function_is_called_with_each_answer(model):
