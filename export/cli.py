@@ -14,7 +14,7 @@ from orilla.export.convert.input_adapter import INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.runtime.bundle.bundle import check_new
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from orilla.export.export import ExportOptions
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument(
         "--task",
-        help=f"task of the model: {', '.join(FIRST_METRIC)}; `tensor` is for any model that maps arrays to arrays",
+        help=f"task of the model: {', '.join(TASKS)}; `tensor` is for any model that maps arrays to arrays",
     )
     foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
     foreign.add_argument(

@@ -29,7 +29,7 @@ from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report
 from orilla.runtime.bundle.run_folder import VOCABULARY
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.evaluation.metrics import check_labels, target_of
+from orilla.runtime.evaluation.targets import check_labels, target_of
 from orilla.runtime.files import check_writable
 
 
@@ -208,7 +208,7 @@ def _open_data(
         source = replace(source, labels=dataset.classes)
     if dataset.has_labels:
         target = target_of(dataset, source.task, source.labels)
-        if source.task in ("classify", "text"):
+        if target.task.classifies:
             check_labels(target, dataset)
     if not calibrated or calibration is None:
         return source, dataset, None

@@ -18,7 +18,7 @@ from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode_vocabulary
-from orilla.runtime.tasks.task import FIRST_METRIC, Task
+from orilla.runtime.tasks.registry import TASKS
 
 ARRAY_DTYPES = ("float32", "int32", "int64")
 """Data types of input arrays that LiteRT and ONNX support in every precision."""
@@ -58,7 +58,7 @@ class SourceModel:
     model: Path
     """Path of the file or folder that the converters load."""
     info: ModelInfo
-    task: Task
+    task: str
     labels: tuple[str, ...]
     """Names of the classes. Empty for the tensor task."""
     has_labels: bool
@@ -154,13 +154,13 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
     )
 
 
-def _task(path: Path, hints: ModelHints) -> Task:
+def _task(path: Path, hints: ModelHints) -> str:
     if hints.task is None:
-        msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(FIRST_METRIC)}"
+        msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(TASKS)}"
         raise ConfigError(msg)
-    if hints.task not in FIRST_METRIC:
-        raise unknown_name(hints.task, FIRST_METRIC, kind="task")
-    task: Task = hints.task
+    if hints.task not in TASKS:
+        raise unknown_name(hints.task, TASKS, kind="task")
+    task: str = hints.task
     return task
 
 
@@ -226,7 +226,7 @@ def _image_spec(info: ModelInfo) -> Spec:
     return Preprocess(size_hw=(height, width))
 
 
-def _spec(task: Task, info: ModelInfo) -> Spec:
+def _spec(task: str, info: ModelInfo) -> Spec:
     """Return the preprocessing of a model that takes tokens or arrays."""
     if task == "text":
         return TextPreprocess(length=info.inputs[0].shape[0])
@@ -248,7 +248,7 @@ def _spec(task: Task, info: ModelInfo) -> Spec:
     return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda spec: spec.name)))
 
 
-def _labels(task: Task, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
+def _labels(task: str, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
     if task == "tensor":
         if hints.labels is not None:
             msg = "`labels` is only for models that classify or segment, not for task=tensor"

@@ -8,16 +8,14 @@ from typing import Literal
 
 import msgspec
 
+from orilla.devices.errors import ConfigError
 from orilla.runtime.preprocessing.image import Image
-from orilla.runtime.preprocessing.tensor import ArrayResult, Arrays
-from orilla.runtime.tasks.classify import Classification
-from orilla.runtime.tasks.segment import Segmentation
+from orilla.runtime.preprocessing.tensor import Arrays
+from orilla.runtime.tasks.drawing import draw_box, draw_caption
+from orilla.runtime.tasks.task import Answer
 
 QUEUE_DEPTH = 2
 """Maximum number of frames that wait between two threads if the policy is `every`."""
-
-Answer = Segmentation | Classification | ArrayResult
-"""The answer of one model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +37,10 @@ class Answers(Mapping[str, Answer]):
         """Return the result as a JSON document."""
         return {"task": "several", "answers": {name: answer.to_dict() for name, answer in self.by_name.items()}}
 
+    def draw(self, image: Image) -> list[str]:
+        """Draw every answer into the image, and return the lines of all captions."""
+        return [text for answer in self.by_name.values() for text in answer.draw(image)]
+
 
 class Part(msgspec.Struct, frozen=True, eq=False):
     """A crop of the frame, and the answer of a cascade's second model to it."""
@@ -59,8 +61,18 @@ class CascadeResult(msgspec.Struct, frozen=True, eq=False):
         parts = [{"box_xyxy": list(part.box_xyxy), **part.answer.to_dict()} for part in self.parts]
         return {"task": "cascade", "first": self.first.to_dict(), "parts": parts}
 
+    def draw(self, image: Image) -> list[str]:
+        """Draw the answers and the boxes of the crops into the image, and return the lines of all captions."""
+        texts = self.first.draw(image)
+        for part in self.parts:
+            left, top, right, bottom = part.box_xyxy
+            draw_box(image, part.box_xyxy)
+            texts += part.answer.draw(image[top:bottom, left:right])
+        return texts
 
-Result = Segmentation | Classification | ArrayResult | Answers | CascadeResult
+
+Result = Answer | Answers | CascadeResult
+"""The result for one frame: the answer of one model, of several models, or of a cascade."""
 
 EventKind = Literal["lost", "waiting", "back", "corrupt", "size", "engine"]
 """Kind of an event:
@@ -174,6 +186,21 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     def age_ms(self) -> float:
         """Return the time from capture to delivery in milliseconds, including waiting."""
         return (self.delivered_ns - self.frame.captured_ns) / 1e6
+
+    def draw(self) -> Image:
+        """Return a copy of the frame's image with the result and the inference time drawn on it.
+
+        Raises:
+            ConfigError: The frame is not an image.
+        """
+        if not isinstance(self.frame, Frame):
+            msg = "there is no image to draw on: use the sink `jsonl`"
+            raise ConfigError(msg)
+        image = self.frame.image.copy()
+        texts = self.result.draw(image)
+        if texts:
+            draw_caption(image, "  ".join([*texts, f"infer {self.stages_ms['infer']:.1f} ms"]))
+        return image
 
     def __repr__(self) -> str:
         return f"Tick({self.to_dict()})"

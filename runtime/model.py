@@ -18,13 +18,14 @@ from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
-from orilla.runtime.frame import Answer, Frame, Line, Record, Tick
+from orilla.runtime.frame import Frame, Line, Record, Tick
 from orilla.runtime.loop.stages import ModelStages, answer_once
 from orilla.runtime.preprocessing.image import Color
 from orilla.runtime.preprocessing.preprocessor import ModelInput, RawInput
-from orilla.runtime.preprocessing.tensor import ArrayResult, TensorPreprocess
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.runner import Runner
-from orilla.runtime.tasks import classify, segment
+from orilla.runtime.tasks.registry import task_of
+from orilla.runtime.tasks.task import Answer, DecodeContext
 
 
 class Model(Runner):
@@ -46,6 +47,9 @@ class Model(Runner):
         """One-line note about the choice of `orilla tune`, or None."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
+        self._task = task_of(bundle.manifest.task)
+        spec = bundle.manifest.preprocess
+        self._outputs = spec if isinstance(spec, TensorPreprocess) else None
         self._indices = itertools.count()
         self._lock = threading.Lock()
         self._closed = False
@@ -146,13 +150,8 @@ class Model(Runner):
             raise ConfigError(msg)
 
     def _decode(self, output: NDArray[np.float32], raw: RawInput) -> Answer:
-        manifest = self.bundle.manifest
-        if manifest.task == "tensor":
-            assert isinstance(manifest.preprocess, TensorPreprocess)
-            return ArrayResult(manifest.preprocess.results(output))
-        if manifest.task == "segment" and isinstance(raw, np.ndarray):
-            return segment.decode(output, (raw.shape[0], raw.shape[1]), manifest.labels[0])
-        return classify.decode(output, manifest.labels)
+        frame_hw = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
+        return self._task.decode(output, DecodeContext(self.bundle.manifest.labels, frame_hw, self._outputs))
 
 
 def _framed(index: int, raw: RawInput, captured_ns: int) -> Frame | Line | Record:

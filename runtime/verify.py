@@ -16,8 +16,7 @@ from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import evaluate_session, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.preprocessing.preprocessor import RawInput
-from orilla.runtime.tasks.decide import agreeing
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.registry import task_of
 
 RESIZE_MEAN = 0.5
 """Maximum mean difference of prepared images in grey levels. The results of bilinear resizing differ by 1 in a quarter
@@ -26,9 +25,6 @@ of the values between x86-64 and Arm."""
 RESULT_SLACK = 0.01
 """In the stage `result`, the agreement may be lower by this share than the variant's tolerance allows, because
 processors resize images differently."""
-
-NAMES = {"iou": "IoU", "accuracy": "accuracy", "cosine": "cosine similarity"}
-"""Names of the primary metrics in messages."""
 
 METRIC_SLACK = 0.5
 """Percentage points by which the primary metric may be below its value at export on the same data."""
@@ -138,14 +134,14 @@ def _prepare_stage(bundle: Bundle, frames: list[KnownFrame]) -> Stage:
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: list[KnownFrame]) -> list[Stage]:
     """Compare the outputs for prepared samples (stage `infer`) and raw samples (`result`) with the golden answers."""
-    preprocessor, task, allowed = bundle.preprocessor(), bundle.manifest.task, variant.tolerance
+    preprocessor, task, allowed = bundle.preprocessor(), task_of(bundle.manifest.task), variant.tolerance
     try:
         expected = read_answers(bundle, variant)
         outputs = [session.run(frame.prepared)[0] for frame in frames]
         raw_outputs = [session.run(preprocessor(frame.raw))[0] for frame in frames]
         sizes = [_size(frame.raw) for frame in frames]
         results = [
-            float(np.mean(agreeing(task, output, golden, size)))
+            float(np.mean(task.agreeing(output, golden, size)))
             for output, golden, size in zip(raw_outputs, expected, sizes, strict=True)
         ]
     except (OrillaError, ValueError) as failure:
@@ -160,14 +156,14 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
         ]
     error = np.abs(np.stack(outputs) - expected).reshape(len(frames), -1)
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
-    same = min(float(np.mean(agreeing(task, *pair))) for pair in zip(outputs, expected, strict=True))
+    same = min(float(np.mean(task.agreeing(*pair))) for pair in zip(outputs, expected, strict=True))
     # These comparisons fail for NaN.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
     detail += f", agreement {same:.5f} (>= {allowed.agreement:.5f}) with the outputs at export"
     least = allowed.agreement - RESULT_SLACK
-    compared = {"segment": "mask pixels", "tensor": "numbers"}.get(task, "classes")
-    result = Stage("result", min(results) >= least, f"share of agreeing {compared} {min(results):.5f} (>= {least:.5f})")
+    summary = f"share of agreeing {task.decision} {min(results):.5f} (>= {least:.5f})"
+    result = Stage("result", min(results) >= least, summary)
     return [Stage("infer", close, detail), result]
 
 
@@ -184,8 +180,9 @@ def _accuracy_stage(
     """
     manifest, split = bundle.manifest, dataset.check_split
     metrics, same = evaluate_session(bundle, session, dataset).metrics(), is_export_data(manifest, dataset)
-    metric = FIRST_METRIC[manifest.task]
+    task = task_of(manifest.task)
+    metric = task.metric
     points = 100 * (variant.check.metrics[metric] - metrics[metric])
-    detail = f"{NAMES[metric]} {metrics[metric]:.4f} on {dataset.source.name} {split}"
+    detail = f"{task.metric_title} {metrics[metric]:.4f} on {dataset.source.name} {split}"
     detail += f", {variant.check.metrics[metric]:.4f} at export" if same else " (not the data of the export)"
     return metrics, Stage("accuracy", not same or points <= METRIC_SLACK, detail)

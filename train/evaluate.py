@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from orilla.runtime.bundle.card import EvaluationResult
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.evaluation.metrics import GroundTruth, Metrics, compute_metrics, target_of, truth_of
-from orilla.runtime.evaluation.metrics.classification import ClassificationMetrics
+from orilla.runtime.evaluation.targets import target_of, truth_of
+from orilla.runtime.tasks.metrics import Metrics
+from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
+from orilla.runtime.tasks.task import GroundTruth
 
 BATCH = 32
 """Number of samples per prediction. Larger batches of images would need more memory than training does."""
@@ -40,7 +42,7 @@ def evaluate(
         for inputs, truths in _batches(dataset, items, prepare)
         for pair in zip(truths, predict(model, inputs), strict=True)
     )
-    return compute_metrics(target_of(dataset, dataset.task, labels), answers)
+    return target_of(dataset, dataset.task, labels).metrics(answers)
 
 
 def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.files import make_folder, replacing
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.registry import task_of
 from orilla.train.data.combined import CombinedDataset
 from orilla.train.data.scan import scan
 from orilla.train.data.splits import HELD_OUT, Splits, data_card, split
@@ -152,7 +152,7 @@ def _search(
     splits = replace(data.splits, report=data.splits.choose)
     backend.configure(options.precision, options.seed)
     defaults = make_job(options, data.dataset, splits)
-    metric = f"choose_{FIRST_METRIC[data.dataset.task]}"
+    metric = f"choose_{task_of(data.dataset.task).metric}"
     make_folder(out)
 
     def score(trial_options: TrainOptions, epochs: int, trial: str) -> float:

@@ -14,9 +14,8 @@ from orilla.devices.errors import ConversionError
 from orilla.export.data.prepared import Inputs, row
 from orilla.runtime.bundle.manifest import Check, Tolerance
 from orilla.runtime.engines.session import Session
-from orilla.runtime.evaluation.metrics import GroundTruth, Metrics, Target, compute_metrics
-from orilla.runtime.tasks.decide import agreeing
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.metrics import Metrics
+from orilla.runtime.tasks.task import GroundTruth, Target
 
 SECONDS = 3.0
 """Time limit of one check, in seconds.
@@ -66,7 +65,7 @@ class Reference:
 
     def metrics_of(self, outputs: NDArray[np.float32], places: range) -> Metrics:
         """Return the metrics of `outputs`, which belong to the samples at `places`."""
-        return compute_metrics(self.target, zip((self.truths[place] for place in places), outputs, strict=True))
+        return self.target.metrics(zip((self.truths[place] for place in places), outputs, strict=True))
 
     def agreement(self, outputs: NDArray[np.float32], places: range) -> float:
         """Return the share of decisions in `outputs` that equal those of the original model.
@@ -75,7 +74,7 @@ class Reference:
         """
         equal = total = 0
         for output, place in zip(outputs, places, strict=True):
-            same = agreeing(self.target.task, output, self.outputs[place], self.sizes[place])
+            same = self.target.task.agreeing(output, self.outputs[place], self.sizes[place])
             equal, total = equal + int(np.count_nonzero(same)), total + same.size
         return equal / total
 
@@ -97,7 +96,7 @@ def check(reference: Reference, session: Session, *, seconds: float | None = SEC
     places = range(0, count, _stride(session, reference, seconds))
     outputs = answers(session, reference.inputs, places, shape)
     original = reference.outputs[places.start : places.stop : places.step]
-    computed, metric = reference.metrics_of(outputs, places), FIRST_METRIC[reference.target.task]
+    computed, metric = reference.metrics_of(outputs, places), reference.target.task.metric
     metrics = computed.metrics()
     base = reference.metrics if len(places) == count else reference.metrics_of(original, places).metrics()
     error = np.abs(outputs - original)
@@ -149,7 +148,7 @@ def tolerance(
     """
     minimum, scale, task = ROUNDED if rounded else EXACT, reference.scale, reference.target.task
     error = np.abs(outputs - original).reshape(len(outputs), -1)
-    agreement = min(float(np.mean(agreeing(task, *pair))) for pair in zip(outputs, original, strict=True))
+    agreement = min(float(np.mean(task.agreeing(*pair))) for pair in zip(outputs, original, strict=True))
     return Tolerance(
         mean_error=max(minimum.mean_error * scale, result.mean_error, float(error.mean(axis=1).max())),
         max_error=max(minimum.max_error * scale, float(error.max())),

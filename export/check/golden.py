@@ -24,16 +24,10 @@ from orilla.runtime.frame import Line
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.sources.text_lines import Lines
-from orilla.runtime.tasks.classify import class_scores
+from orilla.runtime.tasks.registry import task_of
 
 JPEG_QUALITY = 92
 """JPEG quality of golden frames. The value is typical of cameras."""
-
-MIN_SCORE = 0.6
-"""Minimum score of the best class of a golden sample. A less certain decision may differ on another processor."""
-
-CANDIDATES = 3
-"""Number of candidates for each golden sample of a classifier."""
 
 MAX_COMPARED = 40
 """Approximate number of images whose masks are compared to choose golden samples for the segment task."""
@@ -67,8 +61,7 @@ def raw_samples(
 ) -> list[tuple[str, RawInput]]:
     """Return the name and content of each raw sample from which golden samples can be chosen.
 
-    For a classifier, there are `CANDIDATES` times as many as golden samples, so that samples with clear decisions can
-    be chosen.
+    There are `Task.golden_candidates` times as many as golden samples.
 
     Args:
         spec: A data set, such as `scenes`, or a `.txt` file with one text per line. If None, the samples come from the
@@ -88,7 +81,7 @@ def raw_samples(
     if origin.has_labels and origin.task == "segment" and set(source.labels) <= set(origin.classes):
         chosen = _by_share(origin, pool, source.labels[0], count)
     else:
-        chosen = balanced(origin, pool, count if source.task in ("segment", "tensor") else CANDIDATES * count, 0)
+        chosen = balanced(origin, pool, task_of(source.task).golden_candidates * count, 0)
     loaded = (origin.load(*item) for item in chosen)
     return [(sample.name, _raw(sample, source.preprocessor)) for sample in loaded]
 
@@ -135,13 +128,11 @@ def choose_golden(source: SourceModel, candidates: Candidates, outputs: NDArray[
         source: The original model.
         candidates: The samples to choose from.
         outputs: Outputs of the original model for the candidates, `[N,...]`.
-        count: Number of golden samples for a classifier. For other tasks, every candidate is chosen.
+        count: Number of golden samples.
     """
-    stored, inputs = candidates.stored, candidates.inputs
-    if source.task in ("classify", "text"):
-        chosen = clear_decisions(outputs, count)
-        stored, outputs = [stored[place] for place in chosen], outputs[chosen]
-        inputs = {name: array[chosen] for name, array in inputs.items()}
+    chosen = task_of(source.task).choose_golden(outputs, count)
+    stored, outputs = [candidates.stored[place] for place in chosen], outputs[chosen]
+    inputs = {name: array[chosen] for name, array in candidates.inputs.items()}
     kind = source.preprocessor.kind
     raw_suffix, prepared_suffix = SUFFIXES[kind]
     files: dict[str, bytes] = {}
@@ -156,35 +147,6 @@ def choose_golden(source: SourceModel, candidates: Candidates, outputs: NDArray[
         digest = raw_digest(_packed(source, raw) if kind == "tensor" else raw)
         entries.append(Golden(f"{stem}{raw_suffix}", digest, f"{stem}{prepared_suffix}", f"{stem}.output.npy"))
     return GoldenData(files, tuple(entries), inputs, outputs)
-
-
-def clear_decisions(outputs: NDArray[np.float32], count: int) -> list[int]:
-    """Return the indices of the golden samples of a classifier.
-
-    Only samples with a clear decision are chosen, with the same number for each class if possible. Within a class, they
-    are evenly spaced from the least to the most certain decision. If too few decisions are clear, the samples with the
-    most certain decisions are chosen.
-
-    Args:
-        outputs: Outputs of the original model, `[N,classes]` or `[N,1]`.
-        count: Number of samples to choose.
-    """
-    scores = class_scores(outputs)
-    best, classes = scores.max(axis=1), scores.argmax(axis=1)
-    order = np.argsort(best, kind="stable")
-    clear = order[best[order] >= MIN_SCORE]
-    if len(clear) < count:
-        return sorted(order[-count:].tolist())
-    of_class = [clear[classes[clear] == label] for label in np.unique(classes[clear])]
-    shares = [0] * len(of_class)
-    while sum(shares) < count:
-        for place, members in enumerate(of_class):
-            if sum(shares) < count and shares[place] < len(members):
-                shares[place] += 1
-    chosen: list[int] = []
-    for members, share in zip(of_class, shares, strict=True):
-        chosen += members[np.linspace(0, len(members) - 1, share).round().astype(int)].tolist()
-    return sorted(chosen)
 
 
 def _packed(source: SourceModel, raw: RawInput) -> NDArray[np.float64]:

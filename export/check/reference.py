@@ -17,9 +17,9 @@ from orilla.export.data.prepared import SampleSet
 from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace, save_array
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.evaluation.metrics import GroundTruth, Target, target_of
-from orilla.runtime.tasks.decide import decisions
-from orilla.runtime.tasks.task import Task
+from orilla.runtime.evaluation.targets import target_of
+from orilla.runtime.tasks.registry import task_of
+from orilla.runtime.tasks.task import GroundTruth, Target, Task
 
 BATCH = 32
 
@@ -76,24 +76,25 @@ def make_reference(
     Raises:
         DataError: The labels and the outputs differ in size.
     """
-    labelled = dataset.has_labels and (source.task != "tensor" or _has_values(validation, outputs))
-    truths = validation.truths
-    if not labelled:
-        truths = _own_truths(outputs, validation, source.task)
+    task = task_of(source.task)
+    labelled = dataset.has_labels and (task.needs_labels or _has_values(validation, outputs))
+    truths = validation.truths if labelled else _own_truths(outputs, validation, task)
     return Reference(
-        target_of(dataset, source.task, source.labels) if labelled else _own_target(source, dataset),
+        target_of(dataset, source.task, source.labels)
+        if labelled
+        else Target(task, source.labels, task.pseudo_indices(source.labels), dataset.ignore),
         truths,
         validation.inputs,
         outputs,
         validation.sizes,
-        sums_to_one=source.task in ("classify", "text") and outputs.ndim == 2 and outputs.shape[1] > 1,
+        sums_to_one=task.sums_to_one(outputs),
     )
 
 
 def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
     """Raise `DataError` if the task needs probabilities but the outputs are not probabilities."""
     low, high = float(outputs.min()), float(outputs.max())
-    if source.task != "tensor" and (low < -MAX_EXCESS or high > 1 + MAX_EXCESS):
+    if task_of(source.task).scores_in_0_1 and (low < -MAX_EXCESS or high > 1 + MAX_EXCESS):
         msg = (
             f"the outputs range from {low:.3g} to {high:.3g}, so they are not probabilities: end the model with a "
             "softmax layer, or use task=tensor"
@@ -101,23 +102,12 @@ def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
         raise DataError(msg)
 
 
-def _own_target(source: SourceModel, dataset: Dataset) -> Target:
-    """Return the target for unlabelled data, whose classes have the order of the model's labels."""
-    places = (1,) if source.task == "segment" else tuple(range(len(source.labels)))
-    return Target(source.task, source.labels, places, dataset.ignore)
-
-
 def _own_truths(outputs: Iterable[NDArray[np.float32]], validation: SampleSet, task: Task) -> list[GroundTruth]:
-    """Return the decisions of the original model, or its outputs for the tensor task, as ground truth."""
-    truths = []
-    for output, truth, size in zip(outputs, validation.truths, validation.sizes, strict=True):
-        if task == "tensor":
-            truths.append(GroundTruth(truth.name, output.ravel()))
-        elif task == "segment":
-            truths.append(GroundTruth(truth.name, decisions(task, output, size).astype(np.uint8)))
-        else:
-            truths.append(GroundTruth(truth.name, int(decisions(task, output)[0])))
-    return truths
+    """Return the ground truth that the outputs of the original model stand for."""
+    return [
+        GroundTruth(truth.name, task.pseudo_truth(output, size))
+        for output, truth, size in zip(outputs, validation.truths, validation.sizes, strict=True)
+    ]
 
 
 def _has_values(validation: SampleSet, outputs: NDArray[np.float32]) -> bool:

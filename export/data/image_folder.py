@@ -8,7 +8,6 @@ from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import ClassifiedImage, Dataset, Sample, Source
 from orilla.runtime.preprocessing.image_file import decode_image, why_undecoded
 from orilla.runtime.sources.source import image_files
-from orilla.runtime.tasks.task import Task
 
 
 class ImageFolder(Dataset):
@@ -17,7 +16,7 @@ class ImageFolder(Dataset):
     classes = ()
     has_labels = False
 
-    def __init__(self, folder: Path, task: Task) -> None:
+    def __init__(self, folder: Path, task: str) -> None:
         self._files = image_files(folder)
         self.task = task
         self.source = Source("pictures", "a folder of images", "not stated")

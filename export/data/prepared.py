@@ -17,8 +17,9 @@ from orilla.export.workspace import Workspace
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
-from orilla.runtime.evaluation.metrics import GroundTruth, truth_of
+from orilla.runtime.evaluation.targets import truth_of
 from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.tasks.task import GroundTruth
 
 Inputs = dict[str, NDArray[Any]]
 """Prepared samples as arrays `[N,...]`, by the name of the network's input."""

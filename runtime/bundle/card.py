@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from orilla.runtime.tasks.task import Task
-
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The name and licence of a data set."""
@@ -62,7 +60,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The model card. Training writes it as `card.json`, and the bundle contains it."""
 
     model: str
-    task: Task
+    task: str
+    """Name of the task, see `orilla.runtime.tasks.registry.TASKS`."""
     labels: tuple[str, ...]
     """Names of the classes that the model distinguishes. For a segmentation, the name of the class that it finds."""
     data: DataCard

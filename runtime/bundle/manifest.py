@@ -12,7 +12,7 @@ from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
-from orilla.runtime.tasks.task import FIRST_METRIC, Task
+from orilla.runtime.tasks.registry import TASKS, task_of
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
 """Pattern that variant names must match, because they become file names and arguments of remote commands."""
@@ -139,7 +139,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     schema: int
     name: str
-    task: Task
+    task: str
     labels: tuple[str, ...]
     """Class names. A single-class segmentation has one name, that of the class whose probability it outputs."""
     preprocess: Preprocess | TextPreprocess | TensorPreprocess
@@ -197,6 +197,9 @@ class _Version(msgspec.Struct):
 
 def _check_names(manifest: Manifest) -> None:
     """Raise `BundleError` if parts of the manifest contradict each other."""
+    if manifest.task not in TASKS:
+        msg = f"manifest.json: the task {manifest.task[:60]!r} is none of {', '.join(TASKS)}"
+        raise BundleError(msg)
     _check_variants(manifest)
     _check_preprocess(manifest)
     _check_metrics(manifest)
@@ -215,7 +218,7 @@ def _check_variants(manifest: Manifest) -> None:
     if len(set(names)) != len(names):
         msg = "manifest.json: two variants have the same name"
         raise BundleError(msg)
-    if not manifest.labels and manifest.task != "tensor":
+    if not manifest.labels and task_of(manifest.task).needs_labels:
         msg = "manifest.json: labels are empty"
         raise BundleError(msg)
 
@@ -242,7 +245,7 @@ def _check_preprocess(manifest: Manifest) -> None:
 
 
 def _check_metrics(manifest: Manifest) -> None:
-    metric = FIRST_METRIC[manifest.task]
+    metric = task_of(manifest.task).metric
     if any(metric not in variant.check.metrics for variant in manifest.variants):
         msg = f"manifest.json: a variant's check has no {metric}"
         raise BundleError(msg)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.commands.variant_table import print_variants
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from orilla.runtime.bundle.card import Card
@@ -62,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> ShowResult:
 
 
 def _print_card(console: ResultConsole, card: Card) -> None:
-    result, metric = card.measured[0], FIRST_METRIC[card.task]
+    result, metric = card.measured[0], task_of(card.task).metric
     low, high = result.intervals[metric]
     console.print_line(f"trained on {card.data.title} (licence: {card.data.licence}), from {card.start_weights}")
     console.print_line(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +41,7 @@ def _table(manifest: Manifest, max_drop: float, *, is_wide: bool) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    report, metric = manifest.report, FIRST_METRIC[manifest.task]
+    report, metric = manifest.report, task_of(manifest.task).metric
     truth = "" if report.truth == "labels" else ", compared with its own answers"
     title = f"{manifest.name} compared with the original, {report.count} samples of {report.data}{truth}"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
@@ -57,7 +57,7 @@ def _table(manifest: Manifest, max_drop: float, *, is_wide: bool) -> Table:
 
 
 def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, ...]:
-    check, latency, metric = variant.check, variant.latency, FIRST_METRIC[manifest.task]
+    check, latency, metric = variant.check, variant.latency, task_of(manifest.task).metric
     half_interval = (check.interval[1] - check.interval[0]) / 2
     return (
         f"{manifest.files[variant.file].size / 2**20:.2f}",
@@ -72,7 +72,7 @@ def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, 
 
 
 def _legend(manifest: Manifest, max_drop: float) -> list[str]:
-    metric, default = FIRST_METRIC[manifest.task], manifest.default
+    metric, default = task_of(manifest.task).metric, manifest.default
     lines = [f"drop: points of {metric}   *: default   !: loses more than {max_drop:g}, so it cannot be the default"]
     if manifest.variant(default).check.drop > max_drop:
         lines.append(f"no variant loses less than {max_drop:g}: {default}, which loses least, is the default")

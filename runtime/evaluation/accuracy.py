@@ -10,8 +10,9 @@ from orilla.runtime.bundle.manifest import Manifest
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.raw import prepared
-from orilla.runtime.evaluation.metrics import Metrics, compute_metrics, target_of, truth_of
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.evaluation.targets import target_of, truth_of
+from orilla.runtime.tasks.metrics import Metrics
+from orilla.runtime.tasks.registry import task_of
 
 
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +61,7 @@ def evaluate_session(bundle: Bundle, session: Session, dataset: Dataset) -> Metr
     preprocessor, split, manifest = bundle.preprocessor(), dataset.check_split, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))[0]) for sample in samples)
-    return compute_metrics(target_of(dataset, manifest.task, manifest.labels), outputs)
+    return target_of(dataset, manifest.task, manifest.labels).metrics(outputs)
 
 
 def is_export_data(manifest: Manifest, dataset: Dataset) -> bool:
@@ -76,7 +77,7 @@ def is_export_data(manifest: Manifest, dataset: Dataset) -> bool:
 def accuracy(bundle: Bundle, session: Session, dataset: Dataset) -> Accuracy:
     """Measure the accuracy of a session on the `check_split` of a data set."""
     manifest, split = bundle.manifest, dataset.check_split
-    computed, metric = evaluate_session(bundle, session, dataset), FIRST_METRIC[manifest.task]
+    computed, metric = evaluate_session(bundle, session, dataset), task_of(manifest.task).metric
     metrics = computed.metrics()
     drop = 100 * (manifest.report.metrics[metric] - metrics[metric]) if is_export_data(manifest, dataset) else None
     low, high = computed.intervals()[metric]

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
-from orilla.runtime.frame import Answer, Answers, CascadeResult, Part, Result
+from orilla.runtime.frame import Answers, CascadeResult, Part, Result
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Color, Image
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
-from orilla.runtime.tasks.segment import Segmentation
+from orilla.runtime.tasks.task import Answer, Located
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom edge in the frame, in pixels. Right and bottom are exclusive."""
@@ -158,16 +158,16 @@ class CascadeStages:
 
 
 def bounding_box(answer: Answer, image: Image) -> Sequence[Box]:
-    """Return the bounding box of a segmentation, or no box if the class is not in the frame.
+    """Return the boxes of the objects that the answer has found in the frame.
 
     Raises:
-        ConfigError: The answer is not a segmentation.
+        ConfigError: The answer does not say where something is.
     """
     del image
-    if not isinstance(answer, Segmentation):
+    if not isinstance(answer, Located):
         msg = "the first model of the cascade returns no position in the frame: give a function as `crop`"
         raise ConfigError(msg)
-    return [] if (box := answer.box_xyxy) is None else [box]
+    return answer.boxes_xyxy()
 
 
 def _inside(box: Sequence[Any], image: Image) -> Box:

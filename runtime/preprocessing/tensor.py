@@ -66,17 +66,6 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return {name: array.astype(np.float32) for name, array, _ in _split(output, self.outputs)}
 
 
-class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """The result of a model that outputs arrays."""
-
-    arrays: dict[str, NDArray[np.float32]]
-    """Outputs by name. They are copies, not views of the engine's memory."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the result as a JSON document."""
-        return {"task": "tensor", "arrays": {name: array.tolist() for name, array in self.arrays.items()}}
-
-
 def _converted(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
     values = np.asarray(array)
     if values.shape != spec.shape:

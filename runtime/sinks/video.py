@@ -10,7 +10,6 @@ import cv2
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.files import close_files, replacing
 from orilla.runtime.frame import Tick
-from orilla.runtime.sinks.draw import annotate
 from orilla.runtime.sources.video import quiet_capture
 from orilla.runtime.stdio import hidden_stderr
 
@@ -49,7 +48,7 @@ class Video:
         repeats = self._repeats(tick)
         if not repeats:
             return True
-        image = annotate(tick)
+        image = tick.draw()
         if self._writer is None:
             self._open(image.shape[1], image.shape[0])
         if (image.shape[1], image.shape[0]) != self._size:

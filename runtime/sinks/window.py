@@ -11,7 +11,6 @@ from orilla.devices.checks.packages import opencv
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.packages import OPENCV_WHEELS, installed
 from orilla.runtime.frame import Tick
-from orilla.runtime.sinks.draw import annotate
 
 NEEDS_ARGUMENT = False
 TITLE = "Orilla"
@@ -24,7 +23,7 @@ class Window:
 
     def write(self, tick: Tick) -> bool:
         """Show the annotated frame of one tick. Return False if the user closed the window."""
-        cv2.imshow(TITLE, annotate(tick))
+        cv2.imshow(TITLE, tick.draw())
         return (cv2.waitKey(1) & 0xFF) not in QUIT_KEYS
 
     def close(self, *, complete: bool) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import ClassVar
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import BundleError, ConfigError
+from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_name
+from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Output, Target, Task
 
 JSON_CLASSES = 5
-"""Number of classes in the JSON document of a result."""
+"""Number of classes in the JSON document of an answer."""
+
+CAPTION_CLASSES = 3
+"""Maximum number of classes that the caption of an answer lists."""
+
+MIN_SCORE = 0.6
+"""Minimum score of the best class of a golden sample. A less certain decision may differ on another processor."""
 
 Scores = NDArray[np.float32]
 
@@ -57,18 +68,106 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
         classes = [{"label": top.label, "score": round(top.score, 4)} for top in self.top_k(JSON_CLASSES)]
         return {"task": "classify", "top": classes[0], "top_k": classes}
 
+    def draw(self, image: Image) -> list[str]:
+        """Return the lines of the caption. Nothing is drawn into the image."""
+        del image
+        return [f"{score.label} {100 * score.score:.0f} %" for score in self.top_k(CAPTION_CLASSES)]
 
-def decode(output: NDArray[np.float32], labels: tuple[str, ...]) -> Classification:
-    """Convert one output into a result that owns its data.
+
+class ClassifyTask(Task):
+    """Scores of classes. A model of two classes may output only the probability of the second one."""
+
+    name = "classify"
+    summary = "takes an image or arrays, and returns `[classes]`"
+    input_kinds: ClassVar[tuple[str, ...]] = ("image", "tensor")
+    metric = "accuracy"
+    metric_title = "accuracy"
+    decision = "classes"
+    classifies = True
+    golden_candidates = 3
+
+    def decode(self, output: Output, context: DecodeContext) -> Classification:
+        """Convert scores `[1,C]` or `[C]`, or the probability of the second of two classes, into an answer.
+
+        Raises:
+            BundleError: The size of the output does not match the labels.
+        """
+        labels = context.labels
+        if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
+            msg = f"the variant's output has shape {list(output.shape)}, but there are {len(labels)} labels"
+            raise BundleError(msg)
+        return Classification(labels, class_scores(output.reshape(1, -1))[0].astype(np.float32, copy=True))
+
+    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
+        """Return the index of the most likely class, `[1]`."""
+        del size_hw
+        best: NDArray[np.intp] = np.argmax(class_scores(output[None]), axis=1)
+        return best
+
+    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> int:
+        """Return the index of the most likely class."""
+        return int(self.decisions(output, size_hw)[0])
+
+    def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
+        """Return the index of each class among the labels. Raise `ConfigError` if the model lacks a class."""
+        del data
+        for name in classes:
+            if name not in labels:
+                raise unknown_name(name, labels, kind="class of the model")
+        return tuple(labels.index(name) for name in classes)
+
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> ClassificationMetrics:
+        """Return accuracy, precision, recall and F1. Raise `DataError` if a class number is out of range."""
+        labels, outputs = [], []
+        for truth, output in answers:
+            labels.append(target.class_indices[known_class(target, int(truth.value), truth.name)])
+            outputs.append(output)
+        return ClassificationMetrics(class_scores(np.stack(outputs)), np.array(labels, np.int64), target.labels)
+
+    def sums_to_one(self, outputs: NDArray[np.float32]) -> bool:
+        """Return True if there is one score per class."""
+        return outputs.ndim == 2 and outputs.shape[1] > 1
+
+    def choose_golden(self, outputs: NDArray[np.float32], count: int) -> list[int]:
+        """Return the indices of samples with a clear decision. See `clear_decisions`."""
+        return clear_decisions(outputs, count)
+
+
+def known_class(target: Target, label: int, name: str) -> int:
+    """Return `label`. Raise `DataError` if the data set has no class of this number."""
+    if not 0 <= label < len(target.class_indices):
+        msg = f"sample {name} has class {label}: the classes are 0 to {len(target.class_indices) - 1}"
+        raise DataError(msg)
+    return label
+
+
+def clear_decisions(outputs: NDArray[np.float32], count: int) -> list[int]:
+    """Return the indices of the golden samples of a classifier.
+
+    Only samples with a clear decision are chosen, with the same number for each class if possible. Within a class, they
+    are evenly spaced from the least to the most certain decision. If too few decisions are clear, the samples with the
+    most certain decisions are chosen.
 
     Args:
-        output: Scores `[1,C]` or `[C]` float32, or for two classes the probability of the second one.
-        labels: Names of the classes.
-
-    Raises:
-        BundleError: The size of the output does not fit the labels.
+        outputs: Outputs of the original model, `[N,classes]` or `[N,1]`.
+        count: Number of samples to choose.
     """
-    if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
-        msg = f"the variant's output has shape {list(output.shape)}, but there are {len(labels)} labels"
-        raise BundleError(msg)
-    return Classification(labels, class_scores(output.reshape(1, -1))[0].astype(np.float32, copy=True))
+    scores = class_scores(outputs)
+    best, classes = scores.max(axis=1), scores.argmax(axis=1)
+    order = np.argsort(best, kind="stable")
+    clear = order[best[order] >= MIN_SCORE]
+    if len(clear) < count:
+        return sorted(order[-count:].tolist())
+    of_class = [clear[classes[clear] == label] for label in np.unique(classes[clear])]
+    shares = [0] * len(of_class)
+    while sum(shares) < count:
+        for place, members in enumerate(of_class):
+            if sum(shares) < count and shares[place] < len(members):
+                shares[place] += 1
+    chosen: list[int] = []
+    for members, share in zip(of_class, shares, strict=True):
+        chosen += members[np.linspace(0, len(members) - 1, share).round().astype(int)].tolist()
+    return sorted(chosen)
+
+
+TASK = ClassifyTask()

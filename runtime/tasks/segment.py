@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from functools import cached_property
 
 import cv2
@@ -10,8 +11,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import BundleError
+from orilla.devices.errors import BundleError, unknown_name
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
+from orilla.runtime.tasks.drawing import draw_mask
+from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Output, Target, Task
+
+UNNAMED = ("background", "mask")
+"""Classes of a data set whose masks mark one class that has no name."""
 
 THRESHOLD = 0.5
 """A pixel belongs to the class if its probability is at least this value."""
@@ -60,6 +67,10 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         top, bottom = int(rows[0]) * height // down, -(-(int(rows[-1]) + 1) * height // down)
         return left, top, right, bottom
 
+    def boxes_xyxy(self) -> list[tuple[int, int, int, int]]:
+        """Return the bounding box of the class, or no box if the class is not in the frame."""
+        return [] if (box := self.box_xyxy) is None else [box]
+
     @cached_property
     def fraction(self) -> float:
         """Return the share of the cells of the network's grid that belong to the class, 0–1."""
@@ -68,6 +79,11 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
     def to_dict(self) -> dict[str, object]:
         """Return the result as a JSON document."""
         return {"task": "segment", "label": self.label, "fraction": round(self.fraction, 4), **self._extent()}
+
+    def draw(self, image: Image) -> list[str]:
+        """Tint the mask and draw its outline. Return the caption."""
+        draw_mask(image, self.mask)
+        return [f"{self.label} {100 * self.fraction:.0f} %"]
 
     def _interpolated(self, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
         height, width = self.frame_hw
@@ -120,3 +136,64 @@ def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -
         msg = f"the variant's output has shape {list(output.shape)}, but a segmentation outputs [1,height,width,1]"
         raise BundleError(msg)
     return Segmentation(np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1]), frame_hw, label)
+
+
+class SegmentTask(Task):
+    """Probability of one class for each cell of a grid over the image."""
+
+    name = "segment"
+    summary = "takes an image, and returns `[h,w,1]`: the probability of one class"
+    input_kinds = ("image",)
+    metric = "iou"
+    metric_title = "IoU"
+    decision = "mask pixels"
+
+    def decode(self, output: Output, context: DecodeContext) -> Segmentation:
+        """Convert probabilities `[1,h,w,1]` or `[h,w,1]` into an answer. Raise `BundleError` for another shape."""
+        assert context.frame_hw is not None
+        return decode(output, context.frame_hw, context.labels[0])
+
+    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> Bools:
+        """Return the mask, at `size_hw` or on the network's grid."""
+        if size_hw is None:
+            mask: Bools = output >= THRESHOLD
+            return mask
+        return decode(output, size_hw, "").mask
+
+    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> NDArray[np.generic]:
+        """Return the mask as labels `[H,W]`: 0 is background, 1 is the class."""
+        return self.decisions(output, size_hw).astype(np.uint8)
+
+    def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
+        """Return the index of each label among the classes. Raise `ConfigError` if the data set lacks one.
+
+        A data set with masks of one unnamed class matches any model.
+        """
+        if classes == UNNAMED and len(labels) == 1:
+            return (1,)
+        missing = [name for name in labels if name not in classes]
+        if missing:
+            raise unknown_name(missing[0], classes, kind=f"class of {data}")
+        return tuple(classes.index(name) for name in labels)
+
+    def pseudo_indices(self, labels: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the value of the class in the masks that `pseudo_truth` returned."""
+        del labels
+        return (1,)
+
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> SegmentationMetrics:
+        """Return IoU and the metrics derived from pixel counts.
+
+        The answers are counted one by one, so that they need not fit into memory together.
+        """
+        names, tallies = [], []
+        for truth, output in answers:
+            labels = np.asarray(truth.value)
+            height, width = labels.shape
+            result = decode(output, (height, width), target.labels[0])
+            names.append(truth.name)
+            tallies.append(tally(result.resized, labels == target.class_indices[0], labels != target.ignore))
+        return SegmentationMetrics(names, tallies)
+
+
+TASK = SegmentTask()

@@ -1,10 +1,202 @@
-"""The tasks, and the primary metric of each."""
+"""The interface of a task: what a model's outputs mean. Everything that differs by task is in the file of the task."""
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
-Task = Literal["segment", "classify", "text", "tensor"]
+import numpy as np
+from numpy.typing import NDArray
 
-FIRST_METRIC: dict[Task, str] = {"segment": "iou", "classify": "accuracy", "text": "accuracy", "tensor": "cosine"}
-"""Name of the primary metric of each task. Models are chosen and compared by it."""
+from orilla.runtime.tasks.metrics import Metrics
+
+Image = NDArray[np.uint8]
+"""Image, `[H,W,3]` uint8 BGR."""
+
+Output = NDArray[np.float32]
+"""Output of a model for one sample."""
+
+Bools = NDArray[np.bool_]
+
+
+class Answer(Protocol):
+    """The result of one model for one frame. It owns its data."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the answer as a JSON document."""
+
+    def draw(self, image: Image) -> list[str]:
+        """Draw the answer into an image of the frame's size. Return the lines of the caption."""
+
+
+@runtime_checkable
+class Located(Protocol):
+    """An answer that finds objects in the frame, such as a segmentation."""
+
+    def boxes_xyxy(self) -> Sequence[tuple[int, int, int, int]]:
+        """Return the boxes of the objects: left, top, right and bottom edge in pixels.
+
+        Right and bottom are exclusive.
+        """
+
+
+class Outputs(Protocol):
+    """The names and shapes of a model's outputs."""
+
+    def results(self, output: Output) -> dict[str, Output]:
+        """Split the output of a session into arrays by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeContext:
+    """What a task needs to know about the model and the frame in order to decode an output."""
+
+    labels: tuple[str, ...]
+    """Labels of the model."""
+    frame_hw: tuple[int, int] | None
+    """Height and width of the frame in pixels. None if the input is not an image."""
+    outputs: Outputs | None
+    """Names and shapes of the outputs, if the bundle states them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """Ground truth of one sample."""
+
+    name: str
+    value: NDArray[np.generic] | int
+    """Index of the class in `Dataset.classes`, such an index for each pixel `[H,W]`, or the expected output values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How the classes of a data set map to the outputs of a model."""
+
+    task: Task
+    """Task of the model."""
+    labels: tuple[str, ...]
+    """Labels of the model."""
+    class_indices: tuple[int, ...]
+    """For each class of the data set, its index in the model. For a segmentation, for each label, its index in the data
+    set."""
+    ignore: int
+    """Value of pixels that do not count."""
+
+    def metrics(self, answers: Iterable[tuple[GroundTruth, Output]]) -> Metrics:
+        """Compare outputs with the ground truth. See `Task.metrics`."""
+        return self.task.metrics(self, answers)
+
+
+class Task(ABC):
+    """What the outputs of a model mean. The object of a task has no state."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What a model of this task takes and returns, for help texts."""
+    input_kinds: ClassVar[tuple[str, ...]]
+    """Kinds of input that a model of this task may take: `image`, `text` or `tensor`."""
+    metric: ClassVar[str]
+    """Name of the primary metric. Models are chosen and compared by it."""
+    metric_title: ClassVar[str]
+    """The primary metric in the words of reports."""
+    decision: ClassVar[str]
+    """What a robot acts on, as a plural noun for messages, such as `classes`."""
+    needs_labels: ClassVar[bool] = True
+    """True if a model of this task has labels, and labelled data must have the same task."""
+    scores_in_0_1: ClassVar[bool] = True
+    """True if every output value is a probability."""
+    classifies: ClassVar[bool] = False
+    """True if the ground truth of a sample is one class, whose number the model must know."""
+    golden_candidates: ClassVar[int] = 1
+    """Number of samples from which the export chooses one golden sample."""
+
+    @abstractmethod
+    def decode(self, output: Output, context: DecodeContext) -> Answer:
+        """Convert the output for one frame, with or without the batch axis, into an answer.
+
+        Raises:
+            BundleError: The shape of the output does not match the task or the labels.
+        """
+
+    @abstractmethod
+    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
+        """Return what a robot acts on, as an array.
+
+        Args:
+            output: Output without the batch axis.
+            size_hw: Height and width of the frame, if the input is an image. If None, decisions about pixels are made
+                for the cells of the network's grid.
+        """
+
+    def agreeing(self, output: Output, reference: Output, size_hw: tuple[int, int] | None = None) -> Bools:
+        """Return for each decision whether an output agrees with a reference.
+
+        Args:
+            output: Output without the batch axis.
+            reference: Output of the original model, of the same shape.
+            size_hw: As for `decisions`.
+        """
+        same: Bools = self.decisions(output, size_hw) == self.decisions(reference, size_hw)
+        return same
+
+    @abstractmethod
+    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> NDArray[np.generic] | int:
+        """Return the ground truth that an output of the original model stands for, if the data have no labels.
+
+        Args:
+            output: Output without the batch axis.
+            size_hw: As for `decisions`.
+        """
+
+    @abstractmethod
+    def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
+        """Match the classes of a data set with the labels of a model.
+
+        Args:
+            classes: Classes of the data set.
+            labels: Labels of the model.
+            data: Name of the data set for messages.
+
+        Returns:
+            The value of `Target.class_indices`.
+
+        Raises:
+            ConfigError: The data set lacks a class of the model, or has a class that the model does not know.
+        """
+
+    def pseudo_indices(self, labels: tuple[str, ...]) -> tuple[int, ...]:
+        """Return `Target.class_indices` for ground truth that `pseudo_truth` returned."""
+        return tuple(range(len(labels)))
+
+    @abstractmethod
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> Metrics:
+        """Compare outputs with the ground truth.
+
+        Args:
+            target: Classes of the data set and labels of the model.
+            answers: The ground truth and the output of each sample, without the batch axis.
+
+        Raises:
+            DataError: The ground truth does not match the outputs.
+        """
+
+    def sums_to_one(self, outputs: NDArray[np.float32]) -> bool:
+        """Return True if the values of each output must sum to one.
+
+        Args:
+            outputs: Outputs of the original model, `[N,...]`.
+        """
+        del outputs
+        return False
+
+    def choose_golden(self, outputs: NDArray[np.float32], count: int) -> list[int]:
+        """Return the indices of the golden samples among the candidates.
+
+        Args:
+            outputs: Outputs of the original model for the candidates, `[N,...]`.
+            count: Requested number of golden samples.
+        """
+        del count
+        return list(range(len(outputs)))

@@ -9,9 +9,9 @@ from helpers import bundles, factories
 import orilla.runtime
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import read_frames
-from orilla.runtime.evaluation.metrics import GroundTruth, Target, compute_metrics
-from orilla.runtime.tasks.decide import agreeing, decisions
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.frame import Frame
+from orilla.runtime.tasks.registry import TASKS, task_of
+from orilla.runtime.tasks.task import GroundTruth, Target
 from orilla.runtime.verify import verify
 
 MASK = np.repeat(np.array([[0.1, 0.9]], np.float32), 4, axis=0)[..., None]
@@ -24,17 +24,17 @@ CASES = {
 """For each task: a small bundle, its labels, a ground truth, a correct output and a wrong output."""
 
 
-@pytest.fixture(params=FIRST_METRIC)
+@pytest.fixture(params=TASKS)
 def task(request):
     if request.param not in CASES:
         pytest.fail(f"task {request.param} has no contract case: add one to CASES")
-    return request.param
+    return task_of(request.param)
 
 
 @pytest.fixture
 def small(task, tmp_path):
     """Path of a small bundle for the task."""
-    name = CASES[task][0]
+    name = CASES[task.name][0]
     return (
         factories.array_bundle(tmp_path / "arrays.orilla") if name == "arrays" else bundles.BUNDLES / f"{name}.orilla"
     )
@@ -42,12 +42,12 @@ def small(task, tmp_path):
 
 def test_an_answer_is_a_json_document_that_repeats(task, small):
     bundle = Bundle.open(small)
-    assert bundle.manifest.task == task
+    assert bundle.manifest.task == task.name
     with orilla.runtime.open(small) as model:
         for golden in read_frames(bundle):
             first, repeated = (model(golden.raw) for _ in range(2))
             document = json.loads(json.dumps(first.result.to_dict()))
-            assert document["task"] in FIRST_METRIC
+            assert document["task"] in TASKS
             assert document == repeated.result.to_dict()
             assert set(first.stages_ms) == {"prepare", "infer", "decode"}
 
@@ -59,9 +59,9 @@ def test_different_inputs_have_different_answers(small):
 
 
 def test_an_output_agrees_with_itself_and_not_with_its_opposite(task):
-    *_, right, wrong = CASES[task]
-    assert agreeing(task, right, right).all()
-    assert not agreeing(task, right, wrong).all()
+    *_, right, wrong = CASES[task.name]
+    assert task.agreeing(right, right).all()
+    assert not task.agreeing(right, wrong).all()
 
 
 def test_decisions_are_those_of_the_answer(task, small):
@@ -69,21 +69,49 @@ def test_decisions_are_those_of_the_answer(task, small):
     golden = read_frames(Bundle.open(small))[0]
     with orilla.runtime.open(small) as model:
         result, output = model(golden.raw).result, model.session.run(golden.prepared)[0]
-    if task == "segment":
-        assert np.array_equal(decisions(task, output, golden.raw.shape[:2]), result.mask)
-    elif task == "tensor":
-        assert agreeing(task, output, next(iter(result.arrays.values())).ravel()).all()
+    if task.name == "segment":
+        assert np.array_equal(task.decisions(output, golden.raw.shape[:2]), result.mask)
+    elif task.name == "tensor":
+        assert task.agreeing(output, next(iter(result.arrays.values())).ravel()).all()
     else:
-        assert result.labels[int(decisions(task, output)[0])] == result.top.label
+        assert result.labels[int(task.decisions(output)[0])] == result.top.label
+
+
+def test_the_decisions_of_the_original_serve_as_ground_truth(task):
+    _, labels, _, right, wrong = CASES[task.name]
+    target = Target(task, labels, task.pseudo_indices(labels), ignore=255)
+    size_hw = right.shape[:2] if right.ndim == 3 else None
+    truths = [GroundTruth(str(index), task.pseudo_truth(right, size_hw)) for index in range(3)]
+    assert target.metrics([(truth, right) for truth in truths]).metrics()[task.metric] == pytest.approx(1)
+    assert target.metrics([(truth, wrong) for truth in truths]).metrics()[task.metric] < 0.9
+
+
+def test_golden_samples_are_chosen_among_the_candidates(task):
+    right = CASES[task.name][3]
+    outputs = np.stack([right] * 3 * task.golden_candidates)
+    chosen = task.choose_golden(outputs, 3)
+    assert len(set(chosen)) == 3
+    assert set(chosen) <= set(range(len(outputs)))
+
+
+def test_an_answer_draws_itself(task, small):
+    golden = read_frames(Bundle.open(small))[0]
+    with orilla.runtime.open(small) as model:
+        tick = model(golden.raw)
+    if isinstance(tick.frame, Frame):
+        drawn = tick.draw()
+        assert drawn.shape == golden.raw.shape
+        assert not np.array_equal(drawn, golden.raw)
+    else:
+        assert all(isinstance(text, str) for text in tick.result.draw(np.zeros((120, 160, 3), np.uint8)))
 
 
 def test_the_primary_metric_is_1_for_right_answers_and_less_for_wrong_ones(task):
-    _, labels, truth, right, wrong = CASES[task]
-    target = Target(task, labels, (1,) if task == "segment" else tuple(range(len(labels))), ignore=255)
-    metric = FIRST_METRIC[task]
+    _, labels, truth, right, wrong = CASES[task.name]
+    target = Target(task, labels, task.pseudo_indices(labels), ignore=255)
+    metric = task.metric
     good, bad = (
-        compute_metrics(target, [(GroundTruth(str(index), truth), output) for index in range(3)])
-        for output in (right, wrong)
+        target.metrics([(GroundTruth(str(index), truth), output) for index in range(3)]) for output in (right, wrong)
     )
     assert good.metrics()[metric] == pytest.approx(1)
     assert bad.metrics()[metric] < 0.9

@@ -7,13 +7,13 @@ import pytest
 from helpers import factories
 
 from orilla.devices.errors import DataError
-from orilla.export.check.golden import clear_decisions
 from orilla.export.data.draw import divide
 from orilla.export.export import ExportOptions, export
 from orilla.export.recommend import recommended
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.run_folder import encode_json, read_run
 from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.tasks.classify import clear_decisions
 from orilla.runtime.verify import verify
 
 

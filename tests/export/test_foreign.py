@@ -137,7 +137,7 @@ def test_axes_that_are_not_fixed_are_named_and_can_be_given(tmp_path, arrays):
             b"x",
             ModelHints(),
             ConfigError,
-            r"the task of m.keras is unknown: set `task` to one of segment, classify, text, tensor",
+            r"the task of m.keras is unknown: set `task` to one of classify, segment, text, tensor",
         ),
         ("m.keras", b"x", ModelHints(task="detect"), ConfigError, "unknown task 'detect'"),
         ("m.keras", b"x", ModelHints(task="classify", input_range="bgr"), ConfigError, "unknown input range 'bgr'"),

@@ -26,7 +26,7 @@ from orilla.export.convert import fork_server, keras_litert, keras_onnx
 from orilla.export.export import ExportOptions, export
 from orilla.runtime.engines import loader
 from orilla.runtime.stdio import hidden_stderr
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.registry import task_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STEPS, FEATURES, UNITS = 200, 32, 32
@@ -62,8 +62,8 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
     return {
         "model": manifest.name,
         "samples": manifest.report.count,
-        "metric": FIRST_METRIC[manifest.task],
-        "original": manifest.report.metrics[FIRST_METRIC[manifest.task]],
+        "metric": task_of(manifest.task).metric,
+        "original": manifest.report.metrics[task_of(manifest.task).metric],
         "recommended": chosen.name,
         "drop": chosen.check.drop,
         "agreement": chosen.check.agreement,

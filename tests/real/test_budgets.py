@@ -13,9 +13,8 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.engines import loader
 from orilla.runtime.evaluation.accuracy import open_labelled
-from orilla.runtime.evaluation.metrics import compute_metrics, target_of, truth_of
-from orilla.runtime.tasks.decide import agreeing
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.evaluation.targets import target_of, truth_of
+from orilla.runtime.tasks.registry import task_of
 
 LIMITS = {
     "road": {"p50_ratio": 0.75, "p90_ratio": 0.85, "size_ratio": 0.45, "memory_mib": 40},
@@ -54,7 +53,7 @@ def test_the_full_precision_reference_decides_as_the_original(name, reference):
         for golden in read_frames(whole):
             output = session.run(golden.prepared)[0]
             assert output.dtype == np.float32
-            assert np.mean(agreeing(whole.manifest.task, output, golden.output)) > 0.98
+            assert np.mean(task_of(whole.manifest.task).agreeing(output, golden.output)) > 0.98
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -90,6 +89,6 @@ def test_the_recorded_outputs_are_those_of_the_original(name, data_root):
     assert dataset.digest(split) == manifest.report.sha256
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
     answers = ((truth_of(sample), original.run(sample)[0]) for sample in samples)
-    metric = FIRST_METRIC[manifest.task]
-    measured = compute_metrics(target_of(dataset, manifest.task, manifest.labels), answers).metrics()[metric]
+    metric = task_of(manifest.task).metric
+    measured = target_of(dataset, manifest.task, manifest.labels).metrics(answers).metrics()[metric]
     assert measured == pytest.approx(manifest.report.metrics[metric], abs=1e-4)

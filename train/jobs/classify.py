@@ -16,11 +16,12 @@ from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import ClassifiedText, Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared
-from orilla.runtime.evaluation.metrics import GroundTruth, compute_metrics, target_of
+from orilla.runtime.evaluation.targets import target_of
 from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
+from orilla.runtime.tasks.task import GroundTruth
 from orilla.train.data.augment import BatchChange
 from orilla.train.data.batches import ClassifierData, Inputs, PreparedInputs
 from orilla.train.data.features import FeatureStore, Views
@@ -236,7 +237,7 @@ class _Training:
                 for index, output in zip(indices, predict(model, inputs.view(indices, 0)), strict=True):
                     yield GroundTruth("", int(self.watched_labels[index])), output
 
-        return compute_metrics(target, answers()).metrics()["accuracy"]
+        return target.metrics(answers()).metrics()["accuracy"]
 
 
 def _labels(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.int64]:

@@ -8,7 +8,6 @@ from typing import Literal
 
 import keras
 
-from orilla.runtime.tasks.task import Task
 from orilla.train.data.augment import BatchChange
 
 Head = Literal["gap", "flatten"]
@@ -62,7 +61,7 @@ class Phase:
 class Plan:
     """The architecture of one model and its default training settings."""
 
-    task: Task
+    task: str
     build: Callable[[NetworkOptions], Network]
     input: tuple[int, ...]
     """Default height and width in pixels, or the default length in tokens."""

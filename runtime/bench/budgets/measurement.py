@@ -27,10 +27,10 @@ from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import accuracy, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
-from orilla.runtime.evaluation.metrics import GroundTruth, compute_metrics, target_of, truth_of
+from orilla.runtime.evaluation.targets import target_of, truth_of
 from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
-from orilla.runtime.tasks.decide import agreeing
-from orilla.runtime.tasks.task import FIRST_METRIC
+from orilla.runtime.tasks.registry import task_of
+from orilla.runtime.tasks.task import GroundTruth
 
 MIN_S = 0.1
 SECONDS = 3.0
@@ -230,7 +230,8 @@ class Measurement:
 
     def _compare_with_reference(self, dataset: Dataset, reference: Bundle) -> Answers:
         subject, manifest = self.subject, self.subject.bundle.manifest
-        split, metric = dataset.check_split, FIRST_METRIC[manifest.task]
+        split, task = dataset.check_split, task_of(manifest.task)
+        metric = task.metric
         target, count = target_of(dataset, manifest.task, manifest.labels), len(dataset.names(split))
         outputs: list[Output] = []
         agreement: list[float] = []
@@ -243,13 +244,13 @@ class Measurement:
         def variant_answers(session: Session) -> Iterator[tuple[GroundTruth, Output]]:
             answers = self._run(dataset, subject.bundle.preprocessor(), session)
             for expected, (size_hw, truth, output) in zip(outputs, answers, strict=True):
-                agreement.append(float(np.mean(agreeing(manifest.task, output, expected, size_hw))))
+                agreement.append(float(np.mean(task.agreeing(output, expected, size_hw))))
                 yield truth, output
 
         with closing(load_reference(subject)) as session:
-            expected_value = compute_metrics(target, reference_answers(session)).metrics()[metric]
+            expected_value = target.metrics(reference_answers(session)).metrics()[metric]
         with closing(self.load()) as session:
-            value = compute_metrics(target, variant_answers(session)).metrics()[metric]
+            value = target.metrics(variant_answers(session)).metrics()[metric]
         data = f"{count} of {dataset.source.name} {split}"
         drop_from = f"{data}, {metric} {value:.4f}, full precision {expected_value:.4f}"
         return Answers(100 * (expected_value - value), float(np.mean(agreement)), drop_from, data)

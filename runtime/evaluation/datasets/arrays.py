@@ -23,7 +23,6 @@ from orilla.runtime.evaluation.datasets.dataset import (
     Sample,
     require_split,
 )
-from orilla.runtime.tasks.task import Task
 
 SPLIT = "all"
 
@@ -41,7 +40,7 @@ class ArrayFile(NumberedDataset):
         count = len(next(iter(inputs.values())))
         super().__init__({SPLIT: y.tolist() if self.task == "classify" and y is not None else [0] * count})
 
-    def _task(self) -> Task:
+    def _task(self) -> str:
         if self._has_images and self._y is not None and self._y.ndim == 3:
             return "segment"
         numbered = self._y is not None and self._y.ndim == 1 and self._y.dtype.kind in "iu"

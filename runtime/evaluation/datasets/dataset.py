@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from orilla.devices.errors import unknown_name
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.preprocessing.image import Image
-from orilla.runtime.tasks.task import Task
 
 SPLITS = ("train", "val", "test")
 
@@ -78,7 +77,7 @@ class Dataset(ABC):
     """
 
     source: Source
-    task: Task
+    task: str
     classes: tuple[str, ...]
     ignore: int = 255
     """Label of pixels that losses and metrics ignore. Only segmentation uses it."""

@@ -8,11 +8,12 @@ from hypothesis.extra import numpy as arrays
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.runtime.evaluation.metrics import GroundTruth, compute_metrics, target_of
-from orilla.runtime.evaluation.metrics.bootstrap import intervals
-from orilla.runtime.evaluation.metrics.classification import ClassificationMetrics
-from orilla.runtime.evaluation.metrics.segmentation import SegmentationMetrics, tally
+from orilla.runtime.evaluation.targets import target_of
 from orilla.runtime.tasks.classify import class_scores
+from orilla.runtime.tasks.metrics.bootstrap import intervals
+from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
+from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
+from orilla.runtime.tasks.task import GroundTruth
 
 masks = arrays.arrays(np.bool_, (5, 7))
 probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32))
@@ -153,7 +154,7 @@ def test_the_classes_of_model_and_data_set_are_matched_by_name(tiny_data):
     target = target_of(dataset, "segment", ("road",))
     sample = dataset.load("val", 0)
     answer = (sample.labels == 3).astype(np.float32)[..., None]
-    assert compute_metrics(target, [(GroundTruth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
+    assert target.metrics([(GroundTruth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
     with pytest.raises(ConfigError, match="unknown class of camvid 'rood': did you mean road"):
         target_of(dataset, "segment", ("rood",))
     with pytest.raises(ConfigError, match="unknown task of camvid 'text'"):

@@ -7,7 +7,6 @@ from helpers import factories
 
 from orilla.devices.errors import ConfigError, OutputError
 from orilla.runtime.frame import Frame, Tick
-from orilla.runtime.sinks.draw import annotate
 from orilla.runtime.sinks.registry import sink_opener
 from orilla.runtime.tasks.segment import decode
 
@@ -21,7 +20,7 @@ def tick(index=0, size=(48, 64)):
 
 def test_the_road_is_tinted_and_the_rest_is_not():
     answered = tick(size=(480, 640))
-    picture = annotate(answered)
+    picture = answered.draw()
     below, above = slice(400, 470), slice(120, 200)
     assert (picture[below, ..., 1].astype(int) - answered.frame.image[below, ..., 1]).mean() > 10
     assert np.array_equal(picture[above, 400:], answered.frame.image[above, 400:])

@@ -12,8 +12,13 @@ from orilla.devices.errors import BundleError, ConfigError, DataError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
-from orilla.runtime.tasks.classify import decode
+from orilla.runtime.tasks.classify import TASK
+from orilla.runtime.tasks.task import DecodeContext
 from orilla.runtime.verify import verify
+
+
+def decode(output, labels):
+    return TASK.decode(output, DecodeContext(labels, frame_hw=None, outputs=None))
 
 
 def test_scores_become_classes_the_most_likely_first():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
+from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 
 BINS = 256
 """Number of bins of the predicted probability. The middle bin starts at the threshold 0.5."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
+from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 
 
 class ArrayMetrics:

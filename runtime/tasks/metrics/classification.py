@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.evaluation.metrics.bootstrap import Interval, intervals
-from orilla.runtime.tasks.classify import Scores
+from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 
 Labels = NDArray[np.int64]
 
@@ -15,12 +14,12 @@ class ClassificationMetrics:
     """Metrics of a set of samples, computed from scores and true classes.
 
     Args:
-        scores: Scores, `[N,C]`, see `class_scores`.
+        scores: Scores, `[N,C]`.
         labels: Indices into `classes`, `[N]`.
         classes: Class names.
     """
 
-    def __init__(self, scores: Scores, labels: Labels, classes: tuple[str, ...]) -> None:
+    def __init__(self, scores: NDArray[np.float32], labels: Labels, classes: tuple[str, ...]) -> None:
         self.classes = classes
         self.predicted, self.labels = scores.argmax(axis=1), labels
         self._values, self._ranks = 0, np.zeros(0, np.int64)

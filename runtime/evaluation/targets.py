@@ -1,0 +1,45 @@
+"""Match data sets with models: the ground truth of a sample, and the classes in terms of a model's outputs."""
+
+from __future__ import annotations
+
+from orilla.devices.errors import unknown_name
+from orilla.runtime.evaluation.datasets import Dataset, Sample
+from orilla.runtime.evaluation.datasets.dataset import ArraySample, LabelledImage
+from orilla.runtime.tasks.classify import known_class
+from orilla.runtime.tasks.registry import task_of
+from orilla.runtime.tasks.task import GroundTruth, Target
+
+
+def truth_of(sample: Sample) -> GroundTruth:
+    """Return a sample's ground truth, without its input."""
+    if isinstance(sample, ArraySample):
+        return GroundTruth(sample.name, -1 if sample.target is None else sample.target)
+    return GroundTruth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
+
+
+def target_of(dataset: Dataset, task: str, labels: tuple[str, ...]) -> Target:
+    """Match the classes of a data set with those of a model.
+
+    If the data set has no class names, its class numbers are those of the model.
+
+    Args:
+        dataset: The data set.
+        task: Name of the model's task.
+        labels: Labels of the model.
+
+    Raises:
+        ConfigError: The data set is for another task, lacks a class of the model, or has one that the model does not
+            know.
+    """
+    known = task_of(task)
+    if known.needs_labels and dataset.task != task:
+        raise unknown_name(task, (dataset.task,), kind=f"task of {dataset.source.name}")
+    if not dataset.classes:
+        return Target(known, labels, tuple(range(len(labels))), dataset.ignore)
+    return Target(known, labels, known.class_indices(dataset.classes, labels, dataset.source.name), dataset.ignore)
+
+
+def check_labels(target: Target, dataset: Dataset) -> None:
+    """Raise `DataError` if a sample of the `check_split` has a class number that the model does not have."""
+    for index, label in enumerate(dataset.labels(dataset.check_split)):
+        known_class(target, label, str(index))

@@ -1,0 +1,20 @@
+"""Metrics with confidence intervals, which tasks compute for training, the export check and verification."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.tasks.metrics.bootstrap import Interval
+
+
+class Metrics(Protocol):
+    """The metrics of a model on a set of samples."""
+
+    def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
+        """Return the metrics by name. The task's primary metric is among them."""
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return 95 % bootstrap intervals of the metrics."""

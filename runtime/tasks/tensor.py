@@ -1,0 +1,85 @@
+"""Arrays in, arrays out. The numbers have no meaning that Orilla knows, so they are compared with a tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+from orilla.runtime.tasks.metrics.arrays import ArrayMetrics
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Output, Target, Task
+
+TOLERANCE = 0.05
+"""Two numbers count as the same decision if they differ by at most this share of the reference's root mean square."""
+
+
+class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """The result of a model that outputs arrays."""
+
+    arrays: dict[str, NDArray[np.float32]]
+    """Outputs by name. They are copies, not views of the engine's memory."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result as a JSON document."""
+        return {"task": "tensor", "arrays": {name: array.tolist() for name, array in self.arrays.items()}}
+
+    def draw(self, image: Image) -> list[str]:
+        """Return no caption. Nothing is drawn into the image."""
+        del image
+        return []
+
+
+class TensorTask(Task):
+    """Any numbers, by the names of the outputs."""
+
+    name = "tensor"
+    summary = "takes and returns any number of arrays"
+    input_kinds = ("tensor",)
+    metric = "cosine"
+    metric_title = "cosine similarity"
+    decision = "numbers"
+    needs_labels = False
+    scores_in_0_1 = False
+
+    def decode(self, output: Output, context: DecodeContext) -> ArrayResult:
+        """Split the output into arrays by name. Raise `DataError` if its size does not match the bundle's outputs."""
+        assert context.outputs is not None
+        return ArrayResult(context.outputs.results(output))
+
+    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> Output:
+        """Return the numbers themselves."""
+        del size_hw
+        return output
+
+    def agreeing(self, output: Output, reference: Output, size_hw: tuple[int, int] | None = None) -> Bools:
+        """Return for each number whether it is within `TOLERANCE` of the reference."""
+        del size_hw
+        scale = np.sqrt(np.mean(np.square(reference, dtype=np.float64)))
+        close: Bools = np.abs(output - reference) <= TOLERANCE * scale
+        return close
+
+    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> NDArray[np.generic]:
+        """Return the numbers as one vector."""
+        del size_hw
+        return output.ravel()
+
+    def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
+        """Return one index for each label. Classes of the data set do not matter."""
+        del classes, data
+        return tuple(range(len(labels)))
+
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> ArrayMetrics:
+        """Return cosine similarity and mean absolute error. Raise `DataError` if the sizes differ."""
+        del target
+        pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answers]
+        for output, expected in pairs:
+            if output.size != expected.size:
+                msg = f"the data has {expected.size} numbers per sample, but the model outputs {output.size}"
+                raise DataError(msg)
+        return ArrayMetrics(np.stack([output for output, _ in pairs]), np.stack([expected for _, expected in pairs]))
+
+
+TASK = TensorTask()

@@ -1,0 +1,16 @@
+"""Classification of texts. The answers and metrics are those of the task `classify`."""
+
+from __future__ import annotations
+
+from orilla.runtime.tasks.classify import ClassifyTask
+
+
+class TextTask(ClassifyTask):
+    """Scores of the classes of a text."""
+
+    name = "text"
+    summary = "takes tokens, and returns `[classes]`"
+    input_kinds = ("text",)
+
+
+TASK = TextTask()
