@@ -15,7 +15,8 @@ from orilla.export.workspace import Workspace
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, Spec
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor
+from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode_vocabulary
 from orilla.runtime.tasks.registry import TASKS
@@ -165,7 +166,7 @@ def _task(path: Path, hints: ModelHints) -> str:
 
 
 def _preprocessor(spec: Spec, vocabulary: bytes | None) -> InputPreprocessor:
-    return InputPreprocessor(spec, decode_vocabulary(vocabulary) if vocabulary else ())
+    return spec.preprocessor(decode_vocabulary(vocabulary) if vocabulary else ())
 
 
 def _describe(model: Path, work: Workspace, device: str | None) -> ModelInfo:

@@ -21,7 +21,7 @@ from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Frame, Line, Record, Tick
 from orilla.runtime.loop.stages import ModelStages, answer_once
 from orilla.runtime.preprocessing.image import Color
-from orilla.runtime.preprocessing.preprocessor import ModelInput, RawInput
+from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.runner import Runner
 from orilla.runtime.tasks.registry import task_of

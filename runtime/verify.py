@@ -15,12 +15,8 @@ from orilla.runtime.engines import loader, registry
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import evaluate_session, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.preprocessing.preprocessor import RawInput
+from orilla.runtime.preprocessing.input_kind import RawInput
 from orilla.runtime.tasks.registry import task_of
-
-RESIZE_MEAN = 0.5
-"""Maximum mean difference of prepared images in grey levels. The results of bilinear resizing differ by 1 in a quarter
-of the values between x86-64 and Arm."""
 
 RESULT_SLACK = 0.01
 """In the stage `result`, the agreement may be lower by this share than the variant's tolerance allows, because
@@ -121,15 +117,8 @@ def _decode_stage(frames: list[KnownFrame]) -> Stage:
 
 
 def _prepare_stage(bundle: Bundle, frames: list[KnownFrame]) -> Stage:
-    preprocessor = bundle.preprocessor()
-    if preprocessor.kind == "tensor":
-        return Stage("prepare", passed=True, detail="arrays are passed unchanged")
-    if preprocessor.kind == "text":
-        same = sum(np.array_equal(np.asarray(preprocessor(frame.raw)), np.asarray(frame.prepared)) for frame in frames)
-        return Stage("tokenise", same == len(frames), f"{same} of {len(frames)} golden texts give the same tokens")
-    pairs = [(np.asarray(preprocessor(frame.raw), int), np.asarray(frame.prepared, int)) for frame in frames]
-    levels = [float(np.abs(image - expected).mean()) for image, expected in pairs]
-    return Stage("resize", max(levels) <= RESIZE_MEAN, f"prepared images differ by {max(levels):.3f} grey levels")
+    result = bundle.preprocessor().compare([frame.raw for frame in frames], [frame.prepared for frame in frames])
+    return Stage(result.stage, result.passed, result.detail)
 
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: list[KnownFrame]) -> list[Stage]:

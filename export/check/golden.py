@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,25 +14,18 @@ from orilla.export.data.draw import all_items, balanced
 from orilla.export.data.open import open_samples
 from orilla.export.data.prepared import Inputs, by_input, row
 from orilla.export.source_model import SourceModel
-from orilla.runtime.bundle.golden import pack, raw_digest
 from orilla.runtime.bundle.manifest import Golden
-from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, Sample
+from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
 from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.evaluation.datasets.raw import raw_of
+from orilla.runtime.evaluation.datasets.raw import named_raw
 from orilla.runtime.frame import Line
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, RawInput
-from orilla.runtime.preprocessing.tensor import TensorPreprocess
+from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput
+from orilla.runtime.preprocessing.npy import encode_npy
 from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.registry import task_of
 
-JPEG_QUALITY = 92
-"""JPEG quality of golden frames. The value is typical of cameras."""
-
 MAX_COMPARED = 40
 """Approximate number of images whose masks are compared to choose golden samples for the segment task."""
-
-SUFFIXES = {"image": (".jpg", ".prepared.png"), "text": (".txt", ".tokens.npy"), "tensor": (".npy", ".npy")}
-"""Suffixes of the files that store a raw sample and a prepared sample, by the kind of input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +66,7 @@ def raw_samples(
     Raises:
         DataError: There is no usable sample.
     """
-    if spec is not None and source.preprocessor.is_text and Path(spec).is_file() and Path(spec).suffix == ".txt":
+    if spec is not None and source.preprocessor.kind == "text" and Path(spec).is_file() and Path(spec).suffix == ".txt":
         return _texts(spec)
     origin = dataset if spec is None else open_samples(spec, source)
     pool = list(items) if spec is None else all_items(origin)
@@ -83,7 +75,7 @@ def raw_samples(
     else:
         chosen = balanced(origin, pool, task_of(source.task).golden_candidates * count, 0)
     loaded = (origin.load(*item) for item in chosen)
-    return [(sample.name, _raw(sample, source.preprocessor)) for sample in loaded]
+    return [(sample.name, named_raw(sample, source.preprocessor)) for sample in loaded]
 
 
 def _texts(spec: str) -> list[tuple[str, RawInput]]:
@@ -92,13 +84,6 @@ def _texts(spec: str) -> list[tuple[str, RawInput]]:
         msg = f"the file {spec} with golden texts is empty"
         raise DataError(msg)
     return [(f"line {line.index + 1}", line.text) for line in lines]
-
-
-def _raw(sample: Sample, preprocessor: InputPreprocessor) -> RawInput:
-    raw = raw_of(sample)
-    if isinstance(preprocessor.spec, TensorPreprocess) and not isinstance(raw, np.ndarray | str):
-        return preprocessor.spec.check(next(iter(raw.values())) if len(raw) == 1 else raw)
-    return raw
 
 
 def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -> list[Item]:
@@ -116,7 +101,7 @@ def _by_share(dataset: Dataset, items: Sequence[Item], label: str, count: int) -
 
 def candidates(raws: Sequence[tuple[str, RawInput]], source: SourceModel) -> Candidates:
     """Encode raw samples as files, and then decode and prepare them as a device does."""
-    stored = [_store(raw, name, source) for name, raw in raws]
+    stored = [source.preprocessor.encode_raw(raw, name) for name, raw in raws]
     prepared = [by_input(source, source.preprocessor(raw)) for _, raw in stored]
     return Candidates(stored, {name: np.stack([sample[name] for sample in prepared]) for name in prepared[0]})
 
@@ -133,47 +118,24 @@ def choose_golden(source: SourceModel, candidates: Candidates, outputs: NDArray[
     chosen = task_of(source.task).choose_golden(outputs, count)
     stored, outputs = [candidates.stored[place] for place in chosen], outputs[chosen]
     inputs = {name: array[chosen] for name, array in candidates.inputs.items()}
-    kind = source.preprocessor.kind
-    raw_suffix, prepared_suffix = SUFFIXES[kind]
+    preprocessor = source.preprocessor
     files: dict[str, bytes] = {}
     entries = []
     for index, (data, raw) in enumerate(stored):
         stem = f"golden/{index:03d}"
-        files[f"{stem}{raw_suffix}"] = data
-        if kind != "tensor":
-            prepared = np.asarray(row(inputs, index))
-            files[f"{stem}{prepared_suffix}"] = pack(prepared) if kind == "text" else _png(prepared)
-        files[f"{stem}.output.npy"] = pack(outputs[index])
-        digest = raw_digest(_packed(source, raw) if kind == "tensor" else raw)
-        entries.append(Golden(f"{stem}{raw_suffix}", digest, f"{stem}{prepared_suffix}", f"{stem}.output.npy"))
+        names = [f"{stem}{preprocessor.raw_suffix}", f"{stem}{preprocessor.prepared_suffix}", f"{stem}.output.npy"]
+        files[names[0]] = data
+        files[names[1]] = preprocessor.encode_prepared(_named(source, row(inputs, index)))
+        files[names[2]] = encode_npy(outputs[index])
+        entries.append(Golden(names[0], preprocessor.digest(raw), names[1], names[2]))
     return GoldenData(files, tuple(entries), inputs, outputs)
 
 
-def _packed(source: SourceModel, raw: RawInput) -> NDArray[np.float64]:
-    spec = source.preprocessor.spec
-    assert isinstance(spec, TensorPreprocess)
-    assert not isinstance(raw, np.ndarray | str)
-    return spec.pack(raw)
-
-
-def _store(raw: RawInput, name: str, source: SourceModel) -> tuple[bytes, RawInput]:
-    """Return the file content for a raw sample, and the sample that is decoded from this content."""
-    if isinstance(raw, str):
-        return raw.encode(), raw
-    if not isinstance(raw, np.ndarray):
-        return pack(_packed(source, raw)), raw
-    ok, jpeg = cv2.imencode(".jpg", raw, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not ok:
-        msg = f"cannot encode the golden frame {name} as a JPEG file"
-        raise DataError(msg)
-    decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return jpeg.tobytes(), decoded
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    data: bytes = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
-    return data
+def _named(source: SourceModel, prepared: ModelInput) -> ModelInput:
+    """Return a prepared sample in the form that the preprocessor returns: arrays by name, or a single array."""
+    if source.preprocessor.kind == "tensor" and isinstance(prepared, np.ndarray):
+        return {source.info.inputs[0].name: prepared}
+    return prepared
 
 
 def half(answer: NDArray[np.float32]) -> NDArray[np.generic]:

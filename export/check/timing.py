@@ -12,7 +12,7 @@ from orilla.export.data.prepared import Inputs, row
 from orilla.runtime.bundle.manifest import Latency
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.session import Session
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 
 ROUNDS, RUNS = 20, 10
 """Number of rounds, and number of inferences of each variant in one round."""

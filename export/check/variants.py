@@ -15,10 +15,10 @@ from orilla.export.check.compare import Reference, answers, check, tolerance
 from orilla.export.check.golden import GoldenData, half
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.recommend import recommended
-from orilla.runtime.bundle.golden import pack
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.loader import MAX_THREADS
+from orilla.runtime.preprocessing.npy import encode_npy
 
 
 @dataclass
@@ -94,7 +94,7 @@ class VariantChecks:
             return
         if before is None:
             self._answers[name] = {
-                f"golden/{index:03d}.{name}.npy": pack(half(output)) for index, output in enumerate(outputs)
+                f"golden/{index:03d}.{name}.npy": encode_npy(half(output)) for index, output in enumerate(outputs)
             }
         self.variants[name] = Variant(
             name,

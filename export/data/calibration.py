@@ -19,7 +19,7 @@ MIN_COMPARED = 8
 
 def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
     """Raise `DataError` if the calibration samples are constant, or contain NaN or infinity."""
-    if source.preprocessor.is_text:
+    if source.preprocessor.kind == "text":
         return
     for name, array in calibration.inputs.items():
         flat = array.reshape(len(array), -1)

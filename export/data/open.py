@@ -10,10 +10,8 @@ from orilla.export.source_model import SourceModel
 from orilla.runtime.evaluation.datasets import ArraySample, Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.evaluation.datasets.subset import Subset
+from orilla.runtime.preprocessing.spec import KINDS
 from orilla.runtime.sources.source import image_files
-
-CONTENTS = {"image": "images", "text": "texts", "tensor": "arrays (.npz)"}
-"""Description of the samples that a model takes, by the kind of its input."""
 
 
 def open_samples(spec: str, source: SourceModel) -> Dataset:
@@ -34,7 +32,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
         raise DataError(msg)
     kind = _kind(dataset)
     if kind != source.preprocessor.kind:
-        msg = f"{spec} contains {CONTENTS[kind]}, but the model takes {CONTENTS[source.preprocessor.kind]}"
+        msg = f"{spec} contains {KINDS[kind].contents}, but the model takes {source.preprocessor.contents}"
         raise DataError(msg)
     return dataset
 

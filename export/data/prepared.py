@@ -18,7 +18,7 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
 from orilla.runtime.evaluation.targets import truth_of
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.tasks.task import GroundTruth
 
 Inputs = dict[str, NDArray[Any]]

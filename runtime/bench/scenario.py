@@ -24,7 +24,7 @@ from orilla.runtime.engines.session import Session
 from orilla.runtime.frame import Event
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.runner import SourceLike
 from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.paced import Paced

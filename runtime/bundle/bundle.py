@@ -18,7 +18,7 @@ from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.bundle import manifest as manifests
 from orilla.runtime.bundle.manifest import FileEntry, Manifest
 from orilla.runtime.files import check_writable, replacing, replacing_folder
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.text import decode_vocabulary
 
 MANIFEST = "manifest.json"
@@ -69,7 +69,7 @@ class Bundle:
     def preprocessor(self) -> InputPreprocessor:
         """Return the preprocessor of the bundle's variants. Raise `BundleError` if the vocabulary is invalid."""
         listed = self.manifest.vocabulary
-        return InputPreprocessor(self.manifest.preprocess, decode_vocabulary(self.read(listed)) if listed else ())
+        return self.manifest.preprocess.preprocessor(decode_vocabulary(self.read(listed)) if listed else ())
 
 
 def find(where: str | Path) -> Path:

@@ -224,24 +224,15 @@ def _check_variants(manifest: Manifest) -> None:
 
 
 def _check_preprocess(manifest: Manifest) -> None:
-    spec = manifest.preprocess
-    text = isinstance(spec, TextPreprocess)
-    if text != (manifest.task == "text") or text != (manifest.vocabulary is not None):
+    spec, kinds = manifest.preprocess, task_of(manifest.task).input_kinds
+    if spec.input_kind not in kinds or (spec.input_kind == TextPreprocess.input_kind) != (
+        manifest.vocabulary is not None
+    ):
         msg = f"manifest.json: the keys preprocess and vocabulary are wrong for task {manifest.task}"
         raise BundleError(msg)
-    if isinstance(spec, TensorPreprocess):
-        if manifest.task not in ("tensor", "classify"):
-            msg = f"manifest.json: the key preprocess is wrong for task {manifest.task}"
-            raise BundleError(msg)
-        _check_tensors(spec)
-    elif manifest.task == "tensor":
-        msg = "manifest.json: the key preprocess is wrong for task tensor"
+    if (problem := spec.problem()) is not None:
+        msg = f"manifest.json: {problem}"
         raise BundleError(msg)
-    else:
-        size = (spec.length,) if isinstance(spec, TextPreprocess) else spec.size_hw
-        if not all(1 <= side <= 8192 for side in size):
-            msg = f"manifest.json: input size {size} is out of range"
-            raise BundleError(msg)
 
 
 def _check_metrics(manifest: Manifest) -> None:
@@ -271,28 +262,3 @@ def _check_files(manifest: Manifest) -> None:
         if path not in manifest.files:
             msg = f"manifest.json refers to {path}, but its list of files does not contain it"
             raise BundleError(msg)
-
-
-def _check_tensors(spec: TensorPreprocess) -> None:
-    if not spec.inputs or not spec.outputs:
-        msg = "manifest.json: a model that takes arrays needs inputs and outputs"
-        raise BundleError(msg)
-    for side in (spec.inputs, spec.outputs):
-        if len({tensor.name for tensor in side}) < len(side) or sum(tensor.size for tensor in side) > MAX_VALUES:
-            msg = "manifest.json: two arrays have the same name, or all arrays together are too large"
-            raise BundleError(msg)
-    for tensor in (*spec.inputs, *spec.outputs):
-        if (
-            tensor.dtype not in DTYPES
-            or len(tensor.shape) > MAX_AXES
-            or not all(1 <= axis <= MAX_VALUES for axis in tensor.shape)
-        ):
-            msg = (
-                f"manifest.json: array {tensor.name} has shape {list(tensor.shape)[:9]} and type {tensor.dtype}: "
-                "out of range"
-            )
-            raise BundleError(msg)
-
-
-DTYPES = ("float32", "float64", "int32", "int64", "uint8", "int8", "bool")
-MAX_VALUES, MAX_AXES = 1 << 26, 8

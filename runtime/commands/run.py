@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# OpenCV searches its own folder first while it imports NumPy, so it is faster to import NumPy before OpenCV.
+import numpy as np  # noqa: F401
+
 from orilla.devices.errors import ConfigError, SourceError
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.composite import cascade, together

@@ -46,7 +46,7 @@ class ShowResult(CommandResult):
             omitted = len(manifest.labels) - MAX_LABELS
             more = f" and {omitted} more" if omitted > 0 else ""
             console.print_line(f"labels: {', '.join(manifest.labels[:MAX_LABELS])}{more}")
-        console.print_line(f"input: {_describe_input(manifest)}")
+        console.print_line(f"input: {manifest.preprocess.describe()}")
         print_variants(console, manifest, MAX_DROP)
         console.print_line(f"{len(manifest.golden)} golden samples")
         if manifest.card is None:
@@ -70,16 +70,3 @@ def _print_card(console: ResultConsole, card: Card) -> None:
         f"{card.seed}: {metric} {result.metrics[metric]:.4f} ({low:.4f}-{high:.4f}) on {result.split}"
     )
     console.print_line(f"command: {card.command}")
-
-
-def _describe_input(manifest: Manifest) -> str:
-    from orilla.runtime.preprocessing.image import Preprocess
-    from orilla.runtime.preprocessing.text import TextPreprocess
-
-    preprocess = manifest.preprocess
-    if isinstance(preprocess, Preprocess):
-        height, width = preprocess.size_hw
-        return f"images of any size, resized to {height}x{width}, {preprocess.color.upper()} 0-255"
-    if isinstance(preprocess, TextPreprocess):
-        return f"texts, as {preprocess.length} tokens"
-    return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in preprocess.inputs)

@@ -14,7 +14,7 @@ from orilla.devices.detect import features
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line, runtime, slots, span_of
 from orilla.runtime.engines.session import Inputs, Session, Slot, dequantise, joined
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
 PACKAGE = "ai_edge_litert"

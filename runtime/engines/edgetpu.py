@@ -21,7 +21,7 @@ from orilla.devices.errors import EngineError
 from orilla.devices.shared_libraries import EDGETPU as LIBRARY
 from orilla.devices.shared_libraries import built_for, edgetpu_library, native
 from orilla.runtime.engines import litert
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.engines.registry import is_package
 from orilla.runtime.engines.session import Inputs, Quantization, Slot, dequantise, joined
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
 INTERPRETERS = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line
 from orilla.runtime.engines.session import Inputs, NotOfferedError, Session, Slot, joined
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 
 CPU = "CPUExecutionProvider"
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
-from orilla.runtime.preprocessing.preprocessor import ModelInput
+from orilla.runtime.preprocessing.input_kind import ModelInput
 
 
 class Quantization(msgspec.Struct, frozen=True):

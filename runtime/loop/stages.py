@@ -13,7 +13,7 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.frame import Answers, CascadeResult, Part, Result
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Color, Image
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.tasks.task import Answer, Located
 
 Box = tuple[int, int, int, int]
@@ -98,7 +98,7 @@ class ModelStages:
 
     def prepare(self, raw: RawInput) -> ModelInput:
         """Return the network's input for a raw input."""
-        buffer = self._pool.take(self._preprocessor.shape) if self._preprocessor.kind == "image" else None
+        buffer = self._pool.take(self._preprocessor.shape) if self._preprocessor.takes_buffers else None
         return self._preprocessor(raw, buffer, color=self._color)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Answer:

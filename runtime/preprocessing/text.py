@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, DataError
+from orilla.runtime.preprocessing.input_kind import Comparison, InputPreprocessor, ModelInput, RawInput
+from orilla.runtime.preprocessing.npy import decode_npy, encode_npy
+
+MAX_LENGTH = 8192
+"""Maximum number of tokens in a network's input."""
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
 """Numbers of the three special tokens, and number of the most frequent word. Source:
@@ -30,12 +36,26 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     The text is converted to lower case and split into words, and each word is replaced with its number.
     """
 
+    input_kind: ClassVar = "text"
+
     length: int
     """Number of tokens in the network's input."""
     padding: Literal["pre", "post"] = "pre"
     """Where a short text is filled with `PADDING`: `pre` at its start, `post` at its end."""
     truncation: Literal["pre", "post"] = "pre"
     """Where a long text is cut off: `pre` at its start, `post` at its end."""
+
+    def describe(self) -> str:
+        """Return the number of tokens."""
+        return f"texts, as {self.length} tokens"
+
+    def problem(self) -> str | None:
+        """Return what is wrong with the specification, or None."""
+        return None if 1 <= self.length <= MAX_LENGTH else f"input size {(self.length,)} is out of range"
+
+    def preprocessor(self, vocabulary: Sequence[str] = ()) -> TextPreprocessor:
+        """Return the preprocessor with the words of the model."""
+        return TextPreprocessor(self, vocabulary)
 
 
 class Tokeniser:
@@ -62,6 +82,67 @@ class Tokeniser:
         tokens = np.full(length, PADDING, np.int32)
         tokens[length - len(numbers) if self.spec.padding == "pre" else 0 :][: len(numbers)] = numbers
         return tokens
+
+
+class TextPreprocessor(InputPreprocessor):
+    """Prepares texts.
+
+    Args:
+        spec: Preprocessing of the network.
+        vocabulary: Words of the model, the most frequent first.
+    """
+
+    kind = "text"
+    contents = "texts"
+    raw_suffix = ".txt"
+    prepared_suffix = ".tokens.npy"
+
+    def __init__(self, spec: TextPreprocess, vocabulary: Sequence[str]) -> None:
+        self.spec: TextPreprocess = spec
+        self._tokenise = Tokeniser(spec, vocabulary)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the number of tokens."""
+        return (self.spec.length,)
+
+    def __call__(
+        self, raw: RawInput, out: NDArray[np.uint8] | None = None, *, color: Literal["bgr", "rgb"] = "bgr"
+    ) -> Tokens:
+        """Convert a text into tokens. Raise `DataError` if it is not a string."""
+        del out, color
+        return self._tokenise(raw)  # type: ignore[arg-type]
+
+    def digest(self, raw: RawInput) -> str:
+        """Return the SHA-256 (hex) of the text in UTF-8."""
+        assert isinstance(raw, str)
+        return hashlib.sha256(raw.encode()).hexdigest()
+
+    def encode_raw(self, raw: RawInput, name: str) -> tuple[bytes, str]:
+        """Return the text in UTF-8, and the text."""
+        del name
+        assert isinstance(raw, str)
+        return raw.encode(), raw
+
+    def decode_raw(self, data: bytes, name: str) -> str:
+        """Decode UTF-8. Invalid bytes are replaced, so that the digest differs."""
+        del name
+        return data.decode(errors="replace")
+
+    def encode_prepared(self, prepared: ModelInput) -> bytes:
+        """Return the tokens as a `.npy` file."""
+        return encode_npy(np.asarray(prepared))
+
+    def decode_prepared(self, data: bytes, name: str) -> Tokens:
+        """Decode tokens."""
+        tokens = decode_npy(data, name, (np.int32,)).astype(np.int32, copy=False)
+        self.check_shape(tokens, name)
+        return tokens
+
+    def compare(self, raws: Sequence[RawInput], recorded: Sequence[ModelInput]) -> Comparison:
+        """Compare all tokens."""
+        same = sum(np.array_equal(self(raw), np.asarray(tokens)) for raw, tokens in zip(raws, recorded, strict=True))
+        return Comparison("tokenise", same == len(raws), f"{same} of {len(raws)} golden texts give the same tokens")
 
 
 _TABLE = str.maketrans(SEPARATORS, " " * len(SEPARATORS))

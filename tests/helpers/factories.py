@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orilla.runtime.bundle import bundle as bundle_files
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.card import Card, DataCard, EvaluationResult, SplitCard
-from orilla.runtime.bundle.golden import pack, raw_digest, read_frames
+from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.evaluation.datasets import Source
 from orilla.runtime.frame import Frame
@@ -249,12 +249,13 @@ def array_bundle(path: Path) -> Path:
     spec = TensorPreprocess(
         (TensorSpec("pixels", (32, 48, 3), "float32"),), (TensorSpec("probabilities", (2,), "float32"),)
     )
-    samples = []
+    samples, preprocessor = [], spec.preprocessor()
     for number, (entry, frame) in enumerate(zip(manifest.golden, read_frames(original), strict=True)):
         name = f"golden/{number:03}.input.npy"
-        packed = spec.pack({"pixels": np.asarray(frame.prepared)})
-        files |= {name: pack(packed), entry.output: original.read(entry.output)}
-        samples.append(msgspec.structs.replace(entry, raw=name, prepared=name, raw_sha256=raw_digest(packed)))
+        arrays = {"pixels": np.asarray(frame.prepared)}
+        data, raw = preprocessor.encode_raw(arrays, name)
+        files |= {name: data, entry.output: original.read(entry.output)}
+        samples.append(msgspec.structs.replace(entry, raw=name, prepared=name, raw_sha256=preprocessor.digest(raw)))
     chosen = manifest.variant("litert_fp32")
     files |= {name: original.read(name) for name in chosen.files}
     metrics = {"cosine": 1.0}

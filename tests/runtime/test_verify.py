@@ -12,9 +12,9 @@ from orilla.devices.errors import BundleError
 from orilla.runtime import verify as module
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.golden import pack
 from orilla.runtime.engines import loader
 from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.preprocessing.npy import encode_npy
 from orilla.runtime.verify import verify
 
 
@@ -61,7 +61,7 @@ def test_other_outputs_fail_at_infer(tiny_bundle, tmp_path):
         for variant in manifest["variants"]:
             answer = np.load(io.BytesIO(content[variant["golden"][2]]))
             answer[3, :6] = 1 - answer[3, :6]
-            content[variant["golden"][2]] = pack(answer)
+            content[variant["golden"][2]] = encode_npy(answer)
 
     for verdict in run(rewritten(tiny_bundle, tmp_path, change)):
         assert not verdict.passed

@@ -19,7 +19,7 @@ from orilla.runtime.evaluation.datasets.raw import prepared
 from orilla.runtime.evaluation.targets import target_of
 from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
 from orilla.runtime.tasks.task import GroundTruth
 from orilla.train.data.augment import BatchChange
@@ -46,7 +46,7 @@ def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> J
     size = input_size(options, plan)
     vocabulary = _vocabulary(dataset, splits.train, plan.vocabulary) if plan.task == "text" else ()
     preprocess = TextPreprocess(length=size[0]) if plan.task == "text" else Preprocess(size_hw=(size[0], size[1]))
-    preprocessor = InputPreprocessor(preprocess, vocabulary)
+    preprocessor = preprocess.preprocessor(vocabulary)
     network = plan.build(
         NetworkOptions(
             classes=len(dataset.classes),

@@ -28,7 +28,7 @@ from orilla.runtime.evaluation.accuracy import accuracy, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
 from orilla.runtime.evaluation.targets import target_of, truth_of
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import GroundTruth
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orilla.runtime.evaluation.datasets.dataset import ArraySample, ClassifiedText, Sample
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor, ModelInput, RawInput
-from orilla.runtime.preprocessing.tensor import TensorPreprocess
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
 
 
 def raw_of(sample: Sample) -> RawInput:
@@ -16,9 +15,15 @@ def raw_of(sample: Sample) -> RawInput:
     return sample.text if isinstance(sample, ClassifiedText) else sample.image
 
 
+def named_raw(sample: Sample, preprocessor: InputPreprocessor) -> RawInput:
+    """Return the raw input of a sample. If the network has one input, a single array gets the name of this input."""
+    raw = raw_of(sample)
+    names = preprocessor.input_names
+    if isinstance(raw, Mapping) and len(names) == len(raw) == 1:
+        return {names[0]: next(iter(raw.values()))}
+    return raw
+
+
 def prepared(sample: Sample, preprocessor: InputPreprocessor) -> ModelInput:
     """Return the network's input for a sample. If the network has one input, the sample's array may have any name."""
-    raw, spec = raw_of(sample), preprocessor.spec
-    if isinstance(spec, TensorPreprocess) and isinstance(raw, Mapping) and len(spec.inputs) == len(raw) == 1:
-        raw = {spec.inputs[0].name: next(iter(raw.values()))}
-    return preprocessor(raw)
+    return preprocessor(named_raw(sample, preprocessor))

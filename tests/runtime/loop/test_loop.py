@@ -15,10 +15,9 @@ from orilla.runtime.loop.stages import ModelStages
 from orilla.runtime.loop.stream import Stream
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.tasks.segment import decode
 
-SPEC = InputPreprocessor(Preprocess(size_hw=(8, 8), color="bgr"))
+SPEC = Preprocess(size_hw=(8, 8), color="bgr").preprocessor()
 
 
 class BrightnessSession:

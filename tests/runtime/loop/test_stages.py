@@ -6,7 +6,6 @@ import pytest
 from orilla.devices.errors import DataError
 from orilla.runtime.loop.stages import CascadeStages, ModelStages, ParallelStages, StageTimer, answer_once
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.preprocessor import InputPreprocessor
 from orilla.runtime.tasks.segment import decode
 
 IMAGE = np.zeros((16, 16, 3), np.uint8)
@@ -35,7 +34,7 @@ class Clock:
 def model(clock, *, prepare, infer, decoding):
     """Return the stages of a model. They take the given times in milliseconds."""
     stages = ModelStages(
-        InputPreprocessor(Preprocess(size_hw=(8, 8))),
+        Preprocess(size_hw=(8, 8)).preprocessor(),
         clock.taking(infer, lambda prepared: np.ones((1, 4, 4, 1), np.float32)),
         clock.taking(decoding, lambda output, raw: decode(output, raw.shape[:2], "bright")),
     )
