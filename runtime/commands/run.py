@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--policy",
-        help="latest, every, rate:HZ or deadline:MS (default: latest for a live source, every for a recording)",
+        help="latest, every, rate:HZ or deadline:MS (default: latest for a live source, every for a file)",
     )
     parser.add_argument(
         "--cascade",
