@@ -32,7 +32,8 @@ class Builder:
         """Build the model file of each recipe. A recipe that fails does not stop the others.
 
         Returns:
-            The content of each model file, and the reason for each failure, both by the name of the recipe.
+            A dictionary with the content of each model file, and a dictionary with the reason why a recipe failed. The
+            keys of both are names of recipes.
         """
         models: dict[str, bytes] = {}
         failed: dict[str, str] = {}
@@ -75,7 +76,7 @@ class Builder:
 
 
 def _smaller(data: bytes) -> bytes:
-    """Return a smaller file with the same network, or the unchanged file if it cannot be rewritten."""
+    """Return a smaller file with the same network. If the file cannot be rewritten, return it unchanged."""
     try:
         return rewritten(data)
     except BundleError:

@@ -128,8 +128,8 @@ def _export(
     golden = choose_golden(source, golden_candidates, golden_outputs, options.golden_count)
     models, failed = Builder(source.model, work, progress).build(recipes)
     checks = VariantChecks(models, recipes, reference, golden, failed, progress)
-    # With a time limit, the number of checked samples depends on the machine. Without timing, the bundle must not, so
-    # there is no limit.
+    # With a time limit, the number of checked samples depends on the machine. If latency is not measured, the bundle
+    # must not depend on the machine, so there is no limit.
     checks.check(SECONDS if options.timing else None)
     if options.timing:
         checks.time()

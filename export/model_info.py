@@ -28,7 +28,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     recurrent: tuple[str, ...]
     """Names of the recurrent layers."""
     not_fused: str | None
-    """Reason why LiteRT's fused LSTM cannot replace the recurrent layers. None if it can, or if there are none."""
+    """Reason why LiteRT's fused LSTM cannot replace the recurrent layers. None if it can, or if the model has no
+    recurrent layers."""
     embeddings: tuple[str, ...]
     words: int | None
     """Number of rows of the smallest embedding table. None if there is no embedding."""
@@ -36,7 +37,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     normalises: bool
     """True if the model normalises its input itself."""
     activation: str
-    """Activation of the last layer, such as `softmax`, `sigmoid` or `linear`. Empty if the layer has none."""
+    """Activation of the last layer, such as `softmax`, `sigmoid` or `linear`. Empty if that layer has no activation."""
     unmapped: tuple[str, ...] = ()
     """One message for each layer for which the requested device has no operator."""
 

@@ -38,7 +38,7 @@ def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: 
 
 
 def _without_mixed(variants: list[Variant]) -> list[Variant]:
-    """Return the variants except those with integer weights and float activations, or all if no other remains.
+    """Return the variants except those with integer weights and float activations, or all if no variant would remain.
 
     Such variants are the smallest, but often the slowest on convolutions, so they are chosen only by latency.
     """

@@ -49,7 +49,8 @@ class Reference:
     outputs: NDArray[np.float32]
     """Outputs of the original model, `[N,...]`."""
     sizes: list[tuple[int, int] | None]
-    """Height and width at which the masks of each sample are compared. None for tasks other than segment."""
+    """Height and width at which the masks of each sample are compared. The entries are None for tasks other than
+    segment."""
     sums_to_one: bool
     """True if the outputs of a sample are probabilities that sum to one."""
 
@@ -68,9 +69,10 @@ class Reference:
         return self.target.metrics(zip((self.truths[place] for place in places), outputs, strict=True))
 
     def agreement(self, outputs: NDArray[np.float32], places: range) -> float:
-        """Return the share of decisions in `outputs` that equal those of the original model.
+        """Return the share of decisions in `outputs` that equal the decisions of the original model.
 
-        Depending on the task, a decision is a pixel at image size, a class or a number.
+        Depending on the task, a decision is the class of a pixel at image size, the class of a sample, or an output
+        number.
         """
         equal = total = 0
         for output, place in zip(outputs, places, strict=True):
@@ -136,8 +138,8 @@ def tolerance(
 
     The tolerance grows with the errors of the variant on the validation samples and on the golden samples. It is never
     smaller than `EXACT` or `ROUNDED`. The golden samples are included because they may be of a kind that the network
-    was not trained on. Its decisions are then uncertain, and different rounding on another processor changes more of
-    them.
+    was not trained on. The network's decisions for such samples are uncertain, so different rounding on another
+    processor changes more of these decisions.
 
     Args:
         result: Result of the check.
@@ -183,8 +185,8 @@ def _sqnr(original: NDArray[np.float32], outputs: NDArray[np.float32]) -> float 
 def _saturated(original: NDArray[np.float32], outputs: NDArray[np.float32], span: tuple[float, float] | None) -> float:
     """Return the share of outputs that are saturated.
 
-    An output is saturated if it lies at an end of the variant's range and the original output lies outside this range
-    by more than one quantisation step.
+    An output is saturated if it equals the smallest or largest value that the variant can output, and the output of
+    the original model lies outside this range by more than one quantisation step.
     """
     if span is None:
         return 0.0

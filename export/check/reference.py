@@ -103,7 +103,7 @@ def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
 
 
 def _own_truths(outputs: Iterable[NDArray[np.float32]], validation: SampleSet, task: Task) -> list[GroundTruth]:
-    """Return the ground truth that the outputs of the original model stand for."""
+    """Return the decisions of the original model in the form of ground truth."""
     return [
         GroundTruth(truth.name, task.pseudo_truth(output, size))
         for output, truth, size in zip(outputs, validation.truths, validation.sizes, strict=True)
@@ -111,7 +111,7 @@ def _own_truths(outputs: Iterable[NDArray[np.float32]], validation: SampleSet, t
 
 
 def _has_values(validation: SampleSet, outputs: NDArray[np.float32]) -> bool:
-    """Return True if each label has the size of an output. Raises `DataError` if the sizes differ."""
+    """Return True if each label has as many numbers as an output. Raises `DataError` if not."""
     size = outputs[0].size
     sizes = {np.size(truth.value) for truth in validation.truths}
     if sizes != {size}:

@@ -1,4 +1,4 @@
-"""Measure the latencies of the variants on this machine, interleaved, so that a disturbance affects all variants."""
+"""Measure the latencies of the variants on this machine. They take turns, so a disturbance affects all variants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS = 1.0
 """Time limit for the inferences of one variant, in seconds."""
 
 MIN_TAIL = 100
-"""Minimum number of inferences for a 90th percentile, so that at least ten times lie above the percentile."""
+"""Minimum number of inferences for a 90th percentile. At least ten of the measured times then exceed the percentile."""
 
 
 def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, Latency]:
@@ -36,7 +36,8 @@ def latencies(files: dict[str, tuple[str, bytes]], inputs: Inputs) -> dict[str, 
     times_ms: dict[str, list[float]] = {}
     for name, session in sessions.items():
         first_ms = _run(session, sample)
-        # The first inference is slower, because it allocates memory. Its time counts only if it exceeds the limit.
+        # The first inference is slower, because it allocates memory. Its time is used only if it exceeds the time
+        # limit, because there is then no other.
         times_ms[name] = [first_ms] if first_ms > 1e3 * SECONDS else []
     for _ in range(ROUNDS):
         for name, session in sessions.items():
@@ -56,7 +57,7 @@ def _run(session: Session, sample: ModelInput) -> float:
 
 
 def timed_on() -> str:
-    """Return a description of the machine and the number of threads for the report."""
+    """Return a string for the report that names the machine and the number of threads."""
     threads = loop_threads()
     return f"{detect()}, {threads} thread{'s' if threads > 1 else ''}"
 

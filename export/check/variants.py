@@ -31,7 +31,7 @@ class VariantChecks:
     reference: Reference
     golden: GoldenData
     failed: dict[str, str]
-    """Reason for each variant that cannot be used, by name. `check` adds the variants that it rejects."""
+    """For each variant that cannot be used, its name and the reason. `check` adds the variants that it rejects."""
     progress: Progress
     variants: dict[str, Variant] = field(default_factory=dict)
     _answers: dict[str, dict[str, bytes]] = field(default_factory=dict)

@@ -22,8 +22,8 @@ def load(path: str) -> keras.Model:
         path: Path of a `.keras` file, a Keras 2 `.h5` file, a SavedModel folder or an `InputAdapter` file.
 
     Raises:
-        ValueError: The file is none of these, has layers that Keras does not know, or is already quantised. The message
-            gives the cause.
+        ValueError: The file has another format, has layers that Keras does not know, or is already quantised. The
+            message gives the cause.
     """
     file = Path(path)
     if file.suffix == ".json":
@@ -143,7 +143,7 @@ def output_names(model: keras.Model) -> list[str]:
     """Return the output names.
 
     A single output is named `output`. Several outputs are named by the keys of the model's output dictionary, or by
-    their Keras names. Equal names get a number.
+    their Keras names. If a name occurs again, a number is appended to it.
     """
     if len(model.outputs) == 1:
         return ["output"]
@@ -161,8 +161,8 @@ def fixed_shape(tensor: Any, name: str) -> tuple[int, ...]:
     if None in shape:
         axis = shape.index(None)
         msg = (
-            f"axis {axis} of the input {name}, {_described(shape)}, is not fixed: build the model with a size, or set "
-            f"`input`, for example to {'224x224' if len(shape) == 4 else '200'}"
+            f"axis {axis} of the input {name}, {_described(shape)}, is not fixed: build the model with a fixed size, "
+            f"or set `input`, for example to {'224x224' if len(shape) == 4 else '200'}"
         )
         raise ValueError(msg)
     return shape

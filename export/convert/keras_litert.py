@@ -50,7 +50,7 @@ def convert_fused_dynamic(model: str, out: str) -> None:
 
 
 def _check_small(file: str) -> None:
-    """Raise `ValueError` if the converter quantised nothing, because it skips weights with fewer than 1024 elements."""
+    """Raise `ValueError` if the converter quantised nothing. It skips weights with fewer than 1024 elements."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file)

@@ -11,10 +11,10 @@ from orilla.export.data.prepared import SampleSet
 from orilla.export.source_model import SourceModel
 
 MAX_RATIO = 4.0
-"""Largest allowed ratio between the ranges of calibration and validation arrays."""
+"""Largest allowed ratio between the value range of an array in the calibration data and in the validation data."""
 
 MIN_COMPARED = 8
-"""Minimum number of samples that each data set needs for a comparison of the ranges."""
+"""Minimum number of samples per data set for comparing their value ranges."""
 
 
 def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
@@ -36,9 +36,9 @@ def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
 
 
 def check_same_range(calibration: SampleSet, validation: SampleSet, source: SourceModel) -> None:
-    """Raise `DataError` if the calibration arrays and the validation arrays have very different ranges.
+    """Raise `DataError` if an array has very different value ranges in the calibration data and the validation data.
 
-    The range of a data set is the median of the largest absolute value of each sample.
+    The value range of an array is the median, over all samples, of the largest absolute value in a sample.
     """
     if source.preprocessor.kind != "tensor" or min(calibration.count, validation.count) < MIN_COMPARED:
         return

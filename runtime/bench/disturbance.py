@@ -1,4 +1,4 @@
-"""Detect disturbances of a measurement. They make the result invalid, or some intervals are excluded."""
+"""Detect disturbances of a measurement. A disturbance makes the result invalid, or its interval is excluded."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DRIFT = 0.05
 """A result is invalid if the medians of its first and last third differ by more than this share."""
 
 CLOCK_FELL = 0.95
-"""Slower intervals are attributed to the processor's clock if its frequency in them was below this share of the
-frequency in the other intervals."""
+"""Slower intervals are attributed to the processor's clock if the clock frequency during these intervals was below this
+share of the frequency during the other intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What disturbed one measurement."""
+    """The disturbances of one measurement."""
 
     invalid: list[str]
     notes: list[str]
@@ -55,7 +55,10 @@ def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, 
 
 
 def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) -> list[str]:
-    """Return a message if other processes disturbed too many seconds outside the excluded intervals, else nothing."""
+    """Return a message if other processes disturbed too many seconds outside the excluded intervals.
+
+    The list is empty if they did not.
+    """
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     seconds = [second for second, is_kept in zip(monitor.seconds, mask, strict=True) if is_kept]
     disturbed = [second for second in seconds if second.disturbed]
@@ -70,7 +73,7 @@ def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) ->
 
 
 def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
-    """Return True if the clock frequency dropped in the slower intervals, so that the machine itself caused them."""
+    """Return True if the clock frequency dropped in the slower intervals, so that no other program caused them."""
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     halves: tuple[list[float], list[float]] = ([], [])
     for second, is_kept in zip(monitor.seconds, mask, strict=True):

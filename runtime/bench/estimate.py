@@ -25,16 +25,16 @@ from orilla.runtime.bundle.manifest import Variant
 COSTS = CATALOG.with_name("costs.toml")
 
 LONE = 2.0
-"""Factor for the upper and lower bound of an estimate that rests on a single published figure. The true error is
-unknown."""
+"""Factor for the upper and lower bound of an estimate if the device has only one published figure. The true error of
+such an estimate is unknown."""
 
 
 MAX_UNKNOWN = 0.1
-"""Maximum ratio of the multiply-accumulates whose cost is unknown to those whose cost is known."""
+"""Maximum ratio between the number of multiply-accumulates of unknown cost and the number of those of known cost."""
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """Estimated, not measured, inference time of one variant."""
+    """Inference time of one variant, which was estimated and not measured."""
 
     device: str
     variant: str
@@ -47,7 +47,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Ratio of a device's times to those of the cost model, for one precision."""
+    """Speed of a device for one precision: the ratio of its inference times to the times of the cost model."""
 
     factor: float
     errors: Mapping[str, float]
@@ -130,8 +130,8 @@ def models() -> dict[str, Work]:
 def speed_of(device: str, precision: str, devices: Catalog) -> Speed:
     """Return the speed of a device.
 
-    The speed comes from the device's own published figures. If there are none, it comes from a similar device: one with
-    figures for the same models, or one with the same cores at another clock frequency.
+    The speed is computed from the device's own published figures. If it has no such figures, those of a similar device
+    are used: a device with figures for the same models, or a device with the same cores at another clock frequency.
 
     Raises:
         DataError: There are no published figures for this device or a similar one.

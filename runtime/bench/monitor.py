@@ -16,12 +16,12 @@ from orilla.devices.power import PowerMeter
 PERIOD_S = 1.0
 
 OTHERS = 0.25
-"""Share of the cores not used by this process that other processes may use. If they use more, the second counts as
-disturbed. At least one core is assumed to be free."""
+"""Largest share of the free cores that other processes may use. If they use more, the second counts as disturbed. The
+free cores are those that this process does not use. At least one core is assumed to be free."""
 
 STOLEN = 0.05
-"""CPU time that the hypervisor may take, as a share of this process's CPU time. If it takes more, the second counts as
-disturbed. At least one core is assumed to be in use."""
+"""Largest CPU time that the hypervisor may take, as a share of this process's CPU time. If it takes more, the second
+counts as disturbed. At least one core is assumed to be in use."""
 
 
 class Second(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,12 +74,12 @@ class Monitor:
 
     @property
     def joules(self) -> float | None:
-        """Return the energy in joules that the machine has used since the start, or None if it has no sensor."""
+        """Return the energy in joules that the machine has used since the start, or None if it has no energy sensor."""
         return self._meter.joules if self._meter.source is not None else None
 
     @property
     def energy_source(self) -> str | None:
-        """Return the name of the sensor that measures the energy, or None if there is none."""
+        """Return the name of the sensor that measures the energy, or None if the machine has no such sensor."""
         return self._meter.source
 
     def new_throttling(self) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ class Monitor:
 def _disturbance(
     before: Usage | None, now: Usage | None, own: float, passed: float
 ) -> tuple[float | None, float | None, bool]:
-    """Return the cores that other processes used, the cores that the hypervisor took, and True if either is too many.
+    """Return the numbers of cores that other processes and the hypervisor used, and whether either number is too large.
 
     Args:
         before: CPU usage at the previous reading.

@@ -1,4 +1,4 @@
-"""Run a fixed computation between inferences. If it takes longer than usual, the machine is slower, not the model.
+"""Run a fixed computation between inferences. If it takes longer than usual, the machine has become slower.
 
 A program on the other hardware thread of the core, or in another virtual machine, can slow inference by a third, and no
 counter of this system shows it. The intervals in which this happens are excluded from the result.
@@ -29,15 +29,16 @@ READINGS = 5
 """Number of readings in one window. The time of the window is their median."""
 
 QUIET = 0.1
-"""Share of the windows, the fastest ones, that count as quiet. The slowest of these defines the machine's own speed."""
+"""Share of all windows that count as quiet. The quiet windows are the fastest, and the slowest quiet window defines the
+machine's own speed."""
 
 SLOWER = 1.1
-"""A window is excluded if it takes more than this multiple of the time at the machine's own speed. Changes of the clock
-frequency caused by heat are smaller, and other programs on the same core slow it by a quarter or more."""
+"""A window is excluded if it takes more than this multiple of the time at the machine's own speed. Heat changes the
+clock frequency by less than this, and another program on the same core slows it by a quarter or more."""
 
 HELD_DOWN = 1.25
-"""If even the quiet windows take more than this multiple of the best time of earlier runs, they are compared with that
-time and excluded, because another program may slow the machine for minutes."""
+"""If even the quiet windows take more than this multiple of the best time in earlier runs, all windows are compared
+with that time instead, and the slower ones are excluded. Another program may slow the machine for minutes."""
 
 FORGOTTEN_S = 30 * 86400.0
 """Age in seconds from which the speed of an earlier run is ignored, because the machine may have changed."""
@@ -103,7 +104,7 @@ class ReferenceWorkload:
             self._readings.clear()
 
     def quiet_s(self) -> float:
-        """Return how many seconds up to the last window are not excluded."""
+        """Return the number of seconds, up to the end of the last window, that are not excluded."""
         return (self._windows[-1][0] if self._windows else 0.0) - sum(
             interval.to_s - interval.from_s for interval in self.excluded()
         )
@@ -163,7 +164,7 @@ def known_ns() -> float | None:
 
 
 def remember(quiet_ns: float) -> None:
-    """Store the time of one step for later runs if it is the best so far. An error on writing is ignored."""
+    """Store the time of one step for later runs if it is the best so far. Errors while writing are ignored."""
     stored_ns = known_ns()
     if stored_ns is not None and stored_ns <= quiet_ns:
         return
@@ -190,7 +191,7 @@ def _file() -> Path:
 
 
 def _key() -> str:
-    """Return a string that names everything on which the machine's speed depends."""
+    """Return a string with all properties of the machine and of Python on which the speed depends."""
     machine = detect()
     return f"{identity()}, {machine.governor}, {machine.max_mhz} MHz, Python {sys.version}"
 

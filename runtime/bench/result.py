@@ -90,7 +90,8 @@ class Soak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """True if the machine reached a thermal steady state."""
     steady_after_s: float | None
     judged_by: str
-    """Readings that show the steady state: temperature and times, or only the times if there is no sensor."""
+    """Readings that show the steady state: temperature and times, or only the times if there is no temperature
+    sensor."""
     slowdown: float
     """Ratio of sustained p50 to burst p50."""
 
@@ -160,7 +161,7 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def undisturbed(times: list[float], at_s: Sequence[float], excluded: Sequence[ExcludedInterval]) -> list[float]:
-    """Return the times outside the excluded intervals, or all times if none lies outside."""
+    """Return the times outside the excluded intervals, or all times if every time lies in an excluded interval."""
     if not excluded:
         return times
     return [time for time, stays in zip(times, outside(at_s, excluded), strict=True) if stays] or times

@@ -27,7 +27,7 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.model import Model
 
 MAX_CLOCK_STEP_S = 0.5
-"""If the wall clock steps by more than this number of seconds during a measurement, the result gets a note."""
+"""If the wall clock jumps by more than this number of seconds during a measurement, a note is added to the result."""
 
 PROGRESS_S = 0.25
 """Interval in seconds between two progress reports during the measurement."""
@@ -116,7 +116,7 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
 
 @dataclass
 class _Measurement:
-    """Takes the samples of one run and records the state of the machine meanwhile."""
+    """Takes the samples of one run, and records the state of the machine at the same time."""
 
     plan: Plan
     samples: SampleSet = field(default_factory=SampleSet)
@@ -128,7 +128,7 @@ class _Measurement:
     cpu_s: float = 0.0
     """Processor time that this process used, in seconds."""
     clock_step_s: float = 0.0
-    """Number of seconds by which the wall clock stepped since the warm-up began."""
+    """Number of seconds by which the wall clock has jumped since the warm-up began."""
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -179,7 +179,7 @@ class _Measurement:
         return bool(self.workload.excluded()) and self.workload.quiet_s() < self.plan.seconds - READINGS * EVERY_S
 
     def stored(self) -> tuple[list[float], dict[str, list[float]]]:
-        """Return the start of each stored sample, in seconds since the run began, and the samples by stage."""
+        """Return the start times of the stored samples in seconds since the run began, and the samples by stage."""
         count = self.samples.complete()
         at_s = [round(began - self.monitor.began, 6) for began in self.samples.began_s[:count]]
         times = {name: [round(value, 6) for value in stage[:count]] for name, stage in self.samples.times.items()}

@@ -142,8 +142,8 @@ def ranks(count: int, percent: float) -> tuple[int, int]:
     """Return the ranks of the two ordered samples that enclose a percentile with 95 % confidence.
 
     The number of samples below the percentile is binomially distributed, whatever the distribution of the times. The
-    function takes the one whose coverage is nearest to 95 %, with tails as equal as possible. Source: Hahn and Meeker,
-    "Statistical Intervals" (1991), section 5.2.
+    function takes the two ranks whose coverage is nearest to 95 %, with tails as equal as possible. Source: Hahn and
+    Meeker, "Statistical Intervals" (1991), section 5.2.
 
     Args:
         count: Number of samples.
@@ -182,8 +182,8 @@ def _binomial(count: int, share: float) -> tuple[int, NDArray[np.float64]]:
         share: The percentile, 0-1.
 
     Returns:
-        The smallest number within eight standard deviations of the mean, and the probability of at most that number and
-            of at most each following one.
+        The smallest number of samples that is considered, which lies eight standard deviations below the mean, and the
+            cumulative probabilities of this number and of each following number.
     """
     reach = math.ceil(8 * math.sqrt(count * share * (1 - share)) + 8)
     middle = math.floor(count * share)

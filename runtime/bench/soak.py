@@ -1,4 +1,4 @@
-"""Detect when a machine under continuous load reaches its thermal steady state, and compare it with the start."""
+"""Detect when a machine under load reaches its thermal steady state, and compare burst and sustained times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BURST_S = 10.0
 SUSTAINED_S = 60.0
 
 SETTLED_S = 120.0
-"""The machine is settled if it was steady for this number of seconds, which are divided into `WINDOWS` windows."""
+"""Number of seconds for which the machine must be steady. They are divided into `WINDOWS` windows."""
 
 SETTLED_C = 1.0
 """Maximum difference between the windows' mean temperatures in the steady state, in degrees Celsius."""
@@ -33,7 +33,7 @@ class Soaking:
         self.settled_at_s: float | None = None
 
     def add(self, at_s: float, time_ms: float) -> bool:
-        """Add one inference. Return True if the machine has reached the steady state."""
+        """Add the time of one inference. Return True if the machine has reached the steady state."""
         if at_s >= self._ends_s and self._window:
             self._medians.append(statistics.median(self._window))
             self._window.clear()

@@ -17,8 +17,8 @@ from orilla.runtime.bench.result import Result, describe, merge
 from orilla.runtime.bench.samples import PERCENTS, Z
 
 MARGIN = 3.0
-"""Largest difference in per cent that two runs of the same subject show on an undisturbed machine. Two runs differ
-because each process has another memory layout, and because the clock varies by some megahertz."""
+"""Largest difference in per cent between two runs of the same subject on an undisturbed machine. Such runs differ
+because each process has its own memory layout, and because the clock frequency varies by some megahertz."""
 
 Word = Literal["same", "faster", "slower"]
 
@@ -105,7 +105,7 @@ def _require_comparable(a: Result, b: Result) -> None:
 
 
 def _notes(a: Result, b: Result) -> list[str]:
-    """Return notes about differences and faults that limit the comparison of A and B."""
+    """Return notes about differences and disturbances that limit the comparison of A and B."""
     notes = [
         f"{side} is not valid: {reason}"
         for side, result in (("A", a), ("B", b))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 WINDOW_S = 0.1
-"""Length of a window in seconds. A window has at least three inferences, and its median counts."""
+"""Length of a window in seconds. A window has at least three inferences, and their median is used."""
 
 WINDOWS = 6
 """Number of windows. The older half of them is compared with the newer half."""
@@ -17,7 +17,8 @@ ALIKE = 0.02
 """The two halves count as equal if they differ by less than this share."""
 
 PATIENCE_S = 10.0
-"""Maximum duration of the warm-up in seconds. The measurement then starts anyway, and the result has a note."""
+"""Maximum duration of the warm-up in seconds. After it, the measurement starts in any case, and a note is added to the
+result."""
 
 
 class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +42,7 @@ class Steadiness:
         self.count, self.seconds, self.first_ms = 0, 0.0, 0.0
 
     def add(self, time_ms: float, at_s: float) -> None:
-        """Add one inference that ended at the time `at_s`, in seconds of any clock."""
+        """Add the time of one inference. `at_s` is the time in seconds, on any clock, at which it ended."""
         if not self.count:
             self.first_ms = time_ms
             self._began_s = self._window_s = at_s - time_ms / 1e3

@@ -44,7 +44,7 @@ KINDS = tuple(Work.__struct_fields__)
 
 
 def work_of(data: bytes, name: str) -> Work:
-    """Count the work of a `.tflite` file.
+    """Count the work of one inference with the model in a `.tflite` file.
 
     Raises:
         DataError: The file is invalid, or the work of an operator is unknown.
@@ -63,7 +63,10 @@ def work_of(data: bytes, name: str) -> Work:
 
 
 def _macs(operator: Operator) -> tuple[str | None, float]:
-    """Return an operator's kind of work and its multiply-accumulates. The kind is None if it only moves values."""
+    """Return an operator's kind of work and the number of its multiply-accumulates.
+
+    The kind is None if the operator has no multiply-accumulates.
+    """
     if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D"):
         return None, 0.0
     weights = next((tensor for tensor in operator.inputs[1:] if tensor is not None and len(tensor.shape) >= 2), None)

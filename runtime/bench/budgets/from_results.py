@@ -25,7 +25,7 @@ FULL_PRECISION = "_fp32"
 def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) -> list[LimitResult]:
     """Compare a stored result with the limits of a budget.
 
-    Limits whose figure the result does not contain are skipped.
+    A limit is skipped if the result does not contain the figure for it.
 
     Args:
         budget: The budget.
@@ -48,7 +48,7 @@ def _applies(budget: Budget, result: Result) -> bool:
     subject = result.subject
     if budget.bundle != subject.bundle or subject.scenario != "single-stream":
         return False
-    # A budget without `variant` applies to the default variant, which is never the full-precision one.
+    # A budget without `variant` applies to the default variant, which is never the full-precision variant.
     if FULL_PRECISION in subject.variant if budget.variant is None else subject.variant != budget.variant:
         return False
     if budget.engine not in (None, subject.engine) or budget.threads not in (None, subject.threads):

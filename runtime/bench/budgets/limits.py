@@ -29,7 +29,7 @@ class LimitResult(msgspec.Struct, frozen=True):
     value: float | None
     """The figure, or None if the budget is for another device."""
     figure: str
-    """String with the figure, its unit and, where known, its 95 % interval and the data it was measured on."""
+    """String with the figure, its unit and, if known, its 95 % confidence interval and the data that was used."""
     allowed: str
     status: Status
     reason: str | None
@@ -113,7 +113,7 @@ def cold_start_figure(cold_start: ColdStart, key: str) -> Figure:
 def drop_figure(drop: float, origin: str) -> Figure:
     """Return a figure with an accuracy drop in percentage points.
 
-    `origin` describes the data that it was measured on.
+    `origin` describes the data on which the drop was measured.
     """
     return Figure(drop, f"{drop:+.2f} points ({origin})")
 

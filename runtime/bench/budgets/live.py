@@ -26,8 +26,8 @@ from orilla.runtime.bench.samples import Percentile, Summary, min_samples
 from orilla.runtime.bundle.bundle import Bundle
 
 RETRIES = 2
-"""Maximum number of repeated measurements for a time that exceeds its limit. If the last one exceeds it too, the limit
-fails."""
+"""Maximum number of repeated measurements for a time that exceeds its limit. If the last measurement exceeds the limit
+too, the check fails."""
 
 
 def holds_here(budget: Budget, machine: Machine, devices: Catalog | None = None) -> bool:
@@ -55,7 +55,7 @@ def judge(
 ) -> list[LimitResult]:
     """Measure every figure that a budget limits, and compare it with its limit.
 
-    A time that exceeds its limit is measured again up to `RETRIES` times before the limit fails.
+    A time that exceeds its limit is measured again up to `RETRIES` times before the check of the limit fails.
 
     Args:
         measurement: The measurements of the bundle.
@@ -131,10 +131,10 @@ def _percentile(bundle: Bundle, summary: Summary, percent: float, name: str) -> 
     """Return a percentile of a summary.
 
     Args:
-        bundle: The bundle, for the message.
+        bundle: The bundle, which the error message names.
         summary: The summary.
         percent: The percentile, 0-100.
-        name: What was measured, for the message: `the variant` or `the full-precision variant`.
+        name: Words of the error message for what was measured: `the variant` or `the full-precision variant`.
 
     Raises:
         ConfigError: The variant is so slow that there are too few samples for the percentile.
@@ -154,7 +154,7 @@ def applying(budgets: list[Budget], bundle: Bundle, path: Path) -> list[Budget]:
     Args:
         budgets: All budgets of a file.
         bundle: The bundle.
-        path: Path of the file, for the message.
+        path: Path of the file, which the error message names.
 
     Raises:
         ConfigError: The file has no budget for the bundle.

@@ -1,4 +1,4 @@
-"""The measurements that a budget needs. Each one runs when its result is first requested."""
+"""The measurements that a budget needs. Each measurement runs when its result is first requested."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from orilla.runtime.tasks.task import GroundTruth
 
 MIN_S = 0.1
 SECONDS = 3.0
-"""Duration in seconds for which inferences are timed. The first repetition takes twice as long, the second four times
-as long."""
+"""Duration in seconds for which inferences are timed. If a measurement is repeated, the first repetition takes twice as
+long, and the second four times as long."""
 
 MAX_S = 60.0
 """Time limit in seconds for timing that continues because a percentile still needs more samples."""
@@ -43,7 +43,7 @@ MAX_S = 60.0
 FOREVER = float("inf")
 
 UNLIMITED = 1 << 30
-"""Number of inferences that is so large that only the time limit ends the measurement."""
+"""Number of inferences, so large that the time limit always ends the measurement first."""
 
 REPORT_EVERY = 50
 """Number of samples between two progress reports."""
@@ -61,7 +61,7 @@ class BudgetTarget:
     engine: str
     threads: int
     reference: tuple[Bundle, Variant] | None
-    """The full-precision variant and the bundle that contains it, or None if there is none."""
+    """The bundle that contains the full-precision variant, and this variant. None if there is no such variant."""
 
 
 def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
@@ -99,11 +99,11 @@ def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle
 
 @dataclass(frozen=True)
 class Timed:
-    """Times of a variant, and those of the full-precision variant if the budget limits a ratio."""
+    """Times of a variant and, if the budget limits a ratio, times of the full-precision variant."""
 
     times_ms: list[float]
     reference_ms: list[float] | None
-    """Times of the full-precision variant, or None if the budget limits no ratio."""
+    """Times of the full-precision variant. None if the budget does not limit a ratio."""
 
     @property
     def summary(self) -> Summary:
@@ -123,7 +123,7 @@ class Answers:
     drop: float
     """Drop of the primary metric in percentage points."""
     agreement: float
-    """Share of samples on which both make the same decision, 0-1."""
+    """Share of equal decisions of the two, 0-1."""
     drop_from: str
     """Description of the data on which the drop was measured."""
     agreement_from: str
@@ -171,7 +171,7 @@ class Measurement:
 
         Args:
             keys: Names of the limits.
-            retry: Number of this repetition, starting at 1. Each one takes twice as long as the one before.
+            retry: Number of this repetition, starting at 1. Each repetition takes twice as long as the one before.
         """
         if "start_ms" in keys:
             self._cold_start = None
@@ -199,7 +199,7 @@ class Measurement:
         return Timed(samples[0], samples[1] if len(samples) > 1 else None)
 
     def cold_start(self) -> ColdStart:
-        """Return the start-up time and the memory use, measured in a separate process by the first call."""
+        """Return the start-up time and the memory use. The first call measures them in a separate process."""
         if self._cold_start is None:
             subject = self.subject
             self._progress.status(f"{subject.bundle.path.stem}: measuring start-up time and memory")
@@ -289,7 +289,7 @@ class Measurement:
 
 
 def load_reference(subject: BudgetTarget) -> Session:
-    """Load a session of the full-precision variant. It runs on the variant's engine if that engine can run it."""
+    """Load a session of the full-precision variant, on the engine of the tested variant if this engine can run it."""
     assert subject.reference is not None
     bundle, variant = subject.reference
     engine = subject.engine if loader.fits(variant, subject.engine) else variant.engine

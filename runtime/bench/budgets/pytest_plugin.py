@@ -51,7 +51,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
 
 @pytest.fixture
 def samples(request: pytest.FixtureRequest) -> Timed:
-    """Return the times of the variant. If the budget limits a ratio, they include the full-precision variant's."""
+    """Return the times of the variant and, if the budget limits a ratio, times of the full-precision variant."""
     return _measurements(request.node)[0].timed()
 
 

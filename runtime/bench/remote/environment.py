@@ -63,18 +63,19 @@ def environment(
     requirements: Mapping[str, str],
     wheels: Mapping[str, bytes],
 ) -> tuple[str, bool]:
-    """Return a Python that has all requirements.
+    """Return the command of a Python that has all required packages.
 
-    This is the machine's own Python if it has them, else that of a virtual environment in which they are installed.
+    If the machine's own Python has them, this Python is returned. Otherwise, the packages are installed in a virtual
+    environment, and its Python is returned.
 
     Args:
         remote: The machine.
         python: The command that starts the machine's own Python.
         requirements: Requirements such as `numpy>=1.26`, by import name.
-        wheels: Content of wheels, by file name. If there are any, pip installs only from them, without a network.
+        wheels: Content of wheels, by file name. If wheels are given, pip installs only from them, without a network.
 
     Returns:
-        The command that starts this Python, and True if packages were installed.
+        The command that starts this Python, and whether packages were installed.
 
     Raises:
         RemoteError: There is too little disk space, or `venv` or `pip` fails.
@@ -115,7 +116,7 @@ def _wheel_options(remote: Remote, wheels: Mapping[str, bytes]) -> str:
 
 
 def missing_packages(remote: Remote, python: str, requirements: Mapping[str, str]) -> list[str]:
-    """Return the import names of the requirements that a Python lacks or has only in an older version.
+    """Return the import names of the required packages that are missing or too old in a Python.
 
     Args:
         remote: The machine.

@@ -50,7 +50,7 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
         progress: Receives the progress.
 
     Returns:
-        One report per machine, and True if the user interrupted the measurement.
+        One report per machine, and whether the user interrupted the measurement.
 
     Raises:
         ConfigError: A setting is invalid.
@@ -60,7 +60,7 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
         raise ConfigError(msg)
     remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):
-        msg = "two of the hosts are the same machine, so their measurements would disturb each other: give it once"
+        msg = "two of the hosts are the same machine, so their measurements would disturb each other: name it once"
         raise ConfigError(msg)
     job, stop = _job(plan), threading.Event()
     with ThreadPoolExecutor(len(remotes)) as pool:

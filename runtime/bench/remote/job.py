@@ -28,18 +28,18 @@ from orilla.runtime.bench.result import Result
 POLL_S = 1.0
 
 STOP_S = 30.0
-"""Time limit in seconds within which an interrupted measurement must write its result."""
+"""Time limit in seconds for writing the result of an interrupted measurement."""
 
 GRACE_S = 600.0
 """Time limit in seconds for each other step. Small and emulated machines take long to start."""
 
 INTERRUPTED = 128 + signal.SIGINT
-"""Exit code of an interrupted `orilla bench run`. It still writes a result, with the samples up to the interrupt."""
+"""Exit code of an interrupted `orilla bench run`. Its result contains the samples up to the interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to send to each machine and what to measure there. It is the same for every machine."""
+    """What to send to each machine and what to measure there. All machines get the same job."""
 
     name: str
     """Name of the bundle."""
@@ -81,7 +81,7 @@ class HostReport:
     findings: list[str] = field(default_factory=list)
     """Warnings and failures that `orilla doctor` reported."""
     sent: list[str] = field(default_factory=list)
-    """Parts that were sent or installed because the machine lacked them: `orilla`, `bundle`, `environment`."""
+    """Parts that the machine lacked, so that they were sent or installed: `orilla`, `bundle`, `environment`."""
 
 
 def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> None:
@@ -154,7 +154,7 @@ def doctor(remote: Remote, orilla: str) -> list[str]:
 
 
 def verify(remote: Remote, command: str) -> None:
-    """Verify the bundle on the machine, so that a bundle with wrong answers is not measured.
+    """Verify the bundle on the machine, so that a bundle with wrong outputs is not measured.
 
     Args:
         remote: The machine.

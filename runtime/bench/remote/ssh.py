@@ -27,7 +27,8 @@ FAILED = 255
 """Exit code if `ssh` itself fails. Any other exit code comes from the remote command. Source: ssh(1)."""
 
 SHORT_S = 120.0
-"""Time limit in seconds for a script. A script with at most this limit is retried when it reaches the limit."""
+"""Default time limit in seconds for a script. A script is retried after its time limit only if the limit is not longer
+than this."""
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pause in seconds before each retry after a lost connection."""

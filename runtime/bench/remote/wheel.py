@@ -1,4 +1,4 @@
-"""Build a wheel with the parts of Orilla that a robot needs. It is made of the installed files, without build tools.
+"""Build a wheel with the parts of Orilla that a robot needs, from the installed files and without build tools.
 
 The same files always give the same bytes.
 """
@@ -18,7 +18,8 @@ from orilla.runtime.bundle.bundle import EPOCH
 
 PARTS = ("devices", "runtime")
 LEFT_OUT = (".orilla",)
-"""Suffixes of files that the wheel omits, except those in `LEFT_IN`. A benchmark sends the bundle that it needs."""
+"""Suffixes of files that are left out of the wheel, except for the files in `LEFT_IN`. A benchmark sends the bundle
+that it needs separately."""
 
 LEFT_IN = ("probe.orilla",)
 
@@ -38,7 +39,7 @@ def wheel() -> bytes:
     """Build the wheel and return its content.
 
     Raises:
-        ConfigError: Orilla is not installed on this machine, so that its metadata is missing.
+        ConfigError: Orilla is not installed on this machine, so its metadata is missing.
     """
     try:
         installed = distribution("orilla")

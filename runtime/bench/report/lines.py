@@ -28,7 +28,7 @@ BUDGET_HEADER = ["budget", "measured", "allowed", ""]
 def percentile(value: Percentile | None) -> str:
     """Format a percentile as `4.10 (4.05–4.14)`.
 
-    A question mark stands in for a bound that no sample gives, and a dash for a percentile with too few samples.
+    A bound that the samples do not give is shown as a question mark, and a percentile with too few samples as a dash.
     """
     if value is None:
         return "–"

@@ -46,7 +46,7 @@ MAX_INTERVALS = 60
 """Maximum number of intervals of a time line. The time line shows the median of each interval."""
 
 SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Shares that the axis of a distribution labels."""
+"""Shares that have a label on the axis of a distribution."""
 
 PANELS = {"temperature_c": "°C", "mhz": "MHz", "watts": "W", "other_cores": "cores used\nby others"}
 """Fields of `Second` that a time line shows, and the labels of their axes."""
@@ -77,7 +77,10 @@ def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
 
 
 def _points(count: int) -> NDArray[np.int64]:
-    """Return the indices of the samples to draw. Half are evenly spaced, the others get denser towards the slowest."""
+    """Return the indices of the samples to draw, in the order of their times.
+
+    Half of them are evenly spaced, and the others are denser towards the slowest sample.
+    """
     half = MAX_POINTS // 2
     steps = np.concatenate([np.geomspace(1, count, half), np.linspace(1, count, half)]).astype(int)
     points: NDArray[np.int64] = np.unique(np.concatenate([count - steps, steps - 1]))
@@ -87,7 +90,7 @@ def _points(count: int) -> NDArray[np.int64]:
 def time_line(result: Result) -> str:
     """Draw the times in the order of measurement.
 
-    Below them, draw temperature, clock, power and the cores used by others.
+    Below them, draw the temperature, the clock frequency, the power and the number of cores that other processes used.
     """
     panels = {}
     for field, label in PANELS.items():
