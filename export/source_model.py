@@ -19,7 +19,7 @@ from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
 from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode_vocabulary
-from orilla.runtime.tasks.registry import TASKS
+from orilla.runtime.tasks.registry import TASKS, task_of
 
 ARRAY_DTYPES = ("float32", "int32", "int64")
 """Data types of input arrays that LiteRT and ONNX support in every precision."""
@@ -132,12 +132,12 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
     if hints.input is not None:
         model = write_adapter(work.adapter, InputAdapter(str(path.absolute()), hints.input))
     info = _describe(model, work, hints.device)
-    takes_images = task in ("classify", "segment") and _takes_images(info)
+    takes_images = "image" in task_of(task).input_kinds and _takes_images(info)
     input_range = _input_range(hints, info, path) if takes_images else None
     if input_range is None and hints.input_range is not None:
         msg = f"`input_range` is only for image models, but {path.name} takes {_describe_inputs(info)}"
         raise ConfigError(msg)
-    activation = _missing_activation(info) if task in ("classify", "text", "segment") else None
+    activation = _missing_activation(info) if task_of(task).scores_in_0_1 else None
     if input_range is not None or activation is not None:
         adapter = InputAdapter(str(path.absolute()), hints.input, input_range, activation)  # type: ignore[arg-type]
         model = write_adapter(work.adapter, adapter)
@@ -250,35 +250,8 @@ def _spec(task: str, info: ModelInfo) -> Spec:
 
 
 def _labels(task: str, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
-    if task == "tensor":
-        if hints.labels is not None:
-            msg = "`labels` is only for models that classify or segment, not for task=tensor"
-            raise ConfigError(msg)
-        return ()
-    if len(info.outputs) != 1:
-        msg = f"task={task} needs a model with one output, but this model has {len(info.outputs)}: use task=tensor"
-        raise ConfigError(msg)
     labels = _read_labels(hints.labels) if hints.labels is not None else ()
-    shape = info.outputs[0].shape
-    if task == "segment":
-        if len(shape) != 3 or shape[-1] != 1:
-            msg = (
-                "a segmentation model outputs [height,width,1], the probability of one class, but this model outputs "
-                f"{list(shape)}"
-            )
-            raise ConfigError(msg)
-        if len(labels) > 1:
-            msg = f"{hints.labels} has {len(labels)} lines, but a single-class segmentation model needs one label"
-            raise ConfigError(msg)
-        return labels or ("mask",)
-    classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
-    if not classes:
-        msg = f"a classifier outputs [classes], but this model outputs {list(shape)}: use task=tensor for other outputs"
-        raise ConfigError(msg)
-    if labels and len(labels) != classes:
-        msg = f"{hints.labels} has {len(labels)} lines, but the model has {classes} classes"
-        raise ConfigError(msg)
-    return labels or tuple(map(str, range(classes)))
+    return task_of(task).labels_for([output.shape for output in info.outputs], labels)
 
 
 def _describe_inputs(info: ModelInfo) -> str:

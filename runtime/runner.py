@@ -23,7 +23,7 @@ from orilla.runtime.loop.recording import Recording
 from orilla.runtime.loop.stages import Stages, answer_once
 from orilla.runtime.loop.stream import Stream, Watcher
 from orilla.runtime.preprocessing.image import Image, check_image
-from orilla.runtime.sources.registry import open_source, open_texts
+from orilla.runtime.sources.registry import INPUT_SOURCES
 from orilla.runtime.sources.source import Source
 
 SourceLike = Source | str | int | Path | Iterable[NDArray[np.uint8]]
@@ -167,11 +167,12 @@ class Runner(ABC):
             SourceError: The source does not exist.
             ConfigError: The model takes arrays, or the argument is not a source.
         """
-        if self.kind == "tensor":
+        if self.kind not in INPUT_SOURCES:
             msg = f"{self.name} takes arrays, for which there are no sources: call the model with arrays"
             raise ConfigError(msg)
+        sources = INPUT_SOURCES[self.kind]
         if isinstance(spec, str | Integral | Path):
-            return open_texts(str(spec)) if self.kind == "text" else open_source(str(spec))
+            return sources.open(str(spec))
         if isinstance(spec, np.ndarray) and spec.ndim < 4:
             msg = f"images must have the shape [N,H,W,3], got {list(spec.shape)}: for a single image, call the model"
             raise ConfigError(msg)
@@ -184,13 +185,7 @@ class Runner(ABC):
         if not isinstance(spec, Iterable):
             msg = f"{spec!r} is not a source: give a camera number, a URL, a path or images"
             raise ConfigError(msg)
-        if self.kind == "text":
-            from orilla.runtime.sources.text_lines import Texts
-
-            return Texts(spec)
-        from orilla.runtime.sources.arrays import Arrays
-
-        return Arrays(spec)
+        return sources.wrap(spec, None)
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 DATA = Path(os.environ.get("ORILLA_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-TIMING = ("tests/runtime/bench/", "tests/test_perf_scripts.py", "tests/real/test_budgets.py")
+TIMING = ("tests/runtime/bench/", "tests/test_perf_scripts.py")
 """Tests that measure time. Other tests on the same cores would disturb them."""
 
 SLOW = ("tests/train/test_backends.py", "tests/test_perf_scripts.py")

@@ -81,7 +81,7 @@ def test_the_namespace_has_no_file_of_its_own():
 
 
 def test_rooms_import_downwards_only():
-    """No room imports upwards or in a circle, and the numbers of rooms, floors and imports stay within limits."""
+    """No package imports from a higher layer or in a cycle, and the package graph stays within its limits."""
     done = python(str(ROOT / "docs" / "architecture" / "rooms.py"))
     assert done.returncode == 0, done.stderr
     counts = [int(number) for number in re.findall(r"\d+", "".join(done.stdout.splitlines(keepends=True)[:2]))]

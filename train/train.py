@@ -131,7 +131,7 @@ def _check_out(options: TrainOptions, out: Path) -> None:
 
 
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
-    if dataset.task == "segment":
+    if not task_of(dataset.task).classifies:
         return  # The job checks the class that it needs.
     labels = {name: dataset.labels(name) for name in dataset.splits}
     for items in (splits.train, splits.report):
@@ -200,7 +200,7 @@ def _card(options: TrainOptions, data: TrainingData, trained: TrainedModel, prov
         data=data_card(data.parts, dataset, splits, skipped),
         start_weights=job.start_weights,
         parameters=network.count_params(),
-        input=network.input.shape[1:3] if dataset.task != "text" else network.input.shape[1:],
+        input=job.preprocess.size,
         seed=options.seed,
         epochs=len(rows),
         best_epoch=trained.fit.best_epoch,

@@ -70,7 +70,7 @@ def raw_samples(
         return _texts(spec)
     origin = dataset if spec is None else open_samples(spec, source)
     pool = list(items) if spec is None else all_items(origin)
-    if origin.has_labels and origin.task == "segment" and set(source.labels) <= set(origin.classes):
+    if origin.has_labels and task_of(origin.task).labels_pixels and set(source.labels) <= set(origin.classes):
         chosen = _by_share(origin, pool, source.labels[0], count)
     else:
         chosen = balanced(origin, pool, task_of(source.task).golden_candidates * count, 0)

@@ -36,7 +36,7 @@ class SampleSet:
     inputs: Inputs
     truths: list[GroundTruth]
     sizes: list[tuple[int, int] | None]
-    """Height and width of each image for the segment task. None for other tasks."""
+    """Height and width of each image. None for other inputs."""
 
     @property
     def count(self) -> int:
@@ -78,8 +78,7 @@ def prepare(dataset: Dataset, items: Sequence[Item], source: SourceModel, work: 
             inputs[name][place] = array
         truths.append(truth_of(sample))
         raw = raw_of(sample)
-        is_image = source.task == "segment" and isinstance(raw, np.ndarray)
-        sizes.append((raw.shape[0], raw.shape[1]) if is_image else None)  # type: ignore[union-attr]
+        sizes.append((raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) else None)
     split = items[0][0]
     is_whole_split = len(items) == len(dataset.names(split))
     sha256 = dataset.digest(split) if is_whole_split else digest_of(dataset, items)

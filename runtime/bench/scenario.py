@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from itertools import cycle
-from typing import Any, Protocol
+from typing import Protocol
 
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConfigError, DataError
@@ -26,9 +26,8 @@ from orilla.runtime.loop.stream import Stream
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.runner import SourceLike
-from orilla.runtime.sources.arrays import Arrays
 from orilla.runtime.sources.paced import Paced
-from orilla.runtime.sources.text_lines import Texts
+from orilla.runtime.sources.registry import INPUT_SOURCES
 
 STREAMS = 8
 """Number of frames in a multi-stream query. Source: MLPerf inference rules, edge, since v1.1."""
@@ -204,7 +203,7 @@ class LoopScenario:
     """
 
     def __init__(self, model: Model, source: str | None, policy: str | None) -> None:
-        if model.kind == "tensor":
+        if model.kind not in INPUT_SOURCES:
             msg = f"{model.name} takes arrays, so it has no camera loop: use the scenario single-stream"
             raise ConfigError(msg)
         self._model, self._source, self._policy = model, source, policy
@@ -248,8 +247,8 @@ class LoopScenario:
     def _open_source(self) -> SourceLike:
         if self._source is not None:
             return self._source
-        raws: list[Any] = [frame.raw for frame in self._frames]
-        return Texts(cycle(raws)) if self._model.kind == "text" else Paced(Arrays(cycle(raws), rate_hz=CAMERA_HZ))
+        frames = INPUT_SOURCES[self._model.kind].wrap(cycle([frame.raw for frame in self._frames]), CAMERA_HZ)
+        return frames if frames.rate_hz is None else Paced(frames)
 
 
 def _run_all(session: Session, inputs: Sequence[ModelInput]) -> None:

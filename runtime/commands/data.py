@@ -13,6 +13,7 @@ from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.evaluation.datasets.download import Progress, downloaded, get, published
 from orilla.runtime.files import cache_folder
+from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
@@ -127,7 +128,7 @@ def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
     dataset = open_dataset(spec)
     splits = {}
     for split in dataset.splits:
-        counts = Counter(dataset.labels(split)) if dataset.task != "segment" else {}
+        counts = Counter(dataset.labels(split)) if task_of(dataset.task).classifies else {}
         classes = {dataset.classes[label]: counts[label] for label in sorted(counts)}
         splits[split] = SplitRow(len(dataset.names(split)), classes)
     source = dataset.source

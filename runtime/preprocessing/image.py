@@ -47,6 +47,11 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """`halve-linear` halves the image by averaging 2x2 pixels as long as it has at least twice the height and width of
     the input. Then it interpolates linearly."""
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Return height and width of the network's input."""
+        return self.size_hw
+
     def describe(self) -> str:
         """Return the size and the channel order."""
         height, width = self.size_hw

@@ -45,6 +45,11 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     truncation: Literal["pre", "post"] = "pre"
     """Where a long text is cut off: `pre` at its start, `post` at its end."""
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Return the number of tokens."""
+        return (self.length,)
+
     def describe(self) -> str:
         """Return the number of tokens."""
         return f"texts, as {self.length} tokens"

@@ -48,7 +48,7 @@ class MotionJpeg:
     Args:
         name: Name of the camera in messages.
         response: The server's response.
-        timeout_s: Time limit of the connection in seconds, which messages state.
+        timeout_s: Timeout of the connection in seconds, as quoted in messages.
     """
 
     live = True

@@ -51,7 +51,7 @@ class NetworkStream:
     Args:
         name: Name of the camera in messages.
         capture: The opened stream.
-        read_ms: Time limit of each frame in milliseconds, which messages state.
+        read_ms: Timeout for each frame in milliseconds, as quoted in messages.
     """
 
     live = True

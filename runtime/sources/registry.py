@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
@@ -89,12 +89,36 @@ def open_source(spec: str | int | Path) -> Source:
     raise unknown_name(text, [kind.example for kind in SOURCES.values()], kind="source")
 
 
-def open_texts(spec: str | Path) -> Source:
-    """Open a source of texts: a text file, or `-` for standard input, line by line.
+class InputSources(NamedTuple):
+    """How a model opens its sources."""
 
-    Raises:
-        SourceError: The file does not exist.
-    """
+    open: Callable[[str], Source]
+    """Function that opens a source by its specification. It raises `SourceError` or `ConfigError`."""
+    wrap: Callable[[Iterable[Any], float | None], Source]
+    """Function that converts raw inputs from the caller into a source. The second argument is their frame rate."""
+
+
+def _open_texts(spec: str) -> Source:
     from orilla.runtime.sources.text_lines import Lines
 
-    return Lines.open(str(spec))
+    return Lines.open(spec)
+
+
+def _wrap_images(images: Iterable[Any], rate_hz: float | None) -> Source:
+    from orilla.runtime.sources.arrays import Arrays
+
+    return Arrays(images, rate_hz=rate_hz)
+
+
+def _wrap_texts(texts: Iterable[Any], rate_hz: float | None) -> Source:
+    from orilla.runtime.sources.text_lines import Texts
+
+    del rate_hz
+    return Texts(texts)
+
+
+INPUT_SOURCES = {
+    "image": InputSources(open_source, _wrap_images),
+    "text": InputSources(_open_texts, _wrap_texts),
+}
+"""Sources by the kind of a model's input. There are no sources of arrays."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -85,6 +85,21 @@ class ClassifyTask(Task):
     decision = "classes"
     classifies = True
     golden_candidates = 3
+
+    def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Check that there is one vector of scores, and return the labels or the numbers of the classes."""
+        shape = self.only_output(outputs)
+        classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
+        if not classes:
+            msg = (
+                f"a classifier outputs [classes], but this model outputs {list(shape)}: use task=tensor for other "
+                "outputs"
+            )
+            raise ConfigError(msg)
+        if labels and len(labels) != classes:
+            msg = f"`labels` has {len(labels)} lines, but the model has {classes} classes"
+            raise ConfigError(msg)
+        return labels or tuple(map(str, range(classes)))
 
     def decode(self, output: Output, context: DecodeContext) -> Classification:
         """Convert scores `[1,C]` or `[C]`, or the probability of the second of two classes, into an answer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import cv2
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import BundleError, unknown_name
+from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.tasks.drawing import draw_mask
 from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
@@ -73,7 +73,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def fraction(self) -> float:
-        """Return the share of the cells of the network's grid that belong to the class, 0–1."""
+        """Return the share of grid cells of the network that belong to the class, 0–1."""
         return float(np.count_nonzero(self.probability >= THRESHOLD)) / self.probability.size
 
     def to_dict(self) -> dict[str, object]:
@@ -93,7 +93,10 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         return resized
 
     def _extent(self) -> dict[str, object]:
-        """Return the centre and the topmost row of the class as shares of the frame size. None if it is absent."""
+        """Return the centre and the topmost row of the class as fractions of the frame size.
+
+        Both are None if it is absent.
+        """
         inside = self.probability >= THRESHOLD
         rows, columns = np.count_nonzero(inside, axis=1), np.count_nonzero(inside, axis=0)
         total = int(rows.sum())
@@ -147,6 +150,21 @@ class SegmentTask(Task):
     metric = "iou"
     metric_title = "IoU"
     decision = "mask pixels"
+    labels_pixels = True
+
+    def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Check that there is one grid of probabilities, and return the label or `mask`."""
+        shape = self.only_output(outputs)
+        if len(shape) != 3 or shape[-1] != 1:
+            msg = (
+                "a segmentation model outputs [height,width,1], the probability of one class, but this model outputs "
+                f"{list(shape)}"
+            )
+            raise ConfigError(msg)
+        if len(labels) > 1:
+            msg = f"`labels` has {len(labels)} lines, but a single-class segmentation model needs one label"
+            raise ConfigError(msg)
+        return labels or ("mask",)
 
     def decode(self, output: Output, context: DecodeContext) -> Segmentation:
         """Convert probabilities `[1,h,w,1]` or `[h,w,1]` into an answer. Raise `BundleError` for another shape."""
@@ -177,7 +195,7 @@ class SegmentTask(Task):
         return tuple(classes.index(name) for name in labels)
 
     def pseudo_indices(self, labels: tuple[str, ...]) -> tuple[int, ...]:
-        """Return the value of the class in the masks that `pseudo_truth` returned."""
+        """Return 1, the pixel value that stands for the class in the masks of `pseudo_truth`."""
         del labels
         return (1,)
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.errors import ConfigError
 from orilla.runtime.tasks.metrics import Metrics
 
 Image = NDArray[np.uint8]
@@ -109,8 +110,29 @@ class Task(ABC):
     """True if every output value is a probability."""
     classifies: ClassVar[bool] = False
     """True if the ground truth of a sample is one class, whose number the model must know."""
+    labels_pixels: ClassVar[bool] = False
+    """True if the ground truth of a sample is a class for each pixel. Names of images may then state a sequence."""
     golden_candidates: ClassVar[int] = 1
     """Number of samples from which the export chooses one golden sample."""
+
+    @abstractmethod
+    def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Check the outputs of a model from elsewhere, and return its labels.
+
+        Args:
+            outputs: Shape of each output, without the batch axis.
+            labels: Labels that the user gave. If they are empty, default labels are returned.
+
+        Raises:
+            ConfigError: The outputs do not match the task, or the labels do not match the outputs.
+        """
+
+    def only_output(self, outputs: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the shape of the only output. Raise `ConfigError` if there are several."""
+        if len(outputs) != 1:
+            msg = f"task={self.name} needs a model with one output, but this model has {len(outputs)}: use task=tensor"
+            raise ConfigError(msg)
+        return outputs[0]
 
     @abstractmethod
     def decode(self, output: Output, context: DecodeContext) -> Answer:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import DataError
+from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.tasks.metrics.arrays import ArrayMetrics
 from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Output, Target, Task
 
@@ -43,6 +43,14 @@ class TensorTask(Task):
     decision = "numbers"
     needs_labels = False
     scores_in_0_1 = False
+
+    def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Return no labels. Raise `ConfigError` if the user gave some."""
+        del outputs
+        if labels:
+            msg = "`labels` is only for models that classify or segment, not for task=tensor"
+            raise ConfigError(msg)
+        return ()
 
     def decode(self, output: Output, context: DecodeContext) -> ArrayResult:
         """Split the output into arrays by name. Raise `DataError` if its size does not match the bundle's outputs."""

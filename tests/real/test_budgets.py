@@ -56,6 +56,7 @@ def test_the_full_precision_reference_decides_as_the_original(name, reference):
             assert np.mean(task_of(whole.manifest.task).agreeing(output, golden.output)) > 0.98
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_shipped_variant_is_smaller_and_faster(name, reference, request):
     request.applymarker(pytest.mark.budget(bundle=name, reference=reference(name), **LIMITS[name]))

@@ -13,6 +13,7 @@ from orilla.devices.progress import NoProgress, Progress
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image_file import decode_image, is_heic
+from orilla.runtime.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -81,14 +82,16 @@ class _SampleCheck:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._check: Callable[[bytes], str | None] = _check_text if dataset.task == "text" else _check_image
+        self._check: Callable[[bytes], str | None] = (
+            _check_text if "text" in task_of(dataset.task).input_kinds else _check_image
+        )
 
     def __call__(self, item: Item) -> str | None:
         if not self._dataset.is_file(*item):
             return None
         try:
             reason = self._check(self._dataset.content(*item))
-            if reason is None and self._dataset.task == "segment":
+            if reason is None and task_of(self._dataset.task).labels_pixels:
                 self._dataset.load(*item)  # The mask may be corrupt too.
         except DataError as error:
             return str(error)

@@ -11,6 +11,7 @@ from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.bundle.card import DataCard, SplitCard
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
+from orilla.runtime.tasks.registry import task_of
 
 Items = tuple[Item, ...]
 
@@ -134,7 +135,7 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
 
 def _sequences(dataset: Dataset, train: Items, requested: set[str]) -> set[Item]:
     """Return the training samples of the requested sequences."""
-    if dataset.task != "segment":
+    if not task_of(dataset.task).labels_pixels:
         msg = f"hold_out={','.join(sorted(requested))}: give a share of the training samples, or none"
         raise ConfigError(msg)
     names = dataset.names("train")

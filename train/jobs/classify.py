@@ -21,6 +21,7 @@ from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
+from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import GroundTruth
 from orilla.train.data.augment import BatchChange
 from orilla.train.data.batches import ClassifierData, Inputs, PreparedInputs
@@ -44,8 +45,9 @@ def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> J
     plan = load_plan(options.model)
     _check_task(options, plan, dataset)
     size = input_size(options, plan)
-    vocabulary = _vocabulary(dataset, splits.train, plan.vocabulary) if plan.task == "text" else ()
-    preprocess = TextPreprocess(length=size[0]) if plan.task == "text" else Preprocess(size_hw=(size[0], size[1]))
+    takes_texts = "text" in task_of(plan.task).input_kinds
+    vocabulary = _vocabulary(dataset, splits.train, plan.vocabulary) if takes_texts else ()
+    preprocess = TextPreprocess(length=size[0]) if takes_texts else Preprocess(size_hw=(size[0], size[1]))
     preprocessor = preprocess.preprocessor(vocabulary)
     network = plan.build(
         NetworkOptions(

@@ -35,5 +35,5 @@ class ArrayMetrics:
         }
 
     def intervals(self) -> dict[str, Interval]:
-        """Return an interval of each metric, over samples."""
+        """Return a confidence interval for each metric, computed over samples."""
         return intervals(self.metrics, len(self._cosines))

@@ -62,7 +62,7 @@ class ClassificationMetrics:
         return metrics
 
     def intervals(self) -> dict[str, Interval]:
-        """Return an interval of each metric, over samples."""
+        """Return a confidence interval for each metric, computed over samples."""
         return intervals(self.metrics, len(self.labels))
 
     def _roc_auc(self, weights: NDArray[np.float64]) -> float | None:

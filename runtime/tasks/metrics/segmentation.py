@@ -68,7 +68,7 @@ class SegmentationMetrics:
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
     def intervals(self) -> dict[str, Interval]:
-        """Return an interval of each metric, over images.
+        """Return a confidence interval for each metric, computed over images.
 
         Images of one drive are similar, so the metrics on another drive may lie outside the interval.
         """
