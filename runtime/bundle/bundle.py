@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 1 << 30
 MAX_TOTAL_BYTES = 2 << 30
 MAX_FILES = 1000
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every zip entry. It is constant, so that equal content gives equal bytes."""
+"""Modification time of every zip entry. It is constant, so that equal content gives equal bytes."""
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -60,7 +60,7 @@ class Bundle:
         return cls(path, manifest, files)
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file that the manifest lists. Raise `BundleError` if it is damaged."""
+        """Return the content of a file that the manifest lists. Raise `BundleError` if the file is damaged."""
         if name not in self._files:
             with _container(self.path) as container:
                 return _read_file(container, name, self.manifest)
@@ -111,10 +111,11 @@ def check_new(path: Path) -> None:
 
 
 def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
-    """Write a bundle. If this fails, nothing is left at `path`. Equal content gives equal bytes.
+    """Write a bundle. If an error occurs, nothing is left at `path`. Equal content gives equal bytes.
 
     Args:
-        path: Path of the bundle, which must not exist. A zip file is written if it ends in `.orilla`, else a folder.
+        path: Path of the bundle, which must not exist. A zip file is written if the path ends in `.orilla`, else a
+            folder.
         manifest: The manifest, whose `files` list these files.
         files: Content of each file, by path.
     """
@@ -132,7 +133,7 @@ def write(path: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 def entries(files: dict[str, bytes]) -> dict[str, FileEntry]:
-    """Return the entry of each file for the manifest."""
+    """Return the manifest's entry for each file."""
     return {name: FileEntry(len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())}
 
 
@@ -191,7 +192,7 @@ class _Folder:
 
 @contextmanager
 def _container(path: Path) -> Iterator[_Zip | _Folder]:
-    """Open the bundle's files. Errors while reading are converted into a `BundleError` that names the bundle."""
+    """Open the files of a bundle. Errors while reading are converted into a `BundleError` that names the bundle."""
     try:
         if path.is_dir():
             if not (path / MANIFEST).is_file():
@@ -234,7 +235,7 @@ def _read_manifest(container: _Zip | _Folder) -> Manifest:
 
 
 def _read_file(container: _Zip | _Folder, name: str, manifest: Manifest) -> bytes:
-    """Read one file that the manifest lists. At most the number of bytes that the manifest states are read."""
+    """Read one file that the manifest lists. At most as many bytes are read as the manifest states."""
     entry = manifest.files[name]
     data = container.read(name, entry.size + 1)
     if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:

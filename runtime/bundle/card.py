@@ -17,7 +17,8 @@ class SplitCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The number and the hash of the samples in one split. Equal hashes mean equal data."""
 
     name: str
-    """`train`, `choose` (for choosing epochs and settings), or `val` or `test` (for the reported figures)."""
+    """Name of the split: `train`, `choose` (for choosing epochs and settings), or `val` or `test` (for the reported
+    figures)."""
     count: int
     sha256: str
 
@@ -27,7 +28,7 @@ class DataCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sources: tuple[Source, ...]
     splits: tuple[SplitCard, ...]
-    """Splits of the data. No sample is in two of them."""
+    """Splits of the data. No sample belongs to two splits."""
     skipped: tuple[str, ...] = ()
     """Name of each sample that could not be used, and the reason."""
     leaks_dropped: int = 0
@@ -49,11 +50,12 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     split: str
     metrics: dict[str, float]
-    """Metrics, 0–1. `NAME/CLASS` is the metric NAME of one class, `iou/NAME` the IoU of the sequence NAME."""
+    """Metrics by name, each from 0 to 1. `NAME/CLASS` is the metric NAME of one class, and `iou/NAME` is the IoU of the
+    sequence NAME."""
     intervals: dict[str, tuple[float, float]]
-    """95 % bootstrap intervals of the metrics."""
+    """95 % bootstrap confidence interval of each metric."""
     confusion: tuple[tuple[int, ...], ...] = ()
-    """Confusion matrix: rows are true classes, columns are predictions. Empty if the task has none."""
+    """Confusion matrix: rows are true classes, columns are predictions. Empty if the task has no confusion matrix."""
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +63,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model: str
     task: str
-    """Name of the task, see `orilla.runtime.tasks.registry.TASKS`."""
+    """Name of the task, one of `orilla.runtime.tasks.registry.TASKS`."""
     labels: tuple[str, ...]
     """Names of the classes that the model distinguishes. For a segmentation, the name of the class that it finds."""
     data: DataCard
@@ -86,9 +88,9 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     command: str
     measured: tuple[EvaluationResult, ...]
-    """Results, one per split. The first one is reported."""
+    """Results, one per split. The first result is reported."""
     search: dict[str, float | int | str] = {}
-    """Method, number of trials and best values of the search for settings. Empty if there was no search."""
+    """Method, number of trials and best values of the hyperparameter search. Empty if there was no search."""
 
     @property
     def metrics(self) -> dict[str, float]:

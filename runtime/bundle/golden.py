@@ -21,7 +21,7 @@ class KnownFrame:
     raw: RawInput
     """Raw input: an image `[H,W,3]` uint8 BGR, a string, or arrays by name."""
     intact: bool
-    """True if the raw input was decoded to the same values as at export."""
+    """True if decoding the raw input gave the same values as at export."""
     prepared: ModelInput
     """Input of the network."""
     output: NDArray[np.float32]
@@ -29,7 +29,7 @@ class KnownFrame:
 
 
 def read_frames(bundle: Bundle) -> list[KnownFrame]:
-    """Read all golden samples. Raise `BundleError` if there are none, or if one is invalid."""
+    """Read all golden samples. Raise `BundleError` if the bundle has no golden samples, or if one is invalid."""
     if not bundle.manifest.golden:
         msg = f"{bundle.path.name} has no golden frames, so there is nothing to verify against"
         raise BundleError(msg)

@@ -29,7 +29,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Difference allowed in each sample between a variant's outputs at export and its outputs on another machine."""
+    """Allowed difference, for each sample, between a variant's output at export and its output on another machine."""
 
     mean_error: float
     """Mean absolute difference of the outputs."""
@@ -44,21 +44,23 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, float]
     """Metrics of the variant by name, such as `iou`, each from 0 to 1."""
     interval: tuple[float, float]
-    """95 % bootstrap interval of the primary metric."""
+    """95 % bootstrap confidence interval of the primary metric."""
     drop: float
     """Drop of the primary metric compared with the original model, in percentage points. A negative value is a gain."""
     agreement: float
-    """Share of decisions that equal the original's, 0–1."""
+    """Share of decisions that equal the decisions of the original model, 0–1."""
     mean_error: float
     max_error: float
     sqnr_db: float | None
-    """Signal to quantisation noise of the outputs: 10 log10 of the ratio of mean squares. None if they are equal."""
+    """Signal-to-quantisation-noise ratio of the outputs in decibels: 10 log10 of the ratio of mean squares. None if the
+    outputs equal those of the original model."""
     saturated: float
     """Share of output values that are clipped at the ends of the variant's output range, 0–1."""
     sum_error: float | None
     """Largest difference between 1 and a sample's sum of probabilities. None if the outputs need not sum to 1."""
     count: int
-    """Number of samples that were checked. It is smaller than in the report if the variant is too slow to check all."""
+    """Number of samples that were checked. It is smaller than in the report if the variant is too slow to check all
+    samples."""
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,7 +113,7 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The data and the reference that the variants were checked with."""
+    """The data on which the variants were checked, and the reference with which they were compared."""
 
     data: str
     """Name of the validation data."""
@@ -129,9 +131,9 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timed_on: str | None = None
     """Machine and number of threads with which latencies were measured. None if they were not measured."""
     failed: dict[str, str] = {}
-    """Reason for each recipe that failed."""
+    """Reason why each recipe in it failed, by name of the recipe."""
     not_applicable: dict[str, str] = {}
-    """Reason for each recipe that does not apply to this model."""
+    """Reason why each recipe in it does not apply to this model, by name of the recipe."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,7 +143,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     task: str
     labels: tuple[str, ...]
-    """Class names. A single-class segmentation has one name, that of the class whose probability it outputs."""
+    """Class names. A single-class segmentation model has one name: the class whose probability it outputs."""
     preprocess: Preprocess | TextPreprocess | TensorPreprocess
     variants: tuple[Variant, ...]
     default: str
@@ -156,7 +158,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Path of the file with the words of a text model."""
 
     def variant(self, name: str) -> Variant:
-        """Return a variant by name. Raise `ConfigError` with a list of the known names if it is unknown."""
+        """Return a variant by name. If the name is unknown, raise `ConfigError` with a list of the known names."""
         for variant in self.variants:
             if variant.name == name:
                 return variant

@@ -48,7 +48,7 @@ def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
 def _properties(manifest: Manifest, variant: Variant) -> bytes:
     """Return entries of `ModelProto.metadata_props`.
 
-    They can be appended to the file, because a protobuf message may be extended so.
+    They can be appended to the file, because appending fields to a serialised protobuf message extends it.
     """
     summary = {
         "orilla.name": manifest.name,
@@ -152,7 +152,7 @@ def _features(b: Any) -> int:
 
 
 def _normalisation(b: Any) -> int:
-    """Write mean 0 and deviation 1, because normalisation is inside the graph."""
+    """Write mean 0 and standard deviation 1, because normalisation is inside the graph."""
     options = _table(b, 2, {0: _floats(b, [0.0]), 1: _floats(b, [1.0])})
     return _vector(b, [_table(b, 2, {1: options}, lambda: b.PrependUint8Slot(0, NORMALISATION, 0))])
 
@@ -191,7 +191,8 @@ def _elements(b: Any, values: Sequence[Any], prepend: Callable[[Any], None]) -> 
 def _table(b: Any, slots: int, offsets: dict[int, int], scalars: Callable[[], None] = lambda: None) -> int:
     """Write a table.
 
-    `offsets` contains the reference for each slot, or 0 if there is none. `scalars` writes the other slots.
+    `offsets` contains the offset of the object for each slot, or 0 for an empty slot. `scalars` writes the slots with
+    numbers.
     """
     b.StartObject(slots)
     scalars()

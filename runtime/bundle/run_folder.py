@@ -41,7 +41,7 @@ def encode_json(value: object) -> bytes:
 
 
 def read_run(folder: Path) -> tuple[Card, Run]:
-    """Read `card.json` and `run.json`. Raise `DataError` if one is missing or invalid."""
+    """Read `card.json` and `run.json`. Raise `DataError` if one of these files is missing or invalid."""
     return _read(folder / "card.json", Card), _read(folder / "run.json", Run)
 
 

@@ -16,11 +16,11 @@ def slim(bundle: Bundle, keep: str, default: str | None) -> tuple[Manifest, dict
     Args:
         bundle: The bundle.
         keep: Names of the variants to keep, separated by commas. `default` stands for the bundle's default variant.
-        default: The new default variant. If None, the old one is kept if it is in `keep`, else the first name in `keep`
-            is used.
+        default: The new default variant. If None, the old default variant is used if it is in `keep`, else the first
+            variant in `keep`.
 
     Raises:
-        ConfigError: A variant does not exist, or the default is not kept.
+        ConfigError: A variant does not exist, or the new default variant is not in `keep`.
     """
     manifest = bundle.manifest
     names = [manifest.default if name == "default" else name for name in _split(keep)]

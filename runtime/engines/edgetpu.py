@@ -1,6 +1,6 @@
-"""Engine for Coral's Edge TPU (a USB stick). It uses libedgetpu and a watchdog.
+"""Engine for Coral's Edge TPU (a USB stick), with libedgetpu and a watchdog.
 
-A stick that was reset is opened again. While no stick works, the CPU runs the model.
+After a reset, the stick is opened again. As long as no stick works, the CPU runs the model.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WATCHDOG_S = 5.0
 the first inference also sends the weights."""
 
 RETRY_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0)
-"""Waiting times in seconds before the stick is opened again: after the first loss, after the second, and so on. A USB
+"""Waiting time in seconds before the stick is opened again after the first loss, the second loss, and so on. A USB
 reset takes some seconds."""
 
 STEADY = 100
@@ -43,7 +43,7 @@ INSTALL = "install libedgetpu1-std (docs/devices.md), and log in again if this u
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Settings of the watchdog: the time limit in seconds for each call of the stick, and the clock in seconds."""
+    """Settings of the watchdog: the time limit in seconds for each call of the stick, and a clock in seconds."""
 
     limit_s: float = WATCHDOG_S
     clock: Callable[[], float] = time.monotonic
@@ -231,8 +231,8 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
         fallback: Content of the model file before the compilation. It runs on the CPU while the stick is absent.
 
     Raises:
-        EngineError: The model is not compiled, the library is missing or built for another processor, or there is no
-            stick.
+        EngineError: The model is not compiled, the library is missing or built for another processor, or no stick is
+            found.
     """
     if OPERATOR not in data:
         msg = (

@@ -21,7 +21,7 @@ INTERPRETERS = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite.python.interpreter"),
 )
-"""The module with `Interpreter` in each package. The packages are listed in the order of preference."""
+"""For each package, the module that contains `Interpreter`. The packages are listed in the order of preference."""
 
 FROZEN = "tflite_runtime"
 """A package that is no longer updated. Its last release, 2.14, is from 2023."""
@@ -216,7 +216,7 @@ def slots(interpreter: Any) -> tuple[list[Slot], list[Slot]]:
 def span_of(outputs: Sequence[Slot]) -> tuple[float, float] | None:
     """Return the smallest and largest possible value of the output.
 
-    None if it is float, or if there are several outputs.
+    Return None if the output is float, or if the model has several outputs.
     """
     quantisation = outputs[0].quantisation
     return quantisation.span(outputs[0].dtype) if quantisation is not None and len(outputs) == 1 else None
@@ -229,7 +229,7 @@ def first_line(error: Exception) -> str:
 
 
 def _details(interpreter: Any) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
-    """Return the inputs and outputs with their names. If there are several, the names come from the signature."""
+    """Return the inputs and outputs with their names. If the model has several, the names come from its signature."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) == len(outputs) == 1 or not interpreter.get_signature_list():
         return [(details["name"], details) for details in inputs], [(details["name"], details) for details in outputs]
@@ -243,7 +243,7 @@ def _slot(name: str, details: dict[str, Any]) -> Slot:
 
 
 def _operators(interpreter: Any) -> set[str]:
-    # Every runtime has this private method, and none has a public one.
+    # Every runtime has this private method, and no runtime has a public method for this.
     return {details["op_name"] for details in interpreter._get_ops_details()}  # noqa: SLF001
 
 

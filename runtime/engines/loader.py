@@ -18,12 +18,12 @@ from orilla.runtime.engines.session import NotOfferedError, Session
 MAX_THREADS = 64
 
 COPIES = 2
-"""Minimum memory of a model as a multiple of its file size. The weights are in memory twice: as in the file, and in the
-layout that the kernels need."""
+"""Minimum memory of a model as a multiple of its file size. The weights are in memory twice: in the layout of the file,
+and in the layout that the kernels need."""
 
 BASE_BYTES = {"litert": 12 << 20, "onnx": 40 << 20}
-"""Minimum memory in bytes that an engine needs without a model, by its family. Source: `python
-tests/perf/engines.py`."""
+"""Minimum memory in bytes that an engine needs without a model, by the engine's family. Measured with
+`python tests/perf/engines.py`."""
 
 
 def fits(variant: Variant, engine: str) -> bool:

@@ -124,7 +124,7 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
 
 
 def _require(session: Any, provider: str) -> None:
-    """Raise `EngineError` if the provider runs none of the model's operators, so that the CPU would run all of them."""
+    """Raise `EngineError` if the CPU would run all of the model's operators, and the provider none."""
     if not isinstance(session, _ReportsAssignment):  # ONNX Runtime before 1.24 lacks this method.
         return
     if provider not in {part.ep_name for part in session.get_provider_graph_assignment_info()}:

@@ -20,7 +20,7 @@ class Engine:
     """Name that a manifest uses for the file format of this engine: `litert` for `.tflite` files, `onnx` for `.onnx`
     files."""
     packages: tuple[str, ...]
-    """Packages that the engine can use. One of them is enough."""
+    """Packages that the engine can use. At least one must be installed."""
     install: str
     """Command that installs one of the packages, or a hint."""
     options: dict[str, str] = field(default_factory=dict)
@@ -77,7 +77,7 @@ def known(engine: str) -> Engine:
 
 
 def is_package(name: str) -> bool:
-    """Return True if a package is installed. A folder that an uninstalled package left behind does not count."""
+    """Return True if a package is installed. A leftover folder of an uninstalled package does not count."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):

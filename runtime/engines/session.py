@@ -51,7 +51,8 @@ class Session(Protocol):
     engine: str
     """Name and version of the engine."""
     span: tuple[float, float] | None
-    """Smallest and largest possible value of the output. None if it is float, or if there are several outputs."""
+    """Smallest and largest possible value of the output. None if the output is float, or if there are several
+    outputs."""
 
     def run(self, prepared: ModelInput) -> NDArray[np.float32]:
         """Run one inference.
@@ -74,7 +75,7 @@ class Session(Protocol):
 
 @runtime_checkable
 class Recoverable(Protocol):
-    """A session that continues after the loss of its accelerator, and reports and counts such events."""
+    """A session that keeps working if its accelerator is lost, and that reports and counts such events."""
 
     on_event: Callable[[str], None] | None
     """Function that receives a one-line description of each event. The inference thread calls it."""

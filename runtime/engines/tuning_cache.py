@@ -46,10 +46,10 @@ class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def lookup(manifest: Manifest) -> tuple[Candidate | None, str | None]:
-    """Return the choice for a bundle, and None. If a stored choice is not used, return None and the reason.
+    """Return the stored choice for a bundle, and the reason if it cannot be used.
 
-    If the file does not exist or cannot be read, return None and None. A missing or damaged file never prevents the
-    loop from starting.
+    One of the two is None. If there is no stored choice or it cannot be read, both are None. A missing or damaged file
+    never prevents the loop from starting.
     """
     if os.environ.get(DISABLED):
         return None, None

@@ -1,8 +1,8 @@
 """The camera loop: capture, inference and the caller's work overlap, each in its own thread.
 
 The capture thread reads and prepares frames, the inference thread runs the model, and the caller takes the answers in
-its own thread. Most of their time is spent in native calls, which release the GIL. `scheduler.FrameScheduler` decides
-which frames wait, are processed or are dropped.
+its own thread. The threads spend most of their time in native calls, which release the GIL. `scheduler.FrameScheduler`
+decides which frames wait, are processed or are dropped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orilla.runtime.loop.stages import Stages, StageTimer
 from orilla.runtime.sources.source import Source
 
 JOIN_TIMEOUT_S = 5.0
-"""Time limit in seconds for a thread to end when the loop ends. A thread may hang in a driver."""
+"""Number of seconds to wait for each thread when the loop ends. A thread may hang in a driver."""
 
 
 class CameraLoop:
@@ -34,7 +34,7 @@ class CameraLoop:
         recorder: Receives everything that happens in the loop. If None, nothing is recorded.
 
     Raises:
-        ConfigError: The policy needs a frame rate, and the source has none.
+        ConfigError: The policy needs a frame rate, but the source has no frame rate.
     """
 
     _counting, _running = threading.Lock(), 0
@@ -83,7 +83,7 @@ class CameraLoop:
                 thread.join(JOIN_TIMEOUT_S)
 
     def next(self) -> Tick | None:
-        """Wait for the next answer and return it, or None at the end.
+        """Wait for the next answer and return it, or None at the end of the loop.
 
         Raises:
             SourceError: The source failed. All answers to earlier frames have been delivered.
@@ -91,14 +91,14 @@ class CameraLoop:
         return self._scheduler.next()
 
     def poll(self) -> tuple[Tick | None, bool]:
-        """Return the next answer or None, and True if the loop has ended.
+        """Return the next answer, or None if no answer is ready, and whether the loop has ended.
 
         This method never waits. It raises the same errors as `next`.
         """
         return self._scheduler.poll()
 
     def listen(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener`, in another thread, whenever `poll` may have something new.
+        """Call `listener`, in another thread, whenever `poll` may return something new.
 
         If `listener` is None, no function is called from now on.
         """

@@ -87,8 +87,8 @@ class Quantiles:
         for bucket, in_bucket in enumerate(total):
             seen += in_bucket
             if seen >= rank:
-                # The maximum relative error between this value and a time in the bucket is the smallest possible one.
-                # It is limited to the observed maximum.
+                # Of all values, this one has the smallest maximum relative error for the times in the bucket. It is
+                # limited to the observed maximum.
                 return min(2 * _GAMMA ** (bucket + _FIRST) / (1 + _GAMMA), self.max)
         return self.max
 

@@ -1,4 +1,4 @@
-"""Replay a recording: check that the same events lead to the same decisions, or simulate another policy.
+"""Replay a recording, to check that the same events lead to the same decisions, or to simulate another policy.
 
 A replay does not wait, because all times come from the recording or are simulated. A recording of an hour is therefore
 replayed in seconds.
@@ -86,7 +86,7 @@ class Replay:
             infer_ms: Time of each inference in milliseconds. If None, the recorded times are used.
 
         Raises:
-            ConfigError: The policy needs a frame rate, and the recorded source had none.
+            ConfigError: The policy needs a frame rate, but the recorded source had no frame rate.
         """
         policy, live = policy or Policy.parse(self.header.policy), self.header.live
         frames = list(self._frames())
@@ -146,7 +146,10 @@ class Replay:
                     yield _delivered(delivered, entry.at_ns, scheduler.drops)
 
     def _frames(self) -> Iterator[SimulatedFrame]:
-        """Yield the frames of the source with their recorded times. A dropped frame gets the median times."""
+        """Yield the frames of the source with their recorded times.
+
+        A dropped frame gets the median time of each stage.
+        """
         steps = [entry for entry in self.entries if isinstance(entry, StepEntry)]
         times = _StageTimes.of(self.entries, steps)
         corrupt = {step.index for step in steps if step.verb == "corrupt"}
@@ -165,7 +168,7 @@ class Replay:
 
 
 class _Times:
-    """Times of one stage in nanoseconds, by frame. The median is used for a frame without a time."""
+    """Times of one stage in nanoseconds, by frame number. For a frame without a recorded time, the median is used."""
 
     def __init__(self, by_index: Mapping[int, int]) -> None:
         self._by_index = by_index
@@ -180,12 +183,12 @@ class _StageTimes:
     capture: _Times
     prepare: _Times
     infer: _Times
-    """Times of the inference thread: inference, decoding, and the crops of a cascade."""
+    """Times that the inference thread took for inference, decoding, and the preparation of a cascade's crops."""
     sink: _Times
 
     @classmethod
     def of(cls, entries: Sequence[Entry], steps: Sequence[StepEntry]) -> _StageTimes:
-        """Collect the times of a recording."""
+        """Collect the stage times from the entries of a recording."""
         prepared = {entry.index: entry.stages_ms for entry in entries if isinstance(entry, FrameEntry)}
         answered = {entry.index: entry.stages_ms for entry in entries if isinstance(entry, ResultEntry)}
         delivered_ns = {step.index: step.at_ns for step in steps if step.verb == "deliver"}

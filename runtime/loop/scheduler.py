@@ -15,19 +15,19 @@ from orilla.runtime.loop.policy import Policy, Sampler
 
 HOLD_SHARE = 0.15
 """If only the newest frame counts, idle inference waits up to this share of a period for a frame that is about to
-arrive. Without the wait, inference would start with a frame that is a period old. With it, answers are newer and
-hardly less frequent."""
+arrive. Without this wait, inference would start with a frame that is almost a period old. The wait makes the answers
+newer, and hardly less frequent."""
 
 INTERVALS = 9
 """Number of recent intervals between frames whose median is taken as the period of the camera."""
 
 Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
-"""Why a frame got no answer, or its answer was not delivered:
+"""Reason why a frame got no answer, or why its answer was not delivered:
 
 - `rate`: The policy `rate:HZ` skipped the frame.
-- `superseded`: A newer frame replaced it before its inference.
-- `deadline`: It was older than the policy `deadline:MS` allows.
-- `unconsumed`: A newer answer replaced its answer before the caller took it.
+- `superseded`: A newer frame replaced the frame before its inference.
+- `deadline`: The frame was older than the policy `deadline:MS` allows.
+- `unconsumed`: A newer answer replaced the answer to the frame before the caller took it.
 - `corrupt`: The frame is damaged, empty or not an image.
 """
 
@@ -37,7 +37,7 @@ Verb = Literal["admit", "corrupt", "arrive", "begin", "answer", "deliver", "done
 - `admit`: The frame was read, and the policy decides whether it is prepared.
 - `corrupt`: The frame cannot be used.
 - `arrive`: The frame is ready for inference.
-- `begin`: Its inference begins.
+- `begin`: The inference on the frame begins.
 - `answer`: The frame is answered.
 - `deliver`: The caller receives the answer.
 - `done`: The caller is done with the answer.

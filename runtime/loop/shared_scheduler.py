@@ -109,7 +109,7 @@ class SharedScheduler:
             self._may_begin.notify()
 
     def begin(self) -> LoopItem | None:
-        """Wait for the next frame whose inference should start, and return it, or None at the end."""
+        """Wait for the next frame whose inference should start, and return it. Return None if the loop has ended."""
         with self._lock:
             while not self._stopped:
                 if not self._scheduler.answer_room:
@@ -138,14 +138,14 @@ class SharedScheduler:
                 self._listener()
 
     def next(self) -> Tick | None:
-        """Wait for the next answer and return it, or None at the end. Raise the error that ended the loop, if any."""
+        """Wait for the next answer and return it, or None at the end of the loop. Raise the error that ended the loop."""
         with self._lock:
             while (tick := self._deliver()) is None and not self._over():
                 self._may_deliver.wait()
             return tick
 
     def poll(self) -> tuple[Tick | None, bool]:
-        """Return the next answer or None, and True if the loop has ended.
+        """Return the next answer, or None if no answer is ready, and whether the loop has ended.
 
         This method never waits. It raises the same errors as `next`.
         """
@@ -154,7 +154,7 @@ class SharedScheduler:
             return tick, tick is None and self._over()
 
     def listen(self, listener: Callable[[], None] | None) -> None:
-        """Call `listener`, in another thread, whenever `poll` may have something new.
+        """Call `listener`, in another thread, whenever `poll` may return something new.
 
         If `listener` is None, no function is called from now on.
         """

@@ -1,7 +1,7 @@
 """Simulate the camera loop without threads and without waiting, but with the same decisions as the real loop.
 
-The simulation uses the same `FrameScheduler` as the real loop, and given times for capture, inference and the caller's
-work on each frame. Simulating one second of a camera takes a millisecond.
+The simulation uses the same `FrameScheduler` as the real loop. The times of capture, inference and the caller's work
+are given for each frame. Simulating one second of a camera takes a millisecond.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SimulatedFrame:
 
     index: int
     captured_ns: int
-    """Capture time on the monotonic clock. For a recording, the position in it."""
+    """Capture time on the monotonic clock, in nanoseconds. For a recording, the position of the frame in it."""
     read_ns: int
     """For a live source, the time at which the frame can be read. For a recording, the duration of reading it."""
     prepare_ns: int

@@ -39,11 +39,11 @@ class StageTimer:
         self._lap_ns = clock()
 
     def restart(self) -> None:
-        """Begin a new lap. The time since the last lap is not added to any stage."""
+        """Begin a new lap. The time since the end of the last lap is not added to any stage."""
         self._lap_ns = self._clock()
 
     def lap(self, stage: str) -> None:
-        """Add the time since the last lap to a stage, and begin the next lap."""
+        """Add the time of the current lap to a stage, and begin the next lap."""
         now_ns = self._clock()
         self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + (now_ns - self._lap_ns) / 1e6
         self._lap_ns = now_ns
@@ -158,10 +158,10 @@ class CascadeStages:
 
 
 def bounding_box(answer: Answer, image: Image) -> Sequence[Box]:
-    """Return the boxes of the objects that the answer has found in the frame.
+    """Return the boxes of the objects that the model found in the frame.
 
     Raises:
-        ConfigError: The answer does not say where something is.
+        ConfigError: The answer contains no positions, as for a classification.
     """
     del image
     if not isinstance(answer, Located):

@@ -15,7 +15,7 @@ WINDOW_S = 60.0
 """Length in seconds of the window that recent statistics cover."""
 
 RECENT_ANSWERS = 64
-"""The recent rate is computed from this number of answers."""
+"""Number of answers from which the recent rate of answers is computed."""
 
 
 class StageFigures(msgspec.Struct, frozen=True):
@@ -33,13 +33,13 @@ class Figures(msgspec.Struct, frozen=True):
     frames: int
     """Number of answers that the caller has received in the whole run."""
     fps: float
-    """Answers per second, computed from the last answers or from the whole run."""
+    """Number of answers per second, computed from the last `RECENT_ANSWERS` answers or from the whole run."""
     drops: Mapping[str, int]
     """Number of dropped frames in the whole run, by reason."""
     drop_ratio: float
     """Share of all frames in the whole run that were dropped, 0–1."""
     age_ms: float
-    """Age in milliseconds of the frame that the newest answer belongs to. 0 before the first answer."""
+    """Age in milliseconds of the frame to which the newest answer belongs. 0 before the first answer."""
     stages: Mapping[str, StageFigures]
     """Percentiles of each time, by name:
 
@@ -98,7 +98,7 @@ class LoopStats:
             self._add("total", (now_ns - tick.captured_ns) / 1e6, now_ns)
 
     def add(self, name: str, value_ms: float, now_ns: int) -> None:
-        """Add a time that the caller measured, under a name of the caller's choice."""
+        """Add a time that the caller measured, under a name that the caller chose."""
         with self._lock:
             self._add(name, value_ms, now_ns)
 

@@ -36,7 +36,7 @@ class Stream:
         self.live = opened.live
         """True for a live source (a camera), False for a recording, even if it plays at its own rate."""
         self.rate_hz = opened.rate_hz
-        """Frame rate of a recording in frames per second. None if it has no frame rate."""
+        """Frame rate of a recording in frames per second. None if the source has no frame rate."""
         self._loop = loop
         self._started = self._ended = False
         self._last: Tick | None = None
