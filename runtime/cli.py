@@ -1,4 +1,7 @@
-"""The command `orilla`. It imports only the module of the requested subcommand, and prints an error in one line."""
+"""The `orilla` command.
+
+It imports only the module of the requested subcommand, and reports an error on a single line.
+"""
 
 from __future__ import annotations
 

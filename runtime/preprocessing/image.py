@@ -44,8 +44,8 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     resize: Literal["stretch"] = "stretch"
     """`stretch` scales height and width independently."""
     interpolation: Literal["halve-linear"] = "halve-linear"
-    """`halve-linear` halves the image by averaging 2x2 pixels as long as it has at least twice the height and width of
-    the input. Then it interpolates linearly."""
+    """`halve-linear` halves the image repeatedly, by averaging blocks of 2x2 pixels, while it has at least twice the
+    height and width of the network's input. Then it interpolates linearly."""
 
     @property
     def size(self) -> tuple[int, ...]:

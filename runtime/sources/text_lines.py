@@ -54,7 +54,7 @@ class Lines:
         return cls(str(path), lambda: file.read(CHUNK_BYTES), file.close)
 
     def read(self) -> Line | Event | None:
-        """Return the next frame or an event, or None at the end."""
+        """Return the next text or an event, or None at the end."""
         while (data := self._next()) is not None:
             self._line += 1
             try:
@@ -103,7 +103,7 @@ class Texts:
         self._index = 0
 
     def read(self) -> Line | Event | None:
-        """Return the next frame or an event, or None at the end."""
+        """Return the next text or an event, or None at the end."""
         try:
             text = next(self._texts)
         except StopIteration:

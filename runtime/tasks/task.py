@@ -80,8 +80,8 @@ class Target:
     labels: tuple[str, ...]
     """Labels of the model."""
     class_indices: tuple[int, ...]
-    """For each class of the data set, its index in the model. For a segmentation, for each label, its index in the data
-    set."""
+    """For each class of the data set, its index in the model. For a segmentation, this is reversed: for each label of
+    the model, its index in the data set."""
     ignore: int
     """Value of pixels that do not count."""
 
