@@ -138,7 +138,10 @@ class SharedScheduler:
                 self._listener()
 
     def next(self) -> Tick | None:
-        """Wait for the next answer and return it, or None at the end of the loop. Raise the error that ended the loop."""
+        """Wait for the next answer and return it, or None at the end of the loop.
+
+        If an error ended the loop, raise it.
+        """
         with self._lock:
             while (tick := self._deliver()) is None and not self._over():
                 self._may_deliver.wait()
