@@ -18,9 +18,9 @@ def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: 
     """Return the name of the default variant.
 
     The default variant is the fastest on this machine among those whose accuracy drops little. LiteRT variants are
-    preferred to variants for engines that need an extra. Among equally fast variants, the smallest is chosen. Without
-    latencies, the smallest of all is chosen. If every drop is larger than `max_drop`, the variant with the
-    smallest drop is chosen.
+    preferred to variants for engines that need an extra. Among equally fast variants, the smallest is chosen. If
+    latencies were not measured, the smallest of all is chosen. If every drop is larger than `max_drop`, the variant
+    with the smallest drop is chosen.
     """
     drop = min(GOOD_DROP, max_drop)
     good = [variant for variant in variants if variant.check.drop <= drop and variant.check.agreement >= GOOD_AGREEMENT]

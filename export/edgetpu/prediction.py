@@ -79,7 +79,7 @@ class Mapping:
 
     @property
     def cut_ops(self) -> list[str]:
-        """Return the names of the operators on the CPU if the graph were cut at the first rejected operator."""
+        """Return the names of the operators that the CPU would run if the graph were cut at the first rejected one."""
         return [
             placement.operator.name
             for index, placement in enumerate(self.placed)

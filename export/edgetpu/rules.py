@@ -1,4 +1,4 @@
-"""Rules of Coral's compiler for each operator: when it is rejected, why, and which alternative would be mapped.
+"""Rules of Coral's compiler: when it rejects an operator, why it does, and which alternative it would map.
 
 Source: Coral's documentation, "TensorFlow models on the Edge TPU" (model requirements, supported operations). Where the
 documentation is incomplete, the rules follow published logs and compiled models.

@@ -1,8 +1,8 @@
 """Estimate the inference time of a bundle on a device that is not available, from figures published for that device.
 
 Each kind of work has a cost that was fitted to measured runs (`devices/costs.toml`). The speed of the device is the
-geometric mean over its published figures. The range of an estimate is the largest error that occurs when each published
-model is predicted from the others.
+geometric mean over its published figures. The bounds of an estimate come from the largest error that occurs when each
+published model is predicted from the others.
 """
 
 from __future__ import annotations

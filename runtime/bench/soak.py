@@ -69,6 +69,6 @@ class Soaking:
             summarise(sustained),
             self.settled_at_s is not None,
             None if self.settled_at_s is None else round(self.settled_at_s, 1),
-            "temperature and times" if has_sensor else "times alone: no temperature sensor here",
+            "temperature and times" if has_sensor else "times only: no temperature sensor found",
             round(statistics.median(sustained) / statistics.median(burst), 4),
         )

@@ -29,7 +29,7 @@ class Work(msgspec.Struct, frozen=True):
     depthwise: float
     """Multiply-accumulates of depthwise convolutions, in millions."""
     connected: float
-    """Multiply-accumulates of dense layers, in millions. Each of them reads its own weight."""
+    """Multiply-accumulates of dense layers, in millions. Each multiply-accumulate reads its own weight."""
     values: float
     """Number of values that operators read and write, in millions, without weights."""
     ops: float

@@ -46,8 +46,8 @@ class Bundle:
 
         Args:
             where: A folder, a `.orilla` file, or the name of a shipped bundle.
-            every_file: If True, read and check all files now. If False, check each file when it is read, so that a
-                loop, which needs one variant, starts sooner and in less memory.
+            every_file: If True, read and check all files now. If False, check each file when it is read. A loop needs
+                only one variant, so it then starts sooner and needs less memory.
 
         Raises:
             BundleError: The bundle is truncated, its schema is unknown, or a file in it has a wrong hash, a wrong size
@@ -138,8 +138,8 @@ def entries(files: dict[str, bytes]) -> dict[str, FileEntry]:
 
 
 def _write_zip(path: Path, content: dict[str, bytes]) -> None:
-    # Entries are not compressed. Weights hardly shrink, a robot starts sooner, and the bytes do not depend on zlib's
-    # version.
+    # Entries are not compressed. Compression hardly shrinks weights, delays the start of a robot, and makes the bytes
+    # depend on zlib's version.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, data in content.items():
             info = zipfile.ZipInfo(name, EPOCH)

@@ -19,7 +19,7 @@ arrive. Without this wait, inference would start with a frame that is almost a p
 newer, and hardly less frequent."""
 
 INTERVALS = 9
-"""Number of recent intervals between frames whose median is taken as the period of the camera."""
+"""Number of recent intervals between frames. The median of these intervals is used as the period of the camera."""
 
 Reason = Literal["rate", "superseded", "deadline", "unconsumed", "corrupt"]
 """Reason why a frame got no answer, or why its answer was not delivered:

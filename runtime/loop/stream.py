@@ -96,7 +96,7 @@ class Stream:
         self._stats.add(name, value_ms, time.monotonic_ns())
 
     def close(self) -> None:
-        """End the loop and close its source. Wait until this is done, even if another thread has already begun it."""
+        """End the loop and close its source. Wait for this even if another thread called this method first."""
         self._end_last()
         self._ended = True
         self._finalizer()

@@ -178,7 +178,7 @@ def verify(remote: Remote, command: str) -> None:
         if not stage["passed"]
     ]
     details += [line for line in output.splitlines()[-1:] if line.strip()]
-    msg = f"{remote.name}: orilla verify failed there: {details[0] if details else 'it printed nothing'}"
+    msg = f"{remote.name}: orilla verify failed on that machine: {details[0] if details else 'it printed nothing'}"
     raise RemoteError(msg)
 
 

@@ -102,13 +102,13 @@ def _run_lines(result: Result) -> list[str]:
     ]
     if result.cold_start is not None:
         lines.append(
-            f"cold start in a separate process: {result.cold_start.start_ms:.0f} ms to the first answer, memory "
+            f"cold start in a separate process: {result.cold_start.start_ms:.0f} ms to the first output, memory "
             f"{mib(result.cold_start.memory_mib)}"
         )
     warm_up = result.warm_up
     lines.append(
-        f"warm-up {warm_up.count} inferences in {warm_up.seconds:.1f} s, the first in {milliseconds(warm_up.first_ms)} "
-        f"ms, {'steady' if warm_up.steady else 'not steady'}"
+        f"warm-up: {warm_up.count} inferences in {warm_up.seconds:.1f} s, the first in "
+        f"{milliseconds(warm_up.first_ms)} ms, {'steady' if warm_up.steady else 'not steady'}"
     )
     return lines
 

@@ -53,7 +53,7 @@ PANELS = {"temperature_c": "°C", "mhz": "MHz", "watts": "W", "other_cores": "co
 
 
 def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Draw the share of inferences that took at most each time (ECDF). The axis stretches the tail.
+    """Draw, for each time, the share of inferences that took at most this long (ECDF). The axis stretches the tail.
 
     Args:
         results: The results.

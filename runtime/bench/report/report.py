@@ -51,8 +51,8 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     _overview(document, results, names)
     document.heading("Distribution")
     document.text(
-        "The share of inferences that took at most each time. The axis stretches the tail: each further nine adds the "
-        "same distance."
+        "For each time, the share of inferences that took at most this long. The axis stretches the slowest times: the "
+        "distances from 90 % to 99 % and from 99 % to 99.9 % are about equal."
     )
     document.drawing(plots.distribution(results, names), "cumulative distribution of the times")
     if len(results) > 1:
@@ -101,8 +101,8 @@ def _overview(document: Page, results: Sequence[Result], names: Sequence[str]) -
         )
     document.table(header, rows)
     document.text(
-        "Brackets contain 95 % intervals. A dash means too few samples for a percentile; a question mark means that no "
-        "sample bounds the interval."
+        "Brackets contain 95 % confidence intervals. A dash stands for a percentile with too few samples, and a "
+        "question mark for a bound that the samples do not give."
     )
 
 

@@ -237,7 +237,7 @@ def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_
     files = {name: original.read(name) for name in original.manifest.files}
     bundles.write(path, decode(json.dumps(text).encode()), files)
     assert main(["bench", "run", str(path), "--host", "ssh://board", "--seconds", "1"]) == 1
-    assert "orilla verify failed there: litert_wi8_ai8: infer" in " ".join(capsys.readouterr().out.split())
+    assert "orilla verify failed on that machine: litert_wi8_ai8: infer" in " ".join(capsys.readouterr().out.split())
 
 
 def flaky(folder, config, fails):
