@@ -55,7 +55,7 @@ def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, 
 
 
 def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) -> list[str]:
-    """Return a message if other processes disturbed too many seconds outside the excluded intervals.
+    """Return a message if other processes used the CPU in too many of the seconds outside the excluded intervals.
 
     The list is empty if they did not.
     """

@@ -31,7 +31,7 @@ class Work(msgspec.Struct, frozen=True):
     connected: float
     """Multiply-accumulates of dense layers, in millions. Each multiply-accumulate reads its own weight."""
     values: float
-    """Number of values that operators read and write, in millions, without weights."""
+    """Number of values, excluding weights, that operators read and write, in millions."""
     ops: float
     """Number of operators."""
 

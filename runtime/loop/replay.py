@@ -196,7 +196,7 @@ class _StageTimes:
         prepare = {index: _ns(stages_ms, "prepare") for index, stages_ms in prepared.items()}
         infer = {}
         for index, stages_ms in answered.items():
-            # In a cascade, the inference thread also prepares crops. This time is included in the stage `prepare` of
+            # In a cascade, the inference thread also prepares crops. This time is part of the stage `prepare` of
             # the answer.
             crops_ns = max(0, _ns(stages_ms, "prepare") - prepare.get(index, 0))
             infer[index] = _ns(stages_ms, "infer", "decode") + crops_ns
