@@ -1,4 +1,4 @@
-"""Fixtures for all tests: small bundles and their data. Tests on real data are skipped if the data is absent."""
+"""Fixtures for all tests: small bundles and data sets. Tests that need real data are skipped if the data is absent."""
 
 from __future__ import annotations
 

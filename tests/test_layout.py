@@ -1,4 +1,4 @@
-"""The layout of the project: packages, imports, and the modules that a robot loads."""
+"""The structure of the project: packages, imports, and the modules that are loaded on a robot."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ def python(*arguments, **options):
 
 
 def test_every_folder_of_modules_is_packaged():
-    """A sub-package that is not listed works in an editable install, but is missing from the wheel."""
+    """A sub-package that pyproject.toml does not list works in an editable install, but is missing from the wheel."""
     folders = {
         "orilla." + str(init.parent.relative_to(ROOT)).replace("/", ".")
         for part in PARTS

@@ -1,4 +1,4 @@
-"""The benchmark scripts run, and print the figures that the documentation lists. Their values are not checked."""
+"""The benchmark scripts run, and print the figures that the documentation lists. The test does not check the values."""
 
 import json
 import subprocess

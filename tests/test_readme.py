@@ -1,4 +1,4 @@
-"""The documentation is correct: its Python code runs, and its links and commands exist."""
+"""The documentation is correct: its Python code runs, its links lead to existing files, and its commands exist."""
 
 import re
 import shlex
@@ -94,7 +94,7 @@ def test_every_example_runs(example, tmp_path):
 
 
 def test_the_glossary_names_what_the_code_has():
-    """Every name in the last column of the glossary exists in the code."""
+    """Every name in the last column of the glossary occurs in the code."""
     rows = re.findall(r"^\| [^|]+ \| [^|]+ \| (.+) \|$", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)[2:]
     assert len(rows) > 40
     files = [file for part in ("devices", "runtime", "export", "train", "docs") for file in (ROOT / part).rglob("*.py")]

@@ -1,6 +1,6 @@
-"""Files that make an emulated Arm processor look like a board.
+"""Files in `/proc` and `/sys` that make an emulated Arm processor look like a board.
 
-LiteRT and ONNX Runtime read these files to choose their kernels. If they read the files of the host, they crash.
+LiteRT and ONNX Runtime read these files to choose their kernels. They would crash if they read the files of the host.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ MACHINES = {
         "litert compiled onnx",
     ),
 }
-"""Boards by processor. Each test selects one, because LiteRT computes int8 wrongly on qemu's default, `max`."""
+"""Boards by the name of their processor. Each test selects one of them, because on qemu's default processor,
+`max`, LiteRT computes int8 operators wrongly."""
 
 CORES = 4
 

@@ -7,7 +7,7 @@ wheels can be imported, that all operators exist, and that the results agree wit
 of each bundle. It does not test speed.
 
 The script needs `apt-get install qemu-user-static proot`, Debian or Ubuntu with access to packages of other
-architectures, and 1 GB in build/arm. It takes about seven minutes, and one minute more the first time.
+architectures, and 1 GB in build/arm. It takes about seven minutes, and eight minutes when it runs for the first time.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def need(*programs: str) -> None:
 
 
 def make_root(arch: str) -> Path:
-    """Create the root folder of an architecture if it does not exist."""
+    """Create the root folder for an architecture if it does not exist, and return it."""
     root = BUILD / arch
     if not (root / "complete").exists():
         print(f"creating the root folder for {arch}", flush=True)
@@ -91,7 +91,7 @@ def unpack(wheel: Path, site: Path) -> None:
 
 
 class Emulated:
-    """A root folder whose programs run on one emulated processor."""
+    """A root folder for Arm programs, and the processor that qemu emulates for them."""
 
     def __init__(self, root: Path, qemu: str, cpu: str, engines: str = "") -> None:
         self._root, self._qemu, self._cpu, self._engines = root, qemu, cpu, engines
@@ -132,7 +132,7 @@ class Emulated:
         return passed, said, time.monotonic() - began
 
     def bench_over_ssh(self, folder: Path) -> tuple[bool, str, float]:
-        """Run `orilla bench run --host` on this machine. A real sshd logs in to the root folder.
+        """Run `orilla bench run --host` on this machine. A real sshd starts each login in the root folder.
 
         Returns the same values as `python`.
         """
@@ -244,7 +244,7 @@ def main() -> int:
 
 
 def tell(label: str, passed: bool, said: str, seconds: float) -> bool:
-    """Print one line. For a failure, also print the last lines of its output."""
+    """Print one line. If the check failed, also print the last lines of its output."""
     lines = said.splitlines()
     last = next((line for line in reversed(lines) if "Accelerator" not in line and line.strip()), "")
     print(f"  {'ok  ' if passed else 'FAIL'} {label} ({seconds:.0f} s): {last[:110]}", flush=True)

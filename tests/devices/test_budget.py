@@ -1,4 +1,4 @@
-"""Budget files: their content, and the errors for invalid files."""
+"""Budget files: how they are read, and the errors for invalid files."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Checks of the doctor that read files: packages, board and accelerators."""
+"""The checks of `orilla doctor` that read files: packages, board and accelerators."""
 
 import dataclasses
 import struct
@@ -46,7 +46,7 @@ def test_a_missing_package_fails_with_its_install_command():
 
 
 def write_distribution(folder, name, release, text=""):
-    """Write the metadata folder of an installed distribution, as pip does, without the package."""
+    """Write the metadata folder of an installed distribution, as pip does, but not the package itself."""
     info = folder / f"{name.replace('-', '_')}-{release}.dist-info"
     info.mkdir(parents=True)
     info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {release}\n{text}")

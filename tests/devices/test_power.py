@@ -10,7 +10,7 @@ RAPL = "sys/class/powercap/intel-rapl:"
 
 
 def write_rapl(root, energies):
-    """Write the energy counters of RAPL domains. `energies` contains microjoules by the domain's name."""
+    """Write the energy counters of RAPL domains. `energies` maps names of domains to microjoules."""
     files = {}
     for index, (name, energy) in enumerate(energies.items()):
         files[f"{RAPL}{index}/name"] = f"{name}\n"

@@ -19,7 +19,7 @@ latencies = [{ model = "road", precision = "int8", engine = "litert", ms = 11, s
 
 @pytest.fixture
 def own(tmp_path):
-    """Return a function that writes the user's file and returns its path."""
+    """Return a function that writes a file with the user's devices and returns its path."""
 
     def write(text):
         path = tmp_path / "devices.toml"

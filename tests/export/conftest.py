@@ -1,4 +1,4 @@
-"""Fixtures with data that several tests of the export use."""
+"""Fixtures with data for several tests of the export."""
 
 import numpy as np
 import pytest

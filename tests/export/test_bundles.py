@@ -1,4 +1,4 @@
-"""The current export builds the same bundles as those committed in `tests/bundles`."""
+"""The current export builds bundles that equal those committed in `tests/bundles`."""
 
 import msgspec
 import numpy as np

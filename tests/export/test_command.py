@@ -1,4 +1,4 @@
-"""Invalid input for the commands that load Keras."""
+"""The commands that load Keras reject invalid input."""
 
 from helpers import factories
 from helpers.command import refuse

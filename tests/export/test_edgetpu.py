@@ -1,4 +1,4 @@
-"""Prediction of which operators the Edge TPU runs, compared with the compiler's output and its documented rules."""
+"""The predictions of `orilla edgetpu` agree with the compiler's output and with its documented rules."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from orilla.train.models import load_plan
 
 
 class Options:
-    """A table of an operator's options. Missing options are zero."""
+    """Stand-in for the options of an operator in a TFLite file. Options that are not given are zero."""
 
     def __init__(self, **fields):
         self.__dict__.update(fields)
@@ -49,7 +49,7 @@ CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X]
 
 
 def chained(*operators):
-    """Return a chain of operators: each one, except a concatenation, also reads a tensor of the previous one."""
+    """Return a chain of operators. Each one, except a concatenation, also reads a tensor of the previous operator."""
     chain = [replace(operator) for operator in operators]
     for index in range(1, len(chain)):
         if chain[index].name != "CONCATENATION":

@@ -243,9 +243,9 @@ def test_a_graph_is_named_by_its_use_whatever_its_order():
 
 
 def test_the_recommended_variant_is_checked_on_all_samples_or_refused(tiny_run, tmp_path, monkeypatch):
-    """Slow variants are first checked on a part of the samples.
+    """Slow variants are first checked on some of the samples.
 
-    If a problem occurs only on the complete set, that variant is rejected.
+    If a problem occurs only when all samples are used, the variant is rejected.
     """
     from orilla.export.check import variants
 

@@ -72,7 +72,7 @@ def test_a_recurrent_model_needs_no_flex_operators(text_bundle):
 
 
 def test_a_single_logit_keeps_its_range_in_int8(tmp_path, animals):
-    """A single element has equal minimum and maximum in each sample, so a moving average of them has no range."""
+    """A single logit has equal minimum and maximum in each sample, so moving averages would give an empty range."""
     run = factories.classifier_run(tmp_path / "run", animals)
     model = keras.models.load_model(run / "model.keras")
     logit = keras.layers.Dense(1, activation="sigmoid", name="probability")

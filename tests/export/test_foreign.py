@@ -1,4 +1,4 @@
-"""Models that Orilla did not train: `.keras`, Keras 2 `.h5`, SavedModel; for images and arrays."""
+"""Models for images and arrays that Orilla did not train, as `.keras`, Keras 2 `.h5` and SavedModel."""
 
 import cv2
 import keras
@@ -55,7 +55,7 @@ def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays)
 
 
 def test_grey_logits_and_labels(tmp_path, arrays):
-    """The export of a model that takes grey images and ends in logits takes colour images and outputs probabilities."""
+    """The model takes grey images and outputs logits. Its export takes colour images and outputs probabilities."""
     picture_model(activation=None, channels=1).save(tmp_path / "grey.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\nhen\n")
     hints = ModelHints(task="classify", input_range="0..1", labels=tmp_path / "labels.txt")

@@ -1,4 +1,4 @@
-"""Models that take arrays and were not trained with Orilla: inputs, outputs and ground truth."""
+"""Inputs, outputs and ground truth of models that take arrays and were not trained with Orilla."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Layers, types and precisions of models that Orilla did not train."""
+"""Exports of models that Orilla did not train, with various layers, data types and precisions."""
 
 import keras
 import numpy as np
@@ -102,7 +102,7 @@ def test_a_recurrent_layer_inside_another_is_a_loop(tmp_path):
     )
     assert "is called inside another layer" in manifest.report.not_applicable["litert_fp32_fused"]
     assert {"litert_fp32", "litert_wi8_afp32", "onnx_fp32"} <= {variant.name for variant in manifest.variants}
-    assert set(manifest.report.failed) == {"onnx_wi8_afp32"}  # the weights in the loop are not quantised
+    assert set(manifest.report.failed) == {"onnx_wi8_afp32"}  # The weights in the loop cannot be quantised.
     assert float_error(manifest) < 1e-5
 
 
@@ -149,7 +149,7 @@ def test_statistics_of_a_normalisation_survive_half_precision(tmp_path):
 
 
 def test_large_weights_and_those_that_are_moved(tmp_path):
-    """Kernels of more than half a million numbers are added to the ONNX file after tf2onnx has converted the rest."""
+    """Kernels with more than half a million values are added to the ONNX file after the conversion by tf2onnx."""
     x = keras.Input((8, 8, 128))
     y = layers.Conv2D(512, 3, use_bias=False)(x)
     y = layers.Flatten()(layers.BatchNormalization()(y))

@@ -29,7 +29,7 @@ def started(run, out, temporary, *words):
 
 
 def descendants(pid):
-    """Return the child processes of a process, their children, and so on."""
+    """Return all descendants of a process: its children, their children, and so on."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in (line.split() for line in listed.splitlines())}
     tree = {pid}
@@ -51,7 +51,8 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
     temporary.mkdir()
     out.mkdir()
     process = started(tiny_run, out / "t.orilla", temporary)
-    wait_for(lambda: any(temporary.rglob("base0.tflite")))  # interrupt the export while it converts
+    # This file appears while the export converts the model.
+    wait_for(lambda: any(temporary.rglob("base0.tflite")))
     helpers = descendants(process.pid)
     assert helpers
     process.send_signal(number)
@@ -65,7 +66,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_run, tmp_path, number):
 
 @pytest.mark.parametrize("size", ["64k", "200k"])
 def test_no_space_for_temporary_files(tiny_run, tmp_path, size):
-    """The disk has no space for the prepared samples, or has space for them but not for the converters' files."""
+    """The disk is too small for the prepared samples, or large enough for these but not for the converters' files."""
     small, out = tmp_path / "small", tmp_path / "out"
     small.mkdir()
     out.mkdir()

@@ -141,7 +141,7 @@ NVIDIA_PC = {
 
 
 def group_v2(cpus: str = "max 100000", limit: str = "max", used: int = 0, inactive: int = 0) -> dict[str, str]:
-    """Return the files of a container's control group, version 2. Its parent group, of the host, has no limits."""
+    """Return the files of a container's control group, version 2. The host's group above it has no limits."""
     at = "sys/fs/cgroup/system.slice/robot.service/"
     return {
         "proc/self/cgroup": "0::/system.slice/robot.service\n",

@@ -1,4 +1,4 @@
-"""Build the small bundles in `tests/bundles`, which the runtime's tests open: `python tests/helpers/bundles.py`.
+"""Build the small bundles in `tests/bundles`, which many tests open: `python tests/helpers/bundles.py`.
 
 The networks have random weights from a fixed seed. Their answers depend on the input, but have no meaning.
 `tests/export/test_bundles.py` builds the bundles again and compares them with the committed ones.
@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from helpers import factories  # noqa: E402 - a script finds the package only by the line above
+from helpers import factories  # noqa: E402 - A script finds the package only with the line above.
 
 BUNDLES = TESTS / "bundles"
 INPUT_HW = (32, 64)
@@ -32,7 +32,7 @@ def road_run(folder: Path, data: Path) -> Path:
 
     folder.mkdir(parents=True)
     keras.utils.set_random_seed(3)
-    # Every layer has a fixed name. Otherwise, Keras' name would depend on the layers that the process built before.
+    # Each layer has a fixed name. Otherwise, Keras would choose names that depend on the layers built before.
     initial = keras.initializers.RandomNormal(stddev=2.0, seed=1)
     image = keras.Input((*INPUT_HW, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(image)
@@ -66,7 +66,7 @@ ROAD_RECIPES = (
     "litert_wi4_afp32_wo,litert_wi8_ai8,litert_wi8_ai8_fused,litert_wi8_ai8_u8,litert_wi8_ai8_edgetpu,litert_wi8_ai16,"
     "onnx_fp32,onnx_fp16,onnx_wi8_afp32,onnx_wi8_ai8,onnx_wi8_ai8_entropy,onnx_wi8_ai8_percentile"
 )
-"""Recipes of the bundle `road`. They are listed, so that a new recipe does not change the committed bundle."""
+"""Recipes of the bundle `road`. They are listed here, so that a new recipe does not change the committed bundle."""
 
 PLANS: dict[str, tuple[Callable[[Path], Path], Callable[[Path, Path], Path], str]] = {
     "road": (road_data, road_run, ROAD_RECIPES),

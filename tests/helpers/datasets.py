@@ -1,4 +1,4 @@
-"""Small data sets of every kind. The contract tests of the readers open, change and damage them."""
+"""Small data sets of every kind. The contract tests of the readers open, change and damage these data sets."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from PIL import Image
 from helpers import factories
 
 Change = Literal["input", "label"] | None
-"""Part of the first training sample that a builder writes differently."""
+"""The part of the first training sample that a builder changes. If None, the builder changes nothing."""
 
 
 class Example(NamedTuple):
     """A small data set."""
 
     kind: str
-    """Name of its reader in `READERS`."""
+    """Name of the data set's reader in `READERS`."""
     build: Callable[[Path, Change], str | Path]
     """Function that writes the data set at a path, and returns what `open_dataset` takes."""
 
@@ -72,7 +72,7 @@ def masks(path: Path, change: Change = None) -> Path:
 
 
 def palette_masks(path: Path, change: Change = None) -> Path:
-    """Write images with masks of several classes, whose values are the indices of a palette."""
+    """Write images with masks of several classes. The values of a mask are indices of a palette."""
     masks(path, change)
     for file in sorted(path.rglob("masks/*.png")):
         with Image.open(file) as image:
@@ -115,7 +115,7 @@ def mnist(path: Path, change: Change = None) -> Path:
 
 
 def mnist_idx(path: Path, change: Change = None) -> Path:
-    """Write digits in the format of the original idx files. The files with images are gzipped."""
+    """Write digits in the format of the original idx files. The image files are compressed with gzip."""
     arrays = _digits(change)
     path.mkdir(parents=True)
     for split, prefix in (("train", "train"), ("test", "t10k")):

@@ -25,7 +25,7 @@ ROAD = 3
 """CamVid's label for the road."""
 
 HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200)
-"""Start of a HEIC image from a telephone: its first box, and zeros."""
+"""Start of a HEIC image from a mobile phone: the first box of the file, followed by zeros."""
 
 SMALL_CONVNET = {
     "model": "convnet",
@@ -35,7 +35,7 @@ SMALL_CONVNET = {
     "learning_rate": 3e-3,
     "augment": False,
 }
-"""Training options with which a network learns to classify `class_folders` in seconds."""
+"""Training options with which a network learns in seconds to classify the images of `class_folders`."""
 
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np.uint8]:
@@ -195,7 +195,7 @@ def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
 
 
 def classifier_run(folder: Path, data: Path) -> Path:
-    """Write a run folder with a small classifier of `class_folders` that compares the brightness of left and right."""
+    """Write a run folder with a small classifier for `class_folders`, which compares the left and right brightness."""
     import keras
 
     image = keras.Input((32, 48, 3), name="image")
@@ -214,12 +214,14 @@ def classifier_run(folder: Path, data: Path) -> Path:
 
 
 def text_run(folder: Path, data: Path, embedding: tuple[int, int] = (9, 4), units: int = 6) -> Path:
-    """Write a run folder with a small recurrent model for `text_table`: random weights, and one probability as output.
+    """Write a run folder with a small recurrent model for `text_table`.
+
+    The model has random weights, and outputs one probability.
 
     Args:
         folder: The run folder.
         data: The table.
-        embedding: Number of tokens, and length of their vectors.
+        embedding: Number of tokens, and length of a token's vector.
         units: Number of LSTM units in each direction.
     """
     import keras
@@ -240,7 +242,7 @@ def text_run(folder: Path, data: Path, embedding: tuple[int, int] = (9, 4), unit
 
 
 def array_bundle(path: Path) -> Path:
-    """Write a bundle with the task `tensor`. Its model is that of `animals.orilla`; its input array is the image."""
+    """Write a bundle with the task `tensor`. It contains the model of `animals.orilla`, and its input is an image."""
     from helpers.bundles import BUNDLES
 
     original = Bundle.open(BUNDLES / "animals.orilla")

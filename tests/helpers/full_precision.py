@@ -24,7 +24,7 @@ from orilla.runtime.evaluation.datasets.raw import prepared
 from orilla.runtime.tflite.rewrite import rewritten
 
 OUTPUTS = Path(__file__).parents[1] / "full_precision"
-"""Folder with the recorded outputs of the original of each shipped model, in `NAME.npz`."""
+"""Folder that contains, for each shipped model, the recorded outputs of its original in `NAME.npz`."""
 
 LEVELS = 255
 """Number of steps between the outputs 0 and 1. It is odd, so an output above or below 0.5 remains so after rounding."""
@@ -73,7 +73,7 @@ def build(name: str, path: Path) -> Path:
 
 
 class RecordedOriginal:
-    """Session that returns the recorded outputs of a shipped model's original, in the order of the samples."""
+    """Session that returns, sample by sample, the recorded outputs of a shipped model's original."""
 
     def __init__(self, name: str) -> None:
         self._outputs = iter(np.load(OUTPUTS / f"{name}.npz")["outputs"])

@@ -1,4 +1,4 @@
-"""Artificial benchmark results. Their times are drawn from a distribution, and the name of the machine is given."""
+"""Artificial benchmark results. Their times are random numbers, and the caller gives the name of the machine."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/l
 
 
 class Server:
-    """Server that runs until it is stopped. In its client configuration, it has the host names `board` and `other`.
+    """Server that runs until it is stopped. It writes a client configuration with the host names `board` and `other`.
 
     Args:
         folder: Folder for its keys and its log.
@@ -68,7 +68,7 @@ class Server:
         (self.folder / "known").write_text(f"[127.0.0.1]:{self.port} {key}" if key else "")
 
     def log_in_with(self, key: Path) -> None:
-        """Write the client configuration so that logins use the given key of the user."""
+        """Write the client configuration so that the client logs in with the given key."""
         self.config.write_text(
             f"Host board other\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
             f"  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.folder}/known\n"

@@ -2,11 +2,11 @@
 
 `python tests/perf/engines.py road convnet.orilla --python openvino=ENV/bin/python --python tflite=ENV/bin/python`
 
-In each round, every available engine runs once, so that a disturbance affects all engines. `--python NAME=PATH` adds
-the engines of another environment that contains the project's wheel (`make test-engines` creates two). For each round,
-the median latency is computed; the table shows the median, minimum and maximum of these values. Memory is the growth of
-the process from before the import of the engine until after the inferences. Start is the time from before that import
-to the first answer.
+In each round, every available engine runs once, so that a disturbance affects all engines alike. `--python NAME=PATH`
+adds the engines of another environment that contains the project's wheel (`make test-engines` creates two). For each
+round, the median latency is computed; the table shows the median, minimum and maximum of these values. Memory is the
+growth of the process's memory from just before the engine is imported until after the inferences. Start is the time
+from just before the import until the first answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 CACHED = "compiled, weight cache"
-"""LiteRT's compiled model with a file in which XNNPACK caches its packed weights. Orilla has no such engine."""
+"""LiteRT's compiled model with a file in which XNNPACK caches its packed weights. Orilla does not offer this engine."""
 
 
 def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:

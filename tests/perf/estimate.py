@@ -31,7 +31,7 @@ NETWORKS = {
     "mobilenet_v2_0.35_160": ("MobileNetV2", {"alpha": 0.35, "input_shape": (160, 160, 3)}),
 }
 OTHER_KERNELS = {"int8": ("mobilenet_v3_large", "mobilenet_v3_small")}
-"""Models that the fit for a precision excludes. XNNPACK has no int8 kernel for hard swish, so slower kernels run it."""
+"""Models that the fit for a precision excludes, because XNNPACK has no int8 kernel for their hard swish."""
 
 ROUNDS = 7
 UPDATES = 200_000
@@ -77,7 +77,7 @@ def converted(folder: Path) -> dict[tuple[str, str], bytes]:
 
 
 def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]:
-    """Measure the files in turn with one thread. Return the median time of each in milliseconds."""
+    """Measure the model files in turn with one thread. Return the median inference time of each in ms."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreters = {key: Interpreter(model_content=data, num_threads=1) for key, data in files.items()}
@@ -95,7 +95,7 @@ def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]
 
 
 def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
-    """Return the non-negative cost of each kind of work that minimises the relative errors."""
+    """Return a non-negative cost for each kind of work. These costs minimise the relative errors of the times."""
     from orilla.runtime.bench.work import KINDS
 
     names = list(works)
@@ -103,7 +103,7 @@ def fit(works: dict[str, object], times: dict[str, float]) -> np.ndarray:
     scale = rows.max(axis=0)
     rows = rows / scale
     costs = np.full(len(KINDS), 0.2)
-    # Multiplicative updates. Source: Lee and Seung, "Algorithms for Non-negative Matrix Factorization" (2000).
+    # The updates are multiplicative. Source: Lee and Seung, "Algorithms for Non-negative Matrix Factorization" (2000).
     for _ in range(UPDATES):
         costs *= (rows.T @ np.ones(len(names))) / np.maximum(rows.T @ (rows @ costs), 1e-12)
     return costs / scale

@@ -2,9 +2,9 @@
 
     python tests/perf/export.py [RUN ...] [--recipes all] [--golden scenes] [--rounds 30] [--json]
 
-Each RUN (a run folder of `orilla train`) is exported and checked on its complete validation data. The script prints the
-drop and the agreement of the recommended variant, its size and latency relative to the float32 LiteRT variant of the
-same export, the duration of the export and of its conversions, and the peak memory of its largest process. Without a
+Each RUN (a run folder of `orilla train`) is exported and checked on its complete validation data. For the recommended
+variant, the script prints the drop, the agreement, and the size and latency relative to the float32 LiteRT variant. It
+also prints the duration of the export and of its conversions, and the peak memory of the largest process. Without a
 RUN, the script measures only the recurrent layers: LSTM, GRU and bidirectional LSTM with 32 units, on 200 steps of 32
 features. Each exported form is compared with the same layer in a `tf.function`. All latencies are measured interleaved.
 """
@@ -52,7 +52,7 @@ def exported(run: Path, recipes: str, golden: str | None) -> dict[str, Any]:
         started = time.perf_counter()
         manifest = export(run, Path(folder, "b.orilla"), options, Spans(spans))
         seconds = time.perf_counter() - started
-    fork_server.close()  # getrusage counts the memory of processes only after they have ended
+    fork_server.close()  # `getrusage` counts the memory of a process only after it has ended.
     ends = [at for _, at in spans[1:]] + [started + seconds]
     building = sum(end - at for (text, at), end in zip(spans, ends, strict=True) if text.startswith("building"))
     chosen, base = manifest.variant(manifest.default), manifest.variant(FLOAT)

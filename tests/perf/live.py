@@ -6,10 +6,10 @@ The 30 Hz camera is an HTTP server in a separate process, which draws the time i
 answer is the difference between the time of the answer and the time in the image. It therefore includes all delays.
 
 - `orilla`: `model.stream(url)`, with inference slowed down to `--infer-ms`. The age since the arrival of the image is
-also printed. Its p99 should be at most one camera period plus one inference.
+  also printed. The p99 of this age should be at most one camera period plus one inference.
 - `naive`: `cv2.VideoCapture(url)`, `read()` and the same inference, in one thread.
-- `steady`: `model.stream(url)`, with inference at its normal speed. The figure is p99 / p50 of the time from capture to
-delivery.
+- `steady`: `model.stream(url)`, with inference at its normal speed. The printed figure is p99 / p50 of the time from
+  capture to delivery.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from orilla.runtime.scenes import clock
 RATE_HZ = 30.0
 SIZE_HW = (480, 640)
 SKIPPED_S = 1.0
-"""Duration in seconds at the start that is not counted, because connections are opened and caches are cold."""
+"""Duration in seconds of the start, which is not counted, because connections are opened and caches are cold."""
 
 
 class Camera(BaseHTTPRequestHandler):
@@ -87,7 +87,10 @@ def stretched(model: Model, infer_ms: float) -> None:
 
 
 def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[float], dict[str, int]]:
-    """Return the ages of Orilla's answers by the time in the image, the ages by Orilla's time stamp, and the drops."""
+    """Return the ages of Orilla's answers and the numbers of dropped frames.
+
+    The first list contains the ages by the time in the image, the second list the ages by Orilla's time stamp.
+    """
     by_clock: list[float] = []
     by_stamp: list[float] = []
     with orilla.runtime.open("road") as model:

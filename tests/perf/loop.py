@@ -1,11 +1,11 @@
-"""Compare the frame rate of the camera loop with its upper bound, the rate of the slowest stage alone, on a 720p clip.
+"""Compare the frame rate of the camera loop with its upper bound: the rate of the slowest stage when it runs alone.
 
     python tests/perf/loop.py                      the shipped road bundle on a 720p clip that is rendered first
     python tests/perf/loop.py --clip drive.mp4     a clip of your own
     python tests/perf/loop.py --json               {"stages_ms": …, "bound_fps": …, "fps": …, "bound_ratio": …}
 
 Each round measures every stage alone, and then the loop on the same frames, so that a disturbance affects both. The
-figures are medians over the rounds. `spread` is the lowest and the highest ratio of all rounds.
+figures are medians over the rounds. `spread` contains the lowest and the highest ratio of all rounds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SIZE_HW = (720, 1280)
 
 
 def draw_clip(path: Path, frames: int) -> None:
-    """Render a 720p clip of a drive. All its frames differ."""
+    """Render a 720p clip of a drive. All frames of the clip differ."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, SIZE_HW[::-1])
     still = [scenes.render(7, index / 30, SIZE_HW)[0] for index in range(20)]
     for index in range(frames):

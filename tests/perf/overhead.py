@@ -2,7 +2,7 @@
 
     python tests/perf/overhead.py                     milliseconds per frame, with stages that do nothing
     python tests/perf/overhead.py --memory            resident memory of `orilla run road` and of a hand-written loop
-    python tests/perf/overhead.py --growth 100000     growth of the resident memory over this number of 720p frames
+    python tests/perf/overhead.py --growth 100000     growth of the resident memory over 100,000 frames of 720p
 
 The first form measures only the loop itself: its threads, queues, counters and statistics. The source, preparation,
 inference and decoding do nothing. The other two forms run the loop in separate processes.

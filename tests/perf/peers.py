@@ -102,7 +102,7 @@ def frames_per_second(python: str, script: str, *arguments: object) -> float:
 
 
 def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
-    """Write the variant's ONNX file with an added conversion of Ultralytics' input. Return the input's width."""
+    """Write the variant's ONNX file with extra nodes that convert Ultralytics' input. Return the width of the input."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -3,7 +3,7 @@
     python tests/perf/spinning.py [BUNDLE] [--variant onnx_wi8_ai8]
 
 ONNX Runtime's threads spin while they wait, unless spinning is turned off. One thread of this script runs inference at
-the rate of a camera, for which ONNX Runtime uses as many threads as there are cores. Another thread resizes images
+the rate of a camera. ONNX Runtime uses as many threads as there are cores. Another thread resizes images
 continuously. The script prints the number of resized images and the CPU time of the process. It measures alternately
 with and without spinning.
 """
@@ -36,7 +36,7 @@ def session(data: bytes, *, spin: bool) -> object:
 
 
 def one_round(infer, prepared, rate_hz: float, seconds: float) -> tuple[float, float, float]:
-    """Return resized images per second, CPU seconds per second, and the median inference time in milliseconds."""
+    """Return the number of resized images per second, the CPU time per second, and the median inference time in ms."""
     picture = np.zeros((720, 1280, 3), np.uint8)
     stop, done = threading.Event(), [0]
 

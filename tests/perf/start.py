@@ -1,4 +1,4 @@
-"""Measure the time from process start to first answer, of `orilla run` and of a script with the same imports.
+"""Measure how long `orilla run`, and a script with the same imports, take from process start to first answer.
 
     python tests/perf/start.py [--picture P.jpg] [--rounds 15] [--json]
 
@@ -45,7 +45,7 @@ print((probability >= 0.5).mean(), flush=True)
 
 def seconds(command: list[str]) -> float:
     """Return the wall time in seconds from the start of a process to its first line of output."""
-    # Python must store compiled modules, so that each program compiles them only once.
+    # Python must be allowed to store compiled modules, so that each program compiles its modules only once.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:

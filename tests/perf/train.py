@@ -2,9 +2,10 @@
 
     python tests/perf/train.py [--model convnet] [--data DATA] [--rounds 5] [--json]
 
-Both train the same network, with the same initial weights and batch size. They alternate after each epoch. The training
-loop reads, shuffles and (with `--augment`) augments its samples, reports progress and writes checkpoints. The samples
-of the bare loop are prepared before its time is measured. The training loop should be at least as fast (a ratio of 1).
+Both loops train the same network, with the same initial weights and batch size. They alternate after each epoch. The
+training loop reads, shuffles and (with `--augment`) augments its samples, reports progress and writes checkpoints. The
+samples of the bare loop are prepared before its time is measured. The training loop should be at least as fast (a ratio
+of 1).
 """
 
 from __future__ import annotations

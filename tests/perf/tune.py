@@ -1,6 +1,6 @@
 """Compare the choice of `orilla tune` with an exhaustive run: `python tests/perf/tune.py [BUNDLE] [--rounds 3]`.
 
-Each round runs the tuner within the time limit. Then it measures all candidates in turn, each equally often, and
+Each round runs the tuner with its time limit. Then the round measures all candidates in turn, each equally often, and
 compares the tuner's choice with the fastest candidate. The choice should be found within 60 seconds, and be at most 3 %
 slower than the fastest candidate.
 """
@@ -20,7 +20,7 @@ from orilla.runtime.tune import candidates, tune
 
 BOUND = 1.03
 EACH = 6
-"""Number of inferences of a candidate before the next candidate runs."""
+"""Number of inferences that a candidate runs before it is the next candidate's turn."""
 
 
 def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]:

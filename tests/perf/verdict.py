@@ -1,7 +1,7 @@
 """Check the verdicts of `orilla bench compare`: `python tests/perf/verdict.py [BUNDLE] [--rounds 20]`.
 
 Each round runs `orilla bench run` three times, in new processes and in changing order. Runs A and B measure the same
-bundle. In run C, a wait makes every inference 10 % longer. In every round, the verdict should be "same" for A and B,
+bundle. In run C, a delay makes every inference 10 % longer. In every round, the verdict should be "same" for A and B,
 with a difference of p50 of at most 3 %, and "slower" for C compared with A. A run that is not valid, because another
 process used the machine, is repeated.
 """

@@ -1,4 +1,4 @@
-"""Exports of MLPerf Tiny's Keras 2 models give the same outputs as the float `.tflite` files published with them."""
+"""Exports of MLPerf Tiny's Keras 2 models give the same outputs as MLPerf's own float `.tflite` files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The shipped classifiers are small. On data on which nothing was chosen, they are as accurate as their cards state."""
+"""The shipped classifiers are small, and are as accurate as their cards state on data that influenced no setting."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ SHIPPED = {
     "mobilenet": ("cats_and_dogs_filtered.zip", 0.985),
     "sentiment": ("imdb.npz", 0.895),
 }
-"""By name of the bundle: the file with the reported data, and the minimum accuracy on this data."""
+"""For each bundle: the file with the data on which it is evaluated, and the minimum accuracy on this data."""
 
 
 @pytest.fixture(params=SHIPPED)

@@ -77,7 +77,7 @@ def test_the_lanes_of_a_motorway_are_road(data_root):
 
 @pytest.mark.real_data
 def test_a_street_from_above_is_road_except_the_cars(data_root):
-    """In this video, everything except the cars is road. If much of a frame is white, it shows a white car."""
+    """In this video, everything except the cars is road. A frame with a large white area shows a white car."""
     shares, cars = [], []
     for image, mask in masks(data_root / "video" / "car-detection.mp4", 10):
         white = image.min(axis=2) > 200

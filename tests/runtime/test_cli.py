@@ -147,7 +147,10 @@ def test_a_read_only_folder_is_an_error(tiny_bundle, clip):
 
 
 def test_a_full_disk_is_an_error(tiny_bundle, clip, tmp_path):
-    """The disk is a file system with one page. The test is skipped if the machine does not allow it to mount one."""
+    """The disk is a file system with the size of one page.
+
+    If the machine does not allow the mount, the test is skipped.
+    """
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(

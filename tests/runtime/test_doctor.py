@@ -1,4 +1,4 @@
-"""`orilla doctor` reports broken engines. They are broken as on real machines, and each runs in a real process."""
+"""`orilla doctor` reports broken engines. The engines fail as on real machines, each in a real process."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from orilla.runtime.cli import main
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
-    """Return a function that replaces an installed package in the tested process."""
+    """Return a function that replaces an installed package in the process that imports the engine."""
     paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
 
     def plant(name, text):

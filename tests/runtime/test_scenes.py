@@ -18,7 +18,7 @@ def test_the_same_seed_draws_the_same_picture(seed):
 
 
 def test_labels_are_exact_where_the_geometry_is_known():
-    """A pixel is road if its position on the ground is on the road, unless an object covers it."""
+    """A pixel is labelled as road if its position on the ground is on the road and no object covers it."""
     for seed in range(6):
         _, labels = scenes.render(seed, 0.0, (180, 320))
         view = View(Drive.from_seed(seed), 0.0, 180, 320)

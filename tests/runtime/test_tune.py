@@ -24,7 +24,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def verified(bundle, variants, *, engine):
-    """Return verdicts without running the variants: all of them pass."""
+    """Return positive verdicts for all variants without running them."""
     return [VariantVerdict(variant.name, engine, True, None, None, (), {}) for variant in variants]
 
 
@@ -87,7 +87,7 @@ def test_the_fastest_is_found_within_the_time_limit(simulated):
     assert str(chosen.candidate) == "litert_wi8_ai8 on litert with 3 threads"
     assert now[0] < 30
     counts = sorted(calls.values())
-    assert counts[0] < 20 < 200 < counts[-1]  # the slow candidates were removed early
+    assert counts[0] < 20 < 200 < counts[-1]  # The slow candidates were removed early.
     assert [trial.left_out for trial in trials if trial.left_out is None] == [None]
 
 

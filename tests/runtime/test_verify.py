@@ -1,4 +1,4 @@
-"""`orilla verify`: intact bundles pass. For others, the first stage that differs on this machine is named."""
+"""`orilla verify`: intact bundles pass. For other bundles, the command names the first stage that differs."""
 
 import io
 import json
@@ -23,7 +23,7 @@ def run(bundle, dataset=None):
 
 
 def rewritten(path, folder, change):
-    """Return a bundle with changed content. Its hashes are those of the new content, so it can be opened."""
+    """Return a bundle with changed content. The hashes are those of the new content, so the bundle can be opened."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     manifest = json.loads(content.pop("manifest.json"))
@@ -55,7 +55,7 @@ def test_accuracy_on_other_data_is_reported_but_not_compared_with_the_export(tin
 
 
 def test_other_outputs_fail_at_infer(tiny_bundle, tmp_path):
-    """The stage fails if one decision in a hundred is different."""
+    """The stage `infer` fails if one decision in a hundred is different."""
 
     def change(content, manifest):
         for variant in manifest["variants"]:

@@ -1,4 +1,4 @@
-"""Fixtures with data that several tests of the training share. No test changes this data."""
+"""Fixtures with data for several tests of `orilla train`. No test changes this data."""
 
 import numpy as np
 import pytest

@@ -13,12 +13,12 @@ from helpers import factories
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "one_epoch.py"
 TOLERANCE = np.array([1e-3, 1e-2])
-"""Relative tolerance of the loss in the first and the second epoch. Backends add numbers in different orders, and the
-first steps of AdamW divide by small numbers."""
+"""Relative tolerance of the loss in the first and second epoch. Backends add numbers in different orders, and the
+first steps of AdamW amplify such differences, because they divide by small numbers."""
 
 
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""Options that turn XLA's optimisation off. It would take longer than two epochs of a few batches."""
+"""Options that turn off XLA's optimisation, which would take longer than the two short epochs of the test."""
 
 
 def losses(backend, *arguments, folder, xla=""):

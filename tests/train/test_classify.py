@@ -75,7 +75,7 @@ def test_the_best_epoch_is_chosen_on_samples_held_out(animals, tmp_path):
 
 
 def test_between_epochs_images_are_evaluated_in_small_batches(tmp_path, monkeypatch):
-    """In larger batches, the activations would take most of the memory of a training run."""
+    """If the batches were larger, their activations would take most of the memory of a training run."""
     data = factories.class_folders(tmp_path / "data", {"train": 4, "validation": 40})
     batches, predict = [], keras.Model.predict_on_batch
     monkeypatch.setattr(

@@ -27,7 +27,7 @@ class Line:
 
 
 def slopes(folder, epochs, **options):
-    """Train for `epochs` epochs of one step. Return the final weight, and the weight at each evaluation."""
+    """Train for `epochs` epochs of one step each. Return the final weight, and the weight at each evaluation."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     steps = []
 
@@ -74,12 +74,12 @@ def test_progress_counts_steps_and_epochs(tmp_path):
 def test_the_average_of_the_weights_is_kept_and_the_training_continues_from_the_latest(tmp_path):
     steps = [slopes(tmp_path / f"plain{epochs}", epochs, average=0.0)[0] for epochs in (1, 2, 3, 4)]
     expected = [np.mean(steps[:count]) for count in (1, 2, 3, 4)]
-    average, calls = slopes(tmp_path / "whole", 4, average=1.0)  # The average covers four steps.
+    average, calls = slopes(tmp_path / "whole", 4, average=1.0)  # This average covers all four steps.
     assert calls == pytest.approx(expected, rel=1e-5)
     assert average == pytest.approx(expected[-1], rel=1e-5)
     last = expected[0]
     for share, step in zip((1 / 2, 1 / 2, 1 / 2), steps[1:], strict=True):
         last += share * (step - last)
-    # Here the average covers two steps.
+    # With `average=0.5`, the average covers two steps.
     assert slopes(tmp_path / "half", 4, average=0.5)[0] == pytest.approx(last, rel=1e-5)
     assert slopes(tmp_path / "best", 4, average=1.0, watch="slope")[0] == pytest.approx(max(expected), rel=1e-5)

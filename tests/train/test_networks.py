@@ -47,7 +47,8 @@ def test_a_partial_weights_file_says_what_it_covers(tmp_path):
     assert network.start_weights == "partial.h5 (block1_conv1 to block2_conv2, 4 of 16 layers)"
     *exact, last = [(network.model.get_layer(layer.name).get_weights()[0], layer.get_weights()[0]) for layer in covered]
     assert all(np.array_equal(*pair) for pair in exact)
-    scale = np.linalg.norm(last[0]) / np.linalg.norm(last[1])  # keeps the input size of the later layers
+    # The weights of the last loaded layer are scaled, so that the root mean square of its output is one.
+    scale = np.linalg.norm(last[0]) / np.linalg.norm(last[1])
     assert np.allclose(last[0], scale * last[1], rtol=1e-4, atol=1e-8)
     answered = keras.Model(network.model.input, network.model.get_layer("block2_conv2").output).predict_on_batch(
         np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)

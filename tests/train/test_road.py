@@ -29,7 +29,7 @@ SMALL = {"model": "road", "input": (64, 64), "width": 0.35, "batch": 4, "epochs"
 
 @pytest.fixture(scope="module", autouse=True)
 def eager():
-    """Train without a graph, because tracing takes longer than a few steps."""
+    """Train in eager mode, because tracing a graph takes longer than a few training steps."""
     import tensorflow
 
     tensorflow.config.run_functions_eagerly(run_eagerly=True)

@@ -1,4 +1,4 @@
-"""Fixtures for all benchmark tests: a separate cache, and a reference workload that finds no interference."""
+"""Fixtures for all benchmark tests: a separate cache folder, and a reference workload that finds no interference."""
 
 import pytest
 
@@ -12,11 +12,11 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, request):
-    """Replace the reference workload, because interference could make a measurement three times as long."""
+    """Replace the reference workload. With the real one, interference could make a measurement three times as long."""
     if "real_workload" not in request.fixturenames:
         monkeypatch.setattr(reference_workload, "step_ns", lambda steps: 25.0)
 
 
 @pytest.fixture
 def real_workload():
-    """Use the real reference workload instead of that of the fixture `quiet`."""
+    """Use the real reference workload instead of the replacement that the fixture `quiet` installs."""

@@ -1,4 +1,4 @@
-"""`orilla bench run`: every scenario with a real engine, and its possible failures."""
+"""`orilla bench run`: every scenario with a real engine, and the failures that can occur."""
 
 import json
 import time
@@ -43,7 +43,8 @@ def test_scenarios(capsys, tmp_path, name, stage, frames):
     assert stored.cold_start.memory_mib > 1
     assert stored.cpu_ms > 0
     assert stored.warm_up.count > 0
-    median = stored.main.at(50)  # a second on a disturbed machine may have too few effective samples
+    # On a disturbed machine, one second may give too few effective samples for a median.
+    median = stored.main.at(50)
     assert median is None or median.ms == pytest.approx(np.median(stored.samples_ms[stage]), rel=0.1)
     assert not stored.excluded
     if name == "loop":
@@ -171,7 +172,7 @@ def test_a_clock_that_steps_is_told_and_changes_nothing(monkeypatch):
 
 
 def test_a_run_that_others_disturb_is_not_valid(monkeypatch):
-    """Another process uses half of the machine's other core."""
+    """A simulated process uses half of the machine's second core."""
     busy = [0.0]
 
     def usage(root):
@@ -236,7 +237,7 @@ def seconds(temperatures):
 
 
 def test_a_soak_ends_with_the_heat():
-    """The simulated board becomes 30 degrees hotter, and a third slower."""
+    """The simulated board becomes 30 degrees hotter and a third slower. The soak ends when the heat is steady."""
     heat = 40 + 30 * (1 - np.exp(-np.arange(1800) / 200))
     soaking = Soaking(seconds(heat))
     at_s, times = [], []

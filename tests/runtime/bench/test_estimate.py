@@ -1,4 +1,4 @@
-"""Estimates: the work in a graph, the errors for published figures, and cases in which no estimate is possible."""
+"""Estimates: the arithmetic operations in a graph, the errors for published figures, and cases without an estimate."""
 
 import json
 
@@ -13,7 +13,10 @@ from orilla.runtime.cli import main
 
 
 def test_the_work_of_the_road_network_by_hand():
-    """The first convolution has 112 x 176 positions and 32 filters of 3 x 3 x 3. The others are 1 x 1 or depthwise."""
+    """The first convolution has 112 x 176 positions and 32 filters of 3 x 3 x 3.
+
+    The other convolutions are 1 x 1 or depthwise.
+    """
     bundle = Bundle.open("road")
     work = work_of(bundle.read("variants/litert_wi8_ai8.tflite"), "road")
     assert work.dense > 112 * 176 * 32 * 27 / 1e6
@@ -22,14 +25,18 @@ def test_the_work_of_the_road_network_by_hand():
 
 
 def test_published_networks_have_their_published_work():
-    """Millions of multiply-accumulates: MobileNet 569, MobileNetV2 300 (Sandler et al. 2018, table 4), VGG16 15,470."""
+    """The numbers of multiply-accumulates equal the published ones.
+
+    They are 569 million for MobileNet, 300 million for MobileNetV2 (Sandler et al. 2018, table 4) and 15,470 million
+    for VGG16.
+    """
     for name, published in (("mobilenet_v1", 569), ("mobilenet_v2", 300), ("vgg16", 15470)):
         work = models()[name]
         assert work.dense + work.depthwise + work.connected == pytest.approx(published, rel=0.02)
 
 
 def test_published_figures_are_predicted_from_each_other():
-    """The errors are within 25 %. `docs/benchmarks.md` lists them."""
+    """The errors are at most 25 %. `docs/benchmarks.md` lists them."""
     known = catalog()
     for device, precision, count in (
         ("pi3", "float32", 4),
@@ -56,7 +63,10 @@ def test_it_is_marked_as_a_prediction(capsys):
 
 
 def test_devices_without_figures_of_their_own():
-    """The Zero 2 W has the cores of the Pi 3 at another clock. For Pi 4 and Pi 5, the same models were measured."""
+    """The Zero 2 W has the same cores as the Pi 3, at another clock frequency.
+
+    For the Pi 4 and the Pi 5, figures of the same models are published.
+    """
     known = catalog()
     assert "scaled from 1400 MHz" in speed_of("zero2w", "int8", known).basis
     assert "pi4's figures, scaled by the published times of ssd_" in speed_of("pi5", "int8", known).basis

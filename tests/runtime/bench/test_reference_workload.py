@@ -22,7 +22,7 @@ from orilla.runtime.model import Model
 
 
 def played(monkeypatch, step_ns, seconds=10.0, known=None):
-    """Return a workload that ran as often as possible on a simulated clock. One step takes `step_ns(at_s)`."""
+    """Return a workload that ran continuously on a simulated clock. A step at time `at_s` takes `step_ns(at_s)`."""
     now = [0.0]
     monkeypatch.setattr(reference_workload, "step_ns", lambda steps: float(step_ns(now[0])))
     stick = ReferenceWorkload(known)
@@ -124,7 +124,7 @@ def test_a_run_waits_for_quiet_and_tells_what_it_set_aside(monkeypatch):
 
 
 def test_a_clock_that_falls_is_no_neighbour(monkeypatch):
-    """If the processor's clock drops, as on a throttled board, nothing is excluded, and the result states this."""
+    """If the clock frequency drops, as on a throttled board, the result is not valid, but nothing is excluded."""
     from orilla.runtime.bench import monitor
 
     at = [0.0]

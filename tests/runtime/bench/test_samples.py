@@ -15,7 +15,7 @@ def lognormal(rng, count):
 
 
 def two_humps(rng, count):
-    """Return times with two modes: a tenth of the inferences is interrupted."""
+    """Return times with two modes, because a tenth of the inferences is interrupted."""
     return np.where(rng.random(count) < 0.1, rng.normal(8.0, 0.5, count), rng.normal(4.0, 0.1, count))
 
 
@@ -36,7 +36,7 @@ def truth(draw, percent):
     ("draw", "count"), [(lognormal, 400), (lognormal, 2000), (two_humps, 1000), (in_steps, 400), (heavy, 400)]
 )
 def test_intervals_cover_what_they_say(draw, count):
-    """The nominal coverage is 95 %. Allowed are 93 to 97 %, and the random error of 1,500 rounds (0.6 %)."""
+    """The nominal coverage is 95 %. The test allows 93 to 97 %, plus the random error of 1,500 rounds (0.6 %)."""
     rng = np.random.default_rng(7)
     true = {percent: truth(draw, percent) for percent in (50, 90, 99)}
     hits = dict.fromkeys(true, 0)
@@ -48,7 +48,8 @@ def test_intervals_cover_what_they_say(draw, count):
             high = np.inf if interval.high_ms is None else interval.high_ms
             hits[percent] += low <= true[percent] <= high
     for percent, hit in hits.items():
-        lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)  # equal times only widen the intervals
+        # Equal times only make the intervals wider.
+        lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)
         assert lower <= hit / ROUNDS <= upper, (percent, hit / ROUNDS)
 
 
@@ -87,7 +88,7 @@ def test_no_samples_are_refused():
 
 
 def test_counts_of_mlperf():
-    """MLPerf's published table: number of samples for an error of at most a twentieth of the tail."""
+    """The numbers of samples equal those in MLPerf's table, for an error of at most a twentieth of the tail."""
     assert [mlperf_samples(percent) for percent in (90, 95, 97, 99)] == [24576, 57344, 90112, 270336]
 
 
@@ -96,7 +97,7 @@ def test_ranks_by_hand():
     low, high = ranks(100, 50)
     assert 39 <= low <= 41
     assert 60 <= high <= 62
-    assert ranks(20, 99)[1] == 21  # no sample bounds p99 from above
+    assert ranks(20, 99)[1] == 21  # No sample is an upper bound of p99.
 
 
 def test_equal_times_are_one_percentile():

@@ -1,4 +1,4 @@
-"""Comparison of results: the verdict, its interval, and what cannot be compared."""
+"""Comparison of results: the verdict, the interval of the change, and results that cannot be compared."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_a_tenth_is_found_and_a_fiftieth_does_not_matter(ms, word):
 
 
 def test_the_interval_holds_what_it_says():
-    """In 400 comparisons of two runs that differ by 7 %, 95 % of the intervals contain this difference."""
+    """In 400 comparisons of two runs that differ by 7 %, about 95 % of the intervals contain this difference."""
     held = 0
     for seed in range(400):
         verdict = compare([made(4.0, count=500, seed=seed)], [made(4.28, count=500, seed=1000 + seed)])
@@ -40,7 +40,7 @@ def test_the_interval_holds_what_it_says():
 
 
 def test_what_is_uncertain_is_not_called_slower():
-    """If the clock varies, there are few effective samples, so a difference of 5 % may be chance."""
+    """If the clock frequency varies, there are few effective samples, so a difference of 5 % may be due to chance."""
     rng = np.random.default_rng(0)
 
     def wandering(ms):
@@ -134,7 +134,8 @@ def test_a_history_has_a_line_for_each_thing_and_machine(tmp_path, capsys):
     for day, ms in enumerate((4.0, 4.01, 4.6), 1):
         result.keep(tmp_path, made(ms, seed=day, created=f"2026-01-0{day}T00:00:00+00:00"))
     result.keep(tmp_path, made(9.0, machine="laptop"))
-    result.keep(tmp_path, made(9.0, machine="laptop"))  # two results from the same second get different files
+    # Two results from the same second get different file names.
+    result.keep(tmp_path, made(9.0, machine="laptop"))
     board, laptop = trends(tmp_path)
     assert [round(ms, 1) for ms in board.p50_ms] == [4.0, 4.0, 4.6]
     assert board.last.verdict == "slower"

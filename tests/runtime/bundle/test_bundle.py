@@ -1,4 +1,4 @@
-"""Checks before a bundle is used: every hostile or damaged bundle is rejected with a one-line error."""
+"""A bundle is checked before it is used: malicious and damaged bundles are rejected with a one-line error."""
 
 import io
 import json
@@ -19,7 +19,7 @@ def unpack(path, folder):
 
 
 def repack(path, change):
-    """Return the bytes of a changed bundle. `change` modifies its content, a dictionary `{name: bytes}`."""
+    """Return the bytes of a changed bundle. `change` is a function that modifies a dictionary `{name: bytes}`."""
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     change(content)
@@ -77,7 +77,7 @@ def test_any_flipped_byte_is_detected(tiny_bundle, tmp_path):
             opened = Bundle.open(tmp_path / "flipped.orilla")
         except BundleError:
             continue
-        # Some bytes of a zip file, such as times and attributes, do not affect the entries, which must be unchanged.
+        # Changes of some bytes of a zip file, such as its timestamps, do not affect the content of the entries.
         original = Bundle.open(tiny_bundle)
         assert opened.manifest == original.manifest
         assert all(opened.read(name) == original.read(name) for name in original.manifest.files)

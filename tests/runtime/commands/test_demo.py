@@ -1,4 +1,4 @@
-"""The parts of `orilla demo` that need no training: its clip, and its page, which shows output of other commands."""
+"""The parts of `orilla demo` that need no training: the clip, and the page with the output of other commands."""
 
 import json
 

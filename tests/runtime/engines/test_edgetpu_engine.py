@@ -1,4 +1,4 @@
-"""The Edge TPU session, with a simulated stick that is reset, unplugged, plugged in again, or hangs."""
+"""The Edge TPU session, with a simulated Coral stick that is reset, unplugged, plugged in again, or hangs."""
 
 import gc
 import platform
@@ -23,14 +23,14 @@ from orilla.runtime.preprocessing.image import prepare
 PROBE = Bundle.open("probe")
 DATA = PROBE.read(PROBE.manifest.variant("litert_wi8_ai8").file)
 COMPILED = DATA + edgetpu.OPERATOR
-"""Replacement for a compiled file: the file for the CPU, followed by the name of the Edge TPU operator."""
+"""Stand-in for a compiled file: the file for the CPU, followed by the name of the Edge TPU operator."""
 
 
 OPEN_CPU = partial(litert.load, DATA, 1)
 
 
 class Stick:
-    """Simulated stick with a clock. Its sessions work until the test makes them fail."""
+    """Simulated Coral stick with a clock. Its sessions work until the test makes them fail."""
 
     def __init__(self):
         self.plugged, self.broken, self.opened = True, False, 0
@@ -88,7 +88,7 @@ def session(stick, messages):
 
 @pytest.fixture
 def impatient(stick, messages):
-    """A session whose watchdog waits only a few seconds. A busy machine still opens the stick in this time."""
+    """A session with a watchdog that waits only a few seconds, which is enough to open the stick on a busy machine."""
     session = stick.session(limit_s=3.0)
     session.on_event = messages.append
     yield session
@@ -119,7 +119,7 @@ def test_the_cpu_answers_while_the_stick_is_unplugged(session, stick, messages):
     assert session.counts == {"resets": 1, "reopened": 0, "on_cpu": 3}
     stick.plugged = True
     session.run(PICTURE)
-    assert session.counts["on_cpu"] == 4  # the stick is not retried immediately
+    assert session.counts["on_cpu"] == 4  # Orilla does not try to open the stick again immediately.
     stick.now += edgetpu.RETRY_WAITS_S[1]
     session.run(PICTURE)
     assert session.counts == {"resets": 1, "reopened": 1, "on_cpu": 4}
@@ -156,7 +156,7 @@ def test_a_stick_that_hangs_when_it_is_opened_is_abandoned(impatient, stick, mes
 
 
 def test_a_lost_device_is_released_before_it_is_reopened(session, stick):
-    """If the lost device is still open when it is opened again, libedgetpu returns the lost device."""
+    """If the lost device is not released before the stick is opened again, libedgetpu returns the lost device."""
     stick.broken = True
     session.run(PICTURE)
     assert stick.held_at_opening == [0, 0]

@@ -1,4 +1,4 @@
-"""Data sets with classes of images or texts, and the features that all data sets have in common."""
+"""Data sets of images or texts in classes, and the features that all data sets have in common."""
 
 import gzip
 import os
@@ -154,7 +154,7 @@ def test_mnist_is_the_same_from_npz_and_idx_files(tmp_path):
     sample = digits.load("train", 3)
     assert sample.label == 3
     assert np.array_equal(sample.image, np.repeat(images[3][..., None], 3, axis=2))
-    inside = tmp_path / "FashionMNIST" / "raw"  # the folder in which torchvision stores the files
+    inside = tmp_path / "FashionMNIST" / "raw"  # Torchvision stores the files in this folder.
     shutil.copytree(idx, inside)
     assert [open_dataset(path).source.name for path in (inside, inside.parent)] == ["fashion_mnist"] * 2
     (idx / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x03")

@@ -1,4 +1,4 @@
-"""Metrics, compared with simple loops and with their definitions."""
+"""Metrics, compared with their definitions and with the results of simple loops."""
 
 import numpy as np
 import pytest
@@ -20,12 +20,12 @@ probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width
 
 
 def segmented(*images):
-    """Return the metrics over images. Each image is given by its name and the arguments of `tally`."""
+    """Return the metrics over images. Each argument is an image's name, followed by the arguments of `tally`."""
     return SegmentationMetrics([name for name, *_ in images], [tally(*arrays) for _, *arrays in images])
 
 
 def counted(hit, false, missed, clear):
-    """Return the counts for an image with the given numbers of pixels of each kind."""
+    """Return the counts for an image, given the number of its hits, false alarms, misses and correct rejections."""
     predicted = np.array([1.0] * hit + [1.0] * false + [0.0] * missed + [0.0] * clear, np.float32)
     true = np.array([True] * hit + [False] * false + [True] * missed + [False] * clear)
     return tally(predicted, true, np.ones(len(predicted), bool))
@@ -120,7 +120,8 @@ def test_a_weight_has_the_effect_of_repeating_a_sample(score, labels, drawn):
         ClassificationMetrics(score[drawn], labels[drawn], ("a", "b", "c")),
     )
     weighted, repeated = whole.metrics(weights), part.metrics()
-    if set(labels[drawn]) < {0, 1, 2}:  # then the absent class has no metrics, and the means cover the others
+    # If a class is absent, it has no metrics, and the means cover only the other classes.
+    if set(labels[drawn]) < {0, 1, 2}:
         weighted, repeated = (
             {name: counts for name, counts in of.items() if name in weighted and "/" in name}
             for of in (weighted, repeated)
@@ -129,7 +130,10 @@ def test_a_weight_has_the_effect_of_repeating_a_sample(score, labels, drawn):
 
 
 def test_a_resample_without_a_class_has_no_metric_of_it():
-    """About every seventh resample contains neither of the two cats. The recall of cats is then undefined, not 0."""
+    """About every seventh resample contains neither of the two cats.
+
+    In such a resample, the recall of cats is undefined, not 0.
+    """
     labels = np.array([0, 0] + [1] * 8)
     right = ClassificationMetrics(np.eye(2)[labels].astype(np.float32), labels, ("cat", "dog")).intervals()
     assert set(right.values()) == {(1.0, 1.0)}

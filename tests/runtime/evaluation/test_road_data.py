@@ -1,4 +1,4 @@
-"""Data sets of labelled road scenes: CamVid, KITTI, images with masks."""
+"""Data sets of labelled road scenes: CamVid, KITTI, and images with masks."""
 
 import shutil
 
@@ -123,7 +123,8 @@ def test_a_grey_palette_is_read_by_its_indices(tmp_path, white):
     (tmp_path / "classes.txt").write_text("background\nroad\ncar\n")
     assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
     (tmp_path / "classes.txt").unlink()
-    if white == 255:  # with a single class, white is road, whatever its index in the palette
+    # If there is only one class, white is road, regardless of its index in the palette.
+    if white == 255:
         assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
 
 

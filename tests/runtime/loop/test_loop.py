@@ -1,4 +1,4 @@
-"""The loop with simulated sources and sessions: order of answers, drops, errors, and the end of its threads."""
+"""The camera loop with simulated sources and sessions: order of answers, drops, errors, and the end of the threads."""
 
 import threading
 
@@ -21,7 +21,7 @@ SPEC = Preprocess(size_hw=(8, 8), color="bgr").preprocessor()
 
 
 class BrightnessSession:
-    """Session that outputs the brightness of the image. It waits for `gate` before it returns a result."""
+    """Session that outputs the brightness of the image. It waits for the event `gate` before it returns a result."""
 
     engine = "test"
 
@@ -141,7 +141,7 @@ def test_a_resolution_that_changes_midway_is_followed():
 
 
 class PoolSource(factories.ListSource):
-    """Source whose frames are in reused buffers, as those of a camera."""
+    """Source that writes its frames into reused buffers, as a camera does."""
 
     def __init__(self, count, *, live=False):
         super().__init__([None] * count, live=live)
@@ -168,13 +168,13 @@ def test_a_frame_stays_unchanged_as_long_as_it_is_held(live):
 
 
 def test_a_slow_caller_of_a_live_source_gets_fresh_answers():
-    """While the caller works, newer answers replace the waiting answer, so the caller always gets a recent answer."""
+    """While the caller is busy, newer answers replace the waiting answer, so the caller always gets a recent answer."""
     source = GatedLiveSource(bright(range(0, 250, 5)))
     ticks = run(source, BrightnessSession().run)
     first = next(ticks)
     assert source.exhausted.wait(10)
     answers = [first, *ticks]
-    # When the camera ends, the caller has one answer, another one may wait, and that of the last frame follows.
+    # When the camera ends, the caller has one answer, another may be waiting, and that of the last frame follows.
     assert answers[-1].index == 49
     assert len(answers) <= 4
 

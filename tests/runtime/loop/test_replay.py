@@ -42,7 +42,8 @@ def test_the_same_events_lead_to_the_same_decisions_byte_for_byte(model, policy,
     lines = decided.splitlines()
     answers = [line for line in lines if b'"result"' in line]
     assert len(answers) == len(ticks)
-    assert len(lines) == 61  # the sixty frames and the corrupt one are all answered, or dropped for a stated reason
+    # Each of the sixty frames, and the corrupt frame, is answered or dropped for a stated reason.
+    assert len(lines) == 61
     if policy == "deadline:0.001":
         assert not ticks
         assert decided.count(b'"deadline"') > 0
@@ -92,7 +93,7 @@ def test_another_policy_in_simulated_time(tmp_path):
 
 
 def test_the_preparation_of_crops_counts_for_the_inference_thread(tmp_path):
-    """A cascade prepares its crops after the first model's inference. This time is added to the result's `prepare`."""
+    """A cascade prepares its crops after the first model's inference. The time for this is added to `prepare`."""
     replay = drive(tmp_path / "a.rec", infer_ms=20.0, prepare_ms=31.0)
     assert {answer.delivered_ns - answer.began_ns for answer in replay.simulate().delivered} == {50_500_000}
 
@@ -127,7 +128,7 @@ def test_a_recording_that_is_not_there(tmp_path):
 
 
 def test_a_recording_that_lacks_lines_does_not_break_the_replay(model, tmp_path):
-    """Only an edited recording can lack lines, because a killed loop leaves no file. The inconsistency is reported."""
+    """The inconsistency is reported. Only an edited recording can lack lines, because a killed loop leaves no file."""
     path = tmp_path / "drive.rec"
     list(model.stream(Jumpy(20), record=path, on_event=lambda event: None))
     lines = path.read_text().splitlines()

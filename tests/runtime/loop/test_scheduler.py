@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=()):
-    """Return the frames of a camera. Each frame is read at the moment of its capture."""
+    """Return the frames of a simulated camera. Each frame is read at the moment of its capture."""
     return [
         SimulatedFrame(
             index=index,
@@ -29,7 +29,7 @@ def camera(count, *, period_ms=33, prepare_ms=1, infer_ms=5, sink_ms=1, corrupt=
 
 
 def recording(count, *, read_ms=2, **stages):
-    """Return the frames of a file. Each frame takes `read_ms` to read."""
+    """Return the frames of a simulated file. Reading a frame takes `read_ms`."""
     return [replace(frame, read_ns=read_ms * MS) for frame in camera(count, **stages)]
 
 
@@ -54,7 +54,7 @@ def test_a_fast_loop_answers_everything(policy):
 
 
 def test_latest_is_never_stale():
-    """If inference is slower than the camera, an answer is at most one period and one inference old."""
+    """If inference is slower than the camera, the age of an answer is at most one period plus one inference."""
     outcome = run(camera(300, infer_ms=50), "latest")
     assert max(answer.age_ms for answer in outcome.delivered) <= 33 + 1 + 50
     assert {reason for _, reason in reasons(outcome)} == {"superseded"}
@@ -133,7 +133,7 @@ def test_corrupt_frames_are_counted_and_nothing_waits_for_them():
 def test_a_gap_of_the_camera_costs_nothing_but_its_frames():
     frames = [frame for frame in camera(100, infer_ms=50) if not 40 <= frame.index < 70]
     outcome = run(frames, "latest")
-    # Frames 39 and 99 were answered although they had waited, because no newer frame arrived.
+    # Frames 39 and 99 had to wait, but were answered, because no newer frame arrived.
     assert {39, 99} < set(indices(outcome))
     assert max(answer.age_ms for answer in outcome.delivered if answer.index not in (39, 99)) <= 33 + 1 + 50
 
@@ -169,7 +169,10 @@ def test_a_policy_prints_as_it_was_given(text):
 
 
 def test_inference_waits_for_a_frame_that_is_about_to_come():
-    """An inference takes 1.5 periods. Without waiting, every second one would start with a frame a period old."""
+    """An inference takes 1.5 periods.
+
+    Without the wait, every second inference would start with a frame one period old.
+    """
     frames = camera(400, period_ms=33, prepare_ms=3, infer_ms=50)
     ages = sorted(answer.age_ms for answer in run(frames, "latest").delivered[10:-1])
     assert ages[-1] <= 33 + 50

@@ -32,7 +32,7 @@ class Clock:
 
 
 def model(clock, *, prepare, infer, decoding):
-    """Return the stages of a model. They take the given times in milliseconds."""
+    """Return the stages of a simulated model, which take the given times in milliseconds."""
     stages = ModelStages(
         Preprocess(size_hw=(8, 8)).preprocessor(),
         clock.taking(infer, lambda prepared: np.ones((1, 4, 4, 1), np.float32)),
@@ -58,7 +58,7 @@ def test_the_times_of_parallel_models_are_added_up():
 
 @pytest.mark.parametrize("crops", [0, 1, 2])
 def test_the_times_of_a_cascade_are_added_up_by_stage(crops):
-    """Choosing the boxes takes 0.5 ms and counts as preparation."""
+    """The selection of the boxes takes 0.5 ms, which counts as preparation."""
     clock = Clock()
     first, second = model(clock, prepare=1, infer=10, decoding=3), model(clock, prepare=2, infer=20, decoding=5)
     crop = clock.taking(0.5, lambda answer, image: [(0, 0, 8, 8)] * crops)

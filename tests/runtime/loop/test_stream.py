@@ -102,7 +102,7 @@ def test_an_async_for_that_is_cancelled_loses_no_answer(model):
 
 
 def test_an_async_for_that_waits_can_be_left(model):
-    """The source never delivers a frame. After cancellation, no thread may continue to wait for one."""
+    """The source never delivers a frame. After cancellation, no thread may continue to wait for a frame."""
     over = threading.Event()
 
     def never():
@@ -294,7 +294,7 @@ def test_a_tick_is_printed_without_its_pixels(model):
 
 
 class Reused:
-    """A camera whose frames are in reused buffers."""
+    """A camera that writes its frames into reused buffers."""
 
     rate_hz = None
 
@@ -313,11 +313,11 @@ class Reused:
 
 @pytest.mark.parametrize("live", [False, True])
 def test_no_memory_of_a_frame_s_size_is_taken_once_the_loop_runs(model, live):
-    """The loop reuses all buffers of a frame's size, including that of the mask, which the caller reads."""
+    """The loop reuses all buffers as large as a frame, including the buffer of the mask, which the caller reads."""
     size_hw = (720, 1280)
     with model.stream(Reused(size_hw, 100_000, live=live)) as stream:
         held = [(tick, tick.result.mask) for tick in (next(stream) for _ in range(16))]
-        del held  # more buffers than the loop uses at the same time
+        del held  # The loop has now allocated more buffers than it uses at the same time.
         tracemalloc.start()
         try:
             for _ in range(5):

@@ -19,7 +19,7 @@ def test_a_buffer_is_reused_when_nobody_holds_it():
 
 
 def test_without_exact_counts_every_buffer_is_new(monkeypatch):
-    """Some interpreters have no reference counts, or update them late. A buffer in use may then look free."""
+    """Some interpreters have no reference counts, or update them late. A buffer in use could then look free."""
     monkeypatch.setattr(sys, "getrefcount", lambda _: 1)
     pool = BufferPool(ready=2)
     held = [pool.take(SHAPE) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Texts: all parts of the project convert them to the same tokens, and a text model classifies line by line."""
+"""All parts of the project convert a text to the same tokens, and a text model classifies texts line by line."""
 
 import io
 import json

@@ -107,7 +107,7 @@ def at(index, captured_ms):
     ("rate_hz", "live", "ticks", "frames"),
     [
         (10.0, False, [(0, 0), (1, 3), (2, 4)], 3),
-        # Every third frame has an answer. The video shows its image for the duration of three frames.
+        # Every third frame has an answer. The video shows each answered frame for the duration of three frames.
         (10.0, False, [(3, 0), (6, 3), (9, 4)], 7),
         (10.0, True, [(0, 0), (1, 100), (2, 480)], 6),
         # The answers arrive faster than the frame rate of the video.

@@ -1,4 +1,4 @@
-"""Live sources, without a camera: lost connections in simulated time, time stamps, pacing, arrays, invalid names."""
+"""Live sources without a camera: lost connections in simulated time, time stamps, pacing, arrays, and invalid names."""
 
 import sys
 import types
@@ -38,7 +38,10 @@ class Time:
 
 
 def reconnecting(outcomes):
-    """Return a source that reconnects, and its clock. Each attempt has an outcome: a number of frames, or an error."""
+    """Return a source that reconnects, and its clock.
+
+    Each attempt to connect yields a number of frames, or an error.
+    """
     time, left = Time(), list(outcomes)
 
     def opener():
@@ -51,7 +54,7 @@ def reconnecting(outcomes):
 
 
 def take(source, count):
-    """Read `count` items: the indices of frames, and events. Events of the kind `waiting` are left out."""
+    """Read `count` items, which are indices of frames, or events. Events of the kind `waiting` are omitted."""
     items = []
     while len(items) < count:
         item = source.read()
@@ -150,7 +153,8 @@ def test_times_are_right_again_after_a_restart_or_a_pause():
         arrived_ns = (10_000 + 33 * index) * MS
         assert stamps.captured_ns(33.0 * index, arrived_ns) == arrived_ns
     ages = []
-    for index in range(100, 600):  # a pause of ten seconds, without a gap in the stream's own time stamps
+    # The stream pauses for ten seconds, but its own time stamps have no gap.
+    for index in range(100, 600):
         arrived_ns = (20_000 + 33 * index) * MS
         ages.append((arrived_ns - stamps.captured_ns(33.0 * index, arrived_ns)) / MS)
     assert max(ages[-100:]) < 1

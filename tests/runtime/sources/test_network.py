@@ -32,11 +32,11 @@ class Camera:
 
     def __init__(self):
         self.frames = None
-        """Number of images after which the server closes the connection. None for no limit."""
+        """Number of images after which the server closes the connection. If None, there is no limit."""
         self.size_hw = (240, 320)
         self.garbage = False
         self.boundary = ("frame", "--frame")
-        """Multipart boundary: as the header announces it, and as the server sends it before each part."""
+        """Multipart boundary as the header announces it, and as the server sends it before each part."""
         self.lengths, self.period_s = True, 0.02
         self.password = None
         self.silent = threading.Event()
@@ -88,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
                 head = f"{camera.boundary[1]}\r\nContent-Type: image/jpeg\r\n"
                 if camera.lengths:
                     head += f"Content-Length: {len(data)}\r\n"
-                else:  # the image contains bytes that look like a boundary, and the next image does not
+                else:  # The image contains bytes that look like a boundary.
                     data = data[:-2] + f"\n{camera.boundary[1]}\r\n".encode() + data[-2:]
                 self.wfile.write(head.encode() + b"\r\n" + data + (b"\r\n" if camera.lengths else b""))
                 sent += 1
@@ -163,7 +163,7 @@ def test_frames_of_an_http_camera_are_fresh(http_camera):
             ages.append(clock.since_ms(clock.read(newest.image), time.monotonic_ns()))
         assert indices == list(range(40))
         assert newest.image.shape == (240, 320, 3)
-        # The time in the image shows that the frames that were queued during the opening of the stream were skipped.
+        # The time in the image shows that the frames were skipped that had queued while the stream was opened.
         assert sorted(ages)[20] < 500
 
 
@@ -302,7 +302,7 @@ def test_a_loop_over_an_http_camera(http_camera, tiny_bundle):
 
 
 class RtspServer:
-    """The server process. It keeps its port after a restart."""
+    """The RTSP server's process. After a restart, it uses the same port."""
 
     def __init__(self):
         self.port, self.process = "0", None

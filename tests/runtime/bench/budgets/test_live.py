@@ -1,4 +1,4 @@
-"""Budgets with real measurements: each exceeded limit makes `orilla verify` and pytest fail, with a reason."""
+"""Budgets with real measurements: if a limit is exceeded, `orilla verify` and pytest fail and state the reason."""
 
 import json
 import platform
@@ -39,7 +39,7 @@ BREACHES = {
     "min_agreement": ("min_agreement = 1", "min_agreement is 0.", "at least 1 is allowed"),
     "implausible": ("p50_ratio = [50, 90]", "below 50, which is implausibly good", "measured 3"),
 }
-"""For each key of a budget, a limit that the bundle exceeds, and two parts of the reason."""
+"""For each key of a budget: a limit that the bundle exceeds, and two parts of the message that states the reason."""
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
 
 
 def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, animals, capsys):
-    """On the data of the export, the drop is relative to the original model's metric there. Other data is rejected."""
+    """On the data of the export, the drop is relative to the metric of the original model. Other data is rejected."""
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
 
@@ -221,7 +221,7 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
 
 
 def test_slow_models_get_their_samples(monkeypatch, probe):
-    """An inference takes 0.4 s on a simulated clock. A p99 that would take too long to measure is rejected."""
+    """An inference takes 0.4 s on a simulated clock. A limit on p99 that would take too long to measure is rejected."""
     from orilla.runtime.bench import interleaved
     from orilla.runtime.bench.budgets import measurement
 
@@ -246,7 +246,10 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
 
 
 def test_results_of_other_scenarios_and_variants_are_not_held():
-    """A budget limits one inference of the default variant, not the age in a loop or the full-precision variant."""
+    """A budget limits the time of one inference of the default variant.
+
+    It applies neither to the age of the answers in a loop nor to the full-precision variant.
+    """
     budget = budget_of({"bundle": "road", "p50_ratio": 0.3, "memory_mib": 5})
     whole, small, loop = made(8.0, variant="litert_fp32"), made(4.0), made(30.0, scenario="loop")
     assert judge_result(budget, whole, [whole, small]) == []

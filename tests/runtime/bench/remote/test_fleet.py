@@ -1,4 +1,4 @@
-"""Benchmarks on other machines, with a real sshd on this machine, and their possible failures."""
+"""Benchmarks on other machines, simulated by a real sshd on this machine, and the failures that can occur."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from orilla.runtime.cli import main
 
 
 def a_board(folder):
-    """Return a server whose logins use a separate home folder, and the tests' Python with all packages."""
+    """Return a server. Its logins use a separate home folder and the tests' Python, which has all packages."""
     if SSHD is None or shutil.which("ssh-keygen") is None:
         pytest.skip("sshd is not installed: apt install openssh-server")
     for name in ("home", "bin"):
@@ -49,7 +49,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def board(server, monkeypatch):
-    """The server, without files of earlier tests. Its host name is `board`. `doctor` and `verify` are skipped."""
+    """The server, with the host name `board` and without files of earlier tests. `doctor` and `verify` are skipped."""
     monkeypatch.setenv("ORILLA_SSH", f"ssh -F {server.config}")
     monkeypatch.setattr(job, "doctor", lambda remote, orilla: [])
     monkeypatch.setattr(job, "verify", lambda remote, command: None)
@@ -63,7 +63,7 @@ DOCTOR, VERIFY = job.doctor, job.verify
 
 
 def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
-    """Orilla and the bundle are copied once; then the machine is examined, and the bundle is verified and measured."""
+    """Orilla and the bundle are copied once. Then the machine is examined, and the bundle is verified and measured."""
     monkeypatch.setattr(job, "doctor", lambda remote, orilla: [*DOCTOR(remote, orilla), "examined"])
     monkeypatch.setattr(job, "verify", VERIFY)
     out = tmp_path / "r.json"
@@ -88,7 +88,7 @@ def test_a_bench_over_ssh(board, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_several_machines_side_by_side(board, tmp_path, capsys):
-    """Two servers and one absent machine give one table, and a page about the two servers."""
+    """Two servers and one unreachable machine give one table, and a page with the results of the two servers."""
     (tmp_path / "other").mkdir()
     second_board = a_board(tmp_path / "other")
     second = second_board.config.read_text().replace("Host board other", "Host other")
@@ -141,7 +141,7 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A background job ignores interrupts, so the process restores the handler.
+        # A background job of a shell ignores interrupts, so the new process restores the handler.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
@@ -149,7 +149,7 @@ def test_an_interrupt_brings_home_what_there_is(board, tmp_path):
         if "measuring" in line:
             break
     time.sleep(4)
-    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in a terminal interrupts the whole process group
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C in a terminal interrupts the whole process group, too.
     assert process.wait(60) == 130
     measured = result.read(out)
     assert not measured.complete
@@ -224,7 +224,7 @@ def test_no_room_there(board, capsys, monkeypatch):
 
 
 def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_path, capsys, monkeypatch):
-    """The bundle contains the golden answers of another network."""
+    """The golden answers in the bundle are those of another network, so the verification fails."""
     monkeypatch.setattr(job, "verify", VERIFY)
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
@@ -241,7 +241,7 @@ def test_a_bundle_that_computes_something_else_there_is_not_measured(board, tmp_
 
 
 def flaky(folder, config, fails):
-    """Return an ssh command whose connection breaks in some calls, after half of the data was sent or received."""
+    """Return an ssh command. In some calls, its connection breaks after half of the data was sent or received."""
     counter, script = folder / "calls", folder / "flaky-ssh"
     counter.write_text("0")
     script.write_text(
@@ -288,7 +288,7 @@ def test_a_file_goes_on_where_the_connection_was_lost(board, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_a_connection_that_is_lost_while_it_measures_is_picked_up(board, tmp_path, monkeypatch, capsys):
-    """The measurement continues on the machine without the connection, and is started only once."""
+    """Without the connection, the measurement continues on the other machine. It is started only once."""
     script, counter = flaky(tmp_path, board.config, {6, 12, 13, 15, 17})
     monkeypatch.setenv("ORILLA_SSH", script)
     monkeypatch.setattr(ssh, "PAUSES_S", (0.01,) * 5)
