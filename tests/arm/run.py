@@ -45,7 +45,7 @@ BUNDLES = (
 )
 DIED = "qemu: uncaught target signal"
 LIMIT_S = 300
-"""Time limit of one command in seconds."""
+"""Time limit for one command in seconds."""
 
 
 def need(*programs: str) -> None:

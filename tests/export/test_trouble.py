@@ -23,7 +23,7 @@ def started(run, out, temporary, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # If pytest runs as a background process of a shell, it ignores interrupts, and this process would inherit that.
+        # If pytest runs in the background of a shell, it ignores interrupts. This process would inherit that setting.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 

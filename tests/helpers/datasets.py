@@ -207,7 +207,7 @@ EXAMPLES = {
     "texts": Example("texts", texts),
     "texts in folders": Example("texts", text_folders),
 }
-"""Examples by name. Every reader has at least one."""
+"""Examples by name. There is at least one example for every reader."""
 
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
@@ -220,7 +220,7 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> Path:
 
 
 def replace_in_npz(path: Path, replaced: dict[str, Any]) -> None:
-    """Replace entries of an `.npz` file with other arrays or bytes, or remove them (None)."""
+    """Replace entries of an `.npz` file with other arrays or bytes. An entry is removed if its replacement is None."""
     with zipfile.ZipFile(path) as archive:
         members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
     write_npz(path, {name: data for name, data in (members | replaced).items() if data is not None})

@@ -117,7 +117,7 @@ def card(input_hw: tuple[int, int]) -> Card:
 
 
 class ListSource:
-    """A source of frames from memory. At its end, it raises `error` if one is given."""
+    """Source that returns given images. After the last image, it raises `error` if one is given."""
 
     def __init__(self, images: list[NDArray[np.uint8]], *, live: bool = False, error: Exception | None = None) -> None:
         self.live = live
@@ -156,7 +156,8 @@ def class_folders(
 ) -> Path:
     """Write images in class folders.
 
-    The images are easy to learn: those of the first class are dark on the left, those of the second on the right.
+    The images are easy to learn: images of the first class are dark on the left, and
+    images of the second class are dark on the right.
     """
     for split, count in counts.items():
         for label, name in enumerate(classes):

@@ -1,4 +1,4 @@
-"""Compare latency, memory and start-up time of engines, each in a separate process.
+"""Compare the latency, memory and start-up time of engines. Each engine runs in a separate process.
 
 `python tests/perf/engines.py road convnet.orilla --python openvino=ENV/bin/python --python tflite=ENV/bin/python`
 

@@ -33,7 +33,7 @@ from orilla.runtime.scenes import clock
 RATE_HZ = 30.0
 SIZE_HW = (480, 640)
 SKIPPED_S = 1.0
-"""Duration in seconds of the start, which is not counted, because connections are opened and caches are cold."""
+"""The first second is not counted, because connections are opened and caches are cold."""
 
 
 class Camera(BaseHTTPRequestHandler):
@@ -68,7 +68,7 @@ def serve() -> None:
 
 
 def age_ms(image: np.ndarray) -> float | None:
-    """Return the time in milliseconds since the time that is drawn into an image. None if it cannot be read."""
+    """Return the milliseconds since the time that is drawn into an image, or None if that time cannot be read."""
     drawn = clock.read(image)
     return None if drawn is None else clock.since_ms(drawn, time.monotonic_ns())
 
@@ -110,7 +110,7 @@ def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[
 
 
 def naive(url: str, seconds: float, infer_ms: float) -> list[float]:
-    """Return the ages of the answers of a simple loop that reads frame after frame in one thread."""
+    """Return the ages of the answers of a simple loop that reads all frames in order, in one thread."""
     ages: list[float] = []
     with orilla.runtime.open("road") as model:
         stretched(model, infer_ms)

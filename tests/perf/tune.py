@@ -20,7 +20,7 @@ from orilla.runtime.tune import candidates, tune
 
 BOUND = 1.03
 EACH = 6
-"""Number of inferences that a candidate runs before it is the next candidate's turn."""
+"""Number of inferences that a candidate runs in each of its turns."""
 
 
 def exhaustive(bundle: Bundle, trials: list, seconds: float) -> dict[str, float]:

@@ -132,7 +132,7 @@ def test_too_many_samples_are_thinned(monkeypatch):
 
 
 def test_the_folder_that_is_named_is_measured(tmp_path, monkeypatch, capsys):
-    """A bundle in the current folder does not hide the shipped one of the same name."""
+    """`./road` means the folder `road`, not the shipped bundle of the same name."""
     from orilla.runtime.bench import runner as measuring
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.bundle import Bundle

@@ -36,7 +36,7 @@ def test_published_networks_have_their_published_work():
 
 
 def test_published_figures_are_predicted_from_each_other():
-    """The errors are at most 25 %. `docs/benchmarks.md` lists them."""
+    """`docs/benchmarks.md` lists the errors, which are at most 25 %."""
     known = catalog()
     for device, precision, count in (
         ("pi3", "float32", 4),

@@ -174,7 +174,8 @@ def test_a_slow_caller_of_a_live_source_gets_fresh_answers():
     first = next(ticks)
     assert source.exhausted.wait(10)
     answers = [first, *ticks]
-    # When the camera ends, the caller has one answer, another may be waiting, and that of the last frame follows.
+    # When the camera ends, the caller has received one answer. Another answer may be waiting, and the answer to the
+    # last frame follows.
     assert answers[-1].index == 49
     assert len(answers) <= 4
 
