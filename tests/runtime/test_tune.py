@@ -23,6 +23,12 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def short_last_round(monkeypatch):
+    """Real engines run only briefly in the last round."""
+    monkeypatch.setattr(tuning, "LAST_ROUND_S", 0.2)
+
+
 def verified(bundle, variants, *, engine):
     """Return positive verdicts for all variants without running them."""
     return [VariantVerdict(variant.name, engine, True, None, None, (), {}) for variant in variants]
@@ -192,6 +198,7 @@ def test_if_no_candidate_runs_the_error_has_the_reason(simulated, monkeypatch):
         tuning.tune(PROBE, tuning.candidates(PROBE, max_drop=1), 10)
 
 
+@pytest.mark.usefixtures("short_last_round")
 def test_the_choice_is_stored_used_and_reported(own_cache, capsys):
     assert main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -210,6 +217,7 @@ def test_the_choice_is_stored_used_and_reported(own_cache, capsys):
     )
 
 
+@pytest.mark.usefixtures("short_last_round")
 def test_the_choice_is_not_used_after_an_upgrade(own_cache, capsys, monkeypatch):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     assert "orilla run uses it from now on" in capsys.readouterr().out
@@ -244,6 +252,7 @@ def test_a_choice_that_cannot_run_any_more_is_ignored(variant, engine, threads, 
         assert "the tuned choice is not used; run `orilla tune probe` again" in model.note
 
 
+@pytest.mark.usefixtures("short_last_round")
 def test_a_damaged_file_is_ignored_with_a_note(own_cache, capsys):
     main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1"])
     (file,) = (own_cache / "tuned").iterdir()
@@ -251,6 +260,7 @@ def test_a_damaged_file_is_ignored_with_a_note(own_cache, capsys):
     assert tuning_cache.lookup(PROBE.manifest) == (None, "the file with the tuned choice is damaged")
 
 
+@pytest.mark.usefixtures("short_last_round")
 def test_a_dry_run_stores_nothing(own_cache, capsys):
     assert main(["tune", "probe", "--seconds", "5", "--engines", "onnx", "--threads", "1", "--dry-run"]) == 0
     assert list(own_cache.iterdir()) == []
