@@ -119,7 +119,7 @@ def loadgen(where: str, variant: str, seconds: float, _: float) -> float:
 
 
 def compare(message: str, ours: Callable[[], float], theirs: Callable[[float], float], rounds: int) -> float:
-    """Measure both programs in turn and print one row. Return the median of the ratios of all rounds."""
+    """Measure both programs in turn and print one row. Return the median ratio over all rounds."""
     pairs = []
     for _ in range(rounds):
         own = ours()

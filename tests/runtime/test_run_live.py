@@ -1,4 +1,4 @@
-"""`orilla run` with policies, several models, recordings and statistics, and `orilla replay`."""
+"""`orilla replay`, and `orilla run` with policies, several models, recordings and statistics."""
 
 import json
 import shutil
