@@ -9,9 +9,7 @@ import msgspec
 
 from orilla.devices.errors import BundleError, unknown_name
 from orilla.runtime.bundle.card import Card
-from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.tensor import TensorPreprocess
-from orilla.runtime.preprocessing.text import TextPreprocess
+from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.tasks.registry import TASKS, task_of
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
@@ -144,7 +142,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: str
     labels: tuple[str, ...]
     """Class names. A single-class segmentation model has one name: the class whose probability it outputs."""
-    preprocess: Preprocess | TextPreprocess | TensorPreprocess
+    preprocess: Spec
     variants: tuple[Variant, ...]
     default: str
     """Name of the variant that runs if no other is requested."""
@@ -226,10 +224,8 @@ def _check_variants(manifest: Manifest) -> None:
 
 
 def _check_preprocess(manifest: Manifest) -> None:
-    spec, kinds = manifest.preprocess, task_of(manifest.task).input_kinds
-    if spec.input_kind not in kinds or (spec.input_kind == TextPreprocess.input_kind) != (
-        manifest.vocabulary is not None
-    ):
+    spec, has_vocabulary = manifest.preprocess, manifest.vocabulary is not None
+    if spec.input_kind not in task_of(manifest.task).input_kinds or spec.needs_vocabulary != has_vocabulary:
         msg = f"manifest.json: the keys preprocess and vocabulary are wrong for task {manifest.task}"
         raise BundleError(msg)
     if (problem := spec.problem()) is not None:

@@ -36,6 +36,7 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """Preprocessing outside the network: size and channel order. The network normalises the values 0–255 itself."""
 
     input_kind: ClassVar = "image"
+    needs_vocabulary: ClassVar = False
 
     size_hw: tuple[int, int]
     """Height and width of the network's input in pixels."""

@@ -42,6 +42,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Preprocessing of arrays. The type is converted, and the values stay the same."""
 
     input_kind: ClassVar = "tensor"
+    needs_vocabulary: ClassVar = False
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

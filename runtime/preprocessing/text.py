@@ -37,6 +37,7 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     """
 
     input_kind: ClassVar = "text"
+    needs_vocabulary: ClassVar = True
 
     length: int
     """Number of tokens in the network's input."""
