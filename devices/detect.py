@@ -142,7 +142,8 @@ def identity(root: Path = Path("/")) -> str:
 def temperature(root: Path = Path("/")) -> float | None:
     """Return the temperature of the processor in degrees Celsius, or None.
 
-    If several thermal zones measure the processor, or none does, the result is the hottest of them.
+    If several thermal zones measure the processor, return the hottest of these. If none does, return the hottest of all
+    zones.
     """
     zones = [
         (bool(ZONES.search(read(zone / "type"))), millidegrees / 1000)

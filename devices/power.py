@@ -24,7 +24,7 @@ class Counter:
 
 
 class PowerMeter:
-    """Adds up the energy between readings. The value of a power sensor counts for the time since the previous reading.
+    """Adds up the energy between readings. The value of a power sensor is assumed to hold since the previous reading.
 
     Args:
         root: Root of the file system that contains `/sys`.
@@ -40,7 +40,7 @@ class PowerMeter:
 
     @property
     def source(self) -> str | None:
-        """Return what measures the energy, or None if the machine has no sensor."""
+        """Return the name of the energy or power sensor, or None if the machine has none."""
         if self._counters:
             return "RAPL, processor package"
         return "INA sensors, board" if self._monitors else None

@@ -45,7 +45,7 @@ class Tables:
         Args:
             table: Name of the table. An empty name means the top of the file.
             key: The key.
-            problem: The text behind the line number.
+            problem: The text that follows the line number.
             index: Position of the table among those of the same name.
         """
         return ConfigError(f"{self.path}:{self._line(table, key, index)}: {problem}")

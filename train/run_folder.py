@@ -104,7 +104,7 @@ def draw_confusion(path: Path, card: Card) -> None:
         size = min(10.0, 50 * side / len(counts))  # The names of many classes would overlap in a larger font.
         axes.set_xticks(classes, card.labels, rotation=45 if size > 8 else 90, ha="right", fontsize=size)
         axes.set_yticks(classes, card.labels, fontsize=size)
-        axes.set(xlabel="predicted", ylabel="true", title=f"Confusion, {card.measured[0].split}")
+        axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix, {card.measured[0].split} split")
         if len(counts) > MAX_CLASSES:
             return
         for row, column in product(classes, classes):

@@ -76,7 +76,7 @@ def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
         raise DataError(msg) from error
     trials = list(tuner.oracle.trials.values())
     completed = [trial for trial in trials if trial.status == "COMPLETED" and trial.score is not None]
-    # KerasTuner may order equal scores differently in a resumed search, so the number of the trial decides.
+    # KerasTuner may order trials with equal scores differently in a resumed search, so ties are broken by trial number.
     best = min(completed, key=lambda trial: (-trial.score, trial.trial_id), default=None)
     if best is None:
         messages = [trial.message.strip() for trial in trials if trial.message]

@@ -24,7 +24,7 @@ def examine(machine: Machine) -> list[Finding]:
 
 
 def bits(machine: Machine) -> Finding | None:
-    """Check whether the system is 32-bit, for which few engines exist."""
+    """Check whether the system is 32-bit. Few engines support 32-bit systems."""
     if machine.bits == 64:
         return None
     detail = (

@@ -8,7 +8,7 @@ from orilla.devices.finding import Finding
 from orilla.devices.packages import ENGINES, OPENCV_WHEELS, ORT_WHEELS, installed
 
 GOOGLE = "coral.ai"
-"""Text in the metadata of Google's `pycoral`. The package of this name on PyPI is another project."""
+"""Text that identifies Google's `pycoral` by its metadata. The `pycoral` on PyPI is an unrelated project."""
 
 
 def examine(bits: int = 64) -> list[Finding]:

@@ -27,7 +27,7 @@ class DemoFiles:
     video: Path
     """The clip with the road tinted."""
     ticks: Path
-    """Answers of the loop, JSON lines."""
+    """JSON Lines file with the answers of the loop."""
     plot: Path
     """Plot of the loop's times."""
     sheet: Path

@@ -24,7 +24,7 @@ def print_tables(
         console: The console.
         tables: The tables.
         lines: Lines below the tables.
-        as_markdown: True prints Markdown.
+        as_markdown: If True, print Markdown.
         text_columns: Number of columns with text, which are left-aligned. The others are right-aligned.
     """
     from rich.table import Table as RichTable

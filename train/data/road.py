@@ -130,9 +130,9 @@ def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels
 def close_up(
     sample: LabelledImage, target: int, ignore: int, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image, Labels]:
-    """Return a small part of an image with its labels, rotated as a camera that looks down sees it.
+    """Return a small part of an image with its labels, rotated to resemble the view of a camera that points down.
 
-    The part has 15-50 % of the image's height. Its centre is mostly a pixel of the class `target`. Pixels from outside
+    The part has 15-50 % of the image's height. Its centre is usually a pixel of the class `target`. Pixels from outside
     the image get the label `ignore`.
     """
     height, width = sample.labels.shape

@@ -1,4 +1,4 @@
-"""Check every sample before the first epoch, for images that a camera would not deliver and for damaged texts."""
+"""Check every sample before the first epoch. The check finds damaged files, and images unlike those of a camera."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ COLOUR_MODES = ("RGB", "RGBA", "P", "YCbCr")
 """Image modes of Pillow that can be converted to three 8-bit channels without loss."""
 
 COMMON_FORMATS = ("JPEG", "MPO", "PNG")
-"""Image formats, as Pillow names them, of which OpenCV can read every file. Of other formats, such as TIFF, it reads
-some."""
+"""Image formats, by Pillow's names, that OpenCV can always read. It reads only some files in other formats, such as
+TIFF. some."""
 
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 

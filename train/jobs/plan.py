@@ -37,8 +37,8 @@ class Network:
     """A network, and where its initial weights come from."""
 
     model: keras.Model
-    """The network to train: RGB images `[N,H,W,3]`, values 0-255, or tokens `[N,T]` int32, to probabilities `[N,C]`,
-    or `[N,1]` for the second of two classes."""
+    """The network to train. It maps RGB images `[N,H,W,3]` with values 0-255, or tokens `[N,T]` int32, to probabilities
+    `[N,C]`, or `[N,1]` for the second of two classes."""
     start_weights: str = "random"
     """Origin of the initial weights, for the card."""
     deployed: keras.Model | None = None

@@ -81,7 +81,7 @@ def _dropout(options: NetworkOptions, default: float) -> float:
 def _words(options: NetworkOptions, size: int, dropout: float) -> tuple[Any, Any]:
     """Return the tokens and their vectors.
 
-    During training, dropout removes whole words, so that no single word decides.
+    During training, dropout removes whole words, so that the prediction does not depend on any single word.
     """
     tokens = keras.Input(options.input, dtype="int32", name="tokens")
     x = layers.Embedding(options.vocabulary, size, name="embedding")(tokens)

@@ -132,7 +132,10 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
 
 
 def _scaled(channels: int, width: float) -> int:
-    """Return the number of channels for a width multiplier, as a multiple of 8, for which int8 kernels are fastest."""
+    """Scale a number of channels by the width multiplier, and round it to a multiple of 8.
+
+    Int8 kernels are fastest then.
+    """
     return max(16, 8 * round(channels * width / 8))
 
 

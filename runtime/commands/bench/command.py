@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare = actions.add_parser("compare", help="compare two results; the exit code is 1 if B is slower")
     compare.add_argument("a", type=Path, metavar="A", help="result of orilla bench run --out, or a folder of results")
     compare.add_argument("b", type=Path, metavar="B", help="result or folder to compare with A")
-    compare.add_argument("--margin", type=float, help="difference in per cent that does not matter (default: 3)")
+    compare.add_argument("--margin", type=float, help="largest difference in % that counts as equal (default: 3)")
     history = actions.add_parser("history", help="show the trend of each subject in a folder of results")
     history.add_argument("folder", type=Path, metavar="DIR", help="folder of orilla bench run --history")
     estimate = actions.add_parser("estimate", help="estimate the time on another device from published latencies")

@@ -119,7 +119,7 @@ def _truths(path: Path, y: NDArray[np.generic] | None) -> NDArray[np.generic] | 
     """Return the ground truth. Class numbers get the shape `[N]`.
 
     Raises:
-        DataError: `y` does not contain numbers, or has no row for each sample.
+        DataError: `y` is not numeric, or does not have one row per sample.
     """
     if y is None:
         return None

@@ -108,7 +108,7 @@ def _idx_folder(folder: Path) -> Path:
 
 
 def _name(path: Path) -> str:
-    """Return the name of the file or folder, or the name of the folder around `raw`."""
+    """Return the name of the file or folder. For a folder named `raw`, return the name of its parent."""
     path = path.resolve()
     return path.parent.name if path.name == RAW else path.name
 
