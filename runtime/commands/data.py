@@ -41,7 +41,7 @@ class PublishedRow:
     title: str
     licence: str
     here: bool
-    """True if it is downloaded."""
+    """True if the data set is in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class SplitRow:
     samples: int
     """Number of samples."""
     classes: dict[str, int]
-    """Number of samples of each class; empty for a segmentation."""
+    """Number of samples of each class. Empty for a segmentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class DatasetResult(CommandResult):
     optional = ("folder",)
 
     folder: str | None
-    """Folder of the download. None unless the command was to download the data set."""
+    """Folder of the downloaded data set. None if the command did not download it."""
     name: str
     title: str
     licence: str

@@ -138,7 +138,7 @@ def _announce(step: str) -> None:
 
 
 def _orilla(document: type[T], *words: object) -> T:
-    """Run one command in a process of its own, as a user would, and return its JSON document."""
+    """Run one command in a separate process, as a user would, and return its JSON document."""
     command = [sys.executable, "-m", "orilla.runtime.cli", *map(str, words), "--json"]
     ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if ended.returncode not in (0, 1) or not ended.stdout:

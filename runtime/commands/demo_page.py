@@ -20,7 +20,7 @@ class DemoFiles:
     """Files of the demo."""
 
     run: Path
-    """Run folder of the training."""
+    """Run folder of the training run."""
     bundle: Path
     clip: Path
     """Generated video, which is the source of the loop."""
@@ -42,36 +42,36 @@ class DemoFiles:
 
 
 class ExportDocument(msgspec.Struct, frozen=True):
-    """The part of `orilla export --json` that the demo needs."""
+    """The keys of `orilla export --json` that the demo needs."""
 
     manifest: Manifest
 
 
 class VerifyDocument(msgspec.Struct, frozen=True):
-    """The part of `orilla verify --json` that the demo needs."""
+    """The keys of `orilla verify --json` that the demo needs."""
 
     verdict: str
     variants: list[VariantVerdict]
 
 
 class LoopDocument(msgspec.Struct, frozen=True):
-    """The part of `orilla run --json` that the demo needs."""
+    """The keys of `orilla run --json` that the demo needs."""
 
     variant: str
     frames: int
     seconds: float
     fps: float
     p50_ms: dict[str, float]
-    """Median time of each stage, milliseconds."""
+    """Median time of each stage in milliseconds."""
     p90_ms: dict[str, float]
-    """90th percentile of each stage, milliseconds."""
+    """90th percentile of the time of each stage in milliseconds."""
 
 
 def plot_loop(ticks: Path, out: Path) -> None:
     """Plot the time in each stage per frame, and the distribution of the answers' age.
 
     Args:
-        ticks: File with the answers, JSON lines.
+        ticks: JSON Lines file with the answers.
         out: PNG file to write.
     """
     import matplotlib
@@ -105,7 +105,7 @@ def page(
     """Return the HTML page.
 
     Args:
-        files: Files of the demo; the page embeds the images.
+        files: Files of the demo. The page embeds the images.
         exported: Result of the export.
         verified: Result of the verification.
         loop: Result of the camera loop.

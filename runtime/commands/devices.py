@@ -53,7 +53,7 @@ class EngineRow:
     here: bool
     """True if the engine is available on this machine."""
     install: str | None
-    """How to install the engine; None if it is available."""
+    """Command that installs the engine. None if it is available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class MachineResult(CommandResult):
 
 
 def execute(arguments: argparse.Namespace) -> DeviceResult | MachineResult:
-    """Detect the machine, or look a device up in the catalogue."""
+    """Detect the machine, or look up a device in the catalogue."""
     devices = catalog(arguments.catalog)
     if arguments.device is not None:
         return DeviceResult(arguments.device, devices.device(arguments.device))

@@ -88,7 +88,7 @@ class RunResult(CommandResult):
     events: dict[str, int]
     """Number of events of the source, by kind."""
     accelerator: dict[str, int]
-    """Number of losses, recoveries and fallbacks to the CPU; empty without an accelerator."""
+    """Number of losses, recoveries and fallbacks to the CPU. Empty if there is no accelerator."""
     seconds: float
     """Duration of the loop."""
     fps: float
@@ -98,7 +98,7 @@ class RunResult(CommandResult):
 
     @property
     def variant(self) -> str:
-        """Return the variant; of several models, each name with its variant."""
+        """Return the variant. For several models, return each name with its variant."""
         variants = {name: text.split(" on ", 1)[0] for name, text in self.models.items()}
         if len(variants) == 1:
             return next(iter(variants.values()))
@@ -209,7 +209,7 @@ class _Run:
                 result = self._loop(stream, sinks)
             complete = True
         except SourceError:
-            # The outputs of a lost camera are complete. Those of a truncated file are not.
+            # If a camera is lost, the outputs are complete. If a file is truncated, they are not.
             complete = live
             raise
         finally:

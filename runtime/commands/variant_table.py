@@ -16,10 +16,10 @@ WIDE_COLUMNS, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
 """Columns for wide terminals, and the width in characters from which they are shown."""
 
 MAX_SATURATED = 0.001
-"""Share of clipped outputs above which the table has a remark."""
+"""The table has a remark if the share of clipped outputs exceeds this value."""
 
 MAX_SUM_ERROR = 0.02
-"""Difference between the sum of the probabilities and one above which the table has a remark."""
+"""The table has a remark if the sum of the probabilities differs from one by more than this value."""
 
 
 def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) -> None:
@@ -28,7 +28,7 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
     Args:
         console: The console.
         manifest: The manifest of the bundle.
-        max_drop: Accuracy that the default variant may lose, points.
+        max_drop: Largest accuracy drop of the default variant, in percentage points.
     """
     console.print_table(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
     for line in [*_legend(manifest, max_drop), *_remarks(manifest), *_failures(manifest.report)]:

@@ -61,9 +61,9 @@ class VerifyResult(CommandResult):
     """Number of checked files."""
     variants: list[VariantVerdict]
     budgets: list[LimitResult]
-    """Limits of the budgets; empty without `--budget`."""
+    """Limits of the budgets. Empty without `--budget`."""
     as_markdown: bool
-    """True prints the tables as Markdown."""
+    """If True, tables are printed as Markdown."""
 
     @property
     def exit_code(self) -> int:

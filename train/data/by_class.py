@@ -72,7 +72,7 @@ def mix_classes(
 def shade(
     images: NDArray[np.uint8], labels: Labels, shaded: Sequence[int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Darken the ground below and next to objects, down to black, like their shadow in low light.
+    """Darken the ground below and next to objects, as their shadows do in low light. It may become black.
 
     Args:
         images: The images, `[N,h,w,3]`.

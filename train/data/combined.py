@@ -1,4 +1,4 @@
-"""A data set with further training samples: `--extra-data`."""
+"""A data set to which the training samples of other data sets are added. It implements `--extra-data`."""
 
 from __future__ import annotations
 

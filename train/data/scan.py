@@ -29,7 +29,7 @@ COLOUR_MODES = ("RGB", "RGBA", "P", "YCbCr")
 
 COMMON_FORMATS = ("JPEG", "MPO", "PNG")
 """Image formats, by Pillow's names, that OpenCV can always read. It reads only some files in other formats, such as
-TIFF. some."""
+TIFF."""
 
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
@@ -39,8 +39,8 @@ def scan(dataset: Dataset, *, skip_corrupt: bool, progress: Progress | None = No
 
     Args:
         dataset: The data set to check.
-        skip_corrupt: True to return corrupt samples, False to raise an error for them.
-        progress: The receiver of the progress; None for none.
+        skip_corrupt: If True, return the corrupt samples. If False, raise an error for them.
+        progress: Receives the progress. If None, no progress is reported.
 
     Returns:
         The reason for each corrupt sample.
@@ -106,7 +106,7 @@ def _check_text(data: bytes) -> str | None:
 
 
 def _check_image(data: bytes) -> str | None:
-    """Return why an image is corrupt, or None.
+    """Return the reason why an image is corrupt, or None if it is not.
 
     Pillow reports an image that ends early. OpenCV fills the missing rows with grey.
     """
@@ -128,7 +128,7 @@ def _check_image(data: bytes) -> str | None:
 
 
 def _check_kind(image: ImageFile) -> str | None:
-    """Return why an image of this kind is rejected, or None."""
+    """Return the reason why an image of this kind is rejected, or None if it is accepted."""
     frames = getattr(image, "n_frames", 1)  # Not every image format of Pillow has this attribute.
     if frames > 1 and image.format != "MPO":  # An MPO file is a camera's JPEG with a preview. It is read as a JPEG.
         return f"animated ({frames} images)"
@@ -138,7 +138,7 @@ def _check_kind(image: ImageFile) -> str | None:
 
 
 def _decode(image: ImageFile, data: bytes) -> str | None:
-    """Return why OpenCV cannot decode an image, or None.
+    """Return the reason why OpenCV cannot decode an image, or None if it can.
 
     Raises:
         OSError: Pillow cannot decode it.

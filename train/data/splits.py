@@ -28,7 +28,7 @@ class Splits:
     """Held-out samples on which early stopping, the best epoch and the search are decided. Empty if nothing is
     decided."""
     report: Items
-    """Samples of the split whose metrics the card reports."""
+    """Samples of the reported split, whose metrics the card contains."""
     leaks_dropped: int = 0
 
     @property
@@ -57,7 +57,7 @@ def split(
         hold_out: The training samples to hold out: a share, sequence names separated by commas, or `none`. If None,
             the `val` split serves this purpose if there is also a `test` split. A tenth is held out if there is no
             `val` split, and nothing if there is no `test` split.
-        drop_leaks: True to drop training samples that another split also has, False to raise an error for them.
+        drop_leaks: If True, drop training samples that another split also has. If False, raise an error for them.
         skipped: Samples to leave out.
         limit: The maximum number of samples of each split, spread evenly over it.
 
@@ -91,7 +91,7 @@ def data_card(datasets: Sequence[Dataset], dataset: Dataset, splits: Splits, ski
 
     Args:
         datasets: The data sets that were combined.
-        dataset: All of them as one.
+        dataset: The combined data set.
         splits: The samples by use.
         skipped: The name of each skipped sample, with the reason.
     """
@@ -120,10 +120,11 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
         if not 0 < share < 1:
             msg = f"hold_out={hold_out}: a share must be above 0 and below 1"
             raise ConfigError(msg)
-        # The content of a sample decides. It stays held out when samples are added, and equal samples stay together.
+        # The content of a sample decides whether it is held out. This does not change when samples are added, and equal
+        # samples stay together.
         positions = {item: _position(dataset, item) for item in train}
         chosen = {item for item, position in positions.items() if position < share}
-        if not chosen:  # If there are few samples, it may happen that none is selected.
+        if not chosen:  # If there are few samples, none may be selected.
             chosen = set(sorted(positions, key=positions.__getitem__)[: math.ceil(share * len(positions))])
     choose = tuple(item for item in train if item in chosen)
     remaining = tuple(item for item in train if item not in chosen)

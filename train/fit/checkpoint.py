@@ -92,10 +92,10 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
     """Load the checkpoint of a run folder into a compiled model.
 
     Returns:
-        The state of the training; an empty one if there is no checkpoint.
+        The state of the training run. It is empty if there is no checkpoint.
 
     Raises:
-        ConfigError: The checkpoint belongs to a training with another signature.
+        ConfigError: The checkpoint belongs to a training run with another signature.
         DataError: The checkpoint is damaged.
     """
     path = folder / CHECKPOINT

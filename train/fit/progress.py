@@ -14,7 +14,7 @@ from orilla.train.fit.checkpoint import Row
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Callback that reports each step and each epoch. `note` is a text with the metrics of the last evaluation."""
+    """Callback that reports each step and each epoch. `note` contains the metrics of the last evaluation."""
 
     def __init__(self, progress: Progress, advance: Advance, epochs: int) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def note_of(row: Row, watch: str | None) -> str:
 
 @contextmanager
 def tensorboard_writer(folder: Path | None) -> Iterator[Callable[[Row], None]]:
-    """Yield a function that writes an epoch's row for TensorBoard; it does nothing if `folder` is None."""
+    """Yield a function that writes an epoch's row for TensorBoard. It does nothing if `folder` is None."""
     if folder is None:
         yield _ignore
         return

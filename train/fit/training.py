@@ -50,13 +50,13 @@ class FitOptions:
     evaluate_every: int = 1
     """Number of epochs between two evaluations. The last epoch is always evaluated."""
     watch: str | None = None
-    """Metric of `FitTask.evaluate` whose best epoch is kept; None keeps the last epoch."""
+    """Metric of `FitTask.evaluate` whose best epoch is kept. If None, the last epoch is kept."""
     patience: int | None = None
-    """Evaluations without improvement after which training stops; None trains all epochs."""
+    """Training stops after this number of evaluations without improvement. If None, all epochs are trained."""
     workers: int = 2
     """Number of threads that prepare batches."""
     tensorboard: Path | None = None
-    """Folder for TensorBoard logs; None for no logs."""
+    """Folder for TensorBoard logs. If None, no logs are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,9 @@ def fit(
     Args:
         task: The model, its data and options.
         folder: The run folder, which gets the checkpoint.
-        signature: A text that identifies the training. A checkpoint with another signature is rejected.
-        resume: True to continue from the folder's checkpoint if there is one.
-        progress: The receiver of the progress; None for none.
+        signature: A string that identifies the training run. A checkpoint with another signature is rejected.
+        resume: If True, continue from the folder's checkpoint if there is one.
+        progress: Receives the progress. If None, no progress is reported.
 
     Raises:
         ConfigError: The checkpoint belongs to a training with other options, or a batch does not fit into memory.
@@ -170,7 +170,7 @@ def _fit_epoch(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
     except Exception as error:
-        # TensorFlow wraps the error of a worker thread in an error of its own.
+        # TensorFlow wraps the error of a worker thread in another error.
         if isinstance(batches, Epoch) and batches.failure is not None:
             raise batches.failure from error
         if not _out_of_memory(error):
@@ -191,7 +191,10 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -> int:
-    """Return the largest batch size that fits into memory, found by halving; 0 if none fits. The weights change."""
+    """Return the largest batch size that fits into memory, or 0 if not even one sample fits.
+
+    This changes the weights.
+    """
     size = len(inputs) // 2
     while size:
         try:

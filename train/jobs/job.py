@@ -35,7 +35,7 @@ class Job:
     labels: tuple[str, ...]
     preprocess: Preprocess | TextPreprocess
     vocabulary: tuple[str, ...]
-    """Words in the order of their tokens; empty for images."""
+    """Words in the order of their tokens. Empty for images."""
     prepare: Callable[[Sample], NDArray[Any]]
     """Function that converts a sample into the network's input."""
     phases: tuple[Callable[[Progress], FitTask], ...]

@@ -34,7 +34,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network, and where its initial weights come from."""
+    """A network and the origin of its initial weights."""
 
     model: keras.Model
     """The network to train. It maps RGB images `[N,H,W,3]` with values 0-255, or tokens `[N,T]` int32, to probabilities
@@ -42,7 +42,7 @@ class Network:
     start_weights: str = "random"
     """Origin of the initial weights, for the card."""
     deployed: keras.Model | None = None
-    """The part of `model` that is evaluated and saved; None for all of it."""
+    """The part of `model` that is evaluated and saved. None if this is the whole model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ MODELS = {
 
 
 def load_plan(name: str) -> Plan:
-    """Return the plan of a model; imports Keras.
+    """Return the plan of a model. This imports Keras.
 
     Raises:
         ConfigError: The table has no such model.

@@ -26,14 +26,14 @@ INTERRUPTED = 130
 """Exit code of an interrupted command."""
 
 MAX_RUNS = 20
-"""Maximum number of runs in the drawing of a trend."""
+"""Maximum number of runs that the drawing of a trend shows."""
 
 WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower than A"}
 
 
 @dataclass(frozen=True, slots=True)
 class BenchResult(CommandResult):
-    """Base of the results. They consist of tables and of lines, and are printed as such or as Markdown."""
+    """Base class of the results. A result consists of tables and lines. They are printed as such or as Markdown."""
 
     mode: ClassVar[str]
     hidden: ClassVar[tuple[str, ...]] = ("as_markdown",)
