@@ -24,7 +24,7 @@ lower limit."""
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The allowed range of a figure, both ends included."""
+    """The allowed range of a figure, including both ends."""
 
     low: float
     high: float
@@ -37,9 +37,10 @@ class Budget:
     bundle: str
     """Name of a shipped bundle, or the file name of a bundle without its suffix."""
     variant: str | None = None
-    """Name of the variant. None selects the bundle's default."""
+    """Name of the variant. If None, the budget is for the bundle's default variant."""
     device: str | None = None
-    """Name of a device in the catalogue; the budget applies only there. Limits in milliseconds need it."""
+    """Name of a device in the catalogue. The budget applies only to this device. Limits in milliseconds need a
+    device."""
     engine: str | None = None
     threads: int | None = None
     reference: str | None = None
@@ -47,7 +48,7 @@ class Budget:
     p50_ms: Range | None = None
     p90_ms: Range | None = None
     p99_ms: Range | None = None
-    """Percentiles of the time of one inference, milliseconds."""
+    """Percentiles of the time of one inference in milliseconds."""
     p50_ratio: Range | None = None
     p90_ratio: Range | None = None
     p99_ratio: Range | None = None
@@ -61,7 +62,7 @@ class Budget:
     size_ratio: Range | None = None
     """Ratio of the variant's file size to that of the full-precision variant."""
     max_drop: Range | None = None
-    """Loss of the primary metric compared with the original model, in points."""
+    """Drop of the primary metric compared with the original model, in percentage points."""
     min_agreement: Range | None = None
     """Share of decisions that equal those of the original model, 0–1."""
 
@@ -87,7 +88,7 @@ def read_budgets(path: Path, known: Catalog | None = None) -> list[Budget]:
 
     Args:
         path: The file.
-        known: The catalogue of devices. None uses `catalog()`.
+        known: The catalogue of devices. If None, `catalog()` is used.
 
     Raises:
         ConfigError: The file is invalid. The message names the line and the known keys.
@@ -116,7 +117,7 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
 
     Args:
         table: The keys are fields of `Budget`. A value of None is ignored.
-        known: The catalogue of devices. None uses `catalog()`.
+        known: The catalogue of devices. If None, `catalog()` is used.
 
     Raises:
         ConfigError: A key or device is unknown, a value is invalid, or a limit in milliseconds has no device.
@@ -150,7 +151,7 @@ class _BadKeyError(ConfigError):
 
 
 def _check_device(device: str, devices: dict[str, DeviceSpec]) -> None:
-    """Raise an error for a device that is unknown, or that can be no machine."""
+    """Raise an error for a device that is unknown, or that matches no machine."""
     if device not in devices:
         raise _BadKeyError(str(unknown_name(device, devices, kind="device")), "device")
     if not devices[device].match and devices[device].arch is None:
@@ -159,7 +160,7 @@ def _check_device(device: str, devices: dict[str, DeviceSpec]) -> None:
 
 
 def _value(key: str, value: Any) -> Any:
-    """Return the value of a key as its type. Raises an error if it has another type."""
+    """Return the value of a key, converted to the type of the key. Raise an error if this is impossible."""
     if key in _STRINGS:
         if not isinstance(value, str) or not value:
             problem = f"{key} = {value!r}: must be a string"

@@ -23,7 +23,7 @@ class Limits:
     memory_bytes: int | None = None
     """The smallest memory limit of all groups, in bytes."""
     memory_left: int | None = None
-    """Free memory in bytes, of the group that has the least. Cached files that the kernel can drop count as free."""
+    """Free memory in bytes in the group that has the least. Cached files that the kernel can drop count as free."""
 
 
 def limits(root: Path = Path("/")) -> Limits:

@@ -101,10 +101,10 @@ def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None 
 
     Args:
         root: Root of the file system.
-        arch: Architecture of the kernel. None detects it.
-        bits: Pointer size of user programs. None uses that of this Python.
+        arch: Architecture of the kernel. If None, it is detected.
+        bits: Pointer size of user programs. If None, the pointer size of this Python is used.
     """
-    import platform  # Imported here, because a loop needs only the number of threads.
+    import platform  # This import takes time, and a loop needs only the number of threads.
 
     info = read(root / "proc/cpuinfo")
     available = memory(root)

@@ -13,7 +13,7 @@ def examine(machine: Machine | None = None, root: Path = Path("/")) -> list[Find
     """Return all findings, including those that say that something works.
 
     Args:
-        machine: The machine. None describes this one.
+        machine: The machine. If None, this machine is examined.
         root: Root of the file system.
     """
     machine = machine or detect(root)

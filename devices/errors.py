@@ -50,7 +50,7 @@ def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
     Args:
         name: The unknown name.
         known: The known names.
-        kind: What the name should name, as `engine`.
+        kind: The kind of object that the name stands for, such as `engine`.
     """
     from difflib import get_close_matches
 

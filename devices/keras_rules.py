@@ -31,7 +31,7 @@ MobileNet v2 (Sandler et al. 2018, table 6), which takes 113 ms (aallan/benchmar
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A problem of a layer or of the network, and what to use in its place."""
+    """A problem of a layer or of the network, and an alternative."""
 
     layer: str
     """Name of the layer, or of the network."""
@@ -45,7 +45,7 @@ class Advice:
 
 
 def check(network: Any, device: str) -> list[Advice]:
-    """Return the problems of a Keras model on a device. Raises `ConfigError` for an unknown device."""
+    """Return the problems of a Keras model on a device. Raise `ConfigError` if the device is unknown."""
     if device not in DEVICES:
         raise unknown_name(device, DEVICES, kind="device")
     rules = CORAL if device == "coral" else PI4
@@ -184,7 +184,7 @@ def _network_rules(network: Any, device: str) -> Iterator[Advice]:
     if device == "pi4" and count > PI4_MACS:
         yield Advice(
             network.name,
-            f"an inference has {count / 1e9:.1f} billion multiplications",
+            f"an inference takes {count / 1e9:.1f} billion multiplications",
             "use a smaller input, or mobilenet",
         )
 

@@ -19,7 +19,7 @@ ENGINES = (*LITERT_WHEELS, *ORT_WHEELS)
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those of the named distributions that are installed, by name."""
+    """Return the versions of the installed distributions among `names`, by name."""
     versions = {}
     for name in names:
         try:

@@ -11,7 +11,7 @@ TOP_DOMAINS = ("package", "psys")
 """RAPL domains that contain the others. `psys` is the whole platform, and contains the packages."""
 
 SENSORS = ("ina219", "ina220", "ina226", "ina230", "ina231", "ina3221")
-"""Names that the kernel's drivers give to the current sensors on boards."""
+"""Names of the current sensors on boards, as the drivers of the kernel report them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ Advance = Callable[[int, str], None]
 
 
 class Progress(Protocol):
-    """Receives the progress of a long operation. Several threads may call `message`, one thread the others."""
+    """Receives the progress of a long operation.
+
+    Several threads may call `message`, but only one thread may call the other methods.
+    """
 
     def status(self, text: str) -> None:
         """Report what is being done now. It replaces the last status."""
@@ -20,10 +23,13 @@ class Progress(Protocol):
         """Report one line that is to be kept."""
 
     def milestone(self, text: str) -> None:
-        """Report a result within `steps`, as the loss of an epoch. A bar that shows it already replaces the line."""
+        """Report a result within `steps`, such as the loss of an epoch. It is not printed if a bar already shows it."""
 
     def steps(self, title: str, total: int, completed: int = 0) -> AbstractContextManager[Advance]:
-        """Begin a task of `total` steps, of which some may be completed, and return the function that advances it."""
+        """Begin a task of `total` steps, and return the function that advances it.
+
+        `completed` steps are already done.
+        """
 
 
 class NoProgress:

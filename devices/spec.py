@@ -31,7 +31,7 @@ class Latency:
     ms: float
     """Time of one inference in milliseconds."""
     source: str
-    """Where the latency was published."""
+    """Publication that states the latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DeviceSpec:
 
     title: str
     source: str
-    """Where the properties are documented."""
+    """Document that states the properties."""
     engines: tuple[str, ...]
     precisions: tuple[str, ...]
     match: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class DeviceSpec:
     cpu: str | None = None
     cores: int = 4
     mhz: int | None = None
-    """Maximum of the clock rate in MHz."""
+    """Maximum clock rate in MHz."""
     memory_mib: tuple[int, ...] = ()
     """Memory sizes in MiB with which the device is sold."""
     features: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class Catalog:
     engines: dict[str, EngineSpec] = field(default_factory=dict)
 
     def device(self, name: str) -> DeviceSpec:
-        """Return a device by name. Raises `ConfigError` for an unknown name."""
+        """Return a device by name. Raise `ConfigError` if the name is unknown."""
         if name not in self.devices:
             raise unknown_name(name, self.devices, kind="device")
         return self.devices[name]
@@ -105,14 +105,15 @@ def own_file() -> Path:
         return Path(os.environ[OWN])
     if folder := os.environ.get("XDG_CONFIG_HOME"):
         return Path(folder) / "orilla" / "devices.toml"
-    return Path(os.path.expanduser("~")) / ".config" / "orilla" / "devices.toml"  # noqa: PTH111 - pathlib fails for a user without a home
+    # `Path.home` raises an error for a user without a home folder.
+    return Path(os.path.expanduser("~")) / ".config" / "orilla" / "devices.toml"  # noqa: PTH111
 
 
 def catalog(own: Path | None = None) -> Catalog:
     """Return the catalogue that ships with Orilla, extended by the user's devices.
 
     Args:
-        own: The user's file. None uses the default file if it exists.
+        own: The user's file. If None, the default file is used if it exists.
 
     Raises:
         ConfigError: The file is invalid. The message names the line and the known keys.
@@ -177,7 +178,7 @@ def _values(file: Tables, kind: type, header: str, table: dict[str, Any]) -> dic
 
 
 def _value(file: Tables, header: str, key: str, value: Any, hint: Any) -> Any:
-    """Return a value as its type. Raises `ConfigError` if it has another type."""
+    """Return a value, converted to the type of its key. Raise `ConfigError` if this is impossible."""
     if get_origin(hint) is UnionType:
         hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is tuple and isinstance(value, list):

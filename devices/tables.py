@@ -1,4 +1,4 @@
-"""Read TOML files with checks. Errors have the number of the line."""
+"""Read TOML files and check their keys. Errors state the line number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The content of a TOML file, with its text for the line numbers of errors."""
+    """The content of a TOML file. It also keeps the text of the file, to find the line numbers of errors."""
 
     path: Path
     text: str
@@ -28,7 +28,7 @@ class Tables:
 
     @classmethod
     def read(cls, path: Path) -> Tables:
-        """Read a file. Raises `ConfigError` if it is absent or not valid TOML."""
+        """Read a file. Raise `ConfigError` if it is absent or not valid TOML."""
         try:
             text = path.read_text()
             return cls(path, text, tomllib.loads(text))
@@ -58,7 +58,7 @@ class Tables:
                 raise self.error(table, key, f"{unknown_name(key, known, kind='key')}{suffix}", index)
 
     def named_tables(self, key: str) -> dict[str, dict[str, Any]]:
-        """Return the tables `[key.NAME]` by name. Raises `ConfigError`."""
+        """Return the tables `[key.NAME]` by name. Raise `ConfigError` if `key` contains anything else."""
         tables = self.content.get(key, {})
         if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
             problem = f"{key} must contain tables: [{key}.NAME]"
@@ -66,7 +66,7 @@ class Tables:
         return {name: dict(table) for name, table in tables.items()}
 
     def listed_tables(self, key: str) -> list[dict[str, Any]]:
-        """Return the tables `[[key]]` in order. Raises `ConfigError`."""
+        """Return the tables `[[key]]` in order. Raise `ConfigError` if `key` is not a list of tables."""
         tables = self.content.get(key, [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             problem = f"{key} must be a list of tables: [[{key}]]"

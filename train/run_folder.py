@@ -93,7 +93,7 @@ def draw_curves(path: Path, rows: list[Row]) -> None:
 def draw_confusion(path: Path, card: Card) -> None:
     """Draw the confusion matrix into a PNG file.
 
-    Colours show shares of the true classes; counts are added if they fit.
+    Colours show shares of the true classes. Counts are added if there is room for them.
     """
     counts = np.array(card.measured[0].confusion, np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -41,7 +41,7 @@ class SearchTask:
     """Maximum number of epochs of a trial. Hyperband trains most trials for fewer."""
     score: Score
     progress: Progress = field(default_factory=NoProgress)
-    """Receiver of the progress: one message for each trial."""
+    """Receives one message for each trial."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Provenance:
     command: str
     precision: str
     search: dict[str, float | int | str]
-    """Record of the search; empty without one."""
+    """Record of the search. Empty if there was no search."""
 
 
 def train(
@@ -66,8 +66,8 @@ def train(
         options: The model, the data, and how to train.
         out: The run folder to write.
         command: The command line, for the card.
-        search_options: The search for better options, which precedes the training; None for no search.
-        progress: The receiver of the progress; None for none.
+        search_options: The search for better options, which runs before the training. If None, there is no search.
+        progress: Receives the progress. If None, no progress is reported.
 
     Raises:
         ConfigError: An option cannot be used; nothing is written.
@@ -170,7 +170,7 @@ def _search(
 
 
 def _report_advice(job: Job, device: str, progress: Progress) -> None:
-    """Report the device's restrictions that the network meets."""
+    """Report the device's restrictions that the network violates."""
     for advice in keras_rules.check(job.network, device):
         progress.message(f"{device}: {advice}")
 

@@ -38,7 +38,7 @@ def _device(accelerator: Accelerator) -> Finding:
     kind, name, link_mbit = accelerator.kind, accelerator.name, accelerator.link_mbit
     if not accelerator.usable:
         fix = "sudo apt install gasket-dkms && sudo reboot" if kind == "edgetpu-pci" else "install its driver"
-        # An unused Intel GPU is no problem. An unused device that was plugged in for inference is one.
+        # An unused Intel GPU is not a problem. A device that was plugged in for inference and cannot be used is one.
         level: Level = "failure" if kind in ("edgetpu-pci", "hailo") else "warning"
         return Finding(kind, level, f"{name}: its driver has created no device", fix)
     if kind == "edgetpu-usb" and link_mbit is not None and link_mbit < USB3_MBIT:

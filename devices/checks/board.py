@@ -14,7 +14,7 @@ HOT_C = 80.0
 frequency management."""
 
 GOVERNORS = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-"""Files with which the governor of each core is set, as a shell finds them."""
+"""Glob pattern of the files that set the governor of each core."""
 
 
 def examine(machine: Machine) -> list[Finding]:
@@ -66,7 +66,7 @@ def temperature(machine: Machine) -> Finding | None:
 
 
 def governor(machine: Machine) -> Finding | None:
-    """Check the governor of the clock rate. With one that follows the load, latencies depend on the recent load."""
+    """Check the governor of the clock rate. If the clock follows the load, latencies depend on the recent load."""
     if machine.governor is None:
         return None
     if machine.governor == "performance":

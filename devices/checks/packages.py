@@ -1,4 +1,4 @@
-"""Check the Python packages for conflicts, and for packages that are not what their name suggests."""
+"""Check the Python packages for conflicts, and for packages with a misleading name."""
 
 from __future__ import annotations
 

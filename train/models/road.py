@@ -80,7 +80,7 @@ def deployable(model: keras.Model) -> keras.Model:
 
 
 def build_network(options: NetworkOptions) -> Network:
-    """Build the network to train and the part of it to export; freeze layers of pre-trained weights.
+    """Build the network to train and the part of it to export. Freeze layers with pre-trained weights.
 
     Raises:
         ConfigError: The weights cannot be downloaded, or do not fit the width.
@@ -103,9 +103,9 @@ def build_network(options: NetworkOptions) -> Network:
 def freeze(model: keras.Model) -> None:
     """Freeze the first blocks of the pre-trained encoder and all of its batch-norm layers.
 
-    A few hundred images of one town in sunshine make the first blocks worse for other light: when they are trained
-    too, the accuracy at dusk falls from the middle of the training on. Batch-norm statistics of a few images a batch
-    are worse than the pre-trained ones.
+    If the first blocks are trained on a few hundred images of one town in sunshine, they become worse for other light,
+    and the accuracy at dusk falls in the second half of the training. Batch-norm statistics of batches with a few
+    images are worse than the pre-trained statistics.
     """
     encoder = model.get_layer("encoder").layers
     last_frozen = next(index for index, layer in enumerate(encoder) if layer.name == FROZEN_UNTIL)

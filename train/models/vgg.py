@@ -34,13 +34,13 @@ Application = Callable[..., keras.Model]
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The convolutional layers, and where their weights come from."""
+    """The convolutional layers, and the origin of their weights."""
 
     image: Any
     model: keras.Model
     start_weights: str
     last_loaded: str | None
-    """Name of the last layer with pre-trained weights; None if there is no such layer."""
+    """Name of the last layer with pre-trained weights. None if there is no such layer."""
 
 
 def fine_tuned(application: Application, options: NetworkOptions) -> Network:
