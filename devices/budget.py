@@ -18,8 +18,8 @@ SHIPPED = Path(__file__).with_name("budgets.toml")
 """Budgets of the bundles that ship with Orilla."""
 
 IMPLAUSIBLE = 0.05
-"""A time below this share of its limit is implausible: perhaps only a part of the model ran. `[low, high]` sets another
-lower limit."""
+"""A time below this share of its limit is implausible: perhaps only a part of the model ran. A limit `[low, high]`
+replaces this lower limit by `low`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class Budget:
     engine: str | None = None
     threads: int | None = None
     reference: str | None = None
-    """Path of a bundle with the full-precision variant, relative to the budget file. Needed if the bundle has none."""
+    """Path of a bundle with the full-precision variant, relative to the budget file. Required if the bundle itself does
+    not contain this variant."""
     p50_ms: Range | None = None
     p90_ms: Range | None = None
     p99_ms: Range | None = None
@@ -52,11 +53,11 @@ class Budget:
     p50_ratio: Range | None = None
     p90_ratio: Range | None = None
     p99_ratio: Range | None = None
-    """Ratios of these percentiles to those of the full-precision variant, measured interleaved."""
+    """Ratios of the percentiles of the time to those of the full-precision variant, measured interleaved."""
     start_ms: Range | None = None
     """Time in milliseconds that a new process takes from the import of the engine to the first answer."""
     memory_mib: Range | None = None
-    """Memory in MiB by which that process grows until its peak."""
+    """Memory in MiB that a new process has gained at its peak by loading and running the variant."""
     max_mib: Range | None = None
     """Size of the variant's file in MiB."""
     size_ratio: Range | None = None
@@ -64,7 +65,7 @@ class Budget:
     max_drop: Range | None = None
     """Drop of the primary metric compared with the original model, in percentage points."""
     min_agreement: Range | None = None
-    """Share of decisions that equal those of the original model, 0–1."""
+    """Share of decisions that are the same as those of the original model, 0–1."""
 
     def limits(self) -> dict[str, Range]:
         """Return the limits that are set, by name."""
@@ -143,7 +144,7 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
 
 
 class _BadKeyError(ConfigError):
-    """Raised for an invalid key of a budget; without a key, for the whole table."""
+    """Raised for an invalid key of a budget, or for the whole table if `key` is empty."""
 
     def __init__(self, problem: str, key: str = "") -> None:
         super().__init__(problem)

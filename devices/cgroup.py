@@ -10,8 +10,7 @@ from orilla.devices.reading import number, read
 
 GROUPS = "sys/fs/cgroup"
 UNLIMITED = 1 << 60
-"""A memory limit of this size or more means "no limit". Version 1 has no word for it, and reports a very
-large number."""
+"""A memory limit of this size or more means "no limit". Version 1 reports a very large number if there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ def _folders(root: Path) -> Iterator[Path]:
         names = controllers.split(",")
         if controllers and not {"cpu", "memory"} & set(names):
             continue
-        # Version 1 mounts some controllers together, as in `cpu,cpuacct`. It does not always link their single names.
+        # Version 1 mounts some controllers together, as in `cpu,cpuacct`. It does not always create links with the
+        # single names.
         for mounted in dict.fromkeys((controllers, *names)):
             for group in (PurePosixPath(path), *PurePosixPath(path).parents):
                 folder = root / GROUPS / mounted / str(group).strip("/.")

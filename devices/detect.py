@@ -1,4 +1,4 @@
-"""Describe this machine from the files `/proc` and `/sys` of the operating system."""
+"""Describe this machine from files of the operating system in `/proc` and `/sys`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class Machine:
 
     cpu: str
     arch: str
-    """Architecture of the kernel, as Linux names it. It may be 64-bit while this Python has 32 `bits`."""
+    """Architecture of the kernel, as Linux names it. It may be a 64-bit architecture although this Python is a 32-bit
+    program."""
     cores: int
     """Number of cores that this process may use, within its affinity mask and control group."""
     memory_mib: int
@@ -140,7 +141,7 @@ def identity(root: Path = Path("/")) -> str:
 
 
 def temperature(root: Path = Path("/")) -> float | None:
-    """Return the temperature of the processor in degrees Celsius, or None.
+    """Return the temperature of the processor in degrees Celsius, or None if it is unknown.
 
     If several thermal zones measure the processor, return the hottest of these. If none does, return the hottest of all
     zones.

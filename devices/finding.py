@@ -11,7 +11,7 @@ Level = Literal["ok", "warning", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact."""
+    """One fact about a machine or an installation."""
 
     name: str
     level: Level

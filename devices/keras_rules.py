@@ -1,7 +1,7 @@
 """Find the layers of a Keras network that a device cannot run, or runs slowly, before training or conversion.
 
-The rules recognise layers by their class names, so that they need no Keras. Sources of the rules for the Edge TPU:
-Coral's documentation, "TensorFlow models on the Edge TPU", supported operations; for resize operators,
+The rules recognise layers by their class names, so this module does not import Keras. Sources of the rules for the Edge
+TPU: Coral's documentation, "TensorFlow models on the Edge TPU", supported operations; for resize operators,
 google-coral/edgetpu issue 420.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from orilla.devices.errors import unknown_name
 
 DEVICES = {
-    "coral": "Coral's Edge TPU: int8 models of supported operators, without an unsupported one in between",
+    "coral": "Coral's Edge TPU: int8 models that contain only supported operators",
     "pi4": "Raspberry Pi 4: four Cortex-A72 cores, LiteRT with XNNPACK",
 }
 """Devices that have rules, with a description."""
@@ -25,8 +25,9 @@ TPU_CACHE = 8 << 20
 Coral's documentation, "Edge TPU performance: parameter data caching"."""
 
 PI4_MACS = 800_000_000
-"""Number of multiplications that a Raspberry Pi 4 computes in about a tenth of a second. It is that of SSDLite with
-MobileNet v2 (Sandler et al. 2018, table 6), which takes 113 ms (aallan/benchmarking-ml-on-the-edge)."""
+"""Number of multiplications that a Raspberry Pi 4 computes in about a tenth of a second. The value is the number of
+multiplications of SSDLite with MobileNet v2 (Sandler et al. 2018, table 6), which takes 113 ms
+(aallan/benchmarking-ml-on-the-edge)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _large_kernel(layer: Any) -> Iterator[Advice]:
         yield Advice(
             layer.name,
             f"a full convolution over {layer.kernel.shape[2]} channels is slow",
-            "use SeparableConv2D, which has about nine times fewer multiplications",
+            "use SeparableConv2D, which needs about a ninth of the multiplications",
         )
 
 

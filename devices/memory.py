@@ -1,4 +1,4 @@
-"""The memory that is available to this process, within the machine and its control group."""
+"""The memory of the machine, and the part of it that is available to this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Memory:
     free: int | None
     """Memory that is available without swapping, within the limit of the control group. None if unknown."""
     limit: int | None
-    """Limit of the control group. None if there is none, or if the machine has less memory."""
+    """Limit of the control group. None if there is no limit, or if the machine has less memory than the limit."""
 
 
 def memory(root: Path = Path("/")) -> Memory:

@@ -9,5 +9,8 @@ def readable(name: str) -> str:
 
 
 def whole_number(text: str) -> bool:
-    """Return True if a text is a whole number of at most nine ASCII digits. `str.isdigit` would accept superscripts."""
+    """Return True if a string is a whole number of at most nine ASCII digits.
+
+    `str.isdigit` would also accept superscripts.
+    """
     return text.isascii() and text.isdecimal() and len(text) <= 9

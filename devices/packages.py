@@ -9,7 +9,7 @@ OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-pyth
 """Distributions that contain the package `cv2`. The one that was installed last silently replaces the others."""
 
 ORT_WHEELS = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-directml")
-"""Distributions that contain the package `onnxruntime`, each with other providers."""
+"""Distributions that contain the package `onnxruntime`, each with different execution providers."""
 
 LITERT_WHEELS = ("ai-edge-litert", "tflite-runtime", "tensorflow")
 """Distributions that contain LiteRT."""

@@ -49,7 +49,7 @@ class PowerMeter:
         """Add the energy since the previous reading, and return the power in watts.
 
         For a counter, the power is the mean since the previous reading, and None for the first reading. For a sensor,
-        it is the present value. Without either, it is None.
+        it is the present value. If the machine has neither, it is None.
 
         Args:
             now_s: The time in seconds, on a monotonic clock.
@@ -100,7 +100,8 @@ def _watts(monitor: Path) -> float:
     """Return the power of one sensor in watts.
 
     A sensor reports its power, or the voltage and current of up to three channels. The other channels of an INA3221 are
-    sums of these. If one channel is `VDD_IN`, the main rail of a Jetson board, it contains the others and counts alone.
+    sums of these. If one channel is `VDD_IN`, the main rail of a Jetson board, it contains the others, so that only
+    this channel is counted.
     """
     if (power := number(monitor / "power1_input")) is not None:
         return power / 1e6

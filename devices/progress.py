@@ -17,10 +17,10 @@ class Progress(Protocol):
     """
 
     def status(self, text: str) -> None:
-        """Report what is being done now. It replaces the last status."""
+        """Report the current activity. It replaces the previous status."""
 
     def message(self, text: str) -> None:
-        """Report one line that is to be kept."""
+        """Report one line that stays visible."""
 
     def milestone(self, text: str) -> None:
         """Report a result within `steps`, such as the loss of an epoch. It is not printed if a bar already shows it."""

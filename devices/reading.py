@@ -14,7 +14,7 @@ def read(path: Path) -> str:
 
 
 def number(path: Path) -> int | None:
-    """Return the integer in a file, decimal or hexadecimal with `0x`, or None if the file contains none."""
+    """Return the decimal or `0x` hexadecimal integer in a file, or None if it does not contain an integer."""
     try:
         return int(read(path), 0)
     except ValueError:

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
-"""Linux's name of an architecture, by the field `e_machine` of the ELF header. Source: System V ABI, ELF header."""
+"""Names of architectures in Linux, by the value of the field `e_machine` in the ELF header. Source: System V ABI, ELF
+header."""
 
 EDGETPU = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(sys.platform, "libedgetpu.so.1")
 """File name of Coral's library."""
@@ -61,7 +62,7 @@ def find_library(name: str, root: Path = Path("/")) -> Path | None:
 
 
 def edgetpu_library(root: Path = Path("/")) -> Path | None:
-    """Return the path of Coral's library: that in `$ORILLA_EDGETPU`, else the one that the loader finds, else None."""
+    """Return the path of Coral's library from `$ORILLA_EDGETPU`, else from the loader's folders, else None."""
     path = os.environ.get(EDGETPU_VARIABLE)
     return Path(path) if path else find_library(EDGETPU, root)
 

@@ -44,7 +44,7 @@ class DeviceSpec:
     engines: tuple[str, ...]
     precisions: tuple[str, ...]
     match: tuple[str, ...] = ()
-    """Prefixes of the board names that mean this device. Empty for a generic device."""
+    """Prefixes of board names that identify this device. Empty for a generic device."""
     arch: str | None = None
     """Architecture, as Linux names it."""
     cpu: str | None = None
@@ -89,7 +89,7 @@ class Catalog:
         return self.devices[name]
 
     def of_board(self, board: str | None) -> str | None:
-        """Return the name of the device with the longest prefix of the board's name in `match`, or None."""
+        """Return the name of the device whose `match` has the longest prefix of the board's name, or None."""
         matches = [
             (len(prefix), name)
             for name, spec in self.devices.items()
@@ -143,7 +143,7 @@ def _read(path: Path, base: Catalog) -> Catalog:
 
 
 def _build_device(file: Tables, name: str, table: dict[str, Any], devices: dict[str, DeviceSpec]) -> DeviceSpec:
-    """Create a device from a table. With the key `like`, missing keys come from another device."""
+    """Create a device from a table. If the table has the key `like`, that device supplies the missing values."""
     header = f"devices.{name}"
     if "like" not in table:
         return _build(file, DeviceSpec, header, table)
@@ -155,13 +155,13 @@ def _build_device(file: Tables, name: str, table: dict[str, Any], devices: dict[
         raise file.error(header, "like", str(unknown_name(like, devices, kind="device")))
     values = _values(file, DeviceSpec, header, table)
     if like != name:
-        # Board names, latencies and the thread count belong to one device, so another does not inherit them.
+        # Board names, latencies and the thread count belong to one device, so `like` does not copy them.
         values = {"match": (), "latencies": (), "threads": 0, **values}
     return replace(devices[like], **values)
 
 
 def _build(file: Tables, kind: type[T], header: str, table: dict[str, Any]) -> T:
-    """Create one of the dataclasses above from a table."""
+    """Create an instance of the dataclass `kind` from a table."""
     values = _values(file, kind, header, table)
     for field_ in fields(kind):  # type: ignore[arg-type]
         if field_.name not in values and field_.default is MISSING:

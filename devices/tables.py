@@ -40,7 +40,7 @@ class Tables:
             raise ConfigError(msg) from error
 
     def error(self, table: str, key: str, problem: str, index: int = 0) -> ConfigError:
-        """Return an error whose message has the file, the line of a key, and the problem.
+        """Return an error whose message states the file, the line number of a key, and the problem.
 
         Args:
             table: Name of the table. An empty name means the top of the file.

@@ -72,12 +72,12 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="SHARE|NAMES|none",
         help="training samples to hold out for choosing the epoch or the settings: a share, or sequence names "
         "separated by commas (default: the val split if there is also a test split; 0.1 if there is no val split, or "
-        "if there is no test split and something is chosen)",
+        "if there is no test split and the epoch or the settings are chosen)",
     )
     group.add_argument(
         "--drop-leaks",
         action="store_true",
-        help="drop training samples that another split also has (default: stop with an error)",
+        help="drop training samples that are also in another split (default: stop with an error)",
     )
     group.add_argument(
         "--skip-corrupt", action="store_true", help="skip and report corrupt samples (default: stop with an error)"
@@ -159,7 +159,7 @@ class TrainResult(CommandResult):
             table.add_column(column, justify="left" if column == "metric" else "right")
         for name, value in result.metrics.items():
             if "/" in name and len(card.labels) > 2:
-                continue  # The page has the metrics of each class.
+                continue  # Only the page shows the metrics of each class.
             low, high = result.intervals[name]
             table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
         console.print_table(table)
@@ -241,7 +241,7 @@ def _check_search(arguments: argparse.Namespace) -> None:
         raise ConfigError(msg)
     for flag, value in (("--dropout", arguments.dropout), ("--weight-decay", arguments.weight_decay)):
         if arguments.search and value is not None:
-            msg = f"{flag} {value} has no effect with --search, which finds it: leave it out"
+            msg = f"{flag} {value} has no effect with --search, which chooses it: leave it out"
             raise ConfigError(msg)
 
 
@@ -253,15 +253,15 @@ def _check_backend() -> None:
 
 
 def _is_resumable(out: Path) -> bool:
-    """Return True for a run folder with files that `--resume` continues from."""
+    """Return True if a run folder contains files from which `--resume` can continue."""
     return any((out / name).exists() for name in (CHECKPOINT, "phase0.npz", SEARCH))
 
 
 def parse_size(text: str | None) -> tuple[int, ...] | None:
-    """Return `224x352` as height and width, and `200` as a length.
+    """Convert `--input` into numbers: `224x352` into height and width, `200` into a length in tokens.
 
     Raises:
-        ConfigError: The text is neither.
+        ConfigError: The text has neither of these forms.
     """
     if text is None:
         return None
@@ -273,6 +273,6 @@ def parse_size(text: str | None) -> tuple[int, ...] | None:
 
 
 def command_line() -> str:
-    """Return the command line for the card, quoted for a shell. Of each path, only the last part is kept."""
+    """Return the command line for the card, quoted for a shell. Only the last part of each path is kept."""
     words = [re.sub(r"(^|[=:])[^=:]*/", r"\1", word.rstrip("/")) for word in sys.argv[1:]]
     return shlex.join(["orilla", *(readable(word) for word in words)])

@@ -35,10 +35,10 @@ class SearchTask:
     """The options to start from, the method, and the function to maximise."""
 
     options: TrainOptions
-    """The options to start from. The ranges of the search lie around their values."""
+    """The options to start from. The search tries learning rates and batch sizes around the values of these options."""
     search: SearchOptions
     epochs: int
-    """Maximum number of epochs of a trial. Hyperband trains most trials for fewer."""
+    """Maximum number of epochs of a trial. Hyperband trains most trials for fewer epochs."""
     score: Score
     progress: Progress = field(default_factory=NoProgress)
     """Receives one message for each trial."""
@@ -137,7 +137,7 @@ def _tuner(task: SearchTask, folder: Path) -> Any:
 
 
 def _values(parameters: Any, options: TrainOptions) -> dict[str, Any]:
-    """Declare the search space in `parameters`, and return the values that they have."""
+    """Declare the search space in KerasTuner's `parameters`, and return the values of this trial by name."""
     rate = options.learning_rate or 1e-3
     learning_rate = parameters.Float("learning_rate", rate / 10, min(1.0, rate * 10), sampling="log")
     weight_decay = parameters.Float("weight_decay", 1e-5, 1e-1, sampling="log")

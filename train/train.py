@@ -122,11 +122,11 @@ def _load_data(options: TrainOptions, out: Path, progress: Progress, *, searchin
 
 
 def _check_out(options: TrainOptions, out: Path) -> None:
-    """Reject a run folder inside the data, where its images would be read as samples later."""
+    """Reject a run folder inside a data set, because its images would later be read as samples."""
     for spec in (options.data, *options.extra_data):
         path = path_of(spec)
         if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):
-            msg = f"the run folder {out} lies inside the data {spec}, which would be read as samples: give another"
+            msg = f"the run folder {out} is inside the data set {spec} and would be read as samples: give another"
             raise ConfigError(msg)
 
 
@@ -138,7 +138,7 @@ def _check_classes(dataset: Dataset, splits: Splits) -> None:
         present = {labels[name][index] for name, index in items}
         for label, name in enumerate(dataset.classes):
             if label not in present:
-                msg = f"class {name} has no usable sample in {items[0][0]}: add some"
+                msg = f"class {name} has no usable sample in {items[0][0]}: add samples"
                 raise DataError(msg)
 
 

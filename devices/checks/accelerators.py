@@ -43,7 +43,7 @@ def _device(accelerator: Accelerator) -> Finding:
         return Finding(kind, level, f"{name}: its driver has created no device", fix)
     if kind == "edgetpu-usb" and link_mbit is not None and link_mbit < USB3_MBIT:
         detail = f"{name}: on a USB 2 port or cable ({link_mbit} Mbit/s), a tenth of the speed of USB 3"
-        return Finding(kind, "warning", detail, "plug it into a blue port, with the cable that it came with")
+        return Finding(kind, "warning", detail, "plug it into a blue port, with the cable that came with it")
     return Finding(kind, "ok", name)
 
 
@@ -67,7 +67,7 @@ def edgetpu_library(library: Path | None, version: str | None, machine: Machine)
 
 
 def _library_version(version: str, machine: Machine) -> Finding:
-    """Check that libedgetpu fits the runtime. Its version contains that of the TensorFlow that it was built for."""
+    """Check that libedgetpu fits the runtime. Its version contains the TensorFlow version it was built for."""
     built = re.search(r"tf(\d+\.\d+)", version)
     tflite = machine.engines.get("tflite-runtime") if "ai-edge-litert" not in machine.engines else None
     if built is None:

@@ -15,7 +15,7 @@ def examine(bits: int = 64) -> list[Finding]:
     """Return all findings, including those that say that something works.
 
     Args:
-        bits: Pointer size of this Python. For 32, OpenCV and the engines are checked with the board.
+        bits: Pointer size of this Python. If it is 32, the check of the board covers OpenCV and the engines.
     """
     numpy = installed(["numpy"]).get("numpy")
     findings = [
@@ -75,7 +75,7 @@ def pycoral(text: str | None) -> Finding | None:
         return None
     if GOOGLE in text:
         return Finding("pycoral", "ok", "Google's own; Orilla does not need it")
-    detail = "the pycoral on PyPI is another project, not Google's; Orilla needs neither"
+    detail = "the pycoral on PyPI is an unrelated project, not Google's; Orilla needs neither"
     return Finding("pycoral", "warning", detail, "pip uninstall -y pycoral")
 
 

@@ -25,10 +25,10 @@ def test_the_command_trains_and_prints(animals, tmp_path, capsys):
     for options, message in (
         (["--trials", "0", "--search", "random"], "--trials 0: must be 1 or more"),
         (["--trials", "3"], "--trials 3 has no effect without --search"),
-        (["--out", str(animals / "run")], "lies inside the data"),
+        (["--out", str(animals / "run")], "is inside the data set"),
         (
             ["--search", "random", "--weight-decay", "0.1"],
-            "--weight-decay 0.1 has no effect with --search, which finds it",
+            "--weight-decay 0.1 has no effect with --search, which chooses it",
         ),
     ):
         assert main([*words, *options]) == 2

@@ -1,7 +1,7 @@
 """Augmentation of image batches, as Keras layers that run on every backend.
 
-The layers belong to the training data, so an exported network has none of them. Each call takes a `seed`. A batch
-therefore does not depend on earlier batches, and a resumed training run continues with the same batches.
+The layers are applied to the training data, so an exported network does not contain them. Each call takes a `seed`. A
+batch therefore does not depend on earlier batches, and a resumed training run continues with the same batches.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class AffineRanges:
     mirror: bool = True
     """True to flip half of the images horizontally."""
     share: float = 1.0
-    """Share of the images that are transformed. The others are left unchanged, and stay as sharp as the camera's."""
+    """Share of the images that are transformed. The others stay unchanged, and as sharp as the camera took them."""
 
 
 class RandomAffine(BatchChange):
-    """Rotate, shift, shear, zoom and mirror each image independently, with one interpolation.
+    """Rotate, shift, shear, zoom and mirror each image independently, with a single interpolation.
 
     Args:
-        ranges: The maximum of each change.
+        ranges: The maximum of each transformation.
     """
 
     def __init__(self, ranges: AffineRanges | None = None) -> None:
@@ -84,7 +84,7 @@ class RandomAffine(BatchChange):
         return changed if ranges.share == 1.0 else ops.where(draw.uniform(0.0, 1.0) < ranges.share, changed, images)
 
     def settings(self) -> dict[str, Any]:
-        """Return the ranges, by name."""
+        """Return the maxima of the affine transformation by name."""
         return asdict(self.ranges)
 
 
@@ -154,7 +154,7 @@ class _Draw:
 
 
 def _slope(draw: _Draw, height: int) -> Any:
-    """Return factors `[N,H,1,1]` for brightness that decreases or increases from 1 at the top to the bottom."""
+    """Return brightness factors `[N,H,1,1]` that are 1 at the top and decrease or increase towards the bottom."""
     rows = ops.reshape(ops.linspace(0.0, 1.0, height), (1, height, 1, 1))
     return ops.exp(draw.normal(0.4) * rows)
 

@@ -33,7 +33,7 @@ class Inputs(Protocol):
 
 
 class PreparedInputs:
-    """Inputs that `prepare` computes on first use. It may be used from several threads."""
+    """Inputs that `prepare` computes on first use. Several threads may use it at the same time."""
 
     def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:
         self._dataset, self._items, self._prepare = dataset, items, prepare

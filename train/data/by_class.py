@@ -12,7 +12,7 @@ MIXED = 0.5
 """Share of samples into which objects of another sample are copied."""
 
 GROUND = ("road", "pavement")
-"""Classes that are copied together or not at all, because they differ only by the edge between them."""
+"""Classes that are copied together or not at all, because the edge between them is their main difference."""
 
 SKIES = ("sky",)
 """Classes that may be as dark as the ground, at dusk or if the camera adjusts its exposure to street lamps."""
@@ -37,7 +37,7 @@ def class_indices(classes: Sequence[str], names: Sequence[str]) -> list[int]:
 def mix_classes(
     images: NDArray[np.uint8], labels: Labels, ignore: int, ground: Sequence[int], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Labels]:
-    """Copy half of the classes of the next image in the batch into each image, at the same position.
+    """Copy the pixels of half of the classes from the next image of the batch into each image, at the same positions.
 
     The brightness of the copied pixels is changed at random. The network thus sees the same cars and kerbs on different
     ground.
@@ -72,7 +72,7 @@ def mix_classes(
 def shade(
     images: NDArray[np.uint8], labels: Labels, shaded: Sequence[int], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Darken the ground below and next to objects, as their shadows do in low light. It may become black.
+    """Darken the ground below and next to objects, as their shadows do in low light. The ground may become black.
 
     Args:
         images: The images, `[N,h,w,3]`.

@@ -62,7 +62,7 @@ class CombinedDataset(Dataset):
         return dataset.truth(split, own_index)
 
     def is_file(self, split: str, index: int) -> bool:
-        """Return True for a sample that is a file of its own."""
+        """Return True if a sample is stored in a separate file."""
         dataset, own_index = self._origin(split, index)
         return dataset.is_file(split, own_index)
 

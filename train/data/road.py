@@ -21,13 +21,14 @@ CLOSE_UPS = 0.12
 """Share of samples that are rotated close-ups. They teach the network the surface of roads."""
 
 AROUND_ROAD = 0.6
-"""Share of the close-ups whose centre is a pixel of the road. The others show any place, including similar surfaces."""
+"""Share of the close-ups whose centre is a pixel of the road. The others are centred anywhere, so that they also show
+surfaces similar to a road."""
 
 Labels = NDArray[np.uint8]
 
 FRACTION, COUNTED, CLASS = range(3)
-"""Channels of a target: share of the cell's labelled pixels that are road, share that is labelled, class of its
-centre."""
+"""Channels of the training target. They contain for each cell of the grid the share of road among its labelled pixels,
+the share of labelled pixels, and the class at its centre."""
 
 
 @dataclass
@@ -43,7 +44,8 @@ class RoadData:
     batch: int
     seed: int
     augment: BatchChange | None = None
-    """Augmentation of the light. Crops, rotations and flips are then applied too. None for no augmentation."""
+    """Augmentation of the light. If it is set, the images are also cropped, rotated and flipped. If it is None, there
+    is no augmentation."""
     _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 
@@ -53,7 +55,7 @@ class RoadData:
         return len(self.items)
 
     def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend on the seed and the number only."""
+        """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
         return RoadEpoch(self, number, workers)
 
     def sample(self, index: int) -> LabelledImage:

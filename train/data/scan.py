@@ -22,7 +22,7 @@ CHUNK = 2048
 """Number of samples that are queued for the worker threads at a time."""
 
 MAX_NAMED = 5
-"""Maximum number of corrupt samples that an error lists. The card lists every sample that was skipped."""
+"""Maximum number of corrupt samples that an error message lists. The card lists every sample that was skipped."""
 
 COLOUR_MODES = ("RGB", "RGBA", "P", "YCbCr")
 """Image modes of Pillow that can be converted to three 8-bit channels without loss."""

@@ -21,12 +21,12 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The samples of a data set, by what they are used for."""
+    """The samples of a data set, grouped by their use."""
 
     train: Items
     choose: Items
-    """Held-out samples on which early stopping, the best epoch and the search are decided. Empty if nothing is
-    decided."""
+    """Held-out samples whose metrics determine the best epoch, the early stopping and the result of the search. Empty
+    if no samples are held out."""
     report: Items
     """Samples of the reported split, whose metrics the card contains."""
     leaks_dropped: int = 0
@@ -57,13 +57,13 @@ def split(
         hold_out: The training samples to hold out: a share, sequence names separated by commas, or `none`. If None,
             the `val` split serves this purpose if there is also a `test` split. A tenth is held out if there is no
             `val` split, and nothing if there is no `test` split.
-        drop_leaks: If True, drop training samples that another split also has. If False, raise an error for them.
+        drop_leaks: If True, drop training samples that are also in another split. If False, raise an error for them.
         skipped: Samples to leave out.
-        limit: The maximum number of samples of each split, spread evenly over it.
+        limit: The maximum number of samples of each split. The samples are spread evenly over the split.
 
     Raises:
         ConfigError: `hold_out` selects no sample.
-        DataError: A split is missing or empty, or has samples of another split.
+        DataError: A split is missing or empty, or the training samples are also in another split.
     """
     if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
         msg = f"data set {dataset.source.name} has {', '.join(dataset.splits)}: it needs train and val or test"

@@ -11,15 +11,17 @@ Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 def configure(precision: Precision, seed: int) -> str:
-    """Seed the random generators, set the precision, and distribute batches over several devices.
+    """Seed the random generators, set the precision, and on JAX distribute batches over several devices.
+
+    Keras supports the distribution (`keras.distribution.DataParallel`) only on JAX.
+
 
     Args:
         precision: The precision of the arithmetic. `auto` is mixed float16 on a GPU and float32 elsewhere.
         seed: The seed of Python, NumPy and the backend.
 
     Returns:
-        The precision that was set. Distribution over several devices is `keras.distribution.DataParallel`, which Keras
-        has for JAX only.
+        The precision that was set.
     """
     keras.utils.set_random_seed(seed)
     if precision == "auto":

@@ -8,11 +8,11 @@ from keras import ops
 from orilla.train.data.road import CLASS, COUNTED, FRACTION
 
 CLASS_WEIGHT = 0.6
-"""Weight of the auxiliary loss of all classes. The loss of the road has weight 1."""
+"""Weight of the auxiliary loss for all classes. The loss for the road has weight 1."""
 
 
 class RoadLoss(keras.losses.Loss):
-    """Cross-entropy plus soft IoU of the road, and cross-entropy of all classes as an auxiliary loss.
+    """Cross-entropy plus soft IoU for the road, and cross-entropy for all classes as an auxiliary loss.
 
     Source of the IoU term: Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image
     Segmentation" (2016).

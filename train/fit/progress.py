@@ -43,7 +43,7 @@ class ProgressCallback(keras.callbacks.Callback):
 
 
 def note_of(row: Row, watch: str | None) -> str:
-    """Format the main metrics of an epoch: the watched one, or else accuracy and IoU."""
+    """Format the main metrics of an epoch: the watched metric, or else accuracy and IoU."""
     names = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
     return "  ".join(f"{name} {row[name]:.4f}" for name in names if name and "pixel" not in name)
 

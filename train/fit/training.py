@@ -1,4 +1,4 @@
-"""The training loop of every model. It reports progress, and writes a checkpoint after each epoch to resume from."""
+"""The training loop of every model. It reports progress, and writes a checkpoint after each epoch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orilla.train.fit.progress import ProgressCallback, note_of, tensorboard_wri
 Schedule = Literal["cosine", "constant"]
 
 AVERAGE_UPDATES = 20
-"""Number of updates of the running average within its span."""
+"""Number of times that the running average is updated within its span."""
 
 
 class Data(Protocol):
@@ -44,13 +44,14 @@ class FitOptions:
     schedule: Schedule = "cosine"
     average: float = 0.05
     """Span of the running average of weights and batch-norm statistics, as a share of all steps; 0 for no average. The
-    average is evaluated and kept, while the training continues from the last step. Source: Izmailov et al., "Averaging
-    Weights Leads to Wider Optima and Better Generalization" (2018)."""
+    averaged values are evaluated and saved, but the training continues with the latest values. Source: Izmailov et al.,
+    "Averaging Weights Leads to Wider Optima and Better Generalization" (2018)."""
     warmup_epochs: float = 1.0
     evaluate_every: int = 1
     """Number of epochs between two evaluations. The last epoch is always evaluated."""
     watch: str | None = None
-    """Metric of `FitTask.evaluate` whose best epoch is kept. If None, the last epoch is kept."""
+    """Name of a metric of `FitTask.evaluate`. The epoch with its highest value is kept. If None, the last epoch is
+    kept."""
     patience: int | None = None
     """Training stops after this number of evaluations without improvement. If None, all epochs are trained."""
     workers: int = 2
@@ -95,8 +96,8 @@ def fit(
         progress: Receives the progress. If None, no progress is reported.
 
     Raises:
-        ConfigError: The checkpoint belongs to a training with other options, or a batch does not fit into memory.
-        DataError: The loss is not finite. The checkpoint has the last epoch with a finite loss.
+        ConfigError: The checkpoint belongs to a training run with other options, or a batch does not fit into memory.
+        DataError: The loss is not finite. The checkpoint of the last epoch with a finite loss is kept.
     """
     model, options = task.model, task.options
     steps = len(task.data.epoch(0, workers=1))
@@ -193,7 +194,7 @@ def _out_of_memory(error: Exception) -> bool:
 def _fitting_batch(model: keras.Model, inputs: np.ndarray, truths: np.ndarray) -> int:
     """Return the largest batch size that fits into memory, or 0 if not even one sample fits.
 
-    This changes the weights.
+    The attempts change the weights.
     """
     size = len(inputs) // 2
     while size:

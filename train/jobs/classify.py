@@ -154,7 +154,7 @@ class _Training:
         return array
 
     def task(self, phase: Phase, progress: Progress) -> FitTask:
-        """Return the task of one phase: to train the layers after the frozen ones on the outputs of the frozen ones."""
+        """Return the task of one phase. It trains the later layers on the outputs of the frozen layers."""
         model, (train, watched), augment = self.network, self.inputs, self._augment()
         if phase.frozen_until is not None:
             train, watched = self._frozen_outputs(phase, augment, FeatureStore(cache_folder() / "features", progress))
@@ -192,7 +192,7 @@ class _Training:
     def _frozen_outputs(self, phase: Phase, augment: BatchChange | None, store: FeatureStore) -> tuple[Inputs, Inputs]:
         """Return the outputs of a phase's frozen layers for the training and the watched samples.
 
-        They are computed from the outputs of an earlier frozen layer if another phase has one.
+        If another phase freezes fewer layers, the outputs are computed from those of that phase's frozen layers.
         """
         last = str(phase.frozen_until)
         if last in self.features:
@@ -210,7 +210,10 @@ class _Training:
         return self.features[last]
 
     def _shallowest(self, last: str) -> str | None:
-        """Return the first of the phases' last frozen layers that lies before `last`, or None."""
+        """Return the last frozen layer of the phase that freezes the fewest layers.
+
+        Return None if no phase freezes fewer layers than the phase whose last frozen layer is `last`.
+        """
         order = [layer.name for layer in self.network.layers]
         ends = [phase.frozen_until for phase in self.plan.phases if phase.frozen_until is not None]
         before = [name for name in ends if order.index(name) < order.index(last)]

@@ -39,8 +39,8 @@ class Job:
     prepare: Callable[[Sample], NDArray[Any]]
     """Function that converts a sample into the network's input."""
     phases: tuple[Callable[[Progress], FitTask], ...]
-    """Function for each phase, called when the phase begins: a later phase freezes layers that an earlier one
-    trained."""
+    """Functions that return the task of each phase. Each is called when its phase begins, because a later phase may
+    freeze layers that an earlier phase trains."""
     batch: int
     learning_rate: float
     """Maximum learning rate of the last phase."""
@@ -86,7 +86,7 @@ def in_float32(network: keras.Model) -> keras.Model:
     """Return a network that computes in float32, as devices do. It is a copy if the network used half precision."""
     if all(np.dtype(layer.compute_dtype).itemsize >= 4 for layer in network.layers if layer.compute_dtype):
         return network
-    keras.config.set_dtype_policy("float32")  # Layers without their own policy use this one.
+    keras.config.set_dtype_policy("float32")  # Layers without their own policy use this policy.
     config = _without_mixed_precision(network.get_config())
     copy = type(network).from_config(config)
     copy.set_weights(network.get_weights())

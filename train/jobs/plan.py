@@ -52,7 +52,8 @@ class Phase:
     epochs: int
     learning_rate: float
     frozen_until: str | None = None
-    """Name of the last frozen layer. The outputs of the frozen layers are computed once. None trains every layer."""
+    """Name of the last frozen layer. The outputs of the frozen layers are computed once. If None, every layer is
+    trained."""
     views: int = 1
     """Number of augmented views of each sample that the frozen layers process."""
 

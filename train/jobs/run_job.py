@@ -22,7 +22,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
 
     Args:
         job: The network and its phases.
-        options: The options of the training.
+        options: The options of the training run.
         out: The run folder, which gets the checkpoints.
         signature: A string that identifies the training run. Checkpoints with another signature are rejected.
         progress: The receiver of the progress.
@@ -36,7 +36,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
             rows = _read_phase(finished, job.network, phase_signature)
             if (
                 checkpoint_signature(out) == phase_signature
-            ):  # The run was interrupted between the writing of the two files.
+            ):  # The run was interrupted after it wrote the first of the two files.
                 remove_checkpoint(out)
             continue
         started = time.monotonic()

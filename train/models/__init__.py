@@ -39,7 +39,7 @@ MODELS = {
     "bilstm": ModelRow(
         "lstm", "bidirectional LSTM combined with a linear model of words and word pairs, for texts", ("dropout",)
     ),
-    "road": ModelRow("road", "U-Net below 1 M parameters that segments the road", ("weights", "width")),
+    "road": ModelRow("road", "U-Net with fewer than 1 M parameters that segments the road", ("weights", "width")),
     "mlp-sigmoid": ModelRow("mlp", "784-10-10 with sigmoid, for digits"),
     "mlp-relu": ModelRow("mlp", "784-100-10 with ReLU, for digits"),
     "mlp-selu": ModelRow("mlp", "784-200-100-10 with batch norm and SELU, for digits", ("dropout",)),

@@ -28,7 +28,7 @@ def grey(x: Any) -> Any:
 def fixed_pointwise(x: Any, kernel: np.ndarray, bias: np.ndarray) -> Any:
     """Return the channels multiplied by a constant matrix, plus a constant.
 
-    This puts normalisation inside the graph.
+    With this layer, normalisation is part of the network.
     """
     return layers.Conv2D(
         kernel.shape[1],
@@ -55,7 +55,7 @@ def output_layer(x: Any, classes: int, *, binary: bool = False) -> Any:
 
 @contextmanager
 def download_errors() -> Iterator[None]:
-    """Report a failed download of weights by Keras as one line.
+    """Convert the exceptions of a failed download of weights into a `ConfigError` with a one-line message.
 
     Raises:
         ConfigError: The weights cannot be downloaded.
@@ -71,7 +71,7 @@ def download_errors() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message. Keras writes messages of many lines."""
+    """Return the first line of an error's message, because messages of Keras may have many lines."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

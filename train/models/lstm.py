@@ -1,7 +1,8 @@
 """Recurrent models for texts.
 
-Source of the LSTM: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). No layer uses a mask. Texts are
-padded in front with a special token, whose meaning the network learns, so that the device runs a loop of fixed length.
+Source of the LSTM: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997). No layer uses a mask. Texts are padded
+at the front to a fixed length with a special token, whose meaning the network learns. The LSTM therefore runs a loop of
+fixed length on the device.
 """
 
 from __future__ import annotations
@@ -15,29 +16,29 @@ from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
 from orilla.train.models.blocks import output_layer
 
 PAIRS, PAIR_FACTOR = 131_071, 7_919
-"""Number of weights that the word pairs share, and the factor of the hash that assigns them. Both are primes. The hash
-stays below 2^31 for 200,000 words."""
+"""Number of weights that the word pairs share, and a factor of the hash that assigns a weight to each pair. Both are
+primes. With up to 200,000 words, the products in the hash stay below 2^31."""
 
 POOLED = 4
 """Number of words that one step of the bidirectional LSTM covers."""
 
 
 def lstm(options: NetworkOptions) -> Network:
-    """Build embedding 32, LSTM 32, and sigmoid."""
+    """Build an embedding of size 32, an LSTM of 32 units, and a sigmoid output."""
     tokens, x = _words(options, 32, 0.2)
     x = layers.LSTM(32, name="lstm")(x)
     return Network(keras.Model(tokens, output_layer(x, options.classes, binary=True), name="lstm"))
 
 
 def bilstm(options: NetworkOptions) -> Network:
-    """Build a deep and a wide part. The output is the sigmoid of their sum.
+    """Build a network of a deep and a wide part. The output is the sigmoid of their sum.
 
-    The deep part is embedding 48, a convolution over three words, pooling by four, and a bidirectional LSTM 2x32. Its
-    features are the maxima over time of the convolution and of the LSTM, and the mean over time of the LSTM. The wide
-    part has a weight for each word and each pair of words.
+    The deep part consists of an embedding of size 48, a convolution over three words, max-pooling over four steps, and
+    a bidirectional LSTM of 2x32 units. Its features are the maxima over time of the convolution and of the LSTM, and
+    the mean over time of the LSTM. The wide part has a weight for each word and each pair of words.
 
-    The wide part knows rare words. The deep part learns words from their context: it takes the names in a review for
-    opinions, and is wrong for other names.
+    The wide part learns rare words well. The deep part learns words in their context, but it learns names in the
+    training reviews as if they were opinions, and is then wrong about reviews with other names.
 
     Sources: Zhou et al., "A C-LSTM Neural Network for Text Classification" (2015); Cheng et al., "Wide & Deep Learning
     for Recommender Systems" (2016); word pairs: Wang and Manning, "Baselines and Bigrams" (2012).

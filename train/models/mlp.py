@@ -11,7 +11,7 @@ from orilla.train.models.blocks import grey, image_input, output_layer
 
 
 def sigmoid(options: NetworkOptions) -> Network:
-    """Build 784-10-10 with sigmoid."""
+    """Build a 784-10-10 network with sigmoid activations."""
     image = image_input(options)
     x = layers.Flatten(name="flatten")(grey(image))
     x = layers.Dense(10, activation="sigmoid", name="dense")(x)
@@ -19,7 +19,7 @@ def sigmoid(options: NetworkOptions) -> Network:
 
 
 def relu(options: NetworkOptions) -> Network:
-    """Build 784-100-10 with ReLU."""
+    """Build a 784-100-10 network with ReLU activations."""
     image = image_input(options)
     x = layers.Flatten(name="flatten")(grey(image))
     x = layers.Dense(100, activation="relu", name="dense")(x)
@@ -27,7 +27,7 @@ def relu(options: NetworkOptions) -> Network:
 
 
 def selu(options: NetworkOptions) -> Network:
-    """Build 784-200-100-10 with batch norm before each SELU.
+    """Build a 784-200-100-10 network with batch norm before each SELU.
 
     Source of SELU: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
     """
@@ -48,7 +48,10 @@ def dense_bn(x: keras.KerasTensor, dropout: float | None) -> keras.KerasTensor:
 
 
 def digit_changes() -> RandomAffine:
-    """Return augmentation as strong as the differences between handwritings. Half of the digits stay unchanged."""
+    """Return augmentation with changes as large as the differences between people's handwriting.
+
+    Half of the digits stay unchanged.
+    """
     return RandomAffine(AffineRanges(rotation=8.0, shift=0.06, shear=0.1, zoom=0.1, mirror=False, share=0.5))
 
 

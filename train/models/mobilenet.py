@@ -16,7 +16,7 @@ from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
 from orilla.train.models.blocks import download_errors, first_line, image_input, output_layer
 
 FEATURES, FINE_TUNED_AFTER = "pool", "block_12_add"
-"""The last frozen layer of the first and of the second phase."""
+"""Names of the last frozen layers of the first and of the second phase."""
 
 
 def build(options: NetworkOptions) -> Network:

@@ -1,7 +1,7 @@
 """The road model: a U-Net on the first thirteen blocks of MobileNetV2, below one million parameters.
 
-The encoder is Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2, up to
-stride 16. The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with
+The encoder is the network of Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2,
+up to stride 16. The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with
 depthwise-separable convolutions. Every layer has int8 kernels and runs on the Edge TPU: nearest-neighbour upsampling is
 written as concatenation and reshape, because the Edge TPU compiler rejects the newer resize operators.
 """
@@ -31,11 +31,11 @@ CONTEXT = 128
 """Number of channels at stride 32, for width 1."""
 
 MOMENTUM = 0.95
-"""Momentum of the running batch-norm statistics. With 0.999, Keras' value for this encoder, they need thousands of
-steps."""
+"""Momentum of the running batch-norm statistics. With 0.999, Keras' value for this encoder, the statistics need
+thousands of steps to adapt."""
 
 FROZEN_UNTIL = "block_6_depthwise"
-"""Last frozen layer of a pre-trained encoder, at which stride 16 begins."""
+"""Name of the last frozen layer of a pre-trained encoder. Stride 16 begins at this layer."""
 
 ENCODER_END = "block_12_add"
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
@@ -74,7 +74,10 @@ def build(
 
 
 def deployable(model: keras.Model) -> keras.Model:
-    """Return the part of a trained model that is exported: `[N,H,W,3]` to road probability `[N,H/2,W/2,1]`."""
+    """Return the part of a trained model that is exported.
+
+    It maps images `[N,H,W,3]` to road probabilities `[N,H/2,W/2,1]`.
+    """
     logit = model.get_layer("road_logit").output
     return keras.Model(model.input, layers.Activation("sigmoid", name="road")(logit), name="road")
 
@@ -134,7 +137,7 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
 def _scaled(channels: int, width: float) -> int:
     """Scale a number of channels by the width multiplier, and round it to a multiple of 8.
 
-    Int8 kernels are fastest then.
+    Int8 kernels are fastest with such numbers.
     """
     return max(16, 8 * round(channels * width / 8))
 

@@ -21,7 +21,7 @@ from orilla.train.jobs.plan import Network, NetworkOptions, Phase, Plan
 from orilla.train.models.blocks import download_errors, fixed_pointwise, image_input, load_by_name, output_layer
 
 FROZEN_UNTIL = "block3_pool"
-"""Last frozen layer. It is the end of the first twelve layers of VGG19, and of the first ten of VGG16."""
+"""Name of the last frozen layer, the pooling layer of the third block."""
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
 """Mean of ImageNet's images. Source: the authors' Caffe models, `keras.applications.vgg19`."""
@@ -44,7 +44,7 @@ class _Base:
 
 
 def fine_tuned(application: Application, options: NetworkOptions) -> Network:
-    """Build the base, one vector of its last feature map, dense 100, and softmax."""
+    """Build the convolutional layers, pooling or flattening, a dense layer of 100 units, and a softmax output."""
     base = _base(options, application)
     x = _vector(base.model.output, options)
     x = layers.Dense(100, activation="relu", kernel_initializer="he_normal", name="dense")(x)
@@ -54,7 +54,7 @@ def fine_tuned(application: Application, options: NetworkOptions) -> Network:
 
 
 def features(application: Application, options: NetworkOptions) -> Network:
-    """Build frozen features, dense 256 with dropout, and softmax.
+    """Build frozen features, a dense layer of 256 units with dropout, and a softmax output.
 
     With a partial weights file, the features are those of the last block that the file covers.
 
