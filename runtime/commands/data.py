@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="list: list the published data sets; get: download one; show: show the contents of any data set",
     )
     parser.add_argument(
-        "name", nargs="?", help="name of a published data set; for show also a data set as orilla train takes it"
+        "name", nargs="?", help="name of a published data set; for show also any data set, as in orilla train --data"
     )
 
 

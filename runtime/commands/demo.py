@@ -97,7 +97,7 @@ def execute(arguments: argparse.Namespace) -> DemoResult:
 
 
 def _check(folder: Path, run: Path, seed: int) -> None:
-    """Create the folder. Raise an error if a package is missing, or if the folder has another model."""
+    """Create the folder. Raise an error if a package is missing, or if the folder has a model with another seed."""
     if folder.exists() and not folder.is_dir():
         msg = f"--out {folder} is a file: give a folder"
         raise ConfigError(msg)

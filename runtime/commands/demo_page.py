@@ -145,7 +145,7 @@ def _add_export(page: Page, manifest: Manifest) -> None:
             *(_variant_row(manifest, variant) for variant in manifest.variants),
         ],
     )
-    page.text("* the default: the fastest variant that loses at most one point.")
+    page.text("* the default: the fastest variant whose accuracy drops by at most one point.")
 
 
 def _variant_row(manifest: Manifest, variant: Variant) -> tuple[str, ...]:

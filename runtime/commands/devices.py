@@ -62,7 +62,7 @@ class MachineResult(CommandResult):
 
     machine: Machine
     device: str | None
-    """Name of this machine in the catalogue, or None."""
+    """Name of this machine in the catalogue, or None if the catalogue does not contain it."""
     engines: list[EngineRow]
     catalog: Catalog
 
@@ -149,7 +149,7 @@ def _print_device(console: ResultConsole, name: str, spec: DeviceSpec) -> None:
         "accelerators": ", ".join(spec.accelerators),
         "engines": ", ".join(spec.engines),
         "precisions": ", ".join(spec.precisions),
-        "threads": f"{spec.threads}: one core is left to the loop" if spec.cores > 1 else "1",
+        "threads": f"{spec.threads}: one core is left for the loop" if spec.cores > 1 else "1",
         "source": spec.source,
     }
     for label, text in rows.items():

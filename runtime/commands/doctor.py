@@ -33,7 +33,7 @@ class DoctorResult(CommandResult):
 
     @property
     def exit_code(self) -> int:
-        """Return 0 without failures, else 1."""
+        """Return 0 if no finding is a failure, else 1."""
         return 0 if all(finding.passed for finding in self.findings) else 1
 
     def render(self, console: ResultConsole) -> None:

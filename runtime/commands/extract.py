@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> ExtractResult:
     variant = bundle.manifest.variant(arguments.variant or bundle.manifest.default)
     suffix = Path(variant.file).suffix
     if arguments.out.suffix != suffix:
-        msg = f"--out {arguments.out}: {variant.name} is a {suffix} file"
+        msg = f"--out {arguments.out}: {variant.name} is a {suffix} file: give a file NAME{suffix}"
         raise ConfigError(msg)
     check_writable(arguments.out)
     data = bundle.read(variant.file) if arguments.bare else with_metadata(bundle, variant)

@@ -28,7 +28,7 @@ class ReplayCheck(CommandResult):
     """Variant and engine of each model, by name."""
     decision_count: int
     first_difference: int | None
-    """Number of the first decision that differs, or None."""
+    """Number of the first decision that differs, or None if all are the same."""
 
     @property
     def exit_code(self) -> int:
@@ -113,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("recording", help="file of orilla run --record")
     parser.add_argument("--policy", help="simulate another policy: latest, every, rate:HZ or deadline:MS")
-    parser.add_argument("--infer-ms", type=float, help="simulate this time of each inference, milliseconds")
+    parser.add_argument("--infer-ms", type=float, help="simulate inferences that take this many milliseconds")
 
 
 def execute(arguments: argparse.Namespace) -> ReplayCheck | ReplaySimulation:

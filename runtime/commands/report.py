@@ -56,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> ReportResult:
     from orilla.runtime.bench.result import read_all
 
     if arguments.out.suffix not in (".html", ".htm"):
-        msg = f"--out {arguments.out}: a page is NAME.html"
+        msg = f"--out {arguments.out}: give a file NAME.html"
         raise ConfigError(msg)
     check_plots()
     check_writable(arguments.out)

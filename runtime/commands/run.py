@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundle",
         nargs="+",
         help="path of a bundle, or the name of a shipped one: road, convnet, mobilenet, sentiment; several bundles "
-        "answer the same frames",
+        "process the same frames",
     )
     parser.add_argument(
         "--source",
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock",
         action="store_true",
-        help="read the clock that scenes+clock draws into the images: the true latency, including camera and display",
+        help="measure the true latency, including camera and display, by the clock in the images of scenes+clock",
     )
 
 
@@ -88,7 +88,8 @@ class RunResult(CommandResult):
     events: dict[str, int]
     """Number of events of the source, by kind."""
     accelerator: dict[str, int]
-    """Number of losses, recoveries and fallbacks to the CPU. Empty if there is no accelerator."""
+    """Number of times that the accelerator was lost, recovered, or replaced by the CPU. Empty if there is no
+    accelerator."""
     seconds: float
     """Duration of the loop."""
     fps: float
@@ -110,7 +111,7 @@ class RunResult(CommandResult):
         return ", ".join(dict.fromkeys(text.split(" on ", 1)[1] for text in self.models.values()))
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON document, in which the statistics are not nested."""
+        """Return the JSON document with the statistics at the top level."""
         return {
             "variant": self.variant,
             "engine": self.engine,

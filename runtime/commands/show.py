@@ -20,7 +20,7 @@ MAX_LABELS = 10
 """Maximum number of labels that are printed."""
 
 MAX_DROP = 1.0
-"""Accuracy drop in percentage points from which the table marks a variant. It is the default of `orilla export`."""
+"""Accuracy drop in percentage points above which the table marks a variant. It is the default of `orilla export`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         type=float,
         default=1.0,
-        help="accuracy that a variant may lose compared with the original model, in points (default: 1)",
+        help="largest accuracy drop of a variant compared with the original model, in points (default: 1)",
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit in seconds (default: 60)")
     parser.add_argument("--engines", help="test only these engines, separated by commas (orilla devices lists them)")
@@ -53,12 +53,12 @@ class TrialRow:
     """Number of inferences in the last round."""
     rounds: int
     left_out: str | None
-    """Reason why the candidate was not chosen. None for the choice."""
+    """Reason why the candidate was not chosen. None for the chosen candidate."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuneResult(CommandResult):
-    """The choice, and all candidates."""
+    """The chosen candidate, and all candidates."""
 
     bundle: str
     machine: Machine

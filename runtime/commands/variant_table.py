@@ -42,7 +42,7 @@ def _table(manifest: Manifest, max_drop: float, *, is_wide: bool) -> Table:
     from rich.table import Table
 
     report, metric = manifest.report, task_of(manifest.task).metric
-    truth = "" if report.truth == "labels" else ", compared with its own answers"
+    truth = "" if report.truth == "labels" else ", with the decisions of the original as ground truth"
     title = f"{manifest.name} compared with the original, {report.count} samples of {report.data}{truth}"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
     columns = ("MiB", f"{metric}, 95 %", "drop", "agree", "p50 ms", *(WIDE_COLUMNS if is_wide else ()))
@@ -75,7 +75,7 @@ def _legend(manifest: Manifest, max_drop: float) -> list[str]:
     metric, default = task_of(manifest.task).metric, manifest.default
     lines = [f"drop: points of {metric}   *: default   !: loses more than {max_drop:g}, so it cannot be the default"]
     if manifest.variant(default).check.drop > max_drop:
-        lines.append(f"no variant loses less than {max_drop:g}: {default}, which loses least, is the default")
+        lines.append(f"every variant loses more than {max_drop:g}: {default} loses least and is the default")
     return lines
 
 

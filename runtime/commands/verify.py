@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        help="also measure the accuracy on a data set, as orilla train takes it (the split val, else test)",
+        help="also measure the accuracy on this data set, as in orilla train --data (the split val, else test)",
     )
     parser.add_argument("--variant", help="verify only this variant (default: all)")
     parser.add_argument("--engine", help="engine, as listed by orilla devices (default: each variant's own)")

@@ -28,7 +28,7 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: float
     """Value of the primary metric, 0–1."""
     interval: tuple[float, float]
-    """95 % bootstrap interval of the primary metric."""
+    """95 % confidence interval of the primary metric, by bootstrap."""
     metrics: dict[str, float]
     """All metrics, by name."""
     drop: float | None

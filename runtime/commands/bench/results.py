@@ -33,7 +33,7 @@ WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower t
 
 @dataclass(frozen=True, slots=True)
 class BenchResult(CommandResult):
-    """Base class of the results. A result consists of tables and lines. They are printed as such or as Markdown."""
+    """Base class of the results. A result is printed as tables and lines, in plain text or in Markdown."""
 
     mode: ClassVar[str]
     hidden: ClassVar[tuple[str, ...]] = ("as_markdown",)
@@ -41,7 +41,7 @@ class BenchResult(CommandResult):
     as_markdown: bool
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON document, which begins with the mode."""
+        """Return the JSON document. Its first key is `mode`."""
         return {"mode": self.mode, **CommandResult.to_json(self)}
 
     def render(self, console: ResultConsole) -> None:
@@ -94,7 +94,7 @@ class HostsResult(BenchResult):
 
     @property
     def exit_code(self) -> int:
-        """Return 0 if every machine has a result, 1 if one has none, or `INTERRUPTED`."""
+        """Return `INTERRUPTED` after an interruption, 0 if every machine has a result, else 1."""
         if self.interrupted:
             return INTERRUPTED
         return 0 if all(report.result is not None for report in self.hosts) else 1
@@ -132,7 +132,7 @@ class CompareResult(BenchResult):
         return 1 if self.comparison.verdict == "slower" else 0
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON document, in which the comparison is not nested."""
+        """Return the JSON document with the fields of the comparison at the top level."""
         return {"mode": self.mode, **msgspec.structs.asdict(self.comparison)}
 
     def parts(self) -> tuple[list[Table], list[str]]:
@@ -206,7 +206,7 @@ class EstimateResult(BenchResult):
         ]
         title = f"estimate for {self.predictions[0].device}, all its cores"
         note = (
-            "ESTIMATE: nothing was measured on that device; the span is the error for models with published figures "
-            "for it"
+            "ESTIMATE: nothing was measured on that device; the span is the error of estimates for models with "
+            "published figures"
         )
         return [(title, ["variant", "p50 ms", "span", "from"], rows)], [note]

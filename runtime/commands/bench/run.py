@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="source of the loop (default: the golden frames, 30 per second)")
     parser.add_argument("--policy", help="policy of the loop: latest, every, rate:HZ or deadline:MS")
     parser.add_argument("--soak", action="store_true", help="measure until the temperature is steady")
-    parser.add_argument("--data", help="also measure the accuracy on a data set, as orilla train takes it")
+    parser.add_argument("--data", help="also measure the accuracy on this data set, as in orilla train --data")
     parser.add_argument("--out", type=Path, metavar="F.json", help="file to write the result to")
     parser.add_argument(
         "--history",
         type=Path,
         metavar="DIR",
-        help="folder to add the result to; the trend of the results in it is printed",
+        help="folder to add the result to; also print the trend of all results in the folder",
     )
     parser.add_argument("--report", type=Path, metavar="F.html", help="page to write")
     parser.add_argument(
@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> BenchResult:
 
 
 def _check_run(arguments: argparse.Namespace) -> None:
-    """Fill in defaults. Raise an error for options that do not go together, before anything is loaded."""
+    """Fill in defaults. Raise an error for options that cannot be combined, before anything is loaded."""
     from orilla.devices.errors import unknown_name
     from orilla.runtime.bench.result import HEADLINE
     from orilla.runtime.bench.soak import MAX_S as SOAK_S
@@ -111,7 +111,7 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         from orilla.runtime.bench.report.report import check_plots
 
         if arguments.report.suffix not in (".html", ".htm"):
-            msg = f"--report {arguments.report}: a page is NAME.html"
+            msg = f"--report {arguments.report}: give a file NAME.html"
             raise ConfigError(msg)
         check_plots()
 

@@ -75,7 +75,7 @@ class ArrayFile(NumberedDataset):
 
 
 def recognise(path: Path) -> bool:
-    """Return True for any `.npz`. More specific readers are asked before this one."""
+    """Return True for any `.npz`. More specific readers are tried before this one."""
     return path.suffix == ".npz" and path.is_file() and zipfile.is_zipfile(path)
 
 
@@ -83,8 +83,8 @@ def open_dataset(path: Path) -> ArrayFile:
     """Read the file.
 
     Raises:
-        DataError: The file is damaged or no `.npz`, it contains no arrays or arrays of different lengths, or a value is
-            NaN or infinite.
+        DataError: The file is damaged or not a `.npz`, it contains no arrays or arrays of different lengths, or a value
+            is NaN or infinite.
     """
     inputs = npz.read_arrays(path)
     y = _truths(path, inputs.pop("y", None))

@@ -77,7 +77,7 @@ class ClassFolders(ListedDataset[File]):
 
 
 def top_of(path: Path, suffixes: tuple[str, ...]) -> tree.Folder | None:
-    """Return the folder that contains the class folders or the split folders, or None if there is none."""
+    """Return the folder with the class folders or the split folders, or None if there are no such folders."""
     candidates = tree.candidates(path)
     with_splits = (folder for folder in candidates if _splits(folder, suffixes))
     return next(with_splits, None) or next((folder for folder in candidates if _has_classes(folder, suffixes)), None)
@@ -106,9 +106,9 @@ def _classes(parent: tree.Folder) -> list[tree.Folder]:
 def _has_classes(folder: tree.Folder, suffixes: tuple[str, ...]) -> bool:
     """Return True if a folder contains class folders.
 
-    These are two or more folders with files, or one with files and empty ones.
+    There must be two or more folders. One of them must contain files, or two must contain files in subfolders.
 
-    All files of a class may lie in subfolders. A class without files is reported when the samples are listed.
+    Classes without files are reported when the samples are listed.
     """
     children = _classes(folder)
     if len(children) < 2:

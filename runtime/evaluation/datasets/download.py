@@ -37,8 +37,8 @@ COMPLETE = "complete"
 PART = ".part"
 
 Progress = Callable[[int, int | None], None]
-"""Function that reports progress. It receives the number of bytes so far and the total, or None if the total is
-unknown."""
+"""Function that reports progress. Its arguments are the number of bytes received so far, and the total number of bytes
+or None if that is unknown."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,7 +123,7 @@ def downloaded(name: str) -> Path | None:
 def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[float], None] = time.sleep) -> None:
     """Download one file to `target`.
 
-    After an interrupt, a partial file remains next to it, and the next call resumes it.
+    If the download is interrupted, a partial file remains next to `target`, and the next call resumes the download.
     """
     part = target.with_name(target.name + PART)
     failures = 0
@@ -136,7 +136,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
         except _BrokenConnectionError as error:
             failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= ATTEMPTS:
-                msg = f"{file.url} the connection failed ({error}): run the command again to resume"
+                msg = f"{file.url}: the connection failed ({error}): run the command again to resume"
                 raise DataError(msg) from error
             pause(min(8.0, 0.5 * 2**failures))
     _check(file, part)

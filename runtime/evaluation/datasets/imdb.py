@@ -1,7 +1,7 @@
 """Data set IMDB as Keras publishes it: `imdb.npz` contains lists of word ranks, `imdb_word_index.json` the words.
 
 Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are converted back into strings
-with a space between words, so that training and the robot use the same tokeniser.
+with a space between words, so that training and the device use the same tokeniser.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def open_dataset(path: Path) -> Imdb:
     file = path / "imdb.npz" if path.is_dir() else path
     index = file.parent / INDEX
     if not index.is_file():
-        msg = f"{index} is missing: {file.name} contains word ranks, {INDEX} the words"
+        msg = f"{index} is missing: {file.name} contains only ranks, {INDEX} contains the words"
         raise DataError(msg)
     with tree.errors_of(index):
         words = _words(json.loads(index.read_bytes()))

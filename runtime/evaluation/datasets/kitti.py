@@ -19,7 +19,7 @@ from orilla.runtime.evaluation.datasets import tree
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit
 
 EVERY = 5
-"""One of this number of images of each kind of scene is in `val`."""
+"""For each kind of scene, `val` contains one of every five images."""
 
 
 class Kitti(Pairs):

@@ -21,7 +21,7 @@ PairsBySplit = dict[str, Sequence[tuple[tree.Folder, tree.Folder]]]
 
 
 class Pairs(Dataset):
-    """Base class of data sets of pairs of files. A label image has the size of its image."""
+    """Base class of data sets that consist of images and label images of the same size."""
 
     task = "segment"
 

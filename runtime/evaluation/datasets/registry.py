@@ -14,7 +14,7 @@ READERS = {
     "scenes": "procedural road scenes; scenes:SEED gives other scenes",
     "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
     "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
-    "masks": "images/ and masks/ with equal names, below train/ val/ test/ or without splits",
+    "masks": "images/ and masks/ with equal file names, below train/ val/ test/ or without splits",
     "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
     "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
@@ -22,7 +22,7 @@ READERS = {
     "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
 }
 """Description of each kind of data set. The module of the same name in this folder reads it: an `EmbeddedReader` or a
-`FileReader`. Paths are offered to the readers in this order."""
+`FileReader`. The readers are tried in this order."""
 
 
 class EmbeddedReader(Protocol):
@@ -130,7 +130,7 @@ def _kind_of(path: Path) -> str:
     for kind, reader in readers.items():
         if reader.recognise(path):
             return kind
-    msg = f"not a data set: {path}: it has the layout of none of {', '.join(readers)}"
+    msg = f"not a data set: {path}: it does not have the layout of any of {', '.join(readers)}"
     raise DataError(msg)
 
 

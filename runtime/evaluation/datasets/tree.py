@@ -75,9 +75,9 @@ def candidates(path: Path) -> list[Folder]:
 
 
 def required(top: Folder | None, path: Path, lack: str) -> Folder:
-    """Return `top`.
+    """Return `top` if it is not None.
 
-    If it is None, raise `DataError` with the message `lack`, which says what the data at `path` lacks.
+    Otherwise raise `DataError`. `lack` is the part of its message that states what the data at `path` lacks.
     """
     if top is None:
         msg = f"not a data set: {path} {lack}"
@@ -196,7 +196,8 @@ def decoded(path: Folder, flags: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
 
 
 SHARES = (("train", 0.8), ("val", 0.9), ("test", 1.0))
-"""How a data set without splits is divided. A sample belongs to the first split whose bound is above its hash, 0–1."""
+"""Upper bounds of the splits of a data set without split folders. The hash of a sample is a number from 0 to 1. The
+sample belongs to the first split whose bound is above the hash."""
 
 
 def split_of(content: bytes) -> str:

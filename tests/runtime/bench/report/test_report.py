@@ -85,7 +85,7 @@ def test_hostile_names_stay_text(tmp_path):
     ("words", "message"),
     [
         (["missing.json"], "cannot read missing.json"),
-        (["{made}", "--out", "page.txt"], "a page is NAME.html"),
+        (["{made}", "--out", "page.txt"], "give a file NAME.html"),
         (["{made}", "--out", "missing/r.html"], "does not exist"),
     ],
 )
