@@ -21,8 +21,8 @@ DEVICES = {
 """Devices that have rules, with a description."""
 
 TPU_CACHE = 8 << 20
-"""Size of the memory on the Edge TPU for parameters, in bytes. The other parameters are sent for every frame. Source:
-Coral's documentation, "Edge TPU performance: parameter data caching"."""
+"""Size of the Edge TPU's memory for parameters in bytes. Parameters that do not fit are sent again for every frame.
+Source: Coral's documentation, "Edge TPU performance: parameter data caching"."""
 
 PI4_MACS = 800_000_000
 """Number of multiplications that a Raspberry Pi 4 computes in about a tenth of a second. The value is the number of

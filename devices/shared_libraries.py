@@ -16,7 +16,8 @@ EDGETPU = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(sys.platf
 """File name of Coral's library."""
 
 EDGETPU_VARIABLE = "ORILLA_EDGETPU"
-"""Environment variable with the path of Coral's library, if it is in a folder where the loader does not search."""
+"""Environment variable with the path of Coral's library. It is needed if the loader does not search the library's
+folder."""
 
 FOLDERS = ("/usr/local/lib", "/usr/lib", "/lib", "/usr/lib64")
 """Folders in which the loader searches."""

@@ -72,7 +72,7 @@ def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
         tuner.search(verbose=0)
     except RuntimeError as error:  # KerasTuner stops after three failures in a row.
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
-        msg = f"the trials of the search fail: {lines[-1].strip() if lines else error}"
+        msg = f"the search trials failed: {lines[-1].strip() if lines else error}"
         raise DataError(msg) from error
     trials = list(tuner.oracle.trials.values())
     completed = [trial for trial in trials if trial.status == "COMPLETED" and trial.score is not None]

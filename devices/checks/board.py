@@ -33,9 +33,9 @@ def bits(machine: Machine) -> Finding | None:
         "LiteRT variants"
     )
     if "tflite-runtime" in machine.engines:
-        return Finding("system", "warning", detail, "for all engines, install the 64-bit system")
+        return Finding("system", "warning", detail, "to use all engines, install a 64-bit operating system")
     fix = (
-        "install the 64-bit system; or: sudo apt install python3-numpy python3-opencv && "
+        "install a 64-bit operating system; or: sudo apt install python3-numpy python3-opencv && "
         "pip install --no-deps tflite-runtime==2.14.0"
     )
     return Finding("system", "failure", detail, fix)

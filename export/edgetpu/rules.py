@@ -1,4 +1,4 @@
-"""Rules of Coral's compiler: when it rejects an operator, why it does, and which alternative it would map.
+"""Rules of Coral's compiler: which operators it rejects, for what reason, and which operators can replace them.
 
 Source: Coral's documentation, "TensorFlow models on the Edge TPU" (model requirements, supported operations). Where the
 documentation is incomplete, the rules follow published logs and compiled models.

@@ -56,7 +56,10 @@ class Speed:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Return the factors for the lower and upper bound of an estimate: the largest error in either direction."""
+        """Return the factors by which an estimate is multiplied to get its lower and upper bound.
+
+        They are the largest errors in the two directions.
+        """
         worst = max((max(error, 1 / error) for error in self.errors.values()), default=LONE)
         return 1 / worst, worst
 

@@ -16,7 +16,7 @@ class CommandResult(ABC):
     __slots__ = ()
 
     to_stderr: ClassVar[bool] = False
-    """True if `render` prints on standard error, because standard output has other data."""
+    """True if `render` prints to standard error, because standard output carries other data."""
 
     optional: ClassVar[tuple[str, ...]] = ()
     """Fields that the JSON document omits if they are None."""

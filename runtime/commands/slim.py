@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of the variants to keep, separated by commas; default means the default variant",
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
-    parser.add_argument("--default", help="new default variant (default: the bundle's if it is kept, else the first)")
+    parser.add_argument(
+        "--default", help="new default variant (default: the current one if kept, else the first in --keep)"
+    )
 
 
 @dataclass(frozen=True, slots=True)

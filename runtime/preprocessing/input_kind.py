@@ -43,7 +43,7 @@ class InputPreprocessor(ABC):
     prepared_suffix: ClassVar[str]
     """Suffix of the file that stores a prepared golden sample. If both suffixes are equal, there is only one file."""
     takes_buffers: ClassVar[bool] = False
-    """True if the result can be written into a buffer of the caller."""
+    """True if the result can be written into a buffer that the caller supplies."""
     spec: Any
     """Specification of the preprocessing, as bundles store it."""
 

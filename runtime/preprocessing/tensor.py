@@ -159,7 +159,7 @@ class ArrayPreprocessor(InputPreprocessor):
         return self.spec.unpack(packed)
 
     def encode_prepared(self, prepared: ModelInput) -> bytes:
-        """Return the packed arrays as a `.npy` file. It equals the file of the raw input."""
+        """Return the packed arrays as a `.npy` file. The file is identical to that of the raw input."""
         assert isinstance(prepared, Mapping)
         return encode_npy(self.spec.pack(prepared))
 

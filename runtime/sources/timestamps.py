@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 WINDOW_NS = 5_000_000_000
-"""The smallest delay is used for at least this number of nanoseconds, and for at most twice as long. Older delays are
-forgotten, so that the conversion follows a clock that drifts or a server that paused."""
+"""Length in nanoseconds of the window in which the smallest delay between presentation and arrival is kept. It is kept
+for one or two windows and then forgotten, so that the conversion of time stamps adapts to a clock that drifts or a
+server that paused."""
 
 
 class PresentationClock:

@@ -124,7 +124,7 @@ def test_a_32_bit_system_is_reported_with_what_works(tmp_path, engines, level):
     result = finding(board.examine(machine), "system")
     assert result.level == level
     assert "The only engine is tflite-runtime 2.14" in result.detail
-    assert "64-bit system" in result.fix
+    assert "64-bit operating system" in result.fix
 
 
 def test_a_coral_on_a_slow_port_is_a_warning(examine):

@@ -1,4 +1,4 @@
-"""The jobs of classifiers of images and texts."""
+"""Training jobs for image and text classifiers."""
 
 from __future__ import annotations
 

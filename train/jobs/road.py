@@ -1,4 +1,4 @@
-"""The job of the road model."""
+"""Training job for the road model."""
 
 from __future__ import annotations
 

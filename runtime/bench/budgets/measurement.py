@@ -123,7 +123,7 @@ class Answers:
     drop: float
     """Drop of the primary metric in percentage points."""
     agreement: float
-    """Share of equal decisions of the two, 0-1."""
+    """Share of samples for which the variant and its reference make the same decision, 0-1."""
     drop_from: str
     """Description of the data on which the drop was measured."""
     agreement_from: str

@@ -27,8 +27,8 @@ FAILED = 255
 """Exit code if `ssh` itself fails. Any other exit code comes from the remote command. Source: ssh(1)."""
 
 SHORT_S = 120.0
-"""Default time limit in seconds for a script. A script is retried after its time limit only if the limit is not longer
-than this."""
+"""Default time limit in seconds for a script. A script that reaches its time limit is retried only if the limit is at
+most this long."""
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pause in seconds before each retry after a lost connection."""
