@@ -44,7 +44,10 @@ def limits(root: Path = Path("/")) -> Limits:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Yield the folders of this process's groups and their parents. A container sees its own group at the top."""
+    """Yield the folders of this process's control groups and of their parent groups.
+
+    A container sees its own group as the top one.
+    """
     seen = set()
     for line in read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]

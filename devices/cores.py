@@ -33,7 +33,7 @@ def keep_to_core(index: int) -> None:
     """Pin the calling thread to one of two cores, if this process may use exactly two.
 
     Otherwise Linux lets two busy threads share one core for milliseconds while the other core is idle. With more cores,
-    inference has several threads, which Linux distributes well without help.
+    inference has several threads, and Linux distributes these well.
 
     Args:
         index: 0 for the first core, 1 for the second.

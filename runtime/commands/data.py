@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
 
 MAX_CLASSES = 12
-"""Maximum number of classes in the row of a split."""
+"""Maximum number of classes that the row of a split lists."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

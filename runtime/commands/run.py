@@ -210,7 +210,7 @@ class _Run:
                 result = self._loop(stream, sinks)
             complete = True
         except SourceError:
-            # If a camera is lost, the outputs are complete. If a file is truncated, they are not.
+            # The outputs are complete if a camera is lost, but incomplete if a file is truncated.
             complete = live
             raise
         finally:

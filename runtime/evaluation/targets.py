@@ -1,4 +1,4 @@
-"""Match data sets with models: the ground truth of a sample, and the classes in terms of a model's outputs."""
+"""Return the ground truth of samples, and match the classes of data sets with the outputs of models."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class FeatureFile:
 
     def __init__(self, file: Path) -> None:
         self.name = file.stem
-        # The memory map is used for the header only: pages read through it would count as memory of the process.
+        # The memory map is used only for the header, because data read through it would count as memory of the process.
         header = np.load(file, mmap_mode="r")
         (self._views, self._count, *shape), self._offset = header.shape, header.offset
         self._shape, self._dtype = tuple(shape), header.dtype
@@ -53,7 +53,7 @@ class FeatureFile:
         return int(self._count)
 
     def take(self, indices: NDArray[np.int64], rng: np.random.Generator) -> NDArray[Any]:
-        """Return the features `[N,...]` float32 of the samples at `indices`, each for a random view."""
+        """Return the features `[N,...]` float32 of the samples at `indices`, with a random view of each sample."""
         return self._read(rng.integers(self._views, size=len(indices)) * self._count + indices)
 
     def view(self, indices: NDArray[np.int64], view: int) -> NDArray[Any]:

@@ -25,7 +25,7 @@ MAX_NAMED = 5
 """Maximum number of corrupt samples that an error message lists. The card lists every sample that was skipped."""
 
 COLOUR_MODES = ("RGB", "RGBA", "P", "YCbCr")
-"""Image modes of Pillow that can be converted to three 8-bit channels without loss."""
+"""Image modes, by Pillow's names, that can be converted to three 8-bit channels without loss."""
 
 COMMON_FORMATS = ("JPEG", "MPO", "PNG")
 """Image formats, by Pillow's names, that OpenCV can always read. It reads only some files in other formats, such as
@@ -128,7 +128,7 @@ def _check_image(data: bytes) -> str | None:
 
 
 def _check_kind(image: ImageFile) -> str | None:
-    """Return the reason why an image of this kind is rejected, or None if it is accepted."""
+    """Return the reason why an animation or an image of this mode is rejected, or None if it is accepted."""
     frames = getattr(image, "n_frames", 1)  # Not every image format of Pillow has this attribute.
     if frames > 1 and image.format != "MPO":  # An MPO file is a camera's JPEG with a preview. It is read as a JPEG.
         return f"animated ({frames} images)"

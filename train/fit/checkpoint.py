@@ -128,7 +128,7 @@ def restore(model: keras.Model, folder: Path, signature: str) -> State:
 
 
 def difference(old: str, new: str) -> str:
-    """Describe how two signatures differ, as part of an error message."""
+    """Return the difference between two signatures, as part of an error message."""
     decoder = json.JSONDecoder()
     try:
         (old_options, old_end), (new_options, new_end) = (decoder.raw_decode(text) for text in (old, new))

@@ -5,4 +5,4 @@ JOBS = {
     "text": "orilla.train.jobs.classify:classifier_job",
     "segment": "orilla.train.jobs.road:road_job",
 }
-"""The function that creates the job, for each task."""
+"""Functions that create the jobs, by task."""

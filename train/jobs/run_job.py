@@ -46,7 +46,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
             logs = out / "tensorboard" / (f"phase{number + 1}" if len(job.phases) > 1 else "")
             task = replace(task, options=replace(task.options, tensorboard=logs))
         result = fit(task, out, signature=phase_signature, resume=options.resume, progress=progress)
-        # The time for the outputs of frozen layers is part of the training time.
+        # The training time includes the computation of the frozen layers' outputs.
         result.rows[0]["seconds"] = round(result.rows[0]["seconds"] + preparation, 2)
         best_epoch = len(rows) + result.best_epoch
         rows += [{**row, "epoch": len(rows) + row["epoch"]} for row in result.rows]

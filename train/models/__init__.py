@@ -23,7 +23,7 @@ class ModelRow:
     """Name of a module of this package. Its `PLANS` map the model's name to its plan."""
     description: str
     options: tuple[str, ...] = ()
-    """Fields of `TrainOptions` that this model accepts in addition to those that every model accepts."""
+    """Fields of `TrainOptions` that only some models, including this one, accept."""
 
 
 PRETRAINED = ("weights", "head", "dropout", "views")

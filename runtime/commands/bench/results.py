@@ -26,7 +26,7 @@ INTERRUPTED = 130
 """Exit code of an interrupted command."""
 
 MAX_RUNS = 20
-"""Maximum number of runs that the drawing of a trend shows."""
+"""Maximum number of runs in the plot of a trend."""
 
 WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower than A"}
 

@@ -34,7 +34,7 @@ class ClassFolders(ListedDataset[File]):
 
     suffixes: tuple[str, ...]
     kind: str
-    """Word that messages use for a sample, such as `image`."""
+    """Word for a sample in messages, such as `image`."""
 
     def __init__(self, top: tree.Folder, path: Path) -> None:
         self._top = top

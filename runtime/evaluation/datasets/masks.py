@@ -93,7 +93,10 @@ def _lossy(name: str) -> str:
 
 
 def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the palette indices of a PNG, because OpenCV returns the colours. Other images are returned unchanged."""
+    """Return the palette indices of a PNG, or `colours` for other images.
+
+    OpenCV decodes palette indices into colours.
+    """
     data = tree.read(path)
     if not (data.startswith(b"\x89PNG") and data[COLOUR_TYPE] == PALETTE):
         return colours
