@@ -19,7 +19,7 @@ from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.datasets.raw import named_raw
 from orilla.runtime.frame import Line
-from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
 from orilla.runtime.preprocessing.npy import encode_npy
 from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.registry import task_of
@@ -125,16 +125,16 @@ def choose_golden(source: SourceModel, candidates: Candidates, outputs: NDArray[
         stem = f"golden/{index:03d}"
         names = [f"{stem}{preprocessor.raw_suffix}", f"{stem}{preprocessor.prepared_suffix}", f"{stem}.output.npy"]
         files[names[0]] = data
-        files[names[1]] = preprocessor.encode_prepared(_named(source, row(inputs, index)))
+        files[names[1]] = preprocessor.encode_prepared(_named(preprocessor, row(inputs, index)))
         files[names[2]] = encode_npy(outputs[index])
         entries.append(Golden(names[0], preprocessor.digest(raw), names[1], names[2]))
     return GoldenData(files, tuple(entries), inputs, outputs)
 
 
-def _named(source: SourceModel, prepared: ModelInput) -> ModelInput:
+def _named(preprocessor: InputPreprocessor, prepared: ModelInput) -> ModelInput:
     """Return a prepared sample in the form that the preprocessor returns: arrays by name, or a single array."""
-    if source.preprocessor.kind == "tensor" and isinstance(prepared, np.ndarray):
-        return {source.info.inputs[0].name: prepared}
+    if preprocessor.input_names and isinstance(prepared, np.ndarray):
+        return {preprocessor.input_names[0]: prepared}
     return prepared
 
 

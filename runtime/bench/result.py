@@ -32,7 +32,7 @@ HEADLINE = {"single-stream": "infer", "multi-stream": "query", "offline": "sampl
 
 
 class BenchmarkSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a result measures: the bundle, variant, engine, threads and scenario."""
+    """The subject of a measurement: the bundle, variant, engine, threads and scenario."""
 
     bundle: str
     sha256: str

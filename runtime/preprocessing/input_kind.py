@@ -37,7 +37,7 @@ class InputPreprocessor(ABC):
 
     kind: ClassVar[Kind]
     contents: ClassVar[str]
-    """What data for such a model contain, as a plural noun for messages."""
+    """Plural noun that messages use for the samples of this kind, such as `images`."""
     raw_suffix: ClassVar[str]
     """Suffix of the file that stores a raw golden sample."""
     prepared_suffix: ClassVar[str]

@@ -11,8 +11,6 @@ Spec = Preprocess | TextPreprocess | TensorPreprocess
 """The preprocessing that happens outside the network. `Spec.preprocessor()` returns the object that does it."""
 
 KINDS: dict[str, type[InputPreprocessor]] = {
-    "image": ImagePreprocessor,
-    "text": TextPreprocessor,
-    "tensor": ArrayPreprocessor,
+    kind.kind: kind for kind in (ImagePreprocessor, TextPreprocessor, ArrayPreprocessor)
 }
-"""Class of each kind of input."""
+"""Preprocessor class of each kind of input."""

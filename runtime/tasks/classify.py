@@ -78,7 +78,6 @@ class ClassifyTask(Task):
     """Scores of classes. A model of two classes may output only the probability of the second one."""
 
     name = "classify"
-    summary = "takes an image or arrays, and returns `[classes]`"
     input_kinds: ClassVar[tuple[str, ...]] = ("image", "tensor")
     metric = "accuracy"
     metric_title = "accuracy"

@@ -145,7 +145,6 @@ class SegmentTask(Task):
     """Probability of one class for each cell of a grid over the image."""
 
     name = "segment"
-    summary = "takes an image, and returns `[h,w,1]`: the probability of one class"
     input_kinds = ("image",)
     metric = "iou"
     metric_title = "IoU"

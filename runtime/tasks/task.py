@@ -52,7 +52,7 @@ class Outputs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecodeContext:
-    """What a task needs to know about the model and the frame in order to decode an output."""
+    """The properties of a model and of a frame that a task needs to decode an output."""
 
     labels: tuple[str, ...]
     """Labels of the model."""
@@ -91,11 +91,9 @@ class Target:
 
 
 class Task(ABC):
-    """What the outputs of a model mean. The object of a task has no state."""
+    """A task defines what the outputs of a model mean. Its object has no state."""
 
     name: ClassVar[str]
-    summary: ClassVar[str]
-    """What a model of this task takes and returns, for help texts."""
     input_kinds: ClassVar[tuple[str, ...]]
     """Kinds of input that a model of this task may take: `image`, `text` or `tensor`."""
     metric: ClassVar[str]
@@ -103,7 +101,7 @@ class Task(ABC):
     metric_title: ClassVar[str]
     """The primary metric in the words of reports."""
     decision: ClassVar[str]
-    """What a robot acts on, as a plural noun for messages, such as `classes`."""
+    """Plural noun that messages use for the decisions of this task, such as `classes`."""
     needs_labels: ClassVar[bool] = True
     """True if a model of this task has labels, and labelled data must have the same task."""
     scores_in_0_1: ClassVar[bool] = True

@@ -36,7 +36,6 @@ class TensorTask(Task):
     """Any numbers, by the names of the outputs."""
 
     name = "tensor"
-    summary = "takes and returns any number of arrays"
     input_kinds = ("tensor",)
     metric = "cosine"
     metric_title = "cosine similarity"

@@ -9,7 +9,6 @@ class TextTask(ClassifyTask):
     """Scores of the classes of a text."""
 
     name = "text"
-    summary = "takes tokens, and returns `[classes]`"
     input_kinds = ("text",)
 
 

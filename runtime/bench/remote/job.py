@@ -39,7 +39,10 @@ INTERRUPTED = 128 + signal.SIGINT
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to send to each machine and what to measure there. All machines get the same job."""
+    """A benchmark job: the files to send to each machine, and the measurement to make there.
+
+    All machines get the same job.
+    """
 
     name: str
     """Name of the bundle."""
