@@ -1,1 +1,1 @@
-"""Training of image and text classifiers and of the road model with Keras, on TensorFlow, JAX or PyTorch."""
+"""Train image and text classifiers, and the road model, with Keras on TensorFlow, JAX or PyTorch."""

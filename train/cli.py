@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models = "; ".join(f"{name}: {row.description}" for name, row in MODELS.items())
     parser.add_argument("model", choices=list(MODELS), metavar="MODEL", help=f"model to train. {models}")
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
-    parser.add_argument("--resume", action="store_true", help="continue an interrupted training of RUN")
+    parser.add_argument("--resume", action="store_true", help="resume the interrupted training run in RUN")
     parser.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard into RUN/tensorboard")
     parser.add_argument(
         "--device", help="before training, print which restrictions of the device (coral or pi4) the network violates"
@@ -70,9 +70,9 @@ def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--hold-out",
         metavar="SHARE|NAMES|none",
-        help="training samples to hold out for choosing the epoch or the settings: a share, or sequence names "
-        "separated by commas (default: the val split if there is also a test split; 0.1 if there is no val split, or "
-        "if there is no test split and the epoch or the settings are chosen)",
+        help="training samples to hold out, on which the epoch or the settings are chosen: a share, sequence names "
+        "separated by commas, or none. Default: if there is a test split, the val split is used, or 0.1 if there is no "
+        "val split; if there is no test split, 0.1 with --keep-best, --patience or --search, else none",
     )
     group.add_argument(
         "--drop-leaks",
@@ -111,8 +111,8 @@ def _add_training_arguments(group: argparse._ArgumentGroup) -> None:
         "--precision",
         choices=("auto", "float32", "float16", "bfloat16"),
         default="auto",
-        help="precision of the arithmetic; float16 and bfloat16 are mixed (default: auto, float16 on a GPU, else "
-        "float32)",
+        help="numeric precision; float16 and bfloat16 mean mixed precision (default: auto, which is float16 on a GPU "
+        "and float32 elsewhere)",
     )
 
 
@@ -131,7 +131,8 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--head",
         choices=("gap", "flatten"),
-        help=f"how the last feature map becomes one vector: global average pooling (gap) or flattening {MODEL_DEFAULT}",
+        help="layer that converts the last feature map to a vector: global average pooling (gap) or flatten "
+        f"{MODEL_DEFAULT}",
     )
     group.add_argument("--dropout", type=float, help=f"dropout rate, 0 to 1 {MODEL_DEFAULT}")
     group.add_argument(
@@ -159,7 +160,7 @@ class TrainResult(CommandResult):
             table.add_column(column, justify="left" if column == "metric" else "right")
         for name, value in result.metrics.items():
             if "/" in name and len(card.labels) > 2:
-                continue  # Only the page shows the metrics of each class.
+                continue  # The metrics of each class are only on the HTML page.
             low, high = result.intervals[name]
             table.add_row(name, f"{value:.4f}", f"{low:.4f} - {high:.4f}")
         console.print_table(table)
@@ -169,7 +170,7 @@ class TrainResult(CommandResult):
             )
         console.print_line(
             f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}; "
-            f"initial weights {card.start_weights}, final weights of epoch {card.best_epoch}"
+            f"initial weights {card.start_weights}, final weights from epoch {card.best_epoch}"
         )
         console.print_line(f"page: {self.run}/index.html")
         console.print_line(f"next: orilla export {self.run} --out {card.model}.orilla")
@@ -208,7 +209,8 @@ def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Ca
     except KeyboardInterrupt:
         if _is_resumable(out):
             print(
-                f"orilla: Training interrupted. To continue, repeat the command with --resume: {out}", file=sys.stderr
+                f"orilla: Training interrupted. To resume the run in {out}, repeat the command with --resume.",
+                file=sys.stderr,
             )
         raise
 
@@ -219,15 +221,15 @@ def _check_out(arguments: argparse.Namespace) -> None:
         msg = f"--out {out} is a file: give a folder"
         raise ConfigError(msg)
     if (out / "model.keras").exists():
-        msg = f"--out {out} already has a trained model: give another folder"
+        msg = f"--out {out} already contains a trained model: choose another folder"
         raise ConfigError(msg)
     if (out / SEARCH).exists() and not arguments.search:
-        msg = f"--out {out} has the trials of a search: add --search METHOD, or give another folder"
+        msg = f"--out {out} contains the trials of a search: add --search METHOD to resume it, or choose another folder"
         raise ConfigError(msg)
     if arguments.resume and not _is_resumable(out):
         print(f"orilla: No checkpoint in {out}: starting a new run.", file=sys.stderr)
     if not arguments.resume and _is_resumable(out):
-        msg = f"--out {out} has an interrupted training: add --resume, or give another folder"
+        msg = f"--out {out} contains an interrupted training run: add --resume to continue it, or choose another folder"
         raise ConfigError(msg)
 
 
@@ -241,14 +243,14 @@ def _check_search(arguments: argparse.Namespace) -> None:
         raise ConfigError(msg)
     for flag, value in (("--dropout", arguments.dropout), ("--weight-decay", arguments.weight_decay)):
         if arguments.search and value is not None:
-            msg = f"{flag} {value} has no effect with --search, which chooses it: leave it out"
+            msg = f"{flag} {value} has no effect, because --search chooses the value: leave it out"
             raise ConfigError(msg)
 
 
 def _check_backend() -> None:
     backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
     if backend not in BACKENDS:
-        msg = f"KERAS_BACKEND={backend}: give {', '.join(BACKENDS)}"
+        msg = f"KERAS_BACKEND={backend}: must be one of {', '.join(BACKENDS)}"
         raise ConfigError(msg)
 
 
@@ -258,10 +260,10 @@ def _is_resumable(out: Path) -> bool:
 
 
 def parse_size(text: str | None) -> tuple[int, ...] | None:
-    """Convert `--input` into numbers: `224x352` into height and width, `200` into a length in tokens.
+    """Convert the value of `--input`: `224x352` into a height and a width, `200` into a length in tokens.
 
     Raises:
-        ConfigError: The text has neither of these forms.
+        ConfigError: The value has neither of these forms.
     """
     if text is None:
         return None

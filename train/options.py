@@ -37,12 +37,12 @@ class TrainOptions:
     width: float | None = None
     """Factor for the number of channels of the road model."""
     head: Head | None = None
-    """How the last feature map becomes one vector."""
+    """Layer that converts the last feature map to a vector: global average pooling or flatten."""
     dropout: float | None = None
     views: int | None = None
     """Number of augmented views of each sample that the frozen layers process."""
     augment: bool = True
-    """True for augmentation of the training images."""
+    """True to augment the training samples."""
     samples: int | None = None
     """Maximum number of samples of each split."""
     hold_out: str | None = None
@@ -84,7 +84,7 @@ class TrainOptions:
         if self.device is not None and self.device not in DEVICES:
             raise unknown_name(self.device, DEVICES, kind="device")
         if self.chooses_epoch and self.hold_out == "none":
-            msg = "hold_out=none leaves no samples to choose an epoch on: drop it, or `keep_best` and `patience`"
+            msg = "hold_out=none leaves no samples for choosing the epoch: remove it, or `keep_best` and `patience`"
             raise ConfigError(msg)
 
     def _check_ranges(self) -> None:
@@ -120,5 +120,5 @@ class TrainOptions:
             msg = f"augment=False has no effect on {self.model}: leave it out"
             raise ConfigError(msg)
         if not self.augment and self.views is not None:
-            msg = f"views={self.views} has no effect with augment=False: leave one out"
+            msg = f"views={self.views} has no effect with augment=False: leave out one of the two"
             raise ConfigError(msg)

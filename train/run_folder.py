@@ -56,7 +56,7 @@ def write_run(folder: Path, card: Card, trained: TrainedModel, data: str) -> Non
 
     Args:
         folder: The run folder.
-        card: The card of the training.
+        card: The card of the training run.
         trained: The network, its job and its data.
         data: The specification of the data set on the command line.
     """
@@ -93,7 +93,7 @@ def draw_curves(path: Path, rows: list[Row]) -> None:
 def draw_confusion(path: Path, card: Card) -> None:
     """Draw the confusion matrix into a PNG file.
 
-    Colours show shares of the true classes. Counts are added if there is room for them.
+    The colour of a cell shows its share of the samples of the true class. Counts are added if there is room for them.
     """
     counts = np.array(card.measured[0].confusion, np.float64)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -204,7 +204,7 @@ def _page(folder: Path, card: Card) -> bytes:
     page.text(
         f"{card.parameters:,} parameters, {card.epochs} epochs with {card.samples:,} samples in {card.seconds:.0f} s "
         f"on {card.machine} ({card.precision}), seed {card.seed}, initial weights {card.start_weights}; final weights "
-        f"of epoch {card.best_epoch}."
+        f"from epoch {card.best_epoch}."
     )
     if card.search:
         page.text("Result of the search: " + ", ".join(f"{name} {value}" for name, value in card.search.items()))
@@ -223,8 +223,8 @@ def _page(folder: Path, card: Card) -> bytes:
 
 def _split_description(split: str) -> str:
     if split == "choose":
-        return "Held-out training samples, on which the epoch and the settings were chosen:"
-    return f"The {split} split, on which nothing was chosen:"
+        return "Held-out training samples, which were used to choose the epoch and the settings:"
+    return f"The {split} split, which was not used to choose the epoch or the settings:"
 
 
 def _interval(interval: tuple[float, float] | None) -> str:

@@ -54,7 +54,7 @@ class SearchResult:
 
 
 def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
-    """Search for the best learning rate, weight decay, batch and dropout. An interrupted search continues.
+    """Search for the best learning rate, weight decay, batch size and dropout rate. Resume an interrupted search.
 
     Args:
         task: The options, the method and the function to maximise.
@@ -62,7 +62,7 @@ def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
         signature: A string that identifies the search. The trials of another search are rejected.
 
     Raises:
-        ConfigError: The run folder has the trials of another search.
+        ConfigError: The run folder contains the trials of another search.
         DataError: No trial succeeds.
     """
     folder = out / SEARCH
@@ -92,7 +92,7 @@ def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
 def _check_signature(folder: Path, signature: str) -> None:
     file = folder / "signature.json"
     if file.exists() and file.read_text() != signature:
-        msg = f"{folder.parent} has the trials of another search: give another folder"
+        msg = f"{folder.parent} contains the trials of another search: choose another folder"
         raise ConfigError(msg)
     make_folder(folder)
     write_bytes(file, signature.encode())

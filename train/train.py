@@ -66,7 +66,8 @@ def train(
         options: The model, the data, and how to train.
         out: The run folder to write.
         command: The command line, for the card.
-        search_options: The search for better options, which runs before the training. If None, there is no search.
+        search_options: The search for better options, which runs before the final training run. If None, there is no
+            search.
         progress: Receives the progress. If None, no progress is reported.
 
     Raises:
@@ -126,13 +127,14 @@ def _check_out(options: TrainOptions, out: Path) -> None:
     for spec in (options.data, *options.extra_data):
         path = path_of(spec)
         if path is not None and path.resolve() in (out.resolve(), *out.resolve().parents):
-            msg = f"the run folder {out} is inside the data set {spec} and would be read as samples: give another"
+            advice = "its images would be read as samples: choose a folder outside"
+            msg = f"the run folder {out} is inside the data set {spec}, so {advice}"
             raise ConfigError(msg)
 
 
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
     if not task_of(dataset.task).classifies:
-        return  # The job checks the class that it needs.
+        return  # For segmentation, the job checks that the masks contain its class.
     labels = {name: dataset.labels(name) for name in dataset.splits}
     for items in (splits.train, splits.report):
         present = {labels[name][index] for name, index in items}
@@ -147,7 +149,7 @@ def _search(
 ) -> SearchResult:
     """Run the trials of a search, which are evaluated on the held-out samples instead of the reported split."""
     if not data.splits.choose:
-        msg = "a search needs held-out samples: leave hold_out=none out"
+        msg = "a search needs held-out samples: remove hold_out=none"
         raise DataError(msg)
     splits = replace(data.splits, report=data.splits.choose)
     backend.configure(options.precision, options.seed)

@@ -27,7 +27,7 @@ class Machine:
     mhz: int
     memory_kb: int
     engines: str
-    """Engines that work on the board. LiteRT's compiled model is rejected on Armv8.0, where its library crashes."""
+    """Names of the engines that work on the board. `compiled` is missing on Armv8.0, where its library crashes."""
 
 
 MACHINES = {
@@ -48,8 +48,8 @@ MACHINES = {
         "litert compiled onnx",
     ),
 }
-"""Boards by the name of their processor. Each test selects one of them, because on qemu's default processor,
-`max`, LiteRT computes int8 operators wrongly."""
+"""The boards, by the name of their processor. No test uses qemu's default processor `max`, because LiteRT computes
+int8 operators wrongly on it."""
 
 CORES = 4
 

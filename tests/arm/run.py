@@ -175,7 +175,7 @@ class Emulated:
 
 
 def doctor_of_32_bits(root: Path, wheel: Path) -> tuple[bool, str, float]:
-    """Run `orilla doctor` on a 32-bit Python. Returns the same values as `Emulated.python`.
+    """Run `orilla doctor` on a 32-bit Python. Return the same values as `Emulated.python`.
 
     Python imports the code from a zip file, because a 32-bit process under qemu cannot list the folders of a 64-bit
     file system. proot is not used, because some system calls of 32-bit programs would then reach the host's files.

@@ -110,7 +110,7 @@ def test_meaningless_files_raise_a_data_error(name, tmp_path):
 
 
 def damaged(content):
-    """Yield damaged copies of a file's content: with one bit changed at a position, or truncated."""
+    """Yield damaged copies of a file's content. Each copy has one changed bit, or is truncated."""
     for position in range(0, len(content), max(1, len(content) // 40)):
         yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
     for length in (0, 1, len(content) // 3, len(content) - 1):
@@ -120,7 +120,7 @@ def damaged(content):
 @pytest.mark.parametrize("name", IN_FILES)
 def test_damage_anywhere_raises_nothing_but_a_data_error(name, tmp_path):
     path, errors, times = build(name, tmp_path / "data"), [], count(1)
-    # one file of each kind per folder
+    # In each folder, one file of each type is damaged.
     for file in {file.parent / file.suffix: file for file in files_of(path)}.values():
         content = file.read_bytes()
         for version in damaged(content):
@@ -137,7 +137,7 @@ def test_damage_anywhere_raises_nothing_but_a_data_error(name, tmp_path):
 
 
 HUGE = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 28, 28), }"
-"""A header that states more bytes than any machine has."""
+"""Start of the header of a `.npy` file whose array would not fit in the memory of any machine."""
 
 ZEROS = encode(np.zeros(3))
 

@@ -25,7 +25,7 @@ PROVIDERS = providers()
 HERE = [
     engine
     for engine in registry.ENGINES
-    # LiteRT's compiled model kills the process on some processors on which the interpreter works.
+    # The engine `compiled` crashes the process on some processors on which the engine `litert` works.
     if registry.available(engine, PROVIDERS) and (engine != "compiled" or probe("compiled").answer is not None)
 ]
 PAIRS = [

@@ -26,7 +26,7 @@ LSTM_IN_FLOAT = {"litert_wi8_ai8_fused"}
 this operator. Embeddings and dense layers are quantised."""
 
 MIN_VALUES = 32
-"""Minimum number of values of a constant that counts as weights."""
+"""Constants with fewer values than this do not count as weights."""
 
 BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4}
 LITERT_BITS = {"FLOAT32": 32, "FLOAT16": 16, "INT8": 8, "INT4": 4}
@@ -67,7 +67,7 @@ def built(exported, name):
 
 
 def weight_bits(bundle, variant):
-    """Return the number of bits per value that most of the weights have."""
+    """Return the most common number of bits per weight."""
     values = Counter()
     data = bundle.read(variant.file)
     if variant.file.endswith(".onnx"):

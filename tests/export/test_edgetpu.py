@@ -49,7 +49,7 @@ CONV = operator("CONV_2D", [X, tensor(16, 1, 1, 16, constant=np.ones(256))], [X]
 
 
 def chained(*operators):
-    """Return a chain of operators. Each one, except a concatenation, also reads a tensor of the previous operator."""
+    """Return the operators as a chain, in which each one except a concatenation reads an output of the previous one."""
     chain = [replace(operator) for operator in operators]
     for index in range(1, len(chain)):
         if chain[index].name != "CONCATENATION":

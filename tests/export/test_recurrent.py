@@ -1,4 +1,4 @@
-"""Recurrent layers: every exported form gives the same outputs as Keras, regardless of the samples that ran before."""
+"""Recurrent layers: every exported form gives the same outputs as Keras, regardless of earlier samples."""
 
 import keras
 import numpy as np

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
-    """Write the files below `root` and return it."""
+    """Write the files below `root`, and return `root`."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

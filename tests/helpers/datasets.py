@@ -25,7 +25,7 @@ class Example(NamedTuple):
     kind: str
     """Name of the data set's reader in `READERS`."""
     build: Callable[[Path, Change], str | Path]
-    """Function that writes the data set at a path, and returns what `open_dataset` takes."""
+    """Function that writes the data set at a path, and returns the argument with which `open_dataset` opens it."""
 
 
 def scenes(path: Path, change: Change = None) -> str:
@@ -110,7 +110,7 @@ def _digits(change: Change) -> dict[str, Any]:
 
 
 def mnist(path: Path, change: Change = None) -> Path:
-    """Write digits as Keras' `mnist.npz`."""
+    """Write digits in the format of the file `mnist.npz` of Keras."""
     return write_npz(path / "mnist.npz", _digits(change))
 
 
@@ -129,7 +129,7 @@ def mnist_idx(path: Path, change: Change = None) -> Path:
 
 
 def imdb(path: Path, change: Change = None) -> Path:
-    """Write reviews as Keras' `imdb.npz`, and the word index."""
+    """Write reviews in the format of the file `imdb.npz` of Keras, and the word index."""
     reviews = np.empty(10, object)
     reviews[:] = [[1, 4, 5], [1, 6, 4, 5]] * 5
     labels = np.array([0, 1] * 5)

@@ -3,7 +3,7 @@
 The following programs run the same model files with one thread, interleaved:
 
 - Orilla's single-stream scenario
-- `benchmark_litert_model`, which is in LiteRT's wheel and runs the compiled model
+- `benchmark_litert_model`, which is in LiteRT's wheel and uses LiteRT's CompiledModel API
 - a bare loop over ONNX Runtime
 - MLPerf's LoadGen (`pip install mlcommons-loadgen`) with Orilla's session
 
@@ -49,7 +49,7 @@ def orilla(where: str, variant: str, engine: str, seconds: float) -> float:
 
 
 def litert(path: Path, seconds: float, expected_ms: float) -> float:
-    """Run the benchmark tool in LiteRT's wheel, which uses LiteRT's compiled model."""
+    """Run the benchmark tool in LiteRT's wheel, which uses LiteRT's CompiledModel API."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "r.json"
         runs = {"num_runs": max(50, int(seconds * 1e3 / expected_ms)), "warmup_runs": 100, "num_threads": 1}

@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 
 CACHED = "compiled, weight cache"
-"""LiteRT's compiled model with a file in which XNNPACK caches its packed weights. Orilla does not offer this engine."""
+"""Name of an engine that exists only in this script: LiteRT's CompiledModel API with a file in which XNNPACK caches its
+packed weights."""
 
 
 def child(engine: str, where: str, variant: str, threads: int, seconds: float) -> dict[str, float]:

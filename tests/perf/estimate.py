@@ -31,7 +31,7 @@ NETWORKS = {
     "mobilenet_v2_0.35_160": ("MobileNetV2", {"alpha": 0.35, "input_shape": (160, 160, 3)}),
 }
 OTHER_KERNELS = {"int8": ("mobilenet_v3_large", "mobilenet_v3_small")}
-"""Models that the fit for a precision excludes, because XNNPACK has no int8 kernel for their hard swish."""
+"""Models that the fit for a precision excludes, because XNNPACK has no int8 kernel for their hard-swish operators."""
 
 ROUNDS = 7
 UPDATES = 200_000
@@ -77,7 +77,7 @@ def converted(folder: Path) -> dict[tuple[str, str], bytes]:
 
 
 def measure(files: dict[tuple[str, str], bytes]) -> dict[tuple[str, str], float]:
-    """Measure the model files in turn with one thread. Return the median inference time of each in ms."""
+    """Measure the model files in turn with one thread. Return the median inference time of each in milliseconds."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreters = {key: Interpreter(model_content=data, num_threads=1) for key, data in files.items()}

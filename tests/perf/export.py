@@ -138,7 +138,7 @@ def recurrent(rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Measure, and print the figures."""
+    """Run the measurement and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--recipes", default="all")

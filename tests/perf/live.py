@@ -33,7 +33,7 @@ from orilla.runtime.scenes import clock
 RATE_HZ = 30.0
 SIZE_HW = (480, 640)
 SKIPPED_S = 1.0
-"""The first second is not counted, because connections are opened and caches are cold."""
+"""Time in seconds at the start that is not counted, because connections are opened and caches are cold."""
 
 
 class Camera(BaseHTTPRequestHandler):
@@ -89,7 +89,8 @@ def stretched(model: Model, infer_ms: float) -> None:
 def fresh(url: str, seconds: float, infer_ms: float) -> tuple[list[float], list[float], dict[str, int]]:
     """Return the ages of Orilla's answers and the numbers of dropped frames.
 
-    The first list contains the ages by the time in the image, the second list the ages by Orilla's time stamp.
+    The first list contains the ages computed from the time in the image. The second list contains the ages computed
+    from Orilla's time stamp.
     """
     by_clock: list[float] = []
     by_stamp: list[float] = []
@@ -137,7 +138,7 @@ def percentiles(ages: list[float]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure, and print the figures."""
+    """Run the measurement and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--infer-ms", type=float, default=50.0)

@@ -114,7 +114,7 @@ def measure(model: Model, clip: Path, rounds: int) -> dict[str, object]:
 
 
 def main() -> int:
-    """Measure, and print the figures."""
+    """Run the measurement and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--variant")

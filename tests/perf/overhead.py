@@ -182,7 +182,7 @@ def memory(bundle: str) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure, and print the figures."""
+    """Run the measurement and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--memory", action="store_true")

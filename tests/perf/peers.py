@@ -127,7 +127,7 @@ def for_ultralytics(bundle: Bundle, variant: str, path: Path) -> int:
 
 
 def main() -> int:
-    """Measure, and print the figures."""
+    """Run the measurement and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="Python of the environment with ultralytics and mediapipe")
     parser.add_argument("--classifier", required=True, help="a bundle with an ONNX variant of an image classifier")

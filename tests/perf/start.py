@@ -57,7 +57,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> int:
-    """Measure, and print the figures."""
+    """Run the measurement and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="road")
     parser.add_argument("--picture", type=Path)

@@ -117,7 +117,7 @@ def alternate(task: FitTask, arguments: argparse.Namespace, folder: Path) -> lis
     options_of_fit = replace(task.options, epochs=arguments.rounds + 1, evaluate_every=1)
     with hidden_stderr():
         fit(replace(task, evaluate=between_epochs, options=options_of_fit), folder, signature="")
-    return rounds[1:]  # Both loops compile in the first round.
+    return rounds[1:]  # The first round includes the compilation of both models.
 
 
 def images(folder: Path, count: int) -> Path:

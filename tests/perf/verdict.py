@@ -2,8 +2,8 @@
 
 Each round runs `orilla bench run` three times, in new processes and in changing order. Runs A and B measure the same
 bundle. In run C, a delay makes every inference 10 % longer. In every round, the verdict should be "same" for A and B,
-with a difference of p50 of at most 3 %, and "slower" for C compared with A. A run that is not valid, because another
-process used the machine, is repeated.
+whose p50 should differ by at most 3 %, and "slower" for C compared with A. A run is repeated if it is not valid because
+another process used the machine.
 """
 
 from __future__ import annotations

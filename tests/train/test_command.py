@@ -28,7 +28,7 @@ def test_the_command_trains_and_prints(animals, tmp_path, capsys):
         (["--out", str(animals / "run")], "is inside the data set"),
         (
             ["--search", "random", "--weight-decay", "0.1"],
-            "--weight-decay 0.1 has no effect with --search, which chooses it",
+            "--weight-decay 0.1 has no effect, because --search chooses the value",
         ),
     ):
         assert main([*words, *options]) == 2
@@ -38,10 +38,18 @@ def test_the_command_trains_and_prints(animals, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"model": "lstm", "augment": True}, DataError, r"lstm is not for animals \(task classify\): train convnet"),
+        (
+            {"model": "lstm", "augment": True},
+            DataError,
+            r"lstm cannot be trained on animals \(task classify\): train convnet",
+        ),
         ({"input": (100,)}, ConfigError, "convnet takes height and width"),
         ({"input": (20, 20)}, ConfigError, "convnet needs 46x46 or more"),
-        ({"hold_out": "none", "keep_best": True}, ConfigError, "hold_out=none leaves no samples to choose an epoch on"),
+        (
+            {"hold_out": "none", "keep_best": True},
+            ConfigError,
+            "hold_out=none leaves no samples for choosing the epoch",
+        ),
         ({"dropout": 1.0}, ConfigError, "dropout=1.0: must be 0 or more, below 1"),
         ({"width": 0.5}, ConfigError, "width=0.5 has no effect on convnet: leave it out"),
         ({"model": "lstm", "head": "gap"}, ConfigError, "head=gap has no effect on lstm"),
@@ -69,10 +77,10 @@ def test_what_cannot_be_resumed_is_reported(animals, tmp_path, capsys, monkeypat
     assert "No checkpoint in" in capsys.readouterr().err
     (tmp_path / "searched" / "search").mkdir(parents=True)
     assert main([*words, "--out", str(tmp_path / "searched")]) == 2
-    assert "has the trials of a search: add --search METHOD" in capsys.readouterr().err
+    assert "contains the trials of a search: add --search METHOD" in capsys.readouterr().err
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     assert main([*words, "--out", str(tmp_path / "third")]) == 2
-    assert "KERAS_BACKEND=theano: give tensorflow, jax, torch" in capsys.readouterr().err
+    assert "KERAS_BACKEND=theano: must be one of tensorflow, jax, torch" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -199,14 +199,14 @@ def test_the_command_writes_and_prints(tiny_data, tmp_path, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["card"]["epochs"] == 1
     assert main(words) == 2
-    assert "already has a trained model" in capsys.readouterr().err
+    assert "already contains a trained model" in capsys.readouterr().err
 
 
 def test_masks_without_a_road_are_reported_before_training(tiny_data, tmp_path):
     folder = shutil.copytree(tiny_data, tmp_path / "data")
     for mask in (folder / "trainannot").iterdir():
         cv2.imwrite(str(mask), np.zeros_like(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)))
-    with pytest.raises(DataError, match="no mask of train marks a road"):
+    with pytest.raises(DataError, match="no mask of the train split contains the class 'road'"):
         train(TrainOptions(data=str(folder), **SMALL), tmp_path / "run", command="")
     assert not (tmp_path / "run").exists()
 

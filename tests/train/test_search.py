@@ -1,4 +1,4 @@
-"""The search for learning rate, weight decay and dropout."""
+"""The search for learning rate, weight decay, batch size and dropout rate."""
 
 import pytest
 

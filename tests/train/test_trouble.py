@@ -103,7 +103,7 @@ def test_out_of_memory_says_which_batch_fits(animals, tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     monkeypatch.setattr(keras.Model, "train_on_batch", train_on_batch)
-    with pytest.raises(ConfigError, match="out of memory with batch=8: batch=2 fits"):
+    with pytest.raises(ConfigError, match="out of memory with batch=8: set batch=2, which fits"):
         train(TrainOptions(data=str(animals), **SMALL_CONVNET), tmp_path / "run", command="")
 
 

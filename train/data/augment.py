@@ -15,13 +15,13 @@ from keras import ops
 from numpy.typing import NDArray
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of R, G and B in brightness. Source: ITU-R BT.601."""
+"""Weights of R, G and B in the brightness of a pixel. Source: ITU-R BT.601."""
 
 
 class BatchChange(keras.layers.Layer):
     """Base class of the augmentation layers.
 
-    They compute in float32, even if the network is trained in half precision.
+    The layers compute in float32, even if the network is trained in half precision.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class AffineRanges:
     mirror: bool = True
     """True to flip half of the images horizontally."""
     share: float = 1.0
-    """Share of the images that are transformed. The others stay unchanged, and as sharp as the camera took them."""
+    """Share of the images that are transformed. The others stay unchanged, and are not blurred by interpolation."""
 
 
 class RandomAffine(BatchChange):
@@ -62,7 +62,7 @@ class RandomAffine(BatchChange):
         self.ranges = ranges or AffineRanges()
 
     def call(self, images: Any, seed: int = 0) -> Any:
-        """Return changed images, `[N,H,W,C]` float. Pixels from outside an image repeat its edge."""
+        """Return the transformed images, `[N,H,W,C]` float. Areas outside the original image repeat its edge."""
         ranges = self.ranges
         count, height, width = len(images), images.shape[1], images.shape[2]
         draw = _Draw(count, seed)
@@ -92,7 +92,7 @@ class RandomMirror(BatchChange):
     """Flip half of the images horizontally, together with their target maps."""
 
     def call(self, pair: tuple[Any, Any], seed: int = 0) -> tuple[Any, Any]:
-        """Return images `[N,H,W,C]` and targets `[N,h,w,K]` of the same shapes."""
+        """Return the images `[N,H,W,C]` and the targets `[N,h,w,K]`, some of them flipped."""
         images, truths = map(ops.convert_to_tensor, pair)
         flip = _Draw(len(images), seed).uniform(0.0, 1.0) < 0.5
         return ops.where(flip, images[:, :, ::-1], images), ops.where(flip, truths[:, :, ::-1], truths)
@@ -102,7 +102,7 @@ class RandomLight(BatchChange):
     """Change exposure, gamma, white balance, contrast, shadow, rain, focus and noise of each image independently."""
 
     def call(self, images: Any, seed: int = 0) -> Any:
-        """Return changed images, `[N,H,W,3]` float RGB, 0-255."""
+        """Return the changed images, `[N,H,W,3]` float RGB, 0-255."""
         x = ops.convert_to_tensor(images) / 255.0
         draw = _Draw(len(images), seed)
         height, width = x.shape[1], x.shape[2]
@@ -130,7 +130,7 @@ def apply(layer: keras.layers.Layer, images: NDArray[np.float32], seed: int) -> 
 
 
 class _Draw:
-    """Generator of random numbers for one batch. Each call uses another seed."""
+    """Generator of random numbers for one batch. Each call uses a different seed."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count = count
@@ -185,7 +185,7 @@ def _rain(x: Any, draw: _Draw) -> Any:
 
 
 def _blur(x: Any, draw: _Draw) -> Any:
-    """Blend each image with its 3x3 mean, which blurs most images and sharpens the others."""
+    """Blend each image with its 3x3 mean. A positive weight of the mean blurs an image, a negative one sharpens it."""
     mean = ops.average_pool(x, 3, strides=1, padding="same")
     amount = draw.uniform(-0.5, 1.0)
     return x + (mean - x) * amount

@@ -1,4 +1,4 @@
-"""Batches of prepared samples. Worker threads read and decode them; a seed determines their order."""
+"""Batches of prepared samples. Worker threads read and decode the samples; a seed determines their order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.train.data.augment import BatchChange, apply
 
 CACHE_BYTES = 512 << 20
-"""Maximum size of the prepared samples of a data set that are cached. Larger data sets are read again each epoch."""
+"""Maximum size, in bytes, of a data set that is kept in memory after its preprocessing. A larger data set is read again
+in each epoch."""
 
 
 class Inputs(Protocol):
@@ -33,7 +34,7 @@ class Inputs(Protocol):
 
 
 class PreparedInputs:
-    """Inputs that `prepare` computes on first use. Several threads may use it at the same time."""
+    """Inputs that `prepare` computes on first use. Several threads may use an instance at the same time."""
 
     def __init__(self, dataset: Dataset, items: Sequence[Item], prepare: Callable[[Sample], NDArray[Any]]) -> None:
         self._dataset, self._items, self._prepare = dataset, items, prepare
@@ -114,7 +115,7 @@ class Epoch(keras.utils.PyDataset):
 
     def choose(self, index: int) -> tuple[NDArray[np.int64], np.random.Generator]:
         """Return the samples of a batch, and the random generator for its augmentation."""
-        # Samples from the beginning fill up the last batch, so that all batches have the same shape.
+        # The first samples of the epoch fill up the last batch, so that all batches have the same shape.
         positions = range(index * self._batch, (index + 1) * self._batch)
         return np.take(self._order, positions, mode="wrap"), np.random.default_rng([self._seed, self.number, index])
 

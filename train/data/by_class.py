@@ -12,7 +12,7 @@ MIXED = 0.5
 """Share of samples into which objects of another sample are copied."""
 
 GROUND = ("road", "pavement")
-"""Classes that are copied together or not at all, because the edge between them is their main difference."""
+"""Classes that are copied together or not at all, because they look alike and mainly their edge tells them apart."""
 
 SKIES = ("sky",)
 """Classes that may be as dark as the ground, at dusk or if the camera adjusts its exposure to street lamps."""

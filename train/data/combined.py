@@ -1,4 +1,4 @@
-"""A data set to which the training samples of other data sets are added. It implements `--extra-data`."""
+"""A data set that also contains the training samples of other data sets. It implements `--extra-data`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orilla.runtime.evaluation.datasets.dataset import require_split
 
 
 class CombinedDataset(Dataset):
-    """A data set to whose training split the training samples of other data sets are added.
+    """A data set whose training split also contains the training samples of other data sets.
 
     Raises:
         DataError: The tasks or classes differ, or a data set to add has no training split.

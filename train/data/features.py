@@ -72,7 +72,7 @@ class FeatureStore:
 
     folder: Path
     progress: Progress
-    """Receiver of the progress."""
+    """Receives the progress."""
 
     def compute(self, front: keras.Model, inputs: Inputs, views: Views, key: object) -> FeatureFile:
         """Run frozen layers on all inputs, or use the file that an earlier call with equal arguments wrote.

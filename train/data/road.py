@@ -1,4 +1,4 @@
-"""Batches of road images. Worker threads decode, crop and prepare them; a seed determines their order."""
+"""Batches of road images. Worker threads decode, crop and prepare the images; a seed determines their order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orilla.train.data.batches import CACHE_BYTES, Epoch
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, class_indices, mix_classes, relight, shade
 
 CLOSE_UPS = 0.12
-"""Share of samples that are rotated close-ups. They teach the network the surface of roads."""
+"""Share of samples that are rotated close-ups. The network learns the texture of road surfaces from them."""
 
 AROUND_ROAD = 0.6
 """Share of the close-ups whose centre is a pixel of the road. The others are centred anywhere, so that they also show
@@ -44,8 +44,8 @@ class RoadData:
     batch: int
     seed: int
     augment: BatchChange | None = None
-    """Augmentation of the light. If it is set, the images are also cropped, rotated and flipped. If it is None, there
-    is no augmentation."""
+    """Layer that changes the lighting of the images. If it is set, the images are also cropped, rotated and flipped. If
+    it is None, there is no augmentation."""
     _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 

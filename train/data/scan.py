@@ -1,4 +1,4 @@
-"""Check every sample before the first epoch. The check finds damaged files, and images unlike those of a camera."""
+"""Check every sample before the first epoch. The check finds damaged files and unsupported kinds of images."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MAX_NAMED = 5
 """Maximum number of corrupt samples that an error message lists. The card lists every sample that was skipped."""
 
 COLOUR_MODES = ("RGB", "RGBA", "P", "YCbCr")
-"""Image modes, by Pillow's names, that can be converted to three 8-bit channels without loss."""
+"""Pillow's names of the image modes that can be converted to three 8-bit channels without loss."""
 
 COMMON_FORMATS = ("JPEG", "MPO", "PNG")
-"""Image formats, by Pillow's names, that OpenCV can always read. It reads only some files in other formats, such as
-TIFF."""
+"""Pillow's names of the image formats that OpenCV can always read. OpenCV reads only some files in other formats, such
+as TIFF."""
 
 REASONS = {"L": "grey", "LA": "grey", "1": "black and white", "CMYK": "CMYK", "F": "32-bit"}
 
@@ -102,7 +102,7 @@ def _check_text(data: bytes) -> str | None:
     try:
         return None if data.decode("utf-8-sig").strip() else "empty"
     except UnicodeDecodeError as error:
-        return f"not UTF-8 (byte {error.start})"
+        return f"not UTF-8 (invalid byte at position {error.start})"
 
 
 def _check_image(data: bytes) -> str | None:
@@ -128,7 +128,7 @@ def _check_image(data: bytes) -> str | None:
 
 
 def _check_kind(image: ImageFile) -> str | None:
-    """Return the reason why an animation or an image of this mode is rejected, or None if it is accepted."""
+    """Return the reason why an image is rejected (an animation, or an unsupported mode), or None if it is accepted."""
     frames = getattr(image, "n_frames", 1)  # Not every image format of Pillow has this attribute.
     if frames > 1 and image.format != "MPO":  # An MPO file is a camera's JPEG with a preview. It is read as a JPEG.
         return f"animated ({frames} images)"

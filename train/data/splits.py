@@ -53,10 +53,10 @@ def split(
     """Divide a data set. The reported split is `test` if there is one, else `val`.
 
     Args:
-        dataset: The data set, with `train` and `val` or `test`.
+        dataset: The data set, with a `train` split and at least one of `val` and `test`.
         hold_out: The training samples to hold out: a share, sequence names separated by commas, or `none`. If None,
-            the `val` split serves this purpose if there is also a `test` split. A tenth is held out if there is no
-            `val` split, and nothing if there is no `test` split.
+            the default depends on the splits. With both `val` and `test`, the `val` split is used instead of held-out
+            training samples. With only `test`, a tenth of the training samples is held out. With only `val`, none are.
         drop_leaks: If True, drop training samples that are also in another split. If False, raise an error for them.
         skipped: Samples to leave out.
         limit: The maximum number of samples of each split. The samples are spread evenly over the split.
@@ -66,7 +66,8 @@ def split(
         DataError: A split is missing or empty, or the training samples are also in another split.
     """
     if "train" not in dataset.splits or not {"val", "test"} & set(dataset.splits):
-        msg = f"data set {dataset.source.name} has {', '.join(dataset.splits)}: it needs train and val or test"
+        missing = "neither a val nor a test split" if "train" in dataset.splits else "no train split"
+        msg = f"data set {dataset.source.name} has {missing}: its splits are {', '.join(dataset.splits)}"
         raise DataError(msg)
     items = {name: _usable(dataset, name, skipped) for name in dataset.splits}
     reported = "test" if "test" in items else "val"
@@ -81,7 +82,7 @@ def split(
     splits = _without_leaks(dataset, splits, drop_leaks=drop_leaks)
     if not splits.train or not splits.report:
         empty = reported if splits.train else "train"
-        msg = f"data set {dataset.source.name} has no usable sample in {empty}"
+        msg = f"data set {dataset.source.name} has no usable sample in its {empty} split"
         raise DataError(msg)
     return splits
 
@@ -120,16 +121,16 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
         if not 0 < share < 1:
             msg = f"hold_out={hold_out}: a share must be above 0 and below 1"
             raise ConfigError(msg)
-        # The content of a sample decides whether it is held out. This does not change when samples are added, and equal
-        # samples stay together.
+        # The content of a sample decides whether it is held out. Added samples therefore do not change the decision for
+        # the others, and identical samples stay together.
         positions = {item: _position(dataset, item) for item in train}
         chosen = {item for item, position in positions.items() if position < share}
-        if not chosen:  # If there are few samples, none may be selected.
+        if not chosen:  # The selection may be empty if there are only a few samples.
             chosen = set(sorted(positions, key=positions.__getitem__)[: math.ceil(share * len(positions))])
     choose = tuple(item for item in train if item in chosen)
     remaining = tuple(item for item in train if item not in chosen)
     if not choose or not remaining:
-        msg = f"hold_out={hold_out} selects {len(choose)} of {len(train)} training samples: give another share"
+        msg = f"hold_out={hold_out} selects {len(choose)} of {len(train)} training samples: choose a different fraction"
         raise ConfigError(msg)
     return remaining, choose
 
@@ -137,14 +138,16 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
 def _sequences(dataset: Dataset, train: Items, requested: set[str]) -> set[Item]:
     """Return the training samples of the requested sequences."""
     if not task_of(dataset.task).labels_pixels:
-        msg = f"hold_out={','.join(sorted(requested))}: give a share of the training samples, or none"
+        advice = f"{dataset.source.name} has no sequences; choose a fraction such as 0.1, or none"
+        msg = f"hold_out={','.join(sorted(requested))}: {advice}"
         raise ConfigError(msg)
     names = dataset.names("train")
     sequences = {item: names[item[1]].partition("_")[0] for item in train}
     unknown = sorted(requested - set(sequences.values()))
     if unknown:
         known = ", ".join(sorted(set(sequences.values()))[:10])
-        msg = f"hold_out={unknown[0]}: give a share of the training samples, or one of the sequences {known}"
+        advice = f"there is no such sequence; choose a fraction such as 0.1, or one of {known}"
+        msg = f"hold_out={unknown[0]}: {advice}"
         raise ConfigError(msg)
     return {item for item, sequence in sequences.items() if sequence in requested}
 

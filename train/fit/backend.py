@@ -1,4 +1,4 @@
-"""The Keras backend, its devices, and the precision of the arithmetic."""
+"""The Keras backend, its devices, and the numeric precision."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ def configure(precision: Precision, seed: int) -> str:
 
     Keras supports the distribution (`keras.distribution.DataParallel`) only on JAX.
 
-
     Args:
-        precision: The precision of the arithmetic. `auto` is mixed float16 on a GPU and float32 elsewhere.
+        precision: The numeric precision. `auto` is mixed float16 on a GPU and float32 elsewhere.
         seed: The seed of Python, NumPy and the backend.
 
     Returns:

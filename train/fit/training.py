@@ -178,7 +178,7 @@ def _fit_epoch(
             raise
         inputs, truths = batches[0]
         batch = _fitting_batch(model, inputs, truths)
-        advice = f"batch={batch} fits" if batch else "not even one sample fits in memory: reduce `input`"
+        advice = f"set batch={batch}, which fits" if batch else "one sample does not fit: reduce the input size `input`"
         msg = f"out of memory with batch={len(inputs)}: {advice}"
         raise ConfigError(msg) from error
     values: dict[str, list[float]] = history.history

@@ -78,8 +78,8 @@ def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> J
 def _check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
     if dataset.task != plan.task:
         suitable = " or ".join(name for name in MODELS if load_plan(name).task == dataset.task)
-        advice = f"train {suitable}" if suitable else "no model of orilla train is for this task"
-        msg = f"{options.model} is not for {dataset.source.name} (task {dataset.task}): {advice}"
+        advice = f"train {suitable}" if suitable else "no model of `orilla train` is made for this task"
+        msg = f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): {advice}"
         raise DataError(msg)
     if options.weights == "none" and any(phase.frozen_until for phase in plan.phases):
         msg = f"{options.model} freezes layers, so it needs weights: give weights=imagenet or weights=FILE"
@@ -192,7 +192,7 @@ class _Training:
     def _frozen_outputs(self, phase: Phase, augment: BatchChange | None, store: FeatureStore) -> tuple[Inputs, Inputs]:
         """Return the outputs of a phase's frozen layers for the training and the watched samples.
 
-        If another phase freezes fewer layers, the outputs are computed from those of that phase's frozen layers.
+        If another phase freezes fewer layers, the computation starts from the outputs of its last frozen layer.
         """
         last = str(phase.frozen_until)
         if last in self.features:

@@ -25,7 +25,7 @@ class NetworkOptions:
     weights: str | None = None
     """`imagenet`, a local file, or None for random weights."""
     head: Head = "gap"
-    """How the last feature map becomes one vector: global average pooling or flattening."""
+    """Layer that converts the last feature map to a vector: global average pooling or flatten."""
     dropout: float | None = None
     """Dropout rate; None for the model's own default."""
     width: float = 1.0
@@ -37,8 +37,9 @@ class Network:
     """A network and the origin of its initial weights."""
 
     model: keras.Model
-    """The network to train. It maps RGB images `[N,H,W,3]` with values 0-255, or tokens `[N,T]` int32, to probabilities
-    `[N,C]`, or `[N,1]` for the second of two classes."""
+    """The network to train. It maps RGB images `[N,H,W,3]` with values 0-255, or tokens `[N,T]` int32, to the
+    probabilities `[N,C]` of the classes. With two classes, it may instead return only the probability `[N,1]` of the
+    second class."""
     start_weights: str = "random"
     """Origin of the initial weights, for the card."""
     deployed: keras.Model | None = None

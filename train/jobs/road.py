@@ -99,7 +99,7 @@ def _check_data(dataset: Dataset, splits: Splits) -> None:
         raise DataError(msg)
     for name, items in (("train", splits.train), (splits.reported, splits.report)):
         if not _has_road(dataset, items):
-            msg = f"no mask of {name} marks a {LABEL}: check the values of the masks"
+            msg = f"no mask of the {name} split contains the class {LABEL!r}: check the pixel values of the masks"
             raise DataError(msg)
 
 

@@ -25,7 +25,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
         options: The options of the training run.
         out: The run folder, which gets the checkpoints.
         signature: A string that identifies the training run. Checkpoints with another signature are rejected.
-        progress: The receiver of the progress.
+        progress: Receives the progress.
     """
     rows: list[Row] = []
     best_epoch = 0

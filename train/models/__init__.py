@@ -40,11 +40,15 @@ MODELS = {
         "lstm", "bidirectional LSTM combined with a linear model of words and word pairs, for texts", ("dropout",)
     ),
     "road": ModelRow("road", "U-Net with fewer than 1 M parameters that segments the road", ("weights", "width")),
-    "mlp-sigmoid": ModelRow("mlp", "784-10-10 with sigmoid, for digits"),
-    "mlp-relu": ModelRow("mlp", "784-100-10 with ReLU, for digits"),
-    "mlp-selu": ModelRow("mlp", "784-200-100-10 with batch norm and SELU, for digits", ("dropout",)),
-    "lenet": ModelRow("lenet", "two 5x5 convolutions, for digits", ("dropout",)),
-    "cnn-bn": ModelRow("cnn_bn", "3x3 convolution, batch norm and SELU, for digits", ("dropout",)),
+    "mlp-sigmoid": ModelRow("mlp", "fully connected 784-10-10 network with sigmoid activations, for digits"),
+    "mlp-relu": ModelRow("mlp", "fully connected 784-100-10 network with ReLU activations, for digits"),
+    "mlp-selu": ModelRow(
+        "mlp", "fully connected 784-200-100-10 network with batch norm and SELU, for digits", ("dropout",)
+    ),
+    "lenet": ModelRow("lenet", "two 5x5 convolutions and a dense layer, for digits", ("dropout",)),
+    "cnn-bn": ModelRow(
+        "cnn_bn", "3x3 convolution and two dense layers with batch norm and SELU, for digits", ("dropout",)
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""A 3x3 convolution with 64 channels, then dense 200 and 100 with batch norm and SELU."""
+"""A 3x3 convolution with 64 channels, then dense layers of 200 and 100 units with batch norm and SELU."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def bilstm(options: NetworkOptions) -> Network:
     ]
     x = layers.Dropout(_dropout(options, 0.5), name="dropout")(layers.Concatenate(name="pooled")(pooled))
     outputs = 1 if options.classes == 2 else options.classes
-    # With vectors of one sample, Keras on TensorFlow turns a sum into a bias, which LiteRT has in float only.
+    # The hash subtracts instead of adding. With a batch size of 1, Keras on TensorFlow would turn the sum of two
+    # integer vectors into a bias addition, which LiteRT supports only in float.
     pairs = (tokens[:, 1:] - tokens[:, :-1] * PAIR_FACTOR) % PAIRS
     parts = [
         layers.Dense(outputs, name="deep")(x),

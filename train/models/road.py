@@ -1,7 +1,7 @@
-"""The road model: a U-Net on the first thirteen blocks of MobileNetV2, below one million parameters.
+"""The road model: a U-Net on the first thirteen blocks of MobileNetV2, with under one million parameters.
 
 The encoder is the network of Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2,
-up to stride 16. The decoder joins its skips at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with
+up to stride 16. The decoder merges the skip connections at strides 8, 4 and 2 (Ronneberger et al., "U-Net", 2015) with
 depthwise-separable convolutions. Every layer has int8 kernels and runs on the Edge TPU: nearest-neighbour upsampling is
 written as concatenation and reshape, because the Edge TPU compiler rejects the newer resize operators.
 """
@@ -31,15 +31,15 @@ CONTEXT = 128
 """Number of channels at stride 32, for width 1."""
 
 MOMENTUM = 0.95
-"""Momentum of the running batch-norm statistics. With 0.999, Keras' value for this encoder, the statistics need
-thousands of steps to adapt."""
+"""Momentum of the running batch-norm statistics. With 0.999, the value that Keras uses for this encoder, the
+statistics need thousands of steps to adapt."""
 
 FROZEN_UNTIL = "block_6_depthwise"
 """Name of the last frozen layer of a pre-trained encoder. Stride 16 begins at this layer."""
 
 ENCODER_END = "block_12_add"
 SKIPS = ("block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu")
-"""Encoder activations at strides 2, 4 and 8, which the decoder joins."""
+"""Names of the encoder layers at strides 2, 4 and 8 whose activations the decoder receives as skip connections."""
 
 
 def build(
@@ -106,8 +106,8 @@ def build_network(options: NetworkOptions) -> Network:
 def freeze(model: keras.Model) -> None:
     """Freeze the first blocks of the pre-trained encoder and all of its batch-norm layers.
 
-    If the first blocks are trained on a few hundred images of one town in sunshine, they become worse for other light,
-    and the accuracy at dusk falls in the second half of the training. Batch-norm statistics of batches with a few
+    If the first blocks are also trained on a few hundred images of one town in sunshine, they adapt to this light, and
+    the accuracy at dusk decreases in the second half of the training run. Batch-norm statistics of batches with a few
     images are worse than the pre-trained statistics.
     """
     encoder = model.get_layer("encoder").layers
@@ -137,7 +137,7 @@ def _encoder(input_hw: tuple[int, int], width: float, weights: str | Path | None
 def _scaled(channels: int, width: float) -> int:
     """Scale a number of channels by the width multiplier, and round it to a multiple of 8.
 
-    Int8 kernels are fastest with such numbers.
+    Int8 kernels are fastest with multiples of 8.
     """
     return max(16, 8 * round(channels * width / 8))
 

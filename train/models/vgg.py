@@ -24,7 +24,8 @@ FROZEN_UNTIL = "block3_pool"
 """Name of the last frozen layer, the pooling layer of the third block."""
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
-"""Mean of ImageNet's images. Source: the authors' Caffe models, `keras.applications.vgg19`."""
+"""Mean blue, green and red values of the ImageNet images. Source: the authors' Caffe models, as in
+`keras.applications.vgg19`."""
 
 RGB_TO_BGR = np.eye(3)[::-1]
 

@@ -237,7 +237,7 @@ def seconds(temperatures):
 
 
 def test_a_soak_ends_with_the_heat():
-    """The simulated board becomes 30 degrees hotter and a third slower. The soak ends when the heat is steady."""
+    """The soak ends when the temperature of the board is steady. Until then, it rises by 30 degrees."""
     heat = 40 + 30 * (1 - np.exp(-np.arange(1800) / 200))
     soaking = Soaking(seconds(heat))
     at_s, times = [], []

@@ -88,7 +88,7 @@ def test_no_samples_are_refused():
 
 
 def test_counts_of_mlperf():
-    """The numbers of samples equal those in MLPerf's table, for an error of at most a twentieth of the tail."""
+    """The numbers of samples equal those in MLPerf's table. The margin of error is a twentieth of the tail."""
     assert [mlperf_samples(percent) for percent in (90, 95, 97, 99)] == [24576, 57344, 90112, 270336]
 
 
@@ -97,7 +97,7 @@ def test_ranks_by_hand():
     low, high = ranks(100, 50)
     assert 39 <= low <= 41
     assert 60 <= high <= 62
-    assert ranks(20, 99)[1] == 21  # No sample is an upper bound of p99.
+    assert ranks(20, 99)[1] == 21  # 20 samples are too few for an upper bound of p99.
 
 
 def test_equal_times_are_one_percentile():

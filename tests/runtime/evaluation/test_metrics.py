@@ -20,7 +20,7 @@ probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width
 
 
 def segmented(*images):
-    """Return the metrics over images. Each argument is an image's name, followed by the arguments of `tally`."""
+    """Return the metrics of several images. Each argument contains an image's name and the arguments of `tally`."""
     return SegmentationMetrics([name for name, *_ in images], [tally(*arrays) for _, *arrays in images])
 
 

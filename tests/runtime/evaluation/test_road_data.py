@@ -123,7 +123,7 @@ def test_a_grey_palette_is_read_by_its_indices(tmp_path, white):
     (tmp_path / "classes.txt").write_text("background\nroad\ncar\n")
     assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
     (tmp_path / "classes.txt").unlink()
-    # If there is only one class, white is road, regardless of its index in the palette.
+    # Without a list of classes, white pixels are road, regardless of the index of white in the palette.
     if white == 255:
         assert np.array_equal(open_dataset(tmp_path).load("train", 0).labels, values)
 

@@ -45,7 +45,7 @@ class Camera:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """HTTP handler that serves only `/video`, a camera, and `/clip.avi`, a recording."""
+    """HTTP handler that serves only `/video` (a camera) and `/clip.avi` (a recording)."""
 
     def do_GET(self):
         camera = self.server.camera
@@ -163,7 +163,7 @@ def test_frames_of_an_http_camera_are_fresh(http_camera):
             ages.append(clock.since_ms(clock.read(newest.image), time.monotonic_ns()))
         assert indices == list(range(40))
         assert newest.image.shape == (240, 320, 3)
-        # The time in the image shows that the frames were skipped that had queued while the stream was opened.
+        # According to the time in the image, the frames that queued while the stream was opened have been skipped.
         assert sorted(ages)[20] < 500
 
 

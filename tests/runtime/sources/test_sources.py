@@ -139,7 +139,7 @@ def test_an_image_that_cannot_be_read_is_reported_and_skipped(tmp_path, name, da
 
 @pytest.mark.real_data
 def test_a_real_video_that_breaks_off(tmp_path, data_root, capfd):
-    """Half of the file is missing. This half contains its index, or only frames. Both cases are reported."""
+    """Half of the file is missing. The error depends on whether the missing half contains the index of the video."""
     data = (data_root / "video" / "solidWhiteRight.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     refuse(tmp_path / "cut.mp4", "ends early, at frame|is not a video")

@@ -202,7 +202,7 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
 
 
 def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, animals, capsys):
-    """On the data of the export, the drop is relative to the metric of the original model. Other data is rejected."""
+    """The drop is relative to the metric that the export measured for the original model, so other data is rejected."""
     from orilla.runtime.bundle import bundle as bundles
     from orilla.runtime.bundle.manifest import decode, encode
 
