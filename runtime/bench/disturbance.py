@@ -1,4 +1,4 @@
-"""Detect disturbances of a measurement. A disturbance makes the result invalid, or its interval is excluded."""
+"""Detect disturbances of a measurement. Disturbed intervals are excluded, or the whole result is marked invalid."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DRIFT = 0.05
 """A result is invalid if the medians of its first and last third differ by more than this share."""
 
 CLOCK_FELL = 0.95
-"""Slower intervals are attributed to the processor's clock if the clock frequency during these intervals was below this
-share of the frequency during the other intervals."""
+"""Slower intervals are attributed to the processor's clock if its mean frequency during these intervals was below this
+share of its mean frequency during the rest of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, 
     if workload is not None and interference is not None and interference.seconds:
         summary = f"the machine was up to {interference.slowdown:.2f} times slower, according to the reference workload"
         if _clock_fell(monitor, workload.excluded()):
-            invalid.append(f"the processor's clock dropped, probably because of heat: {summary}")
+            invalid.append(f"the clock frequency of the processor dropped, probably because of heat: {summary}")
         elif seconds - interference.seconds < seconds / PATIENCE:
             invalid.append(f"for {interference.seconds:.1f} of {seconds:.1f} s, {summary}")
         else:
@@ -55,9 +55,9 @@ def judge(monitor: Monitor, workload: ReferenceWorkload | None, seconds: float, 
 
 
 def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) -> list[str]:
-    """Return a message if other processes used the CPU in too many of the seconds outside the excluded intervals.
+    """Check for CPU use by other processes and other virtual machines outside the excluded intervals.
 
-    The list is empty if they did not.
+    Return a list with one message if it disturbed too many of the seconds, else an empty list.
     """
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     seconds = [second for second, is_kept in zip(monitor.seconds, mask, strict=True) if is_kept]
@@ -73,7 +73,10 @@ def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) ->
 
 
 def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
-    """Return True if the clock frequency dropped in the slower intervals, so that no other program caused them."""
+    """Return True if the clock frequency was lower in the excluded intervals than outside them.
+
+    In this case, the drop of the frequency and not another program made these intervals slower.
+    """
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     halves: tuple[list[float], list[float]] = ([], [])
     for second, is_kept in zip(monitor.seconds, mask, strict=True):
@@ -83,7 +86,7 @@ def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
 
 
 def drift(times: list[float]) -> list[str]:
-    """Return a message if the times drifted during the run, else an empty list."""
+    """Return a list with one message if the times drifted during the run, else an empty list."""
     third = len(times) // 3
     if third < 10:
         return []

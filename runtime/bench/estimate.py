@@ -25,8 +25,8 @@ from orilla.runtime.bundle.manifest import Variant
 COSTS = CATALOG.with_name("costs.toml")
 
 LONE = 2.0
-"""Factor for the upper and lower bound of an estimate if the device has only one published figure. The true error of
-such an estimate is unknown."""
+"""Factor between an estimate and each of its bounds if the device has only one published figure. The true error of such
+an estimate is unknown."""
 
 
 MAX_UNKNOWN = 0.1
@@ -34,7 +34,7 @@ MAX_UNKNOWN = 0.1
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """Inference time of one variant, which was estimated and not measured."""
+    """The estimated, not measured, inference time of one variant."""
 
     device: str
     variant: str
@@ -47,7 +47,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Speed of a device for one precision: the ratio of its inference times to the times of the cost model."""
+    """Speed of a device in one precision: the ratio of its inference times to those that the cost model predicts."""
 
     factor: float
     errors: Mapping[str, float]
@@ -56,9 +56,10 @@ class Speed:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Return the factors by which an estimate is multiplied to get its lower and upper bound.
+        """Return the two factors that turn an estimate into its lower and its upper bound.
 
-        They are the largest errors in the two directions.
+        The upper factor is the largest error of any published model, as a ratio of at least 1. The lower factor is its
+        reciprocal.
         """
         worst = max((max(error, 1 / error) for error in self.errors.values()), default=LONE)
         return 1 / worst, worst
@@ -68,7 +69,7 @@ def predict(bundle: Bundle, device: str, variant: str | None = None) -> list[Pre
     """Estimate the inference times of a bundle's LiteRT variants on a device's CPU, with all cores.
 
     Raises:
-        ConfigError: The device or variant is unknown, or the published figures do not suffice for an estimate.
+        ConfigError: The device or variant is unknown, or no variant can be estimated from the published figures.
     """
     devices = catalog()
     devices.device(device)
@@ -119,7 +120,7 @@ def _predict(bundle: Bundle, variant: Variant, device: str, devices: Catalog) ->
 
 @cache
 def costs() -> dict[str, Work]:
-    """Return the cost of each kind of work by precision, in milliseconds per unit on the reference machine."""
+    """Return, for each precision, the cost of each kind of work in milliseconds per unit on the reference machine."""
     tables = tomllib.loads(COSTS.read_text())["costs"]
     return {name: Work(**table) for name, table in tables.items()}
 
@@ -179,7 +180,7 @@ def _own(device: str, precision: str, devices: Catalog) -> Speed | None:
 
 
 def _common(device: str, other: str, precision: str, devices: Catalog) -> dict[str, float]:
-    """Return the ratios of two devices' published times on the same engine, by model."""
+    """Return the ratio of `device`'s published time to `other`'s for each model that both ran on the same engine."""
     theirs = {
         (figure.model, figure.engine): figure.ms
         for figure in devices.devices[other].latencies

@@ -11,13 +11,13 @@ from orilla.runtime.engines.session import Session
 
 WARM_UP = 3
 EACH = 6
-"""Number of inferences that one session runs before the next session takes over."""
+"""Number of consecutive inferences in one session before the next session runs."""
 
 
 def timed(session: Session, frames: Sequence[KnownFrame], count: int, ends: float = float("inf")) -> list[float]:
     """Return the times in milliseconds of `count` inferences, or of fewer if the time `ends` is reached first.
 
-    At least one inference runs. `ends` is a time of `time.perf_counter`.
+    At least one inference runs. `ends` is in seconds on the clock of `time.perf_counter`.
     """
     times: list[float] = []
     while len(times) < count and (not times or time.perf_counter() < ends):
@@ -27,7 +27,7 @@ def timed(session: Session, frames: Sequence[KnownFrame], count: int, ends: floa
 
 
 def warm_up(sessions: Sequence[Session], frames: Sequence[Sequence[KnownFrame]], ends: float = float("inf")) -> None:
-    """Run a few inferences, but at least one, on each session. `ends` has the same meaning as in `timed`."""
+    """Run a few inferences on each session, or only one if the time `ends` has passed, as in `timed`."""
     for session, inputs in zip(sessions, frames, strict=True):
         timed(session, inputs, WARM_UP, ends)
 
@@ -44,7 +44,7 @@ def interleaved(
         sessions: The sessions.
         frames: The inputs of each session.
         count: Minimum number of inferences of each session.
-        ends: Time of `time.perf_counter` at which the measurement ends.
+        ends: Time at which the measurement ends, in seconds on the clock of `time.perf_counter`.
     """
     samples: list[list[float]] = [[] for _ in sessions]
     while True:

@@ -69,7 +69,7 @@ class Monitor:
 
     @property
     def began(self) -> float:
-        """Return the time of `time.perf_counter` at which the measurement began."""
+        """Return the time at which the measurement began, in seconds on the clock of `time.perf_counter`."""
         return self._began
 
     @property
@@ -83,7 +83,7 @@ class Monitor:
         return self._meter.source
 
     def new_throttling(self) -> tuple[str, ...]:
-        """Return the reasons for which the machine was throttled during the measurement."""
+        """Return the reasons why the machine was throttled during the measurement."""
         return tuple(
             reason for reason in throttled(self._root) if reason not in self._throttled or reason.endswith("now")
         )
@@ -107,7 +107,7 @@ class Monitor:
 def _disturbance(
     before: Usage | None, now: Usage | None, own: float, passed: float
 ) -> tuple[float | None, float | None, bool]:
-    """Return the numbers of cores that other processes and the hypervisor used, and whether either number is too large.
+    """Return how many cores other processes and the hypervisor used, and whether either number is too large.
 
     Args:
         before: CPU usage at the previous reading.

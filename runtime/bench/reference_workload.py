@@ -34,14 +34,15 @@ machine's own speed."""
 
 SLOWER = 1.1
 """A window is excluded if it takes more than this multiple of the time at the machine's own speed. Heat changes the
-clock frequency by less than this, and another program on the same core slows it by a quarter or more."""
+clock frequency by less than this. Another program on the same core slows the machine by a quarter or more."""
 
 HELD_DOWN = 1.25
 """If even the quiet windows take more than this multiple of the best time in earlier runs, all windows are compared
-with that time instead, and the slower ones are excluded. Another program may slow the machine for minutes."""
+with that time instead, and the slower ones are excluded. This detects a program that slows the machine during the whole
+run."""
 
 FORGOTTEN_S = 30 * 86400.0
-"""Age in seconds from which the speed of an earlier run is ignored, because the machine may have changed."""
+"""Age in seconds after which the speed measured in an earlier run is ignored. The machine may have changed since."""
 
 PATIENCE = 3.0
 """Maximum duration of a measurement, as a multiple of the requested seconds. A disturbed measurement is prolonged up to

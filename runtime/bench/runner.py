@@ -213,7 +213,10 @@ def _scenario(model: Model, plan: Plan, opened: ExitStack) -> Scenario:
 
 
 def _accuracy(model: Model, plan: Plan, measurement: _Measurement, progress: Progress) -> Accuracy | None:
-    """Return the accuracy, or None if the plan does not ask for it. An interrupt makes the result incomplete."""
+    """Measure the accuracy if the plan contains a data set.
+
+    Return None if it contains none, or if the user interrupted the run. An interrupt makes the result incomplete.
+    """
     if plan.dataset is None or not measurement.complete:
         return None
     progress.status("accuracy")
@@ -221,7 +224,7 @@ def _accuracy(model: Model, plan: Plan, measurement: _Measurement, progress: Pro
         return accuracy(model.bundle, model.session, plan.dataset)
     except KeyboardInterrupt:
         measurement.complete = False
-        measurement.notes.append("interrupted during the measurement of accuracy")
+        measurement.notes.append("interrupted during the accuracy measurement")
         return None
 
 
@@ -254,5 +257,5 @@ def _notes(
     if not measurement.complete and not measurement.notes:
         notes.append(f"interrupted after {seconds:.1f} s")
     if measurement.samples.stride > 1:
-        notes.append(f"one of {measurement.samples.stride} samples is kept, because there were too many")
+        notes.append(f"only one in {measurement.samples.stride} samples was stored, because there were too many")
     return [*notes, *measurement.notes]

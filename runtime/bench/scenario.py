@@ -39,8 +39,8 @@ CAMERA_HZ = 30.0
 """Rate in frames per second at which the loop scenario repeats the golden frames if no source is given."""
 
 MAX_SAMPLES = 1_000_000
-"""Maximum number of stored queries. When it is reached, every second query is removed, and from then on only every
-second query is stored, repeatedly."""
+"""Maximum number of stored queries. Each time it is reached, every second stored query is removed, and from then on
+queries are stored half as often."""
 
 MAX_EVENTS = 20
 """Maximum number of loop events that are added to the result as notes."""
@@ -116,7 +116,7 @@ class SingleStream:
         return _warm_up(lambda: self._session.run(next(self._inputs)))
 
     def measure(self, samples: SampleSet, keep_going: Callable[[], bool]) -> None:
-        """Time each frame as the stage `infer`."""
+        """Time the inference of each frame, and store the times as the stage `infer`."""
         while True:
             began_ns, duration_ms = time_call(self._session.run, next(self._inputs))
             samples.add(began_ns, 1, infer=duration_ms)
@@ -130,10 +130,10 @@ class MultiStream(AbstractContextManager["MultiStream"]):
     Args:
         first: A loaded session, which stays open.
         load: Function that loads another session like the first.
-        frames: Prepared inputs, used in turn.
+        frames: Golden frames, whose prepared inputs are used in turn.
         threads: Number of threads of each session.
-        query_frames: Frames of one query. None for the offline scenario: `OFFLINE_EACH` frames per session, and the
-            time of a query is divided by their number.
+        query_frames: Number of frames in a query. If None, the offline scenario runs: a query has `OFFLINE_EACH` frames
+            per session, and its time is divided by its number of frames.
     """
 
     def __init__(
@@ -169,7 +169,10 @@ class MultiStream(AbstractContextManager["MultiStream"]):
         return _warm_up(self._query)
 
     def measure(self, samples: SampleSet, keep_going: Callable[[], bool]) -> None:
-        """Time each query as the stage `query`, or the share of one frame as the stage `sample`."""
+        """Time each query, and store the times as the stage `query`.
+
+        In the offline scenario, store each time divided by the number of frames, as the stage `sample`.
+        """
         while True:
             began_ns, duration_ms = time_call(self._query)
             if self._offline:

@@ -16,7 +16,7 @@ BURST_S = 10.0
 SUSTAINED_S = 60.0
 
 SETTLED_S = 120.0
-"""Number of seconds for which the machine must be steady. They are divided into `WINDOWS` windows."""
+"""Duration in seconds for which the machine must be steady. It is divided into `WINDOWS` windows."""
 
 SETTLED_C = 1.0
 """Maximum difference between the windows' mean temperatures in the steady state, in degrees Celsius."""
@@ -69,6 +69,6 @@ class Soaking:
             summarise(sustained),
             self.settled_at_s is not None,
             None if self.settled_at_s is None else round(self.settled_at_s, 1),
-            "temperature and times" if has_sensor else "times only: no temperature sensor found",
+            "temperature and times" if has_sensor else "only the times, because there is no temperature sensor",
             round(statistics.median(sustained) / statistics.median(burst), 4),
         )

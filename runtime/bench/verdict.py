@@ -75,7 +75,9 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
     first = changes[0]
     notes = _notes(merged_a, merged_b)
     if first.verdict == "same" and abs(first.percent) + first.plus_minus > 2 * margin:
-        notes.append(f"± {first.plus_minus:.1f} % is too wide for a small difference: measure longer, or several times")
+        notes.append(
+            f"± {first.plus_minus:.1f} % is too wide to detect a small difference: measure longer, or several times"
+        )
     grown = [side.cold_start.memory_mib if side.cold_start else None for side in (merged_a, merged_b)]
     memory = (grown[0], grown[1]) if grown[0] is not None and grown[1] is not None else None
     return Verdict(
@@ -95,12 +97,12 @@ def compare(a: list[Result], b: list[Result], *, margin: float = MARGIN) -> Verd
 def _require_comparable(a: Result, b: Result) -> None:
     if a.host.identity != b.host.identity:
         msg = (
-            f"A was measured on {a.host.identity}, B on {b.host.identity}: times of different machines cannot be "
+            f"A was measured on {a.host.identity}, B on {b.host.identity}: times from different machines cannot be "
             "compared; orilla report shows them side by side"
         )
         raise ConfigError(msg)
     if (a.subject.scenario, a.subject.streams) != (b.subject.scenario, b.subject.streams):
-        msg = f"A is a run of {a.subject.scenario}, B of {b.subject.scenario}: measure both with the same scenario"
+        msg = f"A ran {a.subject.scenario}, but B ran {b.subject.scenario}: measure both with the same scenario"
         raise ConfigError(msg)
 
 

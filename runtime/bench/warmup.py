@@ -17,8 +17,8 @@ ALIKE = 0.02
 """The two halves count as equal if they differ by less than this share."""
 
 PATIENCE_S = 10.0
-"""Maximum duration of the warm-up in seconds. After it, the measurement starts in any case, and a note is added to the
-result."""
+"""Maximum duration of the warm-up in seconds. If the times are not steady by then, the measurement
+starts nevertheless, and a note is added to the result."""
 
 
 class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,7 +30,8 @@ def judge_result(budget: Budget, result: Result, others: Sequence[Result] = ()) 
     Args:
         budget: The budget.
         result: The result. If the budget is for another bundle, variant, engine or device, the list is empty.
-        others: Other results. Ratios use the first one that measured the full-precision variant on the same machine.
+        others: Other results. Ratios compare `result` with the first of these that measured the full-precision variant
+            under the same conditions.
     """
     if not _applies(budget, result):
         return []
@@ -88,7 +89,7 @@ def _figure(result: Result, reference: Result | None, key: str) -> Figure | None
         accuracy = result.accuracy
         if accuracy is None or accuracy.drop is None:
             return None
-        return drop_figure(accuracy.drop, f"{accuracy.count} of {accuracy.data} {accuracy.split}")
+        return drop_figure(accuracy.drop, f"{accuracy.count} samples of {accuracy.data} {accuracy.split}")
     if key not in (*TIMES, *RATIOS) or (percentile := result.main.at(percent_of(key))) is None:
         return None
     if key in TIMES:

@@ -131,10 +131,10 @@ def _percentile(bundle: Bundle, summary: Summary, percent: float, name: str) -> 
     """Return a percentile of a summary.
 
     Args:
-        bundle: The bundle, which the error message names.
+        bundle: The bundle. The error message contains its name.
         summary: The summary.
         percent: The percentile, 0-100.
-        name: Words of the error message for what was measured: `the variant` or `the full-precision variant`.
+        name: Description of the measured variant in the error message: `the variant` or `the full-precision variant`.
 
     Raises:
         ConfigError: The variant is so slow that there are too few samples for the percentile.
@@ -149,12 +149,12 @@ def _percentile(bundle: Bundle, summary: Summary, percent: float, name: str) -> 
 
 
 def applying(budgets: list[Budget], bundle: Bundle, path: Path) -> list[Budget]:
-    """Return the budgets that name a bundle.
+    """Return the budgets that apply to a bundle.
 
     Args:
         budgets: All budgets of a file.
         bundle: The bundle.
-        path: Path of the file, which the error message names.
+        path: Path of the file, for the error message.
 
     Raises:
         ConfigError: The file has no budget for the bundle.

@@ -38,12 +38,12 @@ SECONDS = 3.0
 long, and the second four times as long."""
 
 MAX_S = 60.0
-"""Time limit in seconds for timing that continues because a percentile still needs more samples."""
+"""Maximum duration in seconds for which inferences are timed if a percentile needs more samples."""
 
 FOREVER = float("inf")
 
 UNLIMITED = 1 << 30
-"""Number of inferences, so large that the time limit always ends the measurement first."""
+"""A number of inferences so large that the time limit always ends the measurement first."""
 
 REPORT_EVERY = 50
 """Number of samples between two progress reports."""
@@ -135,7 +135,8 @@ class Measurement:
 
     Args:
         subject: The budget with its bundle and variant.
-        dataset: Labelled data on which drop and agreement are measured. If None, the figures of the export are used.
+        dataset: Labelled data on which drop and agreement are measured. If None, the figures measured at export are
+            used.
         seconds: Duration in seconds for which inferences are timed. If None, `SECONDS` is used.
         progress: Receives the progress. If None, no progress is reported.
     """
@@ -167,7 +168,7 @@ class Measurement:
         return self._timed
 
     def repeat(self, keys: Collection[str], retry: int) -> None:
-        """Discard the times of some limits and measure them again.
+        """Measure again for the given limits, and discard the earlier measurements.
 
         Args:
             keys: Names of the limits.
@@ -193,7 +194,7 @@ class Measurement:
             samples: list[list[float]] = [[] for _ in sessions]
             began = time.perf_counter()
             while (elapsed := time.perf_counter() - began) < seconds or (len(samples[0]) < needed and elapsed < MAX_S):
-                # Each round adds the same number of times to both sessions, even if one of them is slower.
+                # Each round times the same number of inferences in both sessions, even if one of them is slower.
                 for times, new_times in zip(samples, interleaved(sessions, frames, EACH, FOREVER), strict=True):
                     times += new_times
         return Timed(samples[0], samples[1] if len(samples) > 1 else None)
@@ -210,8 +211,9 @@ class Measurement:
     def answers(self) -> Answers:
         """Return the accuracy drop and the agreement.
 
-        If there are labelled data and a full-precision variant, both variants run on the data. Without labelled data,
-        the figures of the export are returned.
+        With labelled data, the tested variant runs on the data. It is compared with the full-precision variant on the
+        same data or, if there is no such variant, with the original model's metric in the bundle. Without labelled
+        data, the figures that were measured at export are returned.
 
         Raises:
             ConfigError: There is no full-precision variant, and the data set is not the one used at export.
@@ -251,7 +253,7 @@ class Measurement:
             expected_value = target.metrics(reference_answers(session)).metrics()[metric]
         with closing(self.load()) as session:
             value = target.metrics(variant_answers(session)).metrics()[metric]
-        data = f"{count} of {dataset.source.name} {split}"
+        data = f"{count} samples of {dataset.source.name} {split}"
         drop_from = f"{data}, {metric} {value:.4f}, full precision {expected_value:.4f}"
         return Answers(100 * (expected_value - value), float(np.mean(agreement)), drop_from, data)
 
@@ -278,13 +280,15 @@ class Measurement:
         if not is_export_data(subject.bundle.manifest, dataset):
             msg = (
                 f"{subject.bundle.path.name} has no full-precision variant to compare with on {dataset.source.name}, "
-                "and this is not the data set used at its export: set `reference` to a bundle that has one"
+                "which is not the data set used at its export: set `reference` to a bundle that has one"
             )
             raise ConfigError(msg)
         with closing(self.load()) as session:
             measured = accuracy(subject.bundle, session, dataset)
         assert measured.drop is not None
-        drop_from = f"{measured.count} of {measured.data} {measured.split}, {measured.metric} {measured.value:.4f}"
+        drop_from = (
+            f"{measured.count} samples of {measured.data} {measured.split}, {measured.metric} {measured.value:.4f}"
+        )
         return Answers(measured.drop, check.agreement, drop_from, "at export")
 
 

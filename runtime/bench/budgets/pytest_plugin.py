@@ -141,5 +141,5 @@ def _measurement(mark: pytest.Mark) -> Measurement:
 
 
 def _refused(reason: str) -> BaseException:
-    """Return an exception that pytest reports in one line, without a traceback."""
+    """Return an exception that pytest reports on one line, without a traceback."""
     return pytest.fail.Exception(reason, pytrace=False)

@@ -1,4 +1,4 @@
-"""Find or create a Python environment on another machine that contains the packages that Orilla needs."""
+"""Find or create a Python environment with the packages that Orilla needs on another machine."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def environment(
     home = remote.run('df -Pk "$HOME" | tail -n 1').split()
     if len(home) > 3 and home[3].isdigit() and int(home[3]) < NEEDED_KIB:
         msg = (
-            f"{remote.name}: only {int(home[3]) >> 10} MiB of disk space are free, but the packages need "
+            f"{remote.name}: only {int(home[3]) >> 10} MiB of disk space is free, but the packages need "
             f"{NEEDED_KIB >> 10} MiB: free some space"
         )
         raise RemoteError(msg)

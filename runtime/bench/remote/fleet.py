@@ -1,6 +1,7 @@
 """Benchmark other machines: `orilla bench run BUNDLE --host ssh://…`.
 
-The code and the bundle are copied to the machines. Each verifies the bundle and measures, and its result is fetched.
+The code and the bundle are copied to each machine. The machine verifies the bundle and runs the benchmark, and then its
+result is copied back.
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
         ConfigError: A setting is invalid.
     """
     if plan.source is not None and Path(plan.source).exists():
-        msg = f"source={plan.source}: this file is on this machine; give a source on the other machine, or `scenes`"
+        msg = f"source={plan.source}: this file is on this machine: give a source of the other machine, or `scenes`"
         raise ConfigError(msg)
     remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):
-        msg = "two of the hosts are the same machine, so their measurements would disturb each other: name it once"
+        msg = "two of the hosts are the same machine, so their measurements would disturb each other: give it only once"
         raise ConfigError(msg)
     job, stop = _job(plan), threading.Event()
     with ThreadPoolExecutor(len(remotes)) as pool:

@@ -31,7 +31,7 @@ STOP_S = 30.0
 """Time limit in seconds for writing the result of an interrupted measurement."""
 
 GRACE_S = 600.0
-"""Time limit in seconds for each other step. Small and emulated machines take long to start."""
+"""Time limit in seconds for each other step. Small and emulated machines take a long time to start."""
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of an interrupted `orilla bench run`. Its result contains the samples up to the interrupt."""
@@ -39,7 +39,7 @@ INTERRUPTED = 128 + signal.SIGINT
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A benchmark job: the files to send to each machine, and the measurement to make there.
+    """A benchmark job: the files to send to each machine, and the measurement to run there.
 
     All machines get the same job.
     """
@@ -59,7 +59,7 @@ class Job:
     seconds: float
     """Duration of the measurement in seconds."""
     needs_onnx: bool
-    """True if the engine belongs to ONNX Runtime, so that the machine needs this package."""
+    """True if the benchmark runs on ONNX Runtime, so that the machine needs its package."""
 
     @property
     def requirements(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class HostReport:
     findings: list[str] = field(default_factory=list)
     """Warnings and failures that `orilla doctor` reported."""
     sent: list[str] = field(default_factory=list)
-    """Parts that the machine lacked, so that they were sent or installed: `orilla`, `bundle`, `environment`."""
+    """Parts that were sent or installed because the machine lacked them: `orilla`, `bundle`, `environment`."""
 
 
 def run(remote: Remote, job: Job, report: HostReport, stop: threading.Event) -> None:

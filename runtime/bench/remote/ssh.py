@@ -15,13 +15,13 @@ from orilla.devices.errors import ConfigError, OrillaError
 from orilla.devices.progress import NoProgress, Progress
 
 COMMAND = "ORILLA_SSH"
-"""Environment variable that sets the command to run instead of `ssh`, for example `ssh -F FILE`."""
+"""Environment variable with the command that is run instead of `ssh`, for example `ssh -F FILE`."""
 
 OPTIONS = (
     *("-o", "BatchMode=yes", "-o", "ConnectTimeout=10"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
 )
-"""Options of `ssh`. It never asks for a password, and it detects a dead connection within 15 s."""
+"""Options with which `ssh` never asks for a password, and detects a dead connection within 15 s."""
 
 FAILED = 255
 """Exit code if `ssh` itself fails. Any other exit code comes from the remote command. Source: ssh(1)."""
@@ -95,7 +95,7 @@ class Remote:
     def run(self, script: str, *, timeout_s: float = SHORT_S, check: bool = True) -> str:
         """Run a shell script on the machine and return its standard output.
 
-        If the connection is lost, the script runs again. It must give the same outcome if it runs twice.
+        If the connection is lost, the script runs again. Running it twice must have the same effect as running it once.
 
         Args:
             script: The script.
@@ -138,7 +138,7 @@ class Remote:
         return True
 
     def again(self, work: Callable[[], bytes]) -> bytes:
-        """Run a function, and repeat it after increasing pauses if the connection is lost."""
+        """Run a function. If the connection is lost, run it again after increasingly long pauses."""
         for pause in PAUSES_S:
             try:
                 return work()
@@ -155,7 +155,7 @@ class Remote:
                 capture_output=True,
                 timeout=timeout_s,
                 check=False,
-                start_new_session=True,  # Only this process must receive Ctrl-C, because it would end ssh.
+                start_new_session=True,  # Ctrl-C must reach only this process and not `ssh`, which it would end.
             )
         except subprocess.TimeoutExpired as error:
             if timeout_s > SHORT_S:  # The script is probably still running. A retry would start it a second time.

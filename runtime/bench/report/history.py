@@ -12,7 +12,7 @@ from orilla.runtime.bench.verdict import Verdict, compare
 
 
 class Trend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The runs of one subject on one machine, in order of time."""
+    """The runs of one subject on one machine, in chronological order."""
 
     subject: str
     machine: str

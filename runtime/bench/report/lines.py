@@ -1,4 +1,4 @@
-"""Return the tables and text lines that show a result in the terminal and on the page."""
+"""Return the tables and text lines that show a result in the terminal and on the HTML page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUDGET_HEADER = ["budget", "measured", "allowed", ""]
 def percentile(value: Percentile | None) -> str:
     """Format a percentile as `4.10 (4.05–4.14)`.
 
-    A bound that the samples do not give is shown as a question mark, and a percentile with too few samples as a dash.
+    A bound that cannot be computed is shown as a question mark, and a percentile with too few samples as a dash.
     """
     if value is None:
         return "–"
@@ -136,8 +136,8 @@ def _accuracy_lines(result: Result) -> list[str]:
         return []
     low, high = accuracy.interval
     line = (
-        f"{accuracy.metric} {accuracy.value:.4f} ({low:.4f}–{high:.4f}) on {accuracy.count} of {accuracy.data} "
-        f"{accuracy.split}"
+        f"{accuracy.metric} {accuracy.value:.4f} ({low:.4f}–{high:.4f}) on {accuracy.count} samples of "
+        f"{accuracy.data} {accuracy.split}"
     )
     if accuracy.drop is not None:
         side = "below" if accuracy.drop > 0 else "above"

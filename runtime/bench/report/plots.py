@@ -1,6 +1,6 @@
 """Draw plots of results as SVG.
 
-The colours come from the page's style sheet, so that they suit its light and dark style.
+The colours come from the page's style sheet, so that they match its light or dark style.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orilla.runtime.bench.result import Result
 
 INK = "#b00001"
 LINES = tuple(f"#a0000{number}" for number in range(1, 7))
-"""Placeholders for the colours of lines. `_svg` replaces them by variables of the page's style sheet."""
+"""Placeholders for the colours of lines. `_svg` replaces them with variables of the page's style sheet."""
 
 SETTINGS = {
     "svg.fonttype": "none",
@@ -40,20 +40,22 @@ MAX_POINTS = 2000
 """Maximum number of points in a line. It limits the size of the page."""
 
 SLOWEST = 50
-"""Number of the slowest samples that a time line always shows."""
+"""A time line shows at least this many of the slowest samples, even if there are too many samples to show all."""
 
 MAX_INTERVALS = 60
 """Maximum number of intervals of a time line. The time line shows the median of each interval."""
 
 SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
-"""Shares that have a label on the axis of a distribution."""
+"""Shares of inferences that are labelled on the vertical axis of a distribution plot."""
 
 PANELS = {"temperature_c": "°C", "mhz": "MHz", "watts": "W", "other_cores": "cores used\nby others"}
-"""Fields of `Second` that a time line shows, and the labels of their axes."""
+"""Fields of `Second` that are drawn below a time line, and the labels of their axes."""
 
 
 def distribution(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Draw, for each time, the share of inferences that took at most this long (ECDF). The axis stretches the tail.
+    """Draw, for each time, the share of inferences that took at most this long (ECDF).
+
+    The axis of the shares is stretched so that the slowest inferences are visible.
 
     Args:
         results: The results.
@@ -120,7 +122,7 @@ def _draw_times(axes: Axes, result: Result) -> None:
     for index, interval in enumerate(result.excluded):
         label = None if index else "excluded"
         axes.axvspan(interval.from_s, interval.to_s, color=INK, alpha=0.08, lw=0, label=label)
-    axes.set_ylabel(f"{result.headline}, ms")
+    axes.set_ylabel(f"{result.headline} (ms)")
     axes.set_ylim(bottom=0, top=float(np.percentile(times, 99.5)) * 1.3)
     axes.legend(loc="upper right", ncols=3)
 
@@ -182,7 +184,7 @@ def stages(results: Sequence[Result], names: Sequence[str]) -> str:
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("milliseconds, medians")
+        axes.set_xlabel("median times in milliseconds")
         axes.legend(loc="lower right", ncols=3, bbox_to_anchor=(1, 1))
         return _svg(figure)
 
@@ -193,7 +195,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def _stretched(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log odds of a share. They stretch the tail: 0.9, 0.99 and 0.999 are about equally far apart."""
+    """Return the log odds of shares. On this scale, 0.9, 0.99 and 0.999 are about equally far apart."""
     stretched: NDArray[np.float64] = np.log10(share / (1 - share))
     return stretched
 

@@ -51,8 +51,9 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     _overview(document, results, names)
     document.heading("Distribution")
     document.text(
-        "For each time, the share of inferences that took at most this long. The axis stretches the slowest times: the "
-        "distances from 90 % to 99 % and from 99 % to 99.9 % are about equal."
+        "The curve shows, for each time, the share of inferences that took at most this long. The vertical axis is "
+        "stretched so that the slowest times are visible: the distances from 90 % to 99 % and from 99 % to 99.9 % are "
+        "about equal."
     )
     document.drawing(plots.distribution(results, names), "cumulative distribution of the times")
     if len(results) > 1:
@@ -64,7 +65,8 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
             for median, value in zip(medians, values, strict=True)
         ]
         document.drawing(
-            plots.bars(names, values, spans, "milliseconds, p50 with its 95 % interval"), "medians of all runs"
+            plots.bars(names, values, spans, "p50 in milliseconds, with its 95 % confidence interval"),
+            "medians of all runs",
         )
     if loops := [index for index, result in enumerate(results) if result.subject.scenario == "loop"]:
         document.heading("Stages of the loop")
@@ -73,7 +75,9 @@ def page(results: Sequence[Result], path: Path, judged: Sequence[LimitResult] = 
     _budgets(document, judged)
     for result, name in zip(results, names, strict=True):
         document.heading(f"Run: {name}" if len(results) > 1 else "The run")
-        document.drawing(plots.time_line(result), f"times of {name} in order, with the state of the machine")
+        document.drawing(
+            plots.time_line(result), f"times of {name} in the order of measurement, with the state of the machine"
+        )
         _, lines = result_parts(result)
         document.table(HEADER, [summary_row(stage, summary) for stage, summary in result.summary.items()])
         for line in (line for line in lines if not line.startswith(f"{result.headline}  ")):
@@ -102,7 +106,7 @@ def _overview(document: Page, results: Sequence[Result], names: Sequence[str]) -
     document.table(header, rows)
     document.text(
         "Brackets contain 95 % confidence intervals. A dash stands for a percentile with too few samples, and a "
-        "question mark for a bound that the samples do not give."
+        "question mark for a bound that cannot be computed."
     )
 
 

@@ -110,7 +110,7 @@ def test_interrupted_while_accuracy_is_measured(capsys, tmp_path, monkeypatch, p
     assert main(words) == 130
     stored = result.read(out)
     assert stored.accuracy is None
-    assert "interrupted during the measurement of accuracy" in stored.notes
+    assert "interrupted during the accuracy measurement" in stored.notes
     assert stored.main.count > 10
 
 
@@ -127,7 +127,7 @@ def test_too_many_samples_are_thinned(monkeypatch):
     with Model.open("probe", threads=1) as model:
         measured = run(model, Plan(seconds=1.0))
     assert 400 < len(measured.at_s) < 1000
-    assert any("samples is kept" in note for note in measured.notes)
+    assert any("samples was stored" in note for note in measured.notes)
     assert measured.per_second == pytest.approx(1e3 / np.median(measured.samples_ms["infer"]), rel=0.5)
 
 

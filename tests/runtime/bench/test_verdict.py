@@ -77,7 +77,7 @@ def test_tails_have_verdicts_of_their_own():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (made(machine="laptop"), "times of different machines cannot be compared"),
+        (made(machine="laptop"), "times from different machines cannot be compared"),
         (made(scenario="offline"), "measure both with the same scenario"),
         (made(count=4), "too few samples to compare"),
     ],

@@ -180,7 +180,7 @@ def test_accuracy_and_agreement_on_data_come_from_both_models(picture_bundle, an
     dataset = open_labelled(str(animals), opened.manifest)
     drop, agreement = judge(Measurement(subject, dataset=dataset))
     assert (drop.passed, agreement.passed) == (True, True)
-    assert "16 of animals val, accuracy" in drop.figure
+    assert "16 samples of animals val, accuracy" in drop.figure
     real, calls = Measurement.load, [0]
 
     def broken(self):
@@ -214,10 +214,10 @@ def test_accuracy_without_a_full_precision_variant(tmp_path, picture_bundle, ani
     bundles.write(path, decode(json.dumps(text).encode()), {name: opened.read(name) for name in text["files"]})
     file.write_text('[[budget]]\nbundle = "tiny"\nmax_drop = -200\n')
     assert main(["verify", str(path), "--data", str(animals), "--budget", str(file)]) == 1
-    assert "16 of animals val, accuracy" in " ".join(capsys.readouterr().out.split())
+    assert "16 samples of animals val, accuracy" in " ".join(capsys.readouterr().out.split())
     other_animals = factories.class_folders(tmp_path / "others", {"train": 4, "validation": 4})
     assert main(["verify", str(path), "--data", str(other_animals), "--budget", str(file)]) == 2
-    assert "this is not the data set used at its export: set `reference`" in capsys.readouterr().err
+    assert "which is not the data set used at its export: set `reference`" in capsys.readouterr().err
 
 
 def test_slow_models_get_their_samples(monkeypatch, probe):

@@ -218,7 +218,7 @@ def test_no_room_there(board, capsys, monkeypatch):
         assert main(["bench", "run", "probe", "--host", "ssh://board", "--seconds", "1"]) == 1
     finally:
         df.unlink()
-    assert "only 9 MiB of disk space are free, but the packages need 800 MiB: free some space" in " ".join(
+    assert "only 9 MiB of disk space is free, but the packages need 800 MiB: free some space" in " ".join(
         capsys.readouterr().out.split()
     )
 
