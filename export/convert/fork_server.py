@@ -1,4 +1,4 @@
-"""Run each conversion in its own process, so that a converter that crashes fails one variant and not the whole export.
+"""Run each conversion in its own process, so that a crash of the converter affects only one variant.
 
 A server process imports TensorFlow, and forks itself for each job. The import takes seconds, but a fork takes only
 milliseconds, and each job starts from the same clean state.

@@ -12,12 +12,12 @@ import numpy as np
 InputRange = Literal["0..255", "0..1", "-1..1", "torch", "caffe"]
 
 INPUT_RANGES: dict[InputRange, str] = {
-    "0..255": "camera values (also if the model normalises its input itself)",
-    "0..1": "camera values divided by 255",
-    "-1..1": "camera values divided by 127.5, minus 1 (as for MobileNet)",
-    "torch": "values of 0..1, minus ImageNet's mean, divided by its standard deviation (as for DenseNet and PyTorch "
-    "models)",
-    "caffe": "BGR camera values, minus ImageNet's mean (as for VGG and ResNet in Keras)",
+    "0..255": "pixel values of 0..255 (also if the model normalises its input itself)",
+    "0..1": "pixel values divided by 255",
+    "-1..1": "pixel values divided by 127.5, minus 1 (as for MobileNet)",
+    "torch": "pixel values divided by 255, minus ImageNet's mean, divided by its standard deviation (as for DenseNet "
+    "and PyTorch models)",
+    "caffe": "pixel values in BGR order, minus ImageNet's mean (as for VGG and ResNet in Keras)",
 }
 """Description of each value range of training images. Source of the last two: `keras.applications.imagenet_utils`."""
 

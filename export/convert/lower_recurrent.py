@@ -333,7 +333,7 @@ def _onnx_operator(layer: Any, arrays: Weights) -> tuple[str, dict[str, Any], di
         "direction": "reverse" if layer.go_backwards else "forward",
         "activations": [activation for activation, _, _ in activations],
     }
-    # ONNX reads values from these lists only for activations with parameters.
+    # `activation_alpha` and `activation_beta` contain values only for the activations that have parameters.
     with_parameters = [activation for activation in activations if activation[1:] != (0.0, 0.0)]
     if with_parameters:
         attributes |= {

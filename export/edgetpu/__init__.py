@@ -1,1 +1,1 @@
-"""Prediction of the operators that the Edge TPU compiler maps, and a function that runs the compiler."""
+"""Predict which operators of a model the Edge TPU compiler maps, and run the compiler."""

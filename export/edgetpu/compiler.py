@@ -44,8 +44,8 @@ def compile_model(data: bytes) -> Compiled:
     """Run the compiler on the content of a `.tflite` file.
 
     Raises:
-        ConversionError: The compiler rejects the model, cannot run, or does not end in time. The message gives the
-            reason.
+        ConversionError: The compiler rejects the model, cannot be started, or exceeds its time limit. The message gives
+            the reason.
     """
     with tempfile.TemporaryDirectory(prefix="orilla-edgetpu-") as folder:
         model = Path(folder, "model.tflite")

@@ -32,7 +32,7 @@ Source: Coral's benchmarks. An inference of VGG16 sends 138 MB and takes 296 ms,
 """
 
 ODD = (IndexError, AttributeError, TypeError, ValueError, KeyError, ZeroDivisionError)
-"""Exceptions that a rule raises if the inputs, outputs or options of an operator do not fit its kind."""
+"""Exceptions that a rule raises if the inputs, outputs or options are not those of this type of operator."""
 
 LARGE_ACTIVATION = 12 << 20
 """Size of a tensor, in bytes, above which the compiler is likely to fail.

@@ -126,7 +126,11 @@ def _concatenation(operator: Operator) -> Refusal | None:
     constants = operator.parameters
     zeros = all(not tensor.constant.any() for tensor in constants if tensor.constant is not None)
     if constants and (len(operator.inputs) > 2 or not zeros):
-        return LIMIT, "one of its inputs is a constant", "concatenate only one input with a constant of zeros"
+        return (
+            LIMIT,
+            "one of its inputs is a constant",
+            "concatenate one input with one constant that contains only zeros",
+        )
     return _no_activation(operator)
 
 
@@ -160,7 +164,7 @@ def _pad(operator: Operator) -> Refusal | None:
 def _resize(operator: Operator) -> Refusal | None:
     options, (height, width) = operator.options, operator.activations[0].shape[1:3]
     rows, columns = operator.outputs[0].shape[1:3]
-    instead = "repeat values by concatenation and reshape, or use a transposed convolution"
+    instead = "repeat the values with concatenation and reshape operators, or use a transposed convolution"
     if getattr(options, "halfPixelCenters", False):
         return VERSION, "it uses half-pixel centres, which are newer than the compiler", instead
     grows = (rows > height == 1) or (columns > width == 1)
@@ -175,7 +179,7 @@ def _softmax(operator: Operator) -> Refusal | None:
         return (
             LIMIT,
             f"its input has shape {list(shape)}",
-            f"use one vector of at most {MAX_SOFTMAX} values, or compute it on the host",
+            f"use one vector of at most {MAX_SOFTMAX} values, or compute the softmax on the host",
         )
     return None
 
@@ -184,7 +188,11 @@ def _strided_slice(operator: Operator) -> Refusal | None:
     strides = operator.inputs[3].numbers() if len(operator.inputs) > 3 and operator.inputs[3] is not None else None
     options = operator.options
     if strides is None or (strides != 1).any() or options.ellipsisMask or options.newAxisMask:
-        return LIMIT, "it has masks, or its strides are not constants of 1", "use strides of 1 without masks"
+        return (
+            LIMIT,
+            "it has an ellipsis, a new axis, or strides other than the constant 1",
+            "use indices with strides of 1",
+        )
     return None
 
 
@@ -257,14 +265,14 @@ INSTEAD = {
     "ELU": "use ReLU",
     "HARD_SWISH": "use ReLU6",
     "GELU": "use ReLU",
-    "ARG_MAX": "compute it on the host from the scores",
+    "ARG_MAX": "compute the argmax on the host from the scores",
     "GATHER": "compute the embedding on the host, and pass vectors to the network",
     "DEPTH_TO_SPACE": "use a transposed convolution",
     "DEQUANTIZE": "export with uint8 or int8 outputs (recipe litert_wi8_ai8_u8)",
-    "BIDIRECTIONAL_SEQUENCE_LSTM": "use two one-way LSTMs",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "use two unidirectional LSTMs",
     "WHILE": "use the fused form of the LSTM (recipe litert_wi8_ai8_fused)",
-    "RESIZE_NEAREST_NEIGHBOR": "repeat values by concatenation and reshape",
-    "RESIZE_BILINEAR": "repeat values by concatenation and reshape, or use a transposed convolution",
+    "RESIZE_NEAREST_NEIGHBOR": "repeat the values with concatenation and reshape operators",
+    "RESIZE_BILINEAR": "repeat the values with concatenation and reshape operators, or use a transposed convolution",
     "TRANSPOSE_CONV": "use a transposed convolution without bias, followed by an addition",
 }
 """Alternatives to operators that are rejected because of their kind or version."""

@@ -237,7 +237,7 @@ def seconds(temperatures):
 
 
 def test_a_soak_ends_with_the_heat():
-    """The soak ends when the temperature of the board is steady. Until then, it rises by 30 degrees."""
+    """The temperature of the board rises by 30 degrees. The soak ends when the temperature is steady."""
     heat = 40 + 30 * (1 - np.exp(-np.arange(1800) / 200))
     soaking = Soaking(seconds(heat))
     at_s, times = [], []
