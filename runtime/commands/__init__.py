@@ -1,1 +1,1 @@
-"""Commands of the base install, one file each."""
+"""The commands of the base installation. Each command has its own module."""

@@ -1,4 +1,4 @@
-"""The command `orilla demo`: train, export, verify and run a small road model with the commands of a user."""
+"""The command `orilla demo`: train, export, verify and run a small road model with the same commands as a user."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> DemoResult:
-    """Run every step of the demo. A model that an earlier demo has trained is used again."""
+    """Run every step of the demo. If an earlier demo has trained the model, reuse it."""
     started = time.monotonic()
     files = DemoFiles.under(arguments.out)
     _check(arguments.out, files.run, arguments.seed)

@@ -35,7 +35,7 @@ def write_clip(path: Path) -> None:
 
 
 def write_contact_sheet(video: Path, sheet: Path) -> None:
-    """Write a PNG with frames of a video, evenly spread over its length."""
+    """Write a PNG that shows frames of a video, taken at equal intervals."""
     capture = cv2.VideoCapture(str(video))
     frames = []
     while True:

@@ -25,7 +25,7 @@ class DemoFiles:
     clip: Path
     """Generated video, which is the source of the loop."""
     video: Path
-    """The clip with the road tinted."""
+    """Copy of the clip in which the detected road is tinted."""
     ticks: Path
     """JSON Lines file with the answers of the loop."""
     plot: Path
@@ -179,7 +179,7 @@ def _add_loop(page: Page, loop: LoopDocument, plot: Path) -> None:
     page.heading("The camera loop")
     page.text(
         f"{loop.frames} frames in {loop.seconds} s: {loop.fps} per second with {loop.variant}; the stages overlap, so "
-        "the loop takes about as long as the slowest."
+        "the time per frame is about that of the slowest stage."
     )
     rows = [(stage, f"{loop.p50_ms[stage]:.2f}", f"{loop.p90_ms[stage]:.2f}") for stage in loop.p50_ms]
     page.table(("stage", "p50 ms", "p90 ms"), rows)

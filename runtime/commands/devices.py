@@ -49,7 +49,7 @@ class EngineRow:
     name: str
     title: str
     runs_on: str
-    """Kind of processor."""
+    """Processor that runs the model, such as `CPU`."""
     here: bool
     """True if the engine is available on this machine."""
     install: str | None
@@ -77,7 +77,7 @@ class MachineResult(CommandResult):
         )
         _print_table(
             console,
-            "catalogue (orilla devices NAME shows one, with published latencies)",
+            "catalogue (orilla devices NAME shows the published latencies of a device)",
             ("device", "what", "CPU", "threads of a loop"),
             [(name, spec.title, _cpu(spec), str(spec.threads)) for name, spec in self.catalog.devices.items()],
         )

@@ -21,7 +21,9 @@ MARKS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--no-engines", action="store_true", help="do not run the engines; check only files")
+    parser.add_argument(
+        "--no-engines", action="store_true", help="check the machine and the installation without running the engines"
+    )
 
 
 @dataclass(frozen=True, slots=True)

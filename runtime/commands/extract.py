@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
     parser.add_argument("variant", nargs="?", help="name of a variant (default: the bundle's default)")
     parser.add_argument("--out", type=Path, required=True, help="model file to write: .tflite or .onnx")
-    parser.add_argument("--bare", action="store_true", help="write the file as in the bundle, without metadata")
+    parser.add_argument(
+        "--bare", action="store_true", help="write the file exactly as it is in the bundle, without adding metadata"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,13 +53,13 @@ def line(figures: Figures) -> str:
         f"{name} {stages[name].p50_ms:.1f}/{stages[name].p99_ms:.1f}" for name in ("infer", "age") if name in stages
     ]
     summary = f"{figures.frames} frames, {figures.fps:.1f} per second, {100 * figures.drop_ratio:.1f} % dropped"
-    return f"{summary}, newest {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(times)}"
+    return f"{summary}, newest answer {figures.age_ms:.0f} ms old; p50/p99 ms: {', '.join(times)}"
 
 
 def table(figures: Figures) -> Table:
     """Format the statistics as a table with one row per stage."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in figures.drops.items()) or "none"
-    title = f"{figures.frames} frames   {figures.fps:.1f} per second   newest {figures.age_ms:.0f} ms old"
+    title = f"{figures.frames} frames   {figures.fps:.1f} per second   newest answer {figures.age_ms:.0f} ms old"
     caption = f"dropped: {reasons} ({100 * figures.drop_ratio:.1f} %)"
     stages = Table(title=title, caption=caption, title_justify="left")
     stages.add_column("last minute")

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplayCheck(CommandResult):
-    """The recorded decisions, compared with those that the loop makes today."""
+    """The recorded decisions, compared with those that the current code makes."""
 
     policy: str
     models: dict[str, str]
     """Variant and engine of each model, by name."""
     decision_count: int
     first_difference: int | None
-    """Number of the first decision that differs, or None if all are the same."""
+    """Number of the first decision that differs, counted from 0. None if all decisions are the same."""
 
     @property
     def exit_code(self) -> int:
@@ -47,7 +47,7 @@ class ReplayCheck(CommandResult):
 
     def render(self, console: ResultConsole) -> None:
         """Print the verdict."""
-        verdict = "the same" if self.first_difference is None else f"different from line {self.first_difference} on"
+        verdict = "the same" if self.first_difference is None else f"different from decision {self.first_difference} on"
         console.print_line(f"{self.decision_count} decisions under {self.policy}: {verdict}")
 
 
@@ -87,7 +87,7 @@ class SimulatedLoop:
 
 @dataclass(frozen=True, slots=True)
 class ReplaySimulation(CommandResult):
-    """The loop in simulated time with the recorded settings and with the requested ones."""
+    """Results of two simulations: one with the recorded settings, and one with the requested settings."""
 
     policy: str
     """The recorded policy."""
@@ -111,7 +111,7 @@ class ReplaySimulation(CommandResult):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("recording", help="file of orilla run --record")
+    parser.add_argument("recording", help="recording that orilla run --record wrote")
     parser.add_argument("--policy", help="simulate another policy: latest, every, rate:HZ or deadline:MS")
     parser.add_argument("--infer-ms", type=float, help="simulate inferences that take this many milliseconds")
 

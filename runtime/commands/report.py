@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "results", nargs="+", type=Path, help="files of orilla bench run --out, or folders of them, from any machines"
+        "results",
+        nargs="+",
+        type=Path,
+        help="files of orilla bench run --out, or folders of such files; they may come from several machines",
     )
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: report.html)")
-    parser.add_argument("--budget", type=Path, metavar="F.toml", help="compare the results with the budgets of a file")
+    parser.add_argument(
+        "--budget", type=Path, metavar="F.toml", help="compare the results with the budgets in this file"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,14 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most 4)")
     parser.add_argument("--frames", type=int, help="stop after this number of answers")
-    parser.add_argument("--stats", action="store_true", help="show rate, drops and percentiles while the loop runs")
+    parser.add_argument("--stats", action="store_true", help="show rate, dropped frames and times while the loop runs")
     parser.add_argument(
-        "--record", metavar="FILE", help="write the frames' times, drops and results to a file for orilla replay"
+        "--record", metavar="FILE", help="record times, dropped frames and results in a file for orilla replay"
     )
     parser.add_argument(
         "--clock",
         action="store_true",
-        help="measure the true latency, including camera and display, by the clock in the images of scenes+clock",
+        help="measure the latency from display to answer: the camera must film a screen that shows scenes+clock",
     )
 
 
@@ -84,7 +84,7 @@ class RunResult(CommandResult):
     to_stderr = True
 
     models: dict[str, str]
-    """Variant and engine of each model, as `VARIANT on ENGINE`, by its name."""
+    """Variant and engine of each model, as `VARIANT on ENGINE`, by the name of the model."""
     events: dict[str, int]
     """Number of events of the source, by kind."""
     accelerator: dict[str, int]
@@ -99,7 +99,7 @@ class RunResult(CommandResult):
 
     @property
     def variant(self) -> str:
-        """Return the variant. For several models, return each name with its variant."""
+        """Return the name of the variant. For several models, return `MODEL VARIANT` for each, separated by commas."""
         variants = {name: text.split(" on ", 1)[0] for name, text in self.models.items()}
         if len(variants) == 1:
             return next(iter(variants.values()))
@@ -229,7 +229,7 @@ class _Run:
         seconds = time.perf_counter() - started
         figures = stream.stats(recent=False)
         if self._arguments.clock and "clock" not in figures.stages:
-            print("orilla: --clock: the images have no clock; scenes+clock draws one", file=sys.stderr)
+            print("orilla: --clock: the images show no clock; --source scenes+clock draws one", file=sys.stderr)
         return RunResult(
             models=self._models,
             events=self._events,

@@ -22,11 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         required=True,
-        help="names of the variants to keep, separated by commas; default means the default variant",
+        help="names of the variants to keep, separated by commas; the word default selects the default variant",
     )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write: a .orilla file, or a folder")
     parser.add_argument(
-        "--default", help="new default variant (default: the current one if kept, else the first in --keep)"
+        "--default",
+        help="new default variant (default: the current default if it is kept, else the first variant in --keep)",
     )
 
 

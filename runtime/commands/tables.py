@@ -25,7 +25,8 @@ def print_tables(
         tables: The tables.
         lines: Lines below the tables.
         as_markdown: If True, print Markdown.
-        text_columns: Number of columns with text, which are left-aligned. The others are right-aligned.
+        text_columns: Number of columns at the left that contain text and are left-aligned. The other columns are
+            right-aligned.
     """
     from rich.table import Table as RichTable
 
@@ -33,7 +34,8 @@ def print_tables(
         console.print_line(markdown(tables, lines))
         return
     for title, header, rows in tables:
-        console.print_line(title)  # The title of a table would be wrapped at the width of the table.
+        # Rich would wrap the title of a table at the width of the table, so the title is printed separately.
+        console.print_line(title)
         table = RichTable(box=None, padding=(0, 2, 0, 0))
         for index, column in enumerate(header):
             table.add_column(column, justify="left" if index < text_columns else "right", overflow="fold")

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         type=float,
         default=1.0,
-        help="largest accuracy drop of a variant compared with the original model, in points (default: 1)",
+        help="largest allowed accuracy drop compared with the original model, in points (default: 1)",
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit in seconds (default: 60)")
     parser.add_argument("--engines", help="test only these engines, separated by commas (orilla devices lists them)")
@@ -50,7 +50,7 @@ class TrialRow:
     threads: int
     p50_ms: float | None
     count: int
-    """Number of inferences in the last round."""
+    """Number of inferences that were measured in the last round."""
     rounds: int
     left_out: str | None
     """Reason why the candidate was not chosen. None for the chosen candidate."""
@@ -120,7 +120,7 @@ def _threads(text: str | None) -> list[int] | None:
         return None
     numbers, maximum = text.split(","), available_cores()
     if not all(whole_number(number) and 1 <= int(number) <= maximum for number in numbers):
-        msg = f"--threads {text}: give numbers from 1 to {maximum}, the usable cores, as in 1,2"
+        msg = f"--threads {text}: give thread counts from 1 to {maximum} (the number of usable cores), for example 1,2"
         raise ConfigError(msg)
     return [int(number) for number in numbers]
 

@@ -16,10 +16,11 @@ WIDE_COLUMNS, WIDE_FROM = ("p90 ms", "SQNR dB", "max error"), 100
 """Columns for wide terminals, and the width in characters from which they are shown."""
 
 MAX_SATURATED = 0.001
-"""The table has a remark if the share of clipped outputs exceeds this value."""
+"""If more than this share of a variant's outputs is clipped, a remark is printed below the table."""
 
 MAX_SUM_ERROR = 0.02
-"""The table has a remark if the sum of the probabilities differs from one by more than this value."""
+"""If the sum of a variant's probabilities differs from one by more than this value, a remark is printed below the
+table."""
 
 
 def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) -> None:
@@ -28,7 +29,7 @@ def print_variants(console: ResultConsole, manifest: Manifest, max_drop: float) 
     Args:
         console: The console.
         manifest: The manifest of the bundle.
-        max_drop: Largest accuracy drop of the default variant, in percentage points.
+        max_drop: Largest accuracy drop that the default variant may have, in percentage points.
     """
     console.print_table(_table(manifest, max_drop, is_wide=console.width >= WIDE_FROM))
     for line in [*_legend(manifest, max_drop), *_remarks(manifest), *_failures(manifest.report)]:
@@ -73,9 +74,13 @@ def _cells(manifest: Manifest, variant: Variant, max_drop: float) -> tuple[str, 
 
 def _legend(manifest: Manifest, max_drop: float) -> list[str]:
     metric, default = task_of(manifest.task).metric, manifest.default
-    lines = [f"drop: points of {metric}   *: default   !: loses more than {max_drop:g}, so it cannot be the default"]
+    lines = [
+        f"drop: points of {metric}   *: default   !: drop above {max_drop:g}, so the variant cannot be the default"
+    ]
     if manifest.variant(default).check.drop > max_drop:
-        lines.append(f"every variant loses more than {max_drop:g}: {default} loses least and is the default")
+        lines.append(
+            f"the drop of every variant is above {max_drop:g}: {default} has the smallest drop and is the default"
+        )
     return lines
 
 
@@ -91,7 +96,7 @@ def _check_remarks(check: Check, sample_count: int) -> list[str]:
     """Return unusual properties of a variant's outputs."""
     remarks = []
     if check.saturated > MAX_SATURATED:
-        remarks.append(f"{100 * check.saturated:.1f} % of its outputs are clipped at the end of its range")
+        remarks.append(f"{100 * check.saturated:.1f} % of its outputs are clipped at the limits of its range")
     if check.sum_error is not None and check.sum_error > MAX_SUM_ERROR:
         remarks.append(f"the sum of its probabilities differs from one by up to {check.sum_error:.3f}")
     if check.count < sample_count:

@@ -1,4 +1,4 @@
-"""The command `orilla verify`: check that a bundle computes on this machine what was exported."""
+"""The command `orilla verify`: check that a bundle gives the same results on this machine as when it was exported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=SHIPPED,
         type=Path,
         metavar="F.toml",
-        help="compare time, accuracy, size and memory with budgets (docs/ci.md; default: the shipped file)",
+        help="compare time, accuracy, size and memory with the budgets in a file, as in docs/ci.md "
+        "(default: the shipped file)",
     )
     parser.add_argument(
         "--markdown", action="store_true", help="print tables as Markdown, for a comment on a pull request"
@@ -82,8 +83,8 @@ class VerifyResult(CommandResult):
                 for stage in verdict.stages
                 if not stage.passed or stage.name == "accuracy"
             ]
-        title = f"{self.bundle}: {self.files} files with the right sizes and hashes"
-        tables = [(title, ["variant", "engine", "verdict", "stages that agree"], rows)]
+        title = f"{self.bundle}: the sizes and hashes of {self.files} files are correct"
+        tables = [(title, ["variant", "engine", "verdict", "passed stages"], rows)]
         if self.budgets:
             name = self.budgets[0].bundle
             tables.append((f"budgets of {name}", BUDGET_HEADER, [budget_row(limit) for limit in self.budgets]))
@@ -116,7 +117,7 @@ def execute(arguments: argparse.Namespace) -> VerifyResult:
 
 
 def _targets(path: Path, bundle: Bundle) -> list[BudgetTarget]:
-    """Return the targets of the bundle's budgets. Raises `ConfigError` for an invalid budget."""
+    """Return the budgets that apply to the bundle. Raises `ConfigError` for an invalid budget."""
     return [budget_target(budget, bundle) for budget in applying(read_budgets(path), bundle, path)]
 
 

@@ -30,7 +30,7 @@ class CameraLoop:
         source: Source of the frames.
         stages: The stages that process each frame.
         policy: Policy that selects the frames to process.
-        on_event: Function that receives the events. If None, the logger `orilla` logs them as warnings.
+        on_event: Function that receives the events. If None, the events are logged as warnings to the logger `orilla`.
         recorder: Receives everything that happens in the loop. If None, nothing is recorded.
 
     Raises:
@@ -38,8 +38,8 @@ class CameraLoop:
     """
 
     _counting, _running = threading.Lock(), 0
-    """Lock that protects `_running`, and the number of loops that run in this process. If a loop is the only one, its
-    threads are pinned to cores."""
+    """Lock for `_running`, and the number of loops that run in this process. If a loop is the only one, its threads are
+    pinned to cores."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class CameraLoop:
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may return something new.
 
-        If `listener` is None, no function is called from now on.
+        If `listener` is None, the calls end.
         """
         self._scheduler.listen(listener)
 

@@ -87,7 +87,7 @@ class Quantiles:
         for bucket, in_bucket in enumerate(total):
             seen += in_bucket
             if seen >= rank:
-                # Of all values, this one has the smallest maximum relative error for the times in the bucket. It is
+                # This value minimises the largest relative error over all times that the bucket can hold. It is
                 # limited to the observed maximum.
                 return min(2 * _GAMMA ** (bucket + _FIRST) / (1 + _GAMMA), self.max)
         return self.max

@@ -1,4 +1,4 @@
-"""Replay a recording, to check that the same events lead to the same decisions, or to simulate another policy.
+"""Replay a recording, to check that the current code makes the same decisions, or to simulate another policy.
 
 A replay does not wait, because all times come from the recording or are simulated. A recording of an hour is therefore
 replayed in seconds.
@@ -97,7 +97,7 @@ class Replay:
         return simulate(frames, policy, live=live)
 
     def _played(self, frames: list[SimulatedFrame]) -> list[SimulatedFrame]:
-        """Return the frames of a file with the times at which a camera of its frame rate would have delivered them."""
+        """Return the frames of a file with the times at which a camera with the same frame rate would deliver them."""
         rate_hz = self.header.rate_hz
         if not rate_hz:
             msg = "the recorded source has no frame rate: use policy=every"

@@ -14,9 +14,9 @@ from orilla.runtime.frame import QUEUE_DEPTH
 from orilla.runtime.loop.policy import Policy, Sampler
 
 HOLD_SHARE = 0.15
-"""If only the newest frame counts, idle inference waits up to this share of a period for a frame that is about to
-arrive. Without this wait, inference would start with a frame that is almost a period old. The wait makes the answers
-newer, and hardly less frequent."""
+"""If the policy selects only the newest frame, an idle inference thread waits up to this share of a period for a frame
+that is about to arrive. Without this wait, inference would start on a frame that is almost a period old. The wait makes
+the answers newer, but hardly less frequent."""
 
 INTERVALS = 9
 """Number of recent intervals between frames. The median of these intervals is used as the period of the camera."""

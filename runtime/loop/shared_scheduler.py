@@ -159,7 +159,7 @@ class SharedScheduler:
     def listen(self, listener: Callable[[], None] | None) -> None:
         """Call `listener`, in another thread, whenever `poll` may return something new.
 
-        If `listener` is None, no function is called from now on.
+        If `listener` is None, the calls end.
         """
         with self._lock:
             self._listener = listener

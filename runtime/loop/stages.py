@@ -55,7 +55,7 @@ class Stages(Protocol):
     def prepare(self, raw: RawInput) -> Any:
         """Convert a frame into the network's input. The capture thread calls this method.
 
-        The memory of the input is reused when no reference to it is left.
+        The memory of the input is reused as soon as no reference to the input is left.
 
         Raises:
             DataError: The network cannot process the frame, so the loop drops it.
@@ -165,7 +165,7 @@ def bounding_box(answer: Answer, image: Image) -> Sequence[Box]:
     """
     del image
     if not isinstance(answer, Located):
-        msg = "the first model of the cascade returns no position in the frame: give a function as `crop`"
+        msg = "the answer of the first model has no position in the frame: set `crop` to a function that returns boxes"
         raise ConfigError(msg)
     return answer.boxes_xyxy()
 

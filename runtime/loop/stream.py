@@ -28,7 +28,7 @@ class Stream:
     Args:
         loop: The loop, which has not been started.
         recording: Recording of the loop, which the stream closes at the end. If None, nothing is recorded.
-        source: The source that the user opened. If None, it is the loop's source.
+        source: The source that the user opened. If None, the source of the loop is used.
     """
 
     def __init__(self, loop: CameraLoop, recording: Recording | None = None, *, source: Source | None = None) -> None:

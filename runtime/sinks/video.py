@@ -29,8 +29,8 @@ time."""
 class Video:
     """Writes a video file. The first image sets the size, and later images are scaled to it.
 
-    The video plays at the speed of the source. In place of a frame without an answer, it shows the next frame that has
-    one.
+    The video plays at the speed of the source. In place of a frame without an answer, it shows the next answered
+    frame.
     """
 
     def __init__(self, path: Path, rate_hz: float | None, *, live: bool) -> None:

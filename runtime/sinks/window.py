@@ -44,7 +44,7 @@ def open_sink(argument: str, rate_hz: float | None, *, live: bool = False) -> Wi
         msg = f"sink `window`: {finding.detail}; run {finding.fix}"
         raise ConfigError(msg)
     if "GUI:                           NONE" in cv2.getBuildInformation():
-        msg = "OpenCV's windowed build"
+        msg = "an OpenCV build that can open windows"
         raise MissingExtraError(msg, "gui")
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         msg = "sink `window`: there is no display; use the sink `video:OUT.mp4`"

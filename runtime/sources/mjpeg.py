@@ -30,11 +30,11 @@ MAX_BETWEEN = 1 << 16
 CHUNK = 1 << 16
 
 SOI, EOI, SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
-"""Start and end of a JPEG, and the code of the marker before the pixel data."""
+"""Markers at the start and end of a JPEG, and the code of the marker before the pixel data."""
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""Pattern of a marker that ends the pixel data. Stuffed bytes and restart markers do not end it. Source: ITU-T T.81,
-B.1.1.5."""
+"""Pattern of a marker that ends the pixel data. It does not match stuffed bytes and restart markers, which are part
+of the data. Source: ITU-T T.81, B.1.1.5."""
 
 Response = http.client.HTTPResponse
 
@@ -120,8 +120,8 @@ class MotionJpeg:
     def _take_up_to(self, boundary: bytes) -> bytes:
         """Read an image of unknown length.
 
-        A JPEG is read up to its own end, because the next boundary only comes with the next image. Anything else is
-        read up to the boundary.
+        A JPEG is read up to its end marker, because the next boundary arrives only with the next image. Other data is
+        read up to the next boundary.
         """
         while True:
             end = _jpeg_end(self._buffer)
@@ -172,7 +172,9 @@ def _jpeg_end(data: bytearray) -> int | None:
 
 
 def connect(url: str, timeout_s: float) -> Response:
-    """Request a URL. If the server asks for a user and password, those in the URL are sent (basic or digest).
+    """Request a URL.
+
+    If the server asks for a user name and a password, send those in the URL, with basic or digest authentication.
 
     Raises:
         OSError: The server does not respond, or rejects the request.

@@ -117,7 +117,7 @@ class NetworkStream:
 
 
 def _checked(url: str) -> str:
-    """Return the URL without user and password, for messages. Raise `ConfigError` if it is not a URL."""
+    """Return the URL without user name and password, for messages. Raise `ConfigError` if it is not a URL."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
@@ -147,7 +147,7 @@ def _open(url: str, name: str, timeouts: Timeouts) -> Source:
             response = mjpeg.connect(url, timeouts.read_ms / 1e3)
         except OSError as error:
             reason = error.reason if isinstance(error, URLError) else error
-            msg = f"no video at {name}: {reason}; check the address, the user and that the camera is on"
+            msg = f"no video at {name}: {reason}; check the address and the user name, and that the camera is on"
             raise SourceError(msg) from error
         if response.headers.get_content_type() == mjpeg.KIND:
             return mjpeg.MotionJpeg(name, response, timeouts.read_ms / 1e3)
@@ -163,7 +163,7 @@ def _connect(url: str, name: str, timeouts: Timeouts) -> cv2.VideoCapture:
     settings += decoding_threads(1)  # Each additional thread would delay all frames by one period.
     capture = quiet_capture(url, cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
-        msg = f"no video at {name}: check the address, the user and that the camera is on"
+        msg = f"no video at {name}: check the address and the user name, and that the camera is on"
         raise SourceError(msg)
     return capture
 

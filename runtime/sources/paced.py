@@ -13,7 +13,7 @@ from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
 class Paced:
-    """Delivers each frame of a recording when it is due. This time becomes the capture time.
+    """Delivers each frame of a recording when it is due at the frame rate. The capture time is the time of delivery.
 
     If decoding takes longer than a period, the recording plays slower than its rate.
 
@@ -52,7 +52,7 @@ class Paced:
         if left_s > SLICE_S:
             self._next = frame
             self._wait(SLICE_S)
-            return Event("waiting", frame.index, self._clock(), "it is not yet time for the next frame")
+            return Event("waiting", frame.index, self._clock(), "the next frame is not due yet")
         self._next = None
         if left_s > 0:
             self._wait(left_s)

@@ -43,14 +43,14 @@ class PiCamera:
             SourceError: There is no camera.
         """
         if argument and not whole_number(argument):
-            msg = f"picamera2:{argument}: the camera after the colon must be a number"
+            msg = f"picamera2:{argument}: give the number of the camera after the colon"
             raise ConfigError(msg)
         try:
             module = import_module("picamera2")
         except ImportError as error:
             msg = (
                 "picamera2 is not installed: on Raspberry Pi OS, run sudo apt install python3-picamera2, and create "
-                "the environment with --system-site-packages"
+                "the virtual environment with --system-site-packages"
             )
             raise ConfigError(msg) from error
         number = int(argument or 0)

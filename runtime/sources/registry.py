@@ -17,7 +17,7 @@ ANIMATED = ".gif"
 
 
 class SourceKind(NamedTuple):
-    """A kind of source: how a specification of it is recognised, and which module opens it."""
+    """A kind of source: how its specification is recognised, and which module opens the source."""
 
     example: str
     """Example or description of a specification, for messages."""
@@ -90,7 +90,7 @@ def open_source(spec: str | int | Path) -> Source:
 
 
 class InputSources(NamedTuple):
-    """How a model opens its sources."""
+    """Functions that open the sources for one kind of model input."""
 
     open: Callable[[str], Source]
     """Function that opens a source by its specification. It raises `SourceError` or `ConfigError`."""
@@ -121,4 +121,4 @@ INPUT_SOURCES = {
     "image": InputSources(open_source, _wrap_images),
     "text": InputSources(_open_texts, _wrap_texts),
 }
-"""Sources by the kind of a model's input. There are no sources of arrays."""
+"""Functions by the kind of a model's input. A model that takes named arrays has no sources."""

@@ -29,7 +29,7 @@ class Source(Protocol):
     """Frame rate of a recording in frames per second. None if it has no frame rate."""
 
     def read(self) -> Frame | Line | Event | None:
-        """Return the next frame, or None at the end. An event is returned in place of a frame, and reading continues.
+        """Return the next frame, or None at the end. If the source has something to report, return an event instead.
 
         Raises:
             SourceError: The source failed, and reading cannot continue.

@@ -121,7 +121,7 @@ class Texts:
 
 
 def _standard_input() -> bytes | None:
-    """Wait at most `SLICE_S` for standard input, and return the available bytes. A longer wait could not be stopped."""
+    """Wait at most `SLICE_S` for standard input, and return the available bytes. The loop cannot end meanwhile."""
     try:
         number = sys.stdin.fileno()
     except (OSError, ValueError):  # The program may have replaced standard input with its own stream.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 WINDOW_NS = 5_000_000_000
-"""Length in nanoseconds of the window in which the smallest delay between presentation and arrival is kept. It is kept
-for one or two windows and then forgotten, so that the conversion of time stamps adapts to a clock that drifts or a
-server that paused."""
+"""Length in nanoseconds of the window for which `PresentationClock` keeps the smallest delay between presentation and
+arrival. After one to two windows, that delay is forgotten, so that the conversion of time stamps adapts to a clock that
+drifts or a server that paused."""
 
 
 class PresentationClock:
@@ -26,8 +26,8 @@ class PresentationClock:
         """Return the capture time of a frame, which is never after its arrival.
 
         Args:
-            presented_ms: Presentation time in milliseconds, from any origin. If it is less than that of the previous
-                frame, the stream has restarted.
+            presented_ms: Presentation time in milliseconds, relative to any origin. If it is less than that of the
+                previous frame, the stream has restarted.
             arrived_ns: Time of arrival on the monotonic clock, in nanoseconds.
         """
         offset_ns = arrived_ns - 1e6 * presented_ms

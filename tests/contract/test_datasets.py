@@ -188,8 +188,8 @@ LISTS[:] = [[1, 2]] * 9 + [[0]]
         ),
         ("mnist", {"y_test": np.full(10, 10, np.uint8)}, "test has a label other than 0 to 9"),
         ("imdb", {"x_test": None}, "it has no array x_test"),
-        ("imdb", {"y_test": np.full(10, 2)}, "10 reviews with 10 labels, which must be 0 or 1"),
-        ("imdb", {"y_train": np.zeros(9, int)}, "10 reviews with 9 labels"),
+        ("imdb", {"y_test": np.full(10, 2)}, "10 reviews and 10 labels: each review"),
+        ("imdb", {"y_train": np.zeros(9, int)}, "10 reviews and 9 labels"),
         ("imdb", {"x_train": LISTS}, "word rank 0, but"),
         ("imdb", {"x_train": np.zeros(10)}, "cannot read"),
         ("arrays", {"x": None}, "contains no samples"),
@@ -224,7 +224,12 @@ def test_arrays_that_do_not_fit_are_named(name, replaced, message, tmp_path):
         ("texts in folders", "test/pos/1.txt", b" \n", r"pos/1\.txt is empty: remove it"),
         ("masks", "classes.txt", b"\xff", "classes.txt is not UTF-8"),
         ("masks", "classes.txt", b"sky\n\nroad\n", "classes.txt has an empty line"),
-        ("kitti", "training/gt_image_2/um_road_000002.png", None, "um_000002.png exists, um_road_000002.png does not"),
+        (
+            "kitti",
+            "training/gt_image_2/um_road_000002.png",
+            None,
+            "um_000002.png exists, but um_road_000002.png does not",
+        ),
     ],
 )
 def test_a_damaged_or_missing_file_is_named(name, file, content, message, tmp_path):

@@ -271,9 +271,9 @@ def test_a_dry_run_stores_nothing(own_cache, capsys):
     [
         (["--seconds", "1"], "--seconds 1: must be 5 to 3600"),
         (["--max-drop", "-1"], "--max-drop -1"),
-        (["--threads", "0"], "--threads 0: give numbers from 1 to "),
-        (["--threads", "two"], "--threads two: give numbers"),
-        (["--threads", "65"], "the usable cores"),
+        (["--threads", "0"], "--threads 0: give thread counts from 1 to "),
+        (["--threads", "two"], "--threads two: give thread counts"),
+        (["--threads", "65"], "number of usable cores"),
         (["--engines", ""], "unknown engine ''"),
         (["--engines", "tensorrt"], "did you mean onnx:tensorrt"),
         (["--engines", "onnx:cuda,onnx"], "the engine `onnx:cuda` is not available here: pip install onnxruntime-gpu"),

@@ -19,12 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = actions.add_parser("run", help="measure a bundle on this machine, or on other machines over ssh")
     run_mode.add_arguments(run)
     compare = actions.add_parser("compare", help="compare two results; the exit code is 1 if B is slower")
-    compare.add_argument("a", type=Path, metavar="A", help="result of orilla bench run --out, or a folder of results")
-    compare.add_argument("b", type=Path, metavar="B", help="result or folder to compare with A")
-    compare.add_argument("--margin", type=float, help="largest difference in % that counts as equal (default: 3)")
-    history = actions.add_parser("history", help="show the trend of each subject in a folder of results")
-    history.add_argument("folder", type=Path, metavar="DIR", help="folder of orilla bench run --history")
-    estimate = actions.add_parser("estimate", help="estimate the time on another device from published latencies")
+    compare.add_argument("a", type=Path, metavar="A", help="file of orilla bench run --out, or a folder of such files")
+    compare.add_argument("b", type=Path, metavar="B", help="file or folder to compare with A")
+    compare.add_argument(
+        "--margin", type=float, help="largest difference in per cent that is treated as no change (default: 3)"
+    )
+    history = actions.add_parser("history", help="show how the times in a folder of results changed from run to run")
+    history.add_argument(
+        "folder", type=Path, metavar="DIR", help="folder to which orilla bench run --history adds results"
+    )
+    estimate = actions.add_parser(
+        "estimate", help="estimate the inference time on another device from published latencies"
+    )
     estimate.add_argument("bundle", help="path of a bundle, or the name of a shipped one")
     estimate.add_argument("--device", required=True, help="name of a device, as orilla devices lists it")
     estimate.add_argument("--variant", help="name of a variant (default: all LiteRT variants)")

@@ -28,7 +28,7 @@ INTERRUPTED = 130
 MAX_RUNS = 20
 """Maximum number of runs in the plot of a trend."""
 
-WORDS = {"same": "the same as A", "faster": "faster than A", "slower": "slower than A"}
+WORDS = {"same": "as fast as A", "faster": "faster than A", "slower": "slower than A"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class RunResult(BenchResult):
     result: Result
     out: str | None
     history: str | None = None
-    """File of this result in the folder of `--history`."""
+    """Path of the file that `--history` added. None without `--history`."""
     trends: list[Trend] | None = None
     report: str | None = None
 
@@ -74,7 +74,7 @@ class RunResult(BenchResult):
         return 0 if self.result.complete else INTERRUPTED
 
     def parts(self) -> tuple[list[Table], list[str]]:
-        """Return tables of the stages and trends, and lines with notes and the files that were written."""
+        """Return tables of the stages and trends, and lines with notes and the paths of the written files."""
         table, lines = result_parts(self.result)
         tables = [table, *([_history_table(self.trends)] if self.trends is not None else [])]
         return tables, [*lines, *(f"written: {path}" for path in (self.out, self.history, self.report) if path)]
@@ -204,9 +204,9 @@ class EstimateResult(BenchResult):
             ]
             for prediction in self.predictions
         ]
-        title = f"estimate for {self.predictions[0].device}, all its cores"
+        title = f"estimate for {self.predictions[0].device}, using all its cores"
         note = (
-            "ESTIMATE: nothing was measured on that device; the span is the error of estimates for models with "
-            "published figures"
+            "ESTIMATE: nothing was measured on that device; the span is the range of errors that such estimates "
+            "have for models with published figures"
         )
         return [(title, ["variant", "p50 ms", "span", "from"], rows)], [note]

@@ -1,4 +1,4 @@
-"""The subcommand `orilla bench run`: measure here or on other machines, and write the results."""
+"""The subcommand `orilla bench run`: measure on this machine or on other machines, and write the results."""
 
 from __future__ import annotations
 
@@ -27,11 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario",
         default="single-stream",
-        help="single-stream, multi-stream or offline (prepared inputs, as in MLPerf), or loop, the camera loop "
-        "(default: single-stream)",
+        help="load pattern: single-stream, multi-stream or offline, as in MLPerf, with prepared inputs; or loop, which "
+        "runs the camera loop (default: single-stream)",
     )
-    parser.add_argument("--seconds", type=float, help="duration in seconds (default: 10; with --soak at most 1800)")
-    parser.add_argument("--variant", help="name of a variant (default: the choice of orilla tune, else the bundle's)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="duration in seconds (default: 10); with --soak, the longest duration (default: 1800)",
+    )
+    parser.add_argument(
+        "--variant", help="name of a variant (default: the one that orilla tune chose, else the bundle's default)"
+    )
     parser.add_argument("--engine", help="engine, as listed by orilla devices (default: the variant's)")
     parser.add_argument("--threads", type=int, help="inference threads (default: all cores except one, at most four)")
     parser.add_argument("--streams", type=int, help="number of frames in a multi-stream query (default: 8)")
@@ -48,13 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--report", type=Path, metavar="F.html", help="page to write")
     parser.add_argument(
-        "--host", action="append", metavar="ssh://USER@HOST", help="measure on this machine over ssh; may be repeated"
+        "--host",
+        action="append",
+        metavar="ssh://USER@HOST",
+        help="measure on HOST over ssh instead of on this machine; may be repeated",
     )
-    parser.add_argument("--wheels", type=Path, metavar="DIR", help="folder of wheels, for hosts without a network")
+    parser.add_argument(
+        "--wheels", type=Path, metavar="DIR", help="folder with the wheels to install on hosts without internet access"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> BenchResult:
-    """Measure here or on other machines."""
+    """Measure on this machine, or on the hosts given with `--host`."""
     _check_run(arguments)
     return _run_remotely(arguments) if arguments.host else _run_here(arguments)
 
@@ -77,10 +88,12 @@ def _check_run(arguments: argparse.Namespace) -> None:
         msg = "--wheels needs --host ssh://HOST"
         raise ConfigError(msg)
     if arguments.data is not None and arguments.host:
-        msg = "--data is not possible with --host: on other machines, use orilla verify --data"
+        msg = (
+            "--data cannot be used with --host; to measure accuracy on another machine, run orilla verify --data there"
+        )
         raise ConfigError(msg)
     if arguments.threads is None and arguments.scenario in ("multi-stream", "offline"):
-        arguments.threads = 1  # These scenarios run one session on each core.
+        arguments.threads = 1  # The scenarios `multi-stream` and `offline` run one session on each core.
     _check_outputs(arguments)
 
 
@@ -204,7 +217,7 @@ def _run_remotely(arguments: argparse.Namespace) -> HostsResult:
 
 
 def _keep(reports: list[HostReport], arguments: argparse.Namespace) -> list[str]:
-    """Write the results of other machines and the page. Return the paths."""
+    """Write the results of the other machines and the page. Return the paths of the written files."""
     from orilla.runtime.bench import result as results
 
     written = []

@@ -69,7 +69,7 @@ class CamVid(Pairs):
 
 
 def _published(root: tree.Folder) -> bool:
-    """Return True if the names are those of CamVid's own images. Other images in its layout have another licence."""
+    """Return True if the images have CamVid's own names. Other images in this layout may have another licence."""
     folders = (root / split for split in ("train", "val", "test"))
     return any(file.name.startswith(SEQUENCES) for folder in folders if folder.is_dir() for file in folder.iterdir())
 

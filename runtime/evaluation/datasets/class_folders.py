@@ -44,7 +44,7 @@ class ClassFolders(ListedDataset[File]):
         self.classes = tuple(sorted({child.name for parent in parents for child in _classes(parent)}))
         for name in self.classes:
             if readable(name) != name:
-                msg = f"class {readable(name)}: the name of its folder is not UTF-8: rename it"
+                msg = f"class {readable(name)}: the folder name is not UTF-8: rename the folder"
                 raise DataError(msg)
 
     @abstractmethod

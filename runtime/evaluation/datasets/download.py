@@ -1,7 +1,7 @@
 """Download published data sets.
 
-An interrupted download is resumed, and each file is compared with its published checksum. A data set opens by name only
-when all of its files are complete.
+An interrupted download is resumed, and each file is compared with its published checksum. A data set can be opened by
+name only when all of its files are complete.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def fetch(file: File, target: Path, progress: Progress, *, pause: Callable[[floa
         except _BrokenConnectionError as error:
             failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= ATTEMPTS:
-                msg = f"{file.url}: the connection failed ({error}): run the command again to resume"
+                msg = f"{file.url}: the connection failed ({error}); run the command again to resume the download"
                 raise DataError(msg) from error
             pause(min(8.0, 0.5 * 2**failures))
     _check(file, part)
@@ -192,8 +192,8 @@ def _write(response: http.client.HTTPResponse, part: Path, start: int, total: in
         while True:
             try:
                 block = response.read(BLOCK)
-            # Only errors of the disk are caught here. TLS errors of the connection are subclasses of OSError too.
             except OSError as error:
+                # The connection failed. `_write_errors` must not report this error as a failure of the disk.
                 raise _BrokenConnectionError(str(error) or type(error).__name__) from error
             if not block:
                 return

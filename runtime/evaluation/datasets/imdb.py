@@ -1,4 +1,4 @@
-"""Data set IMDB as Keras publishes it: `imdb.npz` contains lists of word ranks, `imdb_word_index.json` the words.
+"""Data set IMDB as Keras publishes it: `imdb.npz` with lists of word ranks, and `imdb_word_index.json` with the words.
 
 Source: Maas et al., "Learning Word Vectors for Sentiment Analysis" (2011). The reviews are converted back into strings
 with a space between words, so that training and the device use the same tokeniser.
@@ -61,7 +61,7 @@ def open_dataset(path: Path) -> Imdb:
     file = path / "imdb.npz" if path.is_dir() else path
     index = file.parent / INDEX
     if not index.is_file():
-        msg = f"{index} is missing: {file.name} contains only ranks, {INDEX} contains the words"
+        msg = f"{index} is missing: {file.name} contains only word ranks, and {INDEX} contains the words"
         raise DataError(msg)
     with tree.errors_of(index):
         words = _words(json.loads(index.read_bytes()))
@@ -79,7 +79,7 @@ MAX_WORDS = 1_000_000
 
 def _check(ranks: Any, labels: Any, words: int) -> None:
     if len(ranks) != len(labels) or not {int(label) for label in labels} <= {0, 1}:
-        msg = f"{len(ranks)} reviews with {len(labels)} labels, which must be 0 or 1"
+        msg = f"the file has {len(ranks)} reviews and {len(labels)} labels: each review must have one label, 0 or 1"
         raise ValueError(msg)
     for review in ranks:
         if not all(isinstance(rank, int) and 1 <= rank < words for rank in review):

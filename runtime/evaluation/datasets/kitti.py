@@ -40,7 +40,7 @@ class Kitti(Pairs):
             kind, _, number = image.name.partition("_")
             labels = self._labels / f"{kind}_road_{number}"
             if not labels.is_file():
-                msg = f"images without labels: {image.name} exists, {labels.name} does not"
+                msg = f"images without labels: {image.name} exists, but {labels.name} does not: add the labels"
                 raise DataError(msg)
             counts[kind] += 1
             pairs["train" if counts[kind] % EVERY else "val"].append((image, labels))

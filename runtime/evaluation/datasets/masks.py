@@ -43,7 +43,10 @@ class Masks(Pairs):
         pairs: dict[str, list[tuple[tree.Folder, tree.Folder]]] = {}
         for split, parent in parents.items() or [("", self._top)]:
             if not (parent / "images").is_dir():
-                msg = f"{parent.name}/ has no images/ and masks/, but other splits have them: add them, or move it"
+                msg = (
+                    f"{parent.name}/ has no images/, but other splits have images/ and masks/: add both, or move "
+                    f"{parent.name}/"
+                )
                 raise DataError(msg)
             for image, mask in pair_up(parent / "images", parent / "masks"):
                 pairs.setdefault(split or tree.split_of(tree.read(image)), []).append((image, mask))
@@ -58,7 +61,7 @@ class Masks(Pairs):
         """Return one value for each pixel of a colour mask.
 
         If the mask has a palette, as in Pascal VOC, the palette indices are the classes. A black and white mask of one
-        class is read by its colours, because programs sort their palettes differently.
+        class is read by its colours, because programs order the palette differently.
         """
         grey = all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
         if grey and self._binary:
@@ -80,8 +83,8 @@ class Masks(Pairs):
         odd_values = sorted(values - set(range(len(self.classes))) - {self.ignore})
         if odd_values:
             msg = (
-                f"value {odd_values[0]} in mask {name}: classes.txt names 0 to {len(self.classes) - 1}; 255 is ignored"
-                f"{_lossy(name)}"
+                f"value {odd_values[0]} in mask {name}: classes.txt names classes 0 to {len(self.classes) - 1}, "
+                f"and 255 is ignored{_lossy(name)}"
             )
             raise DataError(msg)
         return labels.astype(np.uint8)
@@ -112,7 +115,7 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
 def _names(data: bytes) -> tuple[str, ...]:
     names = tuple(line.strip() for line in tree.decode_text(data, "classes.txt").rstrip().splitlines())
     if not names or not all(names):
-        msg = "classes.txt has an empty line: the value in a mask is the line number of its class, from 0"
+        msg = "classes.txt has an empty line or no lines: give one class name per line; the first line names class 0"
         raise DataError(msg)
     return names
 

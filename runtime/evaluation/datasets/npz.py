@@ -34,7 +34,7 @@ def read_member(path: Path, name: str) -> bytes:
 
 
 def header_of(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
-    """Return the shape and type of one array, or None if the file is damaged, not a `.npz`, or lacks it."""
+    """Return the shape and type of one array, or None if the file is not a valid `.npz` or lacks the array."""
     try:
         with tree.errors_of(path), zipfile.ZipFile(path) as archive, archive.open(f"{name}{SUFFIX}") as stream:
             return read_header(stream)

@@ -47,8 +47,8 @@ class Pairs(Dataset):
         image, labels = tree.decoded(image_path), self.read_labels(label_path)
         if labels.shape != image.shape[:2]:
             msg = (
-                f"labels {label_path.name} are {list(labels.shape)}, image {image_path.name} is "
-                f"{list(image.shape[:2])}: labels must have one channel and the size of the image"
+                f"label image {label_path.name} has shape {list(labels.shape)}, but image {image_path.name} has shape "
+                f"{list(image.shape[:2])}: a label image must have one channel and the size of its image"
             )
             raise DataError(msg)
         return LabelledImage(readable(Path(image_path.name).stem), image, self.classes_of(labels, label_path.name))
@@ -74,7 +74,7 @@ def pair_up(images: tree.Folder, labels: tree.Folder) -> tuple[tuple[tree.Folder
     """Pair images and label images that have the same stem. Raise `DataError` if one has no partner."""
     if not labels.is_dir():
         exists, missing = _short_name(images), _short_name(labels)
-        msg = f"images without labels: {exists} exists, {missing} does not: add it, or move the images"
+        msg = f"images without labels: {exists} exists, but {missing} does not: add the labels, or move the images"
         raise DataError(msg)
     image_files, label_files = _by_stem(images), _by_stem(labels)
     unmatched = sorted(image_files.keys() ^ label_files.keys())

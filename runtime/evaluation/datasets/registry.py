@@ -18,11 +18,11 @@ READERS = {
     "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
     "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",
-    "arrays": "an .npz with an array x, one sample per row, and optionally y; export and verify only",
+    "arrays": "an .npz with an array x, one sample per row, and optionally y (only for export and verify)",
     "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
 }
-"""Description of each kind of data set. The module of the same name in this folder reads it: an `EmbeddedReader` or a
-`FileReader`. The readers are tried in this order."""
+"""Description of each kind of data set, by name. The module with this name in the folder `datasets` is the reader, an
+`EmbeddedReader` or a `FileReader`. The readers are tried in this order."""
 
 
 class EmbeddedReader(Protocol):
@@ -119,7 +119,7 @@ def _open_published(name: str) -> Dataset:
         msg = f"data set {name} is not downloaded: run orilla data get {name}, or give the path of its file"
         raise DataError(msg)
     if name in READERS:
-        msg = f"data set {name} does not ship with orilla: give the path of its folder or zip"
+        msg = f"the data set {name} is not part of Orilla: give the path of its folder or zip"
         raise DataError(msg)
     raise unknown_name(name, [*READERS, *published], kind="data set")
 
@@ -130,7 +130,7 @@ def _kind_of(path: Path) -> str:
     for kind, reader in readers.items():
         if reader.recognise(path):
             return kind
-    msg = f"not a data set: {path}: it does not have the layout of any of {', '.join(readers)}"
+    msg = f"not a data set: {path}: its layout matches none of {', '.join(readers)}"
     raise DataError(msg)
 
 

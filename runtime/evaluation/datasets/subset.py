@@ -20,7 +20,7 @@ class Subset(Dataset):
         self.source, self.task, self.classes = whole.source, whole.task, whole.classes
         self.ignore, self.has_labels = whole.ignore, whole.has_labels
         self._whole = whole
-        # A name may contain `: `, so every beginning of the line that ends before a `: ` is taken as a name.
+        # A name may contain `: `, so for each `: ` in a line, the part before it is treated as a possible name.
         names = {line[:end] for line in skipped for end in range(len(line)) if line.startswith(": ", end)}
         self._kept: dict[str, list[int]] = {}
         for split in whole.splits:

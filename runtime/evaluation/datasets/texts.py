@@ -47,7 +47,7 @@ class TextTable(ListedDataset[ClassifiedText]):
         rows = _rows(path)
         self.classes = tuple(sorted({label for _, label, _ in rows}))
         if len(self.classes) < 2:
-            msg = f"{path} has {len(self.classes)} label: a classifier needs two or more"
+            msg = f"{path} has only one label, {self.classes[0]!r}: a classifier needs two or more"
             raise DataError(msg)
         order = {name: label for label, name in enumerate(self.classes)}
         self._samples: dict[str, list[ClassifiedText]] = {split: [] for split in SPLITS}

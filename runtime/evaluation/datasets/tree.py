@@ -33,14 +33,14 @@ DAMAGED = (
 """Errors that the readers of arrays, pickles and PNG files raise for damaged files."""
 
 MAX_SEARCHED = 3
-"""If there are at most this number of folders at the top, the folders inside them are searched too."""
+"""If the top level has at most this many folders, the folders inside them are searched too."""
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "validation", "valid", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""The split of each folder name. Names are in lower case."""
+"""The split that each folder name stands for. The names are in lower case."""
 
 
 def root(path: Path) -> Folder | None:

@@ -118,7 +118,7 @@ def test_the_command(tmp_path, capsys):
     assert main(["bench", "compare", str(paths["a"]), str(paths["c"]), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["verdict"] == "slower"
     assert main(["bench", "compare", str(paths["a"]), str(paths["c"]), "--margin", "20"]) == 0
-    assert "B is the same as A" in capsys.readouterr().out
+    assert "B is as fast as A" in capsys.readouterr().out
     assert main(["bench", "compare", str(paths["c"]), str(paths["a"]), "--markdown"]) == 0
     output = capsys.readouterr().out
     assert "| p50 | 4.50 | 4.00 | -11." in output

@@ -121,7 +121,7 @@ def test_file_names_that_are_not_utf_8(tmp_path):
     assert "cat/caf\ufffd.png" in dataset.names("train")
     assert dataset.load("train", dataset.names("train").index("cat/caf\ufffd.png")).label == 0
     (animals / "train" / odd).mkdir()
-    with pytest.raises(DataError, match="class caf\ufffd: the name of its folder is not UTF-8"):
+    with pytest.raises(DataError, match="class caf\ufffd: the folder name is not UTF-8"):
         open_dataset(animals)
 
 
@@ -216,7 +216,7 @@ def test_texts_come_from_folders_and_tables(tmp_path):
     [
         ("text;label\n", "no column 'text': .* but it names 'text;label'"),
         ("text,label\nhello, world,good\nbye,bad\n", "row 1 has too many fields: put texts with commas in quotes"),
-        ("text,label\nhello,good\n", "has 1 label"),
+        ("text,label\nhello,good\n", "has only one label"),
         ("text,label\nhello,good\nbye,\n", "row 2 has no label"),
         ("text,label,split\nhello,good,tarin\nbye,bad,test\n", "split 'tarin' must be train, val or test"),
         ("text,label\n", "has no rows"),

@@ -262,7 +262,7 @@ def test_a_picture_without_a_clock_has_no_time():
         ("", "the source is empty"),
         ("videotestsrc ! fakesink", "must end in `appsink`"),
         ("gst:", "must end in `appsink`"),
-        ("picamera2:front", "must be a number"),
+        ("picamera2:front", "give the number of the camera"),
         ("picamera2", "picamera2 is not installed"),
     ],
 )

@@ -336,7 +336,7 @@ def test_what_it_needs_is_what_the_project_says():
         (["--host", "ssh://-oProxyCommand=x"], "a host name cannot start with a dash"),
         (["--host", "ssh://board:port"], "host ssh://board:port"),
         (["--host", "ssh://a", "--host", "ssh://a"], "two of the hosts are the same machine"),
-        (["--host", "ssh://a", "--data", "x"], "--data is not possible with --host"),
+        (["--host", "ssh://a", "--data", "x"], "--data cannot be used with --host"),
         (["--host", "ssh://a", "--wheels", "."], "this folder contains no wheel"),
     ],
 )
