@@ -125,7 +125,8 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
         metavar="HxW|T",
-        help=f"size of the network's input: height and width in pixels as in 224x352, or tokens {MODEL_DEFAULT}",
+        help="size of the network's input: height and width in pixels, such as 224x352, or a number of tokens "
+        f"{MODEL_DEFAULT}",
     )
     group.add_argument("--width", type=float, help="factor for the number of channels of the road model (default: 1.0)")
     group.add_argument(
@@ -166,7 +167,7 @@ class TrainResult(CommandResult):
         console.print_table(table)
         if card.data.skipped or card.data.leaks_dropped:
             console.print_line(
-                f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaks dropped"
+                f"{len(card.data.skipped)} corrupt samples skipped, {card.data.leaks_dropped} leaked samples dropped"
             )
         console.print_line(
             f"{card.parameters:,} parameters, {card.epochs} epochs in {card.seconds:.0f} s on {card.machine}; "
@@ -218,7 +219,7 @@ def _train(options: TrainOptions, out: Path, search: SearchOptions | None) -> Ca
 def _check_out(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     if out.exists() and not out.is_dir():
-        msg = f"--out {out} is a file: give a folder"
+        msg = f"--out {out} is a file: choose a folder"
         raise ConfigError(msg)
     if (out / "model.keras").exists():
         msg = f"--out {out} already contains a trained model: choose another folder"
@@ -269,7 +270,7 @@ def parse_size(text: str | None) -> tuple[int, ...] | None:
         return None
     sides = text.split("x")
     if len(sides) > 2 or not all(whole_number(side) for side in sides):
-        msg = f"--input {text}: give height and width as in 224x352, or a length in tokens as in 200"
+        msg = f"--input {text}: must be height and width, such as 224x352, or a length in tokens, such as 200"
         raise ConfigError(msg)
     return tuple(map(int, sides))
 

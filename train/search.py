@@ -58,7 +58,7 @@ def search(task: SearchTask, out: Path, *, signature: str) -> SearchResult:
 
     Args:
         task: The options, the method and the function to maximise.
-        out: The run folder, which gets the trials.
+        out: The run folder, to which the trials are written.
         signature: A string that identifies the search. The trials of another search are rejected.
 
     Raises:

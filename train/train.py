@@ -34,7 +34,7 @@ class TrainingData:
     """The data of a training run."""
 
     parts: list[Dataset]
-    """The data sets that the options name."""
+    """The data sets that the options specify."""
     dataset: Dataset
     """The combination of all data sets."""
     splits: Splits
@@ -99,7 +99,7 @@ def train(
 
 
 def open_data(options: TrainOptions) -> tuple[list[Dataset], Dataset]:
-    """Return the data sets that the options name, and their combination."""
+    """Return the data sets that the options specify, and their combination."""
     parts = [open_dataset(spec) for spec in (options.data, *options.extra_data)]
     return parts, CombinedDataset(parts[0], parts[1:]) if len(parts) > 1 else parts[0]
 

@@ -170,7 +170,7 @@ def class_folders(
 
 
 def text_table(path: Path, count: int = 60) -> Path:
-    """Write a table of texts with two classes that differ in one word."""
+    """Write a table of texts in two classes. One word of each text shows its class."""
     rng = np.random.default_rng(3)
     fill = ["film", "plot", "actor", "the", "of", "scene", "music"]
     rows = ["text,label,split"]

@@ -1,4 +1,4 @@
-"""Budgets of every shipped model relative to its full-precision version, on this machine."""
+"""Every shipped model keeps its budget on this machine, relative to its full-precision version."""
 
 from contextlib import closing
 

@@ -54,7 +54,7 @@ def test_the_command_trains_and_prints(animals, tmp_path, capsys):
         ({"width": 0.5}, ConfigError, "width=0.5 has no effect on convnet: leave it out"),
         ({"model": "lstm", "head": "gap"}, ConfigError, "head=gap has no effect on lstm"),
         ({"weights": "imagenet"}, ConfigError, "weights=imagenet has no effect on convnet"),
-        ({"model": "mobilenet"}, ConfigError, "mobilenet freezes layers, so it needs weights: give weights=imagenet"),
+        ({"model": "mobilenet"}, ConfigError, "mobilenet freezes layers, so it needs weights: use weights=imagenet"),
         ({"model": "lstm", "augment": False}, ConfigError, "augment=False has no effect on lstm"),
         (
             {"model": "mobilenet", "views": 3, "augment": False},

@@ -43,7 +43,7 @@ def scan(dataset: Dataset, *, skip_corrupt: bool, progress: Progress | None = No
         progress: Receives the progress. If None, no progress is reported.
 
     Returns:
-        The reason for each corrupt sample.
+        Each corrupt sample, with the reason why it is corrupt.
 
     Raises:
         DataError: There are corrupt samples and `skip_corrupt` is False.
@@ -78,7 +78,7 @@ def _message(dataset: Dataset, reasons: dict[Item, str], count: int) -> str:
 
 
 class _SampleCheck:
-    """Callable that returns why a sample is corrupt, or None if it is not."""
+    """Callable that returns the reason why a sample is corrupt, or None if it is not."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset

@@ -90,7 +90,7 @@ def fit(
 
     Args:
         task: The model, its data and options.
-        folder: The run folder, which gets the checkpoint.
+        folder: The run folder, to which the checkpoint is written.
         signature: A string that identifies the training run. A checkpoint with another signature is rejected.
         resume: If True, continue from the folder's checkpoint if there is one.
         progress: Receives the progress. If None, no progress is reported.
@@ -178,7 +178,8 @@ def _fit_epoch(
             raise
         inputs, truths = batches[0]
         batch = _fitting_batch(model, inputs, truths)
-        advice = f"set batch={batch}, which fits" if batch else "one sample does not fit: reduce the input size `input`"
+        too_large = "even a single sample does not fit: reduce the input size (`input`)"
+        advice = f"set batch={batch}, which fits" if batch else too_large
         msg = f"out of memory with batch={len(inputs)}: {advice}"
         raise ConfigError(msg) from error
     values: dict[str, list[float]] = history.history

@@ -82,7 +82,7 @@ def _check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
         msg = f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): {advice}"
         raise DataError(msg)
     if options.weights == "none" and any(phase.frozen_until for phase in plan.phases):
-        msg = f"{options.model} freezes layers, so it needs weights: give weights=imagenet or weights=FILE"
+        msg = f"{options.model} freezes layers, so it needs weights: use weights=imagenet or weights=FILE"
         raise ConfigError(msg)
 
 
@@ -113,7 +113,7 @@ def _vocabulary(dataset: Dataset, items: Sequence[Item], size: int) -> tuple[str
 
 @dataclass
 class _Training:
-    """State that all phases of one job share."""
+    """The shared state of all phases of one job."""
 
     options: TrainOptions
     plan: Plan

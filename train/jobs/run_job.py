@@ -23,7 +23,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
     Args:
         job: The network and its phases.
         options: The options of the training run.
-        out: The run folder, which gets the checkpoints.
+        out: The run folder, to which the checkpoints are written.
         signature: A string that identifies the training run. Checkpoints with another signature are rejected.
         progress: Receives the progress.
     """
@@ -36,7 +36,7 @@ def run_job(job: Job, options: TrainOptions, out: Path, signature: str, progress
             rows = _read_phase(finished, job.network, phase_signature)
             if (
                 checkpoint_signature(out) == phase_signature
-            ):  # The run was interrupted after it wrote the first of the two files.
+            ):  # The run was interrupted between writing the phase file and deleting the checkpoint.
                 remove_checkpoint(out)
             continue
         started = time.monotonic()

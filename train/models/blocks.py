@@ -66,7 +66,7 @@ def download_errors() -> Iterator[None]:
         # `keras.utils.get_file` raises a bare Exception, or ValueError for a file with the wrong hash.
         if not str(error).startswith(("URL fetch failure", "Incomplete or corrupted")):
             raise
-        msg = f"cannot download ImageNet weights: give weights=FILE ({first_line(error)})"
+        msg = f"cannot download ImageNet weights ({first_line(error)}): use weights=FILE"
         raise ConfigError(msg) from error
 
 
@@ -79,7 +79,7 @@ def load_by_name(network: keras.Model, file: str) -> list[str]:
     """Load a Keras 2 `.h5` weights file, complete or partial, into the layers of the same names.
 
     Returns:
-        The names of the layers that got weights from the file, in the network's order.
+        The names of the layers that received weights from the file, in the network's order.
 
     Raises:
         ConfigError: The file cannot be read, has none of the network's layers, or has a layer of another shape.
@@ -103,7 +103,7 @@ def load_by_name(network: keras.Model, file: str) -> list[str]:
         msg = f"cannot use weights={Path(file).name}: {first_line(error)}"
         raise ConfigError(msg) from error
     if not loaded:
-        msg = f"weights={Path(file).name}: the file has none of the layers of {network.name}; give another file"
+        msg = f"weights={Path(file).name}: the file contains no layer of {network.name}; use another file"
         raise ConfigError(msg)
     return loaded
 

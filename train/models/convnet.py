@@ -1,4 +1,7 @@
-"""The convnet of the cats-and-dogs course: conv 32-64-128-128, each with max-pooling, dropout, dense 512.
+"""The convnet of the cats-and-dogs course.
+
+It has four convolutions with 32, 64, 128 and 128 channels, each followed by max-pooling, then dropout and a dense layer
+of 512 units.
 
 Source: Chollet, "Deep Learning with Python" (2017), section 5.2.
 """

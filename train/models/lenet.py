@@ -1,4 +1,6 @@
-"""LeNet as in the TensorFlow course: conv 32 5x5, conv 64 5x5, each with max-pooling, then a dense layer.
+"""LeNet as in the TensorFlow course.
+
+It has two 5x5 convolutions with 32 and 64 channels, each followed by max-pooling, and a dense layer of 256 units.
 
 Source of the architecture: LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
 """

@@ -55,16 +55,16 @@ def fine_tuned(application: Application, options: NetworkOptions) -> Network:
 
 
 def features(application: Application, options: NetworkOptions) -> Network:
-    """Build frozen features, a dense layer of 256 units with dropout, and a softmax output.
+    """Build frozen convolutional layers, a dense layer of 256 units with dropout, and a softmax output.
 
-    With a partial weights file, the features are those of the last block that the file covers.
+    With a partial weights file, the features are the outputs of the last block whose weights the file contains.
 
     Raises:
         ConfigError: No weights are given, or they cannot be used.
     """
     base = _base(options, application)
     if base.last_loaded is None:
-        msg = "vgg-features needs pre-trained weights: give weights=imagenet or weights=FILE"
+        msg = "vgg-features needs pre-trained weights: use weights=imagenet or weights=FILE"
         raise ConfigError(msg)
     end = f"{base.last_loaded.partition('_')[0]}_pool"
     x = _vector(base.model.get_layer(end).output, options)

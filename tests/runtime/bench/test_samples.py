@@ -48,14 +48,14 @@ def test_intervals_cover_what_they_say(draw, count):
             high = np.inf if interval.high_ms is None else interval.high_ms
             hits[percent] += low <= true[percent] <= high
     for percent, hit in hits.items():
-        # Equal times only make the intervals wider.
+        # If many times are equal, the intervals can only become wider.
         lower, upper = (0.93, 0.975) if draw is not in_steps else (0.93, 1.0)
         assert lower <= hit / ROUNDS <= upper, (percent, hit / ROUNDS)
 
 
 @pytest.mark.parametrize("likeness", [0.5, 0.9])
 def test_times_that_are_like_the_one_before_widen_the_interval(likeness):
-    """The effective sample size of 5,000 times from an autoregressive series is much smaller than 5,000."""
+    """If 5,000 values come from an autoregressive series, their effective sample size is much smaller than 5,000."""
     rng, count, hits = np.random.default_rng(3), 5000, {50: 0, 90: 0}
     for _ in range(250):
         noise = rng.normal(0, np.sqrt(1 - likeness**2), count + 200)
