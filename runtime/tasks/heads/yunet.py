@@ -1,0 +1,73 @@
+"""The twelve outputs of YuNet, OpenCV's face detector: class, objectness, box and five keypoints for three strides.
+
+Source: OpenCV, `modules/objdetect/src/face_detect.cpp` (Apache-2.0): score = sqrt(class * objectness), centre = (cell +
+value) * stride, size = exp(value) * stride, keypoint = (cell + value) * stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from orilla.runtime.tasks.heads.geometry import cell_count, cells, corners, expanded
+from orilla.runtime.tasks.heads.head import Detections, Floats, Head, HeadSpec, Outputs, Shapes, bare_shapes
+
+STRIDES = (8, 16, 32)
+COLUMNS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+"""Number of values per cell, by kind of output."""
+
+
+class YuNet(Head):
+    """Outputs `cls [A,1]`, `obj [A,1]`, `bbox [A,4]` and `kps [A,10]` for each of the strides 8, 16 and 32."""
+
+    name = "yunet"
+    title = "cls [A,1], obj [A,1], bbox [A,4], kps [A,10] for strides 8, 16 and 32: YuNet"
+    roles = tuple(f"{kind}_{stride}" for kind in COLUMNS for stride in STRIDES)
+
+    def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
+        """Recognise twelve outputs of these shapes. Class and objectness have the same meaning in the score."""
+        if len(shapes) != len(self.roles) or len(names_hint) > 1:
+            return None
+        left, found = bare_shapes(shapes), {}
+        for kind, columns in COLUMNS.items():
+            for stride in STRIDES:
+                fitting = [name for name, shape in left.items() if shape == (cell_count(input_hw, (stride,)), columns)]
+                if not fitting:
+                    return None
+                found[f"{kind}_{stride}"] = next((name for name in fitting if kind in name.lower()), fitting[0])
+                del left[found[f"{kind}_{stride}"]]
+        return HeadSpec(self.name, found, score_threshold=0.6, iou_threshold=0.3)
+
+    def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
+        """Check the number of values per cell, and that all outputs of a stride have the same number of cells."""
+        for role, shape in shapes.items():
+            kind, stride = role.split("_")
+            expected = (shapes[f"cls_{stride}"][0], COLUMNS[kind])
+            if shape != expected:
+                return f"{role} {list(shape)} must be {list(expected)}"
+        return None
+
+    def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
+        """Return 1: the face."""
+        return 1
+
+    def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
+        """Convert outputs into candidates with five keypoints: eyes, nose and corners of the mouth."""
+        arrays = self.arrays(outputs, spec)
+        class_score, objectness, boxes, points = (_joined(arrays, kind) for kind in COLUMNS)
+        scores = np.sqrt(np.clip(class_score, 0, 1) * np.clip(objectness, 0, 1))[:, 0]
+        chosen = np.flatnonzero(scores >= spec.score_threshold)
+        grid = cells(input_hw, STRIDES)[chosen]
+        corner, stride = grid[:, :2], grid[:, 2:]
+        found = corners((corner + boxes[chosen, :2]) * stride, expanded(boxes[chosen, 2:]) * stride)
+        keypoints = (points[chosen].reshape(-1, 5, 2) + corner[:, None]) * stride[:, None]
+        return Detections(found, scores[chosen], np.zeros(len(chosen), np.int64), keypoints)
+
+
+def _joined(arrays: dict[str, Floats], kind: str) -> Floats:
+    """Return the outputs of one kind for all strides, `[A,columns]`."""
+    return np.concatenate([arrays[f"{kind}_{stride}"].reshape(-1, COLUMNS[kind]) for stride in STRIDES])
+
+
+HEAD = YuNet()
