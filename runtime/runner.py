@@ -117,7 +117,8 @@ class Runner(ABC):
             source: An opened source, a specification for `open_source` (for a text model, a text file or `-`), or
                 images or texts as an array `[N,H,W,3]`, a list or a generator.
             policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). If None, it is `latest` for a live
-                source and `every` for a recording. With `latest` and `deadline`, a recording plays at its own rate.
+                source and `every` for a recorded source. With `latest` and `deadline`, a recorded source plays at its
+                own rate.
             on_event: Function that receives events. The capture thread calls it when the camera is lost or back, when a
                 frame is corrupt, and when the frame size changes. The inference thread calls it when an accelerator is
                 lost or back. If None, the logger `orilla` logs the events as warnings. The loop keeps a reference to

@@ -144,7 +144,7 @@ def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
 
 
 class DownloadBars:
-    """Shows a progress bar for each file on standard error, within a `with` block."""
+    """Context manager that shows a progress bar for each file on standard error."""
 
     def __enter__(self) -> DownloadBars:
         from rich.console import Console
@@ -160,6 +160,6 @@ class DownloadBars:
         self._bars.stop()
 
     def __call__(self, name: str) -> Progress:
-        """Add the bar of a file."""
+        """Add a progress bar for a file. Return the function that updates the bar."""
         task = self._bars.add_task(name, total=None)
         return lambda completed, total: self._bars.update(task, completed=completed, total=total)

@@ -43,7 +43,7 @@ class DemoResult(CommandResult):
     verdict: str
     """`pass` or `fail`: the verdict of `orilla verify`."""
     fps: float
-    """Answers of the loop per second."""
+    """Number of answers per second of the camera loop."""
     variants: dict[str, float]
     """IoU of each variant."""
 

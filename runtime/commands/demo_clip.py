@@ -14,7 +14,7 @@ from orilla.runtime.files import replacing, write_bytes
 CLIP_HW, CLIP_FRAMES, CLIP_HZ = (360, 640), 250, 25.0
 
 CLIP_DRIVES = tuple(10_000_000_000 + drive for drive in (7, 12, 18, 26, 31))
-"""Numbers of the drives in the clip. No split of a `scenes` data set contains these drives."""
+"""Seeds of the drives in the clip. No split of a `scenes` data set contains these drives."""
 
 SHEET_COLUMNS, SHEET_ROWS = 4, 3
 CELL_WH = (320, 180)

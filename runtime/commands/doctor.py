@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
 
 MARKS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
-"""Text at the beginning of a line, by the level of the finding."""
+"""Word that begins the line of a finding, by the level of the finding."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ TABLE_S, LINE_S = 0.5, 5.0
 
 
 class Live:
-    """Shows a stream's statistics within a `with` block."""
+    """Context manager that shows a stream's statistics while the loop runs."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

@@ -22,9 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "results",
         nargs="+",
         type=Path,
-        help="files of orilla bench run --out, or folders of such files; they may come from several machines",
+        help="files written by orilla bench run --out, or folders of such files; they may come from several machines",
     )
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: report.html)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("report.html"), help="HTML page to write (default: report.html)"
+    )
     parser.add_argument(
         "--budget", type=Path, metavar="F.toml", help="compare the results with the budgets in this file"
     )

@@ -18,7 +18,7 @@ MIN_VALUE, MAX_VALUE = 1e-6, 1e9
 """Smallest and largest number that a policy accepts."""
 
 LIVE, RECORDED = "latest", "every"
-"""Default policy for a live source, and for a recording."""
+"""Default policy for a live source, and for a recorded source."""
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     @property
     def needs_playback(self) -> bool:
-        """Return True if the policy depends on the age of frames. A recording must then play at its own rate."""
+        """Return True if the policy depends on the age of frames. A recorded source must then play at its own rate."""
         return self.name in ("latest", "deadline")
 
     def __str__(self) -> str:

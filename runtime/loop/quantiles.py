@@ -43,7 +43,7 @@ class Quantiles:
 
         Args:
             value: Time in milliseconds.
-            now_ns: Current time on the monotonic clock. Only a window needs it.
+            now_ns: Current time on the monotonic clock, in nanoseconds. Ignored if there is no window.
         """
         slot = 0
         if self._part_ns is not None:

@@ -44,8 +44,8 @@ class StepEntry(msgspec.Struct, frozen=True, tag_field="line", tag="step", omit_
     at_ns: int
     index: int
     time_ns: int = 0
-    """For the verb `admit`, the capture time or, for a source that is not live, the frame's position in the source. 0
-    for other verbs."""
+    """For the verb `admit`, the capture time or, for a recorded source with a frame rate, the time from its start to
+    the frame. 0 for other verbs."""
 
 
 class DropEntry(msgspec.Struct, frozen=True, tag_field="line", tag="drop"):

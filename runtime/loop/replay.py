@@ -86,7 +86,7 @@ class Replay:
             infer_ms: Time of each inference in milliseconds. If None, the recorded times are used.
 
         Raises:
-            ConfigError: The policy needs a frame rate, but the recorded source had no frame rate.
+            ConfigError: The policy needs a frame rate, but the source of the recording had no frame rate.
         """
         policy, live = policy or Policy.parse(self.header.policy), self.header.live
         frames = list(self._frames())
@@ -100,7 +100,7 @@ class Replay:
         """Return the frames of a file with the times at which a camera with the same frame rate would deliver them."""
         rate_hz = self.header.rate_hz
         if not rate_hz:
-            msg = "the recorded source has no frame rate: use policy=every"
+            msg = "the source of the recording had no frame rate: use policy=every"
             raise ConfigError(msg)
         due = ((frame, int(1e9 * frame.index / rate_hz)) for frame in frames)
         return [replace(frame, captured_ns=due_ns, read_ns=max(due_ns, frame.read_ns)) for frame, due_ns in due]

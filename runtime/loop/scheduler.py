@@ -95,7 +95,8 @@ class FrameScheduler(Generic[T]):
 
         Args:
             index: Number of the frame.
-            time_ns: Capture time in nanoseconds. For a recording, the position of the frame in it.
+            time_ns: Capture time in nanoseconds. For a recorded source with a frame rate, the time from its start to
+                the frame.
             now_ns: Current time on the monotonic clock.
         """
         self._step("admit", now_ns, index, time_ns)

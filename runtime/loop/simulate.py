@@ -21,9 +21,10 @@ class SimulatedFrame:
 
     index: int
     captured_ns: int
-    """Capture time on the monotonic clock, in nanoseconds. For a recording, the position of the frame in it."""
+    """Capture time on the monotonic clock, in nanoseconds. For a recorded source, the time from its start."""
     read_ns: int
-    """For a live source, the time at which the frame can be read. For a recording, the duration of reading it."""
+    """For a live source, the time at which the frame can be read. For a recorded source, the duration of reading the
+    frame."""
     prepare_ns: int
     infer_ns: int
     """Duration of the inference thread's work: inference and decoding."""
@@ -121,7 +122,7 @@ class _Simulation:
         self._reading = frame is not None
         if frame is not None:
             end_ns = max(self._now, frame.read_ns) if self._live else self._now + frame.read_ns
-            # In a recording, the capture time of a frame is the time at which reading it ends.
+            # In a recorded source, the capture time of a frame is the time at which reading the frame ends.
             item = _Item(frame, frame.captured_ns if self._live else end_ns)
             self._at(end_ns, partial(self._end_read, item))
 

@@ -34,9 +34,9 @@ class Stream:
     def __init__(self, loop: CameraLoop, recording: Recording | None = None, *, source: Source | None = None) -> None:
         opened = loop.source if source is None else source
         self.live = opened.live
-        """True for a live source (a camera), False for a recording, even if it plays at its own rate."""
+        """True for a live source (a camera), False for a recorded source, even if it plays at its own rate."""
         self.rate_hz = opened.rate_hz
-        """Frame rate of a recording in frames per second. None if the source has no frame rate."""
+        """Frame rate of a recorded source in frames per second. None if the source has no frame rate."""
         self._loop = loop
         self._started = self._ended = False
         self._last: Tick | None = None
@@ -96,7 +96,7 @@ class Stream:
         self._stats.add(name, value_ms, time.monotonic_ns())
 
     def close(self) -> None:
-        """End the loop and close its source. Wait for this even if another thread called this method first."""
+        """End the loop and close its source. Wait for both, even if another thread called this method first."""
         self._end_last()
         self._ended = True
         self._finalizer()

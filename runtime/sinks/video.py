@@ -61,8 +61,8 @@ class Video:
     def _repeats(self, tick: Tick) -> int:
         """Return how many times an image must be written for the video to catch up with the source.
 
-        For a live source, this depends on the capture times, and for a recording, on the frame numbers. If a source has
-        no frame rate, each image is written once.
+        For a live source, this depends on the capture times, and for a recorded source, on the frame numbers. If a
+        source has no frame rate, each image is written once.
         """
         if not self._live and not self._has_rate:
             return 1

@@ -66,7 +66,7 @@ class NetworkStream:
 
     @staticmethod
     def open(url: str, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> Source:
-        """Open a URL. A live stream is reopened when it fails, but a recording is not.
+        """Open a URL. A live stream is reopened when it fails, but a video file is not.
 
         Raises:
             ConfigError: The URL is invalid.

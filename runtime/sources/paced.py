@@ -1,4 +1,4 @@
-"""Source that plays a recording at its frame rate, as a camera would deliver it."""
+"""Source that plays a recorded source at its frame rate, as a camera would deliver it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from orilla.runtime.sources.source import SLICE_S, Source, now_ns
 
 
 class Paced:
-    """Delivers each frame of a recording when it is due at the frame rate. The capture time is the time of delivery.
+    """Delivers each frame of a recorded source when the frame is due. The capture time is the time of delivery.
 
-    If decoding takes longer than a period, the recording plays slower than its rate.
+    If decoding takes longer than a period, the source plays slower than its rate.
 
     Args:
-        source: A recording with a frame rate.
+        source: A recorded source with a frame rate.
         clock: Monotonic clock in nanoseconds.
         wait: Function that sleeps for a given number of seconds.
 

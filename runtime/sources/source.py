@@ -24,9 +24,9 @@ class Source(Protocol):
     """Delivers frames one by one. Only one thread calls `read`."""
 
     live: bool
-    """True for a live source (a camera), False for a recording."""
+    """True for a live source (a camera), False for a recorded source (a file)."""
     rate_hz: float | None
-    """Frame rate of a recording in frames per second. None if it has no frame rate."""
+    """Frame rate of a recorded source in frames per second. None if it has no frame rate."""
 
     def read(self) -> Frame | Line | Event | None:
         """Return the next frame, or None at the end. If the source has something to report, return an event instead.

@@ -93,7 +93,7 @@ class Lines:
 
 
 class Texts:
-    """Delivers the strings of a list or a generator. Other values in it are reported as corrupt and skipped."""
+    """Delivers the strings of a list or a generator. Other values are reported as corrupt and skipped."""
 
     live = False
     rate_hz: float | None = None

@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = actions.add_parser("run", help="measure a bundle on this machine, or on other machines over ssh")
     run_mode.add_arguments(run)
     compare = actions.add_parser("compare", help="compare two results; the exit code is 1 if B is slower")
-    compare.add_argument("a", type=Path, metavar="A", help="file of orilla bench run --out, or a folder of such files")
+    compare.add_argument(
+        "a", type=Path, metavar="A", help="file written by orilla bench run --out, or a folder of such files"
+    )
     compare.add_argument("b", type=Path, metavar="B", help="file or folder to compare with A")
     compare.add_argument(
         "--margin", type=float, help="largest difference in per cent that is treated as no change (default: 3)"

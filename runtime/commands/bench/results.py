@@ -155,7 +155,7 @@ class CompareResult(BenchResult):
         by = "" if verdict.verdict == "same" else f", by {abs(verdict.percent):.1f} ± {verdict.plus_minus:.1f} %"
         last = f"verdict: B is {WORDS[verdict.verdict]}{by} (margin {verdict.margin:g} %)"
         header = ["", "A ms", "B ms", "B is slower by", "verdict"]
-        return [(f"{verdict.headline}, A compared with B", header, rows)], [*lines, *verdict.notes, last]
+        return [(f"{verdict.headline}, B compared with A", header, rows)], [*lines, *verdict.notes, last]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class EstimateResult(BenchResult):
         ]
         title = f"estimate for {self.predictions[0].device}, using all its cores"
         note = (
-            "ESTIMATE: nothing was measured on that device; the span is the range of errors that such estimates "
-            "have for models with published figures"
+            "ESTIMATE: nothing was measured on that device; the span shows the largest errors of such estimates "
+            "for models with published figures"
         )
         return [(title, ["variant", "p50 ms", "span", "from"], rows)], [note]

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder to add the result to; also print the trend of all results in the folder",
     )
-    parser.add_argument("--report", type=Path, metavar="F.html", help="page to write")
+    parser.add_argument("--report", type=Path, metavar="F.html", help="HTML page to write")
     parser.add_argument(
         "--host",
         action="append",
@@ -71,7 +71,7 @@ def execute(arguments: argparse.Namespace) -> BenchResult:
 
 
 def _check_run(arguments: argparse.Namespace) -> None:
-    """Fill in defaults. Raise an error for options that cannot be combined, before anything is loaded."""
+    """Fill in defaults. Raise an error if options are invalid or cannot be combined, before anything is loaded."""
     from orilla.devices.errors import unknown_name
     from orilla.runtime.bench.result import HEADLINE
     from orilla.runtime.bench.soak import MAX_S as SOAK_S

@@ -61,16 +61,16 @@ class ArrayFile(NumberedDataset):
         return ClassifiedImage(str(index), image, -1 if truth is None else int(truth))
 
     def content(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's input."""
+        """Return the name, shape, type and values of each array of a sample."""
         parts = ((name, array[index]) for name, array in self._inputs.items())
         return b"".join(f"{name} {array.shape} {array.dtype.str} ".encode() + array.tobytes() for name, array in parts)
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's labels."""
+        """Return the bytes of a sample's ground truth."""
         return b"" if self._y is None else self._y[index].tobytes()
 
     def is_file(self, split: str, index: int) -> bool:
-        """Return True if `content` reads a file."""
+        """Return False, because the samples are in memory."""
         return False
 
 

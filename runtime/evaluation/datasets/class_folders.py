@@ -94,7 +94,10 @@ def _splits(top: tree.Folder, suffixes: tuple[str, ...]) -> dict[str, tree.Folde
 
 
 def _inner(parent: tree.Folder, suffixes: tuple[str, ...]) -> tree.Folder:
-    """Return the folder that contains the classes of a split: the only folder inside `parent`, or `parent`."""
+    """Return the folder that contains the classes of a split.
+
+    This is the only folder inside `parent` if that folder contains class folders, else `parent`.
+    """
     inside = tree.folders(parent)
     return inside[0] if len(inside) == 1 and _has_classes(inside[0], suffixes) else parent
 

@@ -99,7 +99,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def content(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's input. Equal bytes mean equal samples."""
+        """Return bytes that determine a sample's input, usually those of its file. Equal bytes mean equal inputs."""
 
     @property
     def check_split(self) -> str:
@@ -114,7 +114,7 @@ class Dataset(ABC):
         return [0] * len(self.names(split))
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of the labels of a segmentation sample."""
+        """Return bytes that determine a sample's labels. Only data sets without a class per sample implement it."""
         raise NotImplementedError
 
     def is_file(self, split: str, index: int) -> bool:

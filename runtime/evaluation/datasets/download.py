@@ -82,7 +82,7 @@ def get(name: str, progress: Callable[[str], Progress], data_sets: dict[str, Pub
 
     Args:
         name: Name of the data set.
-        progress: Function that takes the name of a file and returns a function that reports its progress.
+        progress: Function that takes the name of a file and returns the function that receives its progress.
         data_sets: The known data sets. If None, `published()` is used.
 
     Raises:

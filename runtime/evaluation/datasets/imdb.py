@@ -40,7 +40,7 @@ class Imdb(NumberedDataset):
         return ClassifiedText(str(index), self._text(split, index), self.labels(split)[index])
 
     def content(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's input."""
+        """Return the words of a review in UTF-8."""
         return self._text(split, index).encode()
 
     def _text(self, split: str, index: int) -> str:

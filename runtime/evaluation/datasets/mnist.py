@@ -61,11 +61,11 @@ class Mnist(NumberedDataset):
         return ClassifiedImage(str(index), np.repeat(images[index][..., None], 3, axis=2), int(labels[index]))
 
     def content(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's input."""
+        """Return the pixels of an image."""
         return bytes(self._arrays[split][0][index].tobytes())
 
     def is_file(self, split: str, index: int) -> bool:
-        """Return True if `content` reads a file."""
+        """Return False, because the samples are in memory."""
         return False
 
 

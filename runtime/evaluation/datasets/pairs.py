@@ -62,11 +62,11 @@ class Pairs(Dataset):
         """Convert the values of the label image `name` into classes. Raises `DataError` for a value without a class."""
 
     def content(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's input."""
+        """Return the bytes of a sample's image file."""
         return tree.read(self.pairs[split][index][0])
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's labels."""
+        """Return the bytes of a sample's label image file."""
         return tree.read(self.pairs[split][index][1])
 
 

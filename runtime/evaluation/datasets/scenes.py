@@ -45,11 +45,11 @@ class Scenes(Dataset):
         return f"scenes v1 {self.size_hw} drive {self._drive(split, index)} at {index % 10}".encode()
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's labels."""
+        """Return a constant, because the parameters in `content` determine the labels too."""
         return b"drawn with the picture"
 
     def is_file(self, split: str, index: int) -> bool:
-        """Return True if `content` reads a file."""
+        """Return False, because the samples are rendered."""
         return False
 
     def _drive(self, split: str, index: int) -> int:

@@ -49,11 +49,11 @@ class Subset(Dataset):
         return self._whole.load(split, self._kept[split][index])
 
     def content(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's input."""
+        """Return the bytes of a sample's input. See `Dataset.content`."""
         return self._whole.content(split, self._kept[split][index])
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return the stored bytes of a sample's labels."""
+        """Return the bytes of a sample's labels. See `Dataset.truth`."""
         return self._whole.truth(split, self._kept[split][index])
 
     def is_file(self, split: str, index: int) -> bool:
