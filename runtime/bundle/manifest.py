@@ -104,7 +104,7 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     raw_sha256: str
     """Hash of the decoded raw input: BGR bytes in row order, UTF-8, or the bytes of the packed arrays."""
     prepared: str
-    """File with the network's input: a PNG whose RGB channels have the network's order, tokens as `.npy` int32, or
+    """File with the network's input: a PNG whose channels have the network's order, tokens as `.npy` int32, or
     packed arrays as `.npy` float64."""
     output: str
     """File with the output of the original model, `.npy` float32."""

@@ -27,7 +27,9 @@ MAX_ABOUT = 400
 """Maximum length in characters of a tensor's description."""
 AXIS_LABELS, VOCABULARY_FILE = 2, 5
 """Members of the schema's enumeration `AssociatedFileType`."""
-RGB, IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 1, 2, 1, 1
+COLOR_SPACES = {"bgr": 0, "rgb": 1, "grey": 2}
+"""Members of the enumeration `ColorSpaceType`. It has no member for BGR: 0 is unknown."""
+IMAGE_PROPERTIES, FEATURE_PROPERTIES, NORMALISATION = 2, 1, 1
 """Members of other enumerations and unions of the schema."""
 
 
@@ -81,7 +83,8 @@ def _preprocess(manifest: Manifest) -> dict[str, Any]:
 
     summary: dict[str, Any] = msgspec.to_builtins(manifest.preprocess)
     if isinstance(manifest.preprocess, Preprocess):
-        summary["values"] = "0-255, normalised inside the graph"
+        raw = manifest.preprocess.is_raw
+        summary["values"] = "0-255, normalised inside the graph" if raw else "(pixel - mean) / std"
     return summary
 
 
@@ -113,10 +116,10 @@ def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, *
     import flatbuffers
 
     b = flatbuffers.Builder(1024)
-    is_image = isinstance(manifest.preprocess, Preprocess)
-    content, units = (_image(b), _normalisation(b)) if is_image else (_features(b), 0)
+    spec = manifest.preprocess
+    content, units = (_image(b, spec), _normalisation(b, spec)) if isinstance(spec, Preprocess) else (_features(b), 0)
     words = _files(b, [(VOCABULARY, VOCABULARY_FILE)]) if manifest.vocabulary is not None else 0
-    name, about = ("image", "RGB, 0-255") if is_image else ("input", "")
+    name, about = ("image", _values(spec)) if isinstance(spec, Preprocess) else ("input", "")
     input_tensors = [
         _table(b, 7, {0: _text(b, name), 1: _text(b, about), 3: content, 4: units, 6: words}) for _ in range(inputs)
     ]
@@ -142,8 +145,12 @@ def _metadata(manifest: Manifest, variant: Variant, inputs: int, outputs: int, *
     return bytes(b.Output())
 
 
-def _image(b: Any) -> int:
-    properties = _table(b, 2, {}, lambda: b.PrependInt8Slot(0, RGB, 0))
+def _values(spec: Preprocess) -> str:
+    return f"{spec.color.upper()}, 0-255" if spec.is_raw else f"{spec.color.upper()}, (pixel - mean) / std"
+
+
+def _image(b: Any, spec: Preprocess) -> int:
+    properties = _table(b, 2, {}, lambda: b.PrependInt8Slot(0, COLOR_SPACES[spec.color], 0))
     return _table(b, 3, {1: properties}, lambda: b.PrependUint8Slot(0, IMAGE_PROPERTIES, 0))
 
 
@@ -151,9 +158,9 @@ def _features(b: Any) -> int:
     return _table(b, 3, {1: _table(b, 0, {})}, lambda: b.PrependUint8Slot(0, FEATURE_PROPERTIES, 0))
 
 
-def _normalisation(b: Any) -> int:
-    """Write mean 0 and standard deviation 1, because normalisation is inside the graph."""
-    options = _table(b, 2, {0: _floats(b, [0.0]), 1: _floats(b, [1.0])})
+def _normalisation(b: Any, spec: Preprocess) -> int:
+    """Write mean and standard deviation. They are 0 and 1 if normalisation is inside the graph."""
+    options = _table(b, 2, {0: _floats(b, spec.mean), 1: _floats(b, spec.std)})
     return _vector(b, [_table(b, 2, {1: options}, lambda: b.PrependUint8Slot(0, NORMALISATION, 0))])
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import cv2
@@ -15,6 +16,16 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, DataError, unknown_name
 from orilla.runtime.preprocessing.image_file import decode_image
 from orilla.runtime.preprocessing.input_kind import Comparison, InputPreprocessor, ModelInput, RawInput
+from orilla.runtime.preprocessing.placement import (
+    Anchor,
+    Placement,
+    Rounding,
+    cropped,
+    letterboxed,
+    stretched,
+    unscaled,
+)
+from orilla.runtime.preprocessing.resize import Interpolation, Resize, plan_resize
 
 JPEG_QUALITY = 92
 """JPEG quality of golden frames. The value is typical of cameras."""
@@ -26,42 +37,153 @@ RESIZE_MEAN = 0.5
 """Maximum mean difference of prepared images in grey levels. The results of bilinear resizing differ by 1 in a quarter
 of the values between x86-64 and Arm."""
 
+MAX_LEVEL = 1e6
+"""Maximum absolute value of `mean` and `std`, and of 1 / `std`."""
+
 Image = NDArray[np.uint8]
 """Image, `[H,W,3]` uint8."""
 
 Color = Literal["bgr", "rgb"]
+"""Channel order of a frame."""
+
+InputColor = Literal["bgr", "rgb", "grey"]
+Grey = Literal["luma", "mean"]
+ResizeMode = Literal["stretch", "letterbox", "crop", "none"]
 
 
-class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="image"):
-    """Preprocessing outside the network: size and channel order. The network normalises the values 0–255 itself."""
+class Preprocess(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="image"
+):
+    """Preprocessing outside the network: size, colour, and the values that the network takes.
+
+    The result is an image uint8. When a session fills the engine's tensor, it converts the pixels by `normalise_table`
+    and by the tensor's layout and quantisation.
+    """
 
     input_kind: ClassVar = "image"
     needs_vocabulary: ClassVar = False
 
     size_hw: tuple[int, int]
     """Height and width of the network's input in pixels."""
-    color: Color = "rgb"
-    """Channel order of the network's input."""
-    resize: Literal["stretch"] = "stretch"
-    """`stretch` scales height and width independently."""
-    interpolation: Literal["halve-linear"] = "halve-linear"
-    """`halve-linear` halves the image repeatedly, by averaging blocks of 2x2 pixels, while it has at least twice the
-    height and width of the network's input. Then it interpolates linearly."""
+    # A default from a factory is always written to the manifest. The other defaults are omitted.
+    color: InputColor = msgspec.field(default_factory=lambda: "rgb")
+    """Channel order of the network's input, or `grey` for an input with one channel."""
+    resize: ResizeMode = msgspec.field(default_factory=lambda: "stretch")
+    """How a frame gets the size of the input. `stretch` scales height and width independently. `letterbox` keeps the
+    aspect ratio and fills the border. `crop` keeps the aspect ratio and cuts out the centre. `none` accepts only frames
+    of exactly this size."""
+    interpolation: Interpolation = msgspec.field(default_factory=lambda: "halve-linear")
+    """How pixels are interpolated, one of `INTERPOLATIONS`."""
+    grey: Grey = "luma"
+    """How a grey value is computed. `luma` is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). `mean` is (R + G + B) / 3."""
+    anchor: Anchor = "center"
+    """Where the frame lies in a letterbox, see `letterboxed`."""
+    rounding: Rounding = "nearest"
+    """How the size of the frame in a letterbox is rounded to whole pixels, see `letterboxed`."""
+    fill: int | tuple[int, int, int] = 0
+    """Value 0–255 of the border of a letterbox: for all channels, or for each in the network's channel order."""
+    crop_fraction: float = 1.0
+    """Length of the part that `crop` cuts out, as a share of the shorter side of the frame. See `cropped`."""
+    mean: tuple[float, ...] = (0.0,)
+    """Mean in grey levels 0–255: for all channels, or for each in the network's channel order. The network takes
+    `(pixel - mean) / std`."""
+    std: tuple[float, ...] = (1.0,)
+    """Standard deviation in grey levels, as `mean`. Values 0–1 have the mean 0 and the standard deviation 255."""
+
+    def __post_init__(self) -> None:
+        # msgspec omits a field only if it holds the default object itself.
+        for field in msgspec.structs.fields(self):
+            if field.default is not msgspec.NODEFAULT and getattr(self, field.name) == field.default:
+                msgspec.structs.force_setattr(self, field.name, field.default)
 
     @property
     def size(self) -> tuple[int, ...]:
         """Return height and width of the network's input."""
         return self.size_hw
 
+    @property
+    def channels(self) -> int:
+        """Return the number of channels of the network's input: 3, or 1 for grey."""
+        return 1 if self.color == "grey" else 3
+
+    @property
+    def is_raw(self) -> bool:
+        """Return True if the network takes the values 0–255 unchanged."""
+        return set(self.mean) == {0.0} and set(self.std) == {1.0}
+
+    def normalise_table(self) -> NDArray[np.float32]:
+        """Return the value that the network takes for each pixel value, `[256,channels]` float32."""
+        levels = np.arange(256, dtype=np.float64)[:, np.newaxis]
+        table = (levels - np.asarray(self.mean)) / np.asarray(self.std)
+        return np.broadcast_to(table, (256, self.channels)).astype(np.float32)
+
+    def placement(self, frame_hw: tuple[int, int]) -> Placement:
+        """Return where a frame of this height and width lies in the network's input.
+
+        Raises:
+            DataError: The frame cannot be used: `resize` is `none` and the size differs, or `resize` is `crop` and the
+                sides are too different.
+        """
+        if self.resize == "letterbox":
+            return letterboxed(frame_hw, self.size_hw, self.anchor, self.rounding)
+        if self.resize == "crop":
+            return cropped(frame_hw, self.size_hw, self.crop_fraction)
+        return (unscaled if self.resize == "none" else stretched)(frame_hw, self.size_hw)
+
     def describe(self) -> str:
-        """Return the size and the channel order."""
+        """Return the size, the colour and the values in one line."""
         height, width = self.size_hw
-        return f"images of any size, resized to {height}x{width}, {self.color.upper()} 0-255"
+        if self.resize == "none":
+            images = f"images of {height}x{width}"
+        else:
+            images = f"images of any size, {self._resized()} to {height}x{width}"
+        color = self.color.upper() if self.color != "grey" else f"grey ({self.grey})"
+        values = "0-255" if self.is_raw else f"(pixel - {_numbers(self.mean)}) / {_numbers(self.std)}"
+        return f"{images}, {color} {values}"
+
+    def _resized(self) -> str:
+        if self.resize == "letterbox":
+            return f"letterboxed ({self.anchor}, fill {_numbers(np.atleast_1d(self.fill))})"
+        if self.resize == "crop":
+            return "cropped" if self.crop_fraction == 1 else f"cropped ({self.crop_fraction:g} of the shorter side)"
+        return "resized"
 
     def problem(self) -> str | None:
         """Return what is wrong with the specification, or None."""
-        valid = all(1 <= side <= MAX_SIDE for side in self.size_hw)
-        return None if valid else f"input size {self.size_hw} is out of range"
+        if not all(1 <= side <= MAX_SIDE for side in self.size_hw):
+            return f"input size {self.size_hw} is out of range"
+        return self._unused() or self._bad_number()
+
+    def _unused(self) -> str | None:
+        """Return which field has a value but no effect, or None."""
+        needs = {
+            "grey": ("color", "grey"),
+            "anchor": ("resize", "letterbox"),
+            "rounding": ("resize", "letterbox"),
+            "fill": ("resize", "letterbox"),
+            "crop_fraction": ("resize", "crop"),
+        }
+        for field in msgspec.structs.fields(self):
+            name, value = needs.get(field.name, ("", ""))
+            if name and getattr(self, field.name) is not field.default and getattr(self, name) != value:
+                return f"`{field.name}` has no effect unless `{name}` is {value}: leave it out"
+        return None
+
+    def _bad_number(self) -> str | None:
+        """Return which number is out of range, or None."""
+        fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
+        if not all(0 <= value <= 255 for value in fill) or len(fill) not in (1, self.channels):
+            return f"`fill` is {self.fill}: expected a value 0-255, or one for each of {self.channels} channels"
+        if not 0 < self.crop_fraction <= 1 or max(self.size_hw) / self.crop_fraction > MAX_SIDE:
+            return f"`crop_fraction` is {self.crop_fraction:g}: expected a number above 0 and at most 1"
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels):
+                return f"`{name}` has {len(values)} values: expected 1 or {self.channels}"
+            if not all(math.isfinite(value) and abs(value) <= MAX_LEVEL for value in values):
+                return f"`{name}` is {_numbers(values)}: out of range"
+        if not all(value >= 1 / MAX_LEVEL for value in self.std):
+            return f"`std` is {_numbers(self.std)}: expected numbers above 0"
+        return None
 
     def preprocessor(self, vocabulary: Sequence[str] = ()) -> ImagePreprocessor:
         """Return the preprocessor. `vocabulary` is ignored."""
@@ -74,49 +196,55 @@ class Preprocessor:
 
     def __init__(self, spec: Preprocess) -> None:
         self.spec = spec
-        self._scratch: dict[tuple[int, int], Image] = {}
         self._shape: tuple[int, ...] = ()
+        self._resize: Resize
+        self._visible: tuple[slice, slice] | None = None
 
     def __call__(self, image: Image, out: Image | None = None, *, color: Color = "bgr") -> Image:
         """Resize and reorder one frame.
 
         Args:
             image: Image `[H,W,3]` uint8. It is not changed.
-            out: Output buffer `[h,w,3]` uint8, C-contiguous. If None, a buffer is allocated.
+            out: Output buffer `[h,w,c]` uint8, C-contiguous. If None, a buffer is allocated.
             color: Channel order of `image`.
 
         Returns:
             The output buffer, in the channel order of the network.
 
         Raises:
-            DataError: The image has another shape or type, or no pixels.
+            DataError: The image has another shape or type, or no pixels, or the specification does not allow its size.
             ConfigError: The channel order is unknown.
         """
         check_image(image)
         if color not in ("bgr", "rgb"):
             raise unknown_name(color, ("bgr", "rgb"), kind="colour order")
         if image.shape != self._shape:
-            self._shape, self._scratch = image.shape, {}
-        height, width = self.spec.size_hw
+            self._adapt(image)
         if out is None:
-            out = np.empty((height, width, 3), np.uint8)
-        image = self._halve(image, height, width)
-        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+            out = np.empty((*self.spec.size_hw, self.spec.channels), np.uint8)
+        visible = out if self._visible is None else self._bordered(out, self._visible)
+        if self.spec.color == "grey":
+            self._resize(to_grey(image, color, self.spec.grey), visible[:, :, 0])
+            return out
+        self._resize(image, visible)
         if color != self.spec.color:
-            cv2.cvtColor(out, cv2.COLOR_BGR2RGB, dst=out)
+            cv2.cvtColor(visible, cv2.COLOR_BGR2RGB, dst=visible)
         return out
 
-    def _halve(self, image: Image, height: int, width: int) -> Image:
-        while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
-            rows, columns = image.shape[0] // 2, image.shape[1] // 2
-            scratch = self._scratch.get((rows, columns))
-            if scratch is None:
-                scratch = self._scratch[rows, columns] = np.empty((rows, columns, 3), np.uint8)
-            # If the number of rows or columns is odd, the last one is left out, so that every mean covers exactly 2x2
-            # pixels.
-            even = image[: 2 * rows, : 2 * columns]
-            image = cv2.resize(even, (columns, rows), dst=scratch, interpolation=cv2.INTER_AREA)
-        return image
+    def _adapt(self, image: Image) -> None:
+        """Adapt to frames with another shape."""
+        placement = self.spec.placement((image.shape[0], image.shape[1]))
+        left, top, right, bottom = placement.visible_input_xyxy
+        self._visible = None if placement.fills_input else (slice(top, bottom), slice(left, right))
+        self._resize = plan_resize(self.spec.interpolation, placement, () if self.spec.color == "grey" else (3,))
+        self._shape = image.shape
+
+    def _bordered(self, out: Image, visible: tuple[slice, slice]) -> Image:
+        """Fill the border of a letterbox. Return a view of the part inside."""
+        rows, columns = visible
+        for border in (out[: rows.start], out[rows.stop :], out[rows, : columns.start], out[rows, columns.stop :]):
+            border[:] = self.spec.fill
+        return out[visible]
 
 
 class _Local(threading.local):
@@ -144,8 +272,8 @@ class ImagePreprocessor(InputPreprocessor):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return `[h,w,3]`."""
-        return (*self.spec.size_hw, 3)
+        """Return `[h,w,c]`. `c` is 3, or 1 for grey."""
+        return (*self.spec.size_hw, self.spec.channels)
 
     def __call__(self, raw: RawInput, out: Image | None = None, *, color: Color = "bgr") -> Image:
         """Resize and reorder one image. See `Preprocessor.__call__`."""
@@ -180,13 +308,17 @@ class ImagePreprocessor(InputPreprocessor):
         return image
 
     def encode_prepared(self, prepared: ModelInput) -> bytes:
-        """Return the image as a PNG. The channels keep the network's order."""
+        """Return the image as a PNG, grey if there is one channel. The channels keep the network's order."""
         data: bytes = cv2.imencode(".png", np.asarray(prepared), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
         return data
 
     def decode_prepared(self, data: bytes, name: str) -> Image:
         """Decode a PNG. The channels keep the network's order."""
-        image = self.decode_raw(data, name)
+        image = decode_image(data, cv2.IMREAD_COLOR if self.spec.channels == 3 else cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            msg = f"golden frame {name} cannot be decoded"
+            raise BundleError(msg)
+        image = image.reshape(*image.shape[:2], self.spec.channels)
         self.check_shape(image, name)
         return image
 
@@ -197,6 +329,26 @@ class ImagePreprocessor(InputPreprocessor):
         ]
         levels = max(float(np.abs(image - expected).mean()) for image, expected in pairs)
         return Comparison("resize", levels <= RESIZE_MEAN, f"prepared images differ by {levels:.3f} grey levels")
+
+
+def to_grey(image: Image, color: Color, grey: Grey) -> Image:
+    """Return the grey values of an image `[H,W,3]` uint8 as `[H,W]` uint8.
+
+    Args:
+        image: The image. It is not changed.
+        color: Channel order of `image`.
+        grey: `luma` or `mean`, as in `Preprocess`.
+    """
+    if grey == "mean":
+        mean: Image = cv2.transform(image, np.full((1, 3), 1 / 3, np.float32))
+        return mean
+    luma: Image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if color == "bgr" else cv2.COLOR_RGB2GRAY)
+    return luma
+
+
+def _numbers(values: Iterable[float]) -> str:
+    """Return numbers as text, separated by commas."""
+    return ",".join(f"{value:g}" for value in values)
 
 
 def prepare(image: Image, spec: Preprocess, *, color: Color = "bgr") -> Image:

@@ -1,0 +1,218 @@
+"""Describe where a frame lies in the network's input, and map positions and grids between the two.
+
+Positions are continuous: pixel `i` covers the interval from `i` to `i + 1`, and its centre is `i + 0.5`. The box
+`[0, 0, W, H]` therefore covers a whole frame. Stretched to an input of `h` x `w` pixels, it becomes `[0, 0, w, h]`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+
+Anchor = Literal["center", "top-left"]
+Rounding = Literal["down", "nearest"]
+
+MAX_SCALED = 1 << 25
+"""Maximum number of pixels of a frame that is scaled before its centre is cut out. Only a frame whose sides differ by
+a factor of several hundred exceeds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a frame lies in the network's input.
+
+    A position `x` in the frame lies at `x * scale + offset` in the input, and likewise for `y`.
+    """
+
+    frame_hw: tuple[int, int]
+    """Height and width of the frame in pixels."""
+    input_hw: tuple[int, int]
+    """Height and width of the network's input in pixels."""
+    resized_hw: tuple[int, int]
+    """Height and width of the resized frame in whole pixels of the input, before a crop cuts it."""
+    scale_xy: tuple[float, float]
+    """Pixels of the input per pixel of the frame, in x and y."""
+    offset_xy: tuple[int, int]
+    """Position of the frame's left and top edge in the input, pixels. A crop has an offset of at most 0."""
+
+    def to_input(self, points_xy: NDArray[Any]) -> NDArray[np.float64]:
+        """Convert positions in the frame, `[...,2]` in pixels, into positions in the network's input."""
+        points: NDArray[np.float64] = np.asarray(points_xy, np.float64) * self.scale_xy + self.offset_xy
+        return points
+
+    def to_frame(self, points_xy: NDArray[Any]) -> NDArray[np.float64]:
+        """Convert positions in the network's input, `[...,2]` in pixels, into positions in the frame.
+
+        Positions outside the frame are not clipped.
+        """
+        points: NDArray[np.float64] = (np.asarray(points_xy, np.float64) - self.offset_xy) / self.scale_xy
+        return points
+
+    @property
+    def visible_input_xyxy(self) -> tuple[int, int, int, int]:
+        """Return the part of the input that shows the frame: left, top, right and bottom edge in whole pixels."""
+        (height, width), (left, top) = self.resized_hw, self.offset_xy
+        right, bottom = min(self.input_hw[1], left + width), min(self.input_hw[0], top + height)
+        return max(0, left), max(0, top), right, bottom
+
+    @property
+    def visible_frame_xyxy(self) -> tuple[float, float, float, float]:
+        """Return the part of the frame that the input shows: left, top, right and bottom edge in pixels."""
+        left, top, right, bottom = self.visible_input_xyxy
+        x, y = self.offset_xy
+        (height, width), (rows, columns) = self.frame_hw, self.resized_hw
+        horizontal = (left - x) * width / columns, (right - x) * width / columns
+        vertical = (top - y) * height / rows, (bottom - y) * height / rows
+        return horizontal[0], vertical[0], horizontal[1], vertical[1]
+
+    @property
+    def fills_input(self) -> bool:
+        """Return True if every pixel of the input shows the frame, so that there is no border."""
+        return self.visible_input_xyxy == (0, 0, self.input_hw[1], self.input_hw[0])
+
+    @property
+    def shows_whole_frame(self) -> bool:
+        """Return True if the whole frame is visible in the input, so that nothing is cut off."""
+        left, top, right, bottom = self.visible_input_xyxy
+        return (bottom - top, right - left) == self.resized_hw
+
+
+def stretched(frame_hw: tuple[int, int], input_hw: tuple[int, int]) -> Placement:
+    """Return the placement of a frame whose height and width are scaled independently to those of the input."""
+    scale_xy = input_hw[1] / frame_hw[1], input_hw[0] / frame_hw[0]
+    return Placement(frame_hw, input_hw, input_hw, scale_xy, (0, 0))
+
+
+def letterboxed(frame_hw: tuple[int, int], input_hw: tuple[int, int], anchor: Anchor, rounding: Rounding) -> Placement:
+    """Return the placement of a frame that is scaled until it touches two opposite edges of the input.
+
+    The scale is `r = min(h / H, w / W)` in both axes. The other side of the frame becomes `r` times its length, rounded
+    to whole pixels. The scale for positions stays `r` in both axes, as in the published decoders of detectors: they
+    divide boxes by `r`. At the far edge of the rounded axis, positions therefore deviate by less than 1 pixel of the
+    input (`down`) or by at most half a pixel (`nearest`).
+
+    Args:
+        frame_hw: Height and width of the frame in pixels.
+        input_hw: Height and width of the input in pixels.
+        anchor: `center` halves the border, and the right or bottom border is the larger one if it is odd. `top-left`
+            puts the whole border to the right or to the bottom.
+        rounding: `down` cuts off fractions of a pixel. `nearest` rounds to the nearest whole number, and halves to the
+            even one, as Python's `round`. The result is at least 1 pixel.
+
+    Source: `preproc` in YOLOX, `yolox/data/data_augment.py` (Apache-2.0), is `top-left` and `down`. The exporters of
+    detectors with a centred frame round to the nearest number.
+    """
+    (frame_height, frame_width), (height, width) = frame_hw, input_hw
+    # Whole numbers and fractions: the same result on every machine, and no error of a float turns 416 into 415.
+    ratio = min(Fraction(height, frame_height), Fraction(width, frame_width))
+    whole = math.floor if rounding == "down" else round
+    resized = max(1, whole(frame_height * ratio)), max(1, whole(frame_width * ratio))
+    offset = ((width - resized[1]) // 2, (height - resized[0]) // 2) if anchor == "center" else (0, 0)
+    return Placement(frame_hw, input_hw, resized, (float(ratio), float(ratio)), offset)
+
+
+def cropped(frame_hw: tuple[int, int], input_hw: tuple[int, int], fraction: float) -> Placement:
+    """Return the placement of a frame that is scaled until it covers the input, and whose centre is cut out.
+
+    The frame is scaled so that it just covers `floor(h / fraction)` x `floor(w / fraction)` pixels. The longer side is
+    rounded down to whole pixels. The cut begins at half of the excess, rounded to the nearest whole number, and halves
+    to the even one.
+
+    Args:
+        frame_hw: Height and width of the frame in pixels.
+        input_hw: Height and width of the input in pixels.
+        fraction: Length of the cut as a share of the shorter side, above 0 and at most 1. ImageNet's usual 224 of 256
+            pixels are 0.875.
+
+    Raises:
+        DataError: The sides of the frame are so different that the scaled frame has more than `MAX_SCALED` pixels.
+
+    Source: torchvision, `Resize` and `CenterCrop` in `torchvision/transforms/functional.py` (BSD-3-Clause).
+    """
+    (frame_height, frame_width), (height, width) = frame_hw, input_hw
+    covered = math.floor(height / fraction), math.floor(width / fraction)
+    ratio = max(Fraction(covered[0], frame_height), Fraction(covered[1], frame_width))
+    resized = math.floor(frame_height * ratio), math.floor(frame_width * ratio)
+    if resized[0] * resized[1] > MAX_SCALED:
+        msg = (
+            f"a frame of {frame_height}x{frame_width} pixels cannot be cropped to {height}x{width}: its sides are too "
+            "different; cut it first"
+        )
+        raise DataError(msg)
+    offset = -round((resized[1] - width) / 2), -round((resized[0] - height) / 2)
+    return Placement(frame_hw, input_hw, resized, (resized[1] / frame_width, resized[0] / frame_height), offset)
+
+
+def unscaled(frame_hw: tuple[int, int], input_hw: tuple[int, int]) -> Placement:
+    """Return the placement of a frame that already has the size of the input. Raise `DataError` if it does not."""
+    if frame_hw != input_hw:
+        msg = (
+            f"the model takes images of exactly {input_hw[0]}x{input_hw[1]} pixels (resize `none`), got "
+            f"{frame_hw[0]}x{frame_hw[1]}: resize or cut the image first"
+        )
+        raise DataError(msg)
+    return Placement(frame_hw, input_hw, input_hw, (1.0, 1.0), (0, 0))
+
+
+def grid_to_frame(
+    grid: NDArray[np.float32], placement: Placement, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Resize a grid of numbers over the network's input to the size of the frame, by bilinear interpolation.
+
+    Borders of a letterbox are cut off. Pixels of the frame that a crop left out become 0.
+
+    Args:
+        grid: Numbers `[h,w]` float32. The grid covers the whole input and may be coarser or finer than it.
+        placement: Where the frame lies in the input.
+        out: Buffer `[H,W]` float32 for the result, C-contiguous. If None, memory is allocated.
+
+    Returns:
+        The numbers of the frame's pixels, `[H,W]` float32.
+    """
+    height, width = placement.frame_hw
+    if placement.fills_input and placement.shows_whole_frame:
+        resized: NDArray[np.float32] = cv2.resize(grid, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+        return resized
+    if out is None:
+        out = np.empty((height, width), np.float32)
+    # The pixels of the frame whose centres are visible, and at least one.
+    left, top, right, bottom = (math.ceil(edge - 0.5) for edge in placement.visible_frame_xyxy)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    if not placement.shows_whole_frame:
+        out.fill(0)
+    matrix = np.stack([_along(placement, grid, 1, left), _along(placement, grid, 0, top)])
+    cv2.warpAffine(
+        grid,
+        matrix,
+        (right - left, bottom - top),
+        dst=out[top:bottom, left:right],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return out
+
+
+def _along(placement: Placement, grid: NDArray[np.float32], axis: int, first: int) -> NDArray[np.float64]:
+    """Return the row of an affine matrix that maps pixels of the frame to cells of the grid, along one axis.
+
+    Args:
+        placement: Where the frame lies in the input.
+        grid: The grid.
+        axis: 0 for y, 1 for x.
+        first: Index of the frame's pixel that the matrix maps from 0.
+    """
+    cells = grid.shape[axis] / placement.input_hw[axis]
+    # The pixels of a letterbox really lie at this scale. It differs from `scale_xy` by the rounding of the frame.
+    scale = placement.resized_hw[axis] / placement.frame_hw[axis]
+    row = np.zeros(3)
+    row[1 - axis] = scale * cells
+    row[2] = ((first + 0.5) * scale + placement.offset_xy[1 - axis]) * cells - 0.5
+    return row

@@ -1,0 +1,123 @@
+"""Resize images by OpenCV. Each rule of interpolation is named, because a network is trained with one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.runtime.preprocessing.placement import Placement
+
+Interpolation = Literal["halve-linear", "nearest", "linear", "area", "cubic"]
+"""Name of a rule of interpolation, see `INTERPOLATIONS`."""
+
+Pixels = NDArray[np.uint8]
+"""Pixels `[H,W,3]` or `[H,W]` uint8."""
+
+Resize = Callable[[Pixels, Pixels], None]
+"""Function that resizes an image of a fixed size (first argument) and writes the second argument. The first one is not
+changed. The second one may be a view. The function reuses scratch memory, so it is not thread-safe."""
+
+
+def plan_resize(interpolation: Interpolation, placement: Placement, channels: tuple[int, ...]) -> Resize:
+    """Return a function that resizes frames of one size, and writes the part that the network's input shows.
+
+    Args:
+        interpolation: Name of the rule of interpolation.
+        placement: Where the frames lie in the network's input.
+        channels: `(3,)` for frames `[H,W,3]`, `()` for frames `[H,W]`.
+    """
+    resize = INTERPOLATIONS[interpolation](placement.frame_hw, placement.resized_hw, channels)
+    return resize if placement.shows_whole_frame else _Cut(resize, placement, channels)
+
+
+class _Cut:
+    """Resizes an image and cuts out the visible part."""
+
+    def __init__(self, resize: Resize, placement: Placement, channels: tuple[int, ...]) -> None:
+        left, top, right, bottom = placement.visible_input_xyxy
+        x, y = placement.offset_xy
+        self._resize = resize
+        self._resized = np.empty((*placement.resized_hw, *channels), np.uint8)
+        self._visible = self._resized[top - y : bottom - y, left - x : right - x]
+
+    def __call__(self, image: Pixels, out: Pixels) -> None:
+        self._resize(image, self._resized)
+        np.copyto(out, self._visible)
+
+
+class _HalveLinear:
+    """Halves an image while it has at least twice the size of the result. Then it interpolates linearly."""
+
+    def __init__(self, from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> None:
+        self._size = to_hw[::-1]
+        self._halves: list[tuple[tuple[slice, slice], tuple[int, int], Pixels]] = []
+        height, width = from_hw
+        while height >= 2 * to_hw[0] and width >= 2 * to_hw[1]:
+            height, width = height // 2, width // 2
+            # If the number of rows or columns is odd, the last one is left out, so that every mean covers exactly 2x2
+            # pixels.
+            even = slice(2 * height), slice(2 * width)
+            self._halves.append((even, (width, height), np.empty((height, width, *channels), np.uint8)))
+
+    def __call__(self, image: Pixels, out: Pixels) -> None:
+        for even, size, halved in self._halves:
+            image = cv2.resize(image[even], size, dst=halved, interpolation=cv2.INTER_AREA)
+        cv2.resize(image, self._size, dst=out, interpolation=cv2.INTER_LINEAR)
+
+
+class _Area:
+    """Averages the area that each pixel of the result covers.
+
+    OpenCV does so only if no side grows or no side shrinks. Otherwise the image is first shrunk along one axis.
+    """
+
+    def __init__(self, from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> None:
+        self._size = to_hw[::-1]
+        self._shrunk: Pixels | None = None
+        smaller = min(from_hw[0], to_hw[0]), min(from_hw[1], to_hw[1])
+        if smaller not in (from_hw, to_hw):
+            self._shrunk = np.empty((*smaller, *channels), np.uint8)
+
+    def __call__(self, image: Pixels, out: Pixels) -> None:
+        if self._shrunk is not None:
+            size = self._shrunk.shape[1], self._shrunk.shape[0]
+            image = cv2.resize(image, size, dst=self._shrunk, interpolation=cv2.INTER_AREA)
+        cv2.resize(image, self._size, dst=out, interpolation=cv2.INTER_AREA)
+
+
+def _opencv(flag: int) -> Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]:
+    """Return the plan of one of OpenCV's rules."""
+
+    def plan(from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> Resize:
+        del from_hw, channels
+        size = to_hw[::-1]
+
+        def resize(image: Pixels, out: Pixels) -> None:
+            cv2.resize(image, size, dst=out, interpolation=flag)
+
+        return resize
+
+    return plan
+
+
+INTERPOLATIONS: dict[Interpolation, Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]] = {
+    "halve-linear": _HalveLinear,
+    "nearest": _opencv(cv2.INTER_NEAREST_EXACT),
+    "linear": _opencv(cv2.INTER_LINEAR),
+    "area": _Area,
+    "cubic": _opencv(cv2.INTER_CUBIC),
+}
+"""Plan of each rule of interpolation: height and width before and after, and channels as for `plan_resize`.
+
+All rules take the centre of a pixel at half a pixel from its edge.
+
+- `halve-linear` halves the image repeatedly, by averaging blocks of 2x2 pixels, while it has at least twice the height
+  and width of the result. Then it interpolates linearly.
+- `nearest`, `linear`, `area` and `cubic` are OpenCV's `INTER_NEAREST_EXACT`, `INTER_LINEAR`, `INTER_AREA` and
+  `INTER_CUBIC`. `cubic` has the coefficient -0.75. `linear` and `cubic` take 2 and 4 pixels along each axis, so a much
+  smaller result is aliased.
+"""
