@@ -32,7 +32,7 @@ SourceLike = Source | str | int | Path | Iterable[NDArray[np.uint8]]
 
 @runtime_checkable
 class _Readable(Protocol):
-    """An object with some methods of a source. The caller probably meant it as one."""
+    """An object that has some methods of a source, so the caller probably meant it as a source."""
 
     def read(self) -> object: ...
 

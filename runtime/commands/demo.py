@@ -117,7 +117,7 @@ def _is_trained(run: Path) -> bool:
 def _train(run: Path, seed: int) -> None:
     """Train the model unless an earlier demo has trained it."""
     if _is_trained(run):
-        _announce(f"1/5 train: {run} exists already")
+        _announce(f"1/5 train: skipped, because {run} exists")
         return
     _announce("1/5 train a small road model on procedural scenes")
     options = [word for name, value in TRAIN.items() for word in (f"--{name}", value)]

@@ -183,7 +183,7 @@ def _measured(model: Model, plan: Plan) -> Result:
         try:
             return run(model, plan, progress)
         except KeyboardInterrupt:
-            progress.message("orilla: Interrupted before the first sample: there is no result.")
+            progress.message("orilla: interrupted before the first sample, so there is no result")
             raise
 
 

@@ -103,7 +103,7 @@ def open_dataset(path: Path) -> ArrayFile:
 
 
 def _check_lengths(path: Path, inputs: dict[str, NDArray[np.generic]], y: NDArray[np.generic] | None) -> None:
-    """Raise `DataError` unless all arrays have the same number of rows, and at least one."""
+    """Raise `DataError` unless all arrays have the same number of rows, which must be at least one."""
     lengths = {name: len(array) if array.ndim else 0 for name, array in inputs.items()}
     if not inputs or not min(lengths.values()):
         msg = f"{path.name} contains no samples: give an array x with one sample per row"
