@@ -31,9 +31,9 @@ class Accelerator:
     """Kind of the accelerator: `edgetpu-usb`, `edgetpu-pci`, `nvidia-gpu`, `intel-gpu`, `intel-npu` or `hailo`."""
     name: str
     link_mbit: int | None = None
-    """Speed of its USB port in megabits per second. None if it is not a USB device."""
+    """Speed of its USB connection in megabits per second. None if it is unknown, or if the device is not on USB."""
     usable: bool = True
-    """True if its driver has created a device for it."""
+    """True if its driver has created a device file for it, or if it needs none."""
 
 
 def accelerators(root: Path = Path("/")) -> tuple[Accelerator, ...]:

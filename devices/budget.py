@@ -12,14 +12,14 @@ from orilla.devices.spec import Catalog, DeviceSpec, catalog
 from orilla.devices.tables import TOP, Tables
 
 TABLE = "budget"
-"""Name of the tables in a file."""
+"""Name of the tables in a budget file."""
 
 SHIPPED = Path(__file__).with_name("budgets.toml")
 """Budgets of the bundles that ship with Orilla."""
 
 IMPLAUSIBLE = 0.05
-"""A time below this share of its limit is implausible: perhaps only a part of the model ran. A limit `[low, high]`
-replaces this lower limit by `low`."""
+"""A time below this share of its limit is implausible: perhaps only a part of the model ran. If the limit is given as
+`[low, high]`, a time below `low` is implausible instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,16 @@ class Budget:
     p50_ms: Range | None = None
     p90_ms: Range | None = None
     p99_ms: Range | None = None
-    """Percentiles of the time of one inference in milliseconds."""
+    """Percentiles of the inference time in milliseconds."""
     p50_ratio: Range | None = None
     p90_ratio: Range | None = None
     p99_ratio: Range | None = None
-    """Ratios of the percentiles of the time to those of the full-precision variant, measured interleaved."""
+    """Ratio of each percentile of the inference time to that of the full-precision variant. Both variants are
+    measured in turn within one run."""
     start_ms: Range | None = None
     """Time in milliseconds that a new process takes from the import of the engine to the first answer."""
     memory_mib: Range | None = None
-    """Memory in MiB that a new process has gained at its peak by loading and running the variant."""
+    """Increase of a new process's memory, in MiB, from the import of the engine to the peak while the variant runs."""
     max_mib: Range | None = None
     """Size of the variant's file in MiB."""
     size_ratio: Range | None = None
@@ -65,7 +66,7 @@ class Budget:
     max_drop: Range | None = None
     """Drop of the primary metric compared with the original model, in percentage points."""
     min_agreement: Range | None = None
-    """Share of decisions that are the same as those of the original model, 0–1."""
+    """Share of decisions, 0–1, that are the same as those of the original model."""
 
     def limits(self) -> dict[str, Range]:
         """Return the limits that are set, by name."""
@@ -79,7 +80,7 @@ LIMITS = (*TIMES, *RATIOS, "memory_mib", "max_mib", "size_ratio", "max_drop", "m
 """Names of all limits."""
 
 KEYS = tuple(field.name for field in fields(Budget))
-"""Names of all keys of a table."""
+"""Names of all keys that a `[[budget]]` table may contain."""
 
 _STRINGS = ("bundle", "variant", "device", "engine", "reference")
 
@@ -117,7 +118,7 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
     """Create a budget from the keys and values of a table.
 
     Args:
-        table: The keys are fields of `Budget`. A value of None is ignored.
+        table: Values by key. The keys are the names of fields of `Budget`. A value of None is ignored.
         known: The catalogue of devices. If None, `catalog()` is used.
 
     Raises:
@@ -134,11 +135,11 @@ def budget_of(table: dict[str, Any], known: Catalog | None = None) -> Budget:
     if budget.device is not None:
         _check_device(budget.device, (known or catalog()).devices)
     if not budget.limits():
-        problem = f"the budget of {budget.bundle} sets no limit: choose from {', '.join(LIMITS)}"
+        problem = f"the budget of {budget.bundle} sets no limit: set at least one of {', '.join(LIMITS)}"
         raise _BadKeyError(problem, "bundle")
     for key in TIMES:
         if budget.device is None and key in values:
-            problem = f"{key} needs device: milliseconds depend on the machine; name the device, or use a ratio"
+            problem = f"{key} needs `device`, because times depend on the machine: name the device, or limit a ratio"
             raise _BadKeyError(problem, key)
     return budget
 
@@ -152,16 +153,16 @@ class _BadKeyError(ConfigError):
 
 
 def _check_device(device: str, devices: dict[str, DeviceSpec]) -> None:
-    """Raise an error for a device that is unknown, or that matches no machine."""
+    """Raise an error if the device is unknown, or is not a machine, such as a USB accelerator."""
     if device not in devices:
         raise _BadKeyError(str(unknown_name(device, devices, kind="device")), "device")
     if not devices[device].match and devices[device].arch is None:
-        problem = f"device = {device!r}: this name matches no machine; name its board instead"
+        problem = f"device = {device!r}: this device matches no machine; give the board that it is attached to"
         raise _BadKeyError(problem, "device")
 
 
 def _value(key: str, value: Any) -> Any:
-    """Return the value of a key, converted to the type of the key. Raise an error if this is impossible."""
+    """Convert a value to the type of its key, and return it. Raise an error if this is impossible."""
     if key in _STRINGS:
         if not isinstance(value, str) or not value:
             problem = f"{key} = {value!r}: must be a string"
@@ -193,7 +194,7 @@ def _range(key: str, value: Any) -> Range:
         return _pair_range(key, float(numbers[0]), float(numbers[1]))
     if key.startswith("min_"):
         if value > 1:
-            problem = f"{key} = {value!r}: must be a share, 0 to 1"
+            problem = f"{key} = {value!r}: must be a share from 0 to 1"
             raise _BadKeyError(problem, key)
         return Range(float(value), 1.0)
     if key == "max_drop":
@@ -203,6 +204,6 @@ def _range(key: str, value: Any) -> Range:
 
 def _pair_range(key: str, low: float, high: float) -> Range:
     if low > high:
-        problem = f"{key} = [{low:g}, {high:g}]: the lower limit comes first"
+        problem = f"{key} = [{low:g}, {high:g}]: the lower limit must come first"
         raise _BadKeyError(problem, key)
     return Range(low, high)

@@ -10,7 +10,7 @@ from orilla.devices.reading import number, read
 
 GROUPS = "sys/fs/cgroup"
 UNLIMITED = 1 << 60
-"""A memory limit of this size or more means "no limit". Version 1 reports a very large number if there is no limit."""
+"""A memory limit of at least this size means that there is no limit. Version 1 then reports a very large number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Limits:
     memory_bytes: int | None = None
     """The smallest memory limit of all groups, in bytes."""
     memory_left: int | None = None
-    """Free memory in bytes in the group that has the least. Cached files that the kernel can drop count as free."""
+    """Free memory in bytes of the group with the least free memory. Cached files that the kernel can drop are free."""
 
 
 def limits(root: Path = Path("/")) -> Limits:
@@ -46,7 +46,7 @@ def limits(root: Path = Path("/")) -> Limits:
 def _folders(root: Path) -> Iterator[Path]:
     """Yield the folders of this process's control groups and of their parent groups.
 
-    A container sees its own group as the top one.
+    Within a container, the container's own group is the topmost one.
     """
     seen = set()
     for line in read(root / "proc/self/cgroup").splitlines():
@@ -54,8 +54,8 @@ def _folders(root: Path) -> Iterator[Path]:
         names = controllers.split(",")
         if controllers and not {"cpu", "memory"} & set(names):
             continue
-        # Version 1 mounts some controllers together, as in `cpu,cpuacct`. It does not always create links with the
-        # single names.
+        # Version 1 mounts some controllers together, as in `cpu,cpuacct`. A link for each single name does not always
+        # exist.
         for mounted in dict.fromkeys((controllers, *names)):
             for group in (PurePosixPath(path), *PurePosixPath(path).parents):
                 folder = root / GROUPS / mounted / str(group).strip("/.")
@@ -77,7 +77,7 @@ def _quota(folder: Path) -> float | None:
 def _inactive(folder: Path) -> int:
     """Return the size of the cached files that the kernel drops first, in bytes.
 
-    In version 1 it includes child groups, as the memory usage does.
+    In version 1, the size includes child groups, as the memory usage does.
     """
     sizes = {}
     for line in read(folder / "memory.stat").splitlines():

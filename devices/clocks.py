@@ -1,4 +1,4 @@
-"""Read the clock rate of the cores, and the processor time that has been used."""
+"""Read the clock rate of the cores, and the processor time used since boot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.devices.reading import fields, number, read
 def mhz(root: Path = Path("/")) -> float | None:
     """Return the clock rate of the fastest core in MHz, or None if it is unknown.
 
-    It comes from the kernel's frequency driver if there is one, else from `/proc/cpuinfo`.
+    The clock rate comes from the kernel's frequency driver if there is one, else from `/proc/cpuinfo`.
     """
     rates_khz = [number(path) for path in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
     if known_khz := [rate for rate in rates_khz if rate]:

@@ -11,8 +11,8 @@ from orilla.devices.cgroup import limits
 def available_cores(root: Path = Path("/")) -> int:
     """Return the number of cores that this process may use.
 
-    Its affinity mask and the quota of its control group limit the number. The quota is rounded down, because a group
-    that has used up its quota is paused until the next period, for up to 100 ms.
+    The number is limited by the affinity mask and by the quota of the control group. The quota is rounded
+    down, because a group that has used up its quota is paused until the next period, for up to 100 ms.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = limits(root).cpus

@@ -39,7 +39,7 @@ FEATURES = (
     *("sse4_1", "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"),
 )
 """Instruction sets that inference engines use, as Linux names them. `asimdhp` is arithmetic in half precision, and
-`asimddp` is the dot product of bytes. `atomics` shows a processor of Armv8.1 or later."""
+`asimddp` is the dot product of bytes. `atomics` indicates Armv8.1 or later."""
 
 THROTTLE = {
     0: "under-voltage now",
@@ -64,7 +64,7 @@ class Machine:
 
     cpu: str
     arch: str
-    """Architecture of the kernel, as Linux names it. It may be a 64-bit architecture although this Python is a 32-bit
+    """Architecture of the kernel, as Linux names it. It may be a 64-bit architecture even if this Python is a 32-bit
     program."""
     cores: int
     """Number of cores that this process may use, within its affinity mask and control group."""
@@ -74,7 +74,7 @@ class Machine:
     board: str | None = None
     """Model name of the board. None for a computer without a device tree."""
     bits: int = 64
-    """Pointer size of this Python."""
+    """Pointer size of this Python in bits."""
     cores_online: int = 0
     """Number of cores of the machine."""
     features: tuple[str, ...] = ()
@@ -103,9 +103,9 @@ def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None 
     Args:
         root: Root of the file system.
         arch: Architecture of the kernel. If None, it is detected.
-        bits: Pointer size of user programs. If None, the pointer size of this Python is used.
+        bits: Pointer size of user programs in bits. If None, the pointer size of this Python is used.
     """
-    import platform  # This import takes time, and a loop needs only the number of threads.
+    import platform  # Imported here, because a loop does not call `detect` and should start fast.
 
     info = read(root / "proc/cpuinfo")
     available = memory(root)
@@ -131,7 +131,7 @@ def detect(root: Path = Path("/"), *, arch: str | None = None, bits: int | None 
 
 
 def identity(root: Path = Path("/")) -> str:
-    """Return the names of board and processor, which identify a kind of machine in stored results."""
+    """Return the names of the board and the processor, which identify the type of machine in stored results."""
     import platform
 
     info = read(root / "proc/cpuinfo")

@@ -10,7 +10,7 @@ from orilla.devices.finding import Finding
 
 
 def examine(machine: Machine | None = None, root: Path = Path("/")) -> list[Finding]:
-    """Return all findings, including those that say that something works.
+    """Return all findings, including those that report no problem.
 
     Args:
         machine: The machine. If None, this machine is examined.

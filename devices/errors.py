@@ -1,4 +1,4 @@
-"""Errors that a user can cause or fix. The command line prints their message in one line and exits with code 2."""
+"""Errors that a user can cause or fix. The command line prints the message on one line and exits with code 2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DataError(OrillaError, ValueError):
 
 
 class BundleError(OrillaError, ValueError):
-    """Raised for a bundle that is damaged, hostile or of another version."""
+    """Raised for a bundle that is damaged, malicious or of an unsupported version."""
 
 
 class EngineError(OrillaError, RuntimeError):
@@ -56,5 +56,5 @@ def unknown_name(name: str, known: Iterable[str], *, kind: str) -> ConfigError:
 
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return ConfigError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+    hint = f"did you mean {near[0]}? Choose from" if near else "choose from"
+    return ConfigError(f"unknown {kind} {name!r}: {hint} {', '.join(names)}")

@@ -18,10 +18,10 @@ DEVICES = {
     "coral": "Coral's Edge TPU: int8 models that contain only supported operators",
     "pi4": "Raspberry Pi 4: four Cortex-A72 cores, LiteRT with XNNPACK",
 }
-"""Devices that have rules, with a description."""
+"""Descriptions of the devices for which there are rules, by name."""
 
 TPU_CACHE = 8 << 20
-"""Size of the Edge TPU's memory for parameters in bytes. Parameters that do not fit are sent again for every frame.
+"""Size of the Edge TPU's parameter memory in bytes. Parameters that do not fit are sent again for every frame.
 Source: Coral's documentation, "Edge TPU performance: parameter data caching"."""
 
 PI4_MACS = 800_000_000
@@ -32,21 +32,21 @@ multiplications of SSDLite with MobileNet v2 (Sandler et al. 2018, table 6), whi
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A problem of a layer or of the network, and an alternative."""
+    """A problem with a layer or with the whole network, and an alternative."""
 
     layer: str
     """Name of the layer, or of the network."""
     problem: str
     instead: str
     maps: bool = True
-    """True if the device can run the layer, but slowly."""
+    """True if the device may run the layer, but slowly. False if the layer must be replaced."""
 
     def __str__(self) -> str:
         return f"{self.layer}: {self.problem}; {self.instead}"
 
 
 def check(network: Any, device: str) -> list[Advice]:
-    """Return the problems of a Keras model on a device. Raise `ConfigError` if the device is unknown."""
+    """Return the problems that a Keras model has on a device. Raise `ConfigError` if the device is unknown."""
     if device not in DEVICES:
         raise unknown_name(device, DEVICES, kind="device")
     rules = CORAL if device == "coral" else PI4
@@ -55,7 +55,7 @@ def check(network: Any, device: str) -> list[Advice]:
 
 
 Rule = Callable[[Any], Iterator[Advice]]
-"""Function that yields the problems of a Keras layer."""
+"""Function that yields the problems with one Keras layer."""
 
 
 def _flatten_before_dense(layer: Any) -> Iterator[Advice]:
@@ -63,7 +63,7 @@ def _flatten_before_dense(layer: Any) -> Iterator[Advice]:
         count = int(layer.kernel.shape[0] * layer.kernel.shape[1])
         yield Advice(
             layer.name,
-            f"its {count:,} weights for a flattened grid are read from memory for every frame",
+            f"its {count:,} weights for a flattened feature map are read from memory for every frame",
             "use GlobalAveragePooling2D instead of Flatten (head=gap)",
         )
 
@@ -84,7 +84,7 @@ def _recurrent(layer: Any) -> Iterator[Advice]:
         yield Advice(
             layer.name,
             f"the Edge TPU does not run {type(layer).__name__}",
-            "use one LSTM and a fused int8 recipe",
+            "use a single LSTM layer, and export it with a fused int8 recipe",
             maps=False,
         )
     if _is(layer, "Embedding"):
@@ -170,7 +170,7 @@ PI4: tuple[Rule, ...] = (_flatten_before_dense, _dilated, _large_kernel)
 
 
 def _network_rules(network: Any, device: str) -> Iterator[Advice]:
-    """Yield the problems of the network as a whole."""
+    """Yield the problems with the network as a whole."""
     weights = network.count_params()
     if device == "coral" and weights > TPU_CACHE:
         yield Advice(
@@ -186,7 +186,7 @@ def _network_rules(network: Any, device: str) -> Iterator[Advice]:
         yield Advice(
             network.name,
             f"an inference takes {count / 1e9:.1f} billion multiplications",
-            "use a smaller input, or mobilenet",
+            "use a smaller input, or the model mobilenet",
         )
 
 
@@ -220,5 +220,5 @@ def _flat(network: Any) -> Iterator[Any]:
 
 
 def _is(layer: Any, *names: str) -> bool:
-    """Return True if one of the layer's classes has one of the names."""
+    """Return True if the layer's class or one of its base classes has one of the names."""
     return any(cls.__name__ in names for cls in type(layer).__mro__)

@@ -8,7 +8,7 @@ from pathlib import Path
 from orilla.devices.reading import number, read
 
 TOP_DOMAINS = ("package", "psys")
-"""RAPL domains that contain the others. `psys` is the whole platform, and contains the packages."""
+"""Top-level RAPL domains. `psys` covers the whole platform, including the processor packages."""
 
 SENSORS = ("ina219", "ina220", "ina226", "ina230", "ina231", "ina3221")
 """Names of the current sensors on boards, as the drivers of the kernel report them."""
@@ -24,7 +24,9 @@ class Counter:
 
 
 class PowerMeter:
-    """Adds up the energy between readings. The value of a power sensor is assumed to hold since the previous reading.
+    """Adds up the energy between readings.
+
+    The reading of a power sensor is assumed to hold for the whole time since the previous reading.
 
     Args:
         root: Root of the file system that contains `/sys`.
@@ -36,7 +38,7 @@ class PowerMeter:
         self._monitors = [] if self._counters else _monitors(root)
         self._last_s: float | None = None
         self.joules = 0.0
-        """Energy since the first reading."""
+        """Energy in joules since the first reading."""
 
     @property
     def source(self) -> str | None:
@@ -48,8 +50,8 @@ class PowerMeter:
     def read(self, now_s: float) -> float | None:
         """Add the energy since the previous reading, and return the power in watts.
 
-        For a counter, the power is the mean since the previous reading, and None for the first reading. For a sensor,
-        it is the present value. If the machine has neither, it is None.
+        With an energy counter, the power is the mean since the previous reading, or None at the first reading. With a
+        power sensor, it is the present value. If the machine has neither, it is None.
 
         Args:
             now_s: The time in seconds, on a monotonic clock.
@@ -100,8 +102,8 @@ def _watts(monitor: Path) -> float:
     """Return the power of one sensor in watts.
 
     A sensor reports its power, or the voltage and current of up to three channels. The other channels of an INA3221 are
-    sums of these. If one channel is `VDD_IN`, the main rail of a Jetson board, it contains the others, so that only
-    this channel is counted.
+    sums of these. If one channel is `VDD_IN`, the main rail of a Jetson board, only this channel is counted, because it
+    includes the others.
     """
     if (power := number(monitor / "power1_input")) is not None:
         return power / 1e6

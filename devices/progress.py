@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 Advance = Callable[[int, str], None]
-"""Function that is called with the number of completed steps since the last call, and a note."""
+"""Function that the caller calls with the number of steps completed since the last call, and a note to show."""
 
 
 class Progress(Protocol):

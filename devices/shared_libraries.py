@@ -9,18 +9,18 @@ import sys
 from pathlib import Path
 
 MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
-"""Names of architectures in Linux, by the value of the field `e_machine` in the ELF header. Source: System V ABI, ELF
-header."""
+"""Names of architectures, as Linux spells them, by the value of the field `e_machine` in the ELF header. Source: System
+V ABI, ELF header."""
 
 EDGETPU = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}.get(sys.platform, "libedgetpu.so.1")
 """File name of Coral's library."""
 
 EDGETPU_VARIABLE = "ORILLA_EDGETPU"
-"""Environment variable with the path of Coral's library. It is needed if the loader does not search the library's
-folder."""
+"""Environment variable with the path of Coral's library. It is needed if the library is in a folder that the loader
+does not search."""
 
 FOLDERS = ("/usr/local/lib", "/usr/lib", "/lib", "/usr/lib64")
-"""Folders in which the loader searches."""
+"""Folders that the loader searches."""
 
 
 def built_for(library: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The catalogue of known devices and engines, from the file `catalog.toml` and a file of the user."""
+"""The catalogue of known devices and engines, from the file `catalog.toml` and the user's own file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from orilla.devices.tables import TOP, Tables
 T = TypeVar("T")
 
 CATALOG = Path(__file__).with_name("catalog.toml")
-"""The file that ships with Orilla."""
+"""The catalogue file that ships with Orilla."""
 
 OWN = "ORILLA_DEVICES"
-"""Environment variable with the path of the user's file."""
+"""Environment variable with the path of the user's own catalogue file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,10 @@ class Catalog:
 
 
 def own_file() -> Path:
-    """Return the path of the user's file: `$ORILLA_DEVICES`, else `orilla/devices.toml` in the configuration folder."""
+    """Return the path of the user's own catalogue file.
+
+    It is `$ORILLA_DEVICES` if this variable is set, else `orilla/devices.toml` in the configuration folder.
+    """
     if OWN in os.environ:
         return Path(os.environ[OWN])
     if folder := os.environ.get("XDG_CONFIG_HOME"):
@@ -171,14 +174,14 @@ def _build(file: Tables, kind: type[T], header: str, table: dict[str, Any]) -> T
 
 
 def _values(file: Tables, kind: type, header: str, table: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a table, after a check of their keys and types."""
+    """Check the keys of a table and the types of its values. Return the values by key."""
     hints = get_type_hints(kind)
     file.check(header, table, {*hints, *(("like",) if kind is DeviceSpec else ())})
     return {key: _value(file, header, key, value, hints[key]) for key, value in table.items()}
 
 
 def _value(file: Tables, header: str, key: str, value: Any, hint: Any) -> Any:
-    """Return a value, converted to the type of its key. Raise `ConfigError` if this is impossible."""
+    """Convert a value to the type of its key, and return it. Raise `ConfigError` if this is impossible."""
     if get_origin(hint) is UnionType:
         hint = next(option for option in get_args(hint) if option is not type(None))
     if get_origin(hint) is tuple and isinstance(value, list):

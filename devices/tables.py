@@ -20,7 +20,7 @@ HEADER = re.compile(r"^\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The content of a TOML file. It also keeps the text of the file, to find the line numbers of errors."""
+    """The content of a TOML file, together with its text, in which the line numbers of errors are found."""
 
     path: Path
     text: str
@@ -51,7 +51,7 @@ class Tables:
         return ConfigError(f"{self.path}:{self._line(table, key, index)}: {problem}")
 
     def check(self, table: str, values: dict[str, Any], known: Collection[str], index: int = 0) -> None:
-        """Raise `ConfigError` for the first key of a table that is not known."""
+        """Raise `ConfigError` if the table contains an unknown key. The message names the first one."""
         for key in values:
             if key not in known:
                 suffix = f" in [{table}]" if table else ""

@@ -10,9 +10,9 @@ from orilla.devices.errors import ConfigError
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, and replaces parameter names in messages with flags.
+    """A parser that reports an error on one line, and replaces parameter names in messages with flags.
 
-    The library's messages spell a parameter as in Python: in backticks, or with its value. On the command line,
+    The library's messages write a parameter as in Python: in backticks, or with its value. On the command line,
     `` `hold_out` `` becomes `--hold-out`, `hold_out=none` becomes `--hold-out none`, `skip_corrupt=True` becomes
     `--skip-corrupt`, and `augment=False` becomes `--no-augment`.
     """
@@ -26,7 +26,7 @@ class CommandParser(argparse.ArgumentParser):
         """Return the flags of each parameter, including those of subcommands."""
         flags: dict[str, list[str]] = {}
         for action in self._actions:
-            # The value is a dictionary that contains the parser of each subcommand.
+            # The `choices` of the subcommands are a dictionary with their parsers.
             if isinstance(action.choices, dict):
                 for parser in action.choices.values():
                     flags |= parser.flags()
@@ -44,7 +44,10 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _flag(flags: list[str], value: str | None) -> str:
-    """Return a flag of a parameter, followed by the value if the flag takes one."""
+    """Return the flag that sets a parameter, followed by the value if the flag takes one.
+
+    For the value False, prefer the flag that starts with `--no-`.
+    """
     if value == "False":
         return next((flag for flag in flags if flag.startswith("--no-")), flags[0])
     return flags[0] if value in (None, "True") else f"{flags[0]} {value}"

@@ -29,7 +29,7 @@ QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "ORT_DISABLE_TELEMETRY": "1",
 }
-"""Environment variables that silence libraries. Orilla reports errors itself."""
+"""Environment variables that silence the messages of libraries. Orilla reports errors itself."""
 
 
 class CommandModule(Protocol):
@@ -43,7 +43,7 @@ class CommandModule(Protocol):
 
 
 class Command(NamedTuple):
-    """A subcommand, as the table of subcommands lists it."""
+    """A row of the table of subcommands."""
 
     module: str
     """Name of the subcommand's module, which is a `CommandModule`."""

@@ -45,7 +45,7 @@ class MultiModel(Runner):
 class CascadeModel(Runner):
     """Two models in a cascade.
 
-    The first processes the frame, and the second processes crops that the first one's result selects.
+    The first model processes the frame. Its result selects crops of the frame, which the second model processes.
     """
 
     kind = "image"
@@ -96,7 +96,7 @@ def together(**models: Model) -> MultiModel:
 
 
 def cascade(first: Model, second: Model, *, crop: CropFunction = bounding_box) -> CascadeModel:
-    """Run `second` on crops of the frame, which are selected by the result of `first`.
+    """Run `second` on crops of the frame that the result of `first` selects.
 
     `tick.result.first` is the result for the frame. `tick.result.parts` contains the box and the result for each crop.
 

@@ -20,7 +20,7 @@ OPENCV = "opencv"
 """Name of the trial run of OpenCV. Every other trial run has the name of its engine."""
 
 MARK = "orilla-probe: "
-"""Prefix of the line on which the process prints its answer."""
+"""Prefix of the line on which the process prints its report."""
 
 DIED = {
     "SIGILL": "illegal instruction: it was built for another processor",
@@ -40,16 +40,16 @@ WHEELS = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "t
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer that the process of an engine prints as JSON."""
+    """The report on an engine that its process prints as JSON."""
 
     engine: str = ""
     """Name and version of the library."""
     providers: tuple[str, ...] = ()
     """Available providers of ONNX Runtime."""
     rejected: dict[str, str] = field(default_factory=dict)
-    """Variants that the engine cannot load, with the reason."""
+    """Variants that the engine cannot load, each with the reason."""
     wrong: dict[str, str] = field(default_factory=dict)
-    """Variants whose result is wrong, with the difference."""
+    """Variants whose result is wrong, each with a description of the difference."""
     error: str | None = None
     """Reason why the engine does not work. None if it works."""
     missing: str | None = None
@@ -63,7 +63,7 @@ class Probe:
     name: str
     """Name of the engine, or `opencv`."""
     answer: Answer | None
-    """Answer of the process. None if the engine does not work."""
+    """Report that the process printed. None if the engine does not work."""
     reason: str = ""
     """One-line reason why the engine does not work. Empty if it works."""
     missing: str | None = None
@@ -111,7 +111,7 @@ def providers() -> tuple[str, ...]:
 
 
 def _answer(output: str) -> Answer | None:
-    """Return the last answer in the output, or None. Libraries may print before and after it."""
+    """Return the last report in the output, or None if there is none. Libraries may print before and after it."""
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):
             try:
@@ -140,7 +140,8 @@ def finding(result: Probe) -> Finding:
     name, answer = result.name, result.answer
     label = name if name == OPENCV else f"engine {name}"
     if answer is None and (name == "compiled" or name.startswith("onnx:")):
-        # These engines run only on request, and another engine of the same package works, so this is only a warning.
+        # These engines are used only on request, and the same package contains another engine, so this is only a
+        # warning.
         fix = f"use the engine `{'litert' if name == 'compiled' else 'onnx'}`, or install what is missing"
         return Finding(label, "warning", f"`{name}` does not work here: {result.reason}", fix)
     if answer is None:
@@ -156,7 +157,7 @@ def finding(result: Probe) -> Finding:
 
 
 def _engine_names() -> list[str]:
-    """Return the engines whose packages are installed. Nothing is imported, because that could crash."""
+    """Return the engines whose packages are installed. No package is imported, because an import may crash."""
     names = []
     if is_package("ai_edge_litert"):
         names += ["litert", "compiled"]
@@ -181,7 +182,7 @@ def _fix(result: Probe) -> str:
     if result.missing is not None:
         return _fix_library(result.missing)
     if result.name == "edgetpu":
-        return "unplug the stick and plug it in again; if this does not help, see Coral in docs/devices.md"
+        return "unplug the accelerator and plug it in again; if this does not help, see docs/devices.md (Coral)"
     if result.name == OPENCV:
         return "pip install --force-reinstall opencv-python-headless"
     if result.name == "tflite" and ("numpy" in result.reason or "_ARRAY_API" in result.reason):
@@ -194,7 +195,7 @@ def _fix(result: Probe) -> str:
             'pip install "onnxruntime!=1.21.*" (its wheels of 1.21.0 crashed on a Raspberry Pi 4), or use the engine '
             "`litert`"
         )
-    return f"use another engine, or an older {wheel}: pip index versions {wheel}"
+    return f"use another engine, or install an older {wheel} (pip index versions {wheel} lists them)"
 
 
 def _fix_library(library: str) -> str:
@@ -261,19 +262,19 @@ def _providers() -> tuple[str, ...]:
 
 
 def _run_opencv() -> Answer:
-    """Halve an image, and compare its first pixel with the mean of the pixels that this pixel replaces."""
+    """Halve an image, and compare the first pixel of the result with the mean of the four pixels that it replaces."""
     import cv2
     import numpy as np
 
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     smaller = cv2.resize(image, (2, 2), interpolation=cv2.INTER_AREA)
     is_right = np.abs(smaller[0, 0] - image[:2, :2].mean(axis=(0, 1))).max() <= 1
-    wrong = {} if is_right else {"resize": "a pixel of a halved image is not the mean of the pixels that it replaces"}
+    wrong = {} if is_right else {"resize": "a pixel of a halved image is not the mean of the four original pixels"}
     return Answer(f"OpenCV {cv2.__version__} on numpy {np.__version__}", wrong=wrong)
 
 
 def _failure(error: Exception) -> Answer:
-    """Return an answer with the error, and with the shared library that the loader did not find."""
+    """Return a report with the error and, if the loader did not find a shared library, with the library's name."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__

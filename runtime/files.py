@@ -12,7 +12,7 @@ from orilla.devices.errors import ConfigError, OutputError
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads and tuned choices.
+    """Return the folder for downloads and for the choices of `orilla tune`.
 
     It is `$ORILLA_CACHE` if this variable is set, else `$XDG_CACHE_HOME/orilla` if that is set, else `~/.cache/orilla`.
 
@@ -79,7 +79,7 @@ def make_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise `OutputError` if `path` cannot be written. Call this function before long work."""
+    """Raise `OutputError` if `path` cannot be written. Call this function before a long computation."""
     _beside(_replaceable(path), path.suffix)
 
 

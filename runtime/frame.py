@@ -95,15 +95,15 @@ class Event(msgspec.Struct, frozen=True):
     at_ns: int
     """Time on the monotonic clock, in nanoseconds."""
     detail: str
-    """Description in one line."""
+    """One-line description."""
 
 
 class Frame(msgspec.Struct, frozen=True, eq=False):
     """One image of a source, with its number and capture time."""
 
     index: int
-    """Number of the frame, counted from 0. The count continues after the camera was lost. A gap means that frames were
-    dropped."""
+    """Number of the frame, counted from 0. The count continues after the camera was lost. A missing number means a
+    dropped frame."""
     image: Image
     """Image `[H,W,3]` uint8 BGR. It stays unchanged as long as you keep a reference to it or to a view of it."""
     captured_ns: int
@@ -122,7 +122,7 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
 
 class Line(msgspec.Struct, frozen=True, eq=False):
-    """One text of a source, with its number and time. Text models process it as other models process a frame."""
+    """One text of a source, with its number and time. Text models process texts as image models process frames."""
 
     index: int
     text: str
@@ -139,7 +139,7 @@ class Line(msgspec.Struct, frozen=True, eq=False):
 class Record(msgspec.Struct, frozen=True, eq=False):
     """One sample of arrays, with its number and time.
 
-    Models that take arrays process it as other models process a frame.
+    Models that take arrays process such samples as image models process frames.
     """
 
     index: int

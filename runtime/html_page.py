@@ -1,4 +1,4 @@
-"""HTML pages with headings, tables and images. A page is a single file that loads nothing from the network."""
+"""HTML pages with headings, tables and images. Each page is a single file that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Page:
         self._parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
 
     def picture(self, path: Path, description: str) -> None:
-        """Add a PNG or JPEG file. Its content becomes part of the page."""
+        """Add a PNG or JPEG file, whose content is embedded in the page."""
         kind = "png" if path.suffix == ".png" else "jpeg"
         data = base64.b64encode(path.read_bytes()).decode()
         self._parts.append(f'<p><img alt="{escape(description)}" src="data:image/{kind};base64,{data}"></p>')

@@ -44,7 +44,7 @@ class Model(Runner):
         """Number of inference threads of the engine."""
         self.name = bundle.path.name
         self.note: str | None = None
-        """One-line note about the choice of `orilla tune`, or None."""
+        """One line that states the choice of `orilla tune`, or why it is not used. None if there is no such choice."""
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
         self._task = task_of(bundle.manifest.task)
@@ -130,7 +130,7 @@ class Model(Runner):
         return [] if self.note is None else [f"{self.bundle.path.stem}: {self.note}"]
 
     def describe(self) -> dict[str, str]:
-        """Return the variant and engine, by the bundle's name."""
+        """Return a dictionary with the bundle's name as its key, and the variant and engine as its value."""
         return {self.bundle.path.stem: f"{self.variant.name} on {self.session.engine}"}
 
     def close(self) -> None:

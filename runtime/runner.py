@@ -38,10 +38,13 @@ class _Readable(Protocol):
 
 
 class Runner(ABC):
-    """Base class of objects that process the frames of a source. Close them after use, or use a `with` block."""
+    """Base class of objects that process the frames of a source.
+
+    Close an object after use, or use it in a `with` block.
+    """
 
     name: str
-    """Name in messages."""
+    """Name that messages show."""
     kind: Literal["image", "text", "tensor"]
     """Kind of the input."""
 
@@ -114,7 +117,7 @@ class Runner(ABC):
         """Process the frames of a source while the caller works with the previous answer.
 
         Args:
-            source: An opened source, a specification for `open_source` (for a text model, a text file or `-`), or
+            source: An opened source; a specification for `open_source`, such as a text file or `-` for a text model; or
                 images or texts as an array `[N,H,W,3]`, a list or a generator.
             policy: `latest`, `every`, `rate:HZ` or `deadline:MS` (see `Policy`). If None, it is `latest` for a live
                 source and `every` for a recorded source. With `latest` and `deadline`, a recorded source plays at its
@@ -122,9 +125,8 @@ class Runner(ABC):
             on_event: Function that receives events. The capture thread calls it when the camera is lost or back, when a
                 frame is corrupt, and when the frame size changes. The inference thread calls it when an accelerator is
                 lost or back. If None, the logger `orilla` logs the events as warnings. The loop keeps a reference to
-                the
-                    function. A function that
-                refers to the stream therefore keeps the loop running until the stream is closed.
+                the function, so a function that refers to the stream keeps the loop running until the stream is
+                closed.
             record: Path of a recording to write for `orilla replay`. If None, nothing is recorded.
 
         Returns:

@@ -32,7 +32,7 @@ HOPELESS = 3.0
 """A candidate that takes more than this multiple of the best time is removed after two inferences."""
 
 MAX_SESSIONS = 6
-"""Maximum number of sessions that are in memory at the same time, from the second round on."""
+"""Maximum number of candidates in memory at the same time, from the second round on."""
 
 FINALISTS = 3
 """Maximum number of candidates in the last round."""
@@ -57,7 +57,7 @@ class Trial:
     rounds: int = 0
     """Number of rounds in which it was timed."""
     left_out: str | None = None
-    """Reason why it was not chosen. None for the choice."""
+    """Reason why it was not chosen. None for the chosen candidate."""
 
     @property
     def p50_ms(self) -> float | None:
@@ -73,7 +73,7 @@ def candidates(
     Args:
         bundle: The bundle.
         max_drop: Maximum accuracy drop of a variant compared with the original model, in percentage points.
-        threads: Thread counts. If None, every count from 1 to that of a camera loop is tried.
+        threads: Thread counts. If None, every count from 1 to the default of a camera loop is tried.
         engines: Names of the engines. If None, all available engines are tried.
 
     Raises:
@@ -101,7 +101,7 @@ def candidates(
 
 
 def _requested_engines(names: Sequence[str]) -> list[str]:
-    """Return the engines of the user's list. Raise `ConfigError` if one of them cannot run here."""
+    """Return the engines in the user's list. Raise `ConfigError` if one of them does not work on this machine."""
     for name in names:
         registry.known(name)
     providers = doctor.providers()
@@ -116,7 +116,7 @@ def _requested_engines(names: Sequence[str]) -> list[str]:
 
 
 def _available_engines() -> list[str]:
-    """Return all engines that can run here."""
+    """Return all engines that work on this machine."""
     providers = doctor.providers()
     names = [name for name in registry.ENGINES if registry.available(name, providers)]
     if "compiled" in names and doctor.probe("compiled").reason:
@@ -130,7 +130,8 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | 
     Args:
         bundle: The bundle.
         trials: The candidates.
-        ends: Time of `time.perf_counter` at which the search ends. It is exceeded only if one candidate takes longer.
+        ends: Time at which the search ends, in seconds on the clock of `time.perf_counter`. The search takes longer
+            only if testing a single candidate takes longer.
         progress: Receives the progress. If None, no progress is reported.
 
     Raises:
@@ -163,7 +164,7 @@ class _Search:
 
     Args:
         bundle: The bundle.
-        ends: Time of `time.perf_counter` at which the search ends.
+        ends: Time at which the search ends, in seconds on the clock of `time.perf_counter`.
         progress: Receives the progress.
     """
 
@@ -175,7 +176,8 @@ class _Search:
     def first_round(self, trials: Sequence[Trial]) -> list[Trial]:
         """Load, time, verify and close each candidate. Return those that were not removed.
 
-        The default variant comes first. At most half of the time is used, but at least one candidate is tried.
+        The default variant is tried first. The round takes at most half of the search's time, but tries at least one
+        candidate.
         """
         default = self._bundle.manifest.default
         ordered = sorted(trials, key=lambda trial: trial.candidate.variant != default)

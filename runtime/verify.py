@@ -19,16 +19,16 @@ from orilla.runtime.preprocessing.input_kind import RawInput
 from orilla.runtime.tasks.registry import task_of
 
 RESULT_SLACK = 0.01
-"""In the stage `result`, the agreement may be lower by this share than the variant's tolerance allows, because
+"""In the stage `result`, the agreement may be this much below the minimum of the variant's tolerance, because
 processors resize images differently."""
 
 METRIC_SLACK = 0.5
-"""Percentage points by which the primary metric may be below its value at export on the same data."""
+"""Number of percentage points by which the primary metric may be below its value at export on the same data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The comparison of one stage with the golden data."""
+    """The outcome of one stage of the verification."""
 
     name: str
     passed: bool
@@ -165,7 +165,7 @@ def _accuracy_stage(
 ) -> tuple[dict[str, float], Stage]:
     """Measure the accuracy on the user's data.
 
-    On the data that the export used, the accuracy may be at most `METRIC_SLACK` points lower than at export. On other
+    On the data used at export, the accuracy may be at most `METRIC_SLACK` points lower than at export. On other
     data, the accuracy is only reported.
     """
     manifest, split = bundle.manifest, dataset.check_split
@@ -174,5 +174,5 @@ def _accuracy_stage(
     metric = task.metric
     points = 100 * (variant.check.metrics[metric] - metrics[metric])
     detail = f"{task.metric_title} {metrics[metric]:.4f} on {dataset.source.name} {split}"
-    detail += f", {variant.check.metrics[metric]:.4f} at export" if same else " (not the data of the export)"
+    detail += f", {variant.check.metrics[metric]:.4f} at export" if same else " (not the data used at export)"
     return metrics, Stage("accuracy", not same or points <= METRIC_SLACK, detail)

@@ -20,7 +20,9 @@ FORK = "feranick/libedgetpu"
 """GitHub repository with builds of libedgetpu for current versions of LiteRT. Source: google-coral/libedgetpu issue 53,
 google-ai-edge/LiteRT issue 3611."""
 
-INSTALL = f"take the package for your system from github.com/{FORK} and run sudo apt install ./libedgetpu1-std_*.deb"
+INSTALL = (
+    f"download the package for your system from github.com/{FORK} and run sudo apt install ./libedgetpu1-std_*.deb"
+)
 
 
 def examine(machine: Machine, root: Path = Path("/")) -> list[Finding]:
@@ -38,21 +40,21 @@ def _device(accelerator: Accelerator) -> Finding:
     kind, name, link_mbit = accelerator.kind, accelerator.name, accelerator.link_mbit
     if not accelerator.usable:
         fix = "sudo apt install gasket-dkms && sudo reboot" if kind == "edgetpu-pci" else "install its driver"
-        # An unused Intel GPU is not a problem. A device that was plugged in for inference and cannot be used is one.
+        # An unused Intel GPU is not a problem. An accelerator that was plugged in but cannot be used is a problem.
         level: Level = "failure" if kind in ("edgetpu-pci", "hailo") else "warning"
         return Finding(kind, level, f"{name}: its driver has created no device", fix)
     if kind == "edgetpu-usb" and link_mbit is not None and link_mbit < USB3_MBIT:
-        detail = f"{name}: on a USB 2 port or cable ({link_mbit} Mbit/s), a tenth of the speed of USB 3"
-        return Finding(kind, "warning", detail, "plug it into a blue port, with the cable that came with it")
+        detail = f"{name}: connected through a USB 2 port or cable ({link_mbit} Mbit/s), a tenth of the speed of USB 3"
+        return Finding(kind, "warning", detail, "plug it into a USB 3 port (blue), with the cable that came with it")
     return Finding(kind, "ok", name)
 
 
 def edgetpu_library(library: Path | None, version: str | None, machine: Machine) -> Finding:
-    """Check that libedgetpu is installed, is built for this machine, and fits the runtime that loads it.
+    """Check that libedgetpu is installed, is built for this machine, and is compatible with the runtime that loads it.
 
     Args:
         library: Path of the library. None if it is not installed.
-        version: Version of its Debian package. None if it belongs to no package.
+        version: Version of the Debian package that contains it. None if it belongs to no package.
         machine: The machine.
     """
     if library is None:
@@ -61,20 +63,23 @@ def edgetpu_library(library: Path | None, version: str | None, machine: Machine)
     if architecture is not None and architecture != native():
         return Finding("libedgetpu", "failure", f"{library} is built for {architecture}, not for {native()}", INSTALL)
     if version is None:
-        detail = f"{library} belongs to no Debian package, so its version is unknown and may not fit the runtime"
+        detail = f"{library} belongs to no Debian package, so its version is unknown and may not match the runtime"
         return Finding("libedgetpu", "ok", detail)
     return _library_version(version, machine)
 
 
 def _library_version(version: str, machine: Machine) -> Finding:
-    """Check that libedgetpu fits the runtime. Its version contains the TensorFlow version it was built for."""
+    """Check that libedgetpu is compatible with the runtime.
+
+    The version of the package contains the TensorFlow version that libedgetpu was built for.
+    """
     built = re.search(r"tf(\d+\.\d+)", version)
     tflite = machine.engines.get("tflite-runtime") if "ai-edge-litert" not in machine.engines else None
     if built is None:
-        detail = f"libedgetpu {version} is built for TensorFlow 2.5 of 2021: newer runtimes crash with it"
+        detail = f"libedgetpu {version} is built for TensorFlow 2.5, released in 2021: newer runtimes crash with it"
         return Finding("libedgetpu", "failure", detail, INSTALL)
     if tflite is not None and not tflite.startswith(built[1]):
-        detail = f"libedgetpu {version} is built for TensorFlow {built[1]}, and tflite-runtime is {tflite}"
+        detail = f"libedgetpu {version} is built for TensorFlow {built[1]}, but tflite-runtime {tflite} is installed"
         return Finding("libedgetpu", "failure", detail, INSTALL)
     return Finding("libedgetpu", "ok", f"{version}, for TensorFlow {built[1]}")
 

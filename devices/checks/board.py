@@ -18,7 +18,7 @@ GOVERNORS = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
 
 
 def examine(machine: Machine) -> list[Finding]:
-    """Return all findings, including those that say that something works."""
+    """Return all findings, including those that report no problem."""
     findings = [bits(machine), power(machine), temperature(machine), governor(machine), memory(machine)]
     return [finding for finding in findings if finding is not None]
 
@@ -45,12 +45,12 @@ def power(machine: Machine) -> Finding | None:
     """Check for under-voltage and throttling, now and since boot."""
     is_low, was_low = THROTTLE[0] in machine.throttled, THROTTLE[16] in machine.throttled
     if is_low or was_low:
-        when = "now" if is_low else "since it was started"
+        when = "now" if is_low else "since boot"
         detail = f"under-voltage {when}: the board slows down and may lose USB devices"
         fix = "use the board's own power supply and a short cable"
         return Finding("power", "failure" if is_low else "warning", detail, fix)
     if machine.throttled:
-        return Finding("power", "warning", ", ".join(machine.throttled), "cool it with a heat sink or a fan")
+        return Finding("power", "warning", ", ".join(machine.throttled), "cool the board with a heat sink or a fan")
     return Finding("power", "ok", "no under-voltage, not throttled") if machine.board else None
 
 
@@ -61,17 +61,20 @@ def temperature(machine: Machine) -> Finding | None:
     detail = f"{machine.temperature_c:.0f} degrees Celsius"
     if machine.temperature_c < HOT_C:
         return Finding("temperature", "ok", detail)
-    detail += f": the board throttles from {HOT_C:.0f} degrees"
-    return Finding("temperature", "warning", detail, "cool it with a heat sink or a fan")
+    detail += f": the board throttles at {HOT_C:.0f} degrees and above"
+    return Finding("temperature", "warning", detail, "cool the board with a heat sink or a fan")
 
 
 def governor(machine: Machine) -> Finding | None:
-    """Check the governor of the clock rate. If the clock follows the load, latencies depend on the recent load."""
+    """Check the governor, which sets the clock rate.
+
+    If the clock rate follows the load, latencies depend on the recent load.
+    """
     if machine.governor is None:
         return None
     if machine.governor == "performance":
         return Finding("governor", "ok", "performance")
-    detail = f"{machine.governor}: the clock follows the load, so the first answers after a pause are late"
+    detail = f"{machine.governor}: the clock rate follows the load, so the first answers after a pause are late"
     return Finding("governor", "warning", detail, f"echo performance | sudo tee {GOVERNORS}")
 
 
@@ -80,8 +83,8 @@ def memory(machine: Machine) -> Finding | None:
     if machine.memory_free_mib is None:
         return None
     limit_mib = machine.memory_limit_mib
-    limit = "" if limit_mib is None else f", of the {limit_mib} MiB that the control group allows"
-    detail = f"{machine.memory_free_mib} MiB are free{limit}"
+    limit = "" if limit_mib is None else f" of the {limit_mib} MiB that the control group allows"
+    detail = f"{machine.memory_free_mib} MiB{limit} is free"
     if machine.memory_free_mib >= MIN_FREE_MIB:
         return Finding("memory", "ok", detail)
     fix = "stop other programs (ps aux --sort=-rss | head), or give the container more memory"

@@ -8,14 +8,15 @@ from orilla.devices.finding import Finding
 from orilla.devices.packages import ENGINES, OPENCV_WHEELS, ORT_WHEELS, installed
 
 GOOGLE = "coral.ai"
-"""Text that identifies Google's `pycoral` by its metadata. The `pycoral` on PyPI is an unrelated project."""
+"""Text that only the metadata of Google's `pycoral` contains. The `pycoral` on PyPI is an unrelated project."""
 
 
 def examine(bits: int = 64) -> list[Finding]:
-    """Return all findings, including those that say that something works.
+    """Return all findings, including those that report no problem.
 
     Args:
-        bits: Pointer size of this Python. If it is 32, the check of the board covers OpenCV and the engines.
+        bits: Pointer size of this Python in bits. If it is 32, OpenCV and the engines are left out, because
+            `board.bits` checks them.
     """
     numpy = installed(["numpy"]).get("numpy")
     findings = [
@@ -36,7 +37,7 @@ def opencv(wheels: dict[str, str]) -> Finding:
     if len(wheels) == 1:
         return Finding("opencv wheel", "ok", listed)
     keep = "opencv-python" if "opencv-python" in wheels else next(iter(wheels))
-    detail = f"{listed} share the package cv2: the last one installed wins, and removing one breaks both"
+    detail = f"{listed} share the package cv2: the last one installed wins, and removing one breaks the others"
     return Finding("opencv wheel", "failure", detail, f"pip uninstall -y {' '.join(wheels)} && pip install {keep}")
 
 
@@ -74,8 +75,8 @@ def pycoral(text: str | None) -> Finding | None:
     if text is None:
         return None
     if GOOGLE in text:
-        return Finding("pycoral", "ok", "Google's own; Orilla does not need it")
-    detail = "the pycoral on PyPI is an unrelated project, not Google's; Orilla needs neither"
+        return Finding("pycoral", "ok", "this is Google's package; Orilla does not need it")
+    detail = "this is the unrelated pycoral from PyPI, not Google's; Orilla needs neither"
     return Finding("pycoral", "warning", detail, "pip uninstall -y pycoral")
 
 

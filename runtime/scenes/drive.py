@@ -20,7 +20,7 @@ class Drive:
     focal: float
     """Focal length as a multiple of the width of the image."""
     horizon: float
-    """Distance of the horizon from the upper edge, as a share of the height of the image."""
+    """Distance of the horizon from the upper edge of the image, as a share of the image's height."""
     camera_m: float
     """Height of the camera above the ground in metres."""
     speed_mps: float
@@ -54,7 +54,7 @@ class Drive:
 
     @classmethod
     def from_seed(cls, seed: int) -> Drive:
-        """Return the drive of a seed. It is the same on every machine."""
+        """Return the drive that belongs to a seed. It is the same on every machine."""
         rng = np.random.default_rng([seed, 0x0A111A])
         night = rng.random() < 0.15
         fog = rng.random() < 0.2

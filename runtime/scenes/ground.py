@@ -1,4 +1,4 @@
-"""Draw the flat ground as the camera sees it, with road, lane markings, shadows and verge, and the sky above it."""
+"""Draw the flat ground as the camera sees it, with road, lane markings, shadows and verge, and draw the sky."""
 
 from __future__ import annotations
 

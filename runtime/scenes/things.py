@@ -32,7 +32,7 @@ class Canvas:
             cv2.rectangle(layer, box[:2], box[2:], value, -1)
 
     def ellipse(self, middle: Point, half: Point, color: Color, label: int | None) -> None:
-        """Fill an ellipse with upright axes. `half` is half the width and height."""
+        """Fill an ellipse with horizontal and vertical axes. `half` contains half its width and half its height."""
         for layer, value in self._layers(color, label):
             cv2.ellipse(layer, middle, half, 0, 0, 360, value, -1)
 
@@ -53,9 +53,9 @@ class Thing:
     kind: str
     """`vehicle`, `tree` or `wall` (a building)."""
     u: float
-    """Distance from the centre of the road, positive to the right."""
+    """Distance from the centre of the road in metres, positive to the right."""
     z: float
-    """Distance from the camera."""
+    """Distance from the camera in metres."""
     width: float
     tall: float
     color: Color
@@ -116,7 +116,10 @@ def _shade(color: Color, share: float) -> Color:
 
 
 def things_near(view: View) -> list[Thing]:
-    """Return the objects near the camera. Each has a fixed position in the drive, or moves along its lane."""
+    """Return the objects near the camera.
+
+    Trees and buildings have fixed positions, and vehicles move along their lanes.
+    """
     drive = view.drive
     things: list[Thing] = []
     spacing = 9.0

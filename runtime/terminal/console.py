@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class ResultConsole:
     """Console for the results of commands. It prints text without control characters.
 
-    Names in a bundle from elsewhere may contain escape sequences, which would change the state of the terminal.
+    A bundle from an untrusted source may contain names with escape sequences, which would change the state of the
+    terminal.
 
     Args:
         stderr: True for standard error, False for standard output.

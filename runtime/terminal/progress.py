@@ -1,4 +1,7 @@
-"""Show the progress of long operations on standard error: as a status line and bars on a terminal, else as lines."""
+"""Show the progress of long operations on standard error.
+
+A terminal shows a status line and progress bars. A file or pipe receives only lines of text.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 REFRESH_HZ = 1.0
-"""Number of times per second that the status is redrawn. It is low because times may be measured meanwhile."""
+"""Number of times per second that the status is redrawn. It is low because redrawing disturbs a running measurement."""
 
 
 class TerminalProgress:
@@ -55,7 +58,7 @@ class TerminalProgress:
         self._console.print(text, soft_wrap=True)
 
     def milestone(self, text: str) -> None:
-        """Print one line, unless a bar on a terminal already shows the same."""
+        """Print one line, unless a bar on the terminal already shows its content."""
         if not self._console.is_terminal:
             self.message(text)
 
@@ -64,7 +67,7 @@ class TerminalProgress:
         """Show a bar with the percentage, the remaining time and a note."""
         self._stop_status()
         bars = Bars(
-            BarColumn(10),  # The other columns fill a terminal of 80 characters.
+            BarColumn(10),  # The bar is short so that all columns fit into a terminal of 80 characters.
             TextColumn("{task.percentage:3.0f}%"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),

@@ -22,7 +22,7 @@ BITS = {
     "BOOL": 8,
     "INT4": 4,
 }
-"""Number of bits of an element, by type. Types that are not listed have 32."""
+"""Number of bits of an element, by type. An element of a type that is not listed has 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class Operator:
     """Inputs in the order of the operator. An omitted input is None."""
     outputs: tuple[Tensor, ...]
     options: Any
-    """Table of the operator's options, as the schema defines it, or None."""
+    """The operator's options, in a table that the schema defines. None if there are no options."""
 
     @property
     def activations(self) -> list[Tensor]:
@@ -136,7 +136,8 @@ def _tensor(table: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tens
     shape = () if table.shape is None else tuple(int(size) for size in table.shape)
     dynamic = table.shapeSignature is not None and any(size < 0 for size in table.shapeSignature)
     content = buffer.data
-    if content is None and buffer.offset > 1:  # In a file of more than two gigabytes, the content is behind the tables.
+    # In a file of more than two gigabytes, the content of constants follows the tables.
+    if content is None and buffer.offset > 1:
         content = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
     scales = table.quantization.scale if table.quantization is not None else None
     return Tensor(

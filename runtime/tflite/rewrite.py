@@ -1,4 +1,4 @@
-"""Rewrite `.tflite` files. Content that occurs several times is written only once."""
+"""Rewrite `.tflite` files. Values that occur several times are written only once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ALIGNMENT = 16
 def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _schema: None) -> bytes:
     """Change a model file and write it again.
 
-    Equal strings and vectors are written only once. This saves a tenth of a small network's file, because each layer
-    with int8 weights has a zero point per channel, and all of them are 0.
+    Equal strings and vectors are written only once. This makes the file of a small network about a tenth smaller,
+    because each layer with int8 weights has one zero point per channel, and all zero points are 0.
 
     Args:
         data: Content of the file.
@@ -43,7 +43,7 @@ def rewritten(data: bytes, edit: Callable[[Any, Any], None] = lambda _model, _sc
 def _rewritten(data: bytes, edit: Callable[[Any, Any], None], flatbuffers: Any, schema: Any) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
-        # Content behind the tables is moved into them, because its position depends on their size.
+        # Content that follows the tables is moved into them, because its position depends on the size of the tables.
         if buffer.offset > 1:
             buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0

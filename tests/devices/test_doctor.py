@@ -114,7 +114,7 @@ def test_little_free_memory_is_a_warning(examine):
     small = {**boards.PI5, **boards.group_v2(limit=str(200 << 20), used=100 << 20)}
     result = finding(examine(small), "memory")
     assert result.level == "warning"
-    assert "100 MiB are free, of the 200 MiB that the control group allows" in result.detail
+    assert "100 MiB of the 200 MiB that the control group allows is free" in result.detail
 
 
 @pytest.mark.parametrize(("engines", "level"), [({}, "failure"), ({"tflite-runtime": "2.14.0"}, "warning")])
@@ -158,9 +158,9 @@ def write_library(root, version=None, machine=None):
 @pytest.mark.parametrize(
     ("version", "engines", "level", "match"),
     [
-        ("16.0", {"ai-edge-litert": "2.3.0"}, "failure", "TensorFlow 2.5 of 2021"),
+        ("16.0", {"ai-edge-litert": "2.3.0"}, "failure", "TensorFlow 2.5, released in 2021"),
         ("16.0tf2.19.1-1.bookworm", {"ai-edge-litert": "2.3.0"}, "ok", "for TensorFlow 2.19"),
-        ("16.0tf2.17.0-1.bookworm", {"tflite-runtime": "2.14.0"}, "failure", "and tflite-runtime is 2.14.0"),
+        ("16.0tf2.17.0-1.bookworm", {"tflite-runtime": "2.14.0"}, "failure", "but tflite-runtime 2.14.0 is installed"),
         ("16.0tf2.14.0-1.bookworm", {"tflite-runtime": "2.14.0"}, "ok", "for TensorFlow 2.14"),
         (None, {"ai-edge-litert": "2.3.0"}, "ok", "belongs to no Debian package"),
     ],

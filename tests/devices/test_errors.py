@@ -22,7 +22,7 @@ def test_every_error_has_a_builtin_parent_and_a_docstring(kind):
 
 def test_an_unknown_name_lists_the_known_ones():
     assert str(unknown_name("litert_i8", ["litert_wi8_ai8", "onnx_fp32"], kind="recipe")) == (
-        "unknown recipe 'litert_i8': did you mean litert_wi8_ai8? known are litert_wi8_ai8, onnx_fp32"
+        "unknown recipe 'litert_i8': did you mean litert_wi8_ai8? Choose from litert_wi8_ai8, onnx_fp32"
     )
 
 
