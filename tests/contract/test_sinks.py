@@ -12,7 +12,7 @@ from orilla.runtime.tasks.segment import decode
 
 @pytest.fixture(params=SINKS)
 def open_sink(request, tmp_path):
-    """Return a function that opens the sink on a file. The sink `window` is skipped if this machine has no display."""
+    """Return a function that opens the sink on a file. The sink `window` is skipped if it cannot be opened here."""
 
     def opened():
         try:
