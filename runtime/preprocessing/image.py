@@ -73,7 +73,7 @@ class Preprocess(
     aspect ratio and fills the border. `crop` keeps the aspect ratio and cuts out the centre. `none` accepts only frames
     of exactly this size."""
     interpolation: Interpolation = msgspec.field(default_factory=lambda: "halve-linear")
-    """How pixels are interpolated, one of `INTERPOLATIONS`."""
+    """How pixels are interpolated, see `WHOLE_RULES` and `RULES`."""
     grey: Grey = "luma"
     """How a grey value is computed. `luma` is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). `mean` is (R + G + B) / 3."""
     anchor: Anchor = "center"

@@ -1,4 +1,4 @@
-"""Resize images by OpenCV. Each rule of interpolation is named, because a network is trained with one of them."""
+"""Resize images. Each rule of interpolation is named, because a network is trained with one of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.runtime.preprocessing.placement import Placement
+from orilla.runtime.preprocessing.resample import RULES, Resample
 
-Interpolation = Literal["halve-linear", "nearest", "linear", "area", "cubic"]
-"""Name of a rule of interpolation, see `INTERPOLATIONS`."""
+Interpolation = Literal[
+    "halve-linear",
+    "nearest",
+    "linear",
+    "area",
+    "cubic",
+    "keras-nearest",
+    "keras-bilinear",
+    "keras-bicubic",
+    "keras-bilinear-antialias",
+    "keras-bicubic-antialias",
+    "pil-bilinear",
+    "pil-bicubic",
+    "pil-lanczos",
+]
+"""Name of a rule of interpolation, a key of `WHOLE_RULES` or of `RULES`."""
 
 Pixels = NDArray[np.uint8]
 """Pixels `[H,W,3]` or `[H,W]` uint8."""
@@ -30,7 +45,9 @@ def plan_resize(interpolation: Interpolation, placement: Placement, channels: tu
         placement: Where the frames lie in the network's input.
         channels: `(3,)` for frames `[H,W,3]`, `()` for frames `[H,W]`.
     """
-    resize = INTERPOLATIONS[interpolation](placement.frame_hw, placement.resized_hw, channels)
+    if interpolation in RULES:
+        return Resample(RULES[interpolation], placement, channels)
+    resize = WHOLE_RULES[interpolation](placement.frame_hw, placement.resized_hw, channels)
     return resize if placement.shows_whole_frame else _Cut(resize, placement, channels)
 
 
@@ -76,17 +93,43 @@ class _Area:
     """
 
     def __init__(self, from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> None:
+        del channels
         self._size = to_hw[::-1]
-        self._shrunk: Pixels | None = None
-        smaller = min(from_hw[0], to_hw[0]), min(from_hw[1], to_hw[1])
-        if smaller not in (from_hw, to_hw):
-            self._shrunk = np.empty((*smaller, *channels), np.uint8)
+        self._shrunk_hw = min(from_hw[0], to_hw[0]), min(from_hw[1], to_hw[1])
+        self._two_steps = self._shrunk_hw not in (from_hw, to_hw)
 
     def __call__(self, image: Pixels, out: Pixels) -> None:
-        if self._shrunk is not None:
-            size = self._shrunk.shape[1], self._shrunk.shape[0]
-            image = cv2.resize(image, size, dst=self._shrunk, interpolation=cv2.INTER_AREA)
-        cv2.resize(image, self._size, dst=out, interpolation=cv2.INTER_AREA)
+        if self._two_steps:
+            exact = cv2.resize(image.astype(np.float32), self._shrunk_hw[::-1], interpolation=cv2.INTER_AREA)
+            exact = cv2.resize(exact, self._size, interpolation=cv2.INTER_AREA)
+            np.copyto(out, np.rint(exact), casting="unsafe")
+        else:
+            cv2.resize(image, self._size, dst=out, interpolation=cv2.INTER_AREA)
+
+
+class _KerasNearest:
+    """Takes the pixel at the centre of each pixel of the result, computed in float32 as TensorFlow does.
+
+    Where the centre lies between two pixels, as with 640 pixels resized to 224, rounding errors of float32 decide.
+
+    Source: `HalfPixelScalerForNN` in TensorFlow, `tensorflow/core/util/image_resizer_state.h` (Apache-2.0).
+    """
+
+    def __init__(self, from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> None:
+        del channels
+        rows, columns = (
+            np.minimum(
+                np.floor(
+                    (np.arange(after, dtype=np.float32) + np.float32(0.5)) * (np.float32(before) / np.float32(after))
+                ),
+                before - 1,
+            ).astype(np.intp)
+            for before, after in zip(from_hw, to_hw, strict=True)
+        )
+        self._pixels = np.ix_(rows, columns)
+
+    def __call__(self, image: Pixels, out: Pixels) -> None:
+        np.copyto(out, image[self._pixels])
 
 
 def _opencv(flag: int) -> Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]:
@@ -104,20 +147,22 @@ def _opencv(flag: int) -> Callable[[tuple[int, int], tuple[int, int], tuple[int,
     return plan
 
 
-INTERPOLATIONS: dict[Interpolation, Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]] = {
+WHOLE_RULES: dict[str, Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]] = {
     "halve-linear": _HalveLinear,
     "nearest": _opencv(cv2.INTER_NEAREST_EXACT),
     "linear": _opencv(cv2.INTER_LINEAR),
     "area": _Area,
     "cubic": _opencv(cv2.INTER_CUBIC),
+    "keras-nearest": _KerasNearest,
 }
-"""Plan of each rule of interpolation: height and width before and after, and channels as for `plan_resize`.
+"""Rules that resize a whole image: height and width before and after, and channels as for `plan_resize`.
 
 All rules take the centre of a pixel at half a pixel from its edge.
 
 - `halve-linear` halves the image repeatedly, by averaging blocks of 2x2 pixels, while it has at least twice the height
   and width of the result. Then it interpolates linearly.
 - `nearest`, `linear`, `area` and `cubic` are OpenCV's `INTER_NEAREST_EXACT`, `INTER_LINEAR`, `INTER_AREA` and
-  `INTER_CUBIC`. `cubic` has the coefficient -0.75. `linear` and `cubic` take 2 and 4 pixels along each axis, so a much
-  smaller result is aliased.
+  `INTER_CUBIC`. `nearest` is also Pillow's, `area` is also TensorFlow's, and `cubic` has the coefficient -0.75.
+  `linear` and `cubic` take 2 and 4 pixels along each axis, so a much smaller result is aliased.
+- `keras-nearest` is TensorFlow's.
 """
