@@ -79,7 +79,7 @@ class SplitRow:
 class DatasetResult(CommandResult):
     """The contents of a data set."""
 
-    optional = ("folder",)
+    optional = ("folder", "notes")
 
     folder: str | None
     """Folder of the downloaded data set. None if the command did not download it."""
@@ -90,6 +90,8 @@ class DatasetResult(CommandResult):
     classes: tuple[str, ...]
     splits: dict[str, SplitRow]
     """Splits by name."""
+    notes: tuple[str, ...] | None
+    """Corrections that the reader made, such as clipped boxes. None if there are none."""
 
     def render(self, console: ResultConsole) -> None:
         """Print the data set and a table of its splits."""
@@ -104,6 +106,8 @@ class DatasetResult(CommandResult):
             summary = ", ".join(counts[:MAX_CLASSES]) + (" ..." if len(counts) > MAX_CLASSES else "")
             table.add_row(name, str(split.samples), summary)
         console.print_table(table)
+        for note in self.notes or ():
+            console.print_line(note)
 
 
 def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:
@@ -140,6 +144,7 @@ def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
         task=dataset.task,
         classes=dataset.classes,
         splits=splits,
+        notes=tuple(dataset.notes()) or None,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from orilla.devices.errors import unknown_name
 from orilla.runtime.evaluation.datasets import Dataset, Sample
-from orilla.runtime.evaluation.datasets.dataset import ArraySample, LabelledImage
+from orilla.runtime.evaluation.datasets.dataset import ArraySample, BoxedImage, LabelledImage
 from orilla.runtime.tasks.classify import known_class
+from orilla.runtime.tasks.metrics.detection import BoxTruth
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import GroundTruth, Target
 
@@ -14,6 +15,8 @@ def truth_of(sample: Sample) -> GroundTruth:
     """Return a sample's ground truth, without its input."""
     if isinstance(sample, ArraySample):
         return GroundTruth(sample.name, -1 if sample.target is None else sample.target)
+    if isinstance(sample, BoxedImage):
+        return GroundTruth(sample.name, BoxTruth(sample.boxes_xyxy, sample.classes, sample.crowd))
     return GroundTruth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
 
 

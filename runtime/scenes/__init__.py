@@ -6,6 +6,7 @@ pixel shows the road, a lane marking, a shadow or the verge. Objects are painted
 """
 
 from orilla.runtime.scenes.ground import CLASSES
+from orilla.runtime.scenes.objects import KINDS, VisibleObject, visible_objects
 from orilla.runtime.scenes.render import render
 
-__all__ = ["CLASSES", "render"]
+__all__ = ["CLASSES", "KINDS", "VisibleObject", "render", "visible_objects"]

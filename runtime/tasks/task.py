@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +67,9 @@ class GroundTruth:
     """Ground truth of one sample."""
 
     name: str
-    value: NDArray[np.generic] | int
-    """Index of the class in `Dataset.classes`, such an index for each pixel `[H,W]`, or the expected output values."""
+    value: Any
+    """Index of the class in `Dataset.classes`, such an index for each pixel `[H,W]`, the expected output values, or a
+    `BoxTruth`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,20 @@ import pytest
 from helpers.datasets import EXAMPLES, encode, replace_in_npz
 
 from orilla.devices.errors import DataError
-from orilla.runtime.evaluation.datasets import ArraySample, ClassifiedImage, ClassifiedText, LabelledImage, open_dataset
+from orilla.runtime.evaluation.datasets import (
+    ArraySample,
+    BoxedImage,
+    ClassifiedImage,
+    ClassifiedText,
+    LabelledImage,
+    open_dataset,
+)
 from orilla.runtime.evaluation.datasets.registry import READERS
 
-IN_FILES = [name for name, example in EXAMPLES.items() if example.kind != "scenes"]
+EMBEDDED = ("scenes", "scene_boxes")
+"""Kinds that consist of computer-generated images."""
+
+IN_FILES = [name for name, example in EXAMPLES.items() if example.kind not in EMBEDDED]
 """Names of the examples that consist of files."""
 
 
@@ -63,6 +73,15 @@ def test_samples_have_the_documented_form(dataset):
         assert sample.image.dtype == np.uint8
         assert sample.image.ndim == 3
         assert 0 <= sample.label < len(dataset.classes)
+    elif isinstance(sample, BoxedImage):
+        height, width = sample.image.shape[:2]
+        assert (sample.boxes_xyxy.dtype, sample.classes.dtype, sample.crowd.dtype) == (np.float32, np.int64, bool)
+        assert sample.boxes_xyxy.shape == (len(sample.classes), 4) == (len(sample.crowd), 4)
+        assert len(sample.classes) > 0
+        assert (sample.boxes_xyxy[:, :2] < sample.boxes_xyxy[:, 2:]).all()
+        assert (sample.boxes_xyxy >= 0).all()
+        assert (sample.boxes_xyxy <= [width, height, width, height]).all()
+        assert set(sample.classes) <= set(range(len(dataset.classes)))
     elif isinstance(sample, ClassifiedText):
         assert sample.text
         assert 0 <= sample.label < len(dataset.classes)
@@ -94,7 +113,7 @@ def test_a_changed_sample_changes_the_digest_of_its_split(example, dataset, chan
     assert changed.splits == dataset.splits
     first, *others = dataset.splits
     assert changed.digest(first) != dataset.digest(first)
-    if example.kind != "scenes":  # another seed changes all splits of the scenes
+    if example.kind not in EMBEDDED:  # another seed changes all splits of the scenes
         assert [changed.digest(split) for split in others] == [dataset.digest(split) for split in others]
 
 

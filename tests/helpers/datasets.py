@@ -191,6 +191,121 @@ def text_folders(path: Path, change: Change = None) -> Path:
     return path
 
 
+def scene_boxes(path: Path, change: Change = None) -> str:
+    """Return a specification of computer-generated scenes with boxes. They need no files."""
+    del path
+    return "scene_boxes:4" if change else "scene_boxes:3"
+
+
+SIZE_HW = (40, 60)
+"""Height and width of the images with boxes."""
+BOXES = ((5.0, 6.0, 25.0, 30.0), (30.0, 2.0, 50.0, 38.0))
+"""Left, top, right and bottom edges of a cat and a dog, in pixels. The second image of a split has no objects."""
+
+
+def _boxed_images(path: Path, places: dict[str, str], change: Change) -> dict[str, list[tuple[float, ...]]]:
+    """Write three images per split. Return the boxes of each image, by its path."""
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    for split, place in places.items():
+        for index in range(3):
+            changed = change if (split, index) == ("train", 0) else None
+            seed = 99 if changed == "input" else 10 * (split == "val") + index
+            name = f"{place}/{split}{index}.png"
+            factories.write_picture(path / name, factories.picture(*SIZE_HW, seed))
+            own: list[tuple[float, ...]] = [] if index == 1 else [(0, *BOXES[0]), (1, *BOXES[1])]
+            boxes[name] = own[:1] if changed == "label" else own
+    return boxes
+
+
+def coco_document(boxes: dict[str, list[tuple[float, ...]]]) -> dict[str, Any]:
+    """Return an annotation file in COCO's format. The numbers of the categories have gaps, as COCO's have."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image, (name, rows) in enumerate(boxes.items(), start=10):
+        images.append({"id": image, "file_name": name, "height": SIZE_HW[0], "width": SIZE_HW[1]})
+        for cls, left, top, right, bottom in rows:
+            row = {"id": len(annotations) + 1, "image_id": image, "category_id": [3, 7][int(cls)]}
+            annotations.append(row | {"bbox": [left, top, right - left, bottom - top], "iscrowd": 0})
+    categories = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def coco(path: Path, change: Change = None) -> Path:
+    """Write images and one annotation file. The folders of the images state the splits."""
+    boxes = _boxed_images(path, {"train": "images/train", "val": "images/val"}, change)
+    (path / "annotations.json").write_text(json.dumps(coco_document(boxes)))
+    return path
+
+
+def coco_files(path: Path, change: Change = None) -> Path:
+    """Write images and one annotation file per split, as COCO is published."""
+    (path / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        boxes = _boxed_images(path, {split: f"{split}2017"}, change)
+        document = coco_document({Path(name).name: rows for name, rows in boxes.items()})
+        (path / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(document))
+    return path
+
+
+def coco_file(path: Path, change: Change = None) -> Path:
+    """Write an annotation file beside its images, without splits."""
+    boxes = _boxed_images(path, {"train": "."}, change)
+    (path / "cats.json").write_text(json.dumps(coco_document(boxes)))
+    return path / "cats.json"
+
+
+def _yolo_line(row: tuple[float, ...]) -> str:
+    cls, left, top, right, bottom = row
+    height, width = SIZE_HW
+    values = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
+    return f"{int(cls)} " + " ".join(f"{value:.6f}" for value in values)
+
+
+def yolo(path: Path, change: Change = None) -> Path:
+    """Write images and label files with the splits inside."""
+    for name, rows in _boxed_images(path, {"train": "images/train", "val": "images/val"}, change).items():
+        file = (path / name.replace("images/", "labels/", 1)).with_suffix(".txt")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{_yolo_line(row)}\n" for row in rows))
+    (path / "classes.txt").write_text("cat\ndog\n")
+    return path
+
+
+def yolo_splits(path: Path, change: Change = None) -> Path:
+    """Write images and label files with the splits outside, and `data.yaml`."""
+    for name, rows in _boxed_images(path, {"train": "train/images", "val": "valid/images"}, change).items():
+        file = (path / name.replace("images/", "labels/", 1)).with_suffix(".txt")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{_yolo_line(row)}\n" for row in rows))
+    (path / "data.yaml").write_text("train: ../train/images\nnc: 2\nnames: ['cat', 'dog']\n")
+    return path
+
+
+def voc_xml(rows: list[tuple[float, ...]]) -> str:
+    """Return an XML file in the format of Pascal VOC, whose pixels are counted from 1."""
+    objects = "".join(
+        f"<object><name>{('cat', 'dog')[int(cls)]}</name><difficult>0</difficult><bndbox><xmin>{left + 1:g}</xmin>"
+        f"<ymin>{top + 1:g}</ymin><xmax>{right:g}</xmax><ymax>{bottom:g}</ymax></bndbox></object>"
+        for cls, left, top, right, bottom in rows
+    )
+    size = f"<size><width>{SIZE_HW[1]}</width><height>{SIZE_HW[0]}</height><depth>3</depth></size>"
+    return f"<annotation>{size}{objects}</annotation>"
+
+
+def voc(path: Path, change: Change = None) -> Path:
+    """Write images, XML files and lists of the splits."""
+    for name in ("Annotations", "ImageSets/Main"):
+        (path / name).mkdir(parents=True)
+    stems: dict[str, list[str]] = {"train": [], "val": []}
+    for name, rows in _boxed_images(path, dict.fromkeys(stems, "JPEGImages"), change).items():
+        stem = Path(name).stem
+        (path / "Annotations" / f"{stem}.xml").write_text(voc_xml(rows))
+        stems["train" if stem.startswith("train") else "val"].append(stem)
+    for split, names in stems.items():
+        (path / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+    return path
+
+
 EXAMPLES = {
     "scenes": Example("scenes", scenes),
     "camvid": Example("camvid", camvid),
@@ -206,6 +321,13 @@ EXAMPLES = {
     "arrays of images": Example("arrays", image_arrays),
     "texts": Example("texts", texts),
     "texts in folders": Example("texts", text_folders),
+    "scene_boxes": Example("scene_boxes", scene_boxes),
+    "coco": Example("coco", coco),
+    "coco with a file per split": Example("coco", coco_files),
+    "coco in one file": Example("coco", coco_file),
+    "yolo": Example("yolo", yolo),
+    "yolo with splits outside": Example("yolo", yolo_splits),
+    "voc": Example("voc", voc),
 }
 """Examples by name. There is at least one example for every reader."""
 

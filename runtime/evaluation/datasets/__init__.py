@@ -3,6 +3,7 @@
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.evaluation.datasets.dataset import (
     ArraySample,
+    BoxedImage,
     ClassifiedImage,
     ClassifiedText,
     Dataset,
@@ -13,6 +14,7 @@ from orilla.runtime.evaluation.datasets.registry import open_dataset
 
 __all__ = [
     "ArraySample",
+    "BoxedImage",
     "ClassifiedImage",
     "ClassifiedText",
     "Dataset",

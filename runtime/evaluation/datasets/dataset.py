@@ -63,7 +63,23 @@ class ArraySample:
     """The class or the expected values of the output. None if unknown."""
 
 
-Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample
+@dataclass(frozen=True, slots=True)
+class BoxedImage:
+    """An image and the boxes of its objects."""
+
+    name: str
+    image: Image
+    """Image, `[H,W,3]` uint8 BGR."""
+    boxes_xyxy: NDArray[np.float32]
+    """Left, top, right and bottom edge in pixels, `[N,4]`, inside the image. Right and bottom are exclusive."""
+    classes: NDArray[np.int64]
+    """Indices into `Dataset.classes`, `[N]`."""
+    crowd: NDArray[np.bool_]
+    """True for a box around a group of objects or a hardly visible object, `[N]`. It counts neither as found nor as
+    missed."""
+
+
+Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample | BoxedImage
 
 
 Item = tuple[str, int]
@@ -110,12 +126,16 @@ class Dataset(ABC):
         return next((split for split in ("val", "test") if split in self.splits), self.splits[-1])
 
     def labels(self, split: str) -> Sequence[int]:
-        """Return the class of each sample without reading its input. For a segmentation, every class is 0."""
+        """Return the class of each sample without reading its input. If samples have other labels, every class is 0."""
         return [0] * len(self.names(split))
 
     def truth(self, split: str, index: int) -> bytes:
         """Return bytes that determine a sample's labels. Only data sets without a class per sample implement it."""
         raise NotImplementedError
+
+    def notes(self) -> list[str]:
+        """Return one line for each kind of correction that the reader made, such as clipped boxes."""
+        return []
 
     def is_file(self, split: str, index: int) -> bool:
         """Return True if `content` reads a file, which may be damaged. Return False for arrays and rendered scenes."""
@@ -206,7 +226,7 @@ class NumberedDataset(Dataset):
 def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
     """Return the SHA-256 (hex) of the inputs and labels of `items`, in their order."""
     total, labels = hashlib.sha256(), {}
-    if dataset.task not in ("segment", "tensor"):
+    if dataset.task not in ("segment", "tensor", "detect"):
         labels = {split: dataset.labels(split) for split in {split for split, _ in items}}
     for split, index in items:
         truth = str(labels[split][index]).encode() if labels else dataset.truth(split, index)

@@ -12,9 +12,13 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset
 
 READERS = {
     "scenes": "procedural road scenes; scenes:SEED gives other scenes",
+    "scene_boxes": "the same scenes with boxes around vehicles, trees and buildings; scene_boxes:SEED",
     "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
     "kitti": "KITTI road: training/image_2 and training/gt_image_2 (um_, umm_, uu_)",
     "masks": "images/ and masks/ with equal file names, below train/ val/ test/ or without splits",
+    "coco": "COCO: annotations.json with the images, one such file per split, or a JSON file beside its images",
+    "yolo": "YOLO: images/ and labels/ with a .txt per image, and classes.txt or data.yaml",
+    "voc": "Pascal VOC: JPEGImages/ and Annotations/ with an .xml per image",
     "folders": "one folder of images per class, below train/ val/ test/ or without splits",
     "mnist": "MNIST or Fashion-MNIST: Keras' .npz, or a folder of the idx files",
     "imdb": "IMDB reviews: Keras' imdb.npz next to imdb_word_index.json",

@@ -6,7 +6,7 @@ from orilla.devices.errors import ConfigError
 from orilla.devices.names import whole_number
 from orilla.runtime import scenes
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, require_split
+from orilla.runtime.evaluation.datasets.dataset import Dataset, LabelledImage, Sample, require_split
 
 COUNTS = {"train": 1200, "val": 200}
 SEED_SPAN = 1_000_000
@@ -18,7 +18,7 @@ class Scenes(Dataset):
 
     source = Source("scenes", "Orilla's procedural road scenes", "Apache-2.0")
     task = "segment"
-    classes = scenes.CLASSES
+    classes: tuple[str, ...] = scenes.CLASSES
 
     def __init__(self, seed: int = 0, size_hw: tuple[int, int] = (270, 480)) -> None:
         self.seed, self.size_hw = seed, size_hw
@@ -33,11 +33,11 @@ class Scenes(Dataset):
         require_split(self, split)
         return tuple(f"scene_{self._drive(split, index)}" for index in range(COUNTS[split]))
 
-    def load(self, split: str, index: int) -> LabelledImage:
+    def load(self, split: str, index: int) -> Sample:
         """Load one sample."""
         require_split(self, split)
         drive = self._drive(split, index)
-        image, labels = scenes.render(drive, 0.7 * (index % 10), self.size_hw)
+        image, labels = scenes.render(drive, self._time_s(index), self.size_hw)
         return LabelledImage(f"scene_{drive}", image, labels)
 
     def content(self, split: str, index: int) -> bytes:
@@ -52,15 +52,24 @@ class Scenes(Dataset):
         """Return False, because the samples are rendered."""
         return False
 
+    def _time_s(self, index: int) -> float:
+        """Return the time since the start of the drive."""
+        return 0.7 * (index % 10)
+
     def _drive(self, split: str, index: int) -> int:
         return self.seed * SEED_SPAN + self.splits.index(split) * SEED_SPAN // 2 + index
 
 
 def open_dataset(argument: str) -> Scenes:
     """Open `scenes` or `scenes:SEED`."""
+    return Scenes(seed_of("scenes", argument))
+
+
+def seed_of(kind: str, argument: str) -> int:
+    """Return the seed after the colon of a specification, or 0. Raise `ConfigError` if it is not a whole number."""
     if not argument:
-        return Scenes()
+        return 0
     if not whole_number(argument):
-        msg = f"scenes:{argument}: the seed after the colon must be a whole number, 0 or more"
+        msg = f"{kind}:{argument}: the seed after the colon must be a whole number, 0 or more"
         raise ConfigError(msg)
-    return Scenes(seed=int(argument))
+    return int(argument)

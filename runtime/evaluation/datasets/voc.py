@@ -1,0 +1,156 @@
+"""Data set in the layout of Pascal VOC: `JPEGImages/`, `Annotations/` with an XML file per image, `ImageSets/Main/`.
+
+The folders may also be named `images/` and `annotations/`. Without `ImageSets/Main/train.txt` and its like, the samples
+are divided by content. The classes are the names in the XML files in alphabetical order. An object that is marked as
+difficult counts neither as right nor as wrong.
+
+Source: Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit". Its pixels are counted
+from 1, and right and bottom edges are inclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from orilla.devices.errors import DataError
+from orilla.devices.names import readable
+from orilla.runtime.bundle.card import Source
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split
+from orilla.runtime.evaluation.datasets.dataset import SPLITS
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
+
+FOLDERS = (("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "Annotations"))
+"""Names of the folders of images and of XML files."""
+
+EDGES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class _Object(NamedTuple):
+    name: str
+    box_xyxy: tuple[float, float, float, float]
+    difficult: bool
+
+
+class _Annotation(NamedTuple):
+    objects: list[_Object]
+    size_hw: tuple[int, int] | None
+
+
+class Voc(Boxed):
+    """Images with XML files."""
+
+    def __init__(self, top: tree.Folder, images: tree.Folder, annotations: tree.Folder, path: Path) -> None:
+        self._top, self._images = top, images
+        name = tree.name_of(top, path)
+        self.source = Source(name, f"images and XML files in {name}/", "not stated")
+        files = {Path(file.name).stem: file for file in tree.files(annotations, (".xml",))}
+        self._annotations = {stem: _read(file) for stem, file in files.items()}
+        names = {one.name for annotation in self._annotations.values() for one in annotation.objects}
+        if not names:
+            msg = f"no object in the XML files of {readable(annotations.name)}/: mark some"
+            raise DataError(msg)
+        self.classes = tuple(sorted(names))
+
+    @cached_property
+    def samples(self) -> dict[str, list[AnnotatedImage]]:
+        """Return the samples of each split."""
+        images = {Path(file.name).stem: file for file in tree.files(self._images, IMAGE_SUFFIXES)}
+        listed = self._listed() or dict.fromkeys(self._annotations)
+        samples = []
+        for stem in listed:
+            for files, kind in ((images, "image"), (self._annotations, "XML file")):
+                if stem not in files:
+                    msg = f"sample {readable(stem)} of {self.source.name} has no {kind}: add it, or remove the sample"
+                    raise DataError(msg)
+            samples.append(self._sample(stem, images[stem]))
+        return by_split(samples, list(listed.values()))
+
+    def _sample(self, stem: str, image: tree.Folder) -> AnnotatedImage:
+        annotation = self._annotations[stem]
+        rows = [
+            Row(f"object {number}", self.classes.index(one.name), one.box_xyxy, one.difficult)
+            for number, one in enumerate(annotation.objects, start=1)
+        ]
+        return AnnotatedImage(readable(stem), image, readable(f"{stem}.xml"), rows, annotation.size_hw)
+
+    def _listed(self) -> dict[str, str | None]:
+        """Return the split of each sample that the files in `ImageSets/Main` list. Empty if there are none."""
+        lists = {split: self._top / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
+        splits: dict[str, str | None] = {}
+        for split, file in lists.items():
+            if file.is_file():
+                for line in tree.decode_text(tree.read(file), file.name).split():
+                    if splits.setdefault(line, split) != split:
+                        msg = f"sample {line} is in {splits[line]}.txt and in {split}.txt: remove it from one"
+                        raise DataError(msg)
+        return splits
+
+
+def _read(file: tree.Folder) -> _Annotation:
+    """Read an XML file.
+
+    A document type could define entities, which expand to gigabytes, so such files are refused.
+
+    Raises:
+        DataError: The file is damaged, has a document type, or lacks an element.
+    """
+    name = readable(file.name)
+    text = tree.decode_text(tree.read(file), name)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        msg = f"{name} defines a document type or entities, which annotations do not need: remove them"
+        raise DataError(msg)
+    try:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        msg = f"cannot read {name}: {error}"
+        raise DataError(msg) from error
+    height, width = (root.findtext(f"size/{side}", "0").strip() for side in ("height", "width"))
+    size = (int(height), int(width)) if height.isdecimal() and width.isdecimal() else (0, 0)
+    objects = [_object(node, f"{name}, object {number}") for number, node in enumerate(root.iter("object"), start=1)]
+    return _Annotation(objects, size if all(size) else None)
+
+
+def _object(node: ElementTree.Element, where: str) -> _Object:
+    name = node.findtext("name", "").strip()
+    if not name:
+        msg = f"{where} has no name"
+        raise DataError(msg)
+    values = [node.findtext(f"bndbox/{edge}", "").strip() for edge in EDGES]
+    try:
+        left, top, right, bottom = map(float, values)
+    except ValueError as error:
+        msg = f"{where}: the edges {', '.join(EDGES)} are {values}, not four numbers"
+        raise DataError(msg) from error
+    return _Object(name, (left - 1, top - 1, right, bottom), node.findtext("difficult", "0").strip() == "1")
+
+
+def recognise(path: Path) -> bool:
+    """Return True for a folder or zip with folders of images and of XML files."""
+    return _found(path) is not None
+
+
+def open_dataset(path: Path) -> Voc:
+    """Open the images and XML files in a folder or zip. They may lie inside another folder."""
+    found = _found(path)
+    if found is None:
+        msg = f"not a data set: {path} has no JPEGImages/ and Annotations/ with .xml files"
+        raise DataError(msg)
+    return Voc(*found, path)
+
+
+def _found(path: Path) -> tuple[tree.Folder, tree.Folder, tree.Folder] | None:
+    """Return the folder of the data set, of its images and of its XML files."""
+    return next((found for top in tree.candidates(path) if (found := _folders(top))), None)
+
+
+def _folders(top: tree.Folder) -> tuple[tree.Folder, tree.Folder, tree.Folder] | None:
+    pairs: Sequence[tuple[tree.Folder, tree.Folder]] = [(top / images, top / xml) for images, xml in FOLDERS]
+    for images, files in pairs:
+        if images.is_dir() and files.is_dir() and tree.files(files, (".xml",)):
+            return top, images, files
+    return None

@@ -1,0 +1,182 @@
+"""Data set in the layout of YOLO: `images/` and `labels/` with a text file per image.
+
+A line of a label file is `class x y width height`: the number of the class, and centre and size as fractions of the
+image size. An image with an empty label file or without one has no objects. The class names are in `classes.txt` (one
+per line) or under `names` in `data.yaml`. Splits are folders inside `images/` and `labels/`, or around them.
+
+Source: the label format of Darknet (pjreddie/darknet, public domain), `scripts/voc_label.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+
+from orilla.devices.errors import DataError
+from orilla.devices.names import readable, whole_number
+from orilla.runtime.bundle.card import Source
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.boxed import AnnotatedImage, Boxed, Row, by_split, class_names, unique_names
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
+
+NAME_FILES = ("classes.txt", "obj.names")
+YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
+
+QUOTED = r"""\"[^\"]*\"|'[^']*'"""
+"""Regular expression of a quoted name in YAML."""
+
+Pair = tuple[str | None, tree.Folder, tree.Folder]
+"""Split or None, folder of the images, folder of the label files."""
+
+
+class Yolo(Boxed):
+    """Images with label files."""
+
+    normalised = True
+
+    def __init__(self, top: tree.Folder, pairs: list[Pair], path: Path) -> None:
+        name = tree.name_of(top, path)
+        self.source = Source(name, f"images and labels in {name}/", "not stated")
+        self._pairs, self._missing = pairs, 0
+        self.classes = _names(top, pairs)
+
+    @cached_property
+    def samples(self) -> dict[str, list[AnnotatedImage]]:
+        """Return the samples of each split."""
+        samples: list[AnnotatedImage] = []
+        splits: list[str | None] = []
+        for split, images, labels in self._pairs:
+            found = self._in_folder(images, labels)
+            samples += found
+            splits += [split] * len(found)
+        if not samples:
+            msg = f"{self.source.name} has no images in images/"
+            raise DataError(msg)
+        return by_split(samples, splits)
+
+    def notes(self) -> list[str]:
+        """Return one line for each kind of box that was changed, and for images without a label file."""
+        notes = super().notes()
+        if self._missing:
+            notes.append(f"{self._missing} images have no label file and count as images without objects")
+        return notes
+
+    def _in_folder(self, images: tree.Folder, labels: tree.Folder) -> list[AnnotatedImage]:
+        """Return the samples of one pair of folders. Raises `DataError` for a label file without an image."""
+        files = {
+            Path(tree.below(labels, file)).with_suffix("").as_posix(): file
+            for file in tree.files_below(labels, (".txt",))
+            if file.name not in NAME_FILES
+        }
+        samples, stems = [], set()
+        for image in tree.files_below(images, IMAGE_SUFFIXES):
+            below = tree.below(images, image)
+            stem = Path(below).with_suffix("").as_posix()
+            if stem in stems:
+                msg = f"two images in {images.name}/ have the name {readable(stem)}: remove one, or rename it"
+                raise DataError(msg)
+            stems.add(stem)
+            rows = self._rows(files[stem]) if stem in files else []
+            self._missing += stem not in files
+            annotations = files[stem].name if stem in files else f"{Path(stem).name}.txt"
+            samples.append(AnnotatedImage(readable(below), image, readable(annotations), rows))
+        single = sorted(files.keys() - stems)
+        if single:
+            msg = f"{readable(single[0])}.txt in {labels.name}/ has no image in {images.name}/ (one of {len(single)})"
+            raise DataError(msg)
+        return samples
+
+    def _rows(self, file: tree.Folder) -> list[Row]:
+        """Return the boxes of a label file."""
+        rows = []
+        for number, line in enumerate(tree.decode_text(tree.read(file), readable(file.name)).splitlines(), start=1):
+            if line.strip():
+                rows.append(self._row(line.split(), f"line {number}", readable(file.name)))
+        return rows
+
+    def _row(self, values: list[str], origin: str, name: str) -> Row:
+        if len(values) != 5:
+            kind = "a polygon or keypoints" if len(values) > 5 else "too few values"
+            msg = f"{name}, {origin} has {len(values)} values, {kind}: expected class, x, y, width and height"
+            raise DataError(msg)
+        if not whole_number(values[0]) or int(values[0]) >= len(self.classes):
+            msg = f"{name}, {origin}: class {values[0]!r} is unknown: the classes are 0 to {len(self.classes) - 1}"
+            raise DataError(msg)
+        try:
+            x, y, width, height = map(float, values[1:])
+        except ValueError as error:
+            msg = f"{name}, {origin}: {' '.join(values[1:])[:80]!r} are not four numbers"
+            raise DataError(msg) from error
+        return Row(origin, int(values[0]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def _names(top: tree.Folder, pairs: list[Pair]) -> tuple[str, ...]:
+    """Return the class names. Raises `DataError` if no file states them."""
+    places = [top, top / "labels", *(labels for _, _, labels in pairs)]
+    file = next((file for place in places for name in NAME_FILES if (file := place / name).is_file()), None)
+    if file is not None:
+        return class_names(tree.read(file), file.name)
+    yaml = next((file for name in YAML_FILES if (file := top / name).is_file()), None)
+    if yaml is None:
+        msg = f"{top.name or top} has no classes.txt: add it, with one class name per line"
+        raise DataError(msg)
+    return unique_names(names_in_yaml(tree.decode_text(tree.read(yaml), yaml.name), yaml.name), yaml.name)
+
+
+def names_in_yaml(text: str, file: str) -> list[str]:
+    """Return the class names under the key `names` of a YAML file: a list, or a mapping from numbers to names.
+
+    Only this part of YAML is read: `names: [a, b]`, `names: {0: a, 1: b}`, lines `- a`, and lines `0: a`.
+
+    Raises:
+        DataError: There is no such key, or the numbers are not 0, 1, and so on.
+    """
+    found = re.search(r"^names[ \t]*:(.*(?:\n(?:[ \t\-\]}#].*|$))*)", text, re.MULTILINE)
+    if found is None:
+        msg = f"{file} has no key names: list the classes, as in names: [cat, dog]"
+        raise DataError(msg)
+    body = re.sub(r"""("[^"]*"|'[^']*')|#.*""", lambda part: part[1] or "", found[1]).strip()
+    if body.startswith(("[", "{")):
+        items = re.findall(rf"\s*(?:(\d+)\s*:)?\s*({QUOTED}|[^,]+)", body[1:].rstrip("]}"))
+    else:
+        items = re.findall(rf"^[ \t]*(?:-|(\d+)[ \t]*:)[ \t]*({QUOTED}|.+)", body, re.MULTILINE)
+    pairs = [(number, name.strip().strip("\"'").strip()) for number, name in items if name.strip()]
+    numbers = [int(number) for number, _ in pairs if number]
+    if numbers and numbers != list(range(len(pairs))):
+        msg = f"{file}: the numbers of the classes under names must be 0, 1, 2 and so on, in this order"
+        raise DataError(msg)
+    return [name for _, name in pairs]
+
+
+def recognise(path: Path) -> bool:
+    """Return True for a folder or zip with `images/` and `labels/` with text files, with or without splits."""
+    return _found(path) is not None
+
+
+def open_dataset(path: Path) -> Yolo:
+    """Open the images and label files in a folder or zip. They may lie inside another folder."""
+    found = _found(path)
+    if found is None:
+        msg = f"not a data set: {path} has no images/ and labels/ with .txt files"
+        raise DataError(msg)
+    top, pairs = found
+    return Yolo(top, pairs, path)
+
+
+def _found(path: Path) -> tuple[tree.Folder, list[Pair]] | None:
+    """Return the folder of the data set, and its pairs of folders."""
+    for top in tree.candidates(path):
+        images, labels = top / "images", top / "labels"
+        if images.is_dir() and labels.is_dir():
+            inner = tree.split_folders(images)
+            pairs = [(split, folder, labels / folder.name) for split, folder in inner.items()]
+            complete = pairs and all(pair[2].is_dir() for pair in pairs)
+            found: list[Pair] = [*pairs] if complete else [(None, images, labels)]
+        else:
+            around = tree.split_folders(top).items()
+            both = [(split, folder / "images", folder / "labels") for split, folder in around]
+            found = [pair for pair in both if pair[1].is_dir() and pair[2].is_dir()]
+        if any(tree.has_files_below(folder, (".txt",)) for _, _, folder in found):
+            return top, found
+    return None
