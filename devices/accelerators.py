@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orilla.devices.reading import read
 
-CORAL_USB = {("1a6e", "089a"): "not yet woken by its library", ("18d1", "9302"): "awake"}
+CORAL_USB = {("1a6e", "089a"): "not yet initialised by its library", ("18d1", "9302"): "initialised"}
 """State of the Coral USB Accelerator by its vendor and product ID. The IDs change when libedgetpu has loaded the
 firmware. Source: coral.ai/docs/accelerator/get-started and google-coral/edgetpu issue 536."""
 

@@ -153,7 +153,7 @@ class _BadKeyError(ConfigError):
 
 
 def _check_device(device: str, devices: dict[str, DeviceSpec]) -> None:
-    """Raise an error if the device is unknown, or is not a machine, such as a USB accelerator."""
+    """Raise an error if the device is unknown, or if it is not a machine but, for example, a USB accelerator."""
     if device not in devices:
         raise _BadKeyError(str(unknown_name(device, devices, kind="device")), "device")
     if not devices[device].match and devices[device].arch is None:

@@ -10,7 +10,7 @@ from orilla.devices.reading import number, read
 
 GROUPS = "sys/fs/cgroup"
 UNLIMITED = 1 << 60
-"""A memory limit of at least this size means that there is no limit. Version 1 then reports a very large number."""
+"""A memory limit of at least this size means "no limit". Version 1 reports such a number if there is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Limits:
     memory_bytes: int | None = None
     """The smallest memory limit of all groups, in bytes."""
     memory_left: int | None = None
-    """Free memory in bytes of the group with the least free memory. Cached files that the kernel can drop are free."""
+    """The smallest free memory of all groups, in bytes. Cached files that the kernel can drop count as free."""
 
 
 def limits(root: Path = Path("/")) -> Limits:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 Advance = Callable[[int, str], None]
-"""Function that the caller calls with the number of steps completed since the last call, and a note to show."""
+"""Function to call with the number of steps completed since the last call, and with a note to show."""
 
 
 class Progress(Protocol):
@@ -33,7 +33,7 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """Progress that is not shown."""
+    """A `Progress` that ignores all reports."""
 
     def status(self, text: str) -> None:
         """Ignore a status."""

@@ -89,7 +89,10 @@ class Catalog:
         return self.devices[name]
 
     def of_board(self, board: str | None) -> str | None:
-        """Return the name of the device whose `match` has the longest prefix of the board's name, or None."""
+        """Return the name of the device whose `match` has the longest prefix of the board's name.
+
+        Return None if no prefix matches.
+        """
         matches = [
             (len(prefix), name)
             for name, spec in self.devices.items()
@@ -146,7 +149,7 @@ def _read(path: Path, base: Catalog) -> Catalog:
 
 
 def _build_device(file: Tables, name: str, table: dict[str, Any], devices: dict[str, DeviceSpec]) -> DeviceSpec:
-    """Create a device from a table. If the table has the key `like`, that device supplies the missing values."""
+    """Create a device from a table. The device named by the key `like` supplies missing values."""
     header = f"devices.{name}"
     if "like" not in table:
         return _build(file, DeviceSpec, header, table)

@@ -118,7 +118,7 @@ COMMANDS = {
     ),
     "demo": Command(
         "orilla.runtime.commands.demo",
-        "train, export, verify and run a small road model, with a page of results",
+        "train, export, verify and run a small road model, and write a page of results",
         "orilla demo --out demo",
         extra="export",
     ),

@@ -93,8 +93,8 @@ def candidates(
     if not trials:
         drops = ", ".join(f"{variant.name} {variant.check.drop:+.2f}" for variant in manifest.variants)
         msg = (
-            f"{bundle.path.name}: no variant with a drop of at most {max_drop:g} points has an engine here ({drops}; "
-            f"engines: {', '.join(names) or 'none'})"
+            f"{bundle.path.name}: no engine here can run a variant with a drop of at most {max_drop:g} points (drops: "
+            f"{drops}; engines: {', '.join(names) or 'none'})"
         )
         raise ConfigError(msg)
     return trials
@@ -141,7 +141,7 @@ def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | 
     remaining = search.first_round(trials)
     if not remaining:
         reasons = "; ".join(dict.fromkeys(str(trial.left_out) for trial in trials))
-        msg = f"{bundle.path.name}: no candidate runs here: {reasons}"
+        msg = f"{bundle.path.name}: no candidate runs on this machine: {reasons}"
         raise ConfigError(msg)
     remaining = _keep_fastest(remaining, min(MAX_SESSIONS, max(FINALISTS, len(remaining) // 2)))
     return _choose(search.further_rounds(remaining))
@@ -198,7 +198,7 @@ class _Search:
         return remaining
 
     def _test(self, trial: Trial, remaining: Sequence[Trial], ends: float) -> str | None:
-        """Time and verify one candidate. Return the reason why it is removed, or None."""
+        """Time and verify one candidate. Return the reason if it must be removed, else None."""
         best_ms = min(map(_p50, remaining), default=float("inf"))
         with closing(self._load(trial)) as session:
             trial.times_ms = timed(session, self._frames, 1) + timed(session, self._frames, 1)

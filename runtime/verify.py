@@ -63,12 +63,12 @@ def verify(
         engine: Engine that runs the variants. If None, each variant runs on its own engine.
 
     Raises:
-        ConfigError: The engine is unknown, or runs none of the variants.
+        ConfigError: The engine is unknown, or cannot run any of the variants.
     """
     if engine is not None:
         fitting = tuple(variant for variant in variants if loader.fits(variant, engine))
         if not fitting:
-            msg = f"engine={engine} runs none of the variants {', '.join(variant.name for variant in variants)}"
+            msg = f"engine={engine} cannot run any of the variants {', '.join(variant.name for variant in variants)}"
             raise ConfigError(msg)
         variants = fitting
     frames = read_frames(bundle)

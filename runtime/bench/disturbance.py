@@ -75,7 +75,7 @@ def _used_by_others(monitor: Monitor, excluded: tuple[ExcludedInterval, ...]) ->
 def _clock_fell(monitor: Monitor, excluded: list[ExcludedInterval]) -> bool:
     """Return True if the clock frequency was lower in the excluded intervals than outside them.
 
-    In this case, the drop of the frequency and not another program made these intervals slower.
+    If so, the clock and not another program made these intervals slower.
     """
     mask = outside([second.at_s for second in monitor.seconds], excluded)
     halves: tuple[list[float], list[float]] = ([], [])

@@ -30,7 +30,7 @@ an estimate is unknown."""
 
 
 MAX_UNKNOWN = 0.1
-"""Maximum ratio between the number of multiply-accumulates of unknown cost and the number of those of known cost."""
+"""Maximum ratio of multiply-accumulates whose cost is unknown to those whose cost is known."""
 
 
 class Prediction(msgspec.Struct, frozen=True):

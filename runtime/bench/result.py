@@ -46,7 +46,7 @@ class BenchmarkSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     streams: int = 1
     """Number of frames per query."""
     source: str | None = None
-    """Source of the loop. None in other scenarios."""
+    """Source of the frames in the scenario `loop`. None in other scenarios."""
     policy: str | None = None
 
 
@@ -63,7 +63,7 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Version of each installed engine package."""
     governor: str | None = None
     name: str | None = None
-    """Name of the host if the measurement ran over the network, else None."""
+    """Name of the machine if `orilla bench run --host` ran the measurement, else None."""
 
 
 class ColdStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,7 +189,7 @@ def this_host() -> Host:
 
 
 def now() -> str:
-    """Return the current time in UTC."""
+    """Return the current time in UTC, in ISO 8601 format."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -202,7 +202,7 @@ def read(path: Path) -> Result:
     """Read one result.
 
     Raises:
-        DataError: The file is not a result, is damaged, has a newer version, or contains no samples.
+        DataError: The file is not a result, is damaged, has a newer schema version, or contains no samples.
     """
     try:
         data = path.read_bytes()
@@ -212,7 +212,7 @@ def read(path: Path) -> Result:
     try:
         version = msgspec.json.decode(data, type=_Version).schema
         if version > SCHEMA:
-            msg = f"{path} has schema version {version}, but this orilla reads {SCHEMA}: install a newer orilla"
+            msg = f"{path} has schema version {version}, but this Orilla reads version {SCHEMA}: install a newer Orilla"
             raise DataError(msg)
         result = msgspec.json.decode(data, type=Result)
     except msgspec.DecodeError as error:

@@ -66,7 +66,7 @@ def run(model: Model, plan: Plan, progress: Progress | None = None) -> Result:
         KeyboardInterrupt: The user interrupted the measurement before the first sample.
     """
     progress = progress or NoProgress()
-    progress.status("start-up and memory, in a new process")
+    progress.status("measuring start-up time and memory in a new process")
     cold = measure_cold_start(str(model.bundle.path.resolve()), model.variant.name, model.engine, model.threads)
     measurement = _Measurement(plan)
     with ExitStack() as opened:

@@ -53,11 +53,11 @@ class SampleSet:
         self.times: dict[str, array[float]] = {}
         """Times in milliseconds, by stage."""
         self.began_s: array[float] = array("d")
-        """Start of each query in seconds, by `time.perf_counter`."""
+        """Start of each query in seconds, on the clock of `time.perf_counter`."""
         self.frames = 0
         """Number of frames of all queries, including those that are not stored."""
         self.stride = 1
-        """Every `stride`-th query is stored."""
+        """One in `stride` queries is stored."""
         self.drops: dict[str, int] = {}
         """Number of frames that the loop dropped, by reason."""
         self.notes: list[str] = []
@@ -67,7 +67,7 @@ class SampleSet:
         """Add one query.
 
         Args:
-            began_ns: Start of the query, by `time.perf_counter_ns`.
+            began_ns: Start of the query in nanoseconds, on the clock of `time.perf_counter_ns`.
             frames: Number of frames in the query.
             **stages_ms: Duration of each stage in milliseconds.
         """

@@ -81,8 +81,8 @@ def test_an_intel_computer(detected):
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        (boards.PI4, [("edgetpu-usb", "Coral USB Accelerator (not yet woken by its library)", 480)]),
-        (boards.PI5, [("edgetpu-usb", "Coral USB Accelerator (awake)", 5000)]),
+        (boards.PI4, [("edgetpu-usb", "Coral USB Accelerator (not yet initialised by its library)", 480)]),
+        (boards.PI5, [("edgetpu-usb", "Coral USB Accelerator (initialised)", 5000)]),
         (boards.CORAL_DEV, [("edgetpu-pci", "Coral Edge TPU on PCI Express", None)]),
         (boards.JETSON_ORIN, [("nvidia-gpu", "Jetson's GPU, Jetson Linux 36.4.3", None)]),
         (boards.NVIDIA_PC, [("nvidia-gpu", "NVIDIA GeForce RTX 4070", None)]),

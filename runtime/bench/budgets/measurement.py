@@ -61,7 +61,7 @@ class BudgetTarget:
     engine: str
     threads: int
     reference: tuple[Bundle, Variant] | None
-    """The bundle that contains the full-precision variant, and this variant. None if there is no such variant."""
+    """The full-precision variant, preceded by the bundle that contains it. None if there is no such variant."""
 
 
 def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
@@ -90,7 +90,7 @@ def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle
     source = Bundle.open(budget.reference) if budget.reference is not None else bundle
     candidates = [candidate for candidate in source.manifest.variants if candidate.full_precision]
     if budget.reference is not None and not candidates:
-        msg = f"reference {budget.reference} has no full-precision variant (litert_fp32, onnx_fp32)"
+        msg = f"reference bundle {budget.reference} has no full-precision variant, such as litert_fp32 or onnx_fp32"
         raise ConfigError(msg)
     same_engine = [candidate for candidate in candidates if candidate.engine == variant.engine]
     chosen = next(iter(same_engine or candidates), None)

@@ -1,4 +1,4 @@
-"""Find or create a Python environment with the packages that Orilla needs on another machine."""
+"""Find a Python environment on another machine that has the packages that Orilla needs, or create it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ INSTALL_S = 1800.0
 
 
 def find_python(remote: Remote) -> str:
-    """Return the command that starts a sufficiently new Python on the machine.
+    """Return a command that starts a Python on the machine that is new enough for Orilla.
 
     Raises:
         RemoteError: The machine has no such Python.
@@ -116,7 +116,7 @@ def _wheel_options(remote: Remote, wheels: Mapping[str, bytes]) -> str:
 
 
 def missing_packages(remote: Remote, python: str, requirements: Mapping[str, str]) -> list[str]:
-    """Return the import names of the required packages that are missing or too old in a Python.
+    """Return the import names of the required packages that are missing or too old in a Python environment.
 
     Args:
         remote: The machine.

@@ -44,7 +44,7 @@ class RemotePlan:
 
 
 def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bool]:
-    """Measure on all machines at the same time.
+    """Run the benchmark on all machines at the same time.
 
     Args:
         plan: Settings of the benchmark.
@@ -57,11 +57,11 @@ def bench_on(plan: RemotePlan, progress: Progress) -> tuple[list[HostReport], bo
         ConfigError: A setting is invalid.
     """
     if plan.source is not None and Path(plan.source).exists():
-        msg = f"source={plan.source}: this file is on this machine: give a source of the other machine, or `scenes`"
+        msg = f"source={plan.source} is a file on this machine: give a source on the other machine, or `scenes`"
         raise ConfigError(msg)
     remotes = [Remote(url, progress) for url in plan.hosts]
     if len({remote.name for remote in remotes}) < len(remotes):
-        msg = "two of the hosts are the same machine, so their measurements would disturb each other: give it only once"
+        msg = "two of the hosts are the same machine, so their measurements would disturb each other: list it only once"
         raise ConfigError(msg)
     job, stop = _job(plan), threading.Event()
     with ThreadPoolExecutor(len(remotes)) as pool:

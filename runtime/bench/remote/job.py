@@ -1,4 +1,4 @@
-"""One benchmark on one other machine.
+"""Run one benchmark on another machine.
 
 The steps are: find a Python, copy the code and the bundle, run `orilla doctor` and `orilla verify`, measure.
 """
@@ -59,7 +59,7 @@ class Job:
     seconds: float
     """Duration of the measurement in seconds."""
     needs_onnx: bool
-    """True if the benchmark runs on ONNX Runtime, so that the machine needs its package."""
+    """True if the benchmark runs on ONNX Runtime, and the machine therefore needs its package."""
 
     @property
     def requirements(self) -> dict[str, str]:

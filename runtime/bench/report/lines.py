@@ -54,7 +54,7 @@ def budget_row(verdict: LimitResult) -> list[str]:
 
 
 def histogram(times: Sequence[float], width: int = 48) -> str:
-    """Draw a histogram in one line of text, from the smallest time to p99. The last bar includes all slower times.
+    """Draw a histogram as one line of text, from the smallest time to p99. The last bar includes all slower times.
 
     Args:
         times: The times in milliseconds.

@@ -37,10 +37,10 @@ SETTINGS = {
 }
 
 MAX_POINTS = 2000
-"""Maximum number of points in a line. It limits the size of the page."""
+"""Maximum number of points in a line, so that the page stays small."""
 
 SLOWEST = 50
-"""A time line shows at least this many of the slowest samples, even if there are too many samples to show all."""
+"""A time line always shows this many of the slowest samples, even if it omits others."""
 
 MAX_INTERVALS = 60
 """Maximum number of intervals of a time line. The time line shows the median of each interval."""

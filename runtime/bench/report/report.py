@@ -129,7 +129,7 @@ def _versions(document: Page, result: Result) -> None:
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Return a name for each run. It contains only the properties that distinguish the run from the others."""
+    """Return a name for each run. Each name contains only the properties that distinguish the run from the others."""
     parts = [
         (
             result.subject.bundle,

@@ -300,7 +300,7 @@ def test_what_is_refused(capsys, words, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 3}, "has schema version 3, but this orilla reads 2"),
+        ({"schema": 3}, "has schema version 3, but this Orilla reads version 2"),
         ({"samples_ms": {"infer": []}}, "contains no samples: measure again"),
         ({"subject": 5}, "is not a result of orilla bench"),
         ({"summary": {}}, "its samples are incomplete or invalid"),
