@@ -15,7 +15,7 @@ def memory_mib() -> float | None:
 
 
 def peak_mib() -> float | None:
-    """Return the peak of the resident memory in MiB since the last successful `reset_peak`, or None if it is unknown."""
+    """Return the peak resident memory in MiB since the last successful `reset_peak`, or None if it is unknown."""
     return _mib("VmHWM")
 
 

@@ -40,7 +40,7 @@ WHEELS = {"litert": "ai-edge-litert", "compiled": "ai-edge-litert", "tflite": "t
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The report on an engine that its process prints as JSON."""
+    """The report that the process of an engine prints as JSON."""
 
     engine: str = ""
     """Name and version of the library."""

@@ -71,7 +71,7 @@ class Model(Runner):
             bundle: Path, or the name of a shipped bundle.
             variant: Name of a variant. If None, the bundle's default is used.
             engine: Name of an engine, as listed by `orilla devices`. If None, the engine of the variant is used.
-            threads: Number of inference threads. If None, all cores but one are used.
+            threads: Number of inference threads. If None, all cores except one are used, at most four.
 
         Raises:
             BundleError: The bundle is damaged.

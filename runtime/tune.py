@@ -1,4 +1,4 @@
-"""Find the fastest variant, engine and thread count on this machine. The accuracy may drop only by a given limit.
+"""Find the fastest variant, engine and thread count on this machine, with at most a given accuracy drop.
 
 The method is successive halving: every candidate is timed briefly, the slower half is removed, and the others are timed
 longer and interleaved, so that a disturbance affects all of them. Source: Jamieson and Talwalkar, "Non-stochastic Best
@@ -198,7 +198,7 @@ class _Search:
         return remaining
 
     def _test(self, trial: Trial, remaining: Sequence[Trial], ends: float) -> str | None:
-        """Time and verify one candidate. Return the reason if it must be removed, else None."""
+        """Time and verify one candidate. Return the reason why it must be removed, or None."""
         best_ms = min(map(_p50, remaining), default=float("inf"))
         with closing(self._load(trial)) as session:
             trial.times_ms = timed(session, self._frames, 1) + timed(session, self._frames, 1)

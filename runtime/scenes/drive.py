@@ -1,4 +1,4 @@
-"""The properties of a drive: camera, road, weather, light and traffic. They are determined by its seed."""
+"""The properties of a drive: camera, road, weather, light and traffic. The seed of the drive determines them."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class View:
         self.s = np.broadcast_to(self.z + np.float32(self.travel % 4096), self.u.shape).astype(np.float32)
 
     def centre(self, z: Any) -> Any:
-        """Return how far the road's centre is right of the camera's axis at the distances `z`, all in metres."""
+        """Return how far the road's centre is to the right of the camera's axis at the distances `z`, all in metres."""
         return 0.5 * self.curvature * z * z - self.offset
 
     def project(self, u: float, z: float, up: float) -> tuple[int, int]:

@@ -14,9 +14,9 @@ KINDS = ("vehicle", "tree", "building")
 """Names of the kinds of objects."""
 
 MIN_SIDE = 4
-"""Objects that are narrower or lower than this number of pixels are not clear."""
+"""An object is not clear if its visible box is narrower or lower than this number of pixels."""
 MIN_VISIBLE = 0.35
-"""Objects of which a smaller share is visible are not clear."""
+"""An object is not clear if less than this share of it is visible."""
 
 
 class VisibleObject(NamedTuple):
@@ -30,7 +30,7 @@ class VisibleObject(NamedTuple):
 
 
 class _NumberedCanvas(Canvas):
-    """A canvas that stores the number of the object instead of its class."""
+    """A canvas that stores, for each pixel, the number of the visible object instead of its class."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__(np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.uint8))
@@ -43,7 +43,7 @@ class _NumberedCanvas(Canvas):
 def visible_objects(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)) -> list[VisibleObject]:
     """Return the objects in the image that `render` returns for the same arguments, from far to near."""
     view = View(Drive.from_seed(seed), time_s, *size_hw)
-    # Numbers are stored in one byte. There are about fifty objects.
+    # A number must fit into one byte, so at most 254 objects are drawn. A scene has about fifty.
     things = sorted(things_near(view), key=lambda thing: -thing.z)[-254:]
     canvas = _NumberedCanvas(*size_hw)
     alone: list[int] = []
