@@ -1,1 +1,4 @@
-"""Detect the machine, describe known devices, diagnose problems, and define the errors. Standard library only."""
+"""Detect the machine, describe known devices, diagnose problems, and define the errors.
+
+The package uses only the standard library.
+"""

@@ -122,7 +122,7 @@ def _prepare_stage(bundle: Bundle, frames: list[KnownFrame]) -> Stage:
 
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: list[KnownFrame]) -> list[Stage]:
-    """Compare the outputs for prepared samples (stage `infer`) and raw samples (`result`) with the golden answers."""
+    """Compare the outputs with the golden answers: for prepared samples (`infer`) and for raw samples (`result`)."""
     preprocessor, task, allowed = bundle.preprocessor(), task_of(bundle.manifest.task), variant.tolerance
     try:
         expected = read_answers(bundle, variant)
