@@ -41,7 +41,7 @@ class Builder:
             self.progress.status(f"building {name}")
             try:
                 data = self._variant(name, recipe).read_bytes()
-                models[name] = _smaller(data) if recipe.engine == "litert" else data
+                models[name] = _smaller(data) if recipe.format == "tflite" else data
             except ConversionError as error:
                 failed[name] = str(error)
         return models, failed
@@ -50,7 +50,7 @@ class Builder:
         base = self._base(recipe)
         if recipe.quantise is None:
             return base
-        out = self.work.variant(name, SUFFIXES[recipe.engine])
+        out = self.work.variant(name, SUFFIXES[recipe.format])
         extra: dict[str, str] = dict(recipe.options)
         if recipe.calibrated:
             extra["calibration"] = str(self.work.calibration)
@@ -60,7 +60,7 @@ class Builder:
     def _base(self, recipe: Recipe) -> Path:
         """Return the converted file that a recipe starts from. Raises `ConversionError` if the conversion failed."""
         if recipe.base not in self._bases:
-            out = self.work.base(len(self._bases), SUFFIXES[recipe.engine])
+            out = self.work.base(len(self._bases), SUFFIXES[recipe.format])
             # A base function that also quantises needs the calibration samples.
             quantises = recipe.calibrated and recipe.quantise is None
             extra = {"calibration": str(self.work.calibration)} if quantises else {}

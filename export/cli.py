@@ -14,6 +14,7 @@ from orilla.export.convert.input_adapter import INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.runtime.bundle.bundle import check_new
 from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
     variants = [
         VariantRow(
             name=variant.name,
-            engine=variant.engine,
+            engine=default_engine(variant.format),
             bytes=manifest.files[variant.file].size,
             check=variant.check,
             latency=variant.latency,

@@ -127,7 +127,7 @@ def _export(
     reference = make_reference(source, data.validation, data.dataset, outputs)
     golden = choose_golden(source, golden_candidates, golden_outputs, options.golden_count)
     models, failed = Builder(source.model, work, progress).build(recipes)
-    checks = VariantChecks(models, recipes, reference, golden, failed, progress)
+    checks = VariantChecks(models, recipes, source, reference, golden, failed, progress)
     # With a time limit, the number of checked samples depends on the machine. If latency is not measured, the bundle
     # must not depend on the machine, so there is no limit.
     checks.check(SECONDS if options.timing else None)
@@ -144,6 +144,7 @@ def _export(
         task=source.task,
         labels=source.labels,
         preprocess=source.preprocessor.spec,
+        outputs=source.outputs,
         variants=tuple(checks.variants.values()),
         default=default,
         golden=golden.entries,
@@ -207,7 +208,7 @@ def _open_data(
     if not source.has_labels and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
         source = replace(source, labels=dataset.classes)
     if dataset.has_labels:
-        target = target_of(dataset, source.task, source.labels)
+        target = target_of(dataset, source.task, source.context)
         if target.task.classifies:
             check_labels(target, dataset)
     if not calibrated or calibration is None:

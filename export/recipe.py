@@ -12,8 +12,8 @@ import msgspec
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.export.model_info import ModelInfo
 
-SUFFIXES = {"litert": ".tflite", "onnx": ".onnx"}
-"""Suffix of model files, by engine."""
+SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
+"""Suffix of model files, by format."""
 
 GROUPS = ("all", "fast")
 """Names that select several recipes."""
@@ -24,7 +24,8 @@ Need = Literal["lstm", "no loops", "no sequences", "no convolutions"]
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One way to build a variant. Functions are given in the form `module:function`."""
 
-    engine: str
+    format: str
+    """Format of the file: `tflite` or `onnx`."""
     base: str
     """Function that converts the Keras model to a file. It runs once for all recipes with the same base."""
     weights: str

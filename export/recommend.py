@@ -27,7 +27,7 @@ def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: 
     good = good or [variant for variant in variants if variant.check.drop <= max_drop]
     if not good:
         return min(variants, key=lambda variant: variant.check.drop).name
-    good = [variant for variant in good if variant.engine == "litert"] or good
+    good = [variant for variant in good if variant.format == "tflite"] or good
     times_ms = {variant.name: variant.latency.p50_ms for variant in good if variant.latency is not None}
     if len(times_ms) == len(good):
         fastest = min(times_ms.values())

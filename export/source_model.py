@@ -14,12 +14,15 @@ from orilla.export.model_info import ModelInfo
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, read_run
+from orilla.runtime.engines.session import Binding
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor
 from orilla.runtime.preprocessing.spec import Spec
-from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
+from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode_vocabulary
 from orilla.runtime.tasks.registry import TASKS, task_of
+from orilla.runtime.tasks.task import DecodeContext
 
 ARRAY_DTYPES = ("float32", "int32", "int64")
 """Data types of input arrays that LiteRT and ONNX support in every precision."""
@@ -65,12 +68,24 @@ class SourceModel:
     has_labels: bool
     """True if the labels are known. If False, they may come from a data set."""
     preprocessor: InputPreprocessor
+    outputs: tuple[TensorSpec, ...]
+    """Outputs in the order of their names."""
     vocabulary: bytes | None = None
     """Content of the vocabulary file of a text model."""
     card: Card | None = None
     """Card of the training run, if Orilla trained the model."""
     data: str | None = None
     """Data set of the training run, if Orilla trained the model."""
+
+    @property
+    def context(self) -> DecodeContext:
+        """Return the properties of the model that its task needs to decode outputs."""
+        return DecodeContext(self.labels)
+
+    @property
+    def binding(self) -> Binding:
+        """Return the names that the outputs of every variant get."""
+        return Binding(output_names=tuple(spec.name for spec in self.outputs))
 
 
 def open_source_model(path: Path, hints: ModelHints, work: Workspace) -> SourceModel:
@@ -110,14 +125,16 @@ def _open_run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
         msg = f"{run} is not a run folder: it has no {model.name}, which `orilla train` writes"
         raise DataError(msg)
     vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
+    info = _describe(model, work, hints.device)
     return SourceModel(
         name=card.model,
         model=model,
-        info=_describe(model, work, hints.device),
+        info=info,
         task=card.task,
         labels=card.labels,
         has_labels=True,
         preprocessor=_preprocessor(settings.preprocess, vocabulary),
+        outputs=_outputs(info),
         vocabulary=vocabulary,
         card=card,
         data=settings.data,
@@ -151,6 +168,7 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
         labels=_labels(task, info, hints),
         has_labels=hints.labels is not None,
         preprocessor=_preprocessor(spec, vocabulary),
+        outputs=_outputs(info),
         vocabulary=vocabulary,
     )
 
@@ -242,11 +260,15 @@ def _spec(task: str, info: ModelInfo) -> Spec:
             )
             raise ConversionError(msg)
     inputs = tuple(TensorSpec(tensor.name, tensor.shape, tensor.dtype) for tensor in info.inputs)
+    return TensorPreprocess(inputs)
+
+
+def _outputs(info: ModelInfo) -> tuple[TensorSpec, ...]:
     outputs = tuple(TensorSpec(tensor.name, tensor.shape, "float32") for tensor in info.outputs)
     if any(0 in spec.shape for spec in outputs):
         msg = f"an output of the model has no fixed shape (outputs: {', '.join(map(str, outputs))})"
         raise ConversionError(msg)
-    return TensorPreprocess(inputs, tuple(sorted(outputs, key=lambda spec: spec.name)))
+    return tuple(sorted(outputs, key=lambda spec: spec.name))
 
 
 def _labels(task: str, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:

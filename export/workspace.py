@@ -46,9 +46,14 @@ class Workspace:
         """
         return self.folder / f"{samples}.{name}.npy"
 
-    def outputs(self, samples: str) -> Path:
-        """Return the path of the original model's outputs for a set of samples, `validation` or `golden`."""
-        return self.folder / f"{samples}.out.npy"
+    def outputs(self, samples: str, place: int) -> Path:
+        """Return the path of one output of the original model.
+
+        Args:
+            samples: Set of samples: `validation` or `golden`.
+            place: Index of the output in the order of their names.
+        """
+        return self.folder / f"{samples}.out{place}.npy"
 
     def base(self, number: int, suffix: str) -> Path:
         """Return the path of a converted file from which recipes make variants."""

@@ -9,23 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, OrillaError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
+from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.engines.session import Session
 from orilla.runtime.engines.tuning_cache import lookup
 from orilla.runtime.frame import Frame, Line, Record, Tick
 from orilla.runtime.loop.stages import ModelStages, answer_once
 from orilla.runtime.preprocessing.image import Color
-from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput
-from orilla.runtime.preprocessing.tensor import TensorPreprocess
+from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput, frame_size
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.runner import Runner
 from orilla.runtime.tasks.registry import task_of
-from orilla.runtime.tasks.task import Answer, DecodeContext
+from orilla.runtime.tasks.task import Answer
 
 
 class Model(Runner):
@@ -48,8 +48,7 @@ class Model(Runner):
         self._preprocessor = bundle.preprocessor()
         self.kind = self._preprocessor.kind
         self._task = task_of(bundle.manifest.task)
-        spec = bundle.manifest.preprocess
-        self._outputs = spec if isinstance(spec, TensorPreprocess) else None
+        self._context = bundle.manifest.context
         self._indices = itertools.count()
         self._lock = threading.Lock()
         self._closed = False
@@ -98,7 +97,7 @@ class Model(Runner):
     @classmethod
     def _loaded(cls, bundle: Bundle, variant: str | None, engine: str | None, threads: int | None) -> Model:
         chosen = loader.choose(bundle, variant, engine)
-        engine, threads = engine or chosen.engine, loop_threads() if threads is None else threads
+        engine, threads = engine or default_engine(chosen.format), loop_threads() if threads is None else threads
         return cls(bundle, chosen, loader.load(bundle, chosen, engine=engine, threads=threads), engine, threads)
 
     def __call__(self, raw: RawInput, *, color: Color = "bgr") -> Tick:
@@ -139,7 +138,7 @@ class Model(Runner):
             self._closed = True
             self.session.close()
 
-    def _infer(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def _infer(self, prepared: ModelInput) -> Outputs:
         with self._lock:
             self._check_open()
             return self.session.run(prepared)
@@ -149,9 +148,8 @@ class Model(Runner):
             msg = f"{self.name} is closed: open it again"
             raise ConfigError(msg)
 
-    def _decode(self, output: NDArray[np.float32], raw: RawInput) -> Answer:
-        frame_hw = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
-        return self._task.decode(output, DecodeContext(self.bundle.manifest.labels, frame_hw, self._outputs))
+    def _decode(self, outputs: Outputs, raw: RawInput) -> Answer:
+        return self._task.decode(outputs, self._context.of_frame(frame_size(raw)))
 
 
 def _framed(index: int, raw: RawInput, captured_ns: int) -> Frame | Line | Record:

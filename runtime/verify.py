@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from orilla.runtime.engines import loader, registry
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import evaluate_session, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
-from orilla.runtime.preprocessing.input_kind import RawInput
+from orilla.runtime.preprocessing.input_kind import frame_size
+from orilla.runtime.preprocessing.tensor_spec import Outputs, TensorSpec, pack
 from orilla.runtime.tasks.registry import task_of
 
 RESULT_SLACK = 0.01
@@ -72,7 +74,10 @@ def verify(
             raise ConfigError(msg)
         variants = fitting
     frames = read_frames(bundle)
-    return [_verify_variant(bundle, variant, engine or variant.engine, frames, dataset) for variant in variants]
+    return [
+        _verify_variant(bundle, variant, engine or registry.default_engine(variant.format), frames, dataset)
+        for variant in variants
+    ]
 
 
 def _verify_variant(
@@ -123,29 +128,28 @@ def _prepare_stage(bundle: Bundle, frames: list[KnownFrame]) -> Stage:
 
 def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: list[KnownFrame]) -> list[Stage]:
     """Compare the outputs with the golden answers: for prepared samples (`infer`) and for raw samples (`result`)."""
-    preprocessor, task, allowed = bundle.preprocessor(), task_of(bundle.manifest.task), variant.tolerance
+    preprocessor, allowed, specs = bundle.preprocessor(), variant.tolerance, bundle.manifest.outputs
+    task, context = task_of(bundle.manifest.task), bundle.manifest.context
     try:
         expected = read_answers(bundle, variant)
-        outputs = [session.run(frame.prepared)[0] for frame in frames]
-        raw_outputs = [session.run(preprocessor(frame.raw))[0] for frame in frames]
-        sizes = [_size(frame.raw) for frame in frames]
+        outputs = [session.run(frame.prepared) for frame in frames]
+        raw_outputs = [session.run(preprocessor(frame.raw)) for frame in frames]
+        if (difference := _shape_difference(outputs[0], specs)) is not None:
+            return [Stage("infer", passed=False, detail=difference)]
         results = [
-            float(np.mean(task.agreeing(output, golden, size)))
-            for output, golden, size in zip(raw_outputs, expected, sizes, strict=True)
+            float(np.mean(task.agreeing(output, golden, context.of_frame(frame_size(frame.raw)))))
+            for output, golden, frame in zip(raw_outputs, expected, frames, strict=True)
         ]
     except (OrillaError, ValueError) as failure:
         return [Stage("infer", passed=False, detail=str(failure))]
-    if outputs[0].shape != expected[0].shape:
-        return [
-            Stage(
-                "infer",
-                passed=False,
-                detail=f"the output has shape {list(outputs[0].shape)}, but at export it had {list(expected[0].shape)}",
-            )
+    error = np.stack(
+        [
+            np.abs(pack(output, specs, np.float32) - pack(golden, specs, np.float32))
+            for output, golden in zip(outputs, expected, strict=True)
         ]
-    error = np.abs(np.stack(outputs) - expected).reshape(len(frames), -1)
+    )
     mean, worst = float(error.mean(axis=1).max()), float(error.max())
-    same = min(float(np.mean(task.agreeing(*pair))) for pair in zip(outputs, expected, strict=True))
+    same = min(float(np.mean(task.agreeing(*pair, context))) for pair in zip(outputs, expected, strict=True))
     # These comparisons fail for NaN.
     close = mean <= allowed.mean_error and worst <= allowed.max_error and same >= allowed.agreement
     detail = f"mean error {mean:.5f} (<= {allowed.mean_error:.5f}), max {worst:.4f} (<= {allowed.max_error:.4f})"
@@ -156,8 +160,13 @@ def _infer_stages(bundle: Bundle, variant: Variant, session: Session, frames: li
     return [Stage("infer", close, detail), result]
 
 
-def _size(raw: RawInput) -> tuple[int, int] | None:
-    return (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) else None
+def _shape_difference(outputs: Outputs, specs: Sequence[TensorSpec]) -> str | None:
+    """Return how the shapes of outputs differ from those in the manifest, or None if they do not."""
+    for spec in specs:
+        if outputs[spec.name].shape != spec.shape:
+            found, expected = list(outputs[spec.name].shape), list(spec.shape)
+            return f"the output {spec.name} has shape {found}, but at export it had {expected}"
+    return None
 
 
 def _accuracy_stage(

@@ -15,10 +15,14 @@ from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import target_of, truth_of
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
-from orilla.runtime.tasks.task import GroundTruth
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth
 
 BATCH = 32
 """Number of samples per prediction. Larger batches of images would need more memory than training does."""
+
+
+OUTPUT = "output"
+"""Name of the only output of a model, for its task."""
 
 
 def evaluate(
@@ -40,9 +44,9 @@ def evaluate(
     answers = (
         pair
         for inputs, truths in _batches(dataset, items, prepare)
-        for pair in zip(truths, predict(model, inputs), strict=True)
+        for pair in zip(truths, ({OUTPUT: output} for output in predict(model, inputs)), strict=True)
     )
-    return target_of(dataset, dataset.task, labels).metrics(answers)
+    return target_of(dataset, dataset.task, DecodeContext(labels)).metrics(answers)
 
 
 def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from orilla.devices.errors import ConversionError
 from orilla.export.data.prepared import Inputs, row
 from orilla.runtime.bundle.manifest import Check, Tolerance
-from orilla.runtime.engines.session import Session
+from orilla.runtime.engines.session import Session, Slot
+from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.task import GroundTruth, Target
 
@@ -38,6 +40,10 @@ changed. The values are valid for outputs with a root mean square of at most one
 """
 
 
+OutputArrays = dict[str, NDArray[np.float32]]
+"""Outputs for several samples by name, each `[N,...]`."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """Outputs of the original model for the validation samples, with the ground truth."""
@@ -46,8 +52,8 @@ class Reference:
     truths: list[GroundTruth]
     inputs: Inputs
     """Prepared validation samples."""
-    outputs: NDArray[np.float32]
-    """Outputs of the original model, `[N,...]`."""
+    outputs: OutputArrays
+    """Outputs of the original model."""
     sizes: list[tuple[int, int] | None]
     """Height and width at which the masks of each sample are compared. The entries are None for tasks other than
     segment."""
@@ -57,26 +63,30 @@ class Reference:
     @cached_property
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the original model."""
-        return self.metrics_of(self.outputs, range(len(self.outputs))).metrics()
+        return self.metrics_of(self.outputs, range(len(self.truths))).metrics()
 
     @cached_property
     def scale(self) -> float:
         """Return the root mean square of the outputs, or one if it is smaller than one."""
-        return max(1.0, float(np.sqrt(np.mean(np.square(self.outputs, dtype=np.float64)))))
+        return max(1.0, float(np.sqrt(np.mean(np.square(flat(self.outputs), dtype=np.float64)))))
 
-    def metrics_of(self, outputs: NDArray[np.float32], places: range) -> Metrics:
+    def metrics_of(self, outputs: OutputArrays, places: range) -> Metrics:
         """Return the metrics of `outputs`, which belong to the samples at `places`."""
-        return self.target.metrics(zip((self.truths[place] for place in places), outputs, strict=True))
+        return self.target.metrics(zip((self.truths[place] for place in places), per_sample(outputs), strict=True))
 
-    def agreement(self, outputs: NDArray[np.float32], places: range) -> float:
+    def at(self, places: range) -> OutputArrays:
+        """Return the outputs of the original model for the samples at `places`."""
+        return {name: array[places.start : places.stop : places.step] for name, array in self.outputs.items()}
+
+    def agreement(self, outputs: OutputArrays, places: range) -> float:
         """Return the share of decisions in `outputs` that equal the decisions of the original model.
 
         Depending on the task, a decision is the class of a pixel at image size, the class of a sample, or an output
         number.
         """
         equal = total = 0
-        for output, place in zip(outputs, places, strict=True):
-            same = self.target.task.agreeing(output, self.outputs[place], self.sizes[place])
+        for output, original, place in zip(per_sample(outputs), per_sample(self.at(places)), places, strict=True):
+            same = self.target.task.agreeing(output, original, self.target.context.of_frame(self.sizes[place]))
             equal, total = equal + int(np.count_nonzero(same)), total + same.size
         return equal / total
 
@@ -93,15 +103,13 @@ def check(reference: Reference, session: Session, *, seconds: float | None = SEC
     Raises:
         ConversionError: The output has the wrong shape, or contains NaN or infinity.
     """
-    shape = reference.outputs.shape[1:]
-    count = len(reference.outputs)
+    count = len(reference.truths)
     places = range(0, count, _stride(session, reference, seconds))
-    outputs = answers(session, reference.inputs, places, shape)
-    original = reference.outputs[places.start : places.stop : places.step]
+    outputs, original = answers(session, reference.inputs, places, reference.outputs), reference.at(places)
     computed, metric = reference.metrics_of(outputs, places), reference.target.task.metric
     metrics = computed.metrics()
     base = reference.metrics if len(places) == count else reference.metrics_of(original, places).metrics()
-    error = np.abs(outputs - original)
+    error = np.abs(flat(outputs) - flat(original))
     return Check(
         metrics=metrics,
         interval=computed.intervals()[metric],
@@ -109,9 +117,9 @@ def check(reference: Reference, session: Session, *, seconds: float | None = SEC
         agreement=reference.agreement(outputs, places),
         mean_error=float(error.mean()),
         max_error=float(error.max()),
-        sqnr_db=_sqnr(original, outputs),
-        saturated=_saturated(original, outputs, session.span),
-        sum_error=_sum_error(outputs) if reference.sums_to_one else None,
+        sqnr_db=_sqnr(flat(original), flat(outputs)),
+        saturated=_saturated(original, outputs, session.outputs),
+        sum_error=_sum_error(only(outputs)) if reference.sums_to_one else None,
         count=len(places),
     )
 
@@ -123,16 +131,16 @@ def _stride(session: Session, reference: Reference, seconds: float | None) -> in
     fastest = math.inf
     for _ in range(3):  # The first run is slower, because it allocates memory.
         started = time.perf_counter()
-        answers(session, reference.inputs, range(1), reference.outputs.shape[1:])
+        answers(session, reference.inputs, range(1), reference.outputs)
         fastest = min(fastest, time.perf_counter() - started)
         if fastest > seconds / MIN_CHECKED:
             break
     count = max(MIN_CHECKED, int(seconds / max(fastest, 1e-9)))
-    return max(1, math.ceil(len(reference.outputs) / count))
+    return max(1, math.ceil(len(reference.truths) / count))
 
 
 def tolerance(
-    result: Check, reference: Reference, outputs: NDArray[np.float32], original: NDArray[np.float32], *, rounded: bool
+    result: Check, reference: Reference, outputs: OutputArrays, original: OutputArrays, *, rounded: bool
 ) -> Tolerance:
     """Return how much the outputs of a variant may differ on another machine.
 
@@ -144,13 +152,16 @@ def tolerance(
     Args:
         result: Result of the check.
         reference: Outputs of the original model for the validation samples.
-        outputs: Outputs of the variant for the golden samples, `[N,...]`.
-        original: Outputs of the original model for the golden samples, `[N,...]`.
+        outputs: Outputs of the variant for the golden samples.
+        original: Outputs of the original model for the golden samples.
         rounded: True if the variant rounds to integers.
     """
-    minimum, scale, task = ROUNDED if rounded else EXACT, reference.scale, reference.target.task
-    error = np.abs(outputs - original).reshape(len(outputs), -1)
-    agreement = min(float(np.mean(task.agreeing(*pair))) for pair in zip(outputs, original, strict=True))
+    minimum, scale, target = ROUNDED if rounded else EXACT, reference.scale, reference.target
+    error = np.abs(flat(outputs) - flat(original))
+    agreement = min(
+        float(np.mean(target.task.agreeing(*pair, target.context)))
+        for pair in zip(per_sample(outputs), per_sample(original), strict=True)
+    )
     return Tolerance(
         mean_error=max(minimum.mean_error * scale, result.mean_error, float(error.mean(axis=1).max())),
         max_error=max(minimum.max_error * scale, float(error.max())),
@@ -158,22 +169,43 @@ def tolerance(
     )
 
 
-def answers(session: Session, inputs: Inputs, places: range, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Run the variant on the prepared samples at `places`, and return the outputs `[N, *shape]`."""
-    outputs = np.empty((len(places), *shape), np.float32)
+def answers(session: Session, inputs: Inputs, places: range, expected: OutputArrays) -> OutputArrays:
+    """Run the variant on the prepared samples at `places`, and return its outputs.
+
+    Args:
+        session: Session of the variant.
+        inputs: Prepared samples.
+        places: Indices of the samples.
+        expected: Outputs of the original model. The outputs of the variant must have the same names and shapes.
+
+    Raises:
+        ConversionError: An output has another shape, or contains NaN or infinity.
+    """
+    outputs = {name: np.empty((len(places), *array.shape[1:]), np.float32) for name, array in expected.items()}
     for index, place in enumerate(places):
-        output = session.run(row(inputs, place))
-        if output.shape[1:] != shape:
-            msg = (
-                f"the variant's output has shape {list(output.shape[1:])}, but the original model's output has shape "
-                f"{list(shape)}"
-            )
-            raise ConversionError(msg)
-        outputs[index] = output[0]
-    if not np.isfinite(outputs).all():
+        for name, output in session.run(row(inputs, place)).items():
+            if output.shape != outputs[name].shape[1:]:
+                msg = (
+                    f"the variant's output {name} has shape {list(output.shape)}, but that of the original model has "
+                    f"shape {list(outputs[name].shape[1:])}"
+                )
+                raise ConversionError(msg)
+            outputs[name][index] = output
+    if not all(np.isfinite(array).all() for array in outputs.values()):
         msg = "the variant's output contains NaN or infinity"
         raise ConversionError(msg)
     return outputs
+
+
+def per_sample(outputs: OutputArrays) -> Iterator[Outputs]:
+    """Yield the outputs of each sample."""
+    for arrays in zip(*outputs.values(), strict=True):
+        yield dict(zip(outputs, arrays, strict=True))
+
+
+def flat(outputs: OutputArrays) -> NDArray[np.float32]:
+    """Return all numbers of each sample as one vector, `[N,D]`."""
+    return np.concatenate([array.reshape(len(array), -1) for array in outputs.values()], axis=1)
 
 
 def _sqnr(original: NDArray[np.float32], outputs: NDArray[np.float32]) -> float | None:
@@ -182,17 +214,20 @@ def _sqnr(original: NDArray[np.float32], outputs: NDArray[np.float32]) -> float 
     return None if noise == 0 or signal == 0 else 10 * math.log10(signal / noise)
 
 
-def _saturated(original: NDArray[np.float32], outputs: NDArray[np.float32], span: tuple[float, float] | None) -> float:
+def _saturated(original: OutputArrays, outputs: OutputArrays, slots: Sequence[Slot]) -> float:
     """Return the share of outputs that are saturated.
 
     An output is saturated if it equals the smallest or largest value that the variant can output, and the output of
-    the original model lies outside this range by more than one quantisation step.
+    the original model lies outside this range by more than one quantisation step. Only the output of a model with a
+    single output is examined.
     """
+    span = slots[0].span if len(slots) == 1 else None
     if span is None:
         return 0.0
+    (found,), (expected,) = outputs.values(), original.values()
     low, high = span
     step = (high - low) / 255
-    saturated = ((outputs <= low) & (original < low - step)) | ((outputs >= high) & (original > high + step))
+    saturated = ((found <= low) & (expected < low - step)) | ((found >= high) & (expected > high + step))
     return float(np.mean(saturated))
 
 

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
+from orilla.export.check.compare import OutputArrays, per_sample
 from orilla.export.data.draw import all_items, balanced
 from orilla.export.data.open import open_samples
 from orilla.export.data.prepared import Inputs, by_input, row
 from orilla.export.source_model import SourceModel
+from orilla.runtime.bundle.golden import encode_outputs
 from orilla.runtime.bundle.manifest import Golden
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.datasets.raw import named_raw
 from orilla.runtime.frame import Line
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
-from orilla.runtime.preprocessing.npy import encode_npy
 from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.registry import task_of
 
@@ -44,8 +44,8 @@ class GoldenData:
     files: dict[str, bytes]
     entries: tuple[Golden, ...]
     inputs: Inputs
-    outputs: NDArray[np.float32]
-    """Outputs of the original model for the golden samples, `[N,...]`."""
+    outputs: OutputArrays
+    """Outputs of the original model for the golden samples."""
 
 
 def raw_samples(
@@ -106,27 +106,28 @@ def candidates(raws: Sequence[tuple[str, RawInput]], source: SourceModel) -> Can
     return Candidates(stored, {name: np.stack([sample[name] for sample in prepared]) for name in prepared[0]})
 
 
-def choose_golden(source: SourceModel, candidates: Candidates, outputs: NDArray[np.float32], count: int) -> GoldenData:
+def choose_golden(source: SourceModel, candidates: Candidates, outputs: OutputArrays, count: int) -> GoldenData:
     """Choose the golden samples from the candidates, and return their files.
 
     Args:
         source: The original model.
         candidates: The samples to choose from.
-        outputs: Outputs of the original model for the candidates, `[N,...]`.
+        outputs: Outputs of the original model for the candidates.
         count: Number of golden samples.
     """
     chosen = task_of(source.task).choose_golden(outputs, count)
-    stored, outputs = [candidates.stored[place] for place in chosen], outputs[chosen]
+    stored = [candidates.stored[place] for place in chosen]
+    outputs = {name: array[chosen] for name, array in outputs.items()}
     inputs = {name: array[chosen] for name, array in candidates.inputs.items()}
     preprocessor = source.preprocessor
     files: dict[str, bytes] = {}
     entries = []
-    for index, (data, raw) in enumerate(stored):
+    for index, ((data, raw), output) in enumerate(zip(stored, per_sample(outputs), strict=True)):
         stem = f"golden/{index:03d}"
         names = [f"{stem}{preprocessor.raw_suffix}", f"{stem}{preprocessor.prepared_suffix}", f"{stem}.output.npy"]
         files[names[0]] = data
         files[names[1]] = preprocessor.encode_prepared(_named(preprocessor, row(inputs, index)))
-        files[names[2]] = encode_npy(outputs[index])
+        files[names[2]] = encode_outputs(output, source.outputs, np.float32)
         entries.append(Golden(names[0], preprocessor.digest(raw), names[1], names[2]))
     return GoldenData(files, tuple(entries), inputs, outputs)
 
@@ -136,8 +137,3 @@ def _named(preprocessor: InputPreprocessor, prepared: ModelInput) -> ModelInput:
     if preprocessor.input_names and isinstance(prepared, np.ndarray):
         return {preprocessor.input_names[0]: prepared}
     return prepared
-
-
-def half(answer: NDArray[np.float32]) -> NDArray[np.generic]:
-    """Return an output as float16 if its absolute values are at most 1, or unchanged if not."""
-    return answer.astype(np.float16) if float(np.abs(answer).max()) <= 1.0 else answer

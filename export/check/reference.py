@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.export.check.compare import Reference
+from orilla.export.check.compare import OutputArrays, Reference, per_sample
 from orilla.export.check.golden import Candidates
 from orilla.export.convert import fork_server
 from orilla.export.data.prepared import SampleSet
@@ -19,7 +17,7 @@ from orilla.export.workspace import Workspace, save_array
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.targets import target_of
 from orilla.runtime.tasks.registry import task_of
-from orilla.runtime.tasks.task import GroundTruth, Target, Task
+from orilla.runtime.tasks.task import GroundTruth, Target
 
 BATCH = 32
 
@@ -29,7 +27,7 @@ MAX_EXCESS = 1e-3
 
 def run_original(
     source: SourceModel, validation: SampleSet, candidates: Candidates, work: Workspace
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[OutputArrays, OutputArrays]:
     """Run the original model on the validation data and the golden candidates, in one process.
 
     Args:
@@ -39,7 +37,7 @@ def run_original(
         work: The workspace with the prepared samples.
 
     Returns:
-        The outputs for the validation samples and the outputs for the candidates, each `[N,...]`.
+        The outputs for the validation samples, and the outputs for the candidates.
 
     Raises:
         ConversionError: The original model cannot run.
@@ -51,38 +49,38 @@ def run_original(
     jobs = [
         {
             "inputs": {name: str(work.inputs(stem, name)) for name in validation.inputs},
-            "out": str(work.outputs(stem)),
+            "outputs": {spec.name: str(work.outputs(stem, place)) for place, spec in enumerate(source.outputs)},
         }
         for stem in stems
     ]
     work.jobs.write_text(json.dumps(jobs))
     fork_server.call("orilla.export.check.reference:predict", model=str(source.model), jobs=str(work.jobs))
-    outputs, golden_outputs = (np.load(work.outputs(stem)) for stem in stems)
+    outputs, golden_outputs = (
+        {spec.name: np.load(work.outputs(stem, place)) for place, spec in enumerate(source.outputs)} for stem in stems
+    )
     _check_scores(source, outputs)
     return outputs, golden_outputs
 
 
-def make_reference(
-    source: SourceModel, validation: SampleSet, dataset: Dataset, outputs: NDArray[np.float32]
-) -> Reference:
+def make_reference(source: SourceModel, validation: SampleSet, dataset: Dataset, outputs: OutputArrays) -> Reference:
     """Return the reference for the checks. Without labels, the decisions of the original model are the ground truth.
 
     Args:
         source: The original model.
         validation: The prepared validation samples.
         dataset: The validation data set.
-        outputs: Outputs of the original model for the validation samples, `[N,...]`.
+        outputs: Outputs of the original model for the validation samples.
 
     Raises:
         DataError: The labels and the outputs differ in size.
     """
     task = task_of(source.task)
     labelled = dataset.has_labels and (task.needs_labels or _has_values(validation, outputs))
-    truths = validation.truths if labelled else _own_truths(outputs, validation, task)
+    truths = validation.truths if labelled else _own_truths(outputs, validation, source)
     return Reference(
-        target_of(dataset, source.task, source.labels)
+        target_of(dataset, source.task, source.context)
         if labelled
-        else Target(task, source.labels, task.pseudo_indices(source.labels), dataset.ignore),
+        else Target(task, source.context, task.pseudo_indices(source.labels), dataset.ignore),
         truths,
         validation.inputs,
         outputs,
@@ -91,9 +89,10 @@ def make_reference(
     )
 
 
-def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
+def _check_scores(source: SourceModel, outputs: OutputArrays) -> None:
     """Raise `DataError` if the task needs probabilities but the outputs are not probabilities."""
-    low, high = float(outputs.min()), float(outputs.max())
+    low = min(float(array.min()) for array in outputs.values())
+    high = max(float(array.max()) for array in outputs.values())
     if task_of(source.task).scores_in_0_1 and (low < -MAX_EXCESS or high > 1 + MAX_EXCESS):
         msg = (
             f"the outputs range from {low:.3g} to {high:.3g}, so they are not probabilities: end the model with a "
@@ -102,17 +101,18 @@ def _check_scores(source: SourceModel, outputs: NDArray[np.float32]) -> None:
         raise DataError(msg)
 
 
-def _own_truths(outputs: Iterable[NDArray[np.float32]], validation: SampleSet, task: Task) -> list[GroundTruth]:
+def _own_truths(outputs: OutputArrays, validation: SampleSet, source: SourceModel) -> list[GroundTruth]:
     """Return the decisions of the original model in the form of ground truth."""
+    task = task_of(source.task)
     return [
-        GroundTruth(truth.name, task.pseudo_truth(output, size))
-        for output, truth, size in zip(outputs, validation.truths, validation.sizes, strict=True)
+        GroundTruth(truth.name, task.pseudo_truth(output, source.context.of_frame(size)))
+        for output, truth, size in zip(per_sample(outputs), validation.truths, validation.sizes, strict=True)
     ]
 
 
-def _has_values(validation: SampleSet, outputs: NDArray[np.float32]) -> bool:
-    """Return True if each label has as many numbers as an output. Raises `DataError` if not."""
-    size = outputs[0].size
+def _has_values(validation: SampleSet, outputs: OutputArrays) -> bool:
+    """Return True if each label has as many numbers as the outputs. Raises `DataError` if not."""
+    size = sum(array[0].size for array in outputs.values())
     sizes = {np.size(truth.value) for truth in validation.truths}
     if sizes != {size}:
         msg = f"y of {validation.source} has {max(sizes)} numbers per sample, but the model outputs {size}"
@@ -126,38 +126,31 @@ def predict(model: str, jobs: str) -> None:
     Args:
         model: Path of the model file.
         jobs: Path of a JSON file with a list of jobs. In each job, `inputs` maps the name of each input to a `.npy`
-            file with an array `[N,...]`, and `out` names the `.npy` file to write, with a float32 array `[N,...]`.
-            Several outputs are concatenated in the order of their names to an array `[N,D]`.
+            file with an array `[N,...]`, and `outputs` maps the name of each output to the `.npy` file to write, with
+            a float32 array `[N,...]`.
 
     Raises:
         ValueError: An output contains NaN or infinity.
     """
+    import keras
+
     from orilla.export.convert.frozen import input_names, load, output_names
 
     network = load(model)
-    order = np.argsort(output_names(network), kind="stable")
     for job in json.loads(Path(jobs).read_text()):
         arrays = [np.load(job["inputs"][name], mmap_mode="r") for name in input_names(network)]
         batches = []
         for start in range(0, len(arrays[0]), BATCH):
             inputs = [_batch(array[start : start + BATCH]) for array in arrays]
             outputs = network.predict_on_batch(inputs if len(inputs) > 1 else inputs[0])
-            batches.append(_concatenated(outputs, order))
-        result = np.concatenate(batches).astype(np.float32)
-        if not np.isfinite(result).all():
-            msg = "the original model's output contains NaN or infinity: train it again"
-            raise ValueError(msg)
-        save_array(Path(job["out"]), result)
+            batches.append([np.asarray(output, np.float32) for output in keras.tree.flatten(outputs)])
+        for name, *parts in zip(output_names(network), *batches, strict=True):
+            result = np.concatenate(parts)
+            if not np.isfinite(result).all():
+                msg = "the original model's output contains NaN or infinity: train it again"
+                raise ValueError(msg)
+            save_array(Path(job["outputs"][name]), result)
 
 
 def _batch(array: np.ndarray) -> np.ndarray:
     return np.asarray(array) if array.dtype.kind == "i" else array.astype(np.float32)
-
-
-def _concatenated(outputs: object, order: np.ndarray) -> np.ndarray:
-    import keras
-
-    flat = [np.asarray(output) for output in keras.tree.flatten(outputs)]
-    if len(flat) == 1:
-        return flat[0]
-    return np.concatenate([flat[place].reshape(len(flat[place]), -1) for place in order], axis=1)

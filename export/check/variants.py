@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from orilla.devices.cores import available_cores
 from orilla.devices.errors import ConversionError, OrillaError
 from orilla.devices.progress import Progress
 from orilla.export.check import timing
-from orilla.export.check.compare import Reference, answers, check, tolerance
-from orilla.export.check.golden import GoldenData, half
+from orilla.export.check.compare import Reference, answers, check, per_sample, tolerance
+from orilla.export.check.file_tensors import file_tensors
+from orilla.export.check.golden import GoldenData
 from orilla.export.recipe import SUFFIXES, Recipe
 from orilla.export.recommend import recommended
+from orilla.export.source_model import SourceModel
+from orilla.runtime.bundle.golden import encode_outputs
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
 from orilla.runtime.engines.loader import MAX_THREADS
-from orilla.runtime.preprocessing.npy import encode_npy
+from orilla.runtime.engines.registry import default_engine
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 
 
 @dataclass
@@ -28,6 +34,7 @@ class VariantChecks:
     models: dict[str, bytes]
     """Content of the model file of each variant."""
     recipes: dict[str, Recipe]
+    source: SourceModel
     reference: Reference
     golden: GoldenData
     failed: dict[str, str]
@@ -53,7 +60,7 @@ class VariantChecks:
     def time(self) -> None:
         """Measure the latency of each variant, and store it in the variant."""
         self.progress.status("measuring the latency of the variants")
-        files = {name: (variant.engine, self.models[name]) for name, variant in self.variants.items()}
+        files = {name: (default_engine(variant.format), self.models[name]) for name, variant in self.variants.items()}
         for name, latency in timing.latencies(files, self.reference.inputs).items():
             self.variants[name] = msgspec.structs.replace(self.variants[name], latency=latency)
 
@@ -84,26 +91,34 @@ class VariantChecks:
         recipe, before = self.recipes[name], self.variants.get(name)
         threads = min(available_cores(), MAX_THREADS)
         try:
-            with closing(loader.load_bytes(recipe.engine, self.models[name], threads=threads)) as session:
+            engine = default_engine(recipe.format)
+            loaded = loader.load_bytes(engine, self.models[name], threads=threads, binding=self.source.binding)
+            with closing(loaded) as session:
                 result = check(self.reference, session, seconds=seconds)
-                shape = self.golden.outputs.shape
-                outputs = answers(session, self.golden.inputs, range(shape[0]), shape[1:])
+                places = range(len(self.golden.entries))
+                outputs = answers(session, self.golden.inputs, places, self.golden.outputs)
+                tensors = file_tensors(session, self.source)
         except OrillaError as error:
             self.failed[name] = str(error)
             self.variants.pop(name, None)
             return
         if before is None:
             self._answers[name] = {
-                f"golden/{index:03d}.{name}.npy": encode_npy(half(output)) for index, output in enumerate(outputs)
+                f"golden/{index:03d}.{name}.npy": encode_outputs(output, self.source.outputs, _golden_dtype(output))
+                for index, output in enumerate(per_sample(outputs))
             }
         self.variants[name] = Variant(
-            name,
-            f"variants/{name}{SUFFIXES[recipe.engine]}",
-            recipe.engine,
-            result,
-            tuple(self._answers[name]),
-            tolerance(result, self.reference, outputs, self.golden.outputs, rounded="int" in recipe.weights),
-            None if before is None else before.latency,
+            name=name,
+            file=f"variants/{name}{SUFFIXES[recipe.format]}",
+            format=recipe.format,
+            weights=recipe.weights,
+            activations=recipe.activations,
+            inputs=tensors[0],
+            outputs=tensors[1],
+            check=result,
+            golden=tuple(self._answers[name]),
+            tolerance=tolerance(result, self.reference, outputs, self.golden.outputs, rounded="int" in recipe.weights),
+            latency=None if before is None else before.latency,
         )
 
     def _require_variant(self) -> None:
@@ -111,3 +126,8 @@ class VariantChecks:
             name, reason = next(iter(self.failed.items()))
             msg = f"no variant can be used; the first failure is {name}: {reason}"
             raise ConversionError(msg)
+
+
+def _golden_dtype(outputs: Outputs) -> type[np.floating[Any]]:
+    """Return float16 if the absolute values of all outputs are at most 1, else float32."""
+    return np.float16 if max(float(np.abs(array).max()) for array in outputs.values()) <= 1.0 else np.float32

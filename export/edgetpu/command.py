@@ -203,7 +203,8 @@ def _write(arguments: argparse.Namespace, compiled: compiler.Compiled) -> None:
     path = str(Path(chosen.file).with_suffix("")) + "_edgetpu.tflite"
     files = {name: bundle.read(name) for name in manifest.files} | {path: compiled.model}
     variants = tuple(
-        replace(variant, compiled=path) if variant.name == chosen.name else variant for variant in manifest.variants
+        replace(variant, compiled=variant.compiled | {"edgetpu": path}) if variant.name == chosen.name else variant
+        for variant in manifest.variants
     )
     write(arguments.out, replace(manifest, variants=variants, files=entries(files)), files)
 

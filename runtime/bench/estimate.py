@@ -92,7 +92,7 @@ def precision_of(variant: Variant) -> str:
     Raises:
         DataError: No figures are published for the variant's engine or precision.
     """
-    if variant.engine != "litert":
+    if variant.format != "tflite":
         msg = "published figures exist only for LiteRT with XNNPACK"
         raise DataError(msg)
     numbers = variant.name.partition("_")[2]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,8 @@ from orilla.devices.errors import BundleError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Golden, Variant
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
-from orilla.runtime.preprocessing.npy import decode_npy
+from orilla.runtime.preprocessing.npy import decode_npy, encode_npy
+from orilla.runtime.preprocessing.tensor_spec import Outputs, TensorSpec, pack, unpack
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +27,8 @@ class KnownFrame:
     """True if decoding the raw input gave the same values as at export."""
     prepared: ModelInput
     """Input of the network."""
-    output: NDArray[np.float32]
-    """Output of the original model without the batch axis."""
+    outputs: dict[str, NDArray[np.float32]]
+    """Outputs of the original model by name, without the batch axis."""
 
 
 def read_frames(bundle: Bundle) -> list[KnownFrame]:
@@ -37,21 +40,36 @@ def read_frames(bundle: Bundle) -> list[KnownFrame]:
     return [_read(bundle, golden, preprocessor) for golden in bundle.manifest.golden]
 
 
-def read_answers(bundle: Bundle, variant: Variant) -> NDArray[np.float32]:
-    """Return the outputs of the variant that were recorded at export, `[N,...]`."""
+def read_answers(bundle: Bundle, variant: Variant) -> list[dict[str, NDArray[np.float32]]]:
+    """Return the outputs of the variant that were recorded at export, by name, for each golden sample."""
     if len(variant.golden) != len(bundle.manifest.golden):
         msg = f"{variant.name} has {len(variant.golden)} golden outputs: expected one for each golden frame"
         raise BundleError(msg)
-    types = (np.float32, np.float16)
-    answers = [decode_npy(bundle.read(name), name, types).astype(np.float32) for name in variant.golden]
-    if any(answer.shape != answers[0].shape for answer in answers):
-        msg = f"golden outputs of {variant.name} have different shapes"
+    return [decode_outputs(bundle.read(name), name, bundle.manifest.outputs) for name in variant.golden]
+
+
+def encode_outputs(outputs: Outputs, specs: Sequence[TensorSpec], dtype: type[np.floating[Any]]) -> bytes:
+    """Return the `.npy` file that stores the outputs for one golden sample.
+
+    The file contains the only output, or one vector with all outputs in the order of `specs`.
+    """
+    if len(specs) == 1:
+        return encode_npy(outputs[specs[0].name].astype(dtype))
+    return encode_npy(pack(outputs, specs, dtype))
+
+
+def decode_outputs(data: bytes, name: str, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.float32]]:
+    """Decode a file that `encode_outputs` returned. Raise `BundleError` if it does not contain these outputs."""
+    packed = decode_npy(data, name, (np.float32, np.float16)).astype(np.float32)
+    expected = specs[0].shape if len(specs) == 1 else (sum(spec.size for spec in specs),)
+    if packed.shape != expected:
+        msg = f"{name} has shape {list(packed.shape)}, but the outputs have shape {list(expected)}"
         raise BundleError(msg)
-    return np.stack(answers)
+    return unpack(packed, specs)
 
 
 def _read(bundle: Bundle, golden: Golden, preprocessor: InputPreprocessor) -> KnownFrame:
     raw = preprocessor.decode_raw(bundle.read(golden.raw), golden.raw)
     prepared = preprocessor.decode_prepared(bundle.read(golden.prepared), golden.prepared)
-    output = decode_npy(bundle.read(golden.output), golden.output, (np.float32,)).astype(np.float32)
-    return KnownFrame(raw, preprocessor.digest(raw) == golden.raw_sha256, prepared, output)
+    outputs = decode_outputs(bundle.read(golden.output), golden.output, bundle.manifest.outputs)
+    return KnownFrame(raw, preprocessor.digest(raw) == golden.raw_sha256, prepared, outputs)

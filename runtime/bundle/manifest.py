@@ -9,8 +9,11 @@ import msgspec
 
 from orilla.devices.errors import BundleError, unknown_name
 from orilla.runtime.bundle.card import Card
+from orilla.runtime.preprocessing import tensor_spec
 from orilla.runtime.preprocessing.spec import Spec
+from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.tasks.registry import TASKS, task_of
+from orilla.runtime.tasks.task import DecodeContext
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
 """Pattern that variant names must match, because they become file names and arguments of remote commands."""
@@ -70,30 +73,55 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: int
 
 
+class FileTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An input or output of a model file."""
+
+    name: str
+    """Name in the bundle. The only input of an image or text model has the name that its file gives it."""
+    shape: tuple[int, ...]
+    """Shape with the batch axis. The size of an axis that is not fixed is 0."""
+    dtype: str
+    scale: float | None = None
+    """Scale of the quantised numbers. None if the tensor is not quantised."""
+    zero_point: int | None = None
+    """Zero point of the quantised numbers. None if the tensor is not quantised."""
+    layout: Literal["NHWC", "NCHW"] | None = None
+    """Order of the axes of an image. None if the tensor is not an image."""
+    file_name: str | None = None
+    """Name in the model file. None if it equals `name`."""
+
+
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A variant: one model file that one recipe created."""
 
     name: str
     """Name of the recipe."""
     file: str
-    engine: str
+    format: str
+    """Format of the file: `tflite` or `onnx`."""
+    weights: str
+    """Type of the weights, such as `float32` or `int8`."""
+    activations: str
+    """Type of the activations, such as `float32` or `int8`."""
+    inputs: tuple[FileTensor, ...]
+    outputs: tuple[FileTensor, ...]
     check: Check
     golden: tuple[str, ...]
     """Files (`.npy`, float16) with the outputs of this variant for the golden samples, recorded at export."""
     tolerance: Tolerance
     latency: Latency | None = None
-    compiled: str | None = None
-    """File that Coral's compiler created for the Edge TPU. None if the variant was not compiled."""
+    compiled: dict[str, str] = {}
+    """For each engine that needs a compiled file, such as `edgetpu`, the file that its compiler created."""
 
     @property
     def full_precision(self) -> bool:
-        """Return True if weights and activations keep their float precision."""
-        return self.name.partition("_")[2].startswith("fp32")
+        """Return True if weights and activations are float32."""
+        return self.weights == self.activations == "float32"
 
     @property
     def files(self) -> tuple[str, ...]:
         """Return the bundle's files that belong only to this variant."""
-        return (self.file, *self.golden, *((self.compiled,) if self.compiled is not None else ()))
+        return (self.file, *self.golden, *self.compiled.values())
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +171,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[str, ...]
     """Class names. A single-class segmentation model has one name: the class whose probability it outputs."""
     preprocess: Spec
+    outputs: tuple[TensorSpec, ...]
+    """Outputs of the model, dequantised. Every variant has these outputs."""
     variants: tuple[Variant, ...]
     default: str
     """Name of the variant that runs if no other is requested."""
@@ -161,6 +191,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if variant.name == name:
                 return variant
         raise unknown_name(name, [variant.name for variant in self.variants], kind="variant")
+
+    @property
+    def context(self) -> DecodeContext:
+        """Return the properties of the model that its task needs to decode outputs."""
+        return DecodeContext(self.labels)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -228,7 +263,8 @@ def _check_preprocess(manifest: Manifest) -> None:
     if spec.input_kind not in task_of(manifest.task).input_kinds or spec.needs_vocabulary != has_vocabulary:
         msg = f"manifest.json: the keys preprocess and vocabulary are wrong for task {manifest.task}"
         raise BundleError(msg)
-    if (problem := spec.problem()) is not None:
+    declared = "the model has no outputs" if not manifest.outputs else tensor_spec.problem(manifest.outputs)
+    if (problem := spec.problem() or declared) is not None:
         msg = f"manifest.json: {problem}"
         raise BundleError(msg)
 

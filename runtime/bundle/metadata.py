@@ -40,9 +40,9 @@ def with_metadata(bundle: Bundle, variant: Variant) -> bytes:
         MissingExtraError: The packages that rewrite a `.tflite` file are not installed.
     """
     data = bundle.read(variant.file)
-    if variant.engine == "onnx":
+    if variant.format == "onnx":
         return data + _properties(bundle.manifest, variant)
-    if variant.engine == "litert":
+    if variant.format == "tflite":
         return _tflite(data, bundle, variant)
     return data
 

@@ -11,6 +11,7 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.metadata import with_metadata
 from orilla.runtime.commands.result import CommandResult
+from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
@@ -53,4 +54,4 @@ def execute(arguments: argparse.Namespace) -> ExtractResult:
     check_writable(arguments.out)
     data = bundle.read(variant.file) if arguments.bare else with_metadata(bundle, variant)
     write_bytes(arguments.out, data)
-    return ExtractResult(str(arguments.out), variant.name, variant.engine, len(data))
+    return ExtractResult(str(arguments.out), variant.name, default_engine(variant.format), len(data))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from orilla.devices.detect import features
 from orilla.devices.errors import EngineError
-from orilla.runtime.engines.litert import first_line, runtime, slots, span_of
-from orilla.runtime.engines.session import Inputs, Session, Slot, dequantise, joined
+from orilla.runtime.engines.litert import first_line, runtime, slots
+from orilla.runtime.engines.session import UNBOUND, Binding, Inputs, OutputConverter, Session
 from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
@@ -27,35 +27,36 @@ and 4) and to work on A76."""
 class CompiledSession:
     """A session that runs a `CompiledModel` and holds the buffers of its inputs and outputs."""
 
-    def __init__(self, model: Any, data: bytes, inputs: list[Slot], outputs: list[Slot], engine: str) -> None:
+    def __init__(self, model: Any, data: bytes, interpreter: Any, engine: str, binding: Binding = UNBOUND) -> None:
         self.engine = engine
         self._model, self._data = model, data  # The model reads its weights from these bytes.
-        self._inputs, self._outputs = Inputs(inputs), outputs
+        inputs, outputs = slots(interpreter)
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self._inputs, self._outputs = Inputs(inputs, binding), OutputConverter(outputs, binding)
         self._tensors = self._inputs.tensors()
-        self.span = span_of(outputs)
         self._input_buffers, self._output_buffers = model.create_input_buffers(0), model.create_output_buffers(0)
         for tensor in self._tensors:
             tensor[:] = 0
         self._infer()  # The first call initialises the library, which prints messages.
 
-    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference."""
         self._inputs.fill(prepared, self._tensors)
         return self._infer()
 
-    def _infer(self) -> NDArray[np.float32]:
+    def _infer(self) -> dict[str, NDArray[np.float32]]:
         try:
             for buffer, tensor in zip(self._input_buffers, self._tensors, strict=True):
                 buffer.write(tensor)
             self._model.run_by_index(0, self._input_buffers, self._output_buffers)
             arrays = [
                 buffer.read(math.prod(slot.shape), slot.dtype).reshape(slot.shape)
-                for buffer, slot in zip(self._output_buffers, self._outputs, strict=True)
+                for buffer, slot in zip(self._output_buffers, self.outputs, strict=True)
             ]
         except (RuntimeError, ValueError) as error:
             msg = f"{self.engine} failed: {first_line(error)}"
             raise EngineError(msg) from error
-        return joined([dequantise(array, slot.quantisation) for array, slot in zip(arrays, self._outputs, strict=True)])
+        return self._outputs.convert(arrays)
 
     def close(self) -> None:
         """Release the engine."""
@@ -74,7 +75,7 @@ def check_processor(architecture: str, features: Collection[str]) -> None:
         raise EngineError(msg)
 
 
-def load(data: bytes, threads: int) -> Session:
+def load(data: bytes, threads: int, binding: Binding = UNBOUND) -> Session:
     """Compile the bytes of a `.tflite` file for the CPU.
 
     Raises:
@@ -92,12 +93,12 @@ def load(data: bytes, threads: int) -> Session:
         try:
             # `CompiledModel` does not report scales and zero points. An interpreter does, even before it allocates
             # memory.
-            inputs, outputs = slots(interpreters.Interpreter(model_content=data))
-            if len(inputs) != 1 or len(outputs) != 1:
+            interpreter = interpreters.Interpreter(model_content=data)
+            if any(len(side) != 1 for side in slots(interpreter)):
                 msg = f"{package}: with CompiledModel, a variant can have only one input and one output"
                 raise EngineError(msg)
             model = CompiledModel.from_buffer(data, options=Options(cpu_options=CpuOptions(num_threads=threads)))
-            return CompiledSession(model, data, inputs, outputs, f"{package} {_version()} compiled")
+            return CompiledSession(model, data, interpreter, f"{package} {_version()} compiled", binding)
         except (RuntimeError, ValueError) as error:
             # Only the reason is kept, so that the unfinished model is released within the `with` block, where its
             # messages are hidden.

@@ -21,6 +21,7 @@ from orilla.devices.errors import EngineError
 from orilla.devices.shared_libraries import EDGETPU as LIBRARY
 from orilla.devices.shared_libraries import built_for, edgetpu_library, native
 from orilla.runtime.engines import litert
+from orilla.runtime.engines.session import UNBOUND, Binding
 from orilla.runtime.preprocessing.input_kind import ModelInput
 from orilla.runtime.stdio import hidden_stderr
 
@@ -79,9 +80,10 @@ class EdgeTpuSession:
         except BaseException:
             self._worker.stop()
             raise
-        self.engine, self.span = f"{self._tpu.engine} edgetpu", self._tpu.span
+        self.engine = f"{self._tpu.engine} edgetpu"
+        self.inputs, self.outputs = self._tpu.inputs, self._tpu.outputs
 
-    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference."""
         for _ in range(2):  # After a reset, the frame is processed once more on the reopened stick.
             if self._tpu is None and not self._reopen():
@@ -99,8 +101,8 @@ class EdgeTpuSession:
                 session.close()
         self._tpu = self._cpu = None
 
-    def _try(self, prepared: ModelInput) -> NDArray[np.float32] | None:
-        """Return the output of the stick, or None if the stick is lost."""
+    def _try(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]] | None:
+        """Return the outputs of the stick, or None if the stick is lost."""
         tpu = self._tpu
         assert tpu is not None
         try:
@@ -163,7 +165,7 @@ class EdgeTpuSession:
             msg = f"edgetpu cannot load this variant: the stick did not open within {self._watchdog.limit_s:.0f} s"
             raise EngineError(msg) from None
 
-    def _on_cpu(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def _on_cpu(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         if self._open_cpu is None:
             msg = "the Edge TPU is lost, and there is no model for the CPU"
             raise EngineError(msg)
@@ -222,12 +224,13 @@ class _Failed:
     error: BaseException
 
 
-def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSession:
+def load(data: bytes, threads: int, binding: Binding = UNBOUND, fallback: bytes | None = None) -> EdgeTpuSession:
     """Open a compiled model on the first free Edge TPU.
 
     Args:
         data: Content of the model file that `edgetpu_compiler` wrote.
         threads: Number of threads on the CPU.
+        binding: Names and pixel values of the bundle.
         fallback: Content of the model file before the compilation. It runs on the CPU while the stick is absent.
 
     Raises:
@@ -240,8 +243,8 @@ def load(data: bytes, threads: int, fallback: bytes | None = None) -> EdgeTpuSes
             "`orilla edgetpu` on a machine that has edgetpu_compiler"
         )
         raise EngineError(msg)
-    open_cpu = None if fallback is None else partial(litert.load, fallback, threads)
-    return EdgeTpuSession(partial(_open, data, threads), open_cpu)
+    open_cpu = None if fallback is None else partial(litert.load, fallback, threads, binding)
+    return EdgeTpuSession(partial(_open, data, threads, binding), open_cpu)
 
 
 def try_library() -> str:
@@ -253,8 +256,8 @@ def try_library() -> str:
     return f"{edgetpu_library() or LIBRARY}, which finds an Edge TPU"
 
 
-def _open(data: bytes, threads: int) -> litert.LiteRTSession:
-    return litert.load(data, threads, delegates=[_delegate(litert.runtime()[1])])
+def _open(data: bytes, threads: int, binding: Binding) -> litert.LiteRTSession:
+    return litert.load(data, threads, binding, delegates=[_delegate(litert.runtime()[1])])
 
 
 def _delegate(module: Any) -> Any:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.engines.registry import is_package
-from orilla.runtime.engines.session import Inputs, Quantization, Slot, dequantise, joined
+from orilla.runtime.engines.session import UNBOUND, Binding, Inputs, OutputConverter, Slot
 from orilla.runtime.preprocessing.input_kind import ModelInput
+from orilla.runtime.preprocessing.quantization import Quantization
 from orilla.runtime.stdio import hidden_stderr
 
 INTERPRETERS = (
@@ -34,19 +35,19 @@ reads a sequence backwards."""
 class LiteRTSession:
     """A session that runs a model with one interpreter."""
 
-    def __init__(self, interpreter: Any, engine: str, data: bytes, threads: int) -> None:
+    def __init__(self, interpreter: Any, engine: str, data: bytes, threads: int, binding: Binding = UNBOUND) -> None:
         self.engine = engine
         self._interpreter = interpreter
-        self._data, self._threads = data, threads
+        self._data, self._threads, self._binding = data, threads, binding
         input_details, output_details = _details(interpreter)
         self._input_indices = [details["index"] for _, details in input_details]
         self._output_indices = [details["index"] for _, details in output_details]
-        self._input_slots, self._outputs = slots(interpreter)
-        self._inputs = Inputs(self._input_slots)
-        self.span = span_of(self._outputs)
+        inputs, outputs = slots(interpreter)
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self._inputs, self._outputs = Inputs(inputs, binding), OutputConverter(outputs, binding)
         self._keeps_state = STATEFUL in _operators(interpreter)
 
-    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference."""
         if self._keeps_state:
             self.reset()  # Otherwise, the state after the last sample would change the output for this one.
@@ -73,7 +74,7 @@ class LiteRTSession:
             except (RuntimeError, ValueError) as error:
                 msg = f"this variant cannot be fed step by step: {first_line(error)}"
                 raise EngineError(msg) from error
-        return StepSession(LiteRTSession(interpreter, self.engine, self._data, self._threads))
+        return StepSession(LiteRTSession(interpreter, self.engine, self._data, self._threads, self._binding))
 
     def close(self) -> None:
         """Release the engine."""
@@ -82,13 +83,13 @@ class LiteRTSession:
     @property
     def takes_vectors(self) -> bool:
         """Return True if a step of the sequence is a vector, False if it is a token."""
-        return len(self._input_slots[0].shape) > 2
+        return len(self.inputs[0].shape) > 2
 
     def reset(self) -> None:
         """Clear the state of the previous steps."""
         self._interpreter.reset_all_variables()
 
-    def run_step(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def run_step(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference that starts with the state of the previous one. See `run`."""
         interpreter = self._interpreter
         try:
@@ -100,7 +101,7 @@ class LiteRTSession:
         except (RuntimeError, ValueError) as error:
             msg = f"{self.engine} failed: {first_line(error)}"
             raise EngineError(msg) from error
-        return joined([dequantise(array, slot.quantisation) for array, slot in zip(arrays, self._outputs, strict=True)])
+        return self._outputs.convert(arrays)
 
     def _fill(self, prepared: ModelInput) -> None:
         """Write a sample into the interpreter's memory.
@@ -117,8 +118,8 @@ class StepSession:
         self._session = session
         self.reset()
 
-    def step(self, prepared: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Process one more step, and return the output for the sequence so far.
+    def step(self, prepared: NDArray[np.generic]) -> dict[str, NDArray[np.float32]]:
+        """Process one more step, and return the outputs for the sequence so far.
 
         Args:
             prepared: One step of the sequence: features `[F]`, or a token `[]` or `[1]`.
@@ -131,12 +132,19 @@ class StepSession:
         self._session.reset()
 
 
-def load(data: bytes, threads: int, package: str | None = None, delegates: Sequence[Any] = ()) -> LiteRTSession:
+def load(
+    data: bytes,
+    threads: int,
+    binding: Binding = UNBOUND,
+    package: str | None = None,
+    delegates: Sequence[Any] = (),
+) -> LiteRTSession:
     """Create an interpreter for the bytes of a `.tflite` file.
 
     Args:
         data: Content of the file.
         threads: Number of inference threads.
+        binding: Names and pixel values of the bundle.
         package: A package of `INTERPRETERS`. If None, the first one that is installed is used.
         delegates: Delegates that `load_delegate` returned.
 
@@ -157,7 +165,7 @@ def load(data: bytes, threads: int, package: str | None = None, delegates: Seque
             )
             interpreter.allocate_tensors()
         _reject_wrong(package, interpreter)
-        return LiteRTSession(interpreter, named(package), data, threads)
+        return LiteRTSession(interpreter, named(package), data, threads, binding)
     except Exception as error:  # A wheel that was built for another NumPy version may raise any exception.
         msg = f"{package} cannot load this variant: {first_line(error)}"
         raise EngineError(msg) from error
@@ -211,15 +219,6 @@ def slots(interpreter: Any) -> tuple[list[Slot], list[Slot]]:
     """Return the inputs and outputs of a model."""
     inputs, outputs = _details(interpreter)
     return [_slot(name, details) for name, details in inputs], [_slot(name, details) for name, details in outputs]
-
-
-def span_of(outputs: Sequence[Slot]) -> tuple[float, float] | None:
-    """Return the smallest and largest possible value of the output.
-
-    Return None if the output is float, or if the model has several outputs.
-    """
-    quantisation = outputs[0].quantisation
-    return quantisation.span(outputs[0].dtype) if quantisation is not None and len(outputs) == 1 else None
 
 
 def first_line(error: Exception) -> str:

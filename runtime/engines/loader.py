@@ -11,9 +11,9 @@ from orilla.devices.cores import loop_threads
 from orilla.devices.errors import ConfigError, EngineError
 from orilla.devices.memory import available_bytes
 from orilla.runtime.bundle.bundle import Bundle
-from orilla.runtime.bundle.manifest import Variant
-from orilla.runtime.engines.registry import ENGINES, installed, known
-from orilla.runtime.engines.session import NotOfferedError, Session
+from orilla.runtime.bundle.manifest import Manifest, Variant
+from orilla.runtime.engines.registry import default_engine, installed, known
+from orilla.runtime.engines.session import UNBOUND, Binding, NotOfferedError, Session
 
 MAX_THREADS = 64
 
@@ -21,15 +21,15 @@ COPIES = 2
 """Minimum memory of a model as a multiple of its file size. The weights are in memory twice: in the layout of the file,
 and in the layout that the kernels need."""
 
-BASE_BYTES = {"litert": 12 << 20, "onnx": 40 << 20}
-"""Minimum memory in bytes that an engine needs without a model, by the engine's family. Measured with
+BASE_BYTES = {"tflite": 12 << 20, "onnx": 40 << 20}
+"""Minimum memory in bytes that an engine needs without a model, by file format. Measured with
 `python tests/perf/engines.py`."""
 
 
 def fits(variant: Variant, engine: str) -> bool:
     """Return True if the engine can run the variant's file."""
     chosen = known(engine)
-    return chosen.family == variant.engine and (variant.compiled is not None or not chosen.compiled)
+    return chosen.format == variant.format and (engine in variant.compiled or not chosen.compiled)
 
 
 def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None) -> Variant:
@@ -45,10 +45,10 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
     if variant is not None:
         chosen = manifest.variant(variant)
         if engine is not None and not fits(chosen, engine):
-            if known(engine).compiled and chosen.engine == known(engine).family:
+            if known(engine).compiled and chosen.format == known(engine).format:
                 msg = f"variant {variant} is not compiled for {engine}: run `orilla edgetpu {bundle.path.name}`"
                 raise ConfigError(msg)
-            msg = f"variant {variant} runs on the engine `{chosen.engine}`, not on `{engine}`"
+            msg = f"variant {variant} runs on the engine `{default_engine(chosen.format)}`, not on `{engine}`"
             raise ConfigError(msg)
         return chosen
     default = manifest.variant(manifest.default)
@@ -63,14 +63,25 @@ def choose(bundle: Bundle, variant: str | None = None, engine: str | None = None
 
 def load(bundle: Bundle, variant: Variant, *, engine: str | None = None, threads: int | None = None) -> Session:
     """Load a variant on its own engine, or on another engine that can run its file. See `load_bytes`."""
-    engine = engine or variant.engine
+    engine = engine or default_engine(variant.format)
     check_memory(engine, bundle.manifest.files[variant.file].size)  # The memory is checked before the file is read.
-    if engine in ENGINES and ENGINES[engine].compiled and variant.compiled is not None:
-        return _session(engine, bundle.read(variant.compiled), threads, {"fallback": bundle.read(variant.file)})
-    return _session(engine, bundle.read(variant.file), threads)
+    binding = binding_of(bundle.manifest, variant)
+    if engine in variant.compiled:
+        fallback = {"fallback": bundle.read(variant.file)}
+        return _session(engine, bundle.read(variant.compiled[engine]), threads, binding, fallback)
+    return _session(engine, bundle.read(variant.file), threads, binding)
 
 
-def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Session:
+def binding_of(manifest: Manifest, variant: Variant) -> Binding:
+    """Return how the names and the pixel values of a bundle become those of a variant's file."""
+    inputs, outputs = (
+        {tensor.file_name: tensor.name for tensor in side if tensor.file_name is not None}
+        for side in (variant.inputs, variant.outputs)
+    )
+    return Binding(inputs, outputs, tuple(spec.name for spec in manifest.outputs))
+
+
+def load_bytes(engine: str, data: bytes, *, threads: int | None = None, binding: Binding = UNBOUND) -> Session:
     """Load the bytes of a model file on an engine. If `threads` is None, all cores but one are used.
 
     Raises:
@@ -78,11 +89,15 @@ def load_bytes(engine: str, data: bytes, *, threads: int | None = None) -> Sessi
         EngineError: The engine is not installed, cannot load the file, or lacks memory.
     """
     check_memory(engine, len(data))
-    return _session(engine, data, threads)
+    return _session(engine, data, threads, binding)
 
 
 def _session(
-    engine: str, data: bytes, threads: int | None, options: Mapping[str, Any] = MappingProxyType({})
+    engine: str,
+    data: bytes,
+    threads: int | None,
+    binding: Binding,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Session:
     chosen = known(engine)
     if threads is not None and not 1 <= threads <= MAX_THREADS:
@@ -93,7 +108,7 @@ def _session(
         raise EngineError(msg)
     try:
         load_on = import_module(chosen.module).load
-        session: Session = load_on(data, threads or loop_threads(), **chosen.options, **options)
+        session: Session = load_on(data, threads or loop_threads(), binding, **chosen.options, **options)
     except NotOfferedError as error:
         msg = f"{error}: {chosen.install}"
         raise EngineError(msg) from error
@@ -102,7 +117,7 @@ def _session(
 
 def check_memory(engine: str, size: int) -> None:
     """Raise `EngineError` if there is less free memory than a model file of `size` bytes needs."""
-    needed = COPIES * size + BASE_BYTES[known(engine).family]
+    needed = COPIES * size + BASE_BYTES[known(engine).format]
     free = available_bytes()
     if free is not None and free < needed:
         msg = (
@@ -113,4 +128,4 @@ def check_memory(engine: str, size: int) -> None:
 
 
 def _offer(variants: tuple[Variant, ...]) -> str:
-    return "it has " + ", ".join(f"{variant.name} ({variant.engine})" for variant in variants)
+    return "it has " + ", ".join(f"{variant.name} ({default_engine(variant.format)})" for variant in variants)

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import EngineError
 from orilla.runtime.engines.litert import first_line
-from orilla.runtime.engines.session import Inputs, NotOfferedError, Session, Slot, joined
+from orilla.runtime.engines.session import (
+    UNBOUND,
+    Binding,
+    Inputs,
+    NotOfferedError,
+    OutputConverter,
+    Session,
+    Slot,
+)
 from orilla.runtime.preprocessing.input_kind import ModelInput
 
 CPU = "CPUExecutionProvider"
@@ -20,6 +28,10 @@ OPTIONS: dict[str, dict[str, str]] = {"OpenVINOExecutionProvider": {"device_type
 
 DTYPES = {
     "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int16)": np.int16,
     "tensor(int32)": np.int32,
     "tensor(int64)": np.int64,
     "tensor(double)": np.float64,
@@ -37,31 +49,30 @@ class _ReportsAssignment(Protocol):
 class OnnxSession:
     """A session that runs a model with ONNX Runtime."""
 
-    span: tuple[float, float] | None = None
-
-    def __init__(self, session: Any, engine: str) -> None:
+    def __init__(self, session: Any, engine: str, binding: Binding = UNBOUND) -> None:
         self.engine = engine
         self._session = session
-        slots = [_slot(tensor) for tensor in session.get_inputs()]
-        self._names = [slot.name for slot in slots]
-        self._inputs = Inputs(slots)
+        self.inputs = tuple(_slot(tensor) for tensor in session.get_inputs())
+        self._names = [slot.name for slot in self.inputs]
+        self._inputs = Inputs(self.inputs, binding)
         self._tensors = self._inputs.tensors()
-        self._outputs = sorted(tensor.name for tensor in session.get_outputs())
+        self.outputs = tuple(_slot(tensor) for tensor in session.get_outputs())
+        self._outputs = OutputConverter(self.outputs, binding)
 
-    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference."""
         self._inputs.fill(prepared, self._tensors)
         tensors = dict(zip(self._names, self._tensors, strict=True))
         try:
-            outputs = self._session.run(self._outputs, tensors)
+            outputs = self._session.run(None, tensors)
         except Exception as error:
             msg = f"{self.engine} failed: {first_line(error)}"
             raise EngineError(msg) from error
         for output in outputs:
-            if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb" or output.ndim < 1:
+            if not isinstance(output, np.ndarray) or output.dtype.kind not in "iufb":
                 msg = "the variant's output is not an array of numbers"
                 raise EngineError(msg)
-        return joined([output.astype(np.float32, copy=False) for output in outputs])
+        return self._outputs.convert(outputs)
 
     def close(self) -> None:
         """Release the engine."""
@@ -70,13 +81,13 @@ class OnnxSession:
 
 def _slot(tensor: Any) -> Slot:
     if tensor.type not in DTYPES:
-        msg = f"onnxruntime cannot load this variant: its input is {tensor.type}, expected {', '.join(DTYPES)}"
+        msg = f"onnxruntime cannot load this variant: {tensor.name} is {tensor.type}, expected {', '.join(DTYPES)}"
         raise EngineError(msg)
     shape = tuple(size if isinstance(size, int) else 0 for size in tensor.shape)
     return Slot(tensor.name, shape, np.dtype(DTYPES[tensor.type]), None)
 
 
-def load(data: bytes, threads: int, provider: str = CPU) -> Session:
+def load(data: bytes, threads: int, binding: Binding = UNBOUND, provider: str = CPU) -> Session:
     """Create a session for the bytes of an `.onnx` file.
 
     Waiting threads do not spin, because the rest of the loop needs the cores. If the requested provider cannot
@@ -120,7 +131,9 @@ def load(data: bytes, threads: int, provider: str = CPU) -> Session:
         msg = f"onnxruntime fell back to {', '.join(session.get_providers())} from {provider}"
         raise EngineError(msg)
     engine = f"onnxruntime {onnxruntime.__version__}"
-    return OnnxSession(session, engine if provider == CPU else f"{engine} {provider.removesuffix('ExecutionProvider')}")
+    if provider != CPU:
+        engine += f" {provider.removesuffix('ExecutionProvider')}"
+    return OnnxSession(session, engine, binding)
 
 
 def _require(session: Any, provider: str) -> None:

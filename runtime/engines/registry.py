@@ -16,9 +16,8 @@ class Engine:
 
     module: str
     """Module whose `load(data, threads, **options)` creates a session."""
-    family: str
-    """Name that a manifest uses for the file format of this engine: `litert` for `.tflite` files, `onnx` for `.onnx`
-    files."""
+    format: str
+    """Format of the files that the engine runs: `tflite` or `onnx`."""
     packages: tuple[str, ...]
     """Packages that the engine can use. At least one must be installed."""
     install: str
@@ -26,7 +25,8 @@ class Engine:
     options: dict[str, str] = field(default_factory=dict)
     """Additional arguments of `load`."""
     compiled: bool = False
-    """True if the engine runs the file `Variant.compiled`. While its device is absent, it runs `Variant.file`."""
+    """True if the engine runs the variant's file in `Variant.compiled`. While its device is absent, it runs
+    `Variant.file`."""
 
 
 LITERT = ("ai_edge_litert", "tflite_runtime", "tensorflow")
@@ -41,18 +41,18 @@ def _onnx(provider: str, install: str) -> Engine:
 
 
 ENGINES = {
-    "litert": Engine("orilla.runtime.engines.litert", "litert", LITERT, "pip install ai-edge-litert"),
-    "compiled": Engine("orilla.runtime.engines.compiled", "litert", LITERT[:1], "pip install ai-edge-litert"),
+    "litert": Engine("orilla.runtime.engines.litert", "tflite", LITERT, "pip install ai-edge-litert"),
+    "compiled": Engine("orilla.runtime.engines.compiled", "tflite", LITERT[:1], "pip install ai-edge-litert"),
     "tflite": Engine(
         "orilla.runtime.engines.litert",
-        "litert",
+        "tflite",
         ("tflite_runtime",),
         'pip install "tflite-runtime==2.14.0" "numpy<2" "opencv-python-headless<5", for Python up to 3.11',
         {"package": "tflite_runtime"},
     ),
     "edgetpu": Engine(
         "orilla.runtime.engines.edgetpu",
-        "litert",
+        "tflite",
         LITERT,
         "install libedgetpu (docs/devices.md)",
         compiled=True,
@@ -74,6 +74,18 @@ def known(engine: str) -> Engine:
     if engine not in ENGINES:
         raise unknown_name(engine, ENGINES, kind="engine")
     return ENGINES[engine]
+
+
+def default_engine(file_format: str) -> str:
+    """Return the engine that runs files of a format if the user chooses none: the first one in the table.
+
+    Raises:
+        ConfigError: No engine runs files of this format.
+    """
+    for name, engine in ENGINES.items():
+        if engine.format == file_format:
+            return name
+    raise unknown_name(file_format, {engine.format: None for engine in ENGINES.values()}, kind="file format")
 
 
 def is_package(name: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -16,33 +17,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, EngineError
 from orilla.runtime.preprocessing.input_kind import ModelInput
-
-
-class Quantization(msgspec.Struct, frozen=True):
-    """Affine quantisation: `real = scale * (quantised - zero_point)`.
-
-    Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
-    (2018), eq. 1.
-    """
-
-    scale: float
-    zero_point: int
-
-    def table(self, dtype: np.dtype) -> NDArray[np.generic]:
-        """Return an array `[256]` of `dtype` with the quantised value of each pixel value 0–255."""
-        return self.quantise(np.arange(256), dtype)
-
-    def quantise(self, real: NDArray[np.generic], dtype: np.dtype) -> NDArray[np.generic]:
-        """Quantise real numbers to `dtype`. Numbers outside the range are clipped."""
-        limits = np.iinfo(dtype)
-        steps = np.round(np.asarray(real, np.float64) / self.scale) + self.zero_point
-        quantised: NDArray[np.generic] = np.clip(steps, limits.min, limits.max).astype(dtype)
-        return quantised
-
-    def span(self, dtype: np.dtype) -> tuple[float, float]:
-        """Return the smallest and largest real number that quantised values of `dtype` represent."""
-        limits = np.iinfo(dtype)
-        return self.scale * (limits.min - self.zero_point), self.scale * (limits.max - self.zero_point)
+from orilla.runtime.preprocessing.quantization import Quantization, dequantise
 
 
 class Session(Protocol):
@@ -50,20 +25,20 @@ class Session(Protocol):
 
     engine: str
     """Name and version of the engine."""
-    span: tuple[float, float] | None
-    """Smallest and largest possible value of the output. None if the output is float, or if there are several
-    outputs."""
+    inputs: tuple[Slot, ...]
+    """Inputs of the model file."""
+    outputs: tuple[Slot, ...]
+    """Outputs of the model file."""
 
-    def run(self, prepared: ModelInput) -> NDArray[np.float32]:
+    def run(self, prepared: ModelInput) -> dict[str, NDArray[np.float32]]:
         """Run one inference.
 
         Args:
-            prepared: Image `[h,w,3]` uint8, tokens `[T]` int32, or arrays by name. The session does not change it and
+            prepared: Image `[h,w,c]` uint8, tokens `[T]` int32, or arrays by name. The session does not change it and
                 does not refer to it after the call.
 
         Returns:
-            The dequantised output, `[1,...]` float32. It is a copy. Several outputs are concatenated into one vector
-            `[1,D]`, in the order of their names.
+            The dequantised outputs by name, float32, without the batch axis. They are copies.
 
         Raises:
             EngineError: The engine failed.
@@ -94,26 +69,56 @@ class Slot(msgspec.Struct, frozen=True):
 
     name: str
     shape: tuple[int, ...]
+    """Shape with the batch axis. The size of an axis that is not fixed is 0."""
     dtype: np.dtype
     quantisation: Quantization | None
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Return the smallest and largest real number that the slot represents, or None if it is not quantised."""
+        return None if self.quantisation is None else self.quantisation.span(self.dtype)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """How the names and the pixel values of a bundle become those of a model file."""
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Name in the bundle of each input, by its name in the model file. Equal names can be left out."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """Name in the bundle of each output, by its name in the model file. Equal names can be left out."""
+    output_names: tuple[str, ...] = ()
+    """Names of the outputs in the bundle. The only output of a file takes the only name. If there are no names, the
+    outputs have the names in the model file."""
+    pixel_values: NDArray[np.float32] | None = None
+    """Value that the network takes for each pixel value 0–255, `[256]` or `[256,C]`. If None, it takes the pixel
+    values."""
+
+
+UNBOUND = Binding()
+"""Binding for a model file without a bundle. Names and pixel values stay as they are."""
 
 MAX_VALUES = 1 << 28
 """Maximum number of values of one input."""
 
 
 class Inputs:
-    """Converts prepared samples into the input tensors of a variant."""
+    """Converts prepared samples into the input tensors of a variant.
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self._inputs = {slot.name: _Input(slot) for slot in slots}
+    Args:
+        slots: Inputs of the model file.
+        binding: Names and pixel values.
+    """
+
+    def __init__(self, slots: Sequence[Slot], binding: Binding = UNBOUND) -> None:
+        self._inputs = {binding.inputs.get(slot.name, slot.name): _Input(slot, binding.pixel_values) for slot in slots}
 
     def tensors(self) -> list[NDArray[np.generic]]:
         """Allocate the input tensors, each `[1,...]`, in the order of the slots. Not all engines need this method."""
         return [np.empty(converter.shape, converter.dtype) for converter in self._inputs.values()]
 
     def fill(self, prepared: ModelInput, tensors: Sequence[NDArray[np.generic]]) -> None:
-        """Quantise a sample as the variant needs it, and write it into the engine's input tensors.
+        """Convert a sample as the variant needs it, and write it into the engine's input tensors.
 
         Args:
             prepared: The sample, as for `Session.run`. It is not changed.
@@ -142,46 +147,89 @@ class Inputs:
 class _Input:
     """Converts the arrays of one input."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, pixel_values: NDArray[np.float32] | None) -> None:
         shape, dtype = slot.shape, slot.dtype
-        if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
+        if not shape or shape[0] != 1 or min(shape) < 1 or math.prod(shape) > MAX_VALUES:
             msg = f"the variant's input has shape {list(shape)}: expected one sample, [1,...]"
             raise BundleError(msg)
         self.shape, self.dtype = shape, dtype
         self._quantisation = slot.quantisation
-        self._table: NDArray[np.generic] | None = None
-        if dtype.itemsize == 1 and slot.quantisation is None:
+        if dtype.itemsize == 1 and slot.quantisation is None and (pixel_values is not None or dtype != np.uint8):
             msg = f"the variant's input has type {dtype}, but no scale and zero point"
             raise BundleError(msg)
-        if slot.quantisation is not None and dtype.itemsize == 1:
-            self._table = slot.quantisation.table(dtype)
-        self._as_is = slot.quantisation is None or (
-            self._table is not None and np.array_equal(self._table, np.arange(256))
-        )
+        self._table = _pixel_table(slot, pixel_values)
+        self._planes_hwc = (*shape[2:], shape[1]) if len(shape) == 4 else ()
+        """Shape of an image whose channels become the planes of this input."""
 
     def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
-        if prepared.shape != self.shape[1:]:
+        """Write a sample into a tensor `[1,...]`. The tensor of an image `[h,w,c]` may also be `[1,c,h,w]`."""
+        if prepared.shape == self.shape[1:]:
+            self._convert(prepared, tensor[0], self._table)
+        elif prepared.shape == self._planes_hwc:
+            for channel, plane in enumerate(cv2.split(prepared)):
+                table = self._table if self._table is None or self._table.ndim == 1 else self._table[:, channel]
+                self._convert(plane, tensor[0, channel], table)
+        elif prepared.shape == (*self.shape[1:], 1):
+            self._convert(prepared[..., 0], tensor[0], self._table)
+        else:
             expected = list(self.shape[1:])
             msg = f"the prepared input has shape {list(prepared.shape)}, but the variant takes {expected}"
             raise BundleError(msg)
-        if self._as_is and (self._quantisation is None or prepared.dtype == np.uint8):
-            np.copyto(tensor[0], prepared, casting="unsafe")
-        elif self._table is not None and prepared.dtype == np.uint8 and prepared.ndim == 3:
-            cv2.LUT(prepared, self._table, dst=tensor[0])
+
+    def _convert(self, values: NDArray[Any], tensor: NDArray[np.generic], table: NDArray[np.generic] | None) -> None:
+        if table is not None and values.dtype == np.uint8 and values.ndim > 1:
+            cv2.LUT(values, np.ascontiguousarray(table) if table.ndim == 1 else table[:, None], dst=tensor)
+        elif self._quantisation is None or (self._takes_pixels and values.dtype == np.uint8):
+            np.copyto(tensor, values, casting="unsafe")
         else:
-            assert self._quantisation is not None
-            tensor[0] = self._quantisation.quantise(prepared, self.dtype)
+            tensor[...] = self._quantisation.quantise(values, self.dtype)
+
+    @property
+    def _takes_pixels(self) -> bool:
+        """True if the quantised value of each pixel value is the pixel value itself."""
+        return self._table is None
 
 
-def joined(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return a single output unchanged, or concatenate several into one vector `[1,D]`."""
-    if len(outputs) == 1:
-        return outputs[0]
-    return np.concatenate([output.reshape(1, -1) for output in outputs], axis=1)
+def _pixel_table(slot: Slot, pixel_values: NDArray[np.float32] | None) -> NDArray[np.generic] | None:
+    """Return the value of the input tensor for each pixel value, `[256]` or `[256,C]`.
+
+    Return None if the tensor takes the pixel values themselves.
+    """
+    if slot.quantisation is None:
+        return None if pixel_values is None else pixel_values.astype(slot.dtype)
+    values = np.arange(256, dtype=np.float32) if pixel_values is None else pixel_values
+    table = slot.quantisation.quantise(values, slot.dtype)
+    unchanged = table.ndim == 1 and slot.dtype == np.uint8 and np.array_equal(table, np.arange(256))
+    return None if unchanged else table
 
 
-def dequantise(output: NDArray[np.generic], quantisation: Quantization | None) -> NDArray[np.float32]:
-    """Convert quantised numbers into real numbers in float32. If `quantisation` is None, convert only the type."""
-    if quantisation is None:
-        return output.astype(np.float32, copy=False)
-    return (output.astype(np.float32) - np.float32(quantisation.zero_point)) * np.float32(quantisation.scale)
+class OutputConverter:
+    """Converts the output tensors of a variant into dequantised arrays by name.
+
+    Args:
+        slots: Outputs of the model file.
+        binding: Names of the outputs in the bundle.
+
+    Raises:
+        BundleError: The outputs of the file are not those of the bundle.
+    """
+
+    def __init__(self, slots: Sequence[Slot], binding: Binding = UNBOUND) -> None:
+        names = [binding.outputs.get(slot.name, slot.name) for slot in slots]
+        if len(slots) == len(binding.output_names) == 1:
+            names = list(binding.output_names)
+        if binding.output_names and set(names) != set(binding.output_names):
+            msg = f"the variant outputs {', '.join(names)}, but the bundle declares {', '.join(binding.output_names)}"
+            raise BundleError(msg)
+        self._outputs = list(zip(names, slots, strict=True))
+
+    def convert(self, arrays: Sequence[NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name, without the batch axis.
+
+        Args:
+            arrays: Output tensors in the order of the slots. They must not be views of the engine's memory.
+        """
+        return {
+            name: dequantise(array[0] if array.ndim and len(array) == 1 else array, slot.quantisation)
+            for (name, slot), array in zip(self._outputs, arrays, strict=True)
+        }

@@ -52,7 +52,7 @@ def open_labelled(path: str, manifest: Manifest) -> Dataset:
     if not dataset.has_labels:
         msg = f"{path} has no labels, so accuracy cannot be measured"
         raise DataError(msg)
-    target_of(dataset, manifest.task, manifest.labels)
+    target_of(dataset, manifest.task, manifest.context)
     return dataset
 
 
@@ -60,8 +60,8 @@ def evaluate_session(bundle: Bundle, session: Session, dataset: Dataset) -> Metr
     """Run a session on the `check_split` of a data set and return the metrics."""
     preprocessor, split, manifest = bundle.preprocessor(), dataset.check_split, bundle.manifest
     samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
-    outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))[0]) for sample in samples)
-    return target_of(dataset, manifest.task, manifest.labels).metrics(outputs)
+    outputs = ((truth_of(sample), session.run(prepared(sample, preprocessor))) for sample in samples)
+    return target_of(dataset, manifest.task, manifest.context).metrics(outputs)
 
 
 def is_export_data(manifest: Manifest, dataset: Dataset) -> bool:

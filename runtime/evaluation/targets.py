@@ -8,7 +8,7 @@ from orilla.runtime.evaluation.datasets.dataset import ArraySample, BoxedImage, 
 from orilla.runtime.tasks.classify import known_class
 from orilla.runtime.tasks.metrics.detection import BoxTruth
 from orilla.runtime.tasks.registry import task_of
-from orilla.runtime.tasks.task import GroundTruth, Target
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Target
 
 
 def truth_of(sample: Sample) -> GroundTruth:
@@ -20,7 +20,7 @@ def truth_of(sample: Sample) -> GroundTruth:
     return GroundTruth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
 
 
-def target_of(dataset: Dataset, task: str, labels: tuple[str, ...]) -> Target:
+def target_of(dataset: Dataset, task: str, context: DecodeContext) -> Target:
     """Match the classes of a data set with those of a model.
 
     If the data set has no class names, its class numbers are those of the model.
@@ -28,18 +28,18 @@ def target_of(dataset: Dataset, task: str, labels: tuple[str, ...]) -> Target:
     Args:
         dataset: The data set.
         task: Name of the model's task.
-        labels: Labels of the model.
+        context: Properties of the model.
 
     Raises:
         ConfigError: The data set is for another task, lacks a class of the model, or has one that the model does not
             know.
     """
-    known = task_of(task)
+    known, labels = task_of(task), context.labels
     if known.needs_labels and dataset.task != task:
         raise unknown_name(task, (dataset.task,), kind=f"task of {dataset.source.name}")
     if not dataset.classes:
-        return Target(known, labels, tuple(range(len(labels))), dataset.ignore)
-    return Target(known, labels, known.class_indices(dataset.classes, labels, dataset.source.name), dataset.ignore)
+        return Target(known, context, tuple(range(len(labels))), dataset.ignore)
+    return Target(known, context, known.class_indices(dataset.classes, labels, dataset.source.name), dataset.ignore)
 
 
 def check_labels(target: Target, dataset: Dataset) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
 from orilla.runtime.frame import Answers, CascadeResult, Part, Result
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
 from orilla.runtime.preprocessing.image import Color, Image
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.task import Answer, Located
 
 Box = tuple[int, int, int, int]
@@ -88,8 +88,8 @@ class ModelStages:
     def __init__(
         self,
         preprocessor: InputPreprocessor,
-        infer: Callable[[ModelInput], NDArray[np.float32]],
-        decode: Callable[[NDArray[np.float32], RawInput], Answer],
+        infer: Callable[[ModelInput], Outputs],
+        decode: Callable[[Outputs, RawInput], Answer],
         *,
         color: Color = "bgr",
     ) -> None:
@@ -102,10 +102,10 @@ class ModelStages:
         return self._preprocessor(raw, buffer, color=self._color)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Answer:
-        """Run the inference, decode the output, and add both times to `timer`."""
-        output = self._infer(prepared)
+        """Run the inference, decode the outputs, and add both times to `timer`."""
+        outputs = self._infer(prepared)
         timer.lap("infer")
-        result = self._decode(output, raw)
+        result = self._decode(outputs, raw)
         timer.lap("decode")
         return result
 

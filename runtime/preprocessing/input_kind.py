@@ -21,6 +21,11 @@ RawInput = NDArray[np.uint8] | str | Mapping[str, NDArray[np.generic]]
 Kind = Literal["image", "text", "tensor"]
 
 
+def frame_size(raw: RawInput) -> tuple[int, int] | None:
+    """Return height and width of an image in pixels, or None for another kind of raw input."""
+    return (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The comparison of prepared samples with those that were recorded at export."""

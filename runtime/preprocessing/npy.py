@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError
-
-MAX_AXES = 8
-"""Maximum number of axes of an array in a bundle."""
+from orilla.runtime.preprocessing.tensor_spec import MAX_AXES
 
 
 def encode_npy(array: NDArray[np.generic]) -> bytes:

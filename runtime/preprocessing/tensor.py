@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -13,29 +12,11 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
 from orilla.runtime.preprocessing.input_kind import Comparison, InputPreprocessor, ModelInput, RawInput
-from orilla.runtime.preprocessing.npy import MAX_AXES, decode_npy, encode_npy
-
-DTYPES = ("float32", "float64", "int32", "int64", "uint8", "int8", "bool")
-"""Types of arrays that a bundle may declare."""
-
-MAX_VALUES = 1 << 26
-"""Maximum number of values of all inputs together, and of all outputs together."""
+from orilla.runtime.preprocessing.npy import decode_npy, encode_npy
+from orilla.runtime.preprocessing.tensor_spec import TensorSpec, pack, problem, unpack
 
 Arrays = Mapping[str, NDArray[np.generic]]
 """Arrays of one sample by name, without the batch axis."""
-
-
-class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An input or output of a network, without the batch axis."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def size(self) -> int:
-        """Return the number of values."""
-        return math.prod(self.shape)
 
 
 class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="tensor"):
@@ -45,8 +26,6 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     needs_vocabulary: ClassVar = False
 
     inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    """Outputs in the order of their names."""
 
     def describe(self) -> str:
         """Return name, shape and type of each input."""
@@ -54,20 +33,9 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     def problem(self) -> str | None:
         """Return what is wrong with the specification, or None."""
-        if not self.inputs or not self.outputs:
-            return "a model that takes arrays needs inputs and outputs"
-        for side in (self.inputs, self.outputs):
-            if len({tensor.name for tensor in side}) < len(side) or sum(tensor.size for tensor in side) > MAX_VALUES:
-                return "two arrays have the same name, or all arrays together are too large"
-        for tensor in (*self.inputs, *self.outputs):
-            if (
-                tensor.dtype not in DTYPES
-                or len(tensor.shape) > MAX_AXES
-                or not all(1 <= axis <= MAX_VALUES for axis in tensor.shape)
-            ):
-                shape = list(tensor.shape)[: MAX_AXES + 1]
-                return f"array {tensor.name} has shape {shape} and type {tensor.dtype}: out of range"
-        return None
+        if not self.inputs:
+            return "a model that takes arrays needs inputs"
+        return problem(self.inputs)
 
     def preprocessor(self, vocabulary: Sequence[str] = ()) -> ArrayPreprocessor:
         """Return the preprocessor. `vocabulary` is ignored."""
@@ -90,19 +58,13 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return {spec.name: _converted(spec, arrays[spec.name]) for spec in self.inputs}
 
     def pack(self, arrays: Arrays) -> NDArray[np.float64]:
-        """Pack a sample into one vector, one input after the other.
-
-        The type is float64, which represents every int32 exactly.
-        """
-        return np.concatenate([np.asarray(arrays[spec.name], np.float64).ravel() for spec in self.inputs])
+        """Pack a sample into one vector. The type is float64, which represents every int32 exactly."""
+        return pack(arrays, self.inputs, np.float64)
 
     def unpack(self, vector: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
         """Unpack a vector that `pack` returned. Raise `DataError` if its length is wrong."""
-        return {name: array.astype(np.dtype(dtype)) for name, array, dtype in _split(vector, self.inputs)}
-
-    def results(self, output: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Split the output of a session into arrays by name. Raise `DataError` if its size is wrong."""
-        return {name: array.astype(np.float32) for name, array, _ in _split(output, self.outputs)}
+        dtypes = {spec.name: np.dtype(spec.dtype) for spec in self.inputs}
+        return {name: array.astype(dtypes[name]) for name, array in unpack(vector, self.inputs).items()}
 
 
 class ArrayPreprocessor(InputPreprocessor):
@@ -185,16 +147,3 @@ def _converted(spec: TensorSpec, array: NDArray[np.generic]) -> NDArray[np.gener
         msg = f"array {spec.name} contains NaN or infinity"
         raise DataError(msg)
     return np.ascontiguousarray(values, np.dtype(spec.dtype))
-
-
-def _split(vector: NDArray[np.generic], specs: tuple[TensorSpec, ...]) -> list[tuple[str, NDArray[np.generic], str]]:
-    flat = vector.ravel()
-    if flat.size != sum(spec.size for spec in specs):
-        shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
-        msg = f"got {flat.size} values, but the arrays {shapes} have {sum(spec.size for spec in specs)}"
-        raise DataError(msg)
-    ends = np.cumsum([spec.size for spec in specs]).tolist()
-    return [
-        (spec.name, flat[end - spec.size : end].reshape(spec.shape), spec.dtype)
-        for spec, end in zip(specs, ends, strict=True)
-    ]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_name
+from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
-from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Output, Target, Task
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Target, Task
 
 JSON_CLASSES = 5
 """Number of classes in the JSON document of an answer."""
@@ -100,27 +101,27 @@ class ClassifyTask(Task):
             raise ConfigError(msg)
         return labels or tuple(map(str, range(classes)))
 
-    def decode(self, output: Output, context: DecodeContext) -> Classification:
-        """Convert scores `[1,C]` or `[C]`, or the probability of the second of two classes, into an answer.
+    def decode(self, outputs: Outputs, context: DecodeContext) -> Classification:
+        """Convert scores `[C]`, or the probability of the second of two classes, into an answer.
 
         Raises:
             BundleError: The size of the output does not match the labels.
         """
-        labels = context.labels
+        output, labels = only(outputs), context.labels
         if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
             msg = f"the variant's output has shape {list(output.shape)}, but there are {len(labels)} labels"
             raise BundleError(msg)
         return Classification(labels, class_scores(output.reshape(1, -1))[0].astype(np.float32, copy=True))
 
-    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
+    def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
         """Return the index of the most likely class, `[1]`."""
-        del size_hw
-        best: NDArray[np.intp] = np.argmax(class_scores(output[None]), axis=1)
+        del context
+        best: NDArray[np.intp] = np.argmax(class_scores(only(outputs)[None]), axis=1)
         return best
 
-    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> int:
+    def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> int:
         """Return the index of the most likely class."""
-        return int(self.decisions(output, size_hw)[0])
+        return int(self.decisions(outputs, context)[0])
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Return the index of each class among the labels. Raise `ConfigError` if the model lacks a class."""
@@ -130,21 +131,22 @@ class ClassifyTask(Task):
                 raise unknown_name(name, labels, kind="class of the model")
         return tuple(labels.index(name) for name in classes)
 
-    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> ClassificationMetrics:
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> ClassificationMetrics:
         """Return accuracy, precision, recall and F1. Raise `DataError` if a class number is out of range."""
-        labels, outputs = [], []
-        for truth, output in answers:
+        labels, scores = [], []
+        for truth, outputs in answers:
             labels.append(target.class_indices[known_class(target, int(truth.value), truth.name)])
-            outputs.append(output)
-        return ClassificationMetrics(class_scores(np.stack(outputs)), np.array(labels, np.int64), target.labels)
+            scores.append(only(outputs))
+        return ClassificationMetrics(class_scores(np.stack(scores)), np.array(labels, np.int64), target.labels)
 
-    def sums_to_one(self, outputs: NDArray[np.float32]) -> bool:
+    def sums_to_one(self, outputs: Outputs) -> bool:
         """Return True if there is one score per class."""
-        return outputs.ndim == 2 and outputs.shape[1] > 1
+        shape = only(outputs).shape
+        return len(shape) == 2 and shape[1] > 1
 
-    def choose_golden(self, outputs: NDArray[np.float32], count: int) -> list[int]:
+    def choose_golden(self, outputs: Outputs, count: int) -> list[int]:
         """Return the indices of samples with a clear decision. See `clear_decisions`."""
-        return clear_decisions(outputs, count)
+        return clear_decisions(only(outputs), count)
 
 
 def known_class(target: Target, label: int, name: str) -> int:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
+from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.drawing import draw_mask
 from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
-from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Output, Target, Task
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
 
 UNNAMED = ("background", "mask")
 """Classes of a data set whose masks mark one class that has no name."""
@@ -128,17 +129,17 @@ def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -
     """Convert one output into a result that owns its data.
 
     Args:
-        output: Probabilities `[1,h,w,1]` or `[h,w,1]` float32.
+        output: Probabilities `[h,w,1]` float32.
         frame_hw: Height and width of the frame in pixels.
         label: Name of the class.
 
     Raises:
         BundleError: The output does not have this shape.
     """
-    if output.ndim not in (3, 4) or output.shape[-1] != 1 or output.size != output.shape[-3] * output.shape[-2]:
-        msg = f"the variant's output has shape {list(output.shape)}, but a segmentation outputs [1,height,width,1]"
+    if output.ndim != 3 or output.shape[-1] != 1:
+        msg = f"the variant's output has shape {list(output.shape)}, but a segmentation outputs [height,width,1]"
         raise BundleError(msg)
-    return Segmentation(np.array(output, np.float32, copy=True).reshape(output.shape[-3:-1]), frame_hw, label)
+    return Segmentation(np.array(output[..., 0], np.float32, copy=True), frame_hw, label)
 
 
 class SegmentTask(Task):
@@ -165,21 +166,21 @@ class SegmentTask(Task):
             raise ConfigError(msg)
         return labels or ("mask",)
 
-    def decode(self, output: Output, context: DecodeContext) -> Segmentation:
-        """Convert probabilities `[1,h,w,1]` or `[h,w,1]` into an answer. Raise `BundleError` for another shape."""
+    def decode(self, outputs: Outputs, context: DecodeContext) -> Segmentation:
+        """Convert probabilities `[h,w,1]` into an answer. Raise `BundleError` for another shape."""
         assert context.frame_hw is not None
-        return decode(output, context.frame_hw, context.labels[0])
+        return decode(only(outputs), context.frame_hw, context.labels[0])
 
-    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> Bools:
-        """Return the mask, at `size_hw` or on the network's grid."""
-        if size_hw is None:
-            mask: Bools = output >= THRESHOLD
+    def decisions(self, outputs: Outputs, context: DecodeContext) -> Bools:
+        """Return the mask, at the size of the frame or on the network's grid."""
+        if context.frame_hw is None:
+            mask: Bools = only(outputs) >= THRESHOLD
             return mask
-        return decode(output, size_hw, "").mask
+        return self.decode(outputs, context).mask
 
-    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> NDArray[np.generic]:
+    def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
         """Return the mask as labels `[H,W]`: 0 is background, 1 is the class."""
-        return self.decisions(output, size_hw).astype(np.uint8)
+        return self.decisions(outputs, context).astype(np.uint8)
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Return the index of each label among the classes. Raise `ConfigError` if the data set lacks one.
@@ -198,16 +199,16 @@ class SegmentTask(Task):
         del labels
         return (1,)
 
-    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> SegmentationMetrics:
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> SegmentationMetrics:
         """Return IoU and the metrics derived from pixel counts.
 
         The answers are counted one by one, so that they need not fit into memory together.
         """
         names, tallies = [], []
-        for truth, output in answers:
+        for truth, outputs in answers:
             labels = np.asarray(truth.value)
             height, width = labels.shape
-            result = decode(output, (height, width), target.labels[0])
+            result = self.decode(outputs, target.context.of_frame((height, width)))
             names.append(truth.name)
             tallies.append(tally(result.resized, labels == target.class_indices[0], labels != target.ignore))
         return SegmentationMetrics(names, tallies)

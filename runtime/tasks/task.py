@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.metrics import Metrics
 
 Image = NDArray[np.uint8]
 """Image, `[H,W,3]` uint8 BGR."""
-
-Output = NDArray[np.float32]
-"""Output of a model for one sample."""
 
 Bools = NDArray[np.bool_]
 
@@ -43,23 +41,19 @@ class Located(Protocol):
         """
 
 
-class Outputs(Protocol):
-    """The names and shapes of a model's outputs."""
-
-    def results(self, output: Output) -> dict[str, Output]:
-        """Split the output of a session into arrays by name."""
-
-
 @dataclass(frozen=True, slots=True)
 class DecodeContext:
-    """The properties of a model and of a frame that a task needs to decode an output."""
+    """The properties of a model and of a frame that a task needs to decode outputs."""
 
     labels: tuple[str, ...]
     """Labels of the model."""
-    frame_hw: tuple[int, int] | None
-    """Height and width of the frame in pixels. None if the input is not an image."""
-    outputs: Outputs | None
-    """Names and shapes of the outputs, if the bundle states them."""
+    frame_hw: tuple[int, int] | None = None
+    """Height and width of the frame in pixels. If None, the input is not an image, or positions are those in the
+    network's input."""
+
+    def of_frame(self, frame_hw: tuple[int, int] | None) -> DecodeContext:
+        """Return the same properties for a frame of another size."""
+        return replace(self, frame_hw=frame_hw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +72,20 @@ class Target:
 
     task: Task
     """Task of the model."""
-    labels: tuple[str, ...]
-    """Labels of the model."""
+    context: DecodeContext
+    """Properties of the model."""
     class_indices: tuple[int, ...]
     """For each class of the data set, its index in the model. For a segmentation, this is reversed: for each label of
     the model, its index in the data set."""
     ignore: int
     """Value of pixels that do not count."""
 
-    def metrics(self, answers: Iterable[tuple[GroundTruth, Output]]) -> Metrics:
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels of the model."""
+        return self.context.labels
+
+    def metrics(self, answers: Iterable[tuple[GroundTruth, Outputs]]) -> Metrics:
         """Compare outputs with the ground truth. See `Task.metrics`."""
         return self.task.metrics(self, answers)
 
@@ -134,41 +133,41 @@ class Task(ABC):
         return outputs[0]
 
     @abstractmethod
-    def decode(self, output: Output, context: DecodeContext) -> Answer:
-        """Convert the output for one frame, with or without the batch axis, into an answer.
+    def decode(self, outputs: Outputs, context: DecodeContext) -> Answer:
+        """Convert the outputs for one frame into an answer.
 
         Raises:
-            BundleError: The shape of the output does not match the task or the labels.
+            BundleError: The shape of an output does not match the task or the labels.
         """
 
     @abstractmethod
-    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> NDArray[np.generic]:
+    def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
         """Return what a robot acts on, as an array.
 
         Args:
-            output: Output without the batch axis.
-            size_hw: Height and width of the frame, if the input is an image. If None, decisions about pixels are made
-                for the cells of the network's grid.
+            outputs: Outputs for one frame.
+            context: Properties of the model and the frame. If `frame_hw` is None, decisions about pixels are made for
+                the cells of the network's grid.
         """
 
-    def agreeing(self, output: Output, reference: Output, size_hw: tuple[int, int] | None = None) -> Bools:
-        """Return for each decision whether an output agrees with a reference.
+    def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
+        """Return for each decision whether outputs agree with a reference.
 
         Args:
-            output: Output without the batch axis.
-            reference: Output of the original model, of the same shape.
-            size_hw: As for `decisions`.
+            outputs: Outputs for one frame.
+            reference: Outputs of the original model for the same frame, of the same shapes.
+            context: As for `decisions`.
         """
-        same: Bools = self.decisions(output, size_hw) == self.decisions(reference, size_hw)
+        same: Bools = self.decisions(outputs, context) == self.decisions(reference, context)
         return same
 
     @abstractmethod
-    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> NDArray[np.generic] | int:
-        """Return the ground truth that an output of the original model stands for, if the data have no labels.
+    def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic] | int:
+        """Return the ground truth that outputs of the original model stand for, if the data have no labels.
 
         Args:
-            output: Output without the batch axis.
-            size_hw: As for `decisions`.
+            outputs: Outputs for one frame.
+            context: As for `decisions`.
         """
 
     @abstractmethod
@@ -192,32 +191,32 @@ class Task(ABC):
         return tuple(range(len(labels)))
 
     @abstractmethod
-    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> Metrics:
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> Metrics:
         """Compare outputs with the ground truth.
 
         Args:
             target: Classes of the data set and labels of the model.
-            answers: The ground truth and the output of each sample, without the batch axis.
+            answers: The ground truth and the outputs of each sample.
 
         Raises:
             DataError: The ground truth does not match the outputs.
         """
 
-    def sums_to_one(self, outputs: NDArray[np.float32]) -> bool:
+    def sums_to_one(self, outputs: Outputs) -> bool:
         """Return True if the values of each output must sum to one.
 
         Args:
-            outputs: Outputs of the original model, `[N,...]`.
+            outputs: Outputs of the original model by name, each `[N,...]`.
         """
         del outputs
         return False
 
-    def choose_golden(self, outputs: NDArray[np.float32], count: int) -> list[int]:
+    def choose_golden(self, outputs: Outputs, count: int) -> list[int]:
         """Return the indices of the golden samples among the candidates.
 
         Args:
-            outputs: Outputs of the original model for the candidates, `[N,...]`.
+            outputs: Outputs of the original model for the candidates by name, each `[N,...]`.
             count: Requested number of golden samples.
         """
         del count
-        return list(range(len(outputs)))
+        return list(range(len(next(iter(outputs.values())))))

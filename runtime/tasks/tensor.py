@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.metrics.arrays import ArrayMetrics
-from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Output, Target, Task
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
 
 TOLERANCE = 0.05
 """Two numbers count as the same decision if they differ by at most this share of the reference's root mean square."""
@@ -51,37 +52,43 @@ class TensorTask(Task):
             raise ConfigError(msg)
         return ()
 
-    def decode(self, output: Output, context: DecodeContext) -> ArrayResult:
-        """Split the output into arrays by name. Raise `DataError` if its size does not match the bundle's outputs."""
-        assert context.outputs is not None
-        return ArrayResult(context.outputs.results(output))
+    def decode(self, outputs: Outputs, context: DecodeContext) -> ArrayResult:
+        """Return the outputs as they are."""
+        del context
+        return ArrayResult(dict(outputs))
 
-    def decisions(self, output: Output, size_hw: tuple[int, int] | None = None) -> Output:
-        """Return the numbers themselves."""
-        del size_hw
-        return output
+    def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.float32]:
+        """Return the numbers of all outputs, in the order of the outputs' names."""
+        del context
+        return np.concatenate([outputs[name].ravel() for name in sorted(outputs)])
 
-    def agreeing(self, output: Output, reference: Output, size_hw: tuple[int, int] | None = None) -> Bools:
-        """Return for each number whether it is within `TOLERANCE` of the reference."""
-        del size_hw
-        scale = np.sqrt(np.mean(np.square(reference, dtype=np.float64)))
-        close: Bools = np.abs(output - reference) <= TOLERANCE * scale
-        return close
+    def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
+        """Return for each number whether it is within `TOLERANCE` of the reference.
 
-    def pseudo_truth(self, output: Output, size_hw: tuple[int, int] | None) -> NDArray[np.generic]:
+        The tolerance is relative to the root mean square of the number's own output.
+        """
+        del context
+        close = []
+        for name in sorted(outputs):
+            scale = np.sqrt(np.mean(np.square(reference[name], dtype=np.float64)))
+            close.append((np.abs(outputs[name] - reference[name]) <= TOLERANCE * scale).ravel())
+        return np.concatenate(close)
+
+    def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
         """Return the numbers as one vector."""
-        del size_hw
-        return output.ravel()
+        return self.decisions(outputs, context)
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Return one index for each label. Classes of the data set do not matter."""
         del classes, data
         return tuple(range(len(labels)))
 
-    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Output]]) -> ArrayMetrics:
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> ArrayMetrics:
         """Return cosine similarity and mean absolute error. Raise `DataError` if the sizes differ."""
-        del target
-        pairs = [(output.ravel(), np.asarray(truth.value, np.float32).ravel()) for truth, output in answers]
+        pairs = [
+            (self.decisions(outputs, target.context), np.asarray(truth.value, np.float32).ravel())
+            for truth, outputs in answers
+        ]
         for output, expected in pairs:
             if output.size != expected.size:
                 msg = f"the data has {expected.size} numbers per sample, but the model outputs {output.size}"

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import SUFFIXES, recipes
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.verify import verify
 
 RECIPES = recipes()
@@ -86,9 +87,9 @@ def weight_bits(bundle, variant):
 
 def test_the_row_is_named_by_its_precision(name):
     recipe = RECIPES[name]
-    assert recipe.engine in SUFFIXES
+    assert recipe.format in SUFFIXES
     engine, weights, activations = re.fullmatch(r"(litert|onnx)_(?:w(\w+?)_a)?([a-z]+\d+)(?:_\w+)?", name).groups()
-    assert engine == recipe.engine
+    assert engine == default_engine(recipe.format)
     kinds = {"i": "int", "fp": "float"}
     for expected, row in (
         (weights or activations, recipe.weights),
@@ -111,8 +112,8 @@ def test_its_functions_exist_and_take_its_options(name):
 def test_it_builds_a_file_of_the_stated_precision(exported, name):
     recipe = RECIPES[name]
     for bundle, variant in built(exported, name):
-        assert variant.engine == recipe.engine
-        assert variant.file == f"variants/{name}{SUFFIXES[recipe.engine]}"
+        assert variant.format == recipe.format
+        assert variant.file == f"variants/{name}{SUFFIXES[recipe.format]}"
         bits = 32 if name in LSTM_IN_FLOAT else BITS[re.match(r"\w+", recipe.weights)[0]]
         assert weight_bits(bundle, variant) == bits, bundle.path
 

@@ -30,7 +30,7 @@ def test_a_sink_takes_ticks_of_changing_size_and_leaves_one_whole_file(open_sink
     sink = open_sink()
     for index, size in enumerate([(48, 64), (30, 50), (480, 640)]):
         frame = factories.ListSource([factories.picture(*size)]).read()
-        result = decode(np.full((1, 4, 4, 1), 0.7, np.float32), size, "road")
+        result = decode(np.full((4, 4, 1), 0.7, np.float32), size, "road")
         assert sink.write(Tick(frame, result, {"infer": 1.0}, 1000 + index)) is True
         assert not path.exists()
     sink.close(complete=True)

@@ -11,9 +11,11 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.frame import Frame
 from orilla.runtime.tasks.registry import TASKS, task_of
-from orilla.runtime.tasks.task import GroundTruth, Target
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Target
 from orilla.runtime.verify import verify
 
+CONTEXT = DecodeContext(())
+"""Context without a frame. Decisions about pixels are made on the grid of the network."""
 MASK = np.repeat(np.array([[0.1, 0.9]], np.float32), 4, axis=0)[..., None]
 CASES = {
     "segment": ("road", ("road",), (MASK[..., 0] > 0.5).astype(np.uint8), MASK, 1 - MASK),
@@ -22,6 +24,12 @@ CASES = {
     "tensor": ("arrays", (), np.arange(6.0), np.arange(6, dtype=np.float32), np.arange(6, dtype=np.float32)[::-1]),
 }
 """For each task: a small bundle, its labels, a ground truth, a correct output and a wrong output."""
+
+
+def case(task):
+    """Return the labels, the ground truth, the right outputs and the wrong outputs of a task."""
+    _, labels, truth, right, wrong = CASES[task.name]
+    return labels, truth, {"output": right}, {"output": wrong}
 
 
 @pytest.fixture(params=TASKS)
@@ -59,39 +67,41 @@ def test_different_inputs_have_different_answers(small):
 
 
 def test_an_output_agrees_with_itself_and_not_with_its_opposite(task):
-    *_, right, wrong = CASES[task.name]
-    assert task.agreeing(right, right).all()
-    assert not task.agreeing(right, wrong).all()
+    *_, right, wrong = case(task)
+    assert task.agreeing(right, right, CONTEXT).all()
+    assert not task.agreeing(right, wrong, CONTEXT).all()
 
 
 def test_decisions_are_those_of_the_answer(task, small):
     """The decisions are the mask at the size of the image, the most likely class, or numbers within a tolerance."""
     golden = read_frames(Bundle.open(small))[0]
     with orilla.runtime.open(small) as model:
-        result, output = model(golden.raw).result, model.session.run(golden.prepared)[0]
+        result, outputs = model(golden.raw).result, model.session.run(golden.prepared)
     if task.name == "segment":
-        assert np.array_equal(task.decisions(output, golden.raw.shape[:2]), result.mask)
+        context = DecodeContext(("road",), golden.raw.shape[:2])
+        assert np.array_equal(task.decisions(outputs, context), result.mask)
     elif task.name == "tensor":
-        assert task.agreeing(output, next(iter(result.arrays.values())).ravel()).all()
+        assert task.agreeing(outputs, result.arrays, CONTEXT).all()
     else:
-        assert result.labels[int(task.decisions(output)[0])] == result.top.label
+        assert result.labels[int(task.decisions(outputs, CONTEXT)[0])] == result.top.label
 
 
 def test_the_decisions_of_the_original_serve_as_ground_truth(task):
-    _, labels, _, right, wrong = CASES[task.name]
-    target = Target(task, labels, task.pseudo_indices(labels), ignore=255)
-    size_hw = right.shape[:2] if right.ndim == 3 else None
-    truths = [GroundTruth(str(index), task.pseudo_truth(right, size_hw)) for index in range(3)]
+    labels, _, right, wrong = case(task)
+    target = Target(task, DecodeContext(labels), task.pseudo_indices(labels), ignore=255)
+    shape = right["output"].shape
+    context = DecodeContext(labels, shape[:2] if len(shape) == 3 else None)
+    truths = [GroundTruth(str(index), task.pseudo_truth(right, context)) for index in range(3)]
     assert target.metrics([(truth, right) for truth in truths]).metrics()[task.metric] == pytest.approx(1)
     assert target.metrics([(truth, wrong) for truth in truths]).metrics()[task.metric] < 0.9
 
 
 def test_golden_samples_are_chosen_among_the_candidates(task):
-    right = CASES[task.name][3]
-    outputs = np.stack([right] * 3 * task.golden_candidates)
+    count = 3 * task.golden_candidates
+    outputs = {name: np.stack([array] * count) for name, array in case(task)[2].items()}
     chosen = task.choose_golden(outputs, 3)
     assert len(set(chosen)) == 3
-    assert set(chosen) <= set(range(len(outputs)))
+    assert set(chosen) <= set(range(count))
 
 
 def test_an_answer_draws_itself(task, small):
@@ -107,8 +117,8 @@ def test_an_answer_draws_itself(task, small):
 
 
 def test_the_primary_metric_is_1_for_right_answers_and_less_for_wrong_ones(task):
-    _, labels, truth, right, wrong = CASES[task.name]
-    target = Target(task, labels, task.pseudo_indices(labels), ignore=255)
+    labels, truth, right, wrong = case(task)
+    target = Target(task, DecodeContext(labels), task.pseudo_indices(labels), ignore=255)
     metric = task.metric
     good, bad = (
         target.metrics([(GroundTruth(str(index), truth), output) for index in range(3)]) for output in (right, wrong)

@@ -58,7 +58,7 @@ def test_mixed_precision_is_never_the_default_unmeasured(text_bundle):
     manifest = Bundle.open(text_bundle).manifest
     sizes = {"litert_fp32": 2, "litert_wi8_afp32": 1}
     untimed = tuple(
-        msgspec.structs.replace(variant, latency=None) for variant in manifest.variants if variant.engine == "litert"
+        msgspec.structs.replace(variant, latency=None) for variant in manifest.variants if variant.format == "tflite"
     )
     assert "_wi8_afp32" not in recommended(untimed, sizes)
 

@@ -37,7 +37,7 @@ def test_arrays_in_arrays_out(two_by_two, tmp_path):
     manifest = make(
         folder / "m.keras", tmp_path / "m.orilla", ModelHints(task="tensor"), recipes, calibration=str(folder / "x.npz")
     )
-    assert [part.name for part in manifest.preprocess.outputs] == ["speed", "steer"]
+    assert [part.name for part in manifest.outputs] == ["speed", "steer"]
     assert float_error(manifest) < 1e-5
     assert manifest.variant("litert_wi8_afp32").check.metrics["cosine"] > 0.99
     assert all(verdict.passed for verdict in verify(Bundle.open(tmp_path / "m.orilla"), manifest.variants))

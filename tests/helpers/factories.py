@@ -18,7 +18,8 @@ from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.evaluation.datasets import Source
 from orilla.runtime.frame import Frame
 from orilla.runtime.preprocessing.image import Preprocess
-from orilla.runtime.preprocessing.tensor import TensorPreprocess, TensorSpec
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
+from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
 
 ROAD = 3
@@ -249,9 +250,7 @@ def array_bundle(path: Path) -> Path:
     original = Bundle.open(BUNDLES / "animals.orilla")
     manifest = original.manifest
     files: dict[str, bytes] = {}
-    spec = TensorPreprocess(
-        (TensorSpec("pixels", (32, 48, 3), "float32"),), (TensorSpec("probabilities", (2,), "float32"),)
-    )
+    spec = TensorPreprocess((TensorSpec("pixels", (32, 48, 3), "float32"),))
     samples, preprocessor = [], spec.preprocessor()
     for number, (entry, frame) in enumerate(zip(manifest.golden, read_frames(original), strict=True)):
         name = f"golden/{number:03}.input.npy"

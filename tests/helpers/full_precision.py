@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.bundle.manifest import FileTensor
 from orilla.runtime.engines import loader
 from orilla.runtime.evaluation.accuracy import open_labelled
 from orilla.runtime.evaluation.datasets.raw import prepared
+from orilla.runtime.preprocessing.tensor_spec import only
 from orilla.runtime.tflite.rewrite import rewritten
 
 OUTPUTS = Path(__file__).parents[1] / "full_precision"
@@ -64,7 +66,11 @@ def build(name: str, path: Path) -> Path:
     shipped = Bundle.open(name)
     manifest = shipped.manifest
     variant = manifest.variant(manifest.default)
-    whole = msgspec.structs.replace(variant, name="litert_fp32", file="variants/litert_fp32.tflite")
+    tensors = {"inputs": _in_float(variant.inputs), "outputs": _in_float(variant.outputs)}
+    precision = {"weights": "float32", "activations": "float32"}
+    whole = msgspec.structs.replace(
+        variant, name="litert_fp32", file="variants/litert_fp32.tflite", **precision, **tensors
+    )
     files = {file: shipped.read(file) for file in manifest.files if not file.startswith("variants/")}
     files[whole.file] = in_full_precision(shipped.read(variant.file))
     changes = {"variants": (whole,), "default": whole.name, "files": bundles.entries(files)}
@@ -72,15 +78,25 @@ def build(name: str, path: Path) -> Path:
     return path
 
 
+def _in_float(tensors: tuple[FileTensor, ...]) -> tuple[FileTensor, ...]:
+    return tuple(
+        msgspec.structs.replace(tensor, dtype="float32", scale=None, zero_point=None)
+        if tensor.scale is not None
+        else tensor
+        for tensor in tensors
+    )
+
+
 class RecordedOriginal:
     """Session that returns, sample by sample, the recorded outputs of a shipped model's original."""
 
     def __init__(self, name: str) -> None:
+        (self._name,) = (spec.name for spec in Bundle.open(name).manifest.outputs)
         self._outputs = iter(np.load(OUTPUTS / f"{name}.npz")["outputs"])
 
-    def run(self, sample: object) -> NDArray[np.float32]:
-        """Return the output for the next sample, `[1,...]`. `sample` is ignored."""
-        return np.asarray(next(self._outputs)[None] / LEVELS, np.float32)
+    def run(self, sample: object) -> dict[str, NDArray[np.float32]]:
+        """Return the output for the next sample. `sample` is ignored."""
+        return {self._name: np.asarray(next(self._outputs) / LEVELS, np.float32)}
 
     def close(self) -> None:
         """Do nothing."""
@@ -92,7 +108,7 @@ def record(name: str, bundle: Bundle, data: str) -> Path:
     split = dataset.check_split
     with closing(loader.load(bundle, bundle.manifest.variant(bundle.manifest.default))) as session:
         samples = (dataset.load(split, index) for index in range(len(dataset.names(split))))
-        outputs = [session.run(prepared(sample, preprocessor))[0] for sample in samples]
+        outputs = [only(session.run(prepared(sample, preprocessor))) for sample in samples]
     OUTPUTS.mkdir(exist_ok=True)
     path = OUTPUTS / f"{name}.npz"
     np.savez_compressed(path, outputs=np.round(LEVELS * np.stack(outputs)).astype(np.uint8))

@@ -132,6 +132,7 @@ def compare(message: str, ours: Callable[[], float], theirs: Callable[[float], f
 
 def rows(where: str, folder: Path, seconds: float, rounds: int) -> list[float]:
     from orilla.runtime.bundle.bundle import Bundle
+    from orilla.runtime.engines.registry import default_engine
 
     bundle, off = Bundle.open(where), []
     for variant in bundle.manifest.variants:
@@ -140,7 +141,7 @@ def rows(where: str, folder: Path, seconds: float, rounds: int) -> list[float]:
         name = f"{Path(where).stem} | {variant.name}"
         engines = ("litert", "compiled", "onnx")
         ours = {engine: partial(orilla, where, variant.name, engine, seconds) for engine in engines}
-        if variant.engine == "litert":
+        if variant.format == "tflite":
             tool = partial(litert, path, seconds)
             off.append(compare(f"{name} | benchmark_litert_model", ours["compiled"], tool, rounds))
         else:
@@ -148,7 +149,7 @@ def rows(where: str, folder: Path, seconds: float, rounds: int) -> list[float]:
             off.append(compare(f"{name} | a bare loop over ONNX Runtime", ours["onnx"], tool, rounds))
         if importlib.util.find_spec("mlperf_loadgen") is not None:
             driven = partial(loadgen, where, variant.name, seconds)
-            off.append(compare(f"{name} | LoadGen", ours[variant.engine], driven, rounds))
+            off.append(compare(f"{name} | LoadGen", ours[default_engine(variant.format)], driven, rounds))
     return off
 
 

@@ -79,9 +79,9 @@ def variants_of(where: str) -> dict[str, str]:
     from orilla.runtime.bundle.bundle import Bundle
 
     manifest = Bundle.open(where).manifest
-    chosen = {manifest.variant(manifest.default).engine: manifest.default}
+    chosen = {manifest.variant(manifest.default).format: manifest.default}
     for variant in sorted(manifest.variants, key=lambda candidate: manifest.files[candidate.file].size):
-        chosen.setdefault(variant.engine, variant.name)
+        chosen.setdefault(variant.format, variant.name)
     return chosen
 
 
@@ -108,24 +108,25 @@ def main() -> None:
         reasons: dict[str, str] = {}
         for _ in range(arguments.rounds):
             for engine, python in pythons.items():
-                family = registry.ENGINES["compiled" if engine == CACHED else engine].family
-                if family not in chosen or engine in reasons:
+                file_format = registry.ENGINES["compiled" if engine == CACHED else engine].format
+                if file_format not in chosen or engine in reasons:
                     continue
                 try:
-                    results = ask(python, engine, where, chosen[family], arguments.threads, arguments.seconds)
+                    results = ask(python, engine, where, chosen[file_format], arguments.threads, arguments.seconds)
                 except SystemExit as failure:
                     reasons[engine] = str(failure)
                     continue
                 rows.setdefault(engine, []).append(results)
         base = statistics.median(run["p50"] for run in rows["litert"])
         for engine, results in rows.items():
-            family = registry.ENGINES["compiled" if engine == CACHED else engine].family
+            file_format = registry.ENGINES["compiled" if engine == CACHED else engine].format
             p50, p90, memory, start = (
                 statistics.median(run[key] for run in results) for key in ("p50", "p90", "memory", "start")
             )
             spread = f"{min(run['p50'] for run in results):.2f}-{max(run['p50'] for run in results):.2f}"
+            name = f"{engine} ({results[0]['name']})"
             print(
-                f"| {Path(where).stem} | {chosen[family]} | {engine} ({results[0]['name']}) | {p50:.2f} ({spread}) "
+                f"| {Path(where).stem} | {chosen[file_format]} | {name} | {p50:.2f} ({spread}) "
                 f"| {p50 / base:.2f} | {p90:.2f} | {memory:.1f} | {start:.0f} |"
             )
         for engine, reason in reasons.items():

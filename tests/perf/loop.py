@@ -29,6 +29,7 @@ from orilla.devices.detect import detect
 from orilla.runtime import scenes
 from orilla.runtime.model import Model
 from orilla.runtime.preprocessing.image import Preprocessor
+from orilla.runtime.preprocessing.tensor_spec import only
 from orilla.runtime.sinks.jsonl import JsonLines
 from orilla.runtime.sources.registry import open_source
 from orilla.runtime.tasks.segment import decode
@@ -64,7 +65,7 @@ def stages_alone(model: Model, clip: Path, frames: int, sink: JsonLines) -> dict
     prepare = Preprocessor(model.bundle.manifest.preprocess)
     prepared = prepare(image).copy()
     out = np.empty_like(prepared)
-    output = model.session.run(prepared).copy()
+    output = only(model.session.run(prepared))
     figures = {
         "capture": capture_ms,
         "prepare": each(lambda: prepare(image, out), frames),

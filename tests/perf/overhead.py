@@ -56,7 +56,7 @@ class Nothing:
     """Stages of the loop that do nothing."""
 
     def __init__(self) -> None:
-        self._output = np.zeros((1, 4, 4, 1), np.float32)
+        self._output = np.zeros((4, 4, 1), np.float32)
 
     def prepare(self, raw: object) -> object:
         return raw

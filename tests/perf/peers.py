@@ -140,7 +140,7 @@ def main() -> int:
     arguments = parser.parse_args()
     classifier, road = Bundle.open(arguments.classifier), Bundle.open(arguments.road)
     segmentation = road.manifest.variant("litert_wi8_ai8_u8")
-    onnx_variants = [variant.name for variant in classifier.manifest.variants if variant.engine == "onnx"]
+    onnx_variants = [variant.name for variant in classifier.manifest.variants if variant.format == "onnx"]
     if not onnx_variants or not isinstance(classifier.manifest.preprocess, Preprocess):
         sys.exit(f"{arguments.classifier} is not an image classifier with an ONNX variant")
     with tempfile.TemporaryDirectory() as folder:

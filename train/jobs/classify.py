@@ -20,14 +20,15 @@ from orilla.runtime.evaluation.targets import target_of
 from orilla.runtime.files import cache_folder
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.preprocessing.text import TextPreprocess, learn_vocabulary
 from orilla.runtime.tasks.registry import task_of
-from orilla.runtime.tasks.task import GroundTruth
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth
 from orilla.train.data.augment import BatchChange
 from orilla.train.data.batches import ClassifierData, Inputs, PreparedInputs
 from orilla.train.data.features import FeatureStore, Views
 from orilla.train.data.splits import Splits
-from orilla.train.evaluate import BATCH, predict
+from orilla.train.evaluate import BATCH, OUTPUT, predict
 from orilla.train.fit.training import FitOptions, FitTask
 from orilla.train.jobs.job import Job, input_size
 from orilla.train.jobs.plan import NetworkOptions, Phase, Plan
@@ -234,13 +235,13 @@ class _Training:
     def _accuracy(self, model: keras.Model, inputs: Inputs) -> float:
         # Only images need much memory. Vectors and tokens do not.
         batch = BATCH if len(model.input.shape) > 2 else 8 * BATCH
-        target = target_of(self.dataset, self.dataset.task, self.dataset.classes)
+        target = target_of(self.dataset, self.dataset.task, DecodeContext(self.dataset.classes))
 
-        def answers() -> Iterator[tuple[GroundTruth, NDArray[np.float32]]]:
+        def answers() -> Iterator[tuple[GroundTruth, Outputs]]:
             for start in range(0, len(inputs), batch):
                 indices = np.arange(start, min(start + batch, len(inputs)))
                 for index, output in zip(indices, predict(model, inputs.view(indices, 0)), strict=True):
-                    yield GroundTruth("", int(self.watched_labels[index])), output
+                    yield GroundTruth("", int(self.watched_labels[index])), {OUTPUT: output}
 
         return target.metrics(answers()).metrics()["accuracy"]
 

@@ -23,12 +23,14 @@ from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.golden import KnownFrame, read_frames
 from orilla.runtime.bundle.manifest import Variant
 from orilla.runtime.engines import loader
+from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.engines.session import Session
 from orilla.runtime.evaluation.accuracy import accuracy, is_export_data
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.raw import prepared, raw_of
 from orilla.runtime.evaluation.targets import target_of, truth_of
-from orilla.runtime.preprocessing.input_kind import InputPreprocessor
+from orilla.runtime.preprocessing.input_kind import InputPreprocessor, frame_size
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import GroundTruth
 
@@ -82,7 +84,12 @@ def budget_target(budget: Budget, bundle: Bundle) -> BudgetTarget:
         )
         raise ConfigError(msg)
     return BudgetTarget(
-        budget, bundle, variant, budget.engine or variant.engine, budget.threads or loop_threads(), reference
+        budget,
+        bundle,
+        variant,
+        budget.engine or default_engine(variant.format),
+        budget.threads or loop_threads(),
+        reference,
     )
 
 
@@ -92,7 +99,7 @@ def _reference(budget: Budget, bundle: Bundle, variant: Variant) -> tuple[Bundle
     if budget.reference is not None and not candidates:
         msg = f"reference bundle {budget.reference} has no full-precision variant, such as litert_fp32 or onnx_fp32"
         raise ConfigError(msg)
-    same_engine = [candidate for candidate in candidates if candidate.engine == variant.engine]
+    same_engine = [candidate for candidate in candidates if candidate.format == variant.format]
     chosen = next(iter(same_engine or candidates), None)
     return None if chosen is None else (source, chosen)
 
@@ -234,19 +241,19 @@ class Measurement:
         subject, manifest = self.subject, self.subject.bundle.manifest
         split, task = dataset.check_split, task_of(manifest.task)
         metric = task.metric
-        target, count = target_of(dataset, manifest.task, manifest.labels), len(dataset.names(split))
-        outputs: list[Output] = []
+        target, count = target_of(dataset, manifest.task, manifest.context), len(dataset.names(split))
+        outputs: list[Outputs] = []
         agreement: list[float] = []
 
-        def reference_answers(session: Session) -> Iterator[tuple[GroundTruth, Output]]:
+        def reference_answers(session: Session) -> Iterator[tuple[GroundTruth, Outputs]]:
             for _, truth, output in self._run(dataset, reference.preprocessor(), session):
                 outputs.append(output)
                 yield truth, output
 
-        def variant_answers(session: Session) -> Iterator[tuple[GroundTruth, Output]]:
+        def variant_answers(session: Session) -> Iterator[tuple[GroundTruth, Outputs]]:
             answers = self._run(dataset, subject.bundle.preprocessor(), session)
             for expected, (size_hw, truth, output) in zip(outputs, answers, strict=True):
-                agreement.append(float(np.mean(task.agreeing(output, expected, size_hw))))
+                agreement.append(float(np.mean(task.agreeing(output, expected, manifest.context.of_frame(size_hw)))))
                 yield truth, output
 
         with closing(load_reference(subject)) as session:
@@ -259,7 +266,7 @@ class Measurement:
 
     def _run(
         self, dataset: Dataset, preprocessor: InputPreprocessor, session: Session
-    ) -> Iterator[tuple[tuple[int, int] | None, GroundTruth, Output]]:
+    ) -> Iterator[tuple[tuple[int, int] | None, GroundTruth, Outputs]]:
         """Run a session on all samples. Yield each sample's image size, ground truth and output.
 
         The size is None if the sample is not an image.
@@ -270,9 +277,7 @@ class Measurement:
             if index % REPORT_EVERY == 0:
                 self._progress.status(f"{self.subject.bundle.path.stem}: measuring accuracy, sample {index} of {count}")
             sample = dataset.load(split, index)
-            raw = raw_of(sample)
-            size_hw = (raw.shape[0], raw.shape[1]) if isinstance(raw, np.ndarray) and raw.ndim == 3 else None
-            yield size_hw, truth_of(sample), session.run(prepared(sample, preprocessor))[0]
+            yield frame_size(raw_of(sample)), truth_of(sample), session.run(prepared(sample, preprocessor))
 
     def _compare_with_export(self, dataset: Dataset) -> Answers:
         """Return the drop on the data set used at export, for which the bundle stores the original model's metric."""
@@ -296,7 +301,7 @@ def load_reference(subject: BudgetTarget) -> Session:
     """Load a session of the full-precision variant, on the engine of the tested variant if this engine can run it."""
     assert subject.reference is not None
     bundle, variant = subject.reference
-    engine = subject.engine if loader.fits(variant, subject.engine) else variant.engine
+    engine = subject.engine if loader.fits(variant, subject.engine) else default_engine(variant.format)
     return loader.load(bundle, variant, engine=engine, threads=subject.threads)
 
 

@@ -21,6 +21,7 @@ from orilla.runtime.bench.remote.wheel import wheel
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.engines import loader
+from orilla.runtime.engines.registry import default_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _job(plan: RemotePlan) -> Job:
         engine=plan.engine,
         options=_options(plan),
         seconds=plan.seconds,
-        needs_onnx=(plan.engine or variant.engine).startswith("onnx"),
+        needs_onnx=(plan.engine or default_engine(variant.format)).startswith("onnx"),
     )
 
 

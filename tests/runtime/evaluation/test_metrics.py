@@ -13,7 +13,7 @@ from orilla.runtime.tasks.classify import class_scores
 from orilla.runtime.tasks.metrics.bootstrap import intervals
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
 from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
-from orilla.runtime.tasks.task import GroundTruth
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth
 
 masks = arrays.arrays(np.bool_, (5, 7))
 probabilities = arrays.arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32))
@@ -155,11 +155,11 @@ def test_one_probability_becomes_two_scores():
 
 def test_the_classes_of_model_and_data_set_are_matched_by_name(tiny_data):
     dataset = open_dataset(tiny_data)
-    target = target_of(dataset, "segment", ("road",))
+    target = target_of(dataset, "segment", DecodeContext(("road",)))
     sample = dataset.load("val", 0)
-    answer = (sample.labels == 3).astype(np.float32)[..., None]
+    answer = {"mask": (sample.labels == 3).astype(np.float32)[..., None]}
     assert target.metrics([(GroundTruth(sample.name, sample.labels), answer)]).metrics()["iou"] == 1.0
     with pytest.raises(ConfigError, match="unknown class of camvid 'rood': did you mean road"):
-        target_of(dataset, "segment", ("rood",))
+        target_of(dataset, "segment", DecodeContext(("rood",)))
     with pytest.raises(ConfigError, match="unknown task of camvid 'text'"):
-        target_of(dataset, "text", ("good", "bad"))
+        target_of(dataset, "text", DecodeContext(("good", "bad")))

@@ -32,7 +32,7 @@ class BrightnessSession:
         if self.gate is not None:
             self.gate.acquire()
         self.seen.append(int(image[0, 0, 0]))
-        return np.full((1, 4, 4, 1), image[0, 0, 0] / 255, np.float32)
+        return np.full((4, 4, 1), image[0, 0, 0] / 255, np.float32)
 
     def close(self):
         pass

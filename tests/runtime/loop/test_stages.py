@@ -35,7 +35,7 @@ def model(clock, *, prepare, infer, decoding):
     """Return the stages of a simulated model, which take the given times in milliseconds."""
     stages = ModelStages(
         Preprocess(size_hw=(8, 8)).preprocessor(),
-        clock.taking(infer, lambda prepared: np.ones((1, 4, 4, 1), np.float32)),
+        clock.taking(infer, lambda prepared: np.ones((4, 4, 1), np.float32)),
         clock.taking(decoding, lambda output, raw: decode(output, raw.shape[:2], "bright")),
     )
     stages.prepare = clock.taking(prepare, stages.prepare)

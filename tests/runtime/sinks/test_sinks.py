@@ -12,8 +12,8 @@ from orilla.runtime.tasks.segment import decode
 
 
 def tick(index=0, size=(48, 64)):
-    grid = np.zeros((1, 6, 8, 1), np.float32)
-    grid[:, 3:] = 1
+    grid = np.zeros((6, 8, 1), np.float32)
+    grid[3:] = 1
     frame = Frame(index, factories.picture(*size), 1000 + index)
     return Tick(frame, decode(grid, size, "road"), {"infer": 2.0}, 5_001_000 + index)
 

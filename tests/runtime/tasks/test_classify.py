@@ -18,11 +18,11 @@ from orilla.runtime.verify import verify
 
 
 def decode(output, labels):
-    return TASK.decode(output, DecodeContext(labels, frame_hw=None, outputs=None))
+    return TASK.decode({"scores": output}, DecodeContext(labels))
 
 
 def test_scores_become_classes_the_most_likely_first():
-    result = decode(np.array([[0.2, 0.5, 0.3]], np.float32), ("a", "b", "c"))
+    result = decode(np.array([0.2, 0.5, 0.3], np.float32), ("a", "b", "c"))
     assert (result.top.label, result.top.score) == ("b", 0.5)
     assert [top.label for top in result.top_k(2)] == ["b", "c"]
     assert len(result.top_k(9)) == 3
@@ -30,11 +30,11 @@ def test_scores_become_classes_the_most_likely_first():
     with pytest.raises(ConfigError, match="must be 1 or more"):
         result.top_k(0)
     with pytest.raises(BundleError, match="there are 2 labels"):
-        decode(np.zeros((1, 3), np.float32), ("a", "b"))
+        decode(np.zeros(3, np.float32), ("a", "b"))
 
 
 def test_one_probability_is_the_second_class_s():
-    result = decode(np.array([[0.75]], np.float32), ("no", "yes"))
+    result = decode(np.array([0.75], np.float32), ("no", "yes"))
     assert [(top.label, top.score) for top in result.top_k(2)] == [("yes", 0.75), ("no", 0.25)]
 
 
