@@ -80,12 +80,13 @@ class SourceModel:
     @property
     def context(self) -> DecodeContext:
         """Return the properties of the model that its task needs to decode outputs."""
-        return DecodeContext(self.labels)
+        return DecodeContext(self.labels, self.preprocessor.spec)
 
     @property
     def binding(self) -> Binding:
-        """Return the names that the outputs of every variant get."""
-        return Binding(output_names=tuple(spec.name for spec in self.outputs))
+        """Return the names of the outputs and the pixel values that every variant gets."""
+        names = tuple(spec.name for spec in self.outputs)
+        return Binding(output_names=names, pixel_values=self.preprocessor.spec.pixel_values)
 
 
 def open_source_model(path: Path, hints: ModelHints, work: Workspace) -> SourceModel:

@@ -195,7 +195,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def context(self) -> DecodeContext:
         """Return the properties of the model that its task needs to decode outputs."""
-        return DecodeContext(self.labels)
+        return DecodeContext(self.labels, self.preprocess)
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -78,7 +78,7 @@ def binding_of(manifest: Manifest, variant: Variant) -> Binding:
         {tensor.file_name: tensor.name for tensor in side if tensor.file_name is not None}
         for side in (variant.inputs, variant.outputs)
     )
-    return Binding(inputs, outputs, tuple(spec.name for spec in manifest.outputs))
+    return Binding(inputs, outputs, tuple(spec.name for spec in manifest.outputs), manifest.preprocess.pixel_values)
 
 
 def load_bytes(engine: str, data: bytes, *, threads: int | None = None, binding: Binding = UNBOUND) -> Session:

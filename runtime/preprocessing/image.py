@@ -117,6 +117,11 @@ class Preprocess(
         table = (levels - np.asarray(self.mean)) / np.asarray(self.std)
         return np.broadcast_to(table, (256, self.channels)).astype(np.float32)
 
+    @property
+    def pixel_values(self) -> NDArray[np.float32] | None:
+        """Return `normalise_table()`, or None if the network takes the values 0–255 unchanged."""
+        return None if self.is_raw else self.normalise_table()
+
     def placement(self, frame_hw: tuple[int, int]) -> Placement:
         """Return where a frame of this height and width lies in the network's input.
 

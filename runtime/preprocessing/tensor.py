@@ -24,6 +24,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     input_kind: ClassVar = "tensor"
     needs_vocabulary: ClassVar = False
+    pixel_values: ClassVar = None
 
     inputs: tuple[TensorSpec, ...]
 

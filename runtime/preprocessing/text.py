@@ -38,6 +38,7 @@ class TextPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
     input_kind: ClassVar = "text"
     needs_vocabulary: ClassVar = True
+    pixel_values: ClassVar = None
 
     length: int
     """Number of tokens in the network's input."""

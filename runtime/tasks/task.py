@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orilla.devices.errors import ConfigError
+from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.placement import Placement, stretched
+from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.metrics import Metrics
 
@@ -47,6 +51,8 @@ class DecodeContext:
 
     labels: tuple[str, ...]
     """Labels of the model."""
+    preprocess: Spec | None = None
+    """Preprocessing of the model. If None, a frame is scaled to the size of the network's input."""
     frame_hw: tuple[int, int] | None = None
     """Height and width of the frame in pixels. If None, the input is not an image, or positions are those in the
     network's input."""
@@ -54,6 +60,22 @@ class DecodeContext:
     def of_frame(self, frame_hw: tuple[int, int] | None) -> DecodeContext:
         """Return the same properties for a frame of another size."""
         return replace(self, frame_hw=frame_hw)
+
+    def placement(self, grid_hw: tuple[int, int]) -> Placement:
+        """Return where the frame lies in the network's input.
+
+        Args:
+            grid_hw: Height and width of the network's input, if there is no preprocessing of images.
+        """
+        assert self.frame_hw is not None
+        if isinstance(self.preprocess, Preprocess):
+            return _placement(self.preprocess, self.frame_hw)
+        return stretched(self.frame_hw, grid_hw)
+
+
+@lru_cache(maxsize=64)
+def _placement(preprocess: Preprocess, frame_hw: tuple[int, int]) -> Placement:
+    return preprocess.placement(frame_hw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def load(engine, name, **options):
 
 def scores(session, picture):
     """Return the only output of the model, by the name that the bundle declares."""
-    return session.run(picture)["scores"]
+    return session.run(picture)["output"]
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)

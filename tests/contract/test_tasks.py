@@ -78,7 +78,7 @@ def test_decisions_are_those_of_the_answer(task, small):
     with orilla.runtime.open(small) as model:
         result, outputs = model(golden.raw).result, model.session.run(golden.prepared)
     if task.name == "segment":
-        context = DecodeContext(("road",), golden.raw.shape[:2])
+        context = DecodeContext(("road",), frame_hw=golden.raw.shape[:2])
         assert np.array_equal(task.decisions(outputs, context), result.mask)
     elif task.name == "tensor":
         assert task.agreeing(outputs, result.arrays, CONTEXT).all()
@@ -90,7 +90,7 @@ def test_the_decisions_of_the_original_serve_as_ground_truth(task):
     labels, _, right, wrong = case(task)
     target = Target(task, DecodeContext(labels), task.pseudo_indices(labels), ignore=255)
     shape = right["output"].shape
-    context = DecodeContext(labels, shape[:2] if len(shape) == 3 else None)
+    context = DecodeContext(labels, frame_hw=shape[:2] if len(shape) == 3 else None)
     truths = [GroundTruth(str(index), task.pseudo_truth(right, context)) for index in range(3)]
     assert target.metrics([(truth, right) for truth in truths]).metrics()[task.metric] == pytest.approx(1)
     assert target.metrics([(truth, wrong) for truth in truths]).metrics()[task.metric] < 0.9

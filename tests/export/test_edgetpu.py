@@ -291,9 +291,9 @@ def test_what_it_compiled_goes_into_a_bundle(tmp_path, tiny_bundle, monkeypatch,
     assert main(["edgetpu", str(tiny_bundle), "--variant", "litert_wi8_ai8", "--out", str(out)]) == 1
     assert "coral.orilla; next: orilla run" in capsys.readouterr().out
     variant = Bundle.open(out).manifest.variant("litert_wi8_ai8")
-    assert Bundle.open(out).read(variant.compiled) == b"edgetpu-custom-op"
+    assert Bundle.open(out).read(variant.compiled["edgetpu"]) == b"edgetpu-custom-op"
     assert main(["slim", str(out), "--keep", "litert_fp32", "--out", str(tmp_path / "slim.orilla")]) == 0
-    assert variant.compiled not in Bundle.open(tmp_path / "slim.orilla").manifest.files
+    assert variant.compiled["edgetpu"] not in Bundle.open(tmp_path / "slim.orilla").manifest.files
     assert main(["run", str(out), "--engine", "edgetpu", "--source", "scenes", "--frames", "1"]) == 2
     assert "edgetpu cannot load this variant" in capsys.readouterr().err
     assert main(["run", str(tiny_bundle), "--engine", "edgetpu", "--source", "scenes", "--frames", "1"]) == 2

@@ -52,7 +52,7 @@ def simulated(monkeypatch):
             def run(self, prepared):
                 calls[self.key] = calls.get(self.key, 0) + 1
                 now[0] += cost(*self.key, calls[self.key]) / 1e3
-                return {"scores": np.zeros(10, np.float32)}
+                return {"output": np.zeros(10, np.float32)}
 
             def close(self):
                 pass

@@ -129,7 +129,7 @@ def test_nan_outputs_fail_at_infer(tiny_bundle, monkeypatch):
         engine = "broken"
 
         def run(self, image):
-            return {"probability": np.full(shape, np.nan, np.float32)}
+            return {"output": np.full(shape, np.nan, np.float32)}
 
         def close(self):
             pass

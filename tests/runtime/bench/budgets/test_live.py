@@ -230,7 +230,7 @@ def test_slow_models_get_their_samples(monkeypatch, probe):
 
     def run(self, prepared):
         now[0] += 0.4
-        return {"scores": np.zeros(10, np.float32)}
+        return {"output": np.zeros(10, np.float32)}
 
     for module in (measurement, interleaved):
         monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
@@ -289,7 +289,7 @@ def test_the_plugin_gives_bundle_session_and_samples(pytester, probe):
         def test_all(bundle, session, samples):
             from orilla.runtime.bundle.golden import read_frames
 
-            assert session.run(read_frames(bundle)[0].prepared)["scores"].shape == (10,)
+            assert session.run(read_frames(bundle)[0].prepared)["output"].shape == (10,)
             assert samples.summary.at(90).ms > 0
             assert samples.reference.count > 36
 
