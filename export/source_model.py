@@ -242,8 +242,8 @@ def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
 
 
 def _image_spec(info: ModelInfo) -> Spec:
-    height, width, _ = info.inputs[0].shape
-    return Preprocess(size_hw=(height, width))
+    height, width, channels = info.inputs[0].shape
+    return Preprocess(size_hw=(height, width), color="grey" if channels == 1 else "rgb")
 
 
 def _spec(task: str, info: ModelInfo) -> Spec:

@@ -1,4 +1,4 @@
-"""Adapt models that Orilla did not train. All image models then take RGB values of 0–255."""
+"""Adapt models that Orilla did not train. All image models then take RGB or grey values of 0–255."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _with_new_input(adapter: InputAdapter, model: Any) -> tuple[list[Any], list[
     if len(shape) != 3 or shape[-1] not in (1, 3):
         msg = f"the model's input has shape {list(shape)}, but images need [height,width,3] or [height,width,1]"
         raise ValueError(msg)
-    image = keras.Input((*shape[:2], 3))
+    image = keras.Input(shape)
     x = _normalised(image, adapter.input_range, shape[-1])
     if original.dtype != image.dtype:
         x = keras.ops.cast(x, original.dtype)
@@ -97,12 +97,14 @@ def _with_new_input(adapter: InputAdapter, model: Any) -> tuple[list[Any], list[
 
 
 def _normalised(image: Any, input_range: InputRange, channels: int) -> Any:
-    """Convert RGB values of 0–255 to the value range of the training images.
+    """Convert RGB or grey values of 0–255 to the value range of the training images.
 
     The conversion is a 1×1 convolution, because every engine supports and fuses this operator.
     """
     from keras import layers
 
+    if input_range == "0..255":
+        return image
     kernel, bias = np.eye(3), np.zeros(3)
     if input_range == "0..1":
         kernel = kernel / 255
@@ -110,13 +112,12 @@ def _normalised(image: Any, input_range: InputRange, channels: int) -> Any:
         kernel, bias = kernel / 127.5, bias - 1
     elif input_range == "torch":
         kernel, bias = np.diag(1 / (255 * TORCH_DEVIATION)), -TORCH_MEAN / TORCH_DEVIATION
-    elif input_range == "caffe":
+    else:
         kernel, bias = kernel[::-1], -CAFFE_MEAN_BGR
     if channels == 1:
-        kernel, bias = kernel.mean(axis=1, keepdims=True), bias.mean(keepdims=True)
-    elif input_range == "0..255":
-        return image
+        # A grey value is the same in all channels. ImageNet's means and deviations are averaged.
+        kernel, bias = kernel.sum().reshape(1, 1) / 3, bias.mean(keepdims=True)
     layer = layers.Conv2D(channels, 1, trainable=False, name="orilla_normalise")
     normalised = layer(image)
-    layer.set_weights([kernel.reshape(1, 1, 3, channels).astype(np.float32), bias.astype(np.float32)])
+    layer.set_weights([kernel.reshape(1, 1, channels, channels).astype(np.float32), bias.astype(np.float32)])
     return normalised

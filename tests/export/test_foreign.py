@@ -55,13 +55,18 @@ def test_what_pixels_must_be_told_unless_the_model_scales_them(tmp_path, arrays)
 
 
 def test_grey_logits_and_labels(tmp_path, arrays):
-    """The model takes grey images and outputs logits. Its export takes colour images and outputs probabilities."""
+    """The model takes grey images and outputs logits. Its bundle takes colour images and outputs probabilities."""
     picture_model(activation=None, channels=1).save(tmp_path / "grey.keras")
     (tmp_path / "labels.txt").write_text("cat\ndog\nhen\n")
     hints = ModelHints(task="classify", input_range="0..1", labels=tmp_path / "labels.txt")
     manifest = make(tmp_path / "grey.keras", tmp_path / "m.orilla", hints, calibration=str(arrays / "xy.npz"))
     assert manifest.labels == ("cat", "dog", "hen")
     assert manifest.report.truth == "labels"
+    assert manifest.preprocess.color == "grey"
+    assert float_error(manifest) < 1e-5
+    bundle = Bundle.open(tmp_path / "m.orilla")
+    golden = cv2.imdecode(np.frombuffer(bundle.read(manifest.golden[0].prepared), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert golden.ndim == 2
     with Model.open(tmp_path / "m.orilla") as opened:
         result = opened(PICTURES[0]).result
     assert abs(result.scores.sum() - 1) < 1e-5

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from orilla.runtime.preprocessing.image import Preprocess, prepare
 from orilla.runtime.tasks.heads import registry
 
 pytestmark = pytest.mark.real_data
@@ -37,13 +38,9 @@ def iou(one, other):
     return size / ((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod() - size)
 
 
-def letterboxed(image, side):
-    """Return the image in the upper left corner of a grey square, and the scale."""
-    scale = min(side / image.shape[0], side / image.shape[1])
-    small = cv2.resize(image, (int(image.shape[1] * scale), int(image.shape[0] * scale)))
-    square = np.full((side, side, 3), 114, np.uint8)
-    square[: small.shape[0], : small.shape[1]] = small
-    return square, scale
+LETTERBOX = Preprocess(
+    (416, 416), color="bgr", resize="letterbox", interpolation="linear", anchor="top-left", rounding="down", fill=114
+)
 
 
 def test_yolox_nano_finds_the_expected_boxes(yolox, pictures):
@@ -51,14 +48,15 @@ def test_yolox_nano_finds_the_expected_boxes(yolox, pictures):
     labels = (yolox / "coco_classes.txt").read_text().split("\n")
     session = onnxruntime.InferenceSession(yolox / "yolox_nano.onnx")
     for name, image in pictures.items():
-        square, scale = letterboxed(image, 416)
+        square, placement = prepare(image, LETTERBOX), LETTERBOX.placement(image.shape[:2])
         outputs = {"output": session.run(None, {"images": square.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]}
         spec = msgspec.structs.replace(only_spec(outputs, (416, 416)), score_threshold=0.35, iou_threshold=0.45)
         found = registry.detect(outputs, spec, (416, 416))
         assert len(found) == len(expected[name])
         # The expected values are rounded to a tenth of a pixel, which changes the IoU of the smallest box by 0.01.
-        corner, size = (found.boxes_xyxy[:, :2] / scale).round(1), np.diff(found.boxes_xyxy.reshape(-1, 2, 2), axis=1)
-        boxes = np.concatenate([corner, corner + (size[:, 0] / scale).round(1)], axis=1)
+        corners = placement.to_frame(found.boxes_xyxy.reshape(-1, 2, 2))
+        corner, size = corners[:, 0].round(1), np.diff(corners, axis=1)[:, 0].round(1)
+        boxes = np.concatenate([corner, corner + size], axis=1)
         for row in expected[name]:
             box = np.array([*row["xywh"][:2], *np.add(row["xywh"][:2], row["xywh"][2:])])
             index = max(range(len(found)), key=lambda index, box=box: iou(boxes[index], box))
