@@ -239,8 +239,10 @@ class Preprocessor:
     def _adapt(self, image: Image) -> None:
         """Adapt to frames with another shape."""
         placement = self.spec.placement((image.shape[0], image.shape[1]))
-        left, top, right, bottom = placement.visible_input_xyxy
-        self._visible = None if placement.fills_input else (slice(top, bottom), slice(left, right))
+        self._visible = None
+        if not placement.fills_input:
+            left, top, right, bottom = placement.visible_input_xyxy
+            self._visible = slice(top, bottom), slice(left, right)
         self._resize = plan_resize(self.spec.interpolation, placement, () if self.spec.color == "grey" else (3,))
         self._shape = image.shape
 

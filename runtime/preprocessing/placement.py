@@ -76,11 +76,15 @@ class Placement:
     @property
     def fills_input(self) -> bool:
         """Return True if every pixel of the input shows the frame, so that there is no border."""
+        if self.resized_hw == self.input_hw:
+            return True
         return self.visible_input_xyxy == (0, 0, self.input_hw[1], self.input_hw[0])
 
     @property
     def shows_whole_frame(self) -> bool:
         """Return True if the whole frame is visible in the input, so that nothing is cut off."""
+        if self.resized_hw == self.input_hw:
+            return True
         left, top, right, bottom = self.visible_input_xyxy
         return (bottom - top, right - left) == self.resized_hw
 

@@ -107,29 +107,52 @@ class _Area:
             cv2.resize(image, self._size, dst=out, interpolation=cv2.INTER_AREA)
 
 
-class _KerasNearest:
-    """Takes the pixel at the centre of each pixel of the result, computed in float32 as TensorFlow does.
+def _nearest(
+    positions: Callable[[int, int], NDArray[np.floating]],
+) -> Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]:
+    """Return the plan of a rule that takes the pixel at the centre of each pixel of the result.
 
-    Where the centre lies between two pixels, as with 640 pixels resized to 224, rounding errors of float32 decide.
+    Where the centre lies between two pixels, as with 640 pixels resized to 224, rounding errors decide. OpenCV's
+    `INTER_NEAREST_EXACT` decides as Pillow in version 5, but not in version 4.
+
+    Args:
+        positions: Function that returns the positions in the image of the centres of the result's pixels, from the
+            number of pixels of both along an axis.
+    """
+
+    def plan(from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> Resize:
+        del channels
+        rows, columns = (
+            np.minimum(positions(before, after).astype(np.intp), before - 1)
+            for before, after in zip(from_hw, to_hw, strict=True)
+        )
+        pixels = np.ix_(rows, columns)
+
+        def resize(image: Pixels, out: Pixels) -> None:
+            np.copyto(out, image[pixels])
+
+        return resize
+
+    return plan
+
+
+def _pil_positions(before: int, after: int) -> NDArray[np.float64]:
+    """Add up the step from pixel to pixel in float64, as Pillow does.
+
+    Source: `ImagingScaleAffine` in Pillow, `src/libImaging/Geometry.c` (MIT-CMU).
+    """
+    steps = np.full(after, before / after)
+    steps[0] /= 2
+    return np.cumsum(steps)
+
+
+def _keras_positions(before: int, after: int) -> NDArray[np.float32]:
+    """Multiply in float32, as TensorFlow does.
 
     Source: `HalfPixelScalerForNN` in TensorFlow, `tensorflow/core/util/image_resizer_state.h` (Apache-2.0).
     """
-
-    def __init__(self, from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> None:
-        del channels
-        rows, columns = (
-            np.minimum(
-                np.floor(
-                    (np.arange(after, dtype=np.float32) + np.float32(0.5)) * (np.float32(before) / np.float32(after))
-                ),
-                before - 1,
-            ).astype(np.intp)
-            for before, after in zip(from_hw, to_hw, strict=True)
-        )
-        self._pixels = np.ix_(rows, columns)
-
-    def __call__(self, image: Pixels, out: Pixels) -> None:
-        np.copyto(out, image[self._pixels])
+    positions: NDArray[np.float32] = np.arange(0.5, after, dtype=np.float32) * (np.float32(before) / np.float32(after))
+    return positions
 
 
 def _opencv(flag: int) -> Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]:
@@ -149,11 +172,11 @@ def _opencv(flag: int) -> Callable[[tuple[int, int], tuple[int, int], tuple[int,
 
 WHOLE_RULES: dict[str, Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]] = {
     "halve-linear": _HalveLinear,
-    "nearest": _opencv(cv2.INTER_NEAREST_EXACT),
+    "nearest": _nearest(_pil_positions),
     "linear": _opencv(cv2.INTER_LINEAR),
     "area": _Area,
     "cubic": _opencv(cv2.INTER_CUBIC),
-    "keras-nearest": _KerasNearest,
+    "keras-nearest": _nearest(_keras_positions),
 }
 """Rules that resize a whole image: height and width before and after, and channels as for `plan_resize`.
 
@@ -161,8 +184,9 @@ All rules take the centre of a pixel at half a pixel from its edge.
 
 - `halve-linear` halves the image repeatedly, by averaging blocks of 2x2 pixels, while it has at least twice the height
   and width of the result. Then it interpolates linearly.
-- `nearest`, `linear`, `area` and `cubic` are OpenCV's `INTER_NEAREST_EXACT`, `INTER_LINEAR`, `INTER_AREA` and
-  `INTER_CUBIC`. `nearest` is also Pillow's, `area` is also TensorFlow's, and `cubic` has the coefficient -0.75.
-  `linear` and `cubic` take 2 and 4 pixels along each axis, so a much smaller result is aliased.
+- `nearest` is Pillow's `NEAREST`, and OpenCV's `INTER_NEAREST_EXACT` except for rounding.
+- `linear`, `area` and `cubic` are OpenCV's `INTER_LINEAR`, `INTER_AREA` and `INTER_CUBIC`. `area` is also TensorFlow's,
+  and `cubic` has the coefficient -0.75. `linear` and `cubic` take 2 and 4 pixels along each axis, so a much smaller
+  result is aliased.
 - `keras-nearest` is TensorFlow's.
 """
