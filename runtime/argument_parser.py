@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from orilla.devices.errors import ConfigError
 
@@ -21,6 +23,18 @@ class CommandParser(argparse.ArgumentParser):
         """Raise `ConfigError` for invalid arguments."""
         msg = f"{message}; run `{self.prog} --help` for the options"
         raise ConfigError(msg)
+
+    def parse_known_args(  # type: ignore[override] # the overloads of argparse differ by the type of `namespace` only
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """Parse arguments. A value that begins with a minus and a digit may follow its flag, as in `--range -1..1`."""
+        joined: list[str] = []
+        for argument in sys.argv[1:] if args is None else args:
+            if re.match(r"-\d", argument) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        return super().parse_known_args(joined, namespace)
 
     def flags(self) -> dict[str, list[str]]:
         """Return the flags of each parameter, including those of subcommands."""

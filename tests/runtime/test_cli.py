@@ -10,6 +10,8 @@ import pytest
 from helpers import factories
 from helpers.command import orilla, refuse
 
+from orilla.devices.errors import ConfigError
+from orilla.runtime.argument_parser import CommandParser
 from orilla.runtime.bundle.bundle import Bundle
 
 
@@ -29,6 +31,19 @@ def test_every_command_has_help_with_an_example():
         assert done.returncode == 0
         assert f"example: {command.example}" in " ".join(done.stdout.split())
         assert "--json" in done.stdout
+
+
+def test_a_value_may_begin_with_a_minus():
+    parser = CommandParser()
+    parser.add_argument("--input-range", choices=("0..1", "-1..1"))
+    parser.add_argument("--offset", type=float)
+    parser.add_argument("--quick", action="store_true")
+    commands = parser.add_subparsers()
+    commands.add_parser("go").add_argument("--by")
+    parsed = parser.parse_args(["--input-range", "-1..1", "--offset", "-2.5", "--quick", "go", "--by", "-3x"])
+    assert (parsed.input_range, parsed.offset, parsed.quick, parsed.by) == ("-1..1", -2.5, True, "-3x")
+    with pytest.raises(ConfigError, match=r"invalid choice: '-2\.\.2'"):
+        parser.parse_args(["--input-range", "-2..2"])
 
 
 def test_json_lines_are_the_default_sink(tiny_bundle, clip):
