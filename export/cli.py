@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.keras_rules import DEVICES
-from orilla.export.convert.input_adapter import INPUT_RANGES
+from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.runtime.bundle.bundle import check_new
 from orilla.runtime.commands.result import CommandResult
@@ -76,6 +76,11 @@ def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
         "--input-range",
         help="range of the pixel values that the model was trained on, which is one of: "
         + "; ".join(f"{name} for {about}" for name, about in INPUT_RANGES.items()),
+    )
+    foreign.add_argument(
+        "--color",
+        help="colour of the images that the model was trained on, which is one of: "
+        + "; ".join(f"{name} for {about}" for name, about in COLORS.items()),
     )
     foreign.add_argument(
         "--input", metavar="HxW|T", help="sizes of the input axes that the model does not fix, such as 224x224 or 200"
@@ -189,6 +194,7 @@ def _options(arguments: argparse.Namespace) -> ExportOptions:
         task=arguments.task,
         labels=arguments.labels,
         input_range=arguments.input_range,
+        color=arguments.color,
         input=_sizes(arguments.input),
         vocabulary=arguments.vocabulary,
         device=arguments.device,

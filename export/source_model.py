@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import msgspec
+
 from orilla.devices.errors import ConfigError, ConversionError, DataError, unknown_name
 from orilla.devices.keras_rules import DEVICES
 from orilla.export import model_info
 from orilla.export.convert import fork_server
-from orilla.export.convert.input_adapter import INPUT_RANGES, InputAdapter, InputRange, write_adapter
+from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES, InputAdapter, InputRange, write_adapter
 from orilla.export.model_info import ModelInfo
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle.card import Card
@@ -46,6 +48,8 @@ class ModelHints:
     """File with one label per line."""
     input_range: str | None = None
     """Value range of the training images, one of `INPUT_RANGES`."""
+    color: str | None = None
+    """Colour of the training images, one of `COLORS`. If None, it is `rgb`, or `luma` for one channel."""
     input: tuple[int, ...] | None = None
     """Sizes of the input axes that the model does not fix."""
     vocabulary: Path | None = None
@@ -152,15 +156,16 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
     info = _describe(model, work, hints.device)
     takes_images = "image" in task_of(task).input_kinds and _takes_images(info)
     input_range = _input_range(hints, info, path) if takes_images else None
-    if input_range is None and hints.input_range is not None:
-        msg = f"`input_range` is only for image models, but {path.name} takes {_describe_inputs(info)}"
-        raise ConfigError(msg)
+    for hint in ("input_range", "color"):
+        if input_range is None and getattr(hints, hint) is not None:
+            msg = f"`{hint}` is only for image models, but {path.name} takes {_describe_inputs(info)}"
+            raise ConfigError(msg)
     activation = _missing_activation(info) if task_of(task).scores_in_0_1 else None
     if input_range is not None or activation is not None:
         adapter = InputAdapter(str(path.absolute()), hints.input, input_range, activation)  # type: ignore[arg-type]
         model = write_adapter(work.adapter, adapter)
     vocabulary = _checked_vocabulary(info, hints) if task == "text" else None
-    spec = _image_spec(info) if takes_images else _spec(task, info)
+    spec = _image_spec(hints, info) if takes_images else _spec(task, info)
     return SourceModel(
         name=path.stem,
         model=model,
@@ -241,9 +246,21 @@ def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
     return vocabulary
 
 
-def _image_spec(info: ModelInfo) -> Spec:
+def _image_spec(hints: ModelHints, info: ModelInfo) -> Spec:
+    """Return the preprocessing of a model that takes images. Raises `ConfigError` if its colour is wrong."""
     height, width, channels = info.inputs[0].shape
-    return Preprocess(size_hw=(height, width), color="grey" if channels == 1 else "rgb")
+    known = ("luma", "mean") if channels == 1 else ("rgb", "bgr")
+    color = hints.color or known[0]
+    if color not in COLORS:
+        raise unknown_name(color, COLORS, kind="colour")
+    if color not in known:
+        msg = f"`color` is {color}, but the model takes {_describe_inputs(info)}: use {' or '.join(known)}"
+        raise ConfigError(msg)
+    if color == "bgr" and hints.input_range in ("torch", "caffe"):
+        msg = f"`color` cannot be bgr for the input range {hints.input_range}, which has its own order: leave it out"
+        raise ConfigError(msg)
+    spec = Preprocess(size_hw=(height, width), color="grey" if channels == 1 else color)  # type: ignore[arg-type]
+    return msgspec.structs.replace(spec, grey=color) if channels == 1 else spec
 
 
 def _spec(task: str, info: ModelInfo) -> Spec:

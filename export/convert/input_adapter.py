@@ -21,6 +21,14 @@ INPUT_RANGES: dict[InputRange, str] = {
 }
 """Description of each value range of training images. Source of the last two: `keras.applications.imagenet_utils`."""
 
+COLORS: dict[str, str] = {
+    "rgb": "red, green and blue (default)",
+    "bgr": "blue, green and red, as OpenCV reads images",
+    "luma": "one channel, 0.299 R + 0.587 G + 0.114 B (default for one channel)",
+    "mean": "one channel, the mean of R, G and B",
+}
+"""Description of each kind of colour of training images."""
+
 TORCH_MEAN, TORCH_DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68])
 
