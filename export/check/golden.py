@@ -115,7 +115,7 @@ def choose_golden(source: SourceModel, candidates: Candidates, outputs: OutputAr
         outputs: Outputs of the original model for the candidates.
         count: Number of golden samples.
     """
-    chosen = task_of(source.task).choose_golden(outputs, count)
+    chosen = task_of(source.task).choose_golden(outputs, source.context, count)
     stored = [candidates.stored[place] for place in chosen]
     outputs = {name: array[chosen] for name, array in outputs.items()}
     inputs = {name: array[chosen] for name, array in candidates.inputs.items()}

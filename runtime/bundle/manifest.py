@@ -7,11 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from orilla.devices.errors import BundleError, unknown_name
+from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing import tensor_spec
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
+from orilla.runtime.tasks.heads.head import HeadSpec
 from orilla.runtime.tasks.registry import TASKS, task_of
 from orilla.runtime.tasks.task import DecodeContext
 
@@ -184,6 +185,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every file of the bundle except the manifest, by path."""
     vocabulary: str | None = None
     """Path of the file with the words of a text model."""
+    head: HeadSpec | None = None
+    """Layout of a detector's outputs. None for other tasks, whose manifests do not have this key."""
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name. If the name is unknown, raise `ConfigError` with a list of the known names."""
@@ -195,12 +198,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def context(self) -> DecodeContext:
         """Return the properties of the model that its task needs to decode outputs."""
-        return DecodeContext(self.labels, self.preprocess)
+        return DecodeContext(self.labels, self.preprocess, head=self.head)
 
 
 def encode(manifest: Manifest) -> bytes:
     """Encode a manifest. The same manifest gives the same bytes."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1) + b"\n"
+    document = msgspec.to_builtins(manifest, order="deterministic")
+    if manifest.head is None:
+        del document["head"]
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Manifest:
@@ -267,6 +273,13 @@ def _check_preprocess(manifest: Manifest) -> None:
     if (problem := spec.problem() or declared) is not None:
         msg = f"manifest.json: {problem}"
         raise BundleError(msg)
+    try:
+        task_of(manifest.task).check_outputs(
+            manifest.context, {output.name: output.shape for output in manifest.outputs}
+        )
+    except ConfigError as error:
+        msg = f"manifest.json: {error}"
+        raise BundleError(msg) from error
 
 
 def _check_metrics(manifest: Manifest) -> None:

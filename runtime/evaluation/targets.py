@@ -16,7 +16,8 @@ def truth_of(sample: Sample) -> GroundTruth:
     if isinstance(sample, ArraySample):
         return GroundTruth(sample.name, -1 if sample.target is None else sample.target)
     if isinstance(sample, BoxedImage):
-        return GroundTruth(sample.name, BoxTruth(sample.boxes_xyxy, sample.classes, sample.crowd))
+        frame_hw = (sample.image.shape[0], sample.image.shape[1])
+        return GroundTruth(sample.name, BoxTruth(sample.boxes_xyxy, sample.classes, sample.crowd, frame_hw))
     return GroundTruth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
 
 

@@ -144,7 +144,7 @@ class ClassifyTask(Task):
         shape = only(outputs).shape
         return len(shape) == 2 and shape[1] > 1
 
-    def choose_golden(self, outputs: Outputs, count: int) -> list[int]:
+    def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
         """Return the indices of samples with a clear decision. See `clear_decisions`."""
         return clear_decisions(only(outputs), count)
 

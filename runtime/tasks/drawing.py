@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +13,13 @@ Image = NDArray[np.uint8]
 
 TINT = (70, 200, 60)
 """BGR colour of masks and boxes."""
+COLORS = (
+    *((75, 25, 230), (75, 180, 60), (25, 225, 255), (200, 130, 0), (48, 130, 245), (180, 30, 145)),
+    *((240, 240, 70), (230, 50, 240), (60, 245, 210), (128, 128, 0), (40, 110, 170), (0, 0, 128)),
+)
+"""BGR colours of classes, chosen to be distinguishable. Source: Trubetskoy, "List of 20 Simple, Distinct Colors"."""
+MIN_FONT = 0.35
+"""Smallest font scale that is legible."""
 OPACITY = 0.45
 """Opacity of a mask, 0–1."""
 
@@ -27,6 +37,57 @@ def draw_box(image: Image, box_xyxy: tuple[int, int, int, int]) -> None:
     """Draw a box: left, top, right and bottom edge in pixels. Right and bottom are exclusive."""
     left, top, right, bottom = box_xyxy
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), TINT, _line_width(image))
+
+
+def color_of(label: str) -> tuple[int, int, int]:
+    """Return the BGR colour of a class. It depends on the name only, so it is the same for all models."""
+    return COLORS[zlib.crc32(label.encode()) % len(COLORS)]
+
+
+def draw_labelled_box(
+    image: Image, box_xyxy: tuple[int, int, int, int], text: str, color: tuple[int, int, int]
+) -> None:
+    """Draw a box and its label, which is written on a filled rectangle above the box, or inside it at the top edge.
+
+    The label is shifted into the image. If the image is narrower than the smallest legible label, there is no label.
+
+    Args:
+        image: Image `[H,W,3]` uint8 BGR. It is changed.
+        box_xyxy: Left, top, right and bottom edge in pixels. Right and bottom are exclusive.
+        text: Label.
+        color: BGR colour of the box and of the label's background.
+    """
+    left, top, right, bottom = box_xyxy
+    width = _line_width(image)
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, width)
+    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(image.shape[0] / 720))
+    size = max(MIN_FONT, 0.6 * image.shape[0] / 720)
+    columns = cv2.getTextSize(text, font, size, thickness)[0][0]
+    size = max(MIN_FONT, min(size, size * (image.shape[1] - 4) / columns))
+    (columns, rows), descent = cv2.getTextSize(text, font, size, thickness)
+    pad = max(1, rows // 4)
+    high, wide = rows + descent + 2 * pad, columns + 2 * pad
+    if high > image.shape[0] or wide > image.shape[1]:
+        return
+    x = min(max(0, left), image.shape[1] - wide)
+    y = top - high if top >= high else min(max(0, top), image.shape[0] - high)
+    image[y : y + high, x : x + wide] = color
+    cv2.putText(image, text, (x + pad, y + pad + rows), font, size, _contrast(color), thickness, cv2.LINE_AA)
+
+
+def draw_points(image: Image, points_xy: Sequence[tuple[float, float]], color: tuple[int, int, int]) -> None:
+    """Draw points as discs with a white edge. Points outside the image are left out."""
+    radius = max(1, 2 * _line_width(image))
+    for x, y in points_xy:
+        if 0 <= x < image.shape[1] and 0 <= y < image.shape[0]:
+            cv2.circle(image, (int(x), int(y)), radius + 1, (255, 255, 255), -1, cv2.LINE_AA)
+            cv2.circle(image, (int(x), int(y)), radius, color, -1, cv2.LINE_AA)
+
+
+def _contrast(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return black or white, whichever is easier to read on a BGR colour. Source: luma of ITU-R BT.601."""
+    luma = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2]
+    return (0, 0, 0) if luma > 140 else (255, 255, 255)
 
 
 def draw_caption(image: Image, text: str) -> None:

@@ -11,6 +11,7 @@ from orilla.runtime.tasks.task import Task
 TASKS = {
     "classify": "orilla.runtime.tasks.classify",
     "segment": "orilla.runtime.tasks.segment",
+    "detect": "orilla.runtime.tasks.detect",
     "text": "orilla.runtime.tasks.text",
     "tensor": "orilla.runtime.tasks.tensor",
 }

@@ -16,7 +16,9 @@ from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.placement import Placement, stretched
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import Outputs
+from orilla.runtime.tasks.heads.head import HeadSpec, Shapes
 from orilla.runtime.tasks.metrics import Metrics
+from orilla.runtime.tasks.metrics.detection import BoxTruth
 
 Image = NDArray[np.uint8]
 """Image, `[H,W,3]` uint8 BGR."""
@@ -56,10 +58,16 @@ class DecodeContext:
     frame_hw: tuple[int, int] | None = None
     """Height and width of the frame in pixels. If None, the input is not an image, or positions are those in the
     network's input."""
+    head: HeadSpec | None = None
+    """Layout of a detector's outputs. None for other tasks."""
 
     def of_frame(self, frame_hw: tuple[int, int] | None) -> DecodeContext:
         """Return the same properties for a frame of another size."""
         return replace(self, frame_hw=frame_hw)
+
+    def with_head(self, head: HeadSpec) -> DecodeContext:
+        """Return the same properties with another head."""
+        return replace(self, head=head)
 
     def placement(self, grid_hw: tuple[int, int]) -> Placement:
         """Return where the frame lies in the network's input.
@@ -154,6 +162,21 @@ class Task(ABC):
             raise ConfigError(msg)
         return outputs[0]
 
+    def check_outputs(self, context: DecodeContext, shapes: Shapes) -> None:
+        """Check the properties of a model against its outputs, before the first frame.
+
+        Args:
+            context: Properties of the model.
+            shapes: Shapes of the outputs by name, without the batch axis.
+
+        Raises:
+            ConfigError: The head or the number of labels does not match the outputs.
+        """
+        del shapes
+        if context.head is not None:
+            msg = f"a head is only for detectors, not for task={self.name}"
+            raise ConfigError(msg)
+
     @abstractmethod
     def decode(self, outputs: Outputs, context: DecodeContext) -> Answer:
         """Convert the outputs for one frame into an answer.
@@ -184,7 +207,7 @@ class Task(ABC):
         return same
 
     @abstractmethod
-    def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic] | int:
+    def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic] | int | BoxTruth:
         """Return the ground truth that outputs of the original model stand for, if the data have no labels.
 
         Args:
@@ -233,12 +256,13 @@ class Task(ABC):
         del outputs
         return False
 
-    def choose_golden(self, outputs: Outputs, count: int) -> list[int]:
+    def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
         """Return the indices of the golden samples among the candidates.
 
         Args:
             outputs: Outputs of the original model for the candidates by name, each `[N,...]`.
+            context: Properties of the model.
             count: Requested number of golden samples.
         """
-        del count
+        del context, count
         return list(range(len(next(iter(outputs.values())))))

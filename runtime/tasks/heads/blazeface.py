@@ -16,7 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from orilla.runtime.tasks.heads.geometry import cells, corners, sigmoid
+from orilla.devices.errors import BundleError
+from orilla.runtime.tasks.heads.geometry import cell_count, cells, corners, sigmoid
 from orilla.runtime.tasks.heads.head import (
     Detections,
     Floats,
@@ -46,6 +47,7 @@ class BlazeFace(Head):
 
     name = "blazeface"
     title = "boxes [A,16], scores [A,1]: MediaPipe's face detectors"
+    labels = ("face",)
     roles = ("boxes", "scores")
     defaults: ClassVar[dict[str, Option]] = {"strides": [], "anchors_per_cell": []}
     """`strides`: input pixels per cell of each grid. `anchors_per_cell`: number of anchors of each grid's cells."""
@@ -81,8 +83,12 @@ class BlazeFace(Head):
         scores = sigmoid(arrays["scores"].ravel())
         chosen = np.flatnonzero(scores >= spec.score_threshold)
         strides, per_cell = (
-            tuple(int(value) for value in self.option(spec, name)) for name in ("strides", "anchors_per_cell")
+            tuple(max(1, int(value)) for value in self.option(spec, name)) for name in ("strides", "anchors_per_cell")
         )
+        expected = sum(count * cell_count(input_hw, (stride,)) for stride, count in zip(strides, per_cell, strict=True))
+        if expected != len(scores):
+            msg = f"the output has {len(scores)} rows, but the options define {expected} anchors"
+            raise BundleError(msg)
         anchors, values = centres(input_hw, strides, per_cell)[chosen], arrays["boxes"][chosen]
         points = values[:, 4:].reshape(-1, (VALUES - 4) // 2, 2) + anchors[:, None]
         boxes = corners(values[:, :2] + anchors, values[:, 2:4])

@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from orilla.devices.errors import BundleError
+
 Floats = NDArray[np.float32]
 
 STRIDE_SETS: tuple[tuple[int, ...], ...] = ((8, 16, 32), (8, 16, 32, 64), (16, 32), (4, 8, 16, 32))
@@ -39,6 +41,20 @@ def cells(input_hw: tuple[int, int], strides: tuple[int, ...], per_cell: int = 1
     result = np.concatenate(grids).astype(np.float32)
     result.setflags(write=False)
     return result
+
+
+def candidate_grid(count: int, input_hw: tuple[int, int], strides: Sequence[float]) -> Floats:
+    """Return the cells of an output with one candidate per cell, see `cells`.
+
+    Raises:
+        BundleError: The output does not have one row per cell.
+    """
+    whole = tuple(max(1, int(stride)) for stride in strides)
+    if cell_count(input_hw, whole) != count:
+        cells_text = f"{cell_count(input_hw, whole)} cells for the strides {', '.join(map(str, whole))}"
+        msg = f"the output has {count} rows, but the input of {input_hw[1]}x{input_hw[0]} pixels has {cells_text}"
+        raise BundleError(msg)
+    return cells(input_hw, whole)
 
 
 def corners(centre_xy: Floats, size_wh: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ class Head(ABC):
     """Options with their default values. The default of an option that must be given is an empty string or list."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Allowed values of options that are strings."""
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Options that are lists of lists of numbers. Other lists contain numbers. All numbers must be positive."""
+    labels: ClassVar[tuple[str, ...]] = ()
+    """Names of the classes, if the layout is only used for certain classes."""
     overlaps: ClassVar[bool] = True
     """True if several candidates may describe one object, so that non-maximum suppression is necessary."""
 
@@ -159,6 +164,9 @@ class Head(ABC):
                 return f"unknown option {name!r}: {self.name} has {', '.join(self.defaults) or 'no options'}"
             if not _same_type(value, self.defaults[name]):
                 return f"option {name}={value!r} must be a {type(self.defaults[name]).__name__}"
+            if isinstance(value, list) and not _are_positive(value, nested=name in self.tables):
+                kind = "lists of positive numbers" if name in self.tables else "positive numbers"
+                return f"option {name}={value!r} must be a list of {kind}"
             if name in self.choices and value not in self.choices[name]:
                 return f"option {name}={value!r} must be one of {', '.join(self.choices[name])}"
         missing = [name for name in self.defaults if self.option(spec, name) in ("", [])]
@@ -175,6 +183,13 @@ def _same_type(value: Option, default: Option) -> bool:
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(default)
+
+
+def _are_positive(values: Sequence[object], *, nested: bool) -> bool:
+    """Return True if a list contains positive numbers, or lists of them if `nested`."""
+    if nested:
+        return all(isinstance(row, list) and row and _are_positive(row, nested=False) for row in values)
+    return all(isinstance(value, int | float) and 0 < value < math.inf for value in values)
 
 
 def bare(shape: Sequence[int]) -> tuple[int, ...]:

@@ -49,6 +49,7 @@ class SsdAnchors(Head):
     of its anchors, in pixels of the input. `aspect_ratios`: width divided by height of the same anchors. `variances`:
     factors of x, y, width and height. `box_order`: order of the values of `boxes`. `activation`: function that turns
     `scores` into probabilities. `background`: column of the background in `scores`, or -1 if there is none."""
+    tables = ("grids", "sizes", "aspect_ratios")
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "activation": ("sigmoid", "softmax", "none"),
         "box_order": ("xywh", "yxhw"),
@@ -71,9 +72,14 @@ class SsdAnchors(Head):
         if len(boxes) != 2 or boxes[1] != 4 or len(scores) != 2 or scores[0] != boxes[0]:
             return f"boxes {list(boxes)} and scores {list(scores)} must be [A,4] and [A,C]"
         grids, sizes, ratios = (self.option(spec, name) for name in ("grids", "sizes", "aspect_ratios"))
-        for name, rows in (("grids", grids), ("sizes", sizes), ("aspect_ratios", ratios)):
-            if not all(isinstance(row, list) and row for row in rows):
-                return f"option {name}={rows} must be one list of numbers per feature map"
+        if any(len(row) != 2 or not all(float(side).is_integer() for side in row) for row in grids):
+            return f"option grids={grids} must be rows and columns of each feature map"
+        if len(self.option(spec, "variances")) != 4:
+            return "option variances must be four numbers, for x, y, width and height"
+        if not -1 <= int(self.option(spec, "background")) < scores[1]:
+            return (
+                f"option background={self.option(spec, 'background')} must be -1, or a column of scores {list(scores)}"
+            )
         if not len(grids) == len(sizes) == len(ratios) or list(map(len, sizes)) != list(map(len, ratios)):
             return "options grids, sizes and aspect_ratios must have one list per feature map, with a ratio per size"
         count = sum(int(rows * columns) * len(row) for (rows, columns), row in zip(grids, sizes, strict=True))

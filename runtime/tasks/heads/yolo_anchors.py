@@ -39,6 +39,7 @@ class YoloAnchors(Head):
     defaults: ClassVar[dict[str, Option]] = {"anchors": [], "formula": ""}
     """`anchors`: for each output, widths and heights of its anchors in pixels of the input, `[w,h,w,h,...]`. `formula`:
     `exponential` as in YOLOv3, `squared` as in Scaled-YOLOv4 and YOLOv5."""
+    tables = ("anchors",)
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"formula": ("exponential", "squared")}
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
@@ -61,7 +62,7 @@ class YoloAnchors(Head):
         if bad is not None:
             return f"an output {bad} must be [H,W,K*(5+C)] or [K*(5+C),H,W]"
         rows = self.option(spec, "anchors")
-        if not all(isinstance(row, list) for row in rows) or {len(row) for row in rows} != {len(rows[0])}:
+        if {len(row) for row in rows} != {len(rows[0])} or len(rows[0]) % 2:
             return f"option anchors={rows} must be one list of widths and heights per output, all of the same length"
         count, channels = len(rows[0]) // 2, channel_count(shapes)
         if len(rows) != len(shapes):

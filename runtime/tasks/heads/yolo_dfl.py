@@ -58,6 +58,8 @@ class YoloDfl(Head):
         if bad is not None:
             return f"an output {bad} must be [H,W,4*bins+C] or [4*bins+C,H,W]"
         channels = channel_count(shapes)
+        if int(self.option(spec, "bins")) < 1:
+            return "option bins must be 1 or more"
         if channels is None or channels <= 4 * int(self.option(spec, "bins")):
             return f"the outputs must have more than {4 * int(self.option(spec, 'bins'))} channels, all the same number"
         return None

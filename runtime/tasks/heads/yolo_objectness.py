@@ -17,7 +17,7 @@ import numpy as np
 from orilla.runtime.tasks.heads.geometry import (
     are_probabilities,
     as_probabilities,
-    cells,
+    candidate_grid,
     corners,
     expanded,
     pixels_xy,
@@ -106,7 +106,7 @@ class YoloObjectness(Head):
         chosen, best, classes = best_classes(scores[:, :1] * scores[:, 1:], spec.score_threshold)
         boxes = rows[chosen, :4]
         if self.option(spec, "encoding") == "yolox":
-            grid = cells(input_hw, tuple(int(stride) for stride in self.option(spec, "strides")))[chosen]
+            grid = candidate_grid(len(rows), input_hw, self.option(spec, "strides"))[chosen]
             corner, stride = grid[:, :2], grid[:, 2:]
             return Detections(corners((boxes[:, :2] + corner) * stride, expanded(boxes[:, 2:]) * stride), best, classes)
         return Detections(positions(boxes, self.option(spec, "coordinates"), input_hw), best, classes)

@@ -73,6 +73,8 @@ class YoloPlain(Head):
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
         """Check the number of axes and of columns."""
         shape = shapes["predictions"]
+        if int(self.option(spec, "keypoints")) < 0:
+            return "option keypoints must be 0 or more"
         if len(shape) == 2 and self._columns(spec, shape[0 if self.option(spec, "transposed") else 1]) > 4:
             return None
         return f"predictions {list(shape)} must be {'[4+C,A]' if self.option(spec, 'transposed') else '[A,4+C]'}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orilla.runtime.tasks.heads.geometry import cell_count, cells, corners, expanded
+from orilla.runtime.tasks.heads.geometry import candidate_grid, cell_count, corners, expanded
 from orilla.runtime.tasks.heads.head import Detections, Floats, Head, HeadSpec, Outputs, Shapes, bare_shapes
 
 STRIDES = (8, 16, 32)
@@ -23,6 +23,7 @@ class YuNet(Head):
 
     name = "yunet"
     title = "cls [A,1], obj [A,1], bbox [A,4], kps [A,10] for strides 8, 16 and 32: YuNet"
+    labels = ("face",)
     roles = tuple(f"{kind}_{stride}" for kind in COLUMNS for stride in STRIDES)
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
@@ -58,7 +59,7 @@ class YuNet(Head):
         class_score, objectness, boxes, points = (_joined(arrays, kind) for kind in COLUMNS)
         scores = np.sqrt(np.clip(class_score, 0, 1) * np.clip(objectness, 0, 1))[:, 0]
         chosen = np.flatnonzero(scores >= spec.score_threshold)
-        grid = cells(input_hw, STRIDES)[chosen]
+        grid = candidate_grid(len(scores), input_hw, STRIDES)[chosen]
         corner, stride = grid[:, :2], grid[:, 2:]
         found = corners((corner + boxes[chosen, :2]) * stride, expanded(boxes[chosen, 2:]) * stride)
         keypoints = (points[chosen].reshape(-1, 5, 2) + corner[:, None]) * stride[:, None]

@@ -39,6 +39,8 @@ class BoxTruth:
     """Indices of the classes, `[N]`."""
     crowd: Bools
     """True for boxes around groups of objects, `[N]`. A detection inside such a box is neither right nor wrong."""
+    frame_hw: tuple[int, int] | None = None
+    """Height and width of the image in pixels. If None, the boxes are in pixels of the network's input."""
 
 
 @dataclass(frozen=True, slots=True)
