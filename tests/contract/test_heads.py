@@ -1,9 +1,13 @@
 """Contract tests that every head must pass: recognition, check, decoding of a known box."""
 
+import contextlib
+
 import msgspec
 import numpy as np
 import pytest
 from helpers.heads import BOX, ENCODINGS, HW, SCORE, completed
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orilla.devices.errors import BundleError, ConfigError
 from orilla.runtime.tasks.heads import registry
@@ -145,3 +149,37 @@ def test_other_outputs_are_not_recognised(shapes):
 def test_an_unknown_layout_is_named():
     with pytest.raises(ConfigError, match="did you mean yolo_plain"):
         head_of("yolo_plane")
+
+
+SHAPES = st.lists(st.sampled_from([1, 2, 3, 4, 6, 7, 16, 20, 64, 70]), max_size=4).map(tuple)
+VALUES = st.one_of(
+    st.booleans(),
+    st.integers(-3, 99),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(["", "yolox", "v5", "softmax", "x1 y1 x2 y2 score class"]),
+    st.lists(st.one_of(st.floats(-1, 40), st.lists(st.floats(-1, 40), max_size=4)), max_size=4),
+)
+
+
+@pytest.mark.parametrize("layout", HEADS)
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_hostile_specifications_raise_nothing_else(layout, data):
+    """A manifest may state anything. It is either refused, or decoding raises at most a `BundleError`."""
+    head = head_of(layout)
+    encoded = ENCODINGS[layout][0]()
+    spec = head.recognise(shapes_of(encoded.outputs), encoded.input_hw, encoded.labels)
+    spec = completed(head.refine(spec, encoded.outputs, encoded.input_hw), encoded)
+    options = spec.options | data.draw(st.dictionaries(st.sampled_from([*head.defaults, "x"]), VALUES, max_size=2))
+    spec = msgspec.structs.replace(spec, options=options, score_threshold=data.draw(st.sampled_from([0.0, 0.25])))
+    shapes = shapes_of(encoded.outputs)
+    if shapes and data.draw(st.booleans()):
+        shapes |= {data.draw(st.sampled_from([*shapes])): data.draw(SHAPES)}
+    try:
+        registry.check(spec, shapes)
+    except ConfigError:
+        return
+    head.class_count(spec, shapes)
+    outputs = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    with contextlib.suppress(BundleError), np.errstate(all="ignore"):
+        registry.detect(outputs, spec, data.draw(st.sampled_from([encoded.input_hw, (64, 64), (20, 300), (1, 1)])))

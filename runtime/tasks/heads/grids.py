@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from orilla.devices.errors import BundleError
 from orilla.runtime.tasks.heads.geometry import Floats
 from orilla.runtime.tasks.heads.head import HeadSpec, Shapes, bare_shapes
 
@@ -39,6 +40,19 @@ def grids_of(shapes: Shapes, input_hw: tuple[int, int]) -> tuple[dict[str, int],
 def channels_last(grid: Floats, channels: int) -> Floats:
     """Return a grid `[H,W,C]` or `[C,H,W]` with `channels` channels as `[H,W,C]`."""
     return grid if grid.shape[-1] == channels else np.moveaxis(grid, 0, -1)
+
+
+def strides_of_grids(grids: Sequence[Floats], input_hw: tuple[int, int]) -> tuple[int, ...]:
+    """Return the stride of each grid `[H,W,C]`. Raise `BundleError` if a grid does not cover the input evenly."""
+    strides = []
+    for grid in grids:
+        rows, columns = grid.shape[:2]
+        stride = input_hw[0] // rows
+        if (rows * stride, columns * stride) != input_hw:
+            msg = f"a grid of {columns}x{rows} cells does not cover the input of {input_hw[1]}x{input_hw[0]} pixels"
+            raise BundleError(msg)
+        strides.append(stride)
+    return tuple(strides)
 
 
 def grid_roles(spec: HeadSpec) -> tuple[str, ...]:

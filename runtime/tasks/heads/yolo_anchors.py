@@ -13,7 +13,14 @@ from typing import ClassVar
 import numpy as np
 
 from orilla.runtime.tasks.heads.geometry import cells, corners, expanded, sigmoid
-from orilla.runtime.tasks.heads.grids import channel_count, channels_last, grid_roles, grids_of, named_grids
+from orilla.runtime.tasks.heads.grids import (
+    channel_count,
+    channels_last,
+    grid_roles,
+    grids_of,
+    named_grids,
+    strides_of_grids,
+)
 from orilla.runtime.tasks.heads.head import (
     Detections,
     Floats,
@@ -85,7 +92,7 @@ class YoloAnchors(Head):
         channels = channel_count({role: grid.shape for role, grid in grids.items()})
         assert channels is not None
         ordered = [channels_last(grids[role], channels) for role in self.roles_of(spec)]
-        strides = tuple(input_hw[0] // grid.shape[0] for grid in ordered)
+        strides = strides_of_grids(ordered, input_hw)
         rows = np.concatenate([grid.reshape(-1, channels // per_cell) for grid in ordered])
         # The product of two probabilities needs the logistic function of all scores, but few candidates remain.
         objectness = sigmoid(rows[:, 4])

@@ -15,7 +15,14 @@ from typing import ClassVar
 import numpy as np
 
 from orilla.runtime.tasks.heads.geometry import cells, sigmoid, softmax
-from orilla.runtime.tasks.heads.grids import channel_count, channels_last, grid_roles, grids_of, named_grids
+from orilla.runtime.tasks.heads.grids import (
+    channel_count,
+    channels_last,
+    grid_roles,
+    grids_of,
+    named_grids,
+    strides_of_grids,
+)
 from orilla.runtime.tasks.heads.head import (
     Detections,
     Floats,
@@ -76,7 +83,7 @@ class YoloDfl(Head):
         channels = channel_count({role: grid.shape for role, grid in grids.items()})
         assert channels is not None
         ordered = [channels_last(grids[role], channels) for role in self.roles_of(spec)]
-        strides = tuple(input_hw[0] // grid.shape[0] for grid in ordered)
+        strides = strides_of_grids(ordered, input_hw)
         rows = np.concatenate([grid.reshape(-1, channels) for grid in ordered])
         chosen, best, classes = best_classes(sigmoid(rows[:, 4 * bins :]), spec.score_threshold)
         distances = expected_values(rows[chosen, : 4 * bins].reshape(-1, 4, bins))

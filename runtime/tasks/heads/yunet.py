@@ -44,8 +44,8 @@ class YuNet(Head):
         """Check the number of values per cell, and that all outputs of a stride have the same number of cells."""
         for role, shape in shapes.items():
             kind, stride = role.split("_")
-            expected = (shapes[f"cls_{stride}"][0], COLUMNS[kind])
-            if shape != expected:
+            expected = (*shapes[f"bbox_{stride}"][:1], COLUMNS[kind])
+            if len(shape) != 2 or shape != expected:
                 return f"{role} {list(shape)} must be {list(expected)}"
         return None
 

@@ -1,15 +1,19 @@
 """The task `detect`: positions in the frame, agreement, metrics, drawing."""
 
+import json
+
 import cv2
 import msgspec
 import numpy as np
 import pytest
+from helpers.datasets import coco_document
 from helpers.detectors import HEAD, color_detector, detector_bundle
 
 import orilla.runtime
 from orilla.devices.errors import BundleError, ConfigError, DataError
 from orilla.runtime.bundle import bundle as bundle_files
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.evaluation.accuracy import accuracy, open_labelled
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.tasks.detect import TASK, Box, Detection, head_labels, pair_count
 from orilla.runtime.tasks.heads.head import Detections, HeadSpec
@@ -228,3 +232,37 @@ def test_a_long_caption_is_shortened():
     names = "abcdef"
     boxes = tuple(Box(name, 0.9, (0, 0, 5, 5)) for name in names for _ in range(1 + (name == "c")))
     assert Detection(boxes, (9, 9)).draw(np.zeros((9, 9, 3), np.uint8)) == ["2 c, 1 a, 1 b, 1 d, ..."]
+
+
+def color_data(path):
+    """Write images with a red and a blue area, with boxes of the size that the detector finds."""
+    rng, boxes = np.random.default_rng(0), {}
+    path.mkdir()
+    for index in range(6):
+        image = np.zeros((64, 96, 3), np.uint8)
+        rows = []
+        for cls, (blue, red) in enumerate(((0, 255), (255, 0))):
+            x, y = 16 * int(rng.integers(1 + 2 * cls, 3 + 2 * cls)), 16 * int(rng.integers(1, 3))
+            image[y : y + 16, x : x + 16] = (blue, 0, red)
+            rows.append((cls, x - 8.0, y - 8.0, x + 24.0, y + 24.0))
+        name = f"{index}.png"
+        cv2.imwrite(str(path / name), image)
+        boxes[name] = rows
+    document = coco_document(boxes) | {"categories": [{"id": 3, "name": "red"}, {"id": 7, "name": "blue"}]}
+    for image in document["images"]:
+        image.update(height=64, width=96)
+    (path / "annotations.json").write_text(json.dumps(document))
+    return path
+
+
+def test_the_accuracy_of_a_bundle_is_measured_on_data_with_boxes(tmp_path):
+    bundle = Bundle.open(detector_bundle(tmp_path / "colors.orilla"))
+    data = open_labelled(str(color_data(tmp_path / "data")), bundle.manifest)
+    with orilla.runtime.open(tmp_path / "colors.orilla") as model:
+        result = accuracy(bundle, model.session, data)
+    assert result.metric == "map"
+    assert result.value == pytest.approx(1)
+    assert set(result.metrics) == {"map", "map50", "map75", "mar100", "ap/red", "ap/blue"}
+    animals = msgspec.structs.replace(bundle.manifest, labels=("red", "green"))
+    with pytest.raises(ConfigError, match="unknown class of the model 'blue'"):
+        open_labelled(str(tmp_path / "data"), animals)
