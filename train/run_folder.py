@@ -134,7 +134,7 @@ def draw_samples(path: Path, trained: TrainedModel) -> None:
 def _draw_mask(axes: Any, sample: LabelledImage, output: np.ndarray, trained: TrainedModel) -> None:
     label, dataset = trained.job.labels[0], trained.dataset
     height, width = sample.labels.shape
-    mask = segment.decode(output, (height, width), label).mask
+    mask = segment.decode(output, (height, width), label).mask()
     true = sample.labels == dataset.classes.index(label)
     counted = sample.labels != dataset.ignore
     axes.imshow(_overlay(sample.image, mask & counted, true))

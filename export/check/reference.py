@@ -85,7 +85,7 @@ def make_reference(source: SourceModel, validation: SampleSet, dataset: Dataset,
         validation.inputs,
         outputs,
         validation.sizes,
-        sums_to_one=task.sums_to_one(outputs),
+        sums_to_one=task.sums_to_one(outputs, source.context),
     )
 
 
@@ -93,7 +93,11 @@ def _check_scores(source: SourceModel, outputs: OutputArrays) -> None:
     """Raise `DataError` if the task needs probabilities but the outputs are not probabilities."""
     low = min(float(array.min()) for array in outputs.values())
     high = max(float(array.max()) for array in outputs.values())
-    if task_of(source.task).scores_in_0_1 and (low < -MAX_EXCESS or high > 1 + MAX_EXCESS):
+    if (
+        task_of(source.task).scores_in_0_1
+        and source.decoding.activation is None
+        and (low < -MAX_EXCESS or high > 1 + MAX_EXCESS)
+    ):
         msg = (
             f"the outputs range from {low:.3g} to {high:.3g}, so they are not probabilities: end the model with a "
             "softmax layer, or use task=tensor"

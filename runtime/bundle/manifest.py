@@ -12,6 +12,7 @@ from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing import tensor_spec
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
+from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.heads.head import HeadSpec
 from orilla.runtime.tasks.registry import TASKS, task_of
 from orilla.runtime.tasks.task import DecodeContext
@@ -187,6 +188,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Path of the file with the words of a text model."""
     head: HeadSpec | None = None
     """Layout of a detector's outputs. None for other tasks, whose manifests do not have this key."""
+    decoding: Decoding = PLAIN
+    """Settings of the task, where it alone does not determine how outputs are decoded."""
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name. If the name is unknown, raise `ConfigError` with a list of the known names."""
@@ -198,7 +201,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def context(self) -> DecodeContext:
         """Return the properties of the model that its task needs to decode outputs."""
-        return DecodeContext(self.labels, self.preprocess, head=self.head)
+        return DecodeContext(self.labels, self.preprocess, self.decoding, head=self.head)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -270,7 +273,7 @@ def _check_preprocess(manifest: Manifest) -> None:
         msg = f"manifest.json: the keys preprocess and vocabulary are wrong for task {manifest.task}"
         raise BundleError(msg)
     declared = "the model has no outputs" if not manifest.outputs else tensor_spec.problem(manifest.outputs)
-    if (problem := spec.problem() or declared) is not None:
+    if (problem := spec.problem() or declared or manifest.decoding.problem()) is not None:
         msg = f"manifest.json: {problem}"
         raise BundleError(msg)
     try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_name
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
+from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Target, Task
 
@@ -26,14 +27,17 @@ MIN_SCORE = 0.6
 Scores = NDArray[np.float32]
 
 
-def class_scores(outputs: NDArray[np.float32]) -> Scores:
+def class_scores(outputs: NDArray[np.float32], decoding: Decoding = PLAIN) -> Scores:
     """Return the scores `[N,C]` of `N` outputs.
 
     Args:
         outputs: Scores of all classes, or for two classes the probability of the second one, `[N,1]`.
+        decoding: Settings of the model.
     """
-    outputs = outputs.reshape(len(outputs), -1)
-    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+    scores = decoding.probabilities(outputs.reshape(len(outputs), -1))
+    if scores.shape[1] == 1 and not decoding.multi_label:
+        return np.concatenate([1 - scores, scores], axis=1)
+    return scores
 
 
 class ClassScore(msgspec.Struct, frozen=True):
@@ -41,7 +45,7 @@ class ClassScore(msgspec.Struct, frozen=True):
 
     label: str
     score: float
-    """Score, 0–1. The scores of all classes sum to 1."""
+    """Score, 0–1. The scores of all classes sum to 1, except those of a multi-label model."""
 
 
 class Classification(msgspec.Struct, frozen=True, eq=False):
@@ -50,6 +54,8 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
     """Scores `[C]`, one per label. They are a copy, not a view of the engine's memory."""
+    threshold: float | None = None
+    """Minimum score at which a class applies. None if exactly one class applies, the most likely one."""
 
     @property
     def top(self) -> ClassScore:
@@ -64,10 +70,20 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
         order = np.argsort(-self.scores, kind="stable")[:count]
         return [ClassScore(self.labels[index], float(self.scores[index])) for index in order]
 
+    @property
+    def chosen(self) -> list[ClassScore]:
+        """Return the classes that apply, the most likely first. They may be none for a multi-label model."""
+        if self.threshold is None:
+            return [self.top]
+        return [score for score in self.top_k(len(self.labels)) if score.score >= self.threshold]
+
     def to_dict(self) -> dict[str, object]:
-        """Return the result as a JSON document."""
+        """Return the result as a JSON document. `chosen` is included only for a multi-label model."""
         classes = [{"label": top.label, "score": round(top.score, 4)} for top in self.top_k(JSON_CLASSES)]
-        return {"task": "classify", "top": classes[0], "top_k": classes}
+        document: dict[str, object] = {"task": "classify", "top": classes[0], "top_k": classes}
+        if self.threshold is not None:
+            document["chosen"] = [score.label for score in self.chosen]
+        return document
 
     def draw(self, image: Image) -> list[str]:
         """Return the lines of the caption. Nothing is drawn into the image."""
@@ -107,21 +123,25 @@ class ClassifyTask(Task):
         Raises:
             BundleError: The size of the output does not match the labels.
         """
-        output, labels = only(outputs), context.labels
-        if output.size != len(labels) and not (output.size == 1 and len(labels) == 2):
+        output, labels, decoding = only(outputs), context.labels, context.decoding
+        if output.size != len(labels) and not (output.size == 1 and len(labels) == 2 and not decoding.multi_label):
             msg = f"the variant's output has shape {list(output.shape)}, but there are {len(labels)} labels"
             raise BundleError(msg)
-        return Classification(labels, class_scores(output.reshape(1, -1))[0].astype(np.float32, copy=True))
+        scores = class_scores(output.reshape(1, -1), decoding)[0].astype(np.float32, copy=True)
+        return Classification(labels, scores, decoding.threshold if decoding.multi_label else None)
 
     def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return the index of the most likely class, `[1]`."""
-        del context
-        best: NDArray[np.intp] = np.argmax(class_scores(only(outputs)[None]), axis=1)
+        """Return the index of the most likely class, `[1]`, or for a multi-label model which classes apply, `[C]`."""
+        scores = class_scores(only(outputs)[None], context.decoding)
+        if context.decoding.multi_label:
+            applies: NDArray[np.generic] = scores[0] >= context.decoding.threshold
+            return applies
+        best: NDArray[np.intp] = np.argmax(scores, axis=1)
         return best
 
     def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> int:
         """Return the index of the most likely class."""
-        return int(self.decisions(outputs, context)[0])
+        return int(np.argmax(class_scores(only(outputs)[None], context.decoding)))
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Return the index of each class among the labels. Raise `ConfigError` if the model lacks a class."""
@@ -137,16 +157,18 @@ class ClassifyTask(Task):
         for truth, outputs in answers:
             labels.append(target.class_indices[known_class(target, int(truth.value), truth.name)])
             scores.append(only(outputs))
-        return ClassificationMetrics(class_scores(np.stack(scores)), np.array(labels, np.int64), target.labels)
+        return ClassificationMetrics(
+            class_scores(np.stack(scores), target.context.decoding), np.array(labels, np.int64), target.labels
+        )
 
-    def sums_to_one(self, outputs: Outputs) -> bool:
-        """Return True if there is one score per class."""
-        shape = only(outputs).shape
-        return len(shape) == 2 and shape[1] > 1
+    def sums_to_one(self, outputs: Outputs, context: DecodeContext) -> bool:
+        """Return True if the network outputs one probability per class, of which one class applies."""
+        shape, decoding = only(outputs).shape, context.decoding
+        return len(shape) == 2 and shape[1] > 1 and decoding.activation is None and not decoding.multi_label
 
     def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
         """Return the indices of samples with a clear decision. See `clear_decisions`."""
-        return clear_decisions(only(outputs), count)
+        return clear_decisions(class_scores(only(outputs), context.decoding), count)
 
 
 def known_class(target: Target, label: int, name: str) -> int:
@@ -157,7 +179,7 @@ def known_class(target: Target, label: int, name: str) -> int:
     return label
 
 
-def clear_decisions(outputs: NDArray[np.float32], count: int) -> list[int]:
+def clear_decisions(scores: Scores, count: int) -> list[int]:
     """Return the indices of the golden samples of a classifier.
 
     Only samples with a clear decision are chosen, with the same number for each class if possible. Within a class, they
@@ -165,10 +187,9 @@ def clear_decisions(outputs: NDArray[np.float32], count: int) -> list[int]:
     most certain decisions are chosen.
 
     Args:
-        outputs: Outputs of the original model, `[N,classes]` or `[N,1]`.
+        scores: Scores of the original model, `[N,classes]`.
         count: Number of samples to choose.
     """
-    scores = class_scores(outputs)
     best, classes = scores.max(axis=1), scores.argmax(axis=1)
     order = np.argsort(best, kind="stable")
     clear = order[best[order] >= MIN_SCORE]

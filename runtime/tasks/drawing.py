@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
-TINT = (70, 200, 60)
+Color = tuple[int, int, int]
+"""BGR colour, 0–255."""
+
+TINT: Color = (70, 200, 60)
 """BGR colour of masks and boxes."""
 COLORS = (
     *((75, 25, 230), (75, 180, 60), (25, 225, 255), (200, 130, 0), (48, 130, 245), (180, 30, 145)),
@@ -22,15 +25,25 @@ MIN_FONT = 0.35
 """Smallest font scale that is legible."""
 OPACITY = 0.45
 """Opacity of a mask, 0–1."""
+GOLDEN_RATIO = 0.618034
+"""Step between the hues of a palette, as a share of the colour circle. It keeps any number of hues apart."""
 
 
-def draw_mask(image: Image, mask: NDArray[np.bool_]) -> None:
+def palette(count: int) -> list[Color]:
+    """Return BGR colours that are easy to tell apart, evenly spread in hue. The first one is `TINT`."""
+    hues = (75 + np.arange(count) * 180 * GOLDEN_RATIO) % 180
+    hsv = np.stack([hues, np.full(count, 178), np.full(count, 210)], axis=1).astype(np.uint8)[None]
+    colors = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0].tolist()
+    return [TINT, *(tuple(color) for color in colors[1:])]
+
+
+def draw_mask(image: Image, mask: NDArray[np.bool_], color: Color = TINT) -> None:
     """Tint the pixels of a mask `[H,W]`, and draw its outline."""
     marked = mask.view(np.uint8)
-    tinted = cv2.addWeighted(image, 1 - OPACITY, np.full_like(image, TINT), OPACITY, 0)
+    tinted = cv2.addWeighted(image, 1 - OPACITY, np.full_like(image, color), OPACITY, 0)
     cv2.copyTo(tinted, marked, image)
     edges, _ = cv2.findContours(marked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(image, edges, -1, TINT, _line_width(image), cv2.LINE_AA)
+    cv2.drawContours(image, edges, -1, color, _line_width(image), cv2.LINE_AA)
 
 
 def draw_box(image: Image, box_xyxy: tuple[int, int, int, int]) -> None:

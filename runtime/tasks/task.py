@@ -16,6 +16,7 @@ from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.placement import Placement, stretched
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor_spec import Outputs
+from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.heads.head import HeadSpec, Shapes
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.metrics.detection import BoxTruth
@@ -55,6 +56,8 @@ class DecodeContext:
     """Labels of the model."""
     preprocess: Spec | None = None
     """Preprocessing of the model. If None, a frame is scaled to the size of the network's input."""
+    decoding: Decoding = PLAIN
+    """Settings of the task for this model."""
     frame_hw: tuple[int, int] | None = None
     """Height and width of the frame in pixels. If None, the input is not an image, or positions are those in the
     network's input."""
@@ -247,13 +250,14 @@ class Task(ABC):
             DataError: The ground truth does not match the outputs.
         """
 
-    def sums_to_one(self, outputs: Outputs) -> bool:
+    def sums_to_one(self, outputs: Outputs, context: DecodeContext) -> bool:
         """Return True if the values of each output must sum to one.
 
         Args:
             outputs: Outputs of the original model by name, each `[N,...]`.
+            context: Properties of the model.
         """
-        del outputs
+        del outputs, context
         return False
 
     def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:

@@ -99,8 +99,8 @@ def test_decisions_are_those_of_the_answer(task, small):
     with orilla.runtime.open(small) as model:
         result, outputs = model(golden.raw).result, model.session.run(golden.prepared)
     if task.name == "segment":
-        context = DecodeContext(("road",), frame_hw=golden.raw.shape[:2])
-        assert np.array_equal(task.decisions(outputs, context), result.mask)
+        context = model.bundle.manifest.context.of_frame(golden.raw.shape[:2])
+        assert np.array_equal(task.decisions(outputs, context), result.mask())
     elif task.name == "tensor":
         assert task.agreeing(outputs, result.arrays, CONTEXT).all()
     elif task.name == "detect":
@@ -108,7 +108,7 @@ def test_decisions_are_those_of_the_answer(task, small):
         assert len(result.boxes) > 0
         assert task.decisions(outputs, context)[:, :4] == pytest.approx(np.array([box.xyxy for box in result.boxes]))
     else:
-        assert result.labels[int(task.decisions(outputs, CONTEXT)[0])] == result.top.label
+        assert result.labels[int(task.decisions(outputs, model.bundle.manifest.context)[0])] == result.top.label
 
 
 def test_the_decisions_of_the_original_serve_as_ground_truth(task):

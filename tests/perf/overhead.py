@@ -147,7 +147,7 @@ class Frames:
 count = int(sys.argv[2])
 with orilla.runtime.open(sys.argv[1]) as model:
     for tick in model.stream(Frames(count)):
-        tick.result.mask.any()
+        tick.result.mask().any()
         if tick.index in (1000, count - 1):
             print(resident_mib(), file=sys.stderr)
 """

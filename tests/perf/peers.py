@@ -43,7 +43,7 @@ with orilla.runtime.open(sys.argv[1], variant=sys.argv[2]) as model:
     started, count = time.perf_counter(), 0
     for tick in ticks:
         count += 1
-        seen = tick.result.top.label if hasattr(tick.result, "top") else tick.result.mask.mean()
+        seen = tick.result.top.label if hasattr(tick.result, "top") else tick.result.mask().mean()
 print(count / (time.perf_counter() - started))
 """
 

@@ -62,7 +62,7 @@ def masks(clip, every):
     with orilla.runtime.open("road") as model:
         for tick in model.stream(clip):
             if tick.index % every == 0:
-                yield tick.frame.image.copy(), tick.result.mask
+                yield tick.frame.image.copy(), tick.result.mask()
 
 
 @pytest.mark.real_data

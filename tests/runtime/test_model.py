@@ -15,8 +15,8 @@ def model(tiny_bundle):
 
 def test_one_picture(model):
     tick = model(factories.picture(97, 131))
-    assert tick.result.mask.shape == (97, 131)
-    assert tick.result.mask.dtype == bool
+    assert tick.result.mask().shape == (97, 131)
+    assert tick.result.mask().dtype == bool
     assert tick.result.probability.shape == (16, 32)
     assert tick.result.probability.dtype == np.float32
     assert 0 <= tick.result.probability.min() <= tick.result.probability.max() <= 1

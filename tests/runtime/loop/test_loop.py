@@ -137,7 +137,7 @@ def test_a_caller_who_stops_ends_the_threads():
 def test_a_resolution_that_changes_midway_is_followed():
     images = bright([50], (16, 16)) + bright([60], (31, 17)) + bright([70], (480, 640))
     ticks = list(run(factories.ListSource(images), BrightnessSession().run))
-    assert [tick.result.mask.shape for tick in ticks] == [(16, 16), (31, 17), (480, 640)]
+    assert [tick.result.mask().shape for tick in ticks] == [(16, 16), (31, 17), (480, 640)]
 
 
 class PoolSource(factories.ListSource):

@@ -16,6 +16,8 @@ from orilla.runtime.loop.quantiles import ERROR, Quantiles
 from orilla.runtime.loop.stages import bounding_box
 from orilla.runtime.loop.stats import LoopStats
 from orilla.runtime.preprocessing.buffer_pool import BufferPool
+from orilla.runtime.preprocessing.placement import stretched
+from orilla.runtime.tasks.segmentation import Segmentation
 
 
 @pytest.fixture(scope="module")
@@ -256,15 +258,14 @@ def test_an_invalid_box_is_named(model, second):
         list(orilla.runtime.cascade(model, second, crop=lambda answer, image: [(1, 2)]).stream(pictures(1)))
 
 
-def test_the_bounding_box_of_a_segmentation(model):
-    answer = model(pictures(1)[0]).result
+def test_the_bounding_box_of_a_segmentation():
     probability = np.zeros((16, 32), np.float32)
-    segmentation = type(answer)(probability, (160, 640), "road")
+    segmentation = Segmentation(probability, stretched((160, 640), (64, 128)), "road", 0.5)
     assert bounding_box(segmentation, np.empty(0)) == []
     probability[4:8, 10:20] = 1
     assert bounding_box(segmentation, np.empty(0)) == [(200, 40, 400, 80)]
     for height, width in ((29, 29), (7, 101), (1, 1)):
-        whole = type(answer)(np.ones((56, 56), np.float32), (height, width), "road")
+        whole = Segmentation(np.ones((56, 56), np.float32), stretched((height, width), (112, 112)), "road", 0.5)
         assert whole.box_xyxy == (0, 0, width, height)
 
 
@@ -316,16 +317,16 @@ def test_no_memory_of_a_frame_s_size_is_taken_once_the_loop_runs(model, live):
     """The loop reuses all buffers as large as a frame, including the buffer of the mask, which the caller reads."""
     size_hw = (720, 1280)
     with model.stream(Reused(size_hw, 100_000, live=live)) as stream:
-        held = [(tick, tick.result.mask) for tick in (next(stream) for _ in range(16))]
+        held = [(tick, tick.result.mask()) for tick in (next(stream) for _ in range(16))]
         del held  # The loop has now allocated more buffers than it uses at the same time.
         tracemalloc.start()
         try:
             for _ in range(5):
-                next(stream).result.mask.any()
+                next(stream).result.mask().any()
             before = tracemalloc.get_traced_memory()[0]
             tracemalloc.reset_peak()
             for _ in range(60):
-                next(stream).result.mask.any()
+                next(stream).result.mask().any()
             peak = tracemalloc.get_traced_memory()[1] - before
         finally:
             tracemalloc.stop()

@@ -1,0 +1,46 @@
+"""How the outputs of one model are decoded, where the task alone does not determine it. The manifest stores it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Settings of a model's task."""
+
+    activation: Literal["softmax", "sigmoid"] | None = None
+    """Function that turns the outputs into probabilities. None if the network itself outputs probabilities."""
+    multi_label: bool = False
+    """True if several classes can apply to one sample, so that each score is a probability of its own."""
+    threshold: float = 0.5
+    """Minimum probability at which a class of a multi-label model applies, or a pixel belongs to the only class."""
+
+    def probabilities(self, outputs: Floats, axis: int = -1) -> Floats:
+        """Apply the activation. The softmax is computed along `axis`."""
+        if self.activation is None:
+            return outputs
+        if self.activation == "sigmoid":
+            # The hyperbolic tangent does not overflow: sigmoid(x) = (1 + tanh(x / 2)) / 2.
+            sigmoid: Floats = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * outputs))
+            return sigmoid
+        powers = np.exp(outputs - outputs.max(axis=axis, keepdims=True))
+        softmax: Floats = powers / powers.sum(axis=axis, keepdims=True)
+        return softmax
+
+    def problem(self) -> str | None:
+        """Return what is wrong with the settings, or None."""
+        if not 0 < self.threshold < 1:
+            return f"the threshold {self.threshold} is not between 0 and 1"
+        if self.multi_label and self.activation == "softmax":
+            return "a multi-label model cannot have the activation softmax: use sigmoid"
+        return None
+
+
+PLAIN = Decoding()
+"""Settings of a model that outputs probabilities."""

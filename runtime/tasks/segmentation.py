@@ -1,0 +1,263 @@
+"""The results of a segmentation. Grids of the network become masks of the size of the frame."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import unknown_name
+from orilla.runtime.preprocessing.buffer_pool import BufferPool
+from orilla.runtime.preprocessing.placement import Placement, grid_to_frame
+from orilla.runtime.tasks.drawing import TINT, draw_mask, palette
+from orilla.runtime.tasks.task import Image
+
+OUTSIDE = 255
+"""Class number of pixels that the network does not see, because a crop left them out."""
+
+MAX_CLASSES = 255
+"""Maximum number of classes, so that class numbers fit into uint8 besides `OUTSIDE`."""
+
+CAPTION_CLASSES = 4
+"""Maximum number of classes that the caption of an answer lists."""
+
+Mask = NDArray[np.bool_]
+Cell = TypeVar("Cell", bound=np.generic)
+
+
+class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """The pixels of a frame that belong to one class."""
+
+    probability: NDArray[np.float32]
+    """Probability of each cell of the network's grid, `[h,w]` float32, 0–1. It is a copy, not a view of the engine's
+    memory."""
+    placement: Placement
+    """Where the frame lies in the network's input."""
+    label: str
+    threshold: float
+    """A pixel belongs to the class if its probability is at least this value."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the name of the class."""
+        return (self.label,)
+
+    def mask(self, label: str | None = None) -> Mask:
+        """Return the mask `[H,W]` bool: True where the interpolated probability is at least `threshold`.
+
+        The mask is computed at its first use and is read-only. It stays valid as long as you hold it or a view of it,
+        and its memory is reused afterwards.
+
+        Args:
+            label: Name of the class. It can be left out, because there is only one class.
+
+        Raises:
+            ConfigError: The model has no class of this name.
+        """
+        if label not in (None, self.label):
+            raise unknown_name(str(label), self.labels, kind="class of the model")
+        return self._mask
+
+    @cached_property
+    def _mask(self) -> Mask:
+        height, width = self.placement.frame_hw
+        mask = _BUFFERS.masks.take((height, width)).view(np.bool_)
+        probability = grid_to_frame(self.probability, self.placement, _BUFFERS.scratch(height, width))
+        np.greater_equal(probability, self.threshold, out=mask)
+        mask.setflags(write=False)
+        return mask
+
+    @property
+    def resized(self) -> NDArray[np.float32]:
+        """Return the probability of each pixel of the frame, `[H,W]` float32, 0–1. Each call interpolates it again."""
+        return grid_to_frame(self.probability, self.placement)
+
+    @property
+    def box_xyxy(self) -> tuple[int, int, int, int] | None:
+        """Return the bounding box of the class: left, top, right and bottom edge in the frame, in pixels.
+
+        Right and bottom are exclusive. None if the class is not in the frame.
+        """
+        inside = self._inside
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        if not len(rows):
+            return None
+        (height, width), (down, across) = self.placement.input_hw, inside.shape
+        corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]]) * (width / across, height / down)
+        (left, top), (right, bottom) = self.placement.to_frame(corners).round(6)
+        frame_height, frame_width = self.placement.frame_hw
+        return (
+            max(0, int(np.floor(left))),
+            max(0, int(np.floor(top))),
+            min(frame_width, int(np.ceil(right))),
+            min(frame_height, int(np.ceil(bottom))),
+        )
+
+    def boxes_xyxy(self) -> list[tuple[int, int, int, int]]:
+        """Return the bounding box of the class, or no box if the class is not in the frame."""
+        return [] if (box := self.box_xyxy) is None else [box]
+
+    @cached_property
+    def fraction(self) -> float:
+        """Return the share of the frame that belongs to the class, 0–1, computed on the grid of the network."""
+        visible = visible_cells(self._inside, self.placement)
+        return float(np.count_nonzero(visible)) / visible.size
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result as a JSON document."""
+        extent = _extent(visible_cells(self._inside, self.placement))
+        return {"task": "segment", "label": self.label, "fraction": round(self.fraction, 4), **extent}
+
+    def draw(self, image: Image) -> list[str]:
+        """Tint the mask and draw its outline. Return the caption."""
+        draw_mask(image, self.mask(), TINT)
+        return [f"{self.label} {100 * self.fraction:.0f} %"]
+
+    @property
+    def _inside(self) -> Mask:
+        inside: Mask = self.probability >= self.threshold
+        return inside
+
+
+class ClassSegmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """The class of each pixel of a frame."""
+
+    labels: tuple[str, ...]
+    grid: NDArray[np.float32]
+    """Scores of the classes, `[h,w,C]`, or class numbers, `[h,w]`, for each cell of the network's grid. It is a copy,
+    not a view of the engine's memory."""
+    placement: Placement
+    """Where the frame lies in the network's input."""
+
+    @cached_property
+    def classes(self) -> NDArray[np.uint8]:
+        """Return the class number of each pixel, `[H,W]` uint8, or `OUTSIDE`. Scores are interpolated bilinearly."""
+        classes = _nearest(self.grid, self.placement) if self.grid.ndim == 2 else self._best()
+        left, top, right, bottom = (round(edge) for edge in self.placement.visible_frame_xyxy)
+        if not self.placement.shows_whole_frame:
+            outside = np.ones(classes.shape, np.bool_)
+            outside[top:bottom, left:right] = False
+            classes[outside] = OUTSIDE
+        classes.setflags(write=False)
+        return classes
+
+    def mask(self, label: str | None = None) -> Mask:
+        """Return the pixels of a class, `[H,W]` bool.
+
+        Args:
+            label: Name of the class. It is required, because the model has several classes.
+
+        Raises:
+            ConfigError: The model has no class of this name.
+        """
+        if label not in self.labels:
+            raise unknown_name(str(label), self.labels, kind="class of the model")
+        mask: Mask = self.classes == self.labels.index(label)
+        return mask
+
+    @cached_property
+    def fractions(self) -> dict[str, float]:
+        """Return the share of the frame that belongs to each class, 0–1, computed on the grid of the network."""
+        cells = visible_cells(self._cells, self.placement)
+        counts = np.bincount(cells.ravel(), minlength=len(self.labels))
+        return {label: float(count) / cells.size for label, count in zip(self.labels, counts, strict=False)}
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result as a JSON document, with the classes in the frame, the largest first."""
+        cells = visible_cells(self._cells, self.placement)
+        present = sorted((label for label, share in self.fractions.items() if share), key=self.fractions.__getitem__)
+        classes = [
+            {
+                "label": label,
+                "fraction": round(self.fractions[label], 4),
+                **_extent(cells == self.labels.index(label)),
+            }
+            for label in reversed(present)
+        ]
+        return {"task": "segment", "classes": classes}
+
+    def draw(self, image: Image) -> list[str]:
+        """Tint every class except the first one, if that is the background. Return the caption."""
+        colors = palette(len(self.labels))
+        for index, label in enumerate(self.labels):
+            if label.lower() not in ("background", "other", "unlabelled") and self.fractions[label]:
+                draw_mask(image, self.classes == index, colors[index])
+        largest = sorted(self.fractions.items(), key=lambda item: -item[1])[:CAPTION_CLASSES]
+        return [f"{label} {100 * share:.0f} %" for label, share in largest if share >= 0.005]
+
+    @cached_property
+    def _cells(self) -> NDArray[np.intp]:
+        """Return the class number of each cell of the grid, `[h,w]`."""
+        cells: NDArray[np.intp] = self.grid.astype(np.intp) if self.grid.ndim == 2 else self.grid.argmax(axis=-1)
+        return np.clip(cells, 0, len(self.labels) - 1)
+
+    def _best(self) -> NDArray[np.uint8]:
+        """Return the class with the largest interpolated score of each pixel. Of equal scores, the first one counts."""
+        height, width = self.placement.frame_hw
+        classes = np.zeros((height, width), np.uint8)
+        best = grid_to_frame(np.ascontiguousarray(self.grid[..., 0]), self.placement)
+        scratch = _BUFFERS.scratch(height, width)
+        for index in range(1, self.grid.shape[-1]):
+            scores = grid_to_frame(np.ascontiguousarray(self.grid[..., index]), self.placement, scratch)
+            larger = scores > best
+            classes[larger] = index
+            np.maximum(best, scores, out=best)
+        return classes
+
+
+class _Buffers(threading.local):
+    """Reused memory for masks. Each thread has its own."""
+
+    def __init__(self) -> None:
+        self.masks = BufferPool()
+        self._scratch: NDArray[np.float32] = np.empty((0, 0), np.float32)
+
+    def scratch(self, height: int, width: int) -> NDArray[np.float32]:
+        if self._scratch.shape != (height, width):
+            self._scratch = np.empty((height, width), np.float32)
+        return self._scratch
+
+
+_BUFFERS = _Buffers()
+
+
+def visible_cells(cells: NDArray[Cell], placement: Placement) -> NDArray[Cell]:
+    """Return the part of a grid `[h,w]` over the network's input that shows the frame, with at least one cell."""
+    if placement.fills_input:
+        return cells
+    height, width = placement.input_hw
+    left, top, right, bottom = placement.visible_input_xyxy
+    down, across = cells.shape[0] / height, cells.shape[1] / width
+    first_row, first_column = min(round(top * down), cells.shape[0] - 1), min(round(left * across), cells.shape[1] - 1)
+    last_row, last_column = max(round(bottom * down), first_row + 1), max(round(right * across), first_column + 1)
+    return cells[first_row:last_row, first_column:last_column]
+
+
+def _nearest(grid: NDArray[np.float32], placement: Placement) -> NDArray[np.uint8]:
+    """Resize class numbers to the size of the frame. Each pixel takes the number of the cell at its centre."""
+    height, width = placement.frame_hw
+    y = (np.arange(height) + 0.5) * placement.scale_xy[1] + placement.offset_xy[1]
+    x = (np.arange(width) + 0.5) * placement.scale_xy[0] + placement.offset_xy[0]
+    rows = np.clip(y * grid.shape[0] / placement.input_hw[0], 0, grid.shape[0] - 1).astype(np.intp)
+    columns = np.clip(x * grid.shape[1] / placement.input_hw[1], 0, grid.shape[1] - 1).astype(np.intp)
+    numbers: NDArray[np.uint8] = grid.astype(np.uint8)[rows[:, None], columns]
+    return numbers
+
+
+def _extent(inside: Mask) -> dict[str, object]:
+    """Return the centre and the topmost row of a class as fractions of the frame size.
+
+    Both are None if it is absent.
+    """
+    rows, columns = np.count_nonzero(inside, axis=1), np.count_nonzero(inside, axis=0)
+    total = int(rows.sum())
+    if not total:
+        return {"centre_xy": None, "top_y": None}
+    height, width = inside.shape
+    x = float(columns @ (np.arange(width) + 0.5)) / total / width
+    y = float(rows @ (np.arange(height) + 0.5)) / total / height
+    return {"centre_xy": [round(x, 4), round(y, 4)], "top_y": round(int(np.argmax(rows > 0)) / height, 4)}
