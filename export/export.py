@@ -152,6 +152,7 @@ def _export(
         report=_report(reference, data, options, failed, not_applicable),
         files=bundles.entries(files),
         vocabulary=VOCABULARY if source.vocabulary is not None else None,
+        head=source.head,
         decoding=source.decoding,
     )
     return manifest, files

@@ -24,6 +24,7 @@ from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.preprocessing.text import FIRST_WORD, TextPreprocess, decode_vocabulary
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
+from orilla.runtime.tasks.heads.head import HeadSpec
 from orilla.runtime.tasks.registry import TASKS, task_of
 from orilla.runtime.tasks.task import DecodeContext
 
@@ -81,13 +82,15 @@ class SourceModel:
     """Card of the training run, if Orilla trained the model."""
     data: str | None = None
     """Data set of the training run, if Orilla trained the model."""
+    head: HeadSpec | None = None
+    """Layout of a detector's outputs. None for other tasks."""
     decoding: Decoding = PLAIN
     """Settings of the task."""
 
     @property
     def context(self) -> DecodeContext:
         """Return the properties of the model that its task needs to decode outputs."""
-        return DecodeContext(self.labels, self.preprocessor.spec, self.decoding)
+        return DecodeContext(self.labels, self.preprocessor.spec, head=self.head, decoding=self.decoding)
 
     @property
     def binding(self) -> Binding:

@@ -189,7 +189,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadSpec | None = None
     """Layout of a detector's outputs. None for other tasks, whose manifests do not have this key."""
     decoding: Decoding = PLAIN
-    """Settings of the task, where it alone does not determine how outputs are decoded."""
+    """Settings of the task, where it alone does not determine how outputs are decoded. The key is left out if all have
+    their defaults."""
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name. If the name is unknown, raise `ConfigError` with a list of the known names."""
@@ -201,14 +202,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def context(self) -> DecodeContext:
         """Return the properties of the model that its task needs to decode outputs."""
-        return DecodeContext(self.labels, self.preprocess, self.decoding, head=self.head)
+        return DecodeContext(self.labels, self.preprocess, head=self.head, decoding=self.decoding)
 
 
 def encode(manifest: Manifest) -> bytes:
     """Encode a manifest. The same manifest gives the same bytes."""
     document = msgspec.to_builtins(manifest, order="deterministic")
-    if manifest.head is None:
-        del document["head"]
+    for key, default in (("head", None), ("decoding", PLAIN)):
+        if getattr(manifest, key) == default:
+            del document[key]
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 

@@ -56,13 +56,13 @@ class DecodeContext:
     """Labels of the model."""
     preprocess: Spec | None = None
     """Preprocessing of the model. If None, a frame is scaled to the size of the network's input."""
-    decoding: Decoding = PLAIN
-    """Settings of the task for this model."""
     frame_hw: tuple[int, int] | None = None
     """Height and width of the frame in pixels. If None, the input is not an image, or positions are those in the
     network's input."""
     head: HeadSpec | None = None
     """Layout of a detector's outputs. None for other tasks."""
+    decoding: Decoding = PLAIN
+    """Settings of the task for this model."""
 
     def of_frame(self, frame_hw: tuple[int, int] | None) -> DecodeContext:
         """Return the same properties for a frame of another size."""
