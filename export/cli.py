@@ -13,6 +13,7 @@ from orilla.devices.keras_rules import DEVICES
 from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES
 from orilla.export.recipe import GROUPS, recipes
 from orilla.runtime.bundle.bundle import check_new
+from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.engines.registry import default_engine
 from orilla.runtime.tasks.registry import TASKS
@@ -67,9 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
-    foreign.add_argument(
-        "--task",
-        help=f"task of the model: {', '.join(TASKS)}; `tensor` is for any model that maps arrays to arrays",
+    lazy_help(
+        foreign.add_argument("--task"),
+        lambda: (
+            f"task of the model: {TASKS.described(lambda name, _: name)}; `tensor` is for any model that maps arrays "
+            "to arrays"
+        ),
     )
     foreign.add_argument("--labels", type=Path, metavar="FILE", help="file with the class names, one per line")
     foreign.add_argument(

@@ -189,10 +189,8 @@ def _task(path: Path, hints: ModelHints) -> str:
     if hints.task is None:
         msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(TASKS)}"
         raise ConfigError(msg)
-    if hints.task not in TASKS:
-        raise unknown_name(hints.task, TASKS, kind="task")
-    task: str = hints.task
-    return task
+    TASKS.find(hints.task)
+    return hints.task
 
 
 def _preprocessor(spec: Spec, vocabulary: bytes | None) -> InputPreprocessor:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from orilla.devices.finding import Finding
 from orilla.devices.packages import installed as distributions
-from orilla.runtime.engines.registry import ENGINES, is_package
+from orilla.runtime.engines.registry import ENGINES, installed, is_package
 
 TIMEOUT_S = 60
 
@@ -127,7 +127,7 @@ def examine(*, edgetpu: bool = False) -> list[Finding]:
     Args:
         edgetpu: True if an Edge TPU is attached.
     """
-    names = [OPENCV, *_engine_names(), *(["edgetpu"] if edgetpu else [])]
+    names = [OPENCV, *_engine_names(), *(["edgetpu"] if edgetpu else []), *_plugin_engines()]
     with ThreadPoolExecutor(2) as pool:
         probes = list(pool.map(probe, names))
     answers = [result.answer for result in probes if result.name == "onnx" and result.answer is not None]
@@ -139,10 +139,11 @@ def finding(result: Probe) -> Finding:
     """Convert the outcome of a trial run into a finding."""
     name, answer = result.name, result.answer
     label = name if name == OPENCV else f"engine {name}"
-    if answer is None and (name == "compiled" or name.startswith("onnx:")):
-        # These engines are used only on request, and the same package contains another engine, so this is only a
-        # warning.
-        fix = f"use the engine `{'litert' if name == 'compiled' else 'onnx'}`, or install what is missing"
+    if answer is None and (is_plugin(name) or name == "compiled" or name.startswith("onnx:")):
+        # These engines are used only on request, and another engine runs the same files, so this is only a warning.
+        fix = f"use the engine `{'onnx' if name.startswith('onnx:') else 'litert'}`, or install what is missing"
+        if is_plugin(name):
+            fix = f"update {ENGINES.package(name)}, or use another engine"
         return Finding(label, "warning", f"`{name}` does not work here: {result.reason}", fix)
     if answer is None:
         return Finding(label, "failure", f"`{name}` does not work: {result.reason}", _fix(result))
@@ -166,6 +167,18 @@ def _engine_names() -> list[str]:
     if not names and is_package("tensorflow"):
         names.append("litert")
     return [*names, *(["onnx"] if is_package("onnxruntime") else [])]
+
+
+def is_plugin(name: str) -> bool:
+    """Return True if a package adds the engine."""
+    return ENGINES.package(name) is not None
+
+
+def _plugin_engines() -> list[str]:
+    """Return the engines of plug-ins whose packages are installed, and that can run a file of the bundle `probe`."""
+    formats = {ENGINES[name].format for name in ENGINES.built_in}
+    names = [name for name in ENGINES if is_plugin(name)]
+    return [name for name in names if installed(name) and ENGINES[name].format in formats]
 
 
 def _provider_engines(answer: Answer) -> list[str]:

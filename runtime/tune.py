@@ -107,11 +107,12 @@ def _requested_engines(names: Sequence[str]) -> list[str]:
     providers = doctor.providers()
     for name in names:
         if not registry.available(name, providers):
-            msg = f"the engine `{name}` is not available here: {registry.ENGINES[name].install}"
+            msg = f"the engine `{name}` is not available here: {registry.known(name).install}"
             raise ConfigError(msg)
-    if "compiled" in names and (reason := doctor.probe("compiled").reason):
-        msg = f"the engine `compiled` does not work here: {reason}"
-        raise ConfigError(msg)
+    for name in names:
+        if _may_crash(name) and (reason := doctor.probe(name).reason):
+            msg = f"the engine `{name}` does not work here: {reason}"
+            raise ConfigError(msg)
     return list(names)
 
 
@@ -119,9 +120,15 @@ def _available_engines() -> list[str]:
     """Return all engines that work on this machine."""
     providers = doctor.providers()
     names = [name for name in registry.ENGINES if registry.available(name, providers)]
-    if "compiled" in names and doctor.probe("compiled").reason:
-        names.remove("compiled")  # On some processors, this engine would crash the process.
-    return names
+    return [name for name in names if not (_may_crash(name) and doctor.probe(name).reason)]
+
+
+def _may_crash(engine: str) -> bool:
+    """Return True if an engine must be tried in a separate process first.
+
+    The engine `compiled` crashes the process on some processors, and the engine of a plug-in may do so.
+    """
+    return engine == "compiled" or doctor.is_plugin(engine)
 
 
 def tune(bundle: Bundle, trials: list[Trial], ends: float, progress: Progress | None = None) -> Trial:

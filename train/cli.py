@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from orilla.devices.errors import ConfigError, MissingExtraError
 from orilla.devices.names import readable, whole_number
 from orilla.runtime.bundle.run_folder import CHECKPOINT, SEARCH
+from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets.registry import READERS
 from orilla.runtime.stdio import hidden_stderr
@@ -36,8 +37,10 @@ MODEL_DEFAULT = "(default: the model's own)"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to a parser."""
-    models = "; ".join(f"{name}: {row.description}" for name, row in MODELS.items())
-    parser.add_argument("model", choices=list(MODELS), metavar="MODEL", help=f"model to train. {models}")
+    lazy_help(
+        parser.add_argument("model", choices=MODELS, metavar="MODEL"),
+        lambda: f"model to train. {MODELS.described(lambda name, row: f'{name}: {row.description}', '; ')}",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to write")
     parser.add_argument("--resume", action="store_true", help="resume the interrupted training run in RUN")
     parser.add_argument("--tensorboard", action="store_true", help="write logs for TensorBoard into RUN/tensorboard")
@@ -53,11 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data_arguments(group: argparse._ArgumentGroup) -> None:
-    kinds = ", ".join(READERS)
-    group.add_argument(
-        "--data",
-        required=True,
-        help=f"data set: a folder, a zip, a file, KIND:PATH with KIND {kinds}, or scenes[:SEED]",
+    lazy_help(
+        group.add_argument("--data", required=True),
+        lambda: (
+            f"data set: a folder, a zip, a file, KIND:PATH with KIND {READERS.described(lambda kind, _: kind)}, "
+            "or scenes[:SEED]"
+        ),
     )
     group.add_argument(
         "--extra-data",

@@ -74,8 +74,7 @@ class TrainOptions:
         Raises:
             ConfigError: A value cannot be used, or has no effect on the model.
         """
-        if self.model not in MODELS:
-            raise unknown_name(self.model, MODELS, kind="model")
+        MODELS.find(self.model)
         self._check_ranges()
         self._check_effects()
         if self.weights not in ("none", "imagenet") and not Path(self.weights).is_file():

@@ -244,7 +244,10 @@ class _Version(msgspec.Struct):
 def _check_names(manifest: Manifest) -> None:
     """Raise `BundleError` if parts of the manifest contradict each other."""
     if manifest.task not in TASKS:
-        msg = f"manifest.json: the task {manifest.task[:60]!r} is not one of {', '.join(TASKS)}"
+        msg = (
+            f"manifest.json: the task {manifest.task[:60]!r} is not one of {', '.join(TASKS)}; if a package adds it, "
+            "install the package, and run `orilla doctor`"
+        )
         raise BundleError(msg)
     _check_variants(manifest)
     _check_preprocess(manifest)

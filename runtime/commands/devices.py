@@ -49,7 +49,7 @@ class EngineRow:
     name: str
     title: str
     runs_on: str
-    """Processor that runs the model, such as `CPU`."""
+    """Processor that runs the model, such as `CPU`. Empty if it is unknown."""
     here: bool
     """True if the engine is available on this machine."""
     install: str | None
@@ -105,8 +105,9 @@ def _engine_rows(devices: Catalog) -> list[EngineRow]:
     rows = []
     for name, engine in registry.ENGINES.items():
         here = registry.available(name, providers)
-        spec = devices.engines[name]
-        rows.append(EngineRow(name, spec.title, spec.runs_on, here, None if here else engine.install))
+        spec, package = devices.engines.get(name), registry.ENGINES.package(name)
+        title, runs_on = (f"plug-in of {package}", "") if spec is None else (spec.title, spec.runs_on)
+        rows.append(EngineRow(name, title, runs_on, here, None if here else engine.install))
     return rows
 
 

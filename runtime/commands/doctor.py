@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orilla.devices import plugins
 from orilla.devices.detect import Machine, detect
 from orilla.devices.doctor import examine
 from orilla.devices.finding import Finding
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 
 MARKS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
 """Word that begins the line of a finding, by the level of the finding."""
+
+
+PLUGINS = {
+    "orilla.tasks": "orilla.runtime.tasks.registry:TASKS",
+    "orilla.engines": "orilla.runtime.engines.registry:ENGINES",
+    "orilla.sources": "orilla.runtime.sources.registry:SOURCES",
+    "orilla.sinks": "orilla.runtime.sinks.registry:SINKS",
+    "orilla.datasets": "orilla.runtime.evaluation.datasets.registry:READERS",
+    "orilla.models": "orilla.train.models:MODELS",
+}
+"""For each group of entry points, the table that its plug-ins extend."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +62,7 @@ class DoctorResult(CommandResult):
 def execute(arguments: argparse.Namespace) -> DoctorResult:
     """Check the machine and the installation, and run the installed engines."""
     machine = detect()
-    findings = examine(machine)
+    findings = [*examine(machine), *plugins.examine(PLUGINS)]
     if not arguments.no_engines:
         has_edgetpu = any(accelerator.kind.startswith("edgetpu") for accelerator in machine.accelerators)
         findings += doctor.examine(edgetpu=has_edgetpu)

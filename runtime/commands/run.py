@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np  # noqa: F401
 
 from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.composite import cascade, together
 from orilla.runtime.frame import Event, Frame, Tick
@@ -39,16 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="path of a bundle, or the name of a shipped one: road, convnet, mobilenet, sentiment; several bundles "
         "process the same frames",
     )
-    parser.add_argument(
-        "--source",
-        required=True,
-        help=f"{', '.join(kind.example for kind in SOURCES.values())}; for a text model a text file, or - for "
-        "standard input",
+    lazy_help(
+        parser.add_argument("--source", required=True),
+        lambda: (
+            f"{SOURCES.described(lambda _, kind: kind.example)}; for a text model a text file, or - for standard input"
+        ),
     )
-    parser.add_argument(
-        "--sink",
-        action="append",
-        help=f"{', '.join(kind.usage for kind in SINKS.values())}; may be repeated (default: jsonl)",
+    lazy_help(
+        parser.add_argument("--sink", action="append"),
+        lambda: f"{SINKS.described(lambda _, kind: kind.usage)}; may be repeated (default: jsonl)",
     )
     parser.add_argument(
         "--policy",

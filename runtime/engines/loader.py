@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +11,7 @@ from orilla.devices.errors import ConfigError, EngineError
 from orilla.devices.memory import available_bytes
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.manifest import Manifest, Variant
-from orilla.runtime.engines.registry import default_engine, installed, known
+from orilla.runtime.engines.registry import ENGINES, default_engine, installed, known
 from orilla.runtime.engines.session import UNBOUND, Binding, NotOfferedError, Session
 
 MAX_THREADS = 64
@@ -107,7 +106,7 @@ def _session(
         msg = f"the engine `{engine}` is not installed: {chosen.install}"
         raise EngineError(msg)
     try:
-        load_on = import_module(chosen.module).load
+        load_on = ENGINES.module(engine).load
         session: Session = load_on(data, threads or loop_threads(), binding, **chosen.options, **options)
     except NotOfferedError as error:
         msg = f"{error}: {chosen.install}"
@@ -117,7 +116,7 @@ def _session(
 
 def check_memory(engine: str, size: int) -> None:
     """Raise `EngineError` if there is less free memory than a model file of `size` bytes needs."""
-    needed = COPIES * size + BASE_BYTES[known(engine).format]
+    needed = COPIES * size + BASE_BYTES.get(known(engine).format, 0)
     free = available_bytes()
     if free is not None and free < needed:
         msg = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from orilla.devices.errors import unknown_name
+from orilla.devices.plugins import ModuleRegistry
 from orilla.devices.shared_libraries import edgetpu_library
 
 
@@ -40,7 +41,7 @@ def _onnx(provider: str, install: str) -> Engine:
     return Engine("orilla.runtime.engines.onnx", "onnx", ("onnxruntime",), install, options)
 
 
-ENGINES = {
+BUILT_IN = {
     "litert": Engine("orilla.runtime.engines.litert", "tflite", LITERT, "pip install ai-edge-litert"),
     "compiled": Engine("orilla.runtime.engines.compiled", "tflite", LITERT[:1], "pip install ai-edge-litert"),
     "tflite": Engine(
@@ -68,12 +69,13 @@ ENGINES = {
     "onnx:nnapi": _onnx("Nnapi", "use a build of onnxruntime for Android"),
 }
 
+ENGINES = ModuleRegistry("engine", "orilla.engines", BUILT_IN, needs=("load",))
+"""The engines by name. Packages add engines in the group `orilla.engines`."""
+
 
 def known(engine: str) -> Engine:
     """Return an engine by name. Raise `ConfigError` if the name is unknown."""
-    if engine not in ENGINES:
-        raise unknown_name(engine, ENGINES, kind="engine")
-    return ENGINES[engine]
+    return ENGINES.find(engine)
 
 
 def default_engine(file_format: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import NamedTuple
 
-from orilla.devices.errors import ConfigError, unknown_name
+from orilla.devices.errors import ConfigError
+from orilla.devices.plugins import ModuleRegistry
 from orilla.runtime.sinks.sink import Opener, Sink
 
 
@@ -15,15 +15,21 @@ class SinkKind(NamedTuple):
     usage: str
     """Specification that the user types, for help and messages. The part in `[...]` is optional."""
     module: str
-    """Module of `orilla.runtime.sinks` whose `open_sink(argument, rate_hz, live)` opens the sink."""
+    """Module whose `open_sink(argument, rate_hz, live)` opens the sink: its name in the folder `sinks`, or its full
+    name for a plug-in. The module's `NEEDS_ARGUMENT` is True if the sink needs the part after the colon."""
 
 
-SINKS = {
+BUILT_IN = {
     "jsonl": SinkKind("jsonl[:FILE]", "jsonl"),
     "video": SinkKind("video:OUT.mp4 (or .avi, .webm)", "video"),
     "window": SinkKind("window", "window"),
 }
-"""Kinds of sinks by name."""
+"""Kinds of sinks that are part of Orilla."""
+
+SINKS = ModuleRegistry(
+    "sink", "orilla.sinks", BUILT_IN, needs=("open_sink", "NEEDS_ARGUMENT"), room="orilla.runtime.sinks"
+)
+"""Kinds of sinks by name. Packages add sinks in the group `orilla.sinks`."""
 
 
 def sink_opener(spec: str) -> Opener:
@@ -32,9 +38,7 @@ def sink_opener(spec: str) -> Opener:
     Raise `ConfigError` if the sink is unknown or lacks its argument.
     """
     name, _, argument = spec.partition(":")
-    if name not in SINKS:
-        raise unknown_name(name, SINKS, kind="sink")
-    module = import_module(f"orilla.runtime.sinks.{SINKS[name].module}")
+    module = SINKS.module(name)
     if module.NEEDS_ARGUMENT and not argument:
         msg = f"the sink `{name}` needs an argument: give {SINKS[name].usage}"
         raise ConfigError(msg)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
+from orilla.devices.plugins import ModuleRegistry
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.sources.source import Source
 
@@ -22,9 +22,11 @@ class SourceKind(NamedTuple):
     example: str
     """Example or description of a specification, for messages."""
     recognises: Callable[[str], bool]
-    """Function that returns True if a specification is of this kind."""
+    """Function that returns True if a specification is of this kind. It is not called for a plug-in: its specification
+    is always `NAME` or `NAME:ARGUMENT`."""
     module: str
-    """Module of `orilla.runtime.sources` whose `open_source(spec)` opens the source."""
+    """Module whose `open_source(spec)` opens the source: its name in the folder `sources`, or its full name for a
+    plug-in."""
 
 
 def _is_url(text: str) -> bool:
@@ -32,7 +34,8 @@ def _is_url(text: str) -> bool:
     return bool(separator) and scheme.isalnum()
 
 
-def _is_named(*names: str) -> Callable[[str], bool]:
+def is_named(*names: str) -> Callable[[str], bool]:
+    """Return a function that recognises the specifications `NAME` and `NAME:ARGUMENT`."""
     return lambda text: text.partition(":")[0] in names
 
 
@@ -41,16 +44,28 @@ def _is_image(text: str) -> bool:
     return path.is_dir() or (path.is_file() and path.suffix.lower() in set(IMAGE_SUFFIXES) - {ANIMATED})
 
 
-SOURCES = {
+BUILT_IN = {
     "camera": SourceKind("a camera number", lambda text: whole_number(text) or text.startswith("/dev/video"), "camera"),
     "network": SourceKind("a URL (rtsp://, http://)", _is_url, "network"),
     "gstreamer": SourceKind("gst:PIPELINE", lambda text: text.startswith("gst:") or " ! " in text, "gstreamer"),
-    "picamera2": SourceKind("picamera2", _is_named("picamera2"), "picamera"),
-    "scenes": SourceKind("scenes", _is_named("scenes", "scenes+clock"), "scenes"),
+    "picamera2": SourceKind("picamera2", is_named("picamera2"), "picamera"),
+    "scenes": SourceKind("scenes", is_named("scenes", "scenes+clock"), "scenes"),
     "images": SourceKind("an image or a folder of images", _is_image, "images"),
     "video": SourceKind("a video file", lambda text: Path(text).is_file(), "video"),
 }
-"""Kinds of sources. The first kind that recognises a specification opens it."""
+"""Kinds of sources that are part of Orilla. The first kind that recognises a specification opens it."""
+
+SOURCES = ModuleRegistry("source", "orilla.sources", BUILT_IN, needs=("open_source",), room="orilla.runtime.sources")
+"""Kinds of sources by name. Packages add sources in the group `orilla.sources`."""
+
+
+def _kind_of(text: str) -> str | None:
+    """Return the name of the kind that opens a specification, or None if there is none."""
+    for name, kind in BUILT_IN.items():
+        if kind.recognises(text):
+            return name
+    name = text.partition(":")[0]
+    return None if SOURCES.package(name) is None else name
 
 
 def open_source(spec: str | int | Path) -> Source:
@@ -70,10 +85,10 @@ def open_source(spec: str | int | Path) -> Source:
         msg = "the source is empty: give a camera number, a URL, a file, a folder or `scenes`"
         raise ConfigError(msg)
     try:
-        for kind in SOURCES.values():
-            if kind.recognises(text):
-                source: Source = import_module(f"orilla.runtime.sources.{kind.module}").open_source(text)
-                return source
+        kind = _kind_of(text)
+        if kind is not None:
+            source: Source = SOURCES.module(kind).open_source(text)
+            return source
         exists = Path(text).exists()
     except OSError as error:
         if isinstance(error, SourceError):

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 
-from orilla.devices.errors import unknown_name
+from orilla.devices.plugins import Registry
 from orilla.runtime.tasks.task import Task
 
-TASKS = {
-    "classify": "orilla.runtime.tasks.classify",
-    "segment": "orilla.runtime.tasks.segment",
-    "detect": "orilla.runtime.tasks.detect",
-    "text": "orilla.runtime.tasks.text",
-    "tensor": "orilla.runtime.tasks.tensor",
+BUILT_IN = {
+    "classify": "orilla.runtime.tasks.classify:TASK",
+    "segment": "orilla.runtime.tasks.segment:TASK",
+    "detect": "orilla.runtime.tasks.detect:TASK",
+    "text": "orilla.runtime.tasks.text:TASK",
+    "tensor": "orilla.runtime.tasks.tensor:TASK",
 }
-"""Module of each task. Its attribute `TASK` is the task."""
+"""The object of each task that is part of Orilla. It is imported when the task is first used."""
+
+
+def _check(name: str, task: Task) -> str | None:
+    return None if task.name == name else f"the task calls itself `{task.name}`"
+
+
+TASKS: Registry[Task] = Registry("task", "orilla.tasks", Task, BUILT_IN, _check)
+"""The tasks by name. Packages add tasks in the group `orilla.tasks`."""
 
 
 @cache
 def task_of(name: str) -> Task:
     """Return a task by name. Raise `ConfigError` if the name is unknown."""
-    if name not in TASKS:
-        raise unknown_name(name, TASKS, kind="task")
-    task: Task = import_module(TASKS[name]).TASK
-    return task
+    return TASKS.find(name)

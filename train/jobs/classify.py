@@ -78,7 +78,7 @@ def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> J
 
 def _check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
     if dataset.task != plan.task:
-        suitable = " or ".join(name for name in MODELS if load_plan(name).task == dataset.task)
+        suitable = " or ".join(name for name in MODELS.built_in if load_plan(name).task == dataset.task)
         advice = f"train {suitable}" if suitable else "no model of `orilla train` is made for this task"
         msg = f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): {advice}"
         raise DataError(msg)

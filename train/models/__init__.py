@@ -1,15 +1,15 @@
 """The architectures, one file each, and the table of models. A module is imported when its model is used.
 
-To add a model, write a module with `PLANS` in this folder and add its row to `MODELS`.
+To add a model, write a module with `PLANS` in this folder and add its row to `BUILT_IN`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from orilla.devices.errors import unknown_name
+from orilla.devices.errors import ConfigError
+from orilla.devices.plugins import ModuleRegistry
 
 if TYPE_CHECKING:
     from orilla.train.jobs.plan import Plan
@@ -20,7 +20,7 @@ class ModelRow:
     """A row of the table of models."""
 
     module: str
-    """Name of a module of this package. Its `PLANS` map the model's name to its plan."""
+    """Name of a module of this package, or the full name for a plug-in. Its `PLANS` map the name to the plan."""
     description: str
     options: tuple[str, ...] = ()
     """Fields of `TrainOptions` that only some models, including this one, accept."""
@@ -28,7 +28,7 @@ class ModelRow:
 
 PRETRAINED = ("weights", "head", "dropout", "views")
 
-MODELS = {
+BUILT_IN = {
     "convnet": ModelRow("convnet", "four convolutions and a dense layer, for images", ("head", "dropout")),
     "vgg-features": ModelRow("vgg", "dense layer on the features of a pre-trained VGG19", PRETRAINED),
     "vgg": ModelRow("vgg", "VGG19, fine-tuned above its third block", PRETRAINED),
@@ -50,15 +50,20 @@ MODELS = {
         "cnn_bn", "3x3 convolution and two dense layers with batch norm and SELU, for digits", ("dropout",)
     ),
 }
+"""Models that are part of Orilla."""
+
+MODELS = ModuleRegistry("model", "orilla.models", BUILT_IN, needs=("PLANS",), room="orilla.train.models")
+"""The models by name. Packages add models in the group `orilla.models`."""
 
 
 def load_plan(name: str) -> Plan:
     """Return the plan of a model. This imports Keras.
 
     Raises:
-        ConfigError: The table has no such model.
+        ConfigError: The table has no such model, or its plug-in is broken.
     """
-    if name not in MODELS:
-        raise unknown_name(name, MODELS, kind="model")
-    plan: Plan = import_module(f"orilla.train.models.{MODELS[name].module}").PLANS[name]
-    return plan
+    plans: dict[str, Plan] = MODELS.module(name).PLANS
+    if name not in plans:
+        msg = f"the model `{name}` of {MODELS.package(name)} is not used: {MODELS[name].module}.PLANS lacks its name"
+        raise ConfigError(msg)
+    return plans[name]

@@ -1,16 +1,15 @@
-"""Open a data set by its name or path, with one of the readers in `READERS`."""
+"""Open a data set by its name or path, with a reader from the table `READERS`."""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
-from orilla.devices.errors import DataError, OrillaError, unknown_name
+from orilla.devices.errors import ConfigError, DataError, OrillaError, unknown_name
+from orilla.devices.plugins import ModuleRegistry, report
 from orilla.runtime.evaluation.datasets.dataset import Dataset
 
-READERS = {
+DESCRIPTIONS = {
     "scenes": "procedural road scenes; scenes:SEED gives other scenes",
     "scene_boxes": "the same scenes with boxes around vehicles, trees and buildings; scene_boxes:SEED",
     "camvid": "road scenes in the SegNet layout: train/ trainannot/ val/ valannot/",
@@ -25,8 +24,28 @@ READERS = {
     "arrays": "an .npz with an array x, one sample per row, and optionally y (only for export and verify)",
     "texts": "one folder of .txt files per class, or a .csv with the columns text and label",
 }
-"""Description of each kind of data set, by name. The module with this name in the folder `datasets` is the reader, an
-`EmbeddedReader` or a `FileReader`. The readers are tried in this order."""
+"""Description of each kind of data set that is part of Orilla, by name. The module with this name in the folder
+`datasets` is the reader. The readers are tried in this order."""
+
+
+class ReaderRow(NamedTuple):
+    """A row of the table of readers."""
+
+    description: str
+    """Layout of the files, or form of the name."""
+    module: str
+    """Module that is an `EmbeddedReader` or a `FileReader`: its name in the folder `datasets`, or the full name if the
+    reader is a plug-in."""
+
+
+READERS = ModuleRegistry(
+    "kind of data set",
+    "orilla.datasets",
+    {name: ReaderRow(description, name) for name, description in DESCRIPTIONS.items()},
+    needs=("open_dataset",),
+    room="orilla.runtime.evaluation.datasets",
+)
+"""Kinds of data sets by name. Packages add kinds in the group `orilla.datasets`, which are tried last."""
 
 
 class EmbeddedReader(Protocol):
@@ -130,11 +149,18 @@ def _open_published(name: str) -> Dataset:
 
 def _kind_of(path: Path) -> str:
     """Return the kind of the data set at a path. Raises `DataError` if no reader recognises it."""
-    readers = {kind: reader for kind in READERS if isinstance(reader := _reader(kind), FileReader)}
-    for kind, reader in readers.items():
-        if reader.recognise(path):
-            return kind
-    msg = f"not a data set: {path}: its layout matches none of {', '.join(readers)}"
+    tried = []
+    for kind in READERS:
+        try:
+            reader = _reader(kind)
+        except ConfigError as error:  # a broken plug-in
+            report(str(error))
+            continue
+        if isinstance(reader, FileReader):
+            if reader.recognise(path):
+                return kind
+            tried.append(kind)
+    msg = f"not a data set: {path}: its layout matches none of {', '.join(tried)}"
     raise DataError(msg)
 
 
@@ -156,6 +182,5 @@ def _open(kind: str, rest: str) -> Dataset:
         raise DataError(msg) from error
 
 
-@cache
 def _reader(kind: str) -> EmbeddedReader | FileReader:
-    return cast("EmbeddedReader | FileReader", import_module(f"orilla.runtime.evaluation.datasets.{kind}"))
+    return cast("EmbeddedReader | FileReader", READERS.module(kind))

@@ -1,0 +1,22 @@
+"""Help texts that list plug-ins. They are written only if the help is printed, so that a command starts quickly."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+
+def lazy_help(action: argparse.Action, text: Callable[[], str]) -> None:
+    """Set the help text of an option. The function that returns it is called only if the help is printed."""
+    action.help = "%(lazy_text)s"
+    vars(action)["lazy_text"] = _LazyText(text)
+
+
+class _LazyText:
+    """An object whose string is the result of a function."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text()
