@@ -99,7 +99,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __iter__(self) -> Iterator[str]:
         yield from self.built_in
         for name, plugins in self._declared().items():
-            if name not in self.built_in and self._reported(plugins) is None:
+            if self._reported(plugins) is None:
                 yield name
 
     def __len__(self) -> int:
@@ -153,6 +153,8 @@ class Registry(Mapping[str, T], Generic[T]):
         for plugin in installed_plugins():
             if plugin.group == self.group:
                 declared.setdefault(plugin.name, []).append(plugin)
+            elif not plugin.group:
+                report(f"{_unreadable(plugin)}; {_fix([plugin])}")
         return dict(sorted(declared.items()))
 
     def _problem(self, plugins: Sequence[Plugin]) -> str | None:
@@ -284,8 +286,8 @@ def examine(groups: Mapping[str, str]) -> list[Finding]:
     findings, plugins = [], installed_plugins()
     for plugin in plugins:
         if not plugin.group:
-            detail = f"the entry points of {plugin.package} cannot be read: a line of its entry_points.txt is invalid"
-            findings.append(Finding("plug-ins", "warning", detail, _fix([plugin])))
+            _REPORTED.add(f"{_unreadable(plugin)}; {_fix([plugin])}")
+            findings.append(Finding("plug-ins", "warning", _unreadable(plugin), _fix([plugin])))
         elif plugin.group not in groups:
             detail = f"{plugin.package} adds `{plugin.name}` to the unknown group {plugin.group}"
             fix = f"the authors of the package must use one of the groups {', '.join(groups)}"
@@ -294,6 +296,10 @@ def examine(groups: Mapping[str, str]) -> list[Finding]:
         if any(plugin.group == group for plugin in plugins):
             findings += cast("Registry[object]", imported(registry)).findings()
     return findings
+
+
+def _unreadable(plugin: Plugin) -> str:
+    return f"the entry points of {plugin.package} cannot be read: a line of its entry_points.txt is invalid"
 
 
 def _fix(plugins: Sequence[Plugin]) -> str:
