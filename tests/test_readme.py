@@ -142,4 +142,4 @@ def test_the_recipe_of_the_contributors_page_is_one():
     text = (ROOT / "docs" / "CONTRIBUTING.md").read_text()
     (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     (row,) = tomllib.loads(table).values()
-    assert msgspec.convert(row, Recipe).engine == "litert"
+    assert msgspec.convert(row, Recipe).format == "tflite"
