@@ -1,38 +1,32 @@
-"""Contract tests that every sink must pass."""
+"""Contract tests that every sink must pass. The checks are in `orilla.runtime.sinks.contract`."""
 
 import numpy as np
 import pytest
-from helpers import factories
 
 from orilla.devices.errors import ConfigError, MissingExtraError
-from orilla.runtime.frame import Tick
-from orilla.runtime.sinks.registry import SINKS, sink_opener
+from orilla.runtime.sinks.contract import CHECKS, SinkCase
+from orilla.runtime.sinks.registry import SINKS
 from orilla.runtime.tasks.segment import decode
 
 
-@pytest.fixture(params=SINKS)
-def open_sink(request, tmp_path):
-    """Return a function that opens the sink on a file. The sink `window` is skipped if it cannot be opened here."""
-
-    def opened():
-        try:
-            return sink_opener(f"{request.param}:{tmp_path / 'out.avi'}")(25.0)
-        except (ConfigError, MissingExtraError) as error:
-            if request.param != "window":
-                raise
-            pytest.skip(str(error))
-
-    return opened
+def result(size_hw):
+    """Return an answer that contains a mask."""
+    return decode(np.full((4, 4, 1), 0.7, np.float32), size_hw, "road")
 
 
-def test_a_sink_takes_ticks_of_changing_size_and_leaves_one_whole_file(open_sink, tmp_path):
-    path = tmp_path / "out.avi"
-    sink = open_sink()
-    for index, size in enumerate([(48, 64), (30, 50), (480, 640)]):
-        frame = factories.ListSource([factories.picture(*size)]).read()
-        result = decode(np.full((4, 4, 1), 0.7, np.float32), size, "road")
-        assert sink.write(Tick(frame, result, {"infer": 1.0}, 1000 + index)) is True
-        assert not path.exists()
-    sink.close(complete=True)
-    assert [file.name for file in tmp_path.iterdir()] == ["out.avi"]
-    assert path.stat().st_size > 0
+@pytest.fixture(params=SINKS.built_in)
+def case(request, tmp_path):
+    """A sink that writes to a file. The sink `window` writes none, and is skipped if it cannot be opened here."""
+    if request.param != "window":
+        return SinkCase(f"{request.param}:{tmp_path / 'out.avi'}", result, tmp_path / "out.avi")
+    case = SinkCase("window", result)
+    try:
+        case.open().close(complete=True)
+    except (ConfigError, MissingExtraError) as error:
+        pytest.skip(str(error))
+    return case
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(case, check):
+    check(case)
