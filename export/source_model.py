@@ -271,8 +271,8 @@ def _spec(task: str, info: ModelInfo) -> Spec:
     """Return the preprocessing of a model that takes tokens or arrays."""
     if task == "text":
         return TextPreprocess(length=info.inputs[0].shape[0])
-    if task == "segment":
-        msg = f"a segmentation model takes images [height,width,3], but this model takes {_describe_inputs(info)}"
+    if task_of(task).input_kinds == ("image",):
+        msg = f"task={task} needs a model that takes images [height,width,3], not {_describe_inputs(info)}"
         raise ConfigError(msg)
     for tensor in info.inputs:
         if tensor.dtype not in ARRAY_DTYPES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,13 @@ class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """True if several classes can apply to one sample, so that each score is a probability of its own."""
     threshold: float = 0.5
     """Minimum probability at which a class of a multi-label model applies, or a pixel belongs to the only class."""
+    units: tuple[str, ...] = ()
+    """Unit of each value of a regression, such as `deg`, or an empty string. Empty if no value has a unit."""
+    ranges: tuple[tuple[float, float], ...] = ()
+    """Lowest and highest number of each value of a regression, in its unit. Empty if they are unknown."""
+    normalised: bool = False
+    """True if the network outputs -1 for the lower end of the range and 1 for the upper end. The numbers in between are
+    interpolated linearly. False if it outputs the values in their units."""
 
     def probabilities(self, outputs: Floats, axis: int = -1) -> Floats:
         """Apply the activation. The softmax is computed along `axis`."""
@@ -39,6 +47,11 @@ class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             return f"the threshold {self.threshold} is not between 0 and 1"
         if self.multi_label and self.activation == "softmax":
             return "a multi-label model cannot have the activation softmax: use sigmoid"
+        if self.normalised and not self.ranges:
+            return "the outputs are normalised, but their ranges are missing"
+        for low, high in self.ranges:
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                return f"{low:g} to {high:g} is not a range: the first number must be lower than the second"
         return None
 
 

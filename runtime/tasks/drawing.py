@@ -97,6 +97,65 @@ def draw_points(image: Image, points_xy: Sequence[tuple[float, float]], color: t
             cv2.circle(image, (int(x), int(y)), radius, color, -1, cv2.LINE_AA)
 
 
+BAR_WIDTH, BAR_HEIGHT = 0.6, 0.025
+"""Width and height of a bar as shares of the image's width and height."""
+MAX_DIRECTION_DEG = 60.0
+"""Angle of the arrow at the ends of its range, in degrees."""
+
+
+def draw_bar(image: Image, row: int, share: float, zero: float, text: str) -> None:
+    """Draw a number as a horizontal bar with its text above, centred near the lower edge.
+
+    The text is left out in an image that is too narrow or too low for a legible text.
+
+    Args:
+        image: Image `[H,W,3]` uint8 BGR. It is changed.
+        row: Number of the bar, counted from 0 at the bottom.
+        share: Position of the number in its range, 0–1.
+        zero: Position from which the bar is filled, 0–1.
+        text: The number, with its name and unit.
+    """
+    rows, columns = image.shape[:2]
+    size, thickness = max(MIN_FONT, 0.6 * rows / 720), max(1, round(rows / 720))
+    (wide, tall), descent = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)
+    high, pad = max(3, round(BAR_HEIGHT * rows)), max(1, tall // 3)
+    legible = wide <= columns and (row + 2) * (high + tall + descent + 2 * pad) <= rows
+    pitch = high + pad + (tall + descent + pad if legible else 0)
+    bottom = rows - pad - row * pitch
+    top, left = bottom - high, round((1 - BAR_WIDTH) / 2 * columns)
+    right = columns - left
+    _darken(image[top:bottom, left:right])
+    start, end = sorted(left + round(position * (right - left)) for position in (zero, share))
+    image[top:bottom, start : max(end, start + 1)] = TINT
+    mark = min(left + round(zero * (right - left)), right - 1)
+    image[top:bottom, mark : mark + _line_width(image)] = (255, 255, 255)
+    if legible:
+        x, y = max(0, (columns - wide) // 2), top - pad - descent
+        _darken(image[max(0, y - tall - pad) : top - pad // 2, max(0, x - pad) : x + wide + pad])
+        cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thickness, cv2.LINE_AA)
+
+
+def draw_direction(image: Image, share: float) -> None:
+    """Draw an arrow from the lower half of the image upwards.
+
+    Args:
+        image: Image `[H,W,3]` uint8 BGR. It is changed.
+        share: Direction from -1 (left) over 0 (straight on) to 1 (right).
+    """
+    rows, columns = image.shape[:2]
+    angle, length = np.deg2rad(MAX_DIRECTION_DEG * share), 0.3 * min(rows, columns)
+    start = (columns // 2, round(0.65 * rows))
+    end = (round(start[0] + length * np.sin(angle)), round(start[1] - length * np.cos(angle)))
+    width = 2 * _line_width(image)
+    for color, thickness in (((0, 0, 0), width + 2), (TINT, width)):
+        cv2.arrowedLine(image, start, end, color, thickness, cv2.LINE_AA, tipLength=0.25)
+
+
+def _darken(box: Image) -> None:
+    """Darken a part of an image, so that white text on it is legible."""
+    np.multiply(box, 0.35, out=box, casting="unsafe")
+
+
 def _contrast(color: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return black or white, whichever is easier to read on a BGR colour. Source: luma of ITU-R BT.601."""
     luma = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2]
@@ -110,7 +169,7 @@ def draw_caption(image: Image, text: str) -> None:
     (width, height), descent = cv2.getTextSize(text, font, size, thickness)
     pad = max(4, height // 2)
     box = image[: height + descent + 2 * pad, : width + 2 * pad]
-    np.multiply(box, 0.35, out=box, casting="unsafe")
+    _darken(box)
     cv2.putText(image, text, (pad, height + pad), font, size, (255, 255, 255), thickness, cv2.LINE_AA)
 
 

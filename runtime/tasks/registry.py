@@ -11,6 +11,7 @@ BUILT_IN = {
     "classify": "orilla.runtime.tasks.classify:TASK",
     "segment": "orilla.runtime.tasks.segment:TASK",
     "detect": "orilla.runtime.tasks.detect:TASK",
+    "regress": "orilla.runtime.tasks.regress:TASK",
     "text": "orilla.runtime.tasks.text:TASK",
     "tensor": "orilla.runtime.tasks.tensor:TASK",
 }

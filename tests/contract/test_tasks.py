@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import bundles, factories
 from helpers.detectors import detector_bundle
+from helpers.regressions import regression_bundle
 
 import orilla.runtime
 from orilla.runtime.bundle.bundle import Bundle
@@ -13,6 +14,7 @@ from orilla.runtime.bundle.golden import read_frames
 from orilla.runtime.frame import Frame
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.tasks.contract import CHECKS, TaskCase
+from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.heads.head import HeadSpec
 from orilla.runtime.tasks.metrics.detection import BoxTruth
 from orilla.runtime.tasks.registry import TASKS, task_of
@@ -24,7 +26,10 @@ CONTEXT = DecodeContext(())
 CONTEXTS = {
     "detect": DecodeContext(
         ("cat", "dog"), Preprocess((32, 48)), head=HeadSpec("nms_in_graph", {"detections": "output"})
-    )
+    ),
+    "regress": DecodeContext(
+        ("steering", "throttle"), decoding=Decoding(units=("deg", ""), ranges=((-30.0, 30.0), (0.0, 1.0)))
+    ),
 }
 """Contexts of the tasks that need more than the labels."""
 MASK = np.repeat(np.array([[0.1, 0.9]], np.float32), 4, axis=0)[..., None]
@@ -38,6 +43,13 @@ CASES = {
         BoxTruth(np.array([[4, 4, 20, 24]], np.float32), np.array([0]), np.array([False])),
         np.array([[4, 4, 20, 24, 0.9, 0]], np.float32),
         np.array([[30, 2, 44, 14, 0.9, 1]], np.float32),
+    ),
+    "regress": (
+        "driver",
+        ("steering", "throttle"),
+        np.array([10.0, 0.5]),
+        np.array([10.0, 0.5], np.float32),
+        np.array([-20.0, 0.1], np.float32),
     ),
     "tensor": ("arrays", (), np.arange(6.0), np.arange(6, dtype=np.float32), np.arange(6, dtype=np.float32)[::-1]),
 }
@@ -67,7 +79,7 @@ def task(request):
 def small(task, tmp_path):
     """Path of a small bundle for the task."""
     name = CASES[task.name][0]
-    builders = {"arrays": factories.array_bundle, "detector": detector_bundle}
+    builders = {"arrays": factories.array_bundle, "detector": detector_bundle, "driver": regression_bundle}
     return builders[name](tmp_path / f"{name}.orilla") if name in builders else bundles.BUNDLES / f"{name}.orilla"
 
 
@@ -104,6 +116,9 @@ def test_decisions_are_those_of_the_answer(task, small):
         assert np.array_equal(task.decisions(outputs, context), result.mask())
     elif task.name == "tensor":
         assert task.agreeing(outputs, result.arrays, CONTEXT).all()
+    elif task.name == "regress":
+        context = Bundle.open(small).manifest.context
+        assert task.decisions(outputs, context) == pytest.approx(list(result.values()), abs=1e-6)
     elif task.name == "detect":
         context = Bundle.open(small).manifest.context.of_frame(golden.raw.shape[:2])
         assert len(result.boxes) > 0

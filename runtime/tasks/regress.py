@@ -1,0 +1,209 @@
+"""Regression: named numbers with units, such as a steering angle, for an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_name
+from orilla.runtime.preprocessing.tensor_spec import Outputs
+from orilla.runtime.tasks.decoding import Decoding
+from orilla.runtime.tasks.drawing import draw_bar, draw_direction
+from orilla.runtime.tasks.heads.head import Shapes
+from orilla.runtime.tasks.metrics.regression import RegressionMetrics
+from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
+
+TOLERANCE = 0.02
+"""Two numbers count as the same decision if they differ by at most this share of the value's range.
+
+For a steering range of ±25 degrees this is one degree."""
+
+STEERING = ("steering", "steering_angle", "angle")
+"""Names of values that are drawn as an arrow. A positive number points to the right."""
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Regression(Mapping[str, float]):
+    """The numbers that a model found for an image, by name: `result["steering"]`."""
+
+    names: tuple[str, ...]
+    numbers: Values
+    """Numbers `[K]` in their units, one per name. They are a copy, not a view of the engine's memory."""
+    decoding: Decoding
+    """Units and ranges of the values."""
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self.names:
+            raise KeyError(str(unknown_name(name, self.names, kind="value of the model")))
+        return float(self.numbers[self.names.index(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Return the units by the names of the values. Values without a unit are left out."""
+        pairs = zip(self.names, self.decoding.units, strict=False)
+        return {name: unit for name, unit in pairs if unit}
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the lowest and highest number of each value by name. Empty if they are unknown."""
+        return dict(zip(self.names, self.decoding.ranges, strict=False))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result as a JSON document. Numbers have six digits. `units` is absent if no value has one."""
+        document: dict[str, object] = {"task": "regress"}
+        document["values"] = {name: float(f"{number:.6g}") for name, number in self.items()}
+        return document | ({"units": self.units} if self.units else {})
+
+    def draw(self, image: Image) -> list[str]:
+        """Draw a bar for each value with a range, and an arrow for a steering value. Return the numbers as text."""
+        texts = [f"{name} {number:.3g} {self.units.get(name, '')}".rstrip() for name, number in self.items()]
+        for row, (name, (low, high)) in enumerate(self.ranges.items()):
+            share = min(max((self[name] - low) / (high - low), 0.0), 1.0)
+            zero = min(max(-low / (high - low), 0.0), 1.0)
+            draw_bar(image, len(self.ranges) - 1 - row, share, zero, texts[self.names.index(name)])
+            if name in STEERING:
+                draw_direction(image, 2 * share - 1)
+        return texts
+
+
+class RegressTask(Task):
+    """Numbers with names. A model may have several outputs, whose numbers follow one another in the order of names."""
+
+    name = "regress"
+    input_kinds = ("image",)
+    metric = "closeness"
+    metric_title = "closeness (1 - mean absolute error / range)"
+    decision = "numbers"
+    scores_in_0_1 = False
+    golden_candidates = 5
+
+    def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Check that the outputs are vectors, and return the names of the values, or `value` and a number."""
+        count = sum(math.prod(shape) for shape in outputs)
+        if any(len(shape) > 1 for shape in outputs):
+            shapes = ", ".join(str(list(shape)) for shape in outputs)
+            msg = f"a regression outputs vectors [values], but this model outputs {shapes}: use task=tensor"
+            raise ConfigError(msg)
+        if labels and len(labels) != count:
+            msg = f"`labels` has {len(labels)} lines, but the model outputs {count} values"
+            raise ConfigError(msg)
+        return labels or (("value",) if count == 1 else tuple(f"value{index}" for index in range(count)))
+
+    def check_outputs(self, context: DecodeContext, shapes: Shapes) -> None:
+        """Raise `ConfigError` if the names, units or ranges do not match the outputs."""
+        super().check_outputs(context, shapes)
+        count = sum(math.prod(shape) for shape in shapes.values())
+        given = {"labels": context.labels, "units": context.decoding.units, "ranges": context.decoding.ranges}
+        for name, values in given.items():
+            if len(values) != count and (values or name == "labels"):
+                msg = f"there are {len(values)} {name}, but the model outputs {count} values"
+                raise ConfigError(msg)
+
+    def decode(self, outputs: Outputs, context: DecodeContext) -> Regression:
+        """Convert outputs into an answer. Raise `BundleError` if their size does not match the names."""
+        return Regression(context.labels, values_of(outputs, context), context.decoding)
+
+    def decisions(self, outputs: Outputs, context: DecodeContext) -> Values:
+        """Return the numbers in their units, `[K]`."""
+        return values_of(outputs, context)
+
+    def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
+        """Return for each number whether it differs by at most `TOLERANCE` of its range from the reference.
+
+        If the range is unknown, the reference counts as half of it.
+        """
+        found, expected = values_of(outputs, context), values_of(reference, context)
+        spans = _spans(context.decoding) if context.decoding.ranges else 2 * np.abs(expected, dtype=np.float64)
+        close: Bools = np.abs(found - expected) <= TOLERANCE * spans
+        return close
+
+    def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
+        """Return the numbers in their units."""
+        return values_of(outputs, context)
+
+    def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
+        """Return the index of each value of the model among those of the data set.
+
+        Raises:
+            ConfigError: The data set lacks a value of the model. It may have more values.
+        """
+        missing = [name for name in labels if name not in classes]
+        if missing:
+            raise unknown_name(missing[0], classes, kind=f"value of {data}")
+        return tuple(classes.index(name) for name in labels)
+
+    def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
+        """Return the indices of samples whose first values are spread from the lowest to the highest."""
+        samples = len(next(iter(outputs.values())))
+        first = [
+            values_of({name: array[index] for name, array in outputs.items()}, context)[0] for index in range(samples)
+        ]
+        places = np.linspace(0, samples - 1, min(count, samples)).round().astype(int)
+        return sorted(np.argsort(first, kind="stable")[places].tolist())
+
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> RegressionMetrics:
+        """Return the closeness and the errors. Raise `DataError` if a sample has too few true values.
+
+        If the ranges of the values are unknown, they are taken from the true values.
+        """
+        found, true = [], []
+        for truth, outputs in answers:
+            values = np.asarray(truth.value, np.float64).ravel()
+            if max(target.class_indices) >= values.size:
+                msg = f"sample {truth.name} has {values.size} values, but the model needs {len(target.labels)}"
+                raise DataError(msg)
+            found.append(values_of(outputs, target.context).astype(np.float64))
+            true.append(values[list(target.class_indices)])
+        decoding, trues = target.context.decoding, np.stack(true)
+        spans = _spans(decoding) if decoding.ranges else _seen_spans(trues)
+        return RegressionMetrics(np.stack(found), trues, target.labels, spans)
+
+
+def values_of(outputs: Outputs, context: DecodeContext) -> Values:
+    """Return the numbers of a model in their units, `[K]` float32, as a copy.
+
+    Normalised outputs beyond the ends of the range are clipped, so that the range is a promise.
+
+    Raises:
+        BundleError: The number of outputs does not match the names of the values.
+    """
+    numbers = np.concatenate([outputs[name].ravel() for name in sorted(outputs)]).astype(np.float32)
+    if numbers.size != len(context.labels):
+        msg = f"the variant outputs {numbers.size} numbers, but there are {len(context.labels)} names of values"
+        raise BundleError(msg)
+    if not context.decoding.normalised:
+        return numbers
+    low, high = np.array(context.decoding.ranges, np.float64).T
+    return np.asarray(low + (np.clip(numbers.astype(np.float64), -1, 1) + 1) / 2 * (high - low), np.float32)
+
+
+def normalised(values: NDArray[np.floating], decoding: Decoding) -> Values:
+    """Return the outputs `[N,K]` of a network with normalised outputs that stand for `values` `[N,K]`."""
+    low, high = np.array(decoding.ranges, np.float64).T
+    return np.asarray(np.clip(2 * (values - low) / (high - low) - 1, -1, 1), np.float32)
+
+
+def _spans(decoding: Decoding) -> NDArray[np.float64]:
+    low, high = np.array(decoding.ranges, np.float64).T
+    return np.asarray(high - low)
+
+
+def _seen_spans(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the widths of the ranges of values `[N,K]`. For equal values, it is their absolute value, or 1."""
+    spans, size = np.ptp(values, axis=0), np.abs(values).max(axis=0)
+    return np.where(spans > 0, spans, np.where(size > 0, size, 1.0))
+
+
+TASK = RegressTask()
