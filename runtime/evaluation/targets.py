@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orilla.devices.errors import unknown_name
+from orilla.devices.errors import ConfigError, unknown_name
 from orilla.runtime.evaluation.datasets import Dataset, Sample
-from orilla.runtime.evaluation.datasets.dataset import ArraySample, BoxedImage, LabelledImage
+from orilla.runtime.evaluation.datasets.dataset import ArraySample, BoxedImage, LabelledImage, MeasuredImage
 from orilla.runtime.tasks.classify import known_class
 from orilla.runtime.tasks.metrics.detection import BoxTruth
 from orilla.runtime.tasks.registry import task_of
@@ -18,6 +18,8 @@ def truth_of(sample: Sample) -> GroundTruth:
     if isinstance(sample, BoxedImage):
         frame_hw = (sample.image.shape[0], sample.image.shape[1])
         return GroundTruth(sample.name, BoxTruth(sample.boxes_xyxy, sample.classes, sample.crowd, frame_hw))
+    if isinstance(sample, MeasuredImage):
+        return GroundTruth(sample.name, sample.values)
     return GroundTruth(sample.name, sample.labels if isinstance(sample, LabelledImage) else sample.label)
 
 
@@ -33,14 +35,27 @@ def target_of(dataset: Dataset, task: str, context: DecodeContext) -> Target:
 
     Raises:
         ConfigError: The data set is for another task, lacks a class of the model, or has one that the model does not
-            know.
+            know. A value has another unit in the data set than in the model.
     """
     known, labels = task_of(task), context.labels
     if known.needs_labels and dataset.task != task:
         raise unknown_name(task, (dataset.task,), kind=f"task of {dataset.source.name}")
     if not dataset.classes:
         return Target(known, context, tuple(range(len(labels))), dataset.ignore)
-    return Target(known, context, known.class_indices(dataset.classes, labels, dataset.source.name), dataset.ignore)
+    indices = known.class_indices(dataset.classes, labels, dataset.source.name)
+    _check_units(dataset, context, indices)
+    return Target(known, context, indices, dataset.ignore)
+
+
+def _check_units(dataset: Dataset, context: DecodeContext, indices: tuple[int, ...]) -> None:
+    """Raise `ConfigError` if a value has one unit in the data set and another one in the model."""
+    if not dataset.decoding.units or not context.decoding.units:
+        return
+    for label, unit, index in zip(context.labels, context.decoding.units, indices, strict=True):
+        other = dataset.decoding.units[index]
+        if unit and other and unit != other:
+            msg = f"{label} is in {unit} for the model, but in {other} in {dataset.source.name}: convert the data"
+            raise ConfigError(msg)
 
 
 def check_labels(target: Target, dataset: Dataset) -> None:

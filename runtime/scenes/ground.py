@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,17 +21,39 @@ FAR_M = 220.0
 """Distance in metres up to which the ground is drawn."""
 
 
-class View:
-    """The view of the camera at one moment: the position on the ground for every pixel below the horizon."""
+class Pose(NamedTuple):
+    """Where the camera is on the road."""
 
-    def __init__(self, drive: Drive, time_s: float, height: int, width: int) -> None:
+    offset_m: float
+    """Distance of the camera from the centre of the road in metres, positive to the right."""
+    heading_rad: float
+    """Angle between the axis of the camera and the road in radians, positive to the right."""
+
+
+def curvature_at(drive: Drive, time_s: float) -> float:
+    """Return the curvature of the road in 1/m at a time of the drive, positive to the right."""
+    return float(drive.curvature + drive.swing * np.sin(0.25 * time_s + drive.seed))
+
+
+class View:
+    """The view of the camera at one moment: the position on the ground for every pixel below the horizon.
+
+    Args:
+        drive: The drive.
+        time_s: Time since the start of the drive in seconds.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        pose: Where the camera is. If None, it looks along the road and swings slowly from side to side.
+    """
+
+    def __init__(self, drive: Drive, time_s: float, height: int, width: int, pose: Pose | None = None) -> None:
         self.drive = drive
         self.height, self.width = height, width
         self.focal = drive.focal * width
         self.travel = 1000.0 + drive.speed_mps * time_s
         self.horizon = height * (drive.horizon + 0.004 * np.sin(2.1 * time_s))
-        self.curvature = drive.curvature + drive.swing * np.sin(0.25 * time_s + drive.seed)
-        self.offset = drive.offset_m + 0.3 * np.sin(0.4 * time_s)
+        self.curvature = curvature_at(drive, time_s)
+        self.pose = pose or Pose(float(drive.offset_m + 0.3 * np.sin(0.4 * time_s)), 0.0)
         self.rng = np.random.default_rng([drive.seed, round(time_s * 1000), 7])
         self.top = min(height - 1, int(self.horizon + self.focal * drive.camera_m / FAR_M) + 1)
         rows = np.arange(self.top, height, dtype=np.float32)[:, None] + 0.5
@@ -44,7 +66,7 @@ class View:
 
     def centre(self, z: Any) -> Any:
         """Return how far the road's centre is to the right of the camera's axis at the distances `z`, all in metres."""
-        return 0.5 * self.curvature * z * z - self.offset
+        return 0.5 * self.curvature * z * z - self.pose.offset_m - self.pose.heading_rad * z
 
     def project(self, u: float, z: float, up: float) -> tuple[int, int]:
         """Return the column and row of a point in the image.

@@ -18,9 +18,11 @@ def render(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (360, 640)
         The image `[H,W,3]` uint8 BGR, and its labels `[H,W]` uint8, which are indices into `CLASSES`. Both are new
         arrays.
     """
-    drive = Drive.from_seed(seed)
-    height, width = size_hw
-    view = View(drive, time_s, height, width)
+    return render_view(View(Drive.from_seed(seed), time_s, *size_hw))
+
+
+def render_view(view: View) -> tuple[Image, Labels]:
+    """Render one view. The result is that of `render`."""
     image, labels = draw_ground(view)
     canvas = Canvas(image, labels)
     for thing in sorted(things_near(view), key=lambda thing: -thing.z):

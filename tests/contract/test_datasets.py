@@ -16,9 +16,10 @@ from orilla.runtime.evaluation.datasets import (
     LabelledImage,
     open_dataset,
 )
+from orilla.runtime.evaluation.datasets.dataset import MeasuredImage
 from orilla.runtime.evaluation.datasets.registry import READERS
 
-EMBEDDED = ("scenes", "scene_boxes")
+EMBEDDED = ("scenes", "scene_boxes", "scene_steering")
 """Kinds that consist of computer-generated images."""
 
 IN_FILES = [name for name, example in EXAMPLES.items() if example.kind not in EMBEDDED]
@@ -82,6 +83,14 @@ def test_samples_have_the_documented_form(dataset):
         assert (sample.boxes_xyxy >= 0).all()
         assert (sample.boxes_xyxy <= [width, height, width, height]).all()
         assert set(sample.classes) <= set(range(len(dataset.classes)))
+    elif isinstance(sample, MeasuredImage):
+        assert sample.image.dtype == np.uint8
+        assert (sample.values.dtype, sample.values.shape) == (np.float64, (len(dataset.classes),))
+        low, high = np.array(dataset.decoding.ranges).T
+        assert (low <= sample.values).all()
+        assert (sample.values <= high).all()
+        assert dataset.values(split).shape == (len(names), len(dataset.classes))
+        assert np.array_equal(dataset.values(split)[0], sample.values)
     elif isinstance(sample, ClassifiedText):
         assert sample.text
         assert 0 <= sample.label < len(dataset.classes)

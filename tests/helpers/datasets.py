@@ -197,6 +197,69 @@ def scene_boxes(path: Path, change: Change = None) -> str:
     return "scene_boxes:4" if change else "scene_boxes:3"
 
 
+def scene_steering(path: Path, change: Change = None) -> str:
+    """Return a specification of computer-generated images of a car. They need no files."""
+    del path
+    return "scene_steering:4" if change else "scene_steering:3"
+
+
+DRIVEN = 40
+"""Number of images of a recording."""
+
+
+def driven(index: int, change: Change = None) -> tuple[np.ndarray, float, float]:
+    """Return an image of a recording, its steering from -1 to 1 and its throttle. The steering is easy to see."""
+    changed = change if index == 0 else None
+    steering, throttle = float(np.sin(0.7 * index)), 0.25 + 0.01 * (index % 5)
+    image = factories.picture(40, 60, 99 if changed == "input" else index) // 4
+    column = round(30 + 24 * steering)
+    image[:, max(0, column - 4) : column + 4] = 250
+    return image, 0.5 if changed == "label" else steering, throttle
+
+
+def image_table(path: Path, change: Change = None) -> Path:
+    """Write images and a table of their numbers."""
+    lines = ["frame,steering [deg],speed [m/s]"]
+    for index in range(DRIVEN):
+        image, steering, throttle = driven(index, change)
+        factories.write_picture(path / "frames" / f"{index:03}.png", image)
+        lines.append(f"frames/{index:03}.png,{25 * steering:.4f},{10 * throttle:.2f}")
+    (path / "numbers.csv").write_text("\n".join(lines) + "\n")
+    return path
+
+
+def tub_v2(path: Path, change: Change = None) -> Path:
+    """Write a recording in the format of donkeycar 4 and 5: two catalogues, and a deleted record."""
+    catalogues: list[list[str]] = [[], []]
+    for index in range(DRIVEN):
+        image, angle, throttle = driven(index, change)
+        name = f"{index}_cam_image_array_.jpg"
+        factories.write_picture(path / "images" / name, image)
+        record = {"_index": index, "_session_id": "26-01-01_0", "_timestamp_ms": 50 * index, "cam/image_array": name}
+        record |= {"user/angle": angle, "user/mode": "user", "user/throttle": throttle}
+        catalogues[index >= 25].append(json.dumps(record, sort_keys=True))
+    names = [f"catalog_{number}.catalog" for number in range(2)]
+    for name, lines in zip(names, catalogues, strict=True):
+        (path / name).write_text("\r\n".join(lines) + "\r\n", newline="")
+    listed = {"paths": names, "current_index": DRIVEN, "max_len": 25, "deleted_indexes": [7]}
+    inputs, types = ["cam/image_array", "user/angle", "user/throttle"], ["image_array", "float", "float"]
+    parts: tuple[Any, ...] = (inputs, types, {}, {"created_at": 0.0}, listed)
+    (path / "manifest.json").write_text("\r\n".join(map(json.dumps, parts)) + "\r\n", newline="")
+    return path
+
+
+def tub_v1(path: Path, change: Change = None) -> Path:
+    """Write a recording in the format of donkeycar 2 and 3: one file per record."""
+    for index in range(DRIVEN):
+        image, angle, throttle = driven(index, change)
+        name = f"{index}_cam-image_array_.jpg"
+        factories.write_picture(path / name, image)
+        record = {"cam/image_array": name, "user/angle": angle, "user/throttle": throttle, "user/mode": "user"}
+        (path / f"record_{index}.json").write_text(json.dumps(record))
+    (path / "meta.json").write_text(json.dumps({"inputs": ["cam/image_array"], "types": ["image_array"]}))
+    return path
+
+
 SIZE_HW = (40, 60)
 """Height and width of the images with boxes."""
 BOXES = ((5.0, 6.0, 25.0, 30.0), (30.0, 2.0, 50.0, 38.0))
@@ -328,6 +391,10 @@ EXAMPLES = {
     "yolo": Example("yolo", yolo),
     "yolo with splits outside": Example("yolo", yolo_splits),
     "voc": Example("voc", voc),
+    "scene_steering": Example("scene_steering", scene_steering),
+    "image_table": Example("image_table", image_table),
+    "donkeycar": Example("donkeycar", tub_v2),
+    "donkeycar of version 1": Example("donkeycar", tub_v1),
 }
 """Examples by name. There is at least one example for every reader."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orilla.devices.errors import DataError
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import require_split
+from orilla.runtime.tasks.decoding import PLAIN, Decoding
 
 
 class CombinedDataset(Dataset):
@@ -28,6 +32,7 @@ class CombinedDataset(Dataset):
             if "train" not in dataset.splits:
                 msg = f"cannot add {dataset.source.name}: it has no train split"
                 raise DataError(msg)
+        self.decoding = _joined([first, *others])
         self._datasets = [first, *others]
         self._splits = first.splits
         self._train = [(dataset, index) for dataset in self._datasets for index in range(len(dataset.names("train")))]
@@ -45,6 +50,10 @@ class CombinedDataset(Dataset):
     def labels(self, split: str) -> list[int]:
         """Return the class of each sample of a split."""
         return [label for dataset in self._datasets_of(split) for label in dataset.labels(split)]
+
+    def values(self, split: str) -> NDArray[np.float64]:
+        """Return the numbers `[N,K]` of a split's samples."""
+        return np.concatenate([dataset.values(split) for dataset in self._datasets_of(split)])
 
     def load(self, split: str, index: int) -> Sample:
         """Load a sample."""
@@ -71,3 +80,22 @@ class CombinedDataset(Dataset):
 
     def _origin(self, split: str, index: int) -> tuple[Dataset, int]:
         return self._train[index] if split == "train" else (self._datasets[0], index)
+
+
+def _joined(datasets: Sequence[Dataset]) -> Decoding:
+    """Return the units of regression data sets, and ranges that contain those of every data set.
+
+    Raises:
+        DataError: The units differ.
+    """
+    first = datasets[0]
+    for other in datasets[1:]:
+        if other.decoding.units != first.decoding.units:
+            units = " and ".join(", ".join(part.decoding.units) or "no units" for part in (first, other))
+            msg = f"cannot add {other.source.name} to {first.source.name}: their units differ ({units})"
+            raise DataError(msg)
+    if not first.decoding.ranges:
+        return PLAIN
+    ranges = np.array([dataset.decoding.ranges for dataset in datasets])
+    lows, highs = ranges[..., 0].min(axis=0).tolist(), ranges[..., 1].max(axis=0).tolist()
+    return Decoding(units=first.decoding.units, ranges=tuple(zip(lows, highs, strict=True)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from orilla.devices.errors import unknown_name
 from orilla.runtime.bundle.card import Source
 from orilla.runtime.preprocessing.image import Image
+from orilla.runtime.tasks.decoding import PLAIN, Decoding
 
 SPLITS = ("train", "val", "test")
 
@@ -79,7 +80,18 @@ class BoxedImage:
     missed."""
 
 
-Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample | BoxedImage
+@dataclass(frozen=True, slots=True)
+class MeasuredImage:
+    """An image and the numbers that a model should find for it."""
+
+    name: str
+    image: Image
+    """Image, `[H,W,3]` uint8 BGR."""
+    values: NDArray[np.float64]
+    """Numbers in their units, `[K]`, in the order of `Dataset.classes`."""
+
+
+Sample = LabelledImage | ClassifiedImage | ClassifiedText | ArraySample | BoxedImage | MeasuredImage
 
 
 Item = tuple[str, int]
@@ -95,6 +107,9 @@ class Dataset(ABC):
     source: Source
     task: str
     classes: tuple[str, ...]
+    """Names of the classes, or of the values of a regression."""
+    decoding: Decoding = PLAIN
+    """Units and ranges of the values of a regression. The defaults for other tasks."""
     ignore: int = 255
     """Label of pixels that losses and metrics ignore. Only segmentation uses it."""
     has_labels: bool = True
@@ -128,6 +143,10 @@ class Dataset(ABC):
     def labels(self, split: str) -> Sequence[int]:
         """Return the class of each sample without reading its input. If samples have other labels, every class is 0."""
         return [0] * len(self.names(split))
+
+    def values(self, split: str) -> NDArray[np.float64]:
+        """Return the numbers `[N,K]` of a split without reading the images. Only regression data sets implement it."""
+        raise NotImplementedError
 
     def truth(self, split: str, index: int) -> bytes:
         """Return bytes that determine a sample's labels. Only data sets without a class per sample implement it."""
@@ -226,7 +245,7 @@ class NumberedDataset(Dataset):
 def digest_of(dataset: Dataset, items: Sequence[Item]) -> str:
     """Return the SHA-256 (hex) of the inputs and labels of `items`, in their order."""
     total, labels = hashlib.sha256(), {}
-    if dataset.task not in ("segment", "tensor", "detect"):
+    if dataset.task not in ("segment", "tensor", "detect", "regress"):
         labels = {split: dataset.labels(split) for split in {split for split, _ in items}}
     for split, index in items:
         truth = str(labels[split][index]).encode() if labels else dataset.truth(split, index)

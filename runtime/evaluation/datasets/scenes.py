@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from orilla.devices.errors import ConfigError
 from orilla.devices.names import whole_number
 from orilla.runtime import scenes
@@ -19,6 +22,8 @@ class Scenes(Dataset):
     source = Source("scenes", "Orilla's procedural road scenes", "Apache-2.0")
     task = "segment"
     classes: tuple[str, ...] = scenes.CLASSES
+    counts: ClassVar[Mapping[str, int]] = COUNTS
+    """Number of samples of each split."""
 
     def __init__(self, seed: int = 0, size_hw: tuple[int, int] = (270, 480)) -> None:
         self.seed, self.size_hw = seed, size_hw
@@ -26,12 +31,12 @@ class Scenes(Dataset):
     @property
     def splits(self) -> tuple[str, ...]:
         """Return the names of the splits."""
-        return tuple(COUNTS)
+        return tuple(self.counts)
 
     def names(self, split: str) -> tuple[str, ...]:
         """Return the names of a split's samples."""
         require_split(self, split)
-        return tuple(f"scene_{self._drive(split, index)}" for index in range(COUNTS[split]))
+        return tuple(f"scene_{self._drive(split, index)}" for index in range(self.counts[split]))
 
     def load(self, split: str, index: int) -> Sample:
         """Load one sample."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orilla.runtime.evaluation.datasets.dataset import Dataset, Sample, require_split
 
 
@@ -18,7 +21,7 @@ class Subset(Dataset):
 
     def __init__(self, whole: Dataset, skipped: Sequence[str]) -> None:
         self.source, self.task, self.classes = whole.source, whole.task, whole.classes
-        self.ignore, self.has_labels = whole.ignore, whole.has_labels
+        self.ignore, self.has_labels, self.decoding = whole.ignore, whole.has_labels, whole.decoding
         self._whole = whole
         # A name may contain `: `, so for each `: ` in a line, the part before it is treated as a possible name.
         names = {line[:end] for line in skipped for end in range(len(line)) if line.startswith(": ", end)}
@@ -43,6 +46,10 @@ class Subset(Dataset):
         """Return the class of each sample."""
         labels = self._whole.labels(split)
         return [labels[index] for index in self._kept[split]]
+
+    def values(self, split: str) -> NDArray[np.float64]:
+        """Return the numbers `[N,K]` of the samples."""
+        return self._whole.values(split)[self._kept[split]]
 
     def load(self, split: str, index: int) -> Sample:
         """Load one sample."""

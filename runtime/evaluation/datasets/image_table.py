@@ -1,0 +1,212 @@
+"""Data set of images and a `.csv` with a column of file names and columns of numbers.
+
+The first line names the columns, with the unit in brackets if there is one: `image,steering [deg],speed [m/s]`. The
+column of file names is the one whose first entry is the name of an image. File names are relative to the table. A
+column `split` states `train`, `val` or `test`. Without it, the rows are divided by time: in their order, or by the
+column `time` if there is one. All other columns are values to learn.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from orilla.devices.errors import DataError
+from orilla.devices.names import readable
+from orilla.runtime.bundle.card import Source
+from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets.dataset import SPLITS
+from orilla.runtime.evaluation.datasets.measured import Measured, MeasuredFile, by_time, image_at, left_out_note
+from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
+from orilla.runtime.tasks.decoding import Decoding
+
+HEADING = re.compile(r"\s*(.*?)\s*(?:\[\s*([^\]]*?)\s*\])?\s*")
+"""Name and optional unit of a column."""
+
+SPLIT, TIME = "split", "time"
+"""Names of columns that are not values."""
+
+Table = list[tuple[int, list[str]]]
+"""Number of the line and fields of each row."""
+
+
+class ImageTable(Measured):
+    """Images with a table of numbers.
+
+    Args:
+        top: Folder of the table.
+        file: The table.
+        path: Path that the user gave.
+    """
+
+    def __init__(self, top: tree.Folder, file: tree.Folder, path: Path) -> None:
+        name = tree.name_of(top, path)
+        self.source = Source(name, f"images and numbers of {readable(file.name)}", "not stated")
+        self._top, self._file = top, readable(file.name)
+        header, self._rows = _table(file)
+        headings = [_name_and_unit(text) for text in header]
+        names = [name for name, _ in headings]
+        double = [name for index, name in enumerate(names) if name in names[:index]]
+        if double or "" in names:
+            problem = f"names the column {double[0]} twice" if double else "has a column without a name"
+            msg = f"{self._file} {problem}: correct its first line"
+            raise DataError(msg)
+        self._image = _image_column(self._rows[0][1])
+        if self._image is None:
+            msg = f"{self._file}: no column of the first row is the name of an image"
+            raise DataError(msg)
+        known = {index for index, name in enumerate(names) if name in (SPLIT, TIME)} | {self._image}
+        self._columns = [index for index in range(len(names)) if index not in known]
+        self._split = names.index(SPLIT) if SPLIT in names else None
+        self._time = names.index(TIME) if TIME in names else None
+        self._names = names
+        self.classes = tuple(names[index] for index in self._columns)
+        if not self.classes:
+            msg = f"{self._file} has no column of numbers: add one, as in steering [deg]"
+            raise DataError(msg)
+        numbers = [self._numbers(line, fields) for line, fields in self._rows]
+        units = tuple(headings[index][1] for index in self._columns)
+        self.decoding = Decoding(units=units if any(units) else (), ranges=self._ranges(numbers))
+        self._values = numbers
+
+    @cached_property
+    def samples(self) -> dict[str, list[MeasuredFile]]:
+        """Return the samples of each split."""
+        return self._divided[0]
+
+    def notes(self) -> list[str]:
+        """Return a line about images that are left out."""
+        return left_out_note(self._divided[1])
+
+    @cached_property
+    def _divided(self) -> tuple[dict[str, list[MeasuredFile]], int]:
+        files = self._files()
+        if self._split is None:
+            order = range(len(files))
+            if self._time is not None:
+                times = [self._number(line, fields, self._time) for line, fields in self._rows]
+                order = sorted(order, key=times.__getitem__)  # type: ignore[assignment]
+            return by_time([[files[index] for index in order]])
+        divided: dict[str, list[MeasuredFile]] = {split: [] for split in SPLITS}
+        for file, (line, fields) in zip(files, self._rows, strict=True):
+            split = tree.SPLITS.get(fields[self._split].strip().lower())
+            if split is None:
+                msg = f"{self._file}, line {line}: the split {fields[self._split][:60]!r} is not train, val or test"
+                raise DataError(msg)
+            divided[split].append(file)
+        return {split: own for split, own in divided.items() if own}, 0
+
+    def _files(self) -> list[MeasuredFile]:
+        lines: dict[str, int] = {}
+        files = []
+        assert self._image is not None
+        for (line, fields), values in zip(self._rows, self._values, strict=True):
+            name = fields[self._image].strip()
+            if name in lines:
+                msg = f"{self._file}, line {line}: the image {readable(name)[:100]!r} is also in line {lines[name]}"
+                raise DataError(msg)
+            lines[name] = line
+            files.append(MeasuredFile(readable(name), image_at(self._top, name, f"{self._file}, line {line}"), values))
+        return files
+
+    def _numbers(self, line: int, fields: list[str]) -> tuple[float, ...]:
+        if len(fields) != len(self._names):
+            msg = f"{self._file}, line {line} has {len(fields)} fields, but the first line names {len(self._names)}"
+            raise DataError(msg)
+        return tuple(self._number(line, fields, index) for index in self._columns)
+
+    def _number(self, line: int, fields: list[str], column: int) -> float:
+        try:
+            number = float(fields[column])
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            msg = f"{self._file}, line {line}: {self._names[column]} is {fields[column][:60]!r}, which is not a number"
+            raise DataError(msg)
+        return number
+
+    def _ranges(self, numbers: Sequence[tuple[float, ...]]) -> tuple[tuple[float, float], ...]:
+        """Return the range of each value. If it contains 0, both ends have the same distance from 0."""
+        ranges = []
+        for name, column in zip(self.classes, zip(*numbers, strict=True), strict=True):
+            low, high = min(column), max(column)
+            if low == high:
+                msg = f"{self._file}: {name} is {low:g} in every row, so there is nothing to learn: remove the column"
+                raise DataError(msg)
+            limit = max(-low, high)
+            ranges.append((-limit, limit) if low < 0 < high else (low, high))
+        return tuple(ranges)
+
+
+def _name_and_unit(text: str) -> tuple[str, str]:
+    """Return the name of a column and its unit, which may be empty."""
+    found = HEADING.fullmatch(text)
+    return (found[1], found[2] or "") if found else (text.strip(), "")
+
+
+def _table(file: tree.Folder) -> tuple[list[str], Table]:
+    """Return the first line and the other rows of a table. Empty lines are left out."""
+    name = readable(file.name)
+    reader = csv.reader(io.StringIO(tree.decode_text(tree.read(file), name), newline=""))
+    try:
+        rows = [(reader.line_num, fields) for fields in reader if fields]
+    except csv.Error as error:
+        msg = f"cannot read {name}, line {reader.line_num}: {error}"
+        raise DataError(msg) from error
+    if len(rows) < 2:
+        msg = f"{name} has no rows below its first line"
+        raise DataError(msg)
+    return rows[0][1], rows[1:]
+
+
+def _image_column(fields: Sequence[str]) -> int | None:
+    """Return the index of the first field that is the name of an image."""
+    return next((at for at, text in enumerate(fields) if text.strip().lower().endswith(IMAGE_SUFFIXES)), None)
+
+
+def recognise(path: Path) -> bool:
+    """Return True for a `.csv` whose rows name images, or for a folder or zip with one."""
+    try:
+        return bool(_found(path))
+    except DataError:
+        return False
+
+
+def open_dataset(path: Path) -> ImageTable:
+    """Open a table, or the only table of this kind in a folder or zip."""
+    found = _found(path)
+    if len(found) > 1:
+        names = " and ".join(readable(file.name) for _, file in found[:2])
+        msg = f"{path} has several tables ({names}): give the path of one of them"
+        raise DataError(msg)
+    if not found:
+        msg = f"not a data set: {path} has no .csv with a column of image files"
+        raise DataError(msg)
+    return ImageTable(*found[0], path)
+
+
+def _found(path: Path) -> list[tuple[tree.Folder, tree.Folder]]:
+    """Return the tables with images, each with its folder."""
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return [(path.parent, path)] if _names_images(path) else []
+    for top in tree.candidates(path):
+        tables = [file for file in tree.files(top, (".csv",)) if _names_images(file)]
+        if tables:
+            return [(top, file) for file in tables]
+    return []
+
+
+def _names_images(file: tree.Folder) -> bool:
+    """Return True if a field of the second line of a table is the name of an image."""
+    try:
+        with file.open("r", encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream)
+            next(reader, None)
+            return _image_column(next(reader, [])) is not None
+    except (*tree.UNREADABLE, UnicodeDecodeError, csv.Error):
+        return False

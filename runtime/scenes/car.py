@@ -1,0 +1,83 @@
+"""A car on the road of a drive: its pose, its motion, and the steering with which an exact driver keeps the lane."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from orilla.runtime.scenes.drive import Drive
+from orilla.runtime.scenes.ground import Pose, View, curvature_at
+
+WHEELBASE_M = 2.7
+"""Distance between the axles in metres."""
+CAR_WIDTH_M = 1.8
+LANE_M, LANE_WIDTH_M = 1.75, 3.5
+"""Distance of the lane's centre from the road's centre, and width of the lane, in metres. The lane is the right one."""
+DEPARTURE_M = (LANE_WIDTH_M - CAR_WIDTH_M) / 2
+"""Distance of the car from the lane's centre at which a wheel leaves the lane, in metres."""
+
+LOOKAHEAD_M = 12.0
+"""Distance of the point on the lane at which the exact driver aims, in metres."""
+MAX_STEERING_DEG = 8.0
+"""Largest steering angle of the front wheels in degrees, to each side."""
+
+SPEED_MPS = 12.0
+
+
+def lane_drive(seed: int) -> Drive:
+    """Return the drive of a car with a fixed camera on a road with two lanes and little traffic.
+
+    Road, light and weather differ from seed to seed as in `Drive.from_seed`.
+    """
+    return replace(
+        Drive.from_seed(seed),
+        focal=0.9,
+        horizon=0.42,
+        camera_m=1.4,
+        speed_mps=SPEED_MPS,
+        lanes=2,
+        half_width_m=LANE_WIDTH_M,
+        traffic=0.3,
+    )
+
+
+@dataclass
+class Car:
+    """A car that drives at constant speed. Its motion is that of the kinematic bicycle model.
+
+    Source: Rajamani, "Vehicle Dynamics and Control" (2006), section 2.2, without slip.
+    """
+
+    drive: Drive
+    pose: Pose = field(default_factory=lambda: Pose(LANE_M, 0.0))
+    time_s: float = 0.0
+
+    @property
+    def lane_offset_m(self) -> float:
+        """Return the distance of the car from the centre of its lane in metres, positive to the right."""
+        return self.pose.offset_m - LANE_M
+
+    def view(self, size_hw: tuple[int, int]) -> View:
+        """Return what the camera sees, in an image of this height and width in pixels."""
+        return View(self.drive, self.time_s, *size_hw, self.pose)
+
+    def exact_steering_deg(self) -> float:
+        """Return the steering that leads to the lane's centre at `LOOKAHEAD_M`, in degrees, positive to the right.
+
+        Source: Coulter, "Implementation of the Pure Pursuit Path Tracking Algorithm" (1992).
+        """
+        ahead = LOOKAHEAD_M
+        road = 0.5 * curvature_at(self.drive, self.time_s) * ahead**2
+        aside = road - self.lane_offset_m - self.pose.heading_rad * ahead
+        angle = math.degrees(math.atan(WHEELBASE_M * 2 * aside / ahead**2))
+        return max(-MAX_STEERING_DEG, min(MAX_STEERING_DEG, angle))
+
+    def advance(self, steering_deg: float, seconds: float) -> None:
+        """Drive on for a short time with a steering angle in degrees, positive to the right."""
+        angle = math.radians(max(-MAX_STEERING_DEG, min(MAX_STEERING_DEG, steering_deg)))
+        way = self.drive.speed_mps * seconds
+        turn = math.tan(angle) / WHEELBASE_M - curvature_at(self.drive, self.time_s)
+        heading = self.pose.heading_rad + way * turn
+        middle = (self.pose.heading_rad + heading) / 2
+        self.pose = Pose(self.pose.offset_m + way * math.sin(middle), heading)
+        self.time_s += seconds
