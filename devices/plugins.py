@@ -58,6 +58,18 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """What the modules of a table have in common."""
+
+    defines: tuple[str, ...]
+    """Names that a module must define. They are checked for plug-ins."""
+    room: str = ""
+    """Package that contains the modules of the built-in rows. If it is empty, they have full names."""
+    heavy: bool = False
+    """True if the modules import large libraries, which may crash. They are not imported to examine a plug-in."""
+
+
 class Registry(Mapping[str, T], Generic[T]):
     """A table of objects by name: first the built-in ones, then those of plug-ins.
 
@@ -173,7 +185,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return None if self._check is None else self._check(name, row)
 
     def _module_problem(self, name: str) -> str | None:
-        """Return the reason why the module of a plug-in cannot be used, or None."""
+        """Return the reason why the module of a plug-in cannot be used, or None if there is none or it is unknown."""
         del name
         return None
 
@@ -197,15 +209,12 @@ class ModuleRegistry(Registry[R]):
         kind: Noun for messages.
         group: Group of the entry points.
         built_in: The rows that are part of Orilla, at least one. Those of plug-ins must have the same type.
-        needs: Names that a module must define. They are checked for plug-ins.
-        room: Package that contains the modules of the built-in rows. If it is empty, they are full names.
+        modules: What the modules have in common.
     """
 
-    def __init__(
-        self, kind: str, group: str, built_in: Mapping[str, R], needs: tuple[str, ...], room: str = ""
-    ) -> None:
+    def __init__(self, kind: str, group: str, built_in: Mapping[str, R], modules: Modules) -> None:
         super().__init__(kind, group, type(next(iter(built_in.values()))), built_in)
-        self._needs, self._room = needs, room
+        self._modules = modules
 
     def module(self, name: str) -> ModuleType:
         """Import the module of a name and return it.
@@ -215,18 +224,22 @@ class ModuleRegistry(Registry[R]):
         """
         row = self.find(name)
         if name in self.built_in:
-            return import_module(f"{self._room}.{row.module}" if self._room else row.module)
-        if (reason := self._module_problem(name)) is not None:
+            room = self._modules.room
+            return import_module(f"{room}.{row.module}" if room else row.module)
+        if (reason := self._import_problem(name)) is not None:
             raise ConfigError(self._warning(self._declared()[name], reason))
         return import_module(row.module)
 
     def _module_problem(self, name: str) -> str | None:
+        return None if self._modules.heavy else self._import_problem(name)
+
+    def _import_problem(self, name: str) -> str | None:
         row = self[name]
         try:
             module = import_module(row.module)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the code of a plug-in may raise anything
             return reason_of(error)
-        missing = [need for need in self._needs if need not in vars(module)]
+        missing = [defined for defined in self._modules.defines if defined not in vars(module)]
         return f"{row.module} does not define {', '.join(missing)}" if missing else None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from orilla.devices.errors import unknown_name
-from orilla.devices.plugins import ModuleRegistry
+from orilla.devices.plugins import ModuleRegistry, Modules
 from orilla.devices.shared_libraries import edgetpu_library
 
 
@@ -69,7 +69,7 @@ BUILT_IN = {
     "onnx:nnapi": _onnx("Nnapi", "use a build of onnxruntime for Android"),
 }
 
-ENGINES = ModuleRegistry("engine", "orilla.engines", BUILT_IN, needs=("load",))
+ENGINES = ModuleRegistry("engine", "orilla.engines", BUILT_IN, Modules(("load",), heavy=True))
 """The engines by name. Packages add engines in the group `orilla.engines`."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orilla.devices.errors import ConfigError
-from orilla.devices.plugins import ModuleRegistry
+from orilla.devices.plugins import ModuleRegistry, Modules
 from orilla.runtime.sinks.sink import Opener, Sink
 
 
@@ -27,7 +27,7 @@ BUILT_IN = {
 """Kinds of sinks that are part of Orilla."""
 
 SINKS = ModuleRegistry(
-    "sink", "orilla.sinks", BUILT_IN, needs=("open_sink", "NEEDS_ARGUMENT"), room="orilla.runtime.sinks"
+    "sink", "orilla.sinks", BUILT_IN, Modules(("open_sink", "NEEDS_ARGUMENT"), "orilla.runtime.sinks")
 )
 """Kinds of sinks by name. Packages add sinks in the group `orilla.sinks`."""
 

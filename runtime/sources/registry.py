@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from orilla.devices.errors import ConfigError, SourceError, unknown_name
 from orilla.devices.names import whole_number
-from orilla.devices.plugins import ModuleRegistry
+from orilla.devices.plugins import ModuleRegistry, Modules
 from orilla.runtime.preprocessing.image_file import IMAGE_SUFFIXES
 from orilla.runtime.sources.source import Source
 
@@ -55,7 +55,7 @@ BUILT_IN = {
 }
 """Kinds of sources that are part of Orilla. The first kind that recognises a specification opens it."""
 
-SOURCES = ModuleRegistry("source", "orilla.sources", BUILT_IN, needs=("open_source",), room="orilla.runtime.sources")
+SOURCES = ModuleRegistry("source", "orilla.sources", BUILT_IN, Modules(("open_source",), "orilla.runtime.sources"))
 """Kinds of sources by name. Packages add sources in the group `orilla.sources`."""
 
 

@@ -11,7 +11,7 @@ from helpers.plugins import write_package
 
 from orilla.devices import plugins
 from orilla.devices.errors import ConfigError
-from orilla.devices.plugins import ModuleRegistry, Registry
+from orilla.devices.plugins import ModuleRegistry, Modules, Registry
 from orilla.runtime.sinks.registry import SinkKind
 
 GOOD = {"good_words.py": "WORD = 'nice'\nNUMBER = 3\n"}
@@ -124,7 +124,9 @@ def test_an_unknown_group_is_a_finding(site):
 
 
 def test_the_module_of_a_row_is_checked(site):
-    sinks = ModuleRegistry("sink", "orilla.sinks", {"x": SinkKind("x", "json")}, ("open_sink", "NEEDS_ARGUMENT"))
+    sinks = ModuleRegistry(
+        "sink", "orilla.sinks", {"x": SinkKind("x", "json")}, Modules(("open_sink", "NEEDS_ARGUMENT"))
+    )
     row = "from orilla.runtime.sinks.registry import SinkKind\nSINK = SinkKind('csv:FILE', 'rows_{0}')\n"
     files = {f"row_{name}.py": row.format(name) for name in ("good", "bare", "broken")}
     files |= {"rows_good.py": "NEEDS_ARGUMENT = False\ndef open_sink(): ...\n", "rows_bare.py": "open_sink = 1\n"}

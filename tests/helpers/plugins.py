@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
+from helpers.bundles import BUNDLES
+from orilla.runtime.bundle import bundle as bundle_files
+from orilla.runtime.bundle.bundle import Bundle
+
 
 def write_package(
     folder: Path, name: str, entry_points: Mapping[str, Mapping[str, str]], files: Mapping[str, str] | None = None
@@ -28,3 +34,26 @@ def write_package(
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
+
+
+def count_bundle(path: Path) -> Path:
+    """Write a bundle with the task `count` of the package `orilla-count`. Its heat map is the mask of `road.orilla`."""
+    original = Bundle.open(BUNDLES / "road.orilla")
+    manifest = original.manifest
+    metrics = {"exact": 1.0, "mean_absolute_error": 0.0}
+    variants = tuple(
+        msgspec.structs.replace(
+            variant,
+            check=msgspec.structs.replace(variant.check, metrics=metrics),
+            # One cell of a mask can change the number of its regions.
+            tolerance=msgspec.structs.replace(variant.tolerance, agreement=0.0),
+        )
+        for variant in manifest.variants
+    )
+    report = msgspec.structs.replace(manifest.report, metrics=metrics)
+    files = {name: original.read(name) for name in manifest.files}
+    changed = msgspec.structs.replace(
+        manifest, task="count", labels=("region",), variants=variants, report=report, card=None
+    )
+    bundle_files.write(path, changed, files)
+    return path

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
-from orilla.devices.plugins import ModuleRegistry
+from orilla.devices.plugins import ModuleRegistry, Modules
 
 if TYPE_CHECKING:
     from orilla.train.jobs.plan import Plan
@@ -52,7 +52,7 @@ BUILT_IN = {
 }
 """Models that are part of Orilla."""
 
-MODELS = ModuleRegistry("model", "orilla.models", BUILT_IN, needs=("PLANS",), room="orilla.train.models")
+MODELS = ModuleRegistry("model", "orilla.models", BUILT_IN, Modules(("PLANS",), "orilla.train.models", heavy=True))
 """The models by name. Packages add models in the group `orilla.models`."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from orilla.devices.errors import ConfigError, DataError, OrillaError, unknown_name
-from orilla.devices.plugins import ModuleRegistry, report
+from orilla.devices.plugins import ModuleRegistry, Modules, report
 from orilla.runtime.evaluation.datasets.dataset import Dataset
 
 DESCRIPTIONS = {
@@ -45,8 +45,7 @@ READERS = ModuleRegistry(
     "kind of data set",
     "orilla.datasets",
     {name: ReaderRow(description, name) for name, description in DESCRIPTIONS.items()},
-    needs=("open_dataset",),
-    room="orilla.runtime.evaluation.datasets",
+    Modules(("open_dataset",), "orilla.runtime.evaluation.datasets"),
 )
 """Kinds of data sets by name. Packages add kinds in the group `orilla.datasets`, which are tried last."""
 
@@ -117,7 +116,8 @@ def _kind_and_rest(spec: str) -> tuple[str, str]:
     The kind is empty if the specification does not state it.
     """
     kind, colon, rest = spec.partition(":")
-    if kind in READERS and (colon or _is_embedded(kind)):
+    is_kind = kind in READERS.built_in or READERS.package(kind) is not None
+    if is_kind and (colon or _is_embedded(kind)):
         return kind, rest
     return "", spec
 
