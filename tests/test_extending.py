@@ -8,7 +8,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from helpers import factories
@@ -270,10 +269,20 @@ def test_a_keras_model_is_exported_for_the_task_of_the_installed_wheel(installed
     for index in range(16):
         picture = np.full((128, 192, 3), 20, np.uint8)
         for sheep in range(index % 4):
-            cv2.rectangle(picture, (8 + 48 * sheep, 40), (39 + 48 * sheep, 71), (230, 230, 230), -1)
+            picture[32:64, 48 * sheep : 48 * sheep + 32] = 230
         factories.write_picture(tmp_path / "images" / f"{index:02}.png", picture)
     env = environment(installed)
-    data = ("--calibration", "images", "--validation", "images", "--labels", "labels.txt", "--no-timing")
+    data = (
+        "--calibration",
+        "images",
+        "--validation",
+        "images",
+        "--labels",
+        "labels.txt",
+        "--no-timing",
+        "--recipes",
+        "fast",
+    )
     done = orilla("export", "heat.keras", "--task", "count", "--out", "b.orilla", *data, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     assert orilla("verify", "b.orilla", cwd=tmp_path, env=env).returncode == 0
