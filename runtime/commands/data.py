@@ -12,6 +12,7 @@ from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.evaluation.datasets.download import Progress, downloaded, get, published
+from orilla.runtime.evaluation.datasets.registry import READERS
 from orilla.runtime.files import cache_folder
 from orilla.runtime.tasks.registry import task_of
 
@@ -45,16 +46,27 @@ class PublishedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class KindRow:
+    """A row of the table of kinds of data sets."""
+
+    description: str
+    package: str | None
+    """Package that adds the kind, with its version. None if the kind is part of Orilla."""
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedResult(CommandResult):
-    """The published data sets."""
+    """The published data sets, and the kinds of data sets that can be opened."""
 
     cache: str
     """Folder of the downloads."""
     published: dict[str, PublishedRow]
     """Data sets by name."""
+    kinds: dict[str, KindRow]
+    """Kinds of data sets by name."""
 
     def render(self, console: ResultConsole) -> None:
-        """Print a table."""
+        """Print a table of data sets and a table of kinds."""
         from rich.table import Table
 
         table = Table(title=f"published data sets; the cache is {self.cache}")
@@ -62,6 +74,12 @@ class PublishedResult(CommandResult):
             table.add_column(column, no_wrap=column == "name")
         for name, row in self.published.items():
             table.add_row(name, row.title, row.licence, "yes" if row.here else "")
+        console.print_table(table)
+        table = Table(title="kinds of data sets, for --data KIND:PATH")
+        table.add_column("kind", no_wrap=True)
+        table.add_column("description")
+        for name, kind in self.kinds.items():
+            table.add_row(name, kind.description + (f" (of {kind.package})" if kind.package else ""))
         console.print_table(table)
 
 
@@ -117,7 +135,8 @@ def execute(arguments: argparse.Namespace) -> PublishedResult | DatasetResult:
             name: PublishedRow(entry.title, entry.licence, downloaded(name) is not None)
             for name, entry in published().items()
         }
-        return PublishedResult(str(cache_folder()), rows)
+        kinds = {name: KindRow(kind.description, READERS.package(name)) for name, kind in READERS.items()}
+        return PublishedResult(str(cache_folder()), rows, kinds)
     if not arguments.name:
         msg = f"orilla data {arguments.action} needs a name"
         raise ConfigError(msg)

@@ -1,29 +1,16 @@
-"""Contract tests that every data set reader must pass."""
-
-import os
-from itertools import count
+"""Contract tests that every data set reader must pass. The checks are in `runtime/evaluation/datasets/contract.py`."""
 
 import numpy as np
 import pytest
 from helpers.datasets import EXAMPLES, encode, replace_in_npz
 
 from orilla.devices.errors import DataError
-from orilla.runtime.evaluation.datasets import (
-    ArraySample,
-    BoxedImage,
-    ClassifiedImage,
-    ClassifiedText,
-    LabelledImage,
-    open_dataset,
-)
-from orilla.runtime.evaluation.datasets.dataset import MeasuredImage
+from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.datasets.contract import CHECKS, DatasetCase, damaged
 from orilla.runtime.evaluation.datasets.registry import READERS
 
 EMBEDDED = ("scenes", "scene_boxes", "scene_steering")
 """Kinds that consist of computer-generated images."""
-
-IN_FILES = [name for name, example in EXAMPLES.items() if example.kind not in EMBEDDED]
-"""Names of the examples that consist of files."""
 
 
 def load_all(spec):
@@ -35,133 +22,23 @@ def build(name, path):
     return EXAMPLES[name].build(path, None)
 
 
-def files_of(path):
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-
-
 @pytest.fixture(params=EXAMPLES)
 def example(request):
     return EXAMPLES[request.param]
 
 
-@pytest.fixture
-def dataset(example, tmp_path):
-    return open_dataset(example.build(tmp_path / "data", None))
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(example, check, tmp_path):
+    check(DatasetCase(example.kind, example.build, tmp_path, example.kind not in EMBEDDED))
 
 
 def test_every_reader_has_an_example():
-    assert {example.kind for example in EXAMPLES.values()} == set(READERS)
+    assert {example.kind for example in EXAMPLES.values()} == set(READERS.built_in)
 
 
-def test_the_reader_recognises_its_own_layout(example, dataset):
+def test_the_reader_recognises_its_own_layout(example, tmp_path):
+    dataset = open_dataset(example.build(tmp_path / "data", None))
     assert type(dataset).__module__ == f"orilla.runtime.evaluation.datasets.{example.kind}"
-    assert dataset.source.name
-    assert dataset.source.licence
-    assert set(dataset.splits) <= {"train", "val", "test", "all"}
-
-
-def test_samples_have_the_documented_form(dataset):
-    split = dataset.splits[0]
-    names = dataset.names(split)
-    assert len(set(names)) == len(names) > 0
-    sample = dataset.load(split, 0)
-    assert sample.name == names[0]
-    if isinstance(sample, LabelledImage):
-        assert sample.image.dtype == sample.labels.dtype == np.uint8
-        assert sample.image.shape == (*sample.labels.shape, 3)
-        assert set(np.unique(sample.labels)) <= {*range(len(dataset.classes)), dataset.ignore}
-    elif isinstance(sample, ClassifiedImage):
-        assert sample.image.dtype == np.uint8
-        assert sample.image.ndim == 3
-        assert 0 <= sample.label < len(dataset.classes)
-    elif isinstance(sample, BoxedImage):
-        height, width = sample.image.shape[:2]
-        assert (sample.boxes_xyxy.dtype, sample.classes.dtype, sample.crowd.dtype) == (np.float32, np.int64, bool)
-        assert sample.boxes_xyxy.shape == (len(sample.classes), 4) == (len(sample.crowd), 4)
-        assert len(sample.classes) > 0
-        assert (sample.boxes_xyxy[:, :2] < sample.boxes_xyxy[:, 2:]).all()
-        assert (sample.boxes_xyxy >= 0).all()
-        assert (sample.boxes_xyxy <= [width, height, width, height]).all()
-        assert set(sample.classes) <= set(range(len(dataset.classes)))
-    elif isinstance(sample, MeasuredImage):
-        assert sample.image.dtype == np.uint8
-        assert (sample.values.dtype, sample.values.shape) == (np.float64, (len(dataset.classes),))
-        low, high = np.array(dataset.decoding.ranges).T
-        assert (low <= sample.values).all()
-        assert (sample.values <= high).all()
-        assert dataset.values(split).shape == (len(names), len(dataset.classes))
-        assert np.array_equal(dataset.values(split)[0], sample.values)
-    elif isinstance(sample, ClassifiedText):
-        assert sample.text
-        assert 0 <= sample.label < len(dataset.classes)
-    else:
-        assert isinstance(sample, ArraySample)
-        assert all(array.size for array in sample.arrays.values())
-
-
-def test_labels_are_those_of_the_samples(dataset):
-    for split in dataset.splits:
-        labels = dataset.labels(split)
-        assert len(labels) == len(dataset.names(split))
-        sample = dataset.load(split, len(labels) - 1)
-        if isinstance(sample, ClassifiedImage | ClassifiedText):
-            assert labels[-1] == sample.label
-
-
-def test_equal_data_has_equal_digests(example, dataset, tmp_path):
-    copy = open_dataset(example.build(tmp_path / "copy", None))
-    digests = [dataset.digest(split) for split in dataset.splits]
-    assert digests == [copy.digest(split) for split in copy.splits]
-    assert all(len(digest) == 64 for digest in digests)
-    assert len(set(digests)) == len(digests)
-
-
-@pytest.mark.parametrize("change", ["input", "label"])
-def test_a_changed_sample_changes_the_digest_of_its_split(example, dataset, change, tmp_path):
-    changed = open_dataset(example.build(tmp_path / "changed", change))
-    assert changed.splits == dataset.splits
-    first, *others = dataset.splits
-    assert changed.digest(first) != dataset.digest(first)
-    if example.kind not in EMBEDDED:  # another seed changes all splits of the scenes
-        assert [changed.digest(split) for split in others] == [dataset.digest(split) for split in others]
-
-
-@pytest.mark.parametrize("name", IN_FILES)
-def test_meaningless_files_raise_a_data_error(name, tmp_path):
-    path = build(name, tmp_path / "data")
-    for file in files_of(path):
-        file.write_bytes(b"\xff\x00nonsense")
-    for spec in (path, f"{EXAMPLES[name].kind}:{path}"):
-        with pytest.raises(DataError) as caught:
-            load_all(spec)
-        assert "\n" not in str(caught.value)
-
-
-def damaged(content):
-    """Yield damaged copies of a file's content. Each copy has one changed bit, or is truncated."""
-    for position in range(0, len(content), max(1, len(content) // 40)):
-        yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
-    for length in (0, 1, len(content) // 3, len(content) - 1):
-        yield content[:length]
-
-
-@pytest.mark.parametrize("name", IN_FILES)
-def test_damage_anywhere_raises_nothing_but_a_data_error(name, tmp_path):
-    path, errors, times = build(name, tmp_path / "data"), [], count(1)
-    # In each folder, one file of each type is damaged.
-    for file in {file.parent / file.suffix: file for file in files_of(path)}.values():
-        content = file.read_bytes()
-        for version in damaged(content):
-            file.write_bytes(version)
-            # The changed file needs a new modification time, even if the clock has not advanced.
-            os.utime(file, ns=(0, next(times)))
-            try:
-                load_all(f"{EXAMPLES[name].kind}:{path}")
-            except DataError as error:
-                errors.append(str(error))
-        file.write_bytes(content)
-    assert errors
-    assert not [error for error in errors if "\n" in error]
 
 
 HUGE = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000, 28, 28), }"

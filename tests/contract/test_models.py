@@ -5,20 +5,15 @@ import numpy as np
 import pytest
 from helpers import factories
 
-import orilla.runtime
-from orilla.export.export import ExportOptions, export
-from orilla.runtime.bundle.bundle import Bundle
+from orilla.export.contract import leaves_in_every_precision
 from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
-from orilla.runtime.verify import verify
 from orilla.train.jobs.plan import NetworkOptions
 from orilla.train.models import MODELS, load_plan
 
 WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
 SIDE, LENGTH = 64, 24
-FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
-"""Recipes that may fail for untrained weights, because these give unusual activation ranges."""
 
 
 def network(model):
@@ -63,23 +58,12 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     "run",
     [
         pytest.param(name, marks=[pytest.mark.slow] if name in ("vgg16", "mobilenet") else [])
-        for name in MODELS
+        for name in MODELS.built_in
         if name not in ("vgg-features", "vgg16-features", "vgg")
     ],
     indirect=True,
 )
 def test_it_leaves_in_every_precision_verifies_and_runs(run, tmp_path):
     model, folder = run
-    out = tmp_path / "b.orilla"
-    manifest = export(folder, out, ExportOptions(golden_count=2, timing=False))
-    assert set(manifest.report.failed) <= FOR_TRAINED
-    names = [variant.name for variant in manifest.variants]
-    assert {"litert_fp32", "litert_fp16", "onnx_fp32"} <= set(names)
-    assert any("ai8" in name for name in names)
-    for variant in manifest.variants:
-        assert variant.check.max_error < (1e-4 if "fp32" in variant.name.split("_")[1] else 1.0), variant
-    assert all(verdict.passed for verdict in verify(Bundle.open(out), manifest.variants))
     sample = "a lovely film" if load_plan(model).task == "text" else np.full((90, 120, 3), 100, np.uint8)
-    for name in (manifest.default, "onnx_fp32"):
-        with orilla.runtime.open(out, variant=name) as opened:
-            assert opened(sample).result.to_dict()
+    leaves_in_every_precision(folder, tmp_path / "b.orilla", sample)

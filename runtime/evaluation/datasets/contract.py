@@ -19,6 +19,7 @@ from orilla.runtime.evaluation.datasets.dataset import (
     ClassifiedText,
     Dataset,
     LabelledImage,
+    MeasuredImage,
     Sample,
 )
 from orilla.runtime.evaluation.datasets.registry import open_dataset
@@ -139,3 +140,87 @@ def damaged(content: bytes) -> Iterator[bytes]:
         yield content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
     for length in (0, 1, len(content) // 3, len(content) - 1):
         yield content[:length]
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _error(spec: str) -> str | None:
+    """Load all samples. Return the message of the `DataError` that this raises, or None."""
+    try:
+        dataset = open_dataset(spec)
+        for split in dataset.splits:
+            for index in range(len(dataset.names(split))):
+                dataset.load(split, index)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _check_change(case: DatasetCase, change: Change) -> None:
+    dataset, changed = case.open(), case.open("changed", change)
+    assert changed.splits == dataset.splits
+    first, *others = dataset.splits
+    assert changed.digest(first) != dataset.digest(first), f"another {change} has the same digest"
+    if case.in_files:  # Another seed changes all splits of a computed data set.
+        assert [changed.digest(split) for split in others] == [dataset.digest(split) for split in others]
+
+
+def _check_sample(dataset: Dataset, sample: Sample) -> None:
+    classes = range(len(dataset.classes))
+    if isinstance(sample, LabelledImage | ClassifiedImage | BoxedImage | MeasuredImage):
+        assert sample.image.dtype == np.uint8
+        assert sample.image.ndim == 3
+        assert sample.image.shape[2] == 3, f"an image has shape {sample.image.shape}: expected [H,W,3]"
+    if isinstance(sample, LabelledImage):
+        assert sample.labels.dtype == np.uint8
+        assert sample.image.shape[:2] == sample.labels.shape
+        assert set(np.unique(sample.labels)) <= {*classes, dataset.ignore}
+    elif isinstance(sample, ClassifiedImage | ClassifiedText):
+        assert sample.label in classes
+    elif isinstance(sample, BoxedImage):
+        _check_boxes(sample, classes)
+    elif isinstance(sample, MeasuredImage):
+        _check_values(dataset, sample)
+    else:
+        assert isinstance(sample, ArraySample)
+        assert all(array.size for array in sample.arrays.values())
+    assert not isinstance(sample, ClassifiedText) or sample.text
+
+
+def _check_boxes(sample: BoxedImage, classes: range) -> None:
+    height, width = sample.image.shape[:2]
+    assert sample.boxes_xyxy.dtype == np.float32
+    assert sample.classes.dtype == np.int64
+    assert sample.crowd.dtype == np.bool_
+    assert sample.boxes_xyxy.shape == (len(sample.classes), 4) == (len(sample.crowd), 4)
+    assert len(sample.classes) > 0
+    assert (sample.boxes_xyxy[:, :2] < sample.boxes_xyxy[:, 2:]).all(), "a box is empty"
+    assert (sample.boxes_xyxy >= 0).all()
+    assert (sample.boxes_xyxy <= [width, height, width, height]).all(), "a box is outside its image"
+    assert set(sample.classes.tolist()) <= set(classes)
+
+
+def _check_values(dataset: Dataset, sample: MeasuredImage) -> None:
+    split, count_of_values = dataset.splits[0], len(dataset.classes)
+    assert sample.values.dtype == np.float64
+    assert sample.values.shape == (count_of_values,)
+    low, high = np.array(dataset.decoding.ranges).T
+    assert (low <= sample.values).all(), "a value is below its range"
+    assert (sample.values <= high).all(), "a value is above its range"
+    assert dataset.values(split).shape == (len(dataset.names(split)), count_of_values)
+    assert np.array_equal(dataset.values(split)[0], sample.values)
+
+
+CHECKS: tuple[Callable[[DatasetCase], None], ...] = (
+    describes_its_source,
+    has_samples_of_the_documented_form,
+    has_labels_without_reading_inputs,
+    has_equal_digests_for_equal_data,
+    has_another_digest_for_another_input,
+    has_another_digest_for_another_label,
+    rejects_meaningless_files,
+    rejects_damage_anywhere,
+)
+"""The checks of a kind of data set."""
