@@ -20,6 +20,7 @@ from orilla.runtime.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from orilla.export.export import ExportOptions
+    from orilla.export.model_hints import ModelHints
     from orilla.runtime.bundle.manifest import Check, Latency, Manifest, Report
     from orilla.runtime.terminal.console import ResultConsole
 
@@ -58,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not measure latency, so that repeated exports of the same model give identical bundles",
     )
-    _add_foreign_arguments(parser.add_argument_group("options for models that Orilla did not train"))
-    _add_data_arguments(
+    add_foreign_arguments(parser.add_argument_group("options for models that Orilla did not train"))
+    add_data_arguments(
         parser.add_argument_group(
             "data",
             "DATA is a data set as for `orilla train`, a folder of images, or a .npz file with x and optionally y.",
@@ -67,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
+def add_foreign_arguments(foreign: argparse._ArgumentGroup, *, vocabulary: bool = True) -> None:
+    """Add the options that describe a model. `vocabulary` adds the option for text models."""
     lazy_help(
         foreign.add_argument("--task"),
         lambda: (
@@ -89,12 +91,15 @@ def _add_foreign_arguments(foreign: argparse._ArgumentGroup) -> None:
     foreign.add_argument(
         "--input", metavar="HxW|T", help="sizes of the input axes that the model does not fix, such as 224x224 or 200"
     )
+    if not vocabulary:
+        return
     foreign.add_argument(
         "--vocabulary", type=Path, metavar="FILE", help="file with the vocabulary of a text model, one word per line"
     )
 
 
-def _add_data_arguments(data: argparse._ArgumentGroup) -> None:
+def add_data_arguments(data: argparse._ArgumentGroup) -> None:
+    """Add the options for the data of an export."""
     data.add_argument(
         "--calibration",
         metavar="DATA",
@@ -158,6 +163,28 @@ class ExportResult(CommandResult):
 
 def execute(arguments: argparse.Namespace) -> ExportResult:
     """Export a model as a bundle."""
+    from orilla.export.model_hints import ModelHints
+
+    check_options(arguments)
+    hints = ModelHints(
+        task=arguments.task,
+        labels=arguments.labels,
+        input_range=arguments.input_range,
+        color=arguments.color,
+        input=sizes_of(arguments.input),
+        vocabulary=arguments.vocabulary,
+        device=arguments.device,
+    )
+    return exported(arguments, hints)
+
+
+def exported(arguments: argparse.Namespace, hints: ModelHints) -> ExportResult:
+    """Write the bundle, and return its description.
+
+    Args:
+        arguments: Arguments of `orilla export` or `orilla import`.
+        hints: Facts that the user states about the model.
+    """
     from importlib.util import find_spec
 
     for package in NEEDS:
@@ -166,9 +193,8 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
     from orilla.export.export import export
     from orilla.runtime.terminal.progress import TerminalProgress
 
-    _check(arguments)
     with TerminalProgress() as progress:
-        manifest = export(arguments.model, arguments.out, _options(arguments), progress)
+        manifest = export(arguments.model, arguments.out, _options(arguments, hints), progress)
     variants = [
         VariantRow(
             name=variant.name,
@@ -190,19 +216,9 @@ def execute(arguments: argparse.Namespace) -> ExportResult:
     )
 
 
-def _options(arguments: argparse.Namespace) -> ExportOptions:
+def _options(arguments: argparse.Namespace, hints: ModelHints) -> ExportOptions:
     from orilla.export.export import ExportOptions
-    from orilla.export.source_model import ModelHints
 
-    hints = ModelHints(
-        task=arguments.task,
-        labels=arguments.labels,
-        input_range=arguments.input_range,
-        color=arguments.color,
-        input=_sizes(arguments.input),
-        vocabulary=arguments.vocabulary,
-        device=arguments.device,
-    )
     return ExportOptions(
         recipes=arguments.recipes,
         calibration=arguments.calibration,
@@ -218,7 +234,8 @@ def _options(arguments: argparse.Namespace) -> ExportOptions:
     )
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def check_options(arguments: argparse.Namespace) -> None:
+    """Raise `ConfigError` if a number is out of range, or if the bundle exists."""
     for name in ("calibration_count", "validation_count", "golden_count"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             msg = f"--{name.replace('_', '-')} {getattr(arguments, name)}: must be 1 or more"
@@ -232,7 +249,8 @@ def _check(arguments: argparse.Namespace) -> None:
     check_new(arguments.out)
 
 
-def _sizes(text: str | None) -> tuple[int, ...] | None:
+def sizes_of(text: str | None) -> tuple[int, ...] | None:
+    """Return the sizes in a string such as `224x224`, or None. Raise `ConfigError` if it has another form."""
     if text is None:
         return None
     if not re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){0,2}", text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orilla.devices.errors import ConfigError, ConversionError, OrillaError
@@ -20,9 +20,13 @@ from orilla.export.data.calibration import check_calibration, check_same_range, 
 from orilla.export.data.draw import divide
 from orilla.export.data.open import is_same_data, open_samples
 from orilla.export.data.prepared import SampleSet, prepare
+from orilla.export.imports.recipes import check_selection, imported_recipes
+from orilla.export.imports.registry import importer_for
+from orilla.export.imports.source import open_imported
+from orilla.export.model_hints import ModelHints
 from orilla.export.recipe import Recipe, select
 from orilla.export.recommend import MAX_DROP
-from orilla.export.source_model import ModelHints, SourceModel, open_source_model
+from orilla.export.source_model import SourceModel, open_source_model
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle import bundle as bundles
 from orilla.runtime.bundle.manifest import SCHEMA, Manifest, Report
@@ -75,7 +79,7 @@ class _ExportData:
 
 
 def export(model: Path, out: Path, options: ExportOptions, progress: Progress | None = None) -> Manifest:
-    """Export a run folder, a `.keras` or `.h5` file, or a SavedModel folder as the bundle `out`.
+    """Export a run folder, a Keras model, or a `.tflite` or `.onnx` file as the bundle `out`.
 
     After an error, no incomplete bundle remains.
 
@@ -94,12 +98,12 @@ def export(model: Path, out: Path, options: ExportOptions, progress: Progress | 
         ConversionError: No variant could be built.
         OutputError: `out` cannot be written.
     """
-    selected = select(options.recipes)
+    select(options.recipes) if importer_for(model) is None else check_selection(options.recipes)
     check_writable(out)
     try:
         with tempfile.TemporaryDirectory(prefix="orilla-") as temporary:
             work = Workspace(Path(temporary))
-            manifest, files = _export(model, selected, options, work, progress or NoProgress())
+            manifest, files = _export(model, options, work, progress or NoProgress())
             bundles.write(out, manifest, files)
             return manifest
     except MemoryError as error:
@@ -112,12 +116,12 @@ def export(model: Path, out: Path, options: ExportOptions, progress: Progress | 
 
 
 def _export(
-    model: Path, selected: dict[str, Recipe], options: ExportOptions, work: Workspace, progress: Progress
+    model: Path, options: ExportOptions, work: Workspace, progress: Progress
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Return the manifest and the files of the bundle."""
     progress.status("reading the model")
-    source = open_source_model(model, options.hints, work)
-    recipes, not_applicable = _applicable(selected, source)
+    source = _open(model, options.hints, work)
+    recipes, not_applicable = _applicable(source, options)
     progress.status("reading samples")
     source, data = _read_data(source, recipes, options, work)
     raws = raw_samples(options.golden, data.dataset, data.items, source, options.golden_count)
@@ -158,10 +162,22 @@ def _export(
     return manifest, files
 
 
-def _applicable(selected: dict[str, Recipe], source: SourceModel) -> tuple[dict[str, Recipe], dict[str, str]]:
+def _open(model: Path, hints: ModelHints, work: Workspace) -> SourceModel:
+    """Open a model with the importer for its suffix, or with Keras."""
+    kind = importer_for(model)
+    return open_source_model(model, hints, work) if kind is None else open_imported(model, kind, hints, work)
+
+
+def _applicable(source: SourceModel, options: ExportOptions) -> tuple[dict[str, Recipe], dict[str, str]]:
     """Return the recipes that apply to the model, and the reason why each of the others does not apply."""
+    unsuitable: dict[str, str] = {}
+    if source.foreign is None:
+        selected = select(options.recipes)
+    else:
+        calibrated = options.calibration is not None
+        selected, unsuitable = imported_recipes(source.foreign, options.recipes, calibrated=calibrated)
     reasons = {name: recipe.not_applicable(source.info) for name, recipe in selected.items()}
-    not_applicable = {name: reason for name, reason in reasons.items() if reason is not None}
+    not_applicable = unsuitable | {name: reason for name, reason in reasons.items() if reason is not None}
     recipes = {name: recipe.fit(source.info) for name, recipe in selected.items() if name not in not_applicable}
     if not recipes:
         name, reason = next(iter(not_applicable.items()))
@@ -198,7 +214,7 @@ def _open_data(
 ) -> tuple[SourceModel, Dataset, Dataset | None]:
     """Return the model with its labels, the validation data set, and the calibration data set or None."""
     calibration = options.calibration or source.data
-    validation = options.validation or source.data or options.calibration
+    validation = options.validation or source.data or options.calibration or _default_data(source)
     calibrated = [name for name, recipe in recipes.items() if recipe.calibrated]
     if validation is None:
         msg = "no data for the comparison with the original model: set `calibration`, or `validation` with labels"
@@ -207,8 +223,6 @@ def _open_data(
         msg = f"recipe {calibrated[0]} needs calibration samples: set `calibration`, or choose other `recipes`"
         raise ConfigError(msg)
     dataset = open_samples(validation, source)
-    if not source.has_labels and len(dataset.classes) == len(source.labels) and dataset.task == source.task:
-        source = replace(source, labels=dataset.classes)
     if dataset.has_labels:
         target = target_of(dataset, source.task, source.context)
         if target.task.classifies:
@@ -216,6 +230,11 @@ def _open_data(
     if not calibrated or calibration is None:
         return source, dataset, None
     return source, dataset, dataset if is_same_data(calibration, validation) else open_samples(calibration, source)
+
+
+def _default_data(source: SourceModel) -> str | None:
+    """Return the data on which an imported image model is checked if the user gives none: procedural scenes."""
+    return "scenes" if source.foreign is not None and source.preprocessor.kind == "image" else None
 
 
 def _report(

@@ -12,6 +12,8 @@ from orilla.devices.keras_rules import DEVICES
 from orilla.export import model_info
 from orilla.export.convert import fork_server
 from orilla.export.convert.input_adapter import COLORS, INPUT_RANGES, InputAdapter, InputRange, write_adapter
+from orilla.export.imports.foreign import ForeignModel
+from orilla.export.model_hints import ModelHints
 from orilla.export.model_info import ModelInfo
 from orilla.export.workspace import Workspace
 from orilla.runtime.bundle.card import Card
@@ -42,25 +44,6 @@ CHECKED_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ModelHints:
-    """Facts that the user states about a model that Orilla did not train."""
-
-    task: str | None = None
-    labels: Path | None = None
-    """File with one label per line."""
-    input_range: str | None = None
-    """Value range of the training images, one of `INPUT_RANGES`."""
-    color: str | None = None
-    """Colour of the training images, one of `COLORS`. If None, it is `rgb`, or `luma` for one channel."""
-    input: tuple[int, ...] | None = None
-    """Sizes of the input axes that the model does not fix."""
-    vocabulary: Path | None = None
-    """File with one word per line. The first line is the word of token 3."""
-    device: str | None = None
-    """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
-
-
-@dataclass(frozen=True, slots=True)
 class SourceModel:
     """The original model, with all facts about it that the export needs."""
 
@@ -86,6 +69,10 @@ class SourceModel:
     """Layout of a detector's outputs. None for other tasks."""
     decoding: Decoding = PLAIN
     """Settings of the task."""
+    predict: str = "orilla.export.check.reference:predict"
+    """Function that runs the original model, in the form `module:function`."""
+    foreign: ForeignModel | None = None
+    """Description of the model file, if an importer read it. None for Keras models."""
 
     @property
     def context(self) -> DecodeContext:
@@ -294,7 +281,7 @@ def _outputs(info: ModelInfo) -> tuple[TensorSpec, ...]:
 
 
 def _labels(task: str, info: ModelInfo, hints: ModelHints) -> tuple[str, ...]:
-    labels = _read_labels(hints.labels) if hints.labels is not None else ()
+    labels = read_labels(hints.labels) if hints.labels is not None else ()
     return task_of(task).labels_for([output.shape for output in info.outputs], labels)
 
 
@@ -302,9 +289,10 @@ def _describe_inputs(info: ModelInfo) -> str:
     return ", ".join(f"{tensor.name} {list(tensor.shape)} {tensor.dtype}" for tensor in info.inputs)
 
 
-def _read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the lines of a file with labels. Raise `DataError` if it cannot be read, is empty or repeats a label."""
     try:
-        lines = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+        lines = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         msg = f"cannot read labels={path}: {error}"
         raise DataError(msg) from error

@@ -33,6 +33,11 @@ class Workspace:
         return self.folder / "calibration.npz"
 
     @property
+    def binding(self) -> Path:
+        """Return the path of the file with the names and pixel values of an imported model."""
+        return self.folder / "binding.npz"
+
+    @property
     def jobs(self) -> Path:
         """Return the path of the file that lists the samples on which the original model runs."""
         return self.folder / "jobs.json"

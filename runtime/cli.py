@@ -99,6 +99,12 @@ COMMANDS = {
         "orilla export runs/road --out road.orilla",
         extra="export",
     ),
+    "import": Command(
+        "orilla.export.import_cli",
+        "import a .tflite or .onnx file that another tool wrote as a bundle, and check it",
+        "orilla import detector.onnx --task detect --labels classes.txt --out detector.orilla",
+        extra="export",
+    ),
     "show": Command("orilla.runtime.commands.show", "show the contents of a bundle", "orilla show road"),
     "extract": Command(
         "orilla.runtime.commands.extract",

@@ -12,6 +12,7 @@ from orilla.export.check.compare import OutputArrays, Reference, per_sample
 from orilla.export.check.golden import Candidates
 from orilla.export.convert import fork_server
 from orilla.export.data.prepared import SampleSet
+from orilla.export.imports.predict import save_binding
 from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace, save_array
 from orilla.runtime.evaluation.datasets import Dataset
@@ -54,7 +55,11 @@ def run_original(
         for stem in stems
     ]
     work.jobs.write_text(json.dumps(jobs))
-    fork_server.call("orilla.export.check.reference:predict", model=str(source.model), jobs=str(work.jobs))
+    extra = {}
+    if source.foreign is not None:
+        save_binding(work.binding, source.binding)
+        extra["binding"] = str(work.binding)
+    fork_server.call(source.predict, model=str(source.model), jobs=str(work.jobs), **extra)
     outputs, golden_outputs = (
         {spec.name: np.load(work.outputs(stem, place)) for place, spec in enumerate(source.outputs)} for stem in stems
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError
-from orilla.export.data.prepared import SampleSet
+from orilla.export.data.prepared import SampleSet, row
 from orilla.export.source_model import SourceModel
+from orilla.runtime.engines.session import Inputs, Slot
 
 MAX_RATIO = 4.0
 """Largest allowed ratio between the value range of an array in the calibration data and in the validation data."""
@@ -60,9 +63,25 @@ def _range(samples: SampleSet, name: str) -> float:
 
 def save_calibration(calibration: SampleSet, source: SourceModel, file: Path) -> None:
     """Write the calibration file that `export.convert.keras_litert.calibration_samples` reads."""
+    if source.foreign is not None:
+        np.savez(file, **_file_inputs(calibration, source))  # type: ignore[arg-type]
+        return
     floats = {tensor.name for tensor in source.info.inputs if tensor.dtype.startswith("float")}
     arrays = {
         name: array.astype(np.float32) if name in floats and array.dtype.kind == "i" else array
         for name, array in calibration.inputs.items()
     }
     np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _file_inputs(calibration: SampleSet, source: SourceModel) -> dict[str, NDArray[Any]]:
+    """Return the calibration samples as the imported file takes them: with its layout and its value range."""
+    assert source.foreign is not None
+    slots = [
+        Slot(tensor.name, tensor.shape, np.dtype(tensor.dtype), tensor.quantisation) for tensor in source.foreign.inputs
+    ]
+    converter = Inputs(slots, source.binding)
+    arrays = {slot.name: np.empty((calibration.count, *slot.shape[1:]), slot.dtype) for slot in slots}
+    for index in range(calibration.count):
+        converter.fill(row(calibration.inputs, index), [array[index : index + 1] for array in arrays.values()])
+    return arrays

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from orilla.devices.errors import DataError
 from orilla.export.data.image_folder import ImageFolder
+from orilla.export.data.unlabelled import Unlabelled
 from orilla.export.source_model import SourceModel
 from orilla.runtime.evaluation.datasets import ArraySample, Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.evaluation.datasets.subset import Subset
 from orilla.runtime.preprocessing.spec import KINDS
 from orilla.runtime.sources.source import image_files
+from orilla.runtime.tasks.registry import task_of
 
 
 def open_samples(spec: str, source: SourceModel) -> Dataset:
@@ -30,6 +32,8 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
     if not dataset.splits:
         msg = f"data set {spec} has no samples"
         raise DataError(msg)
+    if source.foreign is not None and task_of(source.task).needs_labels and dataset.task != source.task:
+        dataset = Unlabelled(dataset, source.task)
     kind = _kind(dataset)
     if kind != source.preprocessor.kind:
         msg = f"{spec} contains {KINDS[kind].contents}, but the model takes {source.preprocessor.contents}"

@@ -39,7 +39,7 @@ class LiteRTSession:
         self.engine = engine
         self._interpreter = interpreter
         self._data, self._threads, self._binding = data, threads, binding
-        input_details, output_details = _details(interpreter)
+        input_details, output_details = tensor_details(interpreter)
         self._input_indices = [details["index"] for _, details in input_details]
         self._output_indices = [details["index"] for _, details in output_details]
         inputs, outputs = slots(interpreter)
@@ -217,7 +217,7 @@ def named(package: str) -> str:
 
 def slots(interpreter: Any) -> tuple[list[Slot], list[Slot]]:
     """Return the inputs and outputs of a model."""
-    inputs, outputs = _details(interpreter)
+    inputs, outputs = tensor_details(interpreter)
     return [_slot(name, details) for name, details in inputs], [_slot(name, details) for name, details in outputs]
 
 
@@ -227,7 +227,7 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _details(interpreter: Any) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
+def tensor_details(interpreter: Any) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
     """Return the inputs and outputs with their names. If the model has several, the names come from its signature."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) == len(outputs) == 1 or not interpreter.get_signature_list():

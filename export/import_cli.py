@@ -1,0 +1,137 @@
+"""The command `orilla import`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orilla.devices.errors import ConfigError
+from orilla.export.cli import (
+    ExportResult,
+    add_data_arguments,
+    add_foreign_arguments,
+    check_options,
+    exported,
+    sizes_of,
+)
+from orilla.export.imports.recipes import DEFAULT
+from orilla.export.imports.registry import IMPORTERS, importer_for
+from orilla.export.recipe import recipes
+
+if TYPE_CHECKING:
+    from orilla.export.model_hints import ModelHints
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `orilla import` to the parser."""
+    suffixes = " or ".join(suffix for importer in IMPORTERS.values() for suffix in importer.suffixes[:1])
+    parser.add_argument("model", type=Path, metavar="MODEL", help=f"{suffixes} file")
+    parser.add_argument("--out", type=Path, required=True, help="bundle to write, either a .orilla file or a folder")
+    parser.add_argument(
+        "--recipes",
+        default=DEFAULT,
+        help="recipes to build besides the file as it is: all, fast, or comma-separated names: "
+        f"{','.join(recipes())} (default: with --calibration, int8 in the format of the file)",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        default=1.0,
+        help="largest drop of accuracy that is allowed for the default variant, in points (default: 1)",
+    )
+    parser.add_argument(
+        "--no-timing",
+        dest="timing",
+        action="store_false",
+        help="do not measure latency, so that repeated imports of the same model give identical bundles",
+    )
+    model = parser.add_argument_group("what the file does not say")
+    add_foreign_arguments(model, vocabulary=False)
+    _add_input_arguments(model)
+    _add_output_arguments(model)
+    add_data_arguments(
+        parser.add_argument_group(
+            "data",
+            "DATA is a data set as for `orilla train`, a folder of images, or a .npz file with x and optionally y. "
+            "Without data, an image model is compared on procedural road scenes.",
+        )
+    )
+
+
+def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--mean", metavar="N[,N,N]", help="mean of the training images in grey levels 0-255")
+    group.add_argument(
+        "--std", metavar="N[,N,N]", help="standard deviation in grey levels; the network takes (pixel - mean) / std"
+    )
+    group.add_argument("--layout", help="order of the axes of the input: NHWC or NCHW")
+    group.add_argument("--input-kind", help="image or tensor, if the shape of the input fits both")
+    group.add_argument("--resize", help="how an image gets the size of the input: stretch, letterbox, crop or none")
+    group.add_argument("--interpolation", help="how pixels are interpolated, such as linear or pil-bilinear")
+    group.add_argument("--fill", type=int, help="value 0-255 of the border of a letterbox (default: 0)")
+    group.add_argument("--anchor", help="place of the image in a letterbox: center or top-left (default: center)")
+    group.add_argument("--rounding", help="rounding of the image's size in a letterbox: nearest or down")
+    group.add_argument(
+        "--crop-fraction", type=float, help="part of the shorter side that a crop keeps, such as 0.875 (default: 1)"
+    )
+
+
+def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--head",
+        metavar="LAYOUT[:OPTIONS]",
+        help="layout of a detector's outputs, if it is not recognised, such as yolo_objectness:encoding=yolox",
+    )
+    group.add_argument(
+        "--multi-label",
+        action="store_const",
+        const=True,
+        help="several classes can apply to one sample, so each score is a probability of its own",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> ExportResult:
+    """Import a model as a bundle."""
+    check_options(arguments)
+    if importer_for(arguments.model) is None:
+        suffixes = ", ".join(suffix for importer in IMPORTERS.values() for suffix in importer.suffixes)
+        msg = (
+            f"{arguments.model} has none of the suffixes {suffixes}; export a Keras model with `orilla export`, and "
+            "convert a PyTorch model to .onnx with torch.onnx.export"
+        )
+        raise ConfigError(msg)
+    return exported(arguments, _hints(arguments))
+
+
+def _hints(arguments: argparse.Namespace) -> ModelHints:
+    from orilla.export.model_hints import ModelHints
+
+    return ModelHints(
+        task=arguments.task,
+        labels=arguments.labels,
+        input_range=arguments.input_range,
+        color=arguments.color,
+        input=sizes_of(arguments.input),
+        mean=_numbers("mean", arguments.mean),
+        std=_numbers("std", arguments.std),
+        layout=arguments.layout,
+        input_kind=arguments.input_kind,
+        resize=arguments.resize,
+        interpolation=arguments.interpolation,
+        fill=arguments.fill,
+        anchor=arguments.anchor,
+        rounding=arguments.rounding,
+        crop_fraction=arguments.crop_fraction,
+        head=arguments.head,
+        multi_label=arguments.multi_label,
+    )
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"-?\d+(\.\d+)?(,-?\d+(\.\d+)?)*", text):
+        msg = f"--{name} {text}: give one number, or one for each channel as in 123.7,116.3,103.5"
+        raise ConfigError(msg)
+    return tuple(map(float, text.split(",")))

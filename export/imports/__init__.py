@@ -1,0 +1,1 @@
+"""Import models that other tools wrote: `.tflite` and `.onnx` files."""

@@ -1,0 +1,80 @@
+"""What a model file says about itself: its tensors, its operators and its metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from orilla.runtime.preprocessing.quantization import Quantization
+
+
+class ForeignTensor(msgspec.Struct, frozen=True):
+    """An input or output of a model file."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Shape with the batch axis. The size of an axis that is not fixed is 0."""
+    dtype: str
+    quantisation: Quantization | None = None
+
+    def describe(self) -> str:
+        """Return name, shape and type, as in `images [1,3,416,416] float32`. An axis that is not fixed is `?`."""
+        return f"{self.name} [{','.join(str(size) if size else '?' for size in self.shape)}] {self.dtype}"
+
+
+class FileHints(msgspec.Struct, frozen=True):
+    """What the metadata of a model file says about the use of the model. A value is None if the file does not say."""
+
+    origin: str = ""
+    """Name of the metadata for messages, such as `TFLite metadata`."""
+    labels: tuple[str, ...] | None = None
+    task: str | None = None
+    mean: tuple[float, ...] | None = None
+    """Mean in grey levels 0–255."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation in grey levels."""
+    color: Literal["rgb", "bgr", "grey"] | None = None
+    about: str = ""
+    """Description of the model in its metadata."""
+
+
+class ForeignModel(msgspec.Struct, frozen=True):
+    """A model file, as its reader describes it."""
+
+    format: str
+    """`tflite` or `onnx`."""
+    inputs: tuple[ForeignTensor, ...]
+    outputs: tuple[ForeignTensor, ...]
+    weights: str
+    """Type of most of the weights, such as `float32` or `int8`."""
+    activations: str
+    """Type of most of the activations."""
+    parameters: int
+    operators: dict[str, int]
+    """Number of operators by name."""
+    first: tuple[str, ...] = ()
+    """Names of the first operators that use the input. They show whether the network normalises its input itself."""
+    activation: Literal["softmax", "sigmoid"] | None = None
+    """Activation that computes the only output, if an operator does it."""
+    hints: FileHints = FileHints()
+
+    @property
+    def quantised(self) -> bool:
+        """Return True if the network computes with integers."""
+        return self.activations.startswith(("int", "uint"))
+
+    def write(self, path: str) -> None:
+        """Write the description as JSON."""
+        Path(path).write_bytes(msgspec.json.encode(self))
+
+
+def read(path: Path) -> ForeignModel:
+    """Read a description that `ForeignModel.write` wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=ForeignModel)
+
+
+def most_frequent(counts: dict[str, int], otherwise: str) -> str:
+    """Return the type with the largest number of values, or `otherwise` if there are no values."""
+    return max(counts, key=lambda name: counts[name]) if counts else otherwise

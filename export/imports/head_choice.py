@@ -1,0 +1,121 @@
+"""Choose the head of an imported detector: recognise it from the outputs, or read it from the user's hint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orilla.devices.errors import ConfigError
+from orilla.export.convert import fork_server
+from orilla.export.imports.predict import save_binding
+from orilla.export.model_hints import ModelHints
+from orilla.export.workspace import save_array
+from orilla.runtime import scenes
+from orilla.runtime.engines.session import Binding
+from orilla.runtime.preprocessing.image import Preprocess
+from orilla.runtime.preprocessing.spec import Spec
+from orilla.runtime.preprocessing.tensor_spec import TensorSpec
+from orilla.runtime.tasks.detect import head_labels
+from orilla.runtime.tasks.heads import registry as heads
+from orilla.runtime.tasks.heads.head import HeadSpec, Option, with_options
+
+SAMPLE_HW = (360, 640)
+"""Height and width of the scene on which the head is tried, in pixels."""
+
+
+def choose_head(
+    model: Path, outputs: tuple[TensorSpec, ...], spec: Spec, hints: ModelHints, labels: tuple[str, ...]
+) -> tuple[HeadSpec, tuple[str, ...]]:
+    """Return the head of a detector and its labels.
+
+    Args:
+        model: Path of the model file with fixed sizes.
+        outputs: Outputs of the model.
+        spec: Preprocessing of the model.
+        hints: Facts that the user states.
+        labels: Labels that the user or the file states. Empty if they are unknown.
+
+    Raises:
+        ConfigError: No layout fits the outputs, several fit, or the labels do not match the outputs.
+    """
+    if not isinstance(spec, Preprocess):
+        msg = "task=detect needs a model that takes images"
+        raise ConfigError(msg)
+    shapes = {output.name: output.shape for output in outputs}
+    seen = heads.describe_outputs(shapes)
+    found = heads.recognise(shapes, spec.size_hw, labels)
+    if hints.head is not None:
+        layout, options = _stated(hints.head)
+        heads.head_of(layout)
+        found = [candidate for candidate in found if candidate.layout == layout]
+        if not found:
+            msg = f"`head` is {layout}, which does not fit the outputs {seen}"
+            raise ConfigError(msg)
+        found = [with_options(candidate, **options) for candidate in found]
+    if not found:
+        known = "; ".join(heads.describe_heads())
+        msg = f"no layout of a detector fits the outputs {seen}; the known layouts are: {known}"
+        raise ConfigError(msg)
+    refined = heads.refine(found, _sample_outputs(model, outputs, spec), spec.size_hw) or found
+    if len(refined) > 1:
+        layouts = ", ".join(candidate.layout for candidate in refined)
+        msg = f"the outputs {seen} fit several layouts of a detector: set `head` to one of {layouts}"
+        raise ConfigError(msg)
+    return refined[0], head_labels(refined[0], shapes, labels)
+
+
+def _stated(text: str) -> tuple[str, dict[str, Option]]:
+    """Read a hint such as `yolo_objectness:encoding=yolox,strides=[8,16,32]`."""
+    layout, _, rest = text.partition(":")
+    options: dict[str, Option] = {}
+    for part in _parts(rest):
+        name, equals, value = part.partition("=")
+        if not equals:
+            msg = f"`head` is {text}: options have the form NAME=VALUE"
+            raise ConfigError(msg)
+        options[name.strip()] = _value(value.strip())
+    return layout, options
+
+
+def _parts(text: str) -> list[str]:
+    """Split at commas outside brackets."""
+    parts, depth, start = [], 0, 0
+    for place, sign in enumerate(text):
+        depth += (sign == "[") - (sign == "]")
+        if sign == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [part for part in [*parts, text[start:]] if part.strip()]
+
+
+def _value(text: str) -> Option:
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        return text
+    return text if value is None or isinstance(value, dict) else value
+
+
+def _sample_outputs(model: Path, outputs: tuple[TensorSpec, ...], spec: Preprocess) -> dict[str, np.ndarray]:
+    """Return the outputs for a generated road scene. A process of its own runs the model."""
+    folder = model.parent
+    image, _ = scenes.render(1, 0.0, SAMPLE_HW if spec.resize != "none" else spec.size_hw)
+    save_array(folder / "head.in.npy", spec.preprocessor()(image)[None])
+    paths = {output.name: folder / f"head.out{place}.npy" for place, output in enumerate(outputs)}
+    job = {
+        "inputs": {"image": str(folder / "head.in.npy")},
+        "outputs": {name: str(path) for name, path in paths.items()},
+    }
+    (folder / "head.json").write_text(json.dumps([job]))
+    names = tuple(output.name for output in outputs)
+    save_binding(folder / "head.binding.npz", Binding(output_names=names, pixel_values=spec.pixel_values))
+    fork_server.call(
+        "orilla.export.imports.predict:predict",
+        model=str(model),
+        jobs=str(folder / "head.json"),
+        binding=str(folder / "head.binding.npz"),
+    )
+    return {name: np.load(path)[0] for name, path in paths.items()}

@@ -1,0 +1,181 @@
+"""Open a `.tflite` or `.onnx` file as the original model of an export."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from orilla.devices.errors import ConfigError, ConversionError, DataError, MissingExtraError, unknown_name
+from orilla.export.convert import fork_server
+from orilla.export.imports import foreign
+from orilla.export.imports.foreign import ForeignModel, ForeignTensor
+from orilla.export.imports.head_choice import choose_head
+from orilla.export.imports.image_input import describe_inputs, image_spec, takes_images
+from orilla.export.imports.questions import Questions
+from orilla.export.imports.registry import IMPORTERS
+from orilla.export.model_hints import ModelHints
+from orilla.export.model_info import ModelInfo, Tensor
+from orilla.export.source_model import SourceModel, read_labels
+from orilla.export.workspace import Workspace
+from orilla.runtime.preprocessing.spec import Spec
+from orilla.runtime.preprocessing.tensor import TensorPreprocess
+from orilla.runtime.preprocessing.tensor_spec import TensorSpec
+from orilla.runtime.tasks.decoding import Decoding
+from orilla.runtime.tasks.registry import TASKS, task_of
+
+PREDICT = "orilla.export.imports.predict:predict"
+"""Function that runs the imported file itself as the reference."""
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "Conv", "ConvTranspose", "QLinearConv")
+RECURRENT = ("LSTM", "GRU", "RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "Loop", "Scan")
+"""Names of operators in both formats."""
+
+
+def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> SourceModel:
+    """Open a model file that an importer reads.
+
+    Args:
+        path: Path of the file.
+        kind: Name of the importer.
+        hints: Facts that the user states about the model.
+        work: Workspace of the export.
+
+    Raises:
+        ConfigError: Facts are missing, or do not fit the model.
+        DataError: The file is damaged, or no engine supports it.
+        MissingExtraError: A package is not installed.
+    """
+    importer = IMPORTERS[kind]
+    for package in importer.packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "export")
+    task = _task(path, hints)
+    sizes = None if hints.input is None else list(hints.input)
+    model = _described(path, importer.describe, sizes, work)
+    copied = work.folder / f"original{importer.suffixes[0]}"
+    _in_own_process(importer.copy, path, copied, sizes)
+    questions = Questions(path.name)
+    spec = _spec(model, task, hints, questions)
+    labels = read_labels(hints.labels) if hints.labels is not None else model.hints.labels or ()
+    questions.require_answers()
+    outputs = tuple(TensorSpec(name, shape, dtype) for name, shape, dtype in map(_output, model.outputs))
+    decoding = _decoding(model, task, hints)
+    head = None
+    if task == "detect":
+        head, labels = choose_head(copied, outputs, spec, hints, labels)
+    else:
+        labels = task_of(task).labels_for([output.shape for output in outputs], labels)
+    return SourceModel(
+        name=path.stem,
+        model=copied,
+        info=_info(model),
+        task=task,
+        labels=labels,
+        has_labels=hints.labels is not None or model.hints.labels is not None,
+        preprocessor=spec.preprocessor(),
+        outputs=outputs,
+        head=head,
+        decoding=decoding,
+        predict=PREDICT,
+        foreign=model,
+    )
+
+
+def _task(path: Path, hints: ModelHints) -> str:
+    if hints.task is None:
+        msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(TASKS)}"
+        raise ConfigError(msg)
+    if hints.task not in TASKS:
+        raise unknown_name(hints.task, TASKS, kind="task")
+    if hints.task == "text":
+        msg = "text models cannot be imported: use task=tensor, which takes tokens, or export the Keras model"
+        raise ConfigError(msg)
+    return hints.task
+
+
+def _described(path: Path, function: str, sizes: list[int] | None, work: Workspace) -> ForeignModel:
+    """Return the description of a file, read in a process of its own. Raise `DataError` if it cannot be used."""
+    if not path.is_file():
+        msg = f"no such model: {path}"
+        raise DataError(msg)
+    _in_own_process(function, path, work.model_info, sizes)
+    return foreign.read(work.model_info)
+
+
+def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | None) -> None:
+    try:
+        fork_server.call(function, model=str(path.absolute()), out=str(out), sizes=sizes)
+    except ConversionError as error:
+        reason = str(error).removeprefix("ValueError: ").removeprefix("DataError: ")
+        if reason.startswith("the converter "):
+            reason = f"the file is damaged: its parser {reason.removeprefix('the converter ')}"
+        if reason.startswith(("set ", "the input ")) or "`input`" in reason:
+            raise ConfigError(reason) from error
+        msg = reason if path.name in reason else f"{path.name} cannot be imported: {reason}"
+        raise DataError(msg) from error
+
+
+def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> Spec:
+    kinds = task_of(task).input_kinds
+    if "image" in kinds and takes_images(model, hints):
+        return image_spec(model, task, hints, questions)
+    if "tensor" not in kinds:
+        msg = f"task={task} needs a model that takes one image, but this model takes {describe_inputs(model)}"
+        raise ConfigError(msg)
+    for name in ("input_range", "color", "layout", "mean", "std", "resize", "interpolation"):
+        if getattr(hints, name) is not None:
+            msg = f"`{name}` is only for image models, but this model takes {describe_inputs(model)}"
+            raise ConfigError(msg)
+    inputs = []
+    for tensor in model.inputs:
+        if not tensor.shape or tensor.shape[0] != 1 or 0 in tensor.shape:
+            msg = f"the input {tensor.describe()} is not for one sample: its first axis must be 1"
+            raise ConfigError(msg)
+        # Quantised inputs take real numbers, which the session quantises.
+        dtype = tensor.dtype if tensor.quantisation is None else "float32"
+        inputs.append(TensorSpec(tensor.name, tensor.shape[1:], "float32" if dtype == "float16" else dtype))
+    return TensorPreprocess(tuple(inputs))
+
+
+def _output(tensor: ForeignTensor) -> tuple[str, tuple[int, ...], str]:
+    """Return name, shape without the batch axis, and type of an output. Raise `ConfigError` if a size is unknown."""
+    if 0 in tensor.shape:
+        msg = f"the output {tensor.describe()} has no fixed shape, so results cannot be compared: fix it in the model"
+        raise ConfigError(msg)
+    shape = tensor.shape[1:] if tensor.shape and tensor.shape[0] == 1 else tensor.shape
+    return tensor.name, shape, "float32" if tensor.quantisation is not None else tensor.dtype
+
+
+def _decoding(model: ForeignModel, task: str, hints: ModelHints) -> Decoding:
+    """Return the activation that a classifier or a segmentation network lacks."""
+    if hints.multi_label and task != "classify":
+        msg = f"`multi_label` is only for task=classify, not for task={task}"
+        raise ConfigError(msg)
+    multi_label = bool(hints.multi_label)
+    if task not in ("classify", "segment") or len(model.outputs) != 1 or model.activation is not None:
+        return Decoding(multi_label=multi_label)
+    output = model.outputs[0]
+    if task == "segment" and (output.dtype.startswith(("int", "uint")) and output.quantisation is None):
+        return Decoding()  # The network outputs class numbers.
+    one = output.shape[-1] == 1 if task == "classify" else 1 in (output.shape[-1], *output.shape[1:2])
+    activation: Literal["softmax", "sigmoid"] = "sigmoid" if one or multi_label else "softmax"
+    return Decoding(activation=activation, multi_label=multi_label)
+
+
+def _info(model: ForeignModel) -> ModelInfo:
+    """Return the properties on which the choice of recipes depends."""
+    names = tuple(model.operators)
+    recurrent = tuple(name for name in names if name in RECURRENT)
+    return ModelInfo(
+        inputs=tuple(Tensor(tensor.name, tensor.shape[1:], tensor.dtype) for tensor in model.inputs),
+        outputs=tuple(Tensor(tensor.name, tensor.shape[1:], tensor.dtype) for tensor in model.outputs),
+        parameters=model.parameters,
+        recurrent=recurrent,
+        not_fused="the model was imported" if recurrent else None,
+        embeddings=(),
+        words=None,
+        convolutions=tuple(name for name in names if name in CONVOLUTIONS),
+        normalises=False,
+        activation=model.activation or "",
+    )

@@ -1,0 +1,49 @@
+"""Facts that the user states about a model that Orilla did not train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHints:
+    """Facts that the user states about a model that Orilla did not train. None means that the user did not state it."""
+
+    task: str | None = None
+    labels: Path | None = None
+    """File with one label per line."""
+    input_range: str | None = None
+    """Value range of the training images, one of `INPUT_RANGES`."""
+    color: str | None = None
+    """Colour of the training images, one of `COLORS`. If None, it is `rgb`, or `luma` for one channel."""
+    input: tuple[int, ...] | None = None
+    """Sizes of the input axes that the model does not fix."""
+    vocabulary: Path | None = None
+    """File with one word per line. The first line is the word of token 3."""
+    device: str | None = None
+    """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
+    mean: tuple[float, ...] | None = None
+    """Mean in grey levels 0–255, for all channels or for each. The network takes `(pixel - mean) / std`."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation in grey levels, as `mean`."""
+    layout: str | None = None
+    """Order of the axes of the input, `NHWC` or `NCHW`."""
+    input_kind: str | None = None
+    """Kind of the input, `image` or `tensor`, if the shape fits both."""
+    resize: str | None = None
+    """How an image gets the size of the input, see `Preprocess.resize`."""
+    interpolation: str | None = None
+    """How pixels are interpolated, see `Preprocess.interpolation`."""
+    fill: int | None = None
+    """Value of the border of a letterbox, 0–255."""
+    anchor: str | None = None
+    """Where the frame lies in a letterbox, `center` or `top-left`."""
+    rounding: str | None = None
+    """How the size of the frame in a letterbox is rounded, `nearest` or `down`."""
+    crop_fraction: float | None = None
+    """Length of the part that a crop cuts out, as a share of the shorter side."""
+    head: str | None = None
+    """Layout of a detector's outputs, one of `HEADS`, with options as in `yolo_objectness:encoding=yolox`."""
+    multi_label: bool | None = None
+    """True if several classes can apply to one sample."""
