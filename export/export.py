@@ -18,7 +18,7 @@ from orilla.export.check.variants import VariantChecks
 from orilla.export.convert import fork_server
 from orilla.export.data.calibration import check_calibration, check_same_range, save_calibration
 from orilla.export.data.draw import divide
-from orilla.export.data.open import is_same_data, open_samples
+from orilla.export.data.open import generated_samples, is_same_data, open_samples
 from orilla.export.data.prepared import SampleSet, prepare
 from orilla.export.imports.recipes import check_selection, imported_recipes
 from orilla.export.imports.registry import importer_for
@@ -35,6 +35,7 @@ from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import check_labels, target_of
 from orilla.runtime.files import check_writable
+from orilla.runtime.tasks.registry import task_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +215,10 @@ def _open_data(
 ) -> tuple[SourceModel, Dataset, Dataset | None]:
     """Return the model with its labels, the validation data set, and the calibration data set or None."""
     calibration = options.calibration or source.data
-    validation = options.validation or source.data or options.calibration or _default_data(source)
+    validation = options.validation or source.data or options.calibration
     calibrated = [name for name, recipe in recipes.items() if recipe.calibrated]
+    if validation is None and source.foreign is not None and not calibrated:
+        return source, generated_samples(source), None
     if validation is None:
         msg = "no data for the comparison with the original model: set `calibration`, or `validation` with labels"
         raise ConfigError(msg)
@@ -224,6 +227,7 @@ def _open_data(
         raise ConfigError(msg)
     dataset = open_samples(validation, source)
     if dataset.has_labels:
+        _require_labels(source, dataset)
         target = target_of(dataset, source.task, source.context)
         if target.task.classifies:
             check_labels(target, dataset)
@@ -232,9 +236,18 @@ def _open_data(
     return source, dataset, dataset if is_same_data(calibration, validation) else open_samples(calibration, source)
 
 
-def _default_data(source: SourceModel) -> str | None:
-    """Return the data on which an imported image model is checked if the user gives none: procedural scenes."""
-    return "scenes" if source.foreign is not None and source.preprocessor.kind == "image" else None
+def _require_labels(source: SourceModel, dataset: Dataset) -> None:
+    """Raise `ConfigError` if the data name classes, but the classes of the model are only numbers.
+
+    The order of a data set's classes need not be that of the model's outputs, so it is not taken over.
+    """
+    if source.has_labels or not dataset.classes or not task_of(source.task).classifies:
+        return
+    msg = (
+        f"`labels` is missing: {dataset.source.name} has the classes {', '.join(dataset.classes)}, but the model's "
+        f"{len(source.labels)} classes have no names; give a file with their names, in the order of the outputs"
+    )
+    raise ConfigError(msg)
 
 
 def _report(

@@ -147,7 +147,7 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
     if hints.input is not None:
         model = write_adapter(work.adapter, InputAdapter(str(path.absolute()), hints.input))
     info = _describe(model, work, hints.device)
-    takes_images = "image" in task_of(task).input_kinds and _takes_images(info)
+    takes_images = task_of(task).input_kinds[0] == "image" and _takes_images(info)
     input_range = _input_range(hints, info, path) if takes_images else None
     for hint in ("input_range", "color"):
         if input_range is None and getattr(hints, hint) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ class Workspace:
             samples: Set of samples: `validation`, `calibration` or `golden`.
             name: Name of the input.
         """
-        return self.folder / f"{samples}.{name}.npy"
+        # A name in a model file may contain any character, so the path contains its hash instead.
+        return self.folder / f"{samples}.{hashlib.sha256(name.encode()).hexdigest()[:16]}.npy"
 
     def outputs(self, samples: str, place: int) -> Path:
         """Return the path of one output of the original model.

@@ -17,6 +17,7 @@ from orilla.export.source_model import SourceModel
 from orilla.export.workspace import Workspace, save_array
 from orilla.runtime.evaluation.datasets import Dataset
 from orilla.runtime.evaluation.targets import target_of
+from orilla.runtime.preprocessing.tensor_spec import only
 from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.task import GroundTruth, Target
 
@@ -24,6 +25,9 @@ BATCH = 32
 
 MAX_EXCESS = 1e-3
 """Largest rounding error by which a probability may be below 0 or above 1."""
+
+MAX_SUM_ERROR = 0.01
+"""Largest difference from one of the sum of an original model's probabilities, for which variants are held to it."""
 
 
 def run_original(
@@ -90,7 +94,7 @@ def make_reference(source: SourceModel, validation: SampleSet, dataset: Dataset,
         validation.inputs,
         outputs,
         validation.sizes,
-        sums_to_one=task.sums_to_one(outputs, source.context),
+        sums_to_one=task.sums_to_one(outputs, source.context) and _sum_to_one(outputs),
     )
 
 
@@ -98,16 +102,18 @@ def _check_scores(source: SourceModel, outputs: OutputArrays) -> None:
     """Raise `DataError` if the task needs probabilities but the outputs are not probabilities."""
     low = min(float(array.min()) for array in outputs.values())
     high = max(float(array.max()) for array in outputs.values())
-    if (
-        task_of(source.task).scores_in_0_1
-        and source.decoding.activation is None
-        and (low < -MAX_EXCESS or high > 1 + MAX_EXCESS)
-    ):
+    outside = low < -MAX_EXCESS or high > 1 + MAX_EXCESS
+    if outside and task_of(source.task).outputs_probabilities(source.context):
         msg = (
             f"the outputs range from {low:.3g} to {high:.3g}, so they are not probabilities: end the model with a "
             "softmax layer, or use task=tensor"
         )
         raise DataError(msg)
+
+
+def _sum_to_one(outputs: OutputArrays) -> bool:
+    """Return True if the probabilities of the original model sum to one. Those of a quantised original need not."""
+    return float(np.abs(only(outputs).sum(axis=-1) - 1).max()) <= MAX_SUM_ERROR
 
 
 def _own_truths(outputs: OutputArrays, validation: SampleSet, source: SourceModel) -> list[GroundTruth]:

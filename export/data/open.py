@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orilla.devices.errors import DataError
 from orilla.export.data.image_folder import ImageFolder
+from orilla.export.data.random_arrays import RandomArrays
 from orilla.export.data.unlabelled import Unlabelled
 from orilla.export.source_model import SourceModel
 from orilla.runtime.evaluation.datasets import ArraySample, Dataset, open_dataset
@@ -39,6 +40,14 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
         msg = f"{spec} contains {KINDS[kind].contents}, but the model takes {source.preprocessor.contents}"
         raise DataError(msg)
     return dataset
+
+
+def generated_samples(source: SourceModel) -> Dataset:
+    """Return samples for an imported model without data: procedural road scenes, or random arrays."""
+    assert source.foreign is not None
+    if source.preprocessor.kind == "image":
+        return Unlabelled(open_dataset("scenes"), source.task)
+    return RandomArrays(source.foreign.inputs, source.task)
 
 
 def _kind(dataset: Dataset) -> str:

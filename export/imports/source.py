@@ -118,7 +118,9 @@ def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | Non
 
 def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> Spec:
     kinds = task_of(task).input_kinds
-    if "image" in kinds and takes_images(model, hints):
+    # Without a hint, a model of the task `tensor` takes arrays.
+    as_images = "image" in kinds and (kinds[0] == "image" or hints.input_kind == "image")
+    if as_images and takes_images(model, hints):
         return image_spec(model, task, hints, questions)
     if "tensor" not in kinds:
         msg = f"task={task} needs a model that takes one image, but this model takes {describe_inputs(model)}"

@@ -31,6 +31,18 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
+IMPORT = "orilla import {} --task TASK --out NAME.orilla"
+EXPORT = "orilla export {} --task TASK --out NAME.orilla"
+MODEL_FILES = {
+    ".tflite": IMPORT,
+    ".lite": IMPORT,
+    ".onnx": IMPORT,
+    ".keras": EXPORT,
+    ".h5": EXPORT,
+    ".hdf5": EXPORT,
+}
+"""Command that makes a bundle from a model file, by the suffix of the file."""
+
 
 class Bundle:
     """A bundle with a checked manifest. Each file is checked before its content is returned."""
@@ -85,6 +97,9 @@ def find(where: str | Path) -> Path:
         return shipped[text]
     path = Path(where)
     try:
+        if path.is_file() and (command := MODEL_FILES.get(path.suffix.lower())) is not None:
+            msg = f"{path.name} is a model, not a bundle: make a bundle with `{command.format(path.name)}`"
+            raise BundleError(msg)
         if path.exists():
             return path
     except OSError as error:

@@ -105,6 +105,8 @@ class ClassifyTask(Task):
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
         """Check that there is one vector of scores, and return the labels or the numbers of the classes."""
         shape = self.only_output(outputs)
+        while len(shape) > 1 and shape[0] == 1:  # Some networks keep the axes of their last feature map.
+            shape = shape[1:]
         classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
         if not classes:
             msg = (

@@ -94,6 +94,10 @@ class SegmentTask(Task):
             answer = self.decode(outputs, context)
         return answer.mask() if isinstance(answer, Segmentation) else answer.classes
 
+    def outputs_probabilities(self, context: DecodeContext) -> bool:
+        """Return True for a single class. Several classes may have any scores, of which the largest one counts."""
+        return len(context.labels) == 1 and super().outputs_probabilities(context)
+
     def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
         """Return class numbers `[H,W]`. For a single class, 0 is background and 1 is the class."""
         return self.decisions(outputs, context).astype(np.uint8)

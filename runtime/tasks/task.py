@@ -128,7 +128,8 @@ class Task(ABC):
 
     name: ClassVar[str]
     input_kinds: ClassVar[tuple[str, ...]]
-    """Kinds of input that a model of this task may take: `image`, `text` or `tensor`."""
+    """Kinds of input that a model of this task may take: `image`, `text` or `tensor`. The first one is the usual
+    kind."""
     metric: ClassVar[str]
     """Name of the primary metric. Models are chosen and compared by it."""
     metric_title: ClassVar[str]
@@ -249,6 +250,10 @@ class Task(ABC):
         Raises:
             DataError: The ground truth does not match the outputs.
         """
+
+    def outputs_probabilities(self, context: DecodeContext) -> bool:
+        """Return True if the network outputs only probabilities, so that other values are an error."""
+        return self.scores_in_0_1 and context.decoding.activation is None
 
     def sums_to_one(self, outputs: Outputs, context: DecodeContext) -> bool:
         """Return True if the values of each output must sum to one.

@@ -37,7 +37,7 @@ class TensorTask(Task):
     """Any numbers, by the names of the outputs."""
 
     name = "tensor"
-    input_kinds = ("tensor",)
+    input_kinds = ("tensor", "image")
     metric = "cosine"
     metric_title = "cosine similarity"
     decision = "numbers"

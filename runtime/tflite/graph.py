@@ -113,7 +113,7 @@ def read_operators(data: bytes, name: str) -> tuple[Operator, ...]:
 def _operators(model: Any, data: bytes, schema: Any) -> tuple[Operator, ...]:
     types, operators = _names(schema.TensorType), _names(schema.BuiltinOperator)
     main = model.subgraphs[0]
-    tensors = [_tensor(table, model.buffers[table.buffer], types, data) for table in main.tensors]
+    tensors = [_tensor(table, _buffer(model, table), types, data) for table in main.tensors]
     read = []
     for table in main.operators:
         code = model.operatorCodes[table.opcodeIndex]
@@ -132,12 +132,17 @@ def _operators(model: Any, data: bytes, schema: Any) -> tuple[Operator, ...]:
     return tuple(read)
 
 
+def _buffer(model: Any, table: Any) -> Any:
+    """Return the buffer of a tensor, or None for buffer 0, which is empty by convention and may be missing."""
+    return model.buffers[table.buffer] if table.buffer else None
+
+
 def _tensor(table: Any, buffer: Any, types: dict[int, str], data: bytes) -> Tensor:
     shape = () if table.shape is None else tuple(int(size) for size in table.shape)
     dynamic = table.shapeSignature is not None and any(size < 0 for size in table.shapeSignature)
-    content = buffer.data
+    content = None if buffer is None else buffer.data
     # In a file of more than two gigabytes, the content of constants follows the tables.
-    if content is None and buffer.offset > 1:
+    if content is None and buffer is not None and buffer.offset > 1:
         content = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
     scales = table.quantization.scale if table.quantization is not None else None
     return Tensor(
