@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from orilla.devices.plugins import Registry
+
 
 @dataclass(frozen=True, slots=True)
 class Importer:
@@ -23,7 +25,7 @@ class Importer:
     """Packages that must be installed."""
 
 
-IMPORTERS = {
+BUILT_IN: dict[str, Importer | str] = {
     "tflite": Importer(
         (".tflite", ".lite"),
         "orilla.export.imports.tflite_file:describe",
@@ -39,7 +41,10 @@ IMPORTERS = {
         ("onnx", "onnxruntime"),
     ),
 }
-"""Importer of each file format."""
+"""The importers that are part of Orilla, by the format of the files."""
+
+IMPORTERS: Registry[Importer] = Registry("importer", "orilla.importers", Importer, BUILT_IN)
+"""The importers by file format. Packages add importers in the group `orilla.importers`."""
 
 
 def importer_for(path: Path) -> str | None:
