@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from orilla.devices.errors import ConfigError, unknown_name
 from orilla.devices.finding import Finding
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 PREFIX = "orilla."
 """Prefix of the groups of entry points that belong to Orilla, such as `orilla.tasks`."""
@@ -123,11 +126,13 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             ConfigError: The name is unknown, or its plug-in is broken.
         """
-        if name in self:
-            return self[name]
-        if name in (declared := self._declared()):
-            raise ConfigError(self._warning(declared[name]))
-        raise unknown_name(name, self, kind=self.kind)
+        if name not in self.built_in and name in (declared := self._declared()):
+            reason = self._problem(declared[name])
+            if reason is not None:
+                raise ConfigError(self._warning(declared[name], reason))
+        if name not in self:
+            raise unknown_name(name, self, kind=self.kind)
+        return self[name]
 
     def package(self, name: str) -> str | None:
         """Return the package that adds a name, with its version. Return None for a built-in or unknown name."""
@@ -154,7 +159,7 @@ class Registry(Mapping[str, T], Generic[T]):
             if reason is None:
                 findings.append(Finding(subject, "ok", f"{self.kind} of {packages}"))
             else:
-                _REPORTED.add(self._warning(plugins))
+                _REPORTED.add(self._warning(plugins, reason))
                 detail = f"{self.kind} of {packages} is not used: {reason}"
                 findings.append(Finding(subject, "warning", detail, _fix(plugins)))
         return findings
@@ -196,9 +201,8 @@ class Registry(Mapping[str, T], Generic[T]):
             report(self._warning(plugins, reason))
         return reason
 
-    def _warning(self, plugins: Sequence[Plugin], reason: str | None = None) -> str:
+    def _warning(self, plugins: Sequence[Plugin], reason: str) -> str:
         packages = " and ".join(plugin.package for plugin in plugins)
-        reason = reason or self._problem(plugins)
         return f"the {self.kind} `{plugins[0].name}` of {packages} is not used: {reason}; {_fix(plugins)}"
 
 
@@ -261,17 +265,27 @@ def installed_plugins() -> tuple[Plugin, ...]:
 
     found: dict[str, list[Plugin]] = {}
     for distribution in distributions():
-        text = distribution.read_text("entry_points.txt")
-        if text is None or f"[{PREFIX}" not in text or distribution.name in found:
-            continue
-        package = f"{distribution.name} {distribution.version}"
-        try:
-            points = [point for point in distribution.entry_points if point.group.startswith(PREFIX)]
-        except (TypeError, ValueError):  # A line of the file is not `NAME = VALUE`.
-            found[distribution.name] = [Plugin("", "", "", package)]
-            continue
-        found[distribution.name] = [Plugin(point.group, point.name, point.value, package) for point in points]
+        plugins = _plugins_of(distribution)
+        if plugins:  # The first of several installations of a package is the one that Python imports.
+            found.setdefault(plugins[0].distribution, plugins)
     return tuple(plugin for plugins in found.values() for plugin in plugins)
+
+
+def _plugins_of(distribution: Distribution) -> list[Plugin]:
+    """Return the entry points of one package in the groups of Orilla."""
+    try:
+        text = distribution.read_text("entry_points.txt")
+    except (OSError, ValueError):
+        return []
+    if text is None or f"[{PREFIX}" not in text:
+        return []
+    package = "a package with damaged metadata"
+    try:
+        package = " ".join(f"{distribution.metadata['Name']} {distribution.version}".split())
+        points = [point for point in distribution.entry_points if point.group.startswith(PREFIX)]
+    except Exception:  # noqa: BLE001 - the metadata of another package may be damaged in any way
+        return [Plugin("", "", "", package)]
+    return [Plugin(point.group, point.name, point.value, package) for point in points]
 
 
 def imported(value: str) -> object:

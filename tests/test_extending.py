@@ -1,5 +1,6 @@
 """A package outside the project adds names of each kind, and the example package of docs/extending.md works."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -154,14 +155,36 @@ def test_one_file_and_one_entry_point_add_a_name(group, site):
     assert finding.detail.endswith(" of extra-package 1.0")
 
 
+LISTS = {
+    "orilla.tasks": ("export", "--help"),
+    "orilla.engines": ("devices",),
+    "orilla.sources": ("run", "--help"),
+    "orilla.sinks": ("run", "--help"),
+    "orilla.datasets": ("data", "list"),
+    "orilla.models": ("train", "--help"),
+}
+"""The command that lists the names of each kind."""
+
+
+@pytest.mark.parametrize("group", LISTS)
+def test_a_command_lists_the_name_with_its_package(group, site, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    site("extra-package", {group: {"extra": "extra_module:ROW"}}, {"extra_module.py": KINDS[group][0]})
+    with contextlib.suppress(SystemExit):  # argparse exits after the help
+        assert main(list(LISTS[group])) == 0
+    assert re.search(r"\bextra\b[^,;\n]*of extra-package 1\.0", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("group", KINDS)
-def test_a_broken_plug_in_is_one_line_when_it_is_used(group, site):
+def test_a_broken_plug_in_is_one_line_when_it_is_used(group, site, caplog):
     site("extra-package", {group: {"extra": "extra_module:ROW"}}, {"extra_module.py": "import absent_package\n"})
+    caplog.clear()
     with pytest.raises(
         ConfigError, match=r"`extra` of extra-package 1.0 is not used: .*'absent_package'; update"
     ) as caught:
         exec(KINDS[group][1], {})
     assert "\n" not in str(caught.value)
+    assert not caplog.records  # the error is enough
     (finding,) = plugins.examine(PLUGINS)
     assert (finding.name, finding.level) == ("plug-in extra", "warning")
 

@@ -82,6 +82,7 @@ def test_a_broken_plug_in_costs_only_itself(words, site, caplog, value, files, r
     with pytest.raises(ConfigError) as caught:
         words.find("bad")
     assert str(caught.value) == record.getMessage()
+    assert len(caplog.records) == 1
     assert "bad" not in words
     bad, nice = words.findings()
     assert (bad.level, bad.fix, nice.level) == ("warning", fix, "ok")
@@ -164,3 +165,10 @@ def test_a_built_in_name_reads_no_entry_points(tmp_path):
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [0, 1]
     assert "bad" not in done.stderr
+
+
+def test_a_package_without_metadata_is_a_finding(words, site, tmp_path, caplog):
+    site("bad-words", {"orilla.words": {"bad": "good_words:WORD"}})
+    (tmp_path / "bad_words-1.0.dist-info" / "METADATA").write_bytes(b"\xff\xfe")
+    assert list(words) == ["hello", "bye"]
+    assert len(plugins.examine({"orilla.words": "json:absent"})) == 1
