@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from orilla.runtime.frame import Tick as Tick
     from orilla.runtime.model import Model as Model
     from orilla.runtime.sources.registry import open_source as open_source
+    from orilla.runtime.tracking.track import Track as Track
 
     open = Model.open
 
-__all__ = ["Event", "Model", "Tick", "cascade", "open", "open_source", "together"]
+__all__ = ["Event", "Model", "Tick", "Track", "cascade", "open", "open_source", "together"]
 
 _HOMES = {
     "Event": "frame",
     "Tick": "frame",
+    "Track": "tracking.track",
     "Model": "model",
     "open": "model",
     "cascade": "composite",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.engines.session import Session
 from orilla.runtime.loop.stages import CascadeStages, CropFunction, ParallelStages, bounding_box
 from orilla.runtime.model import Model
 from orilla.runtime.runner import Runner
+
+if TYPE_CHECKING:
+    from orilla.runtime.tracking.track import Track
 
 
 class MultiModel(Runner):
@@ -20,9 +24,21 @@ class MultiModel(Runner):
         self._models = dict(models)
         self.name = " and ".join(self._models)
 
-    def stages(self) -> ParallelStages:
-        """Return the stages that one loop runs for each frame."""
-        return ParallelStages({name: model.stages() for name, model in self._models.items()})
+    def stages(self, *, track: Track | None = None) -> ParallelStages:
+        """Return the stages that one loop runs for each frame.
+
+        Args:
+            track: Settings of the tracker. Each detector gets a tracker of its own. If None, objects are not tracked.
+
+        Raises:
+            ConfigError: Objects shall be tracked, but no model is a detector.
+        """
+        if track is not None and not any(model.finds_boxes for model in self._models.values()):
+            msg = f"`track` needs a detector: none of {self.name} finds boxes"
+            raise ConfigError(msg)
+        return ParallelStages(
+            {name: model.stages(track=track if model.finds_boxes else None) for name, model in self._models.items()}
+        )
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the session of each model."""
@@ -54,9 +70,17 @@ class CascadeModel(Runner):
         self._first, self._second, self._crop = first, second, crop
         self.name = f"{first.name} then {second.name}"
 
-    def stages(self) -> CascadeStages:
-        """Return the stages that one loop runs for each frame."""
-        return CascadeStages(self._first.stages(), self._second.stages(), self._crop)
+    def stages(self, *, track: Track | None = None) -> CascadeStages:
+        """Return the stages that one loop runs for each frame.
+
+        Args:
+            track: Settings of the tracker for the objects of the first model. The function that selects crops receives
+                the tracked objects. If None, objects are not tracked.
+
+        Raises:
+            ConfigError: Objects shall be tracked, but the first model is not a detector.
+        """
+        return CascadeStages(self._first.stages(track=track), self._second.stages(), self._crop)
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the sessions of the first and of the second model."""

@@ -160,7 +160,8 @@ class Tick(msgspec.Struct, frozen=True, eq=False):
     frame: Frame | Line | Record
     result: Result
     stages_ms: dict[str, float]
-    """Time of the stages `capture`, `prepare`, `infer` and `decode`, in milliseconds."""
+    """Time of the stages `capture`, `prepare`, `infer` and `decode`, in milliseconds, and of `track` if objects are
+    tracked."""
     delivered_ns: int
     """Time at which the caller received the answer, on the monotonic clock, in nanoseconds."""
     drops: Mapping[str, int] = {}

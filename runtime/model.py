@@ -6,7 +6,9 @@ import itertools
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +27,10 @@ from orilla.runtime.preprocessing.input_kind import ModelInput, RawInput, frame_
 from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.runner import Runner
 from orilla.runtime.tasks.registry import task_of
-from orilla.runtime.tasks.task import Answer
+from orilla.runtime.tasks.task import Answer, DecodeContext
+
+if TYPE_CHECKING:
+    from orilla.runtime.tracking.track import Track
 
 
 class Model(Runner):
@@ -112,13 +117,35 @@ class Model(Runner):
             DataError: The input does not have the shape or type that the model takes.
         """
         captured_ns = time.monotonic_ns()
-        result, stages_ms = answer_once(self.stages(color), raw)
+        result, stages_ms = answer_once(self.stages(color=color), raw)
         frame = _framed(next(self._indices), raw, captured_ns)
         return Tick(frame, result, stages_ms, time.monotonic_ns())
 
-    def stages(self, color: Color = "bgr") -> ModelStages:
-        """Return the stages that one loop runs for each frame. `color` is the channel order of the images."""
-        return ModelStages(self._preprocessor, self._infer, self._decode, color=color)
+    def stages(self, *, track: Track | None = None, color: Color = "bgr") -> ModelStages:
+        """Return the stages that one loop runs for each frame.
+
+        Args:
+            track: Settings of the tracker. If None, objects are not tracked.
+            color: Channel order of the images.
+
+        Raises:
+            ConfigError: Objects shall be tracked, but the model is not a detector.
+        """
+        if track is None:
+            return ModelStages(self._preprocessor, self._infer, self._decode, color=color)
+        from orilla.runtime.tracking.stage import TrackStage
+
+        if not self.finds_boxes:
+            msg = f"`track` needs a detector: {self.name} has the task {self._task.name}, which finds no boxes"
+            raise ConfigError(msg)
+        stage = TrackStage(track, self._context)
+        decode = partial(self._decode, context=stage.context)
+        return ModelStages(self._preprocessor, self._infer, decode, color=color, track=stage)
+
+    @property
+    def finds_boxes(self) -> bool:
+        """Return True if the model is a detector, whose objects can be tracked."""
+        return self._context.head is not None
 
     def sessions(self) -> tuple[Session, ...]:
         """Return the model's only session."""
@@ -148,8 +175,8 @@ class Model(Runner):
             msg = f"{self.name} is closed: open it again"
             raise ConfigError(msg)
 
-    def _decode(self, outputs: Outputs, raw: RawInput) -> Answer:
-        return self._task.decode(outputs, self._context.of_frame(frame_size(raw)))
+    def _decode(self, outputs: Outputs, raw: RawInput, context: DecodeContext | None = None) -> Answer:
+        return self._task.decode(outputs, (context or self._context).of_frame(frame_size(raw)))
 
 
 def _framed(index: int, raw: RawInput, captured_ns: int) -> Frame | Line | Record:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 from weakref import WeakMethod
 
 import numpy as np
@@ -25,6 +25,9 @@ from orilla.runtime.loop.stream import Stream, Watcher
 from orilla.runtime.preprocessing.image import Image, check_image
 from orilla.runtime.sources.registry import INPUT_SOURCES
 from orilla.runtime.sources.source import Source
+
+if TYPE_CHECKING:
+    from orilla.runtime.tracking.track import Track
 
 SourceLike = Source | str | int | Path | Iterable[NDArray[np.uint8]]
 """An opened source, a specification for `open_source`, or images, each `[H,W,3]` uint8 BGR."""
@@ -49,10 +52,16 @@ class Runner(ABC):
     """Kind of the input."""
 
     @abstractmethod
-    def stages(self) -> Stages:
+    def stages(self, *, track: Track | None = None) -> Stages:
         """Return the stages that one loop runs for each frame.
 
-        Each loop needs its own object, because it reuses buffers.
+        Each loop needs its own object, because it reuses buffers and tracks the objects of one stream.
+
+        Args:
+            track: Settings of the tracker. If None, objects are not tracked.
+
+        Raises:
+            ConfigError: Objects shall be tracked, but no model is a detector.
         """
 
     @abstractmethod
@@ -113,6 +122,7 @@ class Runner(ABC):
         policy: str | Policy | None = None,
         on_event: Callable[[Event], None] | None = None,
         record: str | Path | None = None,
+        track: Track | bool = False,
     ) -> Stream:
         """Process the frames of a source while the caller works with the previous answer.
 
@@ -128,6 +138,8 @@ class Runner(ABC):
                 the function, so a function that refers to the stream keeps the loop running until the stream is
                 closed.
             record: Path of a recording to write for `orilla replay`. If None, nothing is recorded.
+            track: If True or settings, the objects of a detector get numbers that they keep from frame to frame, and
+                the settings may contain lines and zones at which objects are counted. Each stream counts for itself.
 
         Returns:
             An iterator over `Tick`, which also supports `async for`. If the source fails, it raises the error after the
@@ -135,9 +147,11 @@ class Runner(ABC):
 
         Raises:
             SourceError: The source does not exist.
-            ConfigError: The policy needs a frame rate, and the source has none.
+            ConfigError: The policy needs a frame rate, and the source has none; or objects shall be tracked, but the
+                model is not a detector.
         """
         chosen = Policy.parse(policy) if isinstance(policy, str) else policy
+        stages = self.stages(track=_settings(track=track))
         opened = self.open_source(source)
         try:
             if chosen is None:
@@ -148,7 +162,7 @@ class Runner(ABC):
 
                 played = Paced(opened)
             recording = Recording.create(record, chosen, played, self.describe()) if record is not None else None
-            loop = CameraLoop(played, self.stages(), chosen, on_event=on_event, recorder=recording)
+            loop = CameraLoop(played, stages, chosen, on_event=on_event, recorder=recording)
             self.listen(loop.report_engine)
         except BaseException:
             opened.close()
@@ -197,3 +211,14 @@ class Runner(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _settings(*, track: Track | bool) -> Track | None:
+    """Return the settings of the tracker, or None if objects are not tracked."""
+    if not isinstance(track, bool):
+        return track
+    if not track:
+        return None
+    from orilla.runtime.tracking.track import Track
+
+    return Track()

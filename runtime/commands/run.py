@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np  # noqa: F401
 
 from orilla.devices.errors import ConfigError, SourceError
+from orilla.runtime.commands import track_options
 from orilla.runtime.commands.lazy_help import lazy_help
 from orilla.runtime.commands.result import CommandResult
 from orilla.runtime.composite import cascade, together
-from orilla.runtime.frame import Event, Frame, Tick
+from orilla.runtime.frame import Event, Frame, Result, Tick
 from orilla.runtime.loop.policy import Policy
 from orilla.runtime.loop.stats import Figures
 from orilla.runtime.loop.stream import Stream
@@ -30,6 +31,7 @@ from orilla.runtime.sources.registry import SOURCES
 
 if TYPE_CHECKING:
     from orilla.runtime.terminal.console import ResultConsole
+    from orilla.runtime.tracking.track import Track
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BUNDLE",
         help="second model, which runs on the parts of the frame that the first model finds",
     )
+    track_options.add_arguments(parser)
     parser.add_argument("--variant", help="name of a variant (default: the bundle's default)")
     parser.add_argument(
         "--engine",
@@ -96,6 +99,8 @@ class RunResult(CommandResult):
     """Answers per second."""
     figures: Figures
     """Statistics of the whole run."""
+    counts: dict[str, object]
+    """Counts of lines and zones at the end of the run. Empty if there are none."""
 
     @property
     def variant(self) -> str:
@@ -121,6 +126,7 @@ class RunResult(CommandResult):
             "seconds": self.seconds,
             **self.figures.to_dict(),
             "fps": self.fps,
+            **({"counts": self.counts} if self.counts else {}),
         }
 
     def render(self, console: ResultConsole) -> None:
@@ -132,6 +138,8 @@ class RunResult(CommandResult):
             f"{self.variant} on {self.engine}: {self.figures.frames} frames in {self.seconds} s, "
             f"{self.fps} per second, {dropped}"
         )
+        for line in track_options.count_lines(self.counts):
+            console.print_line(line)
         header = "".join(f"{column:>9}" for column in ("p50 ms", "p90 ms", "p99 ms", "max ms"))
         console.print_line(f"{'stage':<10}{header}")
         for name, stage in self.figures.stages.items():
@@ -145,6 +153,7 @@ def execute(arguments: argparse.Namespace) -> RunResult:
         msg = f"--frames {arguments.frames}: must be 1 or more"
         raise ConfigError(msg)
     policy = Policy.parse(arguments.policy) if arguments.policy is not None else None
+    track = track_options.track_of(arguments)
     specs = _sink_specs(arguments)
     inputs = [*arguments.bundle, *([arguments.cascade] if arguments.cascade else []), arguments.source]
     _check_files(inputs, specs, arguments.record)
@@ -152,7 +161,7 @@ def execute(arguments: argparse.Namespace) -> RunResult:
     with _opened(arguments) as runner:
         for note in runner.notes():
             print(f"orilla: {note}", file=sys.stderr)
-        return _Run(arguments, runner).run(policy, openers)
+        return _Run(arguments, runner, track).run(policy, openers)
 
 
 def _sink_specs(arguments: argparse.Namespace) -> list[str]:
@@ -194,9 +203,11 @@ def _opened(arguments: argparse.Namespace) -> Runner:
 class _Run:
     """One run of the loop, which counts the events of its source."""
 
-    def __init__(self, arguments: argparse.Namespace, runner: Runner) -> None:
+    def __init__(self, arguments: argparse.Namespace, runner: Runner, track: Track | None) -> None:
         self._arguments, self._runner, self._models = arguments, runner, runner.describe()
+        self._track = track
         self._events: dict[str, int] = {}
+        self._tracked: Result | None = None
 
     def run(self, policy: Policy | None, openers: Sequence[Opener]) -> RunResult:
         """Open the source and the sinks, process all answers, and close the sinks."""
@@ -204,7 +215,9 @@ class _Run:
         sinks: list[Sink] = []
         complete = live = False
         try:
-            with self._runner.stream(source, policy=policy, on_event=self._on_event, record=record) as stream:
+            with self._runner.stream(
+                source, policy=policy, on_event=self._on_event, record=record, track=self._track or False
+            ) as stream:
                 live = stream.live
                 sinks.extend(opener(stream.rate_hz, live=live) for opener in openers)
                 result = self._loop(stream, sinks)
@@ -237,6 +250,7 @@ class _Run:
             seconds=round(seconds, 3),
             fps=round(count / seconds, 1) if seconds else 0.0,
             figures=figures,
+            counts=track_options.counts_of(self._tracked) if self._tracked is not None else {},
         )
 
     def _process(self, stream: Stream, sinks: list[Sink]) -> int:
@@ -245,6 +259,8 @@ class _Run:
         try:
             for tick in stream:
                 count += 1
+                if self._track is not None:
+                    self._tracked = tick.result
                 if self._arguments.clock:
                     self._read_clock(stream, tick)
                 open_sinks = [sink.write(tick) for sink in sinks]

@@ -160,6 +160,7 @@ class CameraLoop:
         time_ns = frame.captured_ns
         if not self.source.live and self.source.rate_hz:
             time_ns = int(1e9 * frame.index / self.source.rate_hz)
+        timer.frame_ns = time_ns if self.source.live or self.source.rate_hz else None
         if not self._scheduler.admit(frame.index, time_ns):
             return
         timer.lap("capture")

@@ -183,7 +183,8 @@ class _StageTimes:
     capture: _Times
     prepare: _Times
     infer: _Times
-    """Times that the inference thread took for inference, decoding, and the preparation of a cascade's crops."""
+    """Times that the inference thread took for inference, decoding, tracking, and the preparation of a cascade's
+    crops."""
     sink: _Times
 
     @classmethod
@@ -199,7 +200,7 @@ class _StageTimes:
             # In a cascade, the inference thread also prepares crops. This time is part of the stage `prepare` of
             # the answer.
             crops_ns = max(0, _ns(stages_ms, "prepare") - prepare.get(index, 0))
-            infer[index] = _ns(stages_ms, "infer", "decode") + crops_ns
+            infer[index] = _ns(stages_ms, "infer", "decode", "track") + crops_ns
         return cls(
             capture=_Times({index: _ns(stages_ms, "capture") for index, stages_ms in prepared.items()}),
             prepare=_Times(prepare),

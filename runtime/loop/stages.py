@@ -22,6 +22,10 @@ Box = tuple[int, int, int, int]
 CropFunction = Callable[[Answer, Image], Sequence[Box] | None]
 """Function that receives the first model's answer and the frame, and returns the boxes for the second model."""
 
+TrackFunction = Callable[[Answer, int | None], Answer]
+"""Function that receives an answer and the time of its frame in nanoseconds, and returns the answer with tracked
+objects."""
+
 
 class StageTimer:
     """Adds up the time that each stage takes for one frame.
@@ -30,11 +34,14 @@ class StageTimer:
         clock: Function that returns the current time in nanoseconds.
     """
 
-    __slots__ = ("_clock", "_lap_ns", "stages_ms")
+    __slots__ = ("_clock", "_lap_ns", "frame_ns", "stages_ms")
 
     def __init__(self, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self.stages_ms: dict[str, float] = {}
         """Time of each stage so far, in milliseconds."""
+        self.frame_ns: int | None = None
+        """Time of the frame in nanoseconds: its capture time, or for a recorded source the time from its start. None if
+        a recorded source has no frame rate."""
         self._clock = clock
         self._lap_ns = clock()
 
@@ -68,7 +75,7 @@ class Stages(Protocol):
             prepared: The value that `prepare` returned for the frame.
             raw: The frame.
             timer: Timer with a lap that has just begun. The method adds the time of inference and decoding to the
-                stages `infer` and `decode`.
+                stages `infer` and `decode`, and the time of tracking to the stage `track`.
         """
 
 
@@ -83,7 +90,16 @@ def answer_once(
 
 
 class ModelStages:
-    """Stages that run one model. Prepared frames use pooled buffers."""
+    """Stages that run one model. Prepared frames use pooled buffers.
+
+    Args:
+        preprocessor: Function that prepares a raw input.
+        infer: Function that runs the network.
+        decode: Function that converts outputs into an answer.
+        color: Channel order of the images.
+        track: Function that receives each answer and the time of its frame in nanoseconds, and returns the answer with
+            tracked objects. If None, objects are not tracked.
+    """
 
     def __init__(
         self,
@@ -92,9 +108,10 @@ class ModelStages:
         decode: Callable[[Outputs, RawInput], Answer],
         *,
         color: Color = "bgr",
+        track: TrackFunction | None = None,
     ) -> None:
         self._preprocessor, self._pool, self._color = preprocessor, BufferPool(), color
-        self._infer, self._decode = infer, decode
+        self._infer, self._decode, self._track = infer, decode, track
 
     def prepare(self, raw: RawInput) -> ModelInput:
         """Return the network's input for a raw input."""
@@ -102,11 +119,14 @@ class ModelStages:
         return self._preprocessor(raw, buffer, color=self._color)
 
     def answer(self, prepared: ModelInput, raw: RawInput, timer: StageTimer) -> Answer:
-        """Run the inference, decode the outputs, and add both times to `timer`."""
+        """Run the inference, decode the outputs, track the objects, and add the times to `timer`."""
         outputs = self._infer(prepared)
         timer.lap("infer")
         result = self._decode(outputs, raw)
         timer.lap("decode")
+        if self._track is not None:
+            result = self._track(result, timer.frame_ns)
+            timer.lap("track")
         return result
 
 

@@ -43,7 +43,7 @@ class Figures(msgspec.Struct, frozen=True):
     stages: Mapping[str, StageFigures]
     """Percentiles of each time, by name:
 
-    - `capture`, `prepare`, `infer` and `decode`: the stages.
+    - `capture`, `prepare`, `infer` and `decode`: the stages. `track` if objects are tracked.
     - `age`: the time from capture until the caller has the answer.
     - `sink`: the caller's work with the answer.
     - `total`: the time from capture until the caller is done with the answer.

@@ -71,8 +71,22 @@ def draw_labelled_box(
         color: BGR colour of the box and of the label's background.
     """
     left, top, right, bottom = box_xyxy
-    width = _line_width(image)
-    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, width)
+    cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, _line_width(image))
+    draw_label(image, (left, top), text, color)
+
+
+def draw_label(image: Image, at_xy: tuple[float, float], text: str, color: Color) -> None:
+    """Write a text on a filled rectangle above a point, or below it at the top edge.
+
+    The text is shifted into the image. If the image is narrower than the smallest legible text, nothing is written.
+
+    Args:
+        image: Image `[H,W,3]` uint8 BGR. It is changed.
+        at_xy: Left end of the text's lower edge in pixels.
+        text: Text.
+        color: BGR colour of the background.
+    """
+    left, top = (round(value) for value in at_xy)
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(image.shape[0] / 720))
     size = max(MIN_FONT, 0.6 * image.shape[0] / 720)
     columns = cv2.getTextSize(text, font, size, thickness)[0][0]
@@ -86,6 +100,20 @@ def draw_labelled_box(
     y = top - high if top >= high else min(max(0, top), image.shape[0] - high)
     image[y : y + high, x : x + wide] = color
     cv2.putText(image, text, (x + pad, y + pad + rows), font, size, _contrast(color), thickness, cv2.LINE_AA)
+
+
+def draw_path(image: Image, points_xy: Sequence[tuple[float, float]], color: Color) -> None:
+    """Draw lines from point to point. Positions are in pixels."""
+    points = np.array(points_xy, np.float64).reshape(-1, 1, 2).round().astype(np.int32)
+    cv2.polylines(image, [points], False, color, _line_width(image), cv2.LINE_AA)  # noqa: FBT003 - OpenCV's signature
+
+
+def draw_arrow(image: Image, at_xy: tuple[float, float], direction_xy: tuple[float, float], color: Color) -> None:
+    """Draw a short arrow that begins at a point. Its length depends on the size of the image only."""
+    scale = image.shape[0] / 18 / max(1e-9, float(np.hypot(*direction_xy)))
+    ends = [at_xy, (at_xy[0] + scale * direction_xy[0], at_xy[1] + scale * direction_xy[1])]
+    start, end = ((round(x), round(y)) for x, y in ends)
+    cv2.arrowedLine(image, start, end, color, _line_width(image), cv2.LINE_AA, tipLength=0.35)
 
 
 def draw_points(image: Image, points_xy: Sequence[tuple[float, float]], color: tuple[int, int, int]) -> None:

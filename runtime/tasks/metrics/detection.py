@@ -114,10 +114,13 @@ def iou_matrix(boxes: NDArray[np.floating], others: NDArray[np.floating], crowd:
         others: Boxes, `[M,4]`.
         crowd: True for each of `others` that is a crowd, `[M]`. The result is then the share of the box inside it.
     """
-    first, second = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
-    size = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    common = np.clip(size, 0, None).prod(axis=2)
-    area, other_area = ((box[..., 2:] - box[..., :2]).prod(axis=2) for box in (first, second))
+    # One array per edge is several times as fast as arrays with an axis of two edges.
+    left, top, right, bottom = boxes.astype(np.float64).T[..., None]
+    other_left, other_top, other_right, other_bottom = others.astype(np.float64).T
+    width = np.minimum(right, other_right) - np.maximum(left, other_left)
+    height = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
+    common = np.maximum(width, 0) * np.maximum(height, 0)
+    area, other_area = (right - left) * (bottom - top), (other_right - other_left) * (other_bottom - other_top)
     union = area + other_area - common
     if crowd is not None:
         union = np.where(crowd, area, union)

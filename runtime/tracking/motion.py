@@ -1,0 +1,110 @@
+"""The motion of tracked boxes: a constant-velocity Kalman filter for the centre and the size of each box.
+
+All noise is independent between the four coordinates, so the filter of a box consists of four filters with two states,
+position and velocity, which need no matrix inversion. The noise is proportional to the size of the box, as in Wojke et
+al., "Simple Online and Realtime Tracking with a Deep Association Metric" (arXiv 1703.07402), and width and height have
+filters of their own, as in Aharon et al., "BoT-SORT" (arXiv 2206.14651). Time is in seconds, not in frames: the process
+noise is a white-noise acceleration in continuous time (Bar-Shalom et al., "Estimation with Applications to Tracking and
+Navigation", 2001, section 6.2.2), so that one step over a gap equals several steps over its parts.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+MEASUREMENT_STD = 0.05
+"""Standard deviation of a detected edge, as a share of the box's side. Source: Wojke et al., 1/20."""
+START_SPEED_STD = 2.0
+"""Standard deviation of a new object's speed, in sides per second. Source: Wojke et al., 10/160 per frame at 30 Hz."""
+ACCELERATION = 3.0
+"""Spectral density of the acceleration, in squared sides per cubic second. It is three times that of Wojke et al.
+(1/160 of a side per frame at 30 Hz), so that objects that turn keep their numbers if frames are dropped."""
+MIN_SIDE = 1e-6
+"""Smallest side of a predicted box, as a fraction of the frame."""
+
+
+class Motion:
+    """Position and velocity of T boxes with their variances. The coordinates are centre x, centre y, width, height."""
+
+    __slots__ = ("covariance", "position", "speed", "speed_variance", "variance")
+
+    def __init__(self, measured: Floats) -> None:
+        """Start T boxes without speed at measured coordinates, `[T,4]`."""
+        side = sides(measured)
+        self.position = measured
+        """Coordinates, `[T,4]`."""
+        self.speed = np.zeros_like(measured)
+        """Change of the coordinates per second, `[T,4]`."""
+        self.variance = (MEASUREMENT_STD * side) ** 2
+        self.covariance = np.zeros_like(measured)
+        """Covariance of position and speed, `[T,4]`."""
+        self.speed_variance = (START_SPEED_STD * side) ** 2
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def take(self, rows: NDArray[np.bool_]) -> None:
+        """Keep the boxes where a mask `[T]` is True."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name)[rows])
+
+    def extend(self, other: Self) -> None:
+        """Append the boxes of another object."""
+        for name in self.__slots__:
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
+
+    def predict(self, seconds: float) -> None:
+        """Move all boxes forward in time."""
+        density = ACCELERATION * sides(self.position) ** 2
+        self.position = self.position + seconds * self.speed
+        self.position[:, 2:] = np.maximum(self.position[:, 2:], MIN_SIDE)
+        self.variance = (
+            self.variance
+            + 2 * seconds * self.covariance
+            + seconds**2 * self.speed_variance
+            + density * (seconds**3 / 3)
+        )
+        self.covariance = self.covariance + seconds * self.speed_variance + density * (seconds**2 / 2)
+        self.speed_variance = self.speed_variance + density * seconds
+
+    def correct(self, rows: NDArray[np.intp], measured: Floats) -> None:
+        """Correct the boxes in `rows` with measured coordinates, `[len(rows),4]`."""
+        variance, covariance = self.variance[rows], self.covariance[rows]
+        total = variance + (MEASUREMENT_STD * sides(measured)) ** 2
+        gain, speed_gain = variance / total, covariance / total
+        difference = measured - self.position[rows]
+        self.position[rows] += gain * difference
+        self.speed[rows] += speed_gain * difference
+        self.variance[rows] = (1 - gain) * variance
+        self.covariance[rows] = (1 - gain) * covariance
+        self.speed_variance[rows] -= speed_gain * covariance
+
+    def keep_size(self, rows: NDArray[np.bool_]) -> None:
+        """Set the change of size to zero, for boxes that were not found: a prediction could grow without limit."""
+        self.speed[rows, 2:] = 0
+
+    def spread(self, rows: NDArray[np.intp]) -> Floats:
+        """Return the standard deviation of the centres in x and y, `[len(rows),2]`."""
+        deviation: Floats = np.sqrt(self.variance[rows, :2])
+        return deviation
+
+    def boxes_xyxy(self) -> Floats:
+        """Return left, top, right and bottom edge, `[T,4]`."""
+        half = self.position[:, 2:] / 2
+        return np.concatenate([self.position[:, :2] - half, self.position[:, :2] + half], axis=1)
+
+
+def coordinates(boxes_xyxy: Floats) -> Floats:
+    """Return centre x, centre y, width and height of boxes, `[N,4]`."""
+    first, last = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
+    return np.concatenate([(first + last) / 2, np.maximum(last - first, MIN_SIDE)], axis=1)
+
+
+def sides(position: Floats) -> Floats:
+    """Return the side along which each coordinate is measured, `[N,4]`: width, height, width, height."""
+    return np.concatenate([position[:, 2:], position[:, 2:]], axis=1)

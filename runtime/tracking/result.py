@@ -1,0 +1,63 @@
+"""The answer of a detector whose objects are tracked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orilla.runtime.tasks.detect import Detection
+from orilla.runtime.tasks.drawing import Image, color_of, draw_arrow, draw_label, draw_path, palette
+from orilla.runtime.tracking.counting import Count
+from orilla.runtime.tracking.track import Point, Track
+
+ZONE_COLOR = palette(2)[1]
+"""BGR colour of lines and zones."""
+
+
+class TrackedDetection(Detection, frozen=True):
+    """The objects that a detector found in a frame, with their numbers and the counts of lines and zones."""
+
+    counts: Mapping[str, Count]
+    """Counts since the start of the stream, by the name of the line or zone."""
+    settings: Track
+    """Settings of the tracker, with lines and zones."""
+    history: tuple[Mapping[int, Point], ...] = ()
+    """Anchors of the last second by the number of the object, as fractions of the frame, the oldest frame first."""
+
+    def trail(self, number: int) -> list[Point]:
+        """Return the recent positions of an object, the oldest first, as fractions of the frame."""
+        return [points[number] for points in self.history if number in points]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result as a JSON document."""
+        document = super().to_dict()
+        return document | {"counts": {name: count.to_dict() for name, count in self.counts.items()}}
+
+    def draw(self, image: Image) -> list[str]:
+        """Draw zones, lines and trails, and the boxes on top. Return the number of objects per class."""
+        for name, corners in self.settings.zones.items():
+            pixels = [_pixel(image, point) for point in corners]
+            draw_path(image, [*pixels, pixels[0]], ZONE_COLOR)
+            self._draw_counts(image, name, pixels[0])
+        for name, line in self.settings.lines.items():
+            start, end = (_pixel(image, point) for point in line)
+            draw_path(image, [start, end], ZONE_COLOR)
+            # The arrow points to the right side of the line, which is the direction `in`.
+            draw_arrow(
+                image,
+                ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2),
+                (start[1] - end[1], end[0] - start[0]),
+                ZONE_COLOR,
+            )
+            self._draw_counts(image, name, start)
+        for box in self.boxes:
+            if box.track is not None:
+                draw_path(image, [_pixel(image, point) for point in self.trail(box.track)], color_of(box.label))
+        return super().draw(image)
+
+    def _draw_counts(self, image: Image, name: str, at_xy: tuple[float, float]) -> None:
+        total = self.counts[name].total
+        draw_label(image, at_xy, f"{name} " + " ".join(f"{what} {count}" for what, count in total.items()), ZONE_COLOR)
+
+
+def _pixel(image: Image, point: Point) -> tuple[float, float]:
+    return point[0] * image.shape[1], point[1] * image.shape[0]
