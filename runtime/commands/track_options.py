@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "implies --track",
     )
     parser.add_argument(
-        "--anchor",
+        "--count-at",
         choices=("bottom", "centre"),
         help="point of a box that crosses lines and enters zones (default: bottom, the middle of the lower edge); "
         "implies --track",
@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=float,
         help="time for which an object keeps its number while it is not found (default: 1); implies --track",
+    )
+    parser.add_argument(
+        "--track-any-class",
+        action="store_true",
+        help="let an object keep its number when the detector changes its class; implies --track",
     )
 
 
@@ -58,8 +63,9 @@ def track_of(arguments: argparse.Namespace) -> Track | None:
     chosen: dict[str, object] = {
         "lines": _named("--count-line", arguments.count_line or []),
         "zones": _named("--zone", arguments.zone or []),
-        "anchor": arguments.anchor,
+        "count_at": arguments.count_at,
         "max_gap_s": arguments.max_gap_s,
+        "class_wise": False if arguments.track_any_class else None,
     }
     given = {name: value for name, value in chosen.items() if value not in (None, {})}
     if not given and not arguments.track:

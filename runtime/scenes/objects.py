@@ -27,6 +27,8 @@ class VisibleObject(NamedTuple):
     """Left, top, right and bottom edge of the visible pixels. Right and bottom are exclusive."""
     clear: bool
     """False if the object is very small or mostly hidden. Such objects cannot be found reliably."""
+    identity: tuple[int, ...]
+    """Numbers that are the same in all images of a drive. They differ from those of other objects of the same kind."""
 
 
 class _NumberedCanvas(Canvas):
@@ -58,7 +60,8 @@ def visible_objects(seed: int, time_s: float = 0.0, size_hw: tuple[int, int] = (
         if visible:
             left, top, right, bottom = box = _box(pixels)
             clear = min(right - left, bottom - top) >= MIN_SIDE and visible >= MIN_VISIBLE * alone[number - 1]
-            found.append(VisibleObject("building" if thing.kind == "wall" else thing.kind, box, clear))
+            kind = "building" if thing.kind == "wall" else thing.kind
+            found.append(VisibleObject(kind, box, clear, thing.identity))
     return found
 
 

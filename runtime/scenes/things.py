@@ -59,6 +59,8 @@ class Thing:
     width: float
     tall: float
     color: Color
+    identity: tuple[int, ...] = ()
+    """Numbers that are the same in all images of a drive. They differ from those of other objects of the same kind."""
 
     def paint(self, view: View, canvas: Canvas) -> None:
         """Draw the object as the camera sees it, with haze."""
@@ -135,21 +137,24 @@ def things_near(view: View) -> list[Thing]:
                 tall = rng.uniform(4, 11)
                 color = tint(rng, TREE_COLORS[rng.integers(len(TREE_COLORS))])
                 u = side * (beside + 0.4 * tall + rng.uniform(0, 8))
-                things.append(Thing("tree", u, z, 0.7 * tall, tall, color))
+                things.append(Thing("tree", u, z, 0.7 * tall, tall, color, (slot, side)))
             elif rng.random() < 0.6:
                 wide = rng.uniform(6, 14)
                 color = tint(rng, WALL_COLORS[rng.integers(len(WALL_COLORS))])
                 u = side * (beside + wide / 2 + rng.uniform(1, 9))
-                things.append(Thing("wall", u, z, wide, rng.uniform(4, 14), color))
+                things.append(Thing("wall", u, z, wide, rng.uniform(4, 14), color, (slot, side)))
     lane = 2 * drive.half_width_m / drive.lanes
     for number in range(drive.lanes):
         rng = np.random.default_rng([drive.seed, number, 2])
         speed = drive.speed_mps * rng.uniform(0.6, 1.3) * (1 if number >= drive.lanes / 2 else -1)
-        for _ in range(rng.poisson(drive.traffic)):
+        for order in range(rng.poisson(drive.traffic)):
             start = rng.uniform(5, 105)
-            z = (start + (speed - drive.speed_mps) * (view.travel - 1000) / drive.speed_mps) % 100 + 5
+            # A vehicle that is left behind is followed by another one ahead, and the other way round.
+            lap, z = divmod(start + (speed - drive.speed_mps) * (view.travel - 1000) / drive.speed_mps, 100)
+            z += 5
             u = -drive.half_width_m + (number + 0.5) * lane + rng.uniform(-0.3, 0.3)
             color = VEHICLE_COLORS[rng.integers(len(VEHICLE_COLORS))]
             truck = rng.random() < 0.15
-            things.append(Thing("vehicle", u, z, 2.4 if truck else 1.8, 3.2 if truck else 1.5, color))
+            identity = (number, order, int(lap))
+            things.append(Thing("vehicle", u, z, 2.4 if truck else 1.8, 3.2 if truck else 1.5, color, identity))
     return things

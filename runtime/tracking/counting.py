@@ -31,7 +31,7 @@ class Count(msgspec.Struct, frozen=True):
     total: Mapping[str, int]
     """Counts of all classes: `in` and `out` of a line, `inside` and `entered` of a zone."""
     classes: Mapping[str, Mapping[str, int]]
-    """The same counts by class. A class that was never counted is missing."""
+    """The same counts by class. A class without any count is missing."""
 
     def __getitem__(self, name: str) -> int:
         """Return a count of all classes, as in `count["in"]`."""
@@ -52,7 +52,7 @@ class Positions:
     """False for new objects, which do not count yet."""
     labels: Sequence[str]
     points: Floats
-    """Anchor of each box, as fractions of the frame, `[N,2]`."""
+    """Counting point of each box, as fractions of the frame, `[N,2]`."""
     margins: Floats
     """Distance up to which an object may be on either side of a line, in pixels, `[N]`."""
     frame_wh: tuple[int, int]

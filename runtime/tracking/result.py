@@ -21,7 +21,7 @@ class TrackedDetection(Detection, frozen=True):
     settings: Track
     """Settings of the tracker, with lines and zones."""
     history: tuple[Mapping[int, Point], ...] = ()
-    """Anchors of the last second by the number of the object, as fractions of the frame, the oldest frame first."""
+    """Counting points of the last second by the number of the object, as fractions of the frame, oldest frame first."""
 
     def trail(self, number: int) -> list[Point]:
         """Return the recent positions of an object, the oldest first, as fractions of the frame."""

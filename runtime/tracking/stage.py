@@ -82,26 +82,26 @@ class TrackStage:
             keys=tracked.keys.tolist(),
             confirmed=(tracked.numbers > 0).tolist(),
             labels=[box.label for box in boxes],
-            points=self._anchors(tracked.boxes_xyxy),
+            points=self._counting_points(tracked.boxes_xyxy),
             margins=MARGIN * ((tracked.boxes_xyxy[:, 2:] - tracked.boxes_xyxy[:, :2]) * frame_wh).mean(axis=1),
             frame_wh=frame_wh,
         )
 
-    def _anchors(self, boxes_xyxy: Floats) -> Floats:
+    def _counting_points(self, boxes_xyxy: Floats) -> Floats:
         """Return the point of each box that is compared with lines and zones, `[N,2]`."""
         middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-        if self._settings.anchor == "bottom":
+        if self._settings.count_at == "bottom":
             middle[:, 1] = boxes_xyxy[:, 3]
         return middle
 
     def _longer_history(self, tracked: Tracked, points: Floats) -> tuple[dict[int, Point], ...]:
-        """Append the anchors of this frame to the history. Return the history of the last second."""
-        anchors = {
+        """Append the positions of this frame to the history. Return the history of the last second."""
+        positions = {
             number: (x, y)
             for number, (x, y) in zip(tracked.numbers.tolist(), points.tolist(), strict=True)
             if number  # 0: not confirmed
         }
-        self._history.append((self._time_ns, anchors))
+        self._history.append((self._time_ns, positions))
         while self._history[0][0] < self._time_ns - round(1e9 * TRAIL_S):
             self._history.popleft()
         return tuple(points for _, points in self._history)

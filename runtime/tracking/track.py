@@ -11,8 +11,9 @@ from orilla.devices.errors import ConfigError, unknown_name
 Point = tuple[float, float]
 """Position in the frame: x as a fraction of the width and y as a fraction of the height, 0–1."""
 
-Anchor = Literal["bottom", "centre"]
-"""Point of a box that crosses lines and enters zones: the middle of its lower edge, or its centre."""
+CountAt = Literal["bottom", "centre"]
+"""Counting point: the point of a box that crosses lines and enters zones. It is the middle of the lower edge, where an
+object stands on the ground, or the centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class Track:
     right side of a person who walks from the start to the end: downwards if the line goes from left to right."""
     zones: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     """Corners of each zone by name, three or more, as fractions of the frame."""
-    anchor: Anchor = "bottom"
-    """Point of a box that is compared with lines and zones."""
+    count_at: CountAt = "bottom"
+    """Point of a box that crosses lines and enters zones."""
     max_gap_s: float = 1.0
     """Maximum time in seconds between two detections of an object. After a longer gap, the object gets a new number. It
     must be longer than the time between two frames."""
@@ -39,7 +40,8 @@ class Track:
     low_score: float = 0.1
     """Minimum score of a box that continues a track. A box that begins a track needs the score of the model."""
     class_wise: bool = True
-    """If True, the boxes of one track have the same class. If False, a detector may change its mind about a class."""
+    """If True, the boxes of one object have the same class. If False, an object keeps its number when the detector
+    changes its class, and counts with the class that it has at that moment."""
     rate_hz: float = 30.0
     """Frame rate that is assumed for a source without times, such as a folder of images."""
 
@@ -50,8 +52,8 @@ class Track:
         if isinstance(self.confirm, bool) or not isinstance(self.confirm, int) or not 1 <= self.confirm <= 1000:
             msg = f"confirm={self.confirm}: must be a whole number of frames, 1 to 1000"
             raise ConfigError(msg)
-        if self.anchor not in get_args(Anchor):
-            raise unknown_name(self.anchor, get_args(Anchor), kind="anchor")
+        if self.count_at not in get_args(CountAt):
+            raise unknown_name(self.count_at, get_args(CountAt), kind="counting point")
         for name, points in self.lines.items():
             _check_points("line", name, points)
             if len(points) != 2 or tuple(points[0]) == tuple(points[1]):

@@ -4,7 +4,8 @@ Sources: Bewley et al., "Simple Online and Realtime Tracking" (arXiv 1602.00763)
 association by IoU. Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (arXiv
 2110.06864): boxes with a low score continue tracks, but begin none. Yang et al., "Hard to Track Objects with Irregular
 Motions and Similar Appearances? Make It Easier by Buffering the Matching Space" (arXiv 2211.14317): in a last step,
-boxes are grown, because an object that moves fast between two frames does not overlap with itself.
+the boxes of objects that were seen in the last frame are grown, because an object that moves fast between two frames
+does not overlap with itself.
 """
 
 from __future__ import annotations
@@ -23,11 +24,9 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MIN_IOU = 0.2
-"""Minimum IoU of a prediction and a box. Source: Zhang et al., maximum distance 0.8."""
+"""Minimum IoU of a prediction and a box, also if both are grown. Source: Zhang et al., maximum distance 0.8."""
 MIN_IOU_LOW = 0.5
 """Minimum IoU of a prediction and a box with a low score. Source: Zhang et al."""
-MIN_IOU_GROWN = 0.1
-"""Minimum IoU of boxes that are grown by the uncertainty of the prediction."""
 GROWTH = 2.0
 """Number of standard deviations by which boxes are grown."""
 
@@ -125,7 +124,7 @@ class Tracker:
         step(confirmed, high, MIN_IOU)
         step(confirmed & recent, low, MIN_IOU_LOW)
         step(~confirmed, high, MIN_IOU)
-        step(free, high, MIN_IOU_GROWN, grown=True)
+        step(recent, high, MIN_IOU, grown=True)
         return row_of
 
     def _begin(self, measured: Floats, classes: Ints, time_ns: int) -> None:

@@ -133,7 +133,7 @@ def test_ended_tracks_are_forgotten():
         ({"zones": {"z": ((0, 0), (1, 1))}}, "zone z: needs three or more points"),
         ({"zones": {"z": ((0, 0), (0.5, 0.5), (1, 1))}}, "zone z: .* enclose an area"),
         ({"zones": {"z": SQUARE}, "lines": {"z": LINE}}, "z is the name of a line and of a zone"),
-        ({"anchor": "top"}, "unknown anchor 'top'"),
+        ({"count_at": "top"}, "unknown counting point 'top'"),
         ({"max_gap_s": -1}, "max_gap_s=-1: must be seconds from 0.001 to 3600"),
         ({"max_gap_s": float("nan")}, "max_gap_s=nan"),
         ({"low_score": 2}, "low_score=2: must be a score from 0 to 1"),
