@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from helpers import factories
+from helpers.detectors import detector_bundle
 
 import orilla.runtime
 from orilla.devices.budget import LIMITS, budget_of, read_budgets
@@ -53,9 +54,11 @@ def test_every_example_of_the_camera_loop_runs(tmp_path, capsys):
     clip, picture = factories.video(tmp_path / "clip.avi", 5, (240, 320)), tmp_path / "picture.png"
     factories.write_picture(picture, factories.picture(240, 320))
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "camera-loop.md").read_text(), re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 7
+    detector = detector_bundle(tmp_path / "colors.orilla")
+    names = {"SOURCE": str(clip), "IMAGE": str(picture), "DETECTOR": str(detector)}
     for example in examples:
-        exec(compile(example, "camera-loop.md", "exec"), {"SOURCE": str(clip), "IMAGE": str(picture)})
+        exec(compile(example, "camera-loop.md", "exec"), dict(names))
     assert capsys.readouterr().out
 
 
