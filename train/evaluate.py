@@ -29,7 +29,7 @@ def evaluate(
     model: keras.Model,
     dataset: Dataset,
     items: Sequence[Item],
-    labels: tuple[str, ...],
+    context: DecodeContext,
     prepare: Callable[[Sample], NDArray[Any]],
 ) -> Metrics:
     """Evaluate a model on samples, which are read in batches.
@@ -38,7 +38,7 @@ def evaluate(
         model: The model.
         dataset: The data set of the samples.
         items: The samples.
-        labels: The model's labels.
+        context: Properties of the model.
         prepare: Function that converts a sample into the model's input.
     """
     answers = (
@@ -46,7 +46,7 @@ def evaluate(
         for inputs, truths in _batches(dataset, items, prepare)
         for pair in zip(truths, ({OUTPUT: output} for output in predict(model, inputs)), strict=True)
     )
-    return target_of(dataset, dataset.task, DecodeContext(labels)).metrics(answers)
+    return target_of(dataset, dataset.task, context).metrics(answers)
 
 
 def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:

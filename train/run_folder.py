@@ -17,14 +17,16 @@ import numpy as np
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
 from orilla.runtime.evaluation.datasets import ClassifiedImage, ClassifiedText, Dataset, LabelledImage
+from orilla.runtime.evaluation.datasets.dataset import MeasuredImage
 from orilla.runtime.evaluation.datasets.registry import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.html_page import Page
 from orilla.runtime.preprocessing.text import encode_vocabulary
 from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
+from orilla.runtime.tasks.regress import values_of
 from orilla.train.data.splits import Splits
-from orilla.train.evaluate import predict
+from orilla.train.evaluate import OUTPUT, predict
 from orilla.train.fit.checkpoint import Row
 from orilla.train.fit.training import FitResult, write_history
 from orilla.train.jobs.job import Job
@@ -127,6 +129,8 @@ def draw_samples(path: Path, trained: TrainedModel) -> None:
         for axes, sample, output in zip(grid, samples, outputs, strict=False):
             if isinstance(sample, LabelledImage):
                 _draw_mask(axes, sample, output, trained)
+            elif isinstance(sample, MeasuredImage):
+                _draw_values(axes, sample, output, trained)
             elif isinstance(sample, ClassifiedImage | ClassifiedText):
                 _draw_class(axes, sample, output, trained)
 
@@ -157,6 +161,17 @@ def _draw_class(axes: Any, sample: ClassifiedImage | ClassifiedText, output: np.
     else:
         axes.imshow(cv2.cvtColor(sample.image, cv2.COLOR_BGR2RGB))
         axes.set_title(title, fontsize=9, color=colour)
+
+
+def _draw_values(axes: Any, sample: MeasuredImage, output: np.ndarray, trained: TrainedModel) -> None:
+    """Draw a value in red if it differs by more than a twentieth of its range from the true value."""
+    found = values_of({OUTPUT: output}, trained.job.context)
+    low, high = np.array(trained.job.decoding.ranges).T
+    wrong = bool((np.abs(found - sample.values) > 0.05 * (high - low)).any())
+    pairs = zip(trained.job.labels, found, sample.values, strict=True)
+    axes.imshow(cv2.cvtColor(sample.image, cv2.COLOR_BGR2RGB))
+    title = ", ".join(f"{name} {number:.3g} (is {true:.3g})" for name, number, true in pairs)
+    axes.set_title(title, fontsize=7, color="tab:red" if wrong else "tab:green")
 
 
 def _overlay(image: np.ndarray, mask: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from msgspec import UNSET
+
 from orilla.devices import keras_rules
 from orilla.devices.detect import detect
 from orilla.devices.errors import ConfigError, DataError
@@ -16,6 +18,7 @@ from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.dataset import Item, digest_of
 from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.files import make_folder, replacing
+from orilla.runtime.tasks.decoding import PLAIN
 from orilla.runtime.tasks.registry import task_of
 from orilla.train.data.combined import CombinedDataset
 from orilla.train.data.scan import scan
@@ -192,7 +195,8 @@ def _card(options: TrainOptions, data: TrainingData, trained: TrainedModel, prov
     splits, dataset = data.splits, data.dataset
     evaluated = [(splits.reported, splits.report)] + ([("choose", splits.choose)] if splits.choose else [])
     results = [
-        evaluation_result(name, evaluate(network, dataset, items, job.labels, job.prepare)) for name, items in evaluated
+        evaluation_result(name, evaluate(network, dataset, items, job.context, job.prepare))
+        for name, items in evaluated
     ]
     skipped = [f"{dataset.names(part)[index]}: {reason}" for (part, index), reason in data.skipped.items()]
     return Card(
@@ -216,4 +220,5 @@ def _card(options: TrainOptions, data: TrainingData, trained: TrainedModel, prov
         command=provenance.command,
         measured=tuple(results),
         search=provenance.search,
+        decoding=UNSET if job.decoding == PLAIN else job.decoding,
     )

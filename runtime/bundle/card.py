@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from orilla.runtime.tasks.decoding import Decoding
+
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The name and licence of a data set."""
@@ -50,8 +52,8 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     split: str
     metrics: dict[str, float]
-    """Metrics by name, each from 0 to 1. `NAME/CLASS` is the metric NAME of one class, and `iou/NAME` is the IoU of the
-    sequence NAME."""
+    """Metrics by name, each from 0 to 1, except for the errors of a regression, which have the unit of the value.
+    `NAME/CLASS` is the metric NAME of one class or value, and `iou/NAME` is the IoU of the sequence NAME."""
     intervals: dict[str, tuple[float, float]]
     """95 % bootstrap confidence interval of each metric."""
     confusion: tuple[tuple[int, ...], ...] = ()
@@ -65,7 +67,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: str
     """Name of the task, one of `orilla.runtime.tasks.registry.TASKS`."""
     labels: tuple[str, ...]
-    """Names of the classes that the model distinguishes. For a segmentation, the name of the class that it finds."""
+    """Names of the classes that the model distinguishes. For a segmentation, the name of the class that it finds. For a
+    regression, the names of the values."""
     data: DataCard
     start_weights: str
     """Initial weights: `random`, `imagenet`, or the name of a file and of the layers whose weights it contained."""
@@ -91,6 +94,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Results, one per split. The first result is reported."""
     search: dict[str, float | int | str] = {}
     """Method, number of trials and best values of the hyperparameter search. Empty if there was no search."""
+    decoding: Decoding | msgspec.UnsetType = msgspec.UNSET
+    """Units and ranges of the values of a regression. The key is absent for other tasks."""
 
     @property
     def metrics(self) -> dict[str, float]:

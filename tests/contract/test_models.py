@@ -1,14 +1,17 @@
 """Contract tests: every model of `orilla train` can be exported in all applicable precisions, verified and run."""
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 from helpers import factories
+from helpers.datasets import image_table
 
 from orilla.export.contract import leaves_in_every_precision
 from orilla.runtime.bundle.run_folder import Run, encode_json
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
+from orilla.runtime.tasks.decoding import Decoding
 from orilla.train.jobs.plan import NetworkOptions
 from orilla.train.models import MODELS, load_plan
 
@@ -32,22 +35,29 @@ def network(model):
 
 @pytest.fixture
 def run(request, tmp_path, tiny_data, animals, reviews):
+    """Write a run folder with an untrained network."""
     model = request.param
     built = network(model)
     folder = tmp_path / "run"
     folder.mkdir()
     built.save(folder / "model.keras")
     task = load_plan(model).task
+    size = tuple(built.inputs[0].shape[1:2] if task == "text" else built.inputs[0].shape[1:3])
     labels, data = {
         "segment": (("road",), tiny_data),
         "text": (("bad", "good"), reviews),
         "classify": (("cat", "dog"), animals),
+        "regress": (("steering", "speed"), tmp_path / "recording"),
     }[task]
+    card = factories.card_of(task, labels, size)
+    if task == "regress":
+        decoding = Decoding(units=("deg", "m/s"), ranges=((-25.0, 25.0), (0.0, 5.0)), normalised=True)
+        card = msgspec.structs.replace(card, decoding=decoding)
+        image_table(data)
     if task == "text":
         (folder / "vocabulary.txt").write_bytes(encode_vocabulary(WORDS))
-    size = tuple(built.inputs[0].shape[1:2] if task == "text" else built.inputs[0].shape[1:3])
     spec = TextPreprocess(length=LENGTH) if task == "text" else Preprocess(size_hw=size)
-    (folder / "card.json").write_bytes(encode_json(factories.card_of(task, labels, size)))
+    (folder / "card.json").write_bytes(encode_json(card))
     (folder / "run.json").write_bytes(encode_json(Run(spec, str(data))))
     return model, folder
 

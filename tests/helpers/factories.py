@@ -21,6 +21,7 @@ from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
+from orilla.runtime.tasks.registry import task_of
 
 ROAD = 3
 """CamVid's label for the road."""
@@ -188,7 +189,7 @@ def text_table(path: Path, count: int = 60) -> Path:
 def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
     """Return the card of an untrained model for any task."""
     base = card((1, 1))
-    metric = "iou" if task == "segment" else "accuracy"
+    metric = task_of(task).metric
     measured = tuple(
         msgspec.structs.replace(result, metrics={metric: 0.5}, intervals={metric: (0.4, 0.6)})
         for result in base.measured

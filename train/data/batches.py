@@ -71,10 +71,11 @@ class PreparedInputs:
 
 @dataclass
 class ClassifierData:
-    """The training data of a classifier: inputs with their classes."""
+    """The training data of a classifier or a regression: inputs with their targets."""
 
     inputs: Inputs
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
+    """Class of each sample, `[N]` int64, or the outputs of a regression, `[N,K]` float32."""
     batch: int
     seed: int
     augment: BatchChange | None = None
@@ -125,14 +126,14 @@ class Epoch(keras.utils.PyDataset):
 
 
 class ClassifierEpoch(Epoch):
-    """The batches of one epoch of a classifier."""
+    """The batches of one epoch of a classifier or a regression."""
 
     def __init__(self, data: ClassifierData, number: int, workers: int) -> None:
         super().__init__(data.count, data.batch, data.seed, number, workers)
         self._data = data
 
     def make_batch(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the inputs `[N,...]` and the classes `[N]` of one batch."""
+        """Return the inputs `[N,...]` and the targets `[N]` or `[N,K]` of one batch."""
         data = self._data
         indices, rng = self.choose(index)
         inputs = data.inputs.take(indices, rng)

@@ -16,6 +16,8 @@ from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
+from orilla.runtime.tasks.decoding import PLAIN, Decoding
+from orilla.runtime.tasks.task import DecodeContext
 from orilla.train.data.splits import Splits
 from orilla.train.fit.training import FitTask
 from orilla.train.jobs import JOBS
@@ -46,6 +48,13 @@ class Job:
     """Maximum learning rate of the last phase."""
     epochs: int
     """Number of epochs of the last phase."""
+    decoding: Decoding = PLAIN
+    """Settings of the task. Its defaults, except for a regression."""
+
+    @property
+    def context(self) -> DecodeContext:
+        """Return the properties of the network that its task needs to decode outputs."""
+        return DecodeContext(self.labels, self.preprocess, decoding=self.decoding)
 
 
 def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:

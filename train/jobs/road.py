@@ -12,6 +12,7 @@ from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.preprocessing.image import Preprocess, prepare
+from orilla.runtime.tasks.task import DecodeContext
 from orilla.train.data.road import RoadData
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import evaluate
@@ -55,7 +56,7 @@ def road_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         return prepare(sample.image, preprocess)
 
     def evaluate_watched() -> dict[str, float]:
-        metrics = evaluate(deployed, dataset, watched, (LABEL,), prepare_sample).metrics()
+        metrics = evaluate(deployed, dataset, watched, DecodeContext((LABEL,)), prepare_sample).metrics()
         return {f"{prefix}_{name}": metrics[name] for name in ("iou", "pixel_accuracy")}
 
     def phase(progress: Progress) -> FitTask:

@@ -39,6 +39,11 @@ BUILT_IN = {
     "bilstm": ModelRow(
         "lstm", "bidirectional LSTM combined with a linear model of words and word pairs, for texts", ("dropout",)
     ),
+    "regress": ModelRow(
+        "regress",
+        "five convolutions and a dense layer that find numbers in images, such as a steering angle",
+        ("dropout",),
+    ),
     "road": ModelRow("road", "U-Net with fewer than 1 M parameters that segments the road", ("weights", "width")),
     "mlp-sigmoid": ModelRow("mlp", "fully connected 784-10-10 network with sigmoid activations, for digits"),
     "mlp-relu": ModelRow("mlp", "fully connected 784-100-10 network with ReLU activations, for digits"),
