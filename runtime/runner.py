@@ -215,10 +215,11 @@ class Runner(ABC):
 
 def _settings(*, track: Track | bool) -> Track | None:
     """Return the settings of the tracker, or None if objects are not tracked."""
-    if not isinstance(track, bool):
-        return track
-    if not track:
+    if track is False:
         return None
     from orilla.runtime.tracking.track import Track
 
-    return Track()
+    if track is not True and not isinstance(track, Track):
+        msg = f"track={track!r}: must be True, False or an object of the class Track"
+        raise ConfigError(msg)
+    return Track() if track is True else track

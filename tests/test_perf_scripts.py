@@ -42,6 +42,10 @@ def test_overhead(tiny_bundle):
     assert document("overhead.py", "--bundle", tiny_bundle, "--growth", 1100)["at_end_mib"] > 10
 
 
+def test_tracking():
+    assert all(0 < row["p50_ms"] <= row["p90_ms"] for row in document("tracking.py"))
+
+
 def test_export(tiny_run):
     result = document("export.py", tiny_run, "--recipes", "litert_fp32,litert_wi8_ai8")["exports"][0]
     assert result["variants"] == 2

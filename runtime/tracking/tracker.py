@@ -167,7 +167,11 @@ def grown_ious(predicted: Floats, spread: Floats, boxes: Floats) -> Floats:
         spread: Standard deviation of their centres, x and y, `[T,2]`.
         boxes: Boxes, `[N,4]`.
     """
-    margin = GROWTH * np.concatenate([-spread, spread], axis=1)
-    rows = [iou_matrix((box + own)[None], boxes + own) for box, own in zip(predicted, margin, strict=True)]
-    ious: Floats = np.concatenate(rows)
+    first, second = predicted[:, None], boxes[None]
+    growth = 2 * GROWTH * spread[:, None]
+    overlap = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]) + growth
+    common = np.maximum(overlap, 0).prod(axis=2)
+    area, other_area = ((box[..., 2:] - box[..., :2] + growth).prod(axis=2) for box in (first, second))
+    union = area + other_area - common
+    ious: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
     return ious

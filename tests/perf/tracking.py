@@ -10,6 +10,7 @@ time of the thread does not include waiting while other processes run.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -63,12 +64,12 @@ def stage(settings: Track) -> TrackStage:
     return TrackStage(settings, DecodeContext(LABELS, None, None, head))
 
 
-def measure_times() -> None:
-    """Print the time of the stage by the number of boxes, with and without lines and zones."""
+def measure_times() -> list[dict[str, object]]:
+    """Return the time of the stage by the number of boxes, without counts, and with two lines and a zone."""
     configurations = {
         (count, name): (frames(count), stage(settings))
         for count in (1, 10, 50, 100)
-        for name, settings in (("no lines", Track()), ("two lines, one zone", COUNTED))
+        for name, settings in (("none", Track()), ("all", COUNTED))
     }
     times_ms: dict[tuple[int, str], list[tuple[float, float]]] = {key: [] for key in configurations}
     for _ in range(FRAMES):
@@ -77,10 +78,11 @@ def measure_times() -> None:
             began, began_cpu = time.perf_counter(), time.thread_time()
             stage_of(detection, time_ns)
             times_ms[key].append((1e3 * (time.perf_counter() - began), 1e3 * (time.thread_time() - began_cpu)))
-    print(f"{'boxes':>5}  {'counts':<20}{'p50 ms':>8}{'p90 ms':>8}{'CPU p90':>9}")
+    rows: list[dict[str, object]] = []
     for (count, name), values in times_ms.items():
-        (p50, _), (p90, cpu_p90) = np.percentile(values[WARM_UP:], [50, 90], axis=0)
-        print(f"{count:>5}  {name:<20}{p50:>8.2f}{p90:>8.2f}{cpu_p90:>9.2f}")
+        (p50, _), (p90, cpu_p90) = np.percentile(values[WARM_UP:], [50, 90], axis=0).round(3).tolist()
+        rows.append({"boxes": count, "counts": name, "p50_ms": p50, "p90_ms": p90, "cpu_p90_ms": cpu_p90})
+    return rows
 
 
 def optimal(similarity: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
@@ -103,9 +105,9 @@ def crowd(count: int, seed: int) -> list[ObjectPath]:
     return [straight(rng.random(2), rng.normal(0, 0.1, 2)) for _ in range(count)]
 
 
-def compare_assignments() -> None:
-    """Print identity switches and IDF1 with both assignments, for the same scenes."""
-    print(f"{'objects':>7}{'Hz':>4}  {'greedy: switches':>17}{'IDF1':>7}  {'optimal: switches':>18}{'IDF1':>7}")
+def compare_assignments() -> list[dict[str, object]]:
+    """Return identity switches and IDF1 with both assignments, for the same scenes."""
+    rows: list[dict[str, object]] = []
     for count in (10, 20, 40):
         for rate_hz in (30.0, 10.0):
             scenes = [
@@ -115,22 +117,27 @@ def compare_assignments() -> None:
             greedy = [quality(scene.truth, track(scene, Tracker(Track(), 0.5))) for scene in scenes]
             with mock.patch.object(tracker_module, "assign", optimal):
                 best = [quality(scene.truth, track(scene, Tracker(Track(), 0.5))) for scene in scenes]
-            figures = [
-                value
-                for results in (greedy, best)
-                for value in (np.mean([one.switches for one in results]), np.mean([one.idf1 for one in results]))
-            ]
-            print("{:>7}{:>4.0f}  {:>17.2f}{:>7.3f}  {:>18.2f}{:>7.3f}".format(count, rate_hz, *figures))
+            row: dict[str, object] = {"objects": count, "rate_hz": rate_hz}
+            for name, results in (("greedy", greedy), ("optimal", best)):
+                row[f"{name}_switches"] = round(float(np.mean([one.switches for one in results])), 2)
+                row[f"{name}_idf1"] = round(float(np.mean([one.idf1 for one in results])), 3)
+            rows.append(row)
+    return rows
 
 
 def main() -> None:
     """Run one of the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--assignment", action="store_true", help="compare the greedy assignment with the optimal one")
-    if parser.parse_args().assignment:
-        compare_assignments()
-    else:
-        measure_times()
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    arguments = parser.parse_args()
+    rows = compare_assignments() if arguments.assignment else measure_times()
+    if arguments.json:
+        print(json.dumps(rows))
+        return
+    print("  ".join(rows[0]))
+    for row in rows:
+        print("  ".join(f"{value!s:>{len(name)}}" for name, value in row.items()))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,17 @@ def test_a_model_without_boxes_is_refused(tmp_path):
             orilla.runtime.together(a=road, b=road).stream(drive(), track=True)
 
 
+def test_other_values_than_settings_are_refused(model):
+    with pytest.raises(ConfigError, match="track='yes': must be True, False or an object of the class Track"):
+        model.stream(drive(), track="yes")
+
+
+def test_a_watcher_tracks(model):
+    seen = []
+    model.watch(drive(), lambda tick: seen.append(len(tick.result.boxes)), track=Track(confirm=1)).wait()
+    assert seen == [2] * 2 * COLUMNS
+
+
 def test_several_models_track_what_the_detectors_find(model):
     with orilla.runtime.open(BUNDLES / "road.orilla") as road:
         both = orilla.runtime.together(colors=model, road=road, again=model)

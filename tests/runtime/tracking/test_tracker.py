@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from helpers.tracks import Objects, Scene, best_total, quality, track
 
+from orilla.runtime.tasks.metrics.detection import iou_matrix
 from orilla.runtime.tracking.assignment import assign
 from orilla.runtime.tracking.motion import Motion, coordinates
 from orilla.runtime.tracking.track import Track
-from orilla.runtime.tracking.tracker import Tracker
+from orilla.runtime.tracking.tracker import GROWTH, Tracker, grown_ious
 
 HIGH = 0.5
 
@@ -210,6 +211,16 @@ def test_the_filter_learns_the_speed_and_smooths_positions():
     assert motion.speed[0, :2] == pytest.approx(speed[:2], abs=0.06)
     filtered, raw = np.mean(errors[20:], axis=0)
     assert filtered < 0.8 * raw
+
+
+def test_boxes_are_grown_on_all_sides():
+    spread = np.array([[0.01, 0.02], [0.0, 0.0]])
+    others = boxes(A, B, (0.22, 0.1, 0.32, 0.3))
+    margin = GROWTH * np.concatenate([-spread, spread], axis=1)
+    for row, (box, own) in enumerate(zip(boxes(A, A), margin, strict=True)):
+        assert grown_ious(boxes(A, A), spread, others)[row] == pytest.approx(
+            iou_matrix((box + own)[None], others + own)[0]
+        )
 
 
 def test_assignment_begins_with_the_largest_similarity():
