@@ -19,6 +19,7 @@ from orilla.export.cli import (
 from orilla.export.imports.recipes import DEFAULT
 from orilla.export.imports.registry import IMPORTERS, importer_for
 from orilla.export.recipe import recipes
+from orilla.runtime.commands.lazy_help import lazy_help
 
 if TYPE_CHECKING:
     from orilla.export.model_hints import ModelHints
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `orilla import` to the parser."""
-    suffixes = " or ".join(suffix for importer in IMPORTERS.values() for suffix in importer.suffixes[:1])
-    parser.add_argument("model", type=Path, metavar="MODEL", help=f"{suffixes} file")
+    lazy_help(
+        parser.add_argument("model", type=Path, metavar="MODEL"),
+        lambda: f"{IMPORTERS.described(lambda _, importer: importer.suffixes[0], ' or ')} file",
+    )
     parser.add_argument("--out", type=Path, required=True, help="bundle to write, either a .orilla file or a folder")
     parser.add_argument(
         "--recipes",

@@ -113,6 +113,15 @@ def open_sink(argument, rate_hz, *, live=False):
 """,
         "from orilla.runtime.sinks.registry import sink_opener; used = sink_opener('extra')(None).write(None)",
     ),
+    "orilla.importers": (
+        """
+from orilla.export.imports.registry import Importer
+
+ROW = Importer((".extra",), "extra_module:describe", "extra_module:copy", {}, ("json",))
+""",
+        "from orilla.export.imports.registry import IMPORTERS, importer_for\nfrom pathlib import Path\n"
+        "IMPORTERS.find('extra'); used = importer_for(Path('model.extra')) == 'extra'",
+    ),
     "orilla.datasets": (
         """
 from orilla.runtime.evaluation.datasets import open_dataset as open_other
@@ -160,6 +169,7 @@ LISTS = {
     "orilla.engines": ("devices",),
     "orilla.sources": ("run", "--help"),
     "orilla.sinks": ("run", "--help"),
+    "orilla.importers": ("import", "--help"),
     "orilla.datasets": ("data", "list"),
     "orilla.models": ("train", "--help"),
 }

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from orilla.devices.errors import ConfigError, ConversionError, DataError, MissingExtraError, unknown_name
+from orilla.devices.errors import ConfigError, ConversionError, DataError, MissingExtraError
 from orilla.export.convert import fork_server
 from orilla.export.imports import foreign
 from orilla.export.imports.foreign import ForeignModel, ForeignTensor
@@ -86,8 +86,7 @@ def _task(path: Path, hints: ModelHints) -> str:
     if hints.task is None:
         msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(TASKS)}"
         raise ConfigError(msg)
-    if hints.task not in TASKS:
-        raise unknown_name(hints.task, TASKS, kind="task")
+    TASKS.find(hints.task)
     if hints.task == "text":
         msg = "text models cannot be imported: use task=tensor, which takes tokens, or export the Keras model"
         raise ConfigError(msg)

@@ -25,6 +25,7 @@ PLUGINS = {
     "orilla.engines": "orilla.runtime.engines.registry:ENGINES",
     "orilla.sources": "orilla.runtime.sources.registry:SOURCES",
     "orilla.sinks": "orilla.runtime.sinks.registry:SINKS",
+    "orilla.importers": "orilla.export.imports.registry:IMPORTERS",
     "orilla.datasets": "orilla.runtime.evaluation.datasets.registry:READERS",
     "orilla.models": "orilla.train.models:MODELS",
 }

@@ -1,0 +1,34 @@
+"""Contract tests that every importer must pass. The checks are in `orilla.export.imports.contract`."""
+
+import pytest
+
+from orilla.export.imports.contract import CHECKS, ImporterCase
+from orilla.export.imports.registry import IMPORTERS
+from orilla.runtime.bundle.bundle import Bundle
+
+PROBE = Bundle.open("probe")
+CASES = {
+    f"{name}-{variant.name}": (name, variant)
+    for name in IMPORTERS.built_in
+    for variant in PROBE.manifest.variants
+    if variant.format == name
+}
+"""The variants of a shipped bundle, which are small files of both formats."""
+
+
+@pytest.fixture(params=CASES)
+def case(request, tmp_path):
+    name, variant = CASES[request.param]
+    file = tmp_path / f"model{IMPORTERS[name].suffixes[0]}"
+    file.write_bytes(PROBE.read(variant.file))
+    (tmp_path / "out").mkdir()
+    return ImporterCase(name, file, tmp_path / "out")
+
+
+def test_every_importer_has_a_case():
+    assert {name for name, _ in CASES.values()} == set(IMPORTERS.built_in)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(case, check):
+    check(case)
