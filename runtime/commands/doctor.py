@@ -25,8 +25,8 @@ PLUGINS = {
     "orilla.engines": "orilla.runtime.engines.registry:ENGINES",
     "orilla.sources": "orilla.runtime.sources.registry:SOURCES",
     "orilla.sinks": "orilla.runtime.sinks.registry:SINKS",
-    "orilla.importers": "orilla.export.imports.registry:IMPORTERS",
     "orilla.datasets": "orilla.runtime.evaluation.datasets.registry:READERS",
+    "orilla.importers": "orilla.export.imports.registry:IMPORTERS",
     "orilla.models": "orilla.train.models:MODELS",
 }
 """For each group of entry points, the table that its plug-ins extend."""
