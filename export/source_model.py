@@ -136,6 +136,7 @@ def _open_run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
         vocabulary=vocabulary,
         card=card,
         data=settings.data,
+        head=settings.head,
         decoding=PLAIN if isinstance(card.decoding, msgspec.UnsetType) else card.decoding,
     )
 

@@ -132,7 +132,11 @@ def _add_model_arguments(group: argparse._ArgumentGroup) -> None:
         help="size of the network's input: height and width in pixels, such as 224x352, or a number of tokens "
         f"{MODEL_DEFAULT}",
     )
-    group.add_argument("--width", type=float, help="factor for the number of channels of the road model (default: 1.0)")
+    group.add_argument(
+        "--width",
+        type=float,
+        help="factor for the number of channels of segmentation models and detectors (default: 1.0)",
+    )
     group.add_argument(
         "--head",
         choices=("gap", "flatten"),

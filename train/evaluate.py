@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from orilla.runtime.bundle.card import EvaluationResult
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import target_of, truth_of
+from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.metrics import Metrics
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth
@@ -22,7 +23,7 @@ BATCH = 32
 
 
 OUTPUT = "output"
-"""Name of the only output of a model, for its task."""
+"""Name of the only output of a model. Several outputs have the names that the model gives them."""
 
 
 def evaluate(
@@ -44,15 +45,22 @@ def evaluate(
     answers = (
         pair
         for inputs, truths in _batches(dataset, items, prepare)
-        for pair in zip(truths, ({OUTPUT: output} for output in predict(model, inputs)), strict=True)
+        for pair in zip(truths, per_sample(predict(model, inputs)), strict=True)
     )
     return target_of(dataset, dataset.task, context).metrics(answers)
 
 
-def predict(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a model's outputs for prepared inputs, `[N,...]` float32."""
+def predict(model: keras.Model, inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    """Return a model's outputs for prepared inputs by name, each `[N,...]` float32."""
     outputs = model.predict_on_batch(inputs.astype(np.float32) if inputs.dtype == np.uint8 else inputs)
-    return np.asarray(keras.ops.convert_to_numpy(outputs), np.float32)
+    named = outputs if isinstance(outputs, dict) else {OUTPUT: outputs}
+    return {name: np.asarray(keras.ops.convert_to_numpy(array), np.float32) for name, array in named.items()}
+
+
+def per_sample(outputs: Mapping[str, NDArray[np.float32]]) -> Iterator[Outputs]:
+    """Yield the outputs of each sample."""
+    for arrays in zip(*outputs.values(), strict=True):
+        yield dict(zip(outputs, arrays, strict=True))
 
 
 def evaluation_result(split: str, computed: Metrics) -> EvaluationResult:

@@ -35,7 +35,7 @@ class TrainOptions:
     input: tuple[int, ...] | None = None
     """Height and width in pixels, or the length in tokens."""
     width: float | None = None
-    """Factor for the number of channels of the road model."""
+    """Factor for the number of channels of segmentation models and detectors."""
     head: Head | None = None
     """Layer that converts the last feature map to a vector: global average pooling or flatten."""
     dropout: float | None = None

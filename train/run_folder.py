@@ -16,17 +16,19 @@ import numpy as np
 
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.bundle.run_folder import VOCABULARY, Run, encode_json
-from orilla.runtime.evaluation.datasets import ClassifiedImage, ClassifiedText, Dataset, LabelledImage
+from orilla.runtime.evaluation.datasets import BoxedImage, ClassifiedImage, ClassifiedText, Dataset, LabelledImage
 from orilla.runtime.evaluation.datasets.dataset import MeasuredImage
 from orilla.runtime.evaluation.datasets.registry import absolute
 from orilla.runtime.files import replacing, write_bytes
 from orilla.runtime.html_page import Page
+from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.preprocessing.text import encode_vocabulary
-from orilla.runtime.tasks import segment
 from orilla.runtime.tasks.classify import class_scores
+from orilla.runtime.tasks.registry import task_of
 from orilla.runtime.tasks.regress import values_of
+from orilla.runtime.tasks.segmentation import ClassSegmentation, Segmentation
 from orilla.train.data.splits import Splits
-from orilla.train.evaluate import OUTPUT, predict
+from orilla.train.evaluate import per_sample, predict
 from orilla.train.fit.checkpoint import Row
 from orilla.train.fit.training import FitResult, write_history
 from orilla.train.jobs.job import Job
@@ -39,6 +41,10 @@ MAX_CLASSES = 30
 
 MAX_SKIPPED = 50
 """Maximum number of skipped samples that the page lists. The card lists all of them."""
+
+
+TRUE_BGR, WRONG_BGR = (255, 255, 255), (40, 40, 230)
+"""Colours of true boxes, and of pixels with a wrong class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ def write_run(folder: Path, card: Card, trained: TrainedModel, data: str) -> Non
     if job.vocabulary:
         write_bytes(folder / VOCABULARY, encode_vocabulary(job.vocabulary))
     write_bytes(folder / "card.json", encode_json(card))
-    write_bytes(folder / "run.json", encode_json(Run(preprocess=job.preprocess, data=absolute(data))))
+    write_bytes(folder / "run.json", encode_json(Run(job.preprocess, absolute(data), job.head)))
     write_bytes(folder / "index.html", _page(folder, card))
 
 
@@ -115,11 +121,15 @@ def draw_confusion(path: Path, card: Card) -> None:
 
 
 def draw_samples(path: Path, trained: TrainedModel) -> None:
-    """Draw predictions for evenly spread samples of the reported split into a PNG file, with mistakes in red."""
+    """Draw predictions for evenly spread samples of the reported split into a PNG file.
+
+    Mistakes are red. True boxes are white.
+    """
     report, dataset = trained.splits.report, trained.dataset
     indices = np.linspace(0, len(report) - 1, min(MAX_SAMPLES, len(report))).round().astype(int)
     samples = [dataset.load(*report[index]) for index in dict.fromkeys(indices.tolist())]
-    outputs = predict(trained.network, np.stack([trained.job.prepare(sample) for sample in samples]))
+    inputs = np.stack([trained.job.prepare(sample) for sample in samples])
+    outputs = per_sample(predict(trained.network, inputs))
     columns = 1 if isinstance(samples[0], ClassifiedText) else 4
     rows = -(-len(samples) // columns)
     size = (10.0, 0.62 * rows + 0.4) if columns == 1 else (10.0, 2.6 * rows)
@@ -127,22 +137,32 @@ def draw_samples(path: Path, trained: TrainedModel) -> None:
         for axes in grid:
             axes.axis("off")
         for axes, sample, output in zip(grid, samples, outputs, strict=False):
-            if isinstance(sample, LabelledImage):
-                _draw_mask(axes, sample, output, trained)
+            if isinstance(sample, ClassifiedImage | ClassifiedText):
+                _draw_class(axes, sample, only(output), trained)
             elif isinstance(sample, MeasuredImage):
                 _draw_values(axes, sample, output, trained)
-            elif isinstance(sample, ClassifiedImage | ClassifiedText):
-                _draw_class(axes, sample, output, trained)
+            elif isinstance(sample, LabelledImage | BoxedImage):
+                axes.imshow(_answer(sample, output, trained))
+                axes.set_title(sample.name[:28], fontsize=8)
 
 
-def _draw_mask(axes: Any, sample: LabelledImage, output: np.ndarray, trained: TrainedModel) -> None:
-    label, dataset = trained.job.labels[0], trained.dataset
-    height, width = sample.labels.shape
-    mask = segment.decode(output, (height, width), label).mask()
-    true = sample.labels == dataset.classes.index(label)
-    counted = sample.labels != dataset.ignore
-    axes.imshow(_overlay(sample.image, mask & counted, true))
-    axes.set_title(sample.name[:28], fontsize=8)
+def _answer(sample: LabelledImage | BoxedImage, output: Outputs, trained: TrainedModel) -> np.ndarray:
+    """Return an RGB image with the model's answer, and with the truth or the mistakes."""
+    job, dataset = trained.job, trained.dataset
+    frame_hw = (sample.image.shape[0], sample.image.shape[1])
+    answer = task_of(dataset.task).decode(output, job.context.of_frame(frame_hw))
+    if isinstance(answer, Segmentation) and isinstance(sample, LabelledImage):
+        counted = sample.labels != dataset.ignore
+        return _overlay(sample.image, answer.mask() & counted, sample.labels == dataset.classes.index(answer.label))
+    image = sample.image.copy()
+    if isinstance(sample, BoxedImage):
+        for left, top, right, bottom in sample.boxes_xyxy.round().astype(int).tolist():
+            cv2.rectangle(image, (left, top), (right - 1, bottom - 1), TRUE_BGR, 2)
+    answer.draw(image)
+    if isinstance(answer, ClassSegmentation) and isinstance(sample, LabelledImage):
+        wrong = (answer.classes != sample.labels) & (sample.labels < len(dataset.classes))
+        image[wrong] = image[wrong] // 2 + np.array(WRONG_BGR, np.uint8) // 2
+    return image[..., ::-1]
 
 
 def _draw_class(axes: Any, sample: ClassifiedImage | ClassifiedText, output: np.ndarray, trained: TrainedModel) -> None:
@@ -163,9 +183,9 @@ def _draw_class(axes: Any, sample: ClassifiedImage | ClassifiedText, output: np.
         axes.set_title(title, fontsize=9, color=colour)
 
 
-def _draw_values(axes: Any, sample: MeasuredImage, output: np.ndarray, trained: TrainedModel) -> None:
+def _draw_values(axes: Any, sample: MeasuredImage, output: Outputs, trained: TrainedModel) -> None:
     """Draw a value in red if it differs by more than a twentieth of its range from the true value."""
-    found = values_of({OUTPUT: output}, trained.job.context)
+    found = values_of(output, trained.job.context)
     low, high = np.array(trained.job.decoding.ranges).T
     wrong = bool((np.abs(found - sample.values) > 0.05 * (high - low)).any())
     pairs = zip(trained.job.labels, found, sample.values, strict=True)

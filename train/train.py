@@ -137,7 +137,7 @@ def _check_out(options: TrainOptions, out: Path) -> None:
 
 def _check_classes(dataset: Dataset, splits: Splits) -> None:
     if not task_of(dataset.task).classifies:
-        return  # For segmentation, the job checks that the masks contain its class.
+        return  # For other tasks, the job checks that the samples contain its classes.
     labels = {name: dataset.labels(name) for name in dataset.splits}
     for items in (splits.train, splits.report):
         present = {labels[name][index] for name, index in items}

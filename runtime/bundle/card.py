@@ -67,8 +67,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     task: str
     """Name of the task, one of `orilla.runtime.tasks.registry.TASKS`."""
     labels: tuple[str, ...]
-    """Names of the classes that the model distinguishes. For a segmentation, the name of the class that it finds. For a
-    regression, the names of the values."""
+    """Names of the classes that the model distinguishes. For a segmentation of one class, its name. For a regression,
+    the names of the values."""
     data: DataCard
     start_weights: str
     """Initial weights: `random`, `imagenet`, or the name of a file and of the layers whose weights it contained."""
@@ -95,7 +95,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     search: dict[str, float | int | str] = {}
     """Method, number of trials and best values of the hyperparameter search. Empty if there was no search."""
     decoding: Decoding | msgspec.UnsetType = msgspec.UNSET
-    """Units and ranges of the values of a regression. The key is absent for other tasks."""
+    """Settings of the task, such as the units of a regression. The key is absent if all have their defaults."""
 
     @property
     def metrics(self) -> dict[str, float]:

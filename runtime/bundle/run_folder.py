@@ -14,6 +14,7 @@ from orilla.devices.errors import DataError
 from orilla.runtime.bundle.card import Card
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
+from orilla.runtime.tasks.heads.head import HeadSpec
 
 T = TypeVar("T")
 
@@ -27,12 +28,14 @@ VOCABULARY = "vocabulary.txt"
 """Name of the vocabulary file of a text model, which has one word per line."""
 
 
-class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Content of `run.json`: what the export needs in addition to the model and the card."""
 
     preprocess: Preprocess | TextPreprocess
     data: str
     """Data set of the training run: a name or an absolute path. It is not copied into bundles."""
+    head: HeadSpec | None = None
+    """Layout of a detector's outputs. None for other tasks."""
 
 
 def encode_json(value: object) -> bytes:

@@ -9,21 +9,30 @@ from helpers.datasets import image_table
 
 from orilla.export.contract import leaves_in_every_precision
 from orilla.runtime.bundle.run_folder import Run, encode_json
+from orilla.runtime.evaluation.datasets.camvid import CLASSES
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess, encode_vocabulary
 from orilla.runtime.tasks.decoding import Decoding
 from orilla.train.jobs.plan import NetworkOptions
 from orilla.train.models import MODELS, load_plan
+from orilla.train.models.detect import head_spec
 
 WORDS = ("film", "plot", "actor", "the", "of", "scene", "music", "dreadful", "lovely")
 SIDE, LENGTH = 64, 24
+BOXED = ("red", "blue")
 
 
 def network(model):
     keras.utils.set_random_seed(7)
     plan = load_plan(model)
+    if plan.task == "detect":
+        built = plan.build(NetworkOptions(len(BOXED), (SIDE, SIDE), width=0.35)).deployed
+        for layer in (layer for layer in built.layers if layer.name.startswith("scores")):
+            # The features of an untrained network are so small that the usual bias would exceed int32.
+            layer.set_weights([layer.get_weights()[0], 0 * layer.get_weights()[1]])
+        return built
     if plan.task == "segment":
-        built = plan.build(NetworkOptions(4, (SIDE, SIDE), width=0.35)).deployed
+        built = plan.build(NetworkOptions(len(CLASSES), (SIDE, SIDE), width=0.35)).deployed
         last = [layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D)][-1]
         # Move the outputs away from 0.5. Masks of values near 0.5 would agree only by chance.
         kernel, bias = last.get_weights()
@@ -44,7 +53,8 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     task = load_plan(model).task
     size = tuple(built.inputs[0].shape[1:2] if task == "text" else built.inputs[0].shape[1:3])
     labels, data = {
-        "segment": (("road",), tiny_data),
+        "detect": (BOXED, tmp_path / "boxes"),
+        "segment": (("road",) if model == "road" else CLASSES, tiny_data),
         "text": (("bad", "good"), reviews),
         "classify": (("cat", "dog"), animals),
         "regress": (("steering", "speed"), tmp_path / "recording"),
@@ -57,8 +67,14 @@ def run(request, tmp_path, tiny_data, animals, reviews):
     if task == "text":
         (folder / "vocabulary.txt").write_bytes(encode_vocabulary(WORDS))
     spec = TextPreprocess(length=LENGTH) if task == "text" else Preprocess(size_hw=size)
+    settings = Run(spec, str(data))
+    if task == "detect":
+        factories.boxed_folder(data, {"train": 12, "val": 4})
+        settings = Run(spec, str(data), head=head_spec(size, [0.5, 1.0, 2.0]))
+    if model == "segment":
+        card = msgspec.structs.replace(card, decoding=Decoding(activation="softmax"))
     (folder / "card.json").write_bytes(encode_json(card))
-    (folder / "run.json").write_bytes(encode_json(Run(spec, str(data))))
+    (folder / "run.json").write_bytes(encode_json(settings))
     return model, folder
 
 

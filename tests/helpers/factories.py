@@ -61,6 +61,33 @@ def road_picture(height: int = 48, width: int = 64, seed: int = 0) -> NDArray[np
     return image
 
 
+def boxed_picture(side: int, seed: int) -> tuple[NDArray[np.uint8], list[tuple[int, float, float, float, float]]]:
+    """Return an image with a bright red or blue square, and the class and edges of this square."""
+    rng = np.random.default_rng(seed)
+    image, cls = picture(side, side, seed) // 4, int(rng.integers(2))
+    size = int(rng.integers(side // 4, side // 2))
+    left, top = (int(rng.integers(side - size)) for _ in range(2))
+    image[top : top + size, left : left + size, (2, 0)[cls]] = 250
+    return image, [(cls, left, top, left + size, top + size)]
+
+
+def boxed_folder(folder: Path, counts: dict[str, int], side: int = 64) -> Path:
+    """Write images of `boxed_picture` in the layout of YOLO."""
+    for split, count in counts.items():
+        (folder / split / "labels").mkdir(parents=True)
+        for index in range(count):
+            image, rows = boxed_picture(side, 1000 * len(split) + index)
+            write_picture(folder / split / "images" / f"{index}.png", image)
+            lines = (
+                f"{cls} {(left + right) / 2 / side} {(top + bottom) / 2 / side} {(right - left) / side} "
+                f"{(bottom - top) / side}\n"
+                for cls, left, top, right, bottom in rows
+            )
+            (folder / split / "labels" / f"{index}.txt").write_text("".join(lines))
+    (folder / "classes.txt").write_text("red\nblue\n")
+    return folder
+
+
 def camvid_folder(folder: Path, counts: dict[str, int], size_hw: tuple[int, int] = (48, 64)) -> Path:
     """Write a data set in CamVid's layout."""
     for split, count in counts.items():

@@ -186,6 +186,18 @@ def anchored(activation: str = "softmax") -> Encoded:
     return Encoded({"box_encodings": boxes, "scores": scores}, ANCHOR_OPTIONS | {"activation": activation})
 
 
+def anchored_maps() -> Encoded:
+    """Encode the box like `anchored`, with two outputs for each feature map."""
+    whole, parts = anchored("sigmoid"), {}
+    start = 0
+    for (rows, columns), per_cell in zip(((8, 10), (4, 5)), (2, 3), strict=True):
+        end = start + rows * columns * per_cell
+        for name, array in whole.outputs.items():
+            parts[f"{name}_{rows}"] = array[start:end].reshape(rows, columns, -1)
+        start = end
+    return Encoded(parts, whole.options)
+
+
 def detr(activation: str = "softmax") -> Encoded:
     """Encode the box as an object query."""
     centre, size = centre_and_size()
@@ -262,7 +274,7 @@ def suppressed_in_three() -> Encoded:
 
 ENCODINGS: dict[str, list[Callable[[], Encoded]]] = {
     "ssd": [ssd],
-    "ssd_anchors": [anchored, lambda: anchored("sigmoid")],
+    "ssd_anchors": [anchored, lambda: anchored("sigmoid"), anchored_maps],
     "yolo_objectness": [yolox, lambda: yolox(8), yolo_v5, lambda: yolo_v5(normalised=True)],
     "yolo_anchors": [yolo_anchors, lambda: yolo_anchors("squared")],
     "yolo_plain": [

@@ -93,7 +93,7 @@ def test_a_street_from_above_is_road_except_the_cars(data_root):
 def test_the_encoder_starts_from_the_weights_file(data_root):
     import keras
 
-    from orilla.train.models import road
+    from orilla.train.models import segment as road
 
     path = data_root / "weights" / "mobilenet_v2_1.0_224_no_top_from_int8.weights.h5"
     encoder = road.build(weights=path).get_layer("encoder")

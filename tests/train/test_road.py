@@ -18,9 +18,11 @@ from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.train.data import road as data
+from orilla.train.data import segment as segment_data
 from orilla.train.data.augment import RandomLight
 from orilla.train.fit.losses import RoadLoss
-from orilla.train.models import road
+from orilla.train.models import encoder
+from orilla.train.models import segment as road
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
@@ -98,7 +100,7 @@ def test_the_network_is_small_and_its_input_raw():
 
 def test_doubling_repeats_each_cell():
     inputs = keras.Input((2, 3, 4))
-    doubled = keras.Model(inputs, road.double(inputs, "double"))(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
+    doubled = keras.Model(inputs, encoder.double(inputs, "double"))(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
     expected = np.arange(24).reshape(1, 2, 3, 4).repeat(2, axis=1).repeat(2, axis=2)
     assert np.array_equal(keras.ops.convert_to_numpy(doubled), expected)
 
@@ -138,7 +140,7 @@ def test_images_and_labels_are_cropped_together():
     labels = rng.integers(0, 11, (60, 80), np.uint8)
     sample = data.LabelledImage("x", np.repeat(labels[..., None], 3, axis=2), labels)
     for _ in range(20):
-        image, cut = data.crop(sample, rng)
+        image, cut = segment_data.crop(sample, rng)
         assert np.array_equal(image[..., 0], cut)
         assert 0.5 * 60 - 1 <= cut.shape[0] <= 60
 
@@ -160,7 +162,7 @@ def test_batches_do_not_depend_on_earlier_ones(tiny_data):
     def road_data():
         items = [("train", index) for index in range(12)]
         dataset, preprocess = open_dataset(tiny_data), Preprocess(size_hw=(64, 64))
-        return data.RoadData(dataset, items, "road", preprocess, (32, 32), 4, 5, RandomLight())
+        return data.RoadData(dataset, items, preprocess, (32, 32), 4, 5, RandomLight())
 
     first, second = road_data(), road_data()
     first.epoch(0, workers=1)[0]

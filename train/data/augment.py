@@ -98,6 +98,16 @@ class RandomMirror(BatchChange):
         return ops.where(flip, images[:, :, ::-1], images), ops.where(flip, truths[:, :, ::-1], truths)
 
 
+class RandomColour(BatchChange):
+    """Change exposure, white balance, saturation and contrast of each image independently."""
+
+    def call(self, images: Any, seed: int = 0) -> Any:
+        """Return the changed images, `[N,H,W,3]` float RGB, 0-255."""
+        draw = _Draw(len(images), seed)
+        x = ops.convert_to_tensor(images) * ops.exp(draw.normal(0.25)) * ops.exp(draw.normal(0.06, channels=3))
+        return ops.clip(_contrast(x, draw, 0.7, 1.3), 0.0, 255.0)
+
+
 class RandomLight(BatchChange):
     """Change exposure, gamma, white balance, contrast, shadow, rain, focus and noise of each image independently."""
 
@@ -110,10 +120,7 @@ class RandomLight(BatchChange):
         x = ops.power(ops.clip(x, 1e-4, 1.0), ops.exp(0.2 + draw.normal(0.45)))
         x = x * ops.exp(draw.normal(0.35)) * ops.exp(draw.normal(0.12, channels=3))
         x = x * _slope(draw, height)
-        grey = ops.sum(x * ops.convert_to_tensor(LUMA, x.dtype), axis=-1, keepdims=True)
-        x = grey + (x - grey) * draw.uniform(0.0, 1.5)
-        mean = ops.mean(grey, axis=(1, 2), keepdims=True)
-        x = mean + (x - mean) * draw.uniform(0.6, 1.3)
+        x = _contrast(x, draw, 0.6, 1.3)
         x = x * _shadow(draw, height, width)
         x = _rain(x, draw)
         x = _blur(x, draw)
@@ -151,6 +158,14 @@ class _Draw:
 
     def field(self, height: int, width: int) -> Any:
         return keras.random.normal((self._count, height, width, 1), seed=self._next())
+
+
+def _contrast(x: Any, draw: _Draw, low: float, high: float) -> Any:
+    """Change the saturation by a factor 0-1.5, and the contrast by a factor `low`-`high`."""
+    grey = ops.sum(x * ops.convert_to_tensor(LUMA, x.dtype), axis=-1, keepdims=True)
+    x = grey + (x - grey) * draw.uniform(0.0, 1.5)
+    mean = ops.mean(grey, axis=(1, 2), keepdims=True)
+    return mean + (x - mean) * draw.uniform(low, high)
 
 
 def _slope(draw: _Draw, height: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import keras
@@ -67,6 +67,30 @@ class PreparedInputs:
 
     def _load(self, index: int) -> NDArray[Any]:
         return self._prepare(self._dataset.load(*self._items[index]))
+
+
+class SampleCache:
+    """Samples that stay in memory after the first use, up to `CACHE_BYTES`."""
+
+    def __init__(self, dataset: Dataset, items: Sequence[Item]) -> None:
+        self._dataset, self._items = dataset, items
+        self._samples: dict[int, Sample] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Load a sample, or return it from the cache."""
+        sample = self._samples.get(index)
+        if sample is None:
+            sample = self._dataset.load(*self._items[index])
+            values = (getattr(sample, field.name) for field in fields(sample))
+            size = sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+            if self._bytes + size <= CACHE_BYTES:
+                self._bytes += size
+                self._samples[index] = sample
+        return sample
 
 
 @dataclass

@@ -1,21 +1,17 @@
-"""Batches of road images. Worker threads decode, crop and prepare the images; a seed determines their order."""
+"""Training data of the road model: that of other segmentation models, with close-ups, shadows and light by class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.runtime.evaluation.datasets import Dataset, LabelledImage
-from orilla.runtime.evaluation.datasets.dataset import Item
-from orilla.runtime.preprocessing.image import Image, Preprocess, prepare
-from orilla.train.data.augment import BatchChange, RandomMirror, apply
-from orilla.train.data.batches import CACHE_BYTES, Epoch
+from orilla.runtime.evaluation.datasets import LabelledImage
+from orilla.runtime.preprocessing.image import Image
 from orilla.train.data.by_class import GROUND, SHADED, SKIES, class_indices, mix_classes, relight, shade
+from orilla.train.data.segment import Labels, SegmentData, crop
 
 CLOSE_UPS = 0.12
 """Share of samples that are rotated close-ups. The network learns the texture of road surfaces from them."""
@@ -24,109 +20,40 @@ AROUND_ROAD = 0.6
 """Share of the close-ups whose centre is a pixel of the road. The others are centred anywhere, so that they also show
 surfaces similar to a road."""
 
-Labels = NDArray[np.uint8]
-
 FRACTION, COUNTED, CLASS = range(3)
 """Channels of the training target. They contain for each cell of the grid the share of road among its labelled pixels,
 the share of labelled pixels, and the class at its centre."""
 
 
 @dataclass
-class RoadData:
-    """The training data of the road model."""
+class RoadData(SegmentData):
+    """The training data of a model for one class."""
 
-    dataset: Dataset
-    items: Sequence[Item]
-    label: str
-    preprocess: Preprocess
-    grid_hw: tuple[int, int]
-    """Height and width of the network's output."""
-    batch: int
-    seed: int
-    augment: BatchChange | None = None
-    """Layer that changes the lighting of the images. If it is set, the images are also cropped, rotated and flipped. If
-    it is None, there is no augmentation."""
-    _cache: dict[int, LabelledImage] = field(default_factory=dict, repr=False)
-    _cached_bytes: int = 0
+    label: str = "road"
 
     @property
-    def count(self) -> int:
-        """Number of samples."""
-        return len(self.items)
+    def target(self) -> int:
+        """Index of the class."""
+        return self.dataset.classes.index(self.label)
 
-    def epoch(self, number: int, *, workers: int) -> keras.utils.PyDataset:
-        """Return the batches of one epoch. They depend only on the seed and the number of the epoch."""
-        return RoadEpoch(self, number, workers)
-
-    def sample(self, index: int) -> LabelledImage:
-        """Load one training sample, or return it from the cache."""
-        sample = self._cache.get(index)
-        if sample is None:
-            loaded = self.dataset.load(*self.items[index])
-            assert isinstance(loaded, LabelledImage)
-            sample = loaded
-            size = sample.image.nbytes + sample.labels.nbytes
-            if self._cached_bytes + size <= CACHE_BYTES:
-                self._cached_bytes += size
-                self._cache[index] = sample
-        return sample
-
-
-class RoadEpoch(Epoch):
-    """The batches of one epoch of the road model."""
-
-    def __init__(self, data: RoadData, number: int, workers: int) -> None:
-        super().__init__(data.count, data.batch, data.seed, number, workers)
-        self._data = data
-        self._target = data.dataset.classes.index(data.label)
-
-    def make_batch(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the images `[N,H,W,3]` and the targets `[N,h,w,3]` of one batch."""
-        data = self._data
-        indices, rng = self.choose(index)
-        samples = [data.sample(int(i)) for i in indices]
-        views = [self._view(sample, rng) for sample in samples]
-        size = data.preprocess.size_hw[::-1]
-        images = np.stack([prepare(image, data.preprocess) for image, _ in views])
-        labels = np.stack([cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) for _, mask in views])
-        if data.augment is None:
-            return images.astype(np.float32), self._truths(labels)
-        classes = data.dataset.classes
-        images, labels = mix_classes(images, labels, data.dataset.ignore, class_indices(classes, GROUND), rng)
-        images = shade(images, labels, class_indices(classes, SHADED), rng)
-        images = relight(images, labels, class_indices(classes, SKIES), rng)
-        seed = int(rng.integers(1 << 31))
-        mirrored = MIRROR((images.astype(np.float32), self._truths(labels)), seed=seed)
-        mirrored_images, mirrored_truths = (keras.ops.convert_to_numpy(array) for array in mirrored)
-        return apply(data.augment, mirrored_images, seed + 1), mirrored_truths
-
-    def _view(self, sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
-        data = self._data
-        if data.augment is None:
-            return sample.image, sample.labels
+    def view(self, sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
+        """Return a close-up or a random part of a sample."""
         if rng.random() < CLOSE_UPS:
-            return close_up(sample, self._target, data.dataset.ignore, data.preprocess.size_hw, rng)
+            return close_up(sample, self.target, self.dataset.ignore, self.preprocess.size_hw, rng)
         return crop(sample, rng)
 
-    def _truths(self, labels: Labels) -> NDArray[np.float32]:
-        return np.stack([truth(mask, self._target, self._data.dataset.ignore, self._data.grid_hw) for mask in labels])
+    def change(
+        self, images: NDArray[np.uint8], labels: Labels, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], Labels]:
+        """Copy objects between the images, and change shadows and the light on each class."""
+        classes = self.dataset.classes
+        images, labels = mix_classes(images, labels, self.dataset.ignore, class_indices(classes, GROUND), rng)
+        images = shade(images, labels, class_indices(classes, SHADED), rng)
+        return relight(images, labels, class_indices(classes, SKIES), rng), labels
 
-
-MIRROR = RandomMirror()
-
-
-def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """Return a random part of an image with its labels.
-
-    The part has 50-100 % of the image's height. Its aspect ratio differs by up to 25 % from the image's.
-    """
-    height, width = sample.labels.shape
-    scale = rng.uniform(0.5, 1.0)
-    rows = max(1, round(height * scale))
-    columns = max(1, min(width, round(width * scale * rng.uniform(0.8, 1.25))))
-    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
-    part = (slice(top, top + rows), slice(left, left + columns))
-    return sample.image[part], sample.labels[part]
+    def truth(self, labels: Labels) -> NDArray[np.float32]:
+        """Return the training target of one image."""
+        return truth(labels, self.target, self.dataset.ignore, self.grid_hw)
 
 
 def close_up(

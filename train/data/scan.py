@@ -91,8 +91,8 @@ class _SampleCheck:
             return None
         try:
             reason = self._check(self._dataset.content(*item))
-            if reason is None and task_of(self._dataset.task).labels_pixels:
-                self._dataset.load(*item)  # The mask may be corrupt too.
+            if reason is None and not task_of(self._dataset.task).classifies:
+                self._dataset.load(*item)  # The mask or the boxes may be invalid too.
         except DataError as error:
             return str(error)
         return reason

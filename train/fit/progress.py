@@ -43,8 +43,8 @@ class ProgressCallback(keras.callbacks.Callback):
 
 
 def note_of(row: Row, watch: str | None) -> str:
-    """Format the main metrics of an epoch: the watched metric, or else accuracy and IoU."""
-    names = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy"))]
+    """Format the main metrics of an epoch: the watched metric, or else accuracy, IoU and mAP50."""
+    names = [watch] if watch in row else [name for name in row if name.endswith(("_iou", "_accuracy", "_map50"))]
     return "  ".join(f"{name} {row[name]:.4f}" for name in names if name and "pixel" not in name)
 
 

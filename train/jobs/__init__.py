@@ -4,6 +4,7 @@ JOBS = {
     "classify": "orilla.train.jobs.classify:classifier_job",
     "text": "orilla.train.jobs.classify:classifier_job",
     "regress": "orilla.train.jobs.regress:regress_job",
-    "segment": "orilla.train.jobs.road:road_job",
+    "segment": "orilla.train.jobs.segment:segment_job",
+    "detect": "orilla.train.jobs.detect:detect_job",
 }
 """Functions that create the jobs, by task."""

@@ -30,9 +30,9 @@ from orilla.train.data.features import FeatureStore, Views
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import BATCH, OUTPUT, predict
 from orilla.train.fit.training import FitOptions, FitTask
-from orilla.train.jobs.job import Job, input_size
-from orilla.train.jobs.plan import NetworkOptions, Phase, Plan
-from orilla.train.models import MODELS, load_plan
+from orilla.train.jobs.job import Job, check_task, input_size, network_options
+from orilla.train.jobs.plan import Phase, Plan
+from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
 
 
@@ -44,22 +44,14 @@ def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> J
         DataError: The model is for another task.
     """
     plan = load_plan(options.model)
-    _check_task(options, plan, dataset)
+    check_task(options, plan, dataset)
+    _check_weights(options, plan)
     size = input_size(options, plan)
     takes_texts = "text" in task_of(plan.task).input_kinds
     vocabulary = _vocabulary(dataset, splits.train, plan.vocabulary) if takes_texts else ()
     preprocess = TextPreprocess(length=size[0]) if takes_texts else Preprocess(size_hw=(size[0], size[1]))
     preprocessor = preprocess.preprocessor(vocabulary)
-    network = plan.build(
-        NetworkOptions(
-            classes=len(dataset.classes),
-            input=size,
-            vocabulary=plan.vocabulary,
-            weights=None if options.weights == "none" else options.weights,
-            head=options.head or plan.head,
-            dropout=options.dropout,
-        )
-    )
+    network = plan.build(network_options(options, plan, dataset))
     training = _Training(options, plan, dataset, splits, network.model, preprocessor)
     phases = _phases(options, plan.phases)
     return Job(
@@ -76,12 +68,7 @@ def classifier_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> J
     )
 
 
-def _check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
-    if dataset.task != plan.task:
-        suitable = " or ".join(name for name in MODELS.built_in if load_plan(name).task == dataset.task)
-        advice = f"train {suitable}" if suitable else "no model of `orilla train` is made for this task"
-        msg = f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): {advice}"
-        raise DataError(msg)
+def _check_weights(options: TrainOptions, plan: Plan) -> None:
     if options.weights == "none" and any(phase.frozen_until for phase in plan.phases):
         msg = f"{options.model} freezes layers, so it needs weights: use weights=imagenet or weights=FILE"
         raise ConfigError(msg)
@@ -240,7 +227,7 @@ class _Training:
         def answers() -> Iterator[tuple[GroundTruth, Outputs]]:
             for start in range(0, len(inputs), batch):
                 indices = np.arange(start, min(start + batch, len(inputs)))
-                for index, output in zip(indices, predict(model, inputs.view(indices, 0)), strict=True):
+                for index, output in zip(indices, predict(model, inputs.view(indices, 0))[OUTPUT], strict=True):
                     yield GroundTruth("", int(self.watched_labels[index])), {OUTPUT: output}
 
         return target.metrics(answers()).metrics()["accuracy"]

@@ -11,18 +11,19 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from orilla.devices.errors import ConfigError
+from orilla.devices.errors import ConfigError, DataError
 from orilla.devices.progress import Progress
 from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.preprocessing.image import Preprocess
 from orilla.runtime.preprocessing.text import TextPreprocess
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
+from orilla.runtime.tasks.heads.head import HeadSpec
 from orilla.runtime.tasks.task import DecodeContext
 from orilla.train.data.splits import Splits
-from orilla.train.fit.training import FitTask
+from orilla.train.fit.training import FitOptions, FitTask
 from orilla.train.jobs import JOBS
-from orilla.train.jobs.plan import Plan
-from orilla.train.models import load_plan
+from orilla.train.jobs.plan import NetworkOptions, Plan
+from orilla.train.models import MODELS, load_plan
 from orilla.train.options import TrainOptions
 
 
@@ -48,13 +49,15 @@ class Job:
     """Maximum learning rate of the last phase."""
     epochs: int
     """Number of epochs of the last phase."""
+    head: HeadSpec | None = None
+    """Layout of a detector's outputs. None for other tasks."""
     decoding: Decoding = PLAIN
-    """Settings of the task. Its defaults, except for a regression."""
+    """Settings of the task."""
 
     @property
     def context(self) -> DecodeContext:
         """Return the properties of the network that its task needs to decode outputs."""
-        return DecodeContext(self.labels, self.preprocess, decoding=self.decoding)
+        return DecodeContext(self.labels, self.preprocess, head=self.head, decoding=self.decoding)
 
 
 def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
@@ -67,6 +70,53 @@ def make_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     module, _, name = JOBS[load_plan(options.model).task].partition(":")
     job: Job = getattr(import_module(module), name)(options, dataset, splits)
     return job
+
+
+def check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
+    """Raise `DataError` if a data set is not for the task of a model. The message names the suitable models."""
+    if dataset.task != plan.task:
+        suitable = " or ".join(name for name in MODELS.built_in if load_plan(name).task == dataset.task)
+        advice = f"train {suitable}" if suitable else "no model of `orilla train` is made for this task"
+        msg = f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): {advice}"
+        raise DataError(msg)
+
+
+def network_options(options: TrainOptions, plan: Plan, dataset: Dataset) -> NetworkOptions:
+    """Return the options of the architecture.
+
+    Raises:
+        ConfigError: The model does not accept the input size.
+    """
+    return NetworkOptions(
+        classes=len(dataset.classes),
+        input=input_size(options, plan),
+        vocabulary=plan.vocabulary,
+        weights=None if options.weights == "none" else options.weights,
+        head=options.head or plan.head,
+        dropout=options.dropout,
+        width=1.0 if options.width is None else options.width,
+    )
+
+
+def fit_options(options: TrainOptions, splits: Splits, metric: str, evaluate_every: int) -> FitOptions:
+    """Return the options of a training run with one phase.
+
+    Args:
+        options: The options of the user. Without a value, the model's plan applies.
+        splits: The samples by use.
+        metric: The metric of the watched samples by which the best epoch is chosen.
+        evaluate_every: Number of epochs between two evaluations.
+    """
+    plan = load_plan(options.model)
+    return FitOptions(
+        epochs=options.epochs or plan.phases[-1].epochs,
+        learning_rate=options.learning_rate or plan.phases[-1].learning_rate,
+        weight_decay=plan.weight_decay if options.weight_decay is None else options.weight_decay,
+        schedule=options.schedule,
+        evaluate_every=evaluate_every,
+        watch=f"{splits.watched[1]}_{metric}" if options.chooses_epoch and splits.choose else None,
+        patience=options.patience,
+    )
 
 
 def input_size(options: TrainOptions, plan: Plan) -> tuple[int, ...]:

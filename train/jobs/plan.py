@@ -29,7 +29,7 @@ class NetworkOptions:
     dropout: float | None = None
     """Dropout rate; None for the model's own default."""
     width: float = 1.0
-    """Factor for the number of channels; segmentation models only."""
+    """Factor for the number of channels; segmentation models and detectors only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Network:
     model: keras.Model
     """The network to train. It maps RGB images `[N,H,W,3]` with values 0-255, or tokens `[N,T]` int32, to the
     probabilities `[N,C]` of the classes. With two classes, it may instead return only the probability `[N,1]` of the
-    second class."""
+    second class. The outputs of segmentation models and detectors are described in their modules."""
     start_weights: str = "random"
     """Origin of the initial weights, for the card."""
     deployed: keras.Model | None = None
@@ -79,3 +79,5 @@ class Plan:
     """Minimum of each dimension of the input; empty for no minimum."""
     multiple: int = 1
     """Each dimension of the input must be a multiple of this number."""
+    label: str | None = None
+    """The only class that a segmentation model finds; None for all classes of the data set."""

@@ -18,8 +18,8 @@ from orilla.runtime.tasks.task import DecodeContext
 from orilla.train.data.batches import ClassifierData, PreparedInputs
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import evaluate
-from orilla.train.fit.training import FitOptions, FitTask
-from orilla.train.jobs.job import Job, input_size
+from orilla.train.fit.training import FitTask
+from orilla.train.jobs.job import Job, fit_options, input_size
 from orilla.train.jobs.plan import NetworkOptions
 from orilla.train.models import load_plan
 from orilla.train.options import TrainOptions
@@ -45,7 +45,7 @@ def regress_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
     context = DecodeContext(dataset.classes, preprocess, decoding=decoding)
     batch = options.batch or plan.batch
     watched, prefix = splits.watched
-    fit_options = _fit_options(options, splits)
+    fitting = fit_options(options, splits, "closeness", 1 if splits.choose else 5)
 
     def prepare_sample(sample: Sample) -> NDArray[np.uint8]:
         assert isinstance(sample, MeasuredImage)
@@ -61,7 +61,7 @@ def regress_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         inputs = PreparedInputs(dataset, splits.train, prepare_sample)
         targets = normalised(_values(dataset, splits.train), decoding)
         data = ClassifierData(inputs, targets, batch, options.seed, augment)
-        return FitTask(network.model, data, "mse", evaluate_watched, fit_options)
+        return FitTask(network.model, data, "mse", evaluate_watched, fitting)
 
     return Job(
         network=network.model,
@@ -72,22 +72,9 @@ def regress_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         prepare=prepare_sample,
         phases=(phase,),
         batch=batch,
-        learning_rate=fit_options.learning_rate,
-        epochs=fit_options.epochs,
+        learning_rate=fitting.learning_rate,
+        epochs=fitting.epochs,
         decoding=decoding,
-    )
-
-
-def _fit_options(options: TrainOptions, splits: Splits) -> FitOptions:
-    plan = load_plan(options.model)
-    return FitOptions(
-        epochs=options.epochs or plan.phases[-1].epochs,
-        learning_rate=options.learning_rate or plan.phases[-1].learning_rate,
-        weight_decay=plan.weight_decay if options.weight_decay is None else options.weight_decay,
-        schedule=options.schedule,
-        evaluate_every=1 if splits.choose else 5,
-        watch=f"{splits.watched[1]}_closeness" if options.chooses_epoch and splits.choose else None,
-        patience=options.patience,
     )
 
 

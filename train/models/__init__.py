@@ -44,7 +44,11 @@ BUILT_IN = {
         "five convolutions and a dense layer that find numbers in images, such as a steering angle",
         ("dropout",),
     ),
-    "road": ModelRow("road", "U-Net with fewer than 1 M parameters that segments the road", ("weights", "width")),
+    "segment": ModelRow(
+        "segment", "U-Net with fewer than 1 M parameters that segments all classes of the data", ("weights", "width")
+    ),
+    "road": ModelRow("segment", "the same U-Net for one class, the road", ("weights", "width")),
+    "detect": ModelRow("detect", "SSD detector with fewer than 1.5 M parameters, for boxes", ("weights", "width")),
     "mlp-sigmoid": ModelRow("mlp", "fully connected 784-10-10 network with sigmoid activations, for digits"),
     "mlp-relu": ModelRow("mlp", "fully connected 784-100-10 network with ReLU activations, for digits"),
     "mlp-selu": ModelRow(

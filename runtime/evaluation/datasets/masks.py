@@ -2,6 +2,9 @@
 
 Without `classes.txt`, a mask marks one class, the road: 0 is background, 255 (or 1) is road. `classes.txt`
 has one class name per line. The values of a mask are then line numbers, counted from 0, and 255 is ignored.
+
+If each name is followed by three numbers, as in `road 128 64 128`, masks are colour images, and the numbers are the
+colours of the classes as red, green and blue. Pixels of a class named `void`, `ignore` or `unlabelled` are ignored.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 
 from orilla.devices.errors import DataError, MissingExtraError
 from orilla.runtime.bundle.card import Source
-from orilla.runtime.evaluation.datasets import tree
+from orilla.runtime.evaluation.datasets import mask_colours, tree
 from orilla.runtime.evaluation.datasets.dataset import SPLITS
 from orilla.runtime.evaluation.datasets.pairs import Pairs, PairsBySplit, pair_up
 
@@ -34,7 +37,12 @@ class Masks(Pairs):
         self.source = Source(name, f"images and masks in {name}/", "not stated")
         names = top / "classes.txt"
         self._binary = not names.is_file()
-        self.classes = BINARY if self._binary else _names(tree.read(names))
+        lines = () if self._binary else _lines(tree.read(names))
+        self._palette = mask_colours.palette(lines)
+        if self._palette is not None:
+            self.classes = self._palette.classes
+        else:
+            self.classes = BINARY if self._binary else lines
 
     @cached_property
     def pairs(self) -> PairsBySplit:
@@ -55,6 +63,8 @@ class Masks(Pairs):
     def read_labels(self, path: tree.Folder) -> NDArray[np.uint8]:
         """Return the values `[H,W]` of a label image."""
         mask = super().read_labels(path)
+        if self._palette is not None:
+            return self._palette.labels(mask, path.name, self.ignore)
         return self._flat(mask, path) if mask.ndim == 3 else mask
 
     def _flat(self, colours: NDArray[np.uint8], path: tree.Folder) -> NDArray[np.uint8]:
@@ -112,7 +122,7 @@ def _indices(path: tree.Folder, colours: NDArray[np.uint8]) -> NDArray[np.uint8]
         return np.asarray(image, np.uint8)
 
 
-def _names(data: bytes) -> tuple[str, ...]:
+def _lines(data: bytes) -> tuple[str, ...]:
     names = tuple(line.strip() for line in tree.decode_text(data, "classes.txt").rstrip().splitlines())
     if not names or not all(names):
         msg = "classes.txt has an empty line or no lines: give one class name per line; the first line names class 0"

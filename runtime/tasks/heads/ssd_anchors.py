@@ -7,6 +7,7 @@ TensorFlow Object Detection API (Apache-2.0, `box_coders/faster_rcnn_box_coder.p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import ClassVar
@@ -22,8 +23,10 @@ from orilla.runtime.tasks.heads.head import (
     Option,
     Outputs,
     Shapes,
+    bare,
     bare_shapes,
     best_classes,
+    numbers,
     with_options,
 )
 
@@ -31,10 +34,17 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 class SsdAnchors(Head):
-    """Outputs `boxes [A,4]` and `scores [A,C]`."""
+    """Outputs `boxes [A,4]` and `scores [A,C]`, or two such outputs for each feature map.
+
+    The outputs of a feature map of h x w cells with a anchors per cell are `[h,w,a*4]` and `[h,w,a*C]`. Each output of
+    an int8 network has its own scale, so separate outputs are more precise.
+    """
 
     name = "ssd_anchors"
-    title = "boxes [A,4], scores [A,C]: SSD without post-processing, with anchors given as options"
+    title = (
+        "boxes [A,4], scores [A,C], or boxes [h,w,a*4], scores [h,w,a*C] for each feature map: SSD without "
+        "post-processing, with anchors given as options"
+    )
     roles = ("boxes", "scores")
     defaults: ClassVar[dict[str, Option]] = {
         "grids": [],
@@ -55,10 +65,18 @@ class SsdAnchors(Head):
         "box_order": ("xywh", "yxhw"),
     }
 
+    def roles_of(self, spec: HeadSpec) -> tuple[str, ...]:
+        """Return `boxes` and `scores`, or such a pair with a number for each feature map."""
+        if "boxes_0" not in spec.outputs:
+            return self.roles
+        return tuple(f"{role}_{index}" for index in range(len(spec.outputs) // 2) for role in self.roles)
+
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise `[A,4]` and `[A,C]`. The anchors must be given as options."""
+        """Recognise `[A,4]` and `[A,C]`, or pairs of feature maps. The anchors must be given as options."""
         pair = box_and_score_outputs(shapes)
-        if pair is None or any("logit" in name.lower() for name in shapes):
+        if pair is None:
+            return self._recognise_maps(shapes)
+        if any("logit" in name.lower() for name in shapes):
             return None
         spec = HeadSpec(self.name, {"boxes": pair[0], "scores": pair[1]})
         columns = bare_shapes(shapes)[pair[1]][1]
@@ -66,34 +84,80 @@ class SsdAnchors(Head):
             return None
         return with_options(spec, background=0) if names_hint and columns > len(names_hint) else spec
 
+    def _recognise_maps(self, shapes: Shapes) -> HeadSpec | None:
+        """Recognise a pair of outputs `[h,w,...]` for each feature map. The names of the boxes contain `box`."""
+        found: dict[tuple[int, ...], dict[str, str]] = {}
+        for name, shape in shapes.items():
+            if len(shape) < 3:
+                return None
+            found.setdefault(shape[-3:-1], {})["boxes" if "box" in name.lower() else "scores"] = name
+        grids = sorted(found, key=math.prod, reverse=True)
+        if not grids or len(shapes) != 2 * len(grids) or any(len(pair) != 2 for pair in found.values()):
+            return None
+        outputs = {f"{role}_{index}": found[grid][role] for index, grid in enumerate(grids) for role in self.roles}
+        return HeadSpec(self.name, outputs, {"grids": numbers(grids)})
+
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of anchors."""
-        boxes, scores = shapes["boxes"], shapes["scores"]
-        if len(boxes) != 2 or boxes[1] != 4 or len(scores) != 2 or scores[0] != boxes[0]:
-            return f"boxes {list(boxes)} and scores {list(scores)} must be [A,4] and [A,C]"
+        """Check the options, and compare the number of anchors with the shapes."""
         grids, sizes, ratios = (self.option(spec, name) for name in ("grids", "sizes", "aspect_ratios"))
         if any(len(row) != 2 or not all(float(side).is_integer() for side in row) for row in grids):
             return f"option grids={grids} must be rows and columns of each feature map"
         if len(self.option(spec, "variances")) != 4:
             return "option variances must be four numbers, for x, y, width and height"
-        if not -1 <= int(self.option(spec, "background")) < scores[1]:
-            return (
-                f"option background={self.option(spec, 'background')} must be -1, or a column of scores {list(scores)}"
-            )
         if not len(grids) == len(sizes) == len(ratios) or list(map(len, sizes)) != list(map(len, ratios)):
             return "options grids, sizes and aspect_ratios must have one list per feature map, with a ratio per size"
-        count = sum(int(rows * columns) * len(row) for (rows, columns), row in zip(grids, sizes, strict=True))
+        problem = (self._wrong_pair if "boxes" in shapes else self._wrong_maps)(spec, shapes)
+        if problem is not None:
+            return problem
+        columns, background = self._columns(spec, shapes), int(self.option(spec, "background"))
+        if not -1 <= background < columns:
+            return f"option background={background} must be -1, or a column of the {columns} scores of an anchor"
+        return None
+
+    def _wrong_pair(self, spec: HeadSpec, shapes: Shapes) -> str | None:
+        boxes, scores, count = shapes["boxes"], shapes["scores"], sum(self._counts(spec))
+        if len(boxes) != 2 or boxes[1] != 4 or len(scores) != 2 or scores[0] != boxes[0]:
+            return f"boxes {list(boxes)} and scores {list(scores)} must be [A,4] and [A,C]"
         if count != boxes[0]:
             return f"the options define {count} anchors, but boxes {list(boxes)} has {boxes[0]}"
         return None
 
+    def _wrong_maps(self, spec: HeadSpec, shapes: Shapes) -> str | None:
+        grids, sizes = self.option(spec, "grids"), self.option(spec, "sizes")
+        if 2 * len(grids) != len(shapes):
+            return f"option grids has {len(grids)} feature maps, but there are {len(shapes)} outputs: two per map"
+        if not all(shapes.values()):
+            return "an output has no axes"
+        columns = self._columns(spec, shapes)
+        for index, ((height, width), row) in enumerate(zip(grids, sizes, strict=True)):
+            for role, values in (("boxes", 4), ("scores", columns)):
+                shape = shapes[f"{role}_{index}"]
+                expected = bare((int(height), int(width), len(row) * values))
+                if shape != expected:
+                    return f"{role}_{index} {list(shape)} must be {list(expected)} for {len(row)} anchors per cell"
+        return None
+
+    def _counts(self, spec: HeadSpec) -> list[int]:
+        """Return the number of anchors of each feature map."""
+        pairs = zip(self.option(spec, "grids"), self.option(spec, "sizes"), strict=True)
+        return [int(rows * columns) * len(row) for (rows, columns), row in pairs]
+
+    def _columns(self, spec: HeadSpec, shapes: Shapes) -> int:
+        """Return the number of scores of each anchor, with the background. The keys of `shapes` are roles."""
+        if "scores" in shapes:
+            return shapes["scores"][-1]
+        return shapes["scores_0"][-1] // len(self.option(spec, "sizes")[0])
+
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return the number of columns of the scores without the background."""
-        return shapes[spec.outputs["scores"]][-1] - (int(self.option(spec, "background")) >= 0)
+        """Return the number of scores of each anchor without the background."""
+        columns = self._columns(spec, {role: bare(shapes[name]) for role, name in spec.outputs.items()})
+        return columns - (int(self.option(spec, "background")) >= 0)
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
         """Convert outputs into candidates."""
         arrays, background = self.arrays(outputs, spec), int(self.option(spec, "background"))
+        if "boxes" not in arrays:
+            arrays = self._joined(arrays, self._columns(spec, {role: array.shape for role, array in arrays.items()}))
         scores = activated(arrays["scores"], self.option(spec, "activation"))
         if background >= 0:
             scores = np.delete(scores, background, axis=1)
@@ -105,6 +169,14 @@ class SsdAnchors(Head):
         codes = codes * np.array(self.option(spec, "variances"), np.float32)
         centre = anchors[:, :2] + codes[:, :2] * anchors[:, 2:]
         return Detections(corners(centre, anchors[:, 2:] * expanded(codes[:, 2:])), best, classes)
+
+    def _joined(self, arrays: dict[str, Floats], columns: int) -> dict[str, Floats]:
+        """Return `boxes [A,4]` and `scores [A,C]` of all feature maps."""
+        maps = range(len(arrays) // 2)
+        return {
+            role: np.concatenate([arrays[f"{role}_{index}"].reshape(-1, width) for index in maps])
+            for role, width in (("boxes", 4), ("scores", columns))
+        }
 
 
 def box_and_score_outputs(shapes: Shapes) -> tuple[str, str] | None:

@@ -1,0 +1,84 @@
+"""Masks whose colours are the classes, as `classes.txt` states them: `road 128 64 128`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import DataError
+
+LINE = re.compile(r"(.*\S)[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})")
+"""A class name and its colour: red, green and blue, 0-255."""
+
+IGNORED = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
+"""Names of classes whose pixels are ignored, in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The colours of the classes of a data set."""
+
+    classes: tuple[str, ...]
+    """Names of the classes that count."""
+    codes: NDArray[np.int64]
+    """Colours as `red * 65536 + green * 256 + blue`, in ascending order."""
+    numbers: NDArray[np.int64]
+    """Index of the class of each colour, or -1 if its pixels are ignored."""
+
+    def labels(self, mask: NDArray[np.uint8], name: str, ignore: int) -> NDArray[np.uint8]:
+        """Return the classes `[H,W]` of a mask.
+
+        Args:
+            mask: The mask, `[H,W,3]` or `[H,W,4]` BGR, or grey `[H,W]`.
+            name: Name of its file, for messages.
+            ignore: The label of pixels that are ignored.
+
+        Raises:
+            DataError: A colour is in no line of `classes.txt`.
+        """
+        colours = (np.repeat(mask[..., None], 3, axis=2) if mask.ndim == 2 else mask[..., :3]).astype(np.int64)
+        codes = colours @ np.array([1, 256, 65536])
+        places = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
+        unknown = self.codes[places] != codes
+        if unknown.any():
+            blue, green, red = colours[unknown][0]
+            lossy = "; JPEG changes colours, so store masks as PNG" if name.lower().endswith((".jpg", ".jpeg")) else ""
+            msg = f"colour {red} {green} {blue} (R G B) in mask {name} is in no line of classes.txt: add it{lossy}"
+            raise DataError(msg)
+        found = self.numbers[places]
+        return np.where(found < 0, ignore, found).astype(np.uint8)
+
+
+def palette(lines: Sequence[str]) -> Palette | None:
+    """Return the colours that the lines of `classes.txt` state, or None if no line states one.
+
+    Several colours may belong to one class.
+
+    Raises:
+        DataError: Only some lines state a colour, a colour is out of range, or a colour occurs twice.
+    """
+    found = [LINE.fullmatch(line) for line in lines]
+    rows = [(match[1], tuple(int(match[group]) for group in (2, 3, 4))) for match in found if match is not None]
+    if not rows:
+        return None
+    if len(rows) < len(lines):
+        line = next(line for line, match in zip(lines, found, strict=True) if match is None)
+        msg = f"classes.txt: the line {line!r} states no colour, but others do: add red, green and blue"
+        raise DataError(msg)
+    for name, colour in rows:
+        if max(colour) > 255 or sum(other == colour for _, other in rows) > 1:
+            problem = "is above 255" if max(colour) > 255 else "occurs twice"
+            msg = f"classes.txt: the colour {' '.join(map(str, colour))} of {name} {problem}: correct it"
+            raise DataError(msg)
+    classes = tuple(dict.fromkeys(name for name, _ in rows if name.lower() not in IGNORED))
+    if not classes:
+        msg = "classes.txt names only ignored classes: name the classes to find"
+        raise DataError(msg)
+    numbers = [classes.index(name) if name in classes else -1 for name, _ in rows]
+    codes = np.array([colour for _, colour in rows], np.int64) @ np.array([65536, 256, 1])
+    order = np.argsort(codes)
+    return Palette(classes, codes[order], np.array(numbers, np.int64)[order])

@@ -1,0 +1,128 @@
+"""Training job for segmentation models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from orilla.devices.errors import ConfigError, DataError
+from orilla.devices.progress import Progress
+from orilla.runtime.evaluation.datasets import Dataset, LabelledImage, Sample
+from orilla.runtime.evaluation.datasets.dataset import Item
+from orilla.runtime.preprocessing.image import Preprocess, prepare
+from orilla.runtime.tasks.decoding import PLAIN, Decoding
+from orilla.runtime.tasks.segmentation import MAX_CLASSES
+from orilla.runtime.tasks.task import DecodeContext
+from orilla.train.data.road import RoadData
+from orilla.train.data.segment import SegmentData
+from orilla.train.data.splits import Splits
+from orilla.train.evaluate import evaluate
+from orilla.train.fit.losses import RoadLoss, SegmentLoss
+from orilla.train.fit.training import FitTask
+from orilla.train.jobs.job import Job, check_task, fit_options, network_options
+from orilla.train.jobs.plan import Plan
+from orilla.train.models import load_plan
+from orilla.train.options import TrainOptions
+
+EVALUATE_EVERY = 5
+
+SOFTMAX = Decoding(activation="softmax")
+"""A network for several classes outputs logits."""
+
+
+def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
+    """Build the network and its one phase.
+
+    Raises:
+        ConfigError: The input size or the weights do not fit the model.
+        DataError: The data set has no masks, or lacks the class of the model.
+    """
+    plan = load_plan(options.model)
+    network_settings = network_options(options, plan, dataset)
+    _check_data(options, plan, dataset, splits)
+    labels = dataset.classes if plan.label is None else (plan.label,)
+    preprocess = Preprocess(size_hw=(network_settings.input[0], network_settings.input[1]))
+    network = plan.build(network_settings)
+    deployed = network.deployed or network.model
+    batch = options.batch or plan.batch
+    fitting = fit_options(options, splits, "iou", EVALUATE_EVERY)
+    watched, prefix = splits.watched
+    decoding = SOFTMAX if plan.label is None else PLAIN
+
+    def prepare_sample(sample: Sample) -> NDArray[np.uint8]:
+        assert isinstance(sample, LabelledImage)
+        return prepare(sample.image, preprocess)
+
+    def evaluate_watched() -> dict[str, float]:
+        context = DecodeContext(labels, preprocess, decoding=decoding)
+        metrics = evaluate(deployed, dataset, watched, context, prepare_sample).metrics()
+        return {f"{prefix}_{name}": metrics[name] for name in ("iou", "pixel_accuracy")}
+
+    def phase(progress: Progress) -> FitTask:
+        del progress  # There are no frozen layers to compute.
+        augment = plan.augment() if plan.augment is not None and options.augment else None
+        grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
+        data = SegmentData(dataset, splits.train, preprocess, grid_hw, batch, options.seed, augment)
+        loss: keras.losses.Loss = SegmentLoss(len(dataset.classes))
+        if plan.label is not None:
+            data = RoadData(dataset, splits.train, preprocess, grid_hw, batch, options.seed, augment, label=plan.label)
+            loss = RoadLoss(len(dataset.classes))
+        return FitTask(network.model, data, loss, evaluate_watched, fitting)
+
+    return Job(
+        network=deployed,
+        start_weights=network.start_weights,
+        labels=labels,
+        preprocess=preprocess,
+        vocabulary=(),
+        prepare=prepare_sample,
+        phases=(phase,),
+        batch=batch,
+        learning_rate=fitting.learning_rate,
+        epochs=fitting.epochs,
+        decoding=decoding,
+    )
+
+
+def _check_data(options: TrainOptions, plan: Plan, dataset: Dataset, splits: Splits) -> None:
+    if plan.label is None:
+        _check_classes(options, plan, dataset, splits)
+        return
+    if dataset.task != "segment" or plan.label not in dataset.classes:
+        classes = ", ".join(dataset.classes[:20])
+        msg = f"data set {dataset.source.name} has no class {plan.label!r}: its classes are {classes}"
+        raise DataError(msg)
+    label = dataset.classes.index(plan.label)
+    for name, items in (("train", splits.train), (splits.reported, splits.report)):
+        if not any((mask == label).any() for mask in _masks(dataset, items)):
+            msg = f"no mask of the {name} split contains the class {plan.label!r}: check the pixel values of the masks"
+            raise DataError(msg)
+
+
+def _check_classes(options: TrainOptions, plan: Plan, dataset: Dataset, splits: Splits) -> None:
+    """Raise an error if the number of classes is unsuitable, or if the training masks lack one of the classes."""
+    check_task(options, plan, dataset)
+    classes = dataset.classes
+    if not 2 <= len(classes) <= MAX_CLASSES:
+        msg = f"{options.model} needs 2 to {MAX_CLASSES} classes, but {dataset.source.name} has {len(classes)}"
+        raise ConfigError(msg)
+    counts = sum(
+        (np.bincount(mask.ravel(), minlength=256) for mask in _masks(dataset, splits.train)), np.zeros(256, np.int64)
+    )
+    missing = [name for index, name in enumerate(classes) if not counts[index]]
+    if missing:
+        msg = f"no mask of the train split contains the class {missing[0]!r}: check the pixel values of the masks"
+        raise DataError(msg)
+    if not any((mask < len(classes)).any() for mask in _masks(dataset, splits.report)):
+        msg = f"no mask of the {splits.reported} split contains a labelled pixel: check the pixel values of the masks"
+        raise DataError(msg)
+
+
+def _masks(dataset: Dataset, items: Sequence[Item]) -> Iterator[NDArray[np.uint8]]:
+    for item in items:
+        sample = dataset.load(*item)
+        assert isinstance(sample, LabelledImage)
+        yield sample.labels
