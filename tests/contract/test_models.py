@@ -26,11 +26,11 @@ def network(model):
     keras.utils.set_random_seed(7)
     plan = load_plan(model)
     if plan.task == "detect":
-        built = plan.build(NetworkOptions(len(BOXED), (SIDE, SIDE), width=0.35)).deployed
-        for layer in (layer for layer in built.layers if layer.name.startswith("scores")):
-            # The features of an untrained network are so small that the usual bias would exceed int32.
-            layer.set_weights([layer.get_weights()[0], 0 * layer.get_weights()[1]])
-        return built
+        built = plan.build(NetworkOptions(len(BOXED), (SIDE, SIDE), width=0.35))
+        # Without batch-norm statistics, the features are so small that the bias of the scores would exceed int32.
+        for _ in range(60):
+            built.model(np.random.default_rng(0).uniform(0, 255, (4, SIDE, SIDE, 3)), training=True)
+        return built.deployed
     if plan.task == "segment":
         built = plan.build(NetworkOptions(len(CLASSES), (SIDE, SIDE), width=0.35)).deployed
         last = [layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D)][-1]
