@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from helpers import factories
+from helpers.regressions import regression_bundle
 
 SCRIPTS = Path(__file__).parent / "perf"
 
@@ -44,6 +45,14 @@ def test_overhead(tiny_bundle):
 
 def test_tracking():
     assert all(0 < row["p50_ms"] <= row["p90_ms"] for row in document("tracking.py"))
+
+
+def test_keep_lane(tmp_path):
+    bundle = regression_bundle(tmp_path / "driver.orilla")
+    result = document("keep_lane.py", bundle, "--drives", 1, "--seconds", 5, "--variants", "litert_fp32")
+    assert set(result["drivers"]) == {"exact", "straight", "litert_fp32"}
+    assert result["drivers"]["exact"]["departures"] == 0
+    assert result["drivers"]["exact"]["rms_m"] < 0.1 < result["drivers"]["straight"]["rms_m"]
 
 
 def test_export(tiny_run):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
 
 from orilla.runtime.scenes.drive import Drive
 from orilla.runtime.scenes.ground import Pose, View, curvature_at
@@ -81,3 +85,25 @@ class Car:
         middle = (self.pose.heading_rad + heading) / 2
         self.pose = Pose(self.pose.offset_m + way * math.sin(middle), heading)
         self.time_s += seconds
+
+
+class LaneFigures(NamedTuple):
+    """How well a car kept its lane."""
+
+    rms_m: float
+    """Root mean square of the distance from the lane's centre in metres."""
+    max_m: float
+    departures: int
+    """Number of times that a wheel left the lane."""
+
+
+def lane_figures(offsets_m: Sequence[float]) -> LaneFigures:
+    """Return how well a car kept its lane.
+
+    Args:
+        offsets_m: Distances from the lane's centre in metres, in the order of time.
+    """
+    aside = np.abs(np.asarray(offsets_m, np.float64))
+    outside = aside > DEPARTURE_M
+    departures = int(outside[0]) + int(np.count_nonzero(outside[1:] & ~outside[:-1]))
+    return LaneFigures(float(np.sqrt(np.mean(aside**2))), float(aside.max()), departures)

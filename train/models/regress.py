@@ -39,6 +39,6 @@ def build(options: NetworkOptions) -> Network:
 
 PLANS = {
     "regress": Plan(
-        "regress", build, (96, 128), (Phase(40, 2e-3),), weight_decay=1e-3, augment=RandomLight, minimum=(32, 32)
+        "regress", build, (96, 128), (Phase(30, 2e-3),), weight_decay=1e-3, augment=RandomLight, minimum=(32, 32)
     )
 }
