@@ -28,6 +28,7 @@ def test_the_camera_loop_in_ten_lines(tmp_path, capsys):
     code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(code.strip().splitlines()) <= 10
     clip = factories.video(tmp_path / "clip.avi", 5, (240, 320))
+    code = code.replace("age_ms > 100", "age_ms > 60_000")  # A busy machine may need more than 0.1 s.
     exec(compile(code.replace("model.stream(0)", f"model.stream({str(clip)!r})"), "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 5
 

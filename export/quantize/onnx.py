@@ -12,6 +12,12 @@ import numpy as np
 
 from orilla.export.convert.keras_litert import calibration_samples
 
+MIN_OPSET = 13
+"""Version of the operator set since which quantisation can have one scale per channel."""
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators that usually have weights."""
+
 
 def float16(source: str, out: str) -> None:
     """Convert weights and activations to float16. Inputs and outputs stay float32."""
@@ -48,8 +54,9 @@ def static_int8(source: str, out: str, calibration: str, method: str) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
+        simplified = _simplified(source, folder)
         quantize_static(
-            _simplified(source, folder),
+            simplified,
             out,
             _Reader(source, calibration),
             quant_format=QuantFormat.QDQ,
@@ -57,18 +64,50 @@ def static_int8(source: str, out: str, calibration: str, method: str) -> None:
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[method],
+            nodes_to_exclude=joining_tail(simplified),
             # With this option, the histogram calibrators process one sample at a time. Without it, they would keep
             # every tensor of every sample in memory.
             extra_options={"CalibStridedMinMax": 1},
         )
 
 
+def joining_tail(model: str) -> list[str]:
+    """Return the names of the operators behind the last weights, if they join tensors.
+
+    The head of a detector joins box coordinates of several hundred pixels with scores between 0 and 1. One int8 scale
+    for both would round all scores to a few values, so these operators stay in float. Other networks, such as
+    classifiers, have no such tail.
+
+    Args:
+        model: Path of the float model file, whose operators have names.
+    """
+    import onnx
+
+    graph = onnx.load(model, load_external_data=False).graph
+    consumers: dict[str, list[int]] = {}
+    for place, node in enumerate(graph.node):
+        for name in node.input:
+            consumers.setdefault(name, []).append(place)
+    before_weights = [False] * len(graph.node)
+    for place in reversed(range(len(graph.node))):  # The operators are in topological order.
+        after = {other for name in graph.node[place].output for other in consumers.get(name, ())}
+        before_weights[place] = any(graph.node[o].op_type in WEIGHTED or before_weights[o] for o in after)
+    tail = [node for place, node in enumerate(graph.node) if not before_weights[place] and node.op_type not in WEIGHTED]
+    return [node.name for node in tail] if any(node.op_type == "Concat" for node in tail) else []
+
+
 def _simplified(source: str, folder: str) -> str:
+    import onnx
     import onnxruntime
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     onnxruntime.set_default_logger_severity(3)
     simplified = str(Path(folder, "simplified.onnx"))
+    model = onnx.load(source)
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if version < MIN_OPSET:
+        source = str(Path(folder, "newer.onnx"))
+        onnx.save(onnx.version_converter.convert_version(model, MIN_OPSET), source)
     # All shapes are fixed, so symbolic shape inference, which requires SymPy, can be skipped.
     quant_pre_process(source, simplified, skip_symbolic_shape=True)
     return simplified
