@@ -27,7 +27,7 @@ MAX_EXCESS = 1e-3
 """Largest rounding error by which a probability may be below 0 or above 1."""
 
 MAX_SUM_ERROR = 0.01
-"""Largest difference from one of the sum of an original model's probabilities, for which variants are held to it."""
+"""Largest difference from one of the sum of an original model's probabilities, up to which the sums of variants are checked."""
 
 
 def run_original(

@@ -8,7 +8,7 @@ from helpers.foreign import PICTURES, float_error, make, picture_model, refused
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError
-from orilla.export.source_model import ModelHints
+from orilla.export.model_hints import ModelHints
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.model import Model
 from orilla.runtime.verify import verify

@@ -7,7 +7,7 @@ from helpers.foreign import PICTURES, RNG, float_error, make, picture_model, ref
 from keras import layers
 
 from orilla.devices.errors import ConversionError, DataError
-from orilla.export.source_model import ModelHints
+from orilla.export.model_hints import ModelHints
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.cli import main
 from orilla.runtime.model import Model

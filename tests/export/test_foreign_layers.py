@@ -7,7 +7,7 @@ from helpers.foreign import PICTURES, RNG, float_error, make, picture_model, ref
 from keras import layers
 
 from orilla.devices.errors import ConfigError, ConversionError
-from orilla.export.source_model import ModelHints
+from orilla.export.model_hints import ModelHints
 from orilla.runtime.model import Model
 
 

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.source_model import ModelHints
+from orilla.export.model_hints import ModelHints
 from orilla.runtime.bundle.manifest import Manifest
 
 RNG = np.random.default_rng(5)

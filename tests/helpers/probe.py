@@ -17,7 +17,7 @@ import keras
 from keras import layers
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.source_model import ModelHints
+from orilla.export.model_hints import ModelHints
 from orilla.runtime import scenes
 
 ZOO = Path(__file__).parents[2] / "runtime" / "zoo" / "probe.orilla"

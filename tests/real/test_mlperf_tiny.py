@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orilla.export.export import ExportOptions, export
-from orilla.export.source_model import ModelHints
+from orilla.export.model_hints import ModelHints
 from orilla.runtime.model import Model
 
 MODELS = {
