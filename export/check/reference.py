@@ -27,7 +27,8 @@ MAX_EXCESS = 1e-3
 """Largest rounding error by which a probability may be below 0 or above 1."""
 
 MAX_SUM_ERROR = 0.01
-"""Largest difference from one of the sum of an original model's probabilities, up to which the sums of variants are checked."""
+"""Largest difference between one and the sum of an original model's probabilities. If it is larger, for example for a
+quantised original, the sums of the variants' probabilities are not reported."""
 
 
 def run_original(
