@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
 
 from orilla.devices.errors import ConfigError, ConversionError, OrillaError
 from orilla.devices.progress import NoProgress, Progress
@@ -231,9 +233,29 @@ def _open_data(
         target = target_of(dataset, source.task, source.context)
         if target.task.classifies:
             check_labels(target, dataset)
+        source = _with_ranges(source, dataset, target.class_indices)
     if not calibrated or calibration is None:
         return source, dataset, None
     return source, dataset, dataset if is_same_data(calibration, validation) else open_samples(calibration, source)
+
+
+def _with_ranges(source: SourceModel, dataset: Dataset, indices: tuple[int, ...]) -> SourceModel:
+    """Return a regression model from elsewhere with the units and ranges of the values in the data set.
+
+    Args:
+        source: The original model.
+        dataset: The labelled validation data set.
+        indices: Index of each value of the model among those of the data set.
+    """
+    units, ranges = dataset.decoding.units, dataset.decoding.ranges
+    if not ranges or source.decoding.ranges:
+        return source
+    decoding = msgspec.structs.replace(
+        source.decoding,
+        units=tuple(units[index] for index in indices) if units else (),
+        ranges=tuple(ranges[index] for index in indices),
+    )
+    return replace(source, decoding=decoding)
 
 
 def _require_labels(source: SourceModel, dataset: Dataset) -> None:

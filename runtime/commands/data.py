@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orilla.devices.errors import ConfigError
 from orilla.runtime.commands.result import CommandResult
-from orilla.runtime.evaluation.datasets import open_dataset
+from orilla.runtime.evaluation.datasets import Dataset, open_dataset
 from orilla.runtime.evaluation.datasets.download import Progress, downloaded, get, published
 from orilla.runtime.evaluation.datasets.registry import READERS
 from orilla.runtime.files import cache_folder
@@ -94,10 +94,19 @@ class SplitRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueRow:
+    """A value of a regression: its unit, which may be empty, and its lowest and highest number."""
+
+    unit: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetResult(CommandResult):
     """The contents of a data set."""
 
-    optional = ("folder", "notes")
+    optional = ("folder", "notes", "values")
 
     folder: str | None
     """Folder of the downloaded data set. None if the command did not download it."""
@@ -110,6 +119,8 @@ class DatasetResult(CommandResult):
     """Splits by name."""
     notes: tuple[str, ...] | None
     """Corrections that the reader made, such as clipped boxes. None if there are none."""
+    values: dict[str, ValueRow] | None = None
+    """Values of a regression by name. None for other tasks."""
 
     def render(self, console: ResultConsole) -> None:
         """Print the data set and a table of its splits."""
@@ -124,6 +135,8 @@ class DatasetResult(CommandResult):
             summary = ", ".join(counts[:MAX_CLASSES]) + (" ..." if len(counts) > MAX_CLASSES else "")
             table.add_row(name, str(split.samples), summary)
         console.print_table(table)
+        for name, value in (self.values or {}).items():
+            console.print_line(f"{name}: {value.low:g} to {value.high:g} {value.unit}".rstrip())
         for note in self.notes or ():
             console.print_line(note)
 
@@ -164,7 +177,18 @@ def _describe(spec: str, folder: Path | None = None) -> DatasetResult:
         classes=dataset.classes,
         splits=splits,
         notes=tuple(dataset.notes()) or None,
+        values=_values(dataset),
     )
+
+
+def _values(dataset: Dataset) -> dict[str, ValueRow] | None:
+    """Return the values of a regression data set, or None for other tasks."""
+    decoding = dataset.decoding
+    if not decoding.ranges:
+        return None
+    units = decoding.units or ("",) * len(dataset.classes)
+    rows = zip(dataset.classes, units, decoding.ranges, strict=True)
+    return {name: ValueRow(unit, *limits) for name, unit, limits in rows}
 
 
 class DownloadBars:

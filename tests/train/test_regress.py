@@ -8,7 +8,7 @@ import pytest
 from helpers.datasets import image_table, tub_v2
 
 import orilla.runtime
-from orilla.devices.errors import DataError
+from orilla.devices.errors import ConfigError, DataError
 from orilla.export.export import ExportOptions, export
 from orilla.runtime.bundle.bundle import Bundle
 from orilla.runtime.bundle.card import Card
@@ -18,6 +18,7 @@ from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.verify import verify
 from orilla.train.data.combined import CombinedDataset
+from orilla.train.data.splits import split
 from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
@@ -108,3 +109,13 @@ def test_extra_data_must_have_the_same_units_and_widens_the_ranges(tmp_path):
     table.write_text(table.read_text().replace("[deg]", "[rad]"))
     with pytest.raises(DataError, match=r"their units differ \(deg, m/s and rad, m/s\)"):
         CombinedDataset(first, [open_dataset(tmp_path / "b")])
+
+
+def test_the_end_of_a_recording_is_held_out(tmp_path):
+    dataset = open_dataset(image_table(tmp_path / "data"))
+    splits = split(dataset, hold_out="0.25")
+    places = [index for _, index in (*splits.train, *splits.choose)]
+    assert places == list(range(len(places)))
+    assert len(splits.choose) == round(0.25 * len(places))
+    with pytest.raises(ConfigError, match=r"hold_out=0.999 selects \d+ of \d+ training samples"):
+        split(dataset, hold_out="0.999")

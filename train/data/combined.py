@@ -22,6 +22,7 @@ class CombinedDataset(Dataset):
 
     def __init__(self, first: Dataset, others: Sequence[Dataset]) -> None:
         self.source, self.task, self.classes, self.ignore = first.source, first.task, first.classes, first.ignore
+        self.in_time_order = first.in_time_order
         for dataset in others:
             if (dataset.task, dataset.classes) != (first.task, first.classes):
                 msg = (

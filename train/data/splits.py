@@ -112,7 +112,10 @@ def _limited(items: Items, limit: int | None) -> Items:
 
 
 def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Items]:
-    """Return the training samples that remain, and those that are held out."""
+    """Return the training samples that remain, and those that are held out.
+
+    A share of a recording is its end. Samples of other data sets are selected by their content.
+    """
     try:
         share = float(hold_out)
     except ValueError:
@@ -121,6 +124,9 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
         if not 0 < share < 1:
             msg = f"hold_out={hold_out}: a share must be above 0 and below 1"
             raise ConfigError(msg)
+        if dataset.in_time_order:  # Neighbours of a held-out image are almost equal to it, so a block is held out.
+            start = len(train) - max(1, round(share * len(train)))
+            return _both_used(train[:start], train[start:], hold_out)
         # The content of a sample decides whether it is held out. Added samples therefore do not change the decision for
         # the others, and identical samples stay together.
         positions = {item: _position(dataset, item) for item in train}
@@ -129,8 +135,14 @@ def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Ite
             chosen = set(sorted(positions, key=positions.__getitem__)[: math.ceil(share * len(positions))])
     choose = tuple(item for item in train if item in chosen)
     remaining = tuple(item for item in train if item not in chosen)
+    return _both_used(remaining, choose, hold_out)
+
+
+def _both_used(remaining: Items, choose: Items, hold_out: str) -> tuple[Items, Items]:
+    """Return both groups of training samples. Raise `ConfigError` if one is empty."""
     if not choose or not remaining:
-        msg = f"hold_out={hold_out} selects {len(choose)} of {len(train)} training samples: choose a different fraction"
+        count = len(choose) + len(remaining)
+        msg = f"hold_out={hold_out} selects {len(choose)} of {count} training samples: choose a different fraction"
         raise ConfigError(msg)
     return remaining, choose
 

@@ -112,6 +112,8 @@ class Dataset(ABC):
     """Units and ranges of the values of a regression. The defaults for other tasks."""
     ignore: int = 255
     """Label of pixels that losses and metrics ignore. Only segmentation uses it."""
+    in_time_order: bool = False
+    """True if neighbouring samples of a split are images of one recording, which are almost equal."""
     has_labels: bool = True
     """True if the samples have labels."""
 

@@ -38,6 +38,7 @@ class Measured(Dataset):
     """Base class of data sets that consist of image files with numbers."""
 
     task = "regress"
+    in_time_order = True
 
     @property
     @abstractmethod

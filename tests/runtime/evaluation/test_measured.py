@@ -9,6 +9,7 @@ from helpers import factories
 from helpers.datasets import DRIVEN, EXAMPLES, driven, tub_v2
 
 from orilla.devices.errors import ConfigError, DataError
+from orilla.runtime.cli import main
 from orilla.runtime.evaluation.datasets import open_dataset
 from orilla.runtime.evaluation.datasets.measured import MeasuredFile, by_time
 from orilla.runtime.evaluation.datasets.subset import Subset
@@ -186,3 +187,11 @@ def test_the_units_of_data_and_model_must_be_equal():
     target_of(dataset, "regress", DecodeContext(("steering",), decoding=type(dataset.decoding)(units=("deg",))))
     with pytest.raises(ConfigError, match="steering is in rad for the model, but in deg in scene_steering"):
         target_of(dataset, "regress", DecodeContext(("steering",), decoding=type(dataset.decoding)(units=("rad",))))
+
+
+def test_data_show_states_units_and_ranges(capsys):
+    assert main(["data", "show", "scene_steering"]) == 0
+    assert "steering: -8 to 8 deg" in capsys.readouterr().out
+    assert main(["data", "show", "scene_steering", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["values"]["offset"] == {"unit": "m", "low": -1.3, "high": 1.3}
