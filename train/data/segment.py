@@ -21,6 +21,9 @@ Labels = NDArray[np.uint8]
 
 MIRROR = RandomMirror()
 
+SMALLEST = 0.65
+"""Smallest height of a part, relative to the image. In smaller parts, thin objects would be much larger than at use."""
+
 
 @dataclass
 class SegmentData:
@@ -58,7 +61,7 @@ class SegmentData:
 
     def view(self, sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
         """Return a random part of a sample. It is only called with augmentation."""
-        return crop(sample, rng)
+        return crop(sample, rng, SMALLEST)
 
     def change(
         self, images: NDArray[np.uint8], labels: Labels, rng: np.random.Generator
@@ -101,13 +104,13 @@ class SegmentEpoch(Epoch):
         return np.stack([self._data.truth(mask) for mask in labels])
 
 
-def crop(sample: LabelledImage, rng: np.random.Generator) -> tuple[Image, Labels]:
+def crop(sample: LabelledImage, rng: np.random.Generator, smallest: float = 0.5) -> tuple[Image, Labels]:
     """Return a random part of an image with its labels.
 
-    The part has 50-100 % of the image's height. Its aspect ratio differs by up to 25 % from the image's.
+    Its height is at least the share `smallest` of the image's. Its aspect ratio differs by up to 25 % from the image's.
     """
     height, width = sample.labels.shape
-    scale = rng.uniform(0.5, 1.0)
+    scale = rng.uniform(smallest, 1.0)
     rows = max(1, round(height * scale))
     columns = max(1, min(width, round(width * scale * rng.uniform(0.8, 1.25))))
     top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)

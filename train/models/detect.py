@@ -134,7 +134,7 @@ PLANS = {
         "detect",
         build,
         INPUT_HW,
-        (Phase(150, 1e-3),),
+        (Phase(100, 1e-3),),
         batch=8,
         augment=RandomColour,
         minimum=(64, 64),

@@ -153,7 +153,7 @@ PLANS = {
         "segment",
         build_all,
         ALL_INPUT_HW,
-        (Phase(60, 1e-3),),
+        (Phase(60, 2e-3),),
         batch=8,
         augment=RandomColour,
         minimum=(64, 64),

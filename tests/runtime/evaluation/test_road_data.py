@@ -181,3 +181,50 @@ def test_kitti_marks_the_road_in_magenta_and_unlabelled_pixels_in_black(tmp_path
     assert (labels[:, 10:20] == 0).all()
     assert (labels[:, 20:] == dataset.ignore).all()
     assert dataset.source.name == "kitti_road"
+
+
+def _colour_masks(folder, lines):
+    mask = np.zeros((20, 30, 3), np.uint8)
+    mask[:10], mask[10:] = (180, 130, 70), (128, 64, 128)
+    mask[:, 25:] = 0
+    factories.write_picture(folder / "train" / "images" / "0.png", factories.picture(20, 30))
+    factories.write_picture(folder / "train" / "masks" / "0.png", mask)
+    (folder / "classes.txt").write_text(lines)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "sky 70 130 180\nroad 128 64 128\nvoid 0 0 0\n",
+        "sky,70,130,180\nUnlabelled,0,0,0\nroad,128,64,128\n",
+    ],
+)
+def test_the_colours_of_a_mask_are_those_of_classes_txt(tmp_path, lines):
+    dataset = open_dataset(_colour_masks(tmp_path, lines))
+    assert dataset.classes == ("sky", "road")
+    labels = dataset.load("train", 0).labels
+    assert (labels[:10, :25] == 0).all()
+    assert (labels[10:, :25] == 1).all()
+    assert (labels[:, 25:] == dataset.ignore).all()
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ("sky 70 130 180\nroad 128 64 128\n", r"colour 0 0 0 \(R G B\) in mask 0.png is in no line of classes.txt"),
+        ("sky 70 130 180\nroad\n", "the line 'road' states no colour, but others do"),
+        ("sky 70 130 300\n", "the colour 70 130 300 of sky is above 255"),
+        ("sky 1 2 3\nroad 1 2 3\n", "the colour 1 2 3 of sky occurs twice"),
+        ("void 0 0 0\n", "names only ignored classes"),
+    ],
+)
+def test_wrong_colours_of_masks_are_refused(tmp_path, lines, match):
+    with pytest.raises(DataError, match=match):
+        open_dataset(_colour_masks(tmp_path, lines)).load("train", 0)
+
+
+def test_several_colours_may_belong_to_one_class(tmp_path):
+    dataset = open_dataset(_colour_masks(tmp_path, "any 70 130 180\nany 128 64 128\nother 0 0 0\n"))
+    assert dataset.classes == ("any", "other")
+    assert (dataset.load("train", 0).labels[:, :25] == 0).all()
