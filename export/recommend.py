@@ -8,22 +8,33 @@ MAX_DROP = 1.0
 """Largest drop of accuracy that is allowed for the default variant, in points."""
 
 GOOD_DROP, GOOD_AGREEMENT = 0.5, 0.99
-"""Largest drop, in points, and smallest agreement of a preferred variant."""
+"""Largest drop, in points, and smallest agreement of a preferred variant, unless its task states another one."""
 
 EQUALLY_FAST = 1.05
 """Largest ratio of two medians that count as equally fast. Of two such variants, the smaller one is preferred."""
 
 
-def recommended(variants: tuple[Variant, ...], sizes: dict[str, int], max_drop: float = MAX_DROP) -> str:
+def recommended(
+    variants: tuple[Variant, ...],
+    sizes: dict[str, int],
+    max_drop: float = MAX_DROP,
+    agreement: float = GOOD_AGREEMENT,
+) -> str:
     """Return the name of the default variant.
 
     The default variant is the fastest on this machine among those whose accuracy drops little. LiteRT variants are
     preferred to variants for engines that need an extra. Among equally fast variants, the smallest is chosen. If
     latencies were not measured, the smallest of all is chosen. If every drop is larger than `max_drop`, the variant
     with the smallest drop is chosen.
+
+    Args:
+        variants: The variants with their checks.
+        sizes: Size of each variant in bytes.
+        max_drop: Largest drop of accuracy that is allowed, in points.
+        agreement: Smallest agreement of a preferred variant.
     """
     drop = min(GOOD_DROP, max_drop)
-    good = [variant for variant in variants if variant.check.drop <= drop and variant.check.agreement >= GOOD_AGREEMENT]
+    good = [variant for variant in variants if variant.check.drop <= drop and variant.check.agreement >= agreement]
     good = good or [variant for variant in variants if variant.check.drop <= max_drop]
     if not good:
         return min(variants, key=lambda variant: variant.check.drop).name

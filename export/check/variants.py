@@ -70,11 +70,11 @@ class VariantChecks:
         Raises:
             ConversionError: No variant can be used.
         """
-        count = len(self.reference.truths)
+        count, task = len(self.reference.truths), self.reference.target.task
         while True:
             self._require_variant()
             sizes = {name: len(self.models[name]) for name in self.variants}
-            name = recommended(tuple(self.variants.values()), sizes, max_drop)
+            name = recommended(tuple(self.variants.values()), sizes, max_drop, task.good_agreement)
             if self.variants[name].check.count == count:
                 return name
             self.progress.status(f"checking {name} on all samples")

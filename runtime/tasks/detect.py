@@ -96,6 +96,7 @@ class DetectTask(Task):
     decision = "boxes"
     scores_in_0_1 = False
     golden_candidates = 5
+    good_agreement = 0.95  # A box whose score is near the threshold disagrees, although it matters little.
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
         """Return the labels. `head_labels` compares their number with the outputs, when the layout is known."""

@@ -144,6 +144,8 @@ class Task(ABC):
     """True if the ground truth of a sample is one class, whose number the model must know."""
     labels_pixels: ClassVar[bool] = False
     """True if the ground truth of a sample is a class for each pixel. Names of images may then state a sequence."""
+    good_agreement: ClassVar[float] = 0.99
+    """Agreement from which the export prefers a variant."""
     golden_candidates: ClassVar[int] = 1
     """Number of samples from which the export chooses one golden sample."""
 

@@ -14,6 +14,7 @@ from orilla.export.export import ExportOptions, export
 from orilla.export.recipe import recipes, select
 from orilla.export.recommend import recommended
 from orilla.runtime.bundle.bundle import Bundle
+from orilla.runtime.tasks.registry import task_of
 
 FAST = "litert_fp32,litert_wi8_ai8"
 
@@ -184,6 +185,16 @@ def test_a_variant_that_loses_too_much_is_never_the_default(manifest):
     assert chosen(bad, *others) != "litert_fp16"
     assert chosen(small, *others) == "litert_fp16"
     assert recommended((bad,), sizes, max_drop=2.0) == recommended((bad,), sizes) == "litert_fp16"
+
+
+def test_a_task_states_which_agreement_is_good(manifest):
+    sizes = {variant.name: 1000 for variant in manifest.variants}
+    exact = msgspec.structs.replace(manifest.variant("litert_fp32"), latency=None)
+    check = msgspec.structs.replace(exact.check, drop=0.0, agreement=0.97)
+    int8 = msgspec.structs.replace(manifest.variant("litert_wi8_ai8"), check=check, latency=None)
+    sizes["litert_wi8_ai8"] = 10
+    assert recommended((exact, int8), sizes) == "litert_fp32"
+    assert recommended((exact, int8), sizes, agreement=task_of("detect").good_agreement) == "litert_wi8_ai8"
 
 
 def test_the_fastest_of_the_good_variants_is_recommended(manifest):
