@@ -34,9 +34,9 @@ detect-0 --out detect.orilla`, the variants have on the same 34 images:
 |---|---:|---:|---:|---:|---:|
 | original | 0.9590 | | 0.6152 | | |
 | `litert_fp32` | 0.9590 | 0.00 | 0.6152 | 4.63 | 14.2 |
-| `litert_wi8_ai8` | 0.9592 | -0.02 | 0.6142 | 1.37 | 5.6 |
-| `litert_wi8_ai8_u8` | 0.9594 | -0.04 | 0.6193 | 1.37 | 6.7 |
-| `onnx_wi8_ai8` | 0.9588 | 0.02 | 0.6127 | 1.46 | 27.0 |
+| `litert_wi8_ai8` | 0.9592 | −0.03 | 0.6142 | 1.37 | 5.6 |
+| `litert_wi8_ai8_u8` | 0.9594 | −0.05 | 0.6193 | 1.37 | 6.7 |
+| `onnx_wi8_ai8` | 0.9588 | 0.01 | 0.6127 | 1.46 | 27.0 |
 
 All 95 operators of `litert_wi8_ai8_edgetpu` would run on the Edge TPU (`orilla edgetpu detect.orilla --variant
 litert_wi8_ai8_edgetpu`, by prediction).
