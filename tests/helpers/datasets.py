@@ -83,6 +83,17 @@ def palette_masks(path: Path, change: Change = None) -> Path:
     return path
 
 
+def colour_masks(path: Path, change: Change = None) -> Path:
+    """Write images with masks of several classes. The values of a mask are colours."""
+    masks(path, change)
+    for file in sorted(path.rglob("masks/*.png")):
+        with Image.open(file) as image:
+            road = np.asarray(image)[..., None] > 0
+        Image.fromarray(np.where(road, (128, 64, 128), (70, 130, 180)).astype(np.uint8)).save(file)
+    (path / "classes.txt").write_text("sky 70 130 180\nroad 128 64 128\nvoid 0 0 0\n")
+    return path
+
+
 def folders(path: Path, change: Change = None) -> Path:
     """Write images in class folders."""
     factories.class_folders(path, {"train": 3, "validation": 2})
@@ -375,6 +386,7 @@ EXAMPLES = {
     "kitti": Example("kitti", kitti),
     "masks": Example("masks", masks),
     "masks with a palette": Example("masks", palette_masks),
+    "masks of colours": Example("masks", colour_masks),
     "folders": Example("folders", folders),
     "folders in a zip": Example("folders", zipped_folders),
     "mnist": Example("mnist", mnist),

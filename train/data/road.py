@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -30,6 +30,12 @@ class RoadData(SegmentData):
     """The training data of a model for one class."""
 
     label: str = "road"
+
+    @classmethod
+    def of(cls, data: SegmentData, label: str) -> RoadData:
+        """Return the data of a model for one class, with the samples and settings of the data for all classes."""
+        settings = {field.name: getattr(data, field.name) for field in fields(data) if field.init}
+        return cls(**settings, label=label)
 
     @property
     def target(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ from orilla.train.data.segment import SegmentData
 from orilla.train.data.splits import Splits
 from orilla.train.evaluate import evaluate
 from orilla.train.fit.losses import RoadLoss, SegmentLoss
-from orilla.train.fit.training import FitTask
+from orilla.train.fit.training import FitOptions, FitTask
 from orilla.train.jobs.job import Job, check_task, fit_options, network_options
 from orilla.train.jobs.plan import Plan
 from orilla.train.models import load_plan
@@ -66,11 +66,7 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         augment = plan.augment() if plan.augment is not None and options.augment else None
         grid_hw = (deployed.output.shape[1], deployed.output.shape[2])
         data = SegmentData(dataset, splits.train, preprocess, grid_hw, batch, options.seed, augment)
-        loss: keras.losses.Loss = SegmentLoss(len(dataset.classes))
-        if plan.label is not None:
-            data = RoadData(dataset, splits.train, preprocess, grid_hw, batch, options.seed, augment, label=plan.label)
-            loss = RoadLoss(len(dataset.classes))
-        return FitTask(network.model, data, loss, evaluate_watched, fitting)
+        return _fit_task(network.model, data, plan.label, evaluate_watched, fitting)
 
     return Job(
         network=deployed,
@@ -85,6 +81,20 @@ def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
         epochs=fitting.epochs,
         decoding=decoding,
     )
+
+
+def _fit_task(
+    model: keras.Model,
+    data: SegmentData,
+    label: str | None,
+    evaluate_watched: Callable[[], dict[str, float]],
+    fitting: FitOptions,
+) -> FitTask:
+    """Return the task of the phase. If `label` is not None, it is the only class that the model finds."""
+    classes = len(data.dataset.classes)
+    if label is None:
+        return FitTask(model, data, SegmentLoss(classes), evaluate_watched, fitting)
+    return FitTask(model, RoadData.of(data, label), RoadLoss(classes), evaluate_watched, fitting)
 
 
 def _check_data(options: TrainOptions, plan: Plan, dataset: Dataset, splits: Splits) -> None:
