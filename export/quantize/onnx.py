@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def dynamic_int8(source: str, out: str) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
-        quantize_dynamic(_simplified(source, folder), out, weight_type=QuantType.QInt8)
+        quantize_dynamic(simplified_file(source, folder), out, weight_type=QuantType.QInt8)
     sizes = {True: 0, False: 0}
     for weight in onnx.load(out).graph.initializer:
         sizes[weight.data_type == onnx.TensorProto.INT8] += math.prod(weight.dims)
@@ -42,7 +42,7 @@ def dynamic_int8(source: str, out: str) -> None:
         raise ValueError(msg)
 
 
-def static_int8(source: str, out: str, calibration: str, method: str) -> None:
+def static_int8(source: str, out: str, calibration: str, method: str, keep_float: Sequence[str] | None = None) -> None:
     """Quantise weights to int8 per channel and activations to int8, in the QDQ format.
 
     Args:
@@ -50,11 +50,12 @@ def static_int8(source: str, out: str, calibration: str, method: str) -> None:
         out: Path of the file to write.
         calibration: Path of a calibration file that `calibration_samples` can read.
         method: Calibration method: `MinMax`, `Entropy` or `Percentile`.
+        keep_float: Names of the operators that stay in float32. If None, these are the operators of `joining_tail`.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with tempfile.TemporaryDirectory(prefix="orilla-") as folder:
-        simplified = _simplified(source, folder)
+        simplified = simplified_file(source, folder)
         quantize_static(
             simplified,
             out,
@@ -64,7 +65,7 @@ def static_int8(source: str, out: str, calibration: str, method: str) -> None:
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[method],
-            nodes_to_exclude=joining_tail(simplified),
+            nodes_to_exclude=joining_tail(simplified) if keep_float is None else list(keep_float),
             # With this option, the histogram calibrators process one sample at a time. Without it, they would keep
             # every tensor of every sample in memory.
             extra_options={"CalibStridedMinMax": 1},
@@ -96,7 +97,8 @@ def joining_tail(model: str) -> list[str]:
     return [node.name for node in tail] if any(node.op_type == "Concat" for node in tail) else []
 
 
-def _simplified(source: str, folder: str) -> str:
+def simplified_file(source: str, folder: str) -> str:
+    """Write the model with folded constants and a new operator set into a folder, and return its path."""
     import onnx
     import onnxruntime
     from onnxruntime.quantization.shape_inference import quant_pre_process
