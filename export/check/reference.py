@@ -90,7 +90,7 @@ def make_reference(source: SourceModel, validation: SampleSet, dataset: Dataset,
     return Reference(
         target_of(dataset, source.task, source.context)
         if labelled
-        else Target(task, source.context, task.pseudo_indices(source.labels), dataset.ignore),
+        else Target(task, source.context, task.pseudo_indices(source.labels), dataset.ignore, pseudo=True),
         truths,
         validation.inputs,
         outputs,

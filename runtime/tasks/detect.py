@@ -16,7 +16,8 @@ from orilla.runtime.preprocessing.tensor_spec import Outputs
 from orilla.runtime.tasks.drawing import color_of, draw_labelled_box, draw_points
 from orilla.runtime.tasks.heads.head import Detections, HeadSpec, Shapes
 from orilla.runtime.tasks.heads.registry import check, detect, head_of
-from orilla.runtime.tasks.metrics.detection import BoxTruth, DetectionMetrics, iou_matrix
+from orilla.runtime.tasks.metrics import Metrics
+from orilla.runtime.tasks.metrics.detection import BoxTruth, DetectionMetrics, NoObjectMetrics, iou_matrix
 from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
 
 METRIC_SCORE = 0.01
@@ -180,10 +181,11 @@ class DetectTask(Task):
         order = sorted(range(len(certain)), key=lambda index: certain[index], reverse=True)
         return sorted(order[:count])
 
-    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> DetectionMetrics:
+    def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> Metrics:
         """Return mAP and related metrics. Raise `DataError` if a class number is out of range, or without any object.
 
-        Boxes of low scores count too, whatever the score threshold of the model is.
+        Boxes of low scores count too, whatever the score threshold of the model is. If the ground truth is that of the
+        original model, and it found no object in any image, the result is a `NoObjectMetrics`.
         """
         context = with_score(target.context, METRIC_SCORE)
         truths, found = [], []
@@ -195,6 +197,9 @@ class DetectTask(Task):
             classes = np.array(target.class_indices, np.int64)[boxes.classes]
             truths.append(BoxTruth(boxes.boxes_xyxy, classes, boxes.crowd, boxes.frame_hw))
             found.append(located(outputs, context.of_frame(boxes.frame_hw)))
+        if target.pseudo and not any(len(truth.classes) for truth in truths):
+            limit = spec_of(target.context).score_threshold
+            return NoObjectMetrics([bool((boxes.scores >= limit).any()) for boxes in found])
         return DetectionMetrics(truths, found, target.labels)
 
 

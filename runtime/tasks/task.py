@@ -112,6 +112,8 @@ class Target:
     the model, its index in the data set."""
     ignore: int
     """Value of pixels that do not count."""
+    pseudo: bool = False
+    """True if the ground truth consists of the decisions of the original model."""
 
     @property
     def labels(self) -> tuple[str, ...]:

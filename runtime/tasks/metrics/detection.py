@@ -57,6 +57,29 @@ class _ClassMatches:
     """Number of true objects in each image, `[I]`. Crowds do not count."""
 
 
+class NoObjectMetrics:
+    """Metrics of images in which the original model finds no object, so that there is no average precision.
+
+    Args:
+        found: For each image, True if the model finds an object.
+    """
+
+    def __init__(self, found: Sequence[bool]) -> None:
+        self._empty = 1.0 - np.asarray(found, np.float64)
+
+    def metrics(self, weights: Floats | None = None) -> dict[str, float]:
+        """Return the share of images without boxes as `map`, and 0 as `objects`, the number of true objects.
+
+        Args:
+            weights: How often each image counts, `[N]`. If None, each counts once.
+        """
+        return {"map": float(np.average(self._empty, weights=weights)), "objects": 0.0}
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return a confidence interval for each metric, computed over images."""
+        return intervals(self.metrics, len(self._empty))
+
+
 class DetectionMetrics:
     """Metrics of a set of images, computed from true and detected boxes.
 
