@@ -63,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(
         parser.add_argument_group(
             "data",
-            "DATA is a data set as for `orilla train`, a folder of images, or a .npz file with x and optionally y.",
+            "DATA is a data set of `orilla train`, a folder of images, or a .npz file with an array x and optionally "
+            "an array y.",
         )
     )
 

@@ -14,22 +14,22 @@ REQUIRED = {"litert_fp32", "litert_fp16", "onnx_fp32"}
 """Recipes that must work for every model."""
 
 FOR_TRAINED = {"litert_wi8_ai16", "onnx_wi8_ai8_percentile"}
-"""Recipes that may fail for untrained weights, because these give unusual activation ranges."""
+"""Recipes that may fail for untrained weights, because such weights give unusual activation ranges."""
 
 EXACT, LARGEST = 1e-4, 1.0
-"""Allowed error of float32 variants and of the other variants."""
+"""Largest allowed error of a float32 variant, and of any other variant."""
 
 
 def leaves_in_every_precision(run: Path, out: Path, sample: RawInput) -> None:
-    """Export a run folder with all recipes, verify the bundle, and run its default variant and one on ONNX Runtime.
+    """Export a run folder with all recipes, verify the bundle, and run two of its variants.
 
     Args:
-        run: Run folder with a model, which needs no training.
+        run: Run folder with a model. The model need not be trained.
         out: Bundle to write.
         sample: A raw input of the model.
 
     Raises:
-        AssertionError: A recipe failed, or a variant computes something else.
+        AssertionError: A recipe failed, or the outputs of a variant differ too much from those of the original model.
     """
     manifest = export(run, out, ExportOptions(golden_count=2, timing=False))
     failed = {name: reason for name, reason in manifest.report.failed.items() if name not in FOR_TRAINED}

@@ -240,12 +240,12 @@ def _open_data(
 
 
 def _with_ranges(source: SourceModel, dataset: Dataset, indices: tuple[int, ...]) -> SourceModel:
-    """Return a regression model from elsewhere with the units and ranges of the values in the data set.
+    """Return an imported regression model with the units and ranges of the values in the data set.
 
     Args:
         source: The original model.
         dataset: The labelled validation data set.
-        indices: Index of each value of the model among those of the data set.
+        indices: For each value of the model, the index of the same value in the data set.
     """
     units, ranges = dataset.decoding.units, dataset.decoding.ranges
     if not ranges or source.decoding.ranges:
@@ -261,7 +261,7 @@ def _with_ranges(source: SourceModel, dataset: Dataset, indices: tuple[int, ...]
 def _require_labels(source: SourceModel, dataset: Dataset) -> None:
     """Raise `ConfigError` if the data name classes, but the classes of the model are only numbers.
 
-    The order of a data set's classes need not be that of the model's outputs, so it is not taken over.
+    The classes of a data set may be in another order than the model's outputs, so they are not used as labels.
     """
     if source.has_labels or not dataset.classes or not task_of(source.task).classifies:
         return

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipes",
         default=DEFAULT,
-        help="recipes to build besides the file as it is: all, fast, or comma-separated names: "
+        help="recipes to build in addition to a copy of the file: all, fast, or comma-separated names: "
         f"{','.join(recipes())} (default: with --calibration, int8 in the format of the file)",
     )
     parser.add_argument(
@@ -50,15 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not measure latency, so that repeated imports of the same model give identical bundles",
     )
-    model = parser.add_argument_group("what the file does not say")
+    model = parser.add_argument_group("facts that the file does not contain")
     add_foreign_arguments(model, vocabulary=False)
     _add_input_arguments(model)
     _add_output_arguments(model)
     add_data_arguments(
         parser.add_argument_group(
             "data",
-            "DATA is a data set as for `orilla train`, a folder of images, or a .npz file with x and optionally y. "
-            "Without data, an image model is compared on procedural road scenes.",
+            "DATA is a data set of `orilla train`, a folder of images, or a .npz file with an array x and optionally "
+            "an array y. "
+            "Without data, an image model is compared on computer-generated road scenes.",
         )
     )
 
@@ -69,12 +70,12 @@ def _add_input_arguments(group: argparse._ArgumentGroup) -> None:
         "--std", metavar="N[,N,N]", help="standard deviation in grey levels; the network takes (pixel - mean) / std"
     )
     group.add_argument("--layout", help="order of the axes of the input: NHWC or NCHW")
-    group.add_argument("--input-kind", help="image or tensor, if the shape of the input fits both")
-    group.add_argument("--resize", help="how an image gets the size of the input: stretch, letterbox, crop or none")
-    group.add_argument("--interpolation", help="how pixels are interpolated, such as linear or pil-bilinear")
-    group.add_argument("--fill", type=int, help="value 0-255 of the border of a letterbox (default: 0)")
+    group.add_argument("--input-kind", help="kind of the input, image or tensor; needed only if its shape fits both")
+    group.add_argument("--resize", help="how images are resized to the input: stretch, letterbox, crop or none")
+    group.add_argument("--interpolation", help="interpolation method, such as linear or pil-bilinear")
+    group.add_argument("--fill", type=int, help="value of a letterbox's border, 0-255 (default: 0)")
     group.add_argument("--anchor", help="place of the image in a letterbox: center or top-left (default: center)")
-    group.add_argument("--rounding", help="rounding of the image's size in a letterbox: nearest or down")
+    group.add_argument("--rounding", help="how the size of the image in a letterbox is rounded: nearest or down")
     group.add_argument(
         "--crop-fraction", type=float, help="part of the shorter side that a crop keeps, such as 0.875 (default: 1)"
     )
@@ -84,13 +85,14 @@ def _add_output_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--head",
         metavar="LAYOUT[:OPTIONS]",
-        help="layout of a detector's outputs, if it is not recognised, such as yolo_objectness:encoding=yolox",
+        help="layout of a detector's outputs, such as yolo_objectness:encoding=yolox; needed only if it is not "
+        "recognised",
     )
     group.add_argument(
         "--multi-label",
         action="store_const",
         const=True,
-        help="several classes can apply to one sample, so each score is a probability of its own",
+        help="several classes can apply to one sample, so the probabilities of the classes are independent",
     )
 
 

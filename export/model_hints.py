@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ModelHints:
-    """Facts that the user states about a model that Orilla did not train. None means that the user did not state it."""
+    """Facts that the user states about a model that Orilla did not train. Facts that are not stated are None."""
 
     task: str | None = None
     labels: Path | None = None
@@ -24,17 +24,18 @@ class ModelHints:
     device: str | None = None
     """Device that must be able to run the model, one of `devices.keras_rules.DEVICES`."""
     mean: tuple[float, ...] | None = None
-    """Mean in grey levels 0–255, for all channels or for each. The network takes `(pixel - mean) / std`."""
+    """Mean in grey levels 0–255: one number for all channels, or one for each. The network takes `(pixel - mean) /
+    std`."""
     std: tuple[float, ...] | None = None
-    """Standard deviation in grey levels, as `mean`."""
+    """Standard deviation in grey levels: one number for all channels, or one for each."""
     layout: str | None = None
     """Order of the axes of the input, `NHWC` or `NCHW`."""
     input_kind: str | None = None
-    """Kind of the input, `image` or `tensor`, if the shape fits both."""
+    """Kind of the input, `image` or `tensor`. Needed if the shape fits both."""
     resize: str | None = None
-    """How an image gets the size of the input, see `Preprocess.resize`."""
+    """How an image is resized to the size of the input. See `Preprocess.resize`."""
     interpolation: str | None = None
-    """How pixels are interpolated, see `Preprocess.interpolation`."""
+    """Interpolation method. See `Preprocess.interpolation`."""
     fill: int | None = None
     """Value of the border of a letterbox, 0–255."""
     anchor: str | None = None
@@ -42,7 +43,7 @@ class ModelHints:
     rounding: str | None = None
     """How the size of the frame in a letterbox is rounded, `nearest` or `down`."""
     crop_fraction: float | None = None
-    """Length of the part that a crop cuts out, as a share of the shorter side."""
+    """Side of the part that a crop keeps, as a share of the image's shorter side."""
     head: str | None = None
     """Layout of a detector's outputs, one of `HEADS`, with options as in `yolo_objectness:encoding=yolox`."""
     multi_label: bool | None = None

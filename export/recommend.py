@@ -8,7 +8,7 @@ MAX_DROP = 1.0
 """Largest drop of accuracy that is allowed for the default variant, in points."""
 
 GOOD_DROP, GOOD_AGREEMENT = 0.5, 0.99
-"""Largest drop, in points, and smallest agreement of a preferred variant, unless its task states another one."""
+"""Largest drop, in points, and smallest agreement of a preferred variant. A task may state another agreement."""
 
 EQUALLY_FAST = 1.05
 """Largest ratio of two medians that count as equally fast. Of two such variants, the smaller one is preferred."""

@@ -81,7 +81,7 @@ class SourceModel:
 
     @property
     def binding(self) -> Binding:
-        """Return the names of the outputs and the pixel values that every variant gets."""
+        """Return the names of the outputs and the network input value for each pixel value, for every variant."""
         names = tuple(spec.name for spec in self.outputs)
         return Binding(output_names=names, pixel_values=self.preprocessor.spec.pixel_values)
 
@@ -240,7 +240,7 @@ def _checked_vocabulary(info: ModelInfo, hints: ModelHints) -> bytes:
 
 
 def _image_spec(hints: ModelHints, info: ModelInfo) -> Spec:
-    """Return the preprocessing of a model that takes images. Raises `ConfigError` if its colour is wrong."""
+    """Return the preprocessing of a model that takes images. Raises `ConfigError` if `color` does not fit the model."""
     height, width, channels = info.inputs[0].shape
     known = ("luma", "mean") if channels == 1 else ("rgb", "bgr")
     color = hints.color or known[0]
@@ -250,7 +250,7 @@ def _image_spec(hints: ModelHints, info: ModelInfo) -> Spec:
         msg = f"`color` is {color}, but the model takes {_describe_inputs(info)}: use {' or '.join(known)}"
         raise ConfigError(msg)
     if color == "bgr" and hints.input_range in ("torch", "caffe"):
-        msg = f"`color` cannot be bgr for the input range {hints.input_range}, which has its own order: leave it out"
+        msg = f"`color` cannot be bgr for the input range {hints.input_range}, which implies bgr: leave `color` out"
         raise ConfigError(msg)
     spec = Preprocess(size_hw=(height, width), color="grey" if channels == 1 else color)  # type: ignore[arg-type]
     return msgspec.structs.replace(spec, grey=color) if channels == 1 else spec

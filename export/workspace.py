@@ -35,7 +35,7 @@ class Workspace:
 
     @property
     def binding(self) -> Path:
-        """Return the path of the file with the names and pixel values of an imported model."""
+        """Return the path of the file with the output names and the pixel values of an imported model."""
         return self.folder / "binding.npz"
 
     @property

@@ -113,7 +113,7 @@ def _check_scores(source: SourceModel, outputs: OutputArrays) -> None:
 
 
 def _sum_to_one(outputs: OutputArrays) -> bool:
-    """Return True if the probabilities of the original model sum to one. Those of a quantised original need not."""
+    """Return True if the probabilities of the original model sum to one. In a quantised model, they may not."""
     return float(np.abs(only(outputs).sum(axis=-1) - 1).max()) <= MAX_SUM_ERROR
 
 

@@ -75,7 +75,7 @@ def save_calibration(calibration: SampleSet, source: SourceModel, file: Path) ->
 
 
 def _file_inputs(calibration: SampleSet, source: SourceModel) -> dict[str, NDArray[Any]]:
-    """Return the calibration samples as the imported file takes them: with its layout and its value range."""
+    """Return the calibration samples in the layout and value range that the imported file takes."""
     assert source.foreign is not None
     slots = [
         Slot(tensor.name, tensor.shape, np.dtype(tensor.dtype), tensor.quantisation) for tensor in source.foreign.inputs

@@ -43,7 +43,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
 
 
 def generated_samples(source: SourceModel) -> Dataset:
-    """Return samples for an imported model without data: procedural road scenes, or random arrays."""
+    """Return computer-generated road scenes or random arrays for an imported model for which the user gave no data."""
     assert source.foreign is not None
     if source.preprocessor.kind == "image":
         return Unlabelled(open_dataset("scenes"), source.task)

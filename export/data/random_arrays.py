@@ -1,4 +1,4 @@
-"""Data set of random arrays, on which an imported model that takes arrays is checked if there are no other data."""
+"""Data set of random arrays, for the check of an imported model that takes arrays, if the user gives no data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ SEED = 20
 
 
 class RandomArrays(Dataset):
-    """Random inputs of a model: standard normal numbers, or numbers spread over the range of a quantised input.
+    """Random inputs of a model.
+
+    Float inputs get standard normal numbers. Quantised inputs get numbers that are spread over their range.
 
     Args:
         tensors: Inputs of the model.
@@ -39,7 +41,7 @@ class RandomArrays(Dataset):
         return ("all",)
 
     def names(self, split: str) -> tuple[str, ...]:
-        """Return the numbers of the samples."""
+        """Return the names of the samples, which are their indices."""
         return tuple(map(str, range(COUNT)))
 
     def load(self, split: str, index: int) -> Sample:

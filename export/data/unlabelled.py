@@ -1,4 +1,4 @@
-"""Data set without its labels."""
+"""A data set whose labels are ignored."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from orilla.runtime.evaluation.datasets.dataset import Dataset, Sample
 
 
 class Unlabelled(Dataset):
-    """The samples of a data set for a model of another task. Their labels do not count.
+    """The samples of a data set, without their labels, for a model with another task.
 
     Args:
-        whole: The data set.
+        whole: The data set with its labels.
         task: Task of the model.
     """
 
@@ -37,7 +37,7 @@ class Unlabelled(Dataset):
         return self._whole.content(split, index)
 
     def truth(self, split: str, index: int) -> bytes:
-        """Return empty bytes, because the labels do not count."""
+        """Return empty bytes, because the labels are ignored."""
         return b""
 
     def is_file(self, split: str, index: int) -> bool:

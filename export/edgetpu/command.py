@@ -136,8 +136,8 @@ def execute(arguments: argparse.Namespace) -> MappingResult:
 def _with_compiler(predicted: MappingResult, compiled: compiler.Compiled) -> MappingResult:
     """Return the result with the figures of the compiler in place of the predicted figures."""
     on_cpu = [name for name, count, status in compiled.rows if status != prediction.MAPPED for _ in range(count)]
-    # The compiler's log gives only the number of operators of each name. If these numbers equal the predicted numbers,
-    # the predicted list is used, because it has the order of the graph.
+    # The compiler's log lists only how many operators of each type there are. If these counts equal the predicted
+    # counts, the predicted list is used, because it is in graph order.
     cpu_ops = predicted.cpu_ops if Counter(predicted.cpu_ops) == Counter(on_cpu) else on_cpu
     result = dataclasses.replace(
         predicted,

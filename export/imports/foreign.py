@@ -1,4 +1,4 @@
-"""What a model file says about itself: its tensors, its operators and its metadata."""
+"""Description of a model file: its tensors, operators and metadata."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ForeignTensor(msgspec.Struct, frozen=True):
     quantisation: Quantization | None = None
 
     def describe(self) -> str:
-        """Return name, shape and type, as in `images [1,3,416,416] float32`. An axis that is not fixed is `?`."""
+        """Return the name, shape and type, as in `images [1,3,416,416] float32`. A size that is not fixed is `?`."""
         return f"{self.name} [{','.join(str(size) if size else '?' for size in self.shape)}] {self.dtype}"
 
 
 class FileHints(msgspec.Struct, frozen=True):
-    """What the metadata of a model file says about the use of the model. A value is None if the file does not say."""
+    """Facts from the metadata of a model file. A fact that the metadata does not contain is None."""
 
     origin: str = ""
     """Name of the metadata for messages, such as `TFLite metadata`."""
@@ -41,7 +41,7 @@ class FileHints(msgspec.Struct, frozen=True):
 
 
 class ForeignModel(msgspec.Struct, frozen=True):
-    """A model file, as its reader describes it."""
+    """Description of a model file that another tool wrote."""
 
     format: str
     """`tflite` or `onnx`."""
@@ -57,7 +57,7 @@ class ForeignModel(msgspec.Struct, frozen=True):
     first: tuple[str, ...] = ()
     """Names of the first operators that use the input. They show whether the network normalises its input itself."""
     activation: Literal["softmax", "sigmoid"] | None = None
-    """Activation that computes the only output, if an operator does it."""
+    """Activation that computes the output of a model with one output. None if there is no such activation."""
     hints: FileHints = FileHints()
 
     @property

@@ -23,7 +23,7 @@ from orilla.runtime.tasks.heads import registry as heads
 from orilla.runtime.tasks.heads.head import HeadSpec, Option, with_options
 
 SAMPLE_HW = (360, 640)
-"""Height and width of the scene on which the head is tried, in pixels."""
+"""Height and width, in pixels, of the road scene on which the model runs to choose between several layouts."""
 
 
 def choose_head(
@@ -32,11 +32,11 @@ def choose_head(
     """Return the head of a detector and its labels.
 
     Args:
-        model: Path of the model file with fixed sizes.
+        model: Path of the model file, in which all axes of the inputs have fixed sizes.
         outputs: Outputs of the model.
         spec: Preprocessing of the model.
         hints: Facts that the user states.
-        labels: Labels that the user or the file states. Empty if they are unknown.
+        labels: Labels from the user or from the file. Empty if they are unknown.
 
     Raises:
         ConfigError: No layout fits the outputs, several fit, or the labels do not match the outputs.
@@ -68,7 +68,7 @@ def choose_head(
 
 
 def _stated(text: str) -> tuple[str, dict[str, Option]]:
-    """Read a hint such as `yolo_objectness:encoding=yolox,strides=[8,16,32]`."""
+    """Return the layout and its options from a string such as `yolo_objectness:encoding=yolox,strides=[8,16,32]`."""
     layout, _, rest = text.partition(":")
     options: dict[str, Option] = {}
     for part in _parts(rest):
@@ -81,7 +81,7 @@ def _stated(text: str) -> tuple[str, dict[str, Option]]:
 
 
 def _parts(text: str) -> list[str]:
-    """Split at commas outside brackets."""
+    """Split a string at the commas that are outside brackets."""
     parts, depth, start = [], 0, 0
     for place, sign in enumerate(text):
         depth += (sign == "[") - (sign == "]")
@@ -100,7 +100,7 @@ def _value(text: str) -> Option:
 
 
 def _sample_outputs(model: Path, outputs: tuple[TensorSpec, ...], spec: Preprocess) -> dict[str, np.ndarray]:
-    """Return the outputs for a generated road scene. A process of its own runs the model."""
+    """Return the outputs for a computer-generated road scene. The model runs in a separate process."""
     folder = model.parent
     image, _ = scenes.render(1, 0.0, SAMPLE_HW if spec.resize != "none" else spec.size_hw)
     save_array(folder / "head.in.npy", spec.preprocessor()(image)[None])

@@ -1,4 +1,4 @@
-"""Find out how an imported model takes its images: size, layout, colour, value range and resizing."""
+"""Determine the preprocessing of images for an imported model: size, layout, colour, value range and resizing."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from orilla.runtime.preprocessing.resize import Interpolation
 Layout = Literal["NHWC", "NCHW"]
 
 MIN_SIDE = 8
-"""Minimum height and width of an input with one channel that is taken for an image."""
+"""Minimum height and width of an image with one channel. A smaller input is treated as an array."""
 
 PIXEL_SPANS = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
-"""Ranges of real numbers that a quantised input for images covers."""
+"""Ranges of real numbers that the quantisation of an image input usually covers."""
 
 SPAN_TOLERANCE = 0.06
 """Maximum relative difference between the range of a quantised input and a range of pixel values."""
 
 NORMALISING = ("Sub", "Div", "Mul", "Add", "BatchNormalization", "SUB", "DIV", "MUL", "ADD")
-"""Operators at the start of a network with which it normalises its input itself."""
+"""Operators at the start of a network that show that the network normalises its input itself."""
 
 COLOR_CHOICES = ("rgb", "bgr", "luma", "mean")
 
@@ -53,13 +53,13 @@ def takes_images(model: ForeignModel, hints: ModelHints) -> bool:
 
 
 def image_spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> Preprocess:
-    """Return the preprocessing of images. What is unknown is added to `questions`.
+    """Return the preprocessing of images. A question about each unknown fact is added to `questions`.
 
     Args:
         model: The model.
         task: Name of the task.
         hints: Facts that the user states.
-        questions: Receiver of the questions.
+        questions: The questions that the user must answer.
     """
     (tensor,) = model.inputs
     layout = _layout(tensor, hints, questions)
@@ -83,12 +83,12 @@ def image_spec(model: ForeignModel, task: str, hints: ModelHints, questions: Que
 
 
 def describe_inputs(model: ForeignModel) -> str:
-    """Return names, shapes and types of the inputs for messages."""
+    """Return the names, shapes and types of the inputs, as messages show them."""
     return ", ".join(tensor.describe() for tensor in model.inputs)
 
 
 def _layouts(tensor: ForeignTensor) -> list[Layout]:
-    """Return the layouts that the shape allows: the axis of the channels has the size 1 or 3."""
+    """Return the layouts in which the channel axis has the size 1 or 3."""
     if len(tensor.shape) != 4 or 0 in tensor.shape:
         return []
     found: list[Layout] = ["NHWC"] if tensor.shape[3] in (1, 3) else []
@@ -128,7 +128,7 @@ def _sizes(tensor: ForeignTensor, layout: Layout) -> tuple[int, int, int]:
 
 
 def _numbers(model: ForeignModel, layout: Layout, channels: int, hints: ModelHints, questions: Questions) -> Numbers:
-    """Return mean and standard deviation: those of the user, of the tensor's quantisation or of the metadata."""
+    """Return the mean and standard deviation from the user, the quantisation of the input, or the metadata."""
     if hints.mean is not None or hints.std is not None:
         if hints.input_range is not None:
             msg = "`input_range` cannot be combined with `mean` and `std`"
@@ -138,7 +138,7 @@ def _numbers(model: ForeignModel, layout: Layout, channels: int, hints: ModelHin
         return _of_range(hints.input_range, channels)
     (tensor,) = model.inputs
     if tensor.quantisation is not None and tensor.dtype in ("uint8", "int8"):
-        # By convention, the quantised value is the pixel value, for int8 minus 128. real = scale * (pixel - offset).
+        # By convention, the quantised value is the pixel value (minus 128 in int8), so real = scale * (pixel - offset).
         offset = tensor.quantisation.zero_point + (128 if tensor.dtype == "int8" else 0)
         return Numbers((float(offset),), (1 / tensor.quantisation.scale,))
     if model.hints.mean is not None and model.hints.std is not None:
@@ -151,7 +151,7 @@ def _numbers(model: ForeignModel, layout: Layout, channels: int, hints: ModelHin
 
 
 def _of_range(name: str, channels: int) -> Numbers:
-    """Return the numbers of a named value range. Raise `ConfigError` if the name is unknown."""
+    """Return the mean and standard deviation of a named value range. Raise `ConfigError` if the name is unknown."""
     if name not in INPUT_RANGES:
         raise unknown_name(name, INPUT_RANGES, kind="input range")
     if channels == 1 and name in ("torch", "caffe"):
@@ -185,7 +185,7 @@ def _color(model: ForeignModel, channels: int, numbers: Numbers, hints: ModelHin
             msg = f"`color` is {hints.color}, but the model takes {describe_inputs(model)}: use {' or '.join(allowed)}"
             raise ConfigError(msg)
         if numbers.color not in (None, hints.color):
-            msg = f"`color` is {hints.color}, but the input range {hints.input_range} is {numbers.color}: leave one out"
+            msg = f"`color` is {hints.color}, but `input_range` {hints.input_range} implies {numbers.color}: omit one"
             raise ConfigError(msg)
         return hints.color
     if channels == 1:
@@ -196,7 +196,7 @@ def _color(model: ForeignModel, channels: int, numbers: Numbers, hints: ModelHin
         return str(model.hints.color)
     if model.inputs[0].quantisation is not None and model.format == "tflite":
         return "rgb"  # TensorFlow decodes images as RGB, and its converter wrote this file.
-    questions.ask("color", "rgb or bgr", "rgb", "most networks are trained on RGB; those trained with OpenCV take BGR")
+    questions.ask("color", "rgb or bgr", "rgb", "most networks take RGB; networks trained with OpenCV take BGR")
     return "rgb"
 
 
@@ -221,7 +221,7 @@ def _interpolation(hints: ModelHints, resize: ResizeMode) -> str:
 
 
 def _letterbox(hints: ModelHints, resize: ResizeMode) -> dict[str, object]:
-    """Return the fields of a letterbox or a crop that the user stated."""
+    """Return the options of a letterbox or crop that the user stated."""
     stated: dict[str, object] = {
         name: value
         for name in ("fill", "anchor", "rounding", "crop_fraction")

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from orilla.export.imports.foreign import FileHints, ForeignModel, ForeignTensor, most_frequent
 
 MIN_OPSET, MAX_FIRST = 7, 4
-"""Smallest version of the operator set that ONNX Runtime supports, and number of operators that are examined for the
-normalisation of the input."""
+"""Oldest version of the operator set that ONNX Runtime supports, and number of operators at the start of the network
+that are searched for a normalisation of the input."""
 
 FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
 TYPES = {

@@ -22,7 +22,8 @@ def predict(model: str, jobs: str, binding: str) -> None:
     Args:
         model: Path of the model file.
         jobs: Path of a JSON file with a list of jobs, as for `check.reference.predict`.
-        binding: Path of a file with the names of the outputs and the pixel values, as `save_binding` writes it.
+        binding: Path of a file that `save_binding` wrote, with the names of the outputs and the input value for each
+            pixel value.
 
     Raises:
         ValueError: An output contains NaN or infinity, or its shape differs between samples.
@@ -38,7 +39,7 @@ def predict(model: str, jobs: str, binding: str) -> None:
             for name, path in job["outputs"].items():
                 arrays = [result[name] for result in results]
                 if any(array.shape != arrays[0].shape for array in arrays):
-                    msg = f"the output {name} has another shape for each sample"
+                    msg = f"the shape of output {name} differs between samples"
                     raise ValueError(msg)
                 stacked = np.stack(arrays)
                 if not np.isfinite(stacked).all():
@@ -48,13 +49,13 @@ def predict(model: str, jobs: str, binding: str) -> None:
 
 
 def save_binding(path: Path, binding: Binding) -> None:
-    """Write the names of the outputs and the pixel values to a `.npz` file."""
+    """Write `output_names` and `pixel_values` of a binding to a `.npz` file."""
     arrays = {} if binding.pixel_values is None else {"pixel_values": binding.pixel_values}
     np.savez(path, names=np.array(binding.output_names), **arrays)  # type: ignore[arg-type]
 
 
 def read_binding(path: Path) -> Binding:
-    """Read a file that `save_binding` wrote."""
+    """Read a binding from a file that `save_binding` wrote."""
     with np.load(path, allow_pickle=False) as data:
         values = data["pixel_values"] if "pixel_values" in data.files else None
         return Binding(output_names=tuple(map(str, data["names"])), pixel_values=values)

@@ -1,4 +1,4 @@
-"""Collect what a model file does not say and what changes the answer, so that one message asks for all of it."""
+"""Collect the facts that change the results but are not in a model file, so that one message asks for all of them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Questions:
             parameter: Name of the parameter.
             choices: The possible values.
             guess: The most probable value.
-            reason: What speaks for this value.
+            reason: Why this value is the most probable.
         """
         self._open.append(f"`{parameter}` ({choices}; probably {guess}, because {reason})")
 
     def require_answers(self) -> None:
         """Raise `ConfigError` with all questions if there are any."""
         if self._open:
-            msg = f"{self.name} does not say everything about its input: set " + "; ".join(self._open)
+            msg = f"{self.name} does not describe its input completely: set " + "; ".join(self._open)
             raise ConfigError(msg)

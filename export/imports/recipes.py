@@ -1,4 +1,4 @@
-"""Choose the recipes of an imported model: the file as it is, and the recipes that quantise it."""
+"""Choose the recipes of an imported model: an unchanged copy of the file, and the recipes that quantise it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from orilla.export.recipe import Recipe, select
 from orilla.runtime.engines.registry import default_engine
 
 DEFAULT = "default"
-"""Selection of recipes for an imported model: the file as it is and, with calibration data, int8 in the same format."""
+"""Default selection of recipes: an unchanged copy of the file and, with calibration data, int8 in the same format."""
 
 PLAIN_BASES = ("orilla.export.convert.keras_litert:convert", "orilla.export.convert.keras_onnx:convert")
-"""Conversions of a Keras model without further changes. An imported float file takes their place."""
+"""Functions that only convert a Keras model. In recipes with such a base, an imported float file replaces the
+result."""
 
 
 def imported_recipes(
@@ -22,12 +23,12 @@ def imported_recipes(
 ) -> tuple[dict[str, Recipe], dict[str, str]]:
     """Return the recipes for an imported model by name, and the reason why each of the others does not apply.
 
-    The first recipe is the file as it is.
+    The first recipe is an unchanged copy of the file.
 
     Args:
         model: The model.
         selection: `default`, or a selection as for `recipe.select`.
-        calibrated: True if there are calibration data.
+        calibrated: True if there is calibration data.
 
     Raises:
         ConfigError: A name is unknown.
@@ -50,7 +51,7 @@ def imported_recipes(
 
 
 def as_is(model: ForeignModel) -> tuple[str, Recipe]:
-    """Return the name and the recipe of the file as it is.
+    """Return the name and the recipe of an unchanged copy of the file.
 
     A float file has the name of the recipe with the same precision. A quantised file is named `ENGINE_original`.
     """
@@ -68,7 +69,7 @@ def as_is(model: ForeignModel) -> tuple[str, Recipe]:
 
 
 def _adapted(recipe: Recipe, model: ForeignModel) -> Recipe | str:
-    """Return the recipe for a file in place of a Keras model, or the reason why it does not apply."""
+    """Return the recipe for an imported file instead of a Keras model, or the reason why it does not apply."""
     if model.quantised:
         return "the model is already quantised"
     if recipe.base not in PLAIN_BASES:

@@ -1,4 +1,4 @@
-"""The table of importers: the formats of model files that Orilla did not write."""
+"""The table of importers, which read model files that other tools wrote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orilla.devices.plugins import Registry
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """A reader of a file format. Its functions run in a process of their own, because files may crash a parser."""
+    """A reader of a file format. Its functions run in a separate process, because a file may crash the parser."""
 
     suffixes: tuple[str, ...]
     """Suffixes of the files, with the dot."""

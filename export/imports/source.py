@@ -25,11 +25,11 @@ from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.registry import TASKS, task_of
 
 PREDICT = "orilla.export.imports.predict:predict"
-"""Function that runs the imported file itself as the reference."""
+"""Function that runs the imported file as the original model."""
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "Conv", "ConvTranspose", "QLinearConv")
 RECURRENT = ("LSTM", "GRU", "RNN", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "Loop", "Scan")
-"""Names of operators in both formats."""
+"""Names of the recurrent operators in both formats."""
 
 
 def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> SourceModel:
@@ -94,7 +94,7 @@ def _task(path: Path, hints: ModelHints) -> str:
 
 
 def _described(path: Path, function: str, sizes: list[int] | None, work: Workspace) -> ForeignModel:
-    """Return the description of a file, read in a process of its own. Raise `DataError` if it cannot be used."""
+    """Read a file in a separate process, and return its description. Raise `DataError` if it cannot be used."""
     if not path.is_file():
         msg = f"no such model: {path}"
         raise DataError(msg)
@@ -133,14 +133,14 @@ def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Question
         if not tensor.shape or tensor.shape[0] != 1 or 0 in tensor.shape:
             msg = f"the input {tensor.describe()} is not for one sample: its first axis must be 1"
             raise ConfigError(msg)
-        # Quantised inputs take real numbers, which the session quantises.
+        # A quantised input is described as float32, because the session quantises its values.
         dtype = tensor.dtype if tensor.quantisation is None else "float32"
         inputs.append(TensorSpec(tensor.name, tensor.shape[1:], "float32" if dtype == "float16" else dtype))
     return TensorPreprocess(tuple(inputs))
 
 
 def _output(tensor: ForeignTensor) -> tuple[str, tuple[int, ...], str]:
-    """Return name, shape without the batch axis, and type of an output. Raise `ConfigError` if a size is unknown."""
+    """Return the name, shape without batch axis, and type of an output. Raise `ConfigError` if a size is unknown."""
     if 0 in tensor.shape:
         msg = f"the output {tensor.describe()} has no fixed shape, so results cannot be compared: fix it in the model"
         raise ConfigError(msg)
@@ -149,7 +149,7 @@ def _output(tensor: ForeignTensor) -> tuple[str, tuple[int, ...], str]:
 
 
 def _decoding(model: ForeignModel, task: str, hints: ModelHints) -> Decoding:
-    """Return the activation that a classifier or a segmentation network lacks."""
+    """Return the settings of the task, such as the activation that a classifier or a segmentation network lacks."""
     if hints.multi_label and task != "classify":
         msg = f"`multi_label` is only for task=classify, not for task={task}"
         raise ConfigError(msg)
@@ -165,7 +165,7 @@ def _decoding(model: ForeignModel, task: str, hints: ModelHints) -> Decoding:
 
 
 def _info(model: ForeignModel) -> ModelInfo:
-    """Return the properties on which the choice of recipes depends."""
+    """Return the properties of the model that the choice of recipes depends on."""
     names = tuple(model.operators)
     recurrent = tuple(name for name in names if name in RECURRENT)
     return ModelInfo(

@@ -15,13 +15,13 @@ from orilla.runtime.tflite.graph import Operator, read_operators
 from orilla.runtime.tflite.model_metadata import read_metadata
 
 SUPPORTED_CUSTOM = ("TFLite_Detection_PostProcess", "Convolution2DTransposeBias", "MaxPoolingWithArgmax2D")
-"""Custom operators that the interpreter contains."""
+"""Custom operators that LiteRT's interpreter supports."""
 
 SHAPE_OPERATORS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "DEQUANTIZE", "QUANTIZE", "CAST")
 """Operators that do not change the values of an output, except by rounding."""
 
 MAX_FIRST = 4
-"""Number of operators that are examined for the normalisation of the input."""
+"""Number of operators at the start of the network that are searched for a normalisation of the input."""
 
 
 def describe(model: str, out: str, sizes: list[int] | None = None) -> None:
@@ -75,7 +75,7 @@ def copy(model: str, out: str, sizes: list[int] | None = None) -> None:
 def _tensors(
     data: bytes, name: str, sizes: list[int] | None
 ) -> tuple[tuple[ForeignTensor, ...], tuple[ForeignTensor, ...]]:
-    """Return inputs and outputs after one inference of zeros, which shows the shapes of all outputs.
+    """Return the inputs and outputs. An inference with zeros determines the shapes of the outputs.
 
     Raises:
         ValueError: The interpreter rejects the file, or the inference fails.
@@ -121,7 +121,7 @@ def _activation(
 
 
 def _hints(data: bytes) -> FileHints:
-    """Return what the TFLite metadata says."""
+    """Return the facts in the TFLite metadata."""
     metadata = read_metadata(data)
     if metadata is None:
         return FileHints()

@@ -13,7 +13,7 @@ import numpy as np
 from orilla.export.convert.keras_litert import calibration_samples
 
 MIN_OPSET = 13
-"""Version of the operator set since which quantisation can have one scale per channel."""
+"""First version of the operator set in which quantisation can use one scale per channel."""
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators that usually have weights."""
@@ -73,7 +73,7 @@ def static_int8(source: str, out: str, calibration: str, method: str, keep_float
 
 
 def joining_tail(model: str) -> list[str]:
-    """Return the names of the operators behind the last weights, if they join tensors.
+    """Return the names of the operators after the last weights, if these operators concatenate tensors.
 
     The head of a detector joins box coordinates of several hundred pixels with scores between 0 and 1. One int8 scale
     for both would round all scores to a few values, so these operators stay in float. Other networks, such as
@@ -98,7 +98,7 @@ def joining_tail(model: str) -> list[str]:
 
 
 def simplified_file(source: str, folder: str) -> str:
-    """Write the model with folded constants and a new operator set into a folder, and return its path."""
+    """Write a copy with folded constants and a newer operator set to a folder, and return the path of the copy."""
     import onnx
     import onnxruntime
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -13,8 +13,8 @@ from orilla.export.convert.keras_litert import calibration_samples
 from orilla.export.quantize.onnx import WEIGHTED, joining_tail, simplified_file, static_int8
 
 MIN_LAYER_SQNR_DB = 23.0
-"""Minimum signal-to-quantisation-noise ratio of the outputs, in decibels, if only one layer is quantised. Layers below
-it stay in float32. Of the 68 convolutions of YOLOX-nano, these are 9."""
+"""Minimum signal-to-quantisation-noise ratio of the outputs, in decibels, when a single layer is quantised. A layer
+with a smaller ratio stays in float32. This applies to 9 of the 68 convolutions of YOLOX-nano."""
 
 SAMPLES = 4
 """Number of calibration samples on which the layers are compared."""
@@ -24,7 +24,7 @@ def mixed_int8(source: str, out: str, calibration: str) -> None:
     """Quantise weights to int8 per channel and activations to int8, except for the most sensitive layers.
 
     Each layer is quantised alone, and its effect on the outputs is measured on a few calibration samples. The
-    activation function behind a layer in float32 stays in float32 too.
+    activation function after a layer in float32 also stays in float32.
 
     Args:
         source: Path of the float model file.
@@ -75,7 +75,7 @@ def _sqnr_db(expected: np.ndarray, found: np.ndarray) -> float:
 
 
 def _with_activation(graph: Any, layers: list[str]) -> set[str]:
-    """Return the layers and the operators of their activation functions, such as the two of SiLU."""
+    """Return the layers and the operators of their activation functions, such as the two operators of SiLU."""
     nodes = list(graph.node)
     consumers: dict[str, list[Any]] = {}
     for node in nodes:
