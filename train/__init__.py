@@ -1,1 +1,1 @@
-"""Train image and text classifiers, and the road model, with Keras on TensorFlow, JAX or PyTorch."""
+"""Train models for images and texts with Keras on TensorFlow, JAX or PyTorch."""

@@ -23,7 +23,7 @@ BATCH = 32
 
 
 OUTPUT = "output"
-"""Name of the only output of a model. Several outputs have the names that the model gives them."""
+"""Name of the output of a model with one output. If there are several outputs, their names in the model are used."""
 
 
 def evaluate(

@@ -12,11 +12,13 @@ from orilla.runtime.tasks.heads.ssd_anchors import encode
 from orilla.runtime.tasks.metrics.detection import iou_matrix
 
 OBJECT_IOU, BACKGROUND_IOU = 0.5, 0.4
-"""An anchor with at least the first IoU with a box is trained to find it. One with less than the second is background.
-The anchors between them are ignored. Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), section 4."""
+"""An anchor whose IoU with a box is at least the first value is trained to find this box. An anchor whose largest IoU
+is below the second value is background. All other anchors are ignored. Source: Lin et al., "Focal Loss for Dense Object
+Detection" (2017), section 4."""
 
 BACKGROUND, IGNORED = -1, -2
-"""Values of the class in a target. Ignored anchors have no influence on the loss."""
+"""Class numbers of background anchors and of ignored anchors in a target. Ignored anchors have no influence on the
+loss."""
 
 IN_CROWD = 0.5
 """An anchor is ignored if at least this share of it lies in a crowd."""
@@ -26,10 +28,10 @@ RATIO_LIMITS = (0.2, 5.0)
 
 
 def aspect_ratios(sizes_wh: NDArray[np.floating], count: int) -> list[float]:
-    """Return aspect ratios that suit the boxes of a data set: width divided by height, in ascending order.
+    """Return the aspect ratios of the anchors for a data set: width divided by height, in ascending order.
 
-    They are evenly spaced quantiles of the boxes' aspect ratios. For three, these are the quantiles 1/6, 1/2 and 5/6.
-    Neighbours differ by at least a tenth.
+    The ratios are evenly spaced quantiles of the boxes' aspect ratios. If `count` is 3, these are the quantiles 1/6,
+    1/2 and 5/6. Neighbouring ratios differ by at least a tenth.
 
     Args:
         sizes_wh: Width and height of each box in pixels of the network's input, `[N,2]`, above 0.
@@ -49,17 +51,17 @@ def targets(
     crowd: NDArray[np.bool_],
     variances: Sequence[float],
 ) -> Floats:
-    """Return the training target of each anchor, `[A,5]`: the code of its box, and its class.
+    """Return the training target of each anchor, `[A,5]`: its encoded box and its class.
 
-    Every box has at least one anchor, the one with the largest IoU. Source: Liu et al., "SSD: Single Shot MultiBox
-    Detector" (2016), section 2.2.
+    Every box is assigned at least to the anchor that has the largest IoU with it. Source: Liu et al., "SSD: Single Shot
+    MultiBox Detector" (2016), section 2.2.
 
     Args:
         anchors: Centre x, centre y, width and height of each anchor in pixels of the input, `[A,4]`.
         boxes_xyxy: The boxes in pixels of the input, `[N,4]`. Boxes smaller than a pixel are ignored like crowds.
         classes: Class of each box, `[N]`.
         crowd: True for each box that is a crowd, `[N]`.
-        variances: Factors of x, y, width and height.
+        variances: Factors of the encoded x, y, width and height.
     """
     result = np.zeros((len(anchors), 5), np.float32)
     result[:, 4] = BACKGROUND

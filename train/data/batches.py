@@ -99,7 +99,7 @@ class ClassifierData:
 
     inputs: Inputs
     labels: NDArray[Any]
-    """Class of each sample, `[N]` int64, or the outputs of a regression, `[N,K]` float32."""
+    """Class of each sample, `[N]` int64, or the target outputs of a regression, `[N,K]` float32."""
     batch: int
     seed: int
     augment: BatchChange | None = None

@@ -84,7 +84,7 @@ class CombinedDataset(Dataset):
 
 
 def _joined(datasets: Sequence[Dataset]) -> Decoding:
-    """Return the units of regression data sets, and ranges that contain those of every data set.
+    """Return the units of regression data sets, and ranges that contain the values of all these data sets.
 
     Raises:
         DataError: The units differ.

@@ -21,17 +21,17 @@ from orilla.train.data.augment import BatchChange, apply
 from orilla.train.data.batches import Epoch, SampleCache
 
 SCALE = (0.5, 1.4)
-"""Smallest and largest size of the part that is cut out, relative to the image. A part larger than the image has a
-border."""
+"""Smallest and largest size of the part that augmentation cuts out, relative to the image. A part that is larger than
+the image gets a border."""
 
 ASPECT = 1.25
-"""Largest factor by which the aspect ratio of the part differs from the image's."""
+"""Largest factor between the aspect ratio of the part and that of the image."""
 
 KEPT = 0.5
-"""A box counts if at least this share of it lies in the part. What is left of other boxes counts as crowd."""
+"""Smallest share of a box that must lie in the part. If less is inside, the visible rest is marked as a crowd."""
 
 ATTEMPTS = 8
-"""Number of parts that are tried until one of them has a box. If none has, the whole image is used."""
+"""Maximum number of random parts to try until one contains a box. If none does, the whole image is used."""
 
 
 class Boxes(NamedTuple):
@@ -78,7 +78,7 @@ class DetectData:
         return sample
 
     def view(self, sample: BoxedImage, rng: np.random.Generator) -> tuple[Image, Boxes]:
-        """Return the image or, with augmentation, a random part of it that may be flipped, and its boxes."""
+        """Return an image and its boxes. With augmentation, it is a random part of the sample, and may be flipped."""
         boxes = Boxes(sample.boxes_xyxy, sample.classes, sample.crowd)
         if self.augment is None:
             return sample.image, boxes
@@ -86,7 +86,7 @@ class DetectData:
         return mirrored(image, boxes) if rng.random() < 0.5 else (image, boxes)
 
     def truth(self, boxes: Boxes, frame_hw: tuple[int, int]) -> Floats:
-        """Return the target `[A,5]` of an image, see `targets`."""
+        """Return the target `[A,5]` of an image. See `targets`."""
         placement, input_hw = self.preprocess.placement(frame_hw), self.preprocess.size_hw
         placed = placement.to_input(boxes.boxes_xyxy.reshape(-1, 2, 2)).reshape(-1, 4).astype(np.float32)
         anchors, variances = anchors_of(self.head, input_hw), HEAD.option(self.head, "variances")
@@ -115,9 +115,9 @@ class DetectEpoch(Epoch):
 def window(
     image: Image, boxes: Boxes, fill: int | tuple[int, int, int], rng: np.random.Generator
 ) -> tuple[Image, Boxes]:
-    """Return a random part of an image, which may exceed it, and the boxes in this part.
+    """Return a random part of an image and the boxes in this part. The part may extend beyond the image.
 
-    If the image has boxes that are not crowds, the part has at least one of them.
+    If the image has boxes that are not crowds, the part contains at least one of them.
 
     Args:
         image: Image, `[H,W,3]`.
@@ -161,7 +161,7 @@ def mirrored(image: Image, boxes: Boxes) -> tuple[Image, Boxes]:
 def _part(
     image: Image, corner_xy: tuple[int, int], size_wh: tuple[int, int], fill: int | tuple[int, int, int]
 ) -> Image:
-    """Return the part of an image at a corner. Pixels outside the image get the value `fill`."""
+    """Return the part with a given top left corner and size. Pixels outside the image get the value `fill`."""
     (left, top), (width, height) = corner_xy, size_wh
     above, before = max(0, -top), max(0, -left)
     below, after = max(0, top + height - image.shape[0]), max(0, left + width - image.shape[1])

@@ -1,4 +1,4 @@
-"""Training data of the road model: that of other segmentation models, with close-ups, shadows and light by class."""
+"""Training data of the road model. It adds close-ups, shadows and changes of light by class to `SegmentData`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RoadData(SegmentData):
 
     @classmethod
     def of(cls, data: SegmentData, label: str) -> RoadData:
-        """Return the data of a model for one class, with the samples and settings of the data for all classes."""
+        """Return the training data of a model for one class, made from the data of a model for all classes."""
         settings = {field.name: getattr(data, field.name) for field in fields(data) if field.init}
         return cls(**settings, label=label)
 

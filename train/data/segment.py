@@ -22,7 +22,8 @@ Labels = NDArray[np.uint8]
 MIRROR = RandomMirror()
 
 SMALLEST = 0.65
-"""Smallest height of a part, relative to the image. In smaller parts, thin objects would be much larger than at use."""
+"""Smallest height of a random part, as a share of the image's height. Smaller parts would show thin objects much larger
+than the frames that the network receives later."""
 
 
 @dataclass
@@ -107,7 +108,8 @@ class SegmentEpoch(Epoch):
 def crop(sample: LabelledImage, rng: np.random.Generator, smallest: float = 0.5) -> tuple[Image, Labels]:
     """Return a random part of an image with its labels.
 
-    Its height is at least the share `smallest` of the image's. Its aspect ratio differs by up to 25 % from the image's.
+    The height of the part is at least `smallest` times the height of the image. The aspect ratio of the part differs by
+    up to 25 % from that of the image.
     """
     height, width = sample.labels.shape
     scale = rng.uniform(smallest, 1.0)

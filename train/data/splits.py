@@ -114,7 +114,7 @@ def _limited(items: Items, limit: int | None) -> Items:
 def _hold_out(dataset: Dataset, train: Items, hold_out: str) -> tuple[Items, Items]:
     """Return the training samples that remain, and those that are held out.
 
-    A share of a recording is its end. Samples of other data sets are selected by their content.
+    From a recording, the last samples are held out. From other data sets, samples are selected by their content.
     """
     try:
         share = float(hold_out)

@@ -12,7 +12,8 @@ CLASS_WEIGHT = 0.6
 """Weight of the auxiliary loss for all classes. The loss for the road has weight 1."""
 
 FOCUS, OBJECT_SHARE = 2.0, 0.25
-"""Exponent of the focal loss, and the weight of objects; background has the rest to 1. Source: Lin et al. (2017)."""
+"""Exponent of the focal loss, and weight of objects in it. The weight of the background is 1 minus this weight. Source:
+Lin et al. (2017)."""
 
 BOX_WEIGHT = 2.0
 """Weight of the loss of the boxes. The loss of the classes has weight 1."""
@@ -33,7 +34,7 @@ class SegmentLoss(keras.losses.Loss):
         """Return the loss of each sample, `[N]`.
 
         Args:
-            y_true: The class of each cell, `[N,h,w,1]`. Cells without a class have a number that is no class.
+            y_true: The class of each cell, `[N,h,w,1]`. In cells without a class, the number is not a valid class.
             y_pred: The logits, `[N,h,w,classes]`.
         """
         known = ops.cast(y_true < self._classes, y_pred.dtype)
@@ -63,7 +64,7 @@ class DetectLoss(keras.losses.Loss):
 
         Args:
             y_true: The targets of `orilla.train.data.anchors`, `[N,A,5]`.
-            y_pred: The codes of the boxes and the logits of the classes, `[N,A,4+classes]`.
+            y_pred: The encoded boxes and the logits of the classes, `[N,A,4+classes]`.
         """
         cls = y_true[..., 4:]
         truth = ops.cast(ops.equal(cls, ops.arange(self._classes, dtype=cls.dtype)), y_pred.dtype)
@@ -76,11 +77,11 @@ class DetectLoss(keras.losses.Loss):
         share = truth * OBJECT_SHARE + (1.0 - truth) * (1.0 - OBJECT_SHARE)
         focal = ops.sum(share * wrong**FOCUS * entropy * counted, axis=(1, 2))
         boxes = ops.sum((1.0 - self._giou(y_true[..., :4], y_pred[..., :4])) * found, axis=1)
-        objects = ops.sum(found) / ops.cast(ops.shape(found)[0], y_pred.dtype)  # per sample
+        objects = ops.sum(found) / ops.cast(ops.shape(found)[0], y_pred.dtype)  # mean number of objects per sample
         return (focal + BOX_WEIGHT * boxes) / ops.maximum(objects, 1.0)
 
     def _giou(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the generalised IoU of two boxes of each anchor, `[N,A]`.
+        """Return the generalised IoU of the true and the predicted box of each anchor, `[N,A]`.
 
         The boxes are relative to the anchor, which does not change their IoU.
         """
@@ -91,7 +92,7 @@ class DetectLoss(keras.losses.Loss):
         return common / union - (hull - union) / hull
 
     def _edges(self, codes: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Return the top left and the bottom right corner of boxes in widths and heights of their anchors."""
+        """Return the top left and bottom right corners of boxes, in units of the anchors' widths and heights."""
         x, y, width, height = self._variances
         centre = codes[..., :2] * ops.convert_to_tensor([x, y], codes.dtype)
         sizes = ops.clip(codes[..., 2:] * ops.convert_to_tensor([width, height], codes.dtype), -6.0, 6.0)

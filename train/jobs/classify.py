@@ -110,7 +110,8 @@ class _Training:
     network: keras.Model
     preprocessor: InputPreprocessor
     features: dict[str, tuple[Inputs, Inputs]] = field(default_factory=dict)
-    """Outputs of frozen layers for the training and the watched samples, by the name of the layer."""
+    """Outputs of frozen layers by the name of the layer, for the training samples and for the samples that are
+    evaluated between epochs."""
 
     @property
     def batch(self) -> int:
@@ -178,7 +179,7 @@ class _Training:
         return self.plan.augment() if self.plan.augment is not None and self.options.augment else None
 
     def _frozen_outputs(self, phase: Phase, augment: BatchChange | None, store: FeatureStore) -> tuple[Inputs, Inputs]:
-        """Return the outputs of a phase's frozen layers for the training and the watched samples.
+        """Return the outputs of a phase's frozen layers, for the training and for the evaluated samples.
 
         If another phase freezes fewer layers, the computation starts from the outputs of its last frozen layer.
         """

@@ -31,7 +31,7 @@ BORDER = 128
 
 
 def detect_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """Build the network and its one phase. The aspect ratios of the anchors are those of the training boxes.
+    """Build the network and its only phase. The training boxes determine the aspect ratios of the anchors.
 
     Raises:
         ConfigError: The input size or the weights do not fit the model.

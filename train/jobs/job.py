@@ -76,7 +76,7 @@ def check_task(options: TrainOptions, plan: Plan, dataset: Dataset) -> None:
     """Raise `DataError` if a data set is not for the task of a model. The message names the suitable models."""
     if dataset.task != plan.task:
         suitable = " or ".join(name for name in MODELS.built_in if load_plan(name).task == dataset.task)
-        advice = f"train {suitable}" if suitable else "no model of `orilla train` is made for this task"
+        advice = f"train {suitable}" if suitable else "no model of `orilla train` supports this task"
         msg = f"{options.model} cannot be trained on {dataset.source.name} (task {dataset.task}): {advice}"
         raise DataError(msg)
 
@@ -102,9 +102,9 @@ def fit_options(options: TrainOptions, splits: Splits, metric: str, evaluate_eve
     """Return the options of a training run with one phase.
 
     Args:
-        options: The options of the user. Without a value, the model's plan applies.
+        options: The options of the user. If an option is None, the value in the model's plan is used.
         splits: The samples by use.
-        metric: The metric of the watched samples by which the best epoch is chosen.
+        metric: Name of the metric by which the best epoch is chosen.
         evaluate_every: Number of epochs between two evaluations.
     """
     plan = load_plan(options.model)

@@ -26,7 +26,7 @@ from orilla.train.options import TrainOptions
 
 
 def regress_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """Build the network and its one phase. The outputs of the network are normalised to the ranges of the data.
+    """Build the network and its only phase. The outputs of the network are normalised to the ranges of the data.
 
     Raises:
         ConfigError: The input size does not fit the model.
@@ -79,6 +79,6 @@ def regress_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
 
 
 def _values(dataset: Dataset, items: Sequence[Item]) -> NDArray[np.float64]:
-    """Return the numbers of samples, `[N,K]`."""
+    """Return the values that the samples are labelled with, `[N,K]`."""
     by_split = {split: dataset.values(split) for split in {split for split, _ in items}}
     return np.stack([by_split[split][index] for split, index in items])

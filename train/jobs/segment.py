@@ -30,11 +30,11 @@ from orilla.train.options import TrainOptions
 EVALUATE_EVERY = 5
 
 SOFTMAX = Decoding(activation="softmax")
-"""A network for several classes outputs logits."""
+"""Settings of a network for several classes, which outputs logits."""
 
 
 def segment_job(options: TrainOptions, dataset: Dataset, splits: Splits) -> Job:
-    """Build the network and its one phase.
+    """Build the network and its only phase.
 
     Raises:
         ConfigError: The input size or the weights do not fit the model.

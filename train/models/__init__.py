@@ -20,7 +20,8 @@ class ModelRow:
     """A row of the table of models."""
 
     module: str
-    """Name of a module of this package, or the full name for a plug-in. Its `PLANS` map the name to the plan."""
+    """Name of a module of this package, or the full name for a plug-in. Its dictionary `PLANS` maps the name to the
+    plan."""
     description: str
     options: tuple[str, ...] = ()
     """Fields of `TrainOptions` that only some models, including this one, accept."""

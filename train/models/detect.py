@@ -2,11 +2,11 @@
 
 The encoder is MobileNetV2 up to its block 14. The features at the strides 8 to 64 are merged from the coarsest to the
 finest (Lin et al., "Feature Pyramid Networks for Object Detection", 2017) with depthwise-separable convolutions. Each
-feature map has an output for boxes and one for class scores, so that an int8 network has a scale of its own for each.
-The boxes are computed outside the network, by the layout `ssd_anchors`.
+feature map has an output for boxes and one for class scores, so that each output has its own scale in an int8 network.
+The boxes are computed outside the network, by the head `ssd_anchors`.
 
 Sources: Liu et al., "SSD: Single Shot MultiBox Detector" (2016); Lin et al., "Focal Loss for Dense Object Detection"
-(2017), from which the sizes of the anchors (two octave steps, here from 3 strides) and the initial bias come.
+(2017), for the initial bias and the sizes of the anchors, which are two per octave.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ RATIOS = 3
 """Number of aspect ratios of the anchors. The job computes them from the boxes of the training samples."""
 
 SCALES = (3.0, 3.0 * math.sqrt(2))
-"""Square roots of the anchors' areas, in strides."""
+"""Sizes of the anchors in strides. The size of an anchor is the square root of its area."""
 
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
 """Factors of the box outputs, as in SSD."""
@@ -60,8 +60,8 @@ PRIOR = 0.01
 def build(options: NetworkOptions) -> Network:
     """Build the network to train and the part of it to export. Freeze layers with pre-trained weights.
 
-    The network to train maps images to `[N,A,4+C]`: for each anchor the codes of its box and the logits of the classes.
-    The exported one has two outputs for each feature map of `h` x `w` cells with `a` anchors per cell: `boxes_0`
+    The network to train maps images to `[N,A,4+C]`: the encoded box and the logits of the classes for each anchor.
+    The exported part has two outputs for each feature map of `h` x `w` cells with `a` anchors per cell: `boxes_0`
     `[N,h,w,a*4]` and `scores_0` `[N,h,w,a*C]` for the first map.
 
     Raises:
@@ -92,7 +92,7 @@ def head_spec(input_hw: tuple[int, int], ratios: Sequence[float]) -> HeadSpec:
 
     Args:
         input_hw: Height and width of the network's input in pixels.
-        ratios: `RATIOS` widths of anchors divided by their heights.
+        ratios: Width divided by height of the anchors, `RATIOS` values.
     """
     anchors = [(scale, ratio) for scale in SCALES for ratio in ratios]
     maps = range(len(STRIDES))
@@ -110,7 +110,7 @@ def head_spec(input_hw: tuple[int, int], ratios: Sequence[float]) -> HeadSpec:
 
 
 def _pyramid(taps: Sequence[keras.KerasTensor], channels: int) -> list[keras.KerasTensor]:
-    """Return features of equal depth for each stride. The finer ones also contain what the coarser ones know."""
+    """Return a feature map with `channels` channels for each stride. Finer maps include the coarser ones."""
     fine, middle, coarse = taps
     coarse = pointwise(coarse, channels, "pyramid32")
     coarsest = separable(coarse, channels, "pyramid64", stride=2)
@@ -120,7 +120,7 @@ def _pyramid(taps: Sequence[keras.KerasTensor], channels: int) -> list[keras.Ker
 
 
 def _rows(outputs: dict[str, Any], role: str, columns: int) -> keras.KerasTensor:
-    """Return the outputs of one role as `[N,A,columns]`."""
+    """Return the outputs of all feature maps for one role, `boxes` or `scores`, as one array `[N,A,columns]`."""
     maps = [
         layers.Reshape((-1, columns), name=f"{name}_rows")(output)
         for name, output in outputs.items()

@@ -1,8 +1,8 @@
 """The encoder of MobileNetV2, and the layers that segmentation models and detectors put on it.
 
-Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2. Every layer has int8 kernels
-and runs on the Edge TPU: nearest-neighbour upsampling is written as concatenation and reshape, because the Edge TPU
-compiler rejects the newer resize operators.
+Source: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018), table 2. Every layer has int8
+kernels and runs on the Edge TPU: nearest-neighbour upsampling is written as concatenation and reshape, because the Edge
+TPU compiler rejects the newer resize operators.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def start_weights(options: NetworkOptions) -> str:
 
 @contextmanager
 def weights_errors(options: NetworkOptions) -> Iterator[None]:
-    """Convert the exceptions of weights that do not fit into a `ConfigError` with a one-line message."""
+    """Convert the exceptions for unsuitable weights into a `ConfigError` with a one-line message."""
     try:
         yield
     except (ValueError, OSError) as error:

@@ -23,7 +23,7 @@ def build(options: NetworkOptions) -> Network:
     """Build the network.
 
     Raises:
-        ConfigError: The weights cannot be downloaded or do not fit.
+        ConfigError: The weights cannot be downloaded, or do not match the network.
     """
     base = _pretrained(options)
     image = image_input(options)

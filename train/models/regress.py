@@ -1,8 +1,9 @@
 """A small network that finds numbers in an image, such as the steering that keeps a lane.
 
-Five convolutions with stride 2, then a dense layer that sees where everything is. The order of the layers is that of
-Bojarski et al., "End to End Learning for Self-Driving Cars" (2016), with 3x3 kernels, batch norm and fewer channels.
-Every layer has int8 kernels. The outputs are normalised: -1 and 1 are the ends of the range of each value.
+The network has five convolutions with stride 2 and a dense layer, which receives the features with their positions. The
+order of the layers is that of Bojarski et al., "End to End Learning for Self-Driving Cars" (2016), with 3x3 kernels,
+batch norm and fewer channels. Every layer has int8 kernels. The outputs are normalised: -1 and 1 are the ends of the
+range of each value.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ UNITS = 64
 """Number of units of the dense layer."""
 
 MOMENTUM = 0.95
-"""Momentum of the running batch-norm statistics. With Keras' 0.99, short training runs end before they are correct."""
+"""Momentum of the running batch-norm statistics. With the default of Keras, 0.99, the statistics would still be
+inaccurate after a short training run."""
 
 
 def build(options: NetworkOptions) -> Network:
