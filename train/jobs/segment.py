@@ -119,12 +119,14 @@ def _check_classes(options: TrainOptions, plan: Plan, dataset: Dataset, splits: 
     if not 2 <= len(classes) <= MAX_CLASSES:
         msg = f"{options.model} needs 2 to {MAX_CLASSES} classes, but {dataset.source.name} has {len(classes)}"
         raise ConfigError(msg)
-    counts = sum(
-        (np.bincount(mask.ravel(), minlength=256) for mask in _masks(dataset, splits.train)), np.zeros(256, np.int64)
-    )
-    missing = [name for index, name in enumerate(classes) if not counts[index]]
-    if missing:
-        msg = f"no mask of the train split contains the class {missing[0]!r}: check the pixel values of the masks"
+    missing = set(range(len(classes)))
+    for mask in _masks(dataset, splits.train):
+        missing -= set(np.unique(mask).tolist())
+        if not missing:
+            break
+    else:
+        name = classes[min(missing)]
+        msg = f"no mask of the train split contains the class {name!r}: check the pixel values of the masks"
         raise DataError(msg)
     if not any((mask < len(classes)).any() for mask in _masks(dataset, splits.report)):
         msg = f"no mask of the {splits.reported} split contains a labelled pixel: check the pixel values of the masks"
