@@ -81,7 +81,7 @@ def build(options: NetworkOptions) -> Network:
             options.classes * per_cell, 1, bias_initializer=bias, dtype="float32", name=f"scores_{index}"
         )(x)
     rows = [_rows(outputs, "boxes", 4), _rows(outputs, "scores", options.classes)]
-    model = keras.Model(image, layers.Concatenate(name="rows")(rows), name="detect")
+    model = keras.Model(image, layers.Concatenate(dtype="float32", name="rows")(rows), name="detect")
     if options.weights is not None:
         freeze(model)
     return Network(model, start_weights(options), deployed=keras.Model(image, outputs, name="detect"))
@@ -122,11 +122,11 @@ def _pyramid(taps: Sequence[keras.KerasTensor], channels: int) -> list[keras.Ker
 def _rows(outputs: dict[str, Any], role: str, columns: int) -> keras.KerasTensor:
     """Return the outputs of all feature maps for one role, `boxes` or `scores`, as one array `[N,A,columns]`."""
     maps = [
-        layers.Reshape((-1, columns), name=f"{name}_rows")(output)
+        layers.Reshape((-1, columns), dtype="float32", name=f"{name}_rows")(output)
         for name, output in outputs.items()
         if name.startswith(role)
     ]
-    return layers.Concatenate(axis=1, name=role)(maps)
+    return layers.Concatenate(axis=1, dtype="float32", name=role)(maps)
 
 
 PLANS = {
