@@ -1,4 +1,4 @@
-"""A package outside the project adds names of each kind, and the example package of docs/extending.md works."""
+"""Plug-ins of every kind in a package outside the project work, and so does the example in docs/extending.md."""
 
 import contextlib
 import os
@@ -47,7 +47,7 @@ def site(tmp_path, monkeypatch):
 
 
 def install_example(site, **changes):
-    """Install the example package. `changes` are new texts of its modules, by their names."""
+    """Install the example package. `changes` maps the names of modules to their new content."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     files = {f"orilla_count/{path.name}": path.read_text() for path in (EXAMPLE / "orilla_count").glob("*.py")}
     files |= {f"orilla_count/{name}.py": text for name, text in changes.items()}
@@ -58,8 +58,8 @@ def environment(folder):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(folder)]))}
 
 
-# One file and one entry point add a name of each kind. The file of a built-in name is the same, and its row takes the
-# place of the entry point.
+# For each group, the file of a plug-in and the code that uses it. One file and one entry point add a name. A built-in
+# name has the same file, but a row in a table instead of the entry point.
 KINDS = {
     "orilla.tasks": (
         """
@@ -194,7 +194,7 @@ def test_a_broken_plug_in_is_one_line_when_it_is_used(group, site, caplog):
     ) as caught:
         exec(KINDS[group][1], {})
     assert "\n" not in str(caught.value)
-    assert not caplog.records  # the error is enough
+    assert not caplog.records  # Nothing is logged, because the error already gives the reason.
     (finding,) = plugins.examine(PLUGINS)
     assert (finding.name, finding.level) == ("plug-in extra", "warning")
 
@@ -241,7 +241,7 @@ def test_a_bundle_whose_task_is_not_installed_says_so(site, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Folder into which pip has installed the wheel of the example package."""
+    """Return the folder into which pip has installed the wheel of the example package."""
     folder = tmp_path_factory.mktemp("wheel")
     source = shutil.copytree(EXAMPLE, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -345,8 +345,8 @@ BROKEN = {
     ),
     "an engine that returns nothing": ("orilla_count/engine.py", "return LiteRTSession", "LiteRTSession", set()),
 }
-"""A file of the package, a text in it, the text that replaces it, and the names of the plug-ins that do not work. None
-means all."""
+"""A file of the package, a string in it, its replacement, and the names of the plug-ins that then do not work. If the
+names are None, no plug-in works."""
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Files in `/proc` and `/sys` that make an emulated Arm processor look like a board.
 
-LiteRT and ONNX Runtime read these files to choose their kernels. They would crash if they read the files of the host.
+LiteRT and ONNX Runtime read these files to choose their kernels. With the files of the host, they would crash.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ FROZEN = not is_package("ai_edge_litert")
 
 @pytest.fixture(params=PAIRS, ids=lambda case: f"{case.engine}-{case.variant.name}")
 def case(request):
-    """An engine and a variant. Skipped if the engine refuses the variant, because it would compute wrong results."""
+    """Return an engine and a variant. Skip the test if the engine rejects the variant to avoid wrong results."""
     engine, name = request.param.engine, request.param.variant.name
     try:
         request.param.load().close()
@@ -76,7 +76,7 @@ def test_it_verifies(case):
 
 
 def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tflite_runtime", None)  # hides the package if it is installed
+    monkeypatch.setitem(sys.modules, "tflite_runtime", None)  # This hides the package if it is installed.
     with pytest.raises(EngineError, match=r'`tflite` is not installed: pip install "tflite-runtime==2.14.0" "numpy<2"'):
         loader.load_bytes("tflite", b"")
 

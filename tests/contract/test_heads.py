@@ -1,4 +1,4 @@
-"""Contract tests that every head must pass: recognition, check, decoding of a known box."""
+"""Contract tests that every head must pass: it is recognised, checks its outputs, and decodes a known box."""
 
 import contextlib
 
@@ -17,7 +17,7 @@ from orilla.runtime.tasks.heads.registry import HEADS, head_of
 CASES = [(layout, encode) for layout, encodings in ENCODINGS.items() for encode in encodings]
 
 AMBIGUOUS = {"ssd_anchors": {"detr"}, "detr": {"ssd_anchors"}}
-"""Other layouts that the shapes and values of a case may also have."""
+"""For each layout, the layouts that its outputs may also fit, because shapes and values can be equal."""
 
 
 def shapes_of(outputs):
@@ -32,7 +32,7 @@ def case(request):
 
 @pytest.fixture
 def spec(case):
-    """The specification as an import would determine it: from shapes, then values, then what the user states."""
+    """Return the specification that an import would choose from the shapes, the values and the user's options."""
     head, encoded = case
     found = head.recognise(shapes_of(encoded.outputs), encoded.input_hw, encoded.labels)
     assert found is not None
@@ -165,7 +165,7 @@ VALUES = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_hostile_specifications_raise_nothing_else(layout, data):
-    """A manifest may state anything. It is either refused, or decoding raises at most a `BundleError`."""
+    """A manifest may contain any values. Either it is rejected, or decoding works or raises a `BundleError`."""
     head = head_of(layout)
     encoded = ENCODINGS[layout][0]()
     spec = head.recognise(shapes_of(encoded.outputs), encoded.input_hw, encoded.labels)

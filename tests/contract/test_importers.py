@@ -15,7 +15,7 @@ CASES = {
     for variant in PROBE.manifest.variants
     if variant.format == name
 }
-"""The variants of a shipped bundle, which are small files of both formats."""
+"""Variants of a shipped bundle: a small model file for each format."""
 
 
 @pytest.fixture(params=CASES)

@@ -53,7 +53,7 @@ CASES = {
     ),
     "tensor": ("arrays", (), np.arange(6.0), np.arange(6, dtype=np.float32), np.arange(6, dtype=np.float32)[::-1]),
 }
-"""For each task: a small bundle, its labels, a ground truth, a correct output and a wrong output."""
+"""A small bundle for each task, with its labels, a ground truth, a correct output and a wrong output."""
 
 
 def context_of(task):

@@ -1,4 +1,4 @@
-"""Tables that packages extend. A broken package costs only its own names."""
+"""Tables that packages extend. If a package is broken, only its own names are unavailable."""
 
 import json
 import logging
@@ -149,7 +149,7 @@ def test_a_built_in_name_reads_no_entry_points(tmp_path):
     code = (
         "import json, importlib.metadata as metadata\n"
         "from orilla.devices import plugins\n"
-        "metadata.distributions = None\n"  # reading would raise an error
+        "metadata.distributions = None\n"  # Reading the entry points would now raise an error.
         "from orilla.runtime.cli import main\n"
         "code = main(['run', 'road', '--source', 'scenes', '--frames', '2', '--sink', 'jsonl'])\n"
         "assert code == 0 and plugins.installed_plugins.cache_info().misses == 0\n"

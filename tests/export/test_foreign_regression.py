@@ -12,7 +12,7 @@ from orilla.runtime.evaluation.datasets import open_dataset
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """Path of a Keras model with two values, and of its names."""
+    """Return the paths of a Keras model that outputs two values, and of the file with their names."""
     import keras
 
     keras.utils.set_random_seed(5)

@@ -1,4 +1,4 @@
-"""Files that other tools wrote become bundles: what they say, what is asked, and what is refused."""
+"""Import of files that other tools wrote: facts from the file, questions to the user, and rejected files."""
 
 import json
 
@@ -38,7 +38,7 @@ def imported(model, out, recipes="default", hints=None, **options):
 
 
 def from_animals(folder, variant):
-    """Write a model file of the small bundle `animals`, as another tool would have written it."""
+    """Write a model file from the small bundle `animals`, as if another tool had written it."""
     entry = ANIMALS.manifest.variant(variant)
     path = folder / f"{variant}.{entry.format}"
     path.write_bytes(ANIMALS.read(entry.file))
@@ -301,7 +301,7 @@ def test_a_file_without_an_importer_is_refused(tmp_path, capsys):
 
 
 def test_metadata_of_a_tflite_file_is_read(tmp_path, capsys):
-    """`orilla extract` writes the metadata of a bundle into the file, from which the import takes it."""
+    """`orilla extract` writes a bundle's metadata into the extracted file. The import reads it from there."""
     out = tmp_path / "m.tflite"
     assert main(["extract", str(ANIMALS.path), "litert_fp32", "--out", str(out)]) == 0
     describe(str(out), str(tmp_path / "d.json"))

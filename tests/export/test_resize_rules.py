@@ -1,4 +1,4 @@
-"""The rules of interpolation that are named after Keras give what TensorFlow computes."""
+"""The interpolation methods that are named after Keras give the same results as TensorFlow."""
 
 import numpy as np
 import pytest
@@ -36,6 +36,6 @@ def test_a_rule_gives_what_tensorflow_computes(name, method, antialias, from_hw,
     for image in (factories.picture(*from_hw), noise):
         exact = np.clip(tf.image.resize(image, to_hw, method=method, antialias=antialias).numpy(), 0, 255)
         difference = np.abs(prepare(image, Preprocess(to_hw, color="bgr", interpolation=name)) - exact)
-        # TensorFlow does not round, so a difference of half a grey level is none.
+        # TensorFlow does not round, so a difference of half a grey level is allowed.
         assert difference.max() <= 1
         assert np.maximum(difference - 0.5, 0).mean() <= 0.005

@@ -219,7 +219,7 @@ DRIVEN = 40
 
 
 def driven(index: int, change: Change = None) -> tuple[np.ndarray, float, float]:
-    """Return an image of a recording, its steering from -1 to 1 and its throttle. The steering is easy to see."""
+    """Return an image of a recording, its steering from -1 to 1, which is visible, and its throttle."""
     changed = change if index == 0 else None
     steering, throttle = float(np.sin(0.7 * index)), 0.25 + 0.01 * (index % 5)
     image = factories.picture(40, 60, 99 if changed == "input" else index) // 4
@@ -229,7 +229,7 @@ def driven(index: int, change: Change = None) -> tuple[np.ndarray, float, float]
 
 
 def image_table(path: Path, change: Change = None) -> Path:
-    """Write images and a table of their numbers."""
+    """Write images, and a table with the values of each image."""
     lines = ["frame,steering [deg],speed [m/s]"]
     for index in range(DRIVEN):
         image, steering, throttle = driven(index, change)
@@ -292,7 +292,7 @@ def _boxed_images(path: Path, places: dict[str, str], change: Change) -> dict[st
 
 
 def coco_document(boxes: dict[str, list[tuple[float, ...]]]) -> dict[str, Any]:
-    """Return an annotation file in COCO's format. The numbers of the categories have gaps, as COCO's have."""
+    """Return an annotation file in COCO's format. The numbers of the categories have gaps, as in COCO itself."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image, (name, rows) in enumerate(boxes.items(), start=10):
@@ -305,14 +305,14 @@ def coco_document(boxes: dict[str, list[tuple[float, ...]]]) -> dict[str, Any]:
 
 
 def coco(path: Path, change: Change = None) -> Path:
-    """Write images and one annotation file. The folders of the images state the splits."""
+    """Write images and one annotation file. The images of each split are in a folder of its own."""
     boxes = _boxed_images(path, {"train": "images/train", "val": "images/val"}, change)
     (path / "annotations.json").write_text(json.dumps(coco_document(boxes)))
     return path
 
 
 def coco_files(path: Path, change: Change = None) -> Path:
-    """Write images and one annotation file per split, as COCO is published."""
+    """Write images and one annotation file per split, in the layout of the published COCO data set."""
     (path / "annotations").mkdir(parents=True)
     for split in ("train", "val"):
         boxes = _boxed_images(path, {split: f"{split}2017"}, change)
@@ -336,7 +336,7 @@ def _yolo_line(row: tuple[float, ...]) -> str:
 
 
 def yolo(path: Path, change: Change = None) -> Path:
-    """Write images and label files with the splits inside."""
+    """Write images and label files. The split folders are inside `images/` and `labels/`."""
     for name, rows in _boxed_images(path, {"train": "images/train", "val": "images/val"}, change).items():
         file = (path / name.replace("images/", "labels/", 1)).with_suffix(".txt")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -346,7 +346,7 @@ def yolo(path: Path, change: Change = None) -> Path:
 
 
 def yolo_splits(path: Path, change: Change = None) -> Path:
-    """Write images and label files with the splits outside, and `data.yaml`."""
+    """Write images, label files and `data.yaml`. The folders `images/` and `labels/` are inside the split folders."""
     for name, rows in _boxed_images(path, {"train": "train/images", "val": "valid/images"}, change).items():
         file = (path / name.replace("images/", "labels/", 1)).with_suffix(".txt")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -356,7 +356,7 @@ def yolo_splits(path: Path, change: Change = None) -> Path:
 
 
 def voc_xml(rows: list[tuple[float, ...]]) -> str:
-    """Return an XML file in the format of Pascal VOC, whose pixels are counted from 1."""
+    """Return an XML file in the format of Pascal VOC, which counts pixels from 1."""
     objects = "".join(
         f"<object><name>{('cat', 'dog')[int(cls)]}</name><difficult>0</difficult><bndbox><xmin>{left + 1:g}</xmin>"
         f"<ymin>{top + 1:g}</ymin><xmax>{right:g}</xmax><ymax>{bottom:g}</ymax></bndbox></object>"

@@ -27,7 +27,8 @@ LABELS = ("red", "blue")
 def color_detector() -> bytes:
     """Return an ONNX model with an input `[1,32,48,3]` RGB 0-255 and an output `[1,6,24]` in the layout `yolo_plain`.
 
-    Each cell is a candidate of twice its size. The logit of a class is above 0 if the colour's mean is above 128.
+    The candidate box of each cell is twice as large as the cell. The logit of a class is above 0 if the mean of its
+    colour in the cell is above 128.
     """
     import onnx
     from onnx import TensorProto, helper

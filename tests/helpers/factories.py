@@ -225,7 +225,10 @@ def card_of(task: str, labels: tuple[str, ...], size: tuple[int, ...]) -> Card:
 
 
 def classifier_run(folder: Path, data: Path) -> Path:
-    """Write a run folder with a small classifier for `class_folders`, which compares the left and right brightness."""
+    """Write a run folder with a small classifier for `class_folders`.
+
+    The classifier compares the brightness of the left and right halves of an image.
+    """
     import keras
 
     image = keras.Input((32, 48, 3), name="image")

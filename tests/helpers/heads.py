@@ -1,4 +1,4 @@
-"""Outputs of detectors in every layout, in which one known box is encoded. The formulas are the inverse of decoding."""
+"""Detector outputs in every layout that encode one known box. The formulas are the inverse of those of the heads."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ STRIDES = (8, 16, 32)
 
 
 class Encoded(NamedTuple):
-    """Outputs that contain the known box, and what a user would state about them."""
+    """Outputs that contain the known box, and the facts that a user would state about them."""
 
     outputs: dict[str, Floats]
     options: Mapping[str, Option] = MappingProxyType({})
-    """Options that neither shapes nor values determine."""
+    """Options of the layout that neither the shapes nor the values of the outputs determine."""
     input_hw: tuple[int, int] = HW
     labels: tuple[str, ...] = CLASSES
     cls: int = CLASS
@@ -40,7 +40,7 @@ class Encoded(NamedTuple):
 
 
 def centre_and_size() -> tuple[Floats, Floats]:
-    """Return centre and size of the known box."""
+    """Return the centre and size of the known box."""
     return (BOX[:2] + BOX[2:]) / np.float32(2), BOX[2:] - BOX[:2]
 
 
@@ -50,13 +50,13 @@ def logit(probability: float) -> float:
 
 
 def cell_of(stride: int) -> tuple[int, int]:
-    """Return column and row of the cell that contains the centre of the known box."""
+    """Return the column and row of the cell that contains the centre of the known box."""
     centre, _ = centre_and_size()
     return int(centre[0] // stride), int(centre[1] // stride)
 
 
 def row_of(strides: tuple[int, ...], stride: int) -> int:
-    """Return the index of this cell among the cells of all strides."""
+    """Return the index of the cell of the known box among the cells of all strides."""
     column, row = cell_of(stride)
     before = cell_count(HW, strides[: strides.index(stride)])
     return before + row * (HW[1] // stride) + column
@@ -101,7 +101,7 @@ def yolo_plain(*, transposed: bool = True, normalised: bool = False) -> Encoded:
 
 
 def yolo_keypoints() -> Encoded:
-    """Encode the box with two keypoints, which lie in two of its corners."""
+    """Encode the box with two keypoints, at two corners of the box."""
     centre, size = centre_and_size()
     values = np.zeros((5 + 6, cell_count(HW, STRIDES)), np.float32)
     values[:4] = [[80], [60], [20], [20]]
@@ -110,7 +110,7 @@ def yolo_keypoints() -> Encoded:
 
 
 def yolo_dfl(*, channels_first: bool = False) -> Encoded:
-    """Encode the box as distributions of distances. A distance between two bins is a mixture of both."""
+    """Encode the box as distributions of distances. A distance between two bins is divided between these bins."""
     stride = 16
     column, row = cell_of(stride)
     centre = (np.array([column, row]) + 0.5) * stride
@@ -151,13 +151,13 @@ def yolo_anchors(formula: str = "exponential") -> Encoded:
 
 
 def ssd() -> Encoded:
-    """Write the box as TFLite's operator does."""
+    """Write the box as TensorFlow Lite's operator `TFLite_Detection_PostProcess` does."""
     height, width = HW
     boxes = np.zeros((10, 4), np.float32)
     boxes[0] = [BOX[1] / height, BOX[0] / width, BOX[3] / height, BOX[2] / width]
     classes, scores = np.zeros(10, np.float32), np.zeros(10, np.float32)
     classes[0], scores[0] = CLASS, SCORE
-    scores[5] = 0.9  # beyond the count
+    scores[5] = 0.9  # This row is beyond the number of detections.
     count = np.array([3], np.float32)
     return Encoded({"op": boxes, "op:1": classes, "op:2": scores, "op:3": count})
 
@@ -212,7 +212,7 @@ def detr(activation: str = "softmax") -> Encoded:
 
 
 def yunet() -> Encoded:
-    """Encode the box as YuNet does, with keypoints in a corner."""
+    """Encode the box as YuNet does, with all keypoints at the top left corner of the box."""
     stride, outputs = 16, {}
     columns = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
     for kind, count in columns.items():
@@ -229,7 +229,7 @@ def yunet() -> Encoded:
 
 
 def blazeface(size: int = 128) -> Encoded:
-    """Encode the box as MediaPipe's face detectors do, with keypoints in a corner."""
+    """Encode the box as MediaPipe's face detectors do, with all keypoints at the top left corner of the box."""
     grids = {128: ((8, 16), (2, 6)), 256: ((16, 32), (2, 6)), 192: ((4,), (1,))}[size]
     anchors = centres((size, size), *grids)
     centre, extent = centre_and_size()
@@ -240,7 +240,7 @@ def blazeface(size: int = 128) -> Encoded:
 
 
 def centernet(*, channels_first: bool = False) -> Encoded:
-    """Encode the box as a peak of a heat map. The neighbours of the peak are candidates too, but lower."""
+    """Encode the box as a peak of a heat map. The cells next to the peak have high scores too."""
     stride = 4
     grid = (HW[0] // stride, HW[1] // stride)
     heat, size, offset = (np.zeros((*grid, count), np.float32) for count in (len(CLASSES), 2, 2))
@@ -256,7 +256,7 @@ def centernet(*, channels_first: bool = False) -> Encoded:
 
 
 def suppressed(columns: str = "x1 y1 x2 y2 score class") -> Encoded:
-    """Write the box as a row of boxes that the network has suppressed."""
+    """Write the box as an output row of a network that contains non-maximum suppression."""
     values = dict(zip(("x1", "y1", "x2", "y2"), BOX, strict=True)) | {"score": SCORE, "class": CLASS, "batch": 0}
     rows = np.zeros((20, len(columns.split())), np.float32)
     rows[0] = [values[name] for name in columns.split()]
@@ -265,7 +265,7 @@ def suppressed(columns: str = "x1 y1 x2 y2 score class") -> Encoded:
 
 
 def suppressed_in_three() -> Encoded:
-    """Write the box as torchvision's detectors do."""
+    """Write the box in three outputs, as torchvision's detectors do."""
     boxes = np.stack([BOX, BOX])
     return Encoded(
         {"boxes": boxes, "labels": np.array([1, 2], np.float32), "scores": np.array([SCORE, 0.1], np.float32)}
@@ -300,5 +300,5 @@ ENCODINGS: dict[str, list[Callable[[], Encoded]]] = {
 
 
 def completed(spec: HeadSpec, encoded: Encoded) -> HeadSpec:
-    """Return a specification with the options that a user would state."""
+    """Return the specification with the options that a user would state."""
     return msgspec.structs.replace(spec, options=spec.options | dict(encoded.options))

@@ -1,4 +1,4 @@
-"""Write packages with plug-ins, as `pip install` would leave them in a folder."""
+"""Write packages with plug-ins into a folder, with the files that `pip install` would write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_package(
         folder: Folder that is or will be on the path of Python.
         name: Name of the package.
         entry_points: Name and value of each entry point by group, such as `{"orilla.sinks": {"x": "module:SINK"}}`.
-        files: Text of each file by its path in the folder.
+        files: Content of each file, by its path in the folder.
     """
     metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     metadata.mkdir(parents=True)
@@ -45,7 +45,7 @@ def count_bundle(path: Path) -> Path:
         msgspec.structs.replace(
             variant,
             check=msgspec.structs.replace(variant.check, metrics=metrics),
-            # One cell of a mask can change the number of its regions.
+            # A change of one cell in a mask can change the number of regions.
             tolerance=msgspec.structs.replace(variant.tolerance, agreement=0.0),
         )
         for variant in manifest.variants

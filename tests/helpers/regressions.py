@@ -16,7 +16,7 @@ DECODING = Decoding(units=("deg", ""), ranges=((-25.0, 25.0), (-1.0, 1.0)), norm
 
 
 def regression_bundle(path: Path) -> Path:
-    """Write a bundle that reads the outputs of `animals.orilla`, from 0 to 1, as two normalised values."""
+    """Write a bundle with the network of `animals.orilla`. The task treats its outputs 0-1 as two normalised values."""
     original = Bundle.open(BUNDLES / "animals.orilla")
     manifest = original.manifest
     metrics = {"closeness": 1.0}

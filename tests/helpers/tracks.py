@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Path = Callable[[float], tuple[float, float] | None]
-"""Function that returns the centre of an object at a time in seconds, or None if it is not in the scene."""
+"""Function that returns the centre of an object at a given time in seconds, or None if it is not in the scene."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Objects:
 
 @dataclass
 class Scene:
-    """A sequence of frames with true objects, and detections that are made from them with noise."""
+    """A sequence of frames with true objects, and noisy detections of these objects."""
 
     paths: Sequence[Path]
     size: tuple[float, float] = (0.06, 0.12)
     """Width and height of the objects, as fractions of the frame."""
     classes: Sequence[int] = ()
-    """Class of each object. If empty, all have the class 0."""
+    """Class of each object. If empty, all objects have class 0."""
     rate_hz: float = 30.0
     seconds: float = 4.0
     jitter: float = 0.02
-    """Standard deviation of the edges, as a share of the sides."""
+    """Standard deviation of the detected edges, as a share of the box's sides."""
     missed: float = 0.0
     """Probability that an object is not detected."""
     weak: float = 0.0
@@ -106,7 +106,7 @@ def track(scene: Scene, tracker: Tracker) -> list[Objects]:
 
 @dataclass(frozen=True)
 class Quality:
-    """How well tracks agree with the true objects."""
+    """Metrics that compare tracks with the true objects."""
 
     mota: float
     idf1: float
@@ -130,7 +130,7 @@ def quality(truth: Iterable[Objects], answers: Iterable[Objects], min_iou: float
         for row, column in pairs:
             key = int(true.identities[row]), int(answer.identities[column])
             together[key] = together.get(key, 0) + 1
-        # A pair of the last frame stays a pair if it still overlaps. The others are assigned by IoU.
+        # A pair of the last frame remains a pair if its boxes still overlap. The other boxes are assigned by IoU.
         kept = [last.get(int(true.identities[row])) == answer.identities[column] for row, column in pairs]
         for (row, column), same in zip(pairs, kept, strict=True):
             ious[row, column] += 10 * same
@@ -149,7 +149,7 @@ def quality(truth: Iterable[Objects], answers: Iterable[Objects], min_iou: float
 
 
 def best_total(weights: dict[tuple[int, int], int]) -> int:
-    """Return the largest sum of weights that pairs without common members can have.
+    """Return the largest sum of weights of pairs in which no member occurs twice.
 
     Source: Munkres, "Algorithms for the Assignment and Transportation Problems" (1957), with potentials.
     """

@@ -32,13 +32,13 @@ FIRST_SEED = 700_000_000
 """Seed of the first drive. The data set uses smaller seeds."""
 START_M = 0.6
 SETTLE_S = 3.0
-"""Time that a driver has to return to the lane's centre before the settled figures begin."""
+"""Time in seconds that a driver has to return to the lane's centre. The distances are measured after this time."""
 
 Driver = Callable[[SimulatedCar], None]
 
 
 def by_model(model: Model) -> Driver:
-    """Return a driver that steers with the answers of a model."""
+    """Return a driver that steers by the answers of a model."""
 
     def drive(road: SimulatedCar) -> None:
         for tick in model.stream(road):

@@ -65,7 +65,7 @@ def stage(settings: Track) -> TrackStage:
 
 
 def measure_times() -> list[dict[str, object]]:
-    """Return the time of the stage by the number of boxes, without counts, and with two lines and a zone."""
+    """Return the time of the stage for several numbers of boxes, without lines, and with two lines and a zone."""
     configurations = {
         (count, name): (frames(count), stage(settings))
         for count in (1, 10, 50, 100)
@@ -86,7 +86,7 @@ def measure_times() -> list[dict[str, object]]:
 
 
 def optimal(similarity: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the assignment with the largest sum of similarities."""
+    """Return the pairs with the largest sum of similarities."""
     from scipy.optimize import linear_sum_assignment
 
     allowed = np.where(similarity >= minimum, similarity, 0)

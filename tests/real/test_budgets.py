@@ -47,7 +47,7 @@ def reference(tmp_path_factory):
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_full_precision_reference_decides_as_the_original(name, reference):
-    """At least 98 % of the reference's decisions on the golden samples equal those of the original."""
+    """At least 98 % of the reference's decisions on the golden samples equal those of the original model."""
     whole = Bundle.open(reference(name))
     with closing(loader.load(whole, whole.manifest.variants[0])) as session:
         for golden in read_frames(whole):

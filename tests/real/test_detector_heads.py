@@ -1,4 +1,4 @@
-"""Published detectors decoded by our heads give the boxes that their own libraries compute."""
+"""The heads decode the outputs of published detectors into the boxes that the detectors' own libraries compute."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real_data
 
 @pytest.fixture(scope="module")
 def yolox(data_root):
-    """Folder of YOLOX-nano with its pictures."""
+    """Return the folder of YOLOX-nano and its pictures."""
     return data_root / "detection" / "yolox_nano"
 
 
@@ -87,7 +87,7 @@ def test_yunet_finds_the_faces_that_opencv_finds(data_root, pictures):
 
 
 def run_tflite(file: Path, image):
-    """Return the outputs of a `.tflite` file for an RGB image -1..1."""
+    """Return the outputs of a `.tflite` file for an RGB image, whose values are scaled to -1..1."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(file))
@@ -104,7 +104,7 @@ def test_mediapipe_finds_the_face_that_yunet_finds(model, data_root, pictures):
     """The two networks define the extent of a face differently, so the boxes are only similar."""
     side = 128 if model == "short_range" else 192
     left, top, width = 44, 55, 140
-    face = np.array([90.1, 86.5, 137.3, 163.9])  # found by YuNet
+    face = np.array([90.1, 86.5, 137.3, 163.9])  # the box that YuNet finds
     crop = cv2.resize(pictures["000000009590.jpg"][top : top + width, left : left + width], (side, side))
     image = crop[..., ::-1].astype(np.float32) / 127.5 - 1
     outputs = run_tflite(data_root / "mediapipe" / f"face_detection_{model}.tflite", image)

@@ -1,4 +1,4 @@
-"""Published model files become bundles that answer as the files do in their own runtimes."""
+"""Bundles of imported model files give the same results as these files in their own runtimes."""
 
 import json
 from contextlib import closing
@@ -49,15 +49,15 @@ FILES = {
     "mlperf_tiny/kws_ref_model.tflite": {"task": "classify"},
     "mlperf_tiny/ad01_int8.tflite": {"task": "tensor"},
 }
-"""Facts that the user states about each file."""
+"""Facts that a user states about each model file."""
 
 MAX_ERROR = 1e-5
-"""Largest difference between outputs of the bundle and of the file's own runtime, after dequantisation."""
+"""Largest difference between the outputs of a bundle and those of the file in its own runtime, after dequantisation."""
 
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory):
-    """Function that imports a file and returns the path of the bundle. Each file is imported once."""
+    """Return a function that imports a file and returns the path of the bundle. Each file is imported once."""
     folder, known = tmp_path_factory.mktemp("imports"), {}
 
     def make(path, root):
@@ -140,7 +140,7 @@ def test_coral_s_classifiers_name_the_cat(path, imported, data_root):
 
 
 def test_the_bird_is_segmented(imported, data_root):
-    """The mask that Coral publishes numbers its colours: the largest one that is not background is the bird."""
+    """In the mask that Coral publishes, the bird is the most frequent value that is not background."""
     image = cv2.imread(str(data_root / "coral_images" / "bird_segmentation.bmp"))
     published = cv2.imread(str(data_root / "coral_images" / "bird_segmentation_mask.bmp"), cv2.IMREAD_UNCHANGED)
     bird = published == np.bincount(published[published > 0]).argmax()
@@ -153,7 +153,7 @@ def test_the_bird_is_segmented(imported, data_root):
 def test_yolox_finds_the_expected_objects(name, imported, data_root):
     folder = data_root / "detection" / "yolox_nano"
     expected = json.loads((folder / "expected_onnxruntime.json").read_text())["detections"]
-    # The weights of the second file are float16, which moves the boxes a little.
+    # The weights of the second file are float16, so its boxes are at slightly different positions.
     tolerance, least = (0.01, 0.95) if name.endswith("onnx") else (0.02, 0.85)
     with orilla.runtime.open(imported(f"detection/yolox_nano/{name}", data_root)) as model:
         for picture, objects in expected.items():

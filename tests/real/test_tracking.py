@@ -20,7 +20,7 @@ LETTERBOX = Preprocess(
 )
 HEAD = HeadSpec("yolo_objectness", {"predictions": "output"}, {"encoding": "yolox"}, score_threshold=0.4)
 STEP = 2
-"""Every second frame of the video is used."""
+"""Step between the frames of the video that are used."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def labels(data_root):
 
 @pytest.fixture(scope="module")
 def detections(data_root, labels):
-    """Detections with low scores and the time of each frame in nanoseconds."""
+    """Return the detections, including those with low scores, and the time in nanoseconds of each frame."""
     session = onnxruntime.InferenceSession(data_root / "detection" / "yolox_nano" / "yolox_nano.onnx")
     video = cv2.VideoCapture(str(data_root / "video" / "car-detection.mp4"))
     rate_hz, found = video.get(cv2.CAP_PROP_FPS), []
@@ -52,7 +52,7 @@ def detections(data_root, labels):
 def test_each_of_the_four_cars_gets_one_number(detections, labels, step):
     """Two cars drive up and two drive down.
 
-    The camera looks down on them, so the detector changes their class: most of the time it finds a mobile phone.
+    The camera looks down on the cars, so the detector confuses their class: it usually finds a mobile phone.
     """
     settings = Track(lines={"middle": ((0, 0.5), (1, 0.5))}, class_wise=False)
     stage = TrackStage(settings, DecodeContext(labels, LETTERBOX, None, HEAD))

@@ -11,7 +11,7 @@ from orilla.train.options import TrainOptions
 from orilla.train.train import train
 
 SEEDS = (700_000_001, 700_000_002, 700_000_003)
-"""Drives that are not in the data set."""
+"""Seeds of drives that are not in the data set."""
 
 
 @pytest.mark.slow

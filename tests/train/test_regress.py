@@ -1,4 +1,4 @@
-"""Training of regression models: the card, the run folder, the export, and what cannot be trained."""
+"""Training of regression models: the card, the run folder, the export, and errors for unsuitable data."""
 
 import json
 
@@ -27,7 +27,7 @@ SMALL = {"model": "regress", "input": (32, 48), "batch": 8, "epochs": 30, "learn
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Path of a run folder with a network that has learned where the bright column of an image is."""
+    """Return the path of a run folder with a network that has learned to find the bright column of an image."""
     folder = tmp_path_factory.mktemp("regress")
     image_table(folder / "recording")
     train(TrainOptions(data=str(folder / "recording"), **SMALL), folder / "run", command="orilla train regress")
@@ -51,7 +51,7 @@ def test_the_card_of_another_task_has_no_key_for_it():
 
 @pytest.fixture(scope="module")
 def bundle(trained, tmp_path_factory):
-    """Path of a bundle with the trained network."""
+    """Return the path of a bundle with the trained network."""
     out = tmp_path_factory.mktemp("bundle") / "drive.orilla"
     recipes = "litert_fp32,litert_wi8_ai8,onnx_fp32"
     export(trained, out, ExportOptions(recipes=recipes, golden_count=2, timing=False))

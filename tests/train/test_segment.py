@@ -22,7 +22,7 @@ from orilla.train.train import train
 SMALL = {"model": "segment", "input": (64, 64), "width": 0.35, "batch": 4, "epochs": 2, "learning_rate": 3e-3}
 
 OTHERS = ("70 130 180", "0 0 142", "0 0 0")
-"""Colours of the masks besides the road's, as red, green and blue."""
+"""Colours of the other classes in the masks, as red, green and blue."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +37,7 @@ def eager():
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Return a data set in the layout `masks` with three classes, whose masks are colours."""
+    """Return a data set in the layout `masks` with three classes and colour masks."""
     folder = tmp_path_factory.mktemp("scenes") / "scenes"
     (folder / "images").mkdir(parents=True)
     (folder / "classes.txt").write_text("sky 70 130 180\nroad 128 64 128\nbox 0 0 142\nvoid 0 0 0\n")

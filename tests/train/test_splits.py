@@ -1,4 +1,4 @@
-"""Splits share no sample, and corrupt samples are found before the first epoch."""
+"""No sample is in two splits, and corrupt samples are found before the first epoch."""
 
 import io
 

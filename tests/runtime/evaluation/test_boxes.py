@@ -34,7 +34,7 @@ def test_all_formats_state_the_same_boxes(name, zipped, tmp_path):
 
 
 def coco_with(tmp_path, change, rows=((0, 5, 6, 25, 30),)):
-    """Write a data set of one image, whose annotation file `change` modifies."""
+    """Write a data set of one image. `change` is a function that modifies its annotation file."""
     factories.write_picture(tmp_path / "a.png", factories.picture(*SIZE_HW, 1))
     document = coco_document({"a.png": list(rows)})
     change(document)
@@ -93,7 +93,7 @@ def test_annotations_without_numbers_or_sizes_are_accepted(tmp_path):
 
     dataset = coco_with(tmp_path, strip, ((0, -10, 6, 25, 30),))
     assert load_only(dataset).boxes_xyxy.tolist() == [[0, 6, 25, 30]]
-    assert dataset.notes() == []  # without a size in the file, reading it does not show that the box is clipped
+    assert dataset.notes() == []  # The file states no image size, so `notes` cannot report the clipped box.
 
 
 def test_another_json_file_is_not_a_data_set(tmp_path):
@@ -142,7 +142,7 @@ def test_a_difficult_object_is_neither_right_nor_wrong(tmp_path):
 
 
 def test_boxes_of_scenes_enclose_the_visible_vehicles():
-    """The box of a vehicle that hides no other one encloses exactly the pixels of the class in the labels."""
+    """If a vehicle hides no other vehicle, its box encloses exactly the labelled pixels of the class."""
     checked = 0
     for seed in range(40):
         _, labels = scenes.render(seed, 1.4, (135, 240))

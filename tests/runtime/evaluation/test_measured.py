@@ -38,7 +38,7 @@ def test_the_table_states_units_and_ranges(tmp_path):
     assert dataset.classes == ("steering", "speed")
     assert dataset.decoding.units == ("deg", "m/s")
     (low, high), speeds = dataset.decoding.ranges
-    assert (low, speeds) == (-high, (2.5, 2.9))  # a range with 0 has it in the middle
+    assert (low, speeds) == (-high, (2.5, 2.9))  # A range that contains 0 is symmetric.
     assert high == pytest.approx(25, abs=0.2)
 
 
@@ -81,7 +81,8 @@ def test_the_gap_is_reported(tmp_path):
         (tmp_path / f"{index}.png").touch()
     (tmp_path / "t.csv").write_text("\n".join(lines))
     note = "training images next to another split are left out, because they are similar"
-    assert open_dataset(tmp_path).notes() == [f"14 {note}"]  # two on each side of a block, but none behind the last
+    # Two images on each side of a block are left out, but none after the last block.
+    assert open_dataset(tmp_path).notes() == [f"14 {note}"]
 
 
 def table(tmp_path, *lines):
@@ -176,7 +177,7 @@ def test_scenes_have_the_numbers_of_the_car():
     dataset = open_dataset("scene_steering:2")
     values = dataset.values("val")
     assert np.abs(values).max(axis=0) == pytest.approx([6, 1.3], rel=0.15)
-    assert np.corrcoef(values.T)[0, 1] < -0.3  # who is too far to the right steers to the left
+    assert np.corrcoef(values.T)[0, 1] < -0.3  # A car that is too far to the right steers to the left.
     sample = dataset.load("val", 5)
     assert sample.image.shape == (120, 160, 3)
     assert np.array_equal(sample.values, values[5])

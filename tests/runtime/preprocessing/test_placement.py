@@ -86,7 +86,7 @@ def test_halves_are_rounded_to_the_even_number():
 
 @pytest.mark.parametrize("width", range(1, 600, 7))
 def test_the_longer_side_fills_a_letterbox_exactly(width):
-    """The quotient 416 / width is not exact as a float: with 23, 23 * (416 / 23) is below 416."""
+    """The quotient 416 / width is not exact in floating point: for width 23, 23 * (416 / 23) is below 416."""
     assert letterboxed((1, width), (416, 416), "top-left", "down").resized_hw[1] == 416
 
 
@@ -97,7 +97,7 @@ def test_a_letterbox_shows_at_least_one_pixel_of_each_side():
 
 
 def test_a_crop_is_that_of_torchvision():
-    """`Resize(256)` and `CenterCrop(224)` of a frame of 640x480 pixels: 341x256, of which 58 and 16 pixels are cut."""
+    """A frame of 640x480 pixels is resized to 341x256 by `Resize(256)`. `CenterCrop(224)` cuts 58 columns, 16 rows."""
     placement = cropped((480, 640), (224, 224), 0.875)
     assert placement.resized_hw == (256, 341)
     assert placement.offset_xy == (-58, -16)
@@ -124,7 +124,7 @@ def test_a_frame_of_another_size_is_rejected_where_nothing_is_resized():
 
 
 def ramp(x: np.ndarray, y: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
-    """Return a linear function of positions 0–1, constant within half a cell of the edges of a grid."""
+    """Return a linear function of positions 0–1. It is constant within half a cell of the edges of a grid."""
     x, y = (np.clip(values, 0.5 / count, 1 - 0.5 / count) for values, count in ((x, cells[1]), (y, cells[0])))
     return x + 2 * y
 

@@ -1,4 +1,4 @@
-"""Each rule of interpolation. `tests/export/test_resize_rules.py` compares those that are named after Keras."""
+"""The interpolation methods. `tests/export/test_resize_rules.py` tests those that are named after Keras."""
 
 from typing import get_args
 
@@ -30,7 +30,7 @@ SIZES = (
 
 
 def images(size_hw):
-    """Return a smooth picture and noise, which has edges at every pixel."""
+    """Return a smooth image, and an image of noise, which has edges at every pixel."""
     return factories.picture(*size_hw), NOISE.integers(0, 256, (*size_hw, 3), np.uint8)
 
 
@@ -48,7 +48,8 @@ def test_the_rules_of_pil_are_those_of_pillow(name, from_hw, to_hw):
     pil = pytest.importorskip("PIL.Image")
     flag = pil.Resampling[name.removeprefix("pil-").upper()]
     for image in images(from_hw):
-        # Two calls: all versions of Pillow then resize the width first. Pillow 13 begins with the height of some.
+        # With two calls, every version of Pillow resizes the width first. In one call, Pillow 13 resizes the height of
+        # some images first.
         wide = pil.fromarray(image).resize((to_hw[1], from_hw[0]), flag)
         expected = np.asarray(wide.resize(to_hw[::-1], flag))
         assert np.array_equal(resized(image, to_hw, name), expected)

@@ -34,7 +34,7 @@ def test_the_car_moves_as_it_is_steered():
     assert car.pose.heading_rad == pytest.approx(6 * math.tan(math.radians(3)) / WHEELBASE_M)
     assert car.lane_offset_m > 0, "it moves to the right"
     turned = car.pose.heading_rad
-    car.advance(90.0, 0.1)  # beyond the largest angle
+    car.advance(90.0, 0.1)  # This angle exceeds the largest angle.
     assert car.pose.heading_rad - turned == pytest.approx(1.2 * math.tan(math.radians(MAX_STEERING_DEG)) / WHEELBASE_M)
 
 
@@ -116,5 +116,5 @@ def test_a_drive_can_be_left_early(tmp_path):
     with orilla.runtime.open(regression_bundle(tmp_path / "driver.orilla")) as model:
         stream = model.stream(SimulatedCar(Car(lane_drive(1)), 1000, (40, 60)))
         assert next(stream).index == 0
-        stream.close()  # although nobody steers
+        stream.close()  # The stream must end although nobody steers the car.
     assert list(stream) == []

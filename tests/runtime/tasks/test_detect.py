@@ -40,7 +40,7 @@ BOX = (10, 20, 50, 60, 0.9, 0)
     ("changes", "frame_hw", "expected"),
     [
         ({}, (200, 400), (40, 40, 200, 120)),
-        ({"resize": "letterbox"}, (200, 400), (40, 0, 200, 140)),  # the upper border is 25 pixels of the input high
+        ({"resize": "letterbox"}, (200, 400), (40, 0, 200, 140)),  # border above: 25 pixels of the input
         ({"resize": "letterbox", "anchor": "top-left"}, (200, 400), (40, 80, 200, 200)),
         ({"resize": "crop"}, (200, 400), (120, 40, 200, 120)),
         ({"resize": "none"}, (100, 100), (10, 20, 50, 60)),
@@ -97,7 +97,7 @@ def test_keypoints_are_positions_in_the_frame():
         ([BOX], [(10, 20, 50, 60, 0.9, 1)], [False, False]),  # another class
         ([BOX], [(60, 60, 80, 80, 0.9, 0)], [False, False]),
         ([BOX, (60, 60, 80, 80, 0.9, 0)], [BOX], [True, False]),
-        ([BOX, (10, 20, 50, 58, 0.8, 0)], [BOX], [True, False]),  # a box has one partner
+        ([BOX, (10, 20, 50, 58, 0.8, 0)], [BOX], [True, False]),  # A box is matched with only one other box.
         ([(10, 20, 50, 60, 0.2, 0)], [BOX], [False]),  # below the score threshold
     ],
 )
@@ -220,7 +220,7 @@ def test_drawing_fits_images_of_every_size(size_hw):
 
 
 def test_labels_are_legible_beside_the_box():
-    """The label has a background in the colour of the box, on which the text contrasts."""
+    """The background of the label has the colour of the box, and the text contrasts with it."""
     image = np.full((480, 640, 3), 90, np.uint8)
     Detection((Box("person", 0.9, (100, 200, 300, 400)),), (480, 640)).draw(image)
     above = cv2.cvtColor(image[180:200, 100:180], cv2.COLOR_BGR2GRAY)
@@ -235,7 +235,7 @@ def test_a_long_caption_is_shortened():
 
 
 def color_data(path):
-    """Write images with a red and a blue area, with boxes of the size that the detector finds."""
+    """Write images with a red and a blue area, and with boxes of the size that the detector returns."""
     rng, boxes = np.random.default_rng(0), {}
     path.mkdir()
     for index in range(6):

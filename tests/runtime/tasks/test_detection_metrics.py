@@ -28,7 +28,7 @@ def xywh(box):
 
 
 def by_pycocotools(truths, detections, classes):
-    """Return the metrics of pycocotools. It prints, and misses a true object with the number 0."""
+    """Return the metrics of pycocotools. Objects are numbered from 1, because pycocotools never matches object 0."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -65,7 +65,7 @@ def by_pycocotools(truths, detections, classes):
 
 
 def random_images(count, seed, classes=5):
-    """Return true objects and detections that are near them, beside them, doubled or missing, with equal scores."""
+    """Return true objects and their detections. Detections may be shifted, doubled or missing."""
     rng = np.random.default_rng(seed)
     truths, detections = [], []
     for _ in range(count):
@@ -149,7 +149,7 @@ def test_weights_count_images_several_times():
     repeated = [index for index, weight in enumerate(weights) for _ in range(int(weight))]
     weighted = DetectionMetrics(truths, detections, tuple("abcde")).metrics(weights)
     expected = by_pycocotools([truths[i] for i in repeated], [detections[i] for i in repeated], tuple("abcde"))
-    # Copies of an image follow each other here, but not in pycocotools' order of equal scores.
+    # If scores are equal, copies of an image are adjacent here, but not in pycocotools.
     assert weighted == pytest.approx(expected, abs=0.01)
 
 

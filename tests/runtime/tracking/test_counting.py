@@ -35,10 +35,10 @@ def after(counting, *path, **options):
         (LINE, [(0.5, 0.4), (0.5, 0.6)], {"in": 1, "out": 0}),
         (LINE, [(0.5, 0.6), (0.5, 0.4)], {"in": 0, "out": 1}),
         (LINE[::-1], [(0.5, 0.6), (0.5, 0.4)], {"in": 1, "out": 0}),
-        (((0.5, 1.0), (0.5, 0.0)), [(0.4, 0.5), (0.6, 0.5)], {"in": 1, "out": 0}),  # upwards: to the right
+        (((0.5, 1.0), (0.5, 0.0)), [(0.4, 0.5), (0.6, 0.5)], {"in": 1, "out": 0}),  # up, crossed to the right
         (LINE, [(0.5, 0.4), (0.5, 0.6), (0.5, 0.4)], {"in": 1, "out": 1}),
         (LINE, [(0.1, 0.4), (0.1, 0.6)], {"in": 0, "out": 0}),  # beside the line
-        (LINE, [(0.5, 0.4), (0.1, 0.45), (0.1, 0.55), (0.5, 0.6)], {"in": 0, "out": 0}),  # around its end
+        (LINE, [(0.5, 0.4), (0.1, 0.45), (0.1, 0.55), (0.5, 0.6)], {"in": 0, "out": 0}),  # around the end of the line
         (LINE, [(0.0, 0.2), (1.0, 0.8)], {"in": 1, "out": 0}),  # one long step
         (LINE, [(0.5, 0.4), (0.5, 0.45)], {"in": 0, "out": 0}),
     ],
@@ -93,7 +93,8 @@ def test_counts_by_class():
 
 def test_objects_in_a_zone():
     zone = ZoneCounting(SQUARE)
-    assert zone.observe(seen((0.5, 0.5), (0.1, 0.5))).total == {"inside": 1, "entered": 0}  # the first was there before
+    # An object that is inside when it is first seen has not entered.
+    assert zone.observe(seen((0.5, 0.5), (0.1, 0.5))).total == {"inside": 1, "entered": 0}
     assert zone.observe(seen((0.5, 0.5), (0.5, 0.6))).total == {"inside": 2, "entered": 1}
     assert zone.observe(seen((0.1, 0.5), (0.1, 0.6))).total == {"inside": 0, "entered": 1}
     assert zone.observe(seen((0.5, 0.5), (0.1, 0.6))).to_dict() == {
@@ -105,7 +106,7 @@ def test_objects_in_a_zone():
 
 
 def test_a_zone_with_a_notch():
-    """The shape of a U: a point in its opening is outside."""
+    """The zone has the shape of a U. A point in the opening of the U is outside the zone."""
     zone = ZoneCounting(
         ((0.1, 0.1), (0.3, 0.1), (0.3, 0.7), (0.7, 0.7), (0.7, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
     )

@@ -30,7 +30,7 @@ from orilla.runtime.tracking.track import Track
 
 HW = (64, 96)
 GATE = {"gate": ((0.5, 1.0), (0.5, 0.0))}
-"""A line upwards: `in` is to the right."""
+"""A line that points upwards, so that `in` means to the right."""
 
 
 COLUMNS = 6
@@ -38,7 +38,7 @@ COLUMNS = 6
 
 
 def colored(red, blue=None):
-    """Return an image with a red cell in a column, and a blue one below it."""
+    """Return an image with a red cell in column `red`, and a blue cell below it in column `blue`."""
     image = np.zeros((*HW, 3), np.uint8)
     image[16:32, 16 * red : 16 * red + 16, 2] = 255
     if blue is not None:
@@ -47,7 +47,7 @@ def colored(red, blue=None):
 
 
 def drive(count=2 * COLUMNS):
-    """Return images in which a red object moves to the right, and a blue one to the left, every second image."""
+    """Return images in which a red object moves right and a blue object moves left. Both move in every second image."""
     return [colored(index // 2, COLUMNS - 1 - index // 2) for index in range(count)]
 
 
@@ -63,7 +63,7 @@ def model(bundle):
 
 
 def numbers(ticks, label):
-    """Return the set of numbers of each class, one set per tick."""
+    """Return the track numbers of the objects with a label, as one set per tick."""
     return [{box.track for box in tick.result.boxes if box.label == label} for tick in ticks]
 
 
@@ -181,7 +181,7 @@ def test_equal_streams_give_equal_results(model):
 
 
 class Timed(ListSource):
-    """A live source whose frames have the given times, as a loop that drops frames."""
+    """A live source whose frames have the given capture times. Gaps between the times simulate dropped frames."""
 
     def __init__(self, images, times_s):
         super().__init__(images, live=True)
@@ -194,7 +194,7 @@ class Timed(ListSource):
 
 @pytest.mark.parametrize(("away_s", "expected"), [(0.5, 1), (1.5, 2)])
 def test_gaps_are_measured_with_capture_times(model, away_s, expected):
-    """The object is away for one frame only. What counts is the time between the captures."""
+    """The object is missing in one frame only. The length of the gap is the time between the captures."""
     images = [colored(2), np.zeros((*HW, 3), np.uint8), colored(2)]
     source = Timed(images, [100.0, 100.0 + away_s / 2, 100.0 + away_s])
     ticks = list(model.stream(source, policy="every", track=Track(confirm=1)))
@@ -239,7 +239,7 @@ def test_objects_count_at_the_lower_edge_or_the_centre():
 
 
 def test_nothing_is_stored_about_objects_that_left():
-    """A stream may run for months, so only the tracks that may continue are stored."""
+    """A stream may run for months, so only tracks that may continue are stored."""
     tracker = stage(lines=GATE, zones={"zone": ((0, 0), (1, 0), (1, 1))})
     for frame in range(300):
         x = 40.0 * (frame % 5)
@@ -357,7 +357,7 @@ def test_the_command_tracks_and_counts(bundle, folder, capfd):
     out, err = capfd.readouterr()
     last = json.loads(out.splitlines()[-1])["result"]
     assert last["counts"]["gate"]["in"] == last["counts"]["gate"]["out"] == 1
-    # The blue object was inside from the start, and has left.
+    # The blue object was in the zone from the start, and has left it.
     right_half = {"inside": 1, "entered": 1}
     assert last["counts"]["right half"] == {**right_half, "classes": {"red": right_half}}
     assert "gate: 1 in, 1 out (blue 0 in, 1 out; red 1 in, 0 out)" in err

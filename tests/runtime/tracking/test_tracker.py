@@ -68,7 +68,7 @@ def measured(seeds=5, settings=None, **scene):
     ],
 )
 def test_objects_that_cross_keep_their_numbers(scene, mota, idf1):
-    """What is missing to 1 are the frames before an object is confirmed, and those in which it is not found."""
+    """The metrics are below 1 because an object is not reported before it is confirmed or while it is not detected."""
     reached_mota, reached_idf1, switches = measured(paths=CROSSING, **scene)
     assert switches == 0
     assert reached_mota >= mota
@@ -91,7 +91,7 @@ def test_objects_that_turn():
 
 
 def test_fast_objects_are_found_again_although_their_boxes_do_not_overlap():
-    """At 5 Hz, each object moves by more than its width from frame to frame."""
+    """At 5 Hz, each object moves by more than its own width between two frames."""
     paths = straight(0.1, 0.4, 0.4, 0), straight(0.9, 0.6, -0.4, 0)
     mota, _, switches = measured(paths=paths, rate_hz=5.0, seconds=2.0)
     assert mota >= 0.75
@@ -129,7 +129,7 @@ def test_an_object_that_is_seen_once_gets_no_number_and_uses_none_up():
 
 @pytest.mark.parametrize(("gap_s", "expected"), [(0.9, 1), (1.1, 2)])
 def test_identity_is_kept_over_gaps_up_to_a_limit_in_seconds(gap_s, expected):
-    """The limit is in seconds, however many frames there are in between."""
+    """The limit is in seconds. It does not depend on the number of frames in the gap."""
     for frames_between in (0, 5, 50):
         tracker = Tracker(Track(confirm=1, max_gap_s=1.0), HIGH)
         assert numbers_of(tracker, [A], 0.0) == [1]
@@ -191,7 +191,7 @@ def test_one_step_over_a_gap_equals_several_steps():
     once, often = (Motion(coordinates(boxes(A, B))) for _ in range(2))
     for motion in (once, often):
         motion.correct(np.array([0, 1]), coordinates(boxes(A, B) + 0.01))
-        motion.speed[:, 2:] = 0  # The process noise depends on the size, which must not change.
+        motion.speed[:, 2:] = 0  # The process noise depends on the size of the object, so the size must not change.
     once.predict(0.5)
     for _ in range(5):
         often.predict(0.1)
@@ -233,7 +233,7 @@ def test_assignment_begins_with_the_largest_similarity():
 
 
 def objects(*pairs):
-    """Return objects with an identity and a box each."""
+    """Return objects, each with an identity and a box."""
     return Objects(
         np.array([identity for identity, _ in pairs], np.int64),
         boxes(*(box for _, box in pairs)),

@@ -39,7 +39,7 @@ BREACHES = {
     "min_agreement": ("min_agreement = 1", "min_agreement is 0.", "at least 1 is allowed"),
     "implausible": ("p50_ratio = [50, 90]", "below 50, which is implausibly good", "measured 3"),
 }
-"""For each key of a budget: a limit that the bundle exceeds, and two parts of the message that states the reason."""
+"""For each key of a budget, a limit that the bundle exceeds, and two parts of the message about it."""
 
 
 @pytest.fixture(scope="module")

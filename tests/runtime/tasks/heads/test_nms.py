@@ -19,7 +19,7 @@ def iou(one, other):
 
 
 def greedy(found, threshold):
-    """Suppress boxes in the way of a textbook, one by one."""
+    """Suppress boxes one by one, as textbooks describe it."""
     kept = []
     for index in np.argsort(-found.scores, kind="stable"):
         same = [other for other in kept if found.classes[other] == found.classes[index]]
@@ -34,7 +34,7 @@ def test_suppression_equals_a_simple_loop(seed, count):
     rng = np.random.default_rng(seed)
     corner = rng.integers(-200, 200, (count, 2))
     boxes = np.concatenate([corner, corner + rng.integers(1, 150, (count, 2))], axis=1)
-    # rounded scores, so that some are equal
+    # The scores are rounded, so that some are equal.
     found = detections(boxes, rng.random(count).round(1), rng.integers(0, 3, count))
     kept = suppress(found, 0.45, 1000)
     assert np.array_equal(kept.boxes_xyxy, found.boxes_xyxy[greedy(found, 0.45)])
