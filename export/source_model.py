@@ -122,7 +122,7 @@ def _open_run(run: Path, hints: ModelHints, work: Workspace) -> SourceModel:
     if not model.is_file():
         msg = f"{run} is not a run folder: it has no {model.name}, which `orilla train` writes"
         raise DataError(msg)
-    vocabulary = _read_vocabulary(run / VOCABULARY) if card.task == "text" else None
+    vocabulary = _read_vocabulary(run / VOCABULARY) if "text" in task_of(card.task).input_kinds else None
     info = _describe(model, work, hints.device)
     return SourceModel(
         name=card.model,
@@ -159,7 +159,7 @@ def _open_foreign(path: Path, hints: ModelHints, work: Workspace) -> SourceModel
     if input_range is not None or activation is not None:
         adapter = InputAdapter(str(path.absolute()), hints.input, input_range, activation)  # type: ignore[arg-type]
         model = write_adapter(work.adapter, adapter)
-    vocabulary = _checked_vocabulary(info, hints) if task == "text" else None
+    vocabulary = _checked_vocabulary(info, hints) if "text" in task_of(task).input_kinds else None
     spec = _image_spec(hints, info) if takes_images else _spec(task, info)
     return SourceModel(
         name=path.stem,
@@ -258,7 +258,7 @@ def _image_spec(hints: ModelHints, info: ModelInfo) -> Spec:
 
 def _spec(task: str, info: ModelInfo) -> Spec:
     """Return the preprocessing of a model that takes tokens or arrays."""
-    if task == "text":
+    if "text" in task_of(task).input_kinds:
         return TextPreprocess(length=info.inputs[0].shape[0])
     if task_of(task).input_kinds == ("image",):
         msg = f"task={task} needs a model that takes images [height,width,3], not {_describe_inputs(info)}"

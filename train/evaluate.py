@@ -14,8 +14,7 @@ from orilla.runtime.evaluation.datasets import Dataset, Sample
 from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.targets import target_of, truth_of
 from orilla.runtime.preprocessing.tensor_spec import Outputs
-from orilla.runtime.tasks.metrics import Metrics
-from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
+from orilla.runtime.tasks.metrics import HasConfusion, Metrics
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth
 
 BATCH = 32
@@ -66,7 +65,7 @@ def per_sample(outputs: Mapping[str, NDArray[np.float32]]) -> Iterator[Outputs]:
 def evaluation_result(split: str, computed: Metrics) -> EvaluationResult:
     """Return the metrics of a split as the card records them."""
     confusion: tuple[tuple[int, ...], ...] = ()
-    if isinstance(computed, ClassificationMetrics):
+    if isinstance(computed, HasConfusion):
         confusion = tuple(tuple(int(count) for count in row) for row in computed.confusion())
     return EvaluationResult(split, computed.metrics(), computed.intervals(), confusion)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from orilla.export.source_model import SourceModel
 from orilla.runtime.bundle.manifest import FileTensor
 from orilla.runtime.engines.session import Session, Slot
+from orilla.runtime.preprocessing.image import ImagePreprocessor
 
 
 def file_tensors(session: Session, source: SourceModel) -> tuple[tuple[FileTensor, ...], tuple[FileTensor, ...]]:
@@ -16,7 +17,7 @@ def file_tensors(session: Session, source: SourceModel) -> tuple[tuple[FileTenso
         session: Session of the variant.
         source: The original model, whose names the bundle uses.
     """
-    image = source.preprocessor.shape if source.preprocessor.kind == "image" else None
+    image = source.preprocessor.shape if isinstance(source.preprocessor, ImagePreprocessor) else None
     inputs = _described(session.inputs, source.preprocessor.input_names, image)
     return inputs, _described(session.outputs, [spec.name for spec in source.outputs], None)
 

@@ -21,6 +21,7 @@ from orilla.runtime.evaluation.datasets.dataset import Item
 from orilla.runtime.evaluation.datasets.raw import named_raw
 from orilla.runtime.frame import Line
 from orilla.runtime.preprocessing.input_kind import InputPreprocessor, ModelInput, RawInput
+from orilla.runtime.preprocessing.text import TextPreprocessor
 from orilla.runtime.sources.text_lines import Lines
 from orilla.runtime.tasks.registry import task_of
 
@@ -66,7 +67,12 @@ def raw_samples(
     Raises:
         DataError: There is no usable sample.
     """
-    if spec is not None and source.preprocessor.kind == "text" and Path(spec).is_file() and Path(spec).suffix == ".txt":
+    if (
+        spec is not None
+        and isinstance(source.preprocessor, TextPreprocessor)
+        and Path(spec).is_file()
+        and Path(spec).suffix == ".txt"
+    ):
         return _texts(spec)
     origin = dataset if spec is None else open_samples(spec, source)
     pool = list(items) if spec is None else all_items(origin)

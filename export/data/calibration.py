@@ -22,7 +22,8 @@ MIN_COMPARED = 8
 
 def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
     """Raise `DataError` if the calibration samples are constant, or contain NaN or infinity."""
-    if source.preprocessor.kind == "text":
+    least = source.preprocessor.min_deviation
+    if least is None:
         return
     for name, array in calibration.inputs.items():
         flat = array.reshape(len(array), -1)
@@ -30,8 +31,9 @@ def check_calibration(calibration: SampleSet, source: SourceModel) -> None:
             msg = f"array {name} of the calibration data {calibration.source} contains NaN or infinity"
             raise DataError(msg)
         deviation = max(float(sample.astype(np.float64).std()) for sample in flat)
-        if source.preprocessor.kind == "image" and deviation < 1.0:
-            msg = f"all calibration images in {calibration.source} have only one colour: use real images"
+        if deviation < least:
+            contents = source.preprocessor.contents
+            msg = f"all calibration {contents} in {calibration.source} have only one colour: use real {contents}"
             raise DataError(msg)
         if deviation == 0 and flat.shape[1] > 1 and float(np.ptp(flat.astype(np.float64))) == 0:
             msg = f"array {name} of the calibration data {calibration.source} has the same value everywhere"
@@ -43,7 +45,7 @@ def check_same_range(calibration: SampleSet, validation: SampleSet, source: Sour
 
     The value range of an array is the median, over all samples, of the largest absolute value in a sample.
     """
-    if source.preprocessor.kind != "tensor" or min(calibration.count, validation.count) < MIN_COMPARED:
+    if not source.preprocessor.has_ranges or min(calibration.count, validation.count) < MIN_COMPARED:
         return
     for name, array in calibration.inputs.items():
         if array.dtype.kind != "f":

@@ -9,10 +9,12 @@ from orilla.export.data.image_folder import ImageFolder
 from orilla.export.data.random_arrays import RandomArrays
 from orilla.export.data.unlabelled import Unlabelled
 from orilla.export.source_model import SourceModel
-from orilla.runtime.evaluation.datasets import ArraySample, Dataset, open_dataset
+from orilla.runtime.evaluation.datasets import Dataset, open_dataset
+from orilla.runtime.evaluation.datasets.raw import raw_of
 from orilla.runtime.evaluation.datasets.registry import path_of
 from orilla.runtime.evaluation.datasets.subset import Subset
-from orilla.runtime.preprocessing.spec import KINDS
+from orilla.runtime.preprocessing.image import ImagePreprocessor
+from orilla.runtime.preprocessing.spec import KINDS, kind_of
 from orilla.runtime.sources.source import image_files
 from orilla.runtime.tasks.registry import task_of
 
@@ -25,7 +27,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
         DataError: The data cannot be read, or does not fit the model.
     """
     folder = Path(spec)
-    if source.preprocessor.kind == "image" and folder.is_dir() and image_files(folder):
+    if isinstance(source.preprocessor, ImagePreprocessor) and folder.is_dir() and image_files(folder):
         return ImageFolder(folder, source.task)
     dataset = open_dataset(spec)
     if source.card is not None and source.card.data.skipped and is_same_data(spec, source.data or ""):
@@ -35,7 +37,7 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
         raise DataError(msg)
     if source.foreign is not None and task_of(source.task).needs_labels and dataset.task != source.task:
         dataset = Unlabelled(dataset, source.task)
-    kind = _kind(dataset)
+    kind = kind_of(raw_of(dataset.load(dataset.check_split, 0)))
     if kind != source.preprocessor.kind:
         msg = f"{spec} contains {KINDS[kind].contents}, but the model takes {source.preprocessor.contents}"
         raise DataError(msg)
@@ -45,15 +47,9 @@ def open_samples(spec: str, source: SourceModel) -> Dataset:
 def generated_samples(source: SourceModel) -> Dataset:
     """Return computer-generated road scenes or random arrays for an imported model for which the user gave no data."""
     assert source.foreign is not None
-    if source.preprocessor.kind == "image":
+    if isinstance(source.preprocessor, ImagePreprocessor):
         return Unlabelled(open_dataset("scenes"), source.task)
     return RandomArrays(source.foreign.inputs, source.task)
-
-
-def _kind(dataset: Dataset) -> str:
-    if isinstance(dataset.load(dataset.check_split, 0), ArraySample):
-        return "tensor"
-    return "text" if dataset.task == "text" else "image"
 
 
 def is_same_data(a: str, b: str) -> bool:

@@ -12,8 +12,10 @@ from orilla.export.convert.input_adapter import CAFFE_MEAN_BGR, INPUT_RANGES, TO
 from orilla.export.imports.foreign import ForeignModel, ForeignTensor
 from orilla.export.imports.questions import Questions
 from orilla.export.model_hints import ModelHints
-from orilla.runtime.preprocessing.image import Preprocess, ResizeMode
+from orilla.runtime.preprocessing.image import ImagePreprocessor, Preprocess, ResizeMode
 from orilla.runtime.preprocessing.resize import Interpolation
+from orilla.runtime.preprocessing.spec import KINDS
+from orilla.runtime.tasks.registry import task_of
 
 Layout = Literal["NHWC", "NCHW"]
 
@@ -45,10 +47,11 @@ def takes_images(model: ForeignModel, hints: ModelHints) -> bool:
     """Return True if the only input is an image. Raise `ConfigError` if `input_kind` contradicts the shape."""
     possible = len(model.inputs) == 1 and bool(_layouts(model.inputs[0]))
     if hints.input_kind is not None:
-        if hints.input_kind == "image" and not possible:
+        wants_images = hints.input_kind in KINDS and KINDS[hints.input_kind] is ImagePreprocessor
+        if wants_images and not possible:
             msg = f"`input_kind` is image, but the model takes {describe_inputs(model)}"
             raise ConfigError(msg)
-        return hints.input_kind == "image"
+        return wants_images
     return possible and _is_image(model.inputs[0])
 
 
@@ -205,7 +208,7 @@ def _resize(task: str, size_hw: tuple[int, int], hints: ModelHints, questions: Q
         if hints.resize not in get_args(ResizeMode):
             raise unknown_name(hints.resize, get_args(ResizeMode), kind="resize mode")
         return hints.resize  # type: ignore[return-value]
-    if task == "detect":
+    if task_of(task).needs_head:
         guess = "letterbox" if size_hw[0] == size_hw[1] else "stretch"
         shape = "square" if guess == "letterbox" else "not square"
         questions.ask("resize", ", ".join(get_args(ResizeMode)), guess, f"the input of this detector is {shape}")

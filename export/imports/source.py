@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from orilla.devices.errors import ConfigError, ConversionError, DataError, MissingExtraError
 from orilla.export.convert import fork_server
@@ -21,8 +20,8 @@ from orilla.export.workspace import Workspace
 from orilla.runtime.preprocessing.spec import Spec
 from orilla.runtime.preprocessing.tensor import TensorPreprocess
 from orilla.runtime.preprocessing.tensor_spec import TensorSpec
-from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.registry import TASKS, task_of
+from orilla.runtime.tasks.task import ImportedOutput
 
 PREDICT = "orilla.export.imports.predict:predict"
 """Function that runs the imported file as the original model."""
@@ -60,9 +59,9 @@ def open_imported(path: Path, kind: str, hints: ModelHints, work: Workspace) -> 
     labels = read_labels(hints.labels) if hints.labels is not None else model.hints.labels or ()
     questions.require_answers()
     outputs = tuple(TensorSpec(name, shape, dtype) for name, shape, dtype in map(_output, model.outputs))
-    decoding = _decoding(model, task, hints)
+    decoding = task_of(task).decoding_for(_imported_output(model), multi_label=bool(hints.multi_label))
     head = None
-    if task == "detect":
+    if task_of(task).needs_head:
         head, labels = choose_head(copied, outputs, spec, hints, labels)
     else:
         labels = task_of(task).labels_for([output.shape for output in outputs], labels)
@@ -87,7 +86,7 @@ def _task(path: Path, hints: ModelHints) -> str:
         msg = f"the task of {path.name} is unknown: set `task` to one of {', '.join(TASKS)}"
         raise ConfigError(msg)
     TASKS.find(hints.task)
-    if hints.task == "text":
+    if "text" in task_of(hints.task).input_kinds:
         msg = "text models cannot be imported: use task=tensor, which takes tokens, or export the Keras model"
         raise ConfigError(msg)
     return hints.task
@@ -118,7 +117,7 @@ def _in_own_process(function: str, path: Path, out: Path, sizes: list[int] | Non
 def _spec(model: ForeignModel, task: str, hints: ModelHints, questions: Questions) -> Spec:
     kinds = task_of(task).input_kinds
     # Without a hint, a model of the task `tensor` takes arrays.
-    as_images = "image" in kinds and (kinds[0] == "image" or hints.input_kind == "image")
+    as_images = "image" in (kinds[0], hints.input_kind) and "image" in kinds
     if as_images and takes_images(model, hints):
         return image_spec(model, task, hints, questions)
     if "tensor" not in kinds:
@@ -148,20 +147,11 @@ def _output(tensor: ForeignTensor) -> tuple[str, tuple[int, ...], str]:
     return tensor.name, shape, "float32" if tensor.quantisation is not None else tensor.dtype
 
 
-def _decoding(model: ForeignModel, task: str, hints: ModelHints) -> Decoding:
-    """Return the settings of the task, such as the activation that a classifier or a segmentation network lacks."""
-    if hints.multi_label and task != "classify":
-        msg = f"`multi_label` is only for task=classify, not for task={task}"
-        raise ConfigError(msg)
-    multi_label = bool(hints.multi_label)
-    if task not in ("classify", "segment") or len(model.outputs) != 1 or model.activation is not None:
-        return Decoding(multi_label=multi_label)
-    output = model.outputs[0]
-    if task == "segment" and (output.dtype.startswith(("int", "uint")) and output.quantisation is None):
-        return Decoding()  # The network outputs class numbers.
-    one = output.shape[-1] == 1 if task == "classify" else 1 in (output.shape[-1], *output.shape[1:2])
-    activation: Literal["softmax", "sigmoid"] = "sigmoid" if one or multi_label else "softmax"
-    return Decoding(activation=activation, multi_label=multi_label)
+def _imported_output(model: ForeignModel) -> ImportedOutput:
+    """Return what a task needs to know about the first output."""
+    tensor, (_, shape, _) = model.outputs[0], _output(model.outputs[0])
+    has_numbers = tensor.dtype.startswith(("int", "uint")) and tensor.quantisation is None
+    return ImportedOutput(shape, has_numbers, model.activation is not None)
 
 
 def _info(model: ForeignModel) -> ModelInfo:

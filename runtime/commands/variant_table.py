@@ -96,7 +96,9 @@ def _check_remarks(check: Check, sample_count: int) -> list[str]:
     """Return unusual properties of a variant's outputs."""
     remarks = []
     if check.metrics.get("objects") == 0:
-        remarks.append("the original finds no object in the data, so map says little: use --validation with images of objects")
+        remarks.append(
+            "the original finds no object in the data, so map says little: use --validation with images of objects"
+        )
     if check.saturated > MAX_SATURATED:
         remarks.append(f"{100 * check.saturated:.1f} % of its outputs are clipped at the limits of its range")
     if check.sum_error is not None and check.sum_error > MAX_SUM_ERROR:

@@ -272,6 +272,7 @@ class ImagePreprocessor(InputPreprocessor):
     raw_suffix = ".jpg"
     prepared_suffix = ".prepared.png"
     takes_buffers = True
+    min_deviation = 1.0
 
     def __init__(self, spec: Preprocess) -> None:
         self.spec: Preprocess = spec

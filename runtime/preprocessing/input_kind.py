@@ -47,6 +47,10 @@ class InputPreprocessor(ABC):
     """Suffix of the file that stores a raw golden sample."""
     prepared_suffix: ClassVar[str]
     """Suffix of the file that stores a prepared golden sample. If both suffixes are equal, there is only one file."""
+    min_deviation: ClassVar[float | None] = None
+    """Minimum standard deviation of the values of a calibration sample. None if the values are not compared."""
+    has_ranges: ClassVar[bool] = False
+    """True if the value range of the samples is not fixed, so that calibration data may have a wrong one."""
     takes_buffers: ClassVar[bool] = False
     """True if the result can be written into a buffer that the caller supplies."""
     spec: Any

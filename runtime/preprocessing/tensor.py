@@ -79,6 +79,8 @@ class ArrayPreprocessor(InputPreprocessor):
     contents = "arrays (.npz)"
     raw_suffix = ".npy"
     prepared_suffix = ".npy"
+    min_deviation = 0.0
+    has_ranges = True
 
     def __init__(self, spec: TensorPreprocess) -> None:
         self.spec: TensorPreprocess = spec

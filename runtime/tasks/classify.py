@@ -13,7 +13,7 @@ from orilla.devices.errors import BundleError, ConfigError, DataError, unknown_n
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
 from orilla.runtime.tasks.decoding import PLAIN, Decoding
 from orilla.runtime.tasks.metrics.classification import ClassificationMetrics
-from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Target, Task
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, ImportedOutput, Target, Task
 
 JSON_CLASSES = 5
 """Number of classes in the JSON document of an answer."""
@@ -118,6 +118,13 @@ class ClassifyTask(Task):
             msg = f"`labels` has {len(labels)} lines, but the model has {classes} classes"
             raise ConfigError(msg)
         return labels or tuple(map(str, range(classes)))
+
+    def decoding_for(self, output: ImportedOutput, *, multi_label: bool) -> Decoding:
+        """Return a softmax or a sigmoid if the network outputs logits."""
+        if output.has_activation:
+            return Decoding(multi_label=multi_label)
+        one = output.shape[-1:] == (1,)
+        return Decoding(activation="sigmoid" if one or multi_label else "softmax", multi_label=multi_label)
 
     def decode(self, outputs: Outputs, context: DecodeContext) -> Classification:
         """Convert scores `[C]`, or the probability of the second of two classes, into an answer.

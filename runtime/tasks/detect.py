@@ -95,6 +95,7 @@ class DetectTask(Task):
     metric = "map"
     metric_title = "mAP"
     decision = "boxes"
+    needs_head = True
     scores_in_0_1 = False
     golden_candidates = 5
     good_agreement = 0.95  # A box whose score is near the threshold disagrees, although it matters little.

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from orilla.devices.errors import BundleError, ConfigError, unknown_name
 from orilla.runtime.preprocessing.placement import stretched
 from orilla.runtime.preprocessing.tensor_spec import Outputs, only
+from orilla.runtime.tasks.decoding import Decoding
 from orilla.runtime.tasks.metrics.class_segmentation import ClassSegmentationMetrics, confusion
 from orilla.runtime.tasks.metrics.segmentation import SegmentationMetrics, tally
 from orilla.runtime.tasks.segmentation import MAX_CLASSES, ClassSegmentation, Segmentation
-from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Target, Task
+from orilla.runtime.tasks.task import DecodeContext, GroundTruth, ImportedOutput, Target, Task
 
 UNNAMED = ("background", "mask")
 """Classes of a data set whose masks mark one class that has no name."""
@@ -71,6 +72,14 @@ class SegmentTask(Task):
             msg = f"`labels` has {len(labels)} lines: a segmentation model can have at most {MAX_CLASSES} classes"
             raise ConfigError(msg)
         return labels or ("mask",)
+
+    def decoding_for(self, output: ImportedOutput, *, multi_label: bool) -> Decoding:
+        """Return a sigmoid for one class or a softmax for several classes, if the network outputs logits."""
+        plain = super().decoding_for(output, multi_label=multi_label)
+        if output.has_activation or output.has_numbers:
+            return plain
+        one = len(output.shape) == 2 or 1 in (output.shape[0], output.shape[-1])
+        return Decoding(activation="sigmoid" if one else "softmax")
 
     def decode(self, outputs: Outputs, context: DecodeContext) -> Segmentation | ClassSegmentation:
         """Convert a grid into an answer. Raise `BundleError` if its shape does not match the labels."""

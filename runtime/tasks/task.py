@@ -49,6 +49,18 @@ class Located(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ImportedOutput:
+    """An output of a model that another tool wrote."""
+
+    shape: tuple[int, ...]
+    """Shape without the batch axis."""
+    has_numbers: bool
+    """True if the output contains integers that are not quantised, such as class numbers."""
+    has_activation: bool
+    """True if the network computes the output by a softmax or a sigmoid."""
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeContext:
     """The properties of a model and of a frame that a task needs to decode outputs."""
 
@@ -148,6 +160,8 @@ class Task(ABC):
     """True if the ground truth of a sample is a class for each pixel. Names of images may then state a sequence."""
     good_agreement: ClassVar[float] = 0.99
     """Agreement from which the export prefers a variant."""
+    needs_head: ClassVar[bool] = False
+    """True if a head converts the outputs into boxes."""
     golden_candidates: ClassVar[int] = 1
     """Number of samples from which the export chooses one golden sample."""
 
@@ -169,6 +183,22 @@ class Task(ABC):
             msg = f"task={self.name} needs a model with one output, but this model has {len(outputs)}: use task=tensor"
             raise ConfigError(msg)
         return outputs[0]
+
+    def decoding_for(self, output: ImportedOutput, *, multi_label: bool) -> Decoding:
+        """Return the settings of an imported model, such as the activation that it lacks.
+
+        Args:
+            output: The only output of the model, or the first one.
+            multi_label: True if the user states that several classes can apply to one sample.
+
+        Raises:
+            ConfigError: The task does not have several classes per sample.
+        """
+        del output
+        if multi_label:
+            msg = f"`multi_label` is only for task=classify, not for task={self.name}"
+            raise ConfigError(msg)
+        return PLAIN
 
     def check_outputs(self, context: DecodeContext, shapes: Shapes) -> None:
         """Check the properties of a model against its outputs, before the first frame.

@@ -34,17 +34,18 @@ class ArrayFile(NumberedDataset):
         self._inputs, self._y = inputs, y
         self._has_images = _are_images(inputs)
         self.source = Source(path.stem, path.name, "not stated")
-        self.task = self._task()
         self.has_labels = y is not None
-        self.classes = ("background", "mask") if self.task == "segment" else ()
+        self._has_masks = self._has_images and y is not None and y.ndim == 3
+        self._has_numbers = y is not None and y.ndim == 1 and y.dtype.kind in "iu"
+        self.task = self._task()
+        self.classes = ("background", "mask") if self._has_masks else ()
         count = len(next(iter(inputs.values())))
-        super().__init__({SPLIT: y.tolist() if self.task == "classify" and y is not None else [0] * count})
+        super().__init__({SPLIT: y.tolist() if self._has_numbers and y is not None else [0] * count})
 
     def _task(self) -> str:
-        if self._has_images and self._y is not None and self._y.ndim == 3:
+        if self._has_masks:
             return "segment"
-        numbered = self._y is not None and self._y.ndim == 1 and self._y.dtype.kind in "iu"
-        return "classify" if numbered or (self._has_images and self._y is None) else "tensor"
+        return "classify" if self._has_numbers or (self._has_images and self._y is None) else "tensor"
 
     def load(self, split: str, index: int) -> Sample:
         """Load one sample."""
@@ -52,11 +53,11 @@ class ArrayFile(NumberedDataset):
         truth = None if self._y is None else self._y[index]
         if not self._has_images:
             arrays = {name: array[index] for name, array in self._inputs.items()}
-            if self.task == "classify" and truth is not None:
+            if self._has_numbers and truth is not None:
                 return ArraySample(str(index), arrays, int(truth))
             return ArraySample(str(index), arrays, truth)
         image = np.ascontiguousarray(next(iter(self._inputs.values()))[index][..., ::-1])
-        if self.task == "segment" and truth is not None:
+        if self._has_masks and truth is not None:
             return LabelledImage(str(index), image, (truth > 0).astype(np.uint8))
         return ClassifiedImage(str(index), image, -1 if truth is None else int(truth))
 

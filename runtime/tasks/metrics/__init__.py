@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,3 +18,11 @@ class Metrics(Protocol):
 
     def intervals(self) -> dict[str, Interval]:
         """Return 95 % bootstrap intervals of the metrics."""
+
+
+@runtime_checkable
+class HasConfusion(Protocol):
+    """Metrics that count how often each class is taken for each other class."""
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Return the number of samples by true class (row) and predicted class (column), `[C,C]`."""
