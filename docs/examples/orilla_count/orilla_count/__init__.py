@@ -1,4 +1,4 @@
-"""Count objects with Orilla. This file has the rows of the sink and the engine, and imports nothing heavy."""
+"""Count objects with Orilla. This file contains the rows of the sink and the engine, and imports no large package."""
 
 from orilla.runtime.engines.registry import Engine
 from orilla.runtime.sinks.registry import SinkKind

@@ -16,7 +16,7 @@ NEEDS_ARGUMENT = True
 
 
 class Tally:
-    """A table that appears under its name when the loop has ended."""
+    """A table in a temporary file, which gets its name when the loop has ended."""
 
     def __init__(self, name: str, stream: TextIO, files: ExitStack) -> None:
         self._name, self._rows, self._files = name, csv.writer(stream), files

@@ -16,7 +16,7 @@ from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth, Image, Target, Task
 
 THRESHOLD = 0.5
-"""A cell of the heat map belongs to an object if its value is at least this."""
+"""A cell of the heat map belongs to an object if its value is at least this threshold."""
 
 MIN_CELLS = 2
 """Minimum size of an object in cells. Smaller regions are noise."""
@@ -71,7 +71,7 @@ class CountMetrics:
 
 
 class CountTask(Task):
-    """Number of connected regions of a heat map."""
+    """The task `count`. An answer contains the connected regions of a heat map."""
 
     name = "count"
     input_kinds = ("image",)
@@ -122,7 +122,7 @@ class CountTask(Task):
 
 
 def _boxes(heat: NDArray[np.float32]) -> list[NDArray[np.int32]]:
-    """Return the boxes of the connected regions in cells, each left, top, right, bottom."""
+    """Return the left, top, right and bottom edge of each connected region, in cells."""
     inside = (heat >= THRESHOLD).astype(np.uint8)
     _, _, regions, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     regions = regions[1:]  # The first region is the background.
