@@ -1,4 +1,4 @@
-"""Let a model steer a simulated car: `python docs/examples/keep_lane.py [BUNDLE]`. Without a bundle, it drives exactly.
+"""Let a model steer a simulated car: `python docs/examples/keep_lane.py [BUNDLE]`. Without one, the steering is exact.
 
 orilla train regress --data scene_steering --out runs/lane
 orilla export runs/lane --out lane.orilla
@@ -17,7 +17,7 @@ road = SimulatedCar(Car(lane_drive(seed=700_000_001), start), frames=400)  # 20 
 if len(sys.argv) > 1:
     with orilla.runtime.open(sys.argv[1]) as model:
         for tick in model.stream(road):
-            road.steer(tick.result["steering"])  # degrees; the next frame shows where this leads
+            road.steer(tick.result["steering"])  # angle in degrees; the next frame shows its effect
             if tick.index % 20 == 0:
                 print(f"{tick.index / 20:3.0f} s  {tick.result['steering']:+.2f} deg  {road.lane_offsets_m[-1]:+.2f} m")
 else:
