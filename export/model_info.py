@@ -20,7 +20,7 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """Properties of one Keras model."""
+    """Properties of one model, by which recipes and options are chosen."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]

@@ -142,8 +142,8 @@ def input_names(model: keras.Model) -> list[str]:
 def output_names(model: keras.Model) -> list[str]:
     """Return the output names.
 
-    A single output is named `output`. Several outputs are named by the keys of the model's output dictionary, or by
-    their Keras names. If a name occurs again, a number is appended to it.
+    A single output is named `output`. Several outputs have the keys of the model's output dictionary as names, or their
+    names in Keras. If a name occurs again, a number is appended to it.
     """
     if len(model.outputs) == 1:
         return ["output"]
