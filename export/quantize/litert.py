@@ -57,7 +57,7 @@ def static(source: str, out: str, calibration: str, recipe: str) -> None:
     from litert_quantizer import recipe as known
 
     config = getattr(known, recipe)()
-    work = quantizer.Quantizer(source, config)
+    work = quantizer.Quantizer(source, [*config, _per_tensor(config[0], "BATCH_MATMUL")])
     Path(out).write_bytes(work.quantize(_ranges(source, calibration, config)).quantized_model)
 
 
@@ -66,15 +66,26 @@ def edgetpu(source: str, out: str, calibration: str) -> None:
 
     Coral's compiler does not support dense layers with per-channel scales.
     """
-    from litert_quantizer import qtyping, quantizer
+    from litert_quantizer import quantizer
     from litert_quantizer import recipe as known
 
     config = known.static_wi8_ai8()
-    dense = copy.deepcopy(config[0])
-    dense["operation"] = qtyping.TFLOperationName.FULLY_CONNECTED
-    dense["op_config"]["weight_tensor_config"]["granularity"] = qtyping.QuantGranularity.TENSORWISE
-    work = quantizer.Quantizer(source, [*config, dense])
+    single = [_per_tensor(config[0], operation) for operation in ("FULLY_CONNECTED", "BATCH_MATMUL")]
+    work = quantizer.Quantizer(source, [*config, *single])
     Path(out).write_bytes(work.quantize(_ranges(source, calibration, config)).quantized_model)
+
+
+def _per_tensor(row: dict[str, Any], operation: str) -> dict[str, Any]:
+    """Return the row of a quantiser's recipe with a single scale for the weights of an operation.
+
+    The kernel of BATCH_MATMUL reads only the first scale of int8 weights, so scales per channel give wrong results.
+    """
+    from litert_quantizer import qtyping
+
+    changed = copy.deepcopy(row)
+    changed["operation"] = qtyping.TFLOperationName[operation]
+    changed["op_config"]["weight_tensor_config"]["granularity"] = qtyping.QuantGranularity.TENSORWISE
+    return changed
 
 
 def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
@@ -86,8 +97,13 @@ def _ranges(source: str, calibration: str, recipe: Any) -> dict[str, Any]:
     file = Path(f"{source}.ranges.npz")
     if file.exists():
         return _read_ranges(file)
-    ((key, signature),) = Interpreter(source).get_signature_list().items()
-    samples = [dict(_named(sample, signature["inputs"])) for sample in calibration_samples(calibration)]
+    interpreter = Interpreter(source)
+    (key,) = interpreter.get_signature_list()
+    shapes = {
+        name: tuple(details["shape"])
+        for name, details in interpreter.get_signature_runner(key).get_input_details().items()
+    }
+    samples = [_fitted(sample, shapes) for sample in calibration_samples(calibration)]
     recipes = recipe_manager.RecipeManager()
     recipes.load_quantization_recipe(recipe)
     observer = calibrator.Calibrator(
@@ -124,6 +140,15 @@ def _read_ranges(file: Path) -> dict[str, dict[str, np.ndarray]]:
     return ranges
 
 
-def _named(sample: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-    """Return the arrays of a sample by the input names of the model file."""
-    return sample if set(sample) == set(names) else dict(zip(names, sample.values(), strict=True))
+def _fitted(sample: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Return the arrays of a sample by the input names of the model file, and with its layout.
+
+    The samples of an imported `.onnx` file can have their channels first, and its conversion has them last.
+    """
+    named = sample if set(sample) == set(shapes) else dict(zip(shapes, sample.values(), strict=True))
+    return {
+        name: np.ascontiguousarray(np.moveaxis(array, 1, -1))
+        if array.shape != shapes[name] == np.moveaxis(array, 1, -1).shape
+        else array
+        for name, array in named.items()
+    }

@@ -160,9 +160,14 @@ class _Input:
         self._table = _pixel_table(slot, pixel_values)
         self._planes_hwc = (*shape[2:], shape[1]) if len(shape) == 4 else ()
         """Shape of an image whose channels become the planes of this input."""
+        self._channels_chw = (shape[3], *shape[1:3]) if len(shape) == 4 else ()
+        """Shape of an array whose planes become the channels of this input."""
 
     def fill(self, prepared: NDArray[Any], tensor: NDArray[np.generic]) -> None:
-        """Write a sample into a tensor `[1,...]`. The tensor of an image `[h,w,c]` may also be `[1,c,h,w]`."""
+        """Write a sample into a tensor `[1,...]`.
+
+        The tensor of an image `[h,w,c]` may also be `[1,c,h,w]`, and that of an array `[c,h,w]` may be `[1,h,w,c]`.
+        """
         if prepared.shape == self.shape[1:]:
             self._convert(prepared, tensor[0], self._table)
         elif prepared.shape == self._planes_hwc:
@@ -171,6 +176,8 @@ class _Input:
                 self._convert(plane, tensor[0, channel], table)
         elif prepared.shape == (*self.shape[1:], 1):
             self._convert(prepared[..., 0], tensor[0], self._table)
+        elif prepared.shape == self._channels_chw and self._table is None:
+            self._convert(np.moveaxis(prepared, 0, -1), tensor[0], None)
         else:
             expected = list(self.shape[1:])
             msg = f"the prepared input has shape {list(prepared.shape)}, but the variant takes {expected}"
