@@ -1,10 +1,8 @@
 """Contract tests that every importer must pass. The checks are in `orilla.export.imports.contract`."""
 
-from importlib.util import find_spec
-
 import pytest
 
-from orilla.export.imports.contract import CHECKS, ImporterCase, refers_to_functions_that_exist
+from orilla.export.imports.contract import CHECKS, ImporterCase
 from orilla.export.imports.registry import IMPORTERS
 from orilla.runtime.bundle.bundle import Bundle
 
@@ -33,7 +31,4 @@ def test_every_importer_has_a_case():
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_contract(case, check):
-    is_missing = case.name == "onnx" and find_spec("orilla.export.imports.onnx_litert") is None
-    if is_missing and check is refers_to_functions_that_exist:
-        pytest.xfail("the converter from ONNX to LiteRT is missing")
     check(case)
