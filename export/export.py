@@ -22,6 +22,7 @@ from orilla.export.data.calibration import check_calibration, check_same_range, 
 from orilla.export.data.draw import divide
 from orilla.export.data.open import generated_samples, is_same_data, open_samples
 from orilla.export.data.prepared import SampleSet, prepare
+from orilla.export.imports.doubts import doubts
 from orilla.export.imports.recipes import check_selection, imported_recipes
 from orilla.export.imports.registry import importer_for
 from orilla.export.imports.source import open_imported
@@ -133,6 +134,9 @@ def _export(
     outputs, golden_outputs = run_original(source, data.validation, golden_candidates, work)
     reference = make_reference(source, data.validation, data.dataset, outputs)
     golden = choose_golden(source, golden_candidates, golden_outputs, options.golden_count)
+    doubted: tuple[str, ...] = ()
+    if options.calibration or options.validation:
+        doubted = doubts(source, data.validation, reference, work)
     models, failed = Builder(source.model, work, progress).build(recipes)
     checks = VariantChecks(models, recipes, source, reference, golden, failed, progress)
     # With a time limit, the number of checked samples depends on the machine. If latency is not measured, the bundle
@@ -156,7 +160,7 @@ def _export(
         default=default,
         golden=golden.entries,
         card=source.card,
-        report=_report(reference, data, options, failed, not_applicable),
+        report=msgspec.structs.replace(_report(reference, data, options, failed, not_applicable), doubts=doubted),
         files=bundles.entries(files),
         vocabulary=VOCABULARY if source.vocabulary is not None else None,
         head=source.head,

@@ -154,20 +154,27 @@ def _numbers(model: ForeignModel, layout: Layout, channels: int, hints: ModelHin
 
 
 def _of_range(name: str, channels: int) -> Numbers:
-    """Return the mean and standard deviation of a named value range. Raise `ConfigError` if the name is unknown."""
+    """Return the numbers of a named value range. Raise `ConfigError` if the name is unknown."""
     if name not in INPUT_RANGES:
         raise unknown_name(name, INPUT_RANGES, kind="input range")
-    if channels == 1 and name in ("torch", "caffe"):
+    known = named_ranges(channels)
+    if name not in known:
         msg = f"`input_range` is {name}, which is for three channels, but the model takes grey images"
         raise ConfigError(msg)
+    return known[name]
+
+
+def named_ranges(channels: int) -> dict[str, Numbers]:
+    """Return the numbers of each named value range that exists for this number of channels."""
     ranges = {
         "0..255": Numbers((0.0,), (1.0,)),
         "0..1": Numbers((0.0,), (255.0,)),
         "-1..1": Numbers((127.5,), (127.5,)),
-        "torch": Numbers(tuple((255 * TORCH_MEAN).tolist()), tuple((255 * TORCH_DEVIATION).tolist()), "rgb"),
-        "caffe": Numbers(tuple(CAFFE_MEAN_BGR.tolist()), (1.0, 1.0, 1.0), "bgr"),
     }
-    return ranges[name]
+    if channels == 1:
+        return ranges
+    torch = Numbers(tuple((255 * TORCH_MEAN).tolist()), tuple((255 * TORCH_DEVIATION).tolist()), "rgb")
+    return ranges | {"torch": torch, "caffe": Numbers(tuple(CAFFE_MEAN_BGR.tolist()), (1.0, 1.0, 1.0), "bgr")}
 
 
 def _guess_range(model: ForeignModel, layout: Layout) -> tuple[str, str]:

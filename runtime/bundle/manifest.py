@@ -162,6 +162,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Reason why each recipe in it failed, by name of the recipe."""
     not_applicable: dict[str, str] = {}
     """Reason why each recipe in it does not apply to this model, by name of the recipe."""
+    doubts: tuple[str, ...] = ()
+    """Stated facts about an imported model that are probably wrong, one line each."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,6 +213,8 @@ def encode(manifest: Manifest) -> bytes:
     for key, default in (("head", None), ("decoding", PLAIN)):
         if getattr(manifest, key) == default:
             del document[key]
+    if not manifest.report.doubts:
+        del document["report"]["doubts"]
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 

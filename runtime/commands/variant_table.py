@@ -85,11 +85,12 @@ def _legend(manifest: Manifest, max_drop: float) -> list[str]:
 
 
 def _remarks(manifest: Manifest) -> list[str]:
-    return [
+    remarks = [
         f"{variant.name}: {remark}"
         for variant in manifest.variants
         for remark in _check_remarks(variant.check, manifest.report.count)
     ]
+    return [*manifest.report.doubts, *remarks]
 
 
 def _check_remarks(check: Check, sample_count: int) -> list[str]:

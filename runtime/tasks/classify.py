@@ -21,6 +21,12 @@ JSON_CLASSES = 5
 CAPTION_CLASSES = 3
 """Maximum number of classes that the caption of an answer lists."""
 
+MIN_SAMPLES = 8
+"""Minimum number of samples for `plausibility`."""
+
+EPSILON = 1e-12
+"""Score in place of zero, whose logarithm does not exist."""
+
 MIN_SCORE = 0.6
 """Minimum score of the best class of a golden sample. A less certain decision may differ on another processor."""
 
@@ -151,6 +157,21 @@ class ClassifyTask(Task):
     def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> int:
         """Return the index of the most likely class."""
         return int(np.argmax(class_scores(only(outputs)[None], context.decoding)))
+
+    def plausibility(self, outputs: Sequence[Outputs], context: DecodeContext) -> float | None:
+        """Return the mutual information of sample and class, as a share of the entropy that the samples allow.
+
+        It is high if the model decides clearly, and differently for different samples. With wrong inputs, a model is
+        undecided, or decides on the same class for all samples. Source: Barratt and Sharma, "A Note on the Inception
+        Score" (2018), section 2.
+        """
+        if context.decoding.multi_label or len(outputs) < MIN_SAMPLES:
+            return None
+        scores = class_scores(np.stack([only(output) for output in outputs]), context.decoding).astype(np.float64)
+        scores = np.maximum(scores, EPSILON)
+        own = -(scores * np.log(scores)).sum(axis=1).mean()
+        mean = scores.mean(axis=0)
+        return float((-(mean * np.log(mean)).sum() - own) / np.log(min(scores.shape)))
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Return the index of each class among the labels. Raise `ConfigError` if the model lacks a class."""

@@ -156,6 +156,11 @@ class DetectTask(Task):
         found = located(outputs, context)
         return BoxTruth(found.boxes_xyxy, found.classes, np.zeros(len(found), bool), context.frame_hw)
 
+    def plausibility(self, outputs: Sequence[Outputs], context: DecodeContext) -> float | None:
+        """Return the mean of the best score in each image. An image without boxes counts as 0."""
+        found = (located(output, context).scores for output in outputs)
+        return float(np.mean([scores.max() if len(scores) else 0.0 for scores in found]))
+
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Return the index of each class among the labels. Raise `ConfigError` if the model lacks a class.
 

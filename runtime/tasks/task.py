@@ -253,6 +253,18 @@ class Task(ABC):
             context: As for `decisions`.
         """
 
+    def plausibility(self, outputs: Sequence[Outputs], context: DecodeContext) -> float | None:
+        """Return how plausible the outputs for several samples are, 0–1, if the ground truth is unknown.
+
+        It shows whether a network gets the inputs that it was trained on. Return None if the task cannot tell.
+
+        Args:
+            outputs: Outputs for each sample.
+            context: Properties of the model.
+        """
+        del outputs, context
+        return None
+
     @abstractmethod
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Match the classes of a data set with the labels of a model.

@@ -267,6 +267,29 @@ def test_a_mean_and_a_standard_deviation_reach_the_int8_variant(tmp_path, animal
     assert int8.check.sqnr_db > 20
 
 
+@pytest.mark.parametrize(
+    ("stated", "labelled", "doubted"), [("0..255", True, False), ("0..255", False, False), ("-1..1", False, True)]
+)
+def test_a_wrong_value_range_shows_on_the_users_data(stated, labelled, doubted, tmp_path, animals, capsys):
+    pictures = animals
+    if not labelled:
+        pictures = tmp_path / "pictures"
+        for index in range(24):
+            image = factories.picture(40, 48, seed=index)
+            half = 24 * (index % 2)
+            image[:, half : half + 24] //= 6
+            factories.write_picture(pictures / f"{index:02}.png", image)
+    hints = {**STATED, "input_range": stated, "labels": labels_file(tmp_path, "cat", "dog")}
+    bundle = imported(
+        from_animals(tmp_path, "litert_fp32"), tmp_path / "m.orilla", hints=hints, validation=str(pictures)
+    )
+    assert len(bundle.manifest.report.doubts) == int(doubted)
+    if doubted:
+        assert bundle.manifest.report.doubts[0].startswith("with --input-range 0..255")
+        assert main(["show", str(bundle.path)]) == 0
+        assert "with --input-range 0..255" in capsys.readouterr().out
+
+
 def test_arrays_in_arrays_out(tmp_path):
     bundle = imported(network(tmp_path / "net.onnx"), tmp_path / "m.orilla", hints={"task": "tensor"})
     assert [spec.shape for spec in bundle.manifest.preprocess.inputs] == [(3, 24, 32)]
