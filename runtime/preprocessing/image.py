@@ -54,9 +54,9 @@ ResizeMode = Literal["stretch", "letterbox", "crop", "none"]
 class Preprocess(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="image"
 ):
-    """Preprocessing outside the network: size, colour, and the values that the network takes.
+    """Preprocessing outside the network: size, colour and normalisation.
 
-    The result is an image uint8. When a session fills the engine's tensor, it converts the pixels by `normalise_table`
+    The result is a uint8 image. When a session fills the engine's tensor, it converts the pixels by `normalise_table`
     and by the tensor's layout and quantisation.
     """
 
@@ -69,26 +69,27 @@ class Preprocess(
     color: InputColor = msgspec.field(default_factory=lambda: "rgb")
     """Channel order of the network's input, or `grey` for an input with one channel."""
     resize: ResizeMode = msgspec.field(default_factory=lambda: "stretch")
-    """How a frame gets the size of the input. `stretch` scales height and width independently. `letterbox` keeps the
-    aspect ratio and fills the border. `crop` keeps the aspect ratio and cuts out the centre. `none` accepts only frames
-    of exactly this size."""
+    """How a frame is resized to the size of the input. `stretch` scales height and width independently. `letterbox`
+    keeps the aspect ratio and fills the border. `crop` keeps the aspect ratio and cuts out the centre. `none` accepts
+    only frames of exactly this size."""
     interpolation: Interpolation = msgspec.field(default_factory=lambda: "halve-linear")
-    """How pixels are interpolated, see `WHOLE_RULES` and `RULES`."""
+    """How pixels are interpolated. See `WHOLE_RULES` and `RULES`."""
     grey: Grey = "luma"
     """How a grey value is computed. `luma` is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601). `mean` is (R + G + B) / 3."""
     anchor: Anchor = "center"
-    """Where the frame lies in a letterbox, see `letterboxed`."""
+    """Where the frame lies in a letterbox. See `letterboxed`."""
     rounding: Rounding = "nearest"
-    """How the size of the frame in a letterbox is rounded to whole pixels, see `letterboxed`."""
+    """How the size of the frame in a letterbox is rounded to whole pixels. See `letterboxed`."""
     fill: int | tuple[int, int, int] = 0
-    """Value 0–255 of the border of a letterbox: for all channels, or for each in the network's channel order."""
+    """Value 0–255 of the border of a letterbox: one value for all channels, or one for each channel in the network's
+    order."""
     crop_fraction: float = 1.0
     """Length of the part that `crop` cuts out, as a share of the shorter side of the frame. See `cropped`."""
     mean: tuple[float, ...] = (0.0,)
-    """Mean in grey levels 0–255: for all channels, or for each in the network's channel order. The network takes
-    `(pixel - mean) / std`."""
+    """Mean in grey levels 0–255: one value for all channels, or one for each channel in the network's order. The input
+    of the network is `(pixel - mean) / std`."""
     std: tuple[float, ...] = (1.0,)
-    """Standard deviation in grey levels, as `mean`. Values 0–1 have the mean 0 and the standard deviation 255."""
+    """Standard deviation in grey levels, given like `mean`. For network inputs 0–1, `mean` is 0 and `std` is 255."""
 
     def __post_init__(self) -> None:
         # msgspec omits a field only if it holds the default object itself.
@@ -108,18 +109,18 @@ class Preprocess(
 
     @property
     def is_raw(self) -> bool:
-        """Return True if the network takes the values 0–255 unchanged."""
+        """Return True if the network's input is the pixel values 0–255, unchanged."""
         return set(self.mean) == {0.0} and set(self.std) == {1.0}
 
     def normalise_table(self) -> NDArray[np.float32]:
-        """Return the value that the network takes for each pixel value, `[256,channels]` float32."""
+        """Return the network's input value for each pixel value 0–255, `[256,channels]` float32."""
         levels = np.arange(256, dtype=np.float64)[:, np.newaxis]
         table = (levels - np.asarray(self.mean)) / np.asarray(self.std)
         return np.broadcast_to(table, (256, self.channels)).astype(np.float32)
 
     @property
     def pixel_values(self) -> NDArray[np.float32] | None:
-        """Return `normalise_table()`, or None if the network takes the values 0–255 unchanged."""
+        """Return `normalise_table()`, or None if the network's input is the pixel values 0–255, unchanged."""
         return None if self.is_raw else self.normalise_table()
 
     def placement(self, frame_hw: tuple[int, int]) -> Placement:
@@ -136,7 +137,7 @@ class Preprocess(
         return (unscaled if self.resize == "none" else stretched)(frame_hw, self.size_hw)
 
     def describe(self) -> str:
-        """Return the size, the colour and the values in one line."""
+        """Describe the size, the colour and the normalisation in one line."""
         height, width = self.size_hw
         if self.resize == "none":
             images = f"images of {height}x{width}"
@@ -160,7 +161,7 @@ class Preprocess(
         return self._unused() or self._bad_number()
 
     def _unused(self) -> str | None:
-        """Return which field has a value but no effect, or None."""
+        """Return an error message if a field has a value but no effect, or None."""
         needs = {
             "grey": ("color", "grey"),
             "anchor": ("resize", "letterbox"),
@@ -175,10 +176,10 @@ class Preprocess(
         return None
 
     def _bad_number(self) -> str | None:
-        """Return which number is out of range, or None."""
+        """Return an error message if a number is out of range, or None."""
         fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
         if not all(0 <= value <= 255 for value in fill) or len(fill) not in (1, self.channels):
-            return f"`fill` is {self.fill}: expected a value 0-255, or one for each of {self.channels} channels"
+            return f"`fill` is {self.fill}: expected a value 0-255, or one value for each of {self.channels} channels"
         if not 0 < self.crop_fraction <= 1 or max(self.size_hw) / self.crop_fraction > MAX_SIDE:
             return f"`crop_fraction` is {self.crop_fraction:g}: expected a number above 0 and at most 1"
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -237,7 +238,7 @@ class Preprocessor:
         return out
 
     def _adapt(self, image: Image) -> None:
-        """Adapt to frames with another shape."""
+        """Prepare for frames with another shape."""
         placement = self.spec.placement((image.shape[0], image.shape[1]))
         self._visible = None
         if not placement.fills_input:
@@ -261,7 +262,7 @@ class _Local(threading.local):
 
 
 class ImagePreprocessor(InputPreprocessor):
-    """Prepares images. Each thread has its own scratch memory.
+    """Prepares images for a network. Each thread has its own scratch memory.
 
     Args:
         spec: Preprocessing of the network.
@@ -331,7 +332,7 @@ class ImagePreprocessor(InputPreprocessor):
         return image
 
     def compare(self, raws: Sequence[RawInput], recorded: Sequence[ModelInput]) -> Comparison:
-        """Compare by the mean difference in grey levels."""
+        """Prepare the images, and compare them with the recorded ones by the mean difference in grey levels."""
         pairs = [
             (np.asarray(self(raw), int), np.asarray(image, int)) for raw, image in zip(raws, recorded, strict=True)
         ]

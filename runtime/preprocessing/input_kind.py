@@ -1,4 +1,4 @@
-"""The interface of a kind of input: image, text or arrays. Everything that differs by kind is in the kind's file."""
+"""The interface of a kind of input: image, text or arrays. Each kind has its own file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class InputPreprocessor(ABC):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Return the names of the arrays that the network takes. Empty if it takes no arrays by name."""
+        """Return the names of the arrays that the network takes. The result is empty if it takes no arrays by name."""
         return ()
 
     @property

@@ -1,7 +1,8 @@
-"""Describe where a frame lies in the network's input, and map positions and grids between the two.
+"""Describe where a frame lies in the network's input, and map positions and grids from one to the other.
 
 Positions are continuous: pixel `i` covers the interval from `i` to `i + 1`, and its centre is `i + 0.5`. The box
-`[0, 0, W, H]` therefore covers a whole frame. Stretched to an input of `h` x `w` pixels, it becomes `[0, 0, w, h]`.
+`[0, 0, W, H]` therefore covers a whole frame. If the frame is stretched to an input of `h` x `w` pixels, this box
+becomes `[0, 0, w, h]`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ Anchor = Literal["center", "top-left"]
 Rounding = Literal["down", "nearest"]
 
 MAX_SCALED = 1 << 25
-"""Maximum number of pixels of a frame that is scaled before its centre is cut out. Only a frame whose sides differ by
-a factor of several hundred exceeds it."""
+"""Maximum number of pixels of a scaled frame before its centre is cut out. Only frames whose sides differ by a factor
+of several hundred exceed this limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,11 @@ class Placement:
     input_hw: tuple[int, int]
     """Height and width of the network's input in pixels."""
     resized_hw: tuple[int, int]
-    """Height and width of the resized frame in whole pixels of the input, before a crop cuts it."""
+    """Height and width of the resized frame in whole pixels of the input, before a crop."""
     scale_xy: tuple[float, float]
     """Pixels of the input per pixel of the frame, in x and y."""
     offset_xy: tuple[int, int]
-    """Position of the frame's left and top edge in the input, pixels. A crop has an offset of at most 0."""
+    """Position of the frame's left and top edge in the input, in pixels. For a crop, it is negative or 0."""
 
     def to_input(self, points_xy: NDArray[Any]) -> NDArray[np.float64]:
         """Convert positions in the frame, `[...,2]` in pixels, into positions in the network's input."""
@@ -51,7 +52,7 @@ class Placement:
     def to_frame(self, points_xy: NDArray[Any]) -> NDArray[np.float64]:
         """Convert positions in the network's input, `[...,2]` in pixels, into positions in the frame.
 
-        Positions outside the frame are not clipped.
+        Positions that lie outside the frame are not clipped.
         """
         points: NDArray[np.float64] = (np.asarray(points_xy, np.float64) - self.offset_xy) / self.scale_xy
         return points
@@ -98,24 +99,24 @@ def stretched(frame_hw: tuple[int, int], input_hw: tuple[int, int]) -> Placement
 def letterboxed(frame_hw: tuple[int, int], input_hw: tuple[int, int], anchor: Anchor, rounding: Rounding) -> Placement:
     """Return the placement of a frame that is scaled until it touches two opposite edges of the input.
 
-    The scale is `r = min(h / H, w / W)` in both axes. The other side of the frame becomes `r` times its length, rounded
-    to whole pixels. The scale for positions stays `r` in both axes, as in the published decoders of detectors: they
-    divide boxes by `r`. At the far edge of the rounded axis, positions therefore deviate by less than 1 pixel of the
-    input (`down`) or by at most half a pixel (`nearest`).
+    The scale is `r = min(h / H, w / W)` in both axes. The side that does not fill the input becomes `r` times its
+    length, rounded to whole pixels. The scale for positions stays `r` in both axes, as in the published decoders of
+    detectors: they divide boxes by `r`. At the far edge of the rounded axis, positions therefore deviate by less than 1
+    pixel of the input (`down`) or by at most half a pixel (`nearest`).
 
     Args:
         frame_hw: Height and width of the frame in pixels.
         input_hw: Height and width of the input in pixels.
-        anchor: `center` halves the border, and the right or bottom border is the larger one if it is odd. `top-left`
-            puts the whole border to the right or to the bottom.
-        rounding: `down` cuts off fractions of a pixel. `nearest` rounds to the nearest whole number, and halves to the
-            even one, as Python's `round`. The result is at least 1 pixel.
+        anchor: `center` puts half of the border on each side. If the border is an odd number of pixels, the right or
+            bottom part is the larger one. `top-left` puts the whole border to the right or the bottom.
+        rounding: `down` rounds down to whole pixels. `nearest` rounds to the nearest whole number, and halves to the
+            nearest even number, like Python's `round`. The result is at least 1 pixel.
 
     Source: `preproc` in YOLOX, `yolox/data/data_augment.py` (Apache-2.0), is `top-left` and `down`. The exporters of
     detectors with a centred frame round to the nearest number.
     """
     (frame_height, frame_width), (height, width) = frame_hw, input_hw
-    # Whole numbers and fractions: the same result on every machine, and no error of a float turns 416 into 415.
+    # Exact fractions give the same result on every machine. With floats, a rounding error could turn 416 into 415.
     ratio = min(Fraction(height, frame_height), Fraction(width, frame_width))
     whole = math.floor if rounding == "down" else round
     resized = max(1, whole(frame_height * ratio)), max(1, whole(frame_width * ratio))
@@ -127,14 +128,14 @@ def cropped(frame_hw: tuple[int, int], input_hw: tuple[int, int], fraction: floa
     """Return the placement of a frame that is scaled until it covers the input, and whose centre is cut out.
 
     The frame is scaled so that it just covers `floor(h / fraction)` x `floor(w / fraction)` pixels. The longer side is
-    rounded down to whole pixels. The cut begins at half of the excess, rounded to the nearest whole number, and halves
-    to the even one.
+    rounded down to whole pixels. The crop begins at half of the excess, which is rounded to the nearest whole number,
+    and halves to the nearest even number.
 
     Args:
         frame_hw: Height and width of the frame in pixels.
         input_hw: Height and width of the input in pixels.
-        fraction: Length of the cut as a share of the shorter side, above 0 and at most 1. ImageNet's usual 224 of 256
-            pixels are 0.875.
+        fraction: Length of the crop as a share of the shorter side, above 0 and at most 1. The usual value for
+            ImageNet, 224 of 256 pixels, is 0.875.
 
     Raises:
         DataError: The sides of the frame are so different that the scaled frame has more than `MAX_SCALED` pixels.
@@ -148,7 +149,7 @@ def cropped(frame_hw: tuple[int, int], input_hw: tuple[int, int], fraction: floa
     if resized[0] * resized[1] > MAX_SCALED:
         msg = (
             f"a frame of {frame_height}x{frame_width} pixels cannot be cropped to {height}x{width}: its sides are too "
-            "different; cut it first"
+            "different; crop it first"
         )
         raise DataError(msg)
     offset = -round((resized[1] - width) / 2), -round((resized[0] - height) / 2)
@@ -156,11 +157,11 @@ def cropped(frame_hw: tuple[int, int], input_hw: tuple[int, int], fraction: floa
 
 
 def unscaled(frame_hw: tuple[int, int], input_hw: tuple[int, int]) -> Placement:
-    """Return the placement of a frame that already has the size of the input. Raise `DataError` if it does not."""
+    """Return the placement of a frame that has the size of the input. Raise `DataError` if the sizes differ."""
     if frame_hw != input_hw:
         msg = (
             f"the model takes images of exactly {input_hw[0]}x{input_hw[1]} pixels (resize `none`), got "
-            f"{frame_hw[0]}x{frame_hw[1]}: resize or cut the image first"
+            f"{frame_hw[0]}x{frame_hw[1]}: resize or crop the image first"
         )
         raise DataError(msg)
     return Placement(frame_hw, input_hw, input_hw, (1.0, 1.0), (0, 0))
@@ -171,7 +172,7 @@ def grid_to_frame(
 ) -> NDArray[np.float32]:
     """Resize a grid of numbers over the network's input to the size of the frame, by bilinear interpolation.
 
-    Borders of a letterbox are cut off. Pixels of the frame that a crop left out become 0.
+    The border of a letterbox is cut off. Pixels of the frame that a crop left out become 0.
 
     Args:
         grid: Numbers `[h,w]` float32. The grid covers the whole input and may be coarser or finer than it.
@@ -187,7 +188,7 @@ def grid_to_frame(
         return resized
     if out is None:
         out = np.empty((height, width), np.float32)
-    # The pixels of the frame whose centres are visible, and at least one.
+    # At least one pixel is computed, even if no pixel of the frame has a visible centre.
     left, top, right, bottom = (math.ceil(edge - 0.5) for edge in placement.visible_frame_xyxy)
     right, bottom = max(right, left + 1), max(bottom, top + 1)
     if not placement.shows_whole_frame:
@@ -205,16 +206,17 @@ def grid_to_frame(
 
 
 def _along(placement: Placement, grid: NDArray[np.float32], axis: int, first: int) -> NDArray[np.float64]:
-    """Return the row of an affine matrix that maps pixels of the frame to cells of the grid, along one axis.
+    """Return a row of the affine matrix that maps pixels of the frame to cells of the grid, for one axis.
 
     Args:
         placement: Where the frame lies in the input.
         grid: The grid.
         axis: 0 for y, 1 for x.
-        first: Index of the frame's pixel that the matrix maps from 0.
+        first: Index of the frame's pixel that has the coordinate 0 in the matrix.
     """
     cells = grid.shape[axis] / placement.input_hw[axis]
-    # The pixels of a letterbox really lie at this scale. It differs from `scale_xy` by the rounding of the frame.
+    # This is the real scale of the pixels. In a letterbox, it differs from `scale_xy`, because the frame's size is
+    # rounded.
     scale = placement.resized_hw[axis] / placement.frame_hw[axis]
     row = np.zeros(3)
     row[1 - axis] = scale * cells

@@ -25,13 +25,13 @@ class Quantization(msgspec.Struct, frozen=True):
         return quantised
 
     def span(self, dtype: np.dtype) -> tuple[float, float]:
-        """Return the smallest and largest real number that quantised values of `dtype` represent."""
+        """Return the smallest and largest real number that quantised values of type `dtype` can represent."""
         limits = np.iinfo(dtype)
         return self.scale * (limits.min - self.zero_point), self.scale * (limits.max - self.zero_point)
 
 
 def dequantise(values: NDArray[np.generic], quantisation: Quantization | None) -> NDArray[np.float32]:
-    """Convert quantised numbers into real numbers in float32. If `quantisation` is None, convert only the type."""
+    """Convert quantised numbers into real numbers, float32. If `quantisation` is None, only the type is converted."""
     if quantisation is None:
         return values.astype(np.float32, copy=False)
     return (values.astype(np.float32) - np.float32(quantisation.zero_point)) * np.float32(quantisation.scale)

@@ -1,8 +1,8 @@
-"""Resize images by the rules of TensorFlow and Pillow, which OpenCV does not have, without either library.
+"""Resize images by rules of TensorFlow and Pillow that OpenCV lacks. Neither of the two libraries is needed.
 
-Each pixel of the result is a weighted mean of pixels along one axis and then along the other. The weights are a kernel
-around the centre of the pixel. With antialiasing, the kernel is as wide as the pixel of the result if the image
-shrinks. Weights outside the image are left out, and the rest is normalised to the sum 1.
+Each axis is resized separately. A value of the result is a weighted mean of pixels, and the weights are a kernel around
+the centre of the result's pixel. If the image shrinks, antialiasing makes the kernel wider by the same factor. Weights
+outside the image are left out, and the other weights are normalised to the sum 1.
 
 Source: `precompute_coeffs` in Pillow, `src/libImaging/Resample.c` (MIT-CMU), and `ComputeSpansCore` in TensorFlow,
 `tensorflow/core/kernels/image/scale_and_translate_op.cc` (Apache-2.0).
@@ -23,14 +23,14 @@ from orilla.runtime.preprocessing.placement import Placement
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 PIL_BITS = 22
-"""Binary digits after the point of Pillow's weights, `PRECISION_BITS` in its source. Sums of such weights times pixels
-are exact in float64."""
+"""Number of binary digits after the point in Pillow's weights (`PRECISION_BITS` in its source). Sums of such weights
+times pixels are exact in float64."""
 
 BLOCK = 16
 """Number of pixels of the result that one matrix product computes along an axis."""
 
 CACHED = 32
-"""Number of axes whose weights are kept. Crops of a cascade have changing sizes."""
+"""Number of axes whose weights are cached. It is large because the crops of a cascade have different sizes."""
 
 
 def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -55,16 +55,16 @@ def _lanczos(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of interpolation."""
+    """An interpolation rule, which defines the weights of pixels."""
 
     kernel: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     radius: float
     """Half of the kernel's width, in pixels."""
     antialias: bool
     pil: bool
-    """True for Pillow's arithmetic: weights with `PIL_BITS` digits after the point. The width is resized first, and the
-    result is rounded to whole grey levels. Pillow 13 resizes the height first if an image is higher than wide and its
-    height shrinks; earlier versions do not."""
+    """True for Pillow's arithmetic: weights have `PIL_BITS` digits after the point, the width is resized before the
+    height, and the result of each step is rounded to whole grey levels. Pillow 13 resizes the height first if an image
+    is higher than wide and its height shrinks; earlier versions do not."""
 
     @property
     def dtype(self) -> type[np.floating]:
@@ -73,7 +73,7 @@ class Rule:
 
 
 class Resample:
-    """Resizes images of one size by one rule. It reuses scratch memory, so it is not thread-safe.
+    """Resizes images of one size by one rule. The object reuses scratch memory, so it is not thread-safe.
 
     Args:
         rule: The rule of interpolation.
@@ -119,7 +119,7 @@ class Resample:
 
 
 def _to_levels(values: Floats) -> None:
-    """Add 0.5 and clip to 0–255 in place, so that cutting off the fraction rounds to the nearest grey level."""
+    """Add 0.5 and clip to 0–255 in place. A conversion to uint8 then rounds to the nearest grey level."""
     np.add(values, 0.5, out=values)
     np.clip(values, 0, 255, out=values)
 
@@ -135,15 +135,15 @@ class _Axis:
     needed: slice
     """The part of the axis that the result depends on."""
     blocks: tuple[tuple[slice, slice, Floats], ...]
-    """For each block: the part of the result, the part of `needed`, and the weights `[result,needed]`."""
+    """For each block, the part of the result, the part of `needed` and the weights `[result,needed]`."""
 
     def apply_down(self, image: Floats, out: Floats) -> None:
-        """Resize the first axis of an image in rows of values."""
+        """Resize the first axis of an image `[rows,values]`."""
         for result, needed, weights in self.blocks:
             np.matmul(weights, image[needed], out=out[result])
 
     def apply_across(self, image: Floats, out: Floats) -> None:
-        """Resize the second axis of an image in rows of values."""
+        """Resize the second axis of an image `[rows,values]`."""
         for result, needed, weights in self.blocks:
             np.matmul(image[:, needed], weights.T, out=out[:, result])
 
@@ -156,7 +156,7 @@ def _axis(rule: Rule, sizes: tuple[int, int], window: tuple[int, int], values: i
         rule: The rule of interpolation.
         sizes: Number of pixels of the frame and of the resized frame.
         window: First and last (exclusive) pixel of the resized frame to compute.
-        values: Number of values of a pixel that follow each other along this axis.
+        values: Number of values of a pixel that are adjacent along this axis.
     """
     firsts, weights = _weights(rule, *sizes, np.arange(*window))
     needed_from, needed_to = int(firsts[0]), int((firsts + weights.shape[1]).max())
@@ -176,7 +176,12 @@ def _axis(rule: Rule, sizes: tuple[int, int], window: tuple[int, int], values: i
 def _weights(
     rule: Rule, size: int, resized: int, pixels: NDArray[np.int_]
 ) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
-    """Return the first pixel of the image for each pixel of the result `[n]`, and the weights `[n,k]` from there on."""
+    """Return the weights for pixels of the result.
+
+    Returns:
+        The index of the first weighted pixel of the image for each pixel of the result, `[n]`, and the weights of this
+        and the following pixels, `[n,k]`.
+    """
     scale = size / resized
     width = max(scale, 1.0) if rule.antialias else 1.0
     centres = (pixels + 0.5) * scale
@@ -198,4 +203,4 @@ RULES: dict[str, Rule] = {
     "pil-bicubic": Rule(_cubic, 2, antialias=True, pil=True),
     "pil-lanczos": Rule(_lanczos, 3, antialias=True, pil=True),
 }
-"""Rules of TensorFlow's `tf.image.resize`, which Keras' layers use, and of Pillow's `Image.resize`."""
+"""Rules of TensorFlow's `tf.image.resize`, which Keras layers use, and of Pillow's `Image.resize`."""

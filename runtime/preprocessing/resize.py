@@ -1,4 +1,4 @@
-"""Resize images. Each rule of interpolation is named, because a network is trained with one of them."""
+"""Resize images by named interpolation rules. A network needs the rule with which it was trained."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Interpolation = Literal[
     "pil-bicubic",
     "pil-lanczos",
 ]
-"""Name of a rule of interpolation, a key of `WHOLE_RULES` or of `RULES`."""
+"""Name of an interpolation rule: a key of `WHOLE_RULES` or `RULES`."""
 
 Pixels = NDArray[np.uint8]
 """Pixels `[H,W,3]` or `[H,W]` uint8."""
 
 Resize = Callable[[Pixels, Pixels], None]
-"""Function that resizes an image of a fixed size (first argument) and writes the second argument. The first one is not
-changed. The second one may be a view. The function reuses scratch memory, so it is not thread-safe."""
+"""Function that resizes an image of a fixed size, its first argument, and writes the result into its second argument,
+which may be a view. The function reuses scratch memory, so it is not thread-safe."""
 
 
 def plan_resize(interpolation: Interpolation, placement: Placement, channels: tuple[int, ...]) -> Resize:
-    """Return a function that resizes frames of one size, and writes the part that the network's input shows.
+    """Return a function that resizes frames of one size and writes the part that is visible in the network's input.
 
     Args:
         interpolation: Name of the rule of interpolation.
@@ -67,7 +67,7 @@ class _Cut:
 
 
 class _HalveLinear:
-    """Halves an image while it has at least twice the size of the result. Then it interpolates linearly."""
+    """Halves an image while it has at least twice the size of the result, and then interpolates linearly."""
 
     def __init__(self, from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> None:
         self._size = to_hw[::-1]
@@ -89,7 +89,7 @@ class _HalveLinear:
 class _Area:
     """Averages the area that each pixel of the result covers.
 
-    OpenCV does so only if no side grows or no side shrinks. Otherwise the image is first shrunk along one axis.
+    OpenCV does this only if no side grows, or if no side shrinks. Otherwise, the image is first shrunk along one axis.
     """
 
     def __init__(self, from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> None:
@@ -110,14 +110,14 @@ class _Area:
 def _nearest(
     positions: Callable[[int, int], NDArray[np.floating]],
 ) -> Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]:
-    """Return the plan of a rule that takes the pixel at the centre of each pixel of the result.
+    """Return the plan of a nearest-neighbour rule: each pixel of the result is the image's pixel at its centre.
 
-    Where the centre lies between two pixels, as with 640 pixels resized to 224, rounding errors decide. OpenCV's
-    `INTER_NEAREST_EXACT` decides as Pillow in version 5, but not in version 4.
+    If the centre lies exactly between two pixels, as with 640 pixels resized to 224, rounding errors decide which one
+    is used. OpenCV 5's `INTER_NEAREST_EXACT` uses the same pixel as Pillow, but OpenCV 4's does not.
 
     Args:
-        positions: Function that returns the positions in the image of the centres of the result's pixels, from the
-            number of pixels of both along an axis.
+        positions: Function that takes the number of pixels of the image and of the result along an axis, and returns
+            the position in the image of the centre of each pixel of the result.
     """
 
     def plan(from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> Resize:
@@ -137,7 +137,7 @@ def _nearest(
 
 
 def _pil_positions(before: int, after: int) -> NDArray[np.float64]:
-    """Add up the step from pixel to pixel in float64, as Pillow does.
+    """Return the positions as Pillow computes them: the step from pixel to pixel is added repeatedly in float64.
 
     Source: `ImagingScaleAffine` in Pillow, `src/libImaging/Geometry.c` (MIT-CMU).
     """
@@ -147,7 +147,7 @@ def _pil_positions(before: int, after: int) -> NDArray[np.float64]:
 
 
 def _keras_positions(before: int, after: int) -> NDArray[np.float32]:
-    """Multiply in float32, as TensorFlow does.
+    """Return the positions as TensorFlow computes them: the index of the pixel is multiplied by the step in float32.
 
     Source: `HalfPixelScalerForNN` in TensorFlow, `tensorflow/core/util/image_resizer_state.h` (Apache-2.0).
     """
@@ -156,7 +156,7 @@ def _keras_positions(before: int, after: int) -> NDArray[np.float32]:
 
 
 def _opencv(flag: int) -> Callable[[tuple[int, int], tuple[int, int], tuple[int, ...]], Resize]:
-    """Return the plan of one of OpenCV's rules."""
+    """Return the plan of an interpolation rule of OpenCV."""
 
     def plan(from_hw: tuple[int, int], to_hw: tuple[int, int], channels: tuple[int, ...]) -> Resize:
         del from_hw, channels
@@ -178,15 +178,16 @@ WHOLE_RULES: dict[str, Callable[[tuple[int, int], tuple[int, int], tuple[int, ..
     "cubic": _opencv(cv2.INTER_CUBIC),
     "keras-nearest": _nearest(_keras_positions),
 }
-"""Rules that resize a whole image: height and width before and after, and channels as for `plan_resize`.
+"""Interpolation rules that resize a whole image.
 
-All rules take the centre of a pixel at half a pixel from its edge.
+Each function takes the height and width before and after, and `channels` as for `plan_resize`, and returns a `Resize`.
+All rules assume that the centre of a pixel is half a pixel from its edge.
 
 - `halve-linear` halves the image repeatedly, by averaging blocks of 2x2 pixels, while it has at least twice the height
   and width of the result. Then it interpolates linearly.
-- `nearest` is Pillow's `NEAREST`, and OpenCV's `INTER_NEAREST_EXACT` except for rounding.
+- `nearest` is Pillow's `NEAREST`. It differs from OpenCV's `INTER_NEAREST_EXACT` only by rounding errors.
 - `linear`, `area` and `cubic` are OpenCV's `INTER_LINEAR`, `INTER_AREA` and `INTER_CUBIC`. `area` is also TensorFlow's,
-  and `cubic` has the coefficient -0.75. `linear` and `cubic` take 2 and 4 pixels along each axis, so a much smaller
-  result is aliased.
+  and `cubic` has the coefficient -0.75. `linear` and `cubic` use only 2 and 4 pixels along each axis, so they cause
+  aliasing if the image shrinks much.
 - `keras-nearest` is TensorFlow's.
 """

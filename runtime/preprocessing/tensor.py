@@ -69,7 +69,7 @@ class TensorPreprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class ArrayPreprocessor(InputPreprocessor):
-    """Prepares arrays.
+    """Prepares arrays for a network.
 
     Args:
         spec: Preprocessing of the network.
@@ -92,7 +92,7 @@ class ArrayPreprocessor(InputPreprocessor):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the number of values of all inputs together."""
+        """Return `(n,)`, where n is the total number of values in all inputs."""
         return (sum(spec.size for spec in self.spec.inputs),)
 
     def __call__(

@@ -1,4 +1,4 @@
-"""Arrays by name: the inputs and outputs of a network, without the batch axis."""
+"""Descriptions of the named inputs and outputs of a network, without the batch axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outputs = Mapping[str, NDArray[np.float32]]
 """Outputs of a network for one sample by name, dequantised, without the batch axis."""
 
 MAX_VALUES = 1 << 26
-"""Maximum number of values of all inputs together, and of all outputs together."""
+"""Maximum total number of values of all inputs, and of all outputs."""
 
 MAX_AXES = 8
 """Maximum number of axes of an array."""
@@ -39,14 +39,14 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def problem(specs: Sequence[TensorSpec]) -> str | None:
-    """Return what is wrong with the inputs or with the outputs of a network, or None."""
+    """Return what is wrong with the inputs or the outputs of a network, or None."""
     if len({spec.name for spec in specs}) < len(specs) or sum(spec.size for spec in specs) > MAX_VALUES:
         return "two arrays have the same name, or all arrays together are too large"
     for spec in specs:
         in_range = len(spec.shape) <= MAX_AXES and all(1 <= axis <= MAX_VALUES for axis in spec.shape)
         if spec.dtype not in DTYPES or not in_range:
             shape = list(spec.shape)[: MAX_AXES + 1]
-            return f"array {spec.name} has shape {shape} and type {spec.dtype}: out of range"
+            return f"array {spec.name} has the shape {shape} and type {spec.dtype}, which are not supported"
     return None
 
 
@@ -71,7 +71,7 @@ def unpack(vector: NDArray[Any], specs: Sequence[TensorSpec]) -> dict[str, NDArr
 
 
 def only(outputs: Outputs) -> NDArray[np.float32]:
-    """Return the only output of a network. Raise `DataError` if it has several."""
+    """Return the only output of a network. Raise `DataError` if there are several outputs."""
     if len(outputs) != 1:
         msg = f"expected one output, got {len(outputs)}: {', '.join(outputs)}"
         raise DataError(msg)

@@ -19,7 +19,7 @@ MAX_LENGTH = 8192
 """Maximum number of tokens in a network's input."""
 
 PADDING, START, UNKNOWN, FIRST_WORD = 0, 1, 2, 3
-"""Numbers of the three special tokens, and number of the most frequent word. Source:
+"""Numbers of the three special tokens, and the number of the most frequent word. Source:
 `keras.datasets.imdb.load_data`."""
 
 SEPARATORS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r'

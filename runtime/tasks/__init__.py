@@ -1,1 +1,1 @@
-"""Tasks: how the outputs of a network become results. Each task has its own file."""
+"""Tasks, which convert the outputs of a network into results. Each task has its own file."""

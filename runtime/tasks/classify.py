@@ -37,8 +37,8 @@ def class_scores(outputs: NDArray[np.float32], decoding: Decoding = PLAIN) -> Sc
     """Return the scores `[N,C]` of `N` outputs.
 
     Args:
-        outputs: Scores of all classes, or for two classes the probability of the second one, `[N,1]`.
-        decoding: Settings of the model.
+        outputs: Scores of all classes, `[N,C]`, or for two classes only the probability of the second class, `[N,1]`.
+        decoding: Settings of the model's task.
     """
     scores = decoding.probabilities(outputs.reshape(len(outputs), -1))
     if scores.shape[1] == 1 and not decoding.multi_label:
@@ -78,7 +78,7 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def chosen(self) -> list[ClassScore]:
-        """Return the classes that apply, the most likely first. They may be none for a multi-label model."""
+        """Return the classes that apply, the most likely first. For a multi-label model, the list may be empty."""
         if self.threshold is None:
             return [self.top]
         return [score for score in self.top_k(len(self.labels)) if score.score >= self.threshold]
@@ -98,7 +98,10 @@ class Classification(msgspec.Struct, frozen=True, eq=False):
 
 
 class ClassifyTask(Task):
-    """Scores of classes. A model of two classes may output only the probability of the second one."""
+    """The task `classify`: scores of classes.
+
+    A model with two classes may output only the probability of the second class.
+    """
 
     name = "classify"
     input_kinds: ClassVar[tuple[str, ...]] = ("image", "tensor")
@@ -109,15 +112,15 @@ class ClassifyTask(Task):
     golden_candidates = 3
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Check that there is one vector of scores, and return the labels or the numbers of the classes."""
+        """Check that the model has one vector of scores. Return the labels, or class numbers if no labels are given."""
         shape = self.only_output(outputs)
-        while len(shape) > 1 and shape[0] == 1:  # Some networks keep the axes of their last feature map.
+        while len(shape) > 1 and shape[0] == 1:  # Some networks keep the axes of their last feature map, of length 1.
             shape = shape[1:]
         classes = 2 if shape == (1,) else shape[0] if len(shape) == 1 else 0
         if not classes:
             msg = (
-                f"a classifier outputs [classes], but this model outputs {list(shape)}: use task=tensor for other "
-                "outputs"
+                f"a classifier's output has shape [classes], but this model's output has shape {list(shape)}: "
+                "use task=tensor for other outputs"
             )
             raise ConfigError(msg)
         if labels and len(labels) != classes:
@@ -146,7 +149,10 @@ class ClassifyTask(Task):
         return Classification(labels, scores, decoding.threshold if decoding.multi_label else None)
 
     def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return the index of the most likely class, `[1]`, or for a multi-label model which classes apply, `[C]`."""
+        """Return the index of the most likely class, `[1]`.
+
+        For a multi-label model, return True for each class that applies, `[C]`.
+        """
         scores = class_scores(only(outputs)[None], context.decoding)
         if context.decoding.multi_label:
             applies: NDArray[np.generic] = scores[0] >= context.decoding.threshold
@@ -192,17 +198,17 @@ class ClassifyTask(Task):
         )
 
     def sums_to_one(self, outputs: Outputs, context: DecodeContext) -> bool:
-        """Return True if the network outputs one probability per class, of which one class applies."""
+        """Return True if the network outputs a probability for each class and exactly one class applies."""
         shape, decoding = only(outputs).shape, context.decoding
         return len(shape) == 2 and shape[1] > 1 and decoding.activation is None and not decoding.multi_label
 
     def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
-        """Return the indices of samples with a clear decision. See `clear_decisions`."""
+        """Return the indices of samples with a clear decision, as `clear_decisions` chooses them."""
         return clear_decisions(class_scores(only(outputs), context.decoding), count)
 
 
 def known_class(target: Target, label: int, name: str) -> int:
-    """Return `label`. Raise `DataError` if the data set has no class of this number."""
+    """Return `label`. Raise `DataError` if the data set has no class with this number."""
     if not 0 <= label < len(target.class_indices):
         msg = f"sample {name} has class {label}: the classes are 0 to {len(target.class_indices) - 1}"
         raise DataError(msg)
@@ -212,9 +218,9 @@ def known_class(target: Target, label: int, name: str) -> int:
 def clear_decisions(scores: Scores, count: int) -> list[int]:
     """Return the indices of the golden samples of a classifier.
 
-    Only samples with a clear decision are chosen, with the same number for each class if possible. Within a class, they
-    are evenly spaced from the least to the most certain decision. If too few decisions are clear, the samples with the
-    most certain decisions are chosen.
+    Only samples with a clear decision are chosen, and equally many for each class if possible. Within a class, the
+    chosen samples are evenly spaced from the least to the most certain decision. If too few decisions are clear, the
+    samples with the most certain decisions are chosen.
 
     Args:
         scores: Scores of the original model, `[N,classes]`.

@@ -1,4 +1,4 @@
-"""How the outputs of one model are decoded, where the task alone does not determine it. The manifest stores it."""
+"""Settings that decoding needs in addition to the task. The manifest stores them for each model."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ Floats = NDArray[np.float32]
 
 
 class Decoding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Settings of a model's task."""
+    """Settings with which a task decodes the outputs of one model."""
 
     activation: Literal["softmax", "sigmoid"] | None = None
-    """Function that turns the outputs into probabilities. None if the network itself outputs probabilities."""
+    """Function that converts the outputs into probabilities. None if the network itself outputs probabilities."""
     multi_label: bool = False
-    """True if several classes can apply to one sample, so that each score is a probability of its own."""
+    """True if several classes can apply to one sample. The scores are then independent probabilities."""
     threshold: float = 0.5
-    """Minimum probability at which a class of a multi-label model applies, or a pixel belongs to the only class."""
+    """Minimum probability at which a class of a multi-label model applies, or at which a pixel belongs to the class of
+    a single-class segmentation."""
     units: tuple[str, ...] = ()
-    """Unit of each value of a regression, such as `deg`, or an empty string. Empty if no value has a unit."""
+    """Unit of each value of a regression, such as `deg`, or an empty string for a value without a unit. The tuple is
+    empty if no value has a unit."""
     ranges: tuple[tuple[float, float], ...] = ()
-    """Lowest and highest number of each value of a regression, in its unit. Empty if they are unknown."""
+    """Minimum and maximum of each value of a regression, in its unit. The tuple is empty if they are unknown."""
     normalised: bool = False
-    """True if the network outputs -1 for the lower end of the range and 1 for the upper end. The numbers in between are
-    interpolated linearly. False if it outputs the values in their units."""
+    """True if the network outputs -1 for the minimum of a range and 1 for its maximum, with a linear scale in between.
+    False if it outputs the values in their units."""
 
     def probabilities(self, outputs: Floats, axis: int = -1) -> Floats:
         """Apply the activation. The softmax is computed along `axis`."""

@@ -1,4 +1,4 @@
-"""Detection of objects in images. The outputs are converted into boxes by the head that the bundle names."""
+"""Detection of objects in images. The head that the bundle names converts the outputs into boxes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from orilla.runtime.tasks.metrics.detection import BoxTruth, DetectionMetrics, N
 from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
 
 METRIC_SCORE = 0.01
-"""Minimum score of the boxes from which metrics are computed. mAP needs boxes of low scores, too."""
+"""Minimum score of the boxes from which metrics are computed. mAP also needs boxes with low scores."""
 
 SAME_IOU = 0.5
-"""Boxes of one class with at least this IoU are the same decision."""
+"""Two boxes of one class count as the same decision if their IoU is at least this value."""
 
 MAX_CAPTION = 4
 """Maximum number of classes that the caption of an answer lists."""
@@ -41,7 +41,7 @@ class Box(msgspec.Struct, frozen=True):
     keypoints: tuple[tuple[float, float], ...] = ()
     """Points of the object as x and y in pixels of the frame, in the order of the network. They are not clipped."""
     track: int | None = None
-    """Number of the object over several frames. None if objects are not tracked."""
+    """Number that the tracker gives to the object, which is the same in all frames. None if objects are not tracked."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the object as a JSON document. Positions are rounded to a hundredth of a pixel."""
@@ -64,7 +64,7 @@ class Detection(msgspec.Struct, frozen=True):
     """Height and width of the frame in pixels."""
 
     def boxes_xyxy(self) -> list[tuple[int, int, int, int]]:
-        """Return the boxes in whole pixels that contain the objects completely."""
+        """Return the boxes, rounded outwards to whole pixels."""
         return [
             (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
             for left, top, right, bottom in (box.xyxy for box in self.boxes)
@@ -75,7 +75,10 @@ class Detection(msgspec.Struct, frozen=True):
         return {"task": "detect", "boxes": [box.to_dict() for box in self.boxes]}
 
     def draw(self, image: Image) -> list[str]:
-        """Draw boxes, labels and keypoints, the best boxes on top. Return the number of objects per class."""
+        """Draw boxes, labels and keypoints. Return the number of objects per class as text.
+
+        Boxes with higher scores are drawn on top.
+        """
         for box, edges in reversed(list(zip(self.boxes, self.boxes_xyxy(), strict=True))):
             name = box.label if box.track is None else f"{box.label} {box.track}"
             draw_labelled_box(image, edges, f"{name} {100 * box.score:.0f} %", color_of(box.label))
@@ -88,7 +91,7 @@ class Detection(msgspec.Struct, frozen=True):
 
 
 class DetectTask(Task):
-    """Boxes with a class and a score, and optionally keypoints."""
+    """The task `detect`: boxes with a class and a score, and optionally keypoints."""
 
     name = "detect"
     input_kinds = ("image",)
@@ -98,10 +101,10 @@ class DetectTask(Task):
     needs_head = True
     scores_in_0_1 = False
     golden_candidates = 5
-    good_agreement = 0.95  # A box whose score is near the threshold disagrees, although it matters little.
+    good_agreement = 0.95  # A box whose score is near the threshold may disagree, but this matters little.
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the labels. `head_labels` compares their number with the outputs, when the layout is known."""
+        """Return the labels. `head_labels` later compares their number with the outputs, when the layout is known."""
         del outputs
         if not labels:
             msg = "`labels` is missing: a detector needs the names of its classes"
@@ -111,7 +114,7 @@ class DetectTask(Task):
     def check_outputs(self, context: DecodeContext, shapes: Shapes) -> None:
         """Raise `ConfigError` if there is no head, or if the head or the labels do not match the outputs."""
         if context.head is None:
-            msg = "a detector needs a head, which states the layout of its outputs"
+            msg = "a detector needs a head that describes the layout of its outputs"
             raise ConfigError(msg)
         head_labels(context.head, shapes, context.labels)
 
@@ -136,15 +139,15 @@ class DetectTask(Task):
         return Detection(tuple(boxes), frame_hw)
 
     def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return edges, score and class of each box, `[N,6]`."""
+        """Return the edges, the score and the class of each box, `[N,6]`."""
         found = located(outputs, context)
         return np.column_stack([found.boxes_xyxy, found.scores, found.classes])
 
     def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
-        """Return True for each pair of equal boxes, and False for each box without a partner.
+        """Return True for each pair of matching boxes, and False for each box without a partner.
 
-        Boxes are equal if they have the same class and an IoU of at least `SAME_IOU`. If both have no boxes, the result
-        is `[True]`.
+        Boxes match if they have the same class and an IoU of at least `SAME_IOU`. If neither the outputs nor the
+        reference have boxes, the result is `[True]`.
         """
         found, expected = located(outputs, context), located(reference, context)
         pairs = pair_count(found, expected)
@@ -164,7 +167,7 @@ class DetectTask(Task):
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
         """Return the index of each class among the labels. Raise `ConfigError` if the model lacks a class.
 
-        The model may have more classes. They count if the data contain them.
+        The model may have classes that the data set lacks.
         """
         del data
         for name in classes:
@@ -173,10 +176,10 @@ class DetectTask(Task):
         return tuple(labels.index(name) for name in classes)
 
     def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
-        """Return the indices of images with boxes, whose scores are far from the score threshold.
+        """Return the indices of images with boxes whose scores are all far from the score threshold.
 
-        A score near the threshold may be on its other side on another processor. If there are too few images with
-        boxes, images without boxes are added.
+        A score near the threshold may lie on the other side of the threshold on another processor. If there are too few
+        images with boxes, images without boxes are added.
         """
         limit, low = spec_of(context).score_threshold, with_score(context, METRIC_SCORE)
         certain = []
@@ -188,10 +191,13 @@ class DetectTask(Task):
         return sorted(order[:count])
 
     def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> Metrics:
-        """Return mAP and related metrics. Raise `DataError` if a class number is out of range, or without any object.
+        """Return mAP and related metrics.
 
-        Boxes of low scores count too, whatever the score threshold of the model is. If the ground truth is that of the
-        original model, and it found no object in any image, the result is a `NoObjectMetrics`.
+        Boxes with low scores also count, regardless of the model's score threshold. If the ground truth consists of the
+        original model's decisions and it found no object in any image, the result is a `NoObjectMetrics`.
+
+        Raises:
+            DataError: A class number is out of range, or there is no object.
         """
         context = with_score(target.context, METRIC_SCORE)
         truths, found = [], []
@@ -210,7 +216,7 @@ class DetectTask(Task):
 
 
 def spec_of(context: DecodeContext) -> HeadSpec:
-    """Return the head of a model. Raise `BundleError` if the bundle names none."""
+    """Return the head of a model. Raise `BundleError` if the bundle names no head."""
     if context.head is None:
         msg = "the bundle names no head, so the outputs of its detector cannot be decoded: import the model again"
         raise BundleError(msg)
@@ -219,7 +225,7 @@ def spec_of(context: DecodeContext) -> HeadSpec:
 
 def input_size(context: DecodeContext) -> tuple[int, int]:
     """Return height and width of the network's input."""
-    assert isinstance(context.preprocess, Preprocess), "the task takes images only"
+    assert isinstance(context.preprocess, Preprocess), "the task `detect` needs an image as input"
     return context.preprocess.size_hw
 
 
@@ -232,8 +238,8 @@ def with_score(context: DecodeContext, score: float) -> DecodeContext:
 def located(outputs: Outputs, context: DecodeContext) -> Detections:
     """Return the objects in pixels of the frame, clipped to the frame.
 
-    Objects that lie completely in the border of a letterbox are left out. If `context.frame_hw` is None, the positions
-    are those in the network's input.
+    Objects that lie completely in the border of a letterbox are left out. If `context.frame_hw` is None, positions
+    refer to the network's input.
     """
     input_hw = input_size(context)
     found = detect(outputs, spec_of(context), input_hw)
@@ -249,9 +255,9 @@ def located(outputs: Outputs, context: DecodeContext) -> Detections:
 
 
 def pair_count(found: Detections, expected: Detections) -> int:
-    """Return how many boxes have a partner of the same class with an IoU of at least `SAME_IOU`.
+    """Return the number of boxes that have a partner of the same class with an IoU of at least `SAME_IOU`.
 
-    Pairs are formed one by one, beginning with the largest IoU.
+    Pairs are formed one after the other, in descending order of IoU.
     """
     ious = iou_matrix(found.boxes_xyxy, expected.boxes_xyxy)
     ious[found.classes[:, None] != expected.classes[None]] = 0
@@ -269,7 +275,7 @@ def head_labels(spec: HeadSpec, shapes: Shapes, labels: tuple[str, ...]) -> tupl
     Args:
         spec: Layout of the outputs.
         shapes: Shapes of the outputs by name.
-        labels: Labels that the user gave. If they are empty, the labels of the layout are returned, if it has some.
+        labels: Labels that the user gave. If empty, the labels of the layout are returned, if the layout has labels.
 
     Raises:
         ConfigError: The layout does not match the outputs, or the number of labels does not match the classes.
@@ -279,7 +285,7 @@ def head_labels(spec: HeadSpec, shapes: Shapes, labels: tuple[str, ...]) -> tupl
     labels, count = labels or head.labels, head.class_count(spec, shapes)
     if not labels:
         classes = "" if count is None else f" {count}"
-        msg = f"`labels` is missing: give the names of the{classes} classes, in the order of the outputs"
+        msg = f"`labels` is missing: give the names of the{classes} classes in the order of the outputs"
         raise ConfigError(msg)
     if count is not None and len(labels) != count:
         msg = f"`labels` has {len(labels)} lines, but the outputs have {count} classes"

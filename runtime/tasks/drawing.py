@@ -22,15 +22,16 @@ COLORS = (
 )
 """BGR colours of classes, chosen to be distinguishable. Source: Trubetskoy, "List of 20 Simple, Distinct Colors"."""
 MIN_FONT = 0.35
-"""Smallest font scale that is legible."""
+"""Smallest legible font scale."""
 OPACITY = 0.45
 """Opacity of a mask, 0–1."""
 GOLDEN_RATIO = 0.618034
-"""Step between the hues of a palette, as a share of the colour circle. It keeps any number of hues apart."""
+"""Step between the hues of a palette, as a share of the colour circle. With this step, any number of hues remain
+distinct."""
 
 
 def palette(count: int) -> list[Color]:
-    """Return BGR colours that are easy to tell apart, evenly spread in hue. The first one is `TINT`."""
+    """Return `count` BGR colours with evenly spread hues, which are easy to distinguish. The first one is `TINT`."""
     hues = (75 + np.arange(count) * 180 * GOLDEN_RATIO) % 180
     hsv = np.stack([hues, np.full(count, 178), np.full(count, 210)], axis=1).astype(np.uint8)[None]
     colors = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0].tolist()
@@ -47,22 +48,23 @@ def draw_mask(image: Image, mask: NDArray[np.bool_], color: Color = TINT) -> Non
 
 
 def draw_box(image: Image, box_xyxy: tuple[int, int, int, int]) -> None:
-    """Draw a box: left, top, right and bottom edge in pixels. Right and bottom are exclusive."""
+    """Draw a box, given as left, top, right and bottom edge in pixels. Right and bottom are exclusive."""
     left, top, right, bottom = box_xyxy
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), TINT, _line_width(image))
 
 
 def color_of(label: str) -> tuple[int, int, int]:
-    """Return the BGR colour of a class. It depends on the name only, so it is the same for all models."""
+    """Return the BGR colour of a class. It depends only on the name of the class, so it is the same for all models."""
     return COLORS[zlib.crc32(label.encode()) % len(COLORS)]
 
 
 def draw_labelled_box(
     image: Image, box_xyxy: tuple[int, int, int, int], text: str, color: tuple[int, int, int]
 ) -> None:
-    """Draw a box and its label, which is written on a filled rectangle above the box, or inside it at the top edge.
+    """Draw a box and its label on a filled rectangle above the box, or inside the box if it is at the top of the image.
 
-    The label is shifted into the image. If the image is narrower than the smallest legible label, there is no label.
+    The label is shifted so that it lies inside the image. If the image is too narrow for a legible label, the label is
+    left out.
 
     Args:
         image: Image `[H,W,3]` uint8 BGR. It is changed.
@@ -76,13 +78,14 @@ def draw_labelled_box(
 
 
 def draw_label(image: Image, at_xy: tuple[float, float], text: str, color: Color) -> None:
-    """Write a text on a filled rectangle above a point, or below it at the top edge.
+    """Write a text on a filled rectangle above a point, or below the point if it is at the top of the image.
 
-    The text is shifted into the image. If the image is narrower than the smallest legible text, nothing is written.
+    The text is shifted so that it lies inside the image. If the image is too narrow for legible text, nothing is
+    written.
 
     Args:
         image: Image `[H,W,3]` uint8 BGR. It is changed.
-        at_xy: Left end of the text's lower edge in pixels.
+        at_xy: Lower left corner of the text: x and y in pixels.
         text: Text.
         color: BGR colour of the background.
     """
@@ -103,13 +106,13 @@ def draw_label(image: Image, at_xy: tuple[float, float], text: str, color: Color
 
 
 def draw_path(image: Image, points_xy: Sequence[tuple[float, float]], color: Color) -> None:
-    """Draw lines from point to point. Positions are in pixels."""
+    """Draw a line from each point to the next one. Positions are in pixels."""
     points = np.array(points_xy, np.float64).reshape(-1, 1, 2).round().astype(np.int32)
     cv2.polylines(image, [points], False, color, _line_width(image), cv2.LINE_AA)  # noqa: FBT003 - OpenCV's signature
 
 
 def draw_arrow(image: Image, at_xy: tuple[float, float], direction_xy: tuple[float, float], color: Color) -> None:
-    """Draw a short arrow that begins at a point. Its length depends on the size of the image only."""
+    """Draw a short arrow that begins at a point. Its length depends only on the size of the image."""
     scale = image.shape[0] / 18 / max(1e-9, float(np.hypot(*direction_xy)))
     ends = [at_xy, (at_xy[0] + scale * direction_xy[0], at_xy[1] + scale * direction_xy[1])]
     start, end = ((round(x), round(y)) for x, y in ends)
@@ -128,13 +131,13 @@ def draw_points(image: Image, points_xy: Sequence[tuple[float, float]], color: t
 BAR_WIDTH, BAR_HEIGHT = 0.6, 0.025
 """Width and height of a bar as shares of the image's width and height."""
 MAX_DIRECTION_DEG = 60.0
-"""Angle of the arrow at the ends of its range, in degrees."""
+"""Angle in degrees between an arrow at the end of its range and an arrow that points straight up."""
 
 
 def draw_bar(image: Image, row: int, share: float, zero: float, text: str) -> None:
     """Draw a number as a horizontal bar with its text above, centred near the lower edge.
 
-    The text is left out in an image that is too narrow or too low for a legible text.
+    If the image is too narrow or too low for legible text, the text is left out.
 
     Args:
         image: Image `[H,W,3]` uint8 BGR. It is changed.
@@ -168,7 +171,7 @@ def draw_direction(image: Image, share: float) -> None:
 
     Args:
         image: Image `[H,W,3]` uint8 BGR. It is changed.
-        share: Direction from -1 (left) over 0 (straight on) to 1 (right).
+        share: Direction from -1 (left) to 1 (right). 0 is straight ahead.
     """
     rows, columns = image.shape[:2]
     angle, length = np.deg2rad(MAX_DIRECTION_DEG * share), 0.3 * min(rows, columns)
@@ -185,7 +188,7 @@ def _darken(box: Image) -> None:
 
 
 def _contrast(color: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Return black or white, whichever is easier to read on a BGR colour. Source: luma of ITU-R BT.601."""
+    """Return black or white, whichever is easier to read on this BGR colour. Source: the luma of ITU-R BT.601."""
     luma = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2]
     return (0, 0, 0) if luma > 140 else (255, 255, 255)
 

@@ -19,7 +19,7 @@ BUILT_IN = {
 
 
 def _check(name: str, task: Task) -> str | None:
-    return None if task.name == name else f"the task calls itself `{task.name}`"
+    return None if task.name == name else f"the attribute `name` of the task is `{task.name}`"
 
 
 TASKS: Registry[Task] = Registry("task", "orilla.tasks", Task, BUILT_IN, _check)

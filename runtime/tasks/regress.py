@@ -1,4 +1,4 @@
-"""Regression: named numbers with units, such as a steering angle, for an image."""
+"""Regression, which predicts named numbers with units, such as a steering angle, for an image."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from orilla.runtime.tasks.metrics.regression import RegressionMetrics
 from orilla.runtime.tasks.task import Bools, DecodeContext, GroundTruth, Image, Target, Task
 
 TOLERANCE = 0.02
-"""Two numbers count as the same decision if they differ by at most this share of the value's range.
+"""Two numbers count as the same decision if they differ by at most this share of the range's width.
 
-For a steering range of ±25 degrees this is one degree."""
+For a steering range of -25 to 25 degrees, this is one degree."""
 
 STEERING = ("steering", "steering_angle", "angle")
-"""Names of values that are drawn as an arrow. A positive number points to the right."""
+"""Names of values that are drawn as an arrow. The arrow points to the right for a positive number."""
 
 Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Regression(Mapping[str, float]):
-    """The numbers that a model found for an image, by name: `result["steering"]`."""
+    """The numbers that a model predicted for an image, by name, as in `result["steering"]`."""
 
     names: tuple[str, ...]
     numbers: Values
     """Numbers `[K]` in their units, one per name. They are a copy, not a view of the engine's memory."""
     decoding: Decoding
-    """Units and ranges of the values."""
+    """Settings of the task, with the units and ranges of the values."""
 
     def __getitem__(self, name: str) -> float:
         if name not in self.names:
@@ -51,17 +51,20 @@ class Regression(Mapping[str, float]):
 
     @property
     def units(self) -> dict[str, str]:
-        """Return the units by the names of the values. Values without a unit are left out."""
+        """Return the unit of each value by name. Values without a unit are left out."""
         pairs = zip(self.names, self.decoding.units, strict=False)
         return {name: unit for name, unit in pairs if unit}
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the lowest and highest number of each value by name. Empty if they are unknown."""
+        """Return the minimum and maximum of each value by name. The result is empty if they are unknown."""
         return dict(zip(self.names, self.decoding.ranges, strict=False))
 
     def to_dict(self) -> dict[str, object]:
-        """Return the result as a JSON document. Numbers have six digits. `units` is absent if no value has one."""
+        """Return the result as a JSON document.
+
+        Numbers are rounded to six digits. `units` is absent if no value has a unit.
+        """
         document: dict[str, object] = {"task": "regress"}
         document["values"] = {name: float(f"{number:.6g}") for name, number in self.items()}
         return document | ({"units": self.units} if self.units else {})
@@ -79,7 +82,7 @@ class Regression(Mapping[str, float]):
 
 
 class RegressTask(Task):
-    """Numbers with names. A model may have several outputs, whose numbers follow one another in the order of names."""
+    """The task `regress`: numbers with names. If a model has several outputs, their numbers are concatenated."""
 
     name = "regress"
     input_kinds = ("image",)
@@ -90,11 +93,11 @@ class RegressTask(Task):
     golden_candidates = 5
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Check that the outputs are vectors, and return the names of the values, or `value` and a number."""
+        """Check that the outputs are vectors. Return the names of the values, by default `value0` and so on."""
         count = sum(math.prod(shape) for shape in outputs)
         if any(len(shape) > 1 for shape in outputs):
             shapes = ", ".join(str(list(shape)) for shape in outputs)
-            msg = f"a regression outputs vectors [values], but this model outputs {shapes}: use task=tensor"
+            msg = f"the outputs of a regression have shape [values], but this model outputs {shapes}: use task=tensor"
             raise ConfigError(msg)
         if labels and len(labels) != count:
             msg = f"`labels` has {len(labels)} lines, but the model outputs {count} values"
@@ -120,9 +123,10 @@ class RegressTask(Task):
         return values_of(outputs, context)
 
     def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
-        """Return for each number whether it differs by at most `TOLERANCE` of its range from the reference.
+        """Return True for each number that is close to the reference.
 
-        If the range is unknown, the reference counts as half of it.
+        The allowed difference is `TOLERANCE` times the width of the range. If the range is unknown, its width is
+        assumed to be twice the absolute value of the reference.
         """
         found, expected = values_of(outputs, context), values_of(reference, context)
         spans = _spans(context.decoding) if context.decoding.ranges else 2 * np.abs(expected, dtype=np.float64)
@@ -134,10 +138,10 @@ class RegressTask(Task):
         return values_of(outputs, context)
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
-        """Return the index of each value of the model among those of the data set.
+        """Return the index of each value of the model among the values of the data set.
 
         Raises:
-            ConfigError: The data set lacks a value of the model. It may have more values.
+            ConfigError: The data set lacks a value of the model. The data set may have additional values.
         """
         missing = [name for name in labels if name not in classes]
         if missing:
@@ -145,7 +149,7 @@ class RegressTask(Task):
         return tuple(classes.index(name) for name in labels)
 
     def choose_golden(self, outputs: Outputs, context: DecodeContext, count: int) -> list[int]:
-        """Return the indices of samples whose first values are spread from the lowest to the highest."""
+        """Return the indices of samples whose first values are evenly spread from the lowest to the highest one."""
         samples = len(next(iter(outputs.values())))
         first = [
             values_of({name: array[index] for name, array in outputs.items()}, context)[0] for index in range(samples)
@@ -156,7 +160,7 @@ class RegressTask(Task):
     def metrics(self, target: Target, answers: Iterable[tuple[GroundTruth, Outputs]]) -> RegressionMetrics:
         """Return the closeness and the errors. Raise `DataError` if a sample has too few true values.
 
-        If the ranges of the values are unknown, they are taken from the true values.
+        If the ranges of the values are unknown, the ranges of the true values are used.
         """
         found, true = [], []
         for truth, outputs in answers:
@@ -174,14 +178,14 @@ class RegressTask(Task):
 def values_of(outputs: Outputs, context: DecodeContext) -> Values:
     """Return the numbers of a model in their units, `[K]` float32, as a copy.
 
-    Normalised outputs beyond the ends of the range are clipped, so that the range is a promise.
+    Normalised outputs are clipped, so that each number is guaranteed to lie in its range.
 
     Raises:
         BundleError: The number of outputs does not match the names of the values.
     """
     numbers = np.concatenate([outputs[name].ravel() for name in sorted(outputs)]).astype(np.float32)
     if numbers.size != len(context.labels):
-        msg = f"the variant outputs {numbers.size} numbers, but there are {len(context.labels)} names of values"
+        msg = f"the variant outputs {numbers.size} numbers, but the model has {len(context.labels)} named values"
         raise BundleError(msg)
     if not context.decoding.normalised:
         return numbers
@@ -190,7 +194,7 @@ def values_of(outputs: Outputs, context: DecodeContext) -> Values:
 
 
 def normalised(values: NDArray[np.floating], decoding: Decoding) -> Values:
-    """Return the outputs `[N,K]` of a network with normalised outputs that stand for `values` `[N,K]`."""
+    """Convert values `[N,K]` in their units to normalised outputs of a network, `[N,K]`."""
     low, high = np.array(decoding.ranges, np.float64).T
     return np.asarray(np.clip(2 * (values - low) / (high - low) - 1, -1, 1), np.float32)
 
@@ -201,7 +205,10 @@ def _spans(decoding: Decoding) -> NDArray[np.float64]:
 
 
 def _seen_spans(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the widths of the ranges of values `[N,K]`. For equal values, it is their absolute value, or 1."""
+    """Return the width of the range of each column of `values` `[N,K]`.
+
+    If all values of a column are equal, the width is their absolute value, or 1 if they are 0.
+    """
     spans, size = np.ptp(values, axis=0), np.abs(values).max(axis=0)
     return np.where(spans > 0, spans, np.where(size > 0, size, 1.0))
 

@@ -1,4 +1,4 @@
-"""Segmentation of images: the probability of one class, or the scores of several classes, for each cell of a grid."""
+"""Segmentation of images. A network outputs the probability of one class or the scores of several classes per cell."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from orilla.runtime.tasks.segmentation import MAX_CLASSES, ClassSegmentation, Se
 from orilla.runtime.tasks.task import DecodeContext, GroundTruth, ImportedOutput, Target, Task
 
 UNNAMED = ("background", "mask")
-"""Classes of a data set whose masks mark one class that has no name."""
+"""Classes of a data set whose masks mark a single class without a name."""
 
 THRESHOLD = 0.5
-"""A pixel belongs to the only class if its probability is at least this value, unless the bundle states another."""
+"""Default threshold of a single-class segmentation. A pixel belongs to the class if its probability is at least this
+value."""
 
 
 def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -> Segmentation:
-    """Convert the output of a single-class model for a frame that fills the network's input into a result.
+    """Convert the output of a single-class segmentation into a result. The frame must have filled the network's input.
 
     Args:
         output: Probabilities `[h,w,1]` float32.
@@ -40,7 +41,7 @@ def decode(output: NDArray[np.float32], frame_hw: tuple[int, int], label: str) -
 
 
 class SegmentTask(Task):
-    """Class of each pixel. A model with one label outputs the probability of this class."""
+    """The task `segment`: the class of each pixel. A model with one label outputs the probability of this class."""
 
     name = "segment"
     input_kinds = ("image",)
@@ -50,14 +51,14 @@ class SegmentTask(Task):
     labels_pixels = True
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Check that there is one grid, and return the labels, or `mask` for a single class.
+        """Check that the model outputs one grid. Return the labels, by default `mask` for a single class.
 
-        A grid `[h,w]` or `[h,w,1]` contains the probability of the only label, or the numbers of several labels.
+        A grid `[h,w]` or `[h,w,1]` contains the probability of a single class, or the class numbers of several classes.
         """
         shape = self.only_output(outputs)
         if len(shape) not in (2, 3):
             msg = (
-                "a segmentation model outputs [height,width,classes] or [classes,height,width], but this model outputs "
+                "a segmentation outputs [height,width,classes] or [classes,height,width], but this model outputs "
                 f"{list(shape)}"
             )
             raise ConfigError(msg)
@@ -66,7 +67,7 @@ class SegmentTask(Task):
             return tuple(map(str, range(min(counts))))
         if labels and 1 not in counts and len(labels) not in counts:
             classes = " or ".join(map(str, sorted(counts)))
-            msg = f"`labels` has {len(labels)} lines, but the model outputs {list(shape)}, which are {classes} classes"
+            msg = f"`labels` has {len(labels)} lines, but the model outputs {list(shape)}, so it has {classes} classes"
             raise ConfigError(msg)
         if len(labels) > MAX_CLASSES:
             msg = f"`labels` has {len(labels)} lines: a segmentation model can have at most {MAX_CLASSES} classes"
@@ -90,7 +91,7 @@ class SegmentTask(Task):
         return ClassSegmentation(context.labels, grid, placement)
 
     def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return the mask or the class numbers, at the size of the frame or on the network's grid."""
+        """Return the mask or the class numbers for each pixel of the frame or each cell of the network's grid."""
         if context.frame_hw is None:
             grid = self._grid(outputs, context)
             context = context.of_frame((grid.shape[0], grid.shape[1]))
@@ -104,15 +105,18 @@ class SegmentTask(Task):
         return answer.mask() if isinstance(answer, Segmentation) else answer.classes
 
     def outputs_probabilities(self, context: DecodeContext) -> bool:
-        """Return True for a single class. Several classes may have any scores, of which the largest one counts."""
+        """Return True for a single class.
+
+        With several classes, the scores may be any numbers, and the largest one counts.
+        """
         return len(context.labels) == 1 and super().outputs_probabilities(context)
 
     def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return class numbers `[H,W]`. For a single class, 0 is background and 1 is the class."""
+        """Return class numbers `[H,W]`. For a single class, 0 is the background and 1 is the class."""
         return self.decisions(outputs, context).astype(np.uint8)
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
-        """Return the index of each label among the classes. Raise `ConfigError` if the data set lacks one.
+        """Return the index of each label among the classes. Raise `ConfigError` if the data set lacks a label.
 
         A data set with masks of one unnamed class matches any single-class model.
         """
@@ -132,7 +136,7 @@ class SegmentTask(Task):
     ) -> SegmentationMetrics | ClassSegmentationMetrics:
         """Return IoU and the metrics derived from pixel counts.
 
-        The answers are counted one by one, so that they need not fit into memory together.
+        The answers are processed one by one, so they need not all fit into memory.
         """
         names, counts = [], []
         for truth, outputs in answers:
@@ -158,7 +162,7 @@ class SegmentTask(Task):
         if not (output.ndim == 2 or (output.ndim == 3 and output.shape[-1] == count > 1)):
             classes = "1" if count == 1 else str(count)
             shape = list(only(outputs).shape)
-            msg = f"the variant's output has shape {shape}, but a segmentation outputs [height,width,{classes}]"
+            msg = f"the variant's output has shape {shape}, but must have shape [height,width,{classes}]"
             raise BundleError(msg)
         grid = np.array(output, np.float32, order="C", copy=True)
         if context.decoding.activation is None or (grid.ndim == 2 and count > 1):

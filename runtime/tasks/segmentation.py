@@ -1,4 +1,4 @@
-"""The results of a segmentation. Grids of the network become masks of the size of the frame."""
+"""The results of a segmentation. The network's grids are resized to masks that have the size of the frame."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from orilla.runtime.tasks.drawing import TINT, draw_mask, palette
 from orilla.runtime.tasks.task import Image
 
 OUTSIDE = 255
-"""Class number of pixels that the network does not see, because a crop left them out."""
+"""Class number of pixels that are not in the network's input, because a crop left them out."""
 
 MAX_CLASSES = 255
-"""Maximum number of classes, so that class numbers fit into uint8 besides `OUTSIDE`."""
+"""Maximum number of classes. Class numbers and `OUTSIDE` together then fit into uint8."""
 
 CAPTION_CLASSES = 4
 """Maximum number of classes that the caption of an answer lists."""
@@ -49,11 +49,11 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
     def mask(self, label: str | None = None) -> Mask:
         """Return the mask `[H,W]` bool: True where the interpolated probability is at least `threshold`.
 
-        The mask is computed at its first use and is read-only. It stays valid as long as you hold it or a view of it,
-        and its memory is reused afterwards.
+        The mask is computed at the first call and is read-only. Its memory is reused only when no reference to the mask
+        or to a view of it is left.
 
         Args:
-            label: Name of the class. It can be left out, because there is only one class.
+            label: Name of the class. It may be None, because there is only one class.
 
         Raises:
             ConfigError: The model has no class of this name.
@@ -80,7 +80,7 @@ class Segmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
     def box_xyxy(self) -> tuple[int, int, int, int] | None:
         """Return the bounding box of the class: left, top, right and bottom edge in the frame, in pixels.
 
-        Right and bottom are exclusive. None if the class is not in the frame.
+        Right and bottom are exclusive. Return None if the class is not in the frame.
         """
         inside = self._inside
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -128,14 +128,14 @@ class ClassSegmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     labels: tuple[str, ...]
     grid: NDArray[np.float32]
-    """Scores of the classes, `[h,w,C]`, or class numbers, `[h,w]`, for each cell of the network's grid. It is a copy,
-    not a view of the engine's memory."""
+    """Scores of the classes, `[h,w,C]`, or class numbers, `[h,w]`, for each cell of the network's grid. The array is a
+    copy, not a view of the engine's memory."""
     placement: Placement
     """Where the frame lies in the network's input."""
 
     @cached_property
     def classes(self) -> NDArray[np.uint8]:
-        """Return the class number of each pixel, `[H,W]` uint8, or `OUTSIDE`. Scores are interpolated bilinearly."""
+        """Return the class number or `OUTSIDE` of each pixel, `[H,W]` uint8. Scores are interpolated bilinearly."""
         classes = _nearest(self.grid, self.placement) if self.grid.ndim == 2 else self._best()
         left, top, right, bottom = (round(edge) for edge in self.placement.visible_frame_xyxy)
         if not self.placement.shows_whole_frame:
@@ -167,7 +167,10 @@ class ClassSegmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         return {label: float(count) / cells.size for label, count in zip(self.labels, counts, strict=False)}
 
     def to_dict(self) -> dict[str, object]:
-        """Return the result as a JSON document, with the classes in the frame, the largest first."""
+        """Return the result as a JSON document.
+
+        Classes are listed by their area in the frame, beginning with the largest area.
+        """
         cells = visible_cells(self._cells, self.placement)
         present = sorted((label for label, share in self.fractions.items() if share), key=self.fractions.__getitem__)
         classes = [
@@ -181,7 +184,7 @@ class ClassSegmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         return {"task": "segment", "classes": classes}
 
     def draw(self, image: Image) -> list[str]:
-        """Tint every class except the first one, if that is the background. Return the caption."""
+        """Tint every class, except the first one if it is the background. Return the caption."""
         colors = palette(len(self.labels))
         for index, label in enumerate(self.labels):
             if label.lower() not in ("background", "other", "unlabelled") and self.fractions[label]:
@@ -196,7 +199,10 @@ class ClassSegmentation(msgspec.Struct, frozen=True, eq=False, dict=True):
         return np.clip(cells, 0, len(self.labels) - 1)
 
     def _best(self) -> NDArray[np.uint8]:
-        """Return the class with the largest interpolated score of each pixel. Of equal scores, the first one counts."""
+        """Return the class with the largest interpolated score for each pixel.
+
+        Of equal scores, the first one counts.
+        """
         height, width = self.placement.frame_hw
         classes = np.zeros((height, width), np.uint8)
         best = grid_to_frame(np.ascontiguousarray(self.grid[..., 0]), self.placement)
@@ -226,7 +232,7 @@ _BUFFERS = _Buffers()
 
 
 def visible_cells(cells: NDArray[Cell], placement: Placement) -> NDArray[Cell]:
-    """Return the part of a grid `[h,w]` over the network's input that shows the frame, with at least one cell."""
+    """Return the cells of a grid over the network's input, `[h,w]`, that show the frame. At least one cell remains."""
     if placement.fills_input:
         return cells
     height, width = placement.input_hw
@@ -238,7 +244,7 @@ def visible_cells(cells: NDArray[Cell], placement: Placement) -> NDArray[Cell]:
 
 
 def _nearest(grid: NDArray[np.float32], placement: Placement) -> NDArray[np.uint8]:
-    """Resize class numbers to the size of the frame. Each pixel takes the number of the cell at its centre."""
+    """Resize class numbers to the size of the frame. Each pixel gets the number of the cell at its centre."""
     height, width = placement.frame_hw
     y = (np.arange(height) + 0.5) * placement.scale_xy[1] + placement.offset_xy[1]
     x = (np.arange(width) + 0.5) * placement.scale_xy[0] + placement.offset_xy[0]
@@ -249,9 +255,9 @@ def _nearest(grid: NDArray[np.float32], placement: Placement) -> NDArray[np.uint
 
 
 def _extent(inside: Mask) -> dict[str, object]:
-    """Return the centre and the topmost row of a class as fractions of the frame size.
+    """Return the centre and the topmost row of a class as fractions of the frame's size.
 
-    Both are None if it is absent.
+    Both are None if the class is not in the frame.
     """
     rows, columns = np.count_nonzero(inside, axis=1), np.count_nonzero(inside, axis=0)
     total = int(rows.sum())

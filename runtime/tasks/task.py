@@ -1,4 +1,4 @@
-"""The interface of a task: what a model's outputs mean. Everything that differs by task is in the file of the task."""
+"""The interface of a task, which defines what a model's outputs mean. Each task has its own file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class DecodeContext:
     preprocess: Spec | None = None
     """Preprocessing of the model. If None, a frame is scaled to the size of the network's input."""
     frame_hw: tuple[int, int] | None = None
-    """Height and width of the frame in pixels. If None, the input is not an image, or positions are those in the
+    """Height and width of the frame in pixels. None if the input is not an image, or if positions refer to the
     network's input."""
     head: HeadSpec | None = None
     """Layout of a detector's outputs. None for other tasks."""
@@ -77,18 +77,18 @@ class DecodeContext:
     """Settings of the task for this model."""
 
     def of_frame(self, frame_hw: tuple[int, int] | None) -> DecodeContext:
-        """Return the same properties for a frame of another size."""
+        """Return a copy for a frame of another size."""
         return replace(self, frame_hw=frame_hw)
 
     def with_head(self, head: HeadSpec) -> DecodeContext:
-        """Return the same properties with another head."""
+        """Return a copy with another head."""
         return replace(self, head=head)
 
     def placement(self, grid_hw: tuple[int, int]) -> Placement:
         """Return where the frame lies in the network's input.
 
         Args:
-            grid_hw: Height and width of the network's input, if there is no preprocessing of images.
+            grid_hw: Height and width that are assumed for the network's input if `preprocess` is not for images.
         """
         assert self.frame_hw is not None
         if isinstance(self.preprocess, Preprocess):
@@ -107,8 +107,8 @@ class GroundTruth:
 
     name: str
     value: Any
-    """Index of the class in `Dataset.classes`, such an index for each pixel `[H,W]`, the expected output values, or a
-    `BoxTruth`."""
+    """Depends on the task: the index of the class in `Dataset.classes`, such an index for each pixel `[H,W]`, the
+    expected output values, or a `BoxTruth`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,10 @@ class Target:
     context: DecodeContext
     """Properties of the model."""
     class_indices: tuple[int, ...]
-    """For each class of the data set, its index in the model. For a segmentation, this is reversed: for each label of
-    the model, its index in the data set."""
+    """Index in the model of each class of the data set. For the tasks `segment` and `regress`, it is the reverse: the
+    index in the data set of each label of the model."""
     ignore: int
-    """Value of pixels that do not count."""
+    """Value of pixels without a label. They do not count."""
     pseudo: bool = False
     """True if the ground truth consists of the decisions of the original model."""
 
@@ -138,7 +138,7 @@ class Target:
 
 
 class Task(ABC):
-    """A task defines what the outputs of a model mean. Its object has no state."""
+    """A task defines what the outputs of a model mean. Objects of this class have no state."""
 
     name: ClassVar[str]
     input_kinds: ClassVar[tuple[str, ...]]
@@ -147,27 +147,28 @@ class Task(ABC):
     metric: ClassVar[str]
     """Name of the primary metric. Models are chosen and compared by it."""
     metric_title: ClassVar[str]
-    """The primary metric in the words of reports."""
+    """Description of the primary metric for reports."""
     decision: ClassVar[str]
     """Plural noun that messages use for the decisions of this task, such as `classes`."""
     needs_labels: ClassVar[bool] = True
-    """True if a model of this task has labels, and labelled data must have the same task."""
+    """True if a model of this task has labels and its labelled data must have the same task."""
     scores_in_0_1: ClassVar[bool] = True
     """True if every output value is a probability."""
     classifies: ClassVar[bool] = False
-    """True if the ground truth of a sample is one class, whose number the model must know."""
+    """True if the ground truth of a sample is one class, which must be a class of the model."""
     labels_pixels: ClassVar[bool] = False
-    """True if the ground truth of a sample is a class for each pixel. Names of images may then state a sequence."""
+    """True if the ground truth of a sample is a class for each pixel. The part of an image's name before the first `_`
+    then names its sequence."""
     good_agreement: ClassVar[float] = 0.99
-    """Agreement from which the export prefers a variant."""
+    """Minimum agreement of the variants that the export prefers."""
     needs_head: ClassVar[bool] = False
     """True if a head converts the outputs into boxes."""
     golden_candidates: ClassVar[int] = 1
-    """Number of samples from which the export chooses one golden sample."""
+    """Number of candidates from which the export chooses one golden sample."""
 
     @abstractmethod
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Check the outputs of a model from elsewhere, and return its labels.
+        """Check the outputs of a model that Orilla did not train, and return its labels.
 
         Args:
             outputs: Shape of each output, without the batch axis.
@@ -178,7 +179,7 @@ class Task(ABC):
         """
 
     def only_output(self, outputs: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        """Return the shape of the only output. Raise `ConfigError` if there are several."""
+        """Return the shape of the only output. Raise `ConfigError` if there are several outputs."""
         if len(outputs) != 1:
             msg = f"task={self.name} needs a model with one output, but this model has {len(outputs)}: use task=tensor"
             raise ConfigError(msg)
@@ -201,7 +202,7 @@ class Task(ABC):
         return PLAIN
 
     def check_outputs(self, context: DecodeContext, shapes: Shapes) -> None:
-        """Check the properties of a model against its outputs, before the first frame.
+        """Check, before the first frame, that the properties of a model match its outputs.
 
         Args:
             context: Properties of the model.
@@ -225,7 +226,7 @@ class Task(ABC):
 
     @abstractmethod
     def decisions(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic]:
-        """Return what a robot acts on, as an array.
+        """Return the decisions, on which a robot would act, as an array.
 
         Args:
             outputs: Outputs for one frame.
@@ -234,7 +235,7 @@ class Task(ABC):
         """
 
     def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
-        """Return for each decision whether outputs agree with a reference.
+        """Return True for each decision in which outputs agree with a reference.
 
         Args:
             outputs: Outputs for one frame.
@@ -246,7 +247,7 @@ class Task(ABC):
 
     @abstractmethod
     def pseudo_truth(self, outputs: Outputs, context: DecodeContext) -> NDArray[np.generic] | int | BoxTruth:
-        """Return the ground truth that outputs of the original model stand for, if the data have no labels.
+        """Convert outputs of the original model to ground truth, for data without labels.
 
         Args:
             outputs: Outputs for one frame.
@@ -298,7 +299,7 @@ class Task(ABC):
         """
 
     def outputs_probabilities(self, context: DecodeContext) -> bool:
-        """Return True if the network outputs only probabilities, so that other values are an error."""
+        """Return True if the network must output only probabilities. Other values are then an error."""
         return self.scores_in_0_1 and context.decoding.activation is None
 
     def sums_to_one(self, outputs: Outputs, context: DecodeContext) -> bool:

@@ -1,4 +1,4 @@
-"""Arrays in, arrays out. The numbers have no meaning that Orilla knows, so they are compared with a tolerance."""
+"""Models that output arrays. Orilla does not know what the numbers mean, so it compares them with a tolerance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ArrayResult(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 
 class TensorTask(Task):
-    """Any numbers, by the names of the outputs."""
+    """The task `tensor`: arrays of any numbers, by the names of the outputs."""
 
     name = "tensor"
     input_kinds = ("tensor", "image")
@@ -45,7 +45,7 @@ class TensorTask(Task):
     scores_in_0_1 = False
 
     def labels_for(self, outputs: Sequence[tuple[int, ...]], labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Return no labels. Raise `ConfigError` if the user gave some."""
+        """Return no labels. Raise `ConfigError` if the user gave labels."""
         del outputs
         if labels:
             msg = "`labels` is only for models that classify or segment, not for task=tensor"
@@ -53,7 +53,7 @@ class TensorTask(Task):
         return ()
 
     def decode(self, outputs: Outputs, context: DecodeContext) -> ArrayResult:
-        """Return the outputs as they are."""
+        """Return the outputs unchanged."""
         del context
         return ArrayResult(dict(outputs))
 
@@ -63,9 +63,9 @@ class TensorTask(Task):
         return np.concatenate([outputs[name].ravel() for name in sorted(outputs)])
 
     def agreeing(self, outputs: Outputs, reference: Outputs, context: DecodeContext) -> Bools:
-        """Return for each number whether it is within `TOLERANCE` of the reference.
+        """Return True for each number that agrees with the reference within the tolerance.
 
-        The tolerance is relative to the root mean square of the number's own output.
+        The allowed difference is `TOLERANCE` times the root mean square of the output that contains the number.
         """
         del context
         close = []
@@ -79,7 +79,7 @@ class TensorTask(Task):
         return self.decisions(outputs, context)
 
     def class_indices(self, classes: tuple[str, ...], labels: tuple[str, ...], data: str) -> tuple[int, ...]:
-        """Return one index for each label. Classes of the data set do not matter."""
+        """Return one index for each label. The classes of the data set are ignored."""
         del classes, data
         return tuple(range(len(labels)))
 
@@ -91,7 +91,7 @@ class TensorTask(Task):
         ]
         for output, expected in pairs:
             if output.size != expected.size:
-                msg = f"the data has {expected.size} numbers per sample, but the model outputs {output.size}"
+                msg = f"the data set has {expected.size} numbers per sample, but the model outputs {output.size}"
                 raise DataError(msg)
         return ArrayMetrics(np.stack([output for output, _ in pairs]), np.stack([expected for _, expected in pairs]))
 

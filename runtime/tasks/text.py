@@ -6,7 +6,7 @@ from orilla.runtime.tasks.classify import ClassifyTask
 
 
 class TextTask(ClassifyTask):
-    """Scores of the classes of a text."""
+    """The task `text`: scores of the classes of a text."""
 
     name = "text"
     input_kinds = ("text",)

@@ -1,7 +1,8 @@
 """Counts of objects that cross a line or enter a zone.
 
-An object that stands on a line jitters from one side to the other. A position therefore only counts if its distance
-from the line exceeds a margin, and an object crosses the line when it gets from one such position to another one.
+The detected box of an object that stands on a line may jitter from one side to the other. Therefore, positions that are
+closer to the line than a margin are ignored. An object has crossed the line when two successive remaining positions lie
+on different sides.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from orilla.runtime.tracking.track import Point
 
 MARGIN = 0.1
-"""Distance from a line or from the edge of a zone up to which an object may be on either side, as a share of the mean
-side of its box."""
+"""Margin on both sides of a line or a zone's edge, as a share of the mean side of the object's box. Positions within
+the margin are ignored."""
 
 Floats = NDArray[np.float64]
 
@@ -29,12 +30,12 @@ class Count(msgspec.Struct, frozen=True):
     """The counts of one line or zone since the start of the stream."""
 
     total: Mapping[str, int]
-    """Counts of all classes: `in` and `out` of a line, `inside` and `entered` of a zone."""
+    """Counts over all classes: `in` and `out` for a line, `inside` and `entered` for a zone."""
     classes: Mapping[str, Mapping[str, int]]
-    """The same counts by class. A class without any count is missing."""
+    """The same counts by class. A class that was never counted is missing."""
 
     def __getitem__(self, name: str) -> int:
-        """Return a count of all classes, as in `count["in"]`."""
+        """Return a count over all classes, as in `count["in"]`."""
         return self.total[name]
 
     def to_dict(self) -> dict[str, object]:
@@ -49,12 +50,12 @@ class Positions:
     keys: Sequence[int]
     """Keys of the tracks."""
     confirmed: Sequence[bool]
-    """False for new objects, which do not count yet."""
+    """True for each object that counts. New objects are not confirmed and do not count yet."""
     labels: Sequence[str]
     points: Floats
     """Counting point of each box, as fractions of the frame, `[N,2]`."""
     margins: Floats
-    """Distance up to which an object may be on either side of a line, in pixels, `[N]`."""
+    """Margin of each object in pixels, `[N]`. See `MARGIN`."""
     frame_wh: tuple[int, int]
     """Width and height of the frame in pixels."""
 
@@ -66,7 +67,7 @@ class Counting(Protocol):
         """Count the objects of the next frame, and return the counts so far."""
 
     def forget(self, alive: set[int]) -> None:
-        """Release what is stored about tracks that have ended. `alive` contains the keys of the others."""
+        """Release the data of tracks that have ended. `alive` contains the keys of the tracks that may continue."""
 
 
 class LineCounting:
@@ -75,17 +76,18 @@ class LineCounting:
     def __init__(self, line: Sequence[Point]) -> None:
         self._start, self._end = (np.array(point, np.float64) for point in line)
         self._settled: dict[int, tuple[bool, Floats]] = {}
-        """For each track, whether it was on the right side of the line, and where, when it was last far enough away."""
+        """The last position of each track outside the margin: True if it was to the right of the line, and the
+        point."""
         self._crossings: Counter[tuple[str, str]] = Counter()
 
     def observe(self, seen: Positions) -> Count:
-        """Count the objects that crossed the line since they were last seen, even if that was before a gap."""
+        """Count the objects that crossed the line since their last position. Gaps in a track do not matter."""
         distances = self._distances(seen)
         for index in np.flatnonzero(np.abs(distances) > seen.margins).tolist():
             key, right, point = seen.keys[index], bool(distances[index] > 0), seen.points[index]
             last = self._settled.get(key)
             if last is not None and not seen.confirmed[index]:
-                continue  # The first position is kept, so that the crossing of a new object counts later.
+                continue  # The first position is kept, so that a crossing counts as soon as the object is confirmed.
             if last is not None and last[0] != right and self._between_ends(last[1], point):
                 self._crossings[seen.labels[index], "in" if right else "out"] += 1
             self._settled[key] = right, point
@@ -97,7 +99,10 @@ class LineCounting:
             del self._settled[key]
 
     def _distances(self, seen: Positions) -> Floats:
-        """Return the signed distance of each point from the infinite line in pixels, positive on its right side."""
+        """Return the signed distance in pixels of each point from the infinite line.
+
+        It is positive on the right side.
+        """
         direction = (self._end - self._start) * seen.frame_wh
         offset = (seen.points - self._start) * seen.frame_wh
         distances: Floats = (direction[0] * offset[:, 1] - direction[1] * offset[:, 0]) / np.hypot(*direction)
@@ -119,13 +124,13 @@ class ZoneCounting:
     def __init__(self, corners: Sequence[Point]) -> None:
         self._corners = np.array(corners, np.float64)
         self._inside: dict[int, bool] = {}
-        """For each track, whether it was inside when it was last far enough from the edge."""
+        """True for each track whose last position outside the margin was inside the zone."""
         self._entered: Counter[tuple[str, str]] = Counter()
 
     def observe(self, seen: Positions) -> Count:
-        """Count the objects that are inside, and those that came in since they were last seen.
+        """Count the objects that are inside, and those that have entered since their last position.
 
-        An object that was inside when it was first found has not entered.
+        An object that was inside when it was first detected does not count as entered.
         """
         counts = Counter(self._entered)
         corners = (self._corners * seen.frame_wh).astype(np.float32)
@@ -145,7 +150,7 @@ class ZoneCounting:
         return _count(counts, ("inside", "entered"))
 
     def forget(self, alive: set[int]) -> None:
-        """Release what is stored about tracks that have ended."""
+        """Release the data of tracks that have ended."""
         for key in self._inside.keys() - alive:
             del self._inside[key]
 

@@ -1,11 +1,12 @@
 """The motion of tracked boxes: a constant-velocity Kalman filter for the centre and the size of each box.
 
-All noise is independent between the four coordinates, so the filter of a box consists of four filters with two states,
-position and velocity, which need no matrix inversion. The noise is proportional to the size of the box, as in Wojke et
-al., "Simple Online and Realtime Tracking with a Deep Association Metric" (arXiv 1703.07402), and width and height have
-filters of their own, as in Aharon et al., "BoT-SORT" (arXiv 2206.14651). Time is in seconds, not in frames: the process
-noise is a white-noise acceleration in continuous time (Bar-Shalom et al., "Estimation with Applications to Tracking and
-Navigation", 2001, section 6.2.2), so that one step over a gap equals several steps over its parts.
+The noise of the four coordinates is independent. The filter of a box therefore consists of four filters with two states
+each, position and velocity, which need no matrix inversion. The noise is proportional to the size of the box, as in
+Wojke et al., "Simple Online and Realtime Tracking with a Deep Association Metric" (arXiv 1703.07402), and there are
+separate filters for width and height, as in Aharon et al., "BoT-SORT" (arXiv 2206.14651). Time is in seconds, not in
+frames: the process noise is a white-noise acceleration in continuous time (Bar-Shalom et al., "Estimation with
+Applications to Tracking and Navigation", 2001, section 6.2.2), so that one prediction over a long gap equals several
+predictions over parts of it.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ MEASUREMENT_STD = 0.05
 START_SPEED_STD = 2.0
 """Standard deviation of a new object's speed, in sides per second. Source: Wojke et al., 10/160 per frame at 30 Hz."""
 ACCELERATION = 3.0
-"""Spectral density of the acceleration, in squared sides per cubic second. It is three times that of Wojke et al.
-(1/160 of a side per frame at 30 Hz), so that objects that turn keep their numbers if frames are dropped."""
+"""Spectral density of the acceleration, in squared sides per cubic second. It is three times the value of Wojke et al.
+(1/160 of a side per frame at 30 Hz), so that turning objects keep their numbers even if frames are dropped."""
 MIN_SIDE = 1e-6
 """Smallest side of a predicted box, as a fraction of the frame."""
 
 
 class Motion:
-    """Position and velocity of T boxes with their variances. The coordinates are centre x, centre y, width, height."""
+    """Positions and velocities of T boxes, with variances. The coordinates are centre x, centre y, width and height."""
 
     __slots__ = ("covariance", "position", "speed", "speed_variance", "variance")
 
     def __init__(self, measured: Floats) -> None:
-        """Start T boxes without speed at measured coordinates, `[T,4]`."""
+        """Create T boxes at measured coordinates, `[T,4]`, with zero velocity."""
         side = sides(measured)
         self.position = measured
         """Coordinates, `[T,4]`."""
@@ -49,17 +50,17 @@ class Motion:
         return len(self.position)
 
     def take(self, rows: NDArray[np.bool_]) -> None:
-        """Keep the boxes where a mask `[T]` is True."""
+        """Keep only the boxes for which a mask `[T]` is True."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name)[rows])
 
     def extend(self, other: Self) -> None:
-        """Append the boxes of another object."""
+        """Append the boxes of another `Motion`."""
         for name in self.__slots__:
             setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
 
     def predict(self, seconds: float) -> None:
-        """Move all boxes forward in time."""
+        """Predict all boxes for a time `seconds` later."""
         density = ACCELERATION * sides(self.position) ** 2
         self.position = self.position + seconds * self.speed
         self.position[:, 2:] = np.maximum(self.position[:, 2:], MIN_SIDE)
@@ -85,7 +86,10 @@ class Motion:
         self.speed_variance[rows] -= speed_gain * covariance
 
     def keep_size(self, rows: NDArray[np.bool_]) -> None:
-        """Set the change of size to zero, for boxes that were not found: a prediction could grow without limit."""
+        """Set the speed of width and height to zero for boxes that were not found.
+
+        Predicted boxes could otherwise grow without limit.
+        """
         self.speed[rows, 2:] = 0
 
     def spread(self, rows: NDArray[np.intp]) -> Floats:
@@ -106,5 +110,5 @@ def coordinates(boxes_xyxy: Floats) -> Floats:
 
 
 def sides(position: Floats) -> Floats:
-    """Return the side along which each coordinate is measured, `[N,4]`: width, height, width, height."""
+    """Return the side of the box to which each coordinate refers, `[N,4]`: width, height, width and height."""
     return np.concatenate([position[:, 2:], position[:, 2:]], axis=1)

@@ -14,14 +14,15 @@ ZONE_COLOR = palette(2)[1]
 
 
 class TrackedDetection(Detection, frozen=True):
-    """The objects that a detector found in a frame, with their numbers and the counts of lines and zones."""
+    """The objects that a detector found in a frame, with their track numbers and the counts of lines and zones."""
 
     counts: Mapping[str, Count]
     """Counts since the start of the stream, by the name of the line or zone."""
     settings: Track
-    """Settings of the tracker, with lines and zones."""
+    """Settings of the tracker, which include the lines and zones."""
     history: tuple[Mapping[int, Point], ...] = ()
-    """Counting points of the last second by the number of the object, as fractions of the frame, oldest frame first."""
+    """Counting points of the last second, as fractions of the frame. One mapping per frame, the oldest first, contains
+    the points by the number of the object."""
 
     def trail(self, number: int) -> list[Point]:
         """Return the recent positions of an object, the oldest first, as fractions of the frame."""
@@ -33,7 +34,7 @@ class TrackedDetection(Detection, frozen=True):
         return document | {"counts": {name: count.to_dict() for name, count in self.counts.items()}}
 
     def draw(self, image: Image) -> list[str]:
-        """Draw zones, lines and trails, and the boxes on top. Return the number of objects per class."""
+        """Draw zones, lines and trails, and the boxes on top of them. Return the caption."""
         for name, corners in self.settings.zones.items():
             pixels = [_pixel(image, point) for point in corners]
             draw_path(image, [*pixels, pixels[0]], ZONE_COLOR)
@@ -41,7 +42,7 @@ class TrackedDetection(Detection, frozen=True):
         for name, line in self.settings.lines.items():
             start, end = (_pixel(image, point) for point in line)
             draw_path(image, [start, end], ZONE_COLOR)
-            # The arrow points to the right side of the line, which is the direction `in`.
+            # The arrow points to the right side of the line, because crossing to this side counts as `in`.
             draw_arrow(
                 image,
                 ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2),

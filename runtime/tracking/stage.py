@@ -1,4 +1,4 @@
-"""The stage `track` of a loop, which turns the answers of a detector into tracked answers."""
+"""The stage `track` of a loop, which adds the numbers of tracked objects to the answers of a detector."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class TrackStage:
 
     def __init__(self, settings: Track, context: DecodeContext) -> None:
         self.context = with_score(context, settings.low_score)
-        """Properties with which the outputs must be decoded. Boxes with low scores can continue a track."""
+        """Properties with which the outputs must be decoded. The score threshold is low, because boxes with low scores
+        can continue a track."""
         self._settings, self._high = settings, spec_of(context).score_threshold
         self._tracker = Tracker(settings, self._high)
         self._class_numbers = {label: number for number, label in enumerate(context.labels)}
@@ -42,12 +43,12 @@ class TrackStage:
         self._time_ns = 0
 
     def __call__(self, answer: Answer, time_ns: int | None) -> TrackedDetection:
-        """Return the answer with the numbers of the objects. Boxes with a low score and without a track are left out.
+        """Return the answer with the numbers of the objects, without boxes that have a low score and no track.
 
         Args:
             answer: Answer of the detector, decoded with `context`.
-            time_ns: Time of the frame in nanoseconds. If None, the frame is one period of `Track.rate_hz` after the
-                last one.
+            time_ns: Time of the frame in nanoseconds. If None, the time of the last frame plus one period of
+                `Track.rate_hz` is used.
         """
         assert isinstance(answer, Detection), "only the answers of detectors can be tracked"
         self._time_ns = self._time_ns + round(1e9 / self._settings.rate_hz) if time_ns is None else time_ns
@@ -88,7 +89,7 @@ class TrackStage:
         )
 
     def _counting_points(self, boxes_xyxy: Floats) -> Floats:
-        """Return the point of each box that is compared with lines and zones, `[N,2]`."""
+        """Return the counting point of each box, `[N,2]`."""
         middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
         if self._settings.count_at == "bottom":
             middle[:, 1] = boxes_xyxy[:, 3]
@@ -99,7 +100,7 @@ class TrackStage:
         positions = {
             number: (x, y)
             for number, (x, y) in zip(tracked.numbers.tolist(), points.tolist(), strict=True)
-            if number  # 0: not confirmed
+            if number  # The number 0 means that the track is not confirmed.
         }
         self._history.append((self._time_ns, positions))
         while self._history[0][0] < self._time_ns - round(1e9 * TRAIL_S):

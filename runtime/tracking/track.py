@@ -12,8 +12,8 @@ Point = tuple[float, float]
 """Position in the frame: x as a fraction of the width and y as a fraction of the height, 0–1."""
 
 CountAt = Literal["bottom", "centre"]
-"""Counting point: the point of a box that crosses lines and enters zones. It is the middle of the lower edge, where an
-object stands on the ground, or the centre."""
+"""Where the counting point of a box lies. The counting point decides whether an object has crossed a line or entered a
+zone. `bottom` is the middle of the lower edge, where an object stands on the ground."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,51 +21,53 @@ class Track:
     """Settings of a tracker. They apply to each stream separately.
 
     Raises:
-        ConfigError: A number is out of range, a line has not two different points, a zone has fewer than three points
-            or no area, or two lines or zones have the same name.
+        ConfigError: A number is out of range, the two points of a line are equal, a zone has fewer than three points or
+            no area, or two lines or zones have the same name.
     """
 
     lines: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     """Start and end of each line by name, as fractions of the frame. The direction `in` goes from the left side to the
-    right side of a person who walks from the start to the end: downwards if the line goes from left to right."""
+    right side, as seen by a person who walks from the start to the end. If the line goes from left to right, `in` is
+    therefore downwards."""
     zones: Mapping[str, Sequence[Point]] = field(default_factory=dict)
-    """Corners of each zone by name, three or more, as fractions of the frame."""
+    """Three or more corners of each zone by name, as fractions of the frame."""
     count_at: CountAt = "bottom"
-    """Point of a box that crosses lines and enters zones."""
+    """Where the counting point of a box lies. See `CountAt`."""
     max_gap_s: float = 1.0
     """Maximum time in seconds between two detections of an object. After a longer gap, the object gets a new number. It
     must be longer than the time between two frames."""
     confirm: int = 3
-    """Number of frames in a row in which a new object must be found before it gets a number and counts."""
+    """Number of consecutive frames in which a new object must be found before it gets a number and counts."""
     low_score: float = 0.1
-    """Minimum score of a box that continues a track. A box that begins a track needs the score of the model."""
+    """Minimum score of a box that continues a track. A box that begins a track needs the score threshold of the
+    model."""
     class_wise: bool = True
-    """If True, the boxes of one object have the same class. If False, an object keeps its number when the detector
-    changes its class, and counts with the class that it has at that moment."""
+    """If True, all boxes of a track must have the same class. If False, an object keeps its number even if the detector
+    changes its class, and counts for the class that it has at that moment."""
     rate_hz: float = 30.0
-    """Frame rate that is assumed for a source without times, such as a folder of images."""
+    """Frame rate in hertz that is assumed for a source without times, such as a folder of images."""
 
     def __post_init__(self) -> None:
         _check_number("max_gap_s", self.max_gap_s, low=1e-3, high=3600.0, unit="seconds")
         _check_number("rate_hz", self.rate_hz, low=1e-3, high=1e6, unit="hertz")
         _check_number("low_score", self.low_score, high=1.0, unit="a score")
         if isinstance(self.confirm, bool) or not isinstance(self.confirm, int) or not 1 <= self.confirm <= 1000:
-            msg = f"confirm={self.confirm}: must be a whole number of frames, 1 to 1000"
+            msg = f"confirm={self.confirm}: must be a whole number of frames from 1 to 1000"
             raise ConfigError(msg)
         if self.count_at not in get_args(CountAt):
             raise unknown_name(self.count_at, get_args(CountAt), kind="counting point")
         for name, points in self.lines.items():
             _check_points("line", name, points)
             if len(points) != 2 or tuple(points[0]) == tuple(points[1]):
-                msg = f"line {name}: needs two different points, x1,y1,x2,y2"
+                msg = f"line {name} needs two different points: x1,y1,x2,y2"
                 raise ConfigError(msg)
         for name, points in self.zones.items():
             _check_points("zone", name, points)
             if len(points) < 3 or _area(points) < 1e-6:
-                msg = f"zone {name}: needs three or more points that enclose an area, x1,y1,x2,y2,x3,y3"
+                msg = f"zone {name} needs three or more points that enclose an area: x1,y1,x2,y2,x3,y3"
                 raise ConfigError(msg)
         if both := sorted(self.lines.keys() & self.zones.keys()):
-            msg = f"{both[0]} is the name of a line and of a zone: give each a name of its own"
+            msg = f"{both[0]} is the name of a line and of a zone: give them different names"
             raise ConfigError(msg)
 
 
@@ -86,7 +88,7 @@ def _check_points(kind: str, name: str, points: Sequence[Point]) -> None:
         except (TypeError, ValueError):
             valid = False
         if not valid:
-            msg = f"{kind} {name}: {point} is no point: x and y must be fractions of the frame, 0 to 1"
+            msg = f"{kind} {name}: {point} is not a point: x and y must be fractions of the frame, 0 to 1"
             raise ConfigError(msg)
 
 

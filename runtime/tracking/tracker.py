@@ -1,11 +1,11 @@
-"""A tracker in the family of SORT and ByteTrack, which gives the boxes of one object the same number.
+"""A tracker similar to SORT and ByteTrack, which gives all boxes of an object the same number.
 
 Sources: Bewley et al., "Simple Online and Realtime Tracking" (arXiv 1602.00763): prediction by a Kalman filter, and
 association by IoU. Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (arXiv
-2110.06864): boxes with a low score continue tracks, but begin none. Yang et al., "Hard to Track Objects with Irregular
-Motions and Similar Appearances? Make It Easier by Buffering the Matching Space" (arXiv 2211.14317): in a last step,
-the boxes of objects that were seen in the last frame are grown, because an object that moves fast between two frames
-does not overlap with itself.
+2110.06864): boxes with a low score can continue a track, but not begin one. Yang et al., "Hard to Track Objects with
+Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching Space" (arXiv 2211.14317): in a last
+step, the boxes of objects that were found in the last frame are enlarged, because the boxes of a fast object in two
+successive frames may not overlap.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MIN_IOU = 0.2
-"""Minimum IoU of a prediction and a box, also if both are grown. Source: Zhang et al., maximum distance 0.8."""
+"""Minimum IoU of a prediction and a box, with or without enlargement. Source: Zhang et al. (maximum distance 0.8)."""
 MIN_IOU_LOW = 0.5
 """Minimum IoU of a prediction and a box with a low score. Source: Zhang et al."""
 GROWTH = 2.0
-"""Number of standard deviations by which boxes are grown."""
+"""Number of standard deviations by which boxes are enlarged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,16 @@ class Tracked:
     """The tracks of the N boxes of one frame."""
 
     keys: Ints
-    """Key of the track, `[N]`, unique within the stream. -1 for a box with a low score that belongs to no track."""
+    """Key of the track of each box, `[N]`, which is unique within the stream. -1 for a box with a low score and no
+    track."""
     numbers: Ints
-    """Number of the object, `[N]`. 0 if the track is not confirmed, or if there is none."""
+    """Number of the object, `[N]`. 0 if the box has no track or its track is not confirmed."""
     boxes_xyxy: Floats
     """Filtered boxes, `[N,4]`. They jitter less than the detected boxes."""
 
 
 class Tracker:
-    """Tracks the objects of one stream. Equal input gives equal output.
+    """Tracks the objects of one stream. Equal inputs give equal results.
 
     Args:
         settings: Settings of the tracker.
@@ -71,7 +72,7 @@ class Tracker:
             boxes_xyxy: Left, top, right and bottom edge, `[N,4]`, as fractions of the frame.
             scores: Scores, `[N]`, 0–1.
             classes: Class numbers, `[N]`.
-            time_ns: Time of the frame in nanoseconds. A time before that of the last frame counts as equal to it.
+            time_ns: Time of the frame in nanoseconds. If it is before the time of the last frame, the latter is used.
         """
         time_ns = max(time_ns, self._time_ns) if self._time_ns is not None else time_ns
         last_ns, self._time_ns = time_ns if self._time_ns is None else self._time_ns, time_ns
@@ -89,14 +90,14 @@ class Tracker:
         self._begin(measured[new], classes[new], time_ns)
         self._confirm()
         tracked = self._tracked(row_of)
-        # A track that is not confirmed ends with the first frame in which the object is not found.
+        # A track that is not confirmed ends as soon as the object is not found in a frame.
         missing = self._seen_ns < time_ns
         self._motion.keep_size(missing)
         self._keep(~missing | (self._numbers > 0))
         return tracked
 
     def _associate(self, boxes: Floats, scores: Floats, classes: Ints, last_ns: int) -> Indices:
-        """Return the row of each box's track, or -1 for a box without a track, `[N]`."""
+        """Return the index of each box's track among all tracks, or -1 for a box without a track, `[N]`."""
         row_of = np.full(len(boxes), -1, np.intp)
         free = np.ones(len(self._keys), bool)
         if not len(boxes) or not len(free):
@@ -138,7 +139,7 @@ class Tracker:
         self._next_key += count
 
     def _confirm(self) -> None:
-        """Give a number to each track that has been found often enough."""
+        """Give a number to each track whose object has been found often enough."""
         rows = np.flatnonzero((self._numbers == 0) & (self._hits >= self._settings.confirm))
         self._numbers[rows] = self._next_number + np.arange(len(rows))
         self._next_number += len(rows)
@@ -152,7 +153,7 @@ class Tracker:
         return Tracked(keys, numbers, boxes)
 
     def _keep(self, rows: Bools) -> None:
-        """End the tracks where a mask `[T]` is False."""
+        """End the tracks for which a mask `[T]` is False."""
         if not rows.all():
             self._motion.take(rows)
             for name in ("_keys", "_numbers", "_hits", "_classes", "_seen_ns"):
@@ -160,11 +161,11 @@ class Tracker:
 
 
 def grown_ious(predicted: Floats, spread: Floats, boxes: Floats) -> Floats:
-    """Return the IoU of predictions with boxes, after both are grown by the uncertainty of the prediction, `[T,N]`.
+    """Return the IoU `[T,N]` of predictions and boxes. Both are enlarged by the uncertainty of the prediction.
 
     Args:
         predicted: Predicted boxes, `[T,4]`.
-        spread: Standard deviation of their centres, x and y, `[T,2]`.
+        spread: Standard deviation of their centres in x and y, `[T,2]`.
         boxes: Boxes, `[N,4]`.
     """
     first, second = predicted[:, None], boxes[None]

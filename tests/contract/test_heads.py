@@ -115,7 +115,7 @@ def test_wrong_specifications_are_refused(case, spec):
     role, name = next(iter(spec.outputs.items()))
     wrong = {
         "has no output 'absent'": msgspec.structs.replace(spec, outputs=spec.outputs | {role: "absent"}),
-        "names the roles": msgspec.structs.replace(spec, outputs={"nothing": name}),
+        "has the roles": msgspec.structs.replace(spec, outputs={"nothing": name}),
         "unknown option 'colour'": msgspec.structs.replace(spec, options=spec.options | {"colour": 1}),
         "score_threshold=2 must be": msgspec.structs.replace(spec, score_threshold=2),
         "max_boxes=0 must be": msgspec.structs.replace(spec, max_boxes=0),

@@ -1,1 +1,1 @@
-"""Heads of detectors, one file per layout: how the outputs of a network become boxes."""
+"""Heads of detectors, which convert the outputs of a network into boxes. Each layout of outputs has its own file."""

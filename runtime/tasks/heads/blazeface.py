@@ -35,25 +35,26 @@ GRIDS: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {
     (256, 896): ((16, 32), (2, 6)),
     (192, 2304): ((4,), (1,)),
 }
-"""Strides, and anchors per cell for each stride, by the size of the input and the number of anchors: short range, the
-older model for the back camera, and full range."""
+"""Known models: short range, the older model for the back camera, and full range. The key is the size of the input and
+the number of anchors. The value is the strides, and the number of anchors per cell for each stride."""
 
 VALUES = 16
-"""Number of values per anchor: centre, size, and six keypoints."""
+"""Number of values per anchor: the centre, the size and six keypoints."""
 
 
 class BlazeFace(Head):
-    """Outputs `boxes [A,16]` and `scores [A,1]`."""
+    """The outputs `boxes [A,16]` and `scores [A,1]`."""
 
     name = "blazeface"
     title = "boxes [A,16], scores [A,1]: MediaPipe's face detectors"
     labels = ("face",)
     roles = ("boxes", "scores")
     defaults: ClassVar[dict[str, Option]] = {"strides": [], "anchors_per_cell": []}
-    """`strides`: input pixels per cell of each grid. `anchors_per_cell`: number of anchors of each grid's cells."""
+    """`strides`: width of a cell in pixels of the input, for each grid. `anchors_per_cell`: number of anchors per cell,
+    for each grid."""
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise `[A,16]` and `[A,1]` with the number of anchors of one of MediaPipe's models."""
+        """Recognise outputs `[A,16]` and `[A,1]`, if A is the number of anchors of one of MediaPipe's models."""
         by_shape = {shape: name for name, shape in bare_shapes(shapes).items()}
         if len(shapes) != 2 or len(by_shape) != 2 or input_hw[0] != input_hw[1] or len(names_hint) > 1:
             return None
@@ -65,16 +66,16 @@ class BlazeFace(Head):
         return None
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of values and of anchors."""
+        """Return an error message if the number of values or anchors is wrong, or None."""
         boxes, scores = shapes["boxes"], shapes["scores"]
         if len(boxes) != 2 or boxes[1] != VALUES or scores != (boxes[0], 1):
-            return f"boxes {list(boxes)} and scores {list(scores)} must be [A,{VALUES}] and [A,1]"
+            return f"boxes and scores have the shapes {list(boxes)} and {list(scores)}, but need [A,{VALUES}] and [A,1]"
         if len(self.option(spec, "strides")) != len(self.option(spec, "anchors_per_cell")):
             return "options strides and anchors_per_cell must have the same length"
         return None
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return 1: the face."""
+        """Return 1, because faces are the only class."""
         return 1
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:

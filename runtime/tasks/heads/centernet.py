@@ -1,6 +1,6 @@
-"""Heat maps of object centres, with size and offset for each cell, as CenterNet outputs them.
+"""Heat maps of object centres with a size and an offset for each cell, as CenterNet outputs them.
 
-A cell is a candidate if its value is the maximum of its 3x3 neighbourhood. This replaces non-maximum suppression.
+A cell is a candidate if its value is the maximum of the 3x3 cells around it. This replaces non-maximum suppression.
 
 Source: Zhou et al., "Objects as Points" (arXiv 1904.07850), section 4.
 """
@@ -29,7 +29,10 @@ from orilla.runtime.tasks.heads.head import (
 
 
 class CenterNet(Head):
-    """Outputs `heat [H,W,C]`, `size [H,W,2]` (width, height) and `offset [H,W,2]` (x, y), or with channels first."""
+    """The outputs `heat [H,W,C]`, `size [H,W,2]` (width, height) and `offset [H,W,2]` (x, y).
+
+    The channels may also be the first axis.
+    """
 
     name = "centernet"
     title = "heat [H,W,C], size [H,W,2], offset [H,W,2]: heat maps of centres, as in CenterNet"
@@ -41,7 +44,10 @@ class CenterNet(Head):
     overlaps = False
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise three grids of one stride, two of which have two channels. Names or order distinguish these two."""
+        """Recognise three grids of one stride, two of which have two channels.
+
+        These two grids are distinguished by their names, or else by their order.
+        """
         found = {name: channels_of(shape, input_hw) for name, shape in bare_shapes(shapes).items()}
         grids = {name: grid for name, grid in found.items() if grid is not None}
         if len(shapes) != 3 or len(grids) != 3 or len({stride for _, stride in grids.values()}) != 1:
@@ -56,16 +62,19 @@ class CenterNet(Head):
         return HeadSpec(self.name, {"heat": heat[0], "size": size, "offset": offset}, iou_threshold=1.0)
 
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
-        """Set the activation."""
+        """Set the option `activated` according to the values of the heat map."""
         return with_options(spec, activated=are_probabilities(self.arrays(outputs, spec)["heat"]))
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check that the three grids have the same size."""
+        """Return an error message if the shapes are wrong or the three grids differ in size, or None."""
         heat, size, offset = (shapes[role] for role in self.roles)
         if len(heat) != 3 or size != offset or len(size) != 3 or 2 not in (size[0], size[2]):
-            return f"heat {list(heat)}, size {list(size)} and offset {list(offset)} must be [H,W,C], [H,W,2], [H,W,2]"
+            return (
+                f"heat, size and offset have shapes {list(heat)}, {list(size)} and {list(offset)}, but need [H,W,C],"
+                " [H,W,2] and [H,W,2]"
+            )
         same = heat[:2] == size[:2] if size[2] == 2 else heat[1:] == size[1:]
-        return None if same else f"heat {list(heat)} and size {list(size)} must have the same height and width"
+        return None if same else f"heat {list(heat)} and size {list(size)} need the same height and width"
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
         """Return the number of channels of the heat map."""
@@ -86,7 +95,7 @@ class CenterNet(Head):
 
 
 def _neighbourhood_maximum(scores: Floats) -> Floats:
-    """Return the maximum of the 3x3 neighbourhood of each cell, for each class, `[H,W,C]`."""
+    """Return for each cell and class the maximum of the 3x3 cells around the cell, `[H,W,C]`."""
     largest = [
         cv2.dilate(np.ascontiguousarray(scores[..., channel]), np.ones((3, 3))) for channel in range(scores.shape[2])
     ]

@@ -29,23 +29,26 @@ from orilla.runtime.tasks.heads.head import (
 from orilla.runtime.tasks.heads.ssd_anchors import activated, box_and_score_outputs
 
 MAX_QUERIES = 1000
-"""Networks with more candidates than this are taken for networks with anchors."""
+"""Maximum number of queries. A network with more candidates is assumed to have anchors instead."""
 
 
 class Detr(Head):
-    """Outputs `logits [Q,C]` or `[Q,C+1]`, and `boxes [Q,4]`: centre x, centre y, width, height, normalised."""
+    """The outputs `logits [Q,C]` or `[Q,C+1]`, and `boxes [Q,4]`: normalised centre x, centre y, width and height."""
 
     name = "detr"
     title = "logits [Q,C] or [Q,C+1], boxes [Q,4]: object queries, as in DETR"
     roles = ("logits", "boxes")
     defaults: ClassVar[dict[str, Option]] = {"activation": ""}
-    """`activation`: `softmax` if the last column is the class "no object", `sigmoid` if there is no such class, `none`
-    if the logits are probabilities already and there is no such class."""
+    """`activation`: `softmax` if the last column is the class "no object". `sigmoid` if there is no such class. `none`
+    if there is no such class and `logits` already contains probabilities."""
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"activation": ("softmax", "sigmoid", "none")}
     overlaps = False
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise `[Q,4]` and `[Q,C]` with few queries. The number of classes determines the activation."""
+        """Recognise outputs `[Q,4]` and `[Q,C]` with few queries.
+
+        If the number of classes is known, it determines the activation.
+        """
         pair = box_and_score_outputs(shapes)
         if pair is None or "encod" in pair[0].lower():
             return None
@@ -59,21 +62,24 @@ class Detr(Head):
         return None if activation is None else with_options(spec, activation=activation)
 
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
-        """Return None if the boxes are not fractions. Set the activation if the logits are probabilities already."""
+        """Set `activation` to `none` if `logits` contains probabilities.
+
+        Return None if the boxes are not normalised.
+        """
         arrays = self.arrays(outputs, spec)
         if arrays["boxes"].size and not -0.5 <= arrays["boxes"].min() <= arrays["boxes"].max() <= 1.5:
             return None
         return with_options(spec, activation="none") if are_probabilities(arrays["logits"]) else spec
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of queries."""
+        """Return an error message if the shapes or the numbers of queries do not match, or None."""
         logits, boxes = shapes["logits"], shapes["boxes"]
         if len(logits) == len(boxes) == 2 and boxes[1] == 4 and logits[0] == boxes[0]:
             return None
-        return f"logits {list(logits)} and boxes {list(boxes)} must be [Q,C] and [Q,4]"
+        return f"logits and boxes have the shapes {list(logits)} and {list(boxes)}, but need [Q,C] and [Q,4]"
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int | None:
-        """Return the number of columns of the logits without "no object". None if the activation is not known."""
+        """Return the number of columns of `logits` without "no object", or None if the activation is not known."""
         activation = self.option(spec, "activation")
         columns = shapes[spec.outputs["logits"]][-1]
         return columns - (activation == "softmax") if activation else None

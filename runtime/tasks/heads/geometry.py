@@ -13,7 +13,7 @@ from orilla.devices.errors import BundleError
 Floats = NDArray[np.float32]
 
 STRIDE_SETS: tuple[tuple[int, ...], ...] = ((8, 16, 32), (8, 16, 32, 64), (16, 32), (4, 8, 16, 32))
-"""Strides of common detectors, in pixels of the input per cell. Recognition tries them in this order."""
+"""Strides of common detectors: width of a cell in pixels of the input. `strides_of` tries them in this order."""
 
 
 def cell_count(input_hw: tuple[int, int], strides: Sequence[int]) -> int:
@@ -22,17 +22,17 @@ def cell_count(input_hw: tuple[int, int], strides: Sequence[int]) -> int:
 
 
 def strides_of(count: int, input_hw: tuple[int, int], per_cell: int = 1) -> tuple[int, ...] | None:
-    """Return the strides of `STRIDE_SETS` whose grids have `count` candidates, or None if there are none."""
+    """Return the first entry of `STRIDE_SETS` whose grids together have `count` candidates, or None."""
     fitting = (strides for strides in STRIDE_SETS if per_cell * cell_count(input_hw, strides) == count)
     return next(fitting, None)
 
 
 @lru_cache(maxsize=32)
 def cells(input_hw: tuple[int, int], strides: tuple[int, ...], per_cell: int = 1) -> Floats:
-    """Return column, row and stride of each candidate, `[A,3]` float32, read-only.
+    """Return the column, row and stride of each candidate, `[A,3]` float32, as a read-only array.
 
-    The grids follow each other in the order of `strides`. Within a grid, the cells are in row-major order, and the
-    candidates of a cell follow each other.
+    The grids are concatenated in the order of `strides`. Within a grid, the cells are in row-major order, and the
+    candidates of a cell are adjacent.
     """
     grids = []
     for stride in strides:
@@ -44,10 +44,10 @@ def cells(input_hw: tuple[int, int], strides: tuple[int, ...], per_cell: int = 1
 
 
 def candidate_grid(count: int, input_hw: tuple[int, int], strides: Sequence[float]) -> Floats:
-    """Return the cells of an output with one candidate per cell, see `cells`.
+    """Return the cells, as `cells` does, of an output with one candidate per cell.
 
     Raises:
-        BundleError: The output does not have one row per cell.
+        BundleError: The number of rows differs from the number of cells.
     """
     whole = tuple(max(1, int(stride)) for stride in strides)
     if cell_count(input_hw, whole) != count:
@@ -58,13 +58,13 @@ def candidate_grid(count: int, input_hw: tuple[int, int], strides: Sequence[floa
 
 
 def corners(centre_xy: Floats, size_wh: Floats) -> Floats:
-    """Return boxes as left, top, right and bottom edge, `[N,4]`, from centres `[N,2]` and sizes `[N,2]`."""
+    """Convert centres `[N,2]` and sizes `[N,2]` into boxes with left, top, right and bottom edge, `[N,4]`."""
     half = size_wh / 2
     return np.concatenate([centre_xy - half, centre_xy + half], axis=1).astype(np.float32, copy=False)
 
 
 def pixels_xy(input_hw: tuple[int, int]) -> Floats:
-    """Return width and height of the input, by which normalised points `[...,2]` are multiplied."""
+    """Return the width and height of the input: factors that convert normalised points `[...,2]` into pixels."""
     return np.array(input_hw[::-1], np.float32)
 
 
@@ -80,15 +80,15 @@ def softmax(logits: Floats) -> Floats:
 
 
 def expanded(logarithms: Floats) -> Floats:
-    """Return the exponential function of logarithms of sizes. Absurd values are limited, so that nothing overflows."""
+    """Return sizes, given their logarithms. Extremely large values are limited to prevent an overflow."""
     return np.asarray(np.exp(np.clip(logarithms, -20, 20)), np.float32)
 
 
 def as_probabilities(values: Floats, *, activated: bool) -> Floats:
-    """Return scores 0–1: the values themselves if the network has applied the sigmoid function, else their sigmoid."""
+    """Return scores 0–1: `values` itself if the network has already applied the sigmoid function, else its sigmoid."""
     return values if activated else sigmoid(values)
 
 
 def are_probabilities(values: Floats) -> bool:
-    """Return True if all values are in 0–1, within the error of quantisation."""
+    """Return True if all values lie in 0–1, apart from errors of quantisation."""
     return bool(values.size == 0 or (values.min() >= -0.02 and values.max() <= 1.02))

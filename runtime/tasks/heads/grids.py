@@ -1,4 +1,4 @@
-"""Outputs that are grids over the image: their order, their axes and their values by cell."""
+"""Functions for outputs that are grids over the image: they find out the strides, the channels and the order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orilla.runtime.tasks.heads.head import HeadSpec, Shapes, bare_shapes
 
 
 def channels_of(shape: tuple[int, ...], input_hw: tuple[int, int]) -> tuple[int, int] | None:
-    """Return channels and stride of a grid `[H,W,C]` or `[C,H,W]`, or None for another shape."""
+    """Return the number of channels and the stride of a grid `[H,W,C]` or `[C,H,W]`, or None for another shape."""
     if len(shape) != 3:
         return None
     for rows, columns, channels in ((shape[0], shape[1], shape[2]), (shape[1], shape[2], shape[0])):
@@ -23,10 +23,11 @@ def channels_of(shape: tuple[int, ...], input_hw: tuple[int, int]) -> tuple[int,
 
 
 def grids_of(shapes: Shapes, input_hw: tuple[int, int]) -> tuple[dict[str, int], int] | None:
-    """Return the stride of each output in ascending order, and the number of channels.
+    """Return the stride of each output and the number of channels of all outputs.
 
     Returns:
-        None if the outputs are not grids with different strides and the same number of channels.
+        The strides in ascending order by the name of the output, and the number of channels. None if the outputs are
+        not grids with different strides and the same number of channels.
     """
     found = {name: channels_of(shape, input_hw) for name, shape in bare_shapes(shapes).items()}
     known = {name: grid for name, grid in found.items() if grid is not None}
@@ -38,7 +39,7 @@ def grids_of(shapes: Shapes, input_hw: tuple[int, int]) -> tuple[dict[str, int],
 
 
 def channels_last(grid: Floats, channels: int) -> Floats:
-    """Return a grid `[H,W,C]` or `[C,H,W]` with `channels` channels as `[H,W,C]`."""
+    """Convert a grid `[H,W,C]` or `[C,H,W]`, which has `channels` channels, to `[H,W,C]`."""
     return grid if grid.shape[-1] == channels else np.moveaxis(grid, 0, -1)
 
 
@@ -61,11 +62,11 @@ def grid_roles(spec: HeadSpec) -> tuple[str, ...]:
 
 
 def named_grids(strides: Mapping[str, int]) -> dict[str, str]:
-    """Return the role of each output. `grid_0` has the smallest stride."""
+    """Return the name of the output for each role. `grid_0` has the smallest stride."""
     return {f"grid_{index}": name for index, name in enumerate(strides)}
 
 
 def channel_count(shapes: Shapes) -> int | None:
-    """Return the number of channels of grids that have different sizes, or None if it is not certain."""
+    """Return the number of channels that all grids share, or None if the shapes do not determine it."""
     common = set.intersection(*({shape[0], shape[-1]} for shape in shapes.values()))
     return common.pop() if len(common) == 1 else None

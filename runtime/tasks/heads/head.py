@@ -1,4 +1,4 @@
-"""The interface of a head: how the outputs of a detector with a certain layout become boxes."""
+"""The interface of a head, which converts detector outputs of a certain layout into boxes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Detections:
     """The objects that a network found in one image, in pixels of the network's input."""
 
     boxes_xyxy: Floats
-    """Left, top, right and bottom edge, `[N,4]`. Right and bottom are exclusive. Boxes may exceed the image."""
+    """Left, top, right and bottom edge, `[N,4]`. Right and bottom are exclusive. Boxes may extend beyond the image."""
     scores: Floats
     """Scores, `[N]`, 0–1."""
     classes: NDArray[np.int64]
@@ -43,7 +43,7 @@ class Detections:
         return len(self.scores)
 
     def take(self, indices: NDArray[np.integer] | NDArray[np.bool_]) -> Detections:
-        """Return the objects with these indices, in this order, or those where a mask is True."""
+        """Return the objects with these indices, in this order, or the objects for which a mask is True."""
         points = None if self.keypoints is None else self.keypoints[indices]
         return Detections(self.boxes_xyxy[indices], self.scores[indices], self.classes[indices], points)
 
@@ -60,13 +60,13 @@ class HeadSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score_threshold: float = 0.25
     """Minimum score of a box."""
     iou_threshold: float = 0.45
-    """Of two boxes of one class with a larger IoU, the one with the lower score is removed."""
+    """Maximum IoU of two boxes of one class. If it is larger, the box with the lower score is removed."""
     max_boxes: int = 100
-    """Maximum number of boxes per image. Those with the highest scores are kept."""
+    """Maximum number of boxes per image. The boxes with the highest scores are kept."""
 
 
 class Head(ABC):
-    """A layout of a detector's outputs. Its object has no state."""
+    """A layout of a detector's outputs. Objects of this class have no state."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -74,13 +74,14 @@ class Head(ABC):
     roles: ClassVar[tuple[str, ...]]
     """Roles of the outputs, such as `boxes` and `scores`."""
     defaults: ClassVar[Mapping[str, Option]] = {}
-    """Options with their default values. The default of an option that must be given is an empty string or list."""
+    """Default values of the options. An option that must be given has an empty string or list as its default."""
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Allowed values of options that are strings."""
     tables: ClassVar[tuple[str, ...]] = ()
-    """Options that are lists of lists of numbers. Other lists contain numbers. All numbers must be positive."""
+    """Options whose values are lists of lists of numbers. All other lists contain numbers. All numbers must be
+    positive."""
     labels: ClassVar[tuple[str, ...]] = ()
-    """Names of the classes, if the layout is only used for certain classes."""
+    """Names of the classes, if the layout is used only for certain classes."""
     overlaps: ClassVar[bool] = True
     """True if several candidates may describe one object, so that non-maximum suppression is necessary."""
 
@@ -88,16 +89,17 @@ class Head(ABC):
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
         """Return the specification for outputs of these shapes, or None if they cannot have this layout.
 
-        An option that the shapes do not determine is left out. `check` reports it if it has no default.
+        Options that the shapes do not determine are left out. `check` reports an option that is missing and has no
+        default.
 
         Args:
             shapes: Shapes of all outputs.
             input_hw: Height and width of the network's input in pixels.
-            names_hint: Names of the classes, if they are known. Their number can decide between layouts.
+            names_hint: Names of the classes, if they are known. Their number can help to decide between layouts.
         """
 
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
-        """Set the options that only values determine, such as the unit of coordinates.
+        """Set the options that cannot be determined without output values, such as the unit of coordinates.
 
         Args:
             spec: A specification that `recognise` returned.
@@ -111,7 +113,7 @@ class Head(ABC):
         return spec
 
     def roles_of(self, spec: HeadSpec) -> tuple[str, ...]:
-        """Return the roles of a specification. Layouts with one output per stride override it."""
+        """Return the roles of a specification. Layouts with one output per stride override this method."""
         del spec
         return self.roles
 
@@ -120,7 +122,7 @@ class Head(ABC):
         roles = self.roles_of(spec)
         if set(spec.outputs) != set(roles):
             return (
-                f"`outputs` names the roles {', '.join(spec.outputs) or 'none'}: {self.name} needs {', '.join(roles)}"
+                f"`outputs` has the roles {', '.join(spec.outputs) or 'none'}, but {self.name} needs {', '.join(roles)}"
             )
         absent = [name for name in spec.outputs.values() if name not in shapes]
         if absent:
@@ -131,11 +133,11 @@ class Head(ABC):
 
     @abstractmethod
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Return why shapes do not match a specification, or None. The keys of `shapes` are roles."""
+        """Return the reason why shapes do not match a specification, or None. The keys of `shapes` are roles."""
 
     @abstractmethod
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into candidates with a score of at least `spec.score_threshold`, before suppression.
+        """Return the candidates with a score of at least `spec.score_threshold`, before non-maximum suppression.
 
         Raises:
             BundleError: An output is missing.
@@ -146,7 +148,7 @@ class Head(ABC):
         """Return the number of classes, or None if the shapes do not determine it."""
 
     def arrays(self, outputs: Outputs, spec: HeadSpec) -> dict[str, Floats]:
-        """Return the outputs by role, without axes of length 1 at the front. Raise `BundleError` if one is missing."""
+        """Return the outputs by role, without leading axes of length 1. Raise `BundleError` if an output is missing."""
         try:
             found = {role: outputs[name] for role, name in spec.outputs.items()}
         except KeyError as error:
@@ -161,7 +163,7 @@ class Head(ABC):
     def _wrong_option(self, spec: HeadSpec) -> str | None:
         for name, value in spec.options.items():
             if name not in self.defaults:
-                return f"unknown option {name!r}: {self.name} has {', '.join(self.defaults) or 'no options'}"
+                return f"unknown option {name!r}: {self.name} has the options {', '.join(self.defaults) or 'none'}"
             if not _same_type(value, self.defaults[name]):
                 return f"option {name}={value!r} must be a {type(self.defaults[name]).__name__}"
             if isinstance(value, list) and not _are_positive(value, nested=name in self.tables):
@@ -173,7 +175,7 @@ class Head(ABC):
         if not missing:
             return None
         choices = self.choices.get(missing[0])
-        return f"option {missing[0]} of {self.name} is not known" + (
+        return f"option {missing[0]} of {self.name} could not be determined" + (
             f": give {' or '.join(choices)}" if choices else ""
         )
 
@@ -186,16 +188,16 @@ def _same_type(value: Option, default: Option) -> bool:
 
 
 def _are_positive(values: Sequence[object], *, nested: bool) -> bool:
-    """Return True if a list contains positive numbers, or lists of them if `nested`."""
+    """Return True if a list contains only positive numbers, or if `nested`, only lists of positive numbers."""
     if nested:
         return all(isinstance(row, list) and row and _are_positive(row, nested=False) for row in values)
     return all(isinstance(value, int | float) and 0 < value < math.inf for value in values)
 
 
 def bare(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return a shape without axes of length 1 at the front, unless fewer than two axes would remain.
+    """Return a shape without leading axes of length 1. At least two axes remain, or one if the shape has only one.
 
-    Some exporters write `[1,A,85]` after the batch axis. A shape of one axis is returned unchanged.
+    Some exporters add such axes: `[1,A,85]` after the batch axis instead of `[A,85]`.
     """
     shape = tuple(shape)
     while len(shape) > 2 and shape[0] == 1:
@@ -204,7 +206,7 @@ def bare(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def bare_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Return all shapes without axes of length 1 at the front. See `bare`."""
+    """Return all shapes without leading axes of length 1. See `bare`."""
     return {name: bare(shape) for name, shape in shapes.items()}
 
 
@@ -225,7 +227,7 @@ def best_classes(scores: Floats, threshold: float) -> tuple[NDArray[np.intp], Fl
 
 
 def numbers(values: Sequence[float] | Sequence[Sequence[float]]) -> list[float | list[float]]:
-    """Return numbers, or rows of numbers, as the value of an option."""
+    """Convert numbers, or rows of numbers, to the type of an option's value."""
     return [float(value) if isinstance(value, int | float) else [float(item) for item in value] for value in values]
 
 

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of several boxes around one object, the best one remains."""
+"""Non-maximum suppression: of several boxes around one object, only the box with the highest score is kept."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ import numpy as np
 from orilla.runtime.tasks.heads.head import Detections
 
 MAX_CANDIDATES = 4096
-"""Number of candidates that are compared with each other. Those with lower scores are removed first."""
+"""Maximum number of candidates that are compared with each other. If there are more, those with the lowest scores are
+removed beforehand."""
 
 
 def suppress(candidates: Detections, iou_threshold: float, max_boxes: int) -> Detections:
     """Return the best boxes in descending order of score.
 
-    Boxes of different classes do not suppress each other. Boxes with equal scores keep their order, so equal inputs
-    have equal results.
+    Boxes of different classes do not suppress each other. Boxes with equal scores keep their order, so the result is
+    deterministic.
 
     Args:
         candidates: Boxes before suppression.
-        iou_threshold: Of two boxes of one class with a larger IoU, the one with the lower score is removed. 1 keeps
-            all boxes.
+        iou_threshold: Maximum IoU of two boxes of one class. If it is larger, the box with the lower score is removed.
+            A threshold of 1 keeps all boxes.
         max_boxes: Maximum number of boxes.
     """
     found = strongest(candidates, MAX_CANDIDATES)
     if not len(found) or iou_threshold >= 1:
         return found.take(np.arange(min(max_boxes, len(found))))
     boxes = found.boxes_xyxy.astype(np.float64)
-    # OpenCV separates the classes by an offset that assumes positive coordinates.
+    # OpenCV adds an offset to the boxes of each class to separate the classes. This works only for positive
+    # coordinates.
     corner, size = boxes[:, :2] - boxes[:, :2].min(axis=0), boxes[:, 2:] - boxes[:, :2]
     boxes_xywh: Any = np.concatenate([corner, size], axis=1)
     scores: Any = found.scores

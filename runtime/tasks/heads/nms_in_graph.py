@@ -1,4 +1,4 @@
-"""Boxes that the network has already suppressed: rows of box, score and class, or three outputs.
+"""Outputs of networks that include non-maximum suppression: rows of box, score and class, or three outputs.
 
 Sources: the layouts as the documentation of the exporters describes them: `x1 y1 x2 y2 score class` of end-to-end
 detectors (Wang et al., "YOLOv10", arXiv 2405.14458), `class score x1 y1 x2 y2` of PaddleDetection (Apache-2.0), `batch
@@ -31,13 +31,13 @@ COLUMNS = {
     6: ("x1 y1 x2 y2 score class", "class score x1 y1 x2 y2"),
     7: ("batch x1 y1 x2 y2 class score", "batch class score x1 y1 x2 y2", "batch x1 y1 x2 y2 score class"),
 }
-"""Known meanings of the columns, by their number."""
+"""Known orders of the columns, by the number of columns."""
 
 NAMES = {"x1", "y1", "x2", "y2", "score", "class"}
 
 
 class NmsInGraph(Head):
-    """One output `detections [N,6]` or `[N,7]`, or three outputs `boxes [N,4]`, `scores [N]` and `classes [N]`."""
+    """The output `detections [N,6]` or `[N,7]`, or the outputs `boxes [N,4]`, `scores [N]` and `classes [N]`."""
 
     name = "nms_in_graph"
     title = "[N,6] or [N,7], or boxes [N,4], scores [N], classes [N]: boxes after suppression in the graph"
@@ -48,15 +48,16 @@ class NmsInGraph(Head):
         "class_offset": 0,
     }
     """`columns`: names of the columns of `detections`, separated by spaces: x1, y1, x2, y2, score, class and batch.
-    `coordinates`: unit of boxes. `class_offset`: number that is added to the network's class to get the index of its
-    label."""
+    `coordinates`: unit of the boxes. `class_offset`: number that is added to the network's class number to get the
+    index of the label."""
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"coordinates": ("pixels", "normalised")}
     overlaps = False
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise one output of six or seven columns whose rows are not cells, or three outputs.
+        """Recognise three outputs, or one output `[N,6]` or `[N,7]`.
 
-        The order of seven columns is not certain. `refine` determines it.
+        An output with one row per grid cell has another layout. The shape does not determine the order of seven
+        columns, but `refine` does.
         """
         bared = bare_shapes(shapes)
         if len(bared) == 3:
@@ -72,7 +73,10 @@ class NmsInGraph(Head):
         return HeadSpec(self.name, {"detections": output}, {"columns": columns}, iou_threshold=1.0)
 
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
-        """Set the order of the columns, or which output contains the scores, and the unit."""
+        """Set the order of the columns and the unit of the boxes.
+
+        If there are three outputs, determine which one contains the scores instead.
+        """
         if "detections" not in spec.outputs:
             return self._refine_three(spec, outputs)
         rows = self.arrays(outputs, spec)["detections"]
@@ -85,26 +89,26 @@ class NmsInGraph(Head):
         return with_options(spec, columns=columns, coordinates=unit_of(_box(rows, names))) if len(rows) else spec
 
     def roles_of(self, spec: HeadSpec) -> tuple[str, ...]:
-        """Return one role, or three if the specification names three outputs."""
+        """Return one role, or three roles if the specification has three outputs."""
         return self.roles if len(spec.outputs) <= 1 else ("boxes", "scores", "classes")
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the names and the number of columns."""
+        """Return an error message if the shapes, the names or the number of columns are wrong, or None."""
         if "detections" not in shapes:
             boxes = shapes["boxes"]
-            return None if len(boxes) == 2 and boxes[1] == 4 else f"boxes {list(boxes)} must be [N,4]"
+            return None if len(boxes) == 2 and boxes[1] == 4 else f"boxes has shape {list(boxes)}, but needs [N,4]"
         names, shape = str(self.option(spec, "columns")).split(), shapes["detections"]
         if not set(names) >= NAMES or not set(names) <= NAMES | {"batch"} or len(set(names)) < len(names):
             return f"option columns={' '.join(names)!r} must name x1, y1, x2, y2, score, class and optionally batch"
         if len(shape) != 2 or shape[1] != len(names):
-            return f"detections {list(shape)} must be [N,{len(names)}] for the columns {' '.join(names)}"
+            return f"detections has shape {list(shape)}, but needs [N,{len(names)}] for the columns {' '.join(names)}"
         return None
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> None:
-        """Return None: the shapes do not depend on the number of classes."""
+        """Return None, because the shapes do not depend on the number of classes."""
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-        """Convert outputs into boxes. Rows of other images of a batch and unused rows are removed."""
+        """Convert outputs into boxes. Unused rows and rows of other images of a batch are removed."""
         arrays = self.arrays(outputs, spec)
         if "detections" in arrays:
             names, rows = str(self.option(spec, "columns")).split(), arrays["detections"]
@@ -147,7 +151,7 @@ def _box(rows: Floats, names: Sequence[str]) -> Floats:
 
 
 def _fits(rows: Floats, names: Sequence[str]) -> bool:
-    """Return True if the columns of rows can have this meaning."""
+    """Return True if the values of `rows` `[N,columns]` do not contradict these column names."""
     box = _box(rows, names)
     batch = not ("batch" in names and rows[:, names.index("batch")].any())
     return (
@@ -158,7 +162,7 @@ def _fits(rows: Floats, names: Sequence[str]) -> bool:
 
 
 def _are_score_and_class(scores: Floats, classes: Floats) -> bool:
-    """Return True if these are probabilities and whole numbers. -1 marks an unused row."""
+    """Return True if `scores` contains probabilities and `classes` contains whole numbers. -1 marks an unused row."""
     used = classes >= 0
     return are_probabilities(scores[used]) and bool(np.array_equal(classes, classes.round()) and (classes >= -1).all())
 

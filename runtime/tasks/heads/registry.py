@@ -31,7 +31,7 @@ HEADS = {
 
 @cache
 def head_of(layout: str) -> Head:
-    """Return a head by the name of its layout. Raise `ConfigError` if the name is unknown."""
+    """Return the head for a layout. Raise `ConfigError` if the layout is unknown."""
     if layout not in HEADS:
         raise unknown_name(layout, HEADS, kind="layout of a detector")
     head: Head = import_module(HEADS[layout]).HEAD
@@ -41,7 +41,7 @@ def head_of(layout: str) -> Head:
 def recognise(shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> list[HeadSpec]:
     """Return all specifications that fit the shapes of a model's outputs.
 
-    Several mean that the shapes alone do not determine the layout.
+    If there are several specifications, the shapes alone do not determine the layout.
 
     Args:
         shapes: Shapes of all outputs without the batch axis.
@@ -53,7 +53,7 @@ def recognise(shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[st
 
 
 def refine(specs: Sequence[HeadSpec], outputs: Outputs, input_hw: tuple[int, int]) -> list[HeadSpec]:
-    """Return the specifications that real outputs do not contradict, with the options that only values determine."""
+    """Complete each specification with `Head.refine`, and return those that the values do not contradict."""
     found = (head_of(spec.layout).refine(spec, outputs, input_hw) for spec in specs)
     return [spec for spec in found if spec is not None]
 
@@ -69,7 +69,7 @@ def check(spec: HeadSpec, shapes: Shapes) -> None:
 
 
 def detect(outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
-    """Convert outputs into boxes after suppression, in descending order of score.
+    """Return the boxes after non-maximum suppression, in descending order of score.
 
     Raises:
         BundleError: An output is missing.
@@ -83,12 +83,12 @@ def detect(outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detec
 
 
 def describe_outputs(shapes: Shapes) -> str:
-    """Return names and shapes of outputs for messages, as in `boxes [10,4], scores [10]`."""
+    """Return the names and shapes of outputs for messages, as in `boxes [10,4], scores [10]`."""
     return ", ".join(f"{name} [{','.join(map(str, shape))}]" for name, shape in shapes.items())
 
 
 def describe_heads() -> list[str]:
-    """Return one line for each layout: its name and the outputs that it expects."""
+    """Return a line for each layout with its name and the outputs that it expects."""
     return [f"{name}: {head_of(name).title}" for name in HEADS]
 
 

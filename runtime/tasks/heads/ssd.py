@@ -17,17 +17,20 @@ from orilla.runtime.tasks.heads.head import Detections, Head, HeadSpec, Option, 
 
 
 class Ssd(Head):
-    """Outputs `boxes [N,4]`, `classes [N]`, `scores [N]` and `count [1]`."""
+    """The outputs `boxes [N,4]`, `classes [N]`, `scores [N]` and `count [1]`."""
 
     name = "ssd"
     title = "boxes [N,4], classes [N], scores [N], count [1]: the operator TFLite_Detection_PostProcess"
     roles = ("boxes", "classes", "scores", "count")
     defaults: ClassVar[dict[str, Option]] = {"class_offset": 0}
-    """`class_offset`: number that is added to the network's class to get the index of its label."""
+    """`class_offset`: number that is added to the network's class number to get the index of the label."""
     overlaps = False
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise one `[N,4]`, two `[N]` and one number. Classes and scores are distinguished by name or order."""
+        """Recognise four outputs: one of shape `[N,4]`, two of shape `[N]`, and a single number.
+
+        The names or the order of the outputs distinguish classes from scores.
+        """
         plain = {name: _flat(shape) for name, shape in shapes.items()}
         boxes = [name for name, shape in plain.items() if len(shape) == 2 and shape[1] == 4]
         if len(plain) != 4 or len(boxes) != 1:
@@ -43,7 +46,7 @@ class Ssd(Head):
         return HeadSpec(self.name, {"boxes": boxes[0], "classes": first, "scores": second, "count": counts[0]})
 
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
-        """Exchange classes and scores if the classes are not whole numbers or the scores are not probabilities."""
+        """Swap `classes` and `scores` if `classes` contains no whole numbers or `scores` contains no probabilities."""
         classes, scores = (outputs[spec.outputs[role]].ravel() for role in ("classes", "scores"))
         if _are_whole(classes) and are_probabilities(scores):
             return spec
@@ -53,16 +56,16 @@ class Ssd(Head):
         return msgspec.structs.replace(spec, outputs=names)
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of boxes, classes and scores."""
+        """Return an error message if the shapes of boxes, classes and scores are wrong, or None."""
         boxes, classes, scores = (_flat(shapes[role]) for role in ("boxes", "classes", "scores"))
         if len(boxes) != 2 or boxes[1] != 4:
-            return f"boxes {list(boxes)} must be [N,4]"
+            return f"boxes has shape {list(boxes)}, but needs [N,4]"
         if classes not in (boxes[:1], ()) or scores not in (boxes[:1], ()):
-            return f"classes {list(classes)} and scores {list(scores)} must be [{boxes[0]}]"
+            return f"classes and scores have the shapes {list(classes)} and {list(scores)}, but need [{boxes[0]}]"
         return None
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> None:
-        """Return None: the shapes do not depend on the number of classes."""
+        """Return None, because the shapes do not depend on the number of classes."""
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
         """Convert outputs into boxes."""
@@ -76,14 +79,14 @@ class Ssd(Head):
 
 
 def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without axes of length 1 at the front, except the last axis and the rows of boxes."""
+    """Return a shape without leading axes of length 1. The last axis remains, and so do the last two axes of boxes."""
     while len(shape) > 1 and shape[0] == 1 and not (len(shape) == 2 and shape[1] == 4):
         shape = shape[1:]
     return shape
 
 
 def _scores_first(first: str, second: str, place_of_boxes: int) -> bool:
-    """Return True if the first of two outputs contains the scores, by their names, else by the order of the outputs.
+    """Return True if the first of two outputs contains the scores, according to their names or else to their order.
 
     The operator's order is boxes, classes, scores, count. Exporters of TensorFlow 2 write scores, boxes, count and
     classes.

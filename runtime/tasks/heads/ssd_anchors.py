@@ -1,7 +1,7 @@
-"""Boxes relative to anchors with class scores, as SSD networks output them without post-processing.
+"""Class scores, and boxes relative to anchors, as SSD networks output them without post-processing.
 
 Sources: Liu et al., "SSD: Single Shot MultiBox Detector" (arXiv 1512.02325), section 2: boxes are offsets of centre and
-logarithms of size relative to the anchor, divided by variances. The order y, x, height, width is the one of the
+logarithms of size relative to the anchor, divided by variances. The order y, x, height, width is that of the
 TensorFlow Object Detection API (Apache-2.0, `box_coders/faster_rcnn_box_coder.py`).
 """
 
@@ -34,10 +34,10 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 class SsdAnchors(Head):
-    """Outputs `boxes [A,4]` and `scores [A,C]`, or two such outputs for each feature map.
+    """The outputs `boxes [A,4]` and `scores [A,C]`, or two outputs for each feature map.
 
-    The outputs of a feature map of h x w cells with a anchors per cell are `[h,w,a*4]` and `[h,w,a*C]`. Each output of
-    an int8 network has its own scale, so separate outputs are more precise.
+    If a feature map has h x w cells with a anchors per cell, its outputs are `[h,w,a*4]` and `[h,w,a*C]`. Each output
+    of an int8 network has its own scale, so one pair of outputs per feature map is more precise.
     """
 
     name = "ssd_anchors"
@@ -57,8 +57,9 @@ class SsdAnchors(Head):
     }
     """`grids`: rows and columns of each feature map. `sizes`: for each feature map, the square root of the area of each
     of its anchors, in pixels of the input. `aspect_ratios`: width divided by height of the same anchors. `variances`:
-    factors of x, y, width and height. `box_order`: order of the values of `boxes`. `activation`: function that turns
-    `scores` into probabilities. `background`: column of the background in `scores`, or -1 if there is none."""
+    factors by which the offsets in x, y, width and height are multiplied. `box_order`: order of the values of `boxes`.
+    `activation`: function that turns `scores` into probabilities. `background`: index of the background's column in
+    `scores`, or -1 if there is no such column."""
     tables = ("grids", "sizes", "aspect_ratios")
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "activation": ("sigmoid", "softmax", "none"),
@@ -66,13 +67,13 @@ class SsdAnchors(Head):
     }
 
     def roles_of(self, spec: HeadSpec) -> tuple[str, ...]:
-        """Return `boxes` and `scores`, or such a pair with a number for each feature map."""
+        """Return the roles `boxes` and `scores`, or for each feature map a numbered pair of these roles."""
         if "boxes_0" not in spec.outputs:
             return self.roles
         return tuple(f"{role}_{index}" for index in range(len(spec.outputs) // 2) for role in self.roles)
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise `[A,4]` and `[A,C]`, or pairs of feature maps. The anchors must be given as options."""
+        """Recognise outputs `[A,4]` and `[A,C]`, or a pair for each feature map. The anchors must be options."""
         pair = box_and_score_outputs(shapes)
         if pair is None:
             return self._recognise_maps(shapes)
@@ -98,28 +99,28 @@ class SsdAnchors(Head):
         return HeadSpec(self.name, outputs, {"grids": numbers(grids)})
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the options, and compare the number of anchors with the shapes."""
+        """Return an error message if the options are wrong or do not match the shapes, or None."""
         grids, sizes, ratios = (self.option(spec, name) for name in ("grids", "sizes", "aspect_ratios"))
         if any(len(row) != 2 or not all(float(side).is_integer() for side in row) for row in grids):
-            return f"option grids={grids} must be rows and columns of each feature map"
+            return f"option grids={grids} must contain the rows and columns of each feature map"
         if len(self.option(spec, "variances")) != 4:
             return "option variances must be four numbers, for x, y, width and height"
         if not len(grids) == len(sizes) == len(ratios) or list(map(len, sizes)) != list(map(len, ratios)):
-            return "options grids, sizes and aspect_ratios must have one list per feature map, with a ratio per size"
+            return "options grids, sizes and aspect_ratios need one list per feature map, with one ratio per size"
         problem = (self._wrong_pair if "boxes" in shapes else self._wrong_maps)(spec, shapes)
         if problem is not None:
             return problem
         columns, background = self._columns(spec, shapes), int(self.option(spec, "background"))
         if not -1 <= background < columns:
-            return f"option background={background} must be -1, or a column of the {columns} scores of an anchor"
+            return f"option background={background} must be -1 or the index of one of the {columns} scores of an anchor"
         return None
 
     def _wrong_pair(self, spec: HeadSpec, shapes: Shapes) -> str | None:
         boxes, scores, count = shapes["boxes"], shapes["scores"], sum(self._counts(spec))
         if len(boxes) != 2 or boxes[1] != 4 or len(scores) != 2 or scores[0] != boxes[0]:
-            return f"boxes {list(boxes)} and scores {list(scores)} must be [A,4] and [A,C]"
+            return f"boxes and scores have the shapes {list(boxes)} and {list(scores)}, but need [A,4] and [A,C]"
         if count != boxes[0]:
-            return f"the options define {count} anchors, but boxes {list(boxes)} has {boxes[0]}"
+            return f"the options define {count} anchors, but boxes has shape {list(boxes)}"
         return None
 
     def _wrong_maps(self, spec: HeadSpec, shapes: Shapes) -> str | None:
@@ -127,14 +128,15 @@ class SsdAnchors(Head):
         if 2 * len(grids) != len(shapes):
             return f"option grids has {len(grids)} feature maps, but there are {len(shapes)} outputs: two per map"
         if not all(shapes.values()):
-            return "an output has no axes"
+            return "an output has a shape without axes"
         columns = self._columns(spec, shapes)
         for index, ((height, width), row) in enumerate(zip(grids, sizes, strict=True)):
             for role, values in (("boxes", 4), ("scores", columns)):
                 shape = shapes[f"{role}_{index}"]
                 expected = bare((int(height), int(width), len(row) * values))
                 if shape != expected:
-                    return f"{role}_{index} {list(shape)} must be {list(expected)} for {len(row)} anchors per cell"
+                    counted = f"for {len(row)} anchors per cell"
+                    return f"{role}_{index} has shape {list(shape)}, but needs {list(expected)} {counted}"
         return None
 
     def _counts(self, spec: HeadSpec) -> list[int]:
@@ -143,13 +145,13 @@ class SsdAnchors(Head):
         return [int(rows * columns) * len(row) for (rows, columns), row in pairs]
 
     def _columns(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return the number of scores of each anchor, with the background. The keys of `shapes` are roles."""
+        """Return the number of scores of each anchor, including the background. The keys of `shapes` are roles."""
         if "scores" in shapes:
             return shapes["scores"][-1]
         return shapes["scores_0"][-1] // len(self.option(spec, "sizes")[0])
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return the number of scores of each anchor without the background."""
+        """Return the number of scores of each anchor, excluding the background."""
         columns = self._columns(spec, {role: bare(shapes[name]) for role, name in spec.outputs.items()})
         return columns - (int(self.option(spec, "background")) >= 0)
 
@@ -182,7 +184,7 @@ class SsdAnchors(Head):
 def box_and_score_outputs(shapes: Shapes) -> tuple[str, str] | None:
     """Return the names of two outputs `[A,4]` and `[A,C]`, or None for other outputs.
 
-    If C is also 4, the name with `box` is the one of the boxes.
+    If C is also 4, the output whose name contains `box` is assumed to contain the boxes.
     """
     bared = bare_shapes(shapes)
     if len(bared) != 2 or any(len(shape) != 2 for shape in bared.values()) or len({s[0] for s in bared.values()}) != 1:
@@ -196,16 +198,16 @@ def box_and_score_outputs(shapes: Shapes) -> tuple[str, str] | None:
 
 
 def activated(scores: Floats, activation: str) -> Floats:
-    """Return probabilities from scores `[A,C]`: `sigmoid`, `softmax`, or `none` if they are probabilities already."""
+    """Apply an activation, `sigmoid`, `softmax` or `none`, to scores `[A,C]`. Return probabilities."""
     if activation == "none":
         return scores
     return softmax(scores) if activation == "softmax" else sigmoid(scores)
 
 
 def anchors_of(spec: HeadSpec, input_hw: tuple[int, int]) -> Floats:
-    """Return centre x, centre y, width and height of the anchors of a specification, `[A,4]` pixels, read-only.
+    """Return centre x, centre y, width and height of all anchors in pixels, `[A,4]`, as a read-only array.
 
-    The feature maps follow each other, their cells are in row-major order, and the anchors of a cell follow each other.
+    The feature maps are concatenated. Their cells are in row-major order, and the anchors of a cell are adjacent.
     """
     grids, sizes, ratios = (tuple(map(tuple, HEAD.option(spec, name))) for name in ("grids", "sizes", "aspect_ratios"))
     return _anchors(grids, sizes, ratios, input_hw)
@@ -228,12 +230,12 @@ def _anchors(grids: Rows, sizes: Rows, ratios: Rows, input_hw: tuple[int, int]) 
 
 
 def encode(boxes_xyxy: Floats, anchors: Floats, variances: Sequence[float]) -> Floats:
-    """Return the values that a network should output for boxes, `[N,4]`: the inverse of decoding.
+    """Return the values `[N,4]` that a network should output for boxes. This is the inverse of decoding.
 
     Args:
         boxes_xyxy: Boxes `[N,4]` in pixels of the input.
-        anchors: The anchor of each box: centre x, centre y, width and height, `[N,4]`.
-        variances: Factors of x, y, width and height.
+        anchors: The anchor of each box, `[N,4]`: centre x, centre y, width and height.
+        variances: Factors by which decoding multiplies the offsets in x, y, width and height.
     """
     size = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     offset = (boxes_xyxy[:, :2] + size / 2 - anchors[:, :2]) / anchors[:, 2:]

@@ -1,8 +1,8 @@
-"""Grids of boxes relative to anchors, with objectness, as YOLOv3 and its successors output them before decoding.
+"""Grids of objectness, class scores and boxes relative to anchors, as YOLOv3 outputs them before decoding.
 
-Sources: Redmon and Farhadi, "YOLOv3: An Incremental Improvement" (arXiv 1804.02767), section 2.1: centre = sigmoid(t) +
-cell, size = anchor * exp(t); the anchors for COCO are in the same section. Wang et al., "Scaled-YOLOv4" (arXiv
-2011.08036): centre = 2 * sigmoid(t) - 0.5 + cell, size = anchor * (2 * sigmoid(t))^2.
+Sources: Redmon and Farhadi, "YOLOv3: An Incremental Improvement" (arXiv 1804.02767), section 2.1, which contains the
+formulas centre = sigmoid(t) + cell and size = anchor * exp(t), and the anchors for COCO. Wang et al., "Scaled-YOLOv4"
+(arXiv 2011.08036): centre = 2 * sigmoid(t) - 0.5 + cell, size = anchor * (2 * sigmoid(t))^2.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ ANCHORS_PER_CELL = 3
 
 
 class YoloAnchors(Head):
-    """One output `[H,W,K*(5+C)]` or `[K*(5+C),H,W]` per stride, for K anchors per cell."""
+    """An output `[H,W,K*(5+C)]` or `[K*(5+C),H,W]` for each stride, with K anchors per cell and C classes."""
 
     name = "yolo_anchors"
     title = "per stride [H,W,3*(5+C)] or [3*(5+C),H,W]: boxes relative to anchors, as in YOLOv3"
     roles = ("grid_0", "grid_1", "grid_2")
     defaults: ClassVar[dict[str, Option]] = {"anchors": [], "formula": ""}
-    """`anchors`: for each output, widths and heights of its anchors in pixels of the input, `[w,h,w,h,...]`. `formula`:
-    `exponential` as in YOLOv3, `squared` as in Scaled-YOLOv4 and YOLOv5."""
+    """`anchors`: for each output, the widths and heights of its anchors in pixels of the input, `[w,h,w,h,...]`.
+    `formula`: `exponential` as in YOLOv3, or `squared` as in Scaled-YOLOv4 and YOLOv5."""
     tables = ("anchors",)
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"formula": ("exponential", "squared")}
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise grids of different strides whose channels are a multiple of three."""
+        """Recognise grids with different strides whose number of channels is a multiple of three."""
         found = grids_of(shapes, input_hw)
         if found is None or found[1] % ANCHORS_PER_CELL:
             return None
@@ -60,26 +60,26 @@ class YoloAnchors(Head):
         return HeadSpec(self.name, named_grids(found[0]))
 
     def roles_of(self, spec: HeadSpec) -> tuple[str, ...]:
-        """Return one role per output."""
+        """Return one role for each output."""
         return grid_roles(spec)
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of channels and of anchors."""
+        """Return an error message if the number of channels or anchors is wrong, or None."""
         bad = next((list(shape) for shape in shapes.values() if len(shape) != 3), None)
         if bad is not None:
-            return f"an output {bad} must be [H,W,K*(5+C)] or [K*(5+C),H,W]"
+            return f"an output has shape {bad}, but needs [H,W,K*(5+C)] or [K*(5+C),H,W]"
         rows = self.option(spec, "anchors")
         if {len(row) for row in rows} != {len(rows[0])} or len(rows[0]) % 2:
-            return f"option anchors={rows} must be one list of widths and heights per output, all of the same length"
+            return f"option anchors={rows} needs one list of widths and heights per output, all of the same length"
         count, channels = len(rows[0]) // 2, channel_count(shapes)
         if len(rows) != len(shapes):
-            return f"option anchors has {len(rows)} lists for {len(shapes)} outputs"
+            return f"option anchors has {len(rows)} lists, but there are {len(shapes)} outputs"
         if not count or channels is None or channels % count or channels // count < 6:
-            return f"the outputs must have {count}*(5+C) channels for {count} anchors per cell"
+            return f"each output needs {count}*(5+C) channels, because there are {count} anchors per cell"
         return None
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int | None:
-        """Return the number of channels per anchor without the first five."""
+        """Return the number of channels per anchor minus five: all channels except box and objectness."""
         bared, rows = bare_shapes(shapes), self.option(spec, "anchors")
         channels = channel_count({name: bared[name] for name in spec.outputs.values()})
         anchors = len(rows[0]) // 2 if rows else ANCHORS_PER_CELL
@@ -94,7 +94,8 @@ class YoloAnchors(Head):
         ordered = [channels_last(grids[role], channels) for role in self.roles_of(spec)]
         strides = strides_of_grids(ordered, input_hw)
         rows = np.concatenate([grid.reshape(-1, channels // per_cell) for grid in ordered])
-        # The product of two probabilities needs the logistic function of all scores, but few candidates remain.
+        # The score is a product of two probabilities, so it needs the sigmoid of all class scores. Only a few
+        # candidates remain.
         objectness = sigmoid(rows[:, 4])
         likely = np.flatnonzero(objectness >= spec.score_threshold)
         scores = objectness[likely, None] * sigmoid(rows[likely, 5:])
@@ -110,7 +111,7 @@ class YoloAnchors(Head):
         return Detections(boxes, best, classes)
 
     def _boxes(self, rows: Floats, grid: Floats, sizes: Floats, spec: HeadSpec) -> Floats:
-        """Return the boxes `[N,4]` of candidates in pixels of the input.
+        """Return the boxes of the candidates in pixels of the input, `[N,4]`.
 
         Args:
             rows: Raw values, `[N,5+C]`.

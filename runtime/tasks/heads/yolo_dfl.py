@@ -1,7 +1,7 @@
 """Grids of box distributions and class logits, as anchor-free YOLO detectors output them before decoding.
 
 Each cell predicts the distances from its centre to the four edges of the box. A distance is the expected value of a
-distribution over the whole numbers 0, 1, ... in cells.
+distribution over 0, 1, 2, ... cells.
 
 Source: Li et al., "Generalized Focal Loss" (arXiv 2006.04388), section 3.2, and its implementation under Apache-2.0 in
 open-mmlab/mmdetection, `gfl_head.py` (class `Integral`).
@@ -36,11 +36,14 @@ from orilla.runtime.tasks.heads.head import (
 )
 
 BINS = 16
-"""Number of values of a distribution: distances of 0 to 15 cells."""
+"""Default number of values of a distribution, for distances of 0 to 15 cells."""
 
 
 class YoloDfl(Head):
-    """One output `[H,W,4*bins+C]` or `[4*bins+C,H,W]` per stride: left, top, right, bottom, then the class logits."""
+    """An output `[H,W,4*bins+C]` or `[4*bins+C,H,W]` for each stride.
+
+    The channels are the distributions of left, top, right and bottom, and then the class logits.
+    """
 
     name = "yolo_dfl"
     title = "per stride [H,W,64+C] or [64+C,H,W]: distributions of distances and class logits"
@@ -49,30 +52,30 @@ class YoloDfl(Head):
     """`bins`: number of values of a distribution."""
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise grids of equal channels and different strides."""
+        """Recognise grids with the same number of channels and different strides."""
         found = grids_of(shapes, input_hw)
         if found is None or (names_hint and found[1] != 4 * BINS + len(names_hint)) or found[1] <= 4 * BINS:
             return None
         return HeadSpec(self.name, named_grids(found[0]))
 
     def roles_of(self, spec: HeadSpec) -> tuple[str, ...]:
-        """Return one role per output."""
+        """Return one role for each output."""
         return grid_roles(spec)
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of channels."""
+        """Return an error message if the number of channels is wrong, or None."""
         bad = next((list(shape) for shape in shapes.values() if len(shape) != 3), None)
         if bad is not None:
-            return f"an output {bad} must be [H,W,4*bins+C] or [4*bins+C,H,W]"
+            return f"an output has shape {bad}, but needs [H,W,4*bins+C] or [4*bins+C,H,W]"
         channels = channel_count(shapes)
         if int(self.option(spec, "bins")) < 1:
             return "option bins must be 1 or more"
         if channels is None or channels <= 4 * int(self.option(spec, "bins")):
-            return f"the outputs must have more than {4 * int(self.option(spec, 'bins'))} channels, all the same number"
+            return f"the outputs need more than {4 * int(self.option(spec, 'bins'))} channels, and all the same number"
         return None
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int | None:
-        """Return the number of channels that are class logits."""
+        """Return the number of channels that contain class logits."""
         bared = bare_shapes(shapes)
         channels = channel_count({name: bared[name] for name in spec.outputs.values()})
         return None if channels is None else channels - 4 * int(self.option(spec, "bins"))
@@ -94,7 +97,7 @@ class YoloDfl(Head):
 
 
 def expected_values(logits: Floats) -> Floats:
-    """Return the expected value of distributions `[...,bins]` over 0, 1, ..., bins - 1."""
+    """Return the expected value of each distribution over 0, 1, ..., bins - 1, given its logits `[...,bins]`."""
     return np.asarray(softmax(logits) @ np.arange(logits.shape[-1], dtype=np.float32), np.float32)
 
 

@@ -1,10 +1,10 @@
-"""Rows of box, objectness and class scores, as YOLOX and detectors in the style of YOLOv5 output them.
+"""Rows of box, objectness and class scores, as YOLOX and detectors like YOLOv5 output them.
 
 The score of a candidate is its objectness times the score of its best class.
 
 Sources: Ge et al., "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430), and its code under Apache-2.0
-(Megvii-BaseDetection/YOLOX, `yolox/utils/demo_utils.py`): centre = (offset + cell) * stride, size = exp(value) *
-stride.
+(Megvii-BaseDetection/YOLOX, `yolox/utils/demo_utils.py`), which contains the formulas centre = (offset + cell) * stride
+and size = exp(value) * stride.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from orilla.runtime.tasks.heads.head import (
 )
 
 ANCHORS_PER_CELL = 3
-"""Number of candidates per cell of detectors in the style of YOLOv5."""
+"""Number of candidates per cell in detectors like YOLOv5."""
 
 NORMALISED_LIMIT = 4.0
-"""Coordinates of which 99 % are below this value are fractions of the input's size, not pixels."""
+"""If 99 % of the coordinates are below this value, they are fractions of the input's size, otherwise pixels."""
 
 
 class YoloObjectness(Head):
-    """One output `[A,5+C]`: centre x, centre y, width, height, objectness and a score for each class."""
+    """The output `[A,5+C]`: centre x, centre y, width, height, objectness and a score for each class."""
 
     name = "yolo_objectness"
     title = "[A,5+C]: box, objectness and class scores, as in YOLOX and YOLOv5"
@@ -56,16 +56,16 @@ class YoloObjectness(Head):
         "coordinates": "pixels",
         "activated": True,
     }
-    """`encoding`: `yolox` if the box is relative to its cell, `v5` if it is a position in the image. `strides`: input
-    pixels per cell, only for `yolox`. `coordinates`: unit of boxes, only for `v5`. `activated`: True if the network has
-    applied the sigmoid function to the scores."""
+    """`encoding`: `yolox` if a box is relative to its cell, `v5` if it is a position in the image. `strides`: width of
+    a cell in pixels of the input for each grid, only for `yolox`. `coordinates`: unit of the boxes, only for `v5`.
+    `activated`: True if the network has applied the sigmoid function to the scores."""
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
         "encoding": ("yolox", "v5"),
         "coordinates": ("pixels", "normalised"),
     }
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise `[A,5+C]` if A is the number of cells, or three times this number."""
+        """Recognise an output `[A,5+C]`, if A is the number of cells or three times this number."""
         if len(shapes) != 1:
             return None
         (output, shape), *_ = bare_shapes(shapes).items()
@@ -80,9 +80,10 @@ class YoloObjectness(Head):
         return None
 
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
-        """Set encoding, unit and activation.
+        """Set the options `encoding`, `coordinates` and `activated`.
 
-        Logarithms of sizes have negative values, sizes do not. Without negative values, the boxes are positions.
+        If widths or heights are negative, they are logarithms, so the encoding is `yolox`. Otherwise, the boxes are
+        assumed to be positions in the image, so the encoding is `v5`.
         """
         rows = self.arrays(outputs, spec)["predictions"]
         spec = with_options(spec, activated=are_probabilities(rows[:, 4:]))
@@ -91,12 +92,12 @@ class YoloObjectness(Head):
         return with_options(spec, encoding="v5", coordinates=unit_of(rows[:, :4]))
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of columns, and for `yolox` the number of rows."""
+        """Return an error message if the shape is wrong, or for `yolox` the number of rows, or None."""
         shape = shapes["predictions"]
-        return None if len(shape) == 2 and shape[1] >= 6 else f"predictions {list(shape)} must be [A,5+C]"
+        return None if len(shape) == 2 and shape[1] >= 6 else f"predictions has shape {list(shape)}, but needs [A,5+C]"
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return the number of columns without the first five."""
+        """Return the number of columns minus five: all columns except box and objectness."""
         return shapes[spec.outputs["predictions"]][-1] - 5
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
@@ -118,7 +119,13 @@ def unit_of(boxes: Floats) -> str:
 
 
 def positions(boxes: Floats, coordinates: str, input_hw: tuple[int, int]) -> Floats:
-    """Return centres and sizes `[N,4]`, in pixels or normalised, as corners in pixels."""
+    """Convert boxes `[N,4]` from centre and size to left, top, right and bottom edge in pixels.
+
+    Args:
+        boxes: Centre x, centre y, width and height, `[N,4]`.
+        coordinates: Unit of `boxes`: `pixels` or `normalised`.
+        input_hw: Height and width of the network's input in pixels.
+    """
     scale = pixels_xy(input_hw) if coordinates == "normalised" else np.ones(2, np.float32)
     return corners(boxes[:, :2] * scale, boxes[:, 2:4] * scale)
 

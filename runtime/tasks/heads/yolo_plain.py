@@ -1,9 +1,9 @@
-"""Rows of box and class scores without objectness, as anchor-free YOLO detectors output them after decoding.
+"""Boxes and class scores without objectness, as anchor-free YOLO detectors output them after decoding.
 
-The score of a candidate is the score of its best class. The boxes are centre and size in the image.
+The score of a candidate is the score of its best class. Boxes are given as centre and size in the image.
 
-Source: the layout as OpenCV's documentation of its `dnn` module describes it (Apache-2.0,
-`samples/dnn/yolo_detector.cpp`): `[4+C,A]`, centre x, centre y, width and height, then the class scores.
+Source: OpenCV, `samples/dnn/yolo_detector.cpp` (Apache-2.0), which describes the layout: an output `[4+C,A]` with
+centre x, centre y, width and height, then the class scores.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from orilla.runtime.tasks.heads.yolo_objectness import positions, unit_of
 
 
 class YoloPlain(Head):
-    """One output `[4+C,A]` or `[A,4+C]`: centre x, centre y, width, height and a score for each class.
+    """The output `[4+C,A]` or `[A,4+C]`: centre x, centre y, width, height and a score for each class.
 
-    With keypoints, x, y and visibility of each point follow the class scores.
+    If there are keypoints, x, y and visibility of each keypoint follow the class scores.
     """
 
     name = "yolo_plain"
@@ -42,12 +42,13 @@ class YoloPlain(Head):
         "activated": True,
         "keypoints": 0,
     }
-    """`transposed`: True for `[4+C,A]`. `coordinates`: unit of boxes and keypoints. `activated`: True if the network
-    has applied the sigmoid function to the scores. `keypoints`: number of keypoints, each with x, y and visibility."""
+    """`transposed`: True for `[4+C,A]`. `coordinates`: unit of the boxes and keypoints. `activated`: True if the
+    network has applied the sigmoid function to the scores. `keypoints`: number of keypoints, each with x, y and
+    visibility."""
     choices: ClassVar[dict[str, tuple[str, ...]]] = {"coordinates": ("pixels", "normalised")}
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise `[4+C,A]`, or `[A,4+C]` if the number of classes is known. A is the number of cells."""
+        """Recognise `[4+C,A]`, or `[A,4+C]` if the number of classes is known. A must be the number of cells."""
         if len(shapes) != 1:
             return None
         (output, shape), *_ = bare_shapes(shapes).items()
@@ -63,7 +64,7 @@ class YoloPlain(Head):
         return HeadSpec(self.name, {"predictions": output}, {"transposed": transposed, "keypoints": points})
 
     def refine(self, spec: HeadSpec, outputs: Outputs, input_hw: tuple[int, int]) -> HeadSpec | None:
-        """Set unit and activation. Negative sizes contradict the layout."""
+        """Set the options `coordinates` and `activated`. Return None if a width or height is negative."""
         rows = self._rows(outputs, spec)
         if (rows[:, 2:4] < 0).any():
             return None
@@ -71,16 +72,17 @@ class YoloPlain(Head):
         return with_options(spec, coordinates=unit_of(rows[:, :4]), activated=are_probabilities(rows[:, 4:end]))
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of axes and of columns."""
+        """Return an error message if the shape or the number of keypoints is wrong, or None."""
         shape = shapes["predictions"]
         if int(self.option(spec, "keypoints")) < 0:
             return "option keypoints must be 0 or more"
         if len(shape) == 2 and self._columns(spec, shape[0 if self.option(spec, "transposed") else 1]) > 4:
             return None
-        return f"predictions {list(shape)} must be {'[4+C,A]' if self.option(spec, 'transposed') else '[A,4+C]'}"
+        needed = "[4+C,A]" if self.option(spec, "transposed") else "[A,4+C]"
+        return f"predictions has shape {list(shape)}, but needs {needed}"
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return the number of values per candidate without the box and the keypoints."""
+        """Return the number of values per candidate minus those of the box and the keypoints."""
         return (
             self._columns(spec, shapes[spec.outputs["predictions"]][-2 if self.option(spec, "transposed") else -1]) - 4
         )
@@ -102,7 +104,7 @@ class YoloPlain(Head):
         return rows.T if self.option(spec, "transposed") else rows
 
     def _columns(self, spec: HeadSpec, values: int) -> int:
-        """Return the index of the column after the class scores."""
+        """Return the index of the first column after the class scores."""
         return values - 3 * int(self.option(spec, "keypoints"))
 
 

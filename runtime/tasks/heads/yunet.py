@@ -1,7 +1,7 @@
-"""The twelve outputs of YuNet, OpenCV's face detector: class, objectness, box and five keypoints for three strides.
+"""The twelve outputs of YuNet, OpenCV's face detector: class, objectness, box and keypoints for each of three strides.
 
-Source: OpenCV, `modules/objdetect/src/face_detect.cpp` (Apache-2.0): score = sqrt(class * objectness), centre = (cell +
-value) * stride, size = exp(value) * stride, keypoint = (cell + value) * stride.
+Source: OpenCV, `modules/objdetect/src/face_detect.cpp` (Apache-2.0), which contains the formulas score = sqrt(class *
+objectness), centre = (cell + value) * stride, size = exp(value) * stride and keypoint = (cell + value) * stride.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from orilla.runtime.tasks.heads.head import Detections, Floats, Head, HeadSpec, 
 
 STRIDES = (8, 16, 32)
 COLUMNS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-"""Number of values per cell, by kind of output."""
+"""Number of values per cell for each kind of output."""
 
 
 class YuNet(Head):
-    """Outputs `cls [A,1]`, `obj [A,1]`, `bbox [A,4]` and `kps [A,10]` for each of the strides 8, 16 and 32."""
+    """The outputs `cls [A,1]`, `obj [A,1]`, `bbox [A,4]` and `kps [A,10]` for each of the strides 8, 16 and 32."""
 
     name = "yunet"
     title = "cls [A,1], obj [A,1], bbox [A,4], kps [A,10] for strides 8, 16 and 32: YuNet"
@@ -27,7 +27,7 @@ class YuNet(Head):
     roles = tuple(f"{kind}_{stride}" for kind in COLUMNS for stride in STRIDES)
 
     def recognise(self, shapes: Shapes, input_hw: tuple[int, int], names_hint: Sequence[str] = ()) -> HeadSpec | None:
-        """Recognise twelve outputs of these shapes. Class and objectness have the same meaning in the score."""
+        """Recognise twelve outputs of these shapes. The score does not change if `cls` and `obj` are swapped."""
         if len(shapes) != len(self.roles) or len(names_hint) > 1:
             return None
         left, found = bare_shapes(shapes), {}
@@ -41,16 +41,16 @@ class YuNet(Head):
         return HeadSpec(self.name, found, score_threshold=0.6, iou_threshold=0.3)
 
     def mismatch(self, spec: HeadSpec, shapes: Shapes) -> str | None:
-        """Check the number of values per cell, and that all outputs of a stride have the same number of cells."""
+        """Return an error message if the number of values or cells of an output is wrong, or None."""
         for role, shape in shapes.items():
             kind, stride = role.split("_")
             expected = (*shapes[f"bbox_{stride}"][:1], COLUMNS[kind])
             if len(shape) != 2 or shape != expected:
-                return f"{role} {list(shape)} must be {list(expected)}"
+                return f"{role} has shape {list(shape)}, but needs {list(expected)}"
         return None
 
     def class_count(self, spec: HeadSpec, shapes: Shapes) -> int:
-        """Return 1: the face."""
+        """Return 1, because faces are the only class."""
         return 1
 
     def decode(self, outputs: Outputs, spec: HeadSpec, input_hw: tuple[int, int]) -> Detections:
@@ -67,7 +67,7 @@ class YuNet(Head):
 
 
 def _joined(arrays: dict[str, Floats], kind: str) -> Floats:
-    """Return the outputs of one kind for all strides, `[A,columns]`."""
+    """Return the outputs of one kind for all strides as one array, `[A,columns]`."""
     return np.concatenate([arrays[f"{kind}_{stride}"].reshape(-1, COLUMNS[kind]) for stride in STRIDES])
 
 

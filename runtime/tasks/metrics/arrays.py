@@ -1,4 +1,4 @@
-"""Metrics of a model that outputs arrays. They compare the outputs with the expected values."""
+"""Metrics of a model that outputs arrays. The outputs are compared with the expected values."""
 
 from __future__ import annotations
 

@@ -12,17 +12,17 @@ from orilla.devices.errors import DataError
 from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 
 Confusion = NDArray[np.int64]
-"""Pixel counts by true class (row) and predicted class (column), `[C,C+1]`. The last column counts pixels for which no
-class was predicted, because a crop left them out."""
+"""Pixel counts by true class (row) and predicted class (column), `[C,C+1]`. The last column counts the pixels without a
+prediction, which a crop left out."""
 
 
 def confusion(predicted: NDArray[np.uint8], truth: NDArray[np.integer], indices: Sequence[int]) -> Confusion:
-    """Count the pixels of one image. Pixels whose true class the model does not know are left out.
+    """Count the pixels of one image. Pixels whose true class is unknown to the model are left out.
 
     Args:
         predicted: Class numbers of the model, `[H,W]`.
         truth: Class numbers of the data set, `[H,W]`.
-        indices: For each class of the model, its number in the data set.
+        indices: Number in the data set of each class of the model.
     """
     count = len(indices)
     of_data = np.full(max(256, max(indices) + 1), count, np.int64)
@@ -47,16 +47,16 @@ class ClassSegmentationMetrics:
     def __init__(self, labels: tuple[str, ...], counts: list[Confusion]) -> None:
         self._labels, self._counts = labels, np.stack(counts).astype(np.float64)
         if not self._counts.any():
-            msg = "no image has a labelled pixel of the model's classes, so nothing can be measured"
+            msg = "no image has a pixel that is labelled with a class of the model, so nothing can be measured"
             raise DataError(msg)
 
     def metrics(self, weights: NDArray[np.float64] | None = None) -> dict[str, float]:
-        """Return the mean IoU, the IoU of each class, and pixel accuracy.
+        """Return the mean IoU, the IoU of each class, and the pixel accuracy.
 
-        The IoU of a class is the number of pixels that are the class in both the truth and the prediction, divided by
-        the number that are the class in either. The mean is over the classes that occur in the truth or in the
-        prediction. Source: Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective" (2015),
-        section 2.3.
+        The IoU of a class is the number of pixels that have this class in both the ground truth and the prediction,
+        divided by the number of pixels that have it in at least one of them. The mean includes the classes that occur
+        in the ground truth or in the prediction. Source: Everingham et al., "The Pascal Visual Object Classes
+        Challenge: A Retrospective" (2015), section 2.3.
 
         Args:
             weights: How often each image counts, `[N]`. If None, each counts once.

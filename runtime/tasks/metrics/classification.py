@@ -1,4 +1,4 @@
-"""Metrics of classifiers, from scores and true classes."""
+"""Metrics of classifiers, computed from scores and true classes."""
 
 from __future__ import annotations
 

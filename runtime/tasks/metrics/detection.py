@@ -1,8 +1,8 @@
 """Metrics of detectors, as the COCO benchmark defines them.
 
 Source: Lin et al., "Microsoft COCO: Common Objects in Context" (arXiv 1405.0312), and the evaluation code `pycocotools`
-(cocodataset/cocoapi, BSD-2), with which the tests compare the results: all areas, up to 100 boxes per image and class,
-precision interpolated at 101 recalls.
+(cocodataset/cocoapi, BSD-2), with which the tests compare the results. The settings are: boxes of all areas, at most
+100 boxes per image and class, and precision interpolated at 101 recalls.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from orilla.runtime.tasks.metrics.bootstrap import Interval, intervals
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 MAX_BOXES = 100
-"""Number of boxes per image and class that count, those with the highest scores."""
+"""Maximum number of boxes per image and class. Only the boxes with the highest scores count."""
 
 RESAMPLES = 300
-"""Number of resamples for the intervals. It is smaller than for other metrics, because each takes milliseconds."""
+"""Number of resamples for the intervals. It is smaller than for other metrics, because a resample takes
+milliseconds."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -38,7 +39,7 @@ class BoxTruth:
     classes: NDArray[np.int64]
     """Indices of the classes, `[N]`."""
     crowd: Bools
-    """True for boxes around groups of objects, `[N]`. A detection inside such a box is neither right nor wrong."""
+    """True for boxes around groups of objects ("crowds"), `[N]`. A detection in a crowd is neither right nor wrong."""
     frame_hw: tuple[int, int] | None = None
     """Height and width of the image in pixels. If None, the boxes are in pixels of the network's input."""
 
@@ -48,20 +49,20 @@ class _ClassMatches:
     """The detections of one class in all images, in descending order of score."""
 
     images: NDArray[np.intp]
-    """Index of the image, `[N]`."""
+    """Index of the image of each detection, `[N]`."""
     right: Bools
-    """True if the detection matches a true object, by IoU threshold, `[10,N]`."""
+    """True if the detection matches a true object, for each of the ten IoU thresholds, `[10,N]`."""
     wrong: Bools
-    """True if it matches nothing, `[10,N]`. A detection in a crowd is neither right nor wrong."""
+    """True if the detection matches no true object and no crowd, for each of the ten IoU thresholds, `[10,N]`."""
     objects: Floats
     """Number of true objects in each image, `[I]`. Crowds do not count."""
 
 
 class NoObjectMetrics:
-    """Metrics of images in which the original model finds no object, so that there is no average precision.
+    """Metrics of images in which the original model finds no object. Average precision is then undefined.
 
     Args:
-        found: For each image, True if the model finds an object.
+        found: True for each image in which the model finds an object.
     """
 
     def __init__(self, found: Sequence[bool]) -> None:
@@ -85,7 +86,7 @@ class DetectionMetrics:
 
     Args:
         truths: The true objects of each image.
-        found: The detected objects of each image. Boxes and true boxes use the same pixels.
+        found: The detected objects of each image. Their boxes and the true boxes are in pixels of the same image.
         classes: Class names.
 
     Raises:
@@ -97,17 +98,17 @@ class DetectionMetrics:
         matches = {name: _matches_of(truths, found, index) for index, name in enumerate(classes)}
         self._matches = {name: one for name, one in matches.items() if one.objects.any()}
         if not self._matches:
-            msg = "no image has a box of a known class, so mAP cannot be measured: give images with objects"
+            msg = "no image has a box of a class of the model, so mAP cannot be measured: use images with objects"
             raise DataError(msg)
 
     def metrics(self, weights: Floats | None = None) -> dict[str, float]:
         """Return mAP over the IoU thresholds 0.5 to 0.95, mAP at 0.5 and 0.75, mean recall, and AP per class.
 
-        Classes without a true object are left out.
+        Classes without a true object are left out of all metrics.
 
         Args:
-            weights: How often each image counts, `[I]`. If None, each counts once. If a resample has no true object,
-                the result is empty.
+            weights: How often each image counts, `[I]`. If None, each counts once. If no image with a weight has a true
+                object, the result is empty.
         """
         weight = np.ones(self._count) if weights is None else weights
         curves = {name: _curve(one, weight) for name, one in self._matches.items()}
@@ -135,9 +136,10 @@ def iou_matrix(boxes: NDArray[np.floating], others: NDArray[np.floating], crowd:
     Args:
         boxes: Boxes as left, top, right and bottom edge, `[N,4]`.
         others: Boxes, `[M,4]`.
-        crowd: True for each of `others` that is a crowd, `[M]`. The result is then the share of the box inside it.
+        crowd: True for each box of `others` that is a crowd, `[M]`. For a crowd, the result is not the IoU, but the
+            share of the box that lies inside the crowd.
     """
-    # One array per edge is several times as fast as arrays with an axis of two edges.
+    # Separate arrays for the four edges are several times as fast as one array with an axis for the edges.
     left, top, right, bottom = boxes.astype(np.float64).T[..., None]
     other_left, other_top, other_right, other_bottom = others.astype(np.float64).T
     width = np.minimum(right, other_right) - np.maximum(left, other_left)
@@ -152,17 +154,18 @@ def iou_matrix(boxes: NDArray[np.floating], others: NDArray[np.floating], crowd:
 
 
 def match(ious: Floats, crowd: Bools) -> tuple[Bools, Bools]:
-    """Assign true boxes to detections, for each IoU threshold.
+    """Assign true boxes to detections for each IoU threshold.
 
-    A detection takes the true box of the largest IoU that no detection before it has taken. If there is none, it may
-    lie in a crowd, which any number of detections may do. Of equal IoUs, the last one wins, as in `pycocotools`.
+    A detection is assigned the true box with the largest IoU among those that no earlier detection has. If there is
+    none, the detection may be assigned to a crowd. A crowd may have any number of detections. If several IoUs are
+    equal, the last true box is used, as in `pycocotools`.
 
     Args:
         ious: IoU of each detection, in descending order of score, with each true box, `[D,G]`.
-        crowd: True for true boxes that are crowds, `[G]`.
+        crowd: True for each true box that is a crowd, `[G]`.
 
     Returns:
-        Whether a detection has a true box, `[10,D]`, and whether it lies in a crowd, `[10,D]`.
+        Two arrays `[10,D]`: True for each detection that has a true box, and True for each detection in a crowd.
     """
     limits = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
     right, in_crowd = (np.zeros((len(limits), len(ious)), bool) for _ in range(2))
@@ -203,9 +206,9 @@ def _matches_of(truths: Sequence[BoxTruth], found: Sequence[Detections], cls: in
 
 
 def _curve(matches: _ClassMatches, weights: Floats) -> tuple[Floats, Floats] | None:
-    """Return precision by IoU threshold and recall, `[10,101]`, and the final recall, `[10]`.
+    """Return the precision by IoU threshold and recall, `[10,101]`, and the final recall by IoU threshold, `[10]`.
 
-    None if no image with a weight has a true object.
+    Return None if no image with a weight above 0 has a true object.
     """
     total = float(weights @ matches.objects)
     if total == 0:
@@ -217,7 +220,7 @@ def _curve(matches: _ClassMatches, weights: Floats) -> tuple[Floats, Floats] | N
     right, wrong = np.cumsum(matches.right * weight, axis=1), np.cumsum(matches.wrong * weight, axis=1)
     recall = right / total
     raw = right / (right + wrong + np.spacing(1))
-    # The precision at a recall is the highest one at this recall or a higher one.
+    # The precision at a recall is the highest precision at this or any higher recall.
     envelope = np.maximum.accumulate(raw[:, ::-1], axis=1)[:, ::-1]
     padded = np.concatenate([envelope, np.zeros((len(envelope), 1))], axis=1)
     for row, values in enumerate(recall):

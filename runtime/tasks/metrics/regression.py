@@ -1,4 +1,4 @@
-"""Metrics of a regression, which compare numbers with the true numbers."""
+"""Metrics of a regression. The predicted numbers are compared with the true numbers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Floats = NDArray[np.float64]
 
 
 class RegressionMetrics:
-    """Metrics of a set of samples, computed from the values that a model found and the true values.
+    """Metrics of a set of samples, computed from predicted and true values.
 
     Args:
-        found: Values of the model, `[N,K]`.
+        found: Predicted values, `[N,K]`.
         true: True values, `[N,K]`.
         names: Names of the values.
         spans: Width of the range of each value, `[K]`, above 0.
@@ -24,12 +24,13 @@ class RegressionMetrics:
         self._errors, self._true, self._names, self._spans = found - true, true, names, spans
 
     def metrics(self, weights: Floats | None = None) -> dict[str, float]:
-        """Return `closeness`, and for each value the mean absolute error, the root mean square error and R2.
+        """Return `closeness`, and the mean absolute error, the root mean square error and R2 of each value.
 
-        `closeness` is 1 minus the mean absolute error as a share of the range, at least 0, averaged over the values.
-        One point of it is 1 % of the range. Unlike R2, it does not depend on how widely the true values are spread, so
-        a drop means the same on easy and on difficult data. R2 is at most 1; it is 0 for a model that always returns
-        the mean of the true values. It is left out for a value whose true values are all equal.
+        `closeness` is 1 minus the mean absolute error divided by the width of the range, but at least 0. It is averaged
+        over the values. One point of `closeness` is therefore 1 % of the range. Unlike R2, `closeness` does not depend
+        on the variance of the true values, so a drop has the same meaning on easy and on difficult data. R2 is at most
+        1, and 0 for a model that always returns the mean of the true values. It is left out for a value whose true
+        values are all equal.
 
         Source of R2: Draper and Smith, "Applied Regression Analysis" (1998), section 1.3.
 

@@ -70,7 +70,7 @@ class SegmentationMetrics:
     def intervals(self) -> dict[str, Interval]:
         """Return a confidence interval for each metric, computed over images.
 
-        Images of one drive are similar, so the metrics on another drive may lie outside the interval.
+        The images of one drive are similar to each other, so the metrics of another drive may lie outside the interval.
         """
         return intervals(self.metrics, len(self._tallies))
 
@@ -80,7 +80,7 @@ def _metrics_of(total: NDArray[np.float64]) -> dict[str, float]:
 
     The rows are background pixels and class pixels.
     """
-    # For each threshold, this is the number of pixels above it. They are predicted as the class.
+    # Number of pixels at or above each threshold. These pixels are predicted as the class.
     wrong, right = np.cumsum(total[:, ::-1], axis=1)[:, ::-1]
     half, positives, negatives = BINS // 2, float(total[1].sum()), float(total[0].sum())
     hit, false = float(right[half]), float(wrong[half])

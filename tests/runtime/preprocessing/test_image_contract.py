@@ -178,7 +178,7 @@ def test_each_channel_can_have_its_own_mean():
         ({"grey": "mean"}, "`grey` has no effect unless `color` is grey"),
         ({"resize": "letterbox", "fill": 256}, "`fill` is 256"),
         ({"resize": "letterbox", "fill": (0, -1, 0)}, "`fill` is"),
-        ({"resize": "letterbox", "color": "grey", "fill": (1, 2, 3)}, "one for each of 1 channels"),
+        ({"resize": "letterbox", "color": "grey", "fill": (1, 2, 3)}, "one value for each of 1 channels"),
         ({"resize": "crop", "crop_fraction": 0.0}, "`crop_fraction` is 0"),
         ({"resize": "crop", "crop_fraction": 1.1}, "`crop_fraction` is 1.1"),
         ({"resize": "crop", "crop_fraction": math.nan}, "`crop_fraction` is nan"),

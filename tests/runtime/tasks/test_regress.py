@@ -139,7 +139,7 @@ def test_names_must_match_the_outputs():
         TASK.labels_for([(3,)], NAMES)
     with pytest.raises(ConfigError, match="use task=tensor"):
         TASK.labels_for([(4, 4)], ())
-    with pytest.raises(BundleError, match="the variant outputs 3 numbers, but there are 2 names"):
+    with pytest.raises(BundleError, match="the variant outputs 3 numbers, but the model has 2 named values"):
         TASK.decode(outputs(1, 2, 3), PLAIN)
     for decoding in (Decoding(units=("deg",)), Decoding(ranges=((0.0, 1.0),))):
         with pytest.raises(ConfigError, match="but the model outputs 2 values"):

@@ -47,7 +47,7 @@ def test_one_line_says_how_much_and_where():
 
 @pytest.mark.parametrize("shape", [(4, 8, 3), (2, 4, 8, 1), (1,)])
 def test_other_outputs_are_refused(shape):
-    with pytest.raises(BundleError, match="a segmentation outputs"):
+    with pytest.raises(BundleError, match="must have shape"):
         decode(np.zeros(shape, np.float32), (8, 8), "road")
 
 

@@ -82,11 +82,11 @@ def test_options_that_the_shapes_do_not_determine_are_asked_for():
     shapes = {"raw_boxes": (1917, 4), "raw_scores": (1917, 91)}
     (spec,) = registry.recognise(shapes, (300, 300))
     head = registry.head_of("ssd_anchors")
-    assert head.check(spec, shapes) == "option grids of ssd_anchors is not known"
+    assert head.check(spec, shapes) == "option grids of ssd_anchors could not be determined"
     grids = with_options(spec, grids=[[19.0, 19.0]], sizes=[[60.0]], aspect_ratios=[[1.0]])
     assert "give sigmoid or softmax or none" in head.check(grids, shapes)
     complete = with_options(grids, activation="sigmoid")
-    assert head.check(complete, shapes) == "the options define 361 anchors, but boxes [1917, 4] has 1917"
+    assert head.check(complete, shapes) == "the options define 361 anchors, but boxes has shape [1917, 4]"
     assert "ratio per size" in head.check(with_options(complete, sizes=[[60.0, 70.0]]), shapes)
 
 
@@ -95,7 +95,7 @@ def test_anchors_of_other_lengths_are_refused(stride):
     shapes = {f"g{s}": (416 // s, 416 // s, 255) for s in (8, 16, 32)}
     spec = HeadSpec("yolo_anchors", {f"grid_{i}": name for i, name in enumerate(shapes)}, {"formula": "squared"})
     head = registry.head_of("yolo_anchors")
-    assert "2 lists for 3 outputs" in head.check(with_options(spec, anchors=[[1.0] * 6] * 2), shapes)
+    assert "2 lists, but there are 3 outputs" in head.check(with_options(spec, anchors=[[1.0] * 6] * 2), shapes)
     assert "all of the same length" in head.check(with_options(spec, anchors=[[1.0] * 6, [1.0] * 4, [1.0] * 6]), shapes)
-    assert "for 2 anchors per cell" in head.check(with_options(spec, anchors=[[1.0] * 4] * 3), shapes)
+    assert "there are 2 anchors per cell" in head.check(with_options(spec, anchors=[[1.0] * 4] * 3), shapes)
     assert head.check(with_options(spec, anchors=[[1.0] * 6] * 3), shapes) is None
